@@ -1,0 +1,162 @@
+"""The one error tree.
+
+Every refusal a client, a device or an operator can meet is one of these
+classes.  Each has a stable machine-readable ``code``, the HTTP ``status`` it
+answers with, and a default ``message``; the socket event ``error`` carries the
+message alone, acknowledgements and HTTP bodies carry code, message and, where
+one field is to blame, its name on the wire.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RealtimeError(Exception):
+    """Root of every error this package raises on purpose.
+
+    :param message: what went wrong, in one line; never contains a token.
+    :param field: the offending field's name on the wire, when there is one.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    default_message: ClassVar[str] = "Internal error"
+
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        self.message = message or self.default_message
+        self.field = field
+        super().__init__(self.message)
+
+    def to_wire(self) -> dict[str, object]:
+        """The body of an HTTP refusal and of a negative acknowledgement."""
+        body: dict[str, object] = {"success": False, "code": self.code, "message": self.message}
+        if self.field is not None:
+            body["field"] = self.field
+        return body
+
+
+class InvalidRequest(RealtimeError):
+    """Input whose shape is wrong: broken JSON, a missing field, a wrong type."""
+
+    code = "bad_request"
+    status = 400
+    default_message = "Bad request"
+
+
+class InvalidLocation(RealtimeError):
+    """A position with a field that is missing, of the wrong type or out of range."""
+
+    code = "invalid_location"
+    status = 422
+    default_message = "Invalid location"
+
+
+class InvalidEntityId(RealtimeError):
+    """An entity id that its type's ``id_pattern`` does not match as a whole."""
+
+    code = "invalid_entity_id"
+    status = 422
+    default_message = "Invalid entity id"
+
+
+class UnknownEntityType(RealtimeError):
+    """An entity type that no active plugin registers."""
+
+    code = "unknown_type"
+    status = 422
+    default_message = "Unknown entity type"
+
+
+class LocationNotFound(RealtimeError):
+    """No current location is cached for the entity."""
+
+    code = "not_found"
+    status = 404
+    default_message = "No current location"
+
+
+class NotAuthenticated(RealtimeError):
+    """The caller has not authenticated, or offered nothing to authenticate with."""
+
+    code = "not_authenticated"
+    status = 401
+    default_message = "Not authenticated"
+
+
+class AuthenticationRejected(RealtimeError):
+    """Credentials that an authenticator recognised as its own, and found bad.
+
+    The message on the wire is always the generic one: the reason is for the
+    server's log, not for whoever is trying tokens.
+    """
+
+    code = "invalid_token"
+    status = 401
+    default_message = "Authentication failed"
+
+    def __init__(self, reason: str = "rejected") -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class NotAuthorized(RealtimeError):
+    """An authenticated caller who may not do this to this entity."""
+
+    code = "unauthorized"
+    status = 403
+    default_message = "Unauthorized"
+
+
+class SubscriptionLimit(RealtimeError):
+    """A socket that would track more entities than ``max_subscriptions``."""
+
+    code = "subscription_limit"
+    status = 429
+    default_message = "Subscription limit"
+
+
+class RateLimited(RealtimeError):
+    """More events or connections than the configured limits allow."""
+
+    code = "rate_limited"
+    status = 429
+    default_message = "Rate limit"
+
+
+class PayloadTooLarge(RealtimeError):
+    """A request body larger than ``max_payload``, or a batch longer than ``max_batch``."""
+
+    code = "payload_too_large"
+    status = 413
+    default_message = "Payload too large"
+
+
+class Unavailable(RealtimeError):
+    """A backend (Redis, a cache, a fan-out) that cannot be reached right now."""
+
+    code = "unavailable"
+    status = 503
+    default_message = "Temporarily unavailable"
+
+
+class PluginFailed(RealtimeError):
+    """A plugin that raised or took too long where its answer was needed."""
+
+    code = "plugin_failed"
+    status = 500
+    default_message = "A plugin failed"
+
+
+class ConfigurationError(RealtimeError):
+    """Settings or plugins that cannot work; stops the start with one line."""
+
+    code = "configuration"
+    default_message = "Invalid configuration"
+
+
+class PluginError(ConfigurationError):
+    """A plugin that cannot be loaded, or two that claim the same name."""
+
+    code = "plugin"
+    default_message = "Plugin error"

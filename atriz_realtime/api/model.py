@@ -1,0 +1,341 @@
+"""The values the whole system speaks of: positions, entities, identities.
+
+All are frozen and validated when built, so a value that exists is a good one.
+Attribute names are Python's, ``from_wire``/``to_wire`` use the names of the
+wire (camelCase JSON).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Literal
+
+import attrs
+
+from atriz_realtime.api.errors import InvalidEntityId, InvalidLocation, InvalidRequest
+
+MAX_METADATA_DEPTH = 32
+"""Levels of nesting that ``metadata`` may have."""
+
+MAX_ID_LENGTH = 256
+"""Characters a device or user id may have."""
+
+_MAX_JSON_INTEGER = 2**63 - 1
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+def _number(value: object, field: str) -> float:
+    if type(value) is not float and type(value) is not int:  # neither bool nor "1"
+        raise InvalidLocation(f"{field} must be a number", field=field)
+    if not -_MAX_JSON_INTEGER <= value <= _MAX_JSON_INTEGER:  # false for NaN as well
+        raise InvalidLocation(f"{field} must be a finite number", field=field)
+    return value
+
+
+def _between(low: float, high: float, wire_name: str) -> Any:
+    def check(_: object, __: object, value: Any) -> None:
+        if not low <= _number(value, wire_name) <= high:
+            raise InvalidLocation(
+                f"{wire_name} must be between {low:g} and {high:g}", field=wire_name
+            )
+
+    return check
+
+
+def _optional_at_least_zero(wire_name: str) -> Any:
+    def check(_: object, __: object, value: Any) -> None:
+        if value is not None and _number(value, wire_name) < 0:
+            raise InvalidLocation(f"{wire_name} must be 0 or more", field=wire_name)
+
+    return check
+
+
+def _optional_heading(_: object, __: object, value: Any) -> None:
+    if value is not None and not 0 <= _number(value, "heading") <= 360:
+        raise InvalidLocation("heading must be between 0 and 360", field="heading")
+
+
+def _optional_number(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None:
+        _number(value, attribute.name)
+
+
+def _identifier(wire_name: str) -> Any:
+    def check(_: object, __: object, value: Any) -> None:
+        if type(value) is not str or not 0 < len(value) <= MAX_ID_LENGTH:
+            raise InvalidLocation(
+                f"{wire_name} must be a string of 1 to {MAX_ID_LENGTH} characters", field=wire_name
+            )
+        if not value.isprintable():
+            raise InvalidLocation(
+                f"{wire_name} must not contain control characters", field=wire_name
+            )
+
+    return check
+
+
+def _aware(_: object, __: object, value: Any) -> None:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidLocation("timestamp must be a datetime with a time zone", field="timestamp")
+
+
+def _check_json(value: object, depth: int) -> None:
+    """Refuse in ``metadata`` whatever JSON cannot say, or says too deeply."""
+    if type(value) is str:
+        try:
+            value.encode()  # a lone surrogate has no UTF-8
+        except UnicodeEncodeError:
+            raise InvalidLocation("metadata holds a lone surrogate", field="metadata") from None
+    elif value is None or type(value) is bool:
+        pass
+    elif type(value) is int:
+        if not -_MAX_JSON_INTEGER <= value <= _MAX_JSON_INTEGER:
+            raise InvalidLocation("metadata holds an integer over 64 bits", field="metadata")
+    elif type(value) is float:
+        if not math.isfinite(value):
+            raise InvalidLocation("metadata must not hold NaN or infinity", field="metadata")
+    elif depth >= MAX_METADATA_DEPTH:
+        raise InvalidLocation(
+            f"metadata is nested deeper than {MAX_METADATA_DEPTH}", field="metadata"
+        )
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_json(item, depth + 1)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str:
+                raise InvalidLocation("metadata keys must be strings", field="metadata")
+            _check_json(key, depth + 1)
+            _check_json(item, depth + 1)
+    else:
+        raise InvalidLocation(
+            f"metadata holds a {type(value).__name__}, which JSON has no form for",
+            field="metadata",
+        )
+
+
+def _optional_metadata(_: object, __: object, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        raise InvalidLocation("metadata must be an object", field="metadata")
+    _check_json(value, 0)
+
+
+def parse_timestamp(value: object) -> datetime:
+    """Read an ISO 8601 time with a time zone (``Z`` or an offset) as UTC.
+
+    :raises InvalidLocation: for anything else, numbers and naive times included.
+    """
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+    raise InvalidLocation(
+        "timestamp must be ISO 8601 with a time zone, such as 2026-01-31T12:00:00.000Z",
+        field="timestamp",
+    )
+
+
+def format_timestamp(moment: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds and ``Z``, as JavaScript's ``Date`` prints it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _shortest(number: float) -> float:
+    """A whole float as the integer JavaScript would print: ``65.0`` as ``65``."""
+    if type(number) is float and number.is_integer() and -1e15 < number < 1e15:
+        return int(number)
+    return number
+
+
+@attrs.frozen(kw_only=True)
+class Location:
+    """One reported position (a *fix*) of one entity.
+
+    :raises InvalidLocation: naming the field, when a value is out of range.
+    """
+
+    device_id: str = attrs.field(validator=_identifier("deviceId"))
+    """The device that reported it."""
+    user_id: str = attrs.field(validator=_identifier("userId"))
+    """The user on whose behalf it was reported."""
+    latitude: float = attrs.field(validator=_between(-90, 90, "latitude"))
+    """Degrees north, WGS 84, -90 to 90."""
+    longitude: float = attrs.field(validator=_between(-180, 180, "longitude"))
+    """Degrees east, WGS 84, -180 to 180."""
+    timestamp: datetime = attrs.field(validator=_aware)
+    """When the device was there; time-zone aware."""
+    speed: float | None = attrs.field(default=None, validator=_optional_at_least_zero("speed"))
+    """km/h, 0 or more."""
+    heading: float | None = attrs.field(default=None, validator=_optional_heading)
+    """Degrees clockwise from north, 0 to 360."""
+    accuracy: float | None = attrs.field(
+        default=None, validator=_optional_at_least_zero("accuracy")
+    )
+    """Metres, 0 or more."""
+    altitude: float | None = attrs.field(default=None, validator=_optional_number)
+    """Metres."""
+    metadata: dict[str, Any] | None = attrs.field(default=None, validator=_optional_metadata)
+    """Any JSON object."""
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any]) -> Location:
+        """Build from the JSON object of the wire.
+
+        :raises InvalidLocation: for a missing, unknown or bad field, by name.
+        """
+        values: dict[str, Any] = {}
+        for key, value in data.items():
+            name = _PYTHON_NAMES.get(key)
+            if name is None:
+                raise InvalidLocation(f"unknown field {key[:64]!r}", field=key[:64])
+            values[name] = value
+        for key, name in _REQUIRED:
+            if name not in values:
+                raise InvalidLocation(f"{key} is required", field=key)
+        for key, name in _OPTIONAL:
+            if name in values and values[name] is None:
+                raise InvalidLocation(f"{key} must be left out rather than null", field=key)
+        values["timestamp"] = parse_timestamp(values["timestamp"])
+        return cls(**values)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object of the wire; optional fields that are not given are left out."""
+        wire: dict[str, Any] = {
+            "deviceId": self.device_id,
+            "userId": self.user_id,
+            "latitude": _shortest(self.latitude),
+            "longitude": _shortest(self.longitude),
+        }
+        if self.speed is not None:
+            wire["speed"] = _shortest(self.speed)
+        if self.heading is not None:
+            wire["heading"] = _shortest(self.heading)
+        if self.accuracy is not None:
+            wire["accuracy"] = _shortest(self.accuracy)
+        if self.altitude is not None:
+            wire["altitude"] = _shortest(self.altitude)
+        wire["timestamp"] = format_timestamp(self.timestamp)
+        if self.metadata is not None:
+            wire["metadata"] = self.metadata
+        return wire
+
+
+_REQUIRED = (
+    ("deviceId", "device_id"),
+    ("userId", "user_id"),
+    ("latitude", "latitude"),
+    ("longitude", "longitude"),
+    ("timestamp", "timestamp"),
+)
+_OPTIONAL = tuple((name, name) for name in ("speed", "heading", "accuracy", "altitude", "metadata"))
+_PYTHON_NAMES = dict(_REQUIRED + _OPTIONAL)
+
+LOCATION_FIELDS = frozenset(_PYTHON_NAMES)
+"""The names a location may have on the wire."""
+
+
+def _part_of_a_name(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, str) or not value:
+        raise InvalidEntityId(f"{attribute.name} must be a non-empty string", field=attribute.name)
+
+
+@attrs.frozen(cache_hash=True)
+class EntityRef:
+    """Which entity: its type and its id.
+
+    Only shape is checked here; whether the type exists and the id fits its
+    pattern is the registry's to say.
+    """
+
+    type: str = attrs.field(validator=_part_of_a_name)
+    """The entity type's name, for example ``vehicle``."""
+    id: str = attrs.field(validator=_part_of_a_name)
+    """The entity's id within its type."""
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.id}"
+
+
+@attrs.frozen
+class LocationEvent:
+    """A position together with the entity it belongs to."""
+
+    entity: EntityRef
+    """What reported it."""
+    location: Location
+    """Where it was, and when."""
+
+    @property
+    def type(self) -> str:
+        """The entity type's name."""
+        return self.entity.type
+
+    @property
+    def entity_id(self) -> str:
+        """The entity's id."""
+        return self.entity.id
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any]) -> LocationEvent:
+        """Build from the event JSON ``{"type", "entityId", "location"}``.
+
+        :raises InvalidRequest: when the shape is wrong.
+        :raises InvalidLocation: when the location is.
+        """
+        location = data.get("location")
+        if not isinstance(location, Mapping):
+            raise InvalidRequest("location must be an object", field="location")
+        entity = EntityRef(data.get("type", ""), data.get("entityId", ""))
+        return cls(entity, Location.from_wire(location))
+
+    def to_wire(self) -> dict[str, Any]:
+        """The event JSON."""
+        return {
+            "type": self.entity.type,
+            "entityId": self.entity.id,
+            "location": self.location.to_wire(),
+        }
+
+
+@attrs.frozen(kw_only=True)
+class Identity:
+    """Who a caller turned out to be."""
+
+    user_id: str
+    """The user's id; names the room ``user:<userId>``."""
+    claims: Mapping[str, Any] = attrs.field(default=_EMPTY, repr=False)
+    """What the authenticator vouches for, such as a token's claims; read-only."""
+    authenticator: str = ""
+    """The name of the authenticator that said so; the core fills it in."""
+    expires_at: float | None = None
+    """Seconds since the epoch after which this no longer holds; ``None``: never."""
+
+
+@attrs.frozen(kw_only=True)
+class Credentials:
+    """What a caller offered to authenticate with.
+
+    Its representation never shows a secret, so that it can be logged.
+    """
+
+    token: str | None = attrs.field(default=None, repr=False)
+    """The bearer token, wherever it came from."""
+    source: Literal["handshake", "event", "http"] = "http"
+    """``handshake``: the Socket.IO ``auth`` object; ``event``: the event
+    ``authenticate``; ``http``: a request's headers."""
+    headers: Mapping[str, str] = attrs.field(default=_EMPTY, repr=False)
+    """Header names in lower case, with their values."""
+    auth: Mapping[str, Any] = attrs.field(default=_EMPTY, repr=False)
+    """The whole ``auth`` object of a handshake."""
+    address: str | None = None
+    """The caller's network address."""

@@ -1,0 +1,185 @@
+"""The records that registration hooks return: a name, and what the core calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import attrs
+
+from atriz_realtime.api.contracts import (
+    Cache,
+    Fanout,
+    Resources,
+    SocketClient,
+    ThrottlePolicy,
+)
+from atriz_realtime.api.model import Credentials, EntityRef, Identity, LocationEvent
+
+DEFAULT_ID_PATTERN = r"[^:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}"
+"""Up to 128 characters, without the colon that separates a type from an id in
+rooms, channels and keys, without control characters and lone surrogates."""
+
+_LIFETIME = attrs.validators.optional(
+    attrs.validators.and_(attrs.validators.gt(0), attrs.validators.lt(math.inf))
+)
+
+
+@attrs.frozen(eq=False)
+class Authenticator:
+    """Turns credentials into an identity."""
+
+    name: str
+    """Unique among authenticators."""
+    authenticate: Callable[[Credentials], Awaitable[Identity | None]]
+    """An :class:`Identity`; ``None`` to abstain ("not mine"); raises
+    :class:`AuthenticationRejected` to refuse ("mine, and bad")."""
+    order: int = attrs.field(default=0, kw_only=True)
+    """Lower is asked first."""
+    still_holds: Callable[[Identity], Awaitable[bool]] | None = attrs.field(
+        default=None, kw_only=True
+    )
+    """Whether an identity that it gave is still good.  Asked about every connected socket
+    each ``recheck_interval`` seconds, after which a socket whose identity is not is closed;
+    one stays when this raises or takes too long, and is asked about again.  ``None``: an
+    identity that was once good stays so."""
+    weakness: str | None = attrs.field(default=None, kw_only=True)
+    """Why it must not be relied on beyond this machine, in one line: ``serve`` then
+    refuses to listen beyond loopback unless ``allow_weak_secret`` is on."""
+
+
+@attrs.frozen(eq=False)
+class Authorizer:
+    """Says who may watch or publish which entity; any refusal wins."""
+
+    name: str
+    """Unique among authorizers."""
+    may_track: Callable[[Identity, EntityRef], Awaitable[bool]] | None = None
+    """Whether this identity may watch this entity; ``None``: no opinion."""
+    may_publish: Callable[[Identity, EntityRef], Awaitable[bool]] | None = None
+    """Whether this identity may publish this entity; ``None``: no opinion."""
+
+
+@attrs.frozen(eq=False)
+class EntityType:
+    """A kind of thing that can be tracked.
+
+    Registering one makes ``track:<name>``, ``untrack:<name>``, its rooms,
+    channels, keys and HTTP paths work.
+    """
+
+    name: str = attrs.field(validator=attrs.validators.matches_re(r"[a-z][a-z0-9_-]{0,31}"))
+    """Lower-case letters, digits, ``_`` and ``-``; at most 32 characters."""
+    validate: Callable[[LocationEvent], None] | None = attrs.field(default=None, kw_only=True)
+    """Further checks; raises :class:`InvalidLocation` with the field to refuse."""
+    throttle: str | None = attrs.field(default=None, kw_only=True)
+    """A throttling policy's name; ``None``: the configured default."""
+    throttle_options: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
+    """The policy's options, for example ``{"interval": 200}``."""
+    cache_ttl: float | None = attrs.field(default=None, kw_only=True, validator=_LIFETIME)
+    """Seconds a current location is kept; ``None``: the configured default."""
+    id_pattern: str = attrs.field(default=DEFAULT_ID_PATTERN, kw_only=True)
+    """A regular expression that must match the whole id; one that ends in ``*`` is
+    refused whatever it says."""
+
+
+@attrs.frozen(eq=False)
+class Throttle:
+    """A throttling policy that configuration can choose by name."""
+
+    name: str
+    """Unique among policies."""
+    create: Callable[[Any, Resources], ThrottlePolicy]
+    """Makes the policy of one entity type from its options: an instance of
+    ``options``, or the bare mapping when there is none."""
+    options: type[Any] | None = attrs.field(default=None, kw_only=True)
+    """An attrs class that the options table is checked against."""
+
+
+@attrs.frozen(eq=False)
+class CacheBackend:
+    """A place for current locations that configuration can choose by name."""
+
+    name: str
+    """Unique among caches."""
+    open: Callable[[Resources], Awaitable[Cache]]
+    """Opens it; raises :class:`ConfigurationError` when it cannot work."""
+
+
+@attrs.frozen(eq=False)
+class FanoutBackend:
+    """A way to the other servers that configuration can choose by name."""
+
+    name: str
+    """Unique among fan-outs."""
+    open: Callable[[Resources], Awaitable[Fanout]]
+    """Opens it; raises :class:`ConfigurationError` when it cannot work."""
+
+
+@attrs.frozen(eq=False)
+class FanoutLayer:
+    """Something between the core and the fan-out, which sees all that passes."""
+
+    name: str
+    """Unique among layers."""
+    open: Callable[[Fanout], Awaitable[Fanout]]
+    """Puts it on top of a fan-out; raises :class:`ConfigurationError` when it cannot work."""
+    order: int = attrs.field(default=0, kw_only=True)
+    """Lower is nearer to the fan-out."""
+
+
+@attrs.frozen(eq=False)
+class Filter:
+    """Amends, passes or drops a fix before it is published."""
+
+    name: str
+    """Unique among filters."""
+    apply: Callable[[LocationEvent], Awaitable[LocationEvent | None]]
+    """The event to publish, or ``None`` to drop it."""
+    order: int = attrs.field(default=0, kw_only=True)
+    """Lower is applied first."""
+
+
+@attrs.frozen(eq=False)
+class Observer:
+    """Sees every event published on this server, and never slows the sender."""
+
+    name: str
+    """Unique among observers."""
+    observe: Callable[[LocationEvent], Awaitable[None]]
+    """Called for one event after another, in order."""
+    queue_size: int = attrs.field(default=1024, kw_only=True, validator=attrs.validators.ge(1))
+    """Events that may wait; over it the oldest are dropped and counted."""
+    timeout: float = attrs.field(default=30.0, kw_only=True, validator=attrs.validators.gt(0))
+    """Seconds one call may take; one that takes longer is given up and counted."""
+
+
+@attrs.frozen(eq=False)
+class SocketEvent:
+    """A further client → server event."""
+
+    name: str
+    """The event's name."""
+    handle: Callable[..., Awaitable[Any]]
+    """Called with a :class:`SocketClient` and the event's arguments; what it
+    returns is the acknowledgement.  A :class:`RealtimeError` it raises becomes
+    the event ``error`` and a negative acknowledgement."""
+    authenticated: bool = attrs.field(default=True, kw_only=True)
+    """Whether only authenticated sockets may send it."""
+
+
+__all__ = [
+    "DEFAULT_ID_PATTERN",
+    "Authenticator",
+    "Authorizer",
+    "CacheBackend",
+    "EntityType",
+    "FanoutBackend",
+    "FanoutLayer",
+    "Filter",
+    "Observer",
+    "SocketClient",
+    "SocketEvent",
+    "Throttle",
+]

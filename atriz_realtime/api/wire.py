@@ -1,0 +1,267 @@
+"""The names on the wire, and the one place where an event becomes bytes."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import attrs
+import orjson
+
+from atriz_realtime.api.errors import InvalidRequest
+from atriz_realtime.api.model import EntityRef, Location, LocationEvent
+
+
+class SocketEvents(StrEnum):
+    """Socket.IO event names that every server offers.
+
+    Further entity types add their own: see :func:`track_event`.
+    """
+
+    CONNECT = "connect"
+    DISCONNECT = "disconnect"
+    AUTHENTICATE = "authenticate"
+    AUTHENTICATED = "authenticated"
+    TRACK_VEHICLE = "track:vehicle"
+    UNTRACK_VEHICLE = "untrack:vehicle"
+    TRACK_DELIVERY = "track:delivery"
+    UNTRACK_DELIVERY = "untrack:delivery"
+    LOCATION_UPDATE = "location:update"
+    ERROR = "error"
+
+
+def track_event(entity_type: str) -> str:
+    """The event that subscribes a client to an entity of this type."""
+    return f"track:{entity_type}"
+
+
+def untrack_event(entity_type: str) -> str:
+    """The event that unsubscribes it."""
+    return f"untrack:{entity_type}"
+
+
+class Rooms:
+    """Room names."""
+
+    AUTHENTICATED = "realtime:authenticated"
+    """The room of every authenticated socket; the server's own, so it is not counted."""
+
+    @staticmethod
+    def entity(entity: EntityRef) -> str:
+        """The room of everyone who watches this entity."""
+        return f"{entity.type}:{entity.id}"
+
+    @staticmethod
+    def vehicle(vehicle_id: str) -> str:
+        """The room of a vehicle's watchers."""
+        return f"vehicle:{vehicle_id}"
+
+    @staticmethod
+    def delivery(delivery_id: str) -> str:
+        """The room of a delivery's watchers."""
+        return f"delivery:{delivery_id}"
+
+    @staticmethod
+    def user(user_id: str) -> str:
+        """The room of a user's own sockets, joined on authentication."""
+        return f"user:{user_id}"
+
+
+class RedisChannels:
+    """Redis pub/sub channels and keys."""
+
+    PREFIX = "tracking:"
+    """Every entity's channel is this and the name of its room."""
+
+    ALL = "tracking:*"
+    """The pattern that matches every entity's channel."""
+
+    EMITS = "realtime:emit"
+    """The channel of all servers, on which emits to rooms travel: see :class:`Emit`."""
+
+    @staticmethod
+    def entity(entity: EntityRef) -> str:
+        """The channel an entity's events are published on."""
+        return f"{RedisChannels.PREFIX}{entity.type}:{entity.id}"
+
+    @staticmethod
+    def vehicle(vehicle_id: str) -> str:
+        """A vehicle's channel."""
+        return f"tracking:vehicle:{vehicle_id}"
+
+    @staticmethod
+    def delivery(delivery_id: str) -> str:
+        """A delivery's channel."""
+        return f"tracking:delivery:{delivery_id}"
+
+    @staticmethod
+    def current_location(entity: EntityRef) -> str:
+        """The key of an entity's current location."""
+        return f"location:current:{entity.type}:{entity.id}"
+
+    @staticmethod
+    def location_index(entity_type: str) -> str:
+        """The sorted set of a type's cached ids, scored by expiry (ms since the epoch)."""
+        return f"location:index:{entity_type}"
+
+
+class CacheTTL:
+    """Lifetimes in seconds."""
+
+    CURRENT_LOCATION = 300
+    SESSION = 3600
+
+
+_TEXT = attrs.validators.instance_of(str)
+_TEXTS = attrs.validators.deep_iterable(_TEXT, attrs.validators.instance_of(list))
+
+
+@attrs.frozen(kw_only=True)
+class Emit:
+    """An emit to rooms that may have members on other servers."""
+
+    sender: str = attrs.field(validator=_TEXT)
+    """The sending server, which has served its own clients already."""
+    namespace: str = attrs.field(validator=_TEXT)
+    """The Socket.IO namespace; ``/`` is the default one."""
+    rooms: list[str] | None = attrs.field(validator=attrs.validators.optional(_TEXTS))
+    """``None``: everyone in the namespace."""
+    skip: list[str] = attrs.field(validator=_TEXTS)
+    """Rooms whose members are left out; a socket's id is a room of its own."""
+    packet: str = attrs.field(validator=_TEXT)
+    """The encoded Socket.IO packet."""
+    attachments: list[bytes]
+    """What its binary placeholders stand for."""
+    key: str | None = attrs.field(validator=attrs.validators.optional(_TEXT))
+    """When given, a client that lags gets only the newest packet of this key."""
+
+    def encode(self) -> bytes:
+        """The message on :attr:`RedisChannels.EMITS`: JSON, attachments in base64."""
+        return encode_json(
+            {
+                "from": self.sender,
+                "nsp": self.namespace,
+                "rooms": self.rooms,
+                "skip": self.skip,
+                "packet": self.packet,
+                "attachments": [base64.b64encode(part).decode() for part in self.attachments],
+                "key": self.key,
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Emit:
+        """Read that message.
+
+        :raises InvalidRequest: when it is none: other programs may publish there too.
+        """
+        message = decode_json(data)
+        try:
+            return cls(
+                sender=message["from"],
+                namespace=message["nsp"],
+                rooms=message["rooms"],
+                skip=message["skip"],
+                packet=message["packet"],
+                attachments=[base64.b64decode(part) for part in message["attachments"]],
+                key=message["key"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidRequest("not an emit") from error
+
+
+def encode_json(value: object) -> bytes:
+    """Compact JSON.
+
+    :raises InvalidRequest: when the value has no JSON form.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:  # orjson.JSONEncodeError is one
+        raise InvalidRequest(f"not JSON: {error}") from error
+
+
+def decode_json(data: bytes | str) -> Any:
+    """Strict JSON: no NaN, no infinities, no lone surrogates, bounded depth.
+
+    :raises InvalidRequest: when the text is anything else.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"broken JSON: {error}") from error
+
+
+@attrs.frozen(eq=False)
+class Payload:
+    """A fix, encoded once: the bytes that go to Redis and into frames unchanged."""
+
+    entity: EntityRef
+    """What reported it."""
+    channel: str
+    """The topic the event is published on."""
+    event: bytes = attrs.field(repr=False)
+    """The event JSON."""
+    location: bytes = attrs.field(repr=False)
+    """The location JSON, a slice of the event."""
+    timestamp: str
+    """The location's time as it stands in the JSON; sorts as time does."""
+
+
+def event_json(entity: EntityRef, location: bytes) -> bytes:
+    """The event JSON, spliced around a location's JSON."""
+    return b'{"type":%b,"entityId":%b,"location":%b}' % (
+        encode_json(entity.type),
+        encode_json(entity.id),
+        location,
+    )
+
+
+def encode(event: LocationEvent) -> Payload:
+    """Encode an event; everything downstream carries these bytes."""
+    entity = event.entity
+    wire = event.location.to_wire()
+    location = encode_json(wire)
+    return Payload(
+        entity=entity,
+        channel=RedisChannels.entity(entity),
+        event=event_json(entity, location),
+        location=location,
+        timestamp=wire["timestamp"],
+    )
+
+
+def decode_event(data: bytes) -> LocationEvent:
+    """Read the event JSON.
+
+    :raises InvalidRequest: when it is not an event.
+    :raises InvalidLocation: when its location is bad.
+    """
+    return LocationEvent.from_wire(_object(data))
+
+
+def decode_location(data: bytes) -> Location:
+    """Read the location JSON.
+
+    :raises InvalidRequest: when it is not an object.
+    :raises InvalidLocation: when a field is bad.
+    """
+    return Location.from_wire(_object(data))
+
+
+def _object(data: bytes) -> Mapping[str, Any]:
+    value = decode_json(data)
+    if not isinstance(value, dict):
+        raise InvalidRequest("expected a JSON object")
+    return value
+
+
+def tracking_stats(counts: Mapping[str, int]) -> dict[str, int]:
+    """The statistics of the wire contract, from the cached locations by type."""
+    return {
+        "activeVehicles": counts.get("vehicle", 0),
+        "activeDeliveries": counts.get("delivery", 0),
+        "totalTracking": sum(counts.values()),
+    }

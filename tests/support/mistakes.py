@@ -1,0 +1,371 @@
+"""Backends, policies and authenticators with one mistake each, for the contract suites to find.
+
+These tests fail on purpose; ``tests/test_testing.py`` runs them and looks which do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import attrs
+import pytest
+
+from atriz_realtime.api import (
+    DROP,
+    PASS,
+    AuthenticationRejected,
+    Authenticator,
+    Cache,
+    Clock,
+    Credentials,
+    Deliver,
+    EntityRef,
+    Fanout,
+    Identity,
+    Location,
+    Page,
+    Payload,
+    Verdict,
+)
+from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout, MemorySettings
+from atriz_realtime.testing import (
+    AuthenticatorContract,
+    CacheContract,
+    FakeClock,
+    FanoutContract,
+    IntervalThrottleContract,
+    MakePolicy,
+    until,
+)
+
+FOUND: Mapping[str, str] = MappingProxyType(
+    {
+        "TestAnyAge": "test_an_older_fix_never_replaces_a_newer_one",
+        "TestEternal": "test_an_expired_location_is_gone_from_everywhere",
+        "TestOneType": "test_types_are_apart",
+        "TestByOffset": "test_pages_miss_nobody_while_others_come_and_go",
+        "TestForgetful": "test_a_page_holds_the_newest_locations",
+        "TestElsewhere": "test_a_server_gets_its_own_messages",
+        "TestLastFirst": "test_messages_queued_together_arrive_in_order",
+        "TestLazy": "test_a_channel_can_be_joined_and_left_in_one_turn",
+        "TestSticky": "test_nothing_arrives_after_unsubscribing",
+        "TestText": "test_any_bytes_arrive_as_they_are",
+        "TestGlobbing": "test_the_rest_of_a_pattern_is_taken_literally",
+        "TestRealTime": "test_a_fix_exactly_at_the_end_of_the_interval_is_not_dropped",
+        "TestOneForAll": "test_the_first_fix_of_each_entity_passes",
+        "TestErratic": "test_the_clock_and_the_fixes_alone_decide",
+        "TestStarving": "test_a_stream_is_not_starved",
+        "TestNegative": "test_verdicts_are_well_formed",
+        "TestOpenDoor": "test_what_is_its_own_and_bad_it_refuses",
+        "TestTellingDoor": "test_no_refusal_repeats_the_token",
+        "TestStuckDoor": "test_a_strange_token_is_refused_or_left_to_others",
+        "TestGreedyDoor": "test_what_is_not_its_own_it_leaves_to_others",
+    }
+)
+"""For each suite below, a test that its mistake makes fail."""
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What never comes need not be awaited for long."""
+    monkeypatch.setattr(
+        "atriz_realtime.testing.fanout.until", lambda condition: until(condition, 0.1)
+    )
+
+
+# -- caches --------------------------------------------------------------------------------
+
+
+class AnyAge(MemoryCache):
+    async def put(self, payload: Payload, ttl: float) -> None:
+        await super().delete(payload.entity)
+        await super().put(payload, ttl)
+
+
+class Eternal(MemoryCache):
+    async def put(self, payload: Payload, ttl: float) -> None:
+        await super().put(payload, 1e9)
+
+
+class OneType(MemoryCache):
+    async def put(self, payload: Payload, ttl: float) -> None:
+        entity = attrs.evolve(payload.entity, type="vehicle")
+        await super().put(attrs.evolve(payload, entity=entity), ttl)
+
+
+class ByOffset(MemoryCache):
+    async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
+        everything = (await super().page(entity_type, None, 10_000)).items
+        start = int(cursor or 0)
+        end = start + limit
+        return Page(everything[start:end], str(end) if len(everything) > end else None)
+
+
+class Forgetful(MemoryCache):
+    async def count(self, entity_type: str) -> int:
+        return len((await super().page(entity_type, None, 2)).items)
+
+
+class _CacheSuite(CacheContract):
+    backend: type[MemoryCache]
+
+    @pytest.fixture
+    def cache(self, clock: FakeClock) -> Cache:
+        return self.backend(clock, MemorySettings())
+
+
+class TestAnyAge(_CacheSuite):
+    backend = AnyAge
+
+
+class TestEternal(_CacheSuite):
+    backend = Eternal
+
+
+class TestOneType(_CacheSuite):
+    backend = OneType
+
+
+class TestByOffset(_CacheSuite):
+    backend = ByOffset
+
+
+class TestForgetful(_CacheSuite):
+    backend = Forgetful
+
+
+# -- fan-outs ------------------------------------------------------------------------------
+
+
+class Elsewhere(MemoryFanout):
+    async def publish(self, channel: str, data: bytes) -> None:
+        """Send it to other servers alone, of which there are none."""
+
+
+class LastFirst(MemoryFanout):
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[tuple[str, bytes]] = []
+
+    async def publish(self, channel: str, data: bytes) -> None:
+        self._waiting.append((channel, data))
+        asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        while self._waiting:
+            channel, data = self._waiting.pop()
+            if channel in self._channels:
+                self._channels[channel](channel, data)
+
+
+class Lazy(MemoryFanout):
+    def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
+        async def later() -> None:
+            await MemoryFanout.subscribe(self, channel, deliver)
+
+        return later()
+
+
+class Sticky(MemoryFanout):
+    def unsubscribe(self, channel: str) -> None:
+        """Keep it."""
+
+
+class Text(MemoryFanout):
+    async def publish(self, channel: str, data: bytes) -> None:
+        await super().publish(channel, data.decode(errors="replace").encode())
+
+
+class Globbing(MemoryFanout):
+    async def publish(self, channel: str, data: bytes) -> None:
+        for pattern, deliver in self._patterns.items():
+            if fnmatch.fnmatchcase(channel, pattern + "*"):
+                deliver(channel, data)
+
+
+class _FanoutSuite(FanoutContract):
+    backend: type[MemoryFanout]
+
+    @pytest.fixture
+    def fanout(self) -> Fanout:
+        return self.backend()
+
+
+class TestElsewhere(_FanoutSuite):
+    backend = Elsewhere
+
+
+class TestLastFirst(_FanoutSuite):
+    backend = LastFirst
+
+
+class TestLazy(_FanoutSuite):
+    backend = Lazy
+
+
+class TestSticky(_FanoutSuite):
+    backend = Sticky
+
+
+class TestText(_FanoutSuite):
+    backend = Text
+
+
+class TestGlobbing(_FanoutSuite):
+    backend = Globbing
+
+
+# -- throttles -----------------------------------------------------------------------------
+
+
+class Policy:
+    """One update a second, without a mistake."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.last: dict[str, float] = {}
+
+    def now(self) -> float:
+        return self._clock.monotonic()
+
+    def key(self, entity: EntityRef) -> str:
+        return entity.id
+
+    async def admit(self, entity: EntityRef, location: Location) -> Verdict:
+        now, key = self.now(), self.key(entity)
+        if now - self.last.get(key, -1e9) < 1.0:
+            return DROP
+        self.last[key] = now
+        return PASS
+
+
+class RealTime(Policy):
+    def now(self) -> float:
+        return time.monotonic()
+
+
+class OneForAll(Policy):
+    def key(self, entity: EntityRef) -> str:
+        return "all"
+
+
+class Erratic(Policy):
+    async def admit(self, entity: EntityRef, location: Location) -> Verdict:
+        return random.choice([PASS, DROP])
+
+
+class Starving(Policy):
+    async def admit(self, entity: EntityRef, location: Location) -> Verdict:
+        verdict = await super().admit(entity, location)
+        self.last[entity.id] = self.now()
+        return verdict
+
+
+class Negative(Policy):
+    async def admit(self, entity: EntityRef, location: Location) -> Verdict:
+        return Verdict("hold", -1.0)
+
+
+class _ThrottleSuite(IntervalThrottleContract):
+    backend: type[Policy]
+
+    @pytest.fixture
+    def make_policy(self) -> MakePolicy:
+        return self.backend
+
+
+class TestRealTime(_ThrottleSuite):
+    backend = RealTime
+
+
+class TestOneForAll(_ThrottleSuite):
+    backend = OneForAll
+
+
+class TestErratic(_ThrottleSuite):
+    backend = Erratic
+
+
+class TestStarving(_ThrottleSuite):
+    backend = Starving
+
+
+class TestNegative(_ThrottleSuite):
+    backend = Negative
+
+
+# -- authenticators ------------------------------------------------------------------------
+
+
+def refuse(credentials: Credentials) -> Identity | None:
+    raise AuthenticationRejected("the code is wrong")
+
+
+def tell(credentials: Credentials) -> Identity | None:
+    raise AuthenticationRejected(f"{credentials.token} is wrong")
+
+
+def fail(credentials: Credentials) -> Identity | None:
+    raise LookupError(credentials.token)
+
+
+def let_in(credentials: Credentials) -> Identity | None:
+    return Identity(user_id="u1")
+
+
+def abstain(credentials: Credentials) -> Identity | None:
+    return None
+
+
+Answer = Callable[[Credentials], Identity | None]
+
+
+class _DoorSuite(AuthenticatorContract):
+    wrong_code: Answer = staticmethod(refuse)
+    no_code: Answer = staticmethod(abstain)
+    no_token: Answer = staticmethod(abstain)
+
+    @pytest.fixture
+    def authenticator(self) -> Authenticator:
+        async def authenticate(credentials: Credentials) -> Identity | None:
+            token = credentials.token
+            if token is None:
+                return self.no_token(credentials)
+            if token == "door:1234":
+                return let_in(credentials)
+            return (self.wrong_code if token.startswith("door:") else self.no_code)(credentials)
+
+        return Authenticator("door", authenticate)
+
+    @pytest.fixture
+    def good(self) -> Credentials:
+        return Credentials(token="door:1234")
+
+    @pytest.fixture
+    def user_id(self) -> str:
+        return "u1"
+
+    @pytest.fixture
+    def bad(self) -> Sequence[Credentials]:
+        return [Credentials(token="door:9999")]
+
+
+class TestOpenDoor(_DoorSuite):
+    wrong_code = staticmethod(let_in)
+
+
+class TestTellingDoor(_DoorSuite):
+    wrong_code = staticmethod(tell)
+
+
+class TestStuckDoor(_DoorSuite):
+    no_code = staticmethod(fail)
+
+
+class TestGreedyDoor(_DoorSuite):
+    no_token = staticmethod(refuse)

@@ -1,0 +1,182 @@
+"""The JavaScript client: ``tests/js/client.mjs`` in a Node process, many sockets in one."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tests.support.clients import Client, Connect, Refusal, handshake
+from tests.support.serving import TIMEOUT, Live, until
+
+JS = Path(__file__).parent.parent / "js"
+
+MAX_LINE = 2**24
+"""Bytes of one report."""
+
+
+@attrs.define(eq=False)
+class JsClient(Client):
+    """One ``socket.io-client`` socket."""
+
+    _node: Node
+    _number: int
+    _asked: dict[int, asyncio.Future[Any]] = attrs.field(factory=dict, init=False)
+    id: str | None = attrs.field(default=None, init=False)
+    transports: list[str] = attrs.field(factory=list, init=False)
+    """What the connection was opened with, and what it was upgraded to."""
+
+    async def emit(self, event: str, *arguments: Any) -> None:
+        await self._command("emit", event=event, args=arguments)
+
+    async def call(self, event: str, *arguments: Any) -> Any:
+        number = self._node.next_number()
+        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        await self._command("emit", event=event, args=arguments, ack=number)
+        async with asyncio.timeout(TIMEOUT):
+            return await answer
+
+    async def disconnect(self) -> None:
+        await self._command("disconnect")
+
+    async def _command(self, name: str, **parameters: Any) -> None:
+        await self._node.send({"do": name, "socket": self._number, **parameters})
+
+    def take(self, report: Mapping[str, Any]) -> None:
+        """Note what the process reports of this socket."""
+        if "event" in report:
+            self.received.append((report["event"], report["args"]))
+        elif "ack" in report:
+            answers = report["args"]
+            self._asked.pop(report["ack"]).set_result(
+                answers[0] if len(answers) == 1 else tuple(answers)
+            )
+        elif "connect" in report:
+            self.connected, self.id = True, report["connect"]
+        elif "transport" in report:
+            self.transports.append(report["transport"])
+        elif "connect_error" in report:
+            self.refused = Refusal(report["connect_error"], report.get("data"))
+        elif "disconnect" in report:
+            self.connected, self.disconnected = False, report["disconnect"]
+
+
+@attrs.define(eq=False)
+class Node:
+    """The process."""
+
+    _process: Process
+    _sockets: dict[int, JsClient] = attrs.field(factory=dict, init=False)
+    _numbers: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
+
+    async def open(self, url: str, auth: Mapping[str, Any], **options: Any) -> JsClient:
+        """Begin to connect a socket; what it emits before it is connected is sent then.
+
+        :param options: of ``socket.io-client``, for example ``transports=["websocket"]``.
+        """
+        number = self.next_number()
+        client = self._sockets[number] = JsClient(self, number)
+        await self.send(
+            {"do": "connect", "socket": number, "url": url, "options": {"auth": auth, **options}}
+        )
+        return client
+
+    async def connect(self, url: str, auth: Mapping[str, Any], **options: Any) -> JsClient:
+        """Open a socket, and wait until it is connected or refused."""
+        client = await self.open(url, auth, **options)
+        await until(lambda: client.connected or client.refused)
+        return client
+
+    def next_number(self) -> int:
+        """A number not given before, for a socket or an acknowledgement."""
+        return next(self._numbers)
+
+    async def send(self, command: Mapping[str, Any]) -> None:
+        """Write a command."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        await self._process.stdin.drain()
+
+    async def read(self) -> None:
+        """Hand out the process's reports until it ends."""
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            report = json.loads(line)
+            self._sockets[report["socket"]].take(report)
+
+
+@asynccontextmanager
+async def running(*arguments: str, **environment: str) -> AsyncIterator[Process]:
+    """A Node process in ``tests/js``, with pipes; it must end well once its input has."""
+    process = await asyncio.create_subprocess_exec(
+        *("node", *arguments),
+        cwd=JS,
+        stdin=PIPE,
+        stdout=PIPE,
+        limit=MAX_LINE,
+        env={**os.environ, **environment},
+    )
+    assert process.stdin is not None
+    try:
+        yield process
+        process.stdin.close()
+        async with asyncio.timeout(TIMEOUT):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@asynccontextmanager
+async def node_clients() -> AsyncIterator[Node]:
+    """A process that opens sockets; all are closed, and the process is ended, on exit."""
+    reading: asyncio.Future[None] | None = None
+    try:
+        async with running("client.mjs") as process:
+            node = Node(process)
+            reading = asyncio.create_task(node.read())
+            yield node
+    finally:
+        if reading is not None:
+            await reading
+
+
+def js_connect(node: Node, **options: Any) -> Connect:
+    """Open clients of JavaScript's library."""
+
+    @asynccontextmanager
+    async def connected(
+        live: Live,
+        *,
+        user: str | None = "u1",
+        auth: Mapping[str, Any] | None = None,
+        namespace: str = "/",
+        refused: bool = False,
+    ) -> AsyncIterator[Client]:
+        client = await node.connect(live.url + namespace, handshake(user, auth), **options)
+        assert client.connected is not refused, client.refused
+        try:
+            yield client
+        finally:
+            await client.disconnect()
+
+    return connected
+
+
+async def evaluate(expression: str) -> str:
+    """What a JavaScript expression's value, a string, is in Node."""
+    process = await asyncio.create_subprocess_exec(
+        "node", "--print", expression, cwd=JS, stdout=PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode().removesuffix("\n")

@@ -1,0 +1,16 @@
+"""A plugin with an authorizer: whoever is called ``u1`` may see and move ``u1-…`` alone."""
+
+from __future__ import annotations
+
+from atriz_realtime.api import Authorizer, EntityRef, Identity, hookimpl
+
+
+async def own(identity: Identity, entity: EntityRef) -> bool:
+    """Whether the entity's id begins with the user's."""
+    return entity.id.startswith(f"{identity.user_id}-")
+
+
+@hookimpl
+def register_authorizers() -> Authorizer:
+    """Register the rule, for watching and for publishing."""
+    return Authorizer("own-vehicles", may_track=own, may_publish=own)

@@ -1,0 +1,135 @@
+"""A TCP proxy that cuts and holds what passes between two real programs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import attrs
+
+
+@attrs.define(eq=False)
+class _Wire:
+    """One proxied connection."""
+
+    to_client: asyncio.StreamWriter
+    to_server: asyncio.StreamWriter
+
+    def abort(self) -> None:
+        """Break it, as a network does."""
+        for writer in (self.to_client, self.to_server):
+            writer.transport.abort()
+
+
+class Proxy:
+    """Forwards every connection to one port of this machine.
+
+    :param target: the port that connections are forwarded to.
+    """
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._wires: list[_Wire] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._requests = asyncio.Event()
+        self._requests.set()
+        self._answers = asyncio.Event()
+        self._answers.set()
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    async def aclose(self) -> None:
+        """Stop, and break what is open."""
+        self._server.close()
+        self.cut()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        """The Redis URL of the proxied server."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def break_connections(self) -> None:
+        """Break every connection; new ones are welcome."""
+        for wire in self._wires:
+            wire.abort()
+        self._wires.clear()
+
+    def cut(self) -> None:
+        """Break every connection, and whatever connects until :meth:`mend`."""
+        self._open.clear()
+        self.break_connections()
+
+    def mend(self) -> None:
+        """Let connections through again."""
+        self._open.set()
+
+    @asynccontextmanager
+    async def outage(self) -> AsyncIterator[None]:
+        """Cut for as long as the context lasts."""
+        self.cut()
+        try:
+            yield
+        finally:
+            self.mend()
+
+    def hold_requests(self) -> None:
+        """Keep what clients send from the server."""
+        self._requests.clear()
+
+    def release_requests(self) -> None:
+        """Let it through."""
+        self._requests.set()
+
+    def hold_answers(self) -> None:
+        """Keep what the server sends from clients."""
+        self._answers.clear()
+
+    def release_answers(self) -> None:
+        """Let it through."""
+        self._answers.set()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._open.is_set():
+            writer.transport.abort()
+            return
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        wire = _Wire(writer, server_writer)
+        self._wires.append(wire)
+        for forwarding in (
+            self._forward(reader, server_writer, self._requests),
+            self._forward(server_reader, writer, self._answers),
+        ):
+            task = asyncio.get_running_loop().create_task(forwarding)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    async def _forward(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event
+    ) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                await gate.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def proxying(target: int) -> AsyncIterator[Proxy]:
+    """A proxy in front of a port."""
+    proxy = Proxy(target)
+    await proxy.start()
+    try:
+        yield proxy
+    finally:
+        await proxy.aclose()
