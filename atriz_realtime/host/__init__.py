@@ -1,0 +1,1 @@
+"""Configuration, plugins, and the registry of what plugins contribute."""
