@@ -1,0 +1,1 @@
+"""Sockets, rooms, fan-out and the publish pipeline."""

@@ -1,0 +1,109 @@
+"""Who a caller is, and what they may do: the authenticators and authorizers, asked in order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from atriz_realtime.api.errors import (
+    AuthenticationRejected,
+    NotAuthenticated,
+    PluginFailed,
+    RealtimeError,
+)
+from atriz_realtime.api.model import Credentials, EntityRef, Identity
+from atriz_realtime.core.containment import Containment
+from atriz_realtime.core.incidents import Incidents
+from atriz_realtime.host.registry import Registry
+
+Rule = Callable[[Identity, EntityRef], Awaitable[bool]]
+
+
+class AccessControl:
+    """See :class:`~atriz_realtime.api.Access`."""
+
+    def __init__(self, registry: Registry, containment: Containment, incidents: Incidents) -> None:
+        self._containment = containment
+        self._incidents = incidents
+        self._authenticators = [
+            (registry.owner(record), record) for record in registry.authenticators
+        ]
+        self._still_holds = {
+            record.name: (registry.owner(record), record.still_holds)
+            for record in registry.authenticators
+            if record.still_holds is not None
+        }
+        self._may_track: list[tuple[str, str, Rule]] = []
+        self._may_publish: list[tuple[str, str, Rule]] = []
+        for record in registry.authorizers:
+            plugin, what = registry.owner(record), f"authorizer {record.name!r}"
+            if record.may_track is not None:
+                self._may_track.append((plugin, what, record.may_track))
+            if record.may_publish is not None:
+                self._may_publish.append((plugin, what, record.may_publish))
+
+    async def authenticate(self, credentials: Credentials) -> Identity:
+        """Ask the authenticators in order until one knows the caller.
+
+        :raises AuthenticationRejected: when one refuses, or fails.
+        :raises NotAuthenticated: when all abstain.
+        """
+        for plugin, authenticator in self._authenticators:
+            what = f"authenticator {authenticator.name!r}"
+            try:
+                identity = await self._containment.run(
+                    plugin, what, authenticator.authenticate(credentials)
+                )
+            except AuthenticationRejected as refusal:
+                self._incidents.report(
+                    "refused credentials", f"{what}: {refusal.reason}", level=logging.INFO
+                )
+                raise
+            except PluginFailed as error:
+                raise AuthenticationRejected("the authenticator failed") from error
+            if identity is not None:
+                if identity.authenticator == authenticator.name:
+                    return identity
+                return attrs.evolve(identity, authenticator=authenticator.name)
+        raise NotAuthenticated
+
+    @property
+    def can_recheck(self) -> bool:
+        """Whether an authenticator can say that an identity no longer holds."""
+        return bool(self._still_holds)
+
+    async def still_holds(self, identity: Identity) -> bool:
+        """Whether nobody says that an identity no longer holds.
+
+        One whose authenticator fails stays good: what is new, the authenticators and
+        authorizers decide, and an outage must not send everybody away.
+        """
+        plugin, still_holds = self._still_holds.get(identity.authenticator, ("", None))
+        if still_holds is None:
+            return True
+        what = f"authenticator {identity.authenticator!r}"
+        try:
+            return await self._containment.run(plugin, what, still_holds(identity))
+        except RealtimeError:  # failures are counted by the containment
+            return True
+
+    async def may_track(self, identity: Identity, entity: EntityRef) -> bool:
+        """Whether every authorizer lets this identity watch this entity."""
+        return not self._may_track or await self._all(self._may_track, identity, entity)
+
+    async def may_publish(self, identity: Identity, entity: EntityRef) -> bool:
+        """Whether every authorizer lets this identity publish this entity."""
+        return not self._may_publish or await self._all(self._may_publish, identity, entity)
+
+    async def _all(
+        self, rules: list[tuple[str, str, Rule]], identity: Identity, entity: EntityRef
+    ) -> bool:
+        for plugin, what, rule in rules:
+            try:
+                if not await self._containment.run(plugin, what, rule(identity, entity)):
+                    return False
+            except RealtimeError:  # failures are counted; what a rule says stays here
+                return False
+        return True

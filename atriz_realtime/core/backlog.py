@@ -1,0 +1,115 @@
+"""What could not be sent, the newest of each entity, until it can."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from atriz_realtime.api.model import EntityRef
+from atriz_realtime.api.wire import Payload
+from atriz_realtime.core.incidents import Incidents
+
+MAX_ENTITIES = 100_000
+"""Entities whose newest fix may wait; beyond, the one that has waited longest is dropped."""
+
+CHUNK = 500
+"""Fixes sent at once when the way is free again."""
+
+RETRY_FIRST = 0.25
+RETRY_MOST = 2.0
+"""Seconds until the next attempt when nothing says earlier that the way is free; doubled
+each time."""
+
+
+@attrs.frozen(eq=False)
+class Unsent:
+    """A fix, and what has not been done with it."""
+
+    payload: Payload
+    publish: bool
+    cache: bool
+
+
+class Backlog:
+    """Keeps each entity's newest unsent fix, and sends it when that is possible again.
+
+    :param send: does what has not been done; whatever it returns could not be done still.
+    """
+
+    def __init__(
+        self, send: Callable[[Unsent], Awaitable[Unsent | None]], incidents: Incidents
+    ) -> None:
+        self._send = send
+        self._incidents = incidents
+        self._waiting: OrderedDict[EntityRef, Unsent] = OrderedDict()
+        self._flushing: asyncio.Task[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._delay = RETRY_FIRST
+
+    def __len__(self) -> int:
+        """How many entities' fixes wait."""
+        return len(self._waiting)
+
+    def add(self, unsent: Unsent) -> None:
+        """Keep a fix, in place of an older one of its entity."""
+        entity = unsent.payload.entity
+        self._waiting[entity] = unsent
+        self._waiting.move_to_end(entity)
+        if len(self._waiting) > MAX_ENTITIES:
+            self._waiting.popitem(last=False)
+            self._incidents.report("fixes dropped", f"more than {MAX_ENTITIES} entities wait")
+        self._schedule()
+
+    def discard(self, entity: EntityRef) -> None:
+        """Forget an entity's fix: a newer one is about to be sent."""
+        if self._waiting:
+            self._waiting.pop(entity, None)
+
+    def flush(self) -> None:
+        """Try to send now."""
+        self._delay = RETRY_FIRST
+        self._begin()
+
+    async def aclose(self) -> None:
+        """Make a last attempt, and stop."""
+        self._begin()
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing], timeout=1.0)
+            self._flushing.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
+
+    def _begin(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._waiting and (self._flushing is None or self._flushing.done()):
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    async def _flush(self) -> None:
+        """Attempt everything that waits once, a chunk at a time."""
+        entities = list(self._waiting)
+        for start in range(0, len(entities), CHUNK):
+            await asyncio.gather(*map(self._attempt, entities[start : start + CHUNK]))
+        if self._waiting:
+            self._schedule()
+
+    async def _attempt(self, entity: EntityRef) -> None:
+        unsent = self._waiting.get(entity)
+        if unsent is None:  # a newer fix has gone its own way
+            return
+        left = await self._send(unsent)  # queues before anything newer can
+        if self._waiting.get(entity) is not unsent:
+            return
+        if left is None:
+            del self._waiting[entity]
+        else:
+            self._waiting[entity] = left
+
+    def _schedule(self) -> None:
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(self._delay, self._begin)
+            self._delay = min(self._delay * 2, RETRY_MOST)

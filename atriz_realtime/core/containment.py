@@ -1,0 +1,118 @@
+"""Plugins' coroutines, run so that none can hurt more than itself.
+
+What a plugin raises or how long it takes is its own affair up to a limit; beyond, the
+call fails, the failure is counted under the plugin's name and logged once a burst.  A
+step that keeps the event loop from everybody else cannot be interrupted, but it is
+seen and named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Generator
+from typing import Any, Generic, TypeVar
+
+from atriz_realtime.api.contracts import Clock
+from atriz_realtime.api.errors import PluginFailed, RealtimeError
+from atriz_realtime.core.incidents import Incidents
+
+T = TypeVar("T")
+
+BLOCKING_SECONDS = 0.1
+"""A step that takes longer than this without awaiting blocks the loop."""
+
+
+class Containment:
+    """Runs plugins' coroutines within limits.
+
+    :param limit: seconds that one call may take, unless it says otherwise.
+    """
+
+    def __init__(self, incidents: Incidents, clock: Clock, limit: float) -> None:
+        self._incidents = incidents
+        self._clock = clock
+        self._limit = limit
+
+    async def run(
+        self, plugin: str, what: str, work: Awaitable[T], limit: float | None = None
+    ) -> T:
+        """Await a plugin's work.
+
+        :param what: what the plugin was asked for, for the log.
+        :raises RealtimeError: as the plugin raised it, to refuse on purpose.
+        :raises PluginFailed: when it raised anything else, or took too long.
+        """
+        steps = _Steps(work, self._clock)
+        timer: asyncio.Timeout | None = None
+        try:
+            if steps.finished_at_once():  # the usual case: no timer is needed
+                return steps.result
+            timer = asyncio.timeout(self._limit if limit is None else limit)
+            async with timer:
+                return await steps
+        except RealtimeError:
+            raise
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_cancelled(error):
+                raise
+            if timer is not None and timer.expired():
+                self._incidents.report(f"plugin {plugin} timed out", what)
+            else:
+                self._incidents.report(
+                    f"plugin {plugin} failed", f"{what}: {type(error).__name__}: {error}"
+                )
+            raise PluginFailed from error
+        finally:
+            if steps.longest > BLOCKING_SECONDS:
+                self._incidents.report(
+                    f"plugin {plugin} blocked the loop",
+                    f"{what}: for {steps.longest * 1000:.0f} ms",
+                )
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether this task is being cancelled, rather than one that the plugin awaited."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+class _Steps(Generic[T]):
+    """An awaitable whose steps are timed; the first may be taken before it is awaited."""
+
+    def __init__(self, work: Awaitable[T], clock: Clock) -> None:
+        self._steps: Generator[Any, Any, T] = work.__await__()
+        self._clock = clock
+        self._first: Any = None
+        self.longest = 0.0
+        self.result: T
+
+    def finished_at_once(self) -> bool:
+        """Take the first step; whether it was the last."""
+        try:
+            self._first = self._step(None, None)
+        except StopIteration as end:
+            self.result = end.value
+            return True
+        return False
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        waited_for = self._first
+        while True:
+            sent: Any = None
+            thrown: BaseException | None = None
+            try:
+                sent = yield waited_for
+            except BaseException as error:  # handed on to the work
+                thrown = error
+            try:
+                waited_for = self._step(sent, thrown)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+
+    def _step(self, sent: Any, thrown: BaseException | None) -> Any:
+        began = self._clock.monotonic()
+        try:
+            return self._steps.send(sent) if thrown is None else self._steps.throw(thrown)
+        finally:
+            self.longest = max(self.longest, self._clock.monotonic() - began)

@@ -1,0 +1,219 @@
+"""An encoded fix on its way: into the cache, to the other servers, to the watchers here.
+
+While the backends answer, that is one round trip.  While they do not, watchers of this
+server are served from here (:mod:`~atriz_realtime.core.lane`), and the newest fix of
+each entity is sent on when they are back (:mod:`~atriz_realtime.core.backlog`).  After a
+gap in what this server heard, its watchers are brought up to date from the cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping
+
+from atriz_realtime.api.contracts import Cache, Clock, Fanout, Interruptible
+from atriz_realtime.api.errors import Unavailable
+from atriz_realtime.api.model import EntityRef
+from atriz_realtime.api.wire import Payload, RedisChannels, event_json
+from atriz_realtime.core.backlog import Backlog, Unsent
+from atriz_realtime.core.incidents import Incidents
+from atriz_realtime.core.interest import Interest
+from atriz_realtime.core.lane import Lane
+from atriz_realtime.core.workers import Worker
+from atriz_realtime.host.registry import EntityKind
+
+RESYNC_CHUNK = 500
+"""Current locations read at once after a gap."""
+
+Tap = Worker[tuple[str, bytes]]
+
+
+class Distribution:
+    """Sends encoded fixes, and keeps watchers whole when backends come and go."""
+
+    def __init__(
+        self,
+        kinds: Mapping[str, EntityKind],
+        interest: Interest,
+        clock: Clock,
+        incidents: Incidents,
+    ) -> None:
+        self._kinds = kinds
+        self._interest = interest
+        self._rooms = interest.rooms
+        self._incidents = incidents
+        self._lane = Lane(self._deliver, clock)
+        self._backlog = Backlog(self._send_again, incidents)
+        self._taps: list[Tap] = []
+        self._resyncing: asyncio.Task[None] | None = None
+        self._stale = False
+
+    def start(self, cache: Cache, fanout: Fanout, backend: Fanout) -> None:
+        """Begin to work with open backends.
+
+        :param backend: the fan-out below all layers, which knows of interruptions.
+        """
+        self.cache = cache
+        self.fanout = fanout
+        self._interest.start(fanout, self._lane.received, self._lane.forget)
+        if isinstance(backend, Interruptible):
+            backend.attach(self)
+
+    async def aclose(self) -> None:
+        """Make a last attempt to send what waits, and stop."""
+        if self._resyncing is not None:
+            self._resyncing.cancel()
+        await self._backlog.aclose()
+        for tap in self._taps:
+            await tap.aclose()
+
+    # -- on the way out --------------------------------------------------------------------
+
+    async def send(self, payload: Payload) -> None:
+        """Cache a fix and fan it out; never fails, and waits no longer than a backend may take.
+
+        The cache comes first: whoever begins to watch subscribes before reading the
+        cache, and so finds there whatever was published before.
+        """
+        self._backlog.discard(payload.entity)
+        keeping = self._put(payload)
+        sending = self._publish(payload)
+        kept, sent = await self._kept(keeping), await self._sent(payload, sending)
+        if not (kept and sent):
+            self._backlog.add(Unsent(payload, publish=not sent, cache=not kept))
+
+    async def fan_out(self, payload: Payload) -> None:
+        """Fan out a fix that is cached already."""
+        self._backlog.discard(payload.entity)
+        if not await self._sent(payload, self._publish(payload)):
+            self._backlog.add(Unsent(payload, publish=True, cache=False))
+
+    async def keep(self, payload: Payload) -> None:
+        """Cache a fix that is not fanned out; when that cannot be, it is lost and counted."""
+        await self._kept(self._put(payload))
+
+    async def put(self, payload: Payload) -> None:
+        """Cache a fix.
+
+        :raises Unavailable: when the cache cannot be reached.
+        """
+        await self._put(payload)
+
+    def _put(self, payload: Payload) -> Awaitable[None]:
+        try:
+            return self.cache.put(payload, self._kinds[payload.entity.type].cache_ttl)
+        except Exception as error:  # as if it had been awaited
+            return _failed(error)
+
+    def _publish(self, payload: Payload) -> Awaitable[None]:
+        if self._taps or self._interest.watched(payload.channel):
+            self._lane.sent(payload.channel, payload.event)
+        return self._pass_on(payload)
+
+    def _pass_on(self, payload: Payload) -> Awaitable[None]:
+        try:
+            return self.fanout.publish(payload.channel, payload.event)
+        except Exception as error:  # likewise
+            return _failed(error)
+
+    async def _kept(self, keeping: Awaitable[None]) -> bool:
+        return await self._done(keeping, "cache unavailable")
+
+    async def _sent(self, payload: Payload, sending: Awaitable[None]) -> bool:
+        if await self._done(sending, "fan-out unavailable"):
+            return True
+        self._lane.bypass(payload.channel, payload.event)
+        return False
+
+    async def _send_again(self, unsent: Unsent) -> Unsent | None:
+        """Do what has not been done with a fix; watchers here have had it."""
+        payload = unsent.payload
+        keeping = self._put(payload) if unsent.cache else None
+        sending = self._pass_on(payload) if unsent.publish else None
+        kept = keeping is None or await self._done(keeping)
+        sent = sending is None or await self._done(sending)
+        return None if kept and sent else Unsent(payload, publish=not sent, cache=not kept)
+
+    async def _done(self, work: Awaitable[None], incident: str = "") -> bool:
+        try:
+            await work
+        except Exception as error:  # a plugin's backend may raise what it should not
+            if incident:
+                self._incidents.report(incident, _reason(error))
+            return False
+        return True
+
+    # -- on the way in ---------------------------------------------------------------------
+
+    def _deliver(self, channel: str, event: bytes) -> None:
+        self._rooms.deliver(channel.removeprefix(RedisChannels.PREFIX), event)
+        for tap in self._taps:
+            tap.put((channel, event))
+
+    async def tap(self, tap: Tap) -> None:
+        """Hand every event of every server to a worker, as (channel, bytes)."""
+        self._taps.append(tap)
+        await self._interest.follow_all()
+
+    def untap(self, tap: Tap) -> None:
+        """Stop doing so."""
+        if tap in self._taps:
+            self._taps.remove(tap)
+            if not self._taps:
+                self._interest.unfollow_all()
+
+    # -- when backends come and go ---------------------------------------------------------
+
+    def deaf(self) -> None:
+        """The fan-out may be missing messages from now on."""
+        self._stale = True
+        self._lane.deaf()
+
+    def hearing(self) -> None:
+        """The fan-out hears everything again; what it missed is looked up in the cache."""
+        self._lane.hears()
+        self._catch_up()
+
+    def reachable(self) -> None:
+        """What could not be sent, or read, may be tried again."""
+        self._backlog.flush()
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Bring watchers up to date after a gap, unless that is being done, or must wait."""
+        busy = self._resyncing is not None and not self._resyncing.done()
+        if self._stale and self._lane.hearing and not busy:
+            self._resyncing = asyncio.get_running_loop().create_task(self._resync())
+
+    async def _resync(self) -> None:
+        """Deliver the current location of every watched entity that is newer than the last."""
+        while self._stale and self._lane.hearing:
+            self._stale = False
+            rooms = self._interest.watched_rooms()
+            if rooms:
+                self._incidents.report("resynchronised", f"{len(rooms)} entities, after a gap")
+            try:
+                for start in range(0, len(rooms), RESYNC_CHUNK):
+                    await self._resync_rooms(rooms[start : start + RESYNC_CHUNK])
+            except Exception as error:  # as above
+                self._incidents.report("resync postponed", _reason(error), level=logging.INFO)
+                self._stale = True
+                return
+
+    async def _resync_rooms(self, rooms: list[str]) -> None:
+        entities = [EntityRef(*room.split(":", 1)) for room in rooms]
+        locations = await asyncio.gather(*map(self.cache.get, entities))
+        for entity, location in zip(entities, locations, strict=True):
+            if location is not None:
+                self._rooms.show_all(str(entity), event_json(entity, location))
+
+
+async def _failed(error: Exception) -> None:
+    raise error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Unavailable):
+        return error.message
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,319 @@
+"""One pipelined connection to one Redis server.
+
+What is queued in one turn of the loop leaves in one write, and the answers are read back
+in order.  While the server does not answer, commands fail at once rather than wait, and
+the pipe reconnects by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import math
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
+
+from atriz_realtime.api.contracts import BackendStatus
+from atriz_realtime.api.errors import Unavailable
+from atriz_realtime.core.incidents import Incidents
+
+logger = logging.getLogger("atriz_realtime")
+
+ANSWER_TIMEOUT = 0.9
+"""Seconds that an answer may take."""
+
+CONNECT_TIMEOUT = 4.0
+"""Seconds that a connection attempt may take: it is several answers, one after another."""
+
+MAX_PENDING = 20_000
+"""Commands that may wait for an answer; beyond, further ones fail at once."""
+
+BACKOFF_FIRST = 0.05
+BACKOFF_MOST = 1.0
+"""Seconds between two attempts to connect: doubled each time, with full jitter."""
+
+CANNOT_WRITE = ("MISCONF ", "NOREPLICAS ")
+"""How errors begin that are about the server's state, not about the command: it cannot
+save to disk, or has too few replicas.  redis-py has a class for the third, no memory."""
+
+Connect = Callable[[], Awaitable[AbstractConnection]]
+
+
+@attrs.define(eq=False)
+class _Command:
+    """A queued command and whoever waits for its answer."""
+
+    packed: bytes
+    answer: asyncio.Future[Any]
+    deadline: float
+
+
+def pack(command: tuple[str | bytes | float, ...]) -> bytes:
+    """A command in the Redis serialization protocol (RESP), ready to write."""
+    parts = [b"*%d\r\n" % len(command)]
+    for argument in command:
+        if isinstance(argument, bytes):
+            data = argument
+        elif isinstance(argument, str):
+            data = argument.encode()
+        else:
+            data = repr(argument).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
+
+
+class RedisPipe:
+    """Executes commands on one server.
+
+    :param name: the server as errors name it; never with a password.
+    :param connect: opens a connection to the server, whichever it is at that moment.
+    :param connected: called whenever the connection is there, again or for the first time.
+    """
+
+    def __init__(
+        self, name: str, connect: Connect, connected: Callable[[], None], incidents: Incidents
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._connected = connected
+        self._incidents = incidents
+        self._loop = asyncio.get_running_loop()
+        self._outgoing: list[_Command] = []
+        self._waiting: deque[_Command] = deque()
+        self._work = asyncio.Event()
+        self._digests: dict[str, str] = {}
+        self._known_scripts: set[str] = set()
+        self._connection: AbstractConnection | None = None
+        self._detail = "not connected yet"
+        self._first_attempt: asyncio.Future[None] = self._loop.create_future()
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._overdue = asyncio.Event()
+        self._client: tuple[str, ...] = ()
+        self._closing = False
+        self.reconnects = 0
+        self._running = self._loop.create_task(self._run(), name=f"redis {name}")
+
+    @property
+    def pending(self) -> int:
+        """Commands that wait for an answer."""
+        return len(self._outgoing) + len(self._waiting)
+
+    @property
+    def address(self) -> str:
+        """The address of the server it is connected to; empty while it is not."""
+        connection: Any = self._connection
+        return f"{connection.host}:{connection.port}" if hasattr(connection, "host") else ""
+
+    def status(self) -> BackendStatus:
+        """Whether the server answers."""
+        if self._connection is not None:
+            return BackendStatus("connected")
+        return BackendStatus("disconnected", self._detail)
+
+    async def attempted(self) -> None:
+        """Wait for the first attempt to connect to end, whatever comes of it."""
+        await asyncio.shield(self._first_attempt)
+
+    def execute(self, *command: str | bytes | float) -> asyncio.Future[Any]:
+        """Queue a command."""
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        if self._connection is None:
+            answer.set_exception(Unavailable(f"Redis at {self._name}: {self._detail}"))
+        elif self.pending >= MAX_PENDING:
+            answer.set_exception(Unavailable(f"more than {MAX_PENDING} commands wait for Redis"))
+        else:
+            self._outgoing.append(
+                _Command(pack(command), answer, self._loop.time() + ANSWER_TIMEOUT)
+            )
+            self._work.set()
+            if self._watchdog is None:
+                self._watchdog = self._loop.call_later(ANSWER_TIMEOUT, self._watch)
+        return answer
+
+    def evaluate(
+        self, script: str, keys: tuple[str, ...], arguments: tuple[str | bytes | float, ...]
+    ) -> Awaitable[Any]:
+        """Queue a Lua script: in full once a connection, by its hash from then on."""
+        digest = self._digests.get(script)
+        if digest is None:
+            digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+            self._digests[script] = digest
+        if digest in self._known_scripts:
+            first = self.execute("EVALSHA", digest, len(keys), *keys, *arguments)
+        else:
+            self._known_scripts.add(digest)
+            first = self.execute("EVAL", script, len(keys), *keys, *arguments)
+        return self._evaluated(first, script, keys, arguments)
+
+    async def _evaluated(
+        self,
+        first: Awaitable[Any],
+        script: str,
+        keys: tuple[str, ...],
+        arguments: tuple[str | bytes | float, ...],
+    ) -> Any:
+        try:
+            return await first
+        except NoScriptError:  # somebody flushed the script cache
+            return await self.execute("EVAL", script, len(keys), *keys, *arguments)
+
+    async def aclose(self) -> None:
+        """Close the connection; what still waits fails."""
+        self._closing = True
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+
+    # -- one connection after another ------------------------------------------------------
+
+    async def _run(self) -> None:
+        delay = BACKOFF_FIRST
+        while True:
+            connection: AbstractConnection | None = None
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    connection = await self._connect()
+                    await self._replace_previous(connection)
+                delay = BACKOFF_FIRST
+                self._opened(connection)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._write(connection))
+                    tasks.create_task(self._read(connection))
+                    tasks.create_task(self._give_up_overdue())
+            except* Exception as group:  # whatever it is, the pipe must come back
+                self._lost(describe(group.exceptions[0]))
+            finally:
+                self._connection = None
+                self._fail_all()
+                if connection is not None:
+                    await connection.disconnect(nowait=True)
+            if self._closing:  # a task group that fails forgets that it was cancelled, too
+                return
+            await asyncio.sleep(random.uniform(0, delay))  # noqa: S311  # jitter, not a secret
+            delay = min(delay * 2, BACKOFF_MOST)
+
+    async def _replace_previous(self, connection: AbstractConnection) -> None:
+        """End the previous connection on the server's side too.
+
+        A server that was stopped may hold commands of it that it has not read yet.
+        What this pipe gave up on must not be published after what it sends next.
+        """
+        kill = ("CLIENT", "KILL", *self._client)
+        commands = [kill, ("CLIENT", "INFO")] if self._client else [("CLIENT", "INFO")]
+        await connection.send_packed_command(connection.pack_commands(commands))
+        if self._client:
+            with contextlib.suppress(ResponseError):  # it is gone, or we may not
+                await connection.read_response()
+        self._client = ()
+        with contextlib.suppress(ResponseError):
+            self._client = itself(await connection.read_response())
+
+    async def _write(self, connection: AbstractConnection) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            batch, self._outgoing = self._outgoing, []
+            self._waiting.extend(batch)
+            await connection.send_packed_command(
+                b"".join([command.packed for command in batch]), check_health=False
+            )
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        while True:
+            try:
+                response = await connection.read_response(
+                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
+                )
+            except ReadOnlyError:
+                raise  # the server has become a replica: look for the primary
+            except ResponseError as error:
+                response = error
+                if isinstance(error, OutOfMemoryError) or str(error).startswith(CANNOT_WRITE):
+                    response = Unavailable(f"Redis at {self._name}: {error}")
+            answer = self._waiting.popleft().answer
+            if answer.done():
+                continue
+            if isinstance(response, Exception):
+                answer.set_exception(response)
+            else:
+                answer.set_result(response)
+
+    async def _give_up_overdue(self) -> None:
+        """End the connection when an answer is overdue.
+
+        Closing it is not enough: with something still to send it would stay, and its
+        reader with it, for as long as the network has patience.
+        """
+        await self._overdue.wait()
+        raise TimeoutError
+
+    def _opened(self, connection: AbstractConnection) -> None:
+        if self._first_attempt.done():
+            logger.info("Redis at %s is connected", self._name)
+            self.reconnects += 1
+        else:
+            self._first_attempt.set_result(None)
+        self._known_scripts.clear()
+        self._overdue.clear()
+        self._connection = connection
+        self._connected()
+
+    def _lost(self, reason: str) -> None:
+        was_connected = self._connection is not None
+        self._detail = reason
+        if was_connected or not self._first_attempt.done():
+            self._incidents.report(
+                "redis disconnected",
+                f"{self._name}: {reason}; watchers of this server are served, retrying",
+            )
+        if not self._first_attempt.done():
+            self._first_attempt.set_result(None)
+
+    def _fail_all(self) -> None:
+        failed = [*self._waiting, *self._outgoing]
+        self._waiting.clear()
+        self._outgoing = []
+        for command in failed:
+            if not command.answer.done():
+                command.answer.set_exception(Unavailable(f"Redis at {self._name}: {self._detail}"))
+
+    def _watch(self) -> None:
+        """Drop the connection when the oldest command has waited for too long."""
+        self._watchdog = None
+        pending = self._waiting or self._outgoing
+        if not pending:
+            return
+        remaining = pending[0].deadline - self._loop.time()
+        if remaining > 0:
+            self._watchdog = self._loop.call_later(remaining, self._watch)
+        elif self._connection is not None:
+            self._lost(describe(TimeoutError()))
+            self._connection = None
+            self._fail_all()
+            self._overdue.set()
+
+
+def itself(info: str | bytes) -> tuple[str, ...]:
+    """The filter of ``CLIENT KILL`` that fits a connection, from its ``CLIENT INFO``.
+
+    By its number alone it would fit another's, once another server is behind the address.
+    """
+    text = info if isinstance(info, str) else info.decode()
+    fields = dict(field.partition("=")[::2] for field in text.split())
+    return ("ID", fields["id"], "ADDR", fields["addr"])
+
+
+def describe(error: BaseException) -> str:
+    """What is wrong with a connection, in a few words."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {ANSWER_TIMEOUT:g} s"
+    return str(error).partition("\n")[0] or type(error).__name__

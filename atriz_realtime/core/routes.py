@@ -1,0 +1,104 @@
+"""The server's HTTP and websocket routes, as one route of the host's application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Match, Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from atriz_realtime.api.errors import NotAuthenticated, RealtimeError
+
+SOCKET_PATH = "/socket.io"
+
+
+class RealtimeRoutes(BaseRoute):
+    """Everything the server answers, and nothing else: the host's other routes are untouched.
+
+    :param ready: awaited before each request, so that a server whose host runs no
+        lifespan starts with its first client.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[BaseRoute],
+        socket_app: ASGIApp,
+        origins: Sequence[str],
+        ready: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._ready = ready
+        self._socket = Mount(SOCKET_PATH, app=socket_app)
+        self._routes = [*routes]
+        self._app: ASGIApp = self._dispatch
+        if origins:
+            self._app = CORSMiddleware(
+                self._dispatch,
+                allow_origins=origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],  # whatever an authenticator may read
+                max_age=600,
+            )
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether one of the routes is meant."""
+        if scope["type"] not in ("http", "websocket"):
+            return Match.NONE, {}
+        found, _, __ = self._find(scope)
+        return (found, {}) if found is Match.NONE else (Match.FULL, {})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await self._ready()
+        if self._socket.matches(scope)[0] is Match.FULL:
+            # Socket.IO has CORS of its own
+            await self._dispatch(scope, receive, in_small_letters(send))
+        else:
+            await self._app(scope, receive, send)
+
+    def _find(self, scope: Scope) -> tuple[Match, Scope, BaseRoute]:
+        partial: tuple[Match, Scope, BaseRoute] = (Match.NONE, {}, self._socket)
+        for route in (self._socket, *self._routes):
+            match, child_scope = route.matches(scope)
+            if match is Match.FULL:
+                return match, child_scope, route
+            if match is Match.PARTIAL and partial[0] is Match.NONE:
+                partial = (match, child_scope, route)
+        return partial
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _, child_scope, route = self._find(scope)
+        scope.update(child_scope)
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await route.handle(scope, receive, watched)
+        except RealtimeError as error:
+            if started or scope["type"] != "http":
+                raise
+            headers = (
+                {"www-authenticate": "Bearer"} if error.status == NotAuthenticated.status else None
+            )
+            await JSONResponse(error.to_wire(), error.status, headers)(scope, receive, send)
+
+
+def in_small_letters(send: Send) -> Send:
+    """Send header names as ASGI wants them.
+
+    python-engineio writes capitals, by which a host's middleware does not recognise what
+    is there already, and adds it again.
+    """
+
+    async def sent(message: Message) -> None:
+        if "headers" in message:
+            headers = [(name.lower(), value) for name, value in message["headers"]]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sent

@@ -1,0 +1,165 @@
+"""The parts of the core put together without a network: real rooms, outboxes, sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import attrs
+import engineio.async_socket
+
+from atriz_realtime import RealtimeConfig
+from atriz_realtime.api import Deliver, EntityRef, RedisChannels, Unavailable
+from atriz_realtime.core.incidents import Incidents
+from atriz_realtime.core.interest import Interest
+from atriz_realtime.core.outbox import Outbox
+from atriz_realtime.core.rooms import DEFAULT_NAMESPACE, Rooms
+from atriz_realtime.core.socket_server import SocketServer
+from atriz_realtime.defaults.memory import MemoryFanout
+from atriz_realtime.testing import FakeClock
+
+KINDS = ("vehicle", "delivery")
+TRACKING: Any = None
+"""What ``TrackingService`` finds its server through; not used here."""
+
+
+def frames(outbox: Outbox) -> list[Any]:
+    """Take every packet that waits, as what it carries."""
+    taken = []
+    while not outbox.empty():
+        packet = outbox.get_nowait()
+        taken.append(packet if packet is None else packet.data)
+    return taken
+
+
+@attrs.frozen(eq=False)
+class Member:
+    """A connected session."""
+
+    sid: str
+    eio_sid: str
+    outbox: Outbox
+
+    @property
+    def frames(self) -> list[Any]:
+        """Take what waits for it."""
+        return frames(self.outbox)
+
+
+class Hub:
+    """Rooms and what they need, as a server has them."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = FakeClock()
+        self.incidents = Incidents(self.clock)
+        self.interest = Interest(KINDS, self.clock)
+        self.rooms: Rooms = self.interest.rooms
+        self.server = SocketServer(RealtimeConfig(**settings), self.rooms, self.incidents, TRACKING)
+
+    async def connect(self, namespace: str = DEFAULT_NAMESPACE) -> Member:
+        """A new session, connected to a namespace."""
+        eio_sid = self.server.eio.generate_id()
+        socket = engineio.async_socket.AsyncSocket(self.server.eio, eio_sid)
+        socket.connected = True
+        self.server.eio.sockets[eio_sid] = socket
+        sid = await self.rooms.pre_connect(eio_sid, namespace)
+        assert sid is not None
+        await self.rooms.connect(sid, namespace)
+        return Member(sid, eio_sid, socket.queue)
+
+    async def disconnect(self, member: Member, namespace: str = DEFAULT_NAMESPACE) -> None:
+        """Let a session go."""
+        self.rooms.pre_disconnect(member.sid, namespace)
+        await self.rooms.disconnect(member.sid, namespace)
+        self.server.eio.sockets.pop(member.eio_sid, None)
+
+    def enter(self, member: Member, room: str) -> None:
+        """Put a session into a room."""
+        self.rooms.basic_enter_room(member.sid, DEFAULT_NAMESPACE, room)
+
+    def leave(self, member: Member, room: str) -> None:
+        """Take it out."""
+        self.rooms.basic_leave_room(member.sid, DEFAULT_NAMESPACE, room)
+
+
+def channel(entity_id: str = "v1", kind: str = "vehicle") -> str:
+    """An entity's channel."""
+    return RedisChannels.entity(EntityRef(kind, entity_id))
+
+
+class Fanned(MemoryFanout):
+    """The memory fan-out, which notes what is asked of it.
+
+    :param confirms: whether channels are subscribed at once, or when :meth:`confirm` is
+        called, as on a server far away; patterns always are.
+    """
+
+    def __init__(self, *, confirms: bool = True) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self._confirms = confirms
+        self._late: list[tuple[str, Deliver, asyncio.Future[None]]] = []
+
+    def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
+        """Subscribe, and note it."""
+        self.asked.append(f"+{channel}")
+        if self._confirms or channel.endswith("*"):
+            return super().subscribe(channel, deliver)
+        confirmed = asyncio.get_running_loop().create_future()
+        self._late.append((channel, deliver, confirmed))
+        return confirmed
+
+    def unsubscribe(self, channel: str) -> None:
+        """Unsubscribe, and note it."""
+        self.asked.append(f"-{channel}")
+        self._late = [late for late in self._late if late[0] != channel]
+        super().unsubscribe(channel)
+
+    def confirm(self) -> None:
+        """Subscribe to what was asked for."""
+        for channel, deliver, confirmed in self._late:
+            super().subscribe(channel, deliver)
+            confirmed.set_result(None)
+        self._late.clear()
+
+    @property
+    def subscribed(self) -> set[str]:
+        """What is subscribed."""
+        return set(self._channels) | {f"{prefix}*" for prefix in self._patterns}
+
+
+AWAY = Unavailable("it is away")
+
+
+class Away:
+    """A cache or a fan-out that is away while :attr:`away` is set, and slow until its gate opens.
+
+    It stands in front of a real one, as a network does.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self.away: Exception | None = None
+        self.at_once = False
+        """Whether a call fails, rather than what it returns."""
+        self.gate: asyncio.Event | None = None
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        reach = getattr(self._backend, name)
+
+        async def call(*arguments: Any) -> Any:
+            if self.gate is not None:
+                await self.gate.wait()
+            if self.away is not None:
+                raise self.away
+            return await reach(*arguments)
+
+        def called(*arguments: Any) -> Any:
+            self.calls.append(name)
+            if self.at_once and self.away is not None:
+                raise self.away
+            return call(*arguments)
+
+        return reach if name in ("subscribe", "unsubscribe") else called

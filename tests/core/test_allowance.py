@@ -1,0 +1,52 @@
+"""How many events a socket may send."""
+
+from __future__ import annotations
+
+import pytest
+
+from atriz_realtime.core.allowance import Allowance
+
+
+def taken(allowance: Allowance, count: int, now: float = 0.0) -> list[str]:
+    return [allowance.take(now) for _ in range(count)]
+
+
+def test_a_burst_is_granted_and_no_more() -> None:
+    allowance = Allowance(rate=10, burst=3, now=0)
+    assert taken(allowance, 5) == ["granted"] * 3 + ["refused"] * 2
+
+
+def test_it_refills_at_its_rate_up_to_the_burst() -> None:
+    allowance = Allowance(rate=10, burst=3, now=0)
+    taken(allowance, 3)
+    assert taken(allowance, 2, now=0.1) == ["granted", "refused"]
+    assert taken(allowance, 1, now=0.15) == ["refused"]
+    assert taken(allowance, 1, now=0.2) == ["granted"]
+    assert taken(allowance, 5, now=1_000.0) == ["granted"] * 3 + ["refused"] * 2
+    assert allowance.refused == 2
+
+
+def test_who_goes_on_is_exhausted_once() -> None:
+    allowance = Allowance(rate=1, burst=3, now=0)
+    assert taken(allowance, 10) == [
+        *["granted"] * 3,
+        *["refused"] * 2,
+        "exhausted",
+        *["refused"] * 4,
+    ]
+
+
+def test_a_granted_event_forgives() -> None:
+    allowance = Allowance(rate=1, burst=3, now=0)
+    taken(allowance, 5)
+    assert taken(allowance, 3, now=1.0) == ["granted", "refused", "refused"]
+
+
+def test_what_is_sustained_is_granted_forever() -> None:
+    allowance = Allowance(rate=50, burst=5, now=0)
+    assert {allowance.take(number / 50) for number in range(10_000)} == {"granted"}
+
+
+@pytest.mark.parametrize("count", [1, 10_000])
+def test_a_rate_of_zero_has_no_limit(count: int) -> None:
+    assert set(taken(Allowance(rate=0, burst=1, now=0), count)) == {"granted"}
