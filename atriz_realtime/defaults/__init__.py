@@ -1,0 +1,1 @@
+"""The default plugins: ordinary ones, written only against ``atriz_realtime.api``."""

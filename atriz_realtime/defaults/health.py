@@ -1,0 +1,42 @@
+"""The documented health report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from atriz_realtime.api import ServerHandle, Unavailable, hookimpl, tracking_stats
+
+
+@hookimpl
+def register_routes(server: ServerHandle) -> Route:
+    """Serve ``/health/realtime``."""
+
+    async def health(_: Request) -> Response:
+        status = server.status()
+        healthy = status.state != "disconnected"
+        try:
+            tracking = tracking_stats(await server.tracking.counts())
+        except Unavailable as error:
+            healthy, tracking = False, tracking_stats({})
+            status = type(status)("disconnected", status.detail or error.message)
+        report: dict[str, Any] = {
+            "status": "healthy" if healthy else "degraded",
+            "websocket": {
+                "connections": server.sockets.connections,
+                "rooms": server.sockets.rooms,
+            },
+            "tracking": tracking,
+            "redis": status.state,
+        }
+        if not healthy:
+            report["reason"] = status.detail
+        incidents = server.incidents()
+        if incidents:
+            report["incidents"] = dict(incidents)
+        return JSONResponse(report, 200 if healthy else Unavailable.status)
+
+    return Route("/health/realtime", health, methods=["GET"])

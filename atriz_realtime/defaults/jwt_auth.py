@@ -1,0 +1,163 @@
+"""JWT authentication, on PyJWT.
+
+The user is the token's claim ``userId``, else ``id``, else ``sub``.  Which algorithms
+are good comes from configuration, never from the token (RFC 8725, section 3.1).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+import jwt
+from jwt.warnings import InsecureKeyLengthWarning
+
+from atriz_realtime.api import (
+    AuthenticationRejected,
+    Authenticator,
+    ConfigurationError,
+    Credentials,
+    Identity,
+    PluginConfig,
+    hookimpl,
+)
+
+logger = logging.getLogger("atriz_realtime.jwt_auth")
+
+USER_CLAIMS = ("userId", "id", "sub")
+"""The claims that name the user; the first one present does."""
+
+MAX_TOKEN_LENGTH = 8_192
+"""Characters of a token; a longer one is refused unread."""
+
+MIN_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
+"""Shortest secret of an HMAC algorithm, in bytes (RFC 7518, section 3.2)."""
+
+
+@attrs.frozen(kw_only=True)
+class JwtSettings:
+    """The table ``[realtime.plugins.jwt_auth]``."""
+
+    algorithms: tuple[str, ...] = ("HS256",)
+    """Signature algorithms that are accepted."""
+    audience: str | None = None
+    """The audience (``aud``) a token must be for."""
+    issuer: str | None = None
+    """The issuer (``iss``) a token must come from."""
+    leeway: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
+    """Seconds of clock skew allowed when times are checked."""
+
+    def __attrs_post_init__(self) -> None:
+        known = set(jwt.algorithms.get_default_algorithms()) - {"none"}
+        if not self.algorithms:
+            raise ConfigurationError("algorithms: at least one is needed", field="algorithms")
+        for algorithm in self.algorithms:
+            if algorithm not in known:
+                raise ConfigurationError(
+                    f"algorithms: {algorithm!r} is not one of {', '.join(sorted(known))}",
+                    field="algorithms",
+                )
+
+
+def secret_weakness(secret: str, algorithms: tuple[str, ...]) -> str | None:
+    """Why a secret is too short for its algorithms, or ``None``."""
+    size = len(secret.encode())
+    for algorithm in algorithms:
+        least = MIN_SECRET_BYTES.get(algorithm, 0)
+        if size < least:
+            return f"the JWT secret has {size} bytes; {algorithm} needs at least {least}"
+    return None
+
+
+class JwtAuthenticator:
+    """Checks bearer tokens against one key."""
+
+    def __init__(self, secret: str | None, settings: JwtSettings) -> None:
+        self._secret = secret
+        self._settings = settings
+        self._is_weak = secret is not None and bool(secret_weakness(secret, settings.algorithms))
+
+    async def authenticate(self, credentials: Credentials) -> Identity | None:
+        """The token's user; ``None`` when there is no token.
+
+        :raises AuthenticationRejected: for a token that is not good, or when no
+            secret is configured.
+        """
+        token = credentials.token
+        if token is None:
+            return None
+        if self._secret is None:
+            raise AuthenticationRejected("no JWT secret is configured (JWT_SECRET)")
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise AuthenticationRejected("the token is too long")
+        try:
+            claims = self._claims(token, self._secret)
+            expires_at = float(claims["exp"]) if "exp" in claims else None
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
+            raise AuthenticationRejected(type(error).__name__) from error
+        return Identity(
+            user_id=user_id(claims),
+            claims=MappingProxyType(dict(claims)),
+            authenticator="jwt",
+            expires_at=expires_at,
+        )
+
+    def _claims(self, token: str, secret: str) -> Mapping[str, Any]:
+        decode = functools.partial(
+            jwt.decode,
+            token,
+            secret,
+            algorithms=list(self._settings.algorithms),
+            audience=self._settings.audience,
+            issuer=self._settings.issuer,
+            leeway=self._settings.leeway,
+            options={"verify_aud": self._settings.audience is not None},
+        )
+        if not self._is_weak:
+            return decode()
+        with warnings.catch_warnings():  # it is said once, at the start
+            warnings.simplefilter("ignore", InsecureKeyLengthWarning)
+            return decode()
+
+
+def user_id(claims: Mapping[str, Any]) -> str:
+    """The user that a token's claims name.
+
+    :raises AuthenticationRejected: when none does, or not with a string or a whole number.
+    """
+    for claim in USER_CLAIMS:
+        value = claims.get(claim)
+        if value is None:
+            continue
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if isinstance(value, str) and 0 < len(value) <= 256 and value.isprintable():
+            return value
+        raise AuthenticationRejected(f"the claim {claim} names no user")
+    raise AuthenticationRejected(f"no claim names the user ({', '.join(USER_CLAIMS)})")
+
+
+@hookimpl
+def register_settings() -> type[JwtSettings]:
+    """The plugin's own table."""
+    return JwtSettings
+
+
+@hookimpl
+def register_authenticators(config: PluginConfig) -> Authenticator:
+    """Check bearer tokens with the setting ``jwt_secret``."""
+    settings = config.load(JwtSettings)
+    secret = config.settings["jwt_secret"]
+    weakness = None
+    if secret is None:
+        logger.warning("no JWT secret is configured (JWT_SECRET): every token is refused")
+    else:
+        weakness = secret_weakness(secret, settings.algorithms)
+        if weakness:
+            logger.warning("%s", weakness)
+    return Authenticator("jwt", JwtAuthenticator(secret, settings).authenticate, weakness=weakness)

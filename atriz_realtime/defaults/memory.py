@@ -1,0 +1,186 @@
+"""The cache and the fan-out of a server that is alone: in this process, without Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable
+
+import attrs
+
+from atriz_realtime.api import (
+    BackendStatus,
+    Cache,
+    CacheBackend,
+    Clock,
+    Deliver,
+    EntityRef,
+    Fanout,
+    FanoutBackend,
+    InvalidRequest,
+    Page,
+    Payload,
+    PluginConfig,
+    Resources,
+    hookimpl,
+)
+
+MAX_CURSOR_LENGTH = 18
+"""Digits of a cursor, more than any server lives to hand out."""
+
+
+@attrs.frozen(kw_only=True)
+class MemorySettings:
+    """The table ``[realtime.plugins.memory]``."""
+
+    max_entries: int = attrs.field(default=1_000_000, validator=attrs.validators.ge(1))
+    """Locations cached of one type; beyond, the longest unchanged is forgotten."""
+
+
+@attrs.frozen(eq=False)
+class _Entry:
+    number: int
+    expires: float
+    timestamp: str
+    location: bytes
+
+
+class MemoryCache:
+    """Current locations by type, each type in the order of its last updates.
+
+    All locations of a type live equally long, so the front of that order is what
+    expires first, and expired ones are dropped from there.
+    """
+
+    def __init__(self, clock: Clock, settings: MemorySettings) -> None:
+        self._clock = clock
+        self._max_entries = settings.max_entries
+        self._types: defaultdict[str, OrderedDict[str, _Entry]] = defaultdict(OrderedDict)
+        self._numbers = 0
+
+    async def put(self, payload: Payload, ttl: float) -> None:
+        """Remember a location; an older fix never replaces a newer one."""
+        entries = self._unexpired(payload.entity.type)
+        held = entries.get(payload.entity.id)
+        if held is not None and held.timestamp > payload.timestamp:
+            return
+        self._numbers += 1
+        entries[payload.entity.id] = _Entry(
+            self._numbers, self._clock.monotonic() + ttl, payload.timestamp, payload.location
+        )
+        entries.move_to_end(payload.entity.id)
+        if len(entries) > self._max_entries:
+            entries.popitem(last=False)
+
+    async def get(self, entity: EntityRef) -> bytes | None:
+        """The location JSON, or ``None``."""
+        entry = self._unexpired(entity.type).get(entity.id)
+        return None if entry is None else entry.location
+
+    async def delete(self, entity: EntityRef) -> None:
+        """Forget a location."""
+        self._types[entity.type].pop(entity.id, None)
+
+    async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
+        """Locations in the order of their last update; the cursor is the last one's number."""
+        after = 0
+        if cursor is not None:
+            if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > MAX_CURSOR_LENGTH:
+                raise InvalidRequest("unknown cursor", field="cursor")
+            after = int(cursor)
+        items: list[tuple[str, bytes]] = []
+        last = after
+        for entity_id, entry in self._unexpired(entity_type).items():
+            if entry.number <= after:
+                continue
+            if len(items) == limit:
+                return Page(items, str(last))
+            items.append((entity_id, entry.location))
+            last = entry.number
+        return Page(items, None)
+
+    async def count(self, entity_type: str) -> int:
+        """How many unexpired locations of a type there are."""
+        return len(self._unexpired(entity_type))
+
+    def status(self) -> BackendStatus:
+        """Never away."""
+        return BackendStatus("embedded")
+
+    def _unexpired(self, entity_type: str) -> OrderedDict[str, _Entry]:
+        entries = self._types[entity_type]
+        now = self._clock.monotonic()
+        while entries:
+            oldest = next(iter(entries))
+            if entries[oldest].expires > now:
+                break
+            del entries[oldest]
+        return entries
+
+
+class MemoryFanout:
+    """Hands messages straight to this server's own subscribers."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, Deliver] = {}
+        self._patterns: dict[str, Deliver] = {}
+
+    async def publish(self, channel: str, data: bytes) -> None:
+        """Deliver at once."""
+        deliver = self._channels.get(channel)
+        if deliver is not None:
+            deliver(channel, data)
+        for prefix, matched in list(self._patterns.items()):
+            if channel.startswith(prefix):
+                matched(channel, data)
+
+    def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
+        """Receive a channel, or with a ``*`` at its end every channel that begins so.
+
+        It is subscribed before anybody awaits: who unsubscribes at once must find it.
+        """
+        if channel.endswith("*"):
+            self._patterns[channel[:-1]] = deliver
+        else:
+            self._channels[channel] = deliver
+        subscribed = asyncio.get_running_loop().create_future()
+        subscribed.set_result(None)
+        return subscribed
+
+    def unsubscribe(self, channel: str) -> None:
+        """Stop receiving it."""
+        if channel.endswith("*"):
+            self._patterns.pop(channel[:-1], None)
+        else:
+            self._channels.pop(channel, None)
+
+    def status(self) -> BackendStatus:
+        """Never away."""
+        return BackendStatus("embedded")
+
+
+@hookimpl
+def register_settings() -> type[MemorySettings]:
+    """The plugin's own table."""
+    return MemorySettings
+
+
+@hookimpl
+def register_caches(config: PluginConfig) -> CacheBackend:
+    """Register the cache ``memory``."""
+    settings = config.load(MemorySettings)
+
+    async def open_cache(resources: Resources) -> Cache:
+        return MemoryCache(resources.clock, settings)
+
+    return CacheBackend("memory", open_cache)
+
+
+@hookimpl
+def register_fanouts() -> FanoutBackend:
+    """Register the fan-out ``memory``."""
+
+    async def open_fanout(_: Resources) -> Fanout:
+        return MemoryFanout()
+
+    return FanoutBackend("memory", open_fanout)

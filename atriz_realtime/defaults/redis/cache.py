@@ -1,0 +1,185 @@
+"""Current locations in Redis, under the documented keys."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Iterable
+from typing import Any
+
+from atriz_realtime.api import (
+    Clock,
+    EntityRef,
+    InvalidRequest,
+    Page,
+    Payload,
+    RedisChannels,
+    RedisLink,
+)
+
+# Sets KEYS[1] to ARGV[1] for ARGV[2] seconds, unless it holds a location whose
+# timestamp is later than ARGV[3].  Timestamps are all UTC with milliseconds, so
+# they sort as text.  What another program wrote there and is not JSON is replaced.
+_PUT = """
+local held = redis.call('GET', KEYS[1])
+if held then
+  local ok, location = pcall(cjson.decode, held)
+  if ok and type(location) == 'table' and type(location.timestamp) == 'string'
+      and location.timestamp > ARGV[3] then
+    return 0
+  end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return 1
+"""
+
+# Notes in the index KEYS[1] that ARGV[1] expires at ARGV[2] (ms since the epoch).
+# Each write also clears up to 16 entries that expired before ARGV[3], more than it
+# adds, so the index never outgrows what is cached; with nothing written for ARGV[4]
+# seconds it expires as a whole.  Answers with the expiry noted before.
+_INDEX = """
+local before = redis.call('ZSCORE', KEYS[1], ARGV[1])
+local gone = redis.call('ZRANGE', KEYS[1], '-inf', ARGV[3], 'BYSCORE', 'LIMIT', 0, 16)
+if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
+redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
+if redis.call('TTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
+return before
+"""
+
+# Notes again in the index KEYS[1] that ARGV[1] expires at ARGV[3], or, when that is empty,
+# nothing; unless somebody has noted anything else than ARGV[2] meanwhile.
+_RESTORE = """
+if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then
+  if ARGV[3] == '' then redis.call('ZREM', KEYS[1], ARGV[1])
+  else redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1]) end
+end
+return 1
+"""
+
+MAX_SCORE_LENGTH = 15
+"""Digits of an expiry in a cursor: what a sorted set's score holds exactly."""
+
+
+class RedisCache:
+    """Current locations under ``location:current:<type>:<id>``, and an index a type.
+
+    Every command and script touches one key, so that all of it works on a cluster.
+
+    :param prefix: stands before every key.
+    """
+
+    def __init__(self, link: RedisLink, clock: Clock, prefix: str) -> None:
+        self._link = link
+        self._clock = clock
+        self._prefix = prefix
+
+    def put(self, payload: Payload, ttl: float) -> Awaitable[None]:
+        """Queue the write of the location and its index entry."""
+        entity = payload.entity
+        seconds = math.ceil(ttl)
+        now = int(self._clock.now() * 1000)
+        expires = now + seconds * 1000
+        kept = self._link.evaluate(
+            _PUT, (self._key(entity),), (payload.location, seconds, payload.timestamp)
+        )
+        indexed = self._link.evaluate(
+            _INDEX, (self._index(entity.type),), (entity.id, expires, now, seconds)
+        )
+        return self._put(entity, expires, kept, indexed)
+
+    async def _put(
+        self, entity: EntityRef, expires: int, keeping: Awaitable[Any], indexing: Awaitable[Any]
+    ) -> None:
+        kept, before = await _all(keeping, indexing)
+        if not kept:  # it is older: what is held expires when it would have
+            await self._link.evaluate(
+                _RESTORE, (self._index(entity.type),), (entity.id, expires, before or b"")
+            )
+
+    async def get(self, entity: EntityRef) -> bytes | None:
+        """The location JSON, or ``None``."""
+        data: bytes | None = await self._link.execute("GET", self._key(entity))
+        return data
+
+    async def delete(self, entity: EntityRef) -> None:
+        """Forget the location and its index entry."""
+        await _all(
+            self._link.execute("DEL", self._key(entity)),
+            self._link.execute("ZREM", self._index(entity.type), entity.id),
+        )
+
+    async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
+        """Locations in the order they expire; the cursor is ``<expiry>:<id>`` of the last.
+
+        An update moves an entity towards the end of that order, never to the part
+        that was read already.
+        """
+        last = _parse_cursor(cursor)
+        start = max(last[0], int(self._clock.now() * 1000))
+        size = limit + 2  # the last one read, and one more than is asked for
+        while True:
+            # each look begins anew: by the next, others may have moved
+            answer: list[bytes] = await self._link.execute(
+                *("ZRANGE", self._index(entity_type), start, "+inf"),
+                *("BYSCORE", "LIMIT", 0, size, "WITHSCORES"),
+            )
+            entries = [
+                (int(float(score)), member.decode())
+                for member, score in zip(answer[::2], answer[1::2], strict=True)
+            ]
+            found = [entry for entry in entries if cursor is None or entry > last]
+            if len(found) > limit or len(entries) < size:
+                break
+            size *= 2  # many expire at the same time as the last one read
+        more = len(found) > limit
+        found = found[:limit]
+        if not found:
+            return Page([], None)
+        values: list[bytes | None] = await self._values(
+            EntityRef(entity_type, entity_id) for _, entity_id in found
+        )
+        items = [
+            (entity_id, value)
+            for (_, entity_id), value in zip(found, values, strict=True)
+            if value is not None
+        ]
+        return Page(items, f"{found[-1][0]}:{found[-1][1]}" if more else None)
+
+    async def count(self, entity_type: str) -> int:
+        """How many unexpired locations of a type there are, from the index."""
+        now = int(self._clock.now() * 1000)
+        count: int = await self._link.execute("ZCOUNT", self._index(entity_type), f"({now}", "+inf")
+        return count
+
+    def _key(self, entity: EntityRef) -> str:
+        return self._prefix + RedisChannels.current_location(entity)
+
+    def _index(self, entity_type: str) -> str:
+        return self._prefix + RedisChannels.location_index(entity_type)
+
+    async def _values(self, entities: Iterable[EntityRef]) -> list[bytes | None]:
+        return await asyncio.gather(*map(self.get, entities))
+
+
+async def _all(*answers: Awaitable[Any]) -> list[Any]:
+    """Await everything that was queued, then return the answers or raise the first failure."""
+    results: list[Any] = []
+    failure: Exception | None = None
+    for answer in answers:
+        try:
+            results.append(await answer)
+        except Exception as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return results
+
+
+def _parse_cursor(cursor: str | None) -> tuple[int, str]:
+    if cursor is None:
+        return 0, ""
+    score, separator, entity_id = cursor.partition(":")
+    well_formed = score.isascii() and score.isdecimal() and len(score) <= MAX_SCORE_LENGTH
+    if not separator or not well_formed:
+        raise InvalidRequest("unknown cursor", field="cursor")
+    return int(score), entity_id

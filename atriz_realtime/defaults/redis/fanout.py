@@ -1,0 +1,273 @@
+"""Events over Redis pub/sub: classic on one server, sharded on a cluster.
+
+Only servers that watch an entity subscribe to its channel, so a publish costs nothing on
+the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable
+
+from atriz_realtime.api import (
+    BackendStatus,
+    Deliver,
+    FanoutEvents,
+    RedisLink,
+    Unavailable,
+)
+from atriz_realtime.defaults.redis.listener import Listener, ListenerEvents
+
+CONFIRM_TIMEOUT = 1.0
+"""Seconds that a new watcher waits for Redis to confirm a subscription."""
+
+REMAP_SECONDS = 0.5
+"""Time between two looks for the servers of channels that are on the move."""
+
+FOLLOWED_KEY = "realtime:followed"
+"""On a cluster, which has no patterns for sharded channels: exists while some server
+follows every channel."""
+
+FOLLOWED_CHANNEL = "realtime:followed"
+"""Where everything is published once more while that key exists: the channel, a NUL, the
+message."""
+
+FOLLOWED_SECONDS = 5
+"""How long the key lives; it is renewed, and looked at, each second."""
+
+
+class RedisFanout:
+    """Publishes through the server's link; listens on connections of its own.
+
+    :param prefix: stands before every channel.
+    """
+
+    def __init__(self, link: RedisLink, prefix: str) -> None:
+        self._link = link
+        self._prefix = prefix
+        self._publish_command = "SPUBLISH" if link.sharded else "PUBLISH"
+        self._loop = asyncio.get_running_loop()
+        self._deliver: dict[str, Deliver] = {}
+        self._unconfirmed: dict[str, asyncio.Future[None]] = {}
+        self._listeners: dict[str, Listener] = {}
+        self._homes: dict[str, Listener] = {}
+        self._homeless: set[str] = set()
+        self._hears = False
+        self._followed = False
+        self._patterns: set[str] = set()
+        self._events: FanoutEvents | None = None
+        self._listener_events = ListenerEvents(
+            message=self._message,
+            pattern_message=self._pattern_message,
+            confirmed=self._confirmed,
+            changed=self._listener_changed,
+            moved=self._moved,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        if link.sharded:
+            self._tasks = [
+                self._loop.create_task(self._keep_homes(), name="redis channels"),
+                self._loop.create_task(self._keep_followed(), name="redis followers"),
+            ]
+        else:
+            self._listeners[""] = Listener(link, "", self._listener_events)
+
+    def attach(self, events: FanoutEvents) -> None:
+        """Tell when this server stops and begins to hear."""
+        self._events = events
+        if not self._hears:
+            events.deaf()
+        self._listener_changed()
+
+    def publish(self, channel: str, data: bytes) -> Awaitable[None]:
+        """Queue a PUBLISH."""
+        channel = self._prefix + channel
+        sending = self._link.execute(self._publish_command, channel, data)
+        if not self._followed:
+            return sending
+        copy = b"%b\0%b" % (channel.encode(), data)
+        return _first_counts(
+            sending, self._link.execute("SPUBLISH", self._prefix + FOLLOWED_CHANNEL, copy)
+        )
+
+    def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
+        """Receive a channel from now on; the future is done when Redis has confirmed."""
+        channel = self._prefix + channel
+        pattern = channel.endswith("*")
+        self._deliver[channel] = deliver
+        if pattern and self._link.sharded:
+            self._patterns.add(channel)
+            return self._followed_from(self.subscribe(FOLLOWED_CHANNEL, self._copy))
+        confirmed = self._unconfirmed.get(channel)
+        if confirmed is not None:
+            return confirmed
+        confirmed = self._loop.create_future()
+        home = self._homes.get(channel)
+        if home is not None and home.is_subscribed(channel):
+            confirmed.set_result(None)
+            return confirmed
+        self._unconfirmed[channel] = confirmed
+        self._loop.call_later(CONFIRM_TIMEOUT, self._confirm, channel, confirmed)
+        self._settle(channel)
+        return confirmed
+
+    def unsubscribe(self, channel: str) -> None:
+        """Stop receiving it."""
+        channel = self._prefix + channel
+        if self._deliver.pop(channel, None) is None:
+            return
+        self._homeless.discard(channel)
+        home = self._homes.pop(channel, None)
+        if home is not None:
+            home.remove(channel)
+        self._confirmed(channel)  # whoever waited does so in vain
+        if channel in self._patterns:
+            self._patterns.discard(channel)
+            if not self._patterns:
+                self.unsubscribe(FOLLOWED_CHANNEL)
+
+    def status(self) -> BackendStatus:
+        """Whether every listener hears Redis."""
+        if self._hears:
+            return BackendStatus("connected")
+        for listener in self._listeners.values():
+            if not listener.hears:
+                return BackendStatus("disconnected", f"subscriber: {listener.detail}")
+        return BackendStatus("disconnected", f"{len(self._homeless)} channels on no server")
+
+    def statistics(self) -> dict[str, float]:
+        """``channels`` subscribed, ``lag`` in seconds, ``reconnects`` since the start."""
+        listeners = self._listeners.values()
+        return {
+            "channels": len(self._deliver),
+            "lag": max((listener.lag for listener in listeners), default=0.0),
+            "reconnects": sum(listener.reconnects for listener in listeners),
+        }
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(listener.aclose() for listener in self._listeners.values()))
+        for channel, confirmed in list(self._unconfirmed.items()):
+            self._confirm(channel, confirmed)
+
+    # -- what listeners tell ---------------------------------------------------------------
+
+    def _message(self, channel: bytes, data: bytes) -> None:
+        name = channel.decode()
+        deliver = self._deliver.get(name)
+        if deliver is not None:
+            deliver(name.removeprefix(self._prefix), data)
+
+    def _pattern_message(self, pattern: bytes, channel: bytes, data: bytes) -> None:
+        deliver = self._deliver.get(pattern.decode())
+        if deliver is not None:
+            deliver(channel.decode().removeprefix(self._prefix), data)
+
+    def _confirmed(self, channel: str) -> None:
+        confirmed = self._unconfirmed.get(channel)
+        if confirmed is not None:
+            self._confirm(channel, confirmed)
+
+    def _confirm(self, channel: str, confirmed: asyncio.Future[None]) -> None:
+        if not confirmed.done():
+            confirmed.set_result(None)
+        if self._unconfirmed.get(channel) is confirmed:
+            del self._unconfirmed[channel]
+
+    def _listener_changed(self) -> None:
+        hears = not self._homeless and all(one.hears for one in self._listeners.values())
+        if hears == self._hears:
+            return
+        self._hears = hears
+        if self._events is not None:
+            if hears:
+                self._events.hearing()
+            else:
+                self._events.deaf()
+
+    # -- which server a channel is on ------------------------------------------------------
+
+    def _settle(self, channel: str) -> None:
+        """Hear a channel from the server it is on; look again later when there is none."""
+        if not self._link.sharded:
+            home = self._listeners[""]
+        else:
+            route = self._link.route(channel)
+            if not route:
+                self._homeless.add(channel)
+                return
+            if route not in self._listeners:
+                self._listeners[route] = Listener(self._link, route, self._listener_events)
+            home = self._listeners[route]
+        self._homeless.discard(channel)
+        previous = self._homes.get(channel)
+        if previous is home:
+            return
+        if previous is not None:
+            previous.remove(channel)
+        self._homes[channel] = home
+        home.add(channel)
+
+    def _moved(self) -> None:
+        """Look for every channel's server again."""
+        self._homeless.update(self._deliver)
+
+    async def _keep_homes(self) -> None:
+        while True:
+            await asyncio.sleep(REMAP_SECONDS)
+            unsettled = set(self._homeless)
+            if not self._hears:
+                unsettled |= {channel for channel, home in self._homes.items() if not home.hears}
+            if not unsettled:
+                continue
+            for channel in unsettled:
+                if channel.endswith("*"):
+                    self._homeless.discard(channel)
+                else:
+                    self._settle(channel)
+            needed = set(self._homes.values())
+            for route, listener in list(self._listeners.items()):
+                if listener not in needed:
+                    del self._listeners[route]
+                    await listener.aclose()
+            self._listener_changed()
+
+    # -- following everything on a cluster -------------------------------------------------
+
+    def _copy(self, _: str, copy: bytes) -> None:
+        channel, __, data = copy.partition(b"\0")
+        for pattern in list(self._patterns):
+            if channel.startswith(pattern[:-1].encode()):
+                self._pattern_message(pattern.encode(), channel, data)
+
+    async def _followed_from(self, subscribed: Awaitable[None]) -> None:
+        with contextlib.suppress(Unavailable):
+            await self._mark_followed()
+        await subscribed
+        await asyncio.sleep(1.0)  # by then every server has looked at the key
+
+    async def _mark_followed(self) -> None:
+        await self._link.execute("SET", self._prefix + FOLLOWED_KEY, "1", "EX", FOLLOWED_SECONDS)
+
+    async def _keep_followed(self) -> None:
+        while True:
+            with contextlib.suppress(Unavailable):
+                if self._prefix + FOLLOWED_CHANNEL in self._deliver:
+                    await self._mark_followed()
+                self._followed = bool(
+                    await self._link.execute("EXISTS", self._prefix + FOLLOWED_KEY)
+                )
+            await asyncio.sleep(0.8)
+
+
+async def _first_counts(first: Awaitable[None], copy: Awaitable[None]) -> None:
+    """Await both; followers may miss what watchers do not."""
+    try:
+        await first
+    finally:
+        with contextlib.suppress(Unavailable):
+            await copy

@@ -1,0 +1,251 @@
+"""One subscriber's connection, which cannot go deaf unnoticed.
+
+It reconnects by itself, subscribes to everything again in batches, and asks for a sign of
+life when the connection is silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Callable
+
+import attrs
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError, ResponseError
+
+from atriz_realtime.api import RedisLink
+
+logger = logging.getLogger("atriz_realtime.redis")
+
+SUBSCRIBE_BATCH = 500
+"""Channels subscribed or unsubscribed with one command."""
+
+PING_INTERVAL = 1.0
+"""Seconds between two signs of life asked for."""
+
+SILENCE_LIMIT = 2.0
+"""Seconds without one after which the connection is given up."""
+
+BACKOFF_FIRST = 0.05
+BACKOFF_MOST = 0.5
+"""Seconds between two attempts to connect: doubled each time, with full jitter."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ListenerEvents:
+    """What a listener tells its owner."""
+
+    message: Callable[[bytes, bytes], None]
+    """A channel, and what came on it."""
+    pattern_message: Callable[[bytes, bytes, bytes], None]
+    """A pattern, the channel that matched, and what came on it."""
+    confirmed: Callable[[str], None]
+    """A channel that is heard from now on."""
+    changed: Callable[[], None]
+    """:attr:`Listener.hears` has changed."""
+    moved: Callable[[], None]
+    """A channel is on another server now."""
+
+
+class Listener:
+    """Hears channels of one server.
+
+    :param route: the server, as :meth:`RedisLink.route` names it; empty: the only one.
+    """
+
+    def __init__(self, link: RedisLink, route: str, events: ListenerEvents) -> None:
+        self._link = link
+        self._route = route
+        self._events = events
+        self._loop = asyncio.get_running_loop()
+        self._wanted: set[str] = set()
+        self._subscribed: set[str] = set()
+        self._changed: dict[str, None] = {}
+        self._asked: Counter[str] = Counter()
+        self._unheard: set[str] = set()
+        self._work = asyncio.Event()
+        self._heard = 0.0
+        self._pinged = 0.0
+        self._primary = ""
+        self._closing = False
+        self.hears = False
+        """Whether everything that is wanted is heard."""
+        self.detail = "not connected yet"
+        self.reconnects = 0
+        self.lag = 0.0
+        """Seconds that the last sign of life took: how far behind this listener is."""
+        self._task = self._loop.create_task(self._run(), name="redis listener")
+
+    def is_subscribed(self, channel: str) -> bool:
+        """Whether Redis has confirmed that a channel is heard."""
+        settled = channel in self._subscribed and channel not in self._changed
+        return settled and channel not in self._asked
+
+    def add(self, channel: str) -> None:
+        """Hear a channel."""
+        self._wanted.add(channel)
+        self._change(channel)
+
+    def remove(self, channel: str) -> None:
+        """Stop hearing it."""
+        self._wanted.discard(channel)
+        self._change(channel)
+        self._heard_again(channel)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        self._closing = True
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def _change(self, channel: str) -> None:
+        self._changed[channel] = None
+        self._work.set()
+
+    # -- one connection after another ------------------------------------------------------
+
+    async def _run(self) -> None:
+        delay = BACKOFF_FIRST
+        while True:
+            connection: AbstractConnection | None = None
+            try:
+                connection = await self._link.connect(self._route)
+                delay = BACKOFF_FIRST
+                self._opened()
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._write(connection))
+                    tasks.create_task(self._read(connection))
+                    tasks.create_task(self._watch(connection))
+            except* Exception as group:  # whatever it is, the listener must come back
+                self._lost(group.exceptions[0])
+            finally:
+                if connection is not None:
+                    await connection.disconnect(nowait=True)
+            if self._closing:  # a task group that fails forgets that it was cancelled, too
+                return
+            await asyncio.sleep(random.uniform(0, delay))  # noqa: S311  # jitter, not a secret
+            delay = min(delay * 2, BACKOFF_MOST)
+
+    def _opened(self) -> None:
+        self._heard = self._pinged = self._loop.time()
+        self._primary = ""
+        self._subscribed.clear()
+        self._asked.clear()
+        self._changed = dict.fromkeys(self._wanted)
+        self._unheard = set(self._wanted)
+        self._work.set()
+        if not self._unheard:
+            self._set_hears(True)
+
+    def _lost(self, error: BaseException) -> None:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if self.hears:
+            logger.warning("the subscriber's connection was lost: %s", reason)
+            self.reconnects += 1
+        self.detail = reason
+        self._set_hears(False)
+
+    def _set_hears(self, hears: bool) -> None:
+        if self.hears != hears:
+            self.hears = hears
+            self._events.changed()
+
+    def _heard_again(self, channel: str) -> None:
+        if self._unheard:
+            self._unheard.discard(channel)
+            if not self._unheard:
+                self._set_hears(True)
+
+    async def _write(self, connection: AbstractConnection) -> None:
+        """Bring Redis' subscriptions in line with what is wanted, a batch a turn."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            changed, self._changed = self._changed, {}
+            wanted = [c for c in changed if c in self._wanted and c not in self._subscribed]
+            unwanted = [c for c in changed if c not in self._wanted and c in self._subscribed]
+            self._subscribed.update(wanted)
+            self._subscribed.difference_update(unwanted)
+            self._asked.update(wanted)
+            for channel in filter(self.is_subscribed, changed):
+                self._events.confirmed(channel)  # left and joined in one turn
+            await self._send(connection, "UNSUBSCRIBE", unwanted)
+            await self._send(connection, "SUBSCRIBE", wanted)
+
+    async def _send(
+        self, connection: AbstractConnection, command: str, channels: list[str]
+    ) -> None:
+        if self._link.sharded:  # all channels of one SSUBSCRIBE must share a slot
+            commands = connection.pack_commands([("S" + command, c) for c in channels])
+            if commands:
+                await connection.send_packed_command(commands)
+            return
+        patterns = [channel for channel in channels if channel.endswith("*")]
+        plain = [channel for channel in channels if not channel.endswith("*")]
+        for name, group in ((command, plain), ("P" + command, [*map(as_glob, patterns)])):
+            for start in range(0, len(group), SUBSCRIBE_BATCH):
+                await connection.send_command(name, *group[start : start + SUBSCRIBE_BATCH])
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        events = self._events
+        while True:
+            try:
+                message = await connection.read_response(disable_decoding=True, timeout=math.inf)
+            except ResponseError as error:  # MOVED, CLUSTERDOWN: this is not the server to ask
+                events.moved()
+                raise RedisError(f"cannot subscribe: {error}") from error
+            self._heard = self._loop.time()
+            kind = message[0]
+            if kind in (b"message", b"smessage"):
+                events.message(message[1], message[2])
+            elif kind == b"pmessage":
+                events.pattern_message(from_glob(message[1]), message[2], message[3])
+            elif kind in (b"subscribe", b"ssubscribe"):
+                self._answered(message[1].decode())
+            elif kind == b"psubscribe":
+                self._answered(from_glob(message[1]).decode())
+            elif kind == b"pong":
+                self.lag = self._heard - self._pinged
+            elif kind == b"sunsubscribe" and message[1].decode() in self._subscribed:
+                events.moved()  # the slot has left this server
+
+    def _answered(self, channel: str) -> None:
+        """Redis hears one of the requests to subscribe; a later one may be on its way."""
+        self._asked[channel] -= 1
+        if self._asked[channel] <= 0:
+            del self._asked[channel]
+            self._events.confirmed(channel)
+            self._heard_again(channel)
+
+    async def _watch(self, connection: AbstractConnection) -> None:
+        """Ask for signs of life, and leave a server that is no longer the one to hear."""
+        while True:
+            await asyncio.sleep(PING_INTERVAL)
+            silence = self._loop.time() - self._heard
+            if silence > SILENCE_LIMIT:
+                raise RedisError(f"Redis was silent for {silence:.1f} s")
+            if not self._link.sharded:
+                primary = self._link.route("")
+                self._primary = self._primary or primary
+                if primary and primary != self._primary:
+                    raise RedisError("the primary has changed")
+            self._pinged = self._loop.time()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SILENCE_LIMIT):
+                    await connection.send_command("PING")
+
+
+def as_glob(pattern: str) -> str:
+    """A pattern as Redis has it: of ours, only the ``*`` at the end is special."""
+    return re.sub(r"[\\*?\[]", r"\\\g<0>", pattern[:-1]) + "*"
+
+
+def from_glob(glob: bytes) -> bytes:
+    """The pattern that :func:`as_glob` made a glob of."""
+    return re.sub(rb"\\(.)", rb"\1", glob[:-1]) + b"*"

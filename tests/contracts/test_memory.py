@@ -1,0 +1,21 @@
+"""The contracts, on the backends of a server that is alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from atriz_realtime.api import Cache, Fanout
+from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout, MemorySettings
+from atriz_realtime.testing import CacheContract, FakeClock, FanoutContract
+
+
+class TestMemoryCache(CacheContract):
+    @pytest.fixture
+    def cache(self, clock: FakeClock) -> Cache:
+        return MemoryCache(clock, MemorySettings())
+
+
+class TestMemoryFanout(FanoutContract):
+    @pytest.fixture
+    def fanout(self) -> Fanout:
+        return MemoryFanout()

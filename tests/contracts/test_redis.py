@@ -1,0 +1,95 @@
+"""The contracts, on Redis: a real server, an outage that breaks real connections."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import redis.asyncio
+
+from atriz_realtime.api import Cache, Fanout, RedisLink
+from atriz_realtime.defaults.redis import RedisCache, RedisFanout
+from atriz_realtime.testing import (
+    FakeClock,
+    FanoutContract,
+    Outage,
+    PassTime,
+    SharedCacheContract,
+    SharedFanoutContract,
+    payload,
+)
+from atriz_realtime.testing.cache import TTL, entity_ids
+from tests.support.proxy import Proxy
+
+PREFIX = "app:"
+
+
+def passing_time(clock: FakeClock, client: redis.asyncio.Redis) -> PassTime:
+    """Redis has a clock of its own: its keys lose the time that passes here."""
+
+    async def pass_time(seconds: float) -> None:
+        clock.advance(seconds)
+        async for key in client.scan_iter():
+            left = await client.pttl(key)
+            assert left > 0, f"{key!r} never expires"
+            await client.pexpire(key, left - round(seconds * 1000))
+
+    return pass_time
+
+
+class TestRedisCache(SharedCacheContract):
+    @pytest.fixture
+    def cache(self, clock: FakeClock, link: RedisLink) -> Cache:
+        return RedisCache(link, clock, PREFIX)
+
+    @pytest.fixture
+    def other_cache(self, clock: FakeClock, other_link: RedisLink) -> Cache:
+        return RedisCache(other_link, clock, PREFIX)
+
+    @pytest.fixture
+    def outage(self, proxy: Proxy) -> Outage:
+        return proxy.outage
+
+    @pytest.fixture
+    def pass_time(self, clock: FakeClock, redis_client: redis.asyncio.Redis) -> PassTime:
+        return passing_time(clock, redis_client)
+
+
+class TestRedisFanout(SharedFanoutContract):
+    @pytest.fixture
+    async def fanout(self, link: RedisLink) -> AsyncIterator[Fanout]:
+        fanout = RedisFanout(link, PREFIX)
+        yield fanout
+        await fanout.aclose()
+
+    @pytest.fixture
+    async def other_fanout(self, other_link: RedisLink) -> AsyncIterator[Fanout]:
+        fanout = RedisFanout(other_link, PREFIX)
+        yield fanout
+        await fanout.aclose()
+
+    @pytest.fixture
+    def outage(self, proxy: Proxy) -> Outage:
+        return proxy.outage
+
+
+async def test_the_cache_works_on_a_cluster(cluster_link: RedisLink) -> None:
+    cache: Cache = RedisCache(cluster_link, FakeClock(), PREFIX)
+    fixes = {f"v{number:02}": payload(f"v{number:02}") for number in range(20)}
+    for fix in fixes.values():
+        await cache.put(fix, TTL)
+        await cache.put(payload(fix.entity.id, seconds=-1), TTL)
+    assert await cache.count("vehicle") == len(fixes)
+    assert await entity_ids(cache, 7) == sorted(fixes)
+    assert await cache.get(fixes["v07"].entity) == fixes["v07"].location
+    await cache.delete(fixes["v07"].entity)
+    assert await cache.get(fixes["v07"].entity) is None
+    assert await cache.count("vehicle") == len(fixes) - 1
+
+
+class TestClusterFanout(FanoutContract):
+    @pytest.fixture
+    async def fanout(self, cluster_link: RedisLink) -> AsyncIterator[Fanout]:
+        fanout = RedisFanout(cluster_link, PREFIX)
+        yield fanout
+        await fanout.aclose()

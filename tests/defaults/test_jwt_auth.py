@@ -1,0 +1,206 @@
+"""JWT authentication, beyond its contract: claims, algorithms, times, weak secrets."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jwt
+import pytest
+from jwt.warnings import InsecureKeyLengthWarning
+
+from atriz_realtime.api import AuthenticationRejected, ConfigurationError, Credentials
+from atriz_realtime.defaults import jwt_auth
+from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings, secret_weakness
+from atriz_realtime.host.plugins import PluginView
+from atriz_realtime.host.structure import structure
+from atriz_realtime.testing import SECRET
+
+LONG_SECRET = SECRET * 2
+
+
+def signed(
+    claims: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256", **options: Any
+) -> Credentials:
+    return Credentials(token=jwt.encode(claims, secret, algorithm, **options))
+
+
+def make(secret: str | None = SECRET, **settings: Any) -> JwtAuthenticator:
+    return JwtAuthenticator(secret, structure(settings, JwtSettings, "[table]"))
+
+
+async def refused(authenticator: JwtAuthenticator, credentials: Credentials) -> str:
+    with pytest.raises(AuthenticationRejected) as refusal:
+        await authenticator.authenticate(credentials)
+    return refusal.value.reason
+
+
+@pytest.mark.parametrize(
+    ("claims", "user"),
+    [
+        ({"userId": "a", "id": "b", "sub": "c"}, "a"),
+        ({"id": "b", "sub": "c"}, "b"),
+        ({"sub": "c"}, "c"),
+        ({"userId": None, "id": "b"}, "b"),
+        ({"userId": 7}, "7"),
+        ({"userId": 0}, "0"),
+        ({"userId": "飛 🚚"}, "飛 🚚"),
+    ],
+)
+async def test_the_claim_that_names_the_user(claims: dict[str, Any], user: str) -> None:
+    identity = await make().authenticate(signed(claims))
+    assert identity is not None
+    assert identity.user_id == user
+    assert dict(identity.claims) == claims
+
+
+async def test_claims_cannot_be_changed() -> None:
+    identity: Any = await make().authenticate(signed({"userId": "a"}))
+    with pytest.raises(TypeError):
+        identity.claims["userId"] = "b"
+
+
+@pytest.mark.parametrize("secret", [None, SECRET])
+async def test_no_token_is_somebody_else_s_affair(secret: str | None) -> None:
+    assert await make(secret).authenticate(Credentials()) is None
+
+
+async def test_without_a_secret_every_token_is_refused_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    record = jwt_auth.register_authenticators(
+        PluginView(name="jwt_auth", settings={"jwt_secret": None}, table={})
+    )
+    assert caplog.messages == ["no JWT secret is configured (JWT_SECRET): every token is refused"]
+    with pytest.raises(AuthenticationRejected):
+        await record.authenticate(signed({"userId": "a"}))
+    assert record.weakness is None
+
+
+# -- algorithms come from configuration ----------------------------------------------------
+
+
+async def test_only_configured_algorithms_are_accepted() -> None:
+    both = make(LONG_SECRET, algorithms=["HS256", "HS512"])
+    for algorithm in ("HS256", "HS512"):
+        assert await both.authenticate(signed({"userId": "a"}, LONG_SECRET, algorithm))
+    await refused(make(LONG_SECRET), signed({"userId": "a"}, LONG_SECRET, "HS512"))
+
+
+@pytest.mark.parametrize("algorithms", [["none"], ["HS257"], ["HS256", "None"]])
+def test_an_algorithm_nobody_has_stops_the_start(algorithms: list[str]) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        make(algorithms=algorithms)
+    assert error.value.field == "algorithms"
+
+
+@pytest.mark.parametrize("algorithms", [[], "HS256"])
+def test_algorithms_are_a_list_and_there_is_one(algorithms: Any) -> None:
+    with pytest.raises(ConfigurationError, match="algorithms"):
+        make(algorithms=algorithms)
+
+
+async def test_a_public_key_is_no_secret() -> None:
+    """A token signed with the public key's text must not pass (RFC 8725, section 3.1)."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    authenticator = make(public.decode(), algorithms=["RS256"])
+    good = jwt.encode({"userId": "a"}, key, "RS256")
+    assert await authenticator.authenticate(Credentials(token=good))
+    header, body = (part.rstrip(b"=") for part in (b"eyJhbGciOiJIUzI1NiJ9", b"eyJ1c2VySWQiOiJhIn0"))
+    forged = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    signature = jwt.utils.base64url_encode(forged.sign(header + b"." + body, public))
+    await refused(authenticator, Credentials(token=b".".join((header, body, signature)).decode()))
+
+
+# -- times, audience, issuer ---------------------------------------------------------------
+
+
+async def test_when_it_expires_is_known() -> None:
+    expires = int(time.time()) + 60
+    for exp in (expires, float(expires), str(expires)):
+        identity = await make().authenticate(signed({"userId": "a", "exp": exp}))
+        assert identity is not None
+        assert identity.expires_at == expires
+        assert isinstance(identity.expires_at, int | float)
+    unlimited = await make().authenticate(signed({"userId": "a"}))
+    assert unlimited is not None
+    assert unlimited.expires_at is None
+
+
+@pytest.mark.parametrize(
+    "exp", ["soon", [], {}, None, "nan", "inf", float("inf"), 10**400], ids=lambda exp: str(exp)[:8]
+)
+async def test_an_expiry_that_is_none_is_refused(exp: Any) -> None:
+    await refused(make(), signed({"userId": "a", "exp": exp}))
+
+
+async def test_leeway() -> None:
+    expired = signed({"userId": "a", "exp": int(time.time()) - 5})
+    assert await refused(make(), expired) == "ExpiredSignatureError"
+    assert await make(leeway=60.0).authenticate(expired)
+
+
+async def test_audience_and_issuer() -> None:
+    strict = make(audience="app", issuer="us")
+    assert await strict.authenticate(signed({"userId": "a", "aud": "app", "iss": "us"}))
+    assert await strict.authenticate(signed({"userId": "a", "aud": ["x", "app"], "iss": "us"}))
+    for claims in (
+        {"iss": "us"},
+        {"aud": "app"},
+        {"aud": "other", "iss": "us"},
+        {"aud": "app", "iss": "them"},
+    ):
+        await refused(strict, signed({"userId": "a", **claims}))
+    assert await make().authenticate(signed({"userId": "a", "aud": "anything"}))
+
+
+@pytest.mark.parametrize(
+    "headers", [{"crit": ["exp"]}, {"crit": ["b64"], "b64": False}, {"crit": []}, {"crit": "exp"}]
+)
+async def test_an_extension_that_must_be_understood_is_not(headers: dict[str, Any]) -> None:
+    await refused(make(), signed({"userId": "a"}, headers=headers))
+
+
+async def test_a_huge_token_is_refused_unread() -> None:
+    huge = signed({"userId": "a", "padding": "x" * jwt_auth.MAX_TOKEN_LENGTH})
+    assert await refused(make(), huge) == "the token is too long"
+
+
+# -- weak secrets --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("secret", "algorithms", "weakness"),
+    [
+        ("x" * 32, ("HS256",), None),
+        ("x" * 31, ("HS256",), "the JWT secret has 31 bytes; HS256 needs at least 32"),
+        ("ü" * 16, ("HS256",), None),
+        ("x" * 40, ("HS256", "HS512"), "the JWT secret has 40 bytes; HS512 needs at least 64"),
+        ("short", ("RS256",), None),
+    ],
+)
+def test_how_long_a_secret_must_be(
+    secret: str, algorithms: tuple[str, ...], weakness: str | None
+) -> None:
+    assert secret_weakness(secret, algorithms) == weakness
+
+
+async def test_a_weak_secret_works_and_is_said_once_without_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    record = jwt_auth.register_authenticators(
+        PluginView(name="jwt_auth", settings={"jwt_secret": "hunter2"}, table={})
+    )
+    assert record.weakness == "the JWT secret has 7 bytes; HS256 needs at least 32"
+    with pytest.warns(InsecureKeyLengthWarning):  # PyJWT's own, at the test's signature alone
+        credentials = signed({"userId": "a"}, "hunter2")
+    for _ in range(3):
+        assert await record.authenticate(credentials)
+    assert caplog.messages == [record.weakness]
+    assert "hunter2" not in caplog.text

@@ -1,0 +1,62 @@
+"""The memory backends, beyond their contracts: memory is bounded."""
+
+from __future__ import annotations
+
+import pytest
+
+from atriz_realtime.api import EntityRef
+from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout, MemorySettings
+from atriz_realtime.host.structure import structure
+from atriz_realtime.testing import FakeClock, payload
+
+
+def cache(max_entries: int = 3) -> MemoryCache:
+    return MemoryCache(FakeClock(), MemorySettings(max_entries=max_entries))
+
+
+async def test_beyond_the_limit_the_longest_unchanged_is_forgotten() -> None:
+    held = cache()
+    for entity_id in ("v1", "v2", "v3"):
+        await held.put(payload(entity_id), 300)
+    await held.put(payload("v1", seconds=1), 300)
+    await held.put(payload("v4"), 300)
+    assert await held.count("vehicle") == 3
+    assert await held.get(EntityRef("vehicle", "v2")) is None
+    assert await held.get(EntityRef("vehicle", "v1")) is not None
+
+
+async def test_an_older_fix_does_not_count_as_a_change() -> None:
+    held = cache()
+    for entity_id in ("v1", "v2", "v3"):
+        await held.put(payload(entity_id), 300)
+    await held.put(payload("v1", seconds=-1), 300)
+    await held.put(payload("v4"), 300)
+    assert await held.get(EntityRef("vehicle", "v1")) is None
+
+
+async def test_each_type_has_its_own_limit() -> None:
+    held = cache(1)
+    await held.put(payload("1", kind="vehicle"), 300)
+    await held.put(payload("1", kind="delivery"), 300)
+    assert (await held.count("vehicle"), await held.count("delivery")) == (1, 1)
+
+
+async def test_expired_locations_take_no_memory() -> None:
+    clock = FakeClock()
+    held = MemoryCache(clock, MemorySettings())
+    for number in range(100):
+        await held.put(payload(f"v{number}"), 10)
+        clock.advance(1)
+    await held.count("vehicle")
+    assert len(held._types["vehicle"]) == 9
+
+
+@pytest.mark.parametrize("table", [{"max_entries": 0}, {"max_entries": "many"}, {"entries": 1}])
+def test_its_settings_are_checked(table: dict[str, object]) -> None:
+    with pytest.raises(Exception, match="entries"):
+        structure(table, MemorySettings, "[realtime.plugins.memory]")
+
+
+def test_neither_is_ever_away() -> None:
+    assert cache().status().state == "embedded"
+    assert MemoryFanout().status().state == "embedded"

@@ -1,0 +1,284 @@
+"""The Redis backends, beyond their contracts: documented names, lifetimes, other programs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import redis.asyncio
+
+from atriz_realtime.api import ConfigurationError, EntityRef, RedisLink, Resources, Unavailable
+from atriz_realtime.core.clock import SystemClock
+from atriz_realtime.core.incidents import Incidents
+from atriz_realtime.core.redis import make_link
+from atriz_realtime.defaults.redis import (
+    RedisCache,
+    RedisFanout,
+    register_caches,
+    register_fanouts,
+)
+from atriz_realtime.defaults.redis.listener import as_glob, from_glob
+from atriz_realtime.testing import FakeClock, Inbox, payload, until
+
+VEHICLE = EntityRef("vehicle", "v1")
+KEY = "location:current:vehicle:v1"
+INDEX = "location:index:vehicle"
+
+
+async def keys(client: redis.asyncio.Redis) -> set[str]:
+    """The keys there are."""
+    return {str(key, "utf-8") for key in await client.keys() if isinstance(key, bytes)}
+
+
+@pytest.fixture
+async def link(redis_url: str) -> AsyncIterator[RedisLink]:
+    link = make_link(redis_url, Incidents(SystemClock()))
+    await link.start(lambda: None)
+    yield link
+    await link.aclose()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def cache(link: RedisLink, clock: FakeClock) -> RedisCache:
+    return RedisCache(link, clock, "")
+
+
+@pytest.fixture
+async def fanout(link: RedisLink) -> AsyncIterator[RedisFanout]:
+    fanout = RedisFanout(link, "")
+    yield fanout
+    await fanout.aclose()
+
+
+# -- the cache -----------------------------------------------------------------------------
+
+
+async def test_the_documented_key_and_lifetime(
+    cache: RedisCache, redis_client: redis.asyncio.Redis
+) -> None:
+    fix = payload()
+    await cache.put(fix, 300)
+    assert await redis_client.get(KEY) == fix.location
+    assert 299 <= await redis_client.ttl(KEY) <= 300
+    assert await keys(redis_client) == {KEY, INDEX}
+
+
+async def test_a_fraction_of_a_second_is_rounded_up(
+    cache: RedisCache, redis_client: redis.asyncio.Redis
+) -> None:
+    await cache.put(payload(), 10.2)
+    assert 10 <= await redis_client.ttl(KEY) <= 11
+
+
+async def test_a_prefix_keeps_two_installations_apart(
+    link: RedisLink, clock: FakeClock, redis_client: redis.asyncio.Redis
+) -> None:
+    one, other = RedisCache(link, clock, "one:"), RedisCache(link, clock, "other:")
+    await one.put(payload(), 300)
+    assert await other.get(VEHICLE) is None
+    assert await other.count("vehicle") == 0
+    assert await keys(redis_client) == {f"one:{KEY}", f"one:{INDEX}"}
+
+
+@pytest.mark.parametrize(
+    "foreign", ["nonsense", "[]", "{}", '{"timestamp":5}', '{"timestamp":null}', "null", "5"]
+)
+async def test_what_another_program_wrote_there_is_replaced(
+    cache: RedisCache, redis_client: redis.asyncio.Redis, foreign: str
+) -> None:
+    await redis_client.set(KEY, foreign)
+    fix = payload()
+    await cache.put(fix, 300)
+    assert await cache.get(VEHICLE) == fix.location
+
+
+async def test_a_location_that_the_typescript_package_wrote_counts(
+    cache: RedisCache, redis_client: redis.asyncio.Redis
+) -> None:
+    theirs = json.dumps({"latitude": 1, "timestamp": "2026-01-31T12:00:05.000Z"})
+    await redis_client.set(KEY, theirs)
+    await cache.put(payload(seconds=4), 300)
+    assert await cache.get(VEHICLE) == theirs.encode()
+    await cache.put(payload(seconds=6), 300)
+    assert await cache.get(VEHICLE) == payload(seconds=6).location
+
+
+async def test_the_index_never_outgrows_what_is_cached(
+    cache: RedisCache, clock: FakeClock, redis_client: redis.asyncio.Redis
+) -> None:
+    for number in range(100):
+        await cache.put(payload(f"v{number}"), 10)
+    clock.advance(11)
+    for number in range(10):
+        await cache.put(payload(f"new{number}"), 10)
+    assert await redis_client.zcard(INDEX) == 10
+    assert await cache.count("vehicle") == 10
+
+
+async def test_an_index_nobody_writes_expires_as_a_whole(
+    cache: RedisCache, redis_client: redis.asyncio.Redis
+) -> None:
+    await cache.put(payload("v1"), 300)
+    await cache.put(payload("v2"), 10)  # an entity type's lifetime was configured anew
+    assert await redis_client.ttl(INDEX) > 290
+
+
+async def test_a_put_is_one_round_trip(
+    cache: RedisCache, redis_client: redis.asyncio.Redis
+) -> None:
+    await cache.put(payload(), 300)  # the scripts are known from now on
+    before = await redis_client.info("stats")
+    for seconds in range(1, 51):
+        await cache.put(payload(seconds=seconds), 300)
+    after = await redis_client.info("stats")
+    assert after["total_reads_processed"] - before["total_reads_processed"] <= 52
+
+
+async def test_a_put_and_a_publish_share_their_round_trip(
+    cache: RedisCache, fanout: RedisFanout, redis_client: redis.asyncio.Redis
+) -> None:
+    inbox = Inbox()
+    await fanout.subscribe("c", inbox)
+    await cache.put(payload(), 300)
+    before = await redis_client.info("stats")
+    for seconds in range(1, 51):
+        keeping = cache.put(payload(seconds=seconds), 300)
+        publishing = fanout.publish("c", b"fix")
+        await keeping
+        await publishing
+    after = await redis_client.info("stats")
+    assert after["total_reads_processed"] - before["total_reads_processed"] <= 55
+    await inbox.reaches(50)
+
+
+async def test_a_page_is_two_round_trips_however_long(
+    cache: RedisCache, redis_client: redis.asyncio.Redis
+) -> None:
+    await asyncio.gather(*(cache.put(payload(f"v{number:03}"), 300) for number in range(500)))
+    before = await redis_client.info("stats")
+    page = await cache.page("vehicle", None, 400)
+    after = await redis_client.info("stats")
+    assert len(page.items) == 400
+    assert after["total_reads_processed"] - before["total_reads_processed"] <= 5
+
+
+# -- the fan-out ---------------------------------------------------------------------------
+
+
+async def test_anybody_on_redis_can_hear_and_be_heard(
+    fanout: RedisFanout, redis_client: redis.asyncio.Redis
+) -> None:
+    inbox = Inbox()
+    await fanout.subscribe("tracking:vehicle:v1", inbox)
+    async with redis_client.pubsub() as everything:
+        await everything.psubscribe("tracking:*")
+        await everything.get_message(timeout=5)
+        await fanout.publish("tracking:vehicle:v1", b"ours")
+        heard = await everything.get_message(timeout=5)
+        assert (heard["channel"], heard["data"]) == (b"tracking:vehicle:v1", b"ours")
+    await redis_client.publish("tracking:vehicle:v1", b"theirs")
+    await inbox.reaches(2)
+    assert inbox.data == [b"ours", b"theirs"]
+
+
+async def test_only_watched_channels_are_subscribed(
+    fanout: RedisFanout, redis_client: redis.asyncio.Redis
+) -> None:
+    await asyncio.gather(*(fanout.subscribe(f"c{number}", Inbox()) for number in range(1_200)))
+    assert len(await redis_client.pubsub_channels()) == 1_200
+    assert fanout.statistics()["channels"] == 1_200
+    for number in range(1_199):
+        fanout.unsubscribe(f"c{number}")
+    async with asyncio.timeout(10):
+        while await redis_client.pubsub_channels() != [b"c1199"]:
+            await asyncio.sleep(0.01)
+
+
+async def test_prefixes_keep_channels_apart(
+    link: RedisLink, redis_client: redis.asyncio.Redis
+) -> None:
+    one, other = RedisFanout(link, "one:"), RedisFanout(link, "other:")
+    mine, theirs = Inbox(), Inbox()
+    await one.subscribe("tracking:*", mine)
+    await other.subscribe("tracking:*", theirs)
+    await one.publish("tracking:vehicle:v1", b"1")
+    await mine.reaches(1)
+    assert mine.messages == [("tracking:vehicle:v1", b"1")]
+    await other.publish("tracking:vehicle:v1", b"2")
+    await theirs.reaches(1)
+    assert theirs.data == [b"2"]
+    for fanout in (one, other):
+        await fanout.aclose()
+
+
+async def test_who_connects_is_told_when_it_hears_and_when_not(
+    fanout: RedisFanout, redis_client: redis.asyncio.Redis
+) -> None:
+    class Events:
+        def __init__(self) -> None:
+            self.told: list[str] = []
+
+        def deaf(self) -> None:
+            self.told.append("deaf")
+
+        def hearing(self) -> None:
+            self.told.append("hearing")
+
+        def reachable(self) -> None:
+            self.told.append("reachable")
+
+    events = Events()
+    await fanout.subscribe("c", Inbox())
+    fanout.attach(events)
+    assert fanout.status().state == "connected"
+    before = len(events.told)
+    await redis_client.client_kill_filter(_type="pubsub")
+    await until(lambda: events.told[before:] == ["deaf", "hearing"])
+    assert fanout.status().state == "connected"
+    assert fanout.statistics()["reconnects"] == 1
+
+
+async def test_a_deaf_listener_hears_again_though_nobody_wants_anything(
+    fanout: RedisFanout, redis_client: redis.asyncio.Redis
+) -> None:
+    await fanout.subscribe("c", Inbox())
+    await redis_client.client_kill_filter(_type="pubsub")
+    await until(lambda: fanout.status().state == "disconnected")
+    fanout.unsubscribe("c")
+    await until(lambda: fanout.status().state == "connected")
+
+
+@pytest.mark.parametrize("pattern", ["*", "tracking:*", "a?b[c]\\d**", "[^x]*", "\\*", "ü*"])
+def test_a_pattern_is_a_glob_and_back(pattern: str) -> None:
+    assert from_glob(as_glob(pattern).encode()).decode() == pattern
+
+
+# -- without Redis -------------------------------------------------------------------------
+
+
+async def test_without_a_redis_url_they_cannot_be_chosen() -> None:
+    resources = Resources(clock=FakeClock(), redis=None, settings={"redis_prefix": ""})
+    for setting, record in (("cache", register_caches()), ("fanout", register_fanouts())):
+        with pytest.raises(ConfigurationError) as error:
+            await record.open(resources)
+        assert error.value.message == f'{setting} = "redis" needs a redis_url (REDIS_URL)'
+        assert error.value.field == setting
+
+
+async def test_a_full_redis_is_one_that_is_away(
+    cache: RedisCache, redis_client: redis.asyncio.Redis
+) -> None:
+    await redis_client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Unavailable):
+            await cache.put(payload(), 300)
+        assert await cache.get(VEHICLE) is None
+    finally:
+        await redis_client.config_set("maxmemory", 0)
