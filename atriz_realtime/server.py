@@ -1,0 +1,350 @@
+"""The composition root: configuration → plugins → registry → core → Socket.IO."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis, RedisCluster
+from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
+
+from atriz_realtime.api.contracts import (
+    BackendStatus,
+    Closeable,
+    Reporting,
+    Resources,
+    ServerHandle,
+)
+from atriz_realtime.api.errors import Unavailable
+from atriz_realtime.api.model import Location, LocationEvent
+from atriz_realtime.api.wire import Rooms as RoomNames
+from atriz_realtime.api.wire import SocketEvents
+from atriz_realtime.core.access import AccessControl
+from atriz_realtime.core.clock import SystemClock
+from atriz_realtime.core.containment import Containment
+from atriz_realtime.core.distribution import Distribution
+from atriz_realtime.core.gateway import Gateway
+from atriz_realtime.core.incidents import Incidents
+from atriz_realtime.core.interest import Interest
+from atriz_realtime.core.membership import Membership
+from atriz_realtime.core.pipeline import Pipeline
+from atriz_realtime.core.recheck import Recheck
+from atriz_realtime.core.redis import Link, make_link
+from atriz_realtime.core.relay import Relay
+from atriz_realtime.core.routes import RealtimeRoutes
+from atriz_realtime.core.socket_server import SocketServer
+from atriz_realtime.core.sockets import Sockets
+from atriz_realtime.core.tracking import TrackingService, as_location
+from atriz_realtime.core.workers import Worker
+from atriz_realtime.host.config import RealtimeConfig, view
+from atriz_realtime.host.plugins import PluginHost, PluginInfo
+from atriz_realtime.host.registry import Registry
+
+logger = logging.getLogger("atriz_realtime")
+
+B = TypeVar("B")
+
+STARTING_HOOK_TIMEOUT = 10.0
+"""Seconds that one ``server_started`` hook may take."""
+
+STOPPING_HOOK_TIMEOUT = 1.0
+"""Seconds that one ``server_stopping`` hook may take."""
+
+CLOSE_STEP_TIMEOUT = 3.0
+"""Seconds that each further step of closing may take."""
+
+
+class RealtimeServer:
+    """A Socket.IO server with live tracking, inside a Starlette application.
+
+    It starts and stops with the application's lifespan; on a host that runs none, it
+    starts with the first request.
+
+    :param app: the application to serve from: Starlette's, or one derived from it.
+    :param config: default: read from the configuration file and the environment.
+    :raises ConfigurationError: when a setting cannot be, or names what nobody registers.
+    :raises PluginError: when a plugin cannot be loaded, or conflicts with another.
+    """
+
+    def __init__(self, app: Starlette, config: RealtimeConfig | None = None) -> None:
+        self.config = RealtimeConfig.load() if config is None else config
+        self._clock = SystemClock()
+        self.incidents = Incidents(self._clock)
+        self._plugins = PluginHost(self.config)
+        self._link: Link | None = None
+        if self.config.redis_url is not None:
+            self._link = make_link(self.config.redis_url, self.incidents)
+        self._resources = Resources(
+            clock=self._clock,
+            redis=self._link,
+            settings=view(self.config),
+            report=self.incidents.report,
+        )
+        self._registry = Registry(self._plugins, self.config, self._resources)
+        self.containment = Containment(self.incidents, self._clock, self.config.plugin_timeout)
+        access = self._access = AccessControl(self._registry, self.containment, self.incidents)
+        self._interest = Interest(self._registry.kinds, self._clock)
+        self.distribution = Distribution(
+            self._registry.kinds, self._interest, self._clock, self.incidents
+        )
+        self._pipeline = Pipeline(
+            registry=self._registry,
+            access=access,
+            containment=self.containment,
+            distribution=self.distribution,
+            clock=self._clock,
+            incidents=self.incidents,
+            max_clock_skew=self.config.max_clock_skew,
+        )
+        self.socket_io = SocketServer(self.config, self._interest.rooms, self.incidents, self)
+        self._gateway = Gateway(
+            config=self.config,
+            server=self.socket_io,
+            access=access,
+            containment=self.containment,
+            interest=self._interest,
+            incidents=self.incidents,
+            clock=self._clock,
+            pipeline=self._pipeline,
+            kinds=self._registry.kinds,
+        )
+        self._sockets = Sockets(self._interest.rooms, self._gateway)
+        self._handle = ServerHandle(
+            tracking=self._pipeline,
+            access=access,
+            sockets=self._sockets,
+            membership=Membership(self._interest.rooms),
+            status=self.status,
+            incidents=lambda: self.incidents.counts,
+        )
+        self._layers = self._registry.fanout_layers(self._handle)
+        for event in self._registry.socket_events(self._handle):
+            self._gateway.add_event(self._registry.owner(event), event)
+        self._reporting: list[Reporting] = []
+        self._open = AsyncExitStack()
+        self._starting: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._started_at: float | None = None
+        self.tracking = TrackingService(self.redis, self.socket_io)
+        self._install(app)
+
+    # -- the TypeScript package's interface ------------------------------------------------
+
+    async def emit_location_update(self, channel: str, data: Any) -> None:
+        """Emit ``location:update`` to a room, on every server, without caching it."""
+        await self._sockets.emit_newest(SocketEvents.LOCATION_UPDATE, data, channel)
+
+    async def emit_vehicle_location_update(
+        self, vehicle_id: str, location: Location | Mapping[str, Any]
+    ) -> None:
+        """Emit a vehicle's position to its watchers, without throttling or caching it."""
+        await self._emit_entity("vehicle", vehicle_id, location)
+
+    async def emit_delivery_location_update(
+        self, delivery_id: str, location: Location | Mapping[str, Any]
+    ) -> None:
+        """Emit a delivery's position to its watchers, without throttling or caching it."""
+        await self._emit_entity("delivery", delivery_id, location)
+
+    async def broadcast_to_authenticated(self, event: str, data: Any) -> None:
+        """Send an event to every authenticated socket, on every server."""
+        await self._sockets.broadcast_to_authenticated(event, data)
+
+    async def send_to_user(self, user_id: str, event: str, data: Any) -> None:
+        """Send an event to every socket of a user, on every server."""
+        await self._sockets.send_to_user(user_id, event, data)
+
+    @property
+    def connection_count(self) -> int:
+        """Sockets connected to this server."""
+        return self._sockets.connections
+
+    @property
+    def room_count(self) -> int:
+        """Rooms with a member on this server, each socket's own room included."""
+        return self._sockets.rooms
+
+    @property
+    def redis(self) -> Redis | RedisCluster | None:
+        """The redis-py client; ``None`` when no ``redis_url`` is configured."""
+        return self._link.client if self._link is not None else None
+
+    def get_stats(self) -> dict[str, Any]:
+        """``connections`` and ``rooms`` of this server, and its ``uptime`` in seconds."""
+        started = self._started_at
+        return {
+            "connections": self.connection_count,
+            "rooms": self.room_count,
+            "uptime": 0.0 if started is None else self._clock.monotonic() - started,
+        }
+
+    async def close(self) -> None:
+        """Send every client away and close everything; safe to call twice.
+
+        Bounded: each step has a time limit, and a step that fails is logged and does
+        not keep the others from running.
+        """
+        if self._starting is None:
+            return
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    # -- beyond it -------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the backends; the first call does, the others wait for it.
+
+        :raises ConfigurationError: when a backend cannot work as configured.
+        :raises PluginError: when a ``server_started`` hook fails.
+        """
+        if self._started_at is not None:
+            return
+        if self._starting is None:
+            self._starting = asyncio.get_running_loop().create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    async def started_pipeline(self) -> Pipeline:
+        """The publish pipeline; starts the server when it has not started.
+
+        :raises Unavailable: when the server was closed.
+        """
+        if self._closing is not None:
+            raise Unavailable("the server is closed")
+        await self.start()
+        return self._pipeline
+
+    def status(self) -> BackendStatus:
+        """The state of the least healthy backend."""
+        statuses = [backend.status() for backend in self._reporting]
+        for state in ("disconnected", "connected"):
+            for status in statuses:
+                if status.state == state:
+                    return status
+        return BackendStatus("embedded")
+
+    @property
+    def registry(self) -> Registry:
+        """What all plugins together registered."""
+        return self._registry
+
+    def plugins(self) -> list[PluginInfo]:
+        """Every plugin that was found, in load order."""
+        return self._plugins.describe()
+
+    # -- start and stop --------------------------------------------------------------------
+
+    def _install(self, app: Starlette) -> None:
+        routes = RealtimeRoutes(
+            self._registry.routes(self._handle),
+            self._serve_socket,
+            self.config.cors_origin,
+            self.start,
+        )
+        app.router.routes.insert(0, routes)
+        lifespan = app.router.lifespan_context
+
+        @asynccontextmanager
+        async def with_realtime(host: Any) -> AsyncIterator[Any]:
+            await self.start()
+            try:
+                async with lifespan(host) as state:
+                    yield state
+            finally:
+                await self.close()
+
+        app.router.lifespan_context = with_realtime
+
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.socket_io.handle_request(scope, receive, send)
+
+    async def _emit_entity(
+        self, kind: str, entity_id: str, location: Location | Mapping[str, Any]
+    ) -> None:
+        event = LocationEvent(self._pipeline.entity(kind, entity_id), as_location(location))
+        await self.emit_location_update(RoomNames.entity(event.entity), event.to_wire())
+
+    async def _start(self) -> None:
+        async with AsyncExitStack() as opened:
+            if self._link is not None:
+                opened.push_async_callback(self._link.aclose)
+                await self._link.start(self.distribution.reachable)
+                self._reporting.append(self._link)
+            cache = await self._opened(self._registry.cache.open(self._resources), opened)
+            backend = await self._opened(self._registry.fanout.open(self._resources), opened)
+            fanout = backend
+            for layer in self._layers:
+                fanout = await self._opened(layer.open(fanout), opened)
+            observers = [
+                Worker(
+                    self._registry.owner(observer),
+                    f"observer {observer.name!r}",
+                    observer.observe,
+                    size=observer.queue_size,
+                    limit=observer.timeout,
+                    containment=self.containment,
+                    incidents=self.incidents,
+                )
+                for observer in self._registry.observers(self._handle)
+            ]
+            self.distribution.start(cache, fanout, backend)
+            opened.push_async_callback(self.distribution.aclose)
+            self._pipeline.start(
+                policies={
+                    name: self._registry.policy(kind) for name, kind in self._registry.kinds.items()
+                },
+                observers=observers,
+            )
+            opened.push_async_callback(self._pipeline.aclose)
+            relay = Relay(self._interest.rooms, fanout, self.incidents)
+            await relay.start()
+            opened.push_async_callback(relay.aclose)
+            recheck = Recheck(
+                self._access, self._gateway, self.incidents, self.config.recheck_interval
+            )
+            recheck.start()
+            opened.push_async_callback(recheck.aclose)
+            await self._plugins.notify(
+                "server_started",
+                STARTING_HOOK_TIMEOUT,
+                server=self._handle,
+                resources=self._resources,
+            )
+            self._open = opened.pop_all()
+        self._started_at = self._clock.monotonic()
+
+    async def _opened(self, opening: Awaitable[B], opened: AsyncExitStack) -> B:
+        backend = await opening
+        if isinstance(backend, Closeable):
+            opened.push_async_callback(backend.aclose)
+        if isinstance(backend, Reporting):
+            self._reporting.append(backend)
+        return backend
+
+    async def _close(self) -> None:
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+        for failure in await self._plugins.notify(
+            "server_stopping",
+            STOPPING_HOOK_TIMEOUT,
+            tolerant=True,
+            server=self._handle,
+            resources=self._resources,
+        ):
+            self.incidents.report("close incomplete", failure.message)
+        await self._step("clients", self._gateway.disconnect_all(), CLOSE_STEP_TIMEOUT)
+        await self._step("Socket.IO", self.socket_io.shutdown(), CLOSE_STEP_TIMEOUT)
+        await self._step("backends", self._open.aclose(), CLOSE_STEP_TIMEOUT)
+
+    async def _step(self, what: str, work: Awaitable[None], limit: float) -> None:
+        try:
+            async with asyncio.timeout(limit):
+                await work
+        except TimeoutError:
+            self.incidents.report("close incomplete", f"{what}: not done within {limit:g} s")
+        except Exception as error:
+            self.incidents.report("close incomplete", f"{what}: {type(error).__name__}: {error}")

@@ -1,0 +1,71 @@
+"""The ways the wire contract is tested: each backend, each client."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support.clients import Connect, Serve, python_connect
+from tests.support.node import JS, Node, js_connect, node_clients
+from tests.support.serving import Live, serving
+
+
+def installed(lock: Path) -> Mapping[str, str]:
+    """The version of each package that a lock names, those for other platforms left out."""
+    packages = json.loads(lock.read_text())["packages"]
+    return {
+        path: package["version"]
+        for path, package in packages.items()
+        if path and not package.get("optional")
+    }
+
+
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """The folder of the JavaScript client, with what its lock names installed."""
+    hidden = JS / "node_modules" / ".package-lock.json"
+    if not hidden.is_file() or installed(hidden) != installed(JS / "package-lock.json"):
+        subprocess.run(["npm", "ci", "--prefix", JS], check=True)
+    return JS
+
+
+@pytest.fixture
+async def js(node: Path) -> AsyncIterator[Node]:
+    """A process that opens sockets of the JavaScript client."""
+    async with node_clients() as process:
+        yield process
+
+
+@pytest.fixture(params=["memory", "redis"])
+def backend_url(request: pytest.FixtureRequest) -> str | None:
+    """Where the server's backend is: in memory, and on Redis."""
+    return request.getfixturevalue("redis_url") if request.param == "redis" else None
+
+
+@pytest.fixture
+def serve(backend_url: str | None) -> Serve:
+    """Start servers on the backend of the test."""
+    return partial(serving, redis_url=backend_url)
+
+
+@pytest.fixture
+async def live(serve: Serve) -> AsyncIterator[Live]:
+    """A server with the tests' usual settings."""
+    async with serve() as live:
+        yield live
+
+
+@pytest.fixture(params=["js-websocket", "js-upgrade", "python"])
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """Open clients: JavaScript's over a websocket alone or its default way, and Python's."""
+    if request.param == "python":
+        return python_connect
+    node: Node = request.getfixturevalue("js")
+    if request.param == "js-websocket":
+        return js_connect(node, transports=["websocket"])
+    return js_connect(node)

@@ -1,0 +1,40 @@
+"""Bounds that a setting moves: of a message, of the cache in memory, of a token's lateness."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tests.support.raw import raw_socket
+from tests.support.serving import serving, token, until
+
+
+@pytest.mark.parametrize(("max_payload", "served"), [(1_000, False), (4_000, True)])
+async def test_a_message_over_max_payload_closes_its_socket(max_payload: int, served: bool) -> None:
+    async with serving(max_payload=max_payload) as live, raw_socket(live) as raw:
+        await raw.send("420" + json.dumps(["track:vehicle", ["v" * 100] * 20]))
+        answers = [] if not served else [await raw.recv()]
+        if not served:
+            answers = [frame async for frame in raw]  # until the server closes it
+            await until(lambda: live.server.connection_count == 0)
+        assert answers == (['430[{"success":true}]'] if served else [])
+
+
+async def test_the_memory_cache_forgets_the_longest_unchanged() -> None:
+    async with serving(plugins={"memory": {"max_entries": 2}}) as live:
+        for vehicle in ("v1", "v2", "v1", "v3"):
+            await live.publish(vehicle)
+        found = [(await live.get(f"/api/tracking/vehicle/v{n}"))[0] for n in (1, 2, 3)]
+    assert found == [200, 404, 200]
+
+
+@pytest.mark.parametrize(("leeway", "status"), [(3600, 200), (0, 401)])
+async def test_a_token_may_be_late_by_the_leeway(leeway: int, status: int) -> None:
+    late = token("u1", exp=int(time.time()) - 60)
+    async with serving(plugins={"jwt_auth": {"leeway": leeway}}) as live:
+        answered, _ = await live.get(
+            "/api/tracking/vehicle", headers={"Authorization": f"Bearer {late}"}
+        )
+    assert answered == status

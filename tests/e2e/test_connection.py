@@ -1,0 +1,254 @@
+"""Connecting, authenticating, and being sent away."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+from websockets.asyncio.client import connect as websocket
+from websockets.exceptions import ConnectionClosed
+
+from tests.support.clients import SERVER_DISCONNECT, Client, Connect, Refusal, Serve
+from tests.support.node import Node
+from tests.support.raw import socket_url
+from tests.support.serving import SECRET, Live, token, until
+
+FAILED = {"success": False, "message": "Authentication failed"}
+
+BAD_TOKENS = {
+    "another secret": token(secret="another-secret-of-thirty-two-bytes-"),
+    "expired": token(exp=1),
+    "no user": jwt.encode({"name": "u1"}, SECRET, "HS256"),
+    "not a token": "letmein",
+    "empty": "",
+    "number": 42,
+    "null": None,
+    "object": {"token": token()},
+}
+
+
+# -- the handshake --------------------------------------------------------------------------
+
+
+async def test_a_valid_token_in_the_handshake_authenticates(live: Live, connect: Connect) -> None:
+    async with connect(live) as client:
+        assert await client.call("track:vehicle", "v1") == {"success": True}
+        assert client.of("authenticated") == []
+
+
+@pytest.mark.parametrize("auth", [{}, {"token": "letmein"}, {"token": 42}, {"token": None}])
+async def test_a_bad_handshake_leaves_the_socket_unauthenticated(
+    live: Live, connect: Connect, auth: dict[str, Any]
+) -> None:
+    async with connect(live, auth=auth) as client:
+        await client.emit("track:vehicle", "v1")
+        assert await client.next("error") == "Not authenticated"
+        await client.emit("authenticate", token())
+        assert await client.next("authenticated") == {"success": True}
+        assert await client.call("track:vehicle", "v1") == {"success": True}
+
+
+@pytest.mark.parametrize("auth", ["", '"letmein"', "[]", "42", '{"token":["x"]}', "{}"])
+async def test_a_handshake_of_another_shape_and_a_token_in_the_url_are_ignored(
+    live: Live, auth: str
+) -> None:
+    async with websocket(f"{socket_url(live)}&token={token()}") as raw:
+        assert str(await raw.recv()).startswith('0{"sid":')
+        await raw.send("40" + auth)
+        assert str(await raw.recv()).startswith('40{"sid":')
+        await raw.send('42["track:vehicle","v1"]')
+        assert await raw.recv() == '42["error","Not authenticated"]'
+
+
+async def test_a_required_handshake_refuses_connections_without_a_good_token(
+    serve: Serve, connect: Connect
+) -> None:
+    async with serve(require_handshake_auth=True) as live:
+        async with connect(live, auth={}, refused=True) as client:
+            assert client.refused == Refusal("Not authenticated", {"code": "not_authenticated"})
+        async with connect(live, auth={"token": "letmein"}, refused=True) as client:
+            assert client.refused == Refusal("Authentication failed", {"code": "invalid_token"})
+        async with connect(live) as client:
+            assert await client.call("track:vehicle", "v1") == {"success": True}
+        await until(lambda: not live.server.socket_io.eio.sockets)
+        assert live.server.get_stats().items() >= {"connections": 0, "rooms": 0}.items()
+
+
+async def test_without_a_secret_every_token_is_refused(serve: Serve, connect: Connect) -> None:
+    async with serve(jwt_secret=None) as live, connect(live) as client:
+        await client.emit("track:vehicle", "v1")
+        assert await client.next("error") == "Not authenticated"
+        await client.emit("authenticate", token())
+        assert await client.next("authenticated") == FAILED
+
+
+@pytest.mark.parametrize(
+    ("claims", "user"),
+    [
+        ({"userId": "a", "id": "b", "sub": "c"}, "a"),
+        ({"id": "b", "sub": "c"}, "b"),
+        ({"sub": "c"}, "c"),
+        ({"id": 7}, "7"),
+    ],
+)
+async def test_the_claim_that_names_the_user(
+    live: Live, connect: Connect, claims: dict[str, Any], user: str
+) -> None:
+    signed = jwt.encode(claims, SECRET, "HS256")
+    async with connect(live, auth={"token": signed}) as client:
+        await live.server.send_to_user(user, "hello", {"user": user})
+        assert await client.next("hello") == {"user": user}
+
+
+async def test_the_default_transport_upgrades_and_loses_nothing(live: Live, js: Node) -> None:
+    enough = asyncio.Event()
+    start = datetime.now(UTC) - timedelta(hours=1)
+
+    async def publish() -> None:
+        number = 0
+        while not enough.is_set():
+            moment = start + timedelta(milliseconds=number)
+            await live.publish("v1", speed=number, timestamp=moment.isoformat())
+            number += 1
+
+    publishing = asyncio.create_task(publish())
+    clients = [await js.open(live.url, {"token": token()}) for _ in range(10)]
+    for client in clients:
+        await client.emit("track:vehicle", "v1")
+    try:
+        await until(
+            lambda: all(
+                client.transports == ["polling", "websocket"] and len(client.updates) > 2
+                for client in clients
+            )
+        )
+    finally:
+        enough.set()
+        await publishing
+    await live.publish("v1", speed=10_000)
+    await until(lambda: all(speeds(client)[-1:] == [10_000] for client in clients))
+    for client in clients:
+        *seen, _ = speeds(client)
+        assert seen == list(range(seen[0], seen[0] + len(seen)))
+
+
+def speeds(client: Client) -> list[int]:
+    return [update["location"]["speed"] for update in client.updates]
+
+
+# -- authenticate ---------------------------------------------------------------------------
+
+
+async def test_authenticate_with_a_good_token(live: Live, connect: Connect) -> None:
+    async with connect(live, user=None) as client:
+        await client.emit("authenticate", token())
+        assert await client.next("authenticated") == {"success": True}
+        assert await client.call("authenticate", token()) == {"success": True}
+
+
+@pytest.mark.parametrize("user", [None, "u1"], ids=["stranger", "authenticated"])
+async def test_authenticate_with_a_bad_token_ends_the_connection(
+    live: Live, connect: Connect, user: str | None
+) -> None:
+    for what, bad in BAD_TOKENS.items():
+        async with connect(live, user=user) as client:
+            await client.emit("authenticate", bad)
+            assert await client.until_disconnected() == SERVER_DISCONNECT
+            assert client.received == [("authenticated", [FAILED])], what
+    await until(lambda: live.server.connection_count == 0)
+
+
+async def test_track_right_after_authenticate_waits_for_it(live: Live, connect: Connect) -> None:
+    async with connect(live, user=None) as client:
+        await client.emit("authenticate", token())
+        await client.emit("track:vehicle", "v1")
+        await client.emit("untrack:vehicle", "v1")
+        await client.emit("track:vehicle", "v2")
+        assert await client.call("track:vehicle", "v3") == {"success": True}
+        for entity_id in ("v1", "v2", "v3"):
+            await live.publish(entity_id)
+        await client.next("location:update", 2)
+        assert [update["entityId"] for update in client.updates] == ["v2", "v3"]
+        assert client.of("error") == []
+
+
+async def test_another_user_does_not_inherit_what_the_last_one_joined(
+    live: Live, connect: Connect
+) -> None:
+    async with connect(live, user="u1") as client:
+        await client.call("track:vehicle", "v1")
+        assert await client.call("authenticate", token("u2")) == {"success": True}
+        assert await client.call("track:vehicle", "v2") == {"success": True}
+        await live.publish("v1")
+        await live.publish("v2")
+        assert (await client.next("location:update"))["entityId"] == "v2"
+        await live.server.send_to_user("u1", "secret", "of u1")
+        await live.server.send_to_user("u2", "greeting", "of u2")
+        assert await client.next("greeting") == "of u2"
+        assert client.of("secret") == []
+
+
+async def test_the_same_user_with_a_fresh_token_keeps_what_was_joined(
+    live: Live, connect: Connect
+) -> None:
+    async with connect(live, user="u1") as client:
+        await client.call("track:vehicle", "v1")
+        await client.call("authenticate", token("u1", iat=1))
+        await live.publish("v1")
+        assert (await client.next("location:update"))["entityId"] == "v1"
+
+
+# -- leaving, and being left ----------------------------------------------------------------
+
+
+async def test_a_closed_socket_leaves_nothing_behind(live: Live, connect: Connect) -> None:
+    server = live.server
+    async with connect(live, user="u1") as one, connect(live, user="u2") as two:
+        await one.call("track:vehicle", ["v1", "v2"])
+        await two.call("track:vehicle", ["v2"])
+        assert server.connection_count == 2
+        # a room each of their own, a room each user, vehicle:v1 and vehicle:v2
+        assert server.room_count == 6
+        await two.disconnect()
+        await until(lambda: server.connection_count == 1)
+        assert server.room_count == 4
+    await until(lambda: server.connection_count == 0)
+    assert server.room_count == 0
+    await until(lambda: not server.socket_io.eio.sockets)
+
+
+async def test_a_socket_that_never_authenticates_is_closed(serve: Serve, connect: Connect) -> None:
+    async with serve(auth_timeout=1) as live, connect(live) as known:
+        async with connect(live, user=None) as late:
+            assert await late.call("authenticate", token()) == {"success": True}
+            async with connect(live, user=None) as never:
+                assert await never.until_disconnected() == SERVER_DISCONNECT
+            # the others' time was up before; they are still served
+            assert await late.call("track:vehicle", "v1") == {"success": True}
+        assert await known.call("track:vehicle", "v1") == {"success": True}
+
+
+async def test_a_websocket_that_never_connects_is_closed(serve: Serve) -> None:
+    async with serve(connect_timeout=0.1) as live:
+        async with websocket(socket_url(live)) as raw:
+            assert str(await raw.recv()).startswith('0{"sid":')
+            assert await raw.recv() == "1"  # Engine.IO: close
+            with pytest.raises(ConnectionClosed):
+                await raw.recv()
+        await until(lambda: not live.server.socket_io.eio.sockets)
+
+
+async def test_a_poll_that_never_connects_is_closed(serve: Serve) -> None:
+    async with serve(connect_timeout=1) as live, aiohttp.ClientSession() as session:
+        url = f"{live.url}/socket.io/?EIO=4&transport=polling"
+        async with session.get(url) as opened:
+            sid = (await opened.text()).partition('"sid":"')[2].partition('"')[0]
+        async with session.get(f"{url}&sid={sid}") as poll:
+            assert await poll.text() == "1"
+        async with session.get(f"{url}&sid={sid}") as poll:
+            assert poll.status == 400
+        await until(lambda: not live.server.socket_io.eio.sockets)

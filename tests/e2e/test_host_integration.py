@@ -1,0 +1,379 @@
+"""Inside somebody else's application: theirs goes on working, and so does the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import entry_points
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocket
+from websockets.asyncio.client import connect as websocket
+
+from atriz_realtime import RealtimeError, RealtimeExtension, RealtimeServer, TrackingService
+from tests.support.clients import Connect
+from tests.support.node import Node, js_connect
+from tests.support.serving import Live, config, serving, token, until
+
+APP = "https://app.example"
+
+Lifespan = Callable[[Any], Any]
+MakeApp = Callable[..., Starlette]
+
+
+@attrs.define
+class WebService:
+    """The framework's host, as far as an extension knows it."""
+
+    app: Starlette
+
+
+async def hello(request: Request) -> Response:
+    return JSONResponse({"hello": request.path_params.get("name", "world")})
+
+
+async def echo(socket: WebSocket) -> None:
+    await socket.accept()
+    async for text in socket.iter_text():
+        await socket.send_text(text.upper())
+
+
+ROUTES = [
+    Route("/hello", hello),
+    Route("/api/hello/{name}", hello),
+    Route("/api/tracking", hello),
+    Route("/api/tracking-reports/{name}", hello),
+    Route("/health", hello),
+    Route("/socket.io-docs", hello),
+    WebSocketRoute("/echo", echo),
+]
+
+
+def fastapi(*, routes: list[Any] | None = None, **options: Any) -> FastAPI:
+    """A FastAPI application with these routes beside one of its own kind."""
+    app = FastAPI(**options)
+    app.router.routes.extend(routes or ())
+
+    @app.get("/items/{number}")
+    def item(number: int) -> dict[str, int]:
+        return {"number": number}
+
+    return app
+
+
+@pytest.fixture(params=[Starlette, fastapi], ids=["starlette", "fastapi"])
+def make_app(request: pytest.FixtureRequest) -> MakeApp:
+    make: MakeApp = request.param
+    return make
+
+
+def install(host: Any, **settings: Any) -> RealtimeServer:
+    return RealtimeExtension(config(**settings)).install(host)
+
+
+async def follows(live: Live, connect: Connect) -> None:
+    """See that a socket connects, tracks, and gets what is published over HTTP."""
+    async with connect(live) as client:
+        assert await client.call("track:vehicle", "v1") == {"success": True}
+        await live.publish("v1")
+        assert (await client.next("location:update"))["entityId"] == "v1"
+
+
+# -- installing -----------------------------------------------------------------------------
+
+
+async def test_install_into_an_application_or_what_has_one(
+    make_app: MakeApp, connect: Connect
+) -> None:
+    for host in (make_app(routes=ROUTES), WebService(make_app(routes=ROUTES))):
+        app = host.app if isinstance(host, WebService) else host
+        server = install(host)
+        assert app.state.realtime is server
+        async with serving(app) as live:
+            await follows(live, connect)
+
+
+def test_what_cannot_be_installed_into_is_told(make_app: MakeApp) -> None:
+    for host in (None, object(), WebService("not an application")):  # type: ignore[arg-type]
+        with pytest.raises(RealtimeError, match="Starlette"):
+            install(host)
+    app = make_app()
+    install(app)
+    with pytest.raises(RealtimeError, match="already"):
+        install(WebService(app))
+
+
+async def test_the_framework_finds_the_extension(
+    monkeypatch: pytest.MonkeyPatch, connect: Connect
+) -> None:
+    (found,) = entry_points(group="atriz.extensions", name="realtime")
+    extension_class = found.load()
+    assert extension_class is RealtimeExtension
+    monkeypatch.setenv("JWT_SECRET", config().jwt_secret or "")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    extension = extension_class()
+    assert extension.name == "realtime"
+    app = Starlette()
+    extension.install(WebService(app))
+    async with serving(app) as live:
+        await follows(live, connect)
+
+
+# -- routes ---------------------------------------------------------------------------------
+
+
+async def test_the_host_s_own_routes_stay_as_they_are(make_app: MakeApp) -> None:
+    app = make_app(routes=ROUTES)
+    install(app)
+    app.router.routes.append(Route("/later/{name}", hello))
+    async with serving(app) as live:
+        for path, name in {
+            "/hello": "world",
+            "/api/hello/you": "you",
+            "/api/tracking": "world",
+            "/api/tracking-reports/x": "x",
+            "/health": "world",
+            "/socket.io-docs": "world",
+            "/later/x": "x",
+        }.items():
+            assert await live.get(path) == (200, {"hello": name}), path
+        async with websocket(f"ws://127.0.0.1:{live.port}/echo") as socket:
+            await socket.send("quiet")
+            assert await socket.recv() == "QUIET"
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{live.url}/nowhere") as response:
+                assert response.status == 404
+            async with session.post(f"{live.url}/hello") as response:
+                assert response.status == 405
+        if isinstance(app, FastAPI):
+            assert await live.get("/items/7") == (200, {"number": 7})
+            assert (await live.get("/items/x"))[0] == 422
+            assert "/items/{number}" in (await live.get("/openapi.json"))[1]["paths"]
+
+
+async def test_a_host_that_takes_every_path_leaves_the_server_s(
+    make_app: MakeApp, connect: Connect
+) -> None:
+    app = make_app(routes=[Route("/{path:path}", lambda _: PlainTextResponse('"theirs"'))])
+    install(app)
+    async with serving(app) as live:
+        await follows(live, connect)
+        assert (await live.get("/health/realtime"))[1]["status"] == "healthy"
+        for path in ("/", "/anything", "/socket.io", "/health/realtime/x"):
+            assert await live.get(path) == (200, "theirs"), path
+
+
+async def test_a_host_with_a_tracking_api_of_its_own_turns_the_server_s_off(
+    make_app: MakeApp, connect: Connect
+) -> None:
+    async def locate(request: Request) -> Response:
+        tracking: TrackingService = request.app.state.realtime.tracking
+        fields = await request.json()
+        await tracking.publish_location_update("vehicle", fields.pop("vehicleId"), fields)
+        return JSONResponse({"theirs": True})
+
+    app = make_app(routes=[Route("/api/tracking/location", locate, methods=["POST"])])
+    install(app, disabled_plugins=["http_api"])
+    async with serving(app) as live, connect(live) as client:
+        await client.call("track:vehicle", "v1")
+        body = {
+            "vehicleId": "v1",
+            "deviceId": "d1",
+            "userId": "u9",
+            "latitude": 1,
+            "longitude": 2,
+            "timestamp": "2026-01-31T12:00:00Z",
+        }
+        assert await live.post("/api/tracking/location", body, headers={}) == (
+            200,
+            {"theirs": True},
+        )
+        assert (await client.next("location:update"))["location"]["userId"] == "u9"
+
+
+async def test_a_mounted_application_serves_under_its_prefix(make_app: MakeApp, js: Node) -> None:
+    inner = make_app(routes=ROUTES)
+    server = install(inner)
+    app = Starlette(routes=[Mount("/inner", app=inner), Route("/hello", hello)])
+    async with serving(app) as live:
+        try:
+            assert (await live.get("/inner/health/realtime"))[1]["status"] == "healthy"
+            assert (await live.get("/inner/hello"))[0] == 200
+            async with js_connect(js, path="/inner/socket.io")(live) as client:
+                assert await client.call("track:vehicle", "v1") == {"success": True}
+                body = {"vehicleId": "v1", "latitude": 1, "longitude": 2}
+                assert (await live.post("/inner/api/tracking/location", body))[0] == 200
+                await client.next("location:update")
+        finally:
+            await server.close()
+
+
+# -- life span ------------------------------------------------------------------------------
+
+
+async def test_the_host_s_lifespan_runs_inside_the_server_s(make_app: MakeApp) -> None:
+    seen: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
+        tracking = TrackingService(app.state.realtime.redis, app.state.realtime.socket_io)
+        location = {
+            "deviceId": "d1",
+            "userId": "u1",
+            "latitude": 1,
+            "longitude": 2,
+            "timestamp": "2026-01-31T12:00:00Z",
+        }
+        await tracking.publish_location_update("vehicle", "v1", location)
+        seen.append("started")
+        yield {"database": "open"}
+        assert await tracking.get_current_location("vehicle", "v1") is not None
+        seen.append("stopped")
+
+    async def state(request: Request) -> Response:
+        return JSONResponse({"database": request.state.database})
+
+    app = make_app(routes=[Route("/state", state)], lifespan=lifespan)
+    server = install(app)
+    async with serving(app) as live:
+        assert seen == ["started"]
+        assert await live.get("/state") == (200, {"database": "open"})
+        assert (await live.get("/api/tracking/vehicle/v1"))[0] == 200
+    assert seen == ["started", "stopped"]
+    with pytest.raises(RealtimeError, match="closed"):
+        await server.tracking.get_current_location("vehicle", "v1")
+
+
+async def test_a_host_that_fails_to_start_closes_the_server(make_app: MakeApp) -> None:
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        await app.state.realtime.tracking.get_tracking_stats()
+        if app.state.fails:
+            raise LookupError("as planned")
+        yield
+
+    app = make_app(lifespan=lifespan)
+    app.state.fails = True
+    server = install(app)
+    with pytest.raises(LookupError):
+        async with app.router.lifespan_context(app):
+            pass
+    with pytest.raises(RealtimeError, match="closed"):
+        await server.tracking.get_tracking_stats()
+
+
+@asynccontextmanager
+async def without_lifespan(app: Starlette) -> AsyncIterator[Live]:
+    """Serve an application on a server that tells it neither of start nor of stop."""
+    web = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    task = asyncio.create_task(web.serve())
+    try:
+        await until(lambda: web.started)
+        yield Live(app, web.servers[0].sockets[0].getsockname()[1])
+        await app.state.realtime.close()
+    finally:
+        web.should_exit = True
+        await task
+
+
+async def test_without_a_lifespan_the_first_socket_starts_the_server(
+    make_app: MakeApp, connect: Connect, backend_url: str | None
+) -> None:
+    app = make_app(routes=ROUTES)
+    server = install(app, redis_url=backend_url)
+    async with without_lifespan(app) as live:
+        assert await live.get("/hello") == (200, {"hello": "world"})
+        assert server.get_stats()["uptime"] == 0  # the host's own requests do not start it
+        await follows(live, connect)
+        assert server.get_stats()["uptime"] > 0
+
+
+async def test_without_a_lifespan_the_first_requests_start_the_server_once(
+    make_app: MakeApp, redis_url: str
+) -> None:
+    app = make_app()
+    install(app, redis_url=redis_url)
+    async with without_lifespan(app) as live:
+        answers = await asyncio.gather(*(live.get("/health/realtime") for _ in range(10)))
+        assert {(status, report["redis"]) for status, report in answers} == {(200, "connected")}
+
+
+# -- middleware -----------------------------------------------------------------------------
+
+
+class Signed(BaseHTTPMiddleware):
+    """Adds a header to every response, the usual way."""
+
+    async def dispatch(
+        self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        response = await call_next(request)
+        response.headers["X-Signed"] = "yes"
+        return response
+
+
+async def test_the_host_s_middleware_goes_round_everything(
+    make_app: MakeApp, connect: Connect
+) -> None:
+    app = make_app(routes=ROUTES, middleware=[Middleware(Signed)])
+    install(app)
+    async with serving(app) as live:
+        await follows(live, connect)
+        async with aiohttp.ClientSession() as session:
+            for path in ("/hello", "/health/realtime", "/api/tracking/vehicle"):
+                async with session.get(live.url + path) as response:
+                    assert response.headers.getall("X-Signed") == ["yes"], path
+
+
+async def test_middleware_that_is_added_after_the_installation(make_app: MakeApp) -> None:
+    app = make_app(routes=ROUTES)
+    install(app)
+    app.add_middleware(Signed)
+    async with (
+        serving(app) as live,
+        aiohttp.ClientSession() as session,
+        session.get(f"{live.url}/health/realtime") as response,
+    ):
+        assert response.headers["X-Signed"] == "yes"
+
+
+@pytest.mark.parametrize("theirs", [APP, "*"])
+async def test_cors_headers_are_there_once_when_the_host_adds_them_too(
+    make_app: MakeApp, theirs: str, js: Node
+) -> None:
+    cors = Middleware(
+        CORSMiddleware, allow_origins=[theirs], allow_methods=["*"], allow_headers=["*"]
+    )
+    app = make_app(routes=ROUTES, middleware=[cors])
+    install(app, cors_origin=APP)
+    headers = {"Origin": APP, "Authorization": f"Bearer {token()}"}
+    async with serving(app) as live, aiohttp.ClientSession(headers=headers) as session:
+        for path in ("/hello", "/health/realtime", "/socket.io/?EIO=4&transport=polling"):
+            async with session.get(live.url + path) as response:
+                assert response.status == 200
+                allowed = response.headers.getall("Access-Control-Allow-Origin")
+                assert len(allowed) == 1, path
+                assert allowed[0] in (APP, theirs)
+        for path in ("/hello", "/api/tracking/location", "/socket.io/?EIO=4&transport=polling"):
+            asked = {
+                "Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": "authorization",
+            }
+            async with session.options(live.url + path, headers=asked) as response:
+                assert response.status == 200
+                assert len(response.headers.getall("Access-Control-Allow-Origin")) == 1
+        async with js_connect(js, extraHeaders={"Origin": APP})(live) as client:
+            assert await client.call("track:vehicle", "v1") == {"success": True}

@@ -1,0 +1,157 @@
+"""``GET /api/tracking/…``: one location, every location of a type in pages."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+
+from tests.support.clients import Serve
+from tests.support.serving import Live, token
+
+HERE = {"latitude": 52.6, "longitude": -8.6}
+
+
+async def fill(live: Live, count: int, kind: str = "vehicle") -> None:
+    """Publish a position of each of ``count`` entities, ``v0`` and so on."""
+    updates = [{"type": kind, "entityId": f"v{n}", "speed": n, **HERE} for n in range(count)]
+    for start in range(0, count, 1_000):
+        status, answer = await live.post(
+            "/api/tracking/batch", {"updates": updates[start : start + 1_000]}
+        )
+        assert (status, answer["rejected"]) == (200, [])
+
+
+async def pages(live: Live, kind: str = "vehicle", **query: Any) -> list[list[dict[str, Any]]]:
+    """Every page of a listing."""
+    found = []
+    cursor: str | None = ""
+    while cursor is not None:
+        params = query | ({"cursor": cursor} if cursor else {})
+        status, page = await live.get(f"/api/tracking/{kind}", params=params)
+        assert status == 200
+        assert page.keys() == {"type", "locations", "nextCursor"}
+        assert page["type"] == kind
+        found.append(page["locations"])
+        cursor = page["nextCursor"]
+    return found
+
+
+async def test_the_current_location(live: Live) -> None:
+    await live.publish("v1", speed=1)
+    await live.publish("v1", speed=2)
+    status, location = await live.get("/api/tracking/vehicle/v1")
+    assert (status, location["deviceId"], location["speed"]) == (200, "v1", 2)
+    assert None not in location.values()
+
+
+@pytest.mark.parametrize("entity_id", ["a b", "a/b", "ä", "50%", "?x", "#x", "a+b"])
+async def test_ids_with_anything_in_them(live: Live, entity_id: str) -> None:
+    await live.publish(entity_id)
+    status, location = await live.get(f"/api/tracking/vehicle/{quote(entity_id, safe='')}")
+    assert (status, location.get("deviceId")) == (200, entity_id)
+    assert [entry["entityId"] for page in await pages(live) for entry in page] == [entity_id]
+
+
+async def test_what_is_not_there_is_not_found(live: Live) -> None:
+    await live.publish("v1")
+    for path, code in {
+        "vehicle/v2": "not_found",
+        "delivery/v1": "not_found",
+        "boat/v1": "unknown_type",
+        "boat": "unknown_type",
+        "vehicle/a:b": "invalid_entity_id",
+        f"vehicle/{'x' * 200}": "invalid_entity_id",
+    }.items():
+        status, answer = await live.get(f"/api/tracking/{path}")
+        assert (status, answer["success"], answer["code"]) == (404, False, code), path
+
+
+async def test_reading_needs_a_token_too(live: Live) -> None:
+    for path in ("vehicle/v1", "vehicle"):
+        status, answer = await live.get(f"/api/tracking/{path}", headers={})
+        assert (status, answer["code"]) == (401, "not_authenticated")
+        headers = {"Authorization": "Bearer letmein"}
+        status, answer = await live.get(f"/api/tracking/{path}", headers=headers)
+        assert (status, answer["code"]) == (401, "invalid_token")
+
+
+async def test_only_what_the_caller_may_see(serve: Serve) -> None:
+    async with serve(extra_plugins=["tests.support.own_vehicles"]) as live:
+        for user in ("u1", "u2"):
+            headers = {"Authorization": f"Bearer {token(user)}"}
+            for name in ("a", "b"):
+                body = {"vehicleId": f"{user}-{name}", **HERE}
+                assert (await live.post("/api/tracking/location", body, headers=headers))[0] == 200
+        for path in ("vehicle/u2-a", "vehicle/u2-nothing"):
+            status, answer = await live.get(f"/api/tracking/{path}")
+            assert (status, answer["code"]) == (403, "unauthorized")
+        for limit in (1, 1_000):
+            found = await pages(live, limit=limit)
+            seen = [entry["entityId"] for page in found for entry in page]
+            assert sorted(seen) == ["u1-a", "u1-b"]
+
+
+async def test_an_empty_listing(live: Live) -> None:
+    assert await pages(live) == [[]]
+
+
+async def test_a_listing_has_pages_of_a_thousand(live: Live) -> None:
+    await fill(live, 2_500)
+    await fill(live, 3, "delivery")
+    found = await pages(live)
+    assert [len(page) for page in found] == [1_000, 1_000, 500]
+    listed = {entry["entityId"]: entry["location"] for page in found for entry in page}
+    assert len(listed) == 2_500
+    assert listed["v7"]["speed"] == 7
+    assert listed["v7"]["userId"] == "u1"
+
+
+@pytest.mark.parametrize(("limit", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (1000, [5])])
+async def test_a_page_s_size_can_be_chosen(live: Live, limit: int, sizes: list[int]) -> None:
+    await fill(live, 5)
+    found = await pages(live, limit=limit)
+    assert [len(page) for page in found] == sizes
+    assert sorted(entry["entityId"] for page in found for entry in page) == [
+        f"v{n}" for n in range(5)
+    ]
+
+
+async def test_updates_meanwhile_hide_nothing(live: Live) -> None:
+    await fill(live, 30)
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        params = {"limit": "7"} | ({"cursor": cursor} if cursor else {})
+        _, page = await live.get("/api/tracking/vehicle", params=params)
+        seen += [entry["entityId"] for entry in page["locations"]]
+        cursor = page["nextCursor"]
+        if len(seen) < 30:
+            await live.publish("v0")
+            await live.publish("v15")
+    assert set(seen) == {f"v{n}" for n in range(30)}
+
+
+async def test_a_bad_page_is_refused(live: Live) -> None:
+    for name, values in {
+        "limit": ["0", "-1", "1001", "x", "1.5", "", "9" * 5_000, "٣"],
+        "cursor": ["x", "-1", "", ":", "1e3:v1", "\ud7ff"],
+    }.items():
+        for value in values:
+            status, answer = await live.get("/api/tracking/vehicle", params={name: value})
+            assert (status, answer["code"]) == (400, "bad_request"), (name, value)
+            assert answer["field"] == name
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "vehicle"), ("POST", "vehicle/v1"), ("DELETE", "vehicle/v1"), ("PUT", "location")],
+)
+async def test_other_methods_are_not_allowed(live: Live, method: str, path: str) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, f"{live.url}/api/tracking/{path}") as response,
+    ):
+        assert response.status == 405

@@ -1,0 +1,129 @@
+"""What one client may ask of the server, and what happens to one that asks for more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from websockets.asyncio.client import connect as websocket
+
+from tests.support.clients import SERVER_DISCONNECT, Connect, Refusal, Serve
+from tests.support.node import Node, js_connect
+from tests.support.raw import raw_socket, socket_url
+from tests.support.serving import Live, token, until
+
+SUCCESS = {"success": True}
+
+
+async def test_the_handshake_tells_the_documented_intervals(live: Live) -> None:
+    async with websocket(socket_url(live)) as raw:
+        opened = json.loads(str(await raw.recv()).removeprefix("0"))
+    del opened["sid"]
+    assert opened == {
+        "upgrades": [],
+        "pingInterval": 25_000,
+        "pingTimeout": 20_000,
+        "maxPayload": 65_536,
+    }
+
+
+async def test_who_does_not_answer_pings_is_closed(serve: Serve, connect: Connect) -> None:
+    async with (
+        serve(ping_interval=1_000, ping_timeout=500) as live,
+        raw_socket(live) as silent,
+        connect(live) as answers,
+    ):
+        frames = [frame async for frame in silent]  # until the server closes it
+        assert frames.count("2") == 1
+        await until(lambda: live.server.connection_count == 1)
+        assert await answers.call("track:vehicle", "v1") == SUCCESS
+
+
+async def test_too_many_events_are_refused_and_then_cut(serve: Serve, connect: Connect) -> None:
+    async with (
+        serve(max_events_per_second=0.001, max_events_burst=20) as live,
+        connect(live) as client,
+        connect(live) as other,
+    ):
+        for number in range(20):
+            assert await client.call("track:vehicle", f"v{number}") == SUCCESS
+        await client.emit("track:vehicle", "v20")
+        assert await client.next("error") == "Rate limit"
+        assert await other.call("track:vehicle", "v1") == SUCCESS
+        for _ in range(19):
+            await client.emit("track:vehicle", "v20")
+        assert await client.until_disconnected() == SERVER_DISCONNECT
+        assert client.of("error") == ["Rate limit"]
+        assert await other.call("track:vehicle", "v1") == SUCCESS
+
+
+async def test_a_burst_of_five_hundred_is_fine(live: Live, connect: Connect) -> None:
+    async with connect(live) as client:
+        await asyncio.gather(*(client.emit("track:vehicle", f"v{n}") for n in range(499)))
+        assert await client.call("track:vehicle", "last") == SUCCESS
+        assert client.of("error") == []
+
+
+async def test_connections_of_one_user_have_a_limit(serve: Serve, connect: Connect) -> None:
+    async with (
+        serve(max_connections_per_user=2) as live,
+        connect(live) as one,
+        connect(live, user=None) as two,
+    ):
+        assert await two.call("authenticate", token()) == SUCCESS
+        async with connect(live) as third:  # connected, and not authenticated
+            await third.emit("track:vehicle", "v1")
+            assert await third.next("error") == "Not authenticated"
+            await third.emit("authenticate", token())
+            assert await third.next("authenticated") == {
+                "success": False,
+                "message": "Authentication failed",
+            }
+            assert await third.until_disconnected() == SERVER_DISCONNECT
+        assert await two.call("authenticate", token()) == SUCCESS  # it counts once
+        async with connect(live, user="u2") as another:
+            assert await another.call("track:vehicle", "v1") == SUCCESS
+        await one.disconnect()
+        await until(lambda: live.server.connection_count == 1)
+        async with connect(live) as third:
+            assert await third.call("track:vehicle", "v1") == SUCCESS
+
+
+async def test_connections_of_one_user_are_refused_where_a_token_is_required(
+    serve: Serve, connect: Connect
+) -> None:
+    async with (
+        serve(max_connections_per_user=1, require_handshake_auth=True) as live,
+        connect(live),
+        connect(live, refused=True) as second,
+    ):
+        assert second.refused == Refusal("Too many connections", {"code": "rate_limited"})
+
+
+async def test_connections_from_one_address_have_a_limit(serve: Serve, connect: Connect) -> None:
+    async with (
+        serve(max_connections_per_address=2) as live,
+        connect(live) as one,
+        connect(live, user=None),
+    ):
+        async with connect(live, refused=True) as third:
+            assert third.refused == Refusal("Too many connections", {"code": "rate_limited"})
+        await one.disconnect()
+        await until(lambda: live.server.connection_count == 1)
+        async with connect(live) as third:
+            assert await third.call("track:vehicle", "v1") == SUCCESS
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_message_over_the_limit_closes_the_connection(
+    live: Live, js: Node, transport: str
+) -> None:
+    connect = js_connect(js, transports=[transport])
+    async with connect(live) as client, connect(live) as other:
+        fits = "x" * 60_000
+        assert (await client.call("track:vehicle", fits))["code"] == "invalid_entity_id"
+        await client.emit("track:vehicle", "x" * 70_000)
+        assert await client.until_disconnected() in ("transport close", "transport error")
+        await until(lambda: live.server.connection_count == 1)
+        assert await other.call("track:vehicle", "v1") == SUCCESS

@@ -1,0 +1,63 @@
+"""Statistics cost the same however much is tracked: Redis is never asked to look at every key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+
+from atriz_realtime import Location
+from tests.support.serving import serving
+
+ENTITIES = 100_000
+
+LINEAR = {"keys", "scan", "zscan", "sscan", "hscan", "zrange", "smembers", "hgetall", "mget", "get"}
+"""Commands whose work grows with what is tracked."""
+
+LOCATION = Location.from_wire(
+    {
+        "deviceId": "d1",
+        "userId": "u1",
+        "latitude": 52.6,
+        "longitude": -8.6,
+        "timestamp": "2026-01-31T12:00:00.000Z",
+    }
+)
+
+
+async def commands(redis: Redis) -> dict[str, tuple[int, float]]:
+    """How often each command ran since the last ``CONFIG RESETSTAT``, and its microseconds."""
+    return {
+        name.removeprefix("cmdstat_"): (entry["calls"], entry["usec"])
+        for name, entry in (await redis.info("commandstats")).items()
+    }
+
+
+async def test_statistics_of_a_hundred_thousand_entities(
+    redis_url: str, redis_client: Redis, record_property: Callable[[str, object], None]
+) -> None:
+    async with serving(redis_url=redis_url, cache_ttl=3_600) as live:
+        tracking = live.server.tracking
+        for start in range(0, ENTITIES, 1_000):
+            await asyncio.gather(
+                *(
+                    tracking.cache_current_location("vehicle", f"v{number}", LOCATION)
+                    for number in range(start, start + 1_000)
+                )
+            )
+        await redis_client.config_resetstat()
+        for _ in range(10):
+            assert await tracking.get_tracking_stats() == {
+                "activeVehicles": ENTITIES,
+                "activeDeliveries": 0,
+                "totalTracking": ENTITIES,
+            }
+        status, report = await live.get("/health/realtime", headers={})
+        assert (status, report["tracking"]["totalTracking"]) == (200, ENTITIES)
+        seen = await commands(redis_client)
+        assert not seen.keys() & LINEAR
+        counting = {name: seen[name] for name in seen.keys() - {"ping", "config|resetstat"}}
+        assert sum(calls for calls, _ in counting.values()) == 11 * 2  # one for each type
+        microseconds = sum(usec for _, usec in counting.values())
+        record_property("redis_microseconds_per_call", microseconds / 11)

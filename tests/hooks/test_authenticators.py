@@ -1,0 +1,69 @@
+"""What an authenticator is told about a caller, and what it may say about itself."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from atriz_realtime.api import Credentials
+from atriz_realtime.testing import Live, serving, token, until, watching
+from tests.cli.processes import environment, finished, only_line
+from tests.support.plugins import Plugins
+
+LISTENING = """
+    SEEN = []
+
+    @hookimpl
+    def register_authenticators():
+        async def authenticate(credentials):
+            SEEN.append(credentials)
+
+        return Authenticator("listening", authenticate, order=-1)
+    """
+
+WEAK = """
+    @hookimpl
+    def register_authenticators():
+        async def authenticate(credentials):
+            return None
+
+        return Authenticator("weak", authenticate, weakness="the door has no lock")
+    """
+
+
+async def seen(live: Live, credentials: list[Credentials]) -> dict[str, Credentials]:
+    """What was seen of a caller who comes in every way, by the way."""
+    headers = {"Authorization": f"Bearer {token('http')}", "X-Device": "d1"}
+    await live.get("/api/tracking/vehicle", headers=headers)
+    async with watching(live, user="shakes-hands") as watcher:
+        await watcher.call("authenticate", token("says"))
+        await until(lambda: len(credentials) == 3)
+    return {each.source: each for each in credentials}
+
+
+async def test_credentials_say_how_they_came_and_from_where(plugins: Plugins) -> None:
+    plugins.module("listening", LISTENING)
+    async with serving(extra_plugins=["listening"]) as live:
+        by_source = await seen(live, import_module("listening").SEEN)
+    assert {source: each.token for source, each in by_source.items()} == {
+        "http": token("http"),
+        "handshake": token("shakes-hands"),
+        "event": token("says"),
+    }
+    assert {each.address for each in by_source.values()} == {"127.0.0.1"}
+    assert by_source["http"].headers["x-device"] == "d1"
+    assert by_source["handshake"].auth == {"token": token("shakes-hands")}
+    assert all(str(each.token) not in repr(each) for each in by_source.values())
+
+
+async def test_one_that_says_it_is_weak_is_not_served_to_strangers(
+    plugins: Plugins, tmp_path: Path
+) -> None:
+    plugins.module("weak", WEAK)
+    path = str(tmp_path)
+    variables = environment(ATRIZ_REALTIME_EXTRA_PLUGINS="weak", PYTHONPATH=path, HOST="0.0.0.0")
+    refused = await finished("check", env=variables)
+    assert refused.status == 1
+    assert only_line(refused.err).startswith("error: the door has no lock; mend that before")
+    for allowed in ({"HOST": "127.0.0.1"}, {"ATRIZ_REALTIME_ALLOW_WEAK_SECRET": "true"}):
+        assert (await finished("check", env={**variables, **allowed})).status == 0

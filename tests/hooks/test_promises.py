@@ -1,0 +1,418 @@
+"""What the docstrings of the hooks promise besides their examples, on a live server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from atriz_realtime import RealtimeServer, create_app
+from atriz_realtime.api import ConfigurationError, PluginError
+from atriz_realtime.testing import config, serving, token, until, watching
+from tests.support.plugins import Plugins
+
+# -- who a caller is, and what they may do -------------------------------------------------
+
+DOORS = """
+def door(name, order=0):
+    async def authenticate(credentials):
+        asked.append(name)
+        match credentials.token:
+            case None:
+                return None
+            case str(token) if token == name:
+                return Identity(user_id=name)
+            case str(token) if token == f"bad-{name}":
+                raise AuthenticationRejected("a bad token")
+            case str(token) if token == f"broken-{name}":
+                raise LookupError("the door is stuck")
+        return None
+
+    return Authenticator(name, authenticate, order=order)
+
+asked = []
+
+@hookimpl
+def register_authenticators():
+    return [door("late", 5), door("early", -5), door("middle")]
+"""
+
+
+@pytest.mark.parametrize(
+    ("offered", "asked", "code"),
+    [
+        ("early", ["early"], None),
+        ("middle", ["early", "middle"], None),
+        ("late", ["early", "middle", "late"], None),
+        ("bad-middle", ["early", "middle"], "invalid_token"),
+        ("broken-middle", ["early", "middle"], "invalid_token"),
+        ("nobody's", ["early", "middle", "late"], "not_authenticated"),
+    ],
+)
+async def test_authenticators_are_asked_in_order_until_one_answers(
+    plugins: Plugins, offered: str, asked: list[str], code: str | None
+) -> None:
+    name = plugins.module("doors", DOORS)
+    async with serving(extra_plugins=[name], disabled_plugins=["jwt_auth"]) as live:
+        async with watching(live, user=None) as client:
+            doors = plugins.loaded("doors")
+            doors.asked.clear()
+            answer = await client.call("authenticate", offered)
+            assert doors.asked == asked
+            assert answer["success"] == (code is None)
+            assert answer.get("code") == code
+        failed = live.server.incidents.counts.get("plugin doors failed", 0)
+        assert failed == (offered == "broken-middle")
+
+
+RULES = """
+async def yes(identity, entity):
+    return True
+
+async def only_v1(identity, entity):
+    if entity.id == "broken":
+        raise LookupError("no rule")
+    return entity.id == "v1"
+
+@hookimpl
+def register_authorizers():
+    return [
+        Authorizer("generous", may_track=yes, may_publish=yes),
+        Authorizer("strict", may_track=only_v1, may_publish=only_v1),
+        Authorizer("silent"),
+    ]
+"""
+
+
+async def test_any_refusal_wins_and_a_rule_that_fails_refuses(plugins: Plugins) -> None:
+    async with serving(extra_plugins=[plugins.module("rules", RULES)]) as live:
+        await live.publish("v1")
+        for refused in ("v2", "broken"):
+            status, answer = await live.post(
+                "/api/tracking/location", {"vehicleId": refused, "latitude": 1, "longitude": 1}
+            )
+            assert (status, answer["code"]) == (403, "unauthorized")
+        async with watching(live, "v1") as watcher:
+            for refused in ("v2", "broken"):
+                assert (await watcher.call("track:vehicle", refused))["code"] == "unauthorized"
+        assert live.server.incidents.counts["plugin rules failed"] == 2
+
+
+async def test_without_rules_everyone_may(plugins: Plugins) -> None:
+    async with serving() as live, watching(live, "v1", user="anybody") as watcher:
+        await live.publish("v1", timestamp="2026-01-31T12:00:00Z")
+        await until(lambda: watcher.updates)
+
+
+# -- on the way of a fix -------------------------------------------------------------------
+
+FILTERS = """
+import attrs
+
+def noted(name):
+    async def apply(event):
+        if event.entity_id == "broken":
+            raise LookupError("no filter")
+        if event.entity_id == "refused":
+            raise InvalidLocation("not here", field="latitude")
+        metadata = {"path": [*(event.location.metadata or {}).get("path", []), name]}
+        return LocationEvent(event.entity, attrs.evolve(event.location, metadata=metadata))
+
+    return apply
+
+@hookimpl
+def register_filters():
+    return [Filter("c", noted("c"), order=1), Filter("a", noted("a"), order=-1),
+            Filter("b", noted("b"))]
+"""
+
+
+async def test_filters_run_in_order_each_on_what_the_one_before_returned(plugins: Plugins) -> None:
+    name = plugins.module("filters", FILTERS)
+    async with serving(extra_plugins=[name]) as live, watching(live, "v1") as watcher:
+        await live.publish("v1")
+        await until(lambda: watcher.updates)
+        assert watcher.updates[0]["location"]["metadata"] == {"path": ["a", "b", "c"]}
+        _, current = await live.get("/api/tracking/vehicle/v1")
+        assert current["metadata"] == {"path": ["a", "b", "c"]}
+
+
+@pytest.mark.parametrize(
+    ("entity_id", "status", "code", "failures"),
+    [("broken", 500, "plugin_failed", 1), ("refused", 422, "invalid_location", 0)],
+)
+async def test_a_filter_that_raises_refuses_the_fix(
+    plugins: Plugins, entity_id: str, status: int, code: str, failures: int
+) -> None:
+    name = plugins.module("filters", FILTERS)
+    async with serving(extra_plugins=[name]) as live:
+        fix = {"vehicleId": entity_id, "latitude": 1, "longitude": 1}
+        answered, answer = await live.post("/api/tracking/location", fix)
+        assert (answered, answer["code"]) == (status, code)
+        assert "no filter" not in str(answer)
+        assert live.server.incidents.counts.get("plugin filters failed", 0) == failures
+        assert (await live.get(f"/api/tracking/vehicle/{entity_id}"))[0] == 404
+
+
+async def test_a_throttle_that_raises_refuses_the_fix(plugins: Plugins) -> None:
+    plugins.module(
+        "stuck",
+        """
+        class Stuck:
+            async def admit(self, entity, location):
+                raise LookupError("no verdict")
+
+        @hookimpl
+        def register_throttles():
+            return Throttle("stuck", lambda options, resources: Stuck())
+        """,
+    )
+    async with serving(extra_plugins=["stuck"], throttle="stuck") as live:
+        fix = {"vehicleId": "v1", "latitude": 1, "longitude": 1}
+        status, answer = await live.post("/api/tracking/location", fix)
+        assert (status, answer["code"]) == (500, "plugin_failed")
+        assert live.server.incidents.counts["plugin stuck failed"] == 1
+
+
+OBSERVER = """
+import asyncio
+
+seen, gate = [], asyncio.Event()
+
+async def observe(event):
+    seen.append(event.location.latitude)
+    if event.location.latitude == 1:
+        raise LookupError("no eyes")
+    await gate.wait()
+
+@hookimpl
+def register_observers():
+    return Observer("eyes", observe, queue_size=2)
+"""
+
+
+async def test_an_observer_gets_events_in_order_and_drops_the_oldest(plugins: Plugins) -> None:
+    name = plugins.module("eyes", OBSERVER)
+    async with serving(extra_plugins=[name]) as live:
+        eyes = plugins.loaded("eyes")
+        for latitude in (1, 2):
+            await live.publish(latitude=latitude)
+        await until(lambda: eyes.seen == [1, 2])  # the failure of the first did not end it
+        assert live.server.incidents.counts["plugin eyes failed"] == 1
+        for latitude in (3, 4, 5):  # two may wait
+            await live.publish(latitude=latitude)
+        assert live.server.incidents.counts["plugin eyes too slow"] == 1
+        eyes.gate.set()
+        await until(lambda: eyes.seen == [1, 2, 4, 5])
+
+
+# -- events, routes ------------------------------------------------------------------------
+
+EVENTS = """
+async def echo(client, *arguments):
+    await client.emit("echoed", client.identity.user_id)
+    return list(arguments)
+
+async def refuse(client):
+    raise RateLimited("too much honking")
+
+async def fail(client):
+    raise LookupError("secret detail")
+
+async def knock(client):
+    return client.identity is None
+
+async def leave(client):
+    await client.disconnect()
+
+@hookimpl
+def register_socket_events():
+    return [SocketEvent("echo", echo), SocketEvent("refuse", refuse), SocketEvent("fail", fail),
+            SocketEvent("knock", knock, authenticated=False), SocketEvent("leave", leave)]
+"""
+
+
+async def test_what_an_event_handler_returns_and_raises(plugins: Plugins) -> None:
+    name = plugins.module("events", EVENTS)
+    async with serving(extra_plugins=[name]) as live, watching(live) as client:
+        assert await client.call("echo", 1, {"two": 2}) == [1, {"two": 2}]
+        await until(lambda: client.of("echoed") == ["u1"])
+        refused = await client.call("refuse")
+        assert refused == {"success": False, "code": "rate_limited", "message": "too much honking"}
+        failed = await client.call("fail")
+        assert (failed["success"], failed["code"]) == (False, "plugin_failed")
+        await until(lambda: len(client.of("error")) == 2)
+        assert client.of("error")[0] == "too much honking"
+        assert "secret detail" not in str([client.received, failed])
+        async with watching(live, user=None) as stranger:
+            assert await stranger.call("knock") is True
+            assert (await stranger.call("echo"))["code"] == "not_authenticated"
+        await client.client.emit("leave")
+        await until(lambda: not client.client.connected)
+
+
+async def test_a_refusal_of_an_endpoint_is_its_answer(plugins: Plugins) -> None:
+    plugins.module(
+        "pages",
+        """
+        from starlette.routing import Route
+
+        async def refuse(request):
+            raise NotAuthorized
+
+        @hookimpl
+        def register_routes():
+            return Route("/api/refuse", refuse)
+        """,
+    )
+    async with serving(extra_plugins=["pages"]) as live:
+        assert await live.get("/api/refuse") == (
+            403,
+            {"success": False, "code": "unauthorized", "message": "Unauthorized"},
+        )
+
+
+# -- backends, start and stop --------------------------------------------------------------
+
+BACKEND = """
+import attrs
+from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout, MemorySettings
+
+opened, closed = [], []
+
+def reporting(name, base, *arguments):
+    class Backend(base):
+        def status(self):
+            return BackendStatus("disconnected", f"{name} is far away")
+
+        async def aclose(self):
+            closed.append(name)
+
+    async def open_backend(resources):
+        opened.append(name)
+        return Backend(*arguments)
+
+    return open_backend
+
+@hookimpl
+def register_caches(config):
+    return CacheBackend("far", reporting("cache", MemoryCache, None, MemorySettings()))
+
+@hookimpl
+def register_fanouts():
+    return FanoutBackend("far", reporting("fanout", MemoryFanout))
+"""
+
+
+async def test_a_backend_is_opened_reported_and_closed(plugins: Plugins) -> None:
+    name = plugins.module("far", BACKEND)
+    async with serving(extra_plugins=[name], fanout="far") as live:
+        far = plugins.loaded("far")
+        assert far.opened == ["fanout"]  # only the chosen one
+        status, report = await live.get("/health/realtime")
+        assert (status, report["status"], report["redis"]) == (503, "degraded", "disconnected")
+        assert report["reason"] == "fanout is far away"
+    assert far.closed == ["fanout"]
+
+
+async def refused_start(*extra_plugins: str, **settings: Any) -> ConfigurationError:
+    app = create_app(config(extra_plugins=extra_plugins, **settings))
+    server: RealtimeServer = app.state.realtime
+    with pytest.raises(ConfigurationError) as error:
+        await server.start()
+    await server.close()
+    return error.value
+
+
+async def test_a_backend_that_cannot_be_opened_stops_the_start(plugins: Plugins) -> None:
+    plugins.module(
+        "broken",
+        """
+        async def open_fanout(resources):
+            raise ConfigurationError("no broker is configured", field="broker")
+
+        @hookimpl
+        def register_fanouts():
+            return FanoutBackend("broken", open_fanout)
+        """,
+    )
+    error = await refused_start("broken", fanout="broken")
+    assert error.message == "no broker is configured"
+
+
+STOPPING = """
+@hookimpl
+async def server_started():
+    raise LookupError("no fuel")
+"""
+
+
+async def test_a_failure_of_server_started_stops_the_start_and_closes_what_is_open(
+    plugins: Plugins,
+) -> None:
+    error = await refused_start(
+        plugins.module("far", BACKEND), plugins.module("tank", STOPPING), fanout="far"
+    )
+    assert isinstance(error, PluginError)
+    assert error.message == "plugin 'tank' failed in server_started: LookupError: no fuel"
+    far = plugins.loaded("far")
+    assert far.closed == ["fanout"]
+
+
+async def test_a_failure_of_server_stopping_holds_nothing_up(plugins: Plugins) -> None:
+    plugins.module(
+        "sticky",
+        """
+        import asyncio
+
+        told = []
+
+        @hookimpl
+        async def server_stopping(server):
+            told.append(server.sockets.connections)
+            raise LookupError("no brakes")
+        """,
+    )
+    async with serving(extra_plugins=[plugins.module("far", BACKEND), "sticky"], fanout="far") as (
+        live
+    ):
+        async with watching(live, user="u1") as watcher:
+            await live.server.close()
+            await until(lambda: not watcher.client.connected)
+        far = plugins.loaded("far")
+        sticky = plugins.loaded("sticky")
+        assert sticky.told == [1]  # before clients are sent away
+        assert far.closed == ["fanout"]
+        assert live.server.incidents.counts["close incomplete"] == 1
+
+
+async def test_a_plugin_may_publish_from_server_started(plugins: Plugins) -> None:
+    plugins.module(
+        "first",
+        """
+        from datetime import UTC, datetime
+
+        @hookimpl
+        async def server_started(server):
+            here = Location(device_id="d", user_id="u", latitude=1, longitude=2,
+                            timestamp=datetime.now(UTC))
+            await server.tracking.publish(server.tracking.entity("vehicle", "v1"), here)
+        """,
+    )
+    async with serving(extra_plugins=["first"]) as live:
+        status, current = await live.get("/api/tracking/vehicle/v1")
+        assert (status, current["userId"]) == (200, "u")
+
+
+async def test_two_servers_in_one_process_share_no_plugin_state(plugins: Plugins) -> None:
+    name = plugins.module("events", EVENTS)
+    headers = {"Authorization": f"Bearer {token()}"}
+    async with (
+        serving(extra_plugins=[name]) as one,
+        serving(extra_plugins=[name], disabled_plugins=["events"]) as other,
+        watching(one) as client,
+    ):
+        assert await client.call("echo", "here") == ["here"]
+        await one.publish("v1")
+        assert (await one.get("/api/tracking/vehicle/v1", headers=headers))[0] == 200
+        assert (await other.get("/api/tracking/vehicle/v1", headers=headers))[0] == 404
