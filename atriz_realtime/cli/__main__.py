@@ -1,0 +1,5 @@
+"""``python -m atriz_realtime.cli``."""
+
+from atriz_realtime.cli.program import main
+
+main()

@@ -1,0 +1,118 @@
+"""``atriz-realtime check``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from atriz_realtime.api.wire import encode_json
+from atriz_realtime.asgi import create_app
+from atriz_realtime.cli import logs
+from atriz_realtime.cli.options import config_option, json_option
+from atriz_realtime.cli.output import print_json, print_table
+from atriz_realtime.cli.serve import require_strength
+from atriz_realtime.host.config import LoadedConfig, describe, load_config
+from atriz_realtime.host.registry import Registry
+from atriz_realtime.server import RealtimeServer
+
+_DEFAULT = "default"
+
+
+@click.command(short_help="Say whether a server would start, and as what.")
+@json_option
+@config_option
+def check(as_json: bool, file: str | None) -> None:
+    """Say whether a server would start here, with which settings, and what plugins register.
+
+    Secrets are masked.  Nothing is opened and no Redis is asked.  The exit status is 1, with one
+    line that says why, when a server would not start.
+    """
+    logs.configure()
+    loaded = load_config(file)
+    server: RealtimeServer = create_app(loaded.config).state.realtime
+    require_strength(server)
+    for kind in server.registry.kinds.values():
+        server.registry.policy(kind)
+    settings = _settings(loaded)
+    registered = _registered(server.registry)
+    if as_json:
+        print_json({"settings": settings, "registered": registered})
+        return
+    print_table(
+        ("setting", "value", "from"),
+        [(name, _text(entry["value"]), entry["source"]) for name, entry in settings.items()],
+        title="Settings",
+    )
+    click.echo()
+    print_table(
+        ("kind", "name", "plugin", ""),
+        [
+            (kind[:-1].replace("_", " "), entry["name"], entry["plugin"], _details(entry))
+            for kind, entries in registered.items()
+            for entry in entries
+        ],
+        title="Registered",
+    )
+
+
+def _settings(loaded: LoadedConfig) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"value": value, "source": loaded.sources.get(name, _DEFAULT)}
+        for name, value in describe(loaded.config).items()
+    }
+
+
+def _registered(registry: Registry) -> dict[str, list[dict[str, Any]]]:
+    """What the plugins registered, by kind, with what configuration makes of it."""
+
+    def entries(records: Iterable[Any], chosen: Any = None) -> list[dict[str, Any]]:
+        return [
+            {"name": record.name, "plugin": registry.owner(record)}
+            | ({"chosen": True} if record is chosen else {})
+            for record in records
+        ]
+
+    kinds = [
+        {
+            "name": kind.name,
+            "plugin": kind.plugin,
+            "throttle": kind.throttle,
+            "throttle_options": dict(kind.throttle_options),
+            "cache_ttl": kind.cache_ttl,
+        }
+        for kind in registry.kinds.values()
+    ]
+    return {
+        "entity_types": kinds,
+        "authenticators": entries(registry.authenticators),
+        "authorizers": entries(registry.authorizers),
+        "filters": entries(registry.filters),
+        "throttles": entries(registry.throttles.values()),
+        "caches": entries(registry.caches.values(), registry.cache),
+        "fanouts": entries(registry.fanouts.values(), registry.fanout),
+    }
+
+
+def _text(value: Any) -> str:
+    if value is None or value in ("", (), [], {}):
+        return "-"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return encode_json(value).decode()
+
+
+def _details(entry: Mapping[str, Any]) -> str:
+    """The rest of an entry in words."""
+    if "throttle" in entry:
+        options = entry["throttle_options"].items()
+        policy = " ".join(
+            [entry["throttle"], *(f"{name}={_text(value)}" for name, value in options)]
+        )
+        return f"throttle {policy}, cached for {entry['cache_ttl']:g} s"
+    return "chosen" if entry.get("chosen") else ""

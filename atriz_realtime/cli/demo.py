@@ -1,0 +1,74 @@
+"""``atriz-realtime demo``."""
+
+from __future__ import annotations
+
+import secrets
+
+import click
+
+from atriz_realtime.asgi import create_app
+from atriz_realtime.cli import logs, town, web
+from atriz_realtime.cli.fleet import USER, Fleet
+from atriz_realtime.cli.serve import announce
+from atriz_realtime.cli.token import minter
+from atriz_realtime.host.config import RealtimeConfig
+from atriz_realtime.server import RealtimeServer
+
+TOKEN_TTL = 86_400
+"""Seconds; the secret lives no longer than the process anyway."""
+
+
+@click.command(short_help="Run a server with a simulated fleet.")
+@click.option("--host", metavar="HOST", default="127.0.0.1", show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    default=3001,
+    show_default=True,
+    help="0: any that is free.",
+)
+@click.option(
+    "--entities",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    default=200,
+    show_default=True,
+    help="Vehicles and deliveries together.",
+)
+def demo(host: str, port: int, entities: int) -> None:
+    """Run a server whose vehicles and deliveries drive through a town that looks like Limerick.
+
+    It needs nothing and leaves nothing behind: no Redis, no configuration, a secret of its own,
+    and pages of every origin may connect.  Each entity reports about once a second.
+    """
+    logs.configure()
+    sockets = web.listen(host, port)
+    port = web.port_of(sockets)
+    config = RealtimeConfig(
+        host=host,
+        port=port,
+        jwt_secret=secrets.token_urlsafe(48),
+        cors_origin="*",
+        throttle_interval=0,
+    )
+    app = create_app(config)
+    server: RealtimeServer = app.state.realtime
+    fleet = Fleet(entities, town.build(), town.SEED)
+    token = minter(config, USER, TOKEN_TTL)()
+    url = f"http://{web.location(web.reachable(host), port)}"
+
+    def ready() -> None:
+        announce(server, url)
+        click.echo(
+            f"\n{len(fleet.entities):,} vehicles and deliveries at {url}\n\n"
+            f"token:\n  {token}\n\n"
+            f"watch them:\n  atriz-realtime watch --type vehicle --url {url} --token {token}\n"
+        )
+
+    web.run(
+        app,
+        sockets,
+        ready=ready,
+        companion=lambda: fleet.run(server.tracking.publish_location_update),
+    )

@@ -1,0 +1,124 @@
+"""Logs: one place for every line, readable on a terminal, JSON elsewhere, never with a token."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import structlog
+
+HIDDEN = "***"
+
+_SECRET_NAMES = frozenset(
+    {
+        "access_token",
+        "api_key",
+        "authorization",
+        "jwt_secret",
+        "password",
+        "secret",
+        "token",
+        "x-api-key",
+    }
+)
+"""Names whose value never reaches a log, in lower case."""
+
+_SECRETS = re.compile(
+    # a JWT: its header is base64url of '{' and what follows, so it begins with ew, ex, ey or ez
+    r"""\be[w-z][\w-]{8,}\.[\w-]{2,}\.[\w.-]*"""
+    # an API key of atriz-realtime-apikey, wherever it stands
+    r"""|\bak_[a-z0-9]+_[\w-]{43,}"""
+    # an HTTP authorization header, with or without its name
+    r"""|(?P<scheme>\b(?:bearer|basic)\s+)[^\s"',;]+"""
+    # name=value of a query string, name: value of a header, "name": "value" of JSON or a repr
+    rf"""|(?P<name>\b(?:{"|".join(sorted(_SECRET_NAMES))})["']?\s*[=:]\s*["']?)"""
+    r"""(?!(?:bearer|basic)\s)[^\s"'&,;)}}\]]+"""
+    # the password of a URL
+    r"""|(?P<user>://[^\s/:@]*:)[^\s/@]+(?=@)""",
+    re.IGNORECASE,
+)
+
+_FIRST = ("time", "level", "logger", "event")
+
+_QUIET = {
+    "uvicorn.error": logging.WARNING,
+    "socketio.server": logging.ERROR,
+    "engineio.server": logging.ERROR,
+}
+"""Loggers of libraries, each with the level from which it says something an operator needs.
+
+python-socketio and python-engineio write to standard error themselves unless a level is set.
+"""
+
+
+def redact(text: str) -> str:
+    """A text in which whatever looks like a secret is hidden."""
+    return _SECRETS.sub(_hide, text)
+
+
+def _hide(match: re.Match[str]) -> str:
+    kept = match["scheme"] or match["name"] or match["user"] or ""
+    return kept + HIDDEN
+
+
+def redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """The structlog processor: the same for everything that a log line carries.
+
+    What every line has comes first.
+    """
+    names = dict.fromkeys([*(name for name in _FIRST if name in event), *event])
+    return {name: _redacted(name, event[name]) for name in names}
+
+
+def _redacted(name: object, value: Any) -> Any:
+    if isinstance(name, str) and name.lower() in _SECRET_NAMES and value is not None:
+        return HIDDEN
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {key: _redacted(key, item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(None, item) for item in value]
+    return redact(str(value))
+
+
+def configure(level: int = logging.INFO) -> None:
+    """Send every logger's lines to standard error: the library's, plugins' and warnings."""
+    terminal = sys.stderr.isatty()
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(
+            fmt="%H:%M:%S" if terminal else "iso", utc=not terminal, key="time"
+        ),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.StackInfoRenderer(),
+                structlog.processors.format_exc_info,
+                redact_event,
+                structlog.dev.ConsoleRenderer(timestamp_key="time", sort_keys=False)
+                if terminal
+                else structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(True)
+    for name, quiet in _QUIET.items():
+        logging.getLogger(name).setLevel(quiet)

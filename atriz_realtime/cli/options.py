@@ -1,0 +1,24 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import click
+
+config_option = click.option(
+    "--config",
+    "file",
+    type=click.Path(),
+    metavar="FILE",
+    help="Read settings from this file instead of atriz.toml or pyproject.toml.",
+)
+
+type_option = click.option(
+    "--type",
+    "kind",
+    metavar="TYPE",
+    default="vehicle",
+    show_default=True,
+    help="The entity's type: vehicle, delivery, or one that a plugin adds.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

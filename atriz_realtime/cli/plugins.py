@@ -1,0 +1,68 @@
+"""``atriz-realtime plugins``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import click
+
+from atriz_realtime.cli import logs
+from atriz_realtime.cli.options import config_option, json_option
+from atriz_realtime.cli.output import print_json, print_table
+from atriz_realtime.cli.scaffold import KINDS, write_skeleton
+from atriz_realtime.host.config import RealtimeConfig
+from atriz_realtime.host.plugins import PluginHost, PluginInfo
+
+
+@click.group(short_help="List the plugins, or begin one.", invoke_without_command=True)
+@json_option
+@config_option
+@click.pass_context
+def plugins(context: click.Context, as_json: bool, file: str | None) -> None:
+    """List every plugin that is found: where it comes from, and the hooks it implements.
+
+    A hook in brackets is turned off by disabled_hooks.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    logs.configure()
+    infos = PluginHost(RealtimeConfig.load(file)).describe()
+    if as_json:
+        print_json([attrs.asdict(info) for info in infos])
+        return
+    print_table(
+        ("name", "version", "origin", "state", "hooks"),
+        [(info.name, info.version, info.origin, _state(info), _hooks(info)) for info in infos],
+    )
+
+
+@plugins.command()
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default="entity",
+    show_default=True,
+    help="What the plugin begins with.",
+)
+@click.option(
+    "--directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    metavar="DIR",
+    help="Where to write it.  [default: the working directory]",
+)
+def new(name: str, kind: str, directory: Path) -> None:
+    """Write the skeleton of a plugin: a distribution with an entry point and a passing test."""
+    folder = write_skeleton(name, kind, directory)
+    click.echo(f"{folder} is ready. Next:")
+    click.echo(f"  cd {folder} && pip install -e '.[test]' && pytest")
+
+
+def _state(info: PluginInfo) -> str:
+    return f"{info.state}: {info.failure}" if info.failure else info.state
+
+
+def _hooks(info: PluginInfo) -> str:
+    return ", ".join([*info.hooks, *(f"[{hook}]" for hook in info.blocked_hooks)])

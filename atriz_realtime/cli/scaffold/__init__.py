@@ -1,0 +1,55 @@
+"""The skeleton of a plugin: a distribution of its own that works, with a test that passes."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import click
+
+KINDS = ("entity", "authenticator", "throttle", "cache")
+"""What a skeleton may begin with."""
+
+
+def write_skeleton(name: str, kind: str, parent: Path) -> Path:
+    """Write the distribution ``atriz-realtime-<name>`` into a folder.
+
+    :param name: the plugin's name, as configuration will name it.
+    :param kind: one of :data:`KINDS`.
+    :returns: the distribution's folder.
+    :raises click.ClickException: when the name is no name, or something is there already.
+    """
+    name = name.removeprefix("atriz-realtime-").replace("-", "_")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name) or keyword.iskeyword(name):
+        raise click.ClickException(
+            f"{name!r} cannot name a plugin: use lower-case letters, digits and _, "
+            "beginning with a letter"
+        )
+    distribution = f"atriz-realtime-{name.replace('_', '-')}"
+    package = f"atriz_realtime_{name}"
+    folder = parent / distribution
+    if folder.exists():
+        raise click.ClickException(f"{folder} is there already")
+    words = {
+        "name": name,
+        "distribution": distribution,
+        "package": package,
+        "Class": "".join(part.capitalize() for part in name.split("_")),
+    }
+    for target, template in {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": f"{kind}/README.md",
+        f"src/{package}/__init__.py": "__init__.py",
+        f"src/{package}/py.typed": "py.typed",
+        f"src/{package}/{name}.py": f"{kind}/plugin.py",
+        "tests/conftest.py": "conftest.py",
+        f"tests/test_{name}.py": f"{kind}/test.py",
+    }.items():
+        source = files(__package__).joinpath("templates", f"{template}.in")
+        path = folder / target
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(Template(source.read_text()).substitute(words))
+    return folder

@@ -1,0 +1,103 @@
+"""A street network that can be driven on: junctions, streets between them, routes."""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
+
+CENTRE = (52.66, -8.63)
+"""Latitude and longitude, in degrees, of the origin of the plane: Limerick, Ireland."""
+
+EARTH_RADIUS = 6_371_008.8
+"""Mean radius in metres (IUGG)."""
+
+Point = tuple[float, float]
+"""Metres east and north of the origin."""
+
+
+def to_degrees(point: Point) -> tuple[float, float]:
+    """Latitude and longitude of a point of the plane (equirectangular; good for a few km)."""
+    east, north = point
+    latitude = CENTRE[0] + math.degrees(north / EARTH_RADIUS)
+    longitude = CENTRE[1] + math.degrees(east / EARTH_RADIUS / math.cos(math.radians(CENTRE[0])))
+    return latitude, longitude
+
+
+def _along(points: Sequence[Point]) -> tuple[float, ...]:
+    return tuple(itertools.accumulate(map(math.dist, points, points[1:]), initial=0.0))
+
+
+@attrs.frozen(eq=False)
+class Street:
+    """One direction of a street."""
+
+    start: int
+    end: int
+    points: tuple[Point, ...]
+    """From junction to junction, at least two."""
+    limit: float
+    """km/h."""
+    distances: tuple[float, ...] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: _along(self.points), takes_self=True)
+    )
+    """Metres from the start to each point."""
+
+    @property
+    def length(self) -> float:
+        """Metres."""
+        return self.distances[-1]
+
+    def at(self, distance: float) -> tuple[Point, float]:
+        """The point that far along, and the heading there in degrees."""
+        index = bisect.bisect_right(self.distances, distance)
+        index = min(max(index, 1), len(self.points) - 1)
+        (x0, y0), (x1, y1) = self.points[index - 1], self.points[index]
+        span = self.distances[index] - self.distances[index - 1]
+        part = min(1.0, max(0.0, (distance - self.distances[index - 1]) / span))
+        heading = math.degrees(math.atan2(x1 - x0, y1 - y0)) % 360
+        return (x0 + (x1 - x0) * part, y0 + (y1 - y0) * part), heading
+
+    def turn_into(self, following: Street) -> float:
+        """Degrees that one turns by at the end to go on with another street, 0 to 180."""
+        turn = abs(following.at(0.0)[1] - self.at(self.length)[1])
+        return min(turn, 360 - turn)
+
+
+class Streets:
+    """Junctions, and the streets that leave each.
+
+    :param streets: both directions of each; from every junction every other can be reached.
+    """
+
+    def __init__(self, junctions: Mapping[int, Point], streets: Iterable[Street]) -> None:
+        self.junctions = junctions
+        self.leaving: dict[int, list[Street]] = {junction: [] for junction in junctions}
+        for street in streets:
+            self.leaving[street.start].append(street)
+
+    def route(self, start: int, end: int) -> list[Street]:
+        """The fastest way, by the speed limits (Dijkstra)."""
+        fastest: dict[int, Street] = {}
+        costs = {start: 0.0}
+        waiting = [(0.0, start)]
+        while waiting:
+            cost, junction = heapq.heappop(waiting)
+            if junction == end:
+                break
+            if cost > costs[junction]:
+                continue
+            for street in self.leaving[junction]:
+                beyond = cost + street.length / street.limit
+                if beyond < costs.get(street.end, math.inf):
+                    costs[street.end], fastest[street.end] = beyond, street
+                    heapq.heappush(waiting, (beyond, street.end))
+        route: list[Street] = []
+        while end != start:
+            route.append(fastest[end])
+            end = fastest[end].start
+        return route[::-1]

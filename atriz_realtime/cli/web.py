@@ -1,0 +1,218 @@
+"""Serving an application until a signal comes, and then leaving in time."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+import uvicorn
+from starlette.applications import Starlette
+
+from atriz_realtime.cli.workers.handover import Handover, sticky_protocol
+from atriz_realtime.server import RealtimeServer
+
+logger = logging.getLogger("atriz_realtime.serve")
+
+BACKLOG = 2_048
+
+CLOSE_LIMIT = 3.5
+"""Seconds in which clients are told and backends closed."""
+
+REQUESTS_LIMIT = 1
+"""Seconds that requests under way then have to end.  Together with the above, under five."""
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+_REASONS = {
+    errno.EADDRINUSE: "the port is in use; choose another with --port",
+    errno.EACCES: "this user may not; ports below 1024 need a privilege",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+}
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Bind every address that a host name stands for, all with one port.
+
+    :raises click.ClickException: when that cannot be, with the reason.
+    """
+    sockets: list[socket.socket] = []
+    missing: OSError | None = None
+    for family, address in _addresses(host):
+        try:
+            bound_port = port_of(sockets) if sockets else port
+            sockets.append(
+                socket.create_server((address, bound_port), family=family, backlog=BACKLOG)
+            )
+        except OSError as error:
+            if error.errno in _NO_SUCH_ADDRESS:  # such as ::1 for localhost where IPv6 is off
+                missing = error
+                continue
+            for bound in sockets:
+                bound.close()
+            raise _cannot_listen(host, port, error) from error
+    if not sockets and missing is not None:
+        raise _cannot_listen(host, port, missing) from missing
+    return sockets
+
+
+def beyond_loopback(host: str) -> bool:
+    """Whether other machines may reach a server that listens there.
+
+    :raises click.ClickException: when the name cannot be resolved.
+    """
+    return not all(
+        ipaddress.ip_address(address.partition("%")[0]).is_loopback
+        for _, address in _addresses(host)
+    )
+
+
+def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise click.ClickException(f"cannot listen on {host!r}: no such host") from error
+    return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> click.ClickException:
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    return click.ClickException(f"cannot listen on {location(host, port)}: {reason}")
+
+
+def port_of(sockets: Sequence[socket.socket]) -> int:
+    """The port that sockets from :func:`listen` have."""
+    port: int = sockets[0].getsockname()[1]
+    return port
+
+
+def location(host: str, port: int) -> str:
+    """A host and a port as they stand in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reachable(host: str) -> str:
+    """Where this machine finds a server that listens on a host."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "::1" if address.version == 6 else "127.0.0.1"
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which starts and closes our server itself: before it waits for connections.
+
+    :param ready: called when clients can connect.
+    :param companion: runs beside the server; when it ends, the server stops.
+    :param handover: takes over connections from other workers.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        realtime: RealtimeServer,
+        ready: Callable[[], None],
+        companion: Callable[[], Awaitable[None]] | None = None,
+        handover: Handover | None = None,
+    ) -> None:
+        super().__init__(config)
+        self._realtime = realtime
+        self._ready = ready
+        self._companion = companion
+        self._handover = handover
+        self._beside: asyncio.Future[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start; a failure of ours leaves as it is, not as a traceback in the log."""
+        await self._realtime.start()
+        await super().startup(sockets)
+        if self._handover is not None:
+            self._handover.start(self._make_protocol)
+        self._ready()
+        if self._companion is not None:
+            self._beside = asyncio.ensure_future(self._companion())
+            self._beside.add_done_callback(self._stop)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse new connections, send the clients away, then let uvicorn close the rest."""
+        logger.info("stopping")
+        for server in self.servers:
+            server.close()
+        if self._handover is not None:
+            self._handover.close()
+        if self._beside is not None:
+            self._beside.cancel()
+            await asyncio.wait([self._beside])
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT):
+                await self._realtime.close()
+        except TimeoutError:
+            logger.warning("not closed within %g s; leaving all the same", CLOSE_LIMIT)
+            self.force_exit = True
+            # whatever is cut off now would be logged with a traceback of our own doing
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
+        if self._beside is not None and not self._beside.cancelled():
+            self._beside.result()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at a signal, and end with status 0: uvicorn's own raises the signal again."""
+        before = {number: signal.signal(number, self.handle_exit) for number in _STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        """Make what uvicorn makes for a connection that it accepts."""
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+    def _stop(self, _: asyncio.Future[None]) -> None:
+        self.should_exit = True
+
+
+def run(
+    app: Starlette,
+    sockets: list[socket.socket],
+    *,
+    ready: Callable[[], None],
+    companion: Callable[[], Awaitable[None]] | None = None,
+    handover: Handover | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    :raises RealtimeError: when the server cannot start.
+    """
+    realtime: RealtimeServer = app.state.realtime
+    config = uvicorn.Config(
+        app,
+        http="auto" if handover is None else sticky_protocol(handover),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        backlog=BACKLOG,
+        ws_max_size=realtime.config.max_payload,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,  # Engine.IO has pings of its own
+        timeout_graceful_shutdown=REQUESTS_LIMIT,
+    )
+    server = Server(config, realtime, ready, companion, handover)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets))

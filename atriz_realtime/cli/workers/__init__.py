@@ -1,0 +1,1 @@
+"""``serve --workers N``: several processes on one port, over one Redis."""

@@ -1,0 +1,50 @@
+"""One worker: ``serve`` on sockets that its parent has bound."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from atriz_realtime.asgi import create_app
+from atriz_realtime.cli import logs, web
+from atriz_realtime.cli.program import run
+from atriz_realtime.cli.workers.handover import Handover, session_prefix
+from atriz_realtime.host.config import RealtimeConfig
+
+
+@click.command(hidden=True)
+@click.option("--worker", type=int, required=True)
+@click.option("--directory", type=click.Path(path_type=Path), required=True)
+@click.option("--ready", type=int, required=True)
+@click.option("--socket", "descriptors", type=int, multiple=True, required=True)
+@click.option("--host")
+@click.option("--port", type=int)
+@click.option("--config", "file")
+def child(
+    worker: int,
+    directory: Path,
+    ready: int,
+    descriptors: tuple[int, ...],
+    host: str | None,
+    port: int | None,
+    file: str | None,
+) -> None:
+    """Serve until SIGTERM, and say on ``--ready`` when clients can connect."""
+    logs.configure()
+    app = create_app(RealtimeConfig.load(file, host=host, port=port))
+    app.state.realtime.socket_io.eio.session_prefix = session_prefix(worker)
+
+    def say_ready() -> None:
+        os.write(ready, b"+")
+        os.close(ready)
+
+    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    web.run(app, sockets, ready=say_ready, handover=Handover(directory, worker))
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:], child))

@@ -1,0 +1,107 @@
+"""``demo``: what it prints works, and what moves there moves as vehicles do."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shlex
+import signal
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.cli.processes import Command, environment, finished, only_line, started
+from tests.support.serving import until
+
+pytestmark = pytest.mark.usefixtures("plain")
+
+EARTH_RADIUS = 6_371_008.8
+
+
+def metres(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """The way between two positions, as the crow flies (haversine)."""
+    a, b = math.radians(one["latitude"]), math.radians(other["latitude"])
+    dx = math.radians(other["longitude"] - one["longitude"])
+    h = math.sin((b - a) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(dx / 2) ** 2
+    return 2 * EARTH_RADIUS * math.asin(math.sqrt(h))
+
+
+def printed(demo: Command, heading: str) -> str:
+    """The line under a heading."""
+    return demo.out[demo.out.index(heading) + 1].strip()
+
+
+async def test_what_it_prints_is_what_one_needs(tmp_path: Path, unused_tcp_port: int) -> None:
+    """It takes nothing from around it, though there is a Redis and a file, both broken."""
+    (tmp_path / "atriz.toml").write_text("this is no TOML")
+    env = environment(
+        REDIS_URL=f"redis://127.0.0.1:{unused_tcp_port}", JWT_SECRET="x", PORT="1", HOST="192.0.2.1"
+    )
+    arguments = ("demo", "--port", "0", "--entities", "10")
+    async with started(*arguments, env=env, cwd=tmp_path) as demo:
+        await demo.until_said("atriz-realtime watch")
+        assert '"redis": "embedded"' in demo.err[0]
+        program, *command = shlex.split(printed(demo, "watch them:"))
+        assert program == "atriz-realtime"
+        url = command[command.index("--url") + 1]
+        assert f"10 vehicles and deliveries at {url}" in demo.out
+        assert command[command.index("--token") + 1] == printed(demo, "token:")
+
+        async with started(*command, "--json", env=environment(JWT_SECRET=None)) as watch:
+            await until(lambda: {event["entityId"] for event in watch.events} == VEHICLES)
+        headers = {"Origin": "https://anything.example"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.get(f"{url}/health/realtime") as response,
+        ):
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
+            assert (await response.json())["tracking"] == {
+                "activeVehicles": 8,
+                "activeDeliveries": 2,
+                "totalTracking": 10,
+            }
+        assert await demo.ended(signal.SIGINT) == 0
+    assert printed(demo, "token:") not in "\n".join(demo.err)
+
+
+VEHICLES = {f"v{number}" for number in range(1, 9)}
+
+
+async def test_vehicles_go_where_they_head_as_fast_as_they_say() -> None:
+    async with started("demo", "--port", "0", "--entities", "20") as demo:
+        await demo.until_said("atriz-realtime watch")
+        command = shlex.split(printed(demo, "watch them:"))[1:]
+        async with started(*command, "--json") as watch:
+            await until(lambda: len(watch.out) >= 16 * 6, 30)
+        assert await demo.ended(signal.SIGTERM) == 0
+    journeys = defaultdict(list)
+    for event in watch.events:
+        journeys[event["entityId"]].append(event["location"])
+    moved = 0
+    for journey in journeys.values():
+        for before, after in itertools.pairwise(journey):
+            assert 52.6 < after["latitude"] < 52.72
+            assert -8.7 < after["longitude"] < -8.55
+            assert 0 <= after["speed"] <= 100
+            assert 2 < after["accuracy"] < 11
+            # whatever the load, nobody goes further than the highest speed lets them
+            lapse = seconds(after) - seconds(before)
+            assert metres(before, after) < (lapse + 0.1) * 100 / 3.6 + 5
+            moved += metres(before, after) > 5
+    assert moved > len(journeys)
+
+
+def seconds(location: dict[str, Any]) -> float:
+    _, minutes, rest = location["timestamp"].split(":")
+    return float(minutes) * 60 + float(rest.rstrip("Z"))
+
+
+async def test_a_port_in_use_is_one_line() -> None:
+    async with started("demo", "--port", "0", "--entities", "1") as demo:
+        line = await demo.until_said("1 vehicles and deliveries at")
+        second = await finished("demo", "--port", line.rpartition(":")[2])
+    assert (second.status, second.out) == (1, "")
+    assert "the port is in use" in only_line(second.err)

@@ -1,0 +1,261 @@
+"""``serve``: real processes, from the banner to the signal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+import socketio
+
+from tests.cli.processes import environment, finished, only_line, serve
+from tests.support.serving import TIMEOUT, token, until
+
+pytestmark = pytest.mark.usefixtures("plain")
+
+LEAVING = 5.0
+"""Seconds in which a server has gone after a signal, whoever is connected."""
+
+
+async def health(url: str) -> tuple[int, str]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/health/realtime") as response,
+    ):
+        return response.status, (await response.json())["redis"]
+
+
+async def test_one_line_says_what_is_running() -> None:
+    async with serve() as served:
+        assert await health(served.url) == (200, "embedded")
+        banner = json.loads(only_line("\n".join(served.command.err)))
+        assert banner["url"] == f"http://127.0.0.1:{served.port}"
+        assert banner["redis"] == "embedded"
+        assert {"jwt_auth", "vehicle", "http_api"} <= set(banner["plugins"].split(","))
+        assert await served.command.ended(signal.SIGTERM) == 0
+        assert served.command.out == []
+    assert [json.loads(line)["event"] for line in served.command.err] == ["serving", "stopping"]
+
+
+async def test_settings_come_from_the_file_the_environment_and_the_command_line(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text('[realtime]\nport = 1\nhost = "192.0.2.1"\ndisabled_plugins = ["delivery"]\n')
+    env = environment(PORT="2", HOST="127.0.0.1")
+    async with serve("--config", str(file), port=unused_tcp_port, env=env) as served:
+        assert served.port == unused_tcp_port
+        assert "delivery" not in (await served.command.until_said("serving")).split(",")
+
+
+async def test_redis_is_used_when_it_is_configured(redis_url: str) -> None:
+    async with serve(env=environment(REDIS_URL=redis_url)) as served:
+        assert '"redis": "connected"' in await served.command.until_said("serving")
+        assert await health(served.url) == (200, "connected")
+
+
+async def test_without_redis_it_starts_degraded_with_one_warning(unused_tcp_port: int) -> None:
+    url = f"redis://user:hunter2@127.0.0.1:{unused_tcp_port}"
+    async with serve(env=environment(REDIS_URL=url)) as served:
+        assert await health(served.url) == (503, "disconnected")
+        assert await served.command.ended(signal.SIGTERM) == 0
+    lines = [json.loads(line) for line in served.command.err]
+    (warning,) = [line for line in lines if line["level"] != "info"]
+    assert f"127.0.0.1:{unused_tcp_port}" in warning["event"]
+    assert "hunter2" not in "".join(served.command.err)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_sends_every_client_away_and_ends_it_in_time(number: signal.Signals) -> None:
+    async with serve() as served, aiohttp.ClientSession() as session:
+        clients = []
+        gone = 0
+
+        def disconnected(*_: object) -> None:
+            nonlocal gone
+            gone += 1
+
+        for transport in ["websocket", "polling"] * 10:
+            client = socketio.AsyncClient(reconnection=False)
+            client.on("disconnect", disconnected)
+            await client.connect(
+                served.url, auth={"token": token()}, transports=[transport], wait_timeout=TIMEOUT
+            )
+            assert await client.call("track:vehicle", "v1", timeout=TIMEOUT) == {"success": True}
+            clients.append(client)
+        silent = await session.ws_connect(
+            served.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+        )
+        idle = socket.create_connection(("127.0.0.1", served.port))
+
+        before = time.monotonic()
+        assert await served.command.ended(number) == 0
+        assert time.monotonic() - before < LEAVING
+        await until(lambda: gone == len(clients))
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(served.url)
+
+        idle.close()
+        await silent.close()
+        await asyncio.gather(*(client.disconnect() for client in clients))
+    assert "Traceback" not in "".join(served.command.err)
+
+
+HANGING = """
+import asyncio
+from atriz_realtime.api import CacheBackend, Page, hookimpl
+
+class Hanging:
+    async def put(self, payload, ttl): await asyncio.sleep(3600)
+    async def get(self, entity): await asyncio.sleep(3600)
+    async def delete(self, entity): pass
+    async def page(self, kind, cursor, limit): return Page([], None)
+    async def count(self, kind): return 0
+    async def aclose(self): await asyncio.sleep(3600)
+
+async def open_cache(resources):
+    return Hanging()
+
+@hookimpl
+def register_caches():
+    return CacheBackend("hanging", open_cache)
+
+@hookimpl
+async def server_stopping():
+    await asyncio.sleep(3600)
+"""
+
+
+async def test_whatever_hangs_it_ends_in_time(tmp_path: Path) -> None:
+    """A plugin that never stops, a backend that never closes, a request that never ends."""
+    (tmp_path / "hanging_plugin.py").write_text(HANGING)
+    env = environment(
+        ATRIZ_REALTIME_EXTRA_PLUGINS="hanging_plugin",
+        ATRIZ_REALTIME_CACHE="hanging",
+        PYTHONPATH=str(tmp_path),
+    )
+    async with serve(env=env) as served, aiohttp.ClientSession() as session:
+        request = session.post(
+            f"{served.url}/api/tracking/location",
+            headers={"Authorization": f"Bearer {token()}"},
+            json={"vehicleId": "v1", "latitude": 1, "longitude": 2},
+        )
+        asking = asyncio.ensure_future(request)
+        client = socketio.AsyncClient(reconnection=False)
+        await client.connect(served.url, auth={"token": token()}, wait_timeout=TIMEOUT)
+        before = time.monotonic()
+        assert await served.command.ended(signal.SIGTERM) == 0
+        assert time.monotonic() - before < LEAVING
+        await asyncio.wait([asking])
+        asking.exception()
+        await client.disconnect()
+    assert "Traceback" not in "\n".join(served.command.err)
+
+
+async def test_a_port_in_use_is_one_line() -> None:
+    async with serve() as served:
+        second = await finished("serve", "--port", str(served.port))
+    assert (second.status, second.out) == (1, "")
+    assert only_line(second.err) == (
+        f"error: cannot listen on 127.0.0.1:{served.port}: "
+        "the port is in use; choose another with --port"
+    )
+
+
+async def test_a_weak_secret_is_refused_beyond_loopback_alone() -> None:
+    weak = environment(JWT_SECRET="short")
+    refused = await finished("serve", "--host", "0.0.0.0", "--port", "0", env=weak)
+    assert (refused.status, refused.out) == (1, "")
+    error = refused.err.splitlines()[-1]
+    assert error.startswith("error: the JWT secret has 5 bytes")
+    assert "allow_weak_secret" in error
+
+    async with serve(env=weak) as served:
+        await served.command.until_said("the JWT secret has 5 bytes")
+    allowed = {**weak, "ATRIZ_REALTIME_ALLOW_WEAK_SECRET": "1"}
+    async with serve("--host", "0.0.0.0", env=allowed) as served:
+        assert served.url.startswith("http://127.0.0.1:")
+    async with serve("--host", "0.0.0.0"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({"ATRIZ_REALTIME_CACHE": "rediss"}, "no cache 'rediss'; did you mean 'redis'?"),
+        ({"ATRIZ_REALTIME_EXTRA_PLUGINS": "no_such_module"}, "'no_such_module'"),
+        ({"ATRIZ_REALTIME_CASHE": "redis"}, "ATRIZ_REALTIME_CASHE"),
+        ({"REDIS_URL": "http://here"}, "redis_url"),
+        ({"PORT": "high"}, "PORT"),
+    ],
+)
+async def test_what_cannot_start_says_so_in_one_line(
+    variables: dict[str, str], reason: str
+) -> None:
+    done = await finished("serve", env=environment(**variables))
+    assert (done.status, done.out) == (1, "")
+    line = only_line(done.err)
+    assert line.startswith("error: ")
+    assert reason in line
+
+
+@pytest.mark.parametrize(
+    ("raises", "line"),
+    [
+        ("RuntimeError('no')", "error: unexpected RuntimeError: no"),
+        ("__import__('asyncio').CancelledError('no')", "error: unexpected CancelledError: "),
+        ("OSError(5, 'no')", "error: [Errno 5] no"),
+    ],
+)
+async def test_a_backend_that_does_not_open_stops_the_start_in_one_line(
+    tmp_path: Path, raises: str, line: str
+) -> None:
+    (tmp_path / "broken_cache.py").write_text(
+        "from atriz_realtime.api import CacheBackend, hookimpl\n"
+        f"async def open_cache(resources):\n    raise {raises}\n"
+        "@hookimpl\ndef register_caches():\n    return CacheBackend('broken', open_cache)\n"
+    )
+    env = environment(
+        ATRIZ_REALTIME_EXTRA_PLUGINS="broken_cache",
+        ATRIZ_REALTIME_CACHE="broken",
+        PYTHONPATH=str(tmp_path),
+    )
+    done = await finished("serve", "--port", "0", env=env)
+    assert (done.status, done.out) == (1, "")
+    assert only_line(done.err).startswith(line)
+
+
+async def test_no_token_reaches_the_log_wherever_it_was_sent() -> None:
+    good, bad = token(), token(secret="another-secret-of-enough-bytes!!")
+    async with serve() as served, aiohttp.ClientSession() as session:
+        for secret in (good, bad):
+            headers = {"Authorization": f"Bearer {secret}"}
+            query = f"{served.url}/api/tracking/vehicle?token={secret}"
+            await session.get(query, headers=headers)
+            await session.post(query, headers=headers, data=f'{{"token": "{secret}"')
+            await session.get(f"{served.url}/socket.io/?EIO=4&transport=x&token={secret}")
+            client = socketio.AsyncClient(reconnection=False)
+            await client.connect(f"{served.url}?token={secret}", auth={"token": secret})
+            await client.emit("authenticate", secret)
+            await client.emit("track:vehicle", {"token": secret})
+            await client.emit(secret, secret)
+            await client.disconnect()
+        assert await served.command.ended(signal.SIGTERM) == 0
+    log = "\n".join(served.command.err)
+    assert "refused" in log
+    for secret in (good, bad):
+        assert not [part for part in secret.split(".")[1:] if part in log]
+
+
+async def test_nobody_learns_which_server_it_is() -> None:
+    async with (
+        serve() as served,
+        aiohttp.ClientSession() as session,
+        session.get(f"{served.url}/health/realtime") as response,
+    ):
+        assert "server" not in response.headers
