@@ -1,0 +1,83 @@
+"""For whoever writes a plugin: contract suites, a clock to own, a real server to talk to.
+
+The suites are classes to subclass; what they ask for is said in each::
+
+    from atriz_realtime.testing import CacheContract
+
+    class TestMyCache(CacheContract):
+        @pytest.fixture
+        def cache(self, clock):
+            return MyCache(clock)
+
+One line in the top ``conftest.py`` makes the fixtures ``fake_clock``,
+``realtime_settings``, ``realtime_server`` and ``realtime_client`` known, and lets pytest
+explain the suites' failures::
+
+    pytest_plugins = ["atriz_realtime.testing"]
+
+It needs pytest and pytest-asyncio, which nothing else of the package imports.  It is no
+entry point of pytest's, so that it is loaded only where somebody asks for it.
+"""
+
+from atriz_realtime.testing.authentication import AuthenticatorContract
+from atriz_realtime.testing.cache import CacheContract, PassTime
+from atriz_realtime.testing.clock import FakeClock
+from atriz_realtime.testing.fanout import FanoutContract, Inbox
+from atriz_realtime.testing.fixtures import (
+    fake_clock,
+    realtime_client,
+    realtime_server,
+    realtime_settings,
+)
+from atriz_realtime.testing.samples import event, location, moment, payload
+from atriz_realtime.testing.serving import (
+    SECRET,
+    TIMEOUT,
+    Live,
+    Watcher,
+    config,
+    free_port,
+    serving,
+    token,
+    until,
+    watching,
+)
+from atriz_realtime.testing.shared import Outage, SharedCacheContract, SharedFanoutContract
+from atriz_realtime.testing.throttle import (
+    IntervalThrottleContract,
+    MakePolicy,
+    ThrottleContract,
+)
+
+__all__ = [
+    "SECRET",
+    "TIMEOUT",
+    "AuthenticatorContract",
+    "CacheContract",
+    "FakeClock",
+    "FanoutContract",
+    "Inbox",
+    "IntervalThrottleContract",
+    "Live",
+    "MakePolicy",
+    "Outage",
+    "PassTime",
+    "SharedCacheContract",
+    "SharedFanoutContract",
+    "ThrottleContract",
+    "Watcher",
+    "config",
+    "event",
+    "fake_clock",
+    "free_port",
+    "location",
+    "moment",
+    "payload",
+    "realtime_client",
+    "realtime_server",
+    "realtime_settings",
+    "serving",
+    "token",
+    "until",
+    "watching",
+]

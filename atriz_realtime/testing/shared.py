@@ -1,0 +1,189 @@
+"""What caches and fan-outs that several servers share promise besides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from atriz_realtime.api import Cache, Fanout, Reporting, Unavailable
+from atriz_realtime.testing.cache import TTL, VEHICLE, CacheContract, entity_ids
+from atriz_realtime.testing.fanout import (
+    CHANNEL,
+    FanoutContract,
+    Inbox,
+    everything_sent_has_arrived,
+)
+from atriz_realtime.testing.samples import payload
+from atriz_realtime.testing.serving import TIMEOUT, until
+
+Outage = Callable[[], AbstractAsyncContextManager[None]]
+"""Makes a backend unreachable for as long as the context lasts."""
+
+
+class SharedCacheContract(CacheContract):
+    """The contract of a cache that several servers share, on top of the general one.
+
+    Besides ``cache``, override ``other_cache`` with one that another server would open
+    on the same store, and ``outage``, which cuts ``cache`` off from that store.
+    """
+
+    @pytest.fixture
+    def other_cache(self, cache: Cache) -> Cache:
+        """Another server's cache on the same store."""
+        raise NotImplementedError("override the fixture `other_cache`")
+
+    @pytest.fixture
+    def outage(self) -> Outage:
+        """Cuts the cache off from its store while the context lasts."""
+        raise NotImplementedError("override the fixture `outage`")
+
+    async def test_servers_see_what_the_others_put(self, cache: Cache, other_cache: Cache) -> None:
+        fix = payload()
+        await cache.put(fix, TTL)
+        assert await other_cache.get(VEHICLE) == fix.location
+        assert await other_cache.count("vehicle") == 1
+        assert await entity_ids(other_cache, 10) == ["v1"]
+        await other_cache.delete(VEHICLE)
+        assert await cache.get(VEHICLE) is None
+        assert await cache.count("vehicle") == 0
+
+    async def test_an_older_fix_from_another_server_never_replaces(
+        self, cache: Cache, other_cache: Cache
+    ) -> None:
+        held = payload()
+        await cache.put(held, TTL)
+        await other_cache.put(payload(seconds=-1), TTL)
+        assert await cache.get(VEHICLE) == held.location
+
+    async def test_a_listing_can_be_read_on_with_another_server(
+        self, cache: Cache, other_cache: Cache
+    ) -> None:
+        for number in range(4):
+            await cache.put(payload(f"v{number}"), TTL)
+        first = await cache.page("vehicle", None, 2)
+        second = await other_cache.page("vehicle", first.next_cursor, 2)
+        assert {name for name, _ in first.items + second.items} == {"v0", "v1", "v2", "v3"}
+
+    async def test_an_outage_is_told_and_survived(self, cache: Cache, outage: Outage) -> None:
+        fix = payload()
+        await cache.put(fix, TTL)
+        async with outage(), asyncio.timeout(TIMEOUT):
+            for refused in (
+                cache.put(payload(seconds=1), TTL),
+                cache.get(VEHICLE),
+                cache.delete(VEHICLE),
+                cache.page("vehicle", None, 10),
+                cache.count("vehicle"),
+            ):
+                with pytest.raises(Unavailable):
+                    await refused
+            if isinstance(cache, Reporting):
+                assert cache.status().state == "disconnected"
+        async with asyncio.timeout(TIMEOUT):
+            while True:
+                try:
+                    assert await cache.get(VEHICLE) == fix.location
+                except Unavailable:
+                    await asyncio.sleep(0.01)
+                else:
+                    break
+        await cache.put(payload("v2"), TTL)
+        assert await cache.count("vehicle") == 2
+
+
+class SharedFanoutContract(FanoutContract):
+    """The contract of a fan-out between servers, on top of the general one.
+
+    Besides ``fanout``, override ``other_fanout`` with one that another server would open,
+    and ``outage``, which cuts ``fanout`` off and leaves ``other_fanout`` alone.
+    """
+
+    @pytest.fixture
+    def other_fanout(self, fanout: Fanout) -> Fanout:
+        """Another server's fan-out."""
+        raise NotImplementedError("override the fixture `other_fanout`")
+
+    @pytest.fixture
+    def outage(self) -> Outage:
+        """Cuts the fan-out off while the context lasts."""
+        raise NotImplementedError("override the fixture `outage`")
+
+    async def test_every_server_that_subscribed_gets_a_message_once(
+        self, fanout: Fanout, other_fanout: Fanout
+    ) -> None:
+        here, there = Inbox(), Inbox()
+        await fanout.subscribe(CHANNEL, here)
+        await other_fanout.subscribe(CHANNEL, there)
+        sent = [b"%d" % number for number in range(100)]
+        for data in sent:
+            await fanout.publish(CHANNEL, data)
+        await here.reaches(len(sent))
+        await there.reaches(len(sent))
+        assert here.data == there.data == sent
+
+    async def test_each_server_s_messages_keep_their_order(
+        self, fanout: Fanout, other_fanout: Fanout
+    ) -> None:
+        inbox = Inbox()
+        await fanout.subscribe(CHANNEL, inbox)
+        publishing = []
+        for number in range(200):
+            publishing.append(fanout.publish(CHANNEL, b"a%d" % number))
+            publishing.append(other_fanout.publish(CHANNEL, b"b%d" % number))
+        for sent in publishing:
+            await sent
+        await inbox.reaches(400)
+        for server in (b"a", b"b"):
+            assert [data for data in inbox.data if data.startswith(server)] == [
+                b"%b%d" % (server, number) for number in range(200)
+            ]
+
+    async def test_one_server_s_leaving_leaves_the_others_alone(
+        self, fanout: Fanout, other_fanout: Fanout
+    ) -> None:
+        here, there = Inbox(), Inbox()
+        await fanout.subscribe(CHANNEL, here)
+        await other_fanout.subscribe(CHANNEL, there)
+        fanout.unsubscribe(CHANNEL)
+        await other_fanout.publish(CHANNEL, b"fix")
+        await there.reaches(1)
+        await everything_sent_has_arrived(fanout, "another")
+        assert here.data == []
+
+    async def test_publishing_during_an_outage_is_refused(
+        self, fanout: Fanout, outage: Outage
+    ) -> None:
+        async with outage(), asyncio.timeout(TIMEOUT):
+            with pytest.raises(Unavailable):
+                await fanout.publish(CHANNEL, b"lost")
+            if isinstance(fanout, Reporting):
+                assert fanout.status().state == "disconnected"
+
+    async def test_subscriptions_survive_an_outage(
+        self, fanout: Fanout, other_fanout: Fanout, outage: Outage
+    ) -> None:
+        inboxes = {name: Inbox() for name in ("before", "during", "pattern:*")}
+        left = Inbox()
+        await fanout.subscribe("before", inboxes["before"])
+        await fanout.subscribe("pattern:*", inboxes["pattern:*"])
+        await fanout.subscribe("left", left)
+        async with outage(), asyncio.timeout(TIMEOUT):
+            await fanout.subscribe("during", inboxes["during"])  # done, though it is away
+            fanout.unsubscribe("left")
+        async with asyncio.timeout(TIMEOUT):
+            while not all(inbox.messages for inbox in inboxes.values()):
+                for channel in ("before", "during", "pattern:1", "left"):
+                    await other_fanout.publish(channel, b"again")
+                await asyncio.sleep(0.01)
+        await everything_sent_has_arrived(fanout, "left", other_fanout)
+        assert left.data == []
+        for inbox in inboxes.values():  # subscribed once, not once more for each attempt
+            inbox.messages.clear()
+        await other_fanout.publish("before", b"once")
+        await everything_sent_has_arrived(fanout, "before-end", other_fanout)
+        await until(lambda: b"once" in inboxes["before"].data)
+        assert Counter(inboxes["before"].data)[b"once"] == 1

@@ -1,0 +1,224 @@
+"""What every throttling policy promises."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import attrs
+import pytest
+
+from atriz_realtime.api import Clock, EntityRef, ThrottlePolicy, Verdict
+from atriz_realtime.testing.clock import FakeClock
+from atriz_realtime.testing.samples import location
+
+MakePolicy = Callable[[Clock], ThrottlePolicy]
+"""Makes a fresh policy that takes its time from a clock."""
+
+LONG_RUN = 2_000
+"""Fixes in a long schedule."""
+
+
+@attrs.frozen
+class Fix:
+    """One reported position in a schedule."""
+
+    at: float
+    """Seconds since the schedule began."""
+    entity_id: str
+    number: int
+
+
+@attrs.frozen
+class Outcome:
+    """What a policy made of a schedule."""
+
+    verdicts: list[Verdict]
+    """In the order of the fixes."""
+    sent: dict[str, list[tuple[float, int]]]
+    """For each entity, when which fix went out to its watchers."""
+
+
+def schedule(seed: int, *, entities: int, pace: float, length: int = LONG_RUN) -> list[Fix]:
+    """A reproducible schedule of fixes.
+
+    All times are binary fractions, so that no rounding decides at the edge of a window.
+
+    :param entities: how many; a power of two.
+    :param pace: seconds between two fixes of one entity, roughly; a power of two.
+    """
+    chance = random.Random(seed)
+    at = 0.0
+    fixes = []
+    for number in range(length):
+        fixes.append(Fix(at, f"v{chance.randrange(entities)}", number))
+        # bursts at one instant, a steady stream, and now and then a long pause
+        at += chance.choice([0.0, pace / entities, 2 * pace / entities, 8 * pace / entities])
+    return fixes
+
+
+async def replay(policy: ThrottlePolicy, clock: FakeClock, fixes: Sequence[Fix]) -> Outcome:
+    """Ask a policy about each fix of a schedule, and send what it lets pass as the core does.
+
+    A held fix replaces the one held before it and goes out when its delay is over; one
+    that passes discards it.
+    """
+    verdicts: list[Verdict] = []
+    sent: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
+    held: dict[str, tuple[float, int]] = {}
+    now = 0.0
+
+    def release(until: float) -> None:
+        for entity_id, due in list(held.items()):
+            if due[0] <= until:
+                sent[entity_id].append(held.pop(entity_id))
+
+    for fix in fixes:
+        clock.advance(fix.at - now)
+        now = fix.at
+        release(now)
+        verdict = await policy.admit(EntityRef("vehicle", fix.entity_id), location(fix.at))
+        verdicts.append(verdict)
+        if verdict.outcome == "hold":
+            held[fix.entity_id] = (now + verdict.delay, fix.number)
+        elif verdict.outcome == "pass":
+            held.pop(fix.entity_id, None)
+            sent[fix.entity_id].append((now, fix.number))
+    release(math.inf)
+    return Outcome(verdicts, dict(sent))
+
+
+@pytest.mark.asyncio
+class ThrottleContract:
+    """The contract of :class:`~atriz_realtime.api.ThrottlePolicy`, as tests.
+
+    Name a subclass ``Test…`` and override the fixture ``make_policy``.
+
+    Example::
+
+        class TestMyPolicy(ThrottleContract):
+            @pytest.fixture
+            def make_policy(self):
+                return MyPolicy
+    """
+
+    pace = 0.25
+    """Seconds between two fixes of one entity in the schedules, roughly; a power of two."""
+
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        """The time that the policy sees."""
+        return FakeClock()
+
+    @pytest.fixture
+    def make_policy(self) -> MakePolicy:
+        """How to make the policy to test."""
+        raise NotImplementedError("override the fixture `make_policy`")
+
+    @pytest.fixture
+    def policy(self, make_policy: MakePolicy, clock: FakeClock) -> ThrottlePolicy:
+        """A fresh policy."""
+        return make_policy(clock)
+
+    @pytest.mark.parametrize("seed", range(3))
+    async def test_verdicts_are_well_formed(
+        self, policy: ThrottlePolicy, clock: FakeClock, seed: int
+    ) -> None:
+        outcome = await replay(policy, clock, schedule(seed, entities=4, pace=self.pace))
+        for verdict in outcome.verdicts:
+            assert isinstance(verdict, Verdict)
+            assert verdict.outcome in ("pass", "drop", "hold")
+            assert math.isfinite(verdict.delay)
+            assert verdict.delay >= 0
+            assert verdict.delay == 0 or verdict.outcome == "hold"
+
+    @pytest.mark.parametrize("seed", range(3))
+    async def test_the_clock_and_the_fixes_alone_decide(
+        self, make_policy: MakePolicy, seed: int
+    ) -> None:
+        fixes = schedule(seed, entities=4, pace=self.pace)
+        outcomes = []
+        for start in (0.0, 1_769_860_800.0):
+            clock = FakeClock(start)
+            clock.advance(start)  # the monotonic clock begins elsewhere as well
+            outcomes.append(await replay(make_policy(clock), clock, fixes))
+        first, second = outcomes
+        assert first == second
+
+    async def test_fixes_of_one_entity_go_out_in_order(
+        self, policy: ThrottlePolicy, clock: FakeClock
+    ) -> None:
+        outcome = await replay(policy, clock, schedule(7, entities=4, pace=self.pace))
+        for sent in outcome.sent.values():
+            assert sent == sorted(sent)
+            assert len({number for _, number in sent}) == len(sent)
+
+
+class IntervalThrottleContract(ThrottleContract):
+    """The contract of a policy that lets an entity out at most once an interval.
+
+    Besides ``make_policy``, give the policy's ``interval``.
+    """
+
+    interval = 1.0
+    """Seconds."""
+
+    @pytest.mark.parametrize("seed", range(5))
+    async def test_updates_of_an_entity_are_an_interval_apart(
+        self, policy: ThrottlePolicy, clock: FakeClock, seed: int
+    ) -> None:
+        outcome = await replay(policy, clock, schedule(seed, entities=4, pace=self.pace))
+        for sent in outcome.sent.values():
+            assert len(sent) > 1
+            for (earlier, _), (later, _) in pairwise(sent):
+                assert later - earlier >= self.interval - 1e-6
+
+    @pytest.mark.parametrize("seed", range(5))
+    async def test_the_first_fix_of_each_entity_passes(
+        self, policy: ThrottlePolicy, clock: FakeClock, seed: int
+    ) -> None:
+        fixes = schedule(seed, entities=16, pace=self.pace)
+        outcome = await replay(policy, clock, fixes)
+        seen: set[str] = set()
+        for fix, verdict in zip(fixes, outcome.verdicts, strict=True):
+            assert fix.entity_id in seen or verdict.outcome == "pass"
+            seen.add(fix.entity_id)
+
+    @pytest.mark.parametrize("seed", range(5))
+    async def test_entities_do_not_affect_each_other(
+        self, make_policy: MakePolicy, seed: int
+    ) -> None:
+        fixes = schedule(seed, entities=4, pace=self.pace)
+        clock = FakeClock()
+        together = await replay(make_policy(clock), clock, fixes)
+        for entity_id, sent in together.sent.items():
+            clock = FakeClock()
+            own = [fix for fix in fixes if fix.entity_id == entity_id]
+            alone = await replay(make_policy(clock), clock, own)
+            assert [number for _, number in alone.sent[entity_id]] == [number for _, number in sent]
+
+    async def test_a_fix_after_a_silent_interval_passes_at_once(
+        self, policy: ThrottlePolicy, clock: FakeClock
+    ) -> None:
+        # after the second of a pair an interval must pass, and if that was held, one more
+        fixes = []
+        for number in range(0, 40, 2):
+            at = number * 1.5 * self.interval
+            fixes += [Fix(at, "v1", number), Fix(at + self.interval / 4, "v1", number + 1)]
+        outcome = await replay(policy, clock, fixes)
+        assert [verdict.outcome for verdict in outcome.verdicts[::2]] == ["pass"] * 20
+
+    async def test_a_fix_exactly_at_the_end_of_the_interval_is_not_dropped(
+        self, policy: ThrottlePolicy, clock: FakeClock
+    ) -> None:
+        fixes = [Fix(number * self.interval, "v1", number) for number in range(10)]
+        outcome = await replay(policy, clock, fixes)
+        assert [verdict.outcome for verdict in outcome.verdicts] == ["pass"] * 10
+
+    async def test_a_stream_is_not_starved(self, policy: ThrottlePolicy, clock: FakeClock) -> None:
+        fixes = [Fix(number * self.interval / 16, "v1", number) for number in range(16 * 20)]
+        outcome = await replay(policy, clock, fixes)
+        assert 20 <= len(outcome.sent["v1"]) <= 21

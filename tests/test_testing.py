@@ -1,0 +1,125 @@
+"""What is shipped for plugin authors: its fixtures work as told, and its suites find mistakes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from atriz_realtime.testing import FakeClock, event, location, moment, payload
+from atriz_realtime.testing.clock import START
+from tests.support import mistakes
+from tests.support.mistakes import FOUND
+
+
+def pytest_on(path: Path, *options: str) -> tuple[dict[str, str], str]:
+    """Run tests in a pytest of their own; returns each one's outcome, and what was printed."""
+    result = subprocess.run(
+        [
+            sys.executable,
+            *["-m", "pytest", "-v", "-p", "no:cacheprovider", "--tb=short"],
+            *options,
+            str(path),
+        ],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    outcomes = re.findall(
+        r"^\S+?\.py::(\S+(?: \S+)*?) (PASSED|FAILED|ERROR)", result.stdout, re.MULTILINE
+    )
+    assert outcomes, result.stdout + result.stderr
+    return dict(outcomes), result.stdout
+
+
+def run(folder: Path, source: str, conftest: str = "") -> tuple[dict[str, str], str]:
+    """Run a plugin author's tests."""
+    folder.joinpath("test_it.py").write_text(textwrap.dedent(source))
+    folder.joinpath("conftest.py").write_text(conftest)
+    return pytest_on(folder / "test_it.py")
+
+
+# -- clock and samples ---------------------------------------------------------------------
+
+
+def test_a_fake_clock_moves_when_it_is_told_to() -> None:
+    clock = FakeClock()
+    assert (clock.now(), clock.now()) == (START, START)
+    before = clock.monotonic()
+    clock.advance(1.5)
+    assert (clock.now() - START, clock.monotonic() - before) == (1.5, 1.5)
+    with pytest.raises(ValueError, match="does not go back"):
+        clock.advance(-1)
+    assert FakeClock(5).now() == 5
+
+
+def test_samples_begin_when_the_clock_does() -> None:
+    assert moment().timestamp() == START
+    assert location(2.5).timestamp == moment(2.5)
+    assert event("v7", kind="delivery", speed=5).location.speed == 5
+    assert payload("v7", 1).timestamp == "2026-01-31T12:00:01.000Z"
+    assert str(payload("v7", kind="delivery").entity) == "delivery:v7"
+
+
+# -- a plugin author's tests ---------------------------------------------------------------
+
+
+def test_the_fixtures_serve_a_plugin(tmp_path: Path) -> None:
+    outcomes, printed = run(
+        tmp_path,
+        """
+        import pytest
+        from atriz_realtime.api import EntityType, hookimpl
+        from atriz_realtime.testing import FakeClock, FanoutContract, until
+
+        class Bikes:
+            @hookimpl
+            def register_entity_types(self):
+                return EntityType("bike")
+
+        bikes = Bikes()
+
+        @pytest.fixture
+        def realtime_settings():
+            return {"extra_plugins": [f"{__name__}:bikes"]}
+
+        @pytest.mark.asyncio
+        async def test_bikes(realtime_server, realtime_client):
+            assert await realtime_client.call("track:bike", "b1") == {"success": True}
+            body = {"type": "bike", "entityId": "b1", "latitude": 1, "longitude": 2}
+            assert (await realtime_server.post("/api/tracking/location", body))[0] == 200
+            await until(lambda: realtime_client.updates)
+            assert realtime_client.updates[0]["entityId"] == "b1"
+
+        def test_time(fake_clock):
+            assert isinstance(fake_clock, FakeClock)
+
+        def test_that_fails(fake_clock):
+            assert fake_clock.now() == 0
+
+        class TestNothing(FanoutContract):
+            pass
+        """,
+        'pytest_plugins = ["atriz_realtime.testing"]',
+    )
+    suite = {name: outcome for name, outcome in outcomes.items() if "TestNothing" in name}
+    assert set(suite.values()) == {"ERROR"}
+    assert "override the fixture `fanout`" in printed
+    assert {name: outcomes[name] for name in outcomes.keys() - suite.keys()} == {
+        "test_bikes": "PASSED",
+        "test_time": "PASSED",
+        "test_that_fails": "FAILED",
+    }
+    assert "warning" not in printed
+
+
+def test_the_suites_find_mistakes() -> None:
+    only = " or ".join(f"({suite} and {test})" for suite, test in FOUND.items())
+    outcomes, printed = pytest_on(Path(mistakes.__file__), "-k", only)
+    found = {name.partition("[")[0] for name, outcome in outcomes.items() if outcome == "FAILED"}
+    assert found == {f"{suite}::{test}" for suite, test in FOUND.items()}, printed
