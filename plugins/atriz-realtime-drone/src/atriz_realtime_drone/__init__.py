@@ -1,0 +1,1 @@
+"""Drones for atriz-realtime; the plugin itself is :mod:`atriz_realtime_drone.drone`."""

@@ -1,0 +1,65 @@
+"""The plugin ``drone``: every hook it implements."""
+
+from __future__ import annotations
+
+import logging
+
+from atriz_realtime.api import (
+    Authorizer,
+    EntityType,
+    PluginConfig,
+    Resources,
+    ServerHandle,
+    SocketEvent,
+    hookimpl,
+)
+from atriz_realtime_drone.recall import MemoryRecalls, Recalls, RedisRecalls
+from atriz_realtime_drone.rules import DRONE, ID_PATTERN, DroneSettings, FleetRule, flight_check
+
+logger = logging.getLogger("atriz_realtime.drone")
+
+
+@hookimpl
+def register_settings() -> type[DroneSettings]:
+    """The plugin's own table."""
+    return DroneSettings
+
+
+@hookimpl
+def register_entity_types(config: PluginConfig) -> EntityType:
+    """Register ``drone``: five fixes a second, known for a minute after the last."""
+    settings = config.load(DroneSettings)
+    return EntityType(
+        DRONE,
+        validate=flight_check(settings.ceiling),
+        throttle="interval",
+        throttle_options={"interval": 200},
+        cache_ttl=60,
+        id_pattern=ID_PATTERN,
+    )
+
+
+@hookimpl
+def register_authorizers(config: PluginConfig) -> Authorizer:
+    """Keep each fleet's drones to those whose token carries the fleet."""
+    settings = config.load(DroneSettings)
+    if not settings.fleets:
+        logger.warning("no fleets are configured: nobody may track or publish a drone")
+    rule = FleetRule(settings.fleets)
+    return Authorizer("drone-fleets", may_track=rule.allows, may_publish=rule.allows)
+
+
+@hookimpl
+def register_socket_events(
+    config: PluginConfig, server: ServerHandle, resources: Resources
+) -> list[SocketEvent]:
+    """Offer ``drone:recall`` and ``drone:recall-state``."""
+    ttl = config.load(DroneSettings).recall_ttl
+    store: RedisRecalls | MemoryRecalls = MemoryRecalls(resources.clock, ttl)
+    if resources.redis is not None:
+        store = RedisRecalls(resources.redis, ttl)
+    recalls = Recalls(server=server, store=store, clock=resources.clock, ttl=ttl)
+    return [
+        SocketEvent("drone:recall", recalls.recall),
+        SocketEvent("drone:recall-state", recalls.state),
+    ]

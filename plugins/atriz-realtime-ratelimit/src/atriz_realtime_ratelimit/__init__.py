@@ -1,0 +1,1 @@
+"""Throttling across servers; the plugin itself is :mod:`atriz_realtime_ratelimit.ratelimit`."""

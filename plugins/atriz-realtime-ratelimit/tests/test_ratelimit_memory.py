@@ -1,0 +1,53 @@
+"""The memory of what happened in one process."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atriz_realtime_ratelimit.memory import Memory
+
+WRITES = st.lists(
+    st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 5), st.integers(1, 10)), max_size=60
+)
+"""An id, the time since the last write, and the lifetime."""
+
+
+@given(writes=WRITES)
+def test_everything_is_remembered_until_its_time(writes: list[tuple[str, int, int]]) -> None:
+    memory: Memory[int] = Memory()
+    expected: dict[str, tuple[int, int]] = {}
+    now = 0
+    for value, (entity_id, later, lifetime) in enumerate(writes):
+        now += later
+        memory.put(entity_id, value, until=now + lifetime, now=now)
+        expected[entity_id] = (value, now + lifetime)
+        for known, (held, until) in expected.items():
+            assert memory.get(known, now) == (held if until > now else None)
+
+
+@given(writes=WRITES, most=st.integers(1, 8))
+def test_it_never_holds_more_than_it_may(writes: list[tuple[str, int, int]], most: int) -> None:
+    memory: Memory[int] = Memory(most)
+    now = 0
+    for value, (entity_id, later, lifetime) in enumerate(writes):
+        now += later
+        memory.put(entity_id, value, until=now + lifetime, now=now)
+        assert len(memory) <= most
+        assert memory.get(entity_id, now) == value
+
+
+def test_what_has_expired_is_cleared_by_later_writes() -> None:
+    memory: Memory[None] = Memory()
+    for number in range(1_000):
+        memory.put(f"v{number}", None, until=number, now=0)
+    assert len(memory) == 999  # v0 had expired when it was written
+    memory.put("last", None, until=2_000, now=500)
+    assert len(memory) == 500
+
+
+def test_what_was_written_longest_ago_makes_room() -> None:
+    memory: Memory[int] = Memory(3)
+    for now, entity_id in enumerate("abacd"):
+        memory.put(entity_id, now, until=10, now=now)
+    assert [memory.get(entity_id, 5) for entity_id in "abcd"] == [2, None, 3, 4]

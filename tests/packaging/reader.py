@@ -1,0 +1,179 @@
+"""A tutorial, done as its reader does it: files written, commands typed, in one shell.
+
+``bash``
+    is run by one bash from the first block to the last, with what it leaves running.
+``text``
+    is what the last commands print: each line, somewhere in their output, when need be a
+    little later; ``…`` stands for anything, and spaces for as many as there are.  The
+    last command has to fail when it shows an ``error:``, and only then.
+``python``, ``toml``
+    is the file that its first line names, in the shell's folder; after the name, ``, above
+    its last import`` says where in that file it belongs.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import re
+import shlex
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import attrs
+
+from tests.support.serving import TIMEOUT, until
+
+STEP_TIMEOUT = 120.0
+"""Seconds until a step is given up: packages are downloaded."""
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_FILE = re.compile(r"# (?P<name>[\w./-]+)(?P<above>, above its last import)?\n")
+
+
+@attrs.frozen
+class Step:
+    """One block of a tutorial."""
+
+    line: int
+    language: str
+    text: str
+
+
+def steps(document: Path) -> list[Step]:
+    """The code blocks of a document."""
+    text = document.read_text()
+    return [
+        Step(text.count("\n", 0, found.start()) + 1, found[1], found[2])
+        for found in _BLOCK.finditer(text)
+    ]
+
+
+class Reader:
+    """Somebody at a terminal."""
+
+    def __init__(self, shell: asyncio.subprocess.Process, notes: Path, patience: float) -> None:
+        self._shell = shell
+        self._patience = patience
+        self._notes = notes
+        self._screen = notes / "screen"
+        self._screen.touch()
+        self._seen = 0
+
+    def output(self) -> str:
+        """What the last commands have printed so far."""
+        return self._screen.read_bytes()[self._seen :].decode(errors="replace")
+
+    async def run(self, script: str) -> int:
+        """Type commands; returns the status of the last."""
+        self._seen = self._screen.stat().st_size
+        typed, screen = self._notes / "typed", shlex.quote(str(self._screen))
+        typed.write_text(script)
+        await self._tell(f". {shlex.quote(str(typed))} </dev/null >>{screen} 2>&1; echo $?")
+        return int(await self._told())
+
+    async def folder(self) -> Path:
+        """Where the shell is."""
+        await self._tell("pwd")
+        return Path(await self._told())
+
+    async def write(self, text: str) -> None:
+        """Write, or extend, the file that the first line names."""
+        named = _FILE.match(text)
+        assert named is not None, f"which file is it?\n{text}"
+        path = await self.folder() / named["name"]
+        if named["above"]:
+            text = above_the_last_import(path.read_text(), text.removeprefix(named[0]))
+        path.write_text(text)
+
+    async def sees(self, expected: str) -> None:
+        """Wait until every line that is expected was printed."""
+        for line in expected.splitlines():
+            words = ".*".join(re.escape(" ".join(part.split())) for part in line.split("…"))
+            words = words.replace(r"\ .*", r"\ ?.*").replace(r".*\ ", r".*\ ?")
+            pattern = re.compile(words)
+
+            def printed(pattern: re.Pattern[str] = pattern) -> bool:
+                lines = self.output().splitlines()
+                return any(pattern.search(" ".join(each.split())) for each in lines)
+
+            try:
+                await until(printed, self._patience)
+            except TimeoutError:
+                raise AssertionError(f"no line {line!r} in\n{self.output()}") from None
+
+    async def _tell(self, command: str) -> None:
+        assert self._shell.stdin is not None
+        self._shell.stdin.write(command.encode() + b"\n")
+        await self._shell.stdin.drain()
+
+    async def _told(self) -> str:
+        assert self._shell.stdout is not None
+        async with asyncio.timeout(STEP_TIMEOUT):
+            return (await self._shell.stdout.readline()).decode().strip()
+
+
+def above_the_last_import(source: str, addition: str) -> str:
+    """A module's source with lines added above its last import."""
+    imports = [
+        statement
+        for statement in ast.parse(source).body
+        if isinstance(statement, ast.Import | ast.ImportFrom)
+    ]
+    lines = source.splitlines(keepends=True)
+    lines.insert(imports[-1].lineno - 1, addition)
+    return "".join(lines)
+
+
+@asynccontextmanager
+async def reading(
+    folder: Path, notes: Path, environment: Mapping[str, str], patience: float = TIMEOUT
+) -> AsyncIterator[Reader]:
+    """A reader whose shell begins in a folder; whatever it leaves running is stopped.
+
+    :param notes: another folder, for what belongs to the test.
+    :param patience: seconds to wait for a line.
+    """
+    shell = await asyncio.create_subprocess_exec(
+        *("bash", "--noprofile", "--norc"),
+        cwd=folder,
+        env=dict(environment),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    reader = Reader(shell, notes, patience)
+    try:
+        yield reader
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGTERM)
+        await shell.communicate()
+
+
+async def follow(reader: Reader, document: Path, replace: Mapping[str, str]) -> None:
+    """Do what a document says, from top to bottom.
+
+    :param replace: what the test has elsewhere, such as a port.
+    """
+    found = steps(document)
+    for step, following in zip(found, [*found[1:], None], strict=True):
+        text = step.text
+        for shown, real in replace.items():
+            text = text.replace(shown, real)
+        try:
+            match step.language:
+                case "bash":
+                    shown = following.text if following and following.language == "text" else ""
+                    status = await reader.run(text)
+                    failed = status != 0
+                    assert failed == ("error:" in shown), f"status {status}\n{reader.output()}"
+                case "text":
+                    await reader.sees(text)
+                case _:
+                    await reader.write(text)
+        except (AssertionError, TimeoutError) as error:
+            raise AssertionError(f"{document.name}:{step.line}: {error}") from error
