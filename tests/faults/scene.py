@@ -1,0 +1,136 @@
+"""The scene of a fault: devices on one server, watchers of it and of another, and their health."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import attrs
+
+from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
+from tests.support.serving import Live, serving, until
+
+ENTITIES = tuple(f"v{number}" for number in range(10))
+
+INTERVAL = 0.1
+"""Seconds between two fixes of one entity."""
+
+QUIET = "quiet"
+"""An entity that publishes only while the fault lasts, once each time it is awaited."""
+
+MAX_PENDING_FRAMES = 10_000
+"""More than come at once when a server gives up on a silent subscription: with the default,
+a watcher of so many entities is a slow client for a moment, and sees only the newest."""
+
+RECOVERY_LIMIT = 15.0
+"""Seconds after the end of a fault in which everything must be well again: generous."""
+
+
+@attrs.frozen
+class Measured:
+    """What a fault cost."""
+
+    fault: str
+    recovery: float
+    """Seconds from its end until every watcher had the newest position and health was good."""
+    slowest: float
+    """Seconds that the slowest publish took."""
+    published: int
+
+
+Record = Callable[[Measured], None]
+
+
+@attrs.define(eq=False)
+class Scene:
+    """Two servers: devices publish on the first, and each has a watcher of everything."""
+
+    here: Live
+    there: Live
+    devices: Devices
+    sees_here: Sightings
+    sees_there: Sightings
+    _record: Record
+
+    @asynccontextmanager
+    async def fault(self, name: str) -> AsyncIterator[None]:
+        """A fault: begun and ended by the body, judged and recorded after it.
+
+        The devices go on through it and for a second after the recovery, so that
+        whatever comes late, twice or in a wrong order is seen.
+        """
+        yield
+        ended = time.perf_counter()
+        await self.healthy()
+        await self.keeps_up(self.sees_there, list(self.devices.last))
+        recovery = time.perf_counter() - ended
+        await asyncio.sleep(1.0)
+        assert self.devices.last[QUIET]
+        self.devices.pause(*self.devices.homes)
+        for sightings in (self.sees_here, self.sees_there):
+            await self.keeps_up(sightings, list(self.devices.last))
+        self._record(Measured(name, recovery, self.devices.slowest, self.devices.count))
+        assert self.devices.refused == []
+        assert self.devices.slowest <= PUBLISH_LIMIT
+        assert self.sees_here.disorder() == []
+        assert self.sees_here.gaps() == []
+        assert self.sees_there.disorder() == []
+
+    async def degraded(self) -> None:
+        """Wait until both servers say that something is wrong, and what."""
+        for report in await self._until_health(503):
+            assert report["status"] == "degraded"
+            assert report["redis"] == "disconnected"
+            assert report["reason"]
+
+    async def healthy(self) -> None:
+        """Wait until both say that all is well."""
+        for report in await self._until_health(200):
+            assert report["status"] == "healthy"
+            assert report["redis"] == "connected"
+
+    async def _until_health(self, wanted: int) -> list[Any]:
+        async with asyncio.timeout(RECOVERY_LIMIT):
+            while True:
+                answers = await asyncio.gather(
+                    self.here.get("/health/realtime"), self.there.get("/health/realtime")
+                )
+                if all(status == wanted for status, _ in answers):
+                    return [report for _, report in answers]
+                await asyncio.sleep(0.02)
+
+    async def keeps_up(self, sightings: Sightings, entities: Sequence[str]) -> None:
+        """Wait until a watcher has seen what was published last when this began."""
+        numbers = {entity: self.devices.last[entity] for entity in entities}
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: not sightings.behind(numbers), RECOVERY_LIMIT)
+        assert sightings.behind(numbers) == []
+
+    async def away_for(self, seconds: float) -> None:
+        """Let a fault last; in its middle the quiet entity publishes its only fix."""
+        await asyncio.sleep(seconds / 2)
+        self.devices.publish_once(QUIET)
+        await asyncio.sleep(seconds / 2)
+
+
+@asynccontextmanager
+async def staged(here_url: str, there_url: str, record: Record) -> AsyncIterator[Scene]:
+    """Servers on two Redis URLs, devices that publish, and watchers that see all of it."""
+    ids = (*ENTITIES, QUIET)
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(
+            serving(redis_url=here_url, max_pending_frames=MAX_PENDING_FRAMES)
+        )
+        there = await stack.enter_async_context(serving(redis_url=there_url))
+        sees_here, sees_there = Sightings(ids), Sightings(ids)
+        await stack.enter_async_context(sees_here.watching(here.url))
+        await stack.enter_async_context(sees_there.watching(there.url))
+        devices = Devices(dict.fromkeys(ids, here.url), INTERVAL)
+        devices.pause(QUIET)
+        await stack.enter_async_context(devices.publishing())
+        await until(lambda: not sees_there.behind(dict.fromkeys(ENTITIES, 3)))
+        yield Scene(here, there, devices, sees_here, sees_there, record)

@@ -1,0 +1,58 @@
+"""Redis itself stops, dies, or cuts its clients off."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.faults.conftest import Stage
+from tests.faults.nodes import Node
+
+
+async def test_stopped(single: Node, stage: Stage) -> None:
+    async with stage(single.url, single.url) as scene, scene.fault("stopped (SIGSTOP, SIGCONT)"):
+        single.suspend()
+        await scene.degraded()
+        await scene.away_for(2.0)
+        single.resume()
+
+
+async def test_stopped_for_less_than_anybody_notices(single: Node, stage: Stage) -> None:
+    async with stage(single.url, single.url) as scene, scene.fault("stopped for 0.5 s"):
+        single.suspend()
+        await scene.away_for(0.5)
+        single.resume()
+
+
+async def test_stopped_for_longer_than_commands_wait_but_not_listeners(
+    single: Node, stage: Stage
+) -> None:
+    async with stage(single.url, single.url) as scene, scene.fault("stopped for 1.3 s"):
+        single.suspend()
+        await scene.away_for(1.3)
+        single.resume()
+
+
+async def test_killed_and_started_empty_on_the_same_port(single: Node, stage: Stage) -> None:
+    async with stage(single.url, single.url) as scene, scene.fault("killed, started again empty"):
+        single.kill()
+        await scene.degraded()
+        await scene.away_for(2.0)
+        await single.start()
+
+
+@pytest.mark.parametrize("kind", ["pubsub", "normal"])
+async def test_clients_cut_off(single: Node, stage: Stage, kind: str) -> None:
+    async with stage(single.url, single.url) as scene, scene.fault(f"CLIENT KILL TYPE {kind}"):
+        for _ in range(3):
+            assert await single.ask("CLIENT KILL", "TYPE", kind, "SKIPME", "yes") >= 2
+            await scene.away_for(0.5)
+
+
+async def test_all_clients_cut_off_again_and_again(single: Node, stage: Stage) -> None:
+    async with stage(single.url, single.url) as scene, scene.fault("all clients killed, 20 times"):
+        for _ in range(20):
+            await single.ask("CLIENT KILL", "SKIPME", "yes")
+            await asyncio.sleep(0.1)
+        await scene.away_for(0)

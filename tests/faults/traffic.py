@@ -1,0 +1,162 @@
+"""Devices that publish and watchers that see, each keeping what happened to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any
+
+import aiohttp
+import attrs
+import socketio
+
+from tests.support.serving import TIMEOUT, token
+
+PUBLISH_LIMIT = 1.5
+"""Seconds a publish may take: the promise is one, and the machine is shared."""
+
+
+@attrs.define(eq=False)
+class Devices:
+    """Each publishes a numbered fix now and then, waiting for the answer to the one before.
+
+    :param homes: which server each entity's device talks to, as a URL.
+    :param interval: seconds between two fixes of one entity.
+    """
+
+    homes: Mapping[str, str]
+    interval: float
+    last: dict[str, int] = attrs.field(factory=dict, init=False)
+    """The number of each entity's last accepted fix."""
+    refused: list[str] = attrs.field(factory=list, init=False)
+    """What was not accepted, and why."""
+    slowest: float = attrs.field(default=0.0, init=False)
+    """Seconds that the slowest publish took."""
+    count: int = attrs.field(default=0, init=False)
+    _session: aiohttp.ClientSession = attrs.field(init=False)
+    _paused: set[str] = attrs.field(factory=set, init=False)
+    _once: set[str] = attrs.field(factory=set, init=False)
+
+    @asynccontextmanager
+    async def publishing(self) -> AsyncIterator[None]:
+        """Publish for as long as the context lasts."""
+        headers = {"Authorization": f"Bearer {token()}"}
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(headers=headers, connector=connector) as self._session:
+            stop = asyncio.Event()
+            driving = [
+                asyncio.create_task(
+                    self._drive(entity, self.interval * index / len(self.homes), stop)
+                )
+                for index, entity in enumerate(self.homes)
+            ]
+            try:
+                yield
+            finally:
+                stop.set()
+                await asyncio.gather(*driving)
+
+    async def _drive(self, entity: str, offset: float, stop: asyncio.Event) -> None:
+        due = time.perf_counter() + offset
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, due - time.perf_counter())):
+                    await stop.wait()
+                    return
+            if entity in self._once or entity not in self._paused:
+                self._once.discard(entity)
+                await self.publish(entity)
+            due = max(due + self.interval, time.perf_counter())
+
+    async def publish(self, entity: str, **fields: Any) -> None:
+        """Publish the next fix of an entity."""
+        number = self.last.get(entity, 0) + 1
+        body = {"vehicleId": entity, "latitude": 52.6, "longitude": -8.6, "speed": number, **fields}
+        begun = time.perf_counter()
+        try:
+            async with self._session.post(
+                f"{self.homes[entity]}/api/tracking/location",
+                json=body,
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+            ) as response:
+                answer = await response.text()
+                if response.status != 200:
+                    self.refused.append(f"{entity} {number}: {response.status} {answer}")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.refused.append(f"{entity} {number}: {error!r}")
+        self.count += 1
+        self.slowest = max(self.slowest, time.perf_counter() - begun)
+        self.last[entity] = number
+
+    def pause(self, *entities: str) -> None:
+        """Let entities be silent; what is under way goes on."""
+        self._paused.update(entities)
+
+    def publish_once(self, entity: str) -> None:
+        """Let a silent entity publish one fix, within its interval."""
+        self._once.add(entity)
+
+
+@attrs.define(eq=False)
+class Sightings:
+    """What one watcher sees of each entity, as numbers in the order of arrival."""
+
+    ids: Sequence[str]
+    seen: dict[str, list[int]] = attrs.field(init=False)
+    reconnects: int = attrs.field(default=0, init=False)
+    _client: socketio.AsyncClient = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.seen = {entity: [] for entity in self.ids}
+        self._client = socketio.AsyncClient(reconnection_delay=0.1, reconnection_delay_max=0.5)
+        self._client.on("location:update", self._see)
+        self._client.on("connect", self._connected)
+
+    @asynccontextmanager
+    async def watching(self, url: str) -> AsyncIterator[None]:
+        """Watch for as long as the context lasts."""
+        await self._client.connect(url, auth={"token": token()}, transports=["websocket"])
+        try:
+            answer = await self._client.call("track:vehicle", (list(self.ids),), timeout=TIMEOUT)
+            assert answer == {"success": True}
+            yield
+        finally:
+            await self._client.disconnect()
+
+    async def _connected(self) -> None:
+        if any(self.seen.values()):  # a client asks again after a reconnect, as the README's does
+            self.reconnects += 1
+            await self._client.emit("track:vehicle", (list(self.ids),))
+
+    def _see(self, event: Any) -> None:
+        self.seen[event["entityId"]].append(int(event["location"]["speed"]))
+
+    def newest(self, entity: str) -> int:
+        """The number that was seen last; 0: none."""
+        return self.seen[entity][-1] if self.seen[entity] else 0
+
+    def behind(self, numbers: Mapping[str, int]) -> list[str]:
+        """The entities of which something older than these numbers was seen last."""
+        return [entity for entity in self.ids if self.newest(entity) < numbers.get(entity, 0)]
+
+    def disorder(self) -> list[str]:
+        """Where a fix came twice, or after a newer one."""
+        return [
+            f"{entity}: {later} after {earlier}"
+            for entity, numbers in self.seen.items()
+            for earlier, later in pairwise(numbers)
+            if later <= earlier
+        ]
+
+    def gaps(self) -> list[str]:
+        """What did not come between the first and the last that did."""
+        return [
+            f"{entity}: {later} after {earlier}"
+            for entity, numbers in self.seen.items()
+            for earlier, later in pairwise(numbers)
+            if later > earlier + 1
+        ]
