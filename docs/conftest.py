@@ -1,0 +1,10 @@
+"""Runs the code blocks of these documents, and of README.md, as tests."""
+
+import pytest
+
+from tests.support import documents
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register for the whole run: README.md lies outside this directory."""
+    config.pluginmanager.register(documents, "documents")

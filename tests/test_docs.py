@@ -1,0 +1,189 @@
+"""The documentation is complete, its links lead somewhere, and its commands exist.
+
+What the code blocks in it do is tested by ``pytest docs README.md`` (tests/support/documents.py).
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import click
+import pytest
+
+import atriz_realtime
+from atriz_realtime import EntitySettings, RealtimeConfig, RealtimeError, api
+from atriz_realtime.api import errors
+from atriz_realtime.host.plugins import DEFAULT_PLUGINS, PluginHost
+from tests.support import blocks, commands, reference
+from tests.support.reference import DOCS, PACKAGE, PARTS, ROOT
+
+DOCUMENTS = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
+READ_ONLY_LANGUAGES = {"text", "nginx"}
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def prose(document: Path) -> str:
+    """A document without its code blocks, comments and inline code."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    return re.sub(r"`[^`\n]*`", lambda code: re.sub(r"[\[\]()]", "", code[0]), text)
+
+
+# -- what is generated -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", PARTS)
+def test_what_is_written_out_of_the_code_is_up_to_date(document: str) -> None:
+    assert reference.updated(document) == (DOCS / document).read_text(), (
+        "run: python -m tests.support.reference"
+    )
+
+
+# -- everything has an entry -----------------------------------------------------------
+
+
+def entries() -> Iterator[tuple[str, str]]:
+    """What must be documented: the document, and a line of it or the beginning of one."""
+    for hook in reference.hook_names():
+        yield "plugins/hooks.md", f"## {hook}"
+    for settings_class in (RealtimeConfig, EntitySettings):
+        for field in attrs.fields(settings_class):
+            yield "configuration.md", f"| `{field.name}` |"
+    for plugin, settings in PluginHost(RealtimeConfig()).settings.items():
+        if plugin in DEFAULT_PLUGINS:
+            for field in attrs.fields(type(settings)):
+                yield "configuration.md", f"| `{field.name}` |"
+    for context in commands.built_in():
+        yield "cli.md", f"## {commands.path(context)}"
+        for parameter in context.command.params:
+            if isinstance(parameter, click.Option):
+                yield "cli.md", f"| `{parameter.opts[0]}"
+    for throttle in reference.default_throttles():
+        yield "configuration.md", f"| `{throttle.name}` |"
+    for name in {*atriz_realtime.__all__, *api.__all__}:
+        yield "reference.md", f"### {name}"
+    for _, error in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(error, RealtimeError):
+            yield "errors.md", f"| `{error.code}` | {http_status(error)}"
+
+
+def http_status(error: type[RealtimeError]) -> str:
+    """How the table of errors shows a status; what stops the start has none."""
+    return "–" if issubclass(error, api.ConfigurationError) else str(error.status)  # noqa: RUF001
+
+
+def test_everything_has_an_entry() -> None:
+    missing = []
+    for document, line in entries():
+        lines = (DOCS / document).read_text().splitlines()
+        if not any(each == line or (line[0] == "|" and each.startswith(line)) for each in lines):
+            missing.append(f"docs/{document}: {line}")
+    assert missing == []
+
+
+def incidents() -> set[str]:
+    """The kinds of incidents that the code reports; ``…`` stands for a name in one."""
+    kinds = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="report"), args=[first, *_]):
+                    kinds.add(_text(first))
+    return kinds - {"…"}  # a variable: its values are at other calls, or a plugin's own
+
+
+def _text(expression: ast.expr) -> str:
+    match expression:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(_text(part) for part in parts)
+        case _:
+            return "…"
+
+
+def test_every_incident_has_an_entry() -> None:
+    _, _, section = (DOCS / "errors.md").read_text().partition("\n## Incidents\n")
+    known = [re.sub(r"<\w+>", ".+", kind) for kind in re.findall(r"`([^`]+)`", section)]
+    unknown = {kind for kind in incidents() if not any(re.fullmatch(each, kind) for each in known)}
+    assert unknown == set()
+
+
+# -- links -----------------------------------------------------------------------------
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives a document's headings."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings
+    }
+
+
+def links(document: Path) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)\)", prose(document))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
+def test_links_lead_somewhere(document: Path) -> None:
+    broken = []
+    for link in links(document):
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_document_is_linked_from_the_index() -> None:
+    index = DOCS / "index.md"
+    linked = {(DOCS / link.partition("#")[0]).resolve() for link in links(index)}
+    fragments = DOCS / "changes"
+    documents = {path for path in DOCS.rglob("*.md") if path.parent != fragments}
+    assert documents - linked - {index} == set()
+
+
+def test_every_plugin_beside_the_package_is_linked() -> None:
+    index = DOCS / "plugins" / "index.md"
+    linked = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
+    assert set((ROOT / "plugins").glob("*/README.md")) - linked == set()
+
+
+# -- code blocks and commands ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
+def test_every_code_block_has_a_language_that_is_tested(document: Path) -> None:
+    fences = re.findall(r"^ *```(.*)$", document.read_text(), flags=re.MULTILINE)
+    assert set(fences[::2]) <= blocks.EVALUATORS.keys() | READ_ONLY_LANGUAGES
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    _, _, section = (ROOT / "README.md").read_text().partition("## Test it")
+    command = re.search(r"```bash\n(.+)\n```", section)
+    assert command is not None
+    printed = subprocess.run(
+        [ROOT / ".ci" / "run", "-n"], capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert printed.stdout == command[1] + "\n"
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "changes").iterdir()), ids=relative)
+def test_change_notes_are_named_as_towncrier_wants(path: Path) -> None:
+    assert path.name == "README.md" or re.fullmatch(
+        r"\+[\w-]+\.(feature|bugfix|doc|removal|misc)\.md", path.name
+    )
