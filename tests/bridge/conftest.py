@@ -106,7 +106,9 @@ async def cluster(
 def sharded_valkey() -> Iterator[ValkeyServer]:
     """A Redis Cluster of one node, which has all the slots."""
     with (
-        ValkeyServer(port=free_port(), config={"cluster-enabled": "yes"}) as server,
+        ValkeyServer(
+            port=free_port(), config={"cluster-enabled": "yes", "cluster-port": free_port()}
+        ) as server,
         redis.Redis(port=server.port) as client,
     ):
         client.cluster("ADDSLOTSRANGE", 0, 16383)

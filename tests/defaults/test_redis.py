@@ -218,22 +218,25 @@ async def test_prefixes_keep_channels_apart(
         await fanout.aclose()
 
 
+class Events:
+    """What a fan-out tells of its connection."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def deaf(self) -> None:
+        self.told.append("deaf")
+
+    def hearing(self) -> None:
+        self.told.append("hearing")
+
+    def reachable(self) -> None:
+        self.told.append("reachable")
+
+
 async def test_who_connects_is_told_when_it_hears_and_when_not(
     fanout: RedisFanout, redis_client: redis.asyncio.Redis
 ) -> None:
-    class Events:
-        def __init__(self) -> None:
-            self.told: list[str] = []
-
-        def deaf(self) -> None:
-            self.told.append("deaf")
-
-        def hearing(self) -> None:
-            self.told.append("hearing")
-
-        def reachable(self) -> None:
-            self.told.append("reachable")
-
     events = Events()
     await fanout.subscribe("c", Inbox())
     fanout.attach(events)
@@ -248,11 +251,18 @@ async def test_who_connects_is_told_when_it_hears_and_when_not(
 async def test_a_deaf_listener_hears_again_though_nobody_wants_anything(
     fanout: RedisFanout, redis_client: redis.asyncio.Redis
 ) -> None:
+    class Leaving(Events):
+        def deaf(self) -> None:
+            super().deaf()
+            fanout.unsubscribe("c")
+
+    events = Leaving()
     await fanout.subscribe("c", Inbox())
+    fanout.attach(events)
+    before = len(events.told)
     await redis_client.client_kill_filter(_type="pubsub")
-    await until(lambda: fanout.status().state == "disconnected")
-    fanout.unsubscribe("c")
-    await until(lambda: fanout.status().state == "connected")
+    await until(lambda: events.told[before:] == ["deaf", "hearing"])
+    assert fanout.status().state == "connected"
 
 
 @pytest.mark.parametrize("pattern", ["*", "tracking:*", "a?b[c]\\d**", "[^x]*", "\\*", "ü*"])
