@@ -35,11 +35,12 @@ from atriz_realtime.core.pipeline import Pipeline
 from atriz_realtime.core.recheck import Recheck
 from atriz_realtime.core.redis import Link, make_link
 from atriz_realtime.core.relay import Relay
-from atriz_realtime.core.routes import RealtimeRoutes
+from atriz_realtime.core.routes import SOCKET_PATH, RealtimeRoutes
 from atriz_realtime.core.socket_server import SocketServer
 from atriz_realtime.core.sockets import Sockets
 from atriz_realtime.core.tracking import TrackingService, as_location
 from atriz_realtime.core.workers import Worker
+from atriz_realtime.engine.lane import websocket_lane
 from atriz_realtime.host.config import RealtimeConfig, view
 from atriz_realtime.host.plugins import PluginHost, PluginInfo
 from atriz_realtime.host.registry import Registry
@@ -129,6 +130,7 @@ class RealtimeServer:
         self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._started_at: float | None = None
+        self.socket_io.eio.starting = self.start
         self.tracking = TrackingService(self.redis, self.socket_io)
         self._install(app)
 
@@ -207,6 +209,14 @@ class RealtimeServer:
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
         await asyncio.shield(self._starting)
+
+    def websocket_lane(self) -> type[asyncio.Protocol]:
+        """What to hand to uvicorn as ``ws=``, so that websockets need no ASGI.
+
+        Websockets of the application's other routes are served as they would be without;
+        the application's middleware does not see those of ``/socket.io/``.
+        """
+        return websocket_lane(self.socket_io.eio, SOCKET_PATH)
 
     async def started_pipeline(self) -> Pipeline:
         """The publish pipeline; starts the server when it has not started.
@@ -316,6 +326,7 @@ class RealtimeServer:
             )
             self._open = opened.pop_all()
         self._started_at = self._clock.monotonic()
+        self.socket_io.eio.starting = None
 
     async def _opened(self, opening: Awaitable[B], opened: AsyncExitStack) -> B:
         backend = await opening

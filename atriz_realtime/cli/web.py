@@ -208,6 +208,7 @@ def run(
         server_header=False,
         lifespan="on",
         backlog=BACKLOG,
+        ws=realtime.websocket_lane(),
         ws_max_size=realtime.config.max_payload,
         ws_per_message_deflate=False,
         ws_ping_interval=None,  # Engine.IO has pings of its own

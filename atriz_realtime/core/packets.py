@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import engineio.packet
 import orjson
 import socketio.packet
 
 from atriz_realtime.api.model import Location, LocationEvent, format_timestamp
 from atriz_realtime.api.wire import SocketEvents
+from atriz_realtime.engine import packets as engine_packets
 
 
 def _plain(value: Any) -> Any:
@@ -41,13 +41,16 @@ class Packet(socketio.packet.Packet):
     json = StrictJson
 
 
-_LOCATION_HEAD = f'{socketio.packet.EVENT}["{SocketEvents.LOCATION_UPDATE}",'
+_LOCATION_HEAD = (
+    f'{engine_packets.MESSAGE}{socketio.packet.EVENT}["{SocketEvents.LOCATION_UPDATE}",'.encode()
+)
 
 
-def location_packet(event: bytes) -> engineio.packet.Packet:
+def location_packet(event: bytes) -> engine_packets.Packet:
     """The Engine.IO message of a ``location:update``, spliced around the event's bytes.
 
     Whatever is published on an entity's channel comes here, another program's too.
     """
-    text = event.decode(errors="replace")
-    return engineio.packet.Packet(engineio.packet.MESSAGE, data=f"{_LOCATION_HEAD}{text}]")
+    if not event.isascii():
+        event = event.decode(errors="replace").encode()
+    return engine_packets.Packet(b"%b%b]" % (_LOCATION_HEAD, event))

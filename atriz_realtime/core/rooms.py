@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import engineio.packet
 import socketio
 import socketio.packet
 
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.core.floors import Floors, event_time
-from atriz_realtime.core.outbox import Outbox
 from atriz_realtime.core.packets import location_packet
+from atriz_realtime.engine import packets
+from atriz_realtime.engine.session import Session
 
 DEFAULT_NAMESPACE = "/"
 
@@ -74,9 +74,9 @@ class Rooms(socketio.AsyncManager):
         sockets = self.server.eio.sockets
         self.delivered += len(members)
         for sid, eio_sid in members.items():
-            socket = sockets.get(eio_sid)
-            if socket is not None and sid not in spared:
-                socket.queue.put_frame(room, packet)
+            session = sockets.get(eio_sid)
+            if session is not None and sid not in spared:
+                session.put_frame(room, packet)
 
     def last(self, room: str) -> bytes | None:
         """The event that went out to a room last, since its first member joined."""
@@ -84,10 +84,10 @@ class Rooms(socketio.AsyncManager):
 
     def show(self, sid: str, room: str, event: bytes) -> None:
         """Send one member of a room the entity's current location."""
-        outbox = self.outbox(sid)
-        if outbox is not None:
+        session = self.session(sid)
+        if session is not None:
             self.floors.raise_to(room, sid, event)
-            outbox.put_frame(room, location_packet(event))
+            session.put_frame(room, location_packet(event))
 
     def show_all(self, room: str, event: bytes) -> None:
         """Send everyone in a room the entity's current location, when it is newer."""
@@ -96,10 +96,10 @@ class Rooms(socketio.AsyncManager):
             self.deliver(room, event)
             self.floors.raise_to(room, None, event)
 
-    def outbox(self, sid: str, namespace: str = DEFAULT_NAMESPACE) -> Outbox | None:
-        """A socket's outbox; ``None`` when it is gone."""
-        socket = self.server.eio.sockets.get(self.eio_sid_from_sid(sid, namespace))
-        return socket.queue if socket is not None else None
+    def session(self, sid: str, namespace: str = DEFAULT_NAMESPACE) -> Session | None:
+        """A socket's Engine.IO session; ``None`` when it is gone."""
+        session: Session | None = self.server.eio.sockets.get(self.eio_sid_from_sid(sid, namespace))
+        return session
 
     def follow(self, filled: Callable[[str], None], emptied: Callable[[str], None]) -> None:
         """Tell which rooms of the default namespace have members, sockets' own left out."""
@@ -148,10 +148,10 @@ class Rooms(socketio.AsyncManager):
 
     def send(self, sid: str, event: str, data: Any) -> None:
         """Send an event to one socket of this server; harmless when it is gone."""
-        outbox = self.outbox(sid)
-        if outbox is not None:
+        session = self.session(sid)
+        if session is not None:
             for part in self.encoded(event, data, DEFAULT_NAMESPACE):
-                outbox.put_nowait(engineio.packet.Packet(engineio.packet.MESSAGE, data=part))
+                session.put(packets.message(part))
 
     def encoded(self, event: str, data: Any, namespace: str) -> list[str | bytes]:
         """A Socket.IO event packet, followed by its attachments.
@@ -180,18 +180,18 @@ class Rooms(socketio.AsyncManager):
         :param key: when given, the packet is a location frame, replaced by newer
             ones of the same key while a client lags.
         """
-        packets = [engineio.packet.Packet(engineio.packet.MESSAGE, data=part) for part in parts]
+        encoded = [packets.message(part) for part in parts]
         skipped = dict(self.get_participants(namespace, skip)) if skip else {}
         sockets = self.server.eio.sockets
         for sid, eio_sid in self.get_participants(namespace, rooms):
-            socket = sockets.get(eio_sid)
-            if socket is None or sid in skipped:
+            session = sockets.get(eio_sid)
+            if session is None or sid in skipped:
                 continue
-            for packet in packets:
+            for packet in encoded:
                 if key is not None:
-                    socket.queue.put_frame(key, packet)
+                    session.put_frame(key, packet)
                 else:
-                    socket.queue.put_nowait(packet)
+                    session.put(packet)
 
     def _is_local_socket(self, namespace: str, rooms: list[str] | None) -> bool:
         return rooms is not None and len(rooms) == 1 and bool(self.is_sid_room(namespace, rooms[0]))

@@ -52,8 +52,7 @@ class RealtimeRoutes(BaseRoute):
         """Answer a request."""
         await self._ready()
         if self._socket.matches(scope)[0] is Match.FULL:
-            # Socket.IO has CORS of its own
-            await self._dispatch(scope, receive, in_small_letters(send))
+            await self._dispatch(scope, receive, send)  # Socket.IO has CORS of its own
         else:
             await self._app(scope, receive, send)
 
@@ -86,19 +85,3 @@ class RealtimeRoutes(BaseRoute):
                 {"www-authenticate": "Bearer"} if error.status == NotAuthenticated.status else None
             )
             await JSONResponse(error.to_wire(), error.status, headers)(scope, receive, send)
-
-
-def in_small_letters(send: Send) -> Send:
-    """Send header names as ASGI wants them.
-
-    python-engineio writes capitals, by which a host's middleware does not recognise what
-    is there already, and adds it again.
-    """
-
-    async def sent(message: Message) -> None:
-        if "headers" in message:
-            headers = [(name.lower(), value) for name, value in message["headers"]]
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return sent

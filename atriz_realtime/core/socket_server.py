@@ -1,4 +1,4 @@
-"""python-socketio's server on our rooms, outboxes and packets, with a stricter front.
+"""python-socketio's server on our engine, rooms and packets, with a stricter front.
 
 The events that the gateway registers run in order, inside the connection that sent
 them, without a task each.  Handlers that a host application puts on ``socket_io``
@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-import engineio
 import socketio
 import socketio.exceptions
 import socketio.packet
 
 from atriz_realtime.api.errors import RealtimeError
 from atriz_realtime.core.incidents import Incidents
-from atriz_realtime.core.outbox import Outbox
 from atriz_realtime.core.packets import Packet
 from atriz_realtime.core.rooms import DEFAULT_NAMESPACE, Rooms
 from atriz_realtime.core.tracking import TrackingSource
+from atriz_realtime.engine import EngineServer
+from atriz_realtime.engine.session import Session
 from atriz_realtime.host.config import RealtimeConfig
 
 Handler = Callable[..., Awaitable[Any]]
@@ -46,36 +46,60 @@ RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect"})
 """Names that a client must not send as events: they are the server's own."""
 
 
-class Engine(engineio.AsyncServer):
-    """python-engineio's server with bounded, conflating outboxes for queues."""
+class Engine(EngineServer):
+    """The engine as python-socketio has it.
 
-    max_frames = 256
-    max_lag = 60.0
-    incidents: Incidents
-    session_prefix = ""
-    """How session ids begin, where several processes must tell theirs apart."""
+    :param opened: called with the id of each new session.
+    """
 
-    def generate_id(self) -> str:
-        """A new session id."""
-        return f"{self.session_prefix}{super().generate_id()}"
+    def __init__(self, opened: Callable[[str], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._opened = opened
+        self._ordinary: Handler | None = None
 
-    def create_queue(self, *_: Any, **__: Any) -> Outbox:
-        """Make the outbox of a new session."""
-        return Outbox(max_frames=self.max_frames, max_lag=self.max_lag, overflow=self._cut)
+    def on(self, event: str, handler: Handler | None = None) -> Handler:
+        """Handle an event; the first ``connect`` handler is python-socketio's own."""
+        if event == "connect" and self._ordinary is None:
+            self._ordinary = handler
+        return super().on(event, handler)
 
-    def _cut(self, outbox: Outbox, reason: str) -> None:
-        for eio_sid, socket in self.sockets.items():
-            if socket.queue is outbox:
-                self.incidents.report("slow client cut", reason)
-                self.start_background_task(self.abort, eio_sid)
-                return
+    def ask(self, session: Session) -> Any:
+        """Let every session in: it has to connect to a namespace before it may do anything.
 
-    async def abort(self, eio_sid: str) -> None:
-        """Close a session without waiting for its client to take anything."""
-        socket = self.sockets.pop(eio_sid, None)
-        if socket is not None:
-            await socket.close(wait=False, abort=True)
-            socket.queue.put_nowait(None)  # ends the writer
+        python-socketio's own handler would only keep the request, which :class:`Requests`
+        has; the admin UI's replaces it.
+        """
+        self._opened(session.sid)
+        replaced = self._handlers.get("connect") != self._ordinary
+        return super().ask(session) if replaced else None
+
+    # what python-socketio's admin UI looks at besides
+
+    def _get_socket(self, sid: str) -> Session:
+        return self.sockets[sid]
+
+    def _ok(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """Nothing: responses are not made here."""
+        return {}
+
+
+class Requests(Mapping[str, dict[str, Any]]):
+    """The request of each session, as python-socketio hands it to ``connect`` handlers.
+
+    It is made when it is asked for, which is once for most sessions.
+    """
+
+    def __init__(self, engine: EngineServer) -> None:
+        self._engine = engine
+
+    def __getitem__(self, eio_sid: str) -> dict[str, Any]:
+        return self._engine.sockets[eio_sid].request.environ()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._engine.sockets)
+
+    def __len__(self) -> int:
+        return len(self._engine.sockets)
 
 
 class SocketServer(socketio.AsyncServer):
@@ -91,22 +115,13 @@ class SocketServer(socketio.AsyncServer):
         incidents: Incidents,
         tracking_source: TrackingSource,
     ) -> None:
-        super().__init__(
-            client_manager=rooms,
-            serializer=Packet,
-            async_mode="asgi",
-            ping_interval=config.ping_interval / 1000,
-            ping_timeout=config.ping_timeout / 1000,
-            max_http_buffer_size=config.max_payload,
-            cors_allowed_origins=engine_origins(config.cors_origin),
-        )
-        self.eio.max_frames = config.max_pending_frames
-        self.eio.max_lag = config.max_lag
-        self.eio.incidents = incidents
+        self._config = config
+        self._incidents = incidents
+        super().__init__(client_manager=rooms, serializer=Packet, async_mode="asgi")
+        self.environ = Requests(self.eio)
+        self.manager_initialized = True
         self.tracking_source = tracking_source
         self.edge: Edge | None = None
-        self._connect_timeout = config.connect_timeout
-        self._incidents = incidents
         self._own_handlers: dict[str, Handler] = {}
         self._unconnected: dict[str, asyncio.TimerHandle] = {}
 
@@ -118,16 +133,31 @@ class SocketServer(socketio.AsyncServer):
         """Close the Engine.IO session of a client that broke the protocol."""
         await self.eio.disconnect(eio_sid)
 
-    def _engineio_server_class(self) -> type[Engine]:
-        return Engine
+    def _engineio_server_class(self) -> Callable[..., Engine]:
+        return self._make_engine
 
-    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
-        result = await super()._handle_eio_connect(eio_sid, environ)
-        if self._connect_timeout:
+    def _make_engine(self, **_: Any) -> Engine:
+        """The engine with our settings; python-socketio's own defaults are for its own."""
+        config = self._config
+        engine = Engine(
+            self._session_opened,
+            ping_interval=config.ping_interval / 1000,
+            ping_timeout=config.ping_timeout / 1000,
+            max_payload=config.max_payload,
+            cors_allowed_origins=engine_origins(config.cors_origin),
+            max_frames=config.max_pending_frames,
+            max_lag=config.max_lag,
+            flush_interval=config.flush_interval / 1000,
+        )
+        engine.report = self._incidents.report
+        return engine
+
+    def _session_opened(self, eio_sid: str) -> None:
+        """Give a session its time to connect to a namespace."""
+        if self._config.connect_timeout:
             self._unconnected[eio_sid] = asyncio.get_running_loop().call_later(
-                self._connect_timeout, self._never_connected, eio_sid
+                self._config.connect_timeout, self._never_connected, eio_sid
             )
-        return result
 
     def _never_connected(self, eio_sid: str) -> None:
         if self._unconnected.pop(eio_sid, None) is not None:
@@ -141,16 +171,18 @@ class SocketServer(socketio.AsyncServer):
         if sid is None:
             return
         self._cancel_connect_timer(eio_sid)
-        if eio_sid not in self.environ:  # it left while it was being let in
+        session = self.eio.sockets.get(eio_sid)
+        if session is None or not session.is_open:  # it left while it was being let in
             await self._trigger_event("disconnect", namespace, sid, self.reason.TRANSPORT_CLOSE)
             await self.manager.disconnect(sid, namespace=namespace)
 
+    async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
+        """Nothing: see :meth:`Engine.ask`."""
+
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         self._cancel_connect_timer(eio_sid)
-        socket = self.eio.sockets.get(eio_sid)
-        if socket is not None:  # ends a poll or a writer that waits, after what is still sent
-            asyncio.get_running_loop().call_soon(socket.queue.put_nowait, None)
-        await super()._handle_eio_disconnect(eio_sid, reason)
+        for namespace in list(self.manager.get_namespaces()):
+            await self._handle_disconnect(eio_sid, namespace, reason)
 
     def _cancel_connect_timer(self, eio_sid: str) -> None:
         timer = self._unconnected.pop(eio_sid, None)
@@ -252,8 +284,8 @@ class SocketServer(socketio.AsyncServer):
         return error.to_wire()
 
 
-def engine_origins(origins: tuple[str, ...]) -> Any:
-    """The configured origins as python-engineio takes them; ``None``: the server's own."""
+def engine_origins(origins: tuple[str, ...]) -> str | list[str] | None:
+    """The configured origins as the engine takes them; ``None``: the server's own."""
     if not origins:
         return None
     return "*" if "*" in origins else list(origins)

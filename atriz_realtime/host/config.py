@@ -226,6 +226,12 @@ class RealtimeConfig:
         "Seconds a client may stay behind before it is cut; 0: no limit.",
         validator=_at_least(0),
     )
+    flush_interval: float = _setting(
+        0.0,
+        "Milliseconds between two writes to the clients at least: fewer system calls, later"
+        " positions; 0: as soon as the server is not busy writing.",
+        validator=_at_least(0),
+    )
     max_clock_skew: float = _setting(
         300.0, "Seconds a fix's timestamp may lie in the future.", validator=_at_least(0)
     )

@@ -100,11 +100,23 @@ class Live:
 
 
 @asynccontextmanager
-async def serving(app: Any = None, **settings: Any) -> AsyncIterator[Live]:
-    """Serve an application on a free port, or one of our own with these settings."""
+async def serving(
+    app: Any = None, *, portable: bool = False, **settings: Any
+) -> AsyncIterator[Live]:
+    """Serve an application on a free port, or one of our own with these settings.
+
+    :param portable: whether websockets come through ASGI, as on other servers than uvicorn.
+    """
     app = app if app is not None else create_app(config(**settings))
     web = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=2, lifespan="on")
+        uvicorn.Config(
+            app,
+            port=0,
+            log_config=None,
+            timeout_graceful_shutdown=2,
+            lifespan="on",
+            ws="auto" if portable else lane_of(app),
+        )
     )
     task = asyncio.create_task(web.serve())
     try:
@@ -116,6 +128,12 @@ async def serving(app: Any = None, **settings: Any) -> AsyncIterator[Live]:
     finally:
         web.should_exit = True
         await task
+
+
+def lane_of(app: Any) -> Any:
+    """What uvicorn is given as ``ws=``: the application's lane, when it has one."""
+    realtime = getattr(getattr(app, "state", None), "realtime", None)
+    return realtime.websocket_lane() if isinstance(realtime, RealtimeServer) else "auto"
 
 
 class Watcher:

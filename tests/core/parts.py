@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 import attrs
-import engineio.async_socket
 
 from atriz_realtime import RealtimeConfig
 from atriz_realtime.api import Deliver, EntityRef, RedisChannels, Unavailable
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.interest import Interest
-from atriz_realtime.core.outbox import Outbox
 from atriz_realtime.core.rooms import DEFAULT_NAMESPACE, Rooms
 from atriz_realtime.core.socket_server import SocketServer
 from atriz_realtime.defaults.memory import MemoryFanout
+from atriz_realtime.engine.packets import Packet
+from atriz_realtime.engine.request import Request
+from atriz_realtime.engine.session import Session, State
 from atriz_realtime.testing import FakeClock
 
 KINDS = ("vehicle", "delivery")
@@ -24,13 +25,37 @@ TRACKING: Any = None
 """What ``TrackingService`` finds its server through; not used here."""
 
 
-def frames(outbox: Outbox) -> list[Any]:
-    """Take every packet that waits, as what it carries."""
-    taken = []
-    while not outbox.empty():
-        packet = outbox.get_nowait()
-        taken.append(packet if packet is None else packet.data)
-    return taken
+def messages(content: Iterable[Packet]) -> list[str | bytes]:
+    """What packets of messages carry."""
+    return [
+        packet.content if packet.binary else packet.content.decode().removeprefix("4")
+        for packet in content
+    ]
+
+
+class Wire:
+    """A transport that keeps what it was given to send."""
+
+    name = "websocket"
+
+    def __init__(self) -> None:
+        self.sent: list[Packet] = []
+
+    def write(self, content: list[Packet]) -> None:
+        """Keep it."""
+        self.sent += content
+
+    def pause_reading(self) -> None:
+        """Nothing comes in here."""
+
+    def resume_reading(self) -> None:
+        """Likewise."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def abort(self) -> None:
+        """Likewise."""
 
 
 @attrs.frozen(eq=False)
@@ -38,13 +63,25 @@ class Member:
     """A connected session."""
 
     sid: str
-    eio_sid: str
-    outbox: Outbox
+    session: Session
+    wire: Wire
 
     @property
-    def frames(self) -> list[Any]:
-        """Take what waits for it."""
-        return frames(self.outbox)
+    def eio_sid(self) -> str:
+        """Its session's id."""
+        return self.session.sid
+
+    def count(self) -> int:
+        """How many packets were sent to it and not taken yet."""
+        self.session.flush()
+        return len(self.wire.sent)
+
+    @property
+    def frames(self) -> list[str | bytes]:
+        """Take what was sent to it."""
+        self.session.flush()
+        sent, self.wire.sent = self.wire.sent, []
+        return messages(sent)
 
 
 class Hub:
@@ -59,14 +96,15 @@ class Hub:
 
     async def connect(self, namespace: str = DEFAULT_NAMESPACE) -> Member:
         """A new session, connected to a namespace."""
-        eio_sid = self.server.eio.generate_id()
-        socket = engineio.async_socket.AsyncSocket(self.server.eio, eio_sid)
-        socket.connected = True
-        self.server.eio.sockets[eio_sid] = socket
-        sid = await self.rooms.pre_connect(eio_sid, namespace)
+        engine, wire = self.server.eio, Wire()
+        request = Request(b"GET /socket.io/ HTTP/1.1\r\n\r\n", ("127.0.0.1", 4711), "http")
+        session = Session(engine, engine.generate_id(), request, wire)
+        session.state = State.OPEN
+        engine.sockets[session.sid] = session
+        sid = await self.rooms.pre_connect(session.sid, namespace)
         assert sid is not None
         await self.rooms.connect(sid, namespace)
-        return Member(sid, eio_sid, socket.queue)
+        return Member(sid, session, wire)
 
     async def disconnect(self, member: Member, namespace: str = DEFAULT_NAMESPACE) -> None:
         """Let a session go."""

@@ -274,7 +274,7 @@ async def test_watchers_are_brought_up_to_date_after_a_gap(parts: Parts) -> None
     await parts.cache.put(payload(seconds=5), 300)  # by another server
     parts.fanout.events.hearing()
     await until(lambda: parts.counts.get("resynchronised"))
-    await until(lambda: member.outbox.qsize() == 2)
+    await until(lambda: member.count() == 2)
     assert member.frames == [frame(payload(seconds=1)), frame(payload(seconds=5))]
 
 
@@ -308,7 +308,7 @@ async def test_a_cache_that_fails_after_a_gap_is_asked_again(
     assert member.frames == []
     parts.cache.away = None
     parts.distribution.reachable()
-    await until(member.outbox.qsize)
+    await until(member.count)
     assert member.frames == [frame(payload(seconds=5))]
 
 
@@ -331,7 +331,7 @@ async def test_rooms_that_a_host_made_up_do_not_hinder_catching_up(parts: Parts)
     parts.fanout.events.deaf()
     await parts.cache.put(payload(seconds=5), 300)
     parts.fanout.events.hearing()
-    await until(member.outbox.qsize)
+    await until(member.count)
     assert member.frames == [frame(payload(seconds=5))]
 
 
@@ -341,5 +341,5 @@ async def test_a_location_another_program_wrote_is_shown_as_it_is(parts: Parts) 
     parts.fanout.events.deaf()
     await parts.cache.put(foreign, 300)
     parts.fanout.events.hearing()
-    await until(member.outbox.qsize)
+    await until(member.count)
     assert '"location":{"latitude":1}' in member.frames[0]

@@ -53,4 +53,4 @@ def test_a_location_frame_is_the_packet_that_an_emit_would_make() -> None:
     fix = payload(metadata={"ü": [1]})
     spliced = location_packet(fix.event)
     made = Packet(socketio.packet.EVENT, data=["location:update", json.loads(fix.event)]).encode()
-    assert spliced.data == made
+    assert spliced.text == f"4{made}"

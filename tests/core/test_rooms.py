@@ -39,7 +39,7 @@ async def test_a_socket_is_in_its_own_room(hub: Hub) -> None:
     assert hub.rooms.is_connected(member.sid, DEFAULT_NAMESPACE)
     assert hub.rooms.sid_from_eio_sid(member.eio_sid, DEFAULT_NAMESPACE) == member.sid
     assert hub.rooms.eio_sid_from_sid(member.sid, DEFAULT_NAMESPACE) == member.eio_sid
-    assert hub.rooms.outbox(member.sid) is member.outbox
+    assert hub.rooms.session(member.sid) is member.session
     assert hub.rooms.room_count == 1
 
 
@@ -234,11 +234,13 @@ async def test_a_callback_gets_its_own_packet_and_its_answer(hub: Hub) -> None:
     assert answers == [("yes", 2)]
 
 
-async def test_an_emit_that_newer_ones_replace(hub: Hub) -> None:
-    hub.server.eio.max_frames = 2
+async def test_an_emit_that_newer_ones_replace() -> None:
+    hub = Hub(max_pending_frames=2)
     member = await hub.connect()
+    member.session.hold()
     for number in range(10):
         await hub.rooms.emit("e", number, DEFAULT_NAMESPACE, conflation_key="a")
+    member.session.release()
     assert member.frames == ['2["e",9]']
 
 
@@ -297,16 +299,18 @@ async def test_the_same_event_twice_in_a_row_is_sent_once(hub: Hub) -> None:
     assert member.frames == [frame(1), frame(2), frame(1)]
 
 
-async def test_a_lagging_member_alone_gets_fewer(hub: Hub) -> None:
-    hub.server.eio.max_frames = 2
+async def test_a_lagging_member_alone_gets_fewer() -> None:
+    hub = Hub(max_pending_frames=2)
     slow, quick = await hub.connect(), await hub.connect()
     received = []
     for member in (slow, quick):
         hub.enter(member, "vehicle:v1")
+    slow.session.hold()
     for number in range(10):
         hub.rooms.deliver("vehicle:v1", event(number))
         received += quick.frames
     assert received == [frame(number) for number in range(10)]
+    slow.session.release()
     assert slow.frames == [frame(9)]
 
 

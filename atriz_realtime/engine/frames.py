@@ -1,0 +1,196 @@
+"""Websocket frames as a server sends and receives them: RFC 6455, section 5.
+
+No extension is ever negotiated, so every reserved bit is an error.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a build without the C extension
+    from websockets.utils import apply_mask
+
+CONTINUATION = 0x0
+TEXT = 0x1
+BINARY = 0x2
+CLOSE = 0x8
+PING = 0x9
+PONG = 0xA
+
+NORMAL = 1000
+GOING_AWAY = 1001
+PROTOCOL_ERROR = 1002
+INVALID_TEXT = 1007
+POLICY_VIOLATION = 1008
+TOO_BIG = 1009
+TRY_AGAIN_LATER = 1013
+
+MAX_CONTROL_PAYLOAD = 125
+"""Bytes of a control frame's payload: section 5.5."""
+
+_FIN = 0x80
+_MASKED = 0x80
+_HEADER_16 = struct.Struct("!BBH")
+_HEADER_64 = struct.Struct("!BBQ")
+_LENGTH_16 = struct.Struct("!H")
+_LENGTH_64 = struct.Struct("!Q")
+
+
+class Control(NamedTuple):
+    """A control frame."""
+
+    opcode: int
+    """``CLOSE``, ``PING`` or ``PONG``."""
+    payload: bytes
+
+
+Received = str | bytes | Control
+"""A text message, a binary message, or a control frame."""
+
+
+class FrameError(ValueError):
+    """A client broke the protocol.
+
+    :param code: the close code that says how.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+def encode(opcode: int, payload: bytes) -> bytes:
+    """One unmasked frame that is a whole message."""
+    length = len(payload)
+    if length < 126:
+        return bytes((_FIN | opcode, length)) + payload
+    if length < 65_536:
+        return _HEADER_16.pack(_FIN | opcode, 126, length) + payload
+    return _HEADER_64.pack(_FIN | opcode, 127, length) + payload
+
+
+def encode_close(code: int, reason: str = "") -> bytes:
+    """A close frame; a reason that is too long is cut."""
+    text = reason.encode()[: MAX_CONTROL_PAYLOAD - 2].decode(errors="ignore").encode()
+    return encode(CLOSE, _LENGTH_16.pack(code) + text)
+
+
+class FrameReader:
+    """Takes a client's bytes apart into messages.
+
+    :param limit: bytes that a message may have.
+    """
+
+    __slots__ = ("_buffer", "_fragments", "_limit", "_opcode")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer: bytes | bytearray = b""
+        self._fragments: bytearray | None = None
+        self._opcode = 0
+
+    def feed(self, data: bytes) -> Iterator[Received]:
+        """The messages and control frames that these bytes complete.
+
+        :raises FrameError: when they break the protocol; nothing may be fed after it.
+        """
+        if self._buffer:
+            buffer = bytearray(self._buffer)  # ours from the second part of a frame on
+            buffer += data
+            data = bytes(buffer)
+            self._buffer = b""
+        position, end = 0, len(data)
+        while position < end:
+            found = self._header(data, position, end)
+            if found is None:
+                break
+            first, start, length = found
+            if end - start < length:
+                break
+            payload = data[start : start + length]
+            if length:
+                payload = apply_mask(payload, data[start - 4 : start])
+            position = start + length
+            received = self._frame(first, payload)
+            if received is not None:
+                yield received
+        if position < end:
+            self._buffer = data[position:]
+
+    def _header(self, data: bytes, position: int, end: int) -> tuple[int, int, int] | None:
+        """A frame's first byte, where its payload begins, and how long it is."""
+        if end - position < 2:
+            return None
+        first, second = data[position], data[position + 1]
+        opcode = first & 0x0F
+        if first & 0x70:
+            raise FrameError(PROTOCOL_ERROR, "reserved bits are set")
+        if not second & _MASKED:
+            raise FrameError(PROTOCOL_ERROR, "frame is not masked")
+        length, start = second & 0x7F, position + 6
+        if opcode >= CLOSE:
+            if opcode > PONG:
+                raise FrameError(PROTOCOL_ERROR, "unknown opcode")
+            if length > MAX_CONTROL_PAYLOAD or not first & _FIN:
+                raise FrameError(PROTOCOL_ERROR, "control frame is long or fragmented")
+        elif opcode > BINARY:
+            raise FrameError(PROTOCOL_ERROR, "unknown opcode")
+        if length == 126:
+            if end - position < 4:
+                return None
+            length, start = _LENGTH_16.unpack_from(data, position + 2)[0], position + 8
+        elif length == 127:
+            if end - position < 10:
+                return None
+            length, start = _LENGTH_64.unpack_from(data, position + 2)[0], position + 14
+        if length > self._limit - len(self._fragments or b"") and opcode < CLOSE:
+            raise FrameError(TOO_BIG, "message is too big")
+        return first, start, length
+
+    def _frame(self, first: int, payload: bytes) -> Received | None:
+        opcode = first & 0x0F
+        if opcode >= CLOSE:
+            if opcode == CLOSE:
+                check_close(payload)
+            return Control(opcode, payload)
+        if opcode == CONTINUATION:
+            if self._fragments is None:
+                raise FrameError(PROTOCOL_ERROR, "continuation of nothing")
+            self._fragments += payload
+        elif self._fragments is not None:
+            raise FrameError(PROTOCOL_ERROR, "a message begins inside another")
+        if not first & _FIN:
+            if opcode != CONTINUATION:
+                self._opcode, self._fragments = opcode, bytearray(payload)
+            return None
+        if opcode == CONTINUATION and self._fragments is not None:
+            opcode, payload = self._opcode, bytes(self._fragments)
+            self._fragments = None
+        if opcode == BINARY:
+            return payload
+        try:
+            return payload.decode()
+        except UnicodeDecodeError as error:
+            raise FrameError(INVALID_TEXT, "text is not UTF-8") from error
+
+
+def check_close(payload: bytes) -> None:
+    """Check a close frame's code and reason: section 7.4.
+
+    :raises FrameError: when they are none that a client may send.
+    """
+    if not payload:
+        return
+    if len(payload) == 1:
+        raise FrameError(PROTOCOL_ERROR, "close frame of one byte")
+    code = _LENGTH_16.unpack_from(payload)[0]
+    if not (1000 <= code <= 1014 or 3000 <= code <= 4999) or code in (1004, 1005, 1006):
+        raise FrameError(PROTOCOL_ERROR, "unknown close code")
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError as error:
+        raise FrameError(INVALID_TEXT, "close reason is not UTF-8") from error

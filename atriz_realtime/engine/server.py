@@ -1,0 +1,429 @@
+"""An Engine.IO v4 server, usable alone or below python-socketio's server.
+
+https://socket.io/docs/v4/engine-io-protocol/ is what it speaks.  It offers the methods
+that python-socketio calls on python-engineio's server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
+
+import orjson
+
+from atriz_realtime.engine import packets, polling, portable, refusals
+from atriz_realtime.engine.flusher import Flusher
+from atriz_realtime.engine.heartbeat import Heartbeat
+from atriz_realtime.engine.http import Exchange
+from atriz_realtime.engine.origins import Origins
+from atriz_realtime.engine.outbox import Outbox
+from atriz_realtime.engine.packets import Packet
+from atriz_realtime.engine.refusals import Refusal
+from atriz_realtime.engine.request import Request
+from atriz_realtime.engine.session import Session, State, Transport
+
+logger = logging.getLogger("atriz_realtime.engine")
+
+PROTOCOL_VERSION = "4"
+
+TRANSPORTS = ("polling", "websocket")
+
+LINGER_SECONDS = 5.0
+"""Seconds that what waits for a client that polls outlives its session."""
+
+Handler = Callable[..., Any]
+
+
+class Reason:
+    """Why a session ended, as python-socketio names it."""
+
+    SERVER_DISCONNECT = "server disconnect"
+    CLIENT_DISCONNECT = "client disconnect"
+    PING_TIMEOUT = "ping timeout"
+    TRANSPORT_CLOSE = "transport close"
+    TRANSPORT_ERROR = "transport error"
+
+
+class EngineServer:
+    """The sessions, and what may be done with them.
+
+    :param ping_interval: seconds between two pings of a session.
+    :param ping_timeout: seconds that its pong may take.
+    :param max_payload: bytes that one message, or one polling request, may have.
+    :param cors_allowed_origins: ``None``: pages of the server's own; ``*``: all; else a list.
+    :param max_frames: location frames that wait for a client before conflation begins.
+    :param max_lag: seconds a client may lag before it is cut; 0: forever.
+    :param flush_interval: seconds between two writes to the clients at least.
+    """
+
+    reason: ClassVar[type[Reason]] = Reason
+    async_mode: ClassVar[str] = "asgi"
+
+    def __init__(
+        self,
+        *,
+        ping_interval: float = 25.0,
+        ping_timeout: float = 20.0,
+        max_payload: int = 1_000_000,
+        cors_allowed_origins: str | Sequence[str] | None = None,
+        max_frames: int = 256,
+        max_lag: float = 60.0,
+        flush_interval: float = 0.0,
+    ) -> None:
+        self.ping_interval = ping_interval
+        self.ping_timeout = ping_timeout
+        self.max_payload = max_payload
+        self.origins = Origins(cors_allowed_origins)
+        self.sockets: dict[str, Session] = {}
+        """The sessions by id, until the application has taken note of their end."""
+        self.session_prefix = ""
+        """How session ids begin, where several processes must tell theirs apart."""
+        self.conflated = 0
+        """Frames that newer ones replaced, of clients that have caught up or gone."""
+        self.report: Callable[[str, str], None] = _log
+        """Told of what a client did wrong: a kind, and one line without secrets."""
+        self.starting: Callable[[], Awaitable[None]] | None = None
+        """Awaited before the first session, when set."""
+        self.flusher = Flusher(flush_interval)
+        self.heartbeat = Heartbeat(ping_interval, ping_timeout, self._expired)
+        self._max_frames = max_frames
+        self._max_lag = max_lag
+        self._handlers: dict[str, Handler] = {}
+        self._lingering: dict[str, Session] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing = False
+
+    # -- what an application calls ---------------------------------------------------------
+
+    def on(self, event: str, handler: Handler | None = None) -> Handler:
+        """Handle ``connect(sid, environ)``, ``message(sid, data)`` or ``disconnect(sid, reason)``.
+
+        Plain functions and coroutine functions both; without a handler it is a decorator.
+        A ``connect`` handler that returns ``False`` or raises refuses the session.
+
+        :raises ValueError: for another event.
+        """
+        if event not in ("connect", "message", "disconnect"):
+            raise ValueError(f"no such event: {event}")
+        if handler is None:
+            return lambda function: self.on(event, function)
+        self._handlers[event] = handler
+        return handler
+
+    async def send(self, sid: str, data: str | bytes) -> None:
+        """Send a message; harmless when the session is gone."""
+        session = self.sockets.get(sid)
+        if session is not None:
+            session.put(packets.message(data))
+
+    async def send_packet(self, sid: str, pkt: Any) -> None:
+        """Send a packet of python-engineio's; harmless when the session is gone."""
+        session = self.sockets.get(sid)
+        if session is not None:
+            encoded = pkt.encode()
+            content = encoded if isinstance(encoded, bytes) else encoded.encode()
+            session.put(Packet(content, binary=isinstance(encoded, bytes)))
+
+    async def disconnect(self, sid: str | None = None) -> None:
+        """Close a session, or all: what was sent to it goes out before."""
+        for one in list(self.sockets) if sid is None else [sid]:
+            if one in self.sockets:
+                self.end(self.sockets[one], Reason.SERVER_DISCONNECT)
+
+    async def abort(self, sid: str) -> None:
+        """Close a session without waiting for its client to take anything."""
+        if sid in self.sockets:
+            self.cut(self.sockets[sid], Reason.SERVER_DISCONNECT)
+
+    async def get_session(self, sid: str) -> dict[str, Any]:
+        """What the application keeps for a session.
+
+        :raises KeyError: when there is no such session.
+        """
+        session = self.sockets[sid]
+        if session.user_session is None:
+            session.user_session = {}
+        return session.user_session
+
+    async def save_session(self, sid: str, session: dict[str, Any]) -> None:
+        """Keep it.
+
+        :raises KeyError: when there is no such session.
+        """
+        self.sockets[sid].user_session = session
+
+    @asynccontextmanager
+    async def session(self, sid: str) -> AsyncIterator[dict[str, Any]]:
+        """What the application keeps for a session, kept again when the context ends."""
+        kept = await self.get_session(sid)
+        yield kept
+        await self.save_session(sid, kept)
+
+    def transport(self, sid: str) -> str:
+        """``polling`` or ``websocket``.
+
+        :raises KeyError: when there is no such session.
+        """
+        return self.sockets[sid].transport.name
+
+    def generate_id(self) -> str:
+        """A new id: 120 bits from the system's random source, in 20 characters."""
+        return f"{self.session_prefix}{secrets.token_urlsafe(15)}"
+
+    def start_background_task(self, target: Callable[..., Any], *args: Any) -> asyncio.Task[Any]:
+        """Run a coroutine function beside everything else."""
+        task = asyncio.get_running_loop().create_task(target(*args))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def sleep(self, seconds: float = 0) -> None:
+        """Sleep."""
+        await asyncio.sleep(seconds)
+
+    def create_event(self) -> asyncio.Event:
+        """An event."""
+        return asyncio.Event()
+
+    async def shutdown(self) -> None:
+        """Take no more sessions, close those that are open, and wait until all are handled."""
+        self._closing = True
+        await self.disconnect()
+        self.heartbeat.close()
+        for session in list(self._lingering.values()):
+            self.forget(session)
+        while pending := [task for task in self._tasks if task is not asyncio.current_task()]:
+            await asyncio.wait(pending)
+
+    # -- requests --------------------------------------------------------------------------
+
+    async def handle_request(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a request, of HTTP or a websocket, over ASGI."""
+        request = Request.of_scope(scope)
+        if scope["type"] == "websocket":
+            await portable.serve(self, request, receive, send)
+            return
+        exchange = Exchange(self, request, receive, send)
+        refusal, session = self.find(request, "polling")
+        if refusal is not None:
+            await exchange.refuse(refusal)
+        elif request.method == "OPTIONS":
+            headers = self.origins.preflight(request)
+            await exchange.respond(200, b"text/plain; charset=UTF-8", b"", headers)
+        elif session is None:
+            await self._open_polling(exchange)
+        elif request.method == "GET":
+            await polling.poll(session, exchange)
+        elif request.method == "POST":
+            await polling.post(session, exchange)
+        else:
+            await exchange.refuse(refusals.BAD_REQUEST)
+
+    def find(self, request: Request, transport: str) -> tuple[Refusal | None, Session | None]:
+        """What a request is for: a session, or with ``None`` a new one; or why it is refused.
+
+        :param transport: what the request is made with.
+        """
+        if not self.origins.allow(request):
+            self.report("origin refused", "a web page that is not on the list")
+            return refusals.FORBIDDEN, None
+        method = request.method
+        if method == "OPTIONS":
+            return None, None
+        query = request.query()
+        named = query.get("transport")
+        if named not in TRANSPORTS:
+            return refusals.UNKNOWN_TRANSPORT, None
+        sid = query.get("sid")
+        if sid is None:
+            if method != "GET":
+                return refusals.BAD_METHOD, None
+            if query.get("EIO") != PROTOCOL_VERSION:
+                return refusals.BAD_VERSION, None
+            if self._closing:
+                return refusals.UNAVAILABLE, None
+            return (None if named == transport else refusals.BAD_REQUEST), None
+        session = self._lingering.get(sid) or self.sockets.get(sid)
+        if session is not None:
+            self.heartbeat.check(session)
+        if session is None or not (session.is_open or sid in self._lingering):
+            return refusals.UNKNOWN_SESSION, None
+        if named != transport:
+            return refusals.BAD_REQUEST, None
+        return None, session
+
+    async def _open_polling(self, exchange: Exchange) -> None:
+        if self.starting is not None:
+            await self.starting()
+        transport = polling.Polling()
+        session = transport.session = Session(self, self.generate_id(), exchange.request, transport)
+        session.hold()
+        admitted = self.let_in(session)
+        if not (admitted if isinstance(admitted, bool) else await admitted):
+            await exchange.refuse(refusals.BAD_REQUEST)
+            return
+        await polling.send(exchange, [self.open_packet(session, upgrades=["websocket"])])
+
+    # -- sessions --------------------------------------------------------------------------
+
+    def open_packet(self, session: Session, *, upgrades: Sequence[str] = ()) -> Packet:
+        """The first packet of a session."""
+        return Packet(
+            packets.OPEN.encode()
+            + orjson.dumps(
+                {
+                    "sid": session.sid,
+                    "upgrades": upgrades,
+                    "pingInterval": int(self.ping_interval * 1000),
+                    "pingTimeout": int(self.ping_timeout * 1000),
+                    "maxPayload": self.max_payload,
+                }
+            )
+        )
+
+    def let_in(self, session: Session) -> bool | Awaitable[bool]:
+        """Ask the application about a session, and open it unless that refuses.
+
+        The answer is there at once unless a coroutine has to be awaited for it.
+        """
+        self.sockets[session.sid] = session
+        try:
+            answer = self.ask(session)
+        except Exception as error:
+            return self._admit(session, self._refused(error))
+        if inspect.isawaitable(answer):
+            return self._let_in_later(session, answer)
+        return self._admit(session, answer)
+
+    def ask(self, session: Session) -> Any:
+        """What the ``connect`` handler says of a session; ``False`` refuses it."""
+        handler = self._handlers.get("connect")
+        return None if handler is None else handler(session.sid, session.request.environ())
+
+    async def _let_in_later(self, session: Session, asking: Awaitable[Any]) -> bool:
+        try:
+            answer = await asking
+        except Exception as error:
+            answer = self._refused(error)
+        return self._admit(session, answer)
+
+    def _refused(self, error: Exception) -> bool:
+        self.report("connect handler failed", f"{type(error).__name__}: {error}")
+        return False
+
+    def _admit(self, session: Session, answer: Any) -> bool:
+        if answer is False or session.state is State.CLOSED:
+            session.state = State.CLOSED
+            self.sockets.pop(session.sid, None)
+            return False
+        session.opened()
+        self.heartbeat.start(session)
+        return True
+
+    async def handle_message(self, session: Session, data: str | bytes) -> None:
+        """Hand a message to the application; one that it cannot take ends the session."""
+        handler = self._handlers.get("message")
+        if handler is None:
+            return
+        try:
+            answer = handler(session.sid, data)
+            if inspect.isawaitable(answer):
+                await answer
+        except Exception as error:
+            self.broken(session, error)
+
+    def broken(self, session: Session, error: Exception) -> None:
+        """End a session whose client does not keep to the protocol; nothing waits for it."""
+        self.report("protocol broken", f"{type(error).__name__}: {error}; the session was closed")
+        self.end(session, Reason.TRANSPORT_ERROR, farewell=None)
+
+    def take_over(self, session: Session, transport: Transport) -> None:
+        """Let a websocket take the place of polling; what waits leaves through it."""
+        previous, session.transport = session.transport, transport
+        session.upgrading = False
+        if isinstance(previous, polling.Polling):
+            previous.leave()
+        session.release()
+
+    def end(
+        self, session: Session, reason: str, *, farewell: Packet | None = packets.CLOSE_PACKET
+    ) -> None:
+        """Close a session in order: what was sent to it goes out before.
+
+        :param farewell: the last packet; with ``None`` nothing waits for a client that polls.
+        """
+        if not self._ended(session, reason):
+            return
+        if session.transport.name == "websocket":
+            session.release()
+        elif farewell is not None:
+            self._lingering[session.sid] = session
+            loop = asyncio.get_running_loop()
+            loop.call_later(LINGER_SECONDS, self.forget, session)
+        if farewell is not None:
+            session.put(farewell)
+        session.flush()
+        session.transport.close()
+        if session.sid not in self._lingering:
+            session.discard()
+
+    def cut(self, session: Session, reason: str) -> None:
+        """Close a session at once."""
+        if self._ended(session, reason):
+            session.discard()
+            session.transport.abort()
+
+    def lost(self, session: Session, reason: str = Reason.TRANSPORT_CLOSE) -> None:
+        """Take note that a session's connection is gone."""
+        if self._ended(session, reason):
+            session.discard()
+
+    def forget(self, session: Session) -> None:
+        """Keep nothing more for a closed session."""
+        self._lingering.pop(session.sid, None)
+
+    def _ended(self, session: Session, reason: str) -> bool:
+        """Take a session out; whether it was not out already."""
+        if session.state is State.CLOSED:
+            return False
+        session.state = State.CLOSED
+        session.pong_due = 0.0
+        if session.outbox is not None:
+            self.conflated += session.outbox.conflated
+        self.start_background_task(self._disconnected, session.sid, reason)
+        return True
+
+    async def _disconnected(self, sid: str, reason: str) -> None:
+        """Tell the application, for which the session is there until it has taken note."""
+        handler = self._handlers.get("disconnect")
+        try:
+            answer = None if handler is None else handler(sid, reason)
+            if inspect.isawaitable(answer):
+                await answer
+        except Exception as error:
+            self.report("disconnect handler failed", f"{type(error).__name__}: {error}")
+        finally:
+            self.sockets.pop(sid, None)
+
+    def _expired(self, session: Session) -> None:
+        """End a session that does not answer pings."""
+        self.end(session, Reason.PING_TIMEOUT, farewell=None)
+
+    def new_outbox(self, session: Session) -> Outbox:
+        """What keeps a session's packets while its transport takes none."""
+
+        def overflow(reason: str) -> None:
+            self.report("slow client cut", reason)
+            self.cut(session, Reason.TRANSPORT_ERROR)
+
+        return Outbox(max_frames=self._max_frames, max_lag=self._max_lag, overflow=overflow)
+
+
+def _log(kind: str, message: str) -> None:
+    """Report what nobody else wants to know of."""
+    logger.warning("%s: %s", kind, message)
