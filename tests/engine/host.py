@@ -1,0 +1,96 @@
+"""An application on an engine: answers each message with itself, and keeps what happened."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qs
+
+import attrs
+
+from atriz_realtime.engine import EngineServer
+from tests.support.lanes import Lane, on_lane
+from tests.support.serving import until
+
+PATH = "/engine.io/"
+
+
+@attrs.define(eq=False)
+class Host:
+    """The application; everything it keeps is by session."""
+
+    engine: EngineServer
+    port: int = 0
+    environs: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    messages: defaultdict[str, list[str | bytes]] = attrs.field(factory=lambda: defaultdict(list))
+    ended: defaultdict[str, list[str]] = attrs.field(factory=lambda: defaultdict(list))
+    """Why it ended: one reason, in a list that shows a second."""
+    polls: Counter[str] = attrs.field(factory=Counter)
+    """Polls that wait for an answer."""
+
+    def __attrs_post_init__(self) -> None:
+        self.engine.on("connect", self.on_connect)
+        self.engine.on("message", self.on_message)
+        self.engine.on("disconnect", self.on_disconnect)
+
+    async def on_connect(self, sid: str, environ: dict[str, Any]) -> bool | None:
+        self.environs[sid] = environ
+        if "refuse" in environ["QUERY_STRING"]:
+            return False
+        if "raise" in environ["QUERY_STRING"]:
+            raise LookupError("as planned")
+        if "greet" in environ["QUERY_STRING"]:
+            await self.engine.send(sid, "welcome")
+        return None
+
+    async def on_message(self, sid: str, data: str | bytes) -> None:
+        self.messages[sid].append(data)
+        await self.engine.send(sid, data)
+
+    def on_disconnect(self, sid: str, reason: str) -> None:
+        self.ended[sid].append(reason)
+
+    async def until_ended(self, sid: str) -> str:
+        """Wait until a session has ended; returns the one reason that was given."""
+        (reason,) = await until(lambda: self.ended[sid])
+        return str(reason)
+
+    async def until_polled(self, sid: str) -> None:
+        """Wait until the client of a session waits for packets."""
+        await until(lambda: self.polls[sid])
+
+    async def until_not_polled(self, sid: str) -> None:
+        """Wait until no request of the client's waits for packets."""
+        await until(lambda: not self.polls[sid])
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """The ASGI application."""
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        assert scope["path"] == PATH
+        (sid,) = parse_qs(scope["query_string"].decode()).get("sid", [""])
+        polled = scope["type"] == "http" and scope["method"] == "GET"
+        self.polls[sid] += polled
+        try:
+            await self.engine.handle_request(scope, receive, send)
+        finally:
+            self.polls[sid] -= polled
+
+
+@asynccontextmanager
+async def hosting(lane: Lane, **settings: Any) -> AsyncIterator[Host]:
+    """Serve such an application; unless said otherwise, no heartbeat disturbs a test."""
+    defaults: dict[str, Any] = {
+        "ping_interval": 25,
+        "ping_timeout": 20,
+        "max_payload": 100_000,
+        "cors_allowed_origins": "*",
+    }
+    host = Host(EngineServer(**defaults | settings))
+    async with on_lane(lane, host, host.engine, PATH) as host.port:
+        yield host

@@ -1,0 +1,104 @@
+"""The end of a session, from either side."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.engine.host import Host
+from tests.support.frames import CLOSE, close, engine_wire
+from tests.support.polling import polling
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+UNKNOWN_SID = (400, {"code": 1, "message": "Session ID unknown"})
+
+
+async def test_a_polling_client_closes(host: Host) -> None:
+    async with polling(host.port) as client:
+        poll = asyncio.create_task(client.get())
+        await host.until_polled(client.sid)
+        assert (await client.post("1")).text == "ok"
+        assert (await poll).packets == ["6"]
+        await host.until_ended(client.sid)
+        assert (await client.get()).error == UNKNOWN_SID
+        assert (await client.post("4hello")).error == UNKNOWN_SID
+
+
+async def test_a_polling_client_closes_without_a_poll(host: Host) -> None:
+    async with polling(host.port) as client:
+        assert (await client.post("4last words\x1e1")).text == "ok"
+        await host.until_ended(client.sid)
+        assert host.messages[client.sid] == ["last words"]
+        assert (await client.get()).status == 400
+
+
+async def test_a_websocket_client_closes(host: Host) -> None:
+    async with engine_wire(host.port) as socket:
+        socket.send("1")
+        await socket.until_closed()
+        await host.until_ended(socket.sid)
+
+
+async def test_a_websocket_is_closed_below(host: Host) -> None:
+    async with engine_wire(host.port) as socket:
+        socket.write(close(1000, "bye"))
+        assert await socket.until_closed() == 1000
+        await host.until_ended(socket.sid)
+
+
+async def test_a_websocket_is_cut(host: Host) -> None:
+    async with engine_wire(host.port) as socket:
+        socket.abort()
+        await host.until_ended(socket.sid)
+
+
+async def test_a_websocket_s_last_messages_are_heard(host: Host) -> None:
+    async with engine_wire(host.port) as socket:
+        for number in range(20):
+            socket.send(f"4{number}")
+        socket.write(close(1000))
+        await socket.until_closed()
+        await host.until_ended(socket.sid)
+        assert host.messages[socket.sid] == [str(number) for number in range(20)]
+
+
+async def test_the_host_closes_a_polling_session(host: Host) -> None:
+    async with polling(host.port) as client:
+        poll = asyncio.create_task(client.get())
+        await host.until_polled(client.sid)
+        await host.engine.disconnect(client.sid)
+        assert (await poll).packets == ["1"]
+        await host.until_ended(client.sid)
+        assert (await client.get()).error == UNKNOWN_SID
+
+
+async def test_what_the_host_sent_before_it_closed_reaches_the_next_poll(host: Host) -> None:
+    async with polling(host.port) as client:
+        await host.engine.send(client.sid, "last words")
+        await host.engine.disconnect(client.sid)
+        assert (await client.get()).packets == ["4last words", "1"]
+        assert (await client.get()).error == UNKNOWN_SID
+        await host.until_ended(client.sid)
+
+
+async def test_the_host_closes_a_websocket(host: Host) -> None:
+    async with engine_wire(host.port) as socket:
+        await host.engine.send(socket.sid, "last words")
+        await host.engine.disconnect(socket.sid)
+        assert await socket.message() == "4last words"
+        frame = await socket.frame()
+        if frame.opcode != CLOSE:
+            assert frame.payload == b"1"
+        await socket.until_closed()
+        await host.until_ended(socket.sid)
+
+
+async def test_a_closed_session_is_closed_once(host: Host) -> None:
+    async with engine_wire(host.port) as socket:
+        await host.engine.disconnect(socket.sid)
+        await host.engine.disconnect(socket.sid)
+        await host.engine.send(socket.sid, "too late")
+        await socket.until_closed()
+        await host.until_ended(socket.sid)

@@ -1,0 +1,152 @@
+"""Opening a session, on either transport."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.engine.host import PATH, Host, hosting
+from tests.support.frames import ACCEPT, CLOSE, KEY, OFFER, engine_wire, wire
+from tests.support.lanes import Lane
+from tests.support.polling import poller, polling
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def quick(lane: Lane) -> AsyncIterator[Host]:
+    """A server whose intervals are no whole seconds."""
+    async with hosting(lane, ping_interval=0.3, ping_timeout=0.25, max_payload=12_345) as host:
+        yield host
+
+
+async def test_a_poll_opens_a_session(quick: Host) -> None:
+    async with polling(quick.port) as client:
+        assert client.opened == {
+            "sid": client.sid,
+            "upgrades": ["websocket"],
+            "pingInterval": 300,
+            "pingTimeout": 250,
+            "maxPayload": 12_345,
+        }
+        assert list(map(type, client.opened.values())) == [str, list, int, int, int]
+        assert "EIO=4" in quick.environs[client.sid]["QUERY_STRING"]
+
+
+async def test_a_websocket_opens_a_session_that_has_nothing_to_upgrade_to(quick: Host) -> None:
+    async with engine_wire(quick.port) as socket:
+        assert socket.opened == {
+            "sid": socket.sid,
+            "upgrades": [],
+            "pingInterval": 300,
+            "pingTimeout": 250,
+            "maxPayload": 12_345,
+        }
+        assert "EIO=4" in quick.environs[socket.sid]["QUERY_STRING"]
+
+
+async def test_the_open_packet_is_plain_text(host: Host) -> None:
+    async with poller(host.port) as client:
+        answer = await client.open()
+        kind = answer.headers["Content-Type"].lower().replace(" ", "")
+        assert kind == "text/plain;charset=utf-8"
+
+
+async def test_sessions_have_ids_of_their_own_that_nobody_guesses(host: Host) -> None:
+    sids = set()
+    async with poller(host.port) as client:
+        for _ in range(5):
+            await client.open()
+            sids.add(client.sid)
+    async with engine_wire(host.port) as socket:
+        sids.add(socket.sid)
+    assert len(sids) == 6
+    assert all(len(sid) >= 20 for sid in sids)
+
+
+async def test_the_host_s_greeting_comes_after_the_open_packet(host: Host) -> None:
+    query = "EIO=4&transport={}&greet=1"
+    async with poller(host.port) as client:
+        answer = await client.request("GET", query.format("polling"))
+        first, *more = answer.packets
+        assert first.startswith('0{"')
+        client.opened = {"sid": first.split('"sid":"')[1].split('"')[0]}
+        assert (more or (await client.get()).packets) == ["4welcome"]
+    async with wire(host.port, f"{PATH}?{query.format('websocket')}") as socket:
+        assert str(await socket.message()).startswith("0{")
+        assert await socket.message() == "4welcome"
+
+
+async def test_a_websocket_s_key_is_answered(host: Host) -> None:
+    async with engine_wire(host.port) as socket:
+        assert socket.headers["sec-websocket-accept"] == ACCEPT
+        assert socket.headers["upgrade"].lower() == "websocket"
+        assert socket.headers["connection"].lower() == "upgrade"
+        assert "sec-websocket-extensions" not in socket.headers  # none was offered
+        assert "sec-websocket-protocol" not in socket.headers
+
+
+async def test_header_names_and_tokens_have_no_case(host: Host) -> None:
+    offer = [
+        ("CONNECTION", "keep-alive, UPGRADE"),
+        ("upgrade", "WebSocket"),
+        ("sec-websocket-version", "13"),
+        ("SEC-WEBSOCKET-KEY", KEY),
+    ]
+    async with wire(host.port, f"{PATH}?EIO=4&transport=websocket", offer) as socket:
+        assert str(await socket.message()).startswith("0{")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Sec-WebSocket-Key", None),
+        ("Sec-WebSocket-Key", "short"),
+        ("Sec-WebSocket-Version", None),
+        ("Sec-WebSocket-Version", "12"),
+    ],
+)
+async def test_an_upgrade_that_is_no_websocket_s_is_refused(
+    host: Host, lane: Lane, name: str, value: str | None
+) -> None:
+    if lane == "hypercorn":
+        pytest.skip("hypercorn's own affair")
+    headers = {field: text for field, text in OFFER.items() if field != name}
+    if value is not None:
+        headers[name] = value
+    async with poller(host.port) as client:
+        answer = await client.request("GET", "EIO=4&transport=websocket", headers=headers)
+        assert answer.status in {400, 426}
+
+
+@pytest.mark.parametrize("manner", ["refuse", "raise"])
+async def test_the_host_refuses_a_session(host: Host, manner: str) -> None:
+    async with poller(host.port) as client:
+        known = set(host.environs)
+        polled = await client.request("GET", f"EIO=4&transport=polling&{manner}=1")
+        assert polled.status >= 400
+        (sid,) = set(host.environs) - known
+        answer = await client.request("GET", f"EIO=4&transport=polling&sid={sid}")
+        assert answer.error == (400, {"code": 1, "message": "Session ID unknown"})
+        assert not host.ended[sid]
+        target = f"EIO=4&transport=websocket&{manner}=1"
+        if (await client.knock(target)).status == 101:  # it may be let in before the host is asked
+            async with wire(host.port, f"{PATH}?{target}") as socket:
+                assert (await socket.frame()).opcode == CLOSE
+
+
+async def test_headers_and_the_address_reach_the_host(host: Host) -> None:
+    async with poller(host.port) as client:
+        await client.open(**{"X-Vehicle": "v1"})
+        environ = host.environs[client.sid]
+        assert environ["HTTP_X_VEHICLE"] == "v1"
+        assert environ["REQUEST_METHOD"] == "GET"
+        assert environ["PATH_INFO"] == PATH
+    target = f"{PATH}?EIO=4&transport=websocket"
+    async with wire(host.port, target, [*OFFER.items(), ("X-Vehicle", "v2")]) as socket:
+        sid = str(await socket.message()).split('"sid":"')[1].split('"')[0]
+        environ = host.environs[sid]
+        assert environ["HTTP_X_VEHICLE"] == "v2"
+        assert environ["PATH_INFO"] == PATH

@@ -1,0 +1,62 @@
+"""The ways a websocket reaches the engine: each ASGI server that the tests run."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import uvicorn
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from atriz_realtime.engine import EngineServer
+from atriz_realtime.engine.lane import websocket_lane
+from tests.support.serving import TIMEOUT, until
+
+Lane = Literal["lane", "portable", "hypercorn"]
+"""The engine's own protocol in uvicorn; ASGI in uvicorn; ASGI in another server."""
+
+
+@asynccontextmanager
+async def on_lane(lane: Lane, app: Any, engine: EngineServer, path: str) -> AsyncIterator[int]:
+    """Serve an application with an engine on a free port; yields the port."""
+    if lane == "hypercorn":
+        async with _hypercorn(app) as port:
+            yield port
+        return
+    ws: Any = websocket_lane(engine, path=path) if lane == "lane" else "websockets-sansio"
+    web = uvicorn.Server(
+        uvicorn.Config(app, port=0, ws=ws, log_config=None, timeout_graceful_shutdown=1)
+    )
+    task = asyncio.create_task(web.serve())
+    try:
+        await until(lambda: web.started or task.done())
+        if task.done():
+            task.result()
+            raise RuntimeError("the server did not start")
+        yield web.servers[0].sockets[0].getsockname()[1]
+    finally:
+        web.should_exit = True
+        await task
+
+
+@asynccontextmanager
+async def _hypercorn(app: Any) -> AsyncIterator[int]:
+    stop = asyncio.Event()
+    config = Config()
+    config.graceful_timeout = 0.1
+    config.errorlog = None
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config.bind = [f"fd://{listener.fileno()}"]
+        port: int = listener.getsockname()[1]
+        task = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
+        try:
+            yield port
+        finally:
+            stop.set()
+            async with asyncio.timeout(TIMEOUT):
+                await task
+            listener.detach()  # hypercorn closed it
