@@ -333,9 +333,7 @@ def load_config(
     for key, value in overrides.items():
         if value is not None:
             values[key], sources[key] = value, "command line"
-    origins = {key: sources[key] for key in values}
-    where = ", ".join(dict.fromkeys(origins.values())) or "defaults"
-    return LoadedConfig(structure(values, RealtimeConfig, where), sources)
+    return LoadedConfig(structure(values, RealtimeConfig, sources), sources)
 
 
 def view(config: RealtimeConfig) -> Mapping[str, Any]:

@@ -93,16 +93,20 @@ def _converter() -> cattrs.Converter:
 _CONVERTER = _converter()
 
 
-def structure(data: Mapping[str, Any], settings_class: type[T], where: str) -> T:
+def structure(
+    data: Mapping[str, Any], settings_class: type[T], where: str | Mapping[str, str]
+) -> T:
     """An instance of an attrs class from a table.
 
-    :param where: how an error names the table, for example ``[realtime]``.
+    :param where: how an error names the table, for example ``[realtime]``; or, where each key has
+        a source of its own, the source by key.
     :raises ConfigurationError: naming the key that is unknown, missing or wrong.
     """
     try:
         return _made(data, settings_class)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {error.message}", field=error.field) from error
+        source = where if isinstance(where, str) else where.get(error.field or "", "settings")
+        raise ConfigurationError(f"{source}: {error.message}", field=error.field) from error
 
 
 def _made(data: Mapping[str, Any], settings_class: type[T]) -> T:
@@ -119,7 +123,7 @@ def _made(data: Mapping[str, Any], settings_class: type[T]) -> T:
     for key, value in data.items():
         field = fields.get(key)
         if field is None:
-            raise ConfigurationError(f"unknown key {key!r}{nearest(key, fields)}")
+            raise ConfigurationError(f"unknown key {key!r}{nearest(key, fields)}", field=key)
         if isinstance(value, str) and hints[field.name] == _LIST and field.converter is not None:
             values[key] = value  # the field's own converter reads one string as a list
             continue

@@ -375,6 +375,35 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str, problem: str) 
     assert "\n" not in error.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "environ", "message"),
+    [
+        (
+            "host = '::'",
+            {"JWT_SECRET": SECRET, "ATRIZ_REALTIME_MAX_BATCH": "-4"},
+            "environment variable ATRIZ_REALTIME_MAX_BATCH: max_batch must be 1 or more, not -4",
+        ),
+        (
+            "[realtime]\nmax_bacth = 3",
+            {"JWT_SECRET": SECRET},
+            "atriz.toml: unknown key 'max_bacth'; did you mean 'max_batch'?",
+        ),
+        (
+            "[realtime]\ncors_origin = 'x'",
+            {"REDIS_URL": "redis://localhost"},
+            "atriz.toml: cors_origin: 'x' is not an origin such as https://app.example.com",
+        ),
+    ],
+)
+def test_a_mistake_is_laid_to_where_it_was_made_alone(
+    working_directory: Path, text: str, environ: dict[str, str], message: str
+) -> None:
+    write(working_directory / "atriz.toml", text)
+    with pytest.raises(ConfigurationError) as error:
+        RealtimeConfig.load(environ=environ)
+    assert error.value.message == message
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"missing\.toml: No such file"):
         RealtimeConfig.load(tmp_path / "missing.toml", NOTHING)
