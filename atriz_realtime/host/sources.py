@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Container, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -63,14 +64,18 @@ def _table(document: dict[str, Any], path: Path, names: Container[str]) -> Mappi
     """Our part of the document: ``[realtime]``, or ``[tool.atriz.realtime]`` in pyproject.toml.
 
     ``atriz.toml`` is the framework's own file, so settings may also stand at its
-    top; other keys there are someone else's.
+    top; other keys there are someone else's, unless one is ours misspelt.
     """
     if path.name == "pyproject.toml":
-        table = document.get("tool", {}).get("atriz", {}).get("realtime", {})
+        outer = document.get("tool", {}).get("atriz", {})
         top: dict[str, Any] = {}
     else:
-        table = document.get("realtime", {})
+        outer = document
         top = {key: value for key, value in document.items() if key in names}
+    misspelt = get_close_matches("realtime", outer.keys() - {"realtime"}, n=1, cutoff=0.8)
+    if misspelt:
+        raise ConfigurationError(f"{path}: unknown key {misspelt[0]!r}; did you mean 'realtime'?")
+    table = outer.get("realtime", {})
     if not isinstance(table, dict):
         raise ConfigurationError(f"{path}: realtime must be a table")
     twice = top.keys() & table.keys()

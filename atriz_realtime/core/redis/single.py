@@ -55,6 +55,11 @@ class SingleLink:
                 )
                 self._client = sentinel.master_for(url.service)
                 self._sentinels = sentinel.sentinels
+            pool: Any = self._client.connection_pool  # redis-py leaves it untyped
+            pool.make_connection()  # only now are the options read; nothing is opened
+        except TypeError as error:
+            option = str(error).rpartition(" ")[2]
+            raise ConfigurationError(f"redis_url: no option {option}", field="redis_url") from error
         except (ValueError, RedisError) as error:
             raise ConfigurationError(f"redis_url: {error}", field="redis_url") from error
 

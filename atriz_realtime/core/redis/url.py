@@ -12,6 +12,7 @@ host:port/service[/db]``                        ``rediss+sentinel`` with TLS
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -45,12 +46,17 @@ class RedisUrl:
 def parse_redis_url(text: str) -> RedisUrl:
     """Read a ``redis_url``.
 
-    :raises ConfigurationError: when a Sentinel or cluster URL is incomplete.
+    :raises ConfigurationError: when it is incomplete, or names no database.
     """
     scheme, separator, kind = urlsplit(text).scheme.partition("+")
-    if not separator:
-        return RedisUrl(text, "single")
     netloc, path = urlsplit(text).netloc, urlsplit(text).path
+    if not separator:
+        if scheme != "unix" and not re.fullmatch(r"/?|/\d+/?", path):  # redis-py would take 0
+            raise ConfigurationError(
+                f"redis_url must look like {scheme}://host:6379[/db], with a number for db",
+                field="redis_url",
+            )
+        return RedisUrl(text, "single")
     credentials, _, hosts = netloc.rpartition("@")
     user, _, password = credentials.partition(":")
     options: dict[str, Any] = {"ssl": True} if scheme == "rediss" else {}
@@ -61,6 +67,12 @@ def parse_redis_url(text: str) -> RedisUrl:
     nodes = tuple(_node(host, DEFAULT_PORTS[kind]) for host in hosts.split(",") if host)
     if not nodes:
         raise ConfigurationError(f"redis_url: {kind} needs at least one host", field="redis_url")
+    if urlsplit(text).query or (kind == "cluster" and path.strip("/")):
+        raise ConfigurationError(
+            f"redis_url: nothing may follow the {'hosts' if kind == 'cluster' else 'service'} "
+            f"of a {scheme}+{kind} URL",
+            field="redis_url",
+        )
     if kind == "cluster":
         return RedisUrl(text, kind, nodes, None, options)
     service, _, database = path.strip("/").partition("/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atriz_realtime import RealtimeConfig
+from atriz_realtime import RealtimeConfig, create_app
 from atriz_realtime.api import ConfigurationError
 from atriz_realtime.core.redis.url import parse_redis_url
 
@@ -60,12 +60,18 @@ def test_a_cluster() -> None:
 @pytest.mark.parametrize(
     "url",
     [
+        "redis://a:1/zero",
+        f"rediss://user:{SECRET}@a:1/1/2",
+        "redis://a:1/-1",
         "redis+sentinel://a:1",
         "redis+sentinel://a:1/",
         "redis+sentinel:///mymaster",
         "redis+sentinel://a:1/mymaster/zero",
         "redis+cluster://",
         "redis+cluster://a:port",
+        "redis+cluster://a:1/2",
+        f"redis+cluster://user:{SECRET}@a:1?ssl_ca_certs=ca.pem",
+        f"redis+sentinel://user:{SECRET}@a:1/mymaster?db=1",
         f"redis+cluster://user:{SECRET}/x@a:1",
         f"redis+sentinel://user:{SECRET}@a:b/m",
     ],
@@ -90,3 +96,18 @@ def test_nothing_shows_the_password(url: str) -> None:
     parsed = parse_redis_url(url)
     assert SECRET not in str(parsed)
     assert "a:1,b:2" in str(parsed) or "h" in str(parsed)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (f"redis://:{SECRET}@h/3?timeout=5", "no option 'timeout'"),
+        (f"rediss://:{SECRET}@h?ssl_cert_reqs=some", "Invalid SSL Certificate Requirements"),
+        (f"redis://:{SECRET}@h?db=first", "Invalid value for 'db'"),
+    ],
+)
+def test_an_option_that_redis_py_does_not_have_stops_the_start(url: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason) as error:
+        create_app(RealtimeConfig(redis_url=url, jwt_secret=SECRET * 5))
+    assert error.value.field == "redis_url"
+    assert SECRET not in error.value.message
