@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -102,10 +103,11 @@ def connect_to(url: str | None, token: str | None, file: str | None) -> Connecti
     :raises RealtimeError: when the configuration is broken, or has no secret to make a token with.
     """
     if url is not None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_base_url(url):
             raise click.BadParameter("must look like http://127.0.0.1:3001", param_hint="--url")
         url = url.rstrip("/")
+    if token is not None and not token.isprintable():
+        raise click.BadParameter("holds a line break or the like", param_hint="--token")
     if token is not None and url is not None:
         return Connection(url, lambda: token)
     config = RealtimeConfig.load(file)
@@ -114,6 +116,20 @@ def connect_to(url: str | None, token: str | None, file: str | None) -> Connecti
     if token is not None:
         return Connection(url, lambda: token)
     return Connection(url, _Renewed(minter(config, USER)))
+
+
+def _is_base_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:  # half an IPv6 address, or a port that is no number or too high
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and port != 0
+        and not (parts.query or parts.fragment)
+    )
 
 
 class _Renewed:
@@ -214,7 +230,9 @@ def unreachable(connection: Connection, error: BaseException) -> Unreachable:
     """Say why: what the operating system says about a connection, else what the library does."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     number = cause.errno if isinstance(cause, OSError) else None
-    if isinstance(cause, TimeoutError):
+    if isinstance(cause, ssl.SSLError):
+        why = f"TLS failed ({cause.reason or cause}); is it an http:// server?"
+    elif isinstance(cause, TimeoutError):
         why = f"no answer within {ANSWER_TIMEOUT:g} s"
     elif number is not None and number > 0:
         why = os.strerror(number).lower()

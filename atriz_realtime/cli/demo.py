@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import shlex
+import shutil
+import sys
+from pathlib import Path
 
 import click
 
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs, town, web
 from atriz_realtime.cli.fleet import USER, Fleet
+from atriz_realtime.cli.program import NAME
 from atriz_realtime.cli.serve import announce
 from atriz_realtime.cli.token import minter
 from atriz_realtime.host.config import RealtimeConfig
@@ -63,7 +68,7 @@ def demo(host: str, port: int, entities: int) -> None:
         click.echo(
             f"\n{len(fleet.entities):,} vehicles and deliveries at {url}\n\n"
             f"token:\n  {token}\n\n"
-            f"watch them:\n  atriz-realtime watch --type vehicle --url {url} --token {token}\n"
+            f"watch them:\n  {_program()} watch --type vehicle --url {url} --token {token}\n"
         )
 
     web.run(
@@ -72,3 +77,12 @@ def demo(host: str, port: int, entities: int) -> None:
         ready=ready,
         companion=lambda: fleet.run(server.tracking.publish_location_update),
     )
+
+
+def _program() -> str:
+    """How a second terminal runs this program: by its name only where that is this very one."""
+    script = Path(sys.executable).with_name(NAME)
+    found = shutil.which(NAME)
+    if not script.exists() or (found is not None and script.samefile(found)):
+        return NAME
+    return shlex.quote(str(script))

@@ -46,6 +46,13 @@ def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["vehicle", "jwt-auth"])
+def test_a_name_that_a_plugin_has_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(click.ClickException, match="there is a plugin"):
+        write_skeleton(name, "entity", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     write_skeleton("scooter", "entity", tmp_path)
     with pytest.raises(click.ClickException, match="there already"):

@@ -212,6 +212,21 @@ async def test_a_server_of_another_kind_is_one_line() -> None:
             assert "404" in only_line(done.err)
 
 
+async def test_https_where_there_is_none_says_so() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as other:
+        url = f"https://127.0.0.1:{other.sockets[0].getsockname()[1]}"
+        for command in (["watch", "--id=v"], ["publish", "--id=v", "--lat=1", "--lon=1"]):
+            done = await finished(*command, "--url", url)
+            assert (done.status, done.out) == (1, "")
+            assert "TLS failed" in only_line(done.err)
+            assert "is it an http:// server?" in done.err
+
+
 async def test_where_the_server_is_comes_from_the_configuration(unused_tcp_port: int) -> None:
     env = environment(PORT=str(unused_tcp_port), HOST="0.0.0.0")
     async with serve(port=unused_tcp_port):

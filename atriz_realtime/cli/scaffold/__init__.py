@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import keyword
 import re
+from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 import click
+
+from atriz_realtime.api import hookspecs
+from atriz_realtime.host.plugins import DEFAULT_PLUGINS
 
 KINDS = ("entity", "authenticator", "throttle", "cache")
 """What a skeleton may begin with."""
@@ -20,7 +24,8 @@ def write_skeleton(name: str, kind: str, parent: Path) -> Path:
     :param name: the plugin's name, as configuration will name it.
     :param kind: one of :data:`KINDS`.
     :returns: the distribution's folder.
-    :raises click.ClickException: when the name is no name, or something is there already.
+    :raises click.ClickException: when the name is no name or another plugin's, or something is
+        there already.
     """
     name = name.removeprefix("atriz-realtime-").replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name) or keyword.iskeyword(name):
@@ -28,6 +33,8 @@ def write_skeleton(name: str, kind: str, parent: Path) -> Path:
             f"{name!r} cannot name a plugin: use lower-case letters, digits and _, "
             "beginning with a letter"
         )
+    if name in {*DEFAULT_PLUGINS, *entry_points(group=hookspecs.PROJECT_NAME).names}:
+        raise click.ClickException(f"there is a plugin {name!r} already")
     distribution = f"atriz-realtime-{name.replace('_', '-')}"
     package = f"atriz_realtime_{name}"
     folder = parent / distribution
