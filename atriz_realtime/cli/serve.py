@@ -72,11 +72,11 @@ def serve(host: str | None, port: int | None, file: str | None, workers: int) ->
     config = server.config
     require_strength(server)
     sockets = web.listen(config.host, config.port)
+    url = f"http://{web.location(web.reachable(config.host), web.port_of(sockets))}"
     if workers > 1:
         arguments = [f"--host={config.host}", f"--port={web.port_of(sockets)}"]
         if file is not None:
             arguments.append(f"--config={file}")
-        Supervisor(workers, sockets, arguments, config.redis_url).run()
+        Supervisor(workers, sockets, url, arguments, config.redis_url).run()
         return
-    url = f"http://{web.location(web.reachable(config.host), web.port_of(sockets))}"
     web.run(app, sockets, ready=lambda: announce(server, url))

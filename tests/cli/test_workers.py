@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ import pytest
 import socketio
 
 from atriz_realtime.cli.workers.handover import owner_of, session_prefix
+from tests.cli.processes import environment, started
 from tests.support.serving import SECRET, TIMEOUT, token, until
 
 COUNT = 3
@@ -167,12 +169,40 @@ async def test_a_rolling_restart_refuses_no_publish_and_clients_come_back(
         await client.disconnect()
 
 
+async def test_a_restart_into_a_broken_configuration_stops_at_the_first_worker(
+    tmp_path: Path, redis_url: str
+) -> None:
+    settings = tmp_path / "atriz.toml"
+    settings.write_text("[realtime]\nmax_batch = 10")
+    env = environment(REDIS_URL=redis_url)
+    async with (
+        started("serve", "--port=0", "--workers=2", env=env, cwd=tmp_path) as command,
+        aiohttp.ClientSession() as session,
+    ):
+        url = json.loads(await command.until_said("workers ready"))["url"]
+        settings.write_text("[realtime]\nmax_bacth = 10")
+        command.process.send_signal(signal.SIGHUP)
+        await command.until_said("did you mean 'max_batch'?")
+        await command.until_said("restart given up")
+        await publish(session, url)
+        assert await command.ended(signal.SIGTERM) == 0
+
+
 async def test_a_worker_that_is_killed_is_started_again(unused_tcp_port: int) -> None:
     async with serving_workers(unused_tcp_port) as workers:
         victim = workers.workers()[1]
         os.kill(victim, signal.SIGKILL)
         await until(lambda: workers.said("worker died"), 30)
         await until(lambda: len(workers.workers()) == COUNT and victim not in workers.workers(), 30)
+
+
+async def test_workers_end_when_their_parent_is_killed(
+    unused_tcp_port: int, redis_url: str
+) -> None:
+    async with serving_workers(unused_tcp_port, redis_url) as workers:
+        pids = workers.workers()
+        workers.process.kill()
+        await until(lambda: not any(map(alive, pids)), 30)
 
 
 async def test_sigterm_ends_everything_the_embedded_valkey_last(unused_tcp_port: int) -> None:

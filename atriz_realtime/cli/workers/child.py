@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
@@ -20,6 +21,7 @@ from atriz_realtime.host.config import RealtimeConfig
 @click.option("--worker", type=int, required=True)
 @click.option("--directory", type=click.Path(path_type=Path), required=True)
 @click.option("--ready", type=int, required=True)
+@click.option("--alive", type=int, required=True)
 @click.option("--socket", "descriptors", type=int, multiple=True, required=True)
 @click.option("--host")
 @click.option("--port", type=int)
@@ -28,12 +30,16 @@ def child(
     worker: int,
     directory: Path,
     ready: int,
+    alive: int,
     descriptors: tuple[int, ...],
     host: str | None,
     port: int | None,
     file: str | None,
 ) -> None:
-    """Serve until SIGTERM, and say on ``--ready`` when clients can connect."""
+    """Serve until SIGTERM, and say on ``--ready`` when clients can connect.
+
+    The end of ``--alive`` is the end of the parent, and then of this worker.
+    """
     logs.configure()
     app = create_app(RealtimeConfig.load(file, host=host, port=port))
     app.state.realtime.socket_io.eio.session_prefix = session_prefix(worker)
@@ -42,8 +48,19 @@ def child(
         os.write(ready, b"+")
         os.close(ready)
 
+    async def parent_gone() -> None:
+        gone = asyncio.Event()
+        asyncio.get_running_loop().add_reader(alive, gone.set)
+        await gone.wait()
+
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-    web.run(app, sockets, ready=say_ready, handover=Handover(directory, worker))
+    web.run(
+        app,
+        sockets,
+        ready=say_ready,
+        companion=parent_gone,
+        handover=Handover(directory, worker),
+    )
 
 
 if __name__ == "__main__":

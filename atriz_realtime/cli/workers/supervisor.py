@@ -51,6 +51,7 @@ class _Worker:
 class Supervisor:
     """Runs ``count`` workers on sockets that are bound already.
 
+    :param url: where they are reached, for the log.
     :param arguments: what ``serve`` was called with, for the workers.
     :param redis_url: the Redis they share; ``None``: one is started for them.
     """
@@ -59,11 +60,13 @@ class Supervisor:
         self,
         count: int,
         sockets: Sequence[socket.socket],
+        url: str,
         arguments: Sequence[str],
         redis_url: str | None,
     ) -> None:
         self._workers = [_Worker(number) for number in range(count)]
         self._sockets = sockets
+        self._url = url
         self._arguments = arguments
         self._directory = Path(tempfile.mkdtemp(prefix="atriz-realtime-"))
         self._valkey = EmbeddedValkey(self._directory) if redis_url is None else None
@@ -71,6 +74,8 @@ class Supervisor:
         self._restarting = False
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_out, False)
+        # ends for the workers when this process does, however it does
+        self._alive_in, self._alive_out = os.pipe()
 
     def run(self) -> None:
         """Run until SIGINT or SIGTERM; SIGHUP restarts the workers one after another.
@@ -85,7 +90,7 @@ class Supervisor:
             for worker in self._workers:
                 if not self._stopping and not self._start(worker):
                     raise click.ClickException("a worker did not start; the line above says why")
-            logger.info("workers ready", count=len(self._workers))
+            logger.info("workers ready", count=len(self._workers), url=self._url)
             while not self._stopping:
                 self._wait()
                 self._tend()
@@ -122,12 +127,22 @@ class Supervisor:
                 self._start(worker)
         if self._restarting:
             self._restarting = False
-            logger.info("restarting the workers")
-            for worker in self._workers:
-                if not self._asked_to_stop():
-                    self._stop(worker)
-                    self._start(worker)
-            logger.info("workers restarted", count=len(self._workers))
+            self._restart()
+
+    def _restart(self) -> None:
+        """Restart one worker after another; the first that does not come back ends it."""
+        logger.info("restarting the workers")
+        for worker in self._workers:
+            if self._asked_to_stop():
+                return
+            self._stop(worker)
+            if not self._start(worker):
+                logger.error(
+                    "restart given up; the workers after this one go on as they are",
+                    worker=worker.number,
+                )
+                return
+        logger.info("workers restarted", count=len(self._workers))
 
     def _asked_to_stop(self) -> bool:
         return self._stopping  # a signal may set it at any moment
@@ -158,13 +173,14 @@ class Supervisor:
             *("--worker", str(worker.number)),
             *("--directory", str(self._directory)),
             *("--ready", str(ready_out)),
+            *("--alive", str(self._alive_in)),
             *(f"--socket={one.fileno()}" for one in self._sockets),
             *self._arguments,
         ]
         worker.started = time.monotonic()
         worker.process = subprocess.Popen(  # noqa: S603  # our own program
             command,
-            pass_fds=[ready_out, *(one.fileno() for one in self._sockets)],
+            pass_fds=[ready_out, self._alive_in, *(one.fileno() for one in self._sockets)],
             env=self._environment(),
         )
         os.close(ready_out)
