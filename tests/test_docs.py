@@ -95,10 +95,16 @@ def incidents() -> set[str]:
     """The kinds of incidents that the code reports; ``…`` stands for a name in one."""
     kinds = set()
     for path in PACKAGE.rglob("*.py"):
+        if path.is_relative_to(PACKAGE / "cli"):
+            continue  # what a client reports, it reports to its user
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
-                case ast.Call(func=ast.Attribute(attr="report"), args=[first, *_]):
+                case ast.Call(func=ast.Attribute(attr="report" | "_report"), args=[first, *_]):
                     kinds.add(_text(first))
+                case ast.Call(func=ast.Attribute(attr="_done"), args=[_, ast.Constant() as second]):
+                    kinds.add(_text(second))
+                case ast.Assign(targets=[ast.Name(id="kind")], value=ast.Constant() as value):
+                    kinds.add(_text(value))
     return kinds - {"…"}  # a variable: its values are at other calls, or a plugin's own
 
 
@@ -112,11 +118,14 @@ def _text(expression: ast.expr) -> str:
             return "…"
 
 
-def test_every_incident_has_an_entry() -> None:
-    _, _, section = (DOCS / "errors.md").read_text().partition("\n## Incidents\n")
-    known = [re.sub(r"<\w+>", ".+", kind) for kind in re.findall(r"`([^`]+)`", section)]
-    unknown = {kind for kind in incidents() if not any(re.fullmatch(each, kind) for each in known)}
-    assert unknown == set()
+def test_the_list_of_incidents_is_complete_and_holds_no_others() -> None:
+    _, _, section = (DOCS / "operate" / "watching.md").read_text().partition("\n## Incidents\n")
+    rows = re.findall(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \|$", section, re.MULTILINE)
+    known = {kind: re.compile(re.sub(r"<\w+>", ".+", kind)) for kind, _, _ in rows}
+    assert len(known) == section.count("\n|") - 2, "a row is out of form, or stands twice"
+    reported = incidents()
+    assert [kind for kind in reported if not any(k.fullmatch(kind) for k in known.values())] == []
+    assert [kind for kind, k in known.items() if not any(map(k.fullmatch, reported))] == []
 
 
 # -- links -----------------------------------------------------------------------------
@@ -160,6 +169,16 @@ def test_every_plugin_beside_the_package_is_linked() -> None:
     index = DOCS / "plugins" / "index.md"
     linked = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
     assert set((ROOT / "plugins").glob("*/README.md")) - linked == set()
+
+
+def test_tests_that_promises_name_exist() -> None:
+    missing = []
+    for document in (DOCS / "operate").glob("*.md"):
+        for path, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", document.read_text()):
+            file = ROOT / path
+            if not file.exists() or (name and f"def {name}(" not in file.read_text()):
+                missing.append(f"{relative(document)}: {path}::{name}")
+    assert missing == []
 
 
 # -- code blocks and commands ------------------------------------------------------------

@@ -14,6 +14,10 @@
     makes the file.
 ``bash``
     every ``atriz-realtime`` in it must be a command that exists, with options it takes.
+``ini``
+    must be a systemd unit whose commands exist.
+``dockerfile``
+    must consist of instructions, the last of them the start of a command that exists.
 ``javascript``, ``typescript``, ``tsx``, ``html``
     must parse; of HTML, its scripts.
 
@@ -23,10 +27,12 @@ Other languages, ``text`` for one, are only read.
 from __future__ import annotations
 
 import ast
+import configparser
 import inspect
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,6 +56,8 @@ if TYPE_CHECKING:
 
 ANY = "…"
 """Stands for any one value in an answer."""
+
+DOCKER_INSTRUCTIONS = {"FROM", "COPY", "RUN", "USER", "ENV", "EXPOSE", "ENTRYPOINT", "CMD"}
 
 JS_TESTS = Path(__file__).parents[1] / "js"
 
@@ -198,6 +206,26 @@ def check_bash(example: Example) -> str | None:
     return commands.complaint(str(example.parsed))
 
 
+def check_unit(example: Example) -> str | None:
+    """Read a systemd unit, and look up the commands in it that are the project's."""
+    unit = configparser.ConfigParser(strict=True, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # as its documentation says
+    unit.read_string(str(example.parsed))
+    lines = [unit["Service"][key] for key in ("ExecStartPre", "ExecStart")]
+    names = [line.replace("/opt/atriz-realtime/bin/", "") for line in lines]
+    return next(filter(None, map(commands.complaint, names)), None)
+
+
+def check_dockerfile(example: Example) -> str | None:
+    """Read the instructions of a container's image, and look up its command."""
+    steps = dict(line.split(maxsplit=1) for line in str(example.parsed).splitlines())
+    unknown = steps.keys() - DOCKER_INSTRUCTIONS
+    if unknown:
+        return f"no instruction: {min(unknown)}"
+    start = [*json.loads(steps["ENTRYPOINT"]), *json.loads(steps["CMD"])]
+    return commands.complaint(shlex.join(start))
+
+
 # -- other languages -------------------------------------------------------------------
 
 
@@ -240,6 +268,8 @@ EVALUATORS: Mapping[str, Callable[[Example], str | None]] = {
     "json": read_json,
     "toml": read_toml,
     "env": read_env,
+    "ini": check_unit,
+    "dockerfile": check_dockerfile,
     "javascript": parse_javascript,
     "html": parse_html,
     "typescript": parse_typescript,

