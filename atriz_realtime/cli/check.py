@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -14,10 +14,21 @@ from atriz_realtime.cli.options import config_option, json_option
 from atriz_realtime.cli.output import print_json, print_table
 from atriz_realtime.cli.serve import require_strength
 from atriz_realtime.host.config import LoadedConfig, describe, load_config
+from atriz_realtime.host.plugins import PluginInfo
 from atriz_realtime.host.registry import Registry
 from atriz_realtime.server import RealtimeServer
 
 _DEFAULT = "default"
+
+_CALLED = {
+    "fanout_layers": "register_fanout_layers",
+    "socket_events": "register_socket_events",
+    "routes": "register_routes",
+}
+"""Hooks whose records have nothing but a name to show."""
+
+_LATER = {"observers": "register_observers", "commands": "register_commands"}
+"""Hooks that are called when a server starts, or never for one: shown as hooks."""
 
 
 @click.command(short_help="Say whether a server would start, and as what.")
@@ -36,7 +47,7 @@ def check(as_json: bool, file: str | None) -> None:
     for kind in server.registry.kinds.values():
         server.registry.policy(kind)
     settings = _settings(loaded)
-    registered = _registered(server.registry)
+    registered = _registered(server.registry, server.plugins())
     if as_json:
         print_json({"settings": settings, "registered": registered})
         return
@@ -64,7 +75,9 @@ def _settings(loaded: LoadedConfig) -> dict[str, dict[str, Any]]:
     }
 
 
-def _registered(registry: Registry) -> dict[str, list[dict[str, Any]]]:
+def _registered(
+    registry: Registry, plugins: Sequence[PluginInfo]
+) -> dict[str, list[dict[str, Any]]]:
     """What the plugins registered, by kind, with what configuration makes of it."""
 
     def entries(records: Iterable[Any], chosen: Any = None) -> list[dict[str, Any]]:
@@ -92,6 +105,16 @@ def _registered(registry: Registry) -> dict[str, list[dict[str, Any]]]:
         "throttles": entries(registry.throttles.values()),
         "caches": entries(registry.caches.values(), registry.cache),
         "fanouts": entries(registry.fanouts.values(), registry.fanout),
+        **{
+            kind: [{"name": name, "plugin": plugin} for name, plugin in registry.contributed(hook)]
+            for kind, hook in _CALLED.items()
+        },
+        **{
+            kind: [
+                {"name": hook, "plugin": plugin.name} for plugin in plugins if hook in plugin.hooks
+            ]
+            for kind, hook in _LATER.items()
+        },
     }
 
 

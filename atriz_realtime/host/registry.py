@@ -83,6 +83,7 @@ class Registry:
         self._host = host
         self._resources = resources
         self._owners: dict[Any, str] = {}
+        self._contributed: dict[str, list[tuple[str, str]]] = {}
         self.authenticators = self._ordered(
             self._collect("register_authenticators", Authenticator, resources=resources)
         )
@@ -108,6 +109,13 @@ class Registry:
         distributed = config.redis_url is not None
         self.cache = self._chosen("cache", config.cache, self.caches, distributed)
         self.fanout = self._chosen("fanout", config.fanout, self.fanouts, distributed)
+
+    def contributed(self, hook: str) -> list[tuple[str, str]]:
+        """What a hook that has been called gave: the name of each record, and its plugin.
+
+        A route's name is its path.
+        """
+        return list(self._contributed.get(hook, ()))
 
     def observers(self, server: ServerHandle) -> list[Observer]:
         """Call ``register_observers``."""
@@ -155,6 +163,7 @@ class Registry:
             for route in _records(plugin, "register_routes", BaseRoute, returned):
                 routes.append(route)
                 path = getattr(route, "path", None)
+                self._note("register_routes", path or type(route).__name__, plugin)
                 if path is None:
                     continue
                 methods = set(getattr(route, "methods", None) or (ANY_METHOD,))
@@ -246,8 +255,12 @@ class Registry:
                             f"{_spoken(record_class)} {record.name!r}"
                         )
                 self._owners[record] = plugin
+                self._note(hook, record.name, plugin)
                 records.append(record)
         return records
+
+    def _note(self, hook: str, name: str, plugin: str) -> None:
+        self._contributed.setdefault(hook, []).append((name, plugin))
 
     def _by_name(self, hook: str, record_class: type[Named]) -> dict[str, Named]:
         return {record.name: record for record in self._collect(hook, record_class)}

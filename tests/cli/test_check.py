@@ -91,6 +91,37 @@ def test_check_shows_what_is_registered_and_chosen(
     assert [entry["name"] for entry in registered["fanouts"] if "chosen" in entry] == ["redis"]
 
 
+def test_check_shows_what_each_plugin_contributes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "contributing_plugin.py").write_text(
+        "from atriz_realtime.api import FanoutLayer, Observer, SocketEvent, hookimpl\n"
+        "@hookimpl\n"
+        "def register_socket_events(): return SocketEvent('shift:over', print)\n"
+        "@hookimpl\n"
+        "def register_fanout_layers(): return FanoutLayer('mirror', print)\n"
+        "@hookimpl\n"
+        "def register_observers(): return Observer('history', print)\n"
+        "@hookimpl\n"
+        "def register_commands(): return []\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("ATRIZ_REALTIME_EXTRA_PLUGINS", "contributing_plugin")
+    monkeypatch.setenv("ATRIZ_REALTIME_DISABLED_PLUGINS", "http_api")
+    registered = json.loads(shown(capsys, "check", "--json"))["registered"]
+    mine = {
+        kind: [entry["name"] for entry in entries if entry["plugin"] == "contributing_plugin"]
+        for kind, entries in registered.items()
+    }
+    assert {kind: names for kind, names in mine.items() if names} == {
+        "socket_events": ["shift:over"],
+        "fanout_layers": ["mirror"],
+        "observers": ["register_observers"],
+        "commands": ["register_commands"],
+    }
+    assert registered["routes"] == [{"name": "/health/realtime", "plugin": "health"}]
+
+
 def test_check_is_a_table_for_readers(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = rows(shown(capsys, "check", "--config", file))
     assert ["throttle_interval", "250", file] in lines
