@@ -52,7 +52,7 @@ class Containment:
                 return await steps
         except RealtimeError:
             raise
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError, SystemExit) as error:  # sys.exit() is a bug here
             if _is_cancelled(error):
                 raise
             if timer is not None and timer.expired():

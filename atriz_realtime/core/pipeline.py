@@ -181,7 +181,7 @@ class Pipeline:
             validate(event)
         except RealtimeError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._incidents.report(
                 f"plugin {self._kinds[event.type].plugin} failed",
                 f"validation of {event.type!r}: {type(error).__name__}: {error}",

@@ -160,7 +160,7 @@ class PluginHost:
                     for result in self._call(name, hook, arguments):
                         if inspect.isawaitable(result):
                             await result
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 failure = _failure(name, hook, error)
                 if not tolerant:
                     self._tolerate(name, failure, hook)
@@ -240,14 +240,14 @@ class PluginHost:
                 list(result) if isinstance(result, Iterator) else result  # a generator runs here
                 for result in caller(**arguments)
             ]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _failure(name, hook, error) from error
         return returned
 
     def _load(self, name: str, source: _Source) -> None:
         try:
             plugin = source.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"plugin {name!r} ({source.origin}) cannot be loaded: "
                 f"{type(error).__name__}: {error}"
@@ -321,7 +321,7 @@ class PluginHost:
         return self._manager.list_name_plugin()
 
 
-def _failure(name: str, hook: str, error: Exception) -> ConfigurationError:
+def _failure(name: str, hook: str, error: BaseException) -> ConfigurationError:
     """What a plugin raised, with its name; what it raised on purpose stays as it is."""
     if isinstance(error, ConfigurationError):
         return error

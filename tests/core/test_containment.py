@@ -51,12 +51,14 @@ async def test_a_refusal_passes_as_it_is(
 
 
 @pytest.mark.parametrize("turns", [0, 2])
-@pytest.mark.parametrize("error", [LookupError("a bug"), TimeoutError(), StopAsyncIteration()])
+@pytest.mark.parametrize(
+    "error", [LookupError("a bug"), TimeoutError(), StopAsyncIteration(), SystemExit(3)]
+)
 async def test_anything_else_is_a_failure_counted_under_its_name(
     containment: Containment,
     incidents: Incidents,
     caplog: pytest.LogCaptureFixture,
-    error: Exception,
+    error: BaseException,
     turns: int,
 ) -> None:
     async def fail() -> None:

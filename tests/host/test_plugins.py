@@ -195,6 +195,7 @@ def test_an_unknown_name_stops_the_start_with_the_nearest(
         ("import not_there", "cannot be loaded: ModuleNotFoundError: No module named 'not_there'"),
         ("def broken(:", "cannot be loaded: SyntaxError"),
         ("1 / 0", "cannot be loaded: ZeroDivisionError"),
+        ("raise SystemExit(3)", "cannot be loaded: SystemExit: 3"),
         ("def register_filters(): ...", "implements no hook"),
         (
             "@hookimpl\ndef register_filter(): ...",

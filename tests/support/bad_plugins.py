@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 
 from atriz_realtime.api import (
@@ -20,12 +21,12 @@ from atriz_realtime.api import (
 
 
 class Raiser:
-    """Raises at every opportunity."""
+    """Raises at every opportunity, or would end the process."""
 
     @hookimpl
     def register_entity_types(self) -> EntityType:
         def validate(_: LocationEvent) -> None:
-            raise RuntimeError("no validation today")
+            sys.exit("no validation today")
 
         return EntityType("raising", validate=validate)
 
@@ -41,7 +42,7 @@ class Raiser:
     @hookimpl
     def register_observers(self) -> Observer:
         async def observe(_: LocationEvent) -> None:
-            raise RuntimeError("no observation today")
+            sys.exit("no observation today")
 
         return Observer("raiser", observe)
 
