@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import aiohttp
 import pytest
 
 from atriz_realtime import RealtimeServer, create_app
@@ -107,6 +108,7 @@ async def test_without_rules_everyone_may(plugins: Plugins) -> None:
 # -- on the way of a fix -------------------------------------------------------------------
 
 FILTERS = """
+import aiohttp
 import attrs
 
 def noted(name):
@@ -272,9 +274,33 @@ async def test_a_refusal_of_an_endpoint_is_its_answer(plugins: Plugins) -> None:
         )
 
 
+async def test_an_endpoint_that_would_end_the_process_fails_its_request_alone(
+    plugins: Plugins,
+) -> None:
+    plugins.module(
+        "pages",
+        """
+        import sys
+        from starlette.routing import Route
+
+        async def leave(request):
+            sys.exit("goodbye")
+
+        @hookimpl
+        def register_routes():
+            return Route("/api/leave", leave)
+        """,
+    )
+    async with serving(extra_plugins=["pages"]) as live, aiohttp.ClientSession() as session:
+        async with session.get(f"{live.url}/api/leave") as answer:
+            assert answer.status == 500
+        assert (await live.get("/health/realtime"))[0] == 200
+
+
 # -- backends, start and stop --------------------------------------------------------------
 
 BACKEND = """
+import aiohttp
 import attrs
 from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout, MemorySettings
 
