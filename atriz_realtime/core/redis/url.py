@@ -67,13 +67,12 @@ def parse_redis_url(text: str) -> RedisUrl:
     nodes = tuple(_node(host, DEFAULT_PORTS[kind]) for host in hosts.split(",") if host)
     if not nodes:
         raise ConfigurationError(f"redis_url: {kind} needs at least one host", field="redis_url")
-    if urlsplit(text).query or (kind == "cluster" and path.strip("/")):
-        raise ConfigurationError(
-            f"redis_url: nothing may follow the {'hosts' if kind == 'cluster' else 'service'} "
-            f"of a {scheme}+{kind} URL",
-            field="redis_url",
-        )
     if kind == "cluster":
+        if path.strip("/"):
+            raise ConfigurationError(
+                "redis_url: a cluster has one database, so no /db may follow its hosts",
+                field="redis_url",
+            )
         return RedisUrl(text, kind, nodes, None, options)
     service, _, database = path.strip("/").partition("/")
     if not service or (database and not database.isdecimal()):
