@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis, RedisCluster
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atriz_realtime.api.contracts import (
     BackendStatus,
@@ -27,6 +28,8 @@ from atriz_realtime.core.access import AccessControl
 from atriz_realtime.core.clock import SystemClock
 from atriz_realtime.core.containment import Containment
 from atriz_realtime.core.distribution import Distribution
+from atriz_realtime.core.endpoints import EndpointRoute, Endpoints
+from atriz_realtime.core.front_door import front_door
 from atriz_realtime.core.gateway import Gateway
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.interest import Interest
@@ -40,7 +43,7 @@ from atriz_realtime.core.socket_server import SocketServer
 from atriz_realtime.core.sockets import Sockets
 from atriz_realtime.core.tracking import TrackingService, as_location
 from atriz_realtime.core.workers import Worker
-from atriz_realtime.engine.lane import websocket_lane
+from atriz_realtime.engine.lane import Lane, websocket_lane
 from atriz_realtime.host.config import RealtimeConfig, view
 from atriz_realtime.host.plugins import PluginHost, PluginInfo
 from atriz_realtime.host.registry import Registry
@@ -210,13 +213,23 @@ class RealtimeServer:
             self._starting = asyncio.get_running_loop().create_task(self._start())
         await asyncio.shield(self._starting)
 
-    def websocket_lane(self) -> type[asyncio.Protocol]:
+    def websocket_lane(self) -> type[Lane]:
         """What to hand to uvicorn as ``ws=``, so that websockets need no ASGI.
 
         Websockets of the application's other routes are served as they would be without;
         the application's middleware does not see those of ``/socket.io/``.
         """
         return websocket_lane(self.socket_io.eio, SOCKET_PATH)
+
+    def front_door(
+        self, ordinary: type[HttpToolsProtocol] = HttpToolsProtocol
+    ) -> type[asyncio.Protocol]:
+        """What to hand to uvicorn as ``http=``, so that endpoints and handshakes need no ASGI.
+
+        Everything else goes to ``ordinary``; the application's middleware does not see
+        calls of endpoints from programs, while those from web pages go all the way.
+        """
+        return front_door(self._endpoints, self.websocket_lane(), ordinary)
 
     async def started_pipeline(self) -> Pipeline:
         """The publish pipeline; starts the server when it has not started.
@@ -249,8 +262,15 @@ class RealtimeServer:
     # -- start and stop --------------------------------------------------------------------
 
     def _install(self, app: Starlette) -> None:
+        self._endpoints = Endpoints(
+            self._registry.endpoints(self._handle),
+            self.start,
+            self.config.max_body,
+            self.incidents,
+        )
+        called = [EndpointRoute(each, self._endpoints) for each in self._endpoints.by_call.values()]
         routes = RealtimeRoutes(
-            self._registry.routes(self._handle),
+            [*called, *self._registry.routes(self._handle)],
             self._serve_socket,
             self.config.cors_origin,
             self.start,

@@ -7,7 +7,7 @@ be :class:`Closeable` and :class:`Reporting`; the core asks with ``isinstance``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
@@ -412,6 +412,53 @@ class Membership(Protocol):
             each that has members already.
         :param emptied: called with a room when its last member has left.
         """
+
+
+class Headers(Mapping[str, str]):
+    """A request's headers: names in lower case, each with its first value.
+
+    :param raw: names in lower case and values, as they came.
+    """
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        wanted = name.encode("latin-1", "replace")
+        for each, value in self._raw:
+            if each == wanted:
+                return value.decode("latin-1")
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name.decode("latin-1") for name, _ in self._raw))
+
+    def __len__(self) -> int:
+        return len({name for name, _ in self._raw})
+
+
+@attrs.frozen(eq=False)
+class HttpCall:
+    """An HTTP request to an :class:`Endpoint`."""
+
+    headers: Headers
+    """Its headers."""
+    body: bytes = attrs.field(repr=False)
+    """Its whole body, no longer than ``max_body``."""
+    address: str | None
+    """The caller's network address."""
+
+
+@attrs.frozen(eq=False)
+class HttpAnswer:
+    """What an :class:`Endpoint` answers."""
+
+    body: bytes
+    """JSON."""
+    status: int = 200
+    """The HTTP status."""
 
 
 @attrs.frozen(kw_only=True)

@@ -35,6 +35,7 @@ from atriz_realtime.api.records import (
     Authenticator,
     Authorizer,
     CacheBackend,
+    Endpoint,
     EntityType,
     FanoutBackend,
     FanoutLayer,
@@ -313,6 +314,28 @@ def register_routes(
                 return JSONResponse(await server.tracking.counts())
 
             return Route("/api/how-many", how_many)
+    """
+
+
+@hookspec
+def register_endpoints(
+    config: PluginConfig, server: ServerHandle, resources: Resources
+) -> Iterable[Endpoint] | Endpoint | None:
+    """Offer further HTTP calls of one path each, for what is called all the time.
+
+    Called once, when the server is attached to its application; calls come only after
+    the start.  ``serve`` answers them before the application and its middleware see
+    them; elsewhere they are ordinary routes.  A path that two plugins claim stops the
+    start.  A :class:`RealtimeError` that a handler raises becomes its JSON refusal.
+
+    Example::
+
+        @hookimpl
+        def register_endpoints(server):
+            async def echo(call):
+                return HttpAnswer(call.body)
+
+            return Endpoint("/api/echo", echo)
     """
 
 

@@ -11,6 +11,8 @@ import attrs
 from atriz_realtime.api.contracts import (
     Cache,
     Fanout,
+    HttpAnswer,
+    HttpCall,
     Resources,
     SocketClient,
     ThrottlePolicy,
@@ -169,11 +171,27 @@ class SocketEvent:
     """Whether only authenticated sockets may send it."""
 
 
+@attrs.frozen(eq=False)
+class Endpoint:
+    """An HTTP call of one path that is made all the time, and answered in few steps.
+
+    It has no parameters in its path and no middleware of Starlette's before it.
+    """
+
+    path: str
+    """The whole path."""
+    handle: Callable[[HttpCall], Awaitable[HttpAnswer]]
+    """Answers a call; a :class:`RealtimeError` it raises becomes its JSON refusal."""
+    method: str = attrs.field(default="POST", kw_only=True)
+    """The HTTP method."""
+
+
 __all__ = [
     "DEFAULT_ID_PATTERN",
     "Authenticator",
     "Authorizer",
     "CacheBackend",
+    "Endpoint",
     "EntityType",
     "FanoutBackend",
     "FanoutLayer",

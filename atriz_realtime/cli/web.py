@@ -202,7 +202,7 @@ def run(
     realtime: RealtimeServer = app.state.realtime
     config = uvicorn.Config(
         app,
-        http="auto" if handover is None else sticky_protocol(handover),
+        http=realtime.front_door(*([] if handover is None else [sticky_protocol(handover)])),
         log_config=None,
         access_log=False,
         server_header=False,

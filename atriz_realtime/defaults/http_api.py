@@ -14,7 +14,11 @@ from starlette.routing import Route
 
 from atriz_realtime.api import (
     Credentials,
+    Endpoint,
     EntityRef,
+    Headers,
+    HttpAnswer,
+    HttpCall,
     Identity,
     InvalidEntityId,
     InvalidRequest,
@@ -47,36 +51,39 @@ class TrackingApi:
 
     def __init__(self, config: PluginConfig, server: ServerHandle) -> None:
         self._server = server
-        self._max_body: int = config.settings["max_body"]
         self._max_batch: int = config.settings["max_batch"]
 
-    def routes(self) -> list[Route]:
-        """The routes; those with a fixed path before those with a parameter."""
+    def endpoints(self) -> list[Endpoint]:
+        """What devices call all the time."""
         return [
-            Route(f"{PREFIX}/location", self.publish, methods=["POST"]),
-            Route(f"{PREFIX}/batch", self.publish_batch, methods=["POST"]),
+            Endpoint(f"{PREFIX}/location", self.publish),
+            Endpoint(f"{PREFIX}/batch", self.publish_batch),
+        ]
+
+    def routes(self) -> list[Route]:
+        """What is called now and then."""
+        return [
             Route(f"{PREFIX}/{{type}}", self.list_type, methods=["GET"]),
             Route(f"{PREFIX}/{{type}}/{{id:path}}", self.current, methods=["GET"]),
         ]
 
-    async def publish(self, request: Request) -> Response:
+    async def publish(self, call: HttpCall) -> HttpAnswer:
         """``POST /api/tracking/location``."""
-        identity = await self._identify(request)
-        entity, location = self._update(await self._body(request), identity)
+        identity = await self._identify(call.headers, call.address)
+        entity, location = self._update(_object(call), identity)
         result = await self._server.tracking.publish(entity, location, identity)
-        answer: dict[str, Any] = {
-            "success": True,
-            "timestamp": format_timestamp(result.location.timestamp),
-            "message": "Location updated",
-        }
-        if result.throttled:
-            answer["throttled"] = True
-        return JSONResponse(answer)
+        return HttpAnswer(
+            b'{"success":true,"timestamp":"%b","message":"Location updated"%b}'
+            % (
+                format_timestamp(result.location.timestamp).encode(),
+                b',"throttled":true' if result.throttled else b"",
+            )
+        )
 
-    async def publish_batch(self, request: Request) -> Response:
+    async def publish_batch(self, call: HttpCall) -> HttpAnswer:
         """``POST /api/tracking/batch``: each update stands for itself, in order by entity."""
-        identity = await self._identify(request)
-        updates = (await self._body(request)).get("updates")
+        identity = await self._identify(call.headers, call.address)
+        updates = _object(call).get("updates")
         if not isinstance(updates, list):
             raise InvalidRequest("updates must be a list", field="updates")
         if len(updates) > self._max_batch:
@@ -103,21 +110,23 @@ class TrackingApi:
         done = await asyncio.gather(*(publish_entity(entity) for entity in by_entity))
         results = [result for entity_results in done for result in entity_results]
         throttled = sum(result.throttled for result in results)
-        return JSONResponse(
-            {
-                "success": True,
-                "accepted": len(results) - throttled,
-                "throttled": throttled,
-                "rejected": [
-                    {"index": index} | _without_success(error)
-                    for index, error in sorted(rejected, key=lambda entry: entry[0])
-                ],
-            }
+        return HttpAnswer(
+            encode_json(
+                {
+                    "success": True,
+                    "accepted": len(results) - throttled,
+                    "throttled": throttled,
+                    "rejected": [
+                        {"index": index} | _without_success(error)
+                        for index, error in sorted(rejected, key=lambda entry: entry[0])
+                    ],
+                }
+            )
         )
 
     async def current(self, request: Request) -> Response:
         """``GET /api/tracking/<type>/<id>``."""
-        identity = await self._identify(request)
+        identity = await self._caller(request)
         try:
             entity = self._server.tracking.entity(
                 request.path_params["type"], request.path_params["id"]
@@ -133,7 +142,7 @@ class TrackingApi:
 
     async def list_type(self, request: Request) -> Response:
         """``GET /api/tracking/<type>?limit=…&cursor=…``."""
-        identity = await self._identify(request)
+        identity = await self._caller(request)
         limit = _page_limit(request.query_params.get("limit"))
         cursor = request.query_params.get("cursor")
         kind = request.path_params["type"]
@@ -153,28 +162,20 @@ class TrackingApi:
         )
         return Response(body, media_type="application/json")
 
-    async def _identify(self, request: Request) -> Identity:
-        headers = {name.lower(): value for name, value in request.headers.items()}
+    async def _caller(self, request: Request) -> Identity:
+        address = request.client.host if request.client else None
+        return await self._identify(Headers(request.headers.raw), address)
+
+    async def _identify(self, headers: Headers, address: str | None) -> Identity:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         return await self._server.access.authenticate(
             Credentials(
                 token=token.strip() if scheme.lower() == "bearer" and token.strip() else None,
                 source="http",
                 headers=headers,
-                address=request.client.host if request.client else None,
+                address=address,
             )
         )
-
-    async def _body(self, request: Request) -> Mapping[str, Any]:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._max_body:
-                raise PayloadTooLarge(f"the body is larger than {self._max_body} bytes")
-        data = decode_json(bytes(body))
-        if not isinstance(data, dict):
-            raise InvalidRequest("the body must be a JSON object")
-        return data
 
     def _update(self, update: object, identity: Identity) -> tuple[EntityRef, Location]:
         """Read one update: which entity, and where it is.
@@ -204,6 +205,14 @@ class TrackingApi:
         return entity, Location.from_wire(fields)
 
 
+def _object(call: HttpCall) -> Mapping[str, Any]:
+    """The JSON object that is a call's body."""
+    data = decode_json(call.body)
+    if not isinstance(data, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    return data
+
+
 def _page_limit(text: str | None) -> int:
     if text is None:
         return MAX_PAGE
@@ -217,6 +226,12 @@ def _without_success(error: RealtimeError) -> dict[str, object]:
 
 
 @hookimpl
+def register_endpoints(config: PluginConfig, server: ServerHandle) -> list[Endpoint]:
+    """Take positions under ``/api/tracking``."""
+    return TrackingApi(config, server).endpoints()
+
+
+@hookimpl
 def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
-    """Serve ``/api/tracking``."""
+    """Tell positions under ``/api/tracking``."""
     return TrackingApi(config, server).routes()

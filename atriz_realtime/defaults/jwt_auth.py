@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -34,6 +35,10 @@ USER_CLAIMS = ("userId", "id", "sub")
 
 MAX_TOKEN_LENGTH = 8_192
 """Characters of a token; a longer one is refused unread."""
+
+MAX_REMEMBERED = 10_000
+"""Tokens of HTTP calls that are known to be good until they expire; beyond, the one that was
+checked first is checked again."""
 
 MIN_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 """Shortest secret of an HMAC algorithm, in bytes (RFC 7518, section 3.2)."""
@@ -81,6 +86,7 @@ class JwtAuthenticator:
         self._secret = secret
         self._settings = settings
         self._is_weak = secret is not None and bool(secret_weakness(secret, settings.algorithms))
+        self._good: dict[str, Identity] = {}
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
         """The token's user; ``None`` when there is no token.
@@ -91,6 +97,9 @@ class JwtAuthenticator:
         token = credentials.token
         if token is None:
             return None
+        remembered = self._good.get(token)
+        if remembered is not None and self._holds(remembered):
+            return remembered
         if self._secret is None:
             raise AuthenticationRejected("no JWT secret is configured (JWT_SECRET)")
         if len(token) > MAX_TOKEN_LENGTH:
@@ -100,12 +109,26 @@ class JwtAuthenticator:
             expires_at = float(claims["exp"]) if "exp" in claims else None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise AuthenticationRejected(type(error).__name__) from error
-        return Identity(
+        identity = Identity(
             user_id=user_id(claims),
             claims=MappingProxyType(dict(claims)),
             authenticator="jwt",
             expires_at=expires_at,
         )
+        if credentials.source == "http":  # a device sends its token with every fix
+            self._remember(token, identity)
+        return identity
+
+    def _holds(self, identity: Identity) -> bool:
+        """Whether a token that was good when it was checked has not expired since."""
+        expires_at = identity.expires_at
+        return expires_at is None or expires_at > time.time() - self._settings.leeway
+
+    def _remember(self, token: str, identity: Identity) -> None:
+        self._good.pop(token, None)
+        self._good[token] = identity
+        if len(self._good) > MAX_REMEMBERED:
+            del self._good[next(iter(self._good))]
 
     def _claims(self, token: str, secret: str) -> Mapping[str, Any]:
         decode = functools.partial(

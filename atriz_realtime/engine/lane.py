@@ -12,7 +12,6 @@ import asyncio
 import base64
 import binascii
 import contextlib
-import functools
 import hashlib
 import os
 import socket
@@ -20,11 +19,11 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import uvicorn
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from atriz_realtime.engine import frames, refusals
 from atriz_realtime.engine.frames import Control, FrameError, FrameReader
 from atriz_realtime.engine.packets import Packet
+from atriz_realtime.engine.proxies import look_through
 from atriz_realtime.engine.refusals import Refusal
 from atriz_realtime.engine.request import Request
 from atriz_realtime.engine.websocket import CLOSE_GRACE, Websocket
@@ -157,7 +156,9 @@ class Lane(Websocket, asyncio.Protocol):
         secure = self._transport.get_extra_info("sslcontext") is not None
         request = Request(head, client, "https" if secure else "http")
         if config.proxy_headers and b"\r\nx-forwarded-" in head:
-            request = behind_proxy(request, config)
+            scope = request.scope()
+            look_through(config, scope)
+            request = Request(head, scope["client"], scope["scheme"])
         return request
 
     def _prepare(self) -> None:
@@ -326,37 +327,13 @@ def accept_key(request: Request) -> bytes | None:
     return base64.b64encode(digest)
 
 
-def behind_proxy(request: Request, config: uvicorn.Config) -> Request:
-    """A request as uvicorn's middleware lets applications see it: from trusted proxies."""
-    scope: Any = {
-        "type": "http",
-        "client": request.client,
-        "scheme": request.scheme,
-        "headers": request.headers,
-    }
-    hosts = config.forwarded_allow_ips or "127.0.0.1"
-    trusting = _proxy_headers(hosts if isinstance(hosts, str) else ",".join(hosts))
-    with contextlib.suppress(StopIteration):  # nothing in it waits
-        trusting(scope, _nothing, _nothing).send(None)
-    return Request(request.head, scope["client"], scope["scheme"])
-
-
-@functools.cache
-def _proxy_headers(hosts: str) -> Any:
-    return ProxyHeadersMiddleware(_nothing, hosts)
-
-
-async def _nothing(*_: Any) -> None:
-    """The application behind the middleware, which has done all there is to do."""
-
-
 def _never() -> Any:
     raise RuntimeError("uvicorn sends one request to a protocol")
 
 
 def websocket_lane(
     engine: EngineServer, path: str = "/engine.io/", *, other: str = "auto"
-) -> type[asyncio.Protocol]:
+) -> type[Lane]:
     """What to hand to uvicorn as ``ws=``.
 
     :param path: the path whose websockets the engine serves.

@@ -17,6 +17,7 @@ from atriz_realtime.api.records import (
     Authenticator,
     Authorizer,
     CacheBackend,
+    Endpoint,
     EntityType,
     FanoutBackend,
     FanoutLayer,
@@ -84,6 +85,7 @@ class Registry:
         self._resources = resources
         self._owners: dict[Any, str] = {}
         self._contributed: dict[str, list[tuple[str, str]]] = {}
+        self._served: defaultdict[tuple[str, bool], dict[str, str]] = defaultdict(dict)
         self.authenticators = self._ordered(
             self._collect("register_authenticators", Authenticator, resources=resources)
         )
@@ -156,7 +158,6 @@ class Registry:
         :raises PluginError: when two plugins claim one path and method.
         """
         routes: list[BaseRoute] = []
-        owners: defaultdict[tuple[str, bool], dict[str, str]] = defaultdict(dict)
         for plugin, returned in self._host.call(
             "register_routes", server=server, resources=self._resources
         ):
@@ -164,16 +165,33 @@ class Registry:
                 routes.append(route)
                 path = getattr(route, "path", None)
                 self._note("register_routes", path or type(route).__name__, plugin)
-                if path is None:
-                    continue
-                methods = set(getattr(route, "methods", None) or (ANY_METHOD,))
-                served = owners[path, isinstance(route, WebSocketRoute)]
-                for method, owner in served.items():
-                    shared = method == ANY_METHOD or methods & {method, ANY_METHOD}
-                    if shared and owner != plugin:
-                        raise PluginError(f"plugins {owner!r} and {plugin!r} both serve {path!r}")
-                served.update(dict.fromkeys(methods, plugin))
+                if path is not None:
+                    methods = set(getattr(route, "methods", None) or (ANY_METHOD,))
+                    self._claim(plugin, path, methods, socket=isinstance(route, WebSocketRoute))
         return routes
+
+    def endpoints(self, server: ServerHandle) -> list[Endpoint]:
+        """Call ``register_endpoints``.
+
+        :raises PluginError: when two plugins claim one path and method.
+        """
+        endpoints: list[Endpoint] = []
+        for plugin, returned in self._host.call(
+            "register_endpoints", server=server, resources=self._resources
+        ):
+            for endpoint in _records(plugin, "register_endpoints", Endpoint, returned):
+                endpoints.append(endpoint)
+                self._note("register_endpoints", endpoint.path, plugin)
+                self._claim(plugin, endpoint.path, {endpoint.method}, socket=False)
+        return endpoints
+
+    def _claim(self, plugin: str, path: str, methods: set[str], *, socket: bool) -> None:
+        served = self._served[path, socket]
+        for method, owner in served.items():
+            shared = method == ANY_METHOD or methods & {method, ANY_METHOD}
+            if shared and owner != plugin:
+                raise PluginError(f"plugins {owner!r} and {plugin!r} both serve {path!r}")
+        served.update(dict.fromkeys(methods, plugin))
 
     def policy(self, kind: EntityKind) -> ThrottlePolicy:
         """Make the throttling policy of an entity type.

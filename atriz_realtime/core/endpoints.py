@@ -1,0 +1,112 @@
+"""HTTP calls that plugins answer in few steps: over ASGI here, in the front door without it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+
+from atriz_realtime.api.contracts import Headers, HttpAnswer, HttpCall
+from atriz_realtime.api.errors import NotAuthenticated, PayloadTooLarge, RealtimeError
+from atriz_realtime.api.records import Endpoint
+from atriz_realtime.api.wire import encode_json
+from atriz_realtime.core.incidents import Incidents
+
+
+class Endpoints:
+    """The endpoints, and how each is answered.
+
+    :param ready: awaited before each call: a server whose host runs no lifespan starts
+        with the first.
+    :param max_body: bytes that a body may have.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        ready: Callable[[], Awaitable[None]],
+        max_body: int,
+        incidents: Incidents,
+    ) -> None:
+        self.by_call = {(each.method, each.path): each for each in endpoints}
+        """By method and path."""
+        self.max_body = max_body
+        self._ready = ready
+        self._incidents = incidents
+
+    async def answer(self, endpoint: Endpoint, call: HttpCall) -> HttpAnswer:
+        """Answer a call; never raises."""
+        try:
+            await self._ready()
+            return await endpoint.handle(call)
+        except RealtimeError as error:
+            return refusal(error)
+        except (Exception, SystemExit) as error:
+            self._incidents.report(
+                "endpoint failed", f"{endpoint.path}: {type(error).__name__}: {error}"
+            )
+            return refusal(RealtimeError())
+
+    def too_large(self) -> HttpAnswer:
+        """The answer to a body over the limit."""
+        return refusal(PayloadTooLarge(f"the body is larger than {self.max_body} bytes"))
+
+
+def refusal(error: RealtimeError) -> HttpAnswer:
+    """The answer that an error becomes."""
+    return HttpAnswer(encode_json(error.to_wire()), error.status)
+
+
+def headers_of(answer: HttpAnswer) -> list[tuple[bytes, bytes]]:
+    """The headers of a response."""
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(answer.body)),
+    ]
+    if answer.status == NotAuthenticated.status:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return headers
+
+
+class EndpointRoute(BaseRoute):
+    """An endpoint as a route of the application."""
+
+    def __init__(self, endpoint: Endpoint, endpoints: Endpoints) -> None:
+        self.path = endpoint.path
+        self.methods = {endpoint.method}
+        self._endpoint = endpoint
+        self._endpoints = endpoints
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether this endpoint is called."""
+        if scope["type"] != "http" or scope["method"] not in self.methods:
+            return Match.NONE, {}
+        path, mounted_at = scope["path"], scope.get("root_path", "")
+        called = path.removeprefix(mounted_at) == self.path
+        return (Match.FULL if called else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        answer = await self._answered(scope, receive)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": headers_of(answer),
+            }
+        )
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answered(self, scope: Scope, receive: Receive) -> HttpAnswer:
+        body = bytearray()
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > self._endpoints.max_body:
+                return self._endpoints.too_large()
+            if not message.get("more_body"):
+                break
+        client = scope.get("client")
+        call = HttpCall(Headers(scope["headers"]), bytes(body), client[0] if client else None)
+        return await self._endpoints.answer(self._endpoint, call)
