@@ -23,6 +23,7 @@ _DEFAULT = "default"
 _CALLED = {
     "fanout_layers": "register_fanout_layers",
     "socket_events": "register_socket_events",
+    "endpoints": "register_endpoints",
     "routes": "register_routes",
 }
 """Hooks whose records have nothing but a name to show."""

@@ -147,6 +147,11 @@ async def socket_events(serve: Serve, _: pytest.CaptureFixture[str]) -> None:
             assert refused["code"] == "not_authenticated"
 
 
+async def endpoints(serve: Serve, _: pytest.CaptureFixture[str]) -> None:
+    async with serve() as live:
+        assert await live.post("/api/echo", {"a": 1}) == (200, {"a": 1})
+
+
 async def routes(serve: Serve, _: pytest.CaptureFixture[str]) -> None:
     async with serve() as live:
         await live.publish("v1")
@@ -184,6 +189,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "register_filters": filters,
         "register_observers": observers,
         "register_socket_events": socket_events,
+        "register_endpoints": endpoints,
         "register_routes": routes,
         "register_commands": commands,
         "server_started": started,

@@ -28,6 +28,7 @@ MADE = [
     "register_entity_types",
     "register_fanout_layers",
     "register_socket_events",
+    "register_endpoints",
     "register_routes",
 ]
 STARTED = ["register_observers", "server_started"]
