@@ -327,7 +327,7 @@ class Tracking(Protocol):
         :raises InvalidLocation: when the type's own validation does.
         """
 
-    async def current(self, entity: EntityRef) -> bytes | None:
+    def current(self, entity: EntityRef) -> Awaitable[bytes | None]:
         """The cached location JSON, or ``None``.
 
         :raises Unavailable: when the cache cannot be reached.

@@ -46,6 +46,11 @@ class Authenticator:
     each ``recheck_interval`` seconds, after which a socket whose identity is not is closed;
     one stays when this raises or takes too long, and is asked about again.  ``None``: an
     identity that was once good stays so."""
+    at_once: Callable[[Credentials], Identity | None] | None = attrs.field(
+        default=None, kw_only=True
+    )
+    """The same as ``authenticate`` for one that never has to wait: a plain function, which
+    is asked instead, without a coroutine's cost."""
     weakness: str | None = attrs.field(default=None, kw_only=True)
     """Why it must not be relied on beyond this machine, in one line: ``serve`` then
     refuses to listen beyond loopback unless ``allow_weak_secret`` is on."""

@@ -53,9 +53,14 @@ class AccessControl:
         for plugin, authenticator in self._authenticators:
             what = f"authenticator {authenticator.name!r}"
             try:
-                identity = await self._containment.run(
-                    plugin, what, authenticator.authenticate(credentials)
-                )
+                if authenticator.at_once is not None:
+                    identity = self._containment.call(
+                        plugin, what, authenticator.at_once, credentials
+                    )
+                else:
+                    identity = await self._containment.run(
+                        plugin, what, authenticator.authenticate(credentials)
+                    )
             except AuthenticationRejected as refusal:
                 self._incidents.report(
                     "refused credentials", f"{what}: {refusal.reason}", level=logging.INFO

@@ -9,7 +9,7 @@ seen and named.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Generic, TypeVar
 
 from atriz_realtime.api.contracts import Clock
@@ -33,6 +33,24 @@ class Containment:
         self._clock = clock
         self._limit = limit
 
+    def call(self, plugin: str, what: str, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a plugin's plain function.
+
+        :param what: what the plugin was asked for, for the log.
+        :raises RealtimeError: as the plugin raised it, to refuse on purpose.
+        :raises PluginFailed: when it raised anything else.
+        """
+        began = self._clock.monotonic()
+        try:
+            return function(*arguments)
+        except RealtimeError:
+            raise
+        except (Exception, SystemExit) as error:
+            self._failed(plugin, what, error)
+            raise PluginFailed from error
+        finally:
+            self._watch(plugin, what, self._clock.monotonic() - began)
+
     async def run(
         self, plugin: str, what: str, work: Awaitable[T], limit: float | None = None
     ) -> T:
@@ -42,6 +60,8 @@ class Containment:
         :raises RealtimeError: as the plugin raised it, to refuse on purpose.
         :raises PluginFailed: when it raised anything else, or took too long.
         """
+        if asyncio.current_task() is None:  # which the work, and the timer, count on
+            return await asyncio.ensure_future(self.run(plugin, what, work, limit))
         steps = _Steps(work, self._clock)
         timer: asyncio.Timeout | None = None
         try:
@@ -58,16 +78,22 @@ class Containment:
             if timer is not None and timer.expired():
                 self._incidents.report(f"plugin {plugin} timed out", what)
             else:
-                self._incidents.report(
-                    f"plugin {plugin} failed", f"{what}: {type(error).__name__}: {error}"
-                )
+                self._failed(plugin, what, error)
             raise PluginFailed from error
         finally:
-            if steps.longest > BLOCKING_SECONDS:
-                self._incidents.report(
-                    f"plugin {plugin} blocked the loop",
-                    f"{what}: for {steps.longest * 1000:.0f} ms",
-                )
+            self._watch(plugin, what, steps.longest)
+
+    def _failed(self, plugin: str, what: str, error: BaseException) -> None:
+        self._incidents.report(
+            f"plugin {plugin} failed", f"{what}: {type(error).__name__}: {error}"
+        )
+
+    def _watch(self, plugin: str, what: str, seconds: float) -> None:
+        """Tell of a step that kept the loop from everybody else."""
+        if seconds > BLOCKING_SECONDS:
+            self._incidents.report(
+                f"plugin {plugin} blocked the loop", f"{what}: for {seconds * 1000:.0f} ms"
+            )
 
 
 def _is_cancelled(error: BaseException) -> bool:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 import attrs
-import socketio.exceptions
 
-from atriz_realtime.api.contracts import Clock
+from atriz_realtime.api.contracts import Clock, Headers
 from atriz_realtime.api.errors import (
     InvalidEntityId,
     InvalidRequest,
@@ -34,7 +33,8 @@ from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.interest import Interest
 from atriz_realtime.core.pipeline import Pipeline
 from atriz_realtime.core.rooms import DEFAULT_NAMESPACE
-from atriz_realtime.core.socket_server import SocketServer
+from atriz_realtime.core.socket_server import SocketServer, refused_by
+from atriz_realtime.engine.request import Request
 from atriz_realtime.host.config import RealtimeConfig
 
 
@@ -163,21 +163,21 @@ class Gateway:
 
     # -- connection ------------------------------------------------------------------------
 
-    async def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
+    async def connected(self, sid: str, request: Request, auth: Any) -> None:
         """Accept a connection, authenticated if its handshake is.
 
         :raises socketio.exceptions.ConnectionRefusedError: over a limit, or when
             ``require_handshake_auth`` is on and the handshake is not.
         """
-        address = client_address(environ)
+        address = request.client[0] if request.client else ""
         limit = self._config.max_connections_per_address
         if limit and self._per_address[address] >= limit:
-            raise refusal(RateLimited("Too many connections"))
+            raise refused_by(RateLimited("Too many connections"))
         self._per_address[address] += 1  # before others are let in while this one is asked about
         try:
-            identity = await self._identify_handshake(auth, environ, address)
+            identity = await self._identify_handshake(auth, request, address)
             if identity is None and self._config.require_handshake_auth:
-                raise refusal(NotAuthenticated())
+                raise refused_by(NotAuthenticated())
         except BaseException:
             uncount(self._per_address, address)
             raise
@@ -195,14 +195,14 @@ class Gateway:
             )
 
     async def _identify_handshake(
-        self, auth: Any, environ: dict[str, Any], address: str
+        self, auth: Any, request: Request, address: str
     ) -> Identity | None:
         fields = auth if isinstance(auth, dict) else {}
         token = fields.get("token")
         credentials = Credentials(
             token=token if isinstance(token, str) and token else None,
             source="handshake",
-            headers=request_headers(environ),
+            headers=Headers(request.headers),
             auth=fields,
             address=address,
         )
@@ -211,7 +211,7 @@ class Gateway:
             self._check_user_limit(identity)
         except RealtimeError as error:
             if self._config.require_handshake_auth:
-                raise refusal(error) from error
+                raise refused_by(error) from error
             return None
         return identity
 
@@ -307,18 +307,27 @@ class Gateway:
         joined: list[tuple[EntityRef, str, bytes | None]] = []
         for entity in entities:
             room = RoomNames.entity(entity)
-            if self._server.manager.is_connected(session.sid, DEFAULT_NAMESPACE):
+            if self._rooms.is_connected(session.sid, DEFAULT_NAMESPACE):
                 await self._server.enter_room(session.sid, room)
                 session.tracked.add(room)
                 joined.append((entity, room, self._rooms.last(room)))
-        await asyncio.gather(*(self._show(session, *entry) for entry in joined))
+        for _, room, __ in joined:
+            await self._interest.ready(room)
+        # all are asked for before one is awaited, so that they share a round trip
+        reading = [self._pipeline.current(entity) for entity, _, __ in joined]
+        for (entity, room, before), location in zip(joined, reading, strict=True):
+            await self._show(session, entity, room, before, location)
 
     async def _show(
-        self, session: Session, entity: EntityRef, room: str, before: bytes | None
+        self,
+        session: Session,
+        entity: EntityRef,
+        room: str,
+        before: bytes | None,
+        reading: Awaitable[bytes | None],
     ) -> None:
-        await self._interest.ready(room)
         try:
-            location = await self._pipeline.current(entity)
+            location = await reading
         except Unavailable as error:
             self._incidents.report("cache unavailable", error.message)
             return
@@ -369,26 +378,6 @@ def as_ids(ids: Any) -> list[Any]:
     if ids is None:
         raise InvalidRequest("an entity id is required", field="entityId")
     return list(ids) if isinstance(ids, list) else [ids]
-
-
-def refusal(error: RealtimeError) -> socketio.exceptions.ConnectionRefusedError:
-    """A refused connection: ``connect_error`` with the message, and the code in its data."""
-    return socketio.exceptions.ConnectionRefusedError(error.message, {"code": error.code})
-
-
-def request_headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    """The handshake request's headers, names in lower case."""
-    return {
-        name[5:].replace("_", "-").lower(): value
-        for name, value in environ.items()
-        if name.startswith("HTTP_")
-    }
-
-
-def client_address(environ: Mapping[str, Any]) -> str:
-    """The peer's network address."""
-    client = environ.get("asgi.scope", {}).get("client")
-    return client[0] if client else ""
 
 
 def uncount(counter: Counter[str], key: str) -> None:

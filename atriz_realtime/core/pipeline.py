@@ -7,7 +7,7 @@ cache in one round trip → observers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 import attrs
 
@@ -136,9 +136,9 @@ class Pipeline:
         await self._distribution.keep(payload)
         return PublishResult("held" if held else "throttled", passed.location)
 
-    async def current(self, entity: EntityRef) -> bytes | None:
-        """The cached location JSON, or ``None``."""
-        return await self._distribution.cache.get(entity)
+    def current(self, entity: EntityRef) -> Awaitable[bytes | None]:
+        """The cached location JSON, or ``None``; asked for before it is awaited."""
+        return self._distribution.cache.get(entity)
 
     async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
         """A part of the cached locations of a type."""

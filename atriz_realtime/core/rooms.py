@@ -48,7 +48,7 @@ class Rooms(socketio.AsyncManager):
         self._followers = [(first_joined, last_left)]
         self._joined: dict[str, set[str]] = {}
         self._sids: dict[tuple[str, str], str] = {}
-        self._connecting: set[str] = set()
+        self._connecting: dict[str, list[packets.Packet]] = {}
         self._disconnecting: set[str] = set()
         self._last: dict[str, bytes] = {}
         self.floors = Floors(clock)
@@ -71,11 +71,15 @@ class Rooms(socketio.AsyncManager):
         if None in spared:
             return
         packet = location_packet(event)
-        sockets = self.server.eio.sockets
+        sockets, connecting = self.server.eio.sockets, self._connecting
         self.delivered += len(members)
         for sid, eio_sid in members.items():
             session = sockets.get(eio_sid)
-            if session is not None and sid not in spared:
+            if session is None or sid in spared:
+                continue
+            if sid in connecting:
+                connecting[sid].append(packet)
+            else:
                 session.put_frame(room, packet)
 
     def last(self, room: str) -> bytes | None:
@@ -187,6 +191,9 @@ class Rooms(socketio.AsyncManager):
             session = sockets.get(eio_sid)
             if session is None or sid in skipped:
                 continue
+            if sid in self._connecting:
+                self._connecting[sid] += encoded
+                continue
             for packet in encoded:
                 if key is not None:
                     session.put_frame(key, packet)
@@ -219,21 +226,36 @@ class Rooms(socketio.AsyncManager):
         eio_sid: str | None = self.rooms.get(namespace, {}).get(None, {}).get(sid)
         return eio_sid
 
-    async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
-        """Register a connection that is yet to be accepted; ``None`` when there is one already."""
+    def register(self, eio_sid: str, namespace: str) -> str | None:
+        """Register a connection that is yet to be accepted; ``None`` when there is one already.
+
+        What is sent to it waits until it is.
+        """
         if (namespace, eio_sid) in self._sids:
             return None
         sid: str = self.server.eio.generate_id()
         self._sids[namespace, eio_sid] = sid
-        self._connecting.add(sid)
+        self._connecting[sid] = []
         self._joined[sid] = set()
         self.rooms.setdefault(namespace, {}).setdefault(None, {})[sid] = eio_sid
         self.basic_enter_room(sid, namespace, sid)
         return sid
 
+    def accept(self, sid: str, namespace: str, welcome: packets.Packet) -> None:
+        """Accept a connection: the welcome goes first, then what has waited."""
+        session = self.session(sid, namespace)
+        early = self._connecting.pop(sid, [])
+        if session is not None:
+            for packet in (welcome, *early):
+                session.put(packet)
+
+    async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
+        """See :meth:`register`."""
+        return self.register(eio_sid, namespace)
+
     async def connect(self, sid: str, namespace: str) -> str:  # noqa: ARG002  # their signature
         """Mark a connection as accepted."""
-        self._connecting.discard(sid)
+        self._connecting.pop(sid, None)
         return sid
 
     def is_pre_connected(self, sid: str, namespace: str) -> bool:  # noqa: ARG002  # likewise
@@ -263,7 +285,7 @@ class Rooms(socketio.AsyncManager):
             self._sids.pop((namespace, eio_sid), None)
         self._remove(sid, namespace, None)
         self.callbacks.pop(sid, None)
-        self._connecting.discard(sid)
+        self._connecting.pop(sid, None)
         self._disconnecting.discard(sid)
 
     def basic_enter_room(

@@ -17,11 +17,15 @@ import socketio.exceptions
 import socketio.packet
 
 from atriz_realtime.api.errors import RealtimeError
+from atriz_realtime.core.begun import begin
 from atriz_realtime.core.incidents import Incidents
-from atriz_realtime.core.packets import Packet
+from atriz_realtime.core.packets import Packet, StrictJson
 from atriz_realtime.core.rooms import DEFAULT_NAMESPACE, Rooms
 from atriz_realtime.core.tracking import TrackingSource
 from atriz_realtime.engine import EngineServer
+from atriz_realtime.engine.packets import Packet as EnginePacket
+from atriz_realtime.engine.packets import message
+from atriz_realtime.engine.request import Request
 from atriz_realtime.engine.session import Session
 from atriz_realtime.host.config import RealtimeConfig
 
@@ -32,7 +36,7 @@ Handler = Callable[..., Awaitable[Any]]
 class Edge(Protocol):
     """What stands at the server's own edge, before any handler of the host's."""
 
-    async def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
+    async def connected(self, sid: str, request: Request, auth: Any) -> None:
         """Accept a connection, or raise python-socketio's ``ConnectionRefusedError``."""
 
     def disconnected(self, sid: str) -> None:
@@ -50,11 +54,18 @@ class Engine(EngineServer):
     """The engine as python-socketio has it.
 
     :param opened: called with the id of each new session.
+    :param heard: takes a session's message; returns what is left to be awaited.
     """
 
-    def __init__(self, opened: Callable[[str], None], **options: Any) -> None:
+    def __init__(
+        self,
+        opened: Callable[[str], None],
+        heard: Callable[[Session, str | bytes], Awaitable[None] | None],
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self._opened = opened
+        self._heard = heard
         self._ordinary: Handler | None = None
 
     def on(self, event: str, handler: Handler | None = None) -> Handler:
@@ -72,6 +83,10 @@ class Engine(EngineServer):
         self._opened(session.sid)
         replaced = self._handlers.get("connect") != self._ordinary
         return super().ask(session) if replaced else None
+
+    def hear(self, session: Session, data: str | bytes) -> Awaitable[None] | None:
+        """Take a message past python-socketio's own handler, which needs a task for each."""
+        return self._heard(session, data)
 
     # what python-socketio's admin UI looks at besides
 
@@ -129,10 +144,6 @@ class SocketServer(socketio.AsyncServer):
         """Handle an event of the default namespace in order, without a task."""
         self._own_handlers[event] = handler
 
-    async def close_session(self, eio_sid: str) -> None:
-        """Close the Engine.IO session of a client that broke the protocol."""
-        await self.eio.disconnect(eio_sid)
-
     def _engineio_server_class(self) -> Callable[..., Engine]:
         return self._make_engine
 
@@ -141,6 +152,7 @@ class SocketServer(socketio.AsyncServer):
         config = self._config
         engine = Engine(
             self._session_opened,
+            self._receive,
             ping_interval=config.ping_interval / 1000,
             ping_timeout=config.ping_timeout / 1000,
             max_payload=config.max_payload,
@@ -164,18 +176,6 @@ class SocketServer(socketio.AsyncServer):
             self._incidents.report("session never connected", "closed")
             self.start_background_task(self.eio.disconnect, eio_sid)
 
-    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
-        await super()._handle_connect(eio_sid, namespace, data)
-        namespace = namespace or DEFAULT_NAMESPACE
-        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
-        if sid is None:
-            return
-        self._cancel_connect_timer(eio_sid)
-        session = self.eio.sockets.get(eio_sid)
-        if session is None or not session.is_open:  # it left while it was being let in
-            await self._trigger_event("disconnect", namespace, sid, self.reason.TRANSPORT_CLOSE)
-            await self.manager.disconnect(sid, namespace=namespace)
-
     async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
         """Nothing: see :meth:`Engine.ask`."""
 
@@ -189,6 +189,128 @@ class SocketServer(socketio.AsyncServer):
         if timer is not None:
             timer.cancel()
 
+    # -- packets ---------------------------------------------------------------------------
+
+    def _receive(self, session: Session, data: str | bytes) -> Awaitable[None] | None:
+        """Take a packet, or an attachment of one; returns what is left to be awaited.
+
+        :raises ValueError: when a client must not send it.
+        """
+        eio_sid = session.sid
+        packet: Packet | None = self._binary_packet.get(eio_sid)
+        if packet is None:
+            packet = Packet(encoded_packet=data or " ")
+            if packet.attachment_count:
+                self._sid_of(session, packet)
+                self._binary_packet[eio_sid] = packet
+                return None
+        elif packet.add_attachment(data):
+            del self._binary_packet[eio_sid]
+        else:
+            return None
+        kind, namespace = packet.packet_type, packet.namespace or DEFAULT_NAMESPACE
+        if kind == socketio.packet.CONNECT:
+            return begin(self._connect(session, namespace, packet.data))
+        self._sid_of(session, packet)
+        handling: Awaitable[None]
+        if kind == socketio.packet.DISCONNECT:
+            handling = self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
+        elif kind in (socketio.packet.ACK, socketio.packet.BINARY_ACK):
+            handling = self._handle_ack(eio_sid, namespace, packet.id, packet.data)
+        else:
+            handling = self._handle_event(eio_sid, namespace, packet.id, packet.data)
+        return handling
+
+    def _sid_of(self, session: Session, packet: Packet) -> str:
+        """The session's id in a packet's namespace.
+
+        :raises ValueError: when it is not connected to it.
+        """
+        namespace = packet.namespace or DEFAULT_NAMESPACE
+        sid: str | None = self.manager.sid_from_eio_sid(session.sid, namespace)
+        if sid is None:
+            raise ValueError("a packet before the connection to its namespace")
+        return sid
+
+    # -- connections -----------------------------------------------------------------------
+
+    async def _connect(self, session: Session, namespace: str, auth: Any) -> None:
+        """Let a client into a namespace: the edge is asked first, then the host's handler."""
+        if not self._is_namespace(namespace):
+            self._refuse(session, namespace, {"message": "Invalid namespace"})
+            return
+        sid = self.manager.register(session.sid, namespace)
+        if sid is None:
+            self._refuse(session, namespace, {"message": "Unable to connect"})
+            return
+        edge = self.edge if namespace == DEFAULT_NAMESPACE else None
+        accepted_by_edge = False
+        reason: Any = None
+        try:
+            if edge is not None:
+                await edge.connected(sid, session.request, auth)
+                accepted_by_edge = True
+            if self._has_connect_handler(namespace):
+                reason = await self._ask_host(session, namespace, sid, auth)
+        except socketio.exceptions.ConnectionRefusedError as refusal:
+            reason = refusal.error_args
+        except ConnectionRefusedError:
+            reason = {"message": "Connection refused by server"}
+        except Exception as error:
+            self._incidents.report(
+                "connect handler failed", f"{namespace}: {type(error).__name__}: {error}"
+            )
+            reason = refused_by(RealtimeError()).error_args
+        if reason is not None:
+            self._refuse(session, namespace, reason)
+            if edge is not None and accepted_by_edge:
+                edge.disconnected(sid)
+            await self.manager.disconnect(sid, namespace)
+            return
+        self._cancel_connect_timer(session.sid)
+        self.manager.accept(sid, namespace, _welcome(sid, namespace))
+        if not session.is_open:  # it left while it was being let in
+            await self._trigger_event("disconnect", namespace, sid, self.reason.TRANSPORT_CLOSE)
+            await self.manager.disconnect(sid, namespace=namespace)
+
+    def _is_namespace(self, namespace: str) -> bool:
+        known = (self.handlers, self.namespace_handlers, self.namespaces)
+        return self.namespaces == "*" or any(namespace in names for names in known)
+
+    def _has_connect_handler(self, namespace: str) -> bool:
+        """Whether the host, or the admin UI, wants to know of connections."""
+        handler, _ = self._get_event_handler("connect", namespace, ())
+        if handler is None:
+            handler, _ = self._get_namespace_handler(namespace, ())
+        return handler is not None or "_trigger_event" in vars(self)
+
+    async def _ask_host(self, session: Session, namespace: str, sid: str, auth: Any) -> Any:
+        """Ask the host's handler; returns why it refuses, or ``None``."""
+        environ = self.environ.get(session.sid) or session.request.environ()
+        try:
+            answer = await self._trigger_event("connect", namespace, sid, environ, auth or None)
+        except TypeError:
+            if auth:
+                raise
+            answer = await self._trigger_event("connect", namespace, sid, environ)  # an older one
+        if answer is False:
+            return socketio.exceptions.ConnectionRefusedError().error_args
+        return None
+
+    def _refuse(self, session: Session, namespace: str, reason: Any) -> None:
+        packet = Packet(socketio.packet.CONNECT_ERROR, data=reason, namespace=namespace)
+        session.put(message(packet.encode()))
+
+    async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:
+        """Tell the edge of disconnections, whatever the host's handler does."""
+        try:
+            return await super()._trigger_event(event, namespace, *arguments)
+        finally:
+            if event == "disconnect" and namespace == DEFAULT_NAMESPACE and self.edge is not None:
+                self.edge.disconnected(arguments[0])
+
+    # -- events ----------------------------------------------------------------------------
+
     async def _handle_event(
         self,
         eio_sid: str,
@@ -197,15 +319,9 @@ class SocketServer(socketio.AsyncServer):
         data: Any,
     ) -> None:
         namespace = namespace or DEFAULT_NAMESPACE
-        if not isinstance(data, list) or not data or not isinstance(data[0], str):
-            self._incidents.report("malformed event", "the session was closed")
-            await self.close_session(eio_sid)
-            return
         event = data[0]
         if event in RESERVED_EVENTS:
-            self._incidents.report("reserved event", "the session was closed")
-            await self.close_session(eio_sid)
-            return
+            raise ValueError(f"the event {event!r} is the server's own")
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         if sid is None or not self.manager.is_connected(sid, namespace):
             return
@@ -224,47 +340,9 @@ class SocketServer(socketio.AsyncServer):
             await super()._handle_event(eio_sid, namespace, id, data)
             return
         answer = await self._answer(handler, sid, event, arguments)
-        if id is not None:
-            await self._send_packet(
-                eio_sid,
-                self.packet_class(socketio.packet.ACK, namespace=namespace, id=id, data=[answer]),
-            )
-
-    async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:
-        """Let the edge see connections first, so that no handler of the host's replaces it."""
-        if event == "connect":
-            return await self._let_in(namespace, *arguments)
-        try:
-            return await super()._trigger_event(event, namespace, *arguments)
-        finally:
-            if event == "disconnect" and namespace == DEFAULT_NAMESPACE and self.edge is not None:
-                self.edge.disconnected(arguments[0])
-
-    async def _let_in(self, namespace: str, sid: str, environ: dict[str, Any], *auth: Any) -> Any:
-        """Ask the edge, then the host's handler; one that fails refuses the connection."""
-        edge = self.edge if namespace == DEFAULT_NAMESPACE else None
-        if edge is not None and auth:
-            await edge.connected(sid, environ, *auth)
-        keep = False
-        try:
-            result = await super()._trigger_event("connect", namespace, sid, environ, *auth)
-            keep = result is not False
-        except (ConnectionRefusedError, socketio.exceptions.ConnectionRefusedError):
-            raise
-        except Exception as error:
-            if auth == (None,) and isinstance(error, TypeError):
-                keep = True  # python-socketio asks again, without auth, for older handlers
-                raise
-            self._incidents.report(
-                "connect handler failed", f"{namespace}: {type(error).__name__}: {error}"
-            )
-            raise socketio.exceptions.ConnectionRefusedError(
-                RealtimeError.default_message, {"code": RealtimeError.code}
-            ) from error
-        finally:
-            if edge is not None and not keep:
-                edge.disconnected(sid)
-        return result
+        session = self.eio.sockets.get(eio_sid)
+        if id is not None and session is not None:
+            session.put(message(f"{socketio.packet.ACK}{id}{StrictJson.dumps([answer])}"))
 
     async def _answer(self, handler: Handler, sid: str, event: str, arguments: list[Any]) -> Any:
         """Run a handler; a refusal becomes ``error`` and a negative acknowledgement."""
@@ -282,6 +360,17 @@ class SocketServer(socketio.AsyncServer):
             )
         self.manager.send(sid, "error", error.message)
         return error.to_wire()
+
+
+def refused_by(error: RealtimeError) -> socketio.exceptions.ConnectionRefusedError:
+    """A refused connection: ``connect_error`` with the message, and the code in its data."""
+    return socketio.exceptions.ConnectionRefusedError(error.message, {"code": error.code})
+
+
+def _welcome(sid: str, namespace: str) -> EnginePacket:
+    """The packet that tells a client its id in a namespace."""
+    where = "" if namespace == DEFAULT_NAMESPACE else f"{namespace},"
+    return message(f'{socketio.packet.CONNECT}{where}{{"sid":"{sid}"}}')
 
 
 def engine_origins(origins: tuple[str, ...]) -> str | list[str] | None:

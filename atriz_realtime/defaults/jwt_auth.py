@@ -89,6 +89,10 @@ class JwtAuthenticator:
         self._good: dict[str, Identity] = {}
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
+        """See :meth:`identify`."""
+        return self.identify(credentials)
+
+    def identify(self, credentials: Credentials) -> Identity | None:
         """The token's user; ``None`` when there is no token.
 
         :raises AuthenticationRejected: for a token that is not good, or when no
@@ -183,4 +187,5 @@ def register_authenticators(config: PluginConfig) -> Authenticator:
         weakness = secret_weakness(secret, settings.algorithms)
         if weakness:
             logger.warning("%s", weakness)
-    return Authenticator("jwt", JwtAuthenticator(secret, settings).authenticate, weakness=weakness)
+    checks = JwtAuthenticator(secret, settings)
+    return Authenticator("jwt", checks.authenticate, at_once=checks.identify, weakness=weakness)

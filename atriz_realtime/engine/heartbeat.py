@@ -34,11 +34,13 @@ class Heartbeat:
         self._pings: deque[tuple[float, Session]] = deque()
         self._pongs: deque[tuple[float, Session]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._next_look = 0.0
 
     def start(self, session: Session) -> None:
         """Ping a session an interval from now."""
-        self._pings.append((asyncio.get_running_loop().time() + self._interval, session))
-        if self._timer is None:
+        due = asyncio.get_running_loop().time() + self._interval
+        self._pings.append((due, session))
+        if self._timer is None or due < self._next_look:  # pongs may take longer than pings wait
             self._schedule()
 
     def pong(self, session: Session) -> None:
@@ -61,12 +63,16 @@ class Heartbeat:
 
     def _schedule(self) -> None:
         due = [queue[0][0] for queue in (self._pings, self._pongs) if queue]
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if due:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(min(due), loop.time() + LEAST_PAUSE), self._look)
+            self._next_look = max(min(due), loop.time() + LEAST_PAUSE)
+            self._timer = loop.call_at(self._next_look, self._look)
 
     def _look(self) -> None:
+        self._timer = None
         now = asyncio.get_running_loop().time()
         pings, pongs = self._pings, self._pongs
         while pongs and pongs[0][0] <= now:

@@ -220,6 +220,7 @@ class Lane(Websocket, asyncio.Protocol):
         except FrameError as error:
             self.engine.report("protocol broken", f"{error}; the websocket was closed")
             self._close_with(frames.encode_close(error.code, str(error)))
+            self._transport.write_eof()  # nothing more is read: no answer can come
             self.gone()
 
     def _control(self, frame: Control) -> None:

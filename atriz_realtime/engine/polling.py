@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from atriz_realtime.engine import packets, refusals
 from atriz_realtime.engine.http import Exchange
 from atriz_realtime.engine.packets import InvalidPacket, Packet
+from atriz_realtime.engine.refusals import Refusal
 from atriz_realtime.engine.session import Session
 
 UPGRADE_GRACE = 0.05
@@ -30,6 +31,8 @@ class Polling:
     def __init__(self) -> None:
         self.poll: asyncio.Future[list[Packet] | None] | None = None
         """The poll that waits for packets; it gets ``None`` when they go another way."""
+        self.posting = False
+        """Whether a request of the client's is being taken."""
         self.session: Session
 
     def write(self, content: list[Packet]) -> None:
@@ -79,7 +82,7 @@ async def poll(session: Session, exchange: Exchange) -> None:
     session.flush()  # what waited need not wait for the end of the turn
     if not future.done():
         gone = asyncio.ensure_future(exchange.gone())
-        grace = UPGRADE_GRACE if session.upgrading else None
+        grace = None if session.upgrading is None else UPGRADE_GRACE
         try:
             done, _ = await asyncio.wait(
                 (future, gone), return_when=asyncio.FIRST_COMPLETED, timeout=grace
@@ -113,16 +116,36 @@ async def send(exchange: Exchange, content: Sequence[Packet]) -> None:
 
 
 async def post(session: Session, exchange: Exchange) -> None:
-    """Take what a client posts."""
+    """Take what a client posts; one that posts twice at once has lost its senses."""
+    transport = session.transport
     engine = exchange.engine
-    if not isinstance(session.transport, Polling):
+    if not isinstance(transport, Polling) or not session.is_open:
         await exchange.refuse(refusals.BAD_REQUEST)
         return
+    if transport.posting:
+        engine.end(session, engine.reason.TRANSPORT_ERROR, farewell=None)
+        await exchange.refuse(refusals.BAD_REQUEST)
+        return
+    transport.posting = True
+    try:
+        refusal = await _taken(session, exchange)
+    finally:
+        transport.posting = False
+    if refusal is not None:
+        await exchange.refuse(refusal)
+    else:
+        await exchange.respond(200, b"text/html", b"ok")
+
+
+async def _taken(session: Session, exchange: Exchange) -> Refusal | None:
+    """Take the packets of a request; why not, when they cannot be taken."""
+    engine = exchange.engine
     body = await exchange.body(engine.max_payload)
     if body is None:
-        engine.end(session, engine.reason.TRANSPORT_ERROR)
-        await exchange.refuse(refusals.TOO_LARGE)
-        return
+        engine.end(session, engine.reason.TRANSPORT_ERROR, farewell=None)
+        return refusals.TOO_LARGE
+    if not session.is_open:
+        return refusals.BAD_REQUEST
     try:
         for kind, data in packets.parse_payload(body):
             session.receive(kind, data)
@@ -130,6 +153,5 @@ async def post(session: Session, exchange: Exchange) -> None:
                 await session.until_idle()
     except InvalidPacket as error:
         engine.broken(session, error)
-        await exchange.refuse(refusals.BAD_REQUEST)
-        return
-    await exchange.respond(200, b"text/html", b"ok")
+        return refusals.BAD_REQUEST
+    return None

@@ -97,7 +97,8 @@ class PortableWebsocket(Websocket):
                 return
             data = message.get("text")
             data = message.get("bytes") if data is None else data
-            if len(data) > self.engine.max_payload:
+            size = len(data.encode()) if isinstance(data, str) and not data.isascii() else len(data)
+            if size > self.engine.max_payload:
                 self.close_with(frames.TOO_BIG)
                 self.gone()
                 continue

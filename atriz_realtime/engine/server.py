@@ -7,9 +7,10 @@ that python-socketio calls on python-engineio's server.
 from __future__ import annotations
 
 import asyncio
+import base64
 import inspect
 import logging
-import secrets
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
@@ -33,6 +34,9 @@ PROTOCOL_VERSION = "4"
 
 TRANSPORTS = ("polling", "websocket")
 
+IDS_AT_ONCE = 64
+"""Session ids that are made with one call to the system."""
+
 LINGER_SECONDS = 5.0
 """Seconds that what waits for a client that polls outlives its session."""
 
@@ -47,6 +51,10 @@ class Reason:
     PING_TIMEOUT = "ping timeout"
     TRANSPORT_CLOSE = "transport close"
     TRANSPORT_ERROR = "transport error"
+
+
+CLIENTS_OWN = frozenset({Reason.CLIENT_DISCONNECT, Reason.TRANSPORT_CLOSE})
+"""Ends of the client's making: what it sent before counts."""
 
 
 class EngineServer:
@@ -96,6 +104,7 @@ class EngineServer:
         self._handlers: dict[str, Handler] = {}
         self._lingering: dict[str, Session] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._ids: list[str] = []
         self._closing = False
 
     # -- what an application calls ---------------------------------------------------------
@@ -173,7 +182,10 @@ class EngineServer:
 
     def generate_id(self) -> str:
         """A new id: 120 bits from the system's random source, in 20 characters."""
-        return f"{self.session_prefix}{secrets.token_urlsafe(15)}"
+        if not self._ids:
+            random = base64.urlsafe_b64encode(os.urandom(15 * IDS_AT_ONCE)).decode()
+            self._ids = [random[start : start + 20] for start in range(0, len(random), 20)]
+        return self.session_prefix + self._ids.pop()
 
     def start_background_task(self, target: Callable[..., Any], *args: Any) -> asyncio.Task[Any]:
         """Run a coroutine function beside everything else."""
@@ -236,6 +248,8 @@ class EngineServer:
         if method == "OPTIONS":
             return None, None
         query = request.query()
+        if query.get("EIO") != PROTOCOL_VERSION:
+            return refusals.BAD_VERSION, None
         named = query.get("transport")
         if named not in TRANSPORTS:
             return refusals.UNKNOWN_TRANSPORT, None
@@ -243,8 +257,6 @@ class EngineServer:
         if sid is None:
             if method != "GET":
                 return refusals.BAD_METHOD, None
-            if query.get("EIO") != PROTOCOL_VERSION:
-                return refusals.BAD_VERSION, None
             if self._closing:
                 return refusals.UNAVAILABLE, None
             return (None if named == transport else refusals.BAD_REQUEST), None
@@ -325,15 +337,27 @@ class EngineServer:
         self.heartbeat.start(session)
         return True
 
-    async def handle_message(self, session: Session, data: str | bytes) -> None:
-        """Hand a message to the application; one that it cannot take ends the session."""
-        handler = self._handlers.get("message")
-        if handler is None:
-            return
+    def dispatch(self, session: Session, data: str | bytes) -> Awaitable[Any] | None:
+        """Hand a message to the application; returns what is still to be awaited.
+
+        A message that the application cannot take ends the session.
+        """
         try:
-            answer = handler(session.sid, data)
-            if inspect.isawaitable(answer):
-                await answer
+            answer = self.hear(session, data)
+        except Exception as error:
+            self.broken(session, error)
+            return None
+        return answer if inspect.isawaitable(answer) else None
+
+    def hear(self, session: Session, data: str | bytes) -> Any:
+        """Call the ``message`` handler."""
+        handler = self._handlers.get("message")
+        return None if handler is None else handler(session.sid, data)
+
+    async def finish(self, session: Session, handling: Awaitable[Any]) -> None:
+        """Await the handling of a message."""
+        try:
+            await handling
         except Exception as error:
             self.broken(session, error)
 
@@ -345,7 +369,7 @@ class EngineServer:
     def take_over(self, session: Session, transport: Transport) -> None:
         """Let a websocket take the place of polling; what waits leaves through it."""
         previous, session.transport = session.transport, transport
-        session.upgrading = False
+        session.upgrading = None
         if isinstance(previous, polling.Polling):
             previous.leave()
         session.release()
@@ -395,12 +419,17 @@ class EngineServer:
         session.pong_due = 0.0
         if session.outbox is not None:
             self.conflated += session.outbox.conflated
-        self.start_background_task(self._disconnected, session.sid, reason)
+        if session.upgrading is not None:
+            session.upgrading.close()
+        if reason not in CLIENTS_OWN:
+            session.hear_no_more()
+        self.start_background_task(self._disconnected, session, reason)
         return True
 
-    async def _disconnected(self, sid: str, reason: str) -> None:
+    async def _disconnected(self, session: Session, reason: str) -> None:
         """Tell the application, for which the session is there until it has taken note."""
-        handler = self._handlers.get("disconnect")
+        await session.handled()
+        sid, handler = session.sid, self._handlers.get("disconnect")
         try:
             answer = None if handler is None else handler(sid, reason)
             if inspect.isawaitable(answer):

@@ -16,6 +16,8 @@ from atriz_realtime.engine.outbox import CLOSED, Outbox
 from atriz_realtime.engine.packets import InvalidPacket, Packet
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from atriz_realtime.engine.request import Request
     from atriz_realtime.engine.server import EngineServer
 
@@ -86,8 +88,8 @@ class Session:
         """The request that opened it."""
         self.transport = transport
         self.state = State.OPENING
-        self.upgrading = False
-        """Whether a websocket has probed and not taken over yet."""
+        self.upgrading: Transport | None = None
+        """The websocket that has probed and not taken over yet."""
         self.outbox: Outbox | None = None
         """What waits while the transport takes nothing; ``None`` while it takes everything."""
         self.pong_due = 0.0
@@ -186,6 +188,16 @@ class Session:
         else:
             raise InvalidPacket("a client must not send this")
 
+    def hear_no_more(self) -> None:
+        """Forget what the client has sent and nobody has handled: it is sent away."""
+        if self._inbox:
+            self._inbox.clear()
+
+    async def handled(self) -> None:
+        """Wait until everything that the client has sent is handled."""
+        if self._handling is not None:
+            await asyncio.wait((self._handling,))
+
     @property
     def is_busy(self) -> bool:
         """Whether as many messages wait to be handled as may."""
@@ -199,13 +211,17 @@ class Session:
             await asyncio.shield(self._resume)
 
     def _receive_message(self, data: str | bytes) -> None:
+        """Handle a message now, if nothing that came before it is still being handled."""
+        if self._inbox is None and self.state is State.OPEN:
+            unfinished = self._engine.dispatch(self, data)
+            if unfinished is not None:
+                self._inbox = deque()
+                self._handling = self._engine.start_background_task(self._handle, unfinished)
+            return
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(data)
-        if self._handling is None:
-            if self.state is State.OPEN:
-                self._handling = self._engine.start_background_task(self._handle)
-        elif len(self._inbox) == MAX_INBOX:
+        if len(self._inbox) == MAX_INBOX:
             self.transport.pause_reading()
 
     def opened(self) -> None:
@@ -214,12 +230,16 @@ class Session:
         if self._inbox:
             self._handling = self._engine.start_background_task(self._handle)
 
-    async def _handle(self) -> None:
+    async def _handle(self, unfinished: Awaitable[Any] | None = None) -> None:
         """Handle messages in the order they came, until there are none."""
         inbox = self._inbox
         try:
-            while inbox and self.state is State.OPEN:
-                await self._engine.handle_message(self, inbox.popleft())
+            if unfinished is not None:
+                await self._engine.finish(self, unfinished)
+            while inbox:
+                unfinished = self._engine.dispatch(self, inbox.popleft())
+                if unfinished is not None:
+                    await self._engine.finish(self, unfinished)
                 if len(inbox) == MAX_INBOX // 2:
                     self._read_again()
         finally:

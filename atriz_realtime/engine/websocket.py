@@ -64,7 +64,7 @@ class Websocket(ABC):
         if session is not None:
             self.session = session
             self._probing = True
-            if session.upgrading or session.transport.name == self.name:  # another was first
+            if session.upgrading is not None or session.upgraded:  # another was first
                 self.close()
             else:
                 asyncio.get_running_loop().call_later(UPGRADE_TIMEOUT, self._never_taken_over)
@@ -101,20 +101,20 @@ class Websocket(ABC):
 
     def gone(self) -> None:
         """Take note that the connection is no more; a session that polls goes on."""
-        if self._probing:
-            self.session.upgrading = False
-        else:
+        if not self._probing:
             self.engine.lost(self.session)
+        elif self.session.upgrading is self:
+            self.session.upgrading = None
 
     def _probe(self, data: str | bytes) -> None:
         session = self.session
-        polls = session.is_open and session.transport.name == "polling"
-        if polls and not session.upgrading and data == PROBE:
-            session.upgrading = True
+        polls = session.is_open and not session.upgraded
+        if polls and session.upgrading is None and data == PROBE:
+            session.upgrading = self
             self.write([packets.PROBE_ANSWER])
             if session.outbox is None:  # a poll is open, which the client waits for
                 session.put(packets.NOOP_PACKET)
-        elif polls and session.upgrading and data == packets.UPGRADE:
+        elif polls and session.upgrading is self and data == packets.UPGRADE:
             self._probing = False
             self.engine.take_over(session, self)
         else:

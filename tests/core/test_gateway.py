@@ -23,11 +23,10 @@ from atriz_realtime.core.containment import Containment
 from atriz_realtime.core.gateway import (
     Gateway,
     as_ids,
-    client_address,
-    refusal,
-    request_headers,
     uncount,
 )
+from atriz_realtime.core.socket_server import refused_by
+from atriz_realtime.engine.request import Request
 from tests.core.parts import KINDS, Hub, Member
 
 
@@ -46,26 +45,8 @@ def test_no_id_is_refused() -> None:
 
 
 def test_a_refused_connection_says_why() -> None:
-    error = refusal(NotAuthorized())
+    error = refused_by(NotAuthorized())
     assert error.error_args == {"message": "Unauthorized", "data": {"code": "unauthorized"}}
-
-
-def test_the_headers_of_the_handshake() -> None:
-    environ = {"HTTP_AUTHORIZATION": "Bearer x", "HTTP_X_API_KEY": "k", "REQUEST_METHOD": "GET"}
-    assert request_headers(environ) == {"authorization": "Bearer x", "x-api-key": "k"}
-
-
-@pytest.mark.parametrize(
-    ("environ", "address"),
-    [
-        ({"asgi.scope": {"client": ("10.0.0.1", 4321)}}, "10.0.0.1"),
-        ({"asgi.scope": {"client": None}}, ""),
-        ({"asgi.scope": {}}, ""),
-        ({}, ""),
-    ],
-)
-def test_the_peer_s_address(environ: dict[str, Any], address: str) -> None:
-    assert client_address(environ) == address
 
 
 def test_counting_down_forgets_at_zero() -> None:
@@ -79,7 +60,7 @@ def test_counting_down_forgets_at_zero() -> None:
 
 # -- connections ---------------------------------------------------------------------------
 
-ENVIRON = {"asgi.scope": {"client": ("10.0.0.1", 4321)}}
+REQUEST = Request(b"GET /socket.io/ HTTP/1.1\r\n\r\n", ("10.0.0.1", 4321), "http")
 
 
 class Access:
@@ -121,7 +102,7 @@ class Edge:
 
     async def connect(self, auth: Any = None) -> Member:
         member = await self.hub.connect()
-        await self.gateway.connected(member.sid, ENVIRON, auth)
+        await self.gateway.connected(member.sid, REQUEST, auth)
         return member
 
     async def send(self, member: Member, *event: Any) -> Any:

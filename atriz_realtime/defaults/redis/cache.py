@@ -96,10 +96,9 @@ class RedisCache:
                 _RESTORE, (self._index(entity.type),), (entity.id, expires, before or b"")
             )
 
-    async def get(self, entity: EntityRef) -> bytes | None:
+    def get(self, entity: EntityRef) -> Awaitable[bytes | None]:
         """The location JSON, or ``None``."""
-        data: bytes | None = await self._link.execute("GET", self._key(entity))
-        return data
+        return self._link.execute("GET", self._key(entity))
 
     async def delete(self, entity: EntityRef) -> None:
         """Forget the location and its index entry."""
