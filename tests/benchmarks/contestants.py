@@ -23,6 +23,8 @@ class Contestant:
     title: str
     command: Sequence[str]
     environment: Mapping[str, str] = attrs.field(factory=dict)
+    foreign: bool = False
+    """Whether it comes out of npm."""
 
     def started(self, redis_port: int) -> AbstractContextManager[Server]:
         """One that runs, with a local Redis."""
@@ -36,9 +38,13 @@ CONTESTANTS = (
         (sys.executable, "-m", "atriz_realtime.cli", "serve"),
         {"ATRIZ_REALTIME_THROTTLE_INTERVAL": "0"},
     ),
-    Contestant("bun", "Bun", (str(BUN), str(PEERS_DIRECTORY / "bun.mjs"))),
+    Contestant("bun", "Bun", (str(BUN), str(PEERS_DIRECTORY / "bun.mjs")), foreign=True),
     Contestant(
-        "node", "Node", ("node", str(PEERS_DIRECTORY / "node.mjs")), {"NODE_ENV": "production"}
+        "node",
+        "Node",
+        ("node", str(PEERS_DIRECTORY / "node.mjs")),
+        {"NODE_ENV": "production"},
+        foreign=True,
     ),
     Contestant(
         "python-socketio",

@@ -8,6 +8,9 @@ import socket
 TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
 """First bytes of unfragmented frames (RFC 6455, section 5.2)."""
 
+ETHERNET_SEGMENT = 1_448
+DISTANT_BUFFER = 65_536
+
 
 def masked(payload: bytes, first: int = TEXT) -> bytes:
     """A frame from a client, with a random mask."""
@@ -31,14 +34,17 @@ UPGRADE = (
 """Opens an Engine.IO session straight on a websocket."""
 
 
-def connected_socket(port: int, receive_buffer: int | None = None) -> socket.socket:
+def connected_socket(port: int, *, distant: bool = False) -> socket.socket:
     """A non-blocking TCP connection to a local server.
 
-    :param receive_buffer: bytes of the kernel's receive buffer, when not its own choice.
+    :param distant: with segments and a receive buffer as over a network; those of the
+        loopback interface are so large that megabytes are under way before a server
+        notices that nobody reads.
     """
     sock = socket.socket()
-    if receive_buffer is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if distant:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, ETHERNET_SEGMENT)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DISTANT_BUFFER)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.connect(("127.0.0.1", port))
     sock.setblocking(False)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from tests.benchmarks.fixes import Fix
-from tests.benchmarks.measure import Server, cpu_seconds
+from tests.benchmarks.measure import Server, cpu_seconds, waited_seconds
 from tests.benchmarks.swarm import Swarm, microseconds
 
 WRITE_OFF = 3.0
@@ -27,6 +27,8 @@ class Work:
     """Of the load generator, in seconds."""
     published: int
     delivered: int
+    waited: float
+    """Seconds that the server could have run and had no core."""
 
     def per(self, units: int) -> dict[str, float]:
         """Microseconds of CPU per unit, and units a second."""
@@ -35,6 +37,7 @@ class Work:
             "generator": self.own_cpu / units * 1e6,
             "rate": units / self.seconds,
             "busy": self.cpu / self.seconds * 100,
+            "waited": self.waited / self.seconds * 100,
         }
 
 
@@ -45,21 +48,27 @@ class Meter:
         self._server, self._swarm = server, swarm
         self._start = self._now()
 
-    def _now(self) -> tuple[float, float, float, int, int]:
+    def _now(self) -> tuple[float, float, float, int, int, float]:
         return (
             time.monotonic(),
             cpu_seconds(self._server.pid),
             time.process_time(),
             self._swarm.answered,
             self._swarm.delivered,
+            waited_seconds(self._server.pid),
         )
 
     def read(self) -> Work:
         """What happened since."""
-        seconds, cpu, own, published, delivered = self._start
+        seconds, cpu, own, published, delivered, waited = self._start
         now = self._now()
         return Work(
-            now[0] - seconds, now[1] - cpu, now[2] - own, now[3] - published, now[4] - delivered
+            seconds=now[0] - seconds,
+            cpu=now[1] - cpu,
+            own_cpu=now[2] - own,
+            published=now[3] - published,
+            delivered=now[4] - delivered,
+            waited=now[5] - waited,
         )
 
 

@@ -40,6 +40,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def waited_seconds(pid: int) -> float:
+    """How long a process's main thread could have run and had no core, from ``schedstat``."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process, from ``/proc/<pid>/statm``."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE

@@ -42,6 +42,8 @@ class Figure:
     """The most that ours may be of Bun's."""
     node: float | None = None
     """The most that ours may be of Node's."""
+    limit: float | None = None
+    """The most that ours may be by itself."""
 
 
 @attrs.frozen
@@ -94,6 +96,8 @@ def fan_out(server: Server, length: Length) -> Figures:
 
 
 ENTITIES, DASHBOARDS, TRACKED, PUBLISHERS = 1_000, 200, 100, 8
+FLEET_WATCHERS = DASHBOARDS * TRACKED // ENTITIES
+FLEET_UNDELIVERED = 2 * PUBLISHERS
 FLEET_RATE = 500
 """Fixes a second."""
 
@@ -110,16 +114,16 @@ def fleet_at(server: Server) -> Iterator[tuple[Swarm, Publishing]]:
         )
         yield (
             swarm,
-            Publishing(swarm, [Fix(each) for each in ids], DASHBOARDS * TRACKED // ENTITIES),
+            Publishing(swarm, [Fix(each) for each in ids], FLEET_WATCHERS),
         )
 
 
 def fleet(server: Server, length: Length) -> Figures:
     """As many fixes as the server takes, with two undelivered ones for each publisher."""
     with fleet_at(server) as (swarm, publishing):
-        publishing.closed_loop(length.warm_up, 2 * PUBLISHERS)
+        publishing.closed_loop(length.warm_up, FLEET_UNDELIVERED)
         meter = Meter(server, swarm)
-        publishing.closed_loop(length.measured, 2 * PUBLISHERS)
+        publishing.closed_loop(length.measured, FLEET_UNDELIVERED)
         work = meter.read()
         publishing.drain()
         return {**work.per(work.delivered), "lost": publishing.written_off}
@@ -185,9 +189,8 @@ def idle(server: Server, length: Length) -> Figures:
         grown = resident_bytes(server.pid) - memory
         swarm.wait(length.settling)
         return {
+            **work.per(length.idle_clients),
             "memory": grown / length.idle_clients / 1024,
-            "connect": work.cpu / length.idle_clients * 1e6,
-            "generator": work.own_cpu / length.idle_clients * 1e6,
             "quiet": (cpu_seconds(server.pid) - cpu) / length.settling * 100,
             "lost": swarm.closed,
         }
@@ -201,30 +204,31 @@ STALLED_WATCHERS, STALLED_EVERY, STALLED_RATE, STALLED_EVENT_BYTES = 200, 10, 50
 
 def stalled(server: Server, length: Length) -> Figures:
     """One client in ten stops reading."""
-    seconds = 2 * length.measured
     with swarm_at(server, 2) as swarm:
-        swarm.connect((token(f"u{number}"), ["v0000"]) for number in range(STALLED_WATCHERS))
+        watchers = ((token(f"u{number}"), ["v0000"]) for number in range(STALLED_WATCHERS))
+        swarm.connect(watchers, distant=True)
         fixes = [Fix("v0000", STALLED_EVENT_BYTES)]
         publishing = Publishing(swarm, fixes, STALLED_WATCHERS)
         publishing.at_rate(length.warm_up, STALLED_RATE)
         publishing.drain()
         swarm.timed = True
-        publishing.at_rate(seconds, STALLED_RATE)
+        publishing.at_rate(length.measured, STALLED_RATE)
         publishing.drain()
         before = percentile(swarm, 99)
         swarm.latencies = swarm.latencies[:0]
         silent = swarm.clients[::STALLED_EVERY]
         for client in silent:
             client.stall()
-        memory = resident_bytes(server.pid)
+        meter, memory = Meter(server, swarm), resident_bytes(server.pid)
         others = Publishing(swarm, fixes, STALLED_WATCHERS - len(silent))
-        others.at_rate(seconds / 2, STALLED_RATE)
+        others.at_rate(length.measured, STALLED_RATE)
         half = resident_bytes(server.pid)
-        others.at_rate(seconds / 2, STALLED_RATE)
-        end = resident_bytes(server.pid)
+        others.at_rate(length.measured, STALLED_RATE)
+        work, end = meter.read(), resident_bytes(server.pid)
         others.drain()
         after = percentile(swarm, 99)
         return {
+            **work.per(work.delivered),
             "p99": before,
             "p99 stalled": after,
             "change": (after / before - 1) * 100,
@@ -236,7 +240,9 @@ def stalled(server: Server, length: Length) -> Figures:
 
 
 LOST = Figure("lost", "deliveries lost")
-GENERATOR = Figure("generator", "load generator, µs CPU each")
+GENERATOR = Figure("generator", "µs CPU of the load generator for each")
+BUSY = Figure("busy", "% of its core in use")
+WAITED = Figure("waited", "% of the time kept from its core by others")
 
 SCENARIOS = (
     Scenario(
@@ -245,32 +251,39 @@ SCENARIOS = (
         (
             Figure("cpu", "µs CPU per delivery", bun=0.85, node=0.60),
             Figure("rate", "deliveries per second"),
-            GENERATOR,
             LOST,
+            GENERATOR,
+            BUSY,
+            WAITED,
         ),
         fan_out,
     ),
     Scenario(
         "fleet",
         f"{ENTITIES:,} entities, {DASHBOARDS} dashboards that track {TRACKED} each, "
-        f"{PUBLISHERS} publishers, closed loop",
+        f"{PUBLISHERS} publishers, closed loop: at most {FLEET_UNDELIVERED} undelivered fixes",
         (
             Figure("cpu", "µs CPU per delivery", bun=0.50, node=0.20),
             Figure("rate", "deliveries per second"),
-            GENERATOR,
             LOST,
+            GENERATOR,
+            BUSY,
+            WAITED,
         ),
         fleet,
     ),
     Scenario(
         "fleet-rate",
-        f"the same at {FLEET_RATE} fixes a second",
+        f"the same at {FLEET_RATE} fixes, {FLEET_RATE * FLEET_WATCHERS:,} deliveries a second",
         (
             Figure("p99", "p99 latency, ms", bun=0.80, node=0.50),
             Figure("p50", "median latency, ms"),
             Figure("cpu", "µs CPU per delivery"),
-            Figure("busy", "% of its core"),
+            Figure("rate", "deliveries per second"),
             LOST,
+            GENERATOR,
+            BUSY,
+            WAITED,
         ),
         fleet_at_rate,
     ),
@@ -281,6 +294,8 @@ SCENARIOS = (
             Figure("cpu", "µs CPU per publish", bun=0.80, node=0.20),
             Figure("rate", "publishes per second"),
             GENERATOR,
+            BUSY,
+            WAITED,
         ),
         ingest,
     ),
@@ -289,10 +304,11 @@ SCENARIOS = (
         f"{FULL.idle_clients:,} clients, each tracking its own entity",
         (
             Figure("memory", "KB resident per client", bun=0.40, node=0.35),
-            Figure("connect", "µs CPU to connect, authenticate and track", bun=0.80, node=0.25),
-            GENERATOR,
-            Figure("quiet", "% of its core afterwards"),
+            Figure("cpu", "µs CPU to connect, authenticate and track", bun=0.80, node=0.25),
+            Figure("quiet", "% of its core in use afterwards"),
             Figure("lost", "connections lost"),
+            GENERATOR,
+            WAITED,
         ),
         idle,
     ),
@@ -301,12 +317,14 @@ SCENARIOS = (
         f"{STALLED_WATCHERS} watchers of one entity, {STALLED_RATE} fixes of 4 KB a second; "
         "then one client in ten stops reading",
         (
+            Figure("change", "p99 latency of the others, change in %", limit=10),
+            Figure("memory", "KiB grown per stalled client", limit=256),
+            Figure("growth", "of that in the second half"),
             Figure("p99", "p99 latency while all read, ms"),
             Figure("p99 stalled", "p99 latency of the others, ms"),
-            Figure("memory", "KiB grown per stalled client"),
-            Figure("growth", "of that in the second half"),
             Figure("cut", "clients cut"),
             LOST,
+            WAITED,
         ),
         stalled,
     ),

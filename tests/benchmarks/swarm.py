@@ -98,9 +98,12 @@ class Swarm:
         return True
 
     def connect(
-        self, wanted: Iterable[tuple[str, Sequence[str]]], receive_buffer: int | None = None
+        self, wanted: Iterable[tuple[str, Sequence[str]]], *, distant: bool = False
     ) -> None:
-        """Connect a client for each token, authenticated and tracking the ids beside it."""
+        """Connect a client for each token, authenticated and tracking the ids beside it.
+
+        :param distant: with the small buffers of a network.
+        """
         opened = len(self.clients)
         before = self.tracking - opened
 
@@ -108,7 +111,7 @@ class Swarm:
             return opened + before - self.tracking < MAX_CONNECTING
 
         for token, ids in wanted:
-            self.clients.append(Client(self, token, ids, receive_buffer))
+            self.clients.append(Client(self, token, ids, distant))
             opened += 1
             self._progress(room)
         self._progress(lambda: self.tracking - before == opened)
@@ -136,17 +139,13 @@ class Swarm:
 class Client:
     """One websocket."""
 
-    def __init__(
-        self, swarm: Swarm, token: str, ids: Sequence[str], receive_buffer: int | None
-    ) -> None:
+    def __init__(self, swarm: Swarm, token: str, ids: Sequence[str], distant: bool) -> None:
         self._swarm = swarm
         self._token = token
         self._ids = ids
         self._rest = b""
         self._upgraded = False
-        self.updates = 0
-        """Location updates that have arrived."""
-        self._socket = connected_socket(swarm.port, receive_buffer)
+        self._socket = connected_socket(swarm.port, distant=distant)
         self._descriptor = self._socket.fileno()
         self._receive_into = self._socket.recv_into
         swarm.watch(self._descriptor, self._readable)
@@ -201,7 +200,6 @@ class Client:
             if end > size:
                 break
             if buffer.startswith(UPDATE, start):
-                self.updates += 1
                 swarm.delivered += 1
                 if swarm.timed:
                     stamp = buffer.find(STAMP, start, end) + len(STAMP)
