@@ -23,6 +23,11 @@ from tests.benchmarks.results import Results, load, shown
 from tests.benchmarks.scenarios import FULL, SCENARIOS, SHORT, Figures, Length, Scenario
 from tests.benchmarks.swarm import LoadError
 
+MOST_WAITED = 5.0
+"""Percent of a run that a server may have been kept from its core."""
+
+ATTEMPTS = 3
+
 
 def measure(scenario: Scenario, contestant: Contestant, length: Length) -> Figures:
     """One run of one server."""
@@ -32,6 +37,16 @@ def measure(scenario: Scenario, contestant: Contestant, length: Length) -> Figur
         with on_core(SERVER_CORE):
             server = stack.enter_context(contestant.started(valkey.port))
         return scenario.run(server, length)
+
+
+def least_disturbed(scenario: Scenario, contestant: Contestant, length: Length) -> Figures:
+    """One run; again when others had the server's core for too long, and the best of these."""
+    tried: list[Figures] = []
+    while len(tried) < ATTEMPTS:
+        tried.append(measure(scenario, contestant, length))
+        if tried[-1]["waited"] <= MOST_WAITED:
+            break
+    return min(tried, key=lambda figures: figures["waited"])
 
 
 def run(
@@ -44,7 +59,7 @@ def run(
             for contestant in contestants:
                 figures: Figures = {}
                 try:
-                    figures = measure(scenario, contestant, length)
+                    figures = least_disturbed(scenario, contestant, length)
                     said = ", ".join(f"{key} {shown(value)}" for key, value in figures.items())
                 except LoadError as error:
                     said = f"failed: {error}"

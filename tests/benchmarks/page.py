@@ -76,7 +76,7 @@ def write(results: Results) -> None:
     parts = [
         summary(results),
         f"![Ours beside the others, figure by figure; shorter is better.](images/{PLOT.name})",
-        f"Medians of {count} runs on:",
+        f"{f'Medians of {count} runs' if count > 1 else 'One run'}, on:",
         machine,
         *details(results),
     ]
