@@ -20,13 +20,16 @@ from tests.benchmarks import machine, page
 from tests.benchmarks.contestants import BUN, CONTESTANTS, PEERS_DIRECTORY, Contestant
 from tests.benchmarks.measure import LOAD_CORE, ROOT, SERVER_CORE, on_core
 from tests.benchmarks.results import Results, load, shown
-from tests.benchmarks.scenarios import FULL, SCENARIOS, SHORT, Figures, Length, Scenario
+from tests.benchmarks.scenarios import (
+    FULL,
+    MOST_WAITED,
+    SCENARIOS,
+    SHORT,
+    Figures,
+    Length,
+    Scenario,
+)
 from tests.benchmarks.swarm import LoadError
-
-MOST_WAITED = 5.0
-"""Percent of a run that a server may have been kept from its core."""
-
-ATTEMPTS = 3
 
 
 def measure(scenario: Scenario, contestant: Contestant, length: Length) -> Figures:
@@ -42,7 +45,7 @@ def measure(scenario: Scenario, contestant: Contestant, length: Length) -> Figur
 def least_disturbed(scenario: Scenario, contestant: Contestant, length: Length) -> Figures:
     """One run; again when others had the server's core for too long, and the best of these."""
     tried: list[Figures] = []
-    while len(tried) < ATTEMPTS:
+    while len(tried) < length.attempts:
         tried.append(measure(scenario, contestant, length))
         if tried[-1]["waited"] <= MOST_WAITED:
             break
@@ -53,7 +56,7 @@ def run(
     scenarios: Sequence[Scenario], contestants: Sequence[Contestant], runs: int, length: Length
 ) -> Results:
     """Everything, with a line on standard error for each run."""
-    results = Results(machine.described())
+    results = Results(machine.described(), short=length is SHORT)
     for scenario in scenarios:
         for number in range(runs):
             for contestant in contestants:
@@ -123,6 +126,8 @@ def main() -> None:
     if options.write:
         page.write(results)
     print(page.summary(results))
+    if disturbed := page.disturbance(results):
+        print(disturbed, file=sys.stderr)
 
 
 if __name__ == "__main__":

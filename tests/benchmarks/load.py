@@ -27,8 +27,10 @@ class Work:
     """Of the load generator, in seconds."""
     published: int
     delivered: int
+    reads: int
     waited: float
-    """Seconds that the server could have run and had no core."""
+    """Seconds that the server's main thread could have run and had no core; what the server's
+    other threads used meanwhile is not others' fault."""
 
     def per(self, units: int) -> dict[str, float]:
         """Microseconds of CPU per unit, and units a second."""
@@ -36,8 +38,9 @@ class Work:
             "cpu": self.cpu / units * 1e6,
             "generator": self.own_cpu / units * 1e6,
             "rate": units / self.seconds,
+            "frames": self.delivered / self.reads if self.reads else 0.0,
             "busy": self.cpu / self.seconds * 100,
-            "waited": self.waited / self.seconds * 100,
+            "waited": max(0.0, min(self.waited, self.seconds - self.cpu)) / self.seconds * 100,
         }
 
 
@@ -48,19 +51,20 @@ class Meter:
         self._server, self._swarm = server, swarm
         self._start = self._now()
 
-    def _now(self) -> tuple[float, float, float, int, int, float]:
+    def _now(self) -> tuple[float, float, float, int, int, int, float]:
         return (
             time.monotonic(),
             cpu_seconds(self._server.pid),
             time.process_time(),
             self._swarm.answered,
             self._swarm.delivered,
+            self._swarm.reads,
             waited_seconds(self._server.pid),
         )
 
     def read(self) -> Work:
         """What happened since."""
-        seconds, cpu, own, published, delivered, waited = self._start
+        seconds, cpu, own, published, delivered, reads, waited = self._start
         now = self._now()
         return Work(
             seconds=now[0] - seconds,
@@ -68,7 +72,8 @@ class Meter:
             own_cpu=now[2] - own,
             published=now[3] - published,
             delivered=now[4] - delivered,
-            waited=now[5] - waited,
+            reads=now[5] - reads,
+            waited=now[6] - waited,
         )
 
 

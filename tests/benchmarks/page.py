@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.plot import plot
 from tests.benchmarks.results import OURS, Results, shown
-from tests.benchmarks.scenarios import SCENARIOS, Figure, Scenario
+from tests.benchmarks.scenarios import MOST_WAITED, SCENARIOS, Figure, Scenario
 from tests.support.reference import DOCS, table
 
 PAGE = DOCS / "benchmarks.md"
@@ -68,6 +68,22 @@ def details(results: Results) -> Iterator[str]:
             yield table(("", *(each.title for each in CHOSEN)), rows)
 
 
+def disturbance(results: Results) -> str:
+    """How busy the machine was, when that matters."""
+    waited = (
+        results.median(scenario, contestant, "waited") or 0.0
+        for scenario, contestants in results.runs.items()
+        for contestant in contestants
+    )
+    most = max(waited, default=0.0)
+    if most <= MOST_WAITED:
+        return ""
+    return (
+        f"The machine was busy: others had the servers' core for up to {most:.0f} % of the time. "
+        "Latencies and ratios are of little use."
+    )
+
+
 def write(results: Results) -> None:
     """Bring the page and its plot up to date."""
     PLOT.write_text(plot(results))
@@ -76,10 +92,12 @@ def write(results: Results) -> None:
     parts = [
         summary(results),
         f"![Ours beside the others, figure by figure; shorter is better.](images/{PLOT.name})",
-        f"{f'Medians of {count} runs' if count > 1 else 'One run'}, on:",
+        f"Medians of {count} {'short ' if results.short else ''}runs, on:",
         machine,
         *details(results),
     ]
+    if disturbed := disturbance(results):
+        parts.insert(0, disturbed)
     head, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, tail = rest.partition(END)
     PAGE.write_text(f"{head}{BEGIN}\n" + "\n\n".join(parts) + f"\n\n{END}{tail}")

@@ -18,6 +18,8 @@ class Results:
     """The figures of every run."""
 
     machine: dict[str, str]
+    short: bool = False
+    """Whether they are of short runs."""
     runs: dict[str, dict[str, list[Figures]]] = attrs.field(factory=dict)
     """By scenario and contestant; runs of one number were made one after another.
     A run that failed has no figures."""

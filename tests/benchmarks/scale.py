@@ -1,7 +1,7 @@
 """What a fix costs as servers are added: ``python -m tests.benchmarks.scale``.
 
 Fixes of one entity are published on the first server; its only watcher is on the first
-server too.  What the other servers spend is the price of a fan-out that does not know who
+server too, and every other server has a client that watches something else.  What the other servers spend is the price of a fan-out that does not know who
 is interested.  Beside ours run the others, which send every message to every server.
 """
 
@@ -41,6 +41,9 @@ def run(contestant: Contestant, count: int, seconds: float) -> Cost:
         valkey = stack.enter_context(ValkeyServer(port=free_port()))
         with on_core(SERVER_CORE):
             servers = [stack.enter_context(contestant.started(valkey.port)) for _ in range(count)]
+        for other in servers[1:]:
+            elsewhere = stack.enter_context(swarm_at(other, 0))
+            elsewhere.connect([(token("u1"), ["v0001"])])
         swarm = stack.enter_context(swarm_at(servers[0], 1))
         swarm.connect([(token("u0"), ["v0000"])])
         publishing = Publishing(swarm, [Fix("v0000")], 1)

@@ -48,6 +48,8 @@ class Swarm:
     """Whether deliveries' latencies are noted."""
     delivered: int = attrs.field(default=0, init=False)
     """Location updates that have arrived."""
+    reads: int = attrs.field(default=0, init=False)
+    """Reads of sockets by which updates, and the little else, have come."""
     answered: int = attrs.field(default=0, init=False)
     """Publishes that were accepted."""
     closed: int = attrs.field(default=0, init=False)
@@ -171,6 +173,7 @@ class Client:
         if not size:
             self._ended()
             return
+        swarm.reads += 1
         if self._rest:
             data = self._rest + buffer[:size]
             position = self._read(data, len(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -11,12 +12,13 @@ from atriz_realtime.api import EntityRef, Location, LocationEvent, encode
 from tests.benchmarks import load
 from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.fixes import EVENT_BYTES, Fix, token
+from tests.benchmarks.frames import UPGRADE
 from tests.benchmarks.load import Meter, Publishing
 from tests.benchmarks.measure import Server, server
 from tests.benchmarks.page import compared
 from tests.benchmarks.results import Results
 from tests.benchmarks.scenarios import swarm_at
-from tests.benchmarks.swarm import LoadError, Swarm, microseconds
+from tests.benchmarks.swarm import Client, LoadError, Swarm, microseconds
 
 WATCHERS = 5
 
@@ -62,6 +64,25 @@ def test_what_does_not_arrive_is_written_off(swarm: Swarm, monkeypatch: pytest.M
 def test_a_refusal_ends_a_load(swarm: Swarm) -> None:
     with pytest.raises(LoadError, match="Not authenticated"):
         swarm.connect([("not a token", ["v1"])])
+
+
+def test_frames_arrive_in_pieces() -> None:
+    def frame(payload: bytes) -> bytes:
+        return bytes((0x81, 126)) + len(payload).to_bytes(2) + payload
+
+    updates = frame(b'42["location:update",{"x":1}]') + frame(b'42["location:update",{"x":22}]')
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        swarm = Swarm(listener.getsockname()[1])
+        swarm.clients.append(Client(swarm, "token", ["v1"], distant=False))
+        with listener.accept()[0] as peer:
+            assert peer.recv(4096) == UPGRADE
+            for byte in b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + updates + frame(b"2"):
+                peer.send(bytes((byte,)))
+                swarm.turn(1.0)
+            pong = peer.recv(4096)
+        swarm.close()
+    assert swarm.delivered == 2
+    assert (pong[:2], pong[2] ^ pong[6]) == (bytes((0x81, 0x81)), ord("3"))
 
 
 def test_an_event_has_the_size_that_is_asked_for() -> None:
