@@ -1,8 +1,9 @@
 """What a fix costs as servers are added: ``python -m tests.benchmarks.scale``.
 
 Fixes of one entity are published on the first server; its only watcher is on the first
-server too, and every other server has a client that watches something else.  What the other servers spend is the price of a fan-out that does not know who
-is interested.  Beside ours run the others, which send every message to every server.
+server too, and every other server has a client that watches something else.  What the
+other servers spend is the price of a fan-out that does not know who is interested.  Beside
+ours run the others, which send every message to every server.
 """
 
 from __future__ import annotations
