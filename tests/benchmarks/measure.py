@@ -1,23 +1,37 @@
-"""Servers as processes, and what the operating system says they cost."""
+"""Servers as processes on a core of their own, and what the operating system says they cost."""
 
 from __future__ import annotations
 
-import asyncio
+import http.client
 import os
-import statistics
-import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import aiohttp
 import attrs
 
 from atriz_realtime.testing import free_port
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 
+ROOT = Path(__file__).parents[2]
+
+START_TIMEOUT = 20.0
+"""Seconds until a server has to answer."""
+
+STOP_TIMEOUT = 5.0
+"""Seconds that a server has to end by itself."""
+
+CORES = sorted(os.sched_getaffinity(0))
+"""What this process may run on."""
+
+SERVER_CORE, LOAD_CORE = 0, 1
+"""Where servers run; and where the load generator and Redis do."""
+
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def cpu_seconds(pid: int) -> float:
@@ -26,48 +40,76 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def waited_seconds(pid: int) -> float:
+    """How long a process's main thread could have run and had no core, from ``schedstat``."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process, from ``/proc/<pid>/statm``."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Run this thread, and what it starts meanwhile, on one of the cores that there are."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {CORES[core % len(CORES)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 @attrs.frozen
 class Server:
     """A running server process."""
 
-    name: str
-    url: str
+    port: int
     pid: int
 
 
-@asynccontextmanager
-async def server(name: str, command: Sequence[str], redis_url: str) -> AsyncIterator[Server]:
+@contextmanager
+def server(
+    command: Sequence[str], redis_url: str, environment: Mapping[str, str]
+) -> Iterator[Server]:
     """Start a server that listens on ``PORT``, and stop it afterwards."""
     port = free_port()
-    environment = {
-        **os.environ,
-        "PORT": str(port),
-        "REDIS_URL": redis_url,
-        "JWT_SECRET": SECRET,
-        "ATRIZ_REALTIME_THROTTLE_INTERVAL": "0",
-    }
-    process = await asyncio.create_subprocess_exec(
-        *command, env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=sys.stderr
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={
+            **os.environ,
+            "PORT": str(port),
+            "REDIS_URL": redis_url,
+            "JWT_SECRET": SECRET,
+            **environment,
+        },
     )
     try:
-        url = f"http://127.0.0.1:{port}"
-        await _answering(url)
-        yield Server(name, url, process.pid)
+        _wait_until_answering(process, port)
+        yield Server(port, process.pid)
     finally:
         process.terminate()
-        await process.wait()
+        try:
+            process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
-async def _answering(url: str) -> None:
-    async with asyncio.timeout(20), aiohttp.ClientSession() as session:
-        while True:
-            try:
-                async with session.get(f"{url}/socket.io/?EIO=4&transport=polling"):
-                    return
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.05)
-
-
-def median(values: Sequence[float]) -> float:
-    """The median of repeated runs."""
-    return statistics.median(values)
+def _wait_until_answering(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while process.poll() is None and time.monotonic() < deadline:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_TIMEOUT)
+        try:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+            return
+        except ConnectionError:
+            time.sleep(0.05)
+        finally:
+            connection.close()
+    raise RuntimeError(f"{process.args!r} did not start")

@@ -1,28 +1,31 @@
 """The peer: plain python-socketio with its own Redis manager, as its documentation has it.
 
 It offers what the benchmarks use: ``track:vehicle`` and ``POST /api/tracking/location``
-with a JWT.
+with a JWT, and keeps current locations in Redis.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
-from datetime import UTC, datetime
 from typing import Any
 
 import jwt
 import socketio
 import uvicorn
+from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-SECRET = os.environ["JWT_SECRET"]
+SECRET, REDIS_URL = os.environ["JWT_SECRET"], os.environ["REDIS_URL"]
+EXPIRY = 300
 
-sio = socketio.AsyncServer(
-    async_mode="asgi", client_manager=socketio.AsyncRedisManager(os.environ["REDIS_URL"])
-)
+redis = Redis.from_url(REDIS_URL)
+
+sio = socketio.AsyncServer(async_mode="asgi", client_manager=socketio.AsyncRedisManager(REDIS_URL))
 
 
 async def connect(sid: str, environ: dict[str, Any], auth: dict[str, Any]) -> None:
@@ -43,11 +46,14 @@ async def publish(request: Request) -> Response:
         "deviceId": entity_id,
         "userId": claims["userId"],
         **fields,
-        "timestamp": datetime.now(UTC).isoformat(),
     }
+    cached = redis.set(f"location:current:vehicle:{entity_id}", json.dumps(location), ex=EXPIRY)
     event = {"type": "vehicle", "entityId": entity_id, "location": location}
-    await sio.emit("location:update", event, room=f"vehicle:{entity_id}")
-    return JSONResponse({"success": True})
+    sent = sio.emit("location:update", event, room=f"vehicle:{entity_id}")
+    await asyncio.gather(cached, sent)
+    return JSONResponse(
+        {"success": True, "timestamp": location["timestamp"], "message": "Location updated"}
+    )
 
 
 sio.on("connect", connect)

@@ -1,0 +1,54 @@
+"""The servers that are compared, and how each is started."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import attrs
+
+from tests.benchmarks.measure import Server, server
+
+PEERS_DIRECTORY = Path(__file__).parent / "peers"
+BUN = PEERS_DIRECTORY / "node_modules" / "@oven" / "bun-linux-x64" / "bin" / "bun"
+
+
+@attrs.frozen
+class Contestant:
+    """A server program that listens on ``PORT``."""
+
+    name: str
+    title: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = attrs.field(factory=dict)
+    foreign: bool = False
+    """Whether it comes out of npm."""
+
+    def started(self, redis_port: int) -> AbstractContextManager[Server]:
+        """One that runs, with a local Redis."""
+        return server(self.command, f"redis://127.0.0.1:{redis_port}", self.environment)
+
+
+CONTESTANTS = (
+    Contestant(
+        "atriz",
+        "atriz-realtime",
+        (sys.executable, "-m", "atriz_realtime.cli", "serve"),
+        {"ATRIZ_REALTIME_THROTTLE_INTERVAL": "0"},
+    ),
+    Contestant("bun", "Bun", (str(BUN), str(PEERS_DIRECTORY / "bun.mjs")), foreign=True),
+    Contestant(
+        "node",
+        "Node",
+        ("node", str(PEERS_DIRECTORY / "node.mjs")),
+        {"NODE_ENV": "production"},
+        foreign=True,
+    ),
+    Contestant(
+        "python-socketio",
+        "python-socketio",
+        (sys.executable, "-m", "tests.benchmarks.plain_socketio"),
+    ),
+)

@@ -1,0 +1,51 @@
+"""What a Socket.IO client on a websocket writes, as bytes."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
+"""First bytes of unfragmented frames (RFC 6455, section 5.2)."""
+
+ETHERNET_SEGMENT = 1_448
+DISTANT_BUFFER = 65_536
+
+
+def masked(payload: bytes, first: int = TEXT) -> bytes:
+    """A frame from a client, with a random mask."""
+    size = len(payload)
+    mask = os.urandom(4)
+    repeated = (mask * (size // 4 + 1))[:size]
+    body = (int.from_bytes(payload) ^ int.from_bytes(repeated)).to_bytes(size)
+    if size < 126:
+        return bytes((first, 0x80 | size)) + mask + body
+    return bytes((first, 0x80 | 126)) + size.to_bytes(2) + mask + body
+
+
+UPGRADE = (
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n"
+    b"Host: 127.0.0.1\r\n"
+    b"Upgrade: websocket\r\n"
+    b"Connection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+"""Opens an Engine.IO session straight on a websocket."""
+
+
+def connected_socket(port: int, *, distant: bool = False) -> socket.socket:
+    """A non-blocking TCP connection to a local server.
+
+    :param distant: with segments and a receive buffer as over a network; those of the
+        loopback interface are so large that megabytes are under way before a server
+        notices that nobody reads.
+    """
+    sock = socket.socket()
+    if distant:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, ETHERNET_SEGMENT)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DISTANT_BUFFER)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.connect(("127.0.0.1", port))
+    sock.setblocking(False)
+    return sock

@@ -1,0 +1,157 @@
+"""How a swarm is driven: closed loops, a fixed rate, and what is measured meanwhile."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from tests.benchmarks.fixes import Fix
+from tests.benchmarks.measure import Server, cpu_seconds, waited_seconds
+from tests.benchmarks.swarm import Swarm, microseconds
+
+WRITE_OFF = 3.0
+"""Seconds without a delivery after which those that are missing are given up."""
+
+
+@attrs.frozen
+class Work:
+    """What was done between two moments, and what it cost."""
+
+    seconds: float
+    cpu: float
+    """Of the server, in seconds."""
+    own_cpu: float
+    """Of the load generator, in seconds."""
+    published: int
+    delivered: int
+    reads: int
+    waited: float
+    """Seconds that the server's main thread could have run and had no core; what the server's
+    other threads used meanwhile is not others' fault."""
+
+    def per(self, units: int) -> dict[str, float]:
+        """Microseconds of CPU per unit, and units a second."""
+        return {
+            "cpu": self.cpu / units * 1e6,
+            "generator": self.own_cpu / units * 1e6,
+            "rate": units / self.seconds,
+            "frames": self.delivered / self.reads if self.reads else 0.0,
+            "busy": self.cpu / self.seconds * 100,
+            "waited": max(0.0, min(self.waited, self.seconds - self.cpu)) / self.seconds * 100,
+        }
+
+
+class Meter:
+    """Measures from when it is made."""
+
+    def __init__(self, server: Server, swarm: Swarm) -> None:
+        self._server, self._swarm = server, swarm
+        self._start = self._now()
+
+    def _now(self) -> tuple[float, float, float, int, int, int, float]:
+        return (
+            time.monotonic(),
+            cpu_seconds(self._server.pid),
+            time.process_time(),
+            self._swarm.answered,
+            self._swarm.delivered,
+            self._swarm.reads,
+            waited_seconds(self._server.pid),
+        )
+
+    def read(self) -> Work:
+        """What happened since."""
+        seconds, cpu, own, published, delivered, reads, waited = self._start
+        now = self._now()
+        return Work(
+            seconds=now[0] - seconds,
+            cpu=now[1] - cpu,
+            own_cpu=now[2] - own,
+            published=now[3] - published,
+            delivered=now[4] - delivered,
+            reads=now[5] - reads,
+            waited=now[6] - waited,
+        )
+
+
+@attrs.define(eq=False)
+class Publishing:
+    """Fixes of a round of entities, published by a swarm's publishers.
+
+    :param watchers: how many clients track each entity.
+    """
+
+    swarm: Swarm
+    fixes: Iterable[Fix]
+    watchers: int
+    published: int = attrs.field(default=0, init=False)
+    written_off: int = attrs.field(default=0, init=False)
+    """Deliveries that were given up."""
+    _round: Iterator[Fix] = attrs.field(init=False)
+    _before: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._round = itertools.cycle(self.fixes)
+        self._before = self.swarm.delivered
+
+    @property
+    def missing(self) -> int:
+        """Deliveries that have not arrived and are still waited for."""
+        delivered = self.swarm.delivered - self._before
+        return self.published * self.watchers - delivered - self.written_off
+
+    def closed_loop(self, seconds: float, outstanding: int) -> None:
+        """Publish as fast as answers come, with so many undelivered fixes at most.
+
+        A fix is undelivered until all its watchers have it.
+        """
+        swarm, watchers = self.swarm, self.watchers
+        now = time.monotonic()
+        end, progress, seen = now + seconds, now, -1
+        most = (outstanding - 1) * watchers
+        while now < end:
+            while swarm.idle and self.missing <= most:
+                self._publish(microseconds())
+            swarm.turn(0.05)
+            now = time.monotonic()
+            if swarm.delivered + swarm.answered != seen:
+                progress, seen = now, swarm.delivered + swarm.answered
+            elif now - progress > WRITE_OFF:
+                self.written_off += self.missing
+
+    def at_rate(self, seconds: float, rate: float) -> None:
+        """Publish so many fixes a second, whatever the server does.
+
+        The latency of a fix that finds every publisher waiting counts from when it was due.
+        """
+        swarm = self.swarm
+        start = now = time.monotonic()
+        start_stamp = microseconds()
+        due = 0
+        late = False
+        while now < start + seconds:
+            while now >= start + due / rate and swarm.idle:
+                self._publish(start_stamp + int(due / rate * 1e6) if late else microseconds())
+                due += 1
+            late = now >= start + due / rate
+            swarm.turn(0.01 if late else max(0.0, start + due / rate - now))
+            now = time.monotonic()
+
+    def drain(self) -> None:
+        """Wait for what is under way; write off what does not come."""
+        swarm = self.swarm
+        seen, since = -1, time.monotonic()
+        while self.missing > 0 or len(swarm.idle) < len(swarm.publishers):
+            swarm.turn(0.05)
+            if swarm.delivered + swarm.answered != seen:
+                seen, since = swarm.delivered + swarm.answered, time.monotonic()
+            elif time.monotonic() - since > WRITE_OFF:
+                self.written_off += self.missing
+                break
+
+    def _publish(self, stamp: int) -> None:
+        self.swarm.idle.popleft().post(next(self._round).body(stamp))
+        self.published += 1

@@ -1,0 +1,103 @@
+"""The results as Markdown, and into docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.benchmarks.contestants import CONTESTANTS
+from tests.benchmarks.plot import plot
+from tests.benchmarks.results import OURS, Results, shown
+from tests.benchmarks.scenarios import MOST_WAITED, SCENARIOS, Figure, Scenario
+from tests.support.reference import DOCS, table
+
+PAGE = DOCS / "benchmarks.md"
+PLOT = DOCS / "images" / "benchmarks.svg"
+BEGIN, END = "<!-- begin: results -->\n", "<!-- end: results -->"
+
+CHOSEN = CONTESTANTS[::-1]
+"""Ours last, beside the ratios."""
+
+
+def targets(results: Results) -> Iterator[tuple[Scenario, Figure]]:
+    """Each figure that has a target and was measured."""
+    for scenario in SCENARIOS:
+        for figure in scenario.figures:
+            aimed = figure.bun is not None or figure.limit is not None
+            if aimed and scenario.name in results.runs:
+                yield scenario, figure
+
+
+def compared(value: float | None, most: float | None) -> str:
+    """A value beside the most that it may be: ``0.80 ≤ 0.85`` or ``0.90 > 0.85``."""
+    if value is None or most is None:
+        return shown(value)
+    return f"{shown(value)} {'≤' if value <= most else '>'} {shown(most)}"
+
+
+def summary(results: Results) -> str:
+    """What there are targets for."""
+    rows = []
+    for scenario, figure in targets(results):
+        cells = [f"{scenario.name}: {figure.title}"]
+        for each in CHOSEN:
+            value = results.median(scenario.name, each.name, figure.key)
+            cells.append(compared(value, figure.limit if each.name == OURS else None))
+        for name, most in (("bun", figure.bun), ("node", figure.node)):
+            ratio = results.ratio(scenario.name, name, figure.key) if most is not None else None
+            cells.append(compared(ratio, most))
+        rows.append(tuple(cells))
+    header = ("figure", *(each.title for each in CHOSEN), "ours ÷ Bun", "ours ÷ Node")
+    return table(header, rows)
+
+
+def details(results: Results) -> Iterator[str]:
+    """A table of everything for each scenario."""
+    for scenario in SCENARIOS:
+        if scenario.name in results.runs:
+            yield f"### {scenario.name}\n\n{scenario.load[0].upper()}{scenario.load[1:]}."
+            rows = [
+                (
+                    figure.title,
+                    *(
+                        shown(results.median(scenario.name, each.name, figure.key))
+                        for each in CHOSEN
+                    ),
+                )
+                for figure in scenario.figures
+            ]
+            yield table(("", *(each.title for each in CHOSEN)), rows)
+
+
+def disturbance(results: Results) -> str:
+    """How busy the machine was, when that matters."""
+    waited = (
+        results.median(scenario, contestant, "waited") or 0.0
+        for scenario, contestants in results.runs.items()
+        for contestant in contestants
+    )
+    most = max(waited, default=0.0)
+    if most <= MOST_WAITED:
+        return ""
+    return (
+        f"The machine was busy: others had the servers' core for up to {most:.0f} % of the time. "
+        "Latencies and ratios are of little use."
+    )
+
+
+def write(results: Results) -> None:
+    """Bring the page and its plot up to date."""
+    PLOT.write_text(plot(results))
+    machine = table(("", ""), [(f"**{name}**", value) for name, value in results.machine.items()])
+    count = min(len(runs) for each in results.runs.values() for runs in each.values())
+    parts = [
+        summary(results),
+        f"![Ours beside the others, figure by figure; shorter is better.](images/{PLOT.name})",
+        f"Medians of {count} {'short ' if results.short else ''}runs, on:",
+        machine,
+        *details(results),
+    ]
+    if disturbed := disturbance(results):
+        parts.insert(0, disturbed)
+    head, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    PAGE.write_text(f"{head}{BEGIN}\n" + "\n\n".join(parts) + f"\n\n{END}{tail}")

@@ -1,0 +1,59 @@
+// The service that both Socket.IO peers run: a JWT at the handshake and on every POST, the current
+// location in Redis, the event to the entity's room through the Redis adapter.
+
+import { createAdapter } from '@socket.io/redis-adapter';
+import { Redis } from 'ioredis';
+import jwt from 'jsonwebtoken';
+import { Server } from 'socket.io';
+
+const { JWT_SECRET, REDIS_URL } = process.env;
+const EXPIRY = 300;
+
+export const PUBLISH = '/api/tracking/location';
+export const PORT = Number(process.env.PORT);
+
+const redis = new Redis(REDIS_URL);
+
+export const io = new Server({
+  adapter: createAdapter(redis, new Redis(REDIS_URL)),
+  perMessageDeflate: false,
+});
+
+const userOf = (token) => jwt.verify(token, JWT_SECRET, { algorithms: ['HS256'] }).userId;
+
+io.use((socket, next) => {
+  try {
+    socket.data.userId = userOf(socket.handshake.auth.token);
+    next();
+  } catch {
+    next(new Error('Authentication failed'));
+  }
+});
+
+io.on('connection', (socket) => {
+  socket.join(`user:${socket.data.userId}`);
+  socket.on('track:vehicle', (ids, answer) => {
+    socket.join([ids].flat().map((id) => `vehicle:${id}`));
+    answer({ success: true });
+  });
+});
+
+// Returns the status and the answer to a POST.
+export async function publish(authorization, body) {
+  let userId;
+  try {
+    userId = userOf(authorization.slice('Bearer '.length));
+  } catch {
+    return [401, { success: false, code: 'not_authenticated' }];
+  }
+  const { vehicleId, ...fields } = JSON.parse(body);
+  const location = { deviceId: vehicleId, userId, ...fields };
+  const cached = redis.set(
+    `location:current:vehicle:${vehicleId}`, JSON.stringify(location), 'EX', EXPIRY,
+  );
+  io.to(`vehicle:${vehicleId}`).emit(
+    'location:update', { type: 'vehicle', entityId: vehicleId, location },
+  );
+  await cached;
+  return [200, { success: true, timestamp: location.timestamp, message: 'Location updated' }];
+}

@@ -1,0 +1,61 @@
+"""What the runs gave: medians, ratios, and a file to keep them in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import median
+
+import attrs
+
+from tests.benchmarks.scenarios import Figures
+
+OURS = "atriz"
+
+
+@attrs.frozen
+class Results:
+    """The figures of every run."""
+
+    machine: dict[str, str]
+    short: bool = False
+    """Whether they are of short runs."""
+    runs: dict[str, dict[str, list[Figures]]] = attrs.field(factory=dict)
+    """By scenario and contestant; runs of one number were made one after another.
+    A run that failed has no figures."""
+
+    def add(self, scenario: str, contestant: str, figures: Figures) -> None:
+        """Note one run."""
+        self.runs.setdefault(scenario, {}).setdefault(contestant, []).append(figures)
+
+    def median(self, scenario: str, contestant: str, key: str) -> float | None:
+        """The median over the runs, or ``None`` when there are none."""
+        runs = self.runs.get(scenario, {}).get(contestant, [])
+        values = [run[key] for run in runs if key in run]
+        return median(values) if values else None
+
+    def ratio(self, scenario: str, contestant: str, key: str) -> float | None:
+        """Ours to another's: the median of the ratios within each run."""
+        both = self.runs.get(scenario, {})
+        pairs = zip(both.get(OURS, []), both.get(contestant, []), strict=False)
+        ratios = [
+            ours[key] / theirs[key] for ours, theirs in pairs if key in ours and theirs.get(key)
+        ]
+        return median(ratios) if ratios else None
+
+    def save(self, path: Path) -> None:
+        """Write them to a file."""
+        path.write_text(json.dumps(attrs.asdict(self), indent=1) + "\n")
+
+
+def load(path: Path) -> Results:
+    """Results that were saved."""
+    return Results(**json.loads(path.read_text()))
+
+
+def shown(value: float | None) -> str:
+    """A figure with as many digits as it deserves."""
+    if value is None:
+        return "–"  # noqa: RUF001
+    digits = 0 if abs(value) >= 100 or value == 0 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f}".replace("-", "−")  # noqa: RUF001

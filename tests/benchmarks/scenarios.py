@@ -1,0 +1,341 @@
+"""The loads that servers are put under, and what is noted of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import attrs
+
+from tests.benchmarks.fixes import Fix, token
+from tests.benchmarks.load import Meter, Publishing
+from tests.benchmarks.measure import Server, cpu_seconds, resident_bytes
+from tests.benchmarks.swarm import Swarm
+
+Figures = Mapping[str, float]
+
+
+@attrs.frozen
+class Length:
+    """How long is measured, in seconds."""
+
+    warm_up: float
+    """Until compilers have seen the load."""
+    measured: float
+    settling: float
+    """Until memory is looked at."""
+    idle_clients: int
+    attempts: int
+    """How often a run is made when others disturb it."""
+
+
+MOST_WAITED = 5.0
+"""Percent of a run that others may have had the server's core."""
+
+FULL = Length(warm_up=3.0, measured=10.0, settling=5.0, idle_clients=5_000, attempts=3)
+SHORT = Length(warm_up=1.0, measured=3.0, settling=1.0, idle_clients=2_000, attempts=1)
+
+
+@attrs.frozen
+class Figure:
+    """One thing that is measured."""
+
+    key: str
+    title: str
+    bun: float | None = None
+    """The most that ours may be of Bun's."""
+    node: float | None = None
+    """The most that ours may be of Node's."""
+    limit: float | None = None
+    """The most that ours may be by itself."""
+
+
+@attrs.frozen
+class Scenario:
+    """A load, and the figures that it gives."""
+
+    name: str
+    load: str
+    figures: Sequence[Figure]
+    run: Callable[[Server, Length], Figures]
+
+
+@contextmanager
+def swarm_at(server: Server, publishers: int) -> Iterator[Swarm]:
+    """A swarm with so many publishers."""
+    swarm = Swarm(server.port)
+    try:
+        swarm.add_publishers(token(f"publisher{number}") for number in range(publishers))
+        yield swarm
+    finally:
+        swarm.close()
+
+
+def percentile(swarm: Swarm, percent: float) -> float:
+    """Milliseconds that so many percent of the deliveries took at most."""
+    ordered = sorted(swarm.latencies)
+    return ordered[int((len(ordered) - 1) * percent / 100)] / 1_000
+
+
+# -- fan-out ---------------------------------------------------------------------------
+
+
+WATCHERS = 1_000
+
+
+def fan_out(server: Server, length: Length) -> Figures:
+    """One entity, many watchers, at most two undelivered fixes."""
+    with swarm_at(server, 2) as swarm:
+        swarm.connect((token(f"u{number}"), ["v0000"]) for number in range(WATCHERS))
+        publishing = Publishing(swarm, [Fix("v0000")], WATCHERS)
+        publishing.closed_loop(length.warm_up, 2)
+        meter = Meter(server, swarm)
+        publishing.closed_loop(length.measured, 2)
+        work = meter.read()
+        publishing.drain()
+        return {**work.per(work.delivered), "lost": publishing.written_off}
+
+
+# -- fleet -----------------------------------------------------------------------------
+
+
+ENTITIES, DASHBOARDS, TRACKED, PUBLISHERS = 1_000, 200, 100, 8
+FLEET_WATCHERS = DASHBOARDS * TRACKED // ENTITIES
+FLEET_UNDELIVERED = 2 * PUBLISHERS
+FLEET_RATE = 500
+"""Fixes a second."""
+
+
+@contextmanager
+def fleet_at(server: Server) -> Iterator[tuple[Swarm, Publishing]]:
+    """Dashboards that track a part of the fleet each; every entity has as many watchers."""
+    ids = [f"v{number:04}" for number in range(ENTITIES)]
+    step = ENTITIES // DASHBOARDS
+    with swarm_at(server, PUBLISHERS) as swarm:
+        swarm.connect(
+            (token(f"u{number}"), [ids[(number * step + k) % ENTITIES] for k in range(TRACKED)])
+            for number in range(DASHBOARDS)
+        )
+        yield (
+            swarm,
+            Publishing(swarm, [Fix(each) for each in ids], FLEET_WATCHERS),
+        )
+
+
+def fleet(server: Server, length: Length) -> Figures:
+    """As many fixes as the server takes, with two undelivered ones for each publisher."""
+    with fleet_at(server) as (swarm, publishing):
+        publishing.closed_loop(length.warm_up, FLEET_UNDELIVERED)
+        meter = Meter(server, swarm)
+        publishing.closed_loop(length.measured, FLEET_UNDELIVERED)
+        work = meter.read()
+        publishing.drain()
+        return {**work.per(work.delivered), "lost": publishing.written_off}
+
+
+def fleet_at_rate(server: Server, length: Length) -> Figures:
+    """The same at a fixed rate."""
+    with fleet_at(server) as (swarm, publishing):
+        publishing.at_rate(length.warm_up, FLEET_RATE)
+        publishing.drain()
+        swarm.timed = True
+        meter = Meter(server, swarm)
+        publishing.at_rate(length.measured, FLEET_RATE)
+        work = meter.read()
+        publishing.drain()
+        return {
+            **work.per(work.delivered),
+            "p50": percentile(swarm, 50),
+            "p99": percentile(swarm, 99),
+            "lost": publishing.written_off,
+        }
+
+
+# -- ingest ----------------------------------------------------------------------------
+
+
+INGEST_PUBLISHERS = 16
+
+
+def ingest(server: Server, length: Length) -> Figures:
+    """Publishers as fast as answers come, and nobody who watches."""
+    with swarm_at(server, INGEST_PUBLISHERS) as swarm:
+        publishing = Publishing(swarm, [Fix(f"v{number:04}") for number in range(ENTITIES)], 0)
+        publishing.closed_loop(length.warm_up, 1)
+        meter = Meter(server, swarm)
+        publishing.closed_loop(length.measured, 1)
+        work = meter.read()
+        publishing.drain()
+        return work.per(work.published)
+
+
+# -- idle ------------------------------------------------------------------------------
+
+
+FIRST_CLIENTS = 50
+"""Connect before anything is measured."""
+
+
+def idle(server: Server, length: Length) -> Figures:
+    """Clients that track an entity each, and nothing happens."""
+    clients = [
+        (token(f"u{number}"), [f"v{number:05}"])
+        for number in range(FIRST_CLIENTS + length.idle_clients)
+    ]
+    with swarm_at(server, 0) as swarm:
+        swarm.connect(clients[:FIRST_CLIENTS])
+        time.sleep(length.settling)
+        memory, meter = resident_bytes(server.pid), Meter(server, swarm)
+        swarm.connect(clients[FIRST_CLIENTS:])
+        work = meter.read()
+        swarm.wait(length.settling)
+        cpu = cpu_seconds(server.pid)
+        grown = resident_bytes(server.pid) - memory
+        swarm.wait(length.settling)
+        return {
+            **work.per(length.idle_clients),
+            "memory": grown / length.idle_clients / 1024,
+            "quiet": (cpu_seconds(server.pid) - cpu) / length.settling * 100,
+            "lost": swarm.closed,
+        }
+
+
+# -- stalled ---------------------------------------------------------------------------
+
+
+STALLED_WATCHERS, STALLED_EVERY, STALLED_RATE, STALLED_EVENT_BYTES = 200, 10, 50, 4_096
+
+
+def stalled(server: Server, length: Length) -> Figures:
+    """One client in ten stops reading."""
+    with swarm_at(server, 2) as swarm:
+        watchers = ((token(f"u{number}"), ["v0000"]) for number in range(STALLED_WATCHERS))
+        swarm.connect(watchers, distant=True)
+        fixes = [Fix("v0000", STALLED_EVENT_BYTES)]
+        publishing = Publishing(swarm, fixes, STALLED_WATCHERS)
+        publishing.at_rate(length.warm_up, STALLED_RATE)
+        publishing.drain()
+        swarm.timed = True
+        publishing.at_rate(length.measured, STALLED_RATE)
+        publishing.drain()
+        before = percentile(swarm, 99)
+        swarm.latencies = swarm.latencies[:0]
+        silent = swarm.clients[::STALLED_EVERY]
+        for client in silent:
+            client.stall()
+        meter, memory = Meter(server, swarm), resident_bytes(server.pid)
+        others = Publishing(swarm, fixes, STALLED_WATCHERS - len(silent))
+        others.at_rate(length.measured, STALLED_RATE)
+        half = resident_bytes(server.pid)
+        others.at_rate(length.measured, STALLED_RATE)
+        work, end = meter.read(), resident_bytes(server.pid)
+        others.drain()
+        after = percentile(swarm, 99)
+        return {
+            **work.per(work.delivered),
+            "p99": before,
+            "p99 stalled": after,
+            "change": (after / before - 1) * 100,
+            "memory": (end - memory) / len(silent) / 1024,
+            "growth": (end - half) / len(silent) / 1024,
+            "cut": swarm.closed,
+            "lost": publishing.written_off + others.written_off,
+        }
+
+
+LOST = Figure("lost", "deliveries lost")
+GENERATOR = Figure("generator", "µs CPU of the load generator for each")
+FRAMES = Figure("frames", "updates that arrive at once")
+BUSY = Figure("busy", "% of its core in use")
+WAITED = Figure("waited", "% of the time kept from its core by others")
+
+SCENARIOS = (
+    Scenario(
+        "fan-out",
+        f"1 entity, {WATCHERS:,} watchers, closed loop: at most two undelivered fixes",
+        (
+            Figure("cpu", "µs CPU per delivery", bun=0.85, node=0.60),
+            Figure("rate", "deliveries per second"),
+            FRAMES,
+            LOST,
+            GENERATOR,
+            BUSY,
+            WAITED,
+        ),
+        fan_out,
+    ),
+    Scenario(
+        "fleet",
+        f"{ENTITIES:,} entities, {DASHBOARDS} dashboards that track {TRACKED} each, "
+        f"{PUBLISHERS} publishers, closed loop: at most {FLEET_UNDELIVERED} undelivered fixes",
+        (
+            Figure("cpu", "µs CPU per delivery", bun=0.50, node=0.20),
+            Figure("rate", "deliveries per second"),
+            FRAMES,
+            LOST,
+            GENERATOR,
+            BUSY,
+            WAITED,
+        ),
+        fleet,
+    ),
+    Scenario(
+        "fleet-rate",
+        f"the same at {FLEET_RATE} fixes, {FLEET_RATE * FLEET_WATCHERS:,} deliveries a second",
+        (
+            Figure("p99", "p99 latency, ms", bun=0.80, node=0.50),
+            Figure("p50", "median latency, ms"),
+            Figure("cpu", "µs CPU per delivery"),
+            Figure("rate", "deliveries per second"),
+            FRAMES,
+            LOST,
+            GENERATOR,
+            BUSY,
+            WAITED,
+        ),
+        fleet_at_rate,
+    ),
+    Scenario(
+        "ingest",
+        f"{INGEST_PUBLISHERS} publishers as fast as answers come, nobody watches",
+        (
+            Figure("cpu", "µs CPU per publish", bun=0.80, node=0.20),
+            Figure("rate", "publishes per second"),
+            GENERATOR,
+            BUSY,
+            WAITED,
+        ),
+        ingest,
+    ),
+    Scenario(
+        "idle",
+        f"{FULL.idle_clients:,} clients ({SHORT.idle_clients:,} in short runs), "
+        "each tracking its own entity",
+        (
+            Figure("memory", "KB resident per client", bun=0.40, node=0.35),
+            Figure("cpu", "µs CPU to connect, authenticate and track", bun=0.80, node=0.25),
+            Figure("quiet", "% of its core in use afterwards"),
+            Figure("lost", "connections lost"),
+            GENERATOR,
+            WAITED,
+        ),
+        idle,
+    ),
+    Scenario(
+        "stalled",
+        f"{STALLED_WATCHERS} watchers of one entity, {STALLED_RATE} fixes of 4 KB a second; "
+        "then one client in ten stops reading",
+        (
+            Figure("change", "p99 latency of the others, change in %", limit=10),
+            Figure("memory", "KiB grown per stalled client", limit=256),
+            Figure("growth", "of that in the second half"),
+            Figure("p99", "p99 latency while all read, ms"),
+            Figure("p99 stalled", "p99 latency of the others, ms"),
+            Figure("cut", "clients cut"),
+            LOST,
+            WAITED,
+        ),
+        stalled,
+    ),
+)
