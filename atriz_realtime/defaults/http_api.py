@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -22,28 +19,21 @@ from atriz_realtime.api import (
     Identity,
     InvalidEntityId,
     InvalidRequest,
-    Location,
     LocationNotFound,
     NotAuthorized,
-    PayloadTooLarge,
     PluginConfig,
-    PublishResult,
-    RealtimeError,
     ServerHandle,
     UnknownEntityType,
     decode_json,
     encode_json,
-    format_timestamp,
     hookimpl,
 )
+from atriz_realtime.defaults.updates import Updates
 
 PREFIX = "/api/tracking"
 
 MAX_PAGE = 1_000
 """Locations on one page of a listing; also how many there are when nobody says."""
-
-DOCUMENTED_IDS = {"vehicleId": "vehicle", "deliveryId": "delivery"}
-"""Names an update may give an id by, each with the type it stands for."""
 
 
 class TrackingApi:
@@ -51,7 +41,7 @@ class TrackingApi:
 
     def __init__(self, config: PluginConfig, server: ServerHandle) -> None:
         self._server = server
-        self._max_batch: int = config.settings["max_batch"]
+        self._updates = Updates(config, server)
 
     def endpoints(self) -> list[Endpoint]:
         """What devices call all the time."""
@@ -70,59 +60,15 @@ class TrackingApi:
     async def publish(self, call: HttpCall) -> HttpAnswer:
         """``POST /api/tracking/location``."""
         identity = await self._identify(call.headers, call.address)
-        entity, location = self._update(_object(call), identity)
-        result = await self._server.tracking.publish(entity, location, identity)
-        return HttpAnswer(
-            b'{"success":true,"timestamp":"%b","message":"Location updated"%b}'
-            % (
-                format_timestamp(result.location.timestamp).encode(),
-                b',"throttled":true' if result.throttled else b"",
-            )
-        )
+        return HttpAnswer(encode_json(await self._updates.publish(_object(call), identity)))
 
     async def publish_batch(self, call: HttpCall) -> HttpAnswer:
-        """``POST /api/tracking/batch``: each update stands for itself, in order by entity."""
+        """``POST /api/tracking/batch``."""
         identity = await self._identify(call.headers, call.address)
         updates = _object(call).get("updates")
         if not isinstance(updates, list):
             raise InvalidRequest("updates must be a list", field="updates")
-        if len(updates) > self._max_batch:
-            raise PayloadTooLarge(f"more than {self._max_batch} updates", field="updates")
-        rejected: list[tuple[int, RealtimeError]] = []
-        by_entity: defaultdict[EntityRef, list[tuple[int, Location]]] = defaultdict(list)
-        for index, update in enumerate(updates):
-            try:
-                entity, location = self._update(update, identity)
-            except RealtimeError as error:
-                rejected.append((index, error))
-            else:
-                by_entity[entity].append((index, location))
-
-        async def publish_entity(entity: EntityRef) -> list[PublishResult]:
-            results = []
-            for index, location in by_entity[entity]:
-                try:
-                    results.append(await self._server.tracking.publish(entity, location, identity))
-                except RealtimeError as error:
-                    rejected.append((index, error))
-            return results
-
-        done = await asyncio.gather(*(publish_entity(entity) for entity in by_entity))
-        results = [result for entity_results in done for result in entity_results]
-        throttled = sum(result.throttled for result in results)
-        return HttpAnswer(
-            encode_json(
-                {
-                    "success": True,
-                    "accepted": len(results) - throttled,
-                    "throttled": throttled,
-                    "rejected": [
-                        {"index": index} | _without_success(error)
-                        for index, error in sorted(rejected, key=lambda entry: entry[0])
-                    ],
-                }
-            )
-        )
+        return HttpAnswer(encode_json(await self._updates.publish_batch(updates, identity)))
 
     async def current(self, request: Request) -> Response:
         """``GET /api/tracking/<type>/<id>``."""
@@ -177,33 +123,6 @@ class TrackingApi:
             )
         )
 
-    def _update(self, update: object, identity: Identity) -> tuple[EntityRef, Location]:
-        """Read one update: which entity, and where it is.
-
-        ``deviceId`` defaults to the entity's id and ``timestamp`` to now; ``userId``
-        is always the caller's.
-        """
-        if not isinstance(update, dict):
-            raise InvalidRequest("an update must be a JSON object")
-        fields = dict(update)
-        kind, id_field = fields.pop("type", None), "entityId"
-        for name, documented_kind in DOCUMENTED_IDS.items():
-            if name in fields and "entityId" not in fields and kind in (None, documented_kind):
-                kind, id_field = documented_kind, name
-                break
-        if kind is None:
-            raise InvalidRequest("vehicleId, or type and entityId, is required", field="type")
-        if id_field not in fields:
-            raise InvalidRequest("entityId is required", field="entityId")
-        try:
-            entity = self._server.tracking.entity(kind, fields.pop(id_field))
-        except InvalidEntityId as error:
-            raise InvalidEntityId(error.message, field=id_field) from error
-        fields.setdefault("deviceId", entity.id)
-        fields.setdefault("timestamp", datetime.now(UTC))
-        fields["userId"] = identity.user_id
-        return entity, Location.from_wire(fields)
-
 
 def _object(call: HttpCall) -> Mapping[str, Any]:
     """The JSON object that is a call's body."""
@@ -219,10 +138,6 @@ def _page_limit(text: str | None) -> int:
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:6]) <= MAX_PAGE:
         raise InvalidRequest(f"limit must be a number from 1 to {MAX_PAGE}", field="limit")
     return int(text)
-
-
-def _without_success(error: RealtimeError) -> dict[str, object]:
-    return {key: value for key, value in error.to_wire().items() if key != "success"}
 
 
 @hookimpl

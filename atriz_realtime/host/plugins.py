@@ -32,6 +32,7 @@ DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
         "redis": "atriz_realtime.defaults.redis",
         "typescript": "atriz_realtime.defaults.typescript",
         "http_api": "atriz_realtime.defaults.http_api",
+        "socket_publish": "atriz_realtime.defaults.socket_publish",
         "health": "atriz_realtime.defaults.health",
     }
 )

@@ -1,0 +1,31 @@
+"""The event ``location:publish``: devices that keep a socket open publish over it."""
+
+from __future__ import annotations
+
+from atriz_realtime.api import (
+    NotAuthenticated,
+    PluginConfig,
+    ServerHandle,
+    SocketClient,
+    SocketEvent,
+    hookimpl,
+)
+from atriz_realtime.defaults.updates import Updates
+
+EVENT = "location:publish"
+
+
+@hookimpl
+def register_socket_events(config: PluginConfig, server: ServerHandle) -> SocketEvent:
+    """Take positions over the socket, one or a list, answered as over HTTP."""
+    taken = Updates(config, server)
+
+    async def publish(client: SocketClient, update: object) -> dict[str, object]:
+        identity = client.identity
+        if identity is None:
+            raise NotAuthenticated
+        if isinstance(update, list):
+            return await taken.publish_batch(update, identity)
+        return await taken.publish(update, identity)
+
+    return SocketEvent(EVENT, publish)
