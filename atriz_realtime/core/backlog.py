@@ -48,10 +48,15 @@ class Backlog:
         self._flushing: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._delay = RETRY_FIRST
+        self._dropped = 0
 
     def __len__(self) -> int:
         """How many entities' fixes wait."""
         return len(self._waiting)
+
+    def statistics(self) -> dict[str, float]:
+        """How many wait, and how many were ``dropped`` because there were too many."""
+        return {"waiting": len(self), "dropped": self._dropped}
 
     def add(self, unsent: Unsent) -> None:
         """Keep a fix, in place of an older one of its entity."""
@@ -60,6 +65,7 @@ class Backlog:
         self._waiting.move_to_end(entity)
         if len(self._waiting) > MAX_ENTITIES:
             self._waiting.popitem(last=False)
+            self._dropped += 1
             self._incidents.report("fixes dropped", f"more than {MAX_ENTITIES} entities wait")
         self._schedule()
 

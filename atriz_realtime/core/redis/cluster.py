@@ -50,6 +50,7 @@ class ClusterLink:
             **url.options,
         )
         self._pipes: dict[str, RedisPipe] = {}
+        self._retired_reconnects = 0
         self._detail = "not connected yet"
         self._stale = asyncio.Event()
 
@@ -104,6 +105,15 @@ class ClusterLink:
             if status.state == "disconnected":
                 return BackendStatus("disconnected", f"{name}: {status.detail}")
         return BackendStatus("connected")
+
+    def statistics(self) -> dict[str, float]:
+        """Over all ``primaries``, whose number is told: as :meth:`RedisPipe.statistics`."""
+        pipes = self._pipes.values()
+        return {
+            "primaries": len(pipes),
+            "pending": sum(pipe.pending for pipe in pipes),
+            "reconnects": self._retired_reconnects + sum(pipe.reconnects for pipe in pipes),
+        }
 
     async def aclose(self) -> None:
         """Close every connection; what still waits fails."""
@@ -170,7 +180,9 @@ class ClusterLink:
             return
         primaries = {node.name: node for node in self._client.get_primaries()}
         for name in self._pipes.keys() - primaries.keys():
-            await self._pipes.pop(name).aclose()
+            retired = self._pipes.pop(name)
+            self._retired_reconnects += retired.reconnects
+            await retired.aclose()
         for name in primaries.keys() - self._pipes.keys():
             self._pipes[name] = RedisPipe(
                 name, functools.partial(self.connect, name), self._connected, self._incidents

@@ -118,6 +118,10 @@ class RedisPipe:
             return BackendStatus("connected")
         return BackendStatus("disconnected", self._detail)
 
+    def statistics(self) -> dict[str, float]:
+        """Commands ``pending``, and ``reconnects`` since the start."""
+        return {"pending": self.pending, "reconnects": self.reconnects}
+
     async def attempted(self) -> None:
         """Wait for the first attempt to connect to end, whatever comes of it."""
         await asyncio.shield(self._first_attempt)

@@ -99,6 +99,10 @@ class SingleLink:
         """Whether Redis answers."""
         return self._pipe.status()
 
+    def statistics(self) -> dict[str, float]:
+        """See :meth:`RedisPipe.statistics`."""
+        return self._pipe.statistics()
+
     async def aclose(self) -> None:
         """Close every connection; what still waits fails."""
         await self._pipe.aclose()

@@ -53,6 +53,7 @@ class RedisFanout:
         self._listeners: dict[str, Listener] = {}
         self._homes: dict[str, Listener] = {}
         self._homeless: set[str] = set()
+        self._retired_reconnects = 0
         self._hears = False
         self._followed = False
         self._patterns: set[str] = set()
@@ -137,12 +138,13 @@ class RedisFanout:
         return BackendStatus("disconnected", f"{len(self._homeless)} channels on no server")
 
     def statistics(self) -> dict[str, float]:
-        """``channels`` subscribed, ``lag`` in seconds, ``reconnects`` since the start."""
+        """``channels`` subscribed, ``lag`` of the slowest listener in seconds, ``reconnects``."""
         listeners = self._listeners.values()
         return {
             "channels": len(self._deliver),
             "lag": max((listener.lag for listener in listeners), default=0.0),
-            "reconnects": sum(listener.reconnects for listener in listeners),
+            "reconnects": self._retired_reconnects
+            + sum(listener.reconnects for listener in listeners),
         }
 
     async def aclose(self) -> None:
@@ -233,6 +235,7 @@ class RedisFanout:
             for route, listener in list(self._listeners.items()):
                 if listener not in needed:
                     del self._listeners[route]
+                    self._retired_reconnects += listener.reconnects
                     await listener.aclose()
             self._listener_changed()
 
