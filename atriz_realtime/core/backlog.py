@@ -48,21 +48,25 @@ class Backlog:
         self._flushing: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._delay = RETRY_FIRST
-        self._dropped = 0
+        self._superseded = self._dropped = 0
 
     def __len__(self) -> int:
         """How many entities' fixes wait."""
         return len(self._waiting)
 
     def statistics(self) -> dict[str, float]:
-        """How many wait, and how many were ``dropped`` because there were too many."""
-        return {"waiting": len(self), "dropped": self._dropped}
+        """How many wait; how many a newer fix ``superseded``, and how many were too many."""
+        return {
+            "waiting": len(self),
+            "superseded": self._superseded,
+            "dropped": self._dropped,
+        }
 
     def add(self, unsent: Unsent) -> None:
         """Keep a fix, in place of an older one of its entity."""
         entity = unsent.payload.entity
+        self.discard(entity)
         self._waiting[entity] = unsent
-        self._waiting.move_to_end(entity)
         if len(self._waiting) > MAX_ENTITIES:
             self._waiting.popitem(last=False)
             self._dropped += 1
@@ -71,8 +75,8 @@ class Backlog:
 
     def discard(self, entity: EntityRef) -> None:
         """Forget an entity's fix: a newer one is about to be sent."""
-        if self._waiting:
-            self._waiting.pop(entity, None)
+        if self._waiting and self._waiting.pop(entity, None) is not None:
+            self._superseded += 1
 
     def flush(self) -> None:
         """Try to send now."""

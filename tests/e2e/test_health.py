@@ -24,7 +24,7 @@ async def test_the_report_of_an_idle_server(live: Live, backend_url: str | None)
         },
     )
     assert statistics.pop("frames") == {"queued": 0, "conflated": 0}
-    assert statistics.pop("backlog") == {"waiting": 0, "dropped": 0}
+    assert statistics.pop("backlog") == {"waiting": 0, "superseded": 0, "dropped": 0}
     assert statistics.pop("resync") == {"runs": 0, "entities": 0}
     if backend_url:
         assert statistics.pop("redis") == {"pending": 0, "reconnects": 0}
@@ -61,6 +61,7 @@ async def test_the_report_counts_what_an_interruption_cost(
             await until(lambda: here.server.status().state == "disconnected")
             await there.publish("v1", speed=1)
             await here.publish("v2", speed=2)
+            await here.publish("v2", speed=3)
             status, report = await here.get("/health/realtime")
             assert (status, report["statistics"]["backlog"]["waiting"]) == (503, 1)
         await until(lambda: watcher.updates)
@@ -70,7 +71,7 @@ async def test_the_report_counts_what_an_interruption_cost(
         assert statistics["redis"]["reconnects"] == 1
         assert statistics["fanout"]["reconnects"] == 1
         assert statistics["resync"] == {"runs": 1, "entities": 1}
-        assert statistics["backlog"] == {"waiting": 0, "dropped": 0}
+        assert statistics["backlog"] == {"waiting": 0, "superseded": 1, "dropped": 0}
 
 
 async def test_the_report_counts_sockets_rooms_and_entities(live: Live, connect: Connect) -> None:
