@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
@@ -91,6 +91,11 @@ class Devices:
         self.count += 1
         self.slowest = max(self.slowest, time.perf_counter() - begun)
         self.last[entity] = number
+
+    def coming(self, entities: Iterable[str]) -> dict[str, int]:
+        """The number of each entity's next fix; of the last one where it is silent."""
+        silent = self._paused - self._once
+        return {entity: self.last.get(entity, 0) + (entity not in silent) for entity in entities}
 
     def pause(self, *entities: str) -> None:
         """Let entities be silent; what is under way goes on."""
