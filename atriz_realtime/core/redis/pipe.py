@@ -19,7 +19,14 @@ from typing import Any
 
 import attrs
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    ClusterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 
 from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import Unavailable
@@ -40,9 +47,12 @@ BACKOFF_FIRST = 0.05
 BACKOFF_MOST = 1.0
 """Seconds between two attempts to connect: doubled each time, with full jitter."""
 
-CANNOT_WRITE = ("MISCONF ", "NOREPLICAS ")
-"""How errors begin that are about the server's state, not about the command: it cannot
-save to disk, or has too few replicas.  redis-py has a class for the third, no memory."""
+NOT_NOW = (OutOfMemoryError, ClusterDownError, TryAgainError)
+"""Errors that are about the server's state, not about the command."""
+
+NOT_NOW_EITHER = ("MISCONF ", "NOREPLICAS ", "BUSY ")
+"""How further ones begin, for which redis-py has no class: it cannot save to disk, has too
+few replicas, or runs a script that does not end."""
 
 Connect = Callable[[], Awaitable[AbstractConnection]]
 
@@ -241,7 +251,7 @@ class RedisPipe:
                 raise  # the server has become a replica: look for the primary
             except ResponseError as error:
                 response = error
-                if isinstance(error, OutOfMemoryError) or str(error).startswith(CANNOT_WRITE):
+                if isinstance(error, NOT_NOW) or str(error).startswith(NOT_NOW_EITHER):
                     response = Unavailable(f"Redis at {self._name}: {error}")
             answer = self._waiting.popleft().answer
             if answer.done():
