@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 from redis.crc import key_slot
 
+from atriz_realtime.core.redis import cluster as topology
 from tests.faults.conftest import Stage
 from tests.faults.nodes import Node
 from tests.faults.scene import ENTITIES, QUIET
@@ -14,6 +16,12 @@ from tests.faults.topology import Cluster, Maker
 
 ENTITY = ENTITIES[0]
 """The one whose node is lost, and whose slots move."""
+
+
+@pytest.fixture(autouse=True)
+def no_routine_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changes in the topology has to be noticed, not met with by chance."""
+    monkeypatch.setattr(topology, "REFRESH_SECONDS", 3_600)
 
 
 def elsewhere(cluster: Cluster, lost: Node) -> list[str]:

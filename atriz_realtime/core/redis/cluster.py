@@ -30,6 +30,9 @@ REFRESH_SECONDS = 10.0
 REPAIR_SECONDS = 0.5
 """The same while a primary is out of reach."""
 
+PAUSE_SECONDS = 0.1
+"""The shortest time between two looks, however often commands go astray."""
+
 _KEY_POSITION = {"EVAL": 3, "EVALSHA": 3}
 
 
@@ -168,6 +171,7 @@ class ClusterLink:
                     await self._stale.wait()
             self._stale.clear()
             await self._refresh()
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _refresh(self) -> None:
         """Ask for the topology, and bring the pipes in line with it."""
@@ -185,7 +189,11 @@ class ClusterLink:
             await retired.aclose()
         for name in primaries.keys() - self._pipes.keys():
             self._pipes[name] = RedisPipe(
-                name, functools.partial(self.connect, name), self._connected, self._incidents
+                name,
+                functools.partial(self.connect, name),
+                self._connected,
+                self._incidents,
+                self._stale.set,
             )
 
 

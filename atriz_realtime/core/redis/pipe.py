@@ -86,14 +86,21 @@ class RedisPipe:
     :param name: the server as errors name it; never with a password.
     :param connect: opens a connection to the server, whichever it is at that moment.
     :param connected: called whenever the connection is there, again or for the first time.
+    :param lost: called whenever it is lost.
     """
 
     def __init__(
-        self, name: str, connect: Connect, connected: Callable[[], None], incidents: Incidents
+        self,
+        name: str,
+        connect: Connect,
+        connected: Callable[[], None],
+        incidents: Incidents,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
         self._connect = connect
         self._connected = connected
+        self._told_lost = lost
         self._incidents = incidents
         self._loop = asyncio.get_running_loop()
         self._outgoing: list[_Command] = []
@@ -291,6 +298,8 @@ class RedisPipe:
             )
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)
+        if was_connected:
+            self._told_lost()
 
     def _fail_all(self) -> None:
         failed = [*self._waiting, *self._outgoing]
