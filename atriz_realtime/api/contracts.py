@@ -219,6 +219,9 @@ class RedisLink(Protocol):
     def route(self, channel: str) -> str:
         """Which server a channel is on; another one after a failover, empty while unknown."""
 
+    async def refresh(self) -> None:
+        """Look which channels are on which servers now; if that fails, all stay where they were."""
+
     async def connect(self, route: str = "") -> AbstractConnection:
         """Open a further connection, for whoever must have one alone (a subscriber).
 

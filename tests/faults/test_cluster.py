@@ -42,14 +42,12 @@ async def test_slots_move_to_another_node(maker: Maker, stage: Stage) -> None:
         stage(cluster.url, cluster.url) as scene,
         scene.fault("cluster: slots migrated"),
     ):
-        source = cluster.home(ENTITY)
-        async with cluster.migrating(cluster.slot(ENTITY), source, cluster.other(source)):
-            await scene.away_for(0.5)
-        key = f"location:current:vehicle:{ENTITY}".encode()
-        for slot in (key_slot(key), key_slot(b"location:index:vehicle")):
+        names = (f"location:current:vehicle:{ENTITY}", "location:index:vehicle")
+        for slot in (*(key_slot(name.encode()) for name in names), cluster.slot(ENTITY)):
             owner = cluster.owner(slot)
             async with cluster.migrating(slot, owner, cluster.other(owner)):
                 await scene.keeps_up(scene.sees_there, [ENTITY])
+        await scene.away_for(0)
 
 
 async def test_a_node_is_lost_for_good_and_the_others_go_on(maker: Maker, stage: Stage) -> None:

@@ -56,6 +56,7 @@ class ClusterLink:
         self._retired_reconnects = 0
         self._detail = "not connected yet"
         self._stale = asyncio.Event()
+        self._looking = asyncio.Lock()
 
     @property
     def client(self) -> RedisCluster:
@@ -65,7 +66,7 @@ class ClusterLink:
     async def start(self, connected: Callable[[], None]) -> None:
         """Discover the cluster, and wait for the first attempt to end, whatever comes of it."""
         self._connected = connected
-        await self._refresh()
+        await self.refresh()
         await asyncio.gather(*(pipe.attempted() for pipe in self._pipes.values()))
         self._refreshing = asyncio.get_running_loop().create_task(self._keep_fresh())
 
@@ -91,6 +92,18 @@ class ClusterLink:
         with contextlib.suppress(RedisError):
             return self._node_of(channel).name
         return ""
+
+    async def refresh(self) -> None:
+        """Ask for the topology, and bring the pipes in line with it."""
+        async with self._looking:
+            try:
+                async with asyncio.timeout(ANSWER_TIMEOUT * 2):
+                    await self._client.nodes_manager.initialize()
+            except (RedisError, OSError, TimeoutError) as error:
+                self._detail = describe(error)
+                self._incidents.report("redis disconnected", f"{self._url}: {self._detail}")
+                return
+            await self._follow_topology()
 
     async def connect(self, route: str = "") -> AbstractConnection:
         """Open a further connection to a node, which the caller closes."""
@@ -170,18 +183,10 @@ class ClusterLink:
                 async with asyncio.timeout(REFRESH_SECONDS if healthy else REPAIR_SECONDS):
                     await self._stale.wait()
             self._stale.clear()
-            await self._refresh()
+            await self.refresh()
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _refresh(self) -> None:
-        """Ask for the topology, and bring the pipes in line with it."""
-        try:
-            async with asyncio.timeout(ANSWER_TIMEOUT * 2):
-                await self._client.nodes_manager.initialize()
-        except (RedisError, OSError, TimeoutError) as error:
-            self._detail = describe(error)
-            self._incidents.report("redis disconnected", f"{self._url}: {self._detail}")
-            return
+    async def _follow_topology(self) -> None:
         primaries = {node.name: node for node in self._client.get_primaries()}
         for name in self._pipes.keys() - primaries.keys():
             retired = self._pipes.pop(name)

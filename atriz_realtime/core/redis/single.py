@@ -90,6 +90,9 @@ class SingleLink:
         """The server that all channels are on; another one after a failover."""
         return self._pipe.address
 
+    async def refresh(self) -> None:
+        """Nothing: the pipe looks for the primary whenever it connects."""
+
     async def connect(self, _: str = "") -> AbstractConnection:
         """Open a further connection, which the caller closes."""
         pool: Any = self._client.connection_pool  # redis-py leaves these calls untyped

@@ -94,9 +94,19 @@ class Listener:
         settled = channel in self._subscribed and channel not in self._changed
         return settled and channel not in self._asked
 
-    def add(self, channel: str) -> None:
-        """Hear a channel."""
+    def expects(self, channel: str) -> bool:
+        """Whether it hears a channel, or has asked to."""
+        return channel in self._wanted and (channel in self._subscribed or channel in self._changed)
+
+    def add(self, channel: str, *, again: bool = False) -> None:
+        """Hear a channel.
+
+        :param again: whether somebody has heard it before: what comes until Redis has
+            confirmed is missed.
+        """
         self._wanted.add(channel)
+        if again:
+            self._miss(channel)
         self._change(channel)
 
     def remove(self, channel: str) -> None:
@@ -164,6 +174,10 @@ class Listener:
             self.hears = hears
             self._events.changed()
 
+    def _miss(self, channel: str) -> None:
+        self._unheard.add(channel)
+        self._set_hears(False)
+
     def _heard_again(self, channel: str) -> None:
         if self._unheard:
             self._unheard.discard(channel)
@@ -221,7 +235,14 @@ class Listener:
             elif kind == b"pong":
                 self._lag = self._heard - self._pings.popleft()
             elif kind == b"sunsubscribe" and message[1].decode() in self._subscribed:
-                events.moved()  # the slot has left this server
+                self._taken(message[1].decode())
+
+    def _taken(self, channel: str) -> None:
+        """Redis has ended a subscription: its slot has left this server."""
+        self._subscribed.discard(channel)
+        self.detail = "a channel is on another server now"
+        self._miss(channel)
+        self._events.moved()
 
     def _answered(self, channel: str) -> None:
         """Redis hears one of the requests to subscribe; a later one may be on its way."""
