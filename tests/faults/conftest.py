@@ -38,6 +38,13 @@ def pytest_terminal_summary(
 
 
 @pytest.fixture
+def long(request: pytest.FixtureRequest) -> None:
+    """For a test that takes too long for every day."""
+    if not request.config.getoption("--long", default=False):
+        pytest.skip("takes longer: pytest tests/faults --long")
+
+
+@pytest.fixture
 def record(request: pytest.FixtureRequest) -> Record:
     """Note what a fault cost, for the table at the end."""
     return request.config.stash.setdefault(MEASURED, []).append

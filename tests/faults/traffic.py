@@ -113,6 +113,7 @@ class Sightings:
     ids: Sequence[str]
     seen: dict[str, list[int]] = attrs.field(init=False)
     reconnects: int = attrs.field(default=0, init=False)
+    _resumed: set[tuple[str, int]] = attrs.field(factory=set, init=False)
     _client: socketio.AsyncClient = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -135,6 +136,7 @@ class Sightings:
     async def _connected(self) -> None:
         if any(self.seen.values()):  # a client asks again after a reconnect, as the README's does
             self.reconnects += 1
+            self._resumed.update((entity, len(numbers)) for entity, numbers in self.seen.items())
             await self._client.emit("track:vehicle", (list(self.ids),))
 
     def _see(self, event: Any) -> None:
@@ -149,12 +151,15 @@ class Sightings:
         return [entity for entity in self.ids if self.newest(entity) < numbers.get(entity, 0)]
 
     def disorder(self) -> list[str]:
-        """Where a fix came twice, or after a newer one."""
+        """Where a fix came twice, or after a newer one.
+
+        Who has reconnected asks for the current location, and may have seen that one.
+        """
         return [
             f"{entity}: {later} after {earlier}"
             for entity, numbers in self.seen.items()
-            for earlier, later in pairwise(numbers)
-            if later <= earlier
+            for place, (earlier, later) in enumerate(pairwise(numbers), start=1)
+            if later < earlier or (later == earlier and (entity, place) not in self._resumed)
         ]
 
     def gaps(self) -> list[str]:
