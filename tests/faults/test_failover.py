@@ -20,9 +20,8 @@ async def test_the_primary_is_lost(watched: Watched, stage: Stage, how: str) -> 
     assert (await watched.replica.ask("ROLE"))[0] == "master"
 
 
-async def test_a_lost_primary_comes_back_as_a_replica(
-    long: None, watched: Watched, stage: Stage
-) -> None:
+@pytest.mark.long
+async def test_a_lost_primary_comes_back_as_a_replica(watched: Watched, stage: Stage) -> None:
     """Until then it takes itself for the primary, for some ten seconds, and answers."""
     async with (
         stage(watched.url, watched.url) as scene,
