@@ -93,18 +93,29 @@ class Distribution:
         The cache comes first: whoever begins to watch subscribes before reading the
         cache, and so finds there whatever was published before.
         """
-        self.backlog.discard(payload.entity)
-        keeping = self._put(payload)
-        sending = self._publish(payload)
-        kept, sent = await self._kept(keeping), await self._sent(payload, sending)
-        if not (kept and sent):
-            self.backlog.add(Unsent(payload, publish=not sent, cache=not kept))
+        self.backlog.begin(payload)
+        await self._tried(payload, self._put(payload), self._publish(payload))
 
     async def fan_out(self, payload: Payload) -> None:
         """Fan out a fix that is cached already."""
-        self.backlog.discard(payload.entity)
-        if not await self._sent(payload, self._publish(payload)):
-            self.backlog.add(Unsent(payload, publish=True, cache=False))
+        self.backlog.begin(payload)
+        await self._tried(payload, None, self._publish(payload))
+
+    async def _tried(
+        self, payload: Payload, keeping: Awaitable[None] | None, sending: Awaitable[None]
+    ) -> None:
+        """Await what was queued, and leave to the backlog what has failed."""
+        try:
+            kept = keeping is None or await self._kept(keeping)
+            sent = await self._sent(payload, sending)
+        finally:
+            newest = self.backlog.end(payload)
+        if kept and sent:
+            return
+        if newest:
+            self.backlog.add(Unsent(payload, publish=not sent, cache=not kept))
+        else:
+            self.backlog.supersede()
 
     async def keep(self, payload: Payload) -> None:
         """Cache a fix that is not fanned out; when that cannot be, it is lost and counted."""
