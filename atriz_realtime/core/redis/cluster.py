@@ -18,7 +18,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError, MovedError, RedisError
 
 from atriz_realtime.api.contracts import BackendStatus
-from atriz_realtime.api.errors import Unavailable
+from atriz_realtime.api.errors import ConfigurationError, Unavailable
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.redis.pipe import ANSWER_TIMEOUT, RedisPipe, describe
 from atriz_realtime.core.redis.single import CLIENT_NAME, opened
@@ -37,21 +37,29 @@ _KEY_POSITION = {"EVAL": 3, "EVALSHA": 3}
 
 
 class ClusterLink:
-    """See :class:`~atriz_realtime.api.RedisLink`."""
+    """See :class:`~atriz_realtime.api.RedisLink`.
+
+    :raises ConfigurationError: when the URL cannot be used.
+    """
 
     sharded = True
 
     def __init__(self, url: RedisUrl, incidents: Incidents) -> None:
         self._url = url
         self._incidents = incidents
-        self._client = RedisCluster(
-            startup_nodes=[ClusterNode(host, port) for host, port in url.nodes],
-            protocol=2,
-            socket_connect_timeout=ANSWER_TIMEOUT,
-            socket_timeout=ANSWER_TIMEOUT,
-            client_name=CLIENT_NAME,
+        options: dict[str, Any] = {
+            "protocol": 2,
+            "socket_connect_timeout": ANSWER_TIMEOUT,
+            "socket_timeout": ANSWER_TIMEOUT,
+            "client_name": CLIENT_NAME,
             **url.options,
-        )
+        }
+        try:
+            self._client = RedisCluster(
+                startup_nodes=[ClusterNode(host, port) for host, port in url.nodes], **options
+            )
+        except (TypeError, ValueError, RedisError) as error:
+            raise ConfigurationError(f"redis_url: {error}", field="redis_url") from error
         self._pipes: dict[str, RedisPipe] = {}
         self._retired_reconnects = 0
         self._detail = "not connected yet"

@@ -50,9 +50,8 @@ class SingleLink:
                 self._client: redis.asyncio.Redis = redis.asyncio.from_url(url.text, **options)
             else:
                 make: Any = Sentinel  # redis-py leaves it untyped
-                sentinel = make(
-                    list(url.nodes), sentinel_kwargs=ASKING_A_SENTINEL, **options, **url.options
-                )
+                options.update(url.options)
+                sentinel = make(list(url.nodes), sentinel_kwargs=ASKING_A_SENTINEL, **options)
                 self._client = sentinel.master_for(url.service)
                 self._sentinels = sentinel.sentinels
             pool: Any = self._client.connection_pool  # redis-py leaves it untyped
