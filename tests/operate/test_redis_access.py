@@ -125,13 +125,13 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(
 
 
 async def test_as_a_user_with_the_documented_rights(user_url: str) -> None:
-    settings = {"redis_url": user_url, "redis_prefix": PREFIX}
+    settings: dict[str, Any] = {"redis_url": user_url, "redis_prefix": PREFIX}
     async with serving(**settings) as one, serving(**settings) as other:
         await work(one, other)
 
 
 async def test_a_prefix_keeps_strangers_apart(redis_url: str, redis_client: Redis) -> None:
-    ours = {"redis_url": redis_url, "redis_prefix": PREFIX}
+    ours: dict[str, Any] = {"redis_url": redis_url, "redis_prefix": PREFIX}
     async with (
         serving(**ours) as one,
         serving(**ours) as other,
