@@ -91,7 +91,7 @@ class Load:
         cut_off = {line.partition(" ")[0] for line in self.devices.refused}
         assert len(self.devices.refused) == len(cut_off)  # once, and then the next server's
         assert {self.home(entity) for entity in cut_off} <= {self.killed}
-        assert self.devices.slowest <= PUBLISH_LIMIT
+        assert self.devices.longest_wait <= PUBLISH_LIMIT
         assert [one.disorder() for one in self.everyone() if one.disorder()] == []
         for number, watchers in self.watchers.items():
             gaps = {gap.partition(":")[0]: gap for one in watchers for gap in one.gaps()}

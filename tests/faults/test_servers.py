@@ -47,7 +47,7 @@ async def test_a_server_is_killed(single: Node, record: Record) -> None:
         await until(lambda: not moving.behind(last) + staying.behind(last), RECOVERY_LIMIT)
 
         record(Measured("server killed (SIGKILL)", recovery, devices.slowest, devices.count))
-        assert devices.slowest <= PUBLISH_LIMIT
+        assert devices.longest_wait <= PUBLISH_LIMIT
         assert moving.reconnects == 1
         assert moving.disorder() == staying.disorder() == []
         # who was in the middle of telling the lost server got no answer, and told the next
