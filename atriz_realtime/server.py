@@ -41,6 +41,7 @@ from atriz_realtime.core.relay import Relay
 from atriz_realtime.core.routes import SOCKET_PATH, RealtimeRoutes
 from atriz_realtime.core.socket_server import SocketServer
 from atriz_realtime.core.sockets import Sockets
+from atriz_realtime.core.statistics import Statistics
 from atriz_realtime.core.tracking import TrackingService, as_location
 from atriz_realtime.core.workers import Worker
 from atriz_realtime.engine.lane import Lane, websocket_lane
@@ -105,6 +106,10 @@ class RealtimeServer:
             max_clock_skew=self.config.max_clock_skew,
         )
         self.socket_io = SocketServer(self.config, self._interest.rooms, self.incidents, self)
+        self._statistics = Statistics(self.incidents)
+        self._statistics.add("frames", self._interest.rooms)
+        self._statistics.add("backlog", self.distribution.backlog)
+        self._statistics.add("resync", self.distribution.resync)
         self._gateway = Gateway(
             config=self.config,
             server=self.socket_io,
@@ -124,6 +129,7 @@ class RealtimeServer:
             membership=Membership(self._interest.rooms),
             status=self.status,
             incidents=lambda: self.incidents.counts,
+            statistics=self._statistics.read,
         )
         self._layers = self._registry.fanout_layers(self._handle)
         for event in self._registry.socket_events(self._handle):
@@ -304,11 +310,14 @@ class RealtimeServer:
                 opened.push_async_callback(self._link.aclose)
                 await self._link.start(self.distribution.reachable)
                 self._reporting.append(self._link)
-            cache = await self._opened(self._registry.cache.open(self._resources), opened)
-            backend = await self._opened(self._registry.fanout.open(self._resources), opened)
+                self._statistics.add("redis", self._link)
+            caches, fanouts = self._registry.cache, self._registry.fanout
+            cache = await self._opened("cache", caches, caches.open(self._resources), opened)
+            backend = await self._opened("fanout", fanouts, fanouts.open(self._resources), opened)
             fanout = backend
             for layer in self._layers:
-                fanout = await self._opened(layer.open(fanout), opened)
+                name = f"layer {layer.name}"
+                fanout = await self._opened(name, layer, layer.open(fanout), opened)
             observers = [
                 Worker(
                     self._registry.owner(observer),
@@ -348,12 +357,15 @@ class RealtimeServer:
         self._started_at = self._clock.monotonic()
         self.socket_io.eio.starting = None
 
-    async def _opened(self, opening: Awaitable[B], opened: AsyncExitStack) -> B:
+    async def _opened(
+        self, name: str, record: Any, opening: Awaitable[B], opened: AsyncExitStack
+    ) -> B:
         backend = await opening
         if isinstance(backend, Closeable):
             opened.push_async_callback(backend.aclose)
         if isinstance(backend, Reporting):
             self._reporting.append(backend)
+        self._statistics.add(name, backend, self._registry.owner(record))
         return backend
 
     async def _close(self) -> None:

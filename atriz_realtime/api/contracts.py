@@ -1,7 +1,8 @@
 """The contracts between the core and what plugs into it.
 
 Each is a :class:`typing.Protocol` of at most five methods.  A backend may also
-be :class:`Closeable` and :class:`Reporting`; the core asks with ``isinstance``.
+be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`; the core asks with
+``isinstance``.
 """
 
 from __future__ import annotations
@@ -64,6 +65,18 @@ class Reporting(Protocol):
 
     def status(self) -> BackendStatus:
         """The state right now, without any I/O."""
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """Something with numbers that an operator wants to see."""
+
+    def statistics(self) -> Mapping[str, float]:
+        """Its numbers by name right now, without any I/O.
+
+        The names are few and stay the same.  What counts begins with 0 at the start and
+        only grows; everything else is a level.  Times are in seconds.
+        """
 
 
 @attrs.frozen
@@ -205,6 +218,9 @@ class RedisLink(Protocol):
 
     def route(self, channel: str) -> str:
         """Which server a channel is on; another one after a failover, empty while unknown."""
+
+    async def refresh(self) -> None:
+        """Look which channels are on which servers now; if that fails, all stay where they were."""
 
     async def connect(self, route: str = "") -> AbstractConnection:
         """Open a further connection, for whoever must have one alone (a subscriber).
@@ -477,6 +493,8 @@ class ServerHandle:
     """The state of the least healthy backend."""
     incidents: Callable[[], Mapping[str, int]]
     """How often each kind of failure was survived since the start."""
+    statistics: Callable[[], Mapping[str, Mapping[str, float]]]
+    """The numbers of each part that has some, by its name and theirs."""
 
 
 class SocketClient(Protocol):

@@ -166,7 +166,8 @@ def register_caches(config: PluginConfig) -> Iterable[CacheBackend] | CacheBacke
 
     Called once at start.  Only the chosen backend is opened; an exception while
     opening stops the start.  One that is :class:`Closeable` is closed at the
-    end, one that is :class:`Reporting` appears in the health report.
+    end, one that is :class:`Reporting` appears in the health report, and so do the
+    numbers of one that is :class:`Measuring`.
 
     Example::
 
@@ -185,7 +186,8 @@ def register_fanouts(config: PluginConfig) -> Iterable[FanoutBackend] | FanoutBa
 
     Called once at start.  Only the chosen backend is opened; an exception while
     opening stops the start.  One that is :class:`Closeable` is closed at the
-    end, one that is :class:`Reporting` appears in the health report.
+    end, one that is :class:`Reporting` appears in the health report, and so do the
+    numbers of one that is :class:`Measuring`.
 
     Example::
 
@@ -209,7 +211,8 @@ def register_fanout_layers(
     goes down through them, what is received comes up: fixes on their entity's channel, and
     :class:`Emit` messages on ``RedisChannels.EMITS``.  One that is :class:`Closeable` is
     closed at the end, before what is below.  Whether the fan-out is :class:`Interruptible`
-    or :class:`Reporting` the core asks the fan-out itself.
+    or :class:`Reporting` the core asks the fan-out itself; a layer that is :class:`Measuring`
+    shows its numbers as ``layer <name>``.
 
     Example::
 

@@ -45,28 +45,58 @@ class Backlog:
         self._send = send
         self._incidents = incidents
         self._waiting: OrderedDict[EntityRef, Unsent] = OrderedDict()
+        self._under_way: dict[EntityRef, Payload] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._delay = RETRY_FIRST
+        self._superseded = self._dropped = 0
 
     def __len__(self) -> int:
         """How many entities' fixes wait."""
         return len(self._waiting)
 
+    def statistics(self) -> dict[str, float]:
+        """How many wait; how many a newer fix ``superseded``, and how many were too many."""
+        return {
+            "waiting": len(self),
+            "superseded": self._superseded,
+            "dropped": self._dropped,
+        }
+
     def add(self, unsent: Unsent) -> None:
         """Keep a fix, in place of an older one of its entity."""
         entity = unsent.payload.entity
+        self.discard(entity)
         self._waiting[entity] = unsent
-        self._waiting.move_to_end(entity)
         if len(self._waiting) > MAX_ENTITIES:
             self._waiting.popitem(last=False)
+            self._dropped += 1
             self._incidents.report("fixes dropped", f"more than {MAX_ENTITIES} entities wait")
         self._schedule()
 
+    def begin(self, payload: Payload) -> None:
+        """A fix is about to be sent: an older one of its entity need not be any more."""
+        self._under_way[payload.entity] = payload
+        self.discard(payload.entity)
+
+    def end(self, payload: Payload) -> bool:
+        """It was tried; whether it is still its entity's newest.
+
+        An answer may be waited for in vain while a newer fix fails at once, or gets through.
+        """
+        newest = self._under_way.get(payload.entity) is payload
+        if newest:
+            del self._under_way[payload.entity]
+        return newest
+
     def discard(self, entity: EntityRef) -> None:
-        """Forget an entity's fix: a newer one is about to be sent."""
-        if self._waiting:
-            self._waiting.pop(entity, None)
+        """Forget an entity's fix: there is a newer one."""
+        if self._waiting and self._waiting.pop(entity, None) is not None:
+            self.supersede()
+
+    def supersede(self) -> None:
+        """Count a fix that is not sent because there is a newer one."""
+        self._superseded += 1
 
     def flush(self) -> None:
         """Try to send now."""

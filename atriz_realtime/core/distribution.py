@@ -12,6 +12,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
 
+import attrs
+
 from atriz_realtime.api.contracts import Cache, Clock, Fanout, Interruptible
 from atriz_realtime.api.errors import Unavailable
 from atriz_realtime.api.model import EntityRef
@@ -29,6 +31,20 @@ RESYNC_CHUNK = 500
 Tap = Worker[tuple[str, bytes]]
 
 
+@attrs.define(eq=False)
+class Resync:
+    """How often watchers were brought up to date after a gap, since the start."""
+
+    runs: int = 0
+    """Gaps after which everything that is watched here was looked up."""
+    entities: int = 0
+    """Entities whose watchers were behind, and were shown the current location."""
+
+    def statistics(self) -> dict[str, float]:
+        """Both numbers."""
+        return {"runs": self.runs, "entities": self.entities}
+
+
 class Distribution:
     """Sends encoded fixes, and keeps watchers whole when backends come and go."""
 
@@ -44,7 +60,8 @@ class Distribution:
         self._rooms = interest.rooms
         self._incidents = incidents
         self._lane = Lane(self._deliver, clock)
-        self._backlog = Backlog(self._send_again, incidents)
+        self.backlog = Backlog(self._send_again, incidents)
+        self.resync = Resync()
         self._taps: list[Tap] = []
         self._resyncing: asyncio.Task[None] | None = None
         self._stale = False
@@ -64,7 +81,7 @@ class Distribution:
         """Make a last attempt to send what waits, and stop."""
         if self._resyncing is not None:
             self._resyncing.cancel()
-        await self._backlog.aclose()
+        await self.backlog.aclose()
         for tap in self._taps:
             await tap.aclose()
 
@@ -76,18 +93,29 @@ class Distribution:
         The cache comes first: whoever begins to watch subscribes before reading the
         cache, and so finds there whatever was published before.
         """
-        self._backlog.discard(payload.entity)
-        keeping = self._put(payload)
-        sending = self._publish(payload)
-        kept, sent = await self._kept(keeping), await self._sent(payload, sending)
-        if not (kept and sent):
-            self._backlog.add(Unsent(payload, publish=not sent, cache=not kept))
+        self.backlog.begin(payload)
+        await self._tried(payload, self._put(payload), self._publish(payload))
 
     async def fan_out(self, payload: Payload) -> None:
         """Fan out a fix that is cached already."""
-        self._backlog.discard(payload.entity)
-        if not await self._sent(payload, self._publish(payload)):
-            self._backlog.add(Unsent(payload, publish=True, cache=False))
+        self.backlog.begin(payload)
+        await self._tried(payload, None, self._publish(payload))
+
+    async def _tried(
+        self, payload: Payload, keeping: Awaitable[None] | None, sending: Awaitable[None]
+    ) -> None:
+        """Await what was queued, and leave to the backlog what has failed."""
+        try:
+            kept = keeping is None or await self._kept(keeping)
+            sent = await self._sent(payload, sending)
+        finally:
+            newest = self.backlog.end(payload)
+        if kept and sent:
+            return
+        if newest:
+            self.backlog.add(Unsent(payload, publish=not sent, cache=not kept))
+        else:
+            self.backlog.supersede()
 
     async def keep(self, payload: Payload) -> None:
         """Cache a fix that is not fanned out; when that cannot be, it is lost and counted."""
@@ -177,7 +205,7 @@ class Distribution:
 
     def reachable(self) -> None:
         """What could not be sent, or read, may be tried again."""
-        self._backlog.flush()
+        self.backlog.flush()
         self._catch_up()
 
     def _catch_up(self) -> None:
@@ -200,13 +228,15 @@ class Distribution:
                 self._incidents.report("resync postponed", _reason(error), level=logging.INFO)
                 self._stale = True
                 return
+            self.resync.runs += bool(rooms)
 
     async def _resync_rooms(self, rooms: list[str]) -> None:
         entities = [EntityRef(*room.split(":", 1)) for room in rooms]
         locations = await asyncio.gather(*map(self.cache.get, entities))
         for entity, location in zip(entities, locations, strict=True):
             if location is not None:
-                self._rooms.show_all(str(entity), event_json(entity, location))
+                shown = self._rooms.show_all(str(entity), event_json(entity, location))
+                self.resync.entities += shown
 
 
 async def _failed(error: Exception) -> None:

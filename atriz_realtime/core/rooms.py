@@ -53,7 +53,11 @@ class Rooms(socketio.AsyncManager):
         self._last: dict[str, bytes] = {}
         self.floors = Floors(clock)
         self.relay: Relay | None = None
-        self.delivered = 0
+        self._queued = 0
+
+    def statistics(self) -> dict[str, float]:
+        """Location frames ``queued`` for clients, and how many of them were ``conflated``."""
+        return {"queued": self._queued, "conflated": self.server.eio.conflated}
 
     # -- location frames -------------------------------------------------------------------
 
@@ -72,7 +76,7 @@ class Rooms(socketio.AsyncManager):
             return
         packet = location_packet(event)
         sockets, connecting = self.server.eio.sockets, self._connecting
-        self.delivered += len(members)
+        queued = 0
         for sid, eio_sid in members.items():
             session = sockets.get(eio_sid)
             if session is None or sid in spared:
@@ -81,6 +85,8 @@ class Rooms(socketio.AsyncManager):
                 connecting[sid].append(packet)
             else:
                 session.put_frame(room, packet)
+                queued += 1
+        self._queued += queued
 
     def last(self, room: str) -> bytes | None:
         """The event that went out to a room last, since its first member joined."""
@@ -92,13 +98,16 @@ class Rooms(socketio.AsyncManager):
         if session is not None:
             self.floors.raise_to(room, sid, event)
             session.put_frame(room, location_packet(event))
+            self._queued += 1
 
-    def show_all(self, room: str, event: bytes) -> None:
-        """Send everyone in a room the entity's current location, when it is newer."""
+    def show_all(self, room: str, event: bytes) -> bool:
+        """Send everyone in a room the entity's current location; whether it is newer."""
         last = self._last.get(room)
-        if last is None or event_time(event) > event_time(last):
-            self.deliver(room, event)
-            self.floors.raise_to(room, None, event)
+        if last is not None and event_time(event) <= event_time(last):
+            return False
+        self.deliver(room, event)
+        self.floors.raise_to(room, None, event)
+        return True
 
     def session(self, sid: str, namespace: str = DEFAULT_NAMESPACE) -> Session | None:
         """A socket's Engine.IO session; ``None`` when it is gone."""
@@ -197,6 +206,7 @@ class Rooms(socketio.AsyncManager):
             for packet in encoded:
                 if key is not None:
                     session.put_frame(key, packet)
+                    self._queued += 1
                 else:
                     session.put(packet)
 

@@ -34,6 +34,7 @@ def register_routes(server: ServerHandle) -> Route:
         }
         if not healthy:
             report["reason"] = status.detail
+        report["statistics"] = server.statistics()
         incidents = server.incidents()
         if incidents:
             report["incidents"] = dict(incidents)

@@ -91,7 +91,7 @@ class EngineServer:
         """The sessions by id, until the application has taken note of their end."""
         self.session_prefix = ""
         """How session ids begin, where several processes must tell theirs apart."""
-        self.conflated = 0
+        self.past_conflated = 0
         """Frames that newer ones replaced, of clients that have caught up or gone."""
         self.report: Callable[[str, str], None] = _log
         """Told of what a client did wrong: a kind, and one line without secrets."""
@@ -418,7 +418,7 @@ class EngineServer:
         session.state = State.CLOSED
         session.pong_due = 0.0
         if session.outbox is not None:
-            self.conflated += session.outbox.conflated
+            self.past_conflated += session.outbox.conflated
         if session.upgrading is not None:
             session.upgrading.close()
         if reason not in CLIENTS_OWN:
@@ -442,6 +442,15 @@ class EngineServer:
     def _expired(self, session: Session) -> None:
         """End a session that does not answer pings."""
         self.end(session, Reason.PING_TIMEOUT, farewell=None)
+
+    @property
+    def conflated(self) -> int:
+        """Frames that newer ones replaced before they were written."""
+        return self.past_conflated + sum(
+            session.outbox.conflated
+            for session in self.sockets.values()
+            if session.outbox is not None and session.state is not State.CLOSED
+        )
 
     def new_outbox(self, session: Session) -> Outbox:
         """What keeps a session's packets while its transport takes none."""

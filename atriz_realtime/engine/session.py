@@ -155,7 +155,7 @@ class Session:
             return
         self.outbox = None
         if outbox:
-            self._engine.conflated += outbox.conflated
+            self._engine.past_conflated += outbox.conflated
             waiting = outbox.take()
             if self._pending is None:
                 self._engine.flusher.add(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable
 
@@ -14,6 +15,7 @@ from atriz_realtime.api import (
     Closeable,
     EntityRef,
     InvalidRequest,
+    Measuring,
     Reporting,
 )
 from atriz_realtime.testing.clock import FakeClock
@@ -325,6 +327,8 @@ class CacheContract:
             status = cache.status()
             assert isinstance(status, BackendStatus)
             assert status.state != "disconnected"
+        if isinstance(cache, Measuring):
+            assert all(math.isfinite(number) for number in cache.statistics().values())
         if isinstance(cache, Closeable):
             await cache.aclose()
             await cache.aclose()

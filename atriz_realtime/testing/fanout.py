@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
-from atriz_realtime.api import BackendStatus, Closeable, Fanout, Reporting
+from atriz_realtime.api import BackendStatus, Closeable, Fanout, Measuring, Reporting
 from atriz_realtime.testing.serving import until
 
 CHANNEL = "tracking:vehicle:v1"
@@ -259,6 +260,8 @@ class FanoutContract:
             status = fanout.status()
             assert isinstance(status, BackendStatus)
             assert status.state != "disconnected"
+        if isinstance(fanout, Measuring):
+            assert all(math.isfinite(number) for number in fanout.statistics().values())
         if isinstance(fanout, Closeable):
             await fanout.aclose()
             await fanout.aclose()

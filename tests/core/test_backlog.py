@@ -143,6 +143,7 @@ async def test_memory_is_bounded(
     backlog.add(unsent("v2"))  # is now the one that came last
     backlog.add(unsent("v5"))
     assert incidents.counts["fixes dropped"] == 3
+    assert backlog.statistics() == {"waiting": 3, "superseded": 1, "dropped": 3}
     await backlog.aclose()
     assert [entity_id for entity_id, _ in way.sent] == ["v4", "v2", "v5"]
 

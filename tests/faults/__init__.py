@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.faults.scene")
+pytest.register_assert_rewrite("tests.faults.scene", "tests.faults.load")

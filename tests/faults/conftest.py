@@ -20,7 +20,24 @@ MEASURED = pytest.StashKey[list[Measured]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The long way through the faults is asked for: ``pytest tests/faults --long``."""
-    parser.addoption("--long", action="store_true", help="a minute before, in and after each fault")
+    parser.addoption(
+        "--long", action="store_true", help="also what takes too long for every day (tests/faults)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark of what takes too long for every day."""
+    config.addinivalue_line("markers", "long: only with --long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what was not asked for."""
+    if config.getoption("--long", default=False):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_terminal_summary(

@@ -23,6 +23,9 @@ SERVICE = "tracking"
 
 SLOTS = 16_384
 
+BOUNDS = [index * SLOTS // 3 for index in range(4)]
+"""Where the slots of one primary end, and those of the next begin."""
+
 
 @attrs.frozen
 class Maker:
@@ -134,8 +137,7 @@ class Cluster:
         for node in others:
             bus = node.settings["cluster-port"]
             await first.ask("CLUSTER MEET", "127.0.0.1", node.port, bus)
-        bounds = [index * SLOTS // 3 for index in range(4)]
-        for node, begin, end in zip(self.primaries, bounds, bounds[1:], strict=False):
+        for node, begin, end in zip(self.primaries, BOUNDS, BOUNDS[1:], strict=False):
             await node.ask("CLUSTER ADDSLOTSRANGE", begin, end - 1)
         for node in nodes:
             await node.wait_for(
@@ -159,21 +161,29 @@ class Cluster:
 
     def home(self, entity_id: str) -> Node:
         """The primary that a vehicle's channel was on when the cluster was formed."""
-        return self.primaries[self.slot(entity_id) * 3 // SLOTS]
+        return self.owner(self.slot(entity_id))
+
+    def owner(self, slot: int) -> Node:
+        """The primary that a slot was on when the cluster was formed."""
+        return next(
+            node for node, end in zip(self.primaries, BOUNDS[1:], strict=True) if slot < end
+        )
+
+    def other(self, owner: Node) -> Node:
+        """A primary that is not this one."""
+        return next(node for node in self.primaries if node is not owner)
 
     @staticmethod
     def slot(entity_id: str) -> int:
         """The slot of a vehicle's channel."""
         return int(key_slot(f"tracking:vehicle:{entity_id}".encode()))
 
-    async def migrate(self, slot: int, source: Node, target: Node) -> None:
-        """Move a slot, with its keys, as ``redis-cli --cluster reshard`` does."""
-        async with self.migrating(slot, source, target):
-            pass
-
     @asynccontextmanager
     async def migrating(self, slot: int, source: Node, target: Node) -> AsyncIterator[None]:
-        """The same, for as long as the context lasts."""
+        """Move a slot, with its keys, as ``redis-cli --cluster reshard`` does.
+
+        While the context lasts it is on its way, and its keys are where they were.
+        """
         source_id, target_id = await self.id_of(source), await self.id_of(target)
         await target.ask("CLUSTER SETSLOT", slot, "IMPORTING", source_id)
         await source.ask("CLUSTER SETSLOT", slot, "MIGRATING", target_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,9 @@ from tests.support.serving import TIMEOUT, token
 
 PUBLISH_LIMIT = 1.5
 """Seconds a publish may take: the promise is one, and the machine is shared."""
+
+TICK = 0.02
+"""Seconds between two looks at how late this process's own loop is."""
 
 
 @attrs.define(eq=False)
@@ -36,10 +39,14 @@ class Devices:
     """What was not accepted, and why."""
     slowest: float = attrs.field(default=0.0, init=False)
     """Seconds that the slowest publish took."""
+    longest_wait: float = attrs.field(default=0.0, init=False)
+    """The same for the one that waited longest for the server: without the time for which
+    this process had no turn on the machine."""
     count: int = attrs.field(default=0, init=False)
     _session: aiohttp.ClientSession = attrs.field(init=False)
     _paused: set[str] = attrs.field(factory=set, init=False)
     _once: set[str] = attrs.field(factory=set, init=False)
+    _late: float = attrs.field(default=0.0, init=False)
 
     @asynccontextmanager
     async def publishing(self) -> AsyncIterator[None]:
@@ -54,11 +61,20 @@ class Devices:
                 )
                 for index, entity in enumerate(self.homes)
             ]
+            looking = asyncio.create_task(self._look_at_the_clock())
             try:
                 yield
             finally:
                 stop.set()
                 await asyncio.gather(*driving)
+                looking.cancel()
+
+    async def _look_at_the_clock(self) -> None:
+        """Add up how late this process's own loop is."""
+        while True:
+            due = time.perf_counter() + TICK
+            await asyncio.sleep(TICK)
+            self._late += max(0.0, time.perf_counter() - due)
 
     async def _drive(self, entity: str, offset: float, stop: asyncio.Event) -> None:
         due = time.perf_counter() + offset
@@ -76,7 +92,7 @@ class Devices:
         """Publish the next fix of an entity."""
         number = self.last.get(entity, 0) + 1
         body = {"vehicleId": entity, "latitude": 52.6, "longitude": -8.6, "speed": number, **fields}
-        begun = time.perf_counter()
+        begun, late = time.perf_counter(), self._late
         try:
             async with self._session.post(
                 f"{self.homes[entity]}/api/tracking/location",
@@ -89,8 +105,15 @@ class Devices:
         except (aiohttp.ClientError, TimeoutError) as error:
             self.refused.append(f"{entity} {number}: {error!r}")
         self.count += 1
-        self.slowest = max(self.slowest, time.perf_counter() - begun)
+        took = time.perf_counter() - begun
+        self.slowest = max(self.slowest, took)
+        self.longest_wait = max(self.longest_wait, took - (self._late - late))
         self.last[entity] = number
+
+    def coming(self, entities: Iterable[str]) -> dict[str, int]:
+        """The number of each entity's next fix; of the last one where it is silent."""
+        silent = self._paused - self._once
+        return {entity: self.last.get(entity, 0) + (entity not in silent) for entity in entities}
 
     def pause(self, *entities: str) -> None:
         """Let entities be silent; what is under way goes on."""
@@ -108,6 +131,7 @@ class Sightings:
     ids: Sequence[str]
     seen: dict[str, list[int]] = attrs.field(init=False)
     reconnects: int = attrs.field(default=0, init=False)
+    _resumed: set[tuple[str, int]] = attrs.field(factory=set, init=False)
     _client: socketio.AsyncClient = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -130,6 +154,7 @@ class Sightings:
     async def _connected(self) -> None:
         if any(self.seen.values()):  # a client asks again after a reconnect, as the README's does
             self.reconnects += 1
+            self._resumed.update((entity, len(numbers)) for entity, numbers in self.seen.items())
             await self._client.emit("track:vehicle", (list(self.ids),))
 
     def _see(self, event: Any) -> None:
@@ -144,12 +169,15 @@ class Sightings:
         return [entity for entity in self.ids if self.newest(entity) < numbers.get(entity, 0)]
 
     def disorder(self) -> list[str]:
-        """Where a fix came twice, or after a newer one."""
+        """Where a fix came twice, or after a newer one.
+
+        Who has reconnected asks for the current location, and may have seen that one.
+        """
         return [
             f"{entity}: {later} after {earlier}"
             for entity, numbers in self.seen.items()
-            for earlier, later in pairwise(numbers)
-            if later <= earlier
+            for place, (earlier, later) in enumerate(pairwise(numbers), start=1)
+            if later < earlier or (later == earlier and (entity, place) not in self._resumed)
         ]
 
     def gaps(self) -> list[str]:

@@ -18,7 +18,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError, MovedError, RedisError
 
 from atriz_realtime.api.contracts import BackendStatus
-from atriz_realtime.api.errors import Unavailable
+from atriz_realtime.api.errors import ConfigurationError, Unavailable
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.redis.pipe import ANSWER_TIMEOUT, RedisPipe, describe
 from atriz_realtime.core.redis.single import CLIENT_NAME, opened
@@ -30,28 +30,41 @@ REFRESH_SECONDS = 10.0
 REPAIR_SECONDS = 0.5
 """The same while a primary is out of reach."""
 
+PAUSE_SECONDS = 0.1
+"""The shortest time between two looks, however often commands go astray."""
+
 _KEY_POSITION = {"EVAL": 3, "EVALSHA": 3}
 
 
 class ClusterLink:
-    """See :class:`~atriz_realtime.api.RedisLink`."""
+    """See :class:`~atriz_realtime.api.RedisLink`.
+
+    :raises ConfigurationError: when the URL cannot be used.
+    """
 
     sharded = True
 
     def __init__(self, url: RedisUrl, incidents: Incidents) -> None:
         self._url = url
         self._incidents = incidents
-        self._client = RedisCluster(
-            startup_nodes=[ClusterNode(host, port) for host, port in url.nodes],
-            protocol=2,
-            socket_connect_timeout=ANSWER_TIMEOUT,
-            socket_timeout=ANSWER_TIMEOUT,
-            client_name=CLIENT_NAME,
+        options: dict[str, Any] = {
+            "protocol": 2,
+            "socket_connect_timeout": ANSWER_TIMEOUT,
+            "socket_timeout": ANSWER_TIMEOUT,
+            "client_name": CLIENT_NAME,
             **url.options,
-        )
+        }
+        try:
+            self._client = RedisCluster(
+                startup_nodes=[ClusterNode(host, port) for host, port in url.nodes], **options
+            )
+        except (TypeError, ValueError, RedisError) as error:
+            raise ConfigurationError(f"redis_url: {error}", field="redis_url") from error
         self._pipes: dict[str, RedisPipe] = {}
+        self._retired_reconnects = 0
         self._detail = "not connected yet"
         self._stale = asyncio.Event()
+        self._looking = asyncio.Lock()
 
     @property
     def client(self) -> RedisCluster:
@@ -61,7 +74,7 @@ class ClusterLink:
     async def start(self, connected: Callable[[], None]) -> None:
         """Discover the cluster, and wait for the first attempt to end, whatever comes of it."""
         self._connected = connected
-        await self._refresh()
+        await self.refresh()
         await asyncio.gather(*(pipe.attempted() for pipe in self._pipes.values()))
         self._refreshing = asyncio.get_running_loop().create_task(self._keep_fresh())
 
@@ -88,6 +101,18 @@ class ClusterLink:
             return self._node_of(channel).name
         return ""
 
+    async def refresh(self) -> None:
+        """Ask for the topology, and bring the pipes in line with it."""
+        async with self._looking:
+            try:
+                async with asyncio.timeout(ANSWER_TIMEOUT * 2):
+                    await self._client.nodes_manager.initialize()
+            except (RedisError, OSError, TimeoutError) as error:
+                self._detail = describe(error)
+                self._incidents.report("redis disconnected", f"{self._url}: {self._detail}")
+                return
+            await self._follow_topology()
+
     async def connect(self, route: str = "") -> AbstractConnection:
         """Open a further connection to a node, which the caller closes."""
         node = self._client.get_node(node_name=route) if route else self._any_primary()
@@ -104,6 +129,15 @@ class ClusterLink:
             if status.state == "disconnected":
                 return BackendStatus("disconnected", f"{name}: {status.detail}")
         return BackendStatus("connected")
+
+    def statistics(self) -> dict[str, float]:
+        """Over all ``primaries``, whose number is told: as :meth:`RedisPipe.statistics`."""
+        pipes = self._pipes.values()
+        return {
+            "primaries": len(pipes),
+            "pending": sum(pipe.pending for pipe in pipes),
+            "reconnects": self._retired_reconnects + sum(pipe.reconnects for pipe in pipes),
+        }
 
     async def aclose(self) -> None:
         """Close every connection; what still waits fails."""
@@ -157,23 +191,22 @@ class ClusterLink:
                 async with asyncio.timeout(REFRESH_SECONDS if healthy else REPAIR_SECONDS):
                     await self._stale.wait()
             self._stale.clear()
-            await self._refresh()
+            await self.refresh()
+            await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _refresh(self) -> None:
-        """Ask for the topology, and bring the pipes in line with it."""
-        try:
-            async with asyncio.timeout(ANSWER_TIMEOUT * 2):
-                await self._client.nodes_manager.initialize()
-        except (RedisError, OSError, TimeoutError) as error:
-            self._detail = describe(error)
-            self._incidents.report("redis disconnected", f"{self._url}: {self._detail}")
-            return
+    async def _follow_topology(self) -> None:
         primaries = {node.name: node for node in self._client.get_primaries()}
         for name in self._pipes.keys() - primaries.keys():
-            await self._pipes.pop(name).aclose()
+            retired = self._pipes.pop(name)
+            self._retired_reconnects += retired.reconnects
+            await retired.aclose()
         for name in primaries.keys() - self._pipes.keys():
             self._pipes[name] = RedisPipe(
-                name, functools.partial(self.connect, name), self._connected, self._incidents
+                name,
+                functools.partial(self.connect, name),
+                self._connected,
+                self._incidents,
+                self._stale.set,
             )
 
 

@@ -19,7 +19,14 @@ from typing import Any
 
 import attrs
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    ClusterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 
 from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import Unavailable
@@ -40,9 +47,12 @@ BACKOFF_FIRST = 0.05
 BACKOFF_MOST = 1.0
 """Seconds between two attempts to connect: doubled each time, with full jitter."""
 
-CANNOT_WRITE = ("MISCONF ", "NOREPLICAS ")
-"""How errors begin that are about the server's state, not about the command: it cannot
-save to disk, or has too few replicas.  redis-py has a class for the third, no memory."""
+NOT_NOW = (OutOfMemoryError, ClusterDownError, TryAgainError)
+"""Errors that are about the server's state, not about the command."""
+
+NOT_NOW_EITHER = ("MISCONF ", "NOREPLICAS ", "BUSY ")
+"""How further ones begin, for which redis-py has no class: it cannot save to disk, has too
+few replicas, or runs a script that does not end."""
 
 Connect = Callable[[], Awaitable[AbstractConnection]]
 
@@ -76,14 +86,21 @@ class RedisPipe:
     :param name: the server as errors name it; never with a password.
     :param connect: opens a connection to the server, whichever it is at that moment.
     :param connected: called whenever the connection is there, again or for the first time.
+    :param lost: called whenever it is lost.
     """
 
     def __init__(
-        self, name: str, connect: Connect, connected: Callable[[], None], incidents: Incidents
+        self,
+        name: str,
+        connect: Connect,
+        connected: Callable[[], None],
+        incidents: Incidents,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
         self._connect = connect
         self._connected = connected
+        self._told_lost = lost
         self._incidents = incidents
         self._loop = asyncio.get_running_loop()
         self._outgoing: list[_Command] = []
@@ -117,6 +134,10 @@ class RedisPipe:
         if self._connection is not None:
             return BackendStatus("connected")
         return BackendStatus("disconnected", self._detail)
+
+    def statistics(self) -> dict[str, float]:
+        """Commands ``pending``, and ``reconnects`` since the start."""
+        return {"pending": self.pending, "reconnects": self.reconnects}
 
     async def attempted(self) -> None:
         """Wait for the first attempt to connect to end, whatever comes of it."""
@@ -237,7 +258,7 @@ class RedisPipe:
                 raise  # the server has become a replica: look for the primary
             except ResponseError as error:
                 response = error
-                if isinstance(error, OutOfMemoryError) or str(error).startswith(CANNOT_WRITE):
+                if isinstance(error, NOT_NOW) or str(error).startswith(NOT_NOW_EITHER):
                     response = Unavailable(f"Redis at {self._name}: {error}")
             answer = self._waiting.popleft().answer
             if answer.done():
@@ -277,6 +298,8 @@ class RedisPipe:
             )
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)
+        if was_connected:
+            self._told_lost()
 
     def _fail_all(self) -> None:
         failed = [*self._waiting, *self._outgoing]

@@ -50,9 +50,8 @@ class SingleLink:
                 self._client: redis.asyncio.Redis = redis.asyncio.from_url(url.text, **options)
             else:
                 make: Any = Sentinel  # redis-py leaves it untyped
-                sentinel = make(
-                    list(url.nodes), sentinel_kwargs=ASKING_A_SENTINEL, **options, **url.options
-                )
+                options.update(url.options)
+                sentinel = make(list(url.nodes), sentinel_kwargs=ASKING_A_SENTINEL, **options)
                 self._client = sentinel.master_for(url.service)
                 self._sentinels = sentinel.sentinels
             pool: Any = self._client.connection_pool  # redis-py leaves it untyped
@@ -90,6 +89,9 @@ class SingleLink:
         """The server that all channels are on; another one after a failover."""
         return self._pipe.address
 
+    async def refresh(self) -> None:
+        """Nothing: the pipe looks for the primary whenever it connects."""
+
     async def connect(self, _: str = "") -> AbstractConnection:
         """Open a further connection, which the caller closes."""
         pool: Any = self._client.connection_pool  # redis-py leaves these calls untyped
@@ -98,6 +100,10 @@ class SingleLink:
     def status(self) -> BackendStatus:
         """Whether Redis answers."""
         return self._pipe.status()
+
+    def statistics(self) -> dict[str, float]:
+        """See :meth:`RedisPipe.statistics`."""
+        return self._pipe.statistics()
 
     async def aclose(self) -> None:
         """Close every connection; what still waits fails."""

@@ -8,6 +8,8 @@
 host:port/service[/db]``                        ``rediss+sentinel`` with TLS
 ``redis+cluster://[user:password@]host:port,…`` a cluster; ``rediss+cluster`` with TLS
 ==============================================  ==========================================
+
+Options of redis-py's connections may follow a question mark.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import attrs
+from redis.asyncio.connection import parse_url
 
 from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.host.config import mask_url
@@ -37,7 +40,7 @@ class RedisUrl:
     service: str | None = None
     """The service that the Sentinels watch."""
     options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    """User, password, database and TLS, as redis-py takes them."""
+    """User, password, database, TLS and what else the URL has, as redis-py takes them."""
 
     def __str__(self) -> str:
         return mask_url(self.text)
@@ -59,7 +62,9 @@ def parse_redis_url(text: str) -> RedisUrl:
         return RedisUrl(text, "single")
     credentials, _, hosts = netloc.rpartition("@")
     user, _, password = credentials.partition(":")
-    options: dict[str, Any] = {"ssl": True} if scheme == "rediss" else {}
+    options = _query(urlsplit(text).query)
+    if scheme == "rediss":
+        options["ssl"] = True
     if user:
         options["username"] = unquote(user)
     if password:
@@ -83,6 +88,16 @@ def parse_redis_url(text: str) -> RedisUrl:
     if database:
         options["db"] = int(database)
     return RedisUrl(text, kind, nodes, service, options)
+
+
+def _query(text: str) -> dict[str, Any]:
+    read: Any = parse_url  # its result is a TypedDict of what it knows
+    try:
+        options: dict[str, Any] = read(f"unix://?{text}")
+    except ValueError as error:  # it names the option, not its value
+        raise ConfigurationError(f"redis_url: {error}", field="redis_url") from error
+    options.pop("connection_class")
+    return options
 
 
 def _node(text: str, default_port: int) -> tuple[str, int]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Awaitable, Iterable
 from typing import Any
+
+from redis.exceptions import RedisError
 
 from atriz_realtime.api import (
     Clock,
@@ -15,6 +18,7 @@ from atriz_realtime.api import (
     Payload,
     RedisChannels,
     RedisLink,
+    Unavailable,
 )
 
 # Sets KEYS[1] to ARGV[1] for ARGV[2] seconds, unless it holds a location whose
@@ -72,6 +76,7 @@ class RedisCache:
         self._link = link
         self._clock = clock
         self._prefix = prefix
+        self._restoring: set[asyncio.Future[None]] = set()
 
     def put(self, payload: Payload, ttl: float) -> Awaitable[None]:
         """Queue the write of the location and its index entry."""
@@ -92,9 +97,12 @@ class RedisCache:
     ) -> None:
         kept, before = await _all(keeping, indexing)
         if not kept:  # it is older: what is held expires when it would have
-            await self._link.evaluate(
+            answer = self._link.evaluate(
                 _RESTORE, (self._index(entity.type),), (entity.id, expires, before or b"")
             )
+            restoring = asyncio.ensure_future(_forgiven(answer))
+            self._restoring.add(restoring)
+            restoring.add_done_callback(self._restoring.discard)
 
     def get(self, entity: EntityRef) -> Awaitable[bytes | None]:
         """The location JSON, or ``None``."""
@@ -158,6 +166,12 @@ class RedisCache:
 
     async def _values(self, entities: Iterable[EntityRef]) -> list[bytes | None]:
         return await asyncio.gather(*map(self.get, entities))
+
+
+async def _forgiven(answer: Awaitable[Any]) -> None:
+    """Await what nobody has to wait for: without it, an index entry expires late."""
+    with contextlib.suppress(Unavailable, RedisError):
+        await answer
 
 
 async def _all(*answers: Awaitable[Any]) -> list[Any]:

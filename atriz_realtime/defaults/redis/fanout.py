@@ -53,6 +53,7 @@ class RedisFanout:
         self._listeners: dict[str, Listener] = {}
         self._homes: dict[str, Listener] = {}
         self._homeless: set[str] = set()
+        self._retired_reconnects = 0
         self._hears = False
         self._followed = False
         self._patterns: set[str] = set()
@@ -137,12 +138,13 @@ class RedisFanout:
         return BackendStatus("disconnected", f"{len(self._homeless)} channels on no server")
 
     def statistics(self) -> dict[str, float]:
-        """``channels`` subscribed, ``lag`` in seconds, ``reconnects`` since the start."""
+        """``channels`` subscribed, ``lag`` of the slowest listener in seconds, ``reconnects``."""
         listeners = self._listeners.values()
         return {
             "channels": len(self._deliver),
             "lag": max((listener.lag for listener in listeners), default=0.0),
-            "reconnects": sum(listener.reconnects for listener in listeners),
+            "reconnects": self._retired_reconnects
+            + sum(listener.reconnects for listener in listeners),
         }
 
     async def aclose(self) -> None:
@@ -191,8 +193,11 @@ class RedisFanout:
 
     # -- which server a channel is on ------------------------------------------------------
 
-    def _settle(self, channel: str) -> None:
-        """Hear a channel from the server it is on; look again later when there is none."""
+    def _settle(self, channel: str, *, again: bool = False) -> None:
+        """Hear a channel from the server it is on; look again later when there is none.
+
+        :param again: whether it may have been heard before, from this server or another.
+        """
         if not self._link.sharded:
             home = self._listeners[""]
         else:
@@ -205,12 +210,12 @@ class RedisFanout:
             home = self._listeners[route]
         self._homeless.discard(channel)
         previous = self._homes.get(channel)
-        if previous is home:
+        if previous is home and home.expects(channel):
             return
-        if previous is not None:
-            previous.remove(channel)
         self._homes[channel] = home
-        home.add(channel)
+        home.add(channel, again=again)  # first: or it would seem for a moment that all is heard
+        if previous is not None and previous is not home:
+            previous.remove(channel)
 
     def _moved(self) -> None:
         """Look for every channel's server again."""
@@ -224,15 +229,17 @@ class RedisFanout:
                 unsettled |= {channel for channel, home in self._homes.items() if not home.hears}
             if not unsettled:
                 continue
-            for channel in unsettled:
+            await self._link.refresh()
+            for channel in unsettled & self._deliver.keys():
                 if channel.endswith("*"):
                     self._homeless.discard(channel)
                 else:
-                    self._settle(channel)
+                    self._settle(channel, again=True)
             needed = set(self._homes.values())
             for route, listener in list(self._listeners.items()):
                 if listener not in needed:
                     del self._listeners[route]
+                    self._retired_reconnects += listener.reconnects
                     await listener.aclose()
             self._listener_changed()
 

@@ -12,7 +12,7 @@ import logging
 import math
 import random
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 import attrs
@@ -71,25 +71,42 @@ class Listener:
         self._unheard: set[str] = set()
         self._work = asyncio.Event()
         self._heard = 0.0
-        self._pinged = 0.0
+        self._pings: deque[float] = deque()
         self._primary = ""
         self._closing = False
         self.hears = False
         """Whether everything that is wanted is heard."""
         self.detail = "not connected yet"
         self.reconnects = 0
-        self.lag = 0.0
-        """Seconds that the last sign of life took: how far behind this listener is."""
+        self._lag = 0.0
         self._task = self._loop.create_task(self._run(), name="redis listener")
+
+    @property
+    def lag(self) -> float:
+        """Seconds that the last sign of life took, or the next has been waited for.
+
+        It comes after every message that was there before it: so far behind is this listener.
+        """
+        return self._loop.time() - self._pings[0] if self._pings else self._lag
 
     def is_subscribed(self, channel: str) -> bool:
         """Whether Redis has confirmed that a channel is heard."""
         settled = channel in self._subscribed and channel not in self._changed
         return settled and channel not in self._asked
 
-    def add(self, channel: str) -> None:
-        """Hear a channel."""
+    def expects(self, channel: str) -> bool:
+        """Whether it hears a channel, or has asked to."""
+        return channel in self._wanted and (channel in self._subscribed or channel in self._changed)
+
+    def add(self, channel: str, *, again: bool = False) -> None:
+        """Hear a channel.
+
+        :param again: whether somebody has heard it before: what comes until Redis has
+            confirmed is missed.
+        """
         self._wanted.add(channel)
+        if again:
+            self._miss(channel)
         self._change(channel)
 
     def remove(self, channel: str) -> None:
@@ -133,7 +150,8 @@ class Listener:
             delay = min(delay * 2, BACKOFF_MOST)
 
     def _opened(self) -> None:
-        self._heard = self._pinged = self._loop.time()
+        self._heard = self._loop.time()
+        self._pings.clear()
         self._primary = ""
         self._subscribed.clear()
         self._asked.clear()
@@ -155,6 +173,10 @@ class Listener:
         if self.hears != hears:
             self.hears = hears
             self._events.changed()
+
+    def _miss(self, channel: str) -> None:
+        self._unheard.add(channel)
+        self._set_hears(False)
 
     def _heard_again(self, channel: str) -> None:
         if self._unheard:
@@ -211,9 +233,16 @@ class Listener:
             elif kind == b"psubscribe":
                 self._answered(from_glob(message[1]).decode())
             elif kind == b"pong":
-                self.lag = self._heard - self._pinged
+                self._lag = self._heard - self._pings.popleft()
             elif kind == b"sunsubscribe" and message[1].decode() in self._subscribed:
-                events.moved()  # the slot has left this server
+                self._taken(message[1].decode())
+
+    def _taken(self, channel: str) -> None:
+        """Redis has ended a subscription: its slot has left this server."""
+        self._subscribed.discard(channel)
+        self.detail = "a channel is on another server now"
+        self._miss(channel)
+        self._events.moved()
 
     def _answered(self, channel: str) -> None:
         """Redis hears one of the requests to subscribe; a later one may be on its way."""
@@ -235,7 +264,7 @@ class Listener:
                 self._primary = self._primary or primary
                 if primary and primary != self._primary:
                     raise RedisError("the primary has changed")
-            self._pinged = self._loop.time()
+            self._pings.append(self._loop.time())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SILENCE_LIMIT):
                     await connection.send_command("PING")

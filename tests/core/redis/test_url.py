@@ -6,6 +6,9 @@ import pytest
 
 from atriz_realtime import RealtimeConfig, create_app
 from atriz_realtime.api import ConfigurationError
+from atriz_realtime.core.clock import SystemClock
+from atriz_realtime.core.incidents import Incidents
+from atriz_realtime.core.redis import make_link
 from atriz_realtime.core.redis.url import parse_redis_url
 
 SECRET = "hunter2"
@@ -57,12 +60,33 @@ def test_a_cluster() -> None:
     assert parsed.options == {"password": SECRET}
 
 
+@pytest.mark.parametrize("where", ["rediss+sentinel://a:1/mymaster/3", "rediss+cluster://a:1"])
+def test_options_of_redis_py_come_after_a_question_mark(where: str) -> None:
+    query = "ssl_ca_certs=/etc/our%20ca.pem&ssl_check_hostname=no&health_check_interval=5"
+    plain, parsed = parse_redis_url(where), parse_redis_url(f"{where}?{query}")
+    assert (parsed.nodes, parsed.service) == (plain.nodes, plain.service)
+    assert parsed.options == {
+        **plain.options,
+        "ssl_ca_certs": "/etc/our ca.pem",
+        "ssl_check_hostname": False,
+        "health_check_interval": 5,
+    }
+
+
+@pytest.mark.parametrize("where", ["redis+sentinel://a:1/m", "redis+cluster://a:1", "redis://a:1"])
+async def test_an_option_of_the_url_goes_before_ours(where: str) -> None:
+    link = make_link(f"{where}?client_name=mine", Incidents(SystemClock()))
+    assert link.client.get_connection_kwargs()["client_name"] == "mine"
+
+
 @pytest.mark.parametrize(
     "url",
     [
         "redis://a:1/zero",
         f"rediss://user:{SECRET}@a:1/1/2",
         "redis://a:1/-1",
+        "redis+cluster://a:1?health_check_interval=often",
+        "redis+cluster://a:1?nonsense=1",
         "redis+sentinel://a:1",
         "redis+sentinel://a:1/",
         "redis+sentinel:///mymaster",
@@ -76,7 +100,7 @@ def test_a_cluster() -> None:
 )
 def test_an_incomplete_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ConfigurationError) as error:
-        parse_redis_url(url)
+        make_link(url, Incidents(SystemClock()))
     assert error.value.field == "redis_url"
     assert SECRET not in error.value.message
 

@@ -1,0 +1,125 @@
+"""Four servers under load: processes, devices and watchers spread over them, and one fault."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import attrs
+
+from tests.cli.processes import Served, environment, serve
+from tests.faults.proxy import proxying
+from tests.faults.scene import MAX_PENDING_FRAMES, RECOVERY_LIMIT, Measured
+from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
+from tests.support.serving import until
+
+SERVERS = 4
+
+
+@attrs.frozen
+class Size:
+    """How much is published, and for how long."""
+
+    entities: int
+    rate: float
+    """Fixes a second, of all entities together, while none has to wait."""
+    seconds: float
+    """From the beginning to the end, unless the recovery takes longer."""
+    fault: float
+    """Seconds that a fault lasts; it begins after a third of the time."""
+
+
+@attrs.define(eq=False)
+class Load:
+    """Devices on every server, and on every server watchers that see all there is."""
+
+    size: Size
+    servers: Sequence[Served]
+    devices: Devices
+    watchers: Mapping[int, Sequence[Sightings]]
+    """By the number of the server that they are on."""
+    killed: int | None = None
+    """The number of a server that was killed."""
+
+    def everyone(self) -> list[Sightings]:
+        """All watchers."""
+        return [one for sightings in self.watchers.values() for one in sightings]
+
+    def home(self, entity: str) -> int:
+        """The number of the server that an entity's device talks to."""
+        return int(entity[1:]) % SERVERS
+
+    async def kill_server(self, number: int) -> None:
+        """SIGKILL; who has been there goes on to the next."""
+        self.killed = number
+        await self.servers[number].command.ended(signal.SIGKILL)
+
+    async def run(self, name: str, inflict: Callable[[Load, float], Awaitable[None]]) -> Measured:
+        """Publish for as long as the size says, with a fault meanwhile."""
+        began = time.perf_counter()
+        counted = self.devices.count
+        await asyncio.sleep(self.size.seconds / 3)
+        await inflict(self, self.size.fault)
+        ended = time.perf_counter()
+        if self.killed is not None:
+            await until(lambda: all(one.reconnects for one in self.watchers[self.killed or 0]))
+        await self._everyone_has(self.devices.coming(self.devices.homes))
+        recovery = time.perf_counter() - ended
+        await asyncio.sleep(max(1.0, began + self.size.seconds - time.perf_counter()))
+        rate = (self.devices.count - counted) / (time.perf_counter() - began)
+        self.devices.pause(*self.devices.homes)
+        await self._everyone_has(self.devices.last)
+        return Measured(
+            f"{SERVERS} servers, {rate:.0f} fixes/s: {name}",
+            recovery,
+            self.devices.slowest,
+            self.devices.count,
+        )
+
+    async def _everyone_has(self, numbers: Mapping[str, int]) -> None:
+        await until(lambda: not any(one.behind(numbers) for one in self.everyone()), RECOVERY_LIMIT)
+
+    def judge(self, *, everything: bool) -> None:
+        """Look at what publishers and watchers saw.
+
+        :param everything: whether all watchers have to have seen every fix; else those on
+            the server where it was published.
+        """
+        cut_off = {line.partition(" ")[0] for line in self.devices.refused}
+        assert len(self.devices.refused) == len(cut_off)  # once, and then the next server's
+        assert {self.home(entity) for entity in cut_off} <= {self.killed}
+        assert self.devices.longest_wait <= PUBLISH_LIMIT
+        assert [one.disorder() for one in self.everyone() if one.disorder()] == []
+        for number, watchers in self.watchers.items():
+            gaps = {gap.partition(":")[0]: gap for one in watchers for gap in one.gaps()}
+            here = {e for e in gaps if self.home(e) == number and number != self.killed}
+            assert [gaps[entity] for entity in (gaps if everything else here)] == []
+
+
+@asynccontextmanager
+async def loaded(redis_url: str, size: Size) -> AsyncIterator[Load]:
+    """Start the servers, let all watch, and begin to publish."""
+    entities = [f"v{number}" for number in range(size.entities)]
+    env = environment(
+        REDIS_URL=redis_url, ATRIZ_REALTIME_MAX_PENDING_FRAMES=str(MAX_PENDING_FRAMES)
+    )
+    async with AsyncExitStack() as stack:
+        servers = await asyncio.gather(
+            *(stack.enter_async_context(serve(env=env)) for _ in range(SERVERS))
+        )
+        balancer = await stack.enter_async_context(proxying(servers[0].port, servers[1].port))
+        urls = [f"http://127.0.0.1:{balancer.port}", *(server.url for server in servers[1:])]
+        watchers: dict[int, list[Sightings]] = {}
+        for number, url in enumerate(urls):
+            watchers[number] = [Sightings(entities[::2]), Sightings(entities[1::2])]
+            for sightings in watchers[number]:
+                await stack.enter_async_context(sightings.watching(url))
+        homes = {entity: urls[int(entity[1:]) % SERVERS] for entity in entities}
+        devices = Devices(homes, size.entities / size.rate)
+        await stack.enter_async_context(devices.publishing())
+        load = Load(size, servers, devices, watchers)
+        await until(lambda: len(devices.last) == size.entities)
+        yield load

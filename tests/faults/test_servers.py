@@ -1,0 +1,57 @@
+"""A server itself is killed: nothing that it held is needed by anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from contextlib import AsyncExitStack
+
+from tests.cli.processes import environment, serve
+from tests.faults.nodes import Node
+from tests.faults.proxy import proxying
+from tests.faults.scene import ENTITIES, INTERVAL, RECOVERY_LIMIT, Measured, Record
+from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
+from tests.support.serving import until
+
+
+async def test_a_server_is_killed(single: Node, record: Record) -> None:
+    """Clients come through an address behind which the next server takes over."""
+    env = environment(REDIS_URL=single.url)
+    async with AsyncExitStack() as stack:
+        lost, left = await asyncio.gather(
+            *(stack.enter_async_context(serve(env=env)) for _ in range(2))
+        )
+        balancer = await stack.enter_async_context(proxying(lost.port, left.port))
+        address = f"http://127.0.0.1:{balancer.port}"
+        moving, staying = Sightings(ENTITIES), Sightings(ENTITIES)
+        await stack.enter_async_context(moving.watching(address))
+        await stack.enter_async_context(staying.watching(left.url))
+        half = len(ENTITIES) // 2
+        devices = Devices(
+            dict.fromkeys(ENTITIES[:half], address) | dict.fromkeys(ENTITIES[half:], left.url),
+            INTERVAL,
+        )
+        await stack.enter_async_context(devices.publishing())
+        await until(lambda: not moving.behind(dict.fromkeys(ENTITIES, 3)))
+
+        assert await lost.command.ended(signal.SIGKILL) == -signal.SIGKILL
+        ended = time.perf_counter()
+        await until(lambda: moving.reconnects, RECOVERY_LIMIT)
+        coming = devices.coming(ENTITIES)
+        await until(lambda: not moving.behind(coming) + staying.behind(coming), RECOVERY_LIMIT)
+        recovery = time.perf_counter() - ended
+        await asyncio.sleep(1.0)
+        devices.pause(*ENTITIES)
+        last = devices.last
+        await until(lambda: not moving.behind(last) + staying.behind(last), RECOVERY_LIMIT)
+
+        record(Measured("server killed (SIGKILL)", recovery, devices.slowest, devices.count))
+        assert devices.longest_wait <= PUBLISH_LIMIT
+        assert moving.reconnects == 1
+        assert moving.disorder() == staying.disorder() == []
+        # who was in the middle of telling the lost server got no answer, and told the next
+        cut_off = {line.partition(" ")[0] for line in devices.refused}
+        assert len(devices.refused) == len(cut_off)
+        assert cut_off <= set(ENTITIES[:half])
+        assert [gap for gap in staying.gaps() if gap.partition(":")[0] not in cut_off] == []
