@@ -32,7 +32,7 @@ async def test_a_polling_client_closes_without_a_poll(host: Host) -> None:
         await host.until_ended(client.sid)
         assert host.messages[client.sid] == ["last words"]
         late = await client.get()  # it may have been on its way
-        assert (late.status, late.text) == (200, "6")
+        assert (late.status, late.text[:1]) == (200, "6")
         assert (await client.get()).status == 400
 
 
