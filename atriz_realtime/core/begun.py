@@ -6,6 +6,12 @@ from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any
 
 
+class Outside:
+    """Whether the code that runs now was begun without a task."""
+
+    now = False
+
+
 class _Begun:
     """What is left of a coroutine after its first step."""
 
@@ -37,8 +43,11 @@ def begin(coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
     It must not count on :func:`asyncio.current_task` before it waits: code of our own may
     be begun like this, a plugin's may not.
     """
+    Outside.now = True
     try:
         waits_for = coroutine.send(None)
     except StopIteration:
         return None
+    finally:
+        Outside.now = False
     return _Begun(coroutine, waits_for)

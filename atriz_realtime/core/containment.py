@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import PluginFailed, RealtimeError
+from atriz_realtime.core.begun import Outside
 from atriz_realtime.core.incidents import Incidents
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ class Containment:
         :raises RealtimeError: as the plugin raised it, to refuse on purpose.
         :raises PluginFailed: when it raised anything else, or took too long.
         """
-        if asyncio.current_task() is None:  # which the work, and the timer, count on
+        if Outside.now:  # the work, and the timer, count on being in a task
             return await asyncio.ensure_future(self.run(plugin, what, work, limit))
         steps = _Steps(work, self._clock)
         timer: asyncio.Timeout | None = None

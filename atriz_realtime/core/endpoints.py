@@ -17,8 +17,8 @@ from atriz_realtime.core.incidents import Incidents
 class Endpoints:
     """The endpoints, and how each is answered.
 
-    :param ready: awaited before each call: a server whose host runs no lifespan starts
-        with the first.
+    :param ready: awaited before the first call: a server whose host runs no lifespan
+        starts with it.
     :param max_body: bytes that a body may have.
     """
 
@@ -32,13 +32,15 @@ class Endpoints:
         self.by_call = {(each.method, each.path): each for each in endpoints}
         """By method and path."""
         self.max_body = max_body
-        self._ready = ready
+        self._ready: Callable[[], Awaitable[None]] | None = ready
         self._incidents = incidents
 
     async def answer(self, endpoint: Endpoint, call: HttpCall) -> HttpAnswer:
         """Answer a call; never raises."""
         try:
-            await self._ready()
+            if self._ready is not None:
+                await self._ready()
+                self._ready = None
             return await endpoint.handle(call)
         except RealtimeError as error:
             return refusal(error)
@@ -58,15 +60,11 @@ def refusal(error: RealtimeError) -> HttpAnswer:
     return HttpAnswer(encode_json(error.to_wire()), error.status)
 
 
-def headers_of(answer: HttpAnswer) -> list[tuple[bytes, bytes]]:
-    """The headers of a response."""
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(answer.body)),
-    ]
-    if answer.status == NotAuthenticated.status:
-        headers.append((b"www-authenticate", b"Bearer"))
-    return headers
+HEADERS = [(b"content-type", b"application/json")]
+"""The headers of a response, besides its length."""
+
+HEADERS_OF = {NotAuthenticated.status: [*HEADERS, (b"www-authenticate", b"Bearer")]}
+"""The same for statuses that have more."""
 
 
 class EndpointRoute(BaseRoute):
@@ -93,7 +91,10 @@ class EndpointRoute(BaseRoute):
             {
                 "type": "http.response.start",
                 "status": answer.status,
-                "headers": headers_of(answer),
+                "headers": [
+                    *HEADERS_OF.get(answer.status, HEADERS),
+                    (b"content-length", b"%d" % len(answer.body)),
+                ],
             }
         )
         await send({"type": "http.response.body", "body": answer.body})

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from atriz_realtime.api.contracts import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
-from atriz_realtime.core.endpoints import Endpoints, headers_of
+from atriz_realtime.core.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.engine.lane import Lane
 from atriz_realtime.engine.proxies import seen_through_proxies
 
@@ -31,8 +31,8 @@ MAX_WAITING = 16
 
 _END = b"\r\n\r\n"
 
-_UNUSUAL = (b"rigin:", b"xpect:", b"ransfer-", b"pgrade:")
-"""Parts of headers that make a call somebody else's: CORS, 100-continue, chunks, upgrades."""
+_UNUSUAL = re.compile(rb"\n(?:origin|expect|transfer-|upgrade)", re.IGNORECASE)
+"""Headers that make a call somebody else's: CORS, 100-continue, chunks, upgrades."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,18})\r\n", re.IGNORECASE)
 
@@ -46,6 +46,7 @@ class FrontDoor(asyncio.Protocol):
         "_endpoint",
         "_headers",
         "_idle_since",
+        "_loop",
         "_ordinary",
         "_ordinary_only",
         "_parser",
@@ -67,6 +68,8 @@ class FrontDoor(asyncio.Protocol):
     """Endpoints by how a call of them begins."""
     socket_call: ClassVar[bytes]
     """How a handshake of Socket.IO begins."""
+    heads: ClassVar[dict[int, tuple[Any, bytes]]]
+    """What responses begin with, by status, with uvicorn's headers that are in it."""
 
     def __init__(
         self,
@@ -99,9 +102,9 @@ class FrontDoor(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else None
         self._server_state.connections.add(self)
-        loop = asyncio.get_running_loop()
-        self._idle_since = loop.time()
-        self._timer = loop.call_later(self._config.timeout_keep_alive, self._look)
+        self._loop = asyncio.get_running_loop()
+        self._idle_since = self._loop.time()
+        self._timer = self._loop.call_later(self._config.timeout_keep_alive, self._look)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes to whoever answers them."""
@@ -152,7 +155,7 @@ class FrontDoor(asyncio.Protocol):
         endpoint = self.calls.get(data[: data.find(b"\r\n") + 2])
         if endpoint is not None:
             end = data.find(_END)
-            if end >= 0 and not any(each in data[:end] for each in _UNUSUAL):
+            if end >= 0 and _UNUSUAL.search(data, 0, end) is None:
                 self._call(endpoint, data)
                 return
         elif data.startswith(self.socket_call) and self._opens_websocket(data):
@@ -264,7 +267,7 @@ class FrontDoor(asyncio.Protocol):
         call = HttpCall(Headers(self._headers), body, address)
         self._waiting.append((endpoint, call, self._parser.should_keep_alive()))
         if self._serving is None:
-            self._serving = asyncio.get_running_loop().create_task(self._serve())
+            self._serving = self._loop.create_task(self._serve())
 
     async def _serve(self) -> None:
         """Answer calls one after another."""
@@ -282,29 +285,42 @@ class FrontDoor(asyncio.Protocol):
         transport = self._transport
         if transport.is_closing():
             return
-        headers = [*self._server_state.default_headers, *headers_of(answer)]
-        if last:
-            headers.append((b"connection", b"close"))
-        lines = [b"%b: %b\r\n" % header for header in headers]
-        transport.write(b"%b%b\r\n%b" % (STATUS_LINE[answer.status], b"".join(lines), answer.body))
+        body = answer.body
+        transport.write(
+            b"%b%bcontent-length: %d\r\n\r\n%b"
+            % (
+                self._head(answer.status),
+                b"connection: close\r\n" if last else b"",
+                len(body),
+                body,
+            )
+        )
         if last:
             self._stopping = True
             transport.close()
             return
-        loop = asyncio.get_running_loop()
-        self._idle_since = loop.time()
+        self._idle_since = self._loop.time()
         if self._timer is None:
-            self._timer = loop.call_later(self._config.timeout_keep_alive, self._look)
+            self._timer = self._loop.call_later(self._config.timeout_keep_alive, self._look)
+
+    def _head(self, status: int) -> bytes:
+        """What responses of a status begin with; uvicorn's own headers change each second."""
+        always = self._server_state.default_headers
+        kept = self.heads.get(status)
+        if kept is None or kept[0] is not always:
+            headers = [*always, *HEADERS_OF.get(status, HEADERS)]
+            lines = [b"%b: %b\r\n" % header for header in headers]
+            kept = self.heads[status] = always, STATUS_LINE[status] + b"".join(lines)
+        return kept[1]
 
     def _look(self) -> None:
         """Close a connection on which nothing has happened for a while."""
         self._timer = None
         if self._serving is not None:
             return
-        loop = asyncio.get_running_loop()
-        left = self._idle_since + self._config.timeout_keep_alive - loop.time()
+        left = self._idle_since + self._config.timeout_keep_alive - self._loop.time()
         if left > 0:
-            self._timer = loop.call_later(left, self._look)
+            self._timer = self._loop.call_later(left, self._look)
         else:
             self._transport.close()
 
@@ -352,5 +368,6 @@ def front_door(
             for (method, path), endpoint in endpoints.by_call.items()
         }
         socket_call = f"GET {lane.path}?".encode()
+        heads = {}  # noqa: RUF012  # kept for all connections
 
     return BoundFrontDoor

@@ -34,12 +34,13 @@ class Flusher:
         self._waiting: list[Flushable] = []
         self._not_before = 0.0
         self._handle: asyncio.Handle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def add(self, one: Flushable) -> None:
         """Flush it soon; it asks once until it has been flushed."""
         self._waiting.append(one)
         if self._handle is None:
-            loop = asyncio.get_running_loop()
+            loop = self._loop = self._loop or asyncio.get_running_loop()
             pause = self._not_before - perf_counter()
             if pause > 0:
                 self._handle = loop.call_later(pause, self._flush)

@@ -47,10 +47,13 @@ async def publish(request: Request) -> Response:
         "userId": claims["userId"],
         **fields,
     }
-    cached = redis.set(f"location:current:vehicle:{entity_id}", json.dumps(location), ex=EXPIRY)
+    if not (-90 <= location["latitude"] <= 90 and -180 <= location["longitude"] <= 180):
+        return JSONResponse({"success": False, "code": "invalid_location"}, 422)
     event = {"type": "vehicle", "entityId": entity_id, "location": location}
+    published = redis.publish(f"tracking:vehicle:{entity_id}", json.dumps(event))
+    cached = redis.set(f"location:current:vehicle:{entity_id}", json.dumps(location), ex=EXPIRY)
     sent = sio.emit("location:update", event, room=f"vehicle:{entity_id}")
-    await asyncio.gather(cached, sent)
+    await asyncio.gather(published, cached, sent)
     return JSONResponse(
         {"success": True, "timestamp": location["timestamp"], "message": "Location updated"}
     )

@@ -50,6 +50,17 @@ if redis.call('TTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('EXPIRE', KEYS
 return before
 """
 
+# Both at once, of the keys KEYS[1] and KEYS[2], where one server has both: ARGV is the
+# location, its seconds and its timestamp, then the id, the expiry, now.
+_PUT_AND_INDEX = f"""
+local function put(KEYS, ARGV) {_PUT} end
+local function index(KEYS, ARGV) {_INDEX} end
+if put({{KEYS[1]}}, {{ARGV[1], ARGV[2], ARGV[3]}}) == 1 then
+  index({{KEYS[2]}}, {{ARGV[4], ARGV[5], ARGV[6], ARGV[2]}})
+end
+return 1
+"""
+
 # Notes again in the index KEYS[1] that ARGV[1] expires at ARGV[3], or, when that is empty,
 # nothing; unless somebody has noted anything else than ARGV[2] meanwhile.
 _RESTORE = """
@@ -67,7 +78,7 @@ MAX_SCORE_LENGTH = 15
 class RedisCache:
     """Current locations under ``location:current:<type>:<id>``, and an index a type.
 
-    Every command and script touches one key, so that all of it works on a cluster.
+    On a cluster, every command and script touches one key.
 
     :param prefix: stands before every key.
     """
@@ -84,6 +95,12 @@ class RedisCache:
         seconds = math.ceil(ttl)
         now = int(self._clock.now() * 1000)
         expires = now + seconds * 1000
+        if not self._link.sharded:
+            return self._link.evaluate(
+                _PUT_AND_INDEX,
+                (self._key(entity), self._index(entity.type)),
+                (payload.location, seconds, payload.timestamp, entity.id, expires, now),
+            )
         kept = self._link.evaluate(
             _PUT, (self._key(entity),), (payload.location, seconds, payload.timestamp)
         )

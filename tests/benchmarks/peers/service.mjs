@@ -1,5 +1,6 @@
-// The service that both Socket.IO peers run: a JWT at the handshake and on every POST, the current
-// location in Redis, the event to the entity's room through the Redis adapter.
+// The service that both Socket.IO peers run, which does what the documented package does: a JWT at
+// the handshake and on every POST, the fields checked, the event on the entity's Redis channel, the
+// current location in Redis, and the event to the entity's room through the Redis adapter.
 
 import { createAdapter } from '@socket.io/redis-adapter';
 import { Redis } from 'ioredis';
@@ -38,6 +39,17 @@ io.on('connection', (socket) => {
   });
 });
 
+const between = (value, low, high) => typeof value === 'number' && value >= low && value <= high;
+const isId = (value) => typeof value === 'string' && value.length > 0 && value.length <= 256;
+
+// Whether a location is one: what the documentation requires of its fields.
+const isValid = (location) => isId(location.deviceId) && isId(location.userId)
+  && between(location.latitude, -90, 90) && between(location.longitude, -180, 180)
+  && (location.speed === undefined || between(location.speed, 0, Infinity))
+  && (location.heading === undefined || between(location.heading, 0, 360))
+  && (location.accuracy === undefined || between(location.accuracy, 0, Infinity))
+  && !Number.isNaN(Date.parse(location.timestamp));
+
 // Returns the status and the answer to a POST.
 export async function publish(authorization, body) {
   let userId;
@@ -48,12 +60,13 @@ export async function publish(authorization, body) {
   }
   const { vehicleId, ...fields } = JSON.parse(body);
   const location = { deviceId: vehicleId, userId, ...fields };
-  const cached = redis.set(
-    `location:current:vehicle:${vehicleId}`, JSON.stringify(location), 'EX', EXPIRY,
-  );
-  io.to(`vehicle:${vehicleId}`).emit(
-    'location:update', { type: 'vehicle', entityId: vehicleId, location },
-  );
-  await cached;
+  if (!isValid(location)) return [422, { success: false, code: 'invalid_location' }];
+  const event = { type: 'vehicle', entityId: vehicleId, location };
+  const sent = [
+    redis.publish(`tracking:vehicle:${vehicleId}`, JSON.stringify(event)),
+    redis.set(`location:current:vehicle:${vehicleId}`, JSON.stringify(location), 'EX', EXPIRY),
+  ];
+  io.to(`vehicle:${vehicleId}`).emit('location:update', event);
+  await Promise.all(sent);
   return [200, { success: true, timestamp: location.timestamp, message: 'Location updated' }];
 }

