@@ -135,6 +135,8 @@ def parse_timestamp(value: object) -> datetime:
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
+            if moment.tzinfo is UTC:
+                return moment
             if moment.tzinfo is not None:
                 return moment.astimezone(UTC)
         except (ValueError, OverflowError):
@@ -147,7 +149,9 @@ def parse_timestamp(value: object) -> datetime:
 
 def format_timestamp(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and ``Z``, as JavaScript's ``Date`` prints it."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def _shortest(number: float) -> float:
@@ -193,18 +197,18 @@ class Location:
 
         :raises InvalidLocation: for a missing, unknown or bad field, by name.
         """
-        values: dict[str, Any] = {}
-        for key, value in data.items():
-            name = _PYTHON_NAMES.get(key)
-            if name is None:
-                raise InvalidLocation(f"unknown field {key[:64]!r}", field=key[:64])
-            values[name] = value
-        for key, name in _REQUIRED:
-            if name not in values:
-                raise InvalidLocation(f"{key} is required", field=key)
-        for key, name in _OPTIONAL:
-            if name in values and values[name] is None:
-                raise InvalidLocation(f"{key} must be left out rather than null", field=key)
+        try:
+            values = {_PYTHON_NAMES[key]: value for key, value in data.items()}
+        except KeyError as error:
+            key = str(error.args[0])[:64]
+            raise InvalidLocation(f"unknown field {key!r}", field=key) from None
+        if not values.keys() >= _REQUIRED_NAMES:
+            key = next(key for key, name in _REQUIRED if name not in values)
+            raise InvalidLocation(f"{key} is required", field=key)
+        if None in values.values():
+            for key, name in _OPTIONAL:
+                if name in values and values[name] is None:
+                    raise InvalidLocation(f"{key} must be left out rather than null", field=key)
         values["timestamp"] = parse_timestamp(values["timestamp"])
         return cls(**values)
 
@@ -239,6 +243,7 @@ _REQUIRED = (
 )
 _OPTIONAL = tuple((name, name) for name in ("speed", "heading", "accuracy", "altitude", "metadata"))
 _PYTHON_NAMES = dict(_REQUIRED + _OPTIONAL)
+_REQUIRED_NAMES = {name for _, name in _REQUIRED}
 
 LOCATION_FIELDS = frozenset(_PYTHON_NAMES)
 """The names a location may have on the wire."""

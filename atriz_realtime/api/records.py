@@ -174,6 +174,10 @@ class SocketEvent:
     the event ``error`` and a negative acknowledgement."""
     authenticated: bool = attrs.field(default=True, kw_only=True)
     """Whether only authenticated sockets may send it."""
+    timeout: float | None = attrs.field(
+        default=None, kw_only=True, validator=attrs.validators.optional(attrs.validators.gt(0))
+    )
+    """Seconds that handling one may take; ``None``: the setting ``plugin_timeout``."""
 
 
 @attrs.frozen(eq=False)

@@ -63,20 +63,34 @@ class Containment:
         """
         if Outside.now:  # the work, and the timer, count on being in a task
             return await asyncio.ensure_future(self.run(plugin, what, work, limit))
-        steps = _Steps(work, self._clock)
-        timer: asyncio.Timeout | None = None
+        generator = work.__await__()
+        began = self._clock.monotonic()
         try:
-            if steps.finished_at_once():  # the usual case: no timer is needed
-                return steps.result
-            timer = asyncio.timeout(self._limit if limit is None else limit)
+            waits_for = generator.send(None)
+        except StopIteration as end:  # the usual case: it need not wait, and no timer is needed
+            result: T = end.value
+            return result
+        except RealtimeError:
+            raise
+        except (Exception, asyncio.CancelledError, SystemExit) as error:  # sys.exit() is a bug here
+            self._failed(plugin, what, error)
+            raise PluginFailed from error
+        finally:
+            self._watch(plugin, what, self._clock.monotonic() - began)
+        return await self._rest(plugin, what, _Steps(generator, waits_for, self._clock), limit)
+
+    async def _rest(self, plugin: str, what: str, steps: _Steps[T], limit: float | None) -> T:
+        """Await what is left of a plugin's work."""
+        timer = asyncio.timeout(self._limit if limit is None else limit)
+        try:
             async with timer:
                 return await steps
         except RealtimeError:
             raise
-        except (Exception, asyncio.CancelledError, SystemExit) as error:  # sys.exit() is a bug here
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
             if _is_cancelled(error):
                 raise
-            if timer is not None and timer.expired():
+            if timer.expired():
                 self._incidents.report(f"plugin {plugin} timed out", what)
             else:
                 self._failed(plugin, what, error)
@@ -104,35 +118,25 @@ def _is_cancelled(error: BaseException) -> bool:
 
 
 class _Steps(Generic[T]):
-    """An awaitable whose steps are timed; the first may be taken before it is awaited."""
+    """What is left of an awaitable after its first step; the others are timed."""
 
-    def __init__(self, work: Awaitable[T], clock: Clock) -> None:
-        self._steps: Generator[Any, Any, T] = work.__await__()
+    def __init__(self, steps: Generator[Any, Any, T], waits_for: Any, clock: Clock) -> None:
+        self._steps = steps
+        self._waits_for = waits_for
         self._clock = clock
-        self._first: Any = None
         self.longest = 0.0
-        self.result: T
-
-    def finished_at_once(self) -> bool:
-        """Take the first step; whether it was the last."""
-        try:
-            self._first = self._step(None, None)
-        except StopIteration as end:
-            self.result = end.value
-            return True
-        return False
 
     def __await__(self) -> Generator[Any, Any, T]:
-        waited_for = self._first
+        waits_for = self._waits_for
         while True:
             sent: Any = None
             thrown: BaseException | None = None
             try:
-                sent = yield waited_for
+                sent = yield waits_for
             except BaseException as error:  # handed on to the work
                 thrown = error
             try:
-                waited_for = self._step(sent, thrown)
+                waits_for = self._step(sent, thrown)
             except StopIteration as end:
                 result: T = end.value
                 return result

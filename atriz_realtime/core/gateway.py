@@ -133,7 +133,9 @@ class Gateway:
                 signature.bind(client, *arguments)
             except TypeError as error:
                 raise InvalidRequest(f"{event.name}: {error}") from error
-            return await self._containment.run(plugin, what, event.handle(client, *arguments))
+            return await self._containment.run(
+                plugin, what, event.handle(client, *arguments), event.timeout
+            )
 
         self._server.on_event(event.name, handle)
 

@@ -14,6 +14,9 @@ from atriz_realtime.defaults.updates import Updates
 
 EVENT = "location:publish"
 
+PUBLISH_TIMEOUT = 30.0
+"""Seconds that a list may take: one entity's fixes go one after another."""
+
 
 @hookimpl
 def register_socket_events(config: PluginConfig, server: ServerHandle) -> SocketEvent:
@@ -28,4 +31,4 @@ def register_socket_events(config: PluginConfig, server: ServerHandle) -> Socket
             return await taken.publish_batch(update, identity)
         return await taken.publish(update, identity)
 
-    return SocketEvent(EVENT, publish)
+    return SocketEvent(EVENT, publish, timeout=PUBLISH_TIMEOUT)

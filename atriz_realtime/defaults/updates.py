@@ -113,7 +113,8 @@ def read_update(
     except InvalidEntityId as error:
         raise InvalidEntityId(error.message, field=id_field) from error
     fields.setdefault("deviceId", entity.id)
-    fields.setdefault("timestamp", datetime.now(UTC))
+    if "timestamp" not in fields:
+        fields["timestamp"] = datetime.now(UTC)
     fields["userId"] = identity.user_id
     return entity, Location.from_wire(fields)
 

@@ -172,7 +172,7 @@ async def test_a_list_is_one_event_of_the_allowance() -> None:
         assert await current(live, "v2") is None
 
 
-async def test_a_list_that_takes_too_long_is_refused_and_in_part_published(
+async def test_a_list_may_take_longer_than_one_step_of_a_plugin(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     @hookimpl
@@ -186,16 +186,14 @@ async def test_a_list_that_takes_too_long_is_refused_and_in_part_published(
     module = ModuleType("slow_filter")
     vars(module)["register_filters"] = register_filters
     monkeypatch.setitem(sys.modules, "slow_filter", module)
-    updates = [{"vehicleId": "v1", "speed": speed, **HERE} for speed in range(100)]
+    updates = [{"vehicleId": "v1", "speed": speed, **HERE} for speed in range(10)]
     async with (
-        serving(extra_plugins=["slow_filter"], plugin_timeout=0.4) as live,
+        serving(extra_plugins=["slow_filter"], plugin_timeout=0.3) as live,
         python_connect(live) as device,
     ):
         answer = await device.call(PUBLISH, updates)
-        assert (answer["success"], answer["code"]) == (False, "plugin_failed")
-        assert 0 <= (await current(live, "v1"))["speed"] < 99
-        assert (await device.call(PUBLISH, updates[99]))["success"] is True
-        assert (await current(live, "v1"))["speed"] == 99
+        assert (answer["success"], answer["accepted"]) == (True, 10)
+        assert (await current(live, "v1"))["speed"] == 9
 
 
 # -- refusals -------------------------------------------------------------------------------
