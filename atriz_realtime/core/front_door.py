@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from atriz_realtime.api.contracts import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.endpoints import HEADERS, HEADERS_OF, Endpoints
-from atriz_realtime.engine.lane import Lane
+from atriz_realtime.engine.lane import Lane, request_on
 from atriz_realtime.engine.proxies import seen_through_proxies
 
 if TYPE_CHECKING:
@@ -209,8 +209,8 @@ class FrontDoor(asyncio.Protocol):
         )
         lane.connection_made(self._transport)
         self._transport.set_protocol(lane)
-        lines = [b"%b: %b\r\n" % header for header in headers]
-        lane.data_received(b"%b\r\n%b\r\n" % (line, b"".join(lines)))
+        head = b"%b\r\n%b" % (line, b"".join([b"%b: %b\r\n" % header for header in headers]))
+        lane.accept(request_on(self._transport, head, self._config))
         return True
 
     # -- calls of endpoints ----------------------------------------------------------------

@@ -6,6 +6,7 @@ are good comes from configuration, never from the token (RFC 8725, section 3.1).
 
 from __future__ import annotations
 
+import base64
 import functools
 import logging
 import time
@@ -79,11 +80,39 @@ def secret_weakness(secret: str, algorithms: tuple[str, ...]) -> str | None:
     return None
 
 
+class _OneSecret(jwt.algorithms.HMACAlgorithm):
+    """HMAC with one secret, which is looked at once.
+
+    PyJWT asks anew with every token whether the secret may be a key of another kind, which
+    takes longer than everything else that it does.
+    """
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        """The secret's bytes; it was found good when this was made."""
+        return key if isinstance(key, bytes) else key.encode()
+
+
+def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
+    """What PyJWT is to check signatures with.
+
+    :raises jwt.InvalidKeyError: when the secret is a key of another kind.
+    """
+    (algorithm, *others) = algorithms
+    known = jwt.algorithms.get_default_algorithms()[algorithm]
+    if others or not isinstance(known, jwt.algorithms.HMACAlgorithm):
+        return secret
+    known.prepare_key(secret)
+    encoded = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
+    key = jwt.PyJWK({"kty": "oct", "k": encoded, "alg": algorithm})
+    key.Algorithm = _OneSecret(known.hash_alg)
+    return key
+
+
 class JwtAuthenticator:
     """Checks bearer tokens against one key."""
 
     def __init__(self, secret: str | None, settings: JwtSettings) -> None:
-        self._secret = secret
+        self._key = None if secret is None else signing_key(secret, settings.algorithms)
         self._settings = settings
         self._is_weak = secret is not None and bool(secret_weakness(secret, settings.algorithms))
         self._good: dict[str, Identity] = {}
@@ -104,12 +133,12 @@ class JwtAuthenticator:
         remembered = self._good.get(token)
         if remembered is not None and self._holds(remembered):
             return remembered
-        if self._secret is None:
+        if self._key is None:
             raise AuthenticationRejected("no JWT secret is configured (JWT_SECRET)")
         if len(token) > MAX_TOKEN_LENGTH:
             raise AuthenticationRejected("the token is too long")
         try:
-            claims = self._claims(token, self._secret)
+            claims = self._claims(token, self._key)
             expires_at = float(claims["exp"]) if "exp" in claims else None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise AuthenticationRejected(type(error).__name__) from error
@@ -134,11 +163,11 @@ class JwtAuthenticator:
         if len(self._good) > MAX_REMEMBERED:
             del self._good[next(iter(self._good))]
 
-    def _claims(self, token: str, secret: str) -> Mapping[str, Any]:
+    def _claims(self, token: str, key: str | jwt.PyJWK) -> Mapping[str, Any]:
         decode = functools.partial(
             jwt.decode,
             token,
-            secret,
+            key,
             algorithms=list(self._settings.algorithms),
             audience=self._settings.audience,
             issuer=self._settings.issuer,

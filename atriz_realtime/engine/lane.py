@@ -111,9 +111,12 @@ class Lane(Websocket, asyncio.Protocol):
         if not self._is_ours(target):
             self._hand_over(config, server_state, app_state, head)
             return
+        self.accept(request_on(self._transport, head, config))
+
+    def accept(self, request: Request) -> None:
+        """Serve a request for the engine's path, on the connection that was made."""
         self._uvicorn = None
         self._connections.add(self)
-        request = self._request(head, config)
         if self.engine.starting is not None:
             self.engine.start_background_task(self._start_and_answer, request)
         else:
@@ -149,17 +152,6 @@ class Lane(Websocket, asyncio.Protocol):
             b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (refusal.status, len(body), body)
         )
         self._transport.close()
-
-    def _request(self, head: bytes, config: uvicorn.Config) -> Request:
-        peer = self._transport.get_extra_info("peername")
-        client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
-        secure = self._transport.get_extra_info("sslcontext") is not None
-        request = Request(head, client, "https" if secure else "http")
-        if config.proxy_headers and b"\r\nx-forwarded-" in head:
-            scope = request.scope()
-            look_through(config, scope)
-            request = Request(head, scope["client"], scope["scheme"])
-        return request
 
     def _prepare(self) -> None:
         """Set the limits that keep a client which does not read from costing memory."""
@@ -326,6 +318,19 @@ def accept_key(request: Request) -> bytes | None:
         return None
     digest = hashlib.sha1(key.encode() + _ACCEPT_SALT, usedforsecurity=False).digest()
     return base64.b64encode(digest)
+
+
+def request_on(transport: Any, head: bytes, config: uvicorn.Config) -> Request:
+    """A request that came on a connection, from whom trusted proxies say that it comes."""
+    peer = transport.get_extra_info("peername")
+    client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
+    secure = transport.get_extra_info("sslcontext") is not None
+    request = Request(head, client, "https" if secure else "http")
+    if config.proxy_headers and b"\r\nx-forwarded-" in head:
+        scope = request.scope()
+        look_through(config, scope)
+        request = Request(head, scope["client"], scope["scheme"])
+    return request
 
 
 def _never() -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable
 
 from atriz_realtime.api import (
@@ -50,6 +51,7 @@ class RedisFanout:
         self._loop = asyncio.get_running_loop()
         self._deliver: dict[str, Deliver] = {}
         self._unconfirmed: dict[str, asyncio.Future[None]] = {}
+        self._waited_for: deque[tuple[float, str, asyncio.Future[None]]] = deque()
         self._listeners: dict[str, Listener] = {}
         self._homes: dict[str, Listener] = {}
         self._homeless: set[str] = set()
@@ -109,7 +111,9 @@ class RedisFanout:
             confirmed.set_result(None)
             return confirmed
         self._unconfirmed[channel] = confirmed
-        self._loop.call_later(CONFIRM_TIMEOUT, self._confirm, channel, confirmed)
+        self._waited_for.append((self._loop.time() + CONFIRM_TIMEOUT, channel, confirmed))
+        if len(self._waited_for) == 1:
+            self._loop.call_later(CONFIRM_TIMEOUT, self._give_up)
         self._settle(channel)
         return confirmed
 
@@ -179,6 +183,17 @@ class RedisFanout:
             confirmed.set_result(None)
         if self._unconfirmed.get(channel) is confirmed:
             del self._unconfirmed[channel]
+
+    def _give_up(self) -> None:
+        """Let nobody wait longer for a confirmation; one timer serves all, first come first."""
+        waited_for, now = self._waited_for, self._loop.time()
+        while waited_for and waited_for[0][0] <= now:
+            _, channel, confirmed = waited_for.popleft()
+            self._confirm(channel, confirmed)
+        while waited_for and waited_for[0][2].done():
+            waited_for.popleft()
+        if waited_for:
+            self._loop.call_at(waited_for[0][0], self._give_up)
 
     def _listener_changed(self) -> None:
         hears = not self._homeless and all(one.hears for one in self._listeners.values())
