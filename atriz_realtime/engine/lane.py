@@ -12,6 +12,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import functools
 import hashlib
 import os
 import socket
@@ -118,18 +119,19 @@ class Lane(Websocket, asyncio.Protocol):
         self._uvicorn = None
         self._connections.add(self)
         if self.engine.starting is not None:
-            self.engine.start_background_task(self._start_and_answer, request)
-        else:
-            self._answer(request)
+            self.engine.start_background_task(self._start_and_accept, request)
+        elif not self.engine.admission.ask(functools.partial(self._answer, request)):
+            self.engine.report("admission refused", "too many clients connect at once")
+            self._refuse(refusals.UNAVAILABLE)
 
     def _is_ours(self, target: bytes) -> bool:
         path = target.partition(b"?")[0].decode("latin-1")
         return path == self.path or path + "/" == self.path
 
-    async def _start_and_answer(self, request: Request) -> None:
+    async def _start_and_accept(self, request: Request) -> None:
         if self.engine.starting is not None:
             await self.engine.starting()
-        self._answer(request)
+        self.accept(request)
 
     def _answer(self, request: Request) -> None:
         if self._transport.is_closing():

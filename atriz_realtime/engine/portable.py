@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from atriz_realtime.engine import frames
+from atriz_realtime.engine import frames, refusals
 from atriz_realtime.engine.packets import Packet
 from atriz_realtime.engine.refusals import Refusal
 from atriz_realtime.engine.request import Request
@@ -116,8 +116,9 @@ async def serve(engine: EngineServer, request: Request, receive: Receive, send: 
     if refusal is not None:
         await _refuse(refusal, send)
         return
-    if engine.starting is not None:
-        await engine.starting()
+    if not await engine.admitted():
+        await _refuse(refusals.UNAVAILABLE, send)
+        return
     await send({"type": "websocket.accept"})
     serving = asyncio.current_task()
     assert serving is not None  # noqa: S101  # a coroutine runs in a task

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import orjson
 
 from atriz_realtime.engine import packets, polling, portable, refusals
+from atriz_realtime.engine.admission import Admission
 from atriz_realtime.engine.flusher import Flusher
 from atriz_realtime.engine.heartbeat import Heartbeat
 from atriz_realtime.engine.http import Exchange
@@ -97,6 +98,7 @@ class EngineServer:
         """Told of what a client did wrong: a kind, and one line without secrets."""
         self.starting: Callable[[], Awaitable[None]] | None = None
         """Awaited before the first session, when set."""
+        self.admission = Admission()
         self.flusher = Flusher(flush_interval)
         self.heartbeat = Heartbeat(ping_interval, ping_timeout, self._expired)
         self._max_frames = max_frames
@@ -269,9 +271,21 @@ class EngineServer:
             return refusals.BAD_REQUEST, None
         return None, session
 
-    async def _open_polling(self, exchange: Exchange) -> None:
+    async def admitted(self) -> bool:
+        """Wait for a new session's turn; whether it comes at all."""
         if self.starting is not None:
             await self.starting()
+        turn = asyncio.Event()
+        if not self.admission.ask(turn.set):
+            self.report("admission refused", "too many clients connect at once")
+            return False
+        await turn.wait()
+        return True
+
+    async def _open_polling(self, exchange: Exchange) -> None:
+        if not await self.admitted():
+            await exchange.refuse(refusals.UNAVAILABLE)
+            return
         transport = polling.Polling()
         session = transport.session = Session(self, self.generate_id(), exchange.request, transport)
         session.hold()

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from tests.engine.host import PATH, Host, hosting
 from tests.support.frames import ACCEPT, CLOSE, KEY, OFFER, engine_wire, wire
-from tests.support.lanes import Lane
+from tests.support.lanes import ON_UVICORN, Lane
 from tests.support.polling import poller, polling
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -99,6 +99,7 @@ async def test_header_names_and_tokens_have_no_case(host: Host) -> None:
         assert str(await socket.message()).startswith("0{")
 
 
+@ON_UVICORN
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -109,10 +110,8 @@ async def test_header_names_and_tokens_have_no_case(host: Host) -> None:
     ],
 )
 async def test_an_upgrade_that_is_no_websocket_s_is_refused(
-    host: Host, lane: Lane, name: str, value: str | None
+    host: Host, name: str, value: str | None
 ) -> None:
-    if lane == "hypercorn":
-        pytest.skip("hypercorn's own affair")
     headers = {field: text for field, text in OFFER.items() if field != name}
     if value is not None:
         headers[name] = value

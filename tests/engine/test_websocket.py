@@ -20,7 +20,7 @@ from tests.support.frames import (
     engine_wire,
     frame,
 )
-from tests.support.lanes import Lane
+from tests.support.lanes import ON_UVICORN, Lane
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -235,12 +235,9 @@ WRONG = {
 }
 
 
+@ON_UVICORN
 @pytest.mark.parametrize(("sent", "codes"), WRONG.values(), ids=WRONG)
-async def test_a_wrong_frame_ends_the_session(
-    host: Host, lane: Lane, sent: bytes, codes: set[int]
-) -> None:
-    if lane == "hypercorn":
-        pytest.skip("its frames are hypercorn's affair")
+async def test_a_wrong_frame_ends_the_session(host: Host, sent: bytes, codes: set[int]) -> None:
     async with engine_wire(host.port) as socket:
         socket.write(sent)
         assert await socket.until_closed() in codes

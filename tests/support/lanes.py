@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+import pytest
 import uvicorn
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
@@ -18,6 +19,9 @@ from tests.support.serving import TIMEOUT, until
 
 Lane = Literal["lane", "portable", "hypercorn"]
 """The engine's own protocol in uvicorn; ASGI in uvicorn; ASGI in another server."""
+
+ON_UVICORN = pytest.mark.parametrize("lane", ["lane", "portable"], indirect=True, scope="module")
+"""Marks tests of what is another server's own affair there."""
 
 
 @asynccontextmanager
