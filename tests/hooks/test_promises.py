@@ -297,6 +297,64 @@ async def test_an_endpoint_that_would_end_the_process_fails_its_request_alone(
         assert (await live.get("/health/realtime"))[0] == 200
 
 
+CALLS = """
+times = []
+
+@hookimpl
+def register_endpoints():
+    times.append("called")
+
+    async def echo(call):
+        return HttpAnswer(b'{"body":"%b","address":"%b","tenant":"%b"}' % (
+            call.body, call.address.encode(), call.headers.get("x-tenant", "-").encode()
+        ))
+
+    async def refuses(call):
+        raise RateLimited("not so often")
+
+    async def fails(call):
+        raise LookupError("secret detail")
+
+    async def forgets(call):
+        pass
+
+    async def wrong(call):
+        return HttpAnswer(b"", status=204)
+
+    return [
+        Endpoint("/api/echo", echo), Endpoint("/api/echo", echo, method="PUT"),
+        Endpoint("/api/refuses", refuses), Endpoint("/api/fails", fails),
+        Endpoint("/api/forgets", forgets), Endpoint("/api/wrong", wrong),
+    ]
+"""
+
+
+async def test_endpoints_answer_their_own_calls(plugins: Plugins) -> None:
+    """Over ASGI here; tests/core/front_door has the same without it."""
+    name = plugins.module("calls", CALLS)
+    async with serving(extra_plugins=[name]) as live:
+        assert plugins.loaded("calls").times == ["called"]
+        for method, headers in (("POST", {}), ("PUT", {"X-Tenant": "one"})):
+            answer = await live.request(method, "/api/echo", data=b"hi", headers=headers)
+            tenant = headers.get("X-Tenant", "-")
+            assert answer == (200, {"body": "hi", "address": "127.0.0.1", "tenant": tenant})
+        refused = {"success": False, "code": "rate_limited", "message": "not so often"}
+        assert await live.post("/api/refuses", {}) == (429, refused)
+        for path in ("fails", "forgets", "wrong"):
+            status, answer = await live.post(f"/api/{path}", {})
+            assert (status, answer["code"]) == (500, "internal")
+            assert "secret detail" not in str(answer)
+        assert live.server.incidents.counts["endpoint failed"] == 3
+        assert (await live.get("/api/echo"))[0] in (404, 405)
+
+
+def test_a_path_that_two_plugins_claim_stops_the_start(plugins: Plugins) -> None:
+    plugins.module("calls", CALLS)
+    plugins.module("others", CALLS)
+    with pytest.raises(PluginError, match="calls"):
+        create_app(config(extra_plugins=["calls", "others"]))
+
+
 # -- backends, start and stop --------------------------------------------------------------
 
 BACKEND = """
