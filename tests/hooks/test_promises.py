@@ -345,7 +345,6 @@ async def test_endpoints_answer_their_own_calls(plugins: Plugins) -> None:
             assert (status, answer["code"]) == (500, "internal")
             assert "secret detail" not in str(answer)
         assert live.server.incidents.counts["endpoint failed"] == 3
-        assert (await live.get("/api/echo"))[0] in (404, 405)
 
 
 def test_a_path_that_two_plugins_claim_stops_the_start(plugins: Plugins) -> None:
