@@ -253,6 +253,32 @@ async def test_what_an_event_handler_returns_and_raises(plugins: Plugins) -> Non
         await until(lambda: not client.client.connected)
 
 
+async def test_an_event_may_have_less_or_more_time_than_other_plugins(plugins: Plugins) -> None:
+    plugins.module(
+        "patient",
+        """
+        import asyncio
+
+        async def slow(client):
+            await asyncio.sleep(0.2)
+            return "done"
+
+        @hookimpl
+        def register_socket_events():
+            return [SocketEvent("hasty", slow, timeout=0.05), SocketEvent("usual", slow),
+                    SocketEvent("patient", slow, timeout=5)]
+        """,
+    )
+    async with (
+        serving(extra_plugins=["patient"], plugin_timeout=0.1) as live,
+        watching(live) as client,
+    ):
+        for event in ("hasty", "usual"):
+            assert (await client.call(event))["code"] == "plugin_failed"
+        assert await client.call("patient") == "done"
+        assert live.server.incidents.counts["plugin patient timed out"] == 2
+
+
 async def test_a_refusal_of_an_endpoint_is_its_answer(plugins: Plugins) -> None:
     plugins.module(
         "pages",
