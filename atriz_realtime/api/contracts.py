@@ -467,14 +467,19 @@ class HttpCall:
     """The caller's network address."""
 
 
+def _with_body(_: object, __: object, status: int) -> None:
+    if not 200 <= status <= 599 or status in (204, 205, 304):
+        raise ValueError(f"status {status} has no body")
+
+
 @attrs.frozen(eq=False)
 class HttpAnswer:
     """What an :class:`Endpoint` answers."""
 
-    body: bytes
+    body: bytes = attrs.field(validator=attrs.validators.instance_of(bytes))
     """JSON."""
-    status: int = 200
-    """The HTTP status."""
+    status: int = attrs.field(default=200, validator=_with_body)
+    """The HTTP status; one of those whose responses have a body."""
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,12 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from atriz_realtime.api.contracts import Headers, HttpAnswer, HttpCall
-from atriz_realtime.api.errors import NotAuthenticated, PayloadTooLarge, RealtimeError
+from atriz_realtime.api.errors import (
+    InvalidRequest,
+    NotAuthenticated,
+    PayloadTooLarge,
+    RealtimeError,
+)
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.api.wire import encode_json
 from atriz_realtime.core.incidents import Incidents
@@ -41,7 +46,10 @@ class Endpoints:
             if self._ready is not None:
                 await self._ready()
                 self._ready = None
-            return await endpoint.handle(call)
+            answer: object = await endpoint.handle(call)
+            if not isinstance(answer, HttpAnswer):
+                raise TypeError(f"{type(answer).__name__} is no HttpAnswer")
+            return answer
         except RealtimeError as error:
             return refusal(error)
         except (Exception, SystemExit) as error:
@@ -53,6 +61,10 @@ class Endpoints:
     def too_large(self) -> HttpAnswer:
         """The answer to a body over the limit."""
         return refusal(PayloadTooLarge(f"the body is larger than {self.max_body} bytes"))
+
+    def broken(self) -> HttpAnswer:
+        """The answer to what is not HTTP."""
+        return refusal(InvalidRequest("the request is not well-formed HTTP"))
 
 
 def refusal(error: RealtimeError) -> HttpAnswer:
@@ -87,6 +99,8 @@ class EndpointRoute(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         answer = await self._answered(scope, receive)
+        if answer is None:
+            return
         await send(
             {
                 "type": "http.response.start",
@@ -99,10 +113,13 @@ class EndpointRoute(BaseRoute):
         )
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answered(self, scope: Scope, receive: Receive) -> HttpAnswer:
+    async def _answered(self, scope: Scope, receive: Receive) -> HttpAnswer | None:
+        """The answer; ``None`` when the client has gone before its body was there."""
         body = bytearray()
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
             body += message.get("body", b"")
             if len(body) > self._endpoints.max_body:
                 return self._endpoints.too_large()

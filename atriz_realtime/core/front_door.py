@@ -9,7 +9,7 @@ nothing stood before it. A request that is unusual in any way is everything else
 from __future__ import annotations
 
 import asyncio
-import re
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from atriz_realtime.api.contracts import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.endpoints import HEADERS, HEADERS_OF, Endpoints
+from atriz_realtime.core.heads import END, UNUSUAL, handshake_headers, is_unusual, is_whole
 from atriz_realtime.engine.lane import Lane, request_on
 from atriz_realtime.engine.proxies import seen_through_proxies
 
@@ -29,12 +30,11 @@ if TYPE_CHECKING:
 MAX_WAITING = 16
 """Calls that one connection may send without waiting for answers."""
 
-_END = b"\r\n\r\n"
+MAX_HEAD = 65_536
+"""Bytes that the head of a call which is sent ahead may have."""
 
-_UNUSUAL = re.compile(rb"\n(?:origin|expect|transfer-|upgrade)", re.IGNORECASE)
-"""Headers that make a call somebody else's: CORS, 100-continue, chunks, upgrades."""
-
-_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,18})\r\n", re.IGNORECASE)
+PATIENCE = 5.0
+"""Seconds that a client has at least to send something, however short keep-alive is."""
 
 
 class FrontDoor(asyncio.Protocol):
@@ -43,21 +43,29 @@ class FrontDoor(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_config",
+        "_deaf",
         "_endpoint",
+        "_full",
+        "_head_size",
         "_headers",
+        "_held",
         "_idle_since",
+        "_in_head",
+        "_known",
         "_loop",
         "_ordinary",
-        "_ordinary_only",
         "_parser",
         "_peer",
         "_previous_cycle",
+        "_receiving",
+        "_refusal",
         "_server_state",
         "_serving",
         "_state",
         "_stopping",
         "_timer",
         "_transport",
+        "_url",
         "_waiting",
     )
 
@@ -81,17 +89,24 @@ class FrontDoor(asyncio.Protocol):
         self._config = config
         self._server_state: Any = server_state
         self._state = app_state
+        self._peer: str | None = None
         self._ordinary: HttpToolsProtocol | None = None
-        self._ordinary_only = False
         self._previous_cycle: Any = None
         self._parser: Any = None
+        self._receiving = False  # a request has begun and is not complete
+        self._in_head = False
+        self._head_size = 0
+        self._known = False  # whose call it is, before the parser has seen it
         self._endpoint: Endpoint | None = None
+        self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._waiting: deque[tuple[Endpoint, HttpCall, bool]] = deque()
         self._serving: asyncio.Task[None] | None = None
+        self._refusal: HttpAnswer | None = None  # after everything that waits
+        self._deaf = False  # nothing more is read
         self._stopping = False
-        self._peer: str | None = None
+        self._full = self._held = False  # the client does not read; nor do we, then
         self._timer: asyncio.TimerHandle | None = None
 
     # -- asyncio.Protocol ------------------------------------------------------------------
@@ -104,26 +119,27 @@ class FrontDoor(asyncio.Protocol):
         self._server_state.connections.add(self)
         self._loop = asyncio.get_running_loop()
         self._idle_since = self._loop.time()
-        self._timer = self._loop.call_later(self._config.timeout_keep_alive, self._look)
+        patience = max(self._config.timeout_keep_alive, PATIENCE)
+        self._timer = self._loop.call_later(patience, self._look)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes to whoever answers them."""
-        if self._endpoint is not None:  # the rest of a call
+        if self._receiving or self._serving is not None:  # the rest of a call, or further ones
             self._feed(data)
+        elif self._deaf:
+            pass
         elif self._ordinary is not None and not self._between_requests():
-            self._ordinary_only = True
-            self._ordinary.data_received(data)
+            self._hand_over(self._ordinary, data)
         else:
             self._begin(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note of the end."""
         self._server_state.connections.discard(self)
-        self._stopping = True
+        self._deaf = True
         self._parser = None
         self._waiting.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         if self._ordinary is not None:
             self._ordinary.connection_lost(exc)
 
@@ -131,21 +147,29 @@ class FrontDoor(asyncio.Protocol):
         """Close when the client has closed its side."""
 
     def pause_writing(self) -> None:
-        """Pass on: an endpoint's answers are short."""
+        """Take note that the client does not read."""
+        self._full = True
         if self._ordinary is not None:
             self._ordinary.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass on."""
+        """Take note that it does again."""
+        self._full = False
+        if self._held:
+            self._held = False
+            with contextlib.suppress(RuntimeError):  # it is closing
+                self._transport.resume_reading()
         if self._ordinary is not None:
             self._ordinary.resume_writing()
 
     def shutdown(self) -> None:
         """Answer what is under way, and close: uvicorn stops."""
         self._stopping = True
+        if self._serving is not None or self._receiving:
+            return
         if self._ordinary is not None:
             self._ordinary.shutdown()
-        elif self._serving is None:
+        else:
             self._transport.close()
 
     # -- who answers -----------------------------------------------------------------------
@@ -154,8 +178,8 @@ class FrontDoor(asyncio.Protocol):
         """Look at how a request begins."""
         endpoint = self.calls.get(data[: data.find(b"\r\n") + 2])
         if endpoint is not None:
-            end = data.find(_END)
-            if end >= 0 and _UNUSUAL.search(data, 0, end) is None:
+            end = data.find(END)
+            if end >= 0 and not is_unusual(data, end):
                 self._call(endpoint, data)
                 return
         elif data.startswith(self.socket_call) and self._opens_websocket(data):
@@ -164,46 +188,45 @@ class FrontDoor(asyncio.Protocol):
 
     def _pass_on(self, data: bytes) -> None:
         """Let uvicorn's own protocol have a request, or whatever it is."""
+        self._stop_timer()
         ordinary = self._ordinary
         if ordinary is None:
             ordinary = self._ordinary = self.ordinary(
                 config=self._config, server_state=self._server_state, app_state=self._state
             )
             ordinary.connection_made(self._transport)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            if self._full:
+                ordinary.pause_writing()
+            self._server_state.connections.discard(ordinary)  # it is one connection with ours
+        if not is_whole(data):
+            self._hand_over(ordinary, data)
+            return
         self._previous_cycle = ordinary.cycle
-        self._ordinary_only = self._ordinary_only or not is_whole(data)
+        ordinary.data_received(data)
+
+    def _hand_over(self, ordinary: HttpToolsProtocol, data: bytes) -> None:
+        """Let it have the connection for good: where its requests end is not known here."""
+        self._server_state.connections.discard(self)
+        self._server_state.connections.add(ordinary)
+        self._transport.set_protocol(ordinary)
         ordinary.data_received(data)
 
     def _between_requests(self) -> bool:
         """Whether uvicorn's protocol has answered the one request that it was given."""
         cycle: Any = self._ordinary.cycle if self._ordinary is not None else None
-        return not self._ordinary_only and (
-            cycle is not self._previous_cycle and cycle.response_complete
-        )
-
-    # -- websockets ------------------------------------------------------------------------
+        return cycle is not self._previous_cycle and bool(cycle.response_complete)
 
     def _opens_websocket(self, data: bytes) -> bool:
         """Hand a handshake for a new session to the lane, if that is what it is."""
         line = data[: data.find(b"\r\n")]
-        whole = data.endswith(_END) and data.count(_END) == 1
-        if not whole or b"transport=websocket" not in line or b"&sid=" in line:
+        if b"transport=websocket" not in line or b"sid=" in line:
             return False
-        headers: list[tuple[bytes, bytes]] = []
-        try:
-            httptools.HttpRequestParser(_Collected(headers)).feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass
-        except httptools.HttpParserError:
-            return False
-        else:
+        headers = handshake_headers(data)
+        if headers is None:
             return False
         self._server_state.connections.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
+        self._stop_other_timer()
         lane = self.lane(
             config=self._config, server_state=self._server_state, app_state=self._state
         )
@@ -218,54 +241,83 @@ class FrontDoor(asyncio.Protocol):
     def _call(self, endpoint: Endpoint, data: bytes) -> None:
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
-        if self._ordinary is not None:
-            self._ordinary._unset_keepalive_if_required()  # noqa: SLF001  # as a request does
+        self._stop_other_timer()
         self._endpoint = endpoint
+        self._known = True
         self._feed(data)
 
     def _feed(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        if self._in_head:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self._end(self.endpoints.broken())
+                return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._write(HttpAnswer(b'{"success":false,"code":"bad_request"}', 400), last=True)
+            self._end(self.endpoints.broken())
+        if self._receiving:
+            self._wait()
 
     def on_message_begin(self) -> None:
         """A request begins: the parser calls this, and the following."""
+        self._receiving = self._in_head = True
+        self._head_size = 0
+        self._url = b""
         self._headers = []
-        self._body = []
+        self._body = b""
 
     def on_url(self, url: bytes) -> None:
-        """The path; a further request in the same bytes may be for another."""
-        if self._endpoint is None:
-            method = self._parser.get_method()
-            self._endpoint = self.calls.get(b"%b %b HTTP/1.1\r\n" % (method, url))
+        """A part of the path."""
+        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header."""
         self._headers.append((name.lower(), value))
 
+    def on_headers_complete(self) -> None:
+        """The head is there: of a call that was sent ahead, look whose it is."""
+        self._in_head = False
+        if self._known:
+            self._known = False
+            return
+        parser = self._parser
+        begins = (parser.get_method(), self._url, parser.get_http_version().encode())
+        self._endpoint = self.calls.get(b"%b %b HTTP/%b\r\n" % begins)
+        if self._endpoint is None or any(name in UNUSUAL for name, _ in self._headers):
+            self._end()  # the client sends it again, on another connection
+
     def on_body(self, body: bytes) -> None:
-        """A part of the body; one that is too long is not kept."""
-        self._body.append(body)
-        if len(self._body) > 1:
-            self._body = [b"".join(self._body)]
-        if len(self._body[0]) > self.endpoints.max_body:
-            self._write(self.endpoints.too_large(), last=True)
+        """A part of the body; of one that is too long no more is kept."""
+        if self._deaf:
+            return
+        if not self._body:
+            self._body = body
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += body
+        if len(self._body) > self.endpoints.max_body:
+            self._end(self.endpoints.too_large())
 
     def on_message_complete(self) -> None:
         """The request is there: answer it, after those before."""
+        self._receiving = False
         endpoint, self._endpoint = self._endpoint, None
-        if self._stopping:
+        if self._deaf or endpoint is None:
             return
-        if endpoint is None or len(self._waiting) >= MAX_WAITING:
-            self._stopping = True  # the client sends it again, on another connection
+        if len(self._waiting) >= MAX_WAITING:
+            self._end()
             return
-        body = self._body[0] if self._body else b""
         address = self._peer
         if self._config.proxy_headers:
             address = seen_through_proxies(self._config, address, self._headers)
-        call = HttpCall(Headers(self._headers), body, address)
-        self._waiting.append((endpoint, call, self._parser.should_keep_alive()))
+        call = HttpCall(Headers(self._headers), bytes(self._body), address)
+        keep_alive = self._parser.should_keep_alive()
+        self._deaf = not keep_alive
+        self._waiting.append((endpoint, call, keep_alive))
         if self._serving is None:
             self._serving = self._loop.create_task(self._serve())
 
@@ -277,9 +329,27 @@ class FrontDoor(asyncio.Protocol):
                 endpoint, call, keep_alive = waiting.popleft()
                 answer = await self.endpoints.answer(endpoint, call)
                 self._server_state.total_requests += 1
-                self._write(answer, last=not keep_alive or (self._stopping and not waiting))
+                ends = (self._deaf or self._stopping) and not waiting and self._refusal is None
+                self._write(answer, last=ends or not keep_alive)
         finally:
             self._serving = None
+        if self._refusal is not None:
+            self._write(self._refusal, last=True)
+
+    def _end(self, refusal: HttpAnswer | None = None) -> None:
+        """Read no more, and close once everything before is answered, and with this."""
+        if self._deaf:
+            return
+        self._deaf = True
+        self._receiving = False
+        self._headers = []
+        self._body = b""
+        if self._serving is not None:
+            self._refusal = refusal
+        elif refusal is not None:
+            self._write(refusal, last=True)
+        else:
+            self._transport.close()
 
     def _write(self, answer: HttpAnswer, *, last: bool) -> None:
         transport = self._transport
@@ -296,12 +366,13 @@ class FrontDoor(asyncio.Protocol):
             )
         )
         if last:
-            self._stopping = True
+            self._deaf = True
             transport.close()
             return
-        self._idle_since = self._loop.time()
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._config.timeout_keep_alive, self._look)
+        if self._full:
+            self._held = True
+            transport.pause_reading()
+        self._wait()
 
     def _head(self, status: int) -> bytes:
         """What responses of a status begin with; uvicorn's own headers change each second."""
@@ -313,37 +384,42 @@ class FrontDoor(asyncio.Protocol):
             kept = self.heads[status] = always, STATUS_LINE[status] + b"".join(lines)
         return kept[1]
 
+    # -- patience --------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """Wait for the client from now on, but not for long."""
+        now = self._idle_since = self._loop.time()
+        patience = self._patience()
+        if self._timer is not None and self._timer.when() > now + patience:
+            self._stop_timer()
+        if self._timer is None:
+            self._timer = self._loop.call_at(now + patience, self._look)
+
     def _look(self) -> None:
         """Close a connection on which nothing has happened for a while."""
         self._timer = None
         if self._serving is not None:
             return
-        left = self._idle_since + self._config.timeout_keep_alive - self._loop.time()
-        if left > 0:
-            self._timer = self._loop.call_later(left, self._look)
+        due = self._idle_since + self._patience()
+        if due > self._loop.time():
+            self._timer = self._loop.call_at(due, self._look)
         else:
             self._transport.close()
 
+    def _patience(self) -> float:
+        """Seconds that the client has now."""
+        keep_alive: float = self._config.timeout_keep_alive
+        return max(keep_alive, PATIENCE) if self._receiving else keep_alive
 
-class _Collected:
-    """Takes the headers of one request off a parser."""
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
-        self._headers = headers
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
-        self._headers.append((name.lower(), value))
-
-
-def is_whole(data: bytes) -> bool:
-    """Whether these bytes are one whole request and nothing else."""
-    head = data.find(_END)
-    if head < 0 or b"ransfer-" in data[:head]:
-        return False
-    declared = _LENGTH.search(data, 0, head + 2)
-    length = int(declared[1]) if declared is not None else 0
-    return len(data) == head + len(_END) + length
+    def _stop_other_timer(self) -> None:
+        """Stop what uvicorn's own protocol waits with, as a request does."""
+        if self._ordinary is not None:
+            self._ordinary._unset_keepalive_if_required()  # noqa: SLF001
 
 
 def front_door(

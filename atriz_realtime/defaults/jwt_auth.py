@@ -131,15 +131,17 @@ class JwtAuthenticator:
         if token is None:
             return None
         remembered = self._good.get(token)
-        if remembered is not None and self._holds(remembered):
-            return remembered
+        if remembered is not None:
+            if self._holds(remembered):
+                return remembered
+            del self._good[token]
         if self._key is None:
             raise AuthenticationRejected("no JWT secret is configured (JWT_SECRET)")
         if len(token) > MAX_TOKEN_LENGTH:
             raise AuthenticationRejected("the token is too long")
         try:
             claims = self._claims(token, self._key)
-            expires_at = float(claims["exp"]) if "exp" in claims else None
+            expires_at = float(int(claims["exp"])) if "exp" in claims else None  # as PyJWT reads it
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise AuthenticationRejected(type(error).__name__) from error
         identity = Identity(
@@ -158,7 +160,6 @@ class JwtAuthenticator:
         return expires_at is None or expires_at > time.time() - self._settings.leeway
 
     def _remember(self, token: str, identity: Identity) -> None:
-        self._good.pop(token, None)
         self._good[token] = identity
         if len(self._good) > MAX_REMEMBERED:
             del self._good[next(iter(self._good))]

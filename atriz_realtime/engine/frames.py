@@ -85,11 +85,12 @@ class FrameReader:
     :param limit: bytes that a message may have.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_limit", "_opcode")
+    __slots__ = ("_buffer", "_fragments", "_limit", "_needed", "_opcode")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._buffer: bytes | bytearray = b""
+        self._buffer: bytearray | None = None  # a frame that is not complete
+        self._needed = 0  # bytes it must have before it is looked at again
         self._fragments: bytearray | None = None
         self._opcode = 0
 
@@ -98,18 +99,20 @@ class FrameReader:
 
         :raises FrameError: when they break the protocol; nothing may be fed after it.
         """
-        if self._buffer:
-            buffer = bytearray(self._buffer)  # ours from the second part of a frame on
-            buffer += data
-            data = bytes(buffer)
-            self._buffer = b""
+        if self._buffer is not None:
+            self._buffer += data
+            if len(self._buffer) < self._needed:
+                return
+            data, self._buffer = bytes(self._buffer), None
         position, end = 0, len(data)
         while position < end:
             found = self._header(data, position, end)
             if found is None:
+                self._needed = end - position + 1
                 break
             first, start, length = found
             if end - start < length:
+                self._needed = start + length - position
                 break
             payload = data[start : start + length]
             if length:
@@ -119,7 +122,7 @@ class FrameReader:
             if received is not None:
                 yield received
         if position < end:
-            self._buffer = data[position:]
+            self._buffer = bytearray(data[position:])
 
     def _header(self, data: bytes, position: int, end: int) -> tuple[int, int, int] | None:
         """A frame's first byte, where its payload begins, and how long it is."""

@@ -35,6 +35,7 @@ class Heartbeat:
         self._pongs: deque[tuple[float, Session]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._next_look = 0.0
+        self._closed = False
 
     def start(self, session: Session) -> None:
         """Ping a session an interval from now."""
@@ -56,6 +57,7 @@ class Heartbeat:
 
     def close(self) -> None:
         """Stop."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         self._pings.clear()
@@ -66,7 +68,7 @@ class Heartbeat:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if due:
+        if due and not self._closed:
             loop = asyncio.get_running_loop()
             self._next_look = max(min(due), loop.time() + LEAST_PAUSE)
             self._timer = loop.call_at(self._next_look, self._look)

@@ -87,6 +87,7 @@ class Lane(Websocket, asyncio.Protocol):
         self._other: asyncio.Protocol | None = None
         self._connections: Any = server_state.connections
         self._open = False
+        self._reader: FrameReader | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._probing = False
         self._fd = -1
@@ -205,6 +206,8 @@ class Lane(Websocket, asyncio.Protocol):
     # -- frames ----------------------------------------------------------------------------
 
     def _frames(self, data: bytes) -> None:
+        if self._reader is None:
+            return
         try:
             for received in self._reader.feed(data):
                 if isinstance(received, Control):
@@ -212,14 +215,17 @@ class Lane(Websocket, asyncio.Protocol):
                 elif self._closing is None:
                     self.received(received)
         except FrameError as error:
+            self._reader = None  # where the next frame begins is not known
             self.engine.report("protocol broken", f"{error}; the websocket was closed")
             self._close_with(frames.encode_close(error.code, str(error)))
-            self._transport.write_eof()  # nothing more is read: no answer can come
+            if self._transport.can_write_eof():  # over TLS it cannot
+                self._transport.write_eof()  # nothing more is read: no answer can come
             self.gone()
 
     def _control(self, frame: Control) -> None:
         if frame.opcode == frames.PING:
-            self._transport.write(frames.encode(frames.PONG, frame.payload))
+            if self._transport.get_write_buffer_size() < HIGH_WATER:  # else it does not read
+                self._transport.write(frames.encode(frames.PONG, frame.payload))
         elif frame.opcode == frames.CLOSE:
             if self._closing is None:
                 self._transport.write(frames.encode(frames.CLOSE, frame.payload[:2]))

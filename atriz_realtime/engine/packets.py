@@ -7,7 +7,6 @@ they use: its bytes on a websocket with and without the frame, and its text for 
 from __future__ import annotations
 
 import base64
-import binascii
 
 from atriz_realtime.engine import frames
 
@@ -79,7 +78,7 @@ def parse(text: str) -> tuple[str, str | bytes]:
     if kind == "b":
         try:
             return MESSAGE, base64.b64decode(text[1:], validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise InvalidPacket("broken base64") from error
     raise InvalidPacket("unknown packet type")
 

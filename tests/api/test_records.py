@@ -9,7 +9,15 @@ import attrs
 import pytest
 
 from atriz_realtime import api
-from atriz_realtime.api import DEFAULT_ID_PATTERN, EntityType, Observer
+from atriz_realtime.api import (
+    DEFAULT_ID_PATTERN,
+    Endpoint,
+    EntityType,
+    Headers,
+    HttpAnswer,
+    HttpCall,
+    Observer,
+)
 
 
 async def nothing(*_: Any) -> None:
@@ -72,10 +80,56 @@ RECORDS = [
 def test_a_record_is_told_apart_by_being_itself(record: type[Any]) -> None:
     """Records are keys: who registered one is looked up by it."""
     fields: Any = attrs.fields(record)
-    assert fields[0].name == "name"
+    assert fields[0].name in ("name", "path")
     required = [field for field in fields if field.default is attrs.NOTHING]
     made, twin = (record(*["x" for _ in required]) for _ in range(2))
     assert made != twin
     assert {made: "mine", twin: "other"}[made] == "mine"
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         made.name = "y"
+
+
+# -- what an endpoint gets and gives -------------------------------------------------------
+
+
+def test_headers_are_read_by_name_without_a_copy() -> None:
+    headers = Headers([(b"host", b"here"), (b"x-a", b"1"), (b"x-a", b"2"), (b"x-odd", b"caf\xe9")])
+    assert headers["x-a"] == "1"
+    assert headers.get("x-odd") == "café"
+    assert headers.get("X-A") is None
+    assert "é🚚" not in headers
+    assert dict(headers) == {"host": "here", "x-a": "1", "x-odd": "café"}
+    assert len(headers) == 3
+
+
+def test_a_call_keeps_its_body_out_of_logs() -> None:
+    call = HttpCall(Headers([]), b"secret", "127.0.0.1")
+    assert (call.body, call.address, len(call.headers)) == (b"secret", "127.0.0.1", 0)
+    assert "secret" not in repr(call)
+
+
+def test_an_answer_is_json_and_fine_unless_said_otherwise() -> None:
+    assert HttpAnswer(b"{}").status == 200
+    assert HttpAnswer(b"{}", status=202).body == b"{}"
+
+
+@pytest.mark.parametrize("status", [0, 99, 100, 101, 199, 204, 205, 304, 600])
+def test_an_answer_s_status_is_one_that_has_a_body(status: int) -> None:
+    """With another, a client would take the body for the next answer."""
+    with pytest.raises(ValueError, match="no body"):
+        HttpAnswer(b"{}", status)
+
+
+@pytest.mark.parametrize("body", ["{}", None, {}])
+def test_an_answer_s_body_is_bytes(body: Any) -> None:
+    with pytest.raises(TypeError, match="body"):
+        HttpAnswer(body)
+
+
+async def answers(call: HttpCall) -> HttpAnswer:
+    return HttpAnswer(call.body)
+
+
+def test_an_endpoint_is_posted_to_unless_said_otherwise() -> None:
+    assert Endpoint("/api/x", answers).method == "POST"
+    assert Endpoint("/api/x", answers, method="GET").handle is answers

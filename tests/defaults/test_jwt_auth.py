@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from typing import Any, Literal
 
 import jwt
 import pytest
@@ -27,6 +29,18 @@ def signed(
 
 def make(secret: str | None = SECRET, **settings: Any) -> JwtAuthenticator:
     return JwtAuthenticator(secret, structure(settings, JwtSettings, "[table]"))
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    """Let this moment be now, for PyJWT too."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Clock:
+            return cls.fromtimestamp(now, tz)
+
+    monkeypatch.setattr(time, "time", lambda: now)
+    monkeypatch.setattr("jwt.api_jwt.datetime", Clock)
 
 
 async def refused(authenticator: JwtAuthenticator, credentials: Credentials) -> str:
@@ -170,6 +184,100 @@ async def test_an_extension_that_must_be_understood_is_not(headers: dict[str, An
 async def test_a_huge_token_is_refused_unread() -> None:
     huge = signed({"userId": "a", "padding": "x" * jwt_auth.MAX_TOKEN_LENGTH})
     assert await refused(make(), huge) == "the token is too long"
+
+
+# -- tokens that are remembered ------------------------------------------------------------
+
+
+class Counting(JwtAuthenticator):
+    """Counts how often a token is really checked."""
+
+    checked = 0
+
+    def _claims(self, token: str, key: str | jwt.PyJWK) -> Mapping[str, Any]:
+        self.checked += 1
+        return super()._claims(token, key)
+
+
+def counting(**settings: Any) -> Counting:
+    return Counting(SECRET, structure(settings, JwtSettings, "[table]"))
+
+
+def sent(claims: dict[str, Any], source: Literal["http", "handshake"] = "http") -> Credentials:
+    return Credentials(token=jwt.encode(claims, SECRET, "HS256"), source=source)
+
+
+async def test_the_token_of_http_calls_is_checked_once() -> None:
+    authenticator, credentials = counting(), sent({"userId": "a"})
+    first = await authenticator.authenticate(credentials)
+    assert await authenticator.authenticate(credentials) is first
+    assert authenticator.checked == 1
+    other = await authenticator.authenticate(sent({"userId": "b"}))
+    assert other is not None
+    assert (other.user_id, authenticator.checked) == ("b", 2)
+
+
+@pytest.mark.parametrize("source", ["handshake", "event"])
+async def test_the_token_of_a_socket_is_not_remembered(source: Any) -> None:
+    authenticator, credentials = counting(), sent({"userId": "a"}, source)
+    for _ in range(2):
+        assert await authenticator.authenticate(credentials)
+    assert authenticator.checked == 2
+
+
+@pytest.mark.parametrize("leeway", [0.0, 5.0])
+@pytest.mark.parametrize("exp", [1_900_000_000, 1_900_000_000.9, "1900000000"])
+async def test_a_remembered_token_expires_when_it_would_anew(
+    monkeypatch: pytest.MonkeyPatch, leeway: float, exp: Any
+) -> None:
+    credentials, remembers = sent({"userId": "a", "exp": exp}), counting(leeway=leeway)
+    ends = 1_900_000_000 + leeway
+    set_clock(monkeypatch, ends - 10)
+    assert await remembers.authenticate(credentials)
+    for moment in (ends - 1, ends - 0.001, ends, ends + 0.5, ends + 1, ends + 100):
+        set_clock(monkeypatch, moment)
+        outcomes = []
+        for authenticator in (remembers, make(leeway=leeway)):
+            try:
+                outcomes.append(await authenticator.authenticate(credentials) is not None)
+            except AuthenticationRejected:
+                outcomes.append(False)
+        assert outcomes == [moment < ends] * 2, moment
+
+
+async def test_a_token_that_is_refused_is_never_remembered() -> None:
+    authenticator = counting()
+    late = sent({"userId": "a", "exp": int(time.time()) - 5})
+    nameless, forged = sent({"name": "a"}), Credentials(token="x.y.z", source="http")
+    for count in (1, 2):
+        for credentials in (late, nameless, forged):
+            await refused(authenticator, credentials)
+        assert authenticator.checked == 3 * count
+    assert not authenticator._good
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwt_auth, "MAX_REMEMBERED", 3)
+    authenticator = counting()
+    tokens = [sent({"userId": str(number)}) for number in range(5)]
+    for credentials in tokens:
+        await authenticator.authenticate(credentials)
+    assert len(authenticator._good) == 3
+    checked = authenticator.checked
+    for credentials in tokens[2:]:
+        await authenticator.authenticate(credentials)
+    assert authenticator.checked == checked
+    await authenticator.authenticate(tokens[0])
+    assert (authenticator.checked, len(authenticator._good)) == (checked + 1, 3)
+
+
+async def test_an_expired_token_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    authenticator, credentials = counting(), sent({"userId": "a", "exp": 1_900_000_000})
+    set_clock(monkeypatch, 1_800_000_000)
+    await authenticator.authenticate(credentials)
+    set_clock(monkeypatch, 1_900_000_000)
+    await refused(authenticator, credentials)
+    assert not authenticator._good
 
 
 # -- weak secrets --------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+import pytest
+
 from atriz_realtime.api import Credentials
 from atriz_realtime.testing import Live, serving, token, until, watching
 from tests.cli.processes import environment, finished, only_line
@@ -28,6 +30,26 @@ WEAK = """
             return None
 
         return Authenticator("weak", authenticate, weakness="the door has no lock")
+    """
+
+
+AT_ONCE = """
+    @hookimpl
+    def register_authenticators():
+        async def authenticate(credentials):
+            raise AssertionError("the plain function is asked instead")
+
+        def at_once(credentials):
+            match credentials.token:
+                case "good":
+                    return Identity(user_id="g")
+                case "bad":
+                    raise AuthenticationRejected("as planned")
+                case "broken":
+                    raise LookupError("as planned")
+            return None
+
+        return Authenticator("quick", authenticate, at_once=at_once)
     """
 
 
@@ -67,3 +89,27 @@ async def test_one_that_says_it_is_weak_is_not_served_to_strangers(
     assert only_line(refused.err).startswith("error: the door has no lock; mend that before")
     for allowed in ({"HOST": "127.0.0.1"}, {"ATRIZ_REALTIME_ALLOW_WEAK_SECRET": "true"}):
         assert (await finished("check", env={**variables, **allowed})).status == 0
+
+
+@pytest.mark.parametrize(
+    ("offered", "status", "code"),
+    [
+        ("good", 404, "not_found"),
+        ("bad", 401, "invalid_token"),
+        ("broken", 401, "invalid_token"),
+        ("nobody's", 401, "not_authenticated"),
+    ],
+)
+async def test_one_that_never_waits_is_asked_without_a_coroutine(
+    plugins: Plugins, offered: str, status: int, code: str
+) -> None:
+    plugins.module("quick", AT_ONCE)
+    async with serving(extra_plugins=["quick"], disabled_plugins=["jwt_auth"]) as live:
+        headers = {"Authorization": f"Bearer {offered}"}
+        answered, answer = await live.get("/api/tracking/vehicle/v1", headers=headers)
+        assert (answered, answer["code"]) == (status, code)
+        async with watching(live, user=None) as watcher:
+            said = await watcher.call("authenticate", offered)
+            assert said["success"] is (offered == "good")
+        failed = live.server.incidents.counts.get("plugin quick failed", 0)
+        assert failed == (2 if offered == "broken" else 0)

@@ -253,6 +253,32 @@ async def test_what_an_event_handler_returns_and_raises(plugins: Plugins) -> Non
         await until(lambda: not client.client.connected)
 
 
+async def test_an_event_may_have_less_or_more_time_than_other_plugins(plugins: Plugins) -> None:
+    plugins.module(
+        "patient",
+        """
+        import asyncio
+
+        async def slow(client):
+            await asyncio.sleep(0.2)
+            return "done"
+
+        @hookimpl
+        def register_socket_events():
+            return [SocketEvent("hasty", slow, timeout=0.05), SocketEvent("usual", slow),
+                    SocketEvent("patient", slow, timeout=5)]
+        """,
+    )
+    async with (
+        serving(extra_plugins=["patient"], plugin_timeout=0.1) as live,
+        watching(live) as client,
+    ):
+        for event in ("hasty", "usual"):
+            assert (await client.call(event))["code"] == "plugin_failed"
+        assert await client.call("patient") == "done"
+        assert live.server.incidents.counts["plugin patient timed out"] == 2
+
+
 async def test_a_refusal_of_an_endpoint_is_its_answer(plugins: Plugins) -> None:
     plugins.module(
         "pages",
@@ -295,6 +321,63 @@ async def test_an_endpoint_that_would_end_the_process_fails_its_request_alone(
         async with session.get(f"{live.url}/api/leave") as answer:
             assert answer.status == 500
         assert (await live.get("/health/realtime"))[0] == 200
+
+
+CALLS = """
+times = []
+
+@hookimpl
+def register_endpoints():
+    times.append("called")
+
+    async def echo(call):
+        return HttpAnswer(b'{"body":"%b","address":"%b","tenant":"%b"}' % (
+            call.body, call.address.encode(), call.headers.get("x-tenant", "-").encode()
+        ))
+
+    async def refuses(call):
+        raise RateLimited("not so often")
+
+    async def fails(call):
+        raise LookupError("secret detail")
+
+    async def forgets(call):
+        pass
+
+    async def wrong(call):
+        return HttpAnswer(b"", status=204)
+
+    return [
+        Endpoint("/api/echo", echo), Endpoint("/api/echo", echo, method="PUT"),
+        Endpoint("/api/refuses", refuses), Endpoint("/api/fails", fails),
+        Endpoint("/api/forgets", forgets), Endpoint("/api/wrong", wrong),
+    ]
+"""
+
+
+async def test_endpoints_answer_their_own_calls(plugins: Plugins) -> None:
+    """Over ASGI here; tests/core/front_door has the same without it."""
+    name = plugins.module("calls", CALLS)
+    async with serving(extra_plugins=[name]) as live:
+        assert plugins.loaded("calls").times == ["called"]
+        for method, headers in (("POST", {}), ("PUT", {"X-Tenant": "one"})):
+            answer = await live.request(method, "/api/echo", data=b"hi", headers=headers)
+            tenant = headers.get("X-Tenant", "-")
+            assert answer == (200, {"body": "hi", "address": "127.0.0.1", "tenant": tenant})
+        refused = {"success": False, "code": "rate_limited", "message": "not so often"}
+        assert await live.post("/api/refuses", {}) == (429, refused)
+        for path in ("fails", "forgets", "wrong"):
+            status, answer = await live.post(f"/api/{path}", {})
+            assert (status, answer["code"]) == (500, "internal")
+            assert "secret detail" not in str(answer)
+        assert live.server.incidents.counts["endpoint failed"] == 3
+
+
+def test_a_path_that_two_plugins_claim_stops_the_start(plugins: Plugins) -> None:
+    plugins.module("calls", CALLS)
+    plugins.module("others", CALLS)
+    with pytest.raises(PluginError, match="calls"):
+        create_app(config(extra_plugins=["calls", "others"]))
 
 
 # -- backends, start and stop --------------------------------------------------------------

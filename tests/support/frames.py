@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import struct
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -163,13 +164,16 @@ class Wire:
 
 @asynccontextmanager
 async def wire(
-    port: int, target: str, headers: Iterable[tuple[str, str]] | None = None
+    port: int,
+    target: str,
+    headers: Iterable[tuple[str, str]] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Wire]:
     """A websocket; the handshake must succeed.
 
     :param headers: instead of :data:`OFFER`.
     """
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     try:
         lines = [f"{name}: {value}" for name, value in headers or OFFER.items()]
         head = "\r\n".join([f"GET {target} HTTP/1.1", f"Host: 127.0.0.1:{port}", *lines, "", ""])
@@ -185,9 +189,11 @@ async def wire(
 
 
 @asynccontextmanager
-async def engine_wire(port: int, path: str = "/engine.io/") -> AsyncIterator[Wire]:
+async def engine_wire(
+    port: int, path: str = "/engine.io/", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Wire]:
     """A websocket that is an Engine.IO session, whose ``open`` packet was read."""
-    async with wire(port, f"{path}?EIO=4&transport=websocket") as opened:
+    async with wire(port, f"{path}?EIO=4&transport=websocket", tls=tls) as opened:
         packet = str(await opened.message())
         assert packet.startswith("0")
         opened.opened = json.loads(packet[1:])

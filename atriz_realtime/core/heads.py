@@ -1,0 +1,72 @@
+"""What the front door reads of a request's head before anybody has parsed it."""
+
+from __future__ import annotations
+
+import re
+
+import httptools
+
+Header = tuple[bytes, bytes]
+
+END = b"\r\n\r\n"
+"""Where a head ends."""
+
+UNUSUAL = frozenset({b"origin", b"expect", b"transfer-encoding", b"upgrade"})
+"""Headers that make a call somebody else's: CORS, 100-continue, chunks, upgrades."""
+
+_UNUSUAL = re.compile(rb"\n(?:%b):" % b"|".join(sorted(UNUSUAL)), re.IGNORECASE)
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
+
+
+def is_unusual(data: bytes, end: int) -> bool:
+    """Whether the head that ends there has such a header."""
+    return _UNUSUAL.search(data, 0, end) is not None
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether these bytes are one whole ordinary request and nothing else.
+
+    When in doubt they are not: whoever takes them for whole would take what follows for
+    another request.
+    """
+    head_end = data.find(END)
+    if head_end < 0:
+        return False
+    head = data[: head_end + 2].lower()
+    if b"\ntransfer-encoding" in head or b"\nupgrade:" in head or b"\nexpect:" in head:
+        return False
+    declared = head.count(b"content-length")
+    if declared > 1:
+        return False
+    found = _LENGTH.search(head)
+    if declared and found is None:
+        return False
+    length = int(found[1]) if found is not None else 0
+    return len(data) == head_end + len(END) + length
+
+
+def handshake_headers(data: bytes) -> list[Header] | None:
+    """The headers, names in lower case, of these bytes if they are a websocket handshake."""
+    if not data.endswith(END) or data.count(END) != 1:
+        return None
+    collected = _Collected()
+    try:
+        httptools.HttpRequestParser(collected).feed_data(data)
+    except httptools.HttpParserUpgrade:
+        wanted = [value.lower() for name, value in collected.headers if name == b"upgrade"]
+        return collected.headers if wanted == [b"websocket"] else None
+    except httptools.HttpParserError:
+        pass
+    return None
+
+
+class _Collected:
+    """Takes the headers of one request off a parser."""
+
+    def __init__(self) -> None:
+        self.headers: list[Header] = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        self.headers.append((name.lower(), value))

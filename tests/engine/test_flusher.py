@@ -1,0 +1,99 @@
+"""When what is sent leaves: once a turn, together, and not too often."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+from atriz_realtime.engine.flusher import MAX_PAUSE, Flusher
+from tests.support.raw import raw_watcher
+from tests.support.serving import serving, until
+
+
+class Pipe:
+    """Notes when it is flushed; that may take a while."""
+
+    def __init__(self, flusher: Flusher, takes: float = 0.0) -> None:
+        self._flusher = flusher
+        self._takes = takes
+        self.flushed: list[float] = []
+
+    def flush(self) -> None:
+        self.flushed.append(time.perf_counter())
+        if self._takes:
+            time.sleep(self._takes)
+
+    async def once_more(self) -> float:
+        """Ask for a flush, and wait for it; returns the seconds since it was asked for."""
+        asked, count = time.perf_counter(), len(self.flushed)
+        self._flusher.add(self)
+        while len(self.flushed) == count:
+            await asyncio.sleep(0)
+        return self.flushed[-1] - asked
+
+
+async def test_all_who_ask_in_one_turn_are_flushed_at_its_end_in_order() -> None:
+    flusher = Flusher()
+    order: list[int] = []
+
+    class Numbered:
+        def __init__(self, number: int) -> None:
+            self._number = number
+
+        def flush(self) -> None:
+            order.append(self._number)
+
+    for number in range(3):
+        flusher.add(Numbered(number))
+    assert order == []
+    await asyncio.sleep(0)
+    assert order == [0, 1, 2]
+    await asyncio.sleep(0)
+    assert order == [0, 1, 2]
+
+
+async def test_who_asks_while_others_are_flushed_has_the_next_turn() -> None:
+    flusher = Flusher()
+    late = Pipe(flusher)
+
+    class Asks:
+        def flush(self) -> None:
+            flusher.add(late)
+
+    flusher.add(Asks())
+    await asyncio.sleep(0)
+    assert late.flushed == []
+    await until(lambda: len(late.flushed) == 1)
+
+
+async def test_a_flush_that_takes_long_puts_off_the_next_by_as_much() -> None:
+    pipe = Pipe(Flusher(), takes=0.01)
+    await pipe.once_more()
+    assert await pipe.once_more() >= 0.01
+
+
+async def test_a_flush_is_never_put_off_for_long() -> None:
+    pipe = Pipe(Flusher(), takes=0.1)
+    await pipe.once_more()
+    waited = await pipe.once_more()
+    assert MAX_PAUSE * 0.9 <= waited < 0.09  # less than it took
+
+
+async def test_an_interval_lies_between_two_flushes() -> None:
+    pipe = Pipe(Flusher(interval=0.05))
+    assert await pipe.once_more() < 0.05
+    for _ in range(2):
+        await pipe.once_more()
+    gaps = [after - before for before, after in zip(pipe.flushed, pipe.flushed[1:], strict=False)]
+    assert min(gaps) >= 0.045
+
+
+async def test_a_server_s_interval_gathers_what_comes_meanwhile() -> None:
+    async with serving(flush_interval=0.3) as live, raw_watcher(live, "v1") as watcher:
+        for number in range(3):
+            await live.publish("v1", speed=number)
+        begun = time.monotonic()
+        speeds = [json.loads(str(await watcher.recv())[2:])[1] for _ in range(3)]
+        assert [each["location"]["speed"] for each in speeds] == [0, 1, 2]
+        assert time.monotonic() - begun < 5

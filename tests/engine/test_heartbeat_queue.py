@@ -1,0 +1,127 @@
+"""One timer for all sessions: who is pinged when, and who is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from typing import Any
+
+import pytest
+
+from atriz_realtime.engine.heartbeat import LEAST_PAUSE, Heartbeat
+from tests.support.serving import until
+
+
+class Pinged:
+    """As much of a session as a heartbeat knows."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.pong_due = 0.0
+        self.pings: list[float] = []
+
+    def ping(self) -> None:
+        self.pings.append(asyncio.get_running_loop().time())
+
+
+class Beating:
+    """A heartbeat, and those it gave up."""
+
+    def __init__(self, interval: float, timeout: float) -> None:
+        self.expired: list[Any] = []
+        self.heartbeat = Heartbeat(interval, timeout, self.give_up)
+
+    def give_up(self, session: Any) -> None:
+        session.is_open, session.pong_due = False, 0.0
+        self.expired.append(session)
+
+    def start(self) -> Any:
+        session: Any = Pinged()
+        self.heartbeat.start(session)
+        return session
+
+
+@pytest.mark.parametrize("timeout", [0.06, 20.0])
+async def test_the_next_ping_is_an_interval_after_the_pong(timeout: float) -> None:
+    """Also where the timeout is longer than the interval."""
+    beating = Beating(0.05, timeout)
+    session = beating.start()
+    while len(session.pings) < 3:
+        await until(lambda: session.pong_due, timeout=5)
+        beating.heartbeat.pong(session)
+    gaps = [b - a for a, b in zip(session.pings, session.pings[1:], strict=False)]
+    assert min(gaps) >= 0.049
+    assert beating.expired == []
+    beating.heartbeat.close()
+
+
+async def test_who_does_not_answer_is_given_up_once() -> None:
+    beating = Beating(0.03, 0.05)
+    silent, lively = beating.start(), beating.start()
+    await until(lambda: lively.pings)
+    began = asyncio.get_running_loop().time()
+    beating.heartbeat.pong(lively)
+    await until(lambda: beating.expired)
+    assert beating.expired == [silent]
+    assert asyncio.get_running_loop().time() - began >= 0.05 - LEAST_PAUSE
+    assert len(silent.pings) == 1
+    beating.heartbeat.pong(silent)
+    beating.heartbeat.check(silent)
+    assert beating.expired == [silent]
+    beating.heartbeat.close()
+
+
+async def test_a_pong_that_nobody_asked_for_is_nothing() -> None:
+    beating = Beating(0.05, 1.0)
+    session = beating.start()
+    for _ in range(100):
+        beating.heartbeat.pong(session)
+    await until(lambda: session.pings)
+    await asyncio.sleep(0.06)
+    assert len(session.pings) == 1
+    beating.heartbeat.close()
+
+
+async def test_a_session_that_has_ended_is_not_pinged_and_not_kept() -> None:
+    beating = Beating(0.03, 0.05)
+    ended, open_ = beating.start(), beating.start()
+    ended.is_open = False
+    await until(lambda: open_.pings)
+    assert ended.pings == []
+    kept = weakref.ref(ended)
+    del ended
+    gc.collect()
+    assert kept() is None
+    beating.heartbeat.close()
+
+
+async def test_one_look_serves_many_sessions() -> None:
+    beating = Beating(0.02, 1.0)
+    sessions = [beating.start() for _ in range(500)]
+    await until(lambda: all(each.pings for each in sessions))
+    times = {each.pings[0] for each in sessions}
+    assert max(times) - min(times) < 1.0
+    beating.heartbeat.close()
+
+
+async def test_who_is_late_can_be_told_at_once() -> None:
+    beating = Beating(10.0, 10.0)
+    session = beating.start()
+    beating.heartbeat.check(session)
+    session.pong_due = asyncio.get_running_loop().time() + 5
+    beating.heartbeat.check(session)
+    assert beating.expired == []
+    session.pong_due = asyncio.get_running_loop().time() - 0.001
+    beating.heartbeat.check(session)
+    assert beating.expired == [session]
+    beating.heartbeat.close()
+
+
+async def test_nothing_beats_once_it_is_closed() -> None:
+    beating = Beating(0.01, 0.01)
+    before = beating.start()
+    beating.heartbeat.close()
+    after = beating.start()
+    await asyncio.sleep(0.05)
+    assert before.pings == after.pings == []

@@ -1,0 +1,84 @@
+"""What the lane does for a client that is no good: nothing more, and at no price."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from atriz_realtime.engine import EngineServer
+from atriz_realtime.engine.lane import HIGH_WATER, websocket_lane
+from tests.engine.host import PATH, Host, hosting
+from tests.support.certificates import certificate
+from tests.support.frames import PING, PONG, engine_wire, frame
+from tests.support.serving import TIMEOUT, until
+
+BROKEN = frame(3)
+
+
+async def test_nothing_is_read_after_a_broken_frame() -> None:
+    async with hosting("lane") as host, engine_wire(host.port) as socket:
+        reported: list[str] = []
+        host.engine.report = lambda kind, _: reported.append(kind)
+        socket.write(BROKEN, frame(PING, "a"))
+        await until(lambda: reported)
+        for _ in range(3):
+            socket.write(frame(PING, "b"), BROKEN)
+            for _ in range(4):  # until the server has read it
+                await asyncio.sleep(0)
+        assert await socket.until_closed() == 1002
+        await host.until_ended(socket.sid)
+        assert reported == ["protocol broken"]
+
+
+async def test_pings_of_a_client_that_does_not_read_cost_no_memory() -> None:
+    async with hosting("lane") as host, engine_wire(host.port) as socket:
+        lane = host.engine.sockets[socket.sid].transport
+        socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        pings = frame(PING, "x" * 125) * 1_000
+        async with asyncio.timeout(TIMEOUT):
+            for _ in range(40):
+                socket.write(pings)
+                await socket.writer.drain()
+        socket.send("4all")
+        await until(lambda: host.messages[socket.sid])
+        assert lane._transport.get_write_buffer_size() < 2 * HIGH_WATER  # type: ignore[attr-defined]
+        socket.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        while (answer := await socket.frame()).opcode == PONG:
+            pass
+        assert answer.payload == b"4all"
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # asyncio's own, of TLS cut short
+async def test_a_broken_frame_over_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    host = Host(EngineServer())
+    cert, key = certificate(tmp_path)
+    web = uvicorn.Server(
+        uvicorn.Config(
+            host,
+            port=0,
+            ws=websocket_lane(host.engine, PATH),
+            log_config=None,
+            ssl_certfile=cert,
+            ssl_keyfile=key,
+        )
+    )
+    task = asyncio.create_task(web.serve())
+    try:
+        await until(lambda: web.started)
+        port = web.servers[0].sockets[0].getsockname()[1]
+        context = ssl.create_default_context(cafile=str(cert))
+        async with engine_wire(port, tls=context) as socket:
+            socket.send("4hello")
+            assert await socket.message() == "4hello"
+            socket.write(BROKEN)
+            assert await socket.until_closed() == 1002
+            await host.until_ended(socket.sid)
+    finally:
+        web.should_exit = True
+        await task
+    assert [each.message for each in caplog.records if each.levelno >= logging.ERROR] == []
