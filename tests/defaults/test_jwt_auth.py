@@ -132,6 +132,20 @@ async def test_a_public_key_is_no_secret() -> None:
     await refused(authenticator, Credentials(token=b".".join((header, body, signature)).decode()))
 
 
+def test_a_public_key_cannot_be_the_secret() -> None:
+    """Likewise, when only secrets are expected."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    public = ed25519.Ed25519PrivateKey.generate().public_key()
+    text = public.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    ).decode()
+    with pytest.raises(ConfigurationError, match="asymmetric key") as error:
+        make(text)
+    assert error.value.field == "jwt_secret"
+
+
 # -- times, audience, issuer ---------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from hypercorn.config import Config
 
 from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.lane import websocket_lane
-from tests.support.serving import TIMEOUT, until
+from atriz_realtime.testing import TIMEOUT, until
 
 Lane = Literal["lane", "portable", "hypercorn"]
 """The engine's own protocol in uvicorn; ASGI in uvicorn; ASGI in another server."""
@@ -28,7 +28,7 @@ ON_UVICORN = pytest.mark.parametrize("lane", ["lane", "portable"], indirect=True
 async def on_lane(lane: Lane, app: Any, engine: EngineServer, path: str) -> AsyncIterator[int]:
     """Serve an application with an engine on a free port; yields the port."""
     if lane == "hypercorn":
-        async with _hypercorn(app) as port:
+        async with on_hypercorn(app) as port:
             yield port
         return
     ws: Any = websocket_lane(engine, path=path) if lane == "lane" else "websockets-sansio"
@@ -48,7 +48,8 @@ async def on_lane(lane: Lane, app: Any, engine: EngineServer, path: str) -> Asyn
 
 
 @asynccontextmanager
-async def _hypercorn(app: Any) -> AsyncIterator[int]:
+async def on_hypercorn(app: Any) -> AsyncIterator[int]:
+    """Serve an application on hypercorn, on a free port; yields the port."""
     stop = asyncio.Event()
     config = Config()
     config.graceful_timeout = 0.1

@@ -1,0 +1,30 @@
+"""Everything end to end, once more in each other way that sockets reach a server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+E2E = Path(__file__).parent / "e2e"
+
+
+@pytest.mark.timeout(500)
+@pytest.mark.parametrize("lane", ["portable", "hypercorn"])
+def test_the_same_holds(lane: str) -> None:
+    """On the memory backends; which Redis makes no difference to how frames come and go."""
+    result = subprocess.run(
+        [
+            *[sys.executable, "-m", "pytest", "-q", "-x", "--tb=short"],
+            *["-p", "no:cacheprovider", "-n", "3", "--dist", "loadfile"],
+            *["--lane", lane, "-k", "not redis", str(E2E)],
+        ],
+        cwd=E2E.parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-8_000:]
+    assert " passed" in result.stdout
