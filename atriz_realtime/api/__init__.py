@@ -11,9 +11,6 @@ from atriz_realtime.api.contracts import (
     Deliver,
     Fanout,
     FanoutEvents,
-    Headers,
-    HttpAnswer,
-    HttpCall,
     Interruptible,
     Measuring,
     Membership,
@@ -49,6 +46,7 @@ from atriz_realtime.api.errors import (
     UnknownEntityType,
 )
 from atriz_realtime.api.hookspecs import hookimpl
+from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.model import (
     LOCATION_FIELDS,
     Credentials,

@@ -8,7 +8,7 @@ be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`; the core asks 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
@@ -428,58 +428,6 @@ class Membership(Protocol):
             each that has members already.
         :param emptied: called with a room when its last member has left.
         """
-
-
-class Headers(Mapping[str, str]):
-    """A request's headers: names in lower case, each with its first value.
-
-    :param raw: names in lower case and values, as they came.
-    """
-
-    __slots__ = ("_raw",)
-
-    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
-        self._raw = raw
-
-    def __getitem__(self, name: str) -> str:
-        wanted = name.encode("latin-1", "replace")
-        for each, value in self._raw:
-            if each == wanted:
-                return value.decode("latin-1")
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name.decode("latin-1") for name, _ in self._raw))
-
-    def __len__(self) -> int:
-        return len({name for name, _ in self._raw})
-
-
-@attrs.frozen(eq=False)
-class HttpCall:
-    """An HTTP request to an :class:`Endpoint`."""
-
-    headers: Headers
-    """Its headers."""
-    body: bytes = attrs.field(repr=False)
-    """Its whole body, no longer than ``max_body``."""
-    address: str | None
-    """The caller's network address."""
-
-
-def _with_body(_: object, __: object, status: int) -> None:
-    if not 200 <= status <= 599 or status in (204, 205, 304):
-        raise ValueError(f"status {status} has no body")
-
-
-@attrs.frozen(eq=False)
-class HttpAnswer:
-    """What an :class:`Endpoint` answers."""
-
-    body: bytes = attrs.field(validator=attrs.validators.instance_of(bytes))
-    """JSON."""
-    status: int = attrs.field(default=200, validator=_with_body)
-    """The HTTP status; one of those whose responses have a body."""
 
 
 @attrs.frozen(kw_only=True)

@@ -11,12 +11,11 @@ import attrs
 from atriz_realtime.api.contracts import (
     Cache,
     Fanout,
-    HttpAnswer,
-    HttpCall,
     Resources,
     SocketClient,
     ThrottlePolicy,
 )
+from atriz_realtime.api.http import HttpAnswer, HttpCall
 from atriz_realtime.api.model import Credentials, EntityRef, Identity, LocationEvent
 
 DEFAULT_ID_PATTERN = r"[^:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}"

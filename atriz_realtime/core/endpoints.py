@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from atriz_realtime.api.contracts import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.errors import (
     InvalidRequest,
     NotAuthenticated,
     PayloadTooLarge,
     RealtimeError,
 )
+from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.api.wire import encode_json
 from atriz_realtime.core.incidents import Incidents

@@ -17,7 +17,7 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from atriz_realtime.api.contracts import Headers, HttpAnswer, HttpCall
+from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.core.heads import END, UNUSUAL, handshake_headers, is_unusual, is_whole

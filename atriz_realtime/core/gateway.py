@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from atriz_realtime.api.contracts import Clock, Headers
+from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import (
     InvalidEntityId,
     InvalidRequest,
@@ -22,6 +22,7 @@ from atriz_realtime.api.errors import (
     Unavailable,
     UnknownEntityType,
 )
+from atriz_realtime.api.http import Headers
 from atriz_realtime.api.model import Credentials, EntityRef, Identity
 from atriz_realtime.api.records import SocketEvent
 from atriz_realtime.api.wire import Rooms as RoomNames
@@ -76,6 +77,19 @@ class Client:
     async def disconnect(self) -> None:
         """Close it."""
         await self._server.disconnect(self.sid)
+
+
+class RequestHeaders(Headers):
+    """The headers of a handshake, taken apart when somebody asks for one."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    @property
+    def _raw(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]  # it is read only
+        return self._request.headers
 
 
 class Gateway:
@@ -190,7 +204,7 @@ class Gateway:
         )
         session = self._sessions[sid] = Session(sid, address, allowance)
         if identity is not None:
-            await self._become(session, identity)
+            self._become(session, identity)
         elif self._config.auth_timeout:
             session.deadline = asyncio.get_running_loop().call_later(
                 self._config.auth_timeout, self._never_authenticated, sid
@@ -204,7 +218,7 @@ class Gateway:
         credentials = Credentials(
             token=token if isinstance(token, str) and token else None,
             source="handshake",
-            headers=Headers(request.headers),
+            headers=RequestHeaders(request),
             auth=fields,
             address=address,
         )
@@ -254,17 +268,17 @@ class Gateway:
             self._server.start_background_task(self._server.disconnect, sid)
             return {**answer, "code": error.code}
         if sid in self._sessions:
-            await self._become(session, identity)
+            self._become(session, identity)
             self._rooms.send(sid, SocketEvents.AUTHENTICATED, {"success": True})
         return {"success": True}
 
-    async def _become(self, session: Session, identity: Identity) -> None:
+    def _become(self, session: Session, identity: Identity) -> None:
         """Give a socket its identity, taking away what belonged to another."""
         previous = session.identity
         if previous is not None and previous.user_id != identity.user_id:
             uncount(self._per_user, previous.user_id)
             for room in [RoomNames.user(previous.user_id), *session.tracked]:
-                await self._server.leave_room(session.sid, room)
+                self._rooms.basic_leave_room(session.sid, DEFAULT_NAMESPACE, room)
             session.tracked.clear()
             previous = None
         session.identity = identity
@@ -273,8 +287,11 @@ class Gateway:
             session.deadline = None
         if previous is None:
             self._per_user[identity.user_id] += 1
-            await self._server.enter_room(session.sid, RoomNames.user(identity.user_id))
-            await self._server.enter_room(session.sid, RoomNames.AUTHENTICATED)
+            self._enter(session.sid, RoomNames.user(identity.user_id))
+            self._enter(session.sid, RoomNames.AUTHENTICATED)
+
+    def _enter(self, sid: str, room: str) -> None:
+        self._rooms.basic_enter_room(sid, DEFAULT_NAMESPACE, room)
 
     def _check_user_limit(self, identity: Identity) -> None:
         limit = self._config.max_connections_per_user
@@ -310,7 +327,7 @@ class Gateway:
         for entity in entities:
             room = RoomNames.entity(entity)
             if self._rooms.is_connected(session.sid, DEFAULT_NAMESPACE):
-                await self._server.enter_room(session.sid, room)
+                self._enter(session.sid, room)
                 session.tracked.add(room)
                 joined.append((entity, room, self._rooms.last(room)))
         for _, room, __ in joined:
@@ -345,7 +362,7 @@ class Gateway:
                 room = f"{kind}:{entity_id}"
                 if room in session.tracked:
                     session.tracked.discard(room)
-                    await self._server.leave_room(sid, room)
+                    self._rooms.basic_leave_room(sid, DEFAULT_NAMESPACE, room)
             return {"success": True}
 
         return untrack

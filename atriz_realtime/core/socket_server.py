@@ -274,6 +274,8 @@ class SocketServer(socketio.AsyncServer):
             await self.manager.disconnect(sid, namespace=namespace)
 
     def _is_namespace(self, namespace: str) -> bool:
+        if namespace == DEFAULT_NAMESPACE:
+            return True
         known = (self.handlers, self.namespace_handlers, self.namespaces)
         return self.namespaces == "*" or any(namespace in names for names in known)
 

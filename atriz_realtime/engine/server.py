@@ -15,8 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-import orjson
-
 from atriz_realtime.engine import packets, polling, portable, refusals
 from atriz_realtime.engine.admission import Admission
 from atriz_realtime.engine.flusher import Flusher
@@ -101,6 +99,10 @@ class EngineServer:
         self.admission = Admission()
         self.flusher = Flusher(flush_interval)
         self.heartbeat = Heartbeat(ping_interval, ping_timeout, self._expired)
+        self._terms = (
+            f'"pingInterval":{int(ping_interval * 1000)},"pingTimeout":{int(ping_timeout * 1000)},'
+            f'"maxPayload":{max_payload}'
+        )
         self._max_frames = max_frames
         self._max_lag = max_lag
         self._handlers: dict[str, Handler] = {}
@@ -293,23 +295,17 @@ class EngineServer:
         if not (admitted if isinstance(admitted, bool) else await admitted):
             await exchange.refuse(refusals.BAD_REQUEST)
             return
-        await polling.send(exchange, [self.open_packet(session, upgrades=["websocket"])])
+        await polling.send(exchange, [self.open_packet(session, upgrades='"websocket"')])
 
     # -- sessions --------------------------------------------------------------------------
 
-    def open_packet(self, session: Session, *, upgrades: Sequence[str] = ()) -> Packet:
-        """The first packet of a session."""
+    def open_packet(self, session: Session, *, upgrades: str = "") -> Packet:
+        """The first packet of a session.
+
+        :param upgrades: the transports that it may go over to, as they stand in JSON.
+        """
         return Packet(
-            packets.OPEN.encode()
-            + orjson.dumps(
-                {
-                    "sid": session.sid,
-                    "upgrades": upgrades,
-                    "pingInterval": int(self.ping_interval * 1000),
-                    "pingTimeout": int(self.ping_timeout * 1000),
-                    "maxPayload": self.max_payload,
-                }
-            )
+            f'{packets.OPEN}{{"sid":"{session.sid}","upgrades":[{upgrades}],{self._terms}}}'.encode()
         )
 
     def let_in(self, session: Session) -> bool | Awaitable[bool]:

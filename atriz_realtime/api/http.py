@@ -1,0 +1,59 @@
+"""HTTP calls as an :class:`~atriz_realtime.api.Endpoint` sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+
+
+class Headers(Mapping[str, str]):
+    """A request's headers: names in lower case, each with its first value.
+
+    :param raw: names in lower case and values, as they came.
+    """
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        wanted = name.encode("latin-1", "replace")
+        for each, value in self._raw:
+            if each == wanted:
+                return value.decode("latin-1")
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name.decode("latin-1") for name, _ in self._raw))
+
+    def __len__(self) -> int:
+        return len({name for name, _ in self._raw})
+
+
+@attrs.frozen(eq=False)
+class HttpCall:
+    """An HTTP request to an :class:`Endpoint`."""
+
+    headers: Headers
+    """Its headers."""
+    body: bytes = attrs.field(repr=False)
+    """Its whole body, no longer than ``max_body``."""
+    address: str | None
+    """The caller's network address."""
+
+
+def _with_body(_: object, __: object, status: int) -> None:
+    if not 200 <= status <= 599 or status in (204, 205, 304):
+        raise ValueError(f"status {status} has no body")
+
+
+@attrs.frozen(eq=False)
+class HttpAnswer:
+    """What an :class:`Endpoint` answers."""
+
+    body: bytes = attrs.field(validator=attrs.validators.instance_of(bytes))
+    """JSON."""
+    status: int = attrs.field(default=200, validator=_with_body)
+    """The HTTP status; one of those whose responses have a body."""
