@@ -21,11 +21,12 @@ def pytest_on(path: Path, *options: str) -> tuple[dict[str, str], str]:
     result = subprocess.run(
         [
             sys.executable,
-            *["-m", "pytest", "-v", "-p", "no:cacheprovider", "--tb=short"],
+            *["-m", "pytest", "-v", "-p", "no:cacheprovider", "--tb=short", "--timeout=20"],
             *options,
             str(path),
         ],
         cwd=path.parent,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
