@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,7 @@ def pytest_on(path: Path, *options: str) -> tuple[dict[str, str], str]:
         ],
         cwd=path.parent,
         stdin=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != "CI"},  # short reports
         capture_output=True,
         text=True,
         check=False,

@@ -28,6 +28,10 @@ from atriz_realtime.host.registry import EntityKind
 RESYNC_CHUNK = 500
 """Current locations read at once after a gap."""
 
+RESYNC_RETRY = 1.0
+"""Seconds until the cache is asked again when it has failed, unless something says earlier
+that it is back."""
+
 Tap = Worker[tuple[str, bytes]]
 
 
@@ -65,6 +69,7 @@ class Distribution:
         self._taps: list[Tap] = []
         self._resyncing: asyncio.Task[None] | None = None
         self._stale = False
+        self._closed = False
 
     def start(self, cache: Cache, fanout: Fanout, backend: Fanout) -> None:
         """Begin to work with open backends.
@@ -79,6 +84,7 @@ class Distribution:
 
     async def aclose(self) -> None:
         """Make a last attempt to send what waits, and stop."""
+        self._closed = True
         if self._resyncing is not None:
             self._resyncing.cancel()
         await self.backlog.aclose()
@@ -211,7 +217,7 @@ class Distribution:
     def _catch_up(self) -> None:
         """Bring watchers up to date after a gap, unless that is being done, or must wait."""
         busy = self._resyncing is not None and not self._resyncing.done()
-        if self._stale and self._lane.hearing and not busy:
+        if not self._closed and self._stale and self._lane.hearing and not busy:
             self._resyncing = asyncio.get_running_loop().create_task(self._resync())
 
     async def _resync(self) -> None:
@@ -227,6 +233,8 @@ class Distribution:
             except Exception as error:  # as above
                 self._incidents.report("resync postponed", _reason(error), level=logging.INFO)
                 self._stale = True
+                # it may have come back before this was known, and will not say so again
+                asyncio.get_running_loop().call_later(RESYNC_RETRY, self._catch_up)
                 return
             self.resync.runs += bool(rooms)
 

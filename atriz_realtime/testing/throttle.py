@@ -146,7 +146,8 @@ class ThrottleContract:
             clock.advance(start)  # the monotonic clock begins elsewhere as well
             outcomes.append(await replay(make_policy(clock), clock, fixes))
         first, second = outcomes
-        assert first == second
+        same = first == second
+        assert same, "the same fixes at another time have another outcome"
 
     async def test_fixes_of_one_entity_go_out_in_order(
         self, policy: ThrottlePolicy, clock: FakeClock

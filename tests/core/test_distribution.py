@@ -319,6 +319,25 @@ async def test_what_is_published_while_deaf_reaches_watchers_here_at_once(parts:
     assert member.frames == [frame(payload(seconds=1))]
 
 
+async def test_a_cache_that_is_back_before_its_failure_is_known_is_asked_again(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever says that it is reachable comes while the question is still under way."""
+    monkeypatch.setattr("atriz_realtime.core.distribution.RESYNC_RETRY", 0.05)
+    member = await watcher(parts)
+    parts.fanout.events.deaf()
+    await parts.cache.put(payload(seconds=5), 300)
+    parts.cache.away, parts.cache.gate = AWAY, asyncio.Event()
+    parts.fanout.events.hearing()
+    await until(lambda: "get" in parts.cache.calls)
+    parts.distribution.reachable()
+    parts.cache.gate.set()
+    await until(lambda: parts.counts.get("resync postponed"))
+    parts.cache.away = None
+    await until(lambda: member.count() == 1)
+    assert member.frames == [frame(payload(seconds=5))]
+
+
 @pytest.mark.parametrize("failure", [AWAY, BROKEN], ids=["away", "broken"])
 async def test_a_cache_that_fails_after_a_gap_is_asked_again(
     parts: Parts, failure: Exception
