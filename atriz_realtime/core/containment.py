@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import PluginFailed, RealtimeError
-from atriz_realtime.core.begun import Outside
+from atriz_realtime.core.begun import Begun, Outside
 from atriz_realtime.core.incidents import Incidents
 
 T = TypeVar("T")
@@ -117,33 +117,17 @@ def _is_cancelled(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-class _Steps(Generic[T]):
-    """What is left of an awaitable after its first step; the others are timed."""
+class _Steps(Begun[T]):
+    """What is left of a plugin's work after its first step; the others are timed."""
 
     def __init__(self, steps: Generator[Any, Any, T], waits_for: Any, clock: Clock) -> None:
-        self._steps = steps
-        self._waits_for = waits_for
+        super().__init__(steps, waits_for)
         self._clock = clock
         self.longest = 0.0
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        waits_for = self._waits_for
-        while True:
-            sent: Any = None
-            thrown: BaseException | None = None
-            try:
-                sent = yield waits_for
-            except BaseException as error:  # handed on to the work
-                thrown = error
-            try:
-                waits_for = self._step(sent, thrown)
-            except StopIteration as end:
-                result: T = end.value
-                return result
 
     def _step(self, sent: Any, thrown: BaseException | None) -> Any:
         began = self._clock.monotonic()
         try:
-            return self._steps.send(sent) if thrown is None else self._steps.throw(thrown)
+            return super()._step(sent, thrown)
         finally:
             self.longest = max(self.longest, self._clock.monotonic() - began)
