@@ -8,6 +8,7 @@ appended to every watcher's outbox.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -22,6 +23,9 @@ from atriz_realtime.engine import packets
 from atriz_realtime.engine.session import Session
 
 DEFAULT_NAMESPACE = "/"
+
+GREETING_PAUSE = 0.002
+"""Seconds between a connection's welcome and what its ``connect`` handler sent meanwhile."""
 
 NOBODY: frozenset[str | None] = frozenset()
 
@@ -48,7 +52,8 @@ class Rooms(socketio.AsyncManager):
         self._followers = [(first_joined, last_left)]
         self._joined: dict[str, set[str]] = {}
         self._sids: dict[tuple[str, str], str] = {}
-        self._connecting: dict[str, list[packets.Packet]] = {}
+        self._connecting: set[str] = set()
+        self._early: dict[str, list[packets.Packet]] = {}
         self._disconnecting: set[str] = set()
         self._last: dict[str, bytes] = {}
         self.floors = Floors(clock)
@@ -75,14 +80,14 @@ class Rooms(socketio.AsyncManager):
         if None in spared:
             return
         packet = location_packet(event)
-        sockets, connecting = self.server.eio.sockets, self._connecting
+        sockets, early = self.server.eio.sockets, self._early
         queued = 0
         for sid, eio_sid in members.items():
             session = sockets.get(eio_sid)
             if session is None or sid in spared:
                 continue
-            if sid in connecting:
-                connecting[sid].append(packet)
+            if sid in early:
+                early[sid].append(packet)
             else:
                 session.put_frame(room, packet)
                 queued += 1
@@ -200,8 +205,8 @@ class Rooms(socketio.AsyncManager):
             session = sockets.get(eio_sid)
             if session is None or sid in skipped:
                 continue
-            if sid in self._connecting:
-                self._connecting[sid] += encoded
+            if sid in self._early:
+                self._early[sid] += encoded
                 continue
             for packet in encoded:
                 if key is not None:
@@ -245,18 +250,32 @@ class Rooms(socketio.AsyncManager):
             return None
         sid: str = self.server.eio.generate_id()
         self._sids[namespace, eio_sid] = sid
-        self._connecting[sid] = []
+        self._connecting.add(sid)
+        self._early[sid] = []
         self._joined[sid] = set()
         self.rooms.setdefault(namespace, {}).setdefault(None, {})[sid] = eio_sid
         self.basic_enter_room(sid, namespace, sid)
         return sid
 
     def accept(self, sid: str, namespace: str, welcome: packets.Packet) -> None:
-        """Accept a connection: the welcome goes first, then what has waited."""
+        """Accept a connection: the welcome goes first, then what has waited.
+
+        That comes in a write of its own: a client may begin to listen with the welcome.
+        """
+        self._connecting.discard(sid)
         session = self.session(sid, namespace)
-        early = self._connecting.pop(sid, [])
         if session is not None:
-            for packet in (welcome, *early):
+            session.put(welcome)
+        if self._early.get(sid):
+            asyncio.get_running_loop().call_later(GREETING_PAUSE, self._greet, sid, namespace)
+        else:
+            self._early.pop(sid, None)
+
+    def _greet(self, sid: str, namespace: str) -> None:
+        """Send what was sent to a connection before it was accepted, and since."""
+        session = self.session(sid, namespace)
+        for packet in self._early.pop(sid, ()):
+            if session is not None:
                 session.put(packet)
 
     async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
@@ -265,7 +284,8 @@ class Rooms(socketio.AsyncManager):
 
     async def connect(self, sid: str, namespace: str) -> str:  # noqa: ARG002  # their signature
         """Mark a connection as accepted."""
-        self._connecting.pop(sid, None)
+        self._connecting.discard(sid)
+        self._early.pop(sid, None)
         return sid
 
     def is_pre_connected(self, sid: str, namespace: str) -> bool:  # noqa: ARG002  # likewise
@@ -295,7 +315,8 @@ class Rooms(socketio.AsyncManager):
             self._sids.pop((namespace, eio_sid), None)
         self._remove(sid, namespace, None)
         self.callbacks.pop(sid, None)
-        self._connecting.pop(sid, None)
+        self._connecting.discard(sid)
+        self._early.pop(sid, None)
         self._disconnecting.discard(sid)
 
     def basic_enter_room(
