@@ -10,8 +10,9 @@
 //   {"socket": 1, "event": "…", "args": […]}     an argument that JSON has no form for is null
 //   {"socket": 1, "ack": 7, "args": […]}
 //   {"socket": 1, "disconnect": "<reason>"}
+//   {"socket": 1, "closed": true}                after the command: nothing of the socket is left to send
 // When the server asks for an acknowledgement, it gets the event's own arguments back.
-// End of input closes every socket and ends the process.
+// End of input ends the process, whatever is still open.
 
 import { createInterface } from 'node:readline';
 
@@ -47,17 +48,22 @@ function emit({ socket: number, event, args, ack }) {
   sockets.get(number).emit(event, ...args, ...(ack === undefined ? [] : [answered]));
 }
 
-const commands = {
-  connect,
-  emit,
-  disconnect: ({ socket }) => sockets.get(socket).disconnect(),
-};
+// A socket counts as disconnected before what it had to send is sent and an upgrade under way is over; then
+// the connection is closing, unless another socket shares it.
+function disconnect({ socket: number }) {
+  const socket = sockets.get(number);
+  const { engine } = socket.io;
+  const closed = () => report({ socket: number, closed: true });
+  socket.disconnect();
+  if (engine.readyState === 'closing') engine.once('close', closed);
+  else closed();
+}
+
+const commands = { connect, emit, disconnect };
 
 const lines = createInterface({ input: process.stdin });
 lines.on('line', (line) => {
   const command = JSON.parse(line);
   commands[command.do](command);
 });
-lines.on('close', () => {
-  for (const socket of sockets.values()) socket.disconnect();
-});
+lines.on('close', () => process.exit());

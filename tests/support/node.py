@@ -30,6 +30,7 @@ class JsClient(Client):
     _node: Node
     _number: int
     _asked: dict[int, asyncio.Future[Any]] = attrs.field(factory=dict, init=False)
+    _closed: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     id: str | None = attrs.field(default=None, init=False)
     transports: list[str] = attrs.field(factory=list, init=False)
     """What the connection was opened with, and what it was upgraded to."""
@@ -46,6 +47,8 @@ class JsClient(Client):
 
     async def disconnect(self) -> None:
         await self._command("disconnect")
+        async with asyncio.timeout(TIMEOUT):
+            await self._closed.wait()
 
     async def _command(self, name: str, **parameters: Any) -> None:
         await self._node.send({"do": name, "socket": self._number, **parameters})
@@ -67,6 +70,8 @@ class JsClient(Client):
             self.refused = Refusal(report["connect_error"], report.get("data"))
         elif "disconnect" in report:
             self.connected, self.disconnected = False, report["disconnect"]
+        elif "closed" in report:
+            self._closed.set()
 
 
 @attrs.define(eq=False)
