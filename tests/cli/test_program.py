@@ -148,7 +148,7 @@ def test_a_traceback_comes_only_when_asked_for(
 
 def test_a_plugins_command_is_a_command(plugin: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
-    assert "greet    Greet somebody." in capsys.readouterr().out
+    assert "greet     Greet somebody." in capsys.readouterr().out
     assert run(["greet", "--name", "Ann"]) == 0
     assert capsys.readouterr().out == "hello Ann\n"
 

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support.clients import Connect, Serve, python_connect
-from tests.support.node import JS, Node, js_connect, node_clients
+from tests.support.node import JS, Node, js_connect, node_clients, with_packages
 from tests.support.serving import Live, serving
-
-
-def installed(lock: Path) -> Mapping[str, str]:
-    """The version of each package that a lock names, those for other platforms left out."""
-    packages = json.loads(lock.read_text())["packages"]
-    return {
-        path: package["version"]
-        for path, package in packages.items()
-        if path and not package.get("optional")
-    }
 
 
 @pytest.fixture(scope="session")
 def node() -> Path:
     """The folder of the JavaScript client, with what its lock names installed."""
-    hidden = JS / "node_modules" / ".package-lock.json"
-    if not hidden.is_file() or installed(hidden) != installed(JS / "package-lock.json"):
-        subprocess.run(["npm", "ci", "--prefix", JS], check=True)
-    return JS
+    return with_packages(JS)
 
 
 @pytest.fixture

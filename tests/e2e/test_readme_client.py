@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import json
-from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +11,16 @@ import pytest
 
 from atriz_realtime import create_app
 from tests.support.localhost import Recorder, serving_on_localhost
-from tests.support.node import running
-from tests.support.serving import TIMEOUT, Live, config, serving, token, until
+from tests.support.node import script
+from tests.support.serving import Live, config, serving, token, until
 
 DOCUMENTED = {
     "client.ts": "32322a461b72b45c5361c12c518c438f0e04b2bd63f6d197edc4dd4e38b7ebee",
     "useVehicleTracking.ts": "fb3c81753f9219b5c4828c0dcd38fa67e310ec1e3e7dba78cde640fb789b19f7",
 }
 
-
-class Lines:
-    """What a process prints: a JSON value a line, kept."""
-
-    def __init__(self, process: Process) -> None:
-        self.printed: list[Any] = []
-        self._process = process
-
-    async def read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            self.printed.append(json.loads(line))
-
-    async def until_last_is(self, value: Any) -> None:
-        """Wait until the last line is this."""
-        await until(lambda: self.printed[-1:] == [value])
-
-    async def send(self, command: Any) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command).encode() + b"\n")
-
-
-@asynccontextmanager
-async def script(name: str, **environment: str) -> AsyncIterator[Lines]:
-    """A script under ``tests/js`` that imports TypeScript."""
-    reading: asyncio.Future[None] | None = None
-    try:
-        async with running("--import", "tsx", name, **environment) as process:
-            lines = Lines(process)
-            reading = asyncio.create_task(lines.read())
-            yield lines
-    finally:
-        if reading is not None:
-            await asyncio.wait_for(reading, TIMEOUT)
+TYPESCRIPT = ("--import", "tsx")
+"""How Node imports it."""
 
 
 def watched(live: Live) -> set[str]:
@@ -90,7 +54,9 @@ def test_the_code_is_the_documentation_s_letter_for_letter(node: Path, name: str
 
 async def test_the_quick_start_client(node: Path, backend_url: str | None) -> None:
     """It connects to port 3001 of localhost, shows positions, and comes back after a restart."""
-    async with script("quick-start.mjs", AUTH_TOKEN=token(), VEHICLE_ID="v1") as client:
+    async with script(
+        *TYPESCRIPT, "quick-start.mjs", AUTH_TOKEN=token(), VEHICLE_ID="v1"
+    ) as client:
         for speed in (1, 2):
             app = create_app(config(redis_url=backend_url))
             client.printed.clear()
@@ -106,7 +72,7 @@ async def test_the_react_hook(node: Path, backend_url: str | None) -> None:
     app = Recorder(create_app(config(redis_url=backend_url)))
     async with (
         serving(app, portable=True) as live,  # what is recorded is what ASGI brings
-        script("hook.mjs", REACT_APP_WS_URL=live.url) as page,
+        script(*TYPESCRIPT, "hook.mjs", REACT_APP_WS_URL=live.url) as page,
     ):
         await page.send({"render": {"vehicleId": "v1", "token": token()}})
         await page.until_last_is({"location": None, "connected": True})
@@ -135,7 +101,7 @@ async def test_the_react_hook_shows_that_the_server_is_gone(
 ) -> None:
     async with AsyncExitStack() as stack:
         live = await stack.enter_async_context(serving(redis_url=backend_url))
-        async with script("hook.mjs", REACT_APP_WS_URL=live.url) as page:
+        async with script(*TYPESCRIPT, "hook.mjs", REACT_APP_WS_URL=live.url) as page:
             await page.send({"render": {"vehicleId": "v1", "token": token()}})
             await until_watched(live, "v1")
             await live.publish("v1", speed=1, timestamp="2026-01-31T12:00:00Z")
@@ -149,7 +115,7 @@ async def test_the_react_hook_with_a_bad_token_is_sent_away(
 ) -> None:
     async with (
         serving(redis_url=backend_url) as live,
-        script("hook.mjs", REACT_APP_WS_URL=live.url) as page,
+        script(*TYPESCRIPT, "hook.mjs", REACT_APP_WS_URL=live.url) as page,
     ):
         await page.send({"render": {"vehicleId": "v1", "token": "letmein"}})
         refused = live.server.incidents.counts

@@ -112,11 +112,11 @@ class Environment:
 
 
 def files(package: Path) -> list[Path]:
-    """The files of a package, without what Python leaves there."""
+    """The files of a package, without what Python and npm leave there."""
     return [
         path
         for path in sorted(package.rglob("*"))
-        if path.is_file() and path.parent.name != "__pycache__"
+        if path.is_file() and not {"__pycache__", "node_modules"} & set(path.parts)
     ]
 
 
@@ -230,6 +230,12 @@ def test_a_wheel_holds_the_package_and_nothing_else(environment: Environment) ->
             held = {name for name in opened.namelist() if ".dist-info/" not in name}
         assert held == {str(path.relative_to(package.parent)) for path in files(package)}
         assert f"{package.name}/py.typed" in held
+
+
+def test_the_client_for_front_ends_comes_along(environment: Environment, tmp_path: Path) -> None:
+    environment.done("atriz-realtime", "frontend", tmp_path)
+    assert (tmp_path / "dist" / "tracker.js").is_file()
+    assert (tmp_path / "dist" / "react.d.ts").is_file()
 
 
 async def test_plugins_come_and_go_with_their_wheels(

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import subprocess
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +22,24 @@ JS = Path(__file__).parent.parent / "js"
 
 MAX_LINE = 2**24
 """Bytes of one report."""
+
+
+def with_packages(folder: Path) -> Path:
+    """A folder with a lock, once what that names is installed."""
+    hidden = folder / "node_modules" / ".package-lock.json"
+    if not hidden.is_file() or _installed(hidden) != _installed(folder / "package-lock.json"):
+        subprocess.run(["npm", "ci", "--prefix", folder], check=True)
+    return folder
+
+
+def _installed(lock: Path) -> Mapping[str, str]:
+    """The version of each package that a lock names, those for other platforms left out."""
+    packages = json.loads(lock.read_text())["packages"]
+    return {
+        path: package["version"]
+        for path, package in packages.items()
+        if path and not package.get("optional")
+    }
 
 
 @attrs.define(eq=False)
@@ -119,11 +138,11 @@ class Node:
 
 
 @asynccontextmanager
-async def running(*arguments: str, **environment: str) -> AsyncIterator[Process]:
-    """A Node process in ``tests/js``, with pipes; it must end well once its input has."""
+async def running(*arguments: str, folder: Path = JS, **environment: str) -> AsyncIterator[Process]:
+    """A Node process with pipes; it must end well once its input has."""
     process = await asyncio.create_subprocess_exec(
         *("node", *arguments),
-        cwd=JS,
+        cwd=folder,
         stdin=PIPE,
         stdout=PIPE,
         limit=MAX_LINE,
@@ -139,6 +158,47 @@ async def running(*arguments: str, **environment: str) -> AsyncIterator[Process]
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+class Lines:
+    """What a process prints: a JSON value a line, kept."""
+
+    def __init__(self, process: Process) -> None:
+        self.printed: list[Any] = []
+        self._process = process
+
+    async def read(self) -> None:
+        """Keep what is printed until the process ends."""
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            self.printed.append(json.loads(line))
+
+    async def until_last_is(self, value: Any) -> None:
+        """Wait until the last line is this."""
+        await until(lambda: self.printed[-1:] == [value])
+
+    async def until_printed(self, value: Any, times: int = 1) -> None:
+        """Wait until a line has come as often as that."""
+        await until(lambda: self.printed.count(value) >= times)
+
+    async def send(self, command: Any) -> None:
+        """Write a line."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+
+
+@asynccontextmanager
+async def script(*arguments: str, folder: Path = JS, **environment: str) -> AsyncIterator[Lines]:
+    """A script that reads and prints JSON, a value a line."""
+    reading: asyncio.Future[None] | None = None
+    try:
+        async with running(*arguments, folder=folder, **environment) as process:
+            lines = Lines(process)
+            reading = asyncio.create_task(lines.read())
+            yield lines
+    finally:
+        if reading is not None:
+            await asyncio.wait_for(reading, TIMEOUT)
 
 
 @asynccontextmanager

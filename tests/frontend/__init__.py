@@ -1,0 +1,1 @@
+"""The TypeScript client and its React hooks, as they are shipped."""

@@ -1,0 +1,28 @@
+"""A project that has installed the client as a front-end developer does."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from atriz_realtime.cli.frontend import frontend
+from tests.support.node import JS, with_packages
+
+NEEDED = ("react", "react-dom", "scheduler", "socket.io-client", "jsdom")
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its folder, with the tests' scripts in it."""
+    folder = tmp_path_factory.mktemp("project")
+    packages = folder / "node_modules"
+    written = CliRunner().invoke(frontend, [str(packages / "@atriz" / "realtime-client")])
+    assert written.exit_code == 0, written.output
+    for name in NEEDED:
+        (packages / name).symlink_to(with_packages(JS) / "node_modules" / name)
+    for script in ("tracker.mjs", "tracked.mjs"):
+        shutil.copy(JS / script, folder)
+    return folder

@@ -1,0 +1,59 @@
+"""The shipped React hooks, in React's own DOM renderer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.support.node import script
+from tests.support.serving import serving, token, until
+
+WAITING = {"location": None, "connected": True, "error": None}
+
+
+def using(hook: str, *arguments: Any) -> dict[str, Any]:
+    return {"hook": hook, "args": [*arguments]}
+
+
+async def test_components_share_a_connection_and_show_positions(project: Path) -> None:
+    mine = token()
+    async with (
+        serving() as live,
+        script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,
+    ):
+        vehicle = using("useVehicleTracking", "v1", mine)
+        delivery = using("useDeliveryTracking", "d1", mine)
+        again = using("useTracking", "vehicle", "v1", mine, {"url": live.url})
+        nothing = using("useTracking", "vehicle", "", mine)
+        await page.send({"render": [vehicle, delivery, again, nothing]})
+        await page.until_last_is([WAITING, WAITING, WAITING, {**WAITING, "connected": False}])
+        rooms = live.server.socket_io.manager.rooms["/"]
+        await until(lambda: {"vehicle:v1", "delivery:d1"} <= rooms.keys())
+        assert live.server.connection_count == 1
+
+        await live.publish("v1", speed=5)
+        await until(
+            lambda: (
+                [shown["location"] and shown["location"]["speed"] for shown in page.printed[-1]]
+                == [5, None, 5, None]
+            )
+        )
+
+        await page.send({"render": [delivery]})  # the first component becomes the delivery
+        await until(lambda: "vehicle:v1" not in rooms)
+        await page.until_last_is([WAITING])
+        assert live.server.connection_count == 1
+        await page.send({"render": []})
+        await until(lambda: live.server.connection_count == 0)
+
+
+async def test_they_show_a_refusal_and_that_the_server_is_gone(project: Path) -> None:
+    async with (
+        serving(extra_plugins=["tests.support.own_vehicles"]) as live,
+        script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,
+    ):
+        hooks = [using("useVehicleTracking", f"{user}-a", token()) for user in ("u1", "u2")]
+        await page.send({"render": hooks})
+        await page.until_last_is([WAITING, {**WAITING, "error": "unauthorized"}])
+        await live.server.close()
+        await until(lambda: not any(shown["connected"] for shown in page.printed[-1]))

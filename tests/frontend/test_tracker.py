@@ -1,0 +1,164 @@
+"""``createTracker`` in Node, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.node import Lines, script
+from tests.support.proxy import Proxy
+from tests.support.serving import Live, serving, token, until
+
+
+@asynccontextmanager
+async def tracking(project: Path, url: str, **tokens: Any) -> AsyncIterator[Lines]:
+    async with script("tracker.mjs", folder=project) as tracker:
+        await tracker.send({"do": "create", "url": url, **(tokens or {"token": token()})})
+        yield tracker
+
+
+async def track(tracker: Lines, *ids: str, kind: str = "vehicle") -> None:
+    await tracker.send({"do": "track", "type": kind, "ids": ids})
+
+
+async def follow(tracker: Lines, *ids: str) -> None:
+    await track(tracker, *ids)
+    await tracker.until_printed({"tracked": list(ids)})
+
+
+def members(live: Live, room: str) -> int:
+    return len(live.server.socket_io.manager.rooms.get("/", {}).get(room, {}))
+
+
+def locations(tracker: Lines) -> list[tuple[str, Any]]:
+    return [
+        (line["location"]["entityId"], line["location"]["location"].get("speed"))
+        for line in tracker.printed
+        if "location" in line
+    ]
+
+
+def error(code: str, message: str, entity_id: str | None = None) -> dict[str, Any]:
+    described = {"name": "TrackingError", "code": code, "message": message}
+    if entity_id is not None:
+        described["entity"] = {"type": "vehicle", "id": entity_id}  # type: ignore[assignment]
+    return described
+
+
+@pytest.fixture
+async def live() -> AsyncIterator[Live]:
+    async with serving() as live:
+        yield live
+
+
+async def test_it_shows_what_is_followed_and_nothing_else(live: Live, project: Path) -> None:
+    await live.publish("v1", speed=1)
+    async with tracking(project, live.url) as tracker:
+        await follow(tracker, "v1")
+        await until(lambda: locations(tracker) == [("v1", 1)])
+        await live.publish("v2", speed=2)
+        await live.publish("v1", speed=3)
+        await until(lambda: locations(tracker) == [("v1", 1), ("v1", 3)])
+        await tracker.send({"do": "last", "type": "vehicle", "id": "v1"})
+        await until(lambda: "last" in tracker.printed[-1])
+        assert tracker.printed[-1]["last"]["location"]["speed"] == 3
+
+        await tracker.send({"do": "untrack", "type": "vehicle", "ids": ["v1"]})
+        await until(lambda: members(live, "vehicle:v1") == 0)
+        await tracker.send({"do": "last", "type": "vehicle", "id": "v1"})
+        await tracker.until_last_is({"last": None})
+        await tracker.send({"do": "close"})
+        await tracker.until_last_is({"status": "closed"})
+        await until(lambda: live.server.connection_count == 0)
+        await track(tracker, "v1")
+        await tracker.until_last_is({"refused": error("closed", "the tracker is closed")})
+
+
+async def test_it_leaves_with_the_last_who_follows(live: Live, project: Path) -> None:
+    async with tracking(project, live.url) as tracker:
+        await follow(tracker, "v1")
+        await follow(tracker, "v1")
+        await tracker.send({"do": "untrack", "type": "vehicle", "ids": ["v1"]})
+        await follow(tracker, "v2")
+        assert members(live, "vehicle:v1") == 1
+        await tracker.send({"do": "untrack", "type": "vehicle", "ids": ["v1"]})
+        await until(lambda: members(live, "vehicle:v1") == 0)
+
+
+async def test_hundreds_are_asked_for_together(live: Live, project: Path) -> None:
+    ids = [f"v{number}" for number in range(900)]  # one by one they are over the burst
+    async with tracking(project, live.url) as tracker:
+        await follow(tracker, *ids)
+        assert all(members(live, f"vehicle:{entity_id}") == 1 for entity_id in ids)
+
+
+async def test_it_comes_back_and_follows_again(live: Live, project: Path) -> None:
+    proxy = Proxy(live.port)
+    await proxy.start()
+    try:
+        async with tracking(project, f"http://127.0.0.1:{proxy.port}") as tracker:
+            await follow(tracker, "v1", "v2")
+            async with proxy.outage():
+                await tracker.until_last_is({"status": "reconnecting"})
+                await track(tracker, "v3")
+            await tracker.until_printed({"tracked": ["v3"]})
+            await until(lambda: members(live, "vehicle:v1") == 1)
+            await live.publish("v2", speed=7)
+            await until(lambda: locations(tracker)[-1:] == [("v2", 7)])
+            assert [line["status"] for line in tracker.printed if "status" in line] == [
+                *("connecting", "connected", "reconnecting", "connected")
+            ]
+    finally:
+        await proxy.aclose()
+
+
+async def test_what_is_refused_is_named_and_the_rest_followed(project: Path) -> None:
+    async with (
+        serving(extra_plugins=["tests.support.own_vehicles"]) as live,
+        tracking(project, live.url) as tracker,
+    ):
+        await track(tracker, "u1-a", "u2-a", "u1-b")
+        await tracker.until_printed({"refused": error("unauthorized", "Unauthorized", "u2-a")})
+        await until(lambda: members(live, "vehicle:u1-a") == members(live, "vehicle:u1-b") == 1)
+        assert members(live, "vehicle:u2-a") == 0
+
+
+async def test_a_bad_token_is_the_end_when_there_is_no_other(live: Live, project: Path) -> None:
+    async with tracking(project, live.url, token="letmein") as tracker:
+        await track(tracker, "v1")
+        said = error("not_authenticated", "Not authenticated")
+        await tracker.until_last_is({"refused": said})
+        assert {"error": said} in tracker.printed
+        assert {"status": "refused"} in tracker.printed
+        await tracker.send({"do": "reconnect"})
+        await tracker.until_printed({"status": "refused"}, times=2)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_refused_token_is_replaced(project: Path, strict: bool) -> None:
+    async with (
+        serving(require_handshake_auth=strict) as live,
+        tracking(project, live.url, tokens=[None, "letmein", token()]) as tracker,
+    ):
+        await follow(tracker, "v1")
+        assert [line["error"]["code"] for line in tracker.printed if "error" in line] == [
+            *("token_unavailable", "invalid_token" if strict else "not_authenticated")
+        ]
+        assert members(live, "vehicle:v1") == members(live, "user:u1") == 1
+
+
+async def test_a_token_that_expires_is_renewed_on_the_connection(live: Live, project: Path) -> None:
+    async with tracking(project, live.url, tokens=[token(), token(renewed=True)]) as tracker:
+        await follow(tracker, "v1")
+        await live.server.socket_io.emit("token:expiring", {}, room="user:u1")
+        gateway = live.server._gateway
+        await until(
+            lambda: [who.claims.get("renewed") for _, who in gateway.identities()] == [True]
+        )
+        await asyncio.sleep(0)
+        assert {"status": "reconnecting"} not in tracker.printed

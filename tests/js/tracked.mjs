@@ -1,0 +1,38 @@
+// Renders components with the project's own React hooks.
+//
+// Each line in is a command: {"render": [{"hook": "useVehicleTracking", "args": ["v1", "…"]}, …]}
+// Each line out is what the page shows: JSON of what the hooks returned.
+// End of input ends the process.
+
+import { createInterface } from 'node:readline';
+
+import { JSDOM } from 'jsdom';
+
+const { window } = new JSDOM('<div id="root"></div>');
+globalThis.window = window;
+globalThis.document = window.document;
+Object.defineProperty(globalThis, 'navigator', { value: window.navigator }); // Node may have one
+
+const { StrictMode, createElement } = await import('react');
+const { createRoot } = await import('react-dom/client');
+const hooks = await import('@atriz/realtime-client/react');
+
+function Entity({ hook, args }) {
+  const { location, connected, error } = hooks[hook](...args);
+  return createElement('p', null, JSON.stringify({ location, connected, error: error && error.code }));
+}
+
+const container = document.getElementById('root');
+const observer = new window.MutationObserver(() => {
+  const shown = [...container.querySelectorAll('p')].map(({ textContent }) => JSON.parse(textContent));
+  process.stdout.write(JSON.stringify(shown) + '\n');
+});
+observer.observe(container, { childList: true, characterData: true, subtree: true });
+
+const root = createRoot(container);
+const lines = createInterface({ input: process.stdin });
+lines.on('line', (line) => {
+  const entities = JSON.parse(line).render.map((entity, key) => createElement(Entity, { key, ...entity }));
+  root.render(createElement(StrictMode, null, entities));
+});
+lines.on('close', () => process.exit());

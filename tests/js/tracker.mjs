@@ -1,0 +1,54 @@
+// Follows entities with the project's own client, driven over pipes.
+//
+// Each line in is a command, each line out is a report, all JSON:
+//   {"do": "create", "url": "http://…", "token": "…"}         or "tokens": […], one a call, null for a failure
+//   {"do": "track", "type": "vehicle", "ids": […]}
+//   {"do": "untrack", "type": "vehicle", "ids": […]}
+//   {"do": "last", "type": "vehicle", "id": "v1"}
+//   {"do": "reconnect"} and {"do": "close"}
+//   {"status": "…"}, {"location": {…}}, {"error": {…}}, {"tracked": true}, {"refused": {…}}, {"last": {…}}
+// End of input ends the process.
+
+import { createInterface } from 'node:readline';
+
+import { createTracker } from '@atriz/realtime-client';
+
+let tracker;
+
+function report(line) {
+  process.stdout.write(JSON.stringify(line) + '\n');
+}
+
+const described = ({ name, code, message, entity }) => ({ name, code, message, entity });
+
+const commands = {
+  create({ url, token, tokens }) {
+    const next = async () => {
+      const given = tokens.length > 1 ? tokens.shift() : tokens[0];
+      if (given === null) throw new Error('nobody is at home');
+      return given;
+    };
+    tracker = createTracker(url, { token: token ?? next });
+    report({ status: tracker.status });
+    tracker.onStatus((status) => report({ status }));
+    tracker.onError((error) => report({ error: described(error) }));
+    tracker.onLocation((event) => report({ location: event }));
+  },
+  track({ type, ids }) {
+    tracker.track(type, ids).then(
+      () => report({ tracked: ids }),
+      (error) => report({ refused: described(error) }),
+    );
+  },
+  untrack: ({ type, ids }) => tracker.untrack(type, ids),
+  last: ({ type, id }) => report({ last: tracker.last(type, id) ?? null }),
+  reconnect: () => tracker.reconnect(),
+  close: () => tracker.close(),
+};
+
+const lines = createInterface({ input: process.stdin });
+lines.on('line', (line) => {
+  const command = JSON.parse(line);
+  commands[command.do](command);
+});
+lines.on('close', () => process.exit());
