@@ -1,0 +1,1 @@
+"""A server under churn, which must end with what it began with."""
