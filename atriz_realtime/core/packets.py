@@ -75,6 +75,9 @@ class Packet(socketio.packet.Packet):
         elif kind in (socketio.packet.ACK, socketio.packet.BINARY_ACK):
             if not isinstance(data, list) or self.id is None:
                 raise ValueError("an acknowledgement of nothing")
+        elif kind == socketio.packet.DISCONNECT:
+            if data is not None:
+                raise ValueError("a disconnection with a payload")
         elif kind == socketio.packet.CONNECT_ERROR:
             raise ValueError("not a client's packet")
 

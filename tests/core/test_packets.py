@@ -43,6 +43,11 @@ def test_what_is_not_strict_json_is_not_read(text: str) -> None:
         Packet(encoded_packet=text)
 
 
+def test_a_disconnection_has_no_payload() -> None:
+    with pytest.raises(ValueError, match="payload"):
+        Packet(encoded_packet='1{"a":1}')
+
+
 def test_packets_are_read() -> None:
     packet = Packet(encoded_packet='2["e",{"a":1}]')
     assert packet.data == ["e", {"a": 1}]

@@ -1,0 +1,1 @@
+"""Whatever arrives from outside, thrown at what reads it."""

@@ -1,0 +1,11 @@
+"""Inputs that between them reach what the fuzzers have reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CORPUS = Path(__file__).parent / "corpus"
+"""A folder for each target."""
+
+MAX_INPUT = 6_000
+"""Bytes of an input; beyond the limit that the targets are given."""
