@@ -22,8 +22,8 @@ class Allowance:
     def __attrs_post_init__(self) -> None:
         self.left = self.burst
 
-    def take(self, now: float) -> Literal["granted", "refused", "exhausted"]:
-        """Take one event's worth.
+    def take(self, now: float, cost: float = 1) -> Literal["granted", "refused", "exhausted"]:
+        """Take one event's worth, or what it costs.
 
         ``exhausted`` comes once, when as many were refused in a row as the burst has:
         whoever goes on like that does not listen.
@@ -32,8 +32,8 @@ class Allowance:
             return "granted"
         self.left = min(self.burst, self.left + (now - self.now) * self.rate)
         self.now = now
-        if self.left >= 1:
-            self.left -= 1
+        if self.left >= cost:
+            self.left -= cost
             self.refused = 0
             return "granted"
         self.refused += 1

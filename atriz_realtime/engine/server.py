@@ -66,6 +66,7 @@ class EngineServer:
     :param max_frames: location frames that wait for a client before conflation begins.
     :param max_lag: seconds a client may lag before it is cut; 0: forever.
     :param flush_interval: seconds between two writes to the clients at least.
+    :param max_packets: packets that one polling request may bring.
     """
 
     reason: ClassVar[type[Reason]] = Reason
@@ -81,10 +82,12 @@ class EngineServer:
         max_frames: int = 256,
         max_lag: float = 60.0,
         flush_interval: float = 0.0,
+        max_packets: int = 1_000,
     ) -> None:
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.max_payload = max_payload
+        self.max_packets = max_packets
         self.origins = Origins(cors_allowed_origins)
         self.sockets: dict[str, Session] = {}
         """The sessions by id, until the application has taken note of their end."""

@@ -210,6 +210,34 @@ class RealtimeConfig:
     max_events_burst: int = _setting(
         500, "Events one socket may send at once.", validator=_at_least(1)
     )
+    max_user_events_per_second: float = _setting(
+        500.0,
+        "Events all sockets of one user on one server may send, sustained; 0: no limit.",
+        validator=_at_least(0),
+    )
+    max_user_events_burst: int = _setting(
+        5_000, "Events all sockets of one user may send at once.", validator=_at_least(1)
+    )
+    max_errors_per_second: float = _setting(
+        5.0,
+        "Points of a session's error budget that come back in a second; 0: no budget.",
+        validator=_at_least(0),
+    )
+    max_errors_burst: int = _setting(
+        500, "Points of a session's error budget.", validator=_at_least(1)
+    )
+    max_depth: int = _setting(
+        64, "Levels of arrays and objects in one socket packet.", validator=_at_least(1)
+    )
+    max_event_name: int = _setting(256, "Characters of an event's name.", validator=_at_least(1))
+    max_arguments: int = _setting(
+        32, "Arguments of one event, besides its name.", validator=_at_least(0)
+    )
+    max_attachments: int = _setting(10, "Binary parts of one packet.", validator=_at_least(0))
+    max_namespace: int = _setting(
+        128, "Characters of a namespace's name, its query included.", validator=_at_least(1)
+    )
+    max_packets: int = _setting(1_000, "Packets in one polling request.", validator=_at_least(1))
     max_connections_per_user: int = _setting(
         0, "Sockets of one user on one server; 0: no limit.", validator=_at_least(0)
     )
