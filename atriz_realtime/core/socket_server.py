@@ -31,6 +31,7 @@ from atriz_realtime.core.tracking import TrackingSource
 from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.packets import Packet as EnginePacket
 from atriz_realtime.engine.packets import message
+from atriz_realtime.engine.proxies import TrustedProxies
 from atriz_realtime.engine.request import Request
 from atriz_realtime.engine.session import Session
 from atriz_realtime.host.config import RealtimeConfig
@@ -170,6 +171,7 @@ class SocketServer(socketio.AsyncServer):
             max_packets=config.max_packets,
         )
         engine.report = self._incidents.report
+        engine.proxies = TrustedProxies(config.trusted_proxies) if config.trusted_proxies else None
         return engine
 
     def _session_opened(self, eio_sid: str) -> None:

@@ -23,6 +23,7 @@ from atriz_realtime.engine.http import Exchange
 from atriz_realtime.engine.origins import Origins
 from atriz_realtime.engine.outbox import Outbox
 from atriz_realtime.engine.packets import Packet
+from atriz_realtime.engine.proxies import TrustedProxies
 from atriz_realtime.engine.refusals import Refusal
 from atriz_realtime.engine.request import Request
 from atriz_realtime.engine.session import Session, State, Transport
@@ -97,6 +98,8 @@ class EngineServer:
         """Frames that newer ones replaced, of clients that have caught up or gone."""
         self.report: Callable[[str, str], None] = _log
         """Told of what a client did wrong: a kind, and one line without secrets."""
+        self.proxies: TrustedProxies | None = None
+        """Whose word on the client's address is taken; ``None``: of those that uvicorn trusts."""
         self.starting: Callable[[], Awaitable[None]] | None = None
         """Awaited before the first session, when set."""
         self.admission = Admission()

@@ -79,6 +79,8 @@ class Access:
                 return Identity(user_id=token.removeprefix("user:"))
         raise AuthenticationRejected("no such user")
 
+    renew = authenticate
+
 
 class Edge:
     """A gateway in front of a hub."""
