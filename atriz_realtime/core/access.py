@@ -52,24 +52,18 @@ class AccessControl:
             if record.may_publish is not None:
                 self._may_publish.append((plugin, what, record.may_publish))
 
-    async def authenticate(self, credentials: Credentials) -> Identity:
+    async def authenticate(self, credentials: Credentials, *, known: bool = False) -> Identity:
         """Ask the authenticators in order until one knows the caller.
 
+        :param known: whether it is authenticated already, and may renew its token whatever
+            else fails at its address.
         :raises AuthenticationRejected: when one refuses, or fails.
         :raises NotAuthenticated: when all abstain.
         :raises RateLimited: when too many have failed from the caller's address.
         """
-        if self._attempts is not None and credentials.token is not None:
-            self._attempts.check(credentials.address)
-        return await self.renew(credentials)
-
-    async def renew(self, credentials: Credentials) -> Identity:
-        """The same for a caller who is authenticated already, whatever fails at its address.
-
-        :raises AuthenticationRejected: when one refuses, or fails.
-        :raises NotAuthenticated: when all abstain.
-        """
         attempts = self._attempts
+        if attempts is not None and credentials.token is not None and not known:
+            attempts.check(credentials.address)
         for plugin, authenticator in self._authenticators:
             what = f"authenticator {authenticator.name!r}"
             try:

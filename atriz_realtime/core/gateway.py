@@ -258,14 +258,14 @@ class Gateway:
 
     async def _authenticate(self, sid: str, token: Any = None, *_: Any) -> dict[str, Any]:
         session = self._sessions[sid]
-        known = session.identity is not None
         try:
-            identity = await (self._access.renew if known else self._access.authenticate)(
+            identity = await self._access.authenticate(
                 Credentials(
                     token=token if isinstance(token, str) and token else None,
                     source="event",
                     address=session.address,
-                )
+                ),
+                known=session.identity is not None,
             )
             if session.identity is None or session.identity.user_id != identity.user_id:
                 self._check_user_limit(identity)
