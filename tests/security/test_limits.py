@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -245,6 +247,32 @@ async def test_sockets_are_counted_by_the_client_s_address(
         assert [status for status, _ in answers] == [401, 401]
         status, _ = await live.post(LOCATION, {}, headers=BAD_TOKEN)
         assert status == (401 if seen else 429)  # another address, or the same
+
+
+async def status_of(path: Path, call: bytes) -> bytes:
+    """The status of the answer to a call over a unix socket."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(call)
+    line = await reader.readline()
+    writer.close()
+    return line.split(b" ")[1]
+
+
+@pytest.mark.parametrize(("trusted", "refused"), [(["unix"], b"429"), (["10.0.0.1"], b"401")])
+async def test_a_proxy_on_a_unix_socket(tmp_path: Path, trusted: list[str], refused: bytes) -> None:
+    app = create_app(config(trusted_proxies=trusted, max_auth_failures=1))
+    path = tmp_path / "s"
+    async with behind_the_door(app, uds=str(path), proxy_headers=False):
+
+        async def ask(address: str, *, asgi: bool = False) -> bytes:
+            where = LOCATION + ("?asgi" if asgi else "")
+            call = request(fix(), where, f"X-Forwarded-For: {address}".encode())
+            return await status_of(path, call.replace(b"Bearer ", b"Bearer x"))
+
+        assert [await ask("198.51.100.7") for _ in range(2)] == [b"401"] * 2
+        assert await ask("198.51.100.7") == refused
+        assert await ask("198.51.100.7", asgi=True) == refused
+        assert await ask("203.0.113.9") == b"401"
 
 
 # -- the front door ------------------------------------------------------------------------
