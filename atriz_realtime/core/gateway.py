@@ -12,6 +12,7 @@ import attrs
 
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import (
+    AuthenticationRejected,
     InvalidEntityId,
     InvalidRequest,
     NotAuthenticated,
@@ -220,6 +221,7 @@ class Gateway:
     ) -> Identity | None:
         fields = auth if isinstance(auth, dict) else {}
         token = fields.get("token")
+        is_proper = isinstance(auth, dict | None) and isinstance(token, str | None)
         credentials = Credentials(
             token=token if isinstance(token, str) and token else None,
             source="handshake",
@@ -228,6 +230,8 @@ class Gateway:
             address=address,
         )
         try:
+            if not is_proper:
+                raise AuthenticationRejected("auth is no object with a string as its token")
             identity = await self._access.authenticate(credentials)
             self._check_user_limit(identity)
         except RealtimeError as error:

@@ -381,6 +381,9 @@ class SocketServer(socketio.AsyncServer):
     def _refuse(self, session: Session, namespace: str, reason: Any) -> None:
         packet = Packet(socketio.packet.CONNECT_ERROR, data=reason, namespace=namespace)
         session.put(message(packet.encode()))
+        data = reason.get("data") if isinstance(reason, dict) else None
+        code = data.get("code", "") if isinstance(data, dict) else ""
+        self._incidents.report("connection refused", f"{namespace!r} {code}", level=logging.INFO)
         self._fault(session, NAMESPACE_COST)
 
     async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:
