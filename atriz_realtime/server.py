@@ -25,6 +25,7 @@ from atriz_realtime.api.model import Location, LocationEvent
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.api.wire import SocketEvents
 from atriz_realtime.core.access import AccessControl
+from atriz_realtime.core.attempts import FailedAttempts
 from atriz_realtime.core.clock import SystemClock
 from atriz_realtime.core.containment import Containment
 from atriz_realtime.core.distribution import Distribution
@@ -91,7 +92,15 @@ class RealtimeServer:
         )
         self._registry = Registry(self._plugins, self.config, self._resources)
         self.containment = Containment(self.incidents, self._clock, self.config.plugin_timeout)
-        access = self._access = AccessControl(self._registry, self.containment, self.incidents)
+        attempts = FailedAttempts(
+            self._clock,
+            self.config.max_auth_failures,
+            self.config.auth_failure_window,
+            self.config.max_auth_backoff,
+        )
+        access = self._access = AccessControl(
+            self._registry, self.containment, self.incidents, attempts
+        )
         self._interest = Interest(self._registry.kinds, self._clock)
         self.distribution = Distribution(
             self._registry.kinds, self._interest, self._clock, self.incidents
@@ -235,7 +244,9 @@ class RealtimeServer:
         Everything else goes to ``ordinary``; the application's middleware does not see
         calls of endpoints from programs, while those from web pages go all the way.
         """
-        return front_door(self._endpoints, self.websocket_lane(), ordinary)
+        return front_door(
+            self._endpoints, self.websocket_lane(), ordinary, self.socket_io.eio.proxies
+        )
 
     async def started_pipeline(self) -> Pipeline:
         """The publish pipeline; starts the server when it has not started.
@@ -280,6 +291,7 @@ class RealtimeServer:
             self._serve_socket,
             self.config.cors_origin,
             self.start,
+            self.socket_io.eio.proxies,
         )
         app.router.routes.insert(0, routes)
         lifespan = app.router.lifespan_context

@@ -28,6 +28,11 @@ class RealtimeError(Exception):
         self.field = field
         super().__init__(self.message)
 
+    @property
+    def http_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What an HTTP refusal has besides: names in lower case, and values."""
+        return ()
+
     def to_wire(self) -> dict[str, object]:
         """The body of an HTTP refusal and of a negative acknowledgement."""
         body: dict[str, object] = {"success": False, "code": self.code, "message": self.message}
@@ -117,11 +122,31 @@ class SubscriptionLimit(RealtimeError):
 
 
 class RateLimited(RealtimeError):
-    """More events or connections than the configured limits allow."""
+    """More events, connections or failed authentications than the configured limits allow.
+
+    :param retry_after: seconds until it is worth another try, when that is known.
+    """
 
     code = "rate_limited"
     status = 429
     default_message = "Rate limit"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        field: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message, field=field)
+        self.retry_after = retry_after
+
+    @property
+    def http_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """``Retry-After``, when it is known."""
+        if self.retry_after is None:
+            return ()
+        return ((b"retry-after", b"%d" % self.retry_after),)
 
 
 class PayloadTooLarge(RealtimeError):

@@ -57,3 +57,5 @@ class HttpAnswer:
     """JSON."""
     status: int = attrs.field(default=200, validator=_with_body)
     """The HTTP status; one of those whose responses have a body."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """Further headers, such as ``(b"retry-after", b"3")``: names in lower case."""

@@ -205,6 +205,7 @@ def run(
         http=realtime.front_door(*([] if handover is None else [sticky_protocol(handover)])),
         log_config=None,
         access_log=False,
+        proxy_headers=not realtime.config.trusted_proxies,  # else ours are asked, everywhere
         server_header=False,
         lifespan="on",
         backlog=BACKLOG,

@@ -14,6 +14,7 @@ from atriz_realtime.api.errors import (
     RealtimeError,
 )
 from atriz_realtime.api.model import Credentials, EntityRef, Identity
+from atriz_realtime.core.attempts import FailedAttempts
 from atriz_realtime.core.containment import Containment
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.host.registry import Registry
@@ -24,7 +25,14 @@ Rule = Callable[[Identity, EntityRef], Awaitable[bool]]
 class AccessControl:
     """See :class:`~atriz_realtime.api.Access`."""
 
-    def __init__(self, registry: Registry, containment: Containment, incidents: Incidents) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        containment: Containment,
+        incidents: Incidents,
+        attempts: FailedAttempts | None = None,
+    ) -> None:
+        self._attempts = attempts
         self._containment = containment
         self._incidents = incidents
         self._authenticators = [
@@ -44,12 +52,18 @@ class AccessControl:
             if record.may_publish is not None:
                 self._may_publish.append((plugin, what, record.may_publish))
 
-    async def authenticate(self, credentials: Credentials) -> Identity:
+    async def authenticate(self, credentials: Credentials, *, known: bool = False) -> Identity:
         """Ask the authenticators in order until one knows the caller.
 
+        :param known: whether it is authenticated already, and may renew its token whatever
+            else fails at its address.
         :raises AuthenticationRejected: when one refuses, or fails.
         :raises NotAuthenticated: when all abstain.
+        :raises RateLimited: when too many have failed from the caller's address.
         """
+        attempts = self._attempts
+        if attempts is not None and credentials.token is not None and not known:
+            attempts.check(credentials.address)
         for plugin, authenticator in self._authenticators:
             what = f"authenticator {authenticator.name!r}"
             try:
@@ -65,10 +79,16 @@ class AccessControl:
                 self._incidents.report(
                     "refused credentials", f"{what}: {refusal.reason}", level=logging.INFO
                 )
+                if attempts is not None and attempts.failed(credentials.address):
+                    self._incidents.report(
+                        "address refused", f"{credentials.address}: too many failed to authenticate"
+                    )
                 raise
             except PluginFailed as error:
                 raise AuthenticationRejected("the authenticator failed") from error
             if identity is not None:
+                if attempts is not None:
+                    attempts.succeeded(credentials.address)
                 if identity.authenticator == authenticator.name:
                     return identity
                 return attrs.evolve(identity, authenticator=authenticator.name)

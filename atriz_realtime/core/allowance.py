@@ -1,10 +1,14 @@
-"""How many events a socket may send: a token bucket."""
+"""How many events a socket may send, and all sockets of a user: a token bucket."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Literal
 
 import attrs
+
+MAX_USERS = 100_000
+"""Users whose allowance is remembered; beyond, the one that connected longest ago has a new one."""
 
 
 @attrs.define(eq=False)
@@ -22,8 +26,8 @@ class Allowance:
     def __attrs_post_init__(self) -> None:
         self.left = self.burst
 
-    def take(self, now: float) -> Literal["granted", "refused", "exhausted"]:
-        """Take one event's worth.
+    def take(self, now: float, cost: float = 1) -> Literal["granted", "refused", "exhausted"]:
+        """Take one event's worth, or what it costs.
 
         ``exhausted`` comes once, when as many were refused in a row as the burst has:
         whoever goes on like that does not listen.
@@ -32,9 +36,31 @@ class Allowance:
             return "granted"
         self.left = min(self.burst, self.left + (now - self.now) * self.rate)
         self.now = now
-        if self.left >= 1:
-            self.left -= 1
+        if self.left >= cost:
+            self.left -= cost
             self.refused = 0
             return "granted"
         self.refused += 1
         return "exhausted" if self.refused == self.burst else "refused"
+
+
+class Allowances:
+    """An allowance for each user, kept when the last socket goes: coming back refills nothing."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._by_user: OrderedDict[str, Allowance] = OrderedDict()
+
+    def of(self, user_id: str, now: float) -> Allowance | None:
+        """A user's; ``None`` where there is no limit."""
+        if not self._rate:
+            return None
+        allowance = self._by_user.get(user_id)
+        if allowance is None:
+            allowance = self._by_user[user_id] = Allowance(self._rate, self._burst, now)
+            if len(self._by_user) > MAX_USERS:
+                self._by_user.popitem(last=False)
+        else:
+            self._by_user.move_to_end(user_id)
+        return allowance

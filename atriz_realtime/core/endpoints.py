@@ -69,7 +69,7 @@ class Endpoints:
 
 def refusal(error: RealtimeError) -> HttpAnswer:
     """The answer that an error becomes."""
-    return HttpAnswer(encode_json(error.to_wire()), error.status)
+    return HttpAnswer(encode_json(error.to_wire()), error.status, error.http_headers)
 
 
 HEADERS = [(b"content-type", b"application/json")]
@@ -107,6 +107,7 @@ class EndpointRoute(BaseRoute):
                 "status": answer.status,
                 "headers": [
                     *HEADERS_OF.get(answer.status, HEADERS),
+                    *answer.headers,
                     (b"content-length", b"%d" % len(answer.body)),
                 ],
             }

@@ -22,7 +22,7 @@ from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.core.heads import END, UNUSUAL, handshake_headers, is_unusual, is_whole
 from atriz_realtime.engine.lane import Lane, request_on
-from atriz_realtime.engine.proxies import seen_through_proxies
+from atriz_realtime.engine.proxies import TrustedProxies, seen_through_proxies
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
@@ -72,6 +72,8 @@ class FrontDoor(asyncio.Protocol):
     endpoints: ClassVar[Endpoints]
     lane: ClassVar[type[Lane]]
     ordinary: ClassVar[type[HttpToolsProtocol]]
+    proxies: ClassVar[TrustedProxies | None]
+    """Whose word on the client's address is taken; ``None``: of those that uvicorn trusts."""
     calls: ClassVar[dict[bytes, Endpoint]]
     """Endpoints by how a call of them begins."""
     socket_call: ClassVar[bytes]
@@ -176,6 +178,10 @@ class FrontDoor(asyncio.Protocol):
 
     def _begin(self, data: bytes) -> None:
         """Look at how a request begins."""
+        most = self._config.limit_concurrency
+        if most is not None and self._is_full(most):
+            self._pass_on(data)  # uvicorn's own protocol says so
+            return
         endpoint = self.calls.get(data[: data.find(b"\r\n") + 2])
         if endpoint is not None:
             end = data.find(END)
@@ -185,6 +191,10 @@ class FrontDoor(asyncio.Protocol):
         elif data.startswith(self.socket_call) and self._opens_websocket(data):
             return
         self._pass_on(data)
+
+    def _is_full(self, most: int) -> bool:
+        state = self._server_state
+        return len(state.connections) >= most or len(state.tasks) >= most
 
     def _pass_on(self, data: bytes) -> None:
         """Let uvicorn's own protocol have a request, or whatever it is."""
@@ -233,7 +243,7 @@ class FrontDoor(asyncio.Protocol):
         lane.connection_made(self._transport)
         self._transport.set_protocol(lane)
         head = b"%b\r\n%b" % (line, b"".join([b"%b: %b\r\n" % header for header in headers]))
-        lane.accept(request_on(self._transport, head, self._config))
+        lane.accept(request_on(self._transport, head, self._config, self.proxies))
         return True
 
     # -- calls of endpoints ----------------------------------------------------------------
@@ -312,7 +322,9 @@ class FrontDoor(asyncio.Protocol):
             self._end()
             return
         address = self._peer
-        if self._config.proxy_headers:
+        if self.proxies is not None:
+            address = self.proxies.client(address, self._headers)
+        elif self._config.proxy_headers:
             address = seen_through_proxies(self._config, address, self._headers)
         call = HttpCall(Headers(self._headers), bytes(self._body), address)
         keep_alive = self._parser.should_keep_alive()
@@ -357,9 +369,10 @@ class FrontDoor(asyncio.Protocol):
             return
         body = answer.body
         transport.write(
-            b"%b%bcontent-length: %d\r\n\r\n%b"
+            b"%b%b%bcontent-length: %d\r\n\r\n%b"
             % (
                 self._head(answer.status),
+                b"".join([b"%b: %b\r\n" % header for header in answer.headers]),
                 b"connection: close\r\n" if last else b"",
                 len(body),
                 body,
@@ -426,10 +439,12 @@ def front_door(
     endpoints: Endpoints,
     lane: type[Lane],
     ordinary: type[HttpToolsProtocol] = HttpToolsProtocol,
+    trusted: TrustedProxies | None = None,
 ) -> type[asyncio.Protocol]:
     """What to hand to uvicorn as ``http=``.
 
     :param ordinary: uvicorn's protocol, for everything else.
+    :param trusted: the proxies to believe, instead of those that uvicorn does.
     """
     doors, lanes, others = endpoints, lane, ordinary
 
@@ -439,6 +454,7 @@ def front_door(
         endpoints = doors
         lane = lanes
         ordinary = others
+        proxies = trusted
         calls = {  # noqa: RUF012  # of the class, and never changed
             f"{method} {path} HTTP/1.1\r\n".encode(): endpoint
             for (method, path), endpoint in endpoints.by_call.items()

@@ -12,6 +12,7 @@ import attrs
 
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import (
+    AuthenticationRejected,
     InvalidEntityId,
     InvalidRequest,
     NotAuthenticated,
@@ -28,7 +29,7 @@ from atriz_realtime.api.records import SocketEvent
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.api.wire import SocketEvents, event_json, track_event, untrack_event
 from atriz_realtime.core.access import AccessControl
-from atriz_realtime.core.allowance import Allowance
+from atriz_realtime.core.allowance import Allowance, Allowances
 from atriz_realtime.core.containment import Containment
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.interest import Interest
@@ -47,6 +48,8 @@ class Session:
     address: str
     allowance: Allowance
     identity: Identity | None = None
+    shared: Allowance | None = None
+    """What all sockets of its user may send together."""
     tracked: set[str] = attrs.field(factory=set)
     """The entity rooms it joined with ``track:<type>``."""
     deadline: asyncio.TimerHandle | None = None
@@ -117,6 +120,9 @@ class Gateway:
         self._incidents = incidents
         self._clock = clock
         self._sessions: dict[str, Session] = {}
+        self._allowances = Allowances(
+            config.max_user_events_per_second, config.max_user_events_burst
+        )
         self._per_user: Counter[str] = Counter()
         self._per_address: Counter[str] = Counter()
         self._pipeline = pipeline
@@ -215,6 +221,7 @@ class Gateway:
     ) -> Identity | None:
         fields = auth if isinstance(auth, dict) else {}
         token = fields.get("token")
+        is_proper = isinstance(auth, dict | None) and isinstance(token, str | None)
         credentials = Credentials(
             token=token if isinstance(token, str) and token else None,
             source="handshake",
@@ -223,10 +230,13 @@ class Gateway:
             address=address,
         )
         try:
+            if not is_proper:
+                raise AuthenticationRejected("auth is no object with a string as its token")
             identity = await self._access.authenticate(credentials)
             self._check_user_limit(identity)
         except RealtimeError as error:
-            if self._config.require_handshake_auth:
+            guessing = isinstance(error, RateLimited) and error.retry_after is not None
+            if self._config.require_handshake_auth or guessing:
                 raise refused_by(error) from error
             return None
         return identity
@@ -258,13 +268,16 @@ class Gateway:
                     token=token if isinstance(token, str) and token else None,
                     source="event",
                     address=session.address,
-                )
+                ),
+                known=session.identity is not None,
             )
             if session.identity is None or session.identity.user_id != identity.user_id:
                 self._check_user_limit(identity)
         except RealtimeError as error:
             answer = {"success": False, "message": "Authentication failed"}
             self._rooms.send(sid, SocketEvents.AUTHENTICATED, answer)
+            if isinstance(error, RateLimited):
+                self._rooms.send(sid, SocketEvents.ERROR, error.message)
             self._server.start_background_task(self._server.disconnect, sid)
             return {**answer, "code": error.code}
         if sid in self._sessions:
@@ -282,6 +295,7 @@ class Gateway:
             session.tracked.clear()
             previous = None
         session.identity = identity
+        session.shared = self._allowances.of(identity.user_id, self._clock.monotonic())
         if session.deadline is not None:
             session.deadline.cancel()
             session.deadline = None
@@ -377,15 +391,25 @@ class Gateway:
         session = self._sessions.get(sid)
         if session is None:
             return False
-        answer = session.allowance.take(self._clock.monotonic())
+        now, allowance = self._clock.monotonic(), session.allowance
+        answer = allowance.take(now)
         if answer == "granted":
-            return True
-        if session.allowance.refused == 1:
+            if session.shared is None:
+                return True
+            allowance = session.shared
+            answer = allowance.take(now)
+            if answer == "granted":
+                return True
+            if allowance.refused > allowance.burst:  # each socket that goes on
+                answer = "exhausted"
+        if allowance.refused == 1:
             self._incidents.report("refused rate_limited", "events came too fast")
             self._rooms.send(sid, SocketEvents.ERROR, RateLimited.default_message)
         if answer == "exhausted":
             self._incidents.report("flooding client cut", "events kept coming too fast")
-            self._server.start_background_task(self._server.disconnect, sid)
+            eio_sid = self._rooms.eio_sid_from_sid(sid, DEFAULT_NAMESPACE)
+            if eio_sid is not None:
+                self._server.start_background_task(self._server.expel, eio_sid)
         return False
 
 

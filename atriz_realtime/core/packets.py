@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from typing import Any
 
+import attrs
 import orjson
 import socketio.packet
 
@@ -36,6 +37,30 @@ class StrictJson:
         return orjson.loads(text)
 
 
+@attrs.frozen(kw_only=True)
+class Bounds:
+    """What one packet of a client may have; see the settings of the same names."""
+
+    max_depth: int = 64
+    max_event_name: int = 256
+    max_arguments: int = 32
+    max_attachments: int = 10
+    max_namespace: int = 128
+
+
+class InvalidPayload(ValueError):
+    """An event whose head is in order, and whose payload is not.
+
+    :param namespace: the event's.
+    :param number: the acknowledgement that it asks for.
+    """
+
+    def __init__(self, message: str, namespace: str | None, number: int | None) -> None:
+        super().__init__(message)
+        self.namespace = namespace
+        self.number = number
+
+
 class Packet(socketio.packet.Packet):
     """A Socket.IO packet in the default encoding; python-socketio's ``serializer=`` seam.
 
@@ -43,10 +68,12 @@ class Packet(socketio.packet.Packet):
     """
 
     json = StrictJson
+    bounds = Bounds()
 
     def decode(self, encoded_packet: Any) -> int:
         """Read a packet; returns how many attachments follow.
 
+        :raises InvalidPayload: for an event whose array is not JSON, or over a bound.
         :raises ValueError: when it is none that a client may send.
         """
         if not isinstance(encoded_packet, str):
@@ -56,12 +83,34 @@ class Packet(socketio.packet.Packet):
             raise ValueError("not a packet")
         kind, attachments, namespace, number = found.groups()
         self.packet_type = int(kind)
+        if namespace and len(namespace.rstrip(",")) - 1 > self.bounds.max_namespace:
+            raise ValueError("the namespace's name is too long")
         self.namespace = namespace.rstrip(",").partition("?")[0] if namespace else None
         self.id = int(number) if number else None
+        count = int(attachments or 0)
+        if count > self.bounds.max_attachments:
+            raise ValueError("too many attachments")
         rest = encoded_packet[found.end() :]
-        self.data = self.json.loads(rest) if rest else None
+        is_event = self.packet_type == socketio.packet.EVENT and rest.startswith("[")
+        try:
+            if is_too_deep(rest, self.bounds.max_depth):
+                raise ValueError("nested too deep")
+            self.data = self.json.loads(rest) if rest else None
+        except ValueError as error:
+            if is_event:
+                raise InvalidPayload(str(error), self.namespace, self.id) from error
+            raise
         self._check(attachments is not None)
-        return int(attachments or 0)
+        if is_event:
+            self._check_event(self.data)
+        return count
+
+    def _check_event(self, event: Any) -> None:
+        name, *arguments = event
+        if len(name) > self.bounds.max_event_name:
+            raise InvalidPayload("the event's name is too long", self.namespace, self.id)
+        if len(arguments) > self.bounds.max_arguments:
+            raise InvalidPayload("too many arguments", self.namespace, self.id)
 
     def _check(self, counted: bool) -> None:
         """Check that the parts go together."""
@@ -109,16 +158,25 @@ class Packet(socketio.packet.Packet):
         return attachments[number]
 
 
-MAX_ATTACHMENTS = 10
-"""Binary parts that one packet may have."""
+def is_too_deep(text: str, depth: int) -> bool:
+    """Whether JSON has more levels of arrays and objects than this."""
+    if text.count("[") + text.count("{") <= depth:
+        return False
+    level = 0
+    for mark in _NESTING.findall(text):
+        if mark in "[{":
+            level += 1
+            if level > depth:
+                return True
+        elif mark in "]}":
+            level -= 1
+    return False
 
-MAX_NAMESPACE_LENGTH = 128
-"""Characters of a namespace's name, its query included."""
 
-_HEAD = re.compile(
-    rf"([0-6])(?:([0-9]|{MAX_ATTACHMENTS})-)?(/[^,]{{0,{MAX_NAMESPACE_LENGTH}}}(?:,|$))?"
-    r"([0-9]{1,16}(?![0-9]))?"
-)
+_NESTING = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""What nests, and strings, in which nothing does; one that never ends is not looked for twice."""
+
+_HEAD = re.compile(r"([0-6])(?:([0-9]{1,4})-)?(/[^,]*(?:,|$))?([0-9]{1,16}(?![0-9]))?")
 """A packet's type, count of attachments, namespace and id."""
 
 _LOCATION_HEAD = (

@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from atriz_realtime.api.errors import NotAuthenticated, RealtimeError
+from atriz_realtime.engine.proxies import TrustedProxies
 
 SOCKET_PATH = "/socket.io"
 
@@ -17,6 +18,7 @@ SOCKET_PATH = "/socket.io"
 class RealtimeRoutes(BaseRoute):
     """Everything the server answers, and nothing else: the host's other routes are untouched.
 
+    :param proxies: whose word on the client's address is taken; ``None``: uvicorn's business.
     :param ready: awaited before each request, so that a server whose host runs no
         lifespan starts with its first client.
     """
@@ -27,8 +29,10 @@ class RealtimeRoutes(BaseRoute):
         socket_app: ASGIApp,
         origins: Sequence[str],
         ready: Callable[[], Awaitable[None]],
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._ready = ready
+        self._proxies = proxies
         self._socket = Mount(SOCKET_PATH, app=socket_app)
         self._routes = [*routes]
         self._app: ASGIApp = self._dispatch
@@ -50,6 +54,8 @@ class RealtimeRoutes(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        if self._proxies is not None:
+            self._proxies.look_through(scope)
         await self._ready()
         if self._socket.matches(scope)[0] is Match.FULL:
             await self._dispatch(scope, receive, send)  # Socket.IO has CORS of its own
@@ -81,7 +87,7 @@ class RealtimeRoutes(BaseRoute):
         except RealtimeError as error:
             if started or scope["type"] != "http":
                 raise
-            headers = (
-                {"www-authenticate": "Bearer"} if error.status == NotAuthenticated.status else None
-            )
+            headers = {name.decode(): value.decode() for name, value in error.http_headers}
+            if error.status == NotAuthenticated.status:
+                headers["www-authenticate"] = "Bearer"
             await JSONResponse(error.to_wire(), error.status, headers)(scope, receive, send)

@@ -16,15 +16,22 @@ import socketio
 import socketio.exceptions
 import socketio.packet
 
-from atriz_realtime.api.errors import RealtimeError
+from atriz_realtime.api.errors import InvalidRequest, RealtimeError
 from atriz_realtime.core.begun import begin
+from atriz_realtime.core.budget import (
+    NAMESPACE_COST,
+    PAYLOAD_COST,
+    REFUSAL_COST,
+    ErrorBudget,
+)
 from atriz_realtime.core.incidents import Incidents
-from atriz_realtime.core.packets import Packet, StrictJson
+from atriz_realtime.core.packets import Bounds, InvalidPayload, Packet, StrictJson
 from atriz_realtime.core.rooms import DEFAULT_NAMESPACE, Rooms
 from atriz_realtime.core.tracking import TrackingSource
 from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.packets import Packet as EnginePacket
 from atriz_realtime.engine.packets import message
+from atriz_realtime.engine.proxies import TrustedProxies
 from atriz_realtime.engine.request import Request
 from atriz_realtime.engine.session import Session
 from atriz_realtime.host.config import RealtimeConfig
@@ -132,13 +139,14 @@ class SocketServer(socketio.AsyncServer):
     ) -> None:
         self._config = config
         self._incidents = incidents
-        super().__init__(client_manager=rooms, serializer=Packet, async_mode="asgi")
+        super().__init__(client_manager=rooms, serializer=strict_packets(config), async_mode="asgi")
         self.environ = Requests(self.eio)
         self.manager_initialized = True
         self.tracking_source = tracking_source
         self.edge: Edge | None = None
         self._own_handlers: dict[str, Handler] = {}
         self._unconnected: dict[str, asyncio.TimerHandle] = {}
+        self._errors = ErrorBudget(config.max_errors_per_second, config.max_errors_burst)
 
     def on_event(self, event: str, handler: Handler) -> None:
         """Handle an event of the default namespace in order, without a task."""
@@ -160,8 +168,10 @@ class SocketServer(socketio.AsyncServer):
             max_frames=config.max_pending_frames,
             max_lag=config.max_lag,
             flush_interval=config.flush_interval / 1000,
+            max_packets=config.max_packets,
         )
         engine.report = self._incidents.report
+        engine.proxies = TrustedProxies(config.trusted_proxies) if config.trusted_proxies else None
         return engine
 
     def _session_opened(self, eio_sid: str) -> None:
@@ -183,6 +193,68 @@ class SocketServer(socketio.AsyncServer):
         self._cancel_connect_timer(eio_sid)
         for namespace in list(self.manager.get_namespaces()):
             await self._handle_disconnect(eio_sid, namespace, reason)
+        self._errors.forget(eio_sid)
+
+    async def disconnect(
+        self, sid: str, namespace: str | None = None, ignore_queue: bool = False
+    ) -> None:
+        """Disconnect a client from a namespace; from its last, its time to connect begins anew."""
+        eio_sid = self.manager.eio_sid_from_sid(sid, namespace or DEFAULT_NAMESPACE)
+        await super().disconnect(sid, namespace, ignore_queue)
+        if eio_sid is not None:
+            self._left(eio_sid)
+
+    async def _handle_disconnect(
+        self, eio_sid: str, namespace: str | None, reason: str | None = None
+    ) -> None:
+        await super()._handle_disconnect(eio_sid, namespace, reason)
+        self._left(eio_sid)
+
+    def _left(self, eio_sid: str) -> None:
+        """Give a session that has left its last namespace its time to connect to one again."""
+        session = self.eio.sockets.get(eio_sid)
+        if session is None or not session.is_open or eio_sid in self._unconnected:
+            return
+        namespaces = self.manager.get_namespaces()
+        if all(self.manager.sid_from_eio_sid(eio_sid, each) is None for each in namespaces):
+            self._session_opened(eio_sid)
+
+    # -- errors of clients -----------------------------------------------------------------
+
+    def _fault(self, session: Session, cost: int) -> bool:
+        """Take an error from a session's budget; whether its client is to hear of it."""
+        now = asyncio.get_running_loop().time()
+        spent = self._errors.spend(session.sid, cost, now)
+        if spent == "over":
+            self._incidents.report("misbehaving client cut", "its errors went over the budget")
+            self.start_background_task(self.expel, session.sid)
+        return spent == "within"
+
+    async def expel(self, eio_sid: str) -> None:
+        """Disconnect a session from every namespace, and close it."""
+        for namespace in list(self.manager.get_namespaces()):
+            sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+            if sid is not None:
+                await self.disconnect(sid, namespace, ignore_queue=True)
+        await self.eio.disconnect(eio_sid)
+
+    def _refuse_payload(self, session: Session, error: InvalidPayload) -> None:
+        """Answer an event whose payload cannot be read.
+
+        :raises ValueError: when nothing hears it: the client is not connected there.
+        """
+        sid = self.manager.sid_from_eio_sid(session.sid, DEFAULT_NAMESPACE)
+        if error.namespace not in (None, DEFAULT_NAMESPACE) or sid is None:
+            raise error
+        refusal = InvalidRequest()
+        self._incidents.report(f"refused {refusal.code}", str(error), level=logging.INFO)
+        if self._fault(session, PAYLOAD_COST):
+            self.manager.send(sid, "error", refusal.message)
+            self._acknowledge(session, error.number, refusal.to_wire())
+
+    def _acknowledge(self, session: Session, number: int | None, answer: Any) -> None:
+        if number is not None:
+            session.put(message(f"{socketio.packet.ACK}{number}{StrictJson.dumps([answer])}"))
 
     def _cancel_connect_timer(self, eio_sid: str) -> None:
         timer = self._unconnected.pop(eio_sid, None)
@@ -199,7 +271,11 @@ class SocketServer(socketio.AsyncServer):
         eio_sid = session.sid
         packet: Packet | None = self._binary_packet.get(eio_sid)
         if packet is None:
-            packet = Packet(encoded_packet=data or " ")
+            try:
+                packet = self.packet_class(encoded_packet=data or " ")
+            except InvalidPayload as error:
+                self._refuse_payload(session, error)
+                return None
             if packet.attachment_count:
                 self._sid_of(session, packet)
                 self._binary_packet[eio_sid] = packet
@@ -214,6 +290,7 @@ class SocketServer(socketio.AsyncServer):
         self._sid_of(session, packet)
         handling: Awaitable[None]
         if kind == socketio.packet.DISCONNECT:
+            self._fault(session, REFUSAL_COST)
             handling = self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
         elif kind in (socketio.packet.ACK, socketio.packet.BINARY_ACK):
             handling = self._handle_ack(eio_sid, namespace, packet.id, packet.data)
@@ -235,14 +312,16 @@ class SocketServer(socketio.AsyncServer):
     # -- connections -----------------------------------------------------------------------
 
     async def _connect(self, session: Session, namespace: str, auth: Any) -> None:
-        """Let a client into a namespace: the edge is asked first, then the host's handler."""
+        """Let a client into a namespace: the edge is asked first, then the host's handler.
+
+        :raises ValueError: when it is connected to it already.
+        """
         if not self._is_namespace(namespace):
             self._refuse(session, namespace, {"message": "Invalid namespace"})
             return
         sid = self.manager.register(session.sid, namespace)
         if sid is None:
-            self._refuse(session, namespace, {"message": "Unable to connect"})
-            return
+            raise ValueError("a second connection to one namespace")
         edge = self.edge if namespace == DEFAULT_NAMESPACE else None
         accepted_by_edge = False
         reason: Any = None
@@ -302,6 +381,10 @@ class SocketServer(socketio.AsyncServer):
     def _refuse(self, session: Session, namespace: str, reason: Any) -> None:
         packet = Packet(socketio.packet.CONNECT_ERROR, data=reason, namespace=namespace)
         session.put(message(packet.encode()))
+        data = reason.get("data") if isinstance(reason, dict) else None
+        code = data.get("code", "") if isinstance(data, dict) else ""
+        self._incidents.report("connection refused", f"{namespace!r} {code}", level=logging.INFO)
+        self._fault(session, NAMESPACE_COST)
 
     async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:
         """Tell the edge of disconnections, whatever the host's handler does."""
@@ -343,8 +426,8 @@ class SocketServer(socketio.AsyncServer):
             return
         answer = await self._answer(handler, sid, event, arguments)
         session = self.eio.sockets.get(eio_sid)
-        if id is not None and session is not None:
-            session.put(message(f"{socketio.packet.ACK}{id}{StrictJson.dumps([answer])}"))
+        if session is not None:
+            self._acknowledge(session, id, answer)
 
     async def _answer(self, handler: Handler, sid: str, event: str, arguments: list[Any]) -> Any:
         """Run a handler; a refusal becomes ``error`` and a negative acknowledgement."""
@@ -361,12 +444,30 @@ class SocketServer(socketio.AsyncServer):
                 "event handler failed", f"{event}: {type(failure).__name__}: {failure}"
             )
         self.manager.send(sid, "error", error.message)
+        session = self.manager.session(sid)
+        if session is not None and error.status < RealtimeError.status:  # the client's own
+            self._fault(session, REFUSAL_COST)
         return error.to_wire()
 
 
 def refused_by(error: RealtimeError) -> socketio.exceptions.ConnectionRefusedError:
     """A refused connection: ``connect_error`` with the message, and the code in its data."""
     return socketio.exceptions.ConnectionRefusedError(error.message, {"code": error.code})
+
+
+def strict_packets(config: RealtimeConfig) -> type[Packet]:
+    """Packets within the configured bounds."""
+
+    class BoundPacket(Packet):
+        bounds = Bounds(
+            max_depth=config.max_depth,
+            max_event_name=config.max_event_name,
+            max_arguments=config.max_arguments,
+            max_attachments=config.max_attachments,
+            max_namespace=config.max_namespace,
+        )
+
+    return BoundPacket
 
 
 def _welcome(sid: str, namespace: str) -> EnginePacket:

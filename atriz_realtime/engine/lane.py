@@ -24,7 +24,7 @@ import uvicorn
 from atriz_realtime.engine import frames, refusals
 from atriz_realtime.engine.frames import Control, FrameError, FrameReader
 from atriz_realtime.engine.packets import Packet
-from atriz_realtime.engine.proxies import look_through
+from atriz_realtime.engine.proxies import TrustedProxies, look_through
 from atriz_realtime.engine.refusals import Refusal
 from atriz_realtime.engine.request import Request
 from atriz_realtime.engine.websocket import CLOSE_GRACE, Websocket
@@ -113,7 +113,7 @@ class Lane(Websocket, asyncio.Protocol):
         if not self._is_ours(target):
             self._hand_over(config, server_state, app_state, head)
             return
-        self.accept(request_on(self._transport, head, config))
+        self.accept(request_on(self._transport, head, config, self.engine.proxies))
 
     def accept(self, request: Request) -> None:
         """Serve a request for the engine's path, on the connection that was made."""
@@ -328,15 +328,23 @@ def accept_key(request: Request) -> bytes | None:
     return base64.b64encode(digest)
 
 
-def request_on(transport: Any, head: bytes, config: uvicorn.Config) -> Request:
-    """A request that came on a connection, from whom trusted proxies say that it comes."""
+def request_on(
+    transport: Any, head: bytes, config: uvicorn.Config, proxies: TrustedProxies | None
+) -> Request:
+    """A request that came on a connection, from whom trusted proxies say that it comes.
+
+    :param proxies: instead of those that uvicorn trusts.
+    """
     peer = transport.get_extra_info("peername")
     client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
     secure = transport.get_extra_info("sslcontext") is not None
     request = Request(head, client, "https" if secure else "http")
-    if config.proxy_headers and b"\r\nx-forwarded-" in head:
+    if (proxies is not None or config.proxy_headers) and b"\r\nx-forwarded-" in head:
         scope = request.scope()
-        look_through(config, scope)
+        if proxies is not None:
+            proxies.look_through(scope)
+        else:
+            look_through(config, scope)
         request = Request(head, scope["client"], scope["scheme"])
     return request
 

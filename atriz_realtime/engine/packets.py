@@ -83,13 +83,16 @@ def parse(text: str) -> tuple[str, str | bytes]:
     raise InvalidPacket("unknown packet type")
 
 
-def parse_payload(body: bytes) -> list[tuple[str, str | bytes]]:
+def parse_payload(body: bytes, most: int) -> list[tuple[str, str | bytes]]:
     """The packets of a polling request's body.
 
-    :raises InvalidPacket: when one of them is none.
+    :param most: packets that there may be.
+    :raises InvalidPacket: when one of them is none, or there are more.
     """
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise InvalidPacket("not UTF-8") from error
+    if text.count(SEPARATOR) >= most:
+        raise InvalidPacket("too many packets in one request")
     return [parse(packet) for packet in text.split(SEPARATOR)]

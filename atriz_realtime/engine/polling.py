@@ -147,7 +147,7 @@ async def _taken(session: Session, exchange: Exchange) -> Refusal | None:
     if not session.is_open:
         return refusals.BAD_REQUEST
     try:
-        for kind, data in packets.parse_payload(body):
+        for kind, data in packets.parse_payload(body, engine.max_packets):
             session.receive(kind, data)
             if session.is_busy:
                 await session.until_idle()

@@ -23,6 +23,7 @@ from atriz_realtime.engine.http import Exchange
 from atriz_realtime.engine.origins import Origins
 from atriz_realtime.engine.outbox import Outbox
 from atriz_realtime.engine.packets import Packet
+from atriz_realtime.engine.proxies import TrustedProxies
 from atriz_realtime.engine.refusals import Refusal
 from atriz_realtime.engine.request import Request
 from atriz_realtime.engine.session import Session, State, Transport
@@ -66,6 +67,7 @@ class EngineServer:
     :param max_frames: location frames that wait for a client before conflation begins.
     :param max_lag: seconds a client may lag before it is cut; 0: forever.
     :param flush_interval: seconds between two writes to the clients at least.
+    :param max_packets: packets that one polling request may bring.
     """
 
     reason: ClassVar[type[Reason]] = Reason
@@ -81,10 +83,12 @@ class EngineServer:
         max_frames: int = 256,
         max_lag: float = 60.0,
         flush_interval: float = 0.0,
+        max_packets: int = 1_000,
     ) -> None:
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.max_payload = max_payload
+        self.max_packets = max_packets
         self.origins = Origins(cors_allowed_origins)
         self.sockets: dict[str, Session] = {}
         """The sessions by id, until the application has taken note of their end."""
@@ -94,6 +98,8 @@ class EngineServer:
         """Frames that newer ones replaced, of clients that have caught up or gone."""
         self.report: Callable[[str, str], None] = _log
         """Told of what a client did wrong: a kind, and one line without secrets."""
+        self.proxies: TrustedProxies | None = None
+        """Whose word on the client's address is taken; ``None``: of those that uvicorn trusts."""
         self.starting: Callable[[], Awaitable[None]] | None = None
         """Awaited before the first session, when set."""
         self.admission = Admission()

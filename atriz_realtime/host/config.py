@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import re
@@ -76,6 +77,19 @@ def _names(value: str | Iterable[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return tuple(value)
+
+
+def _check_proxies(_: object, __: object, value: tuple[str, ...]) -> None:
+    for proxy in value:
+        try:
+            if proxy != "unix":
+                ipaddress.ip_network(proxy)
+        except ValueError:
+            raise ConfigurationError(
+                f"trusted_proxies: {proxy!r} is no address, no network such as 10.0.0.0/8"
+                " and not unix",
+                field="trusted_proxies",
+            ) from None
 
 
 def _entity_settings(value: Mapping[str, Any]) -> dict[str, EntitySettings]:
@@ -210,11 +224,63 @@ class RealtimeConfig:
     max_events_burst: int = _setting(
         500, "Events one socket may send at once.", validator=_at_least(1)
     )
+    max_user_events_per_second: float = _setting(
+        500.0,
+        "Events all sockets of one user on one server may send, sustained; 0: no limit.",
+        validator=_at_least(0),
+    )
+    max_user_events_burst: int = _setting(
+        5_000, "Events all sockets of one user may send at once.", validator=_at_least(1)
+    )
+    max_errors_per_second: float = _setting(
+        5.0,
+        "Points of a session's error budget that come back in a second; 0: no budget.",
+        validator=_at_least(0),
+    )
+    max_errors_burst: int = _setting(
+        500, "Points of a session's error budget.", validator=_at_least(1)
+    )
+    max_depth: int = _setting(
+        64, "Levels of arrays and objects in one socket packet.", validator=_at_least(1)
+    )
+    max_event_name: int = _setting(256, "Characters of an event's name.", validator=_at_least(1))
+    max_arguments: int = _setting(
+        32, "Arguments of one event, besides its name.", validator=_at_least(0)
+    )
+    max_attachments: int = _setting(10, "Binary parts of one packet.", validator=_at_least(0))
+    max_namespace: int = _setting(
+        128, "Characters of a namespace's name, its query included.", validator=_at_least(1)
+    )
+    max_packets: int = _setting(1_000, "Packets in one polling request.", validator=_at_least(1))
     max_connections_per_user: int = _setting(
         0, "Sockets of one user on one server; 0: no limit.", validator=_at_least(0)
     )
     max_connections_per_address: int = _setting(
         0, "Sockets from one address on one server; 0: no limit.", validator=_at_least(0)
+    )
+    trusted_proxies: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_names,
+        validator=_check_proxies,
+        metadata=_about(
+            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses,"
+            " networks, `unix`; none: those that uvicorn's `forwarded_allow_ips` names."
+        ),
+    )
+    max_auth_failures: int = _setting(
+        100,
+        "Failed authentications of one address within `auth_failure_window`; 0: no limit.",
+        validator=_at_least(0),
+    )
+    auth_failure_window: float = _setting(
+        60.0,
+        "Seconds in which `max_auth_failures` failures are forgotten.",
+        validator=_at_least(1),
+    )
+    max_auth_backoff: float = _setting(
+        60.0,
+        "Seconds that an address over `max_auth_failures` is refused at most, after 1 at first.",
+        validator=_at_least(1),
     )
     max_pending_frames: int = _setting(
         256,

@@ -116,6 +116,7 @@ async def serving(
             timeout_graceful_shutdown=2,
             lifespan="on",
             ws="auto" if portable else lane_of(app),
+            proxy_headers=not trusts_its_own(app),
         )
     )
     task = asyncio.create_task(web.serve())
@@ -134,6 +135,12 @@ def lane_of(app: Any) -> Any:
     """What uvicorn is given as ``ws=``: the application's lane, when it has one."""
     realtime = getattr(getattr(app, "state", None), "realtime", None)
     return realtime.websocket_lane() if isinstance(realtime, RealtimeServer) else "auto"
+
+
+def trusts_its_own(app: Any) -> bool:
+    """Whether a server asks its own ``trusted_proxies``, and uvicorn is not to ask others."""
+    realtime = getattr(getattr(app, "state", None), "realtime", None)
+    return isinstance(realtime, RealtimeServer) and bool(realtime.config.trusted_proxies)
 
 
 class Watcher:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atriz_realtime.core.allowance import Allowance
+from atriz_realtime.core.allowance import Allowance, Allowances
 
 
 def taken(allowance: Allowance, count: int, now: float = 0.0) -> list[str]:
@@ -50,3 +50,23 @@ def test_what_is_sustained_is_granted_forever() -> None:
 @pytest.mark.parametrize("count", [1, 10_000])
 def test_a_rate_of_zero_has_no_limit(count: int) -> None:
     assert set(taken(Allowance(rate=0, burst=1, now=0), count)) == {"granted"}
+
+
+def test_a_user_has_one_allowance_and_the_longest_away_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("atriz_realtime.core.allowance.MAX_USERS", 2)
+    users = Allowances(rate=1, burst=3)
+    first = users.of("u1", 0)
+    assert first is not None
+    users.of("u2", 0)
+    assert users.of("u1", 1) is first
+    users.of("u3", 1)
+    assert users.of("u1", 2) is first
+    second = users.of("u2", 2)
+    assert second is not None
+    assert second.now == 2
+
+
+def test_users_have_none_where_there_is_no_limit() -> None:
+    assert Allowances(rate=0, burst=3).of("u1", 0) is None

@@ -70,7 +70,7 @@ class Access:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def authenticate(self, credentials: Credentials) -> Identity:
+    async def authenticate(self, credentials: Credentials, *, known: bool = False) -> Identity:
         await self.gate.wait()
         match credentials.token:
             case None:

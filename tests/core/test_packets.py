@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import socketio.packet
 
-from atriz_realtime.core.packets import Packet, StrictJson, location_packet
+from atriz_realtime.core.packets import Packet, StrictJson, is_too_deep, location_packet
 from atriz_realtime.testing import event, location, moment, payload
 
 
@@ -59,3 +59,22 @@ def test_a_location_frame_is_the_packet_that_an_emit_would_make() -> None:
     spliced = location_packet(fix.event)
     made = Packet(socketio.packet.EVENT, data=["location:update", json.loads(fix.event)]).encode()
     assert spliced.text == f"4{made}"
+
+
+@pytest.mark.parametrize(
+    ("text", "too_deep"),
+    [
+        ("[[1]]", False),
+        ("[[[1]]]", True),
+        ('[{"a":[]}]', True),
+        ('["[[[","{{{",[]]', False),
+        ('["\\"[[[",[]]', False),
+        ("[[],[],[],[]]", False),
+        ("[[[", True),
+        ('["' + "[" * 60_000, False),
+        ('"' + '\\"' * 30_000 + "[" * 3, False),
+    ],
+    ids=lambda value: str(value)[:16],
+)
+def test_depth_is_that_of_arrays_and_objects(text: str, too_deep: bool) -> None:
+    assert is_too_deep(text, 2) is too_deep

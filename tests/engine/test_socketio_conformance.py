@@ -364,8 +364,6 @@ async def test_all_namespaces_end_with_the_connection(app: App) -> None:
         ['42"message"'],
         ["42null"],
         ["42[[]]"],
-        ['42["message"'],
-        ['42["message",NaN]'],
         ['42["connect"]'],
         ['42["disconnect"]'],
         ['42abc["message-with-ack",1,"2",{"3":[false]}]'],

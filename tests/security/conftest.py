@@ -1,0 +1,28 @@
+"""Servers on each lane, and raw clients of both transports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+import pytest
+import pytest_asyncio
+
+from atriz_realtime import testing
+from tests.support.serving import Live
+
+Serve = Callable[..., AbstractAsyncContextManager[Live]]
+
+
+@pytest.fixture(params=["lane", "portable"], scope="module")
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """Start a server whose websockets come in one of the two ways."""
+    return partial(testing.serving, portable=request.param == "portable")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def live(serve: Serve) -> AsyncIterator[Live]:
+    """A server with the tests' usual settings."""
+    async with serve() as live:
+        yield live
