@@ -93,6 +93,7 @@ class RealtimeServer:
         self.containment = Containment(self.incidents, self._clock, self.config.plugin_timeout)
         access = self._access = AccessControl(self._registry, self.containment, self.incidents)
         self._interest = Interest(self._registry.kinds, self._clock)
+        self._interest.rooms.views = access.views
         self.distribution = Distribution(
             self._registry.kinds, self._interest, self._clock, self.incidents
         )

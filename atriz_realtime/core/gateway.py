@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import Counter
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -35,6 +35,7 @@ from atriz_realtime.core.interest import Interest
 from atriz_realtime.core.pipeline import Pipeline
 from atriz_realtime.core.rooms import DEFAULT_NAMESPACE
 from atriz_realtime.core.socket_server import SocketServer, refused_by
+from atriz_realtime.core.views import Viewpoint
 from atriz_realtime.engine.request import Request
 from atriz_realtime.host.config import RealtimeConfig
 
@@ -120,6 +121,7 @@ class Gateway:
         self._per_user: Counter[str] = Counter()
         self._per_address: Counter[str] = Counter()
         self._pipeline = pipeline
+        self._views = interest.rooms.views
         server.edge = self
         server.on_event(SocketEvents.AUTHENTICATE, self._authenticate)
         server.on_event("track:*", self._unknown_type)
@@ -267,8 +269,10 @@ class Gateway:
             self._rooms.send(sid, SocketEvents.AUTHENTICATED, answer)
             self._server.start_background_task(self._server.disconnect, sid)
             return {**answer, "code": error.code}
+        viewpoints = await self._viewpoints_of(session, identity)
         if sid in self._sessions:
             self._become(session, identity)
+            self._look_anew(session, viewpoints)
             self._rooms.send(sid, SocketEvents.AUTHENTICATED, {"success": True})
         return {"success": True}
 
@@ -324,9 +328,12 @@ class Gateway:
         location is sent only when nothing newer went out to the room meanwhile.
         """
         joined: list[tuple[EntityRef, str, bytes | None]] = []
+        viewpoints = await self._viewpoints(session, entities)
         for entity in entities:
             room = RoomNames.entity(entity)
             if self._rooms.is_connected(session.sid, DEFAULT_NAMESPACE):
+                if self._views is not None:
+                    self._views.set(room, session.sid, viewpoints[entity])
                 self._enter(session.sid, room)
                 session.tracked.add(room)
                 joined.append((entity, room, self._rooms.last(room)))
@@ -352,6 +359,38 @@ class Gateway:
             return
         if location is not None and self._rooms.last(room) is before:
             self._rooms.show(session.sid, room, event_json(entity, location))
+
+    # -- views -----------------------------------------------------------------------------
+
+    async def _viewpoints(
+        self, session: Session, entities: list[EntityRef]
+    ) -> dict[EntityRef, Viewpoint]:
+        """How whoever a socket is sees entities."""
+        while self._views is not None and session.identity is not None:
+            identity = session.identity
+            found = {entity: await self._views.chosen(identity, entity) for entity in entities}
+            if session.identity is identity:  # else it has become somebody else meanwhile
+                return found
+        return {}
+
+    async def _viewpoints_of(self, session: Session, identity: Identity) -> dict[str, Viewpoint]:
+        """How an identity sees what a socket tracks, by room."""
+        found: dict[str, Viewpoint] = {}
+        while self._views is not None and (rooms := session.tracked - found.keys()):
+            for room in rooms:
+                found[room] = await self._views.chosen(identity, EntityRef(*room.split(":", 1)))
+        return found
+
+    def _look_anew(self, session: Session, viewpoints: Mapping[str, Viewpoint]) -> None:
+        """Show a socket what it tracks as it sees it from now on."""
+        for room, viewpoint in viewpoints.items():
+            if (
+                self._views is not None
+                and room in session.tracked
+                and self._views.set(room, session.sid, viewpoint)
+                and (last := self._rooms.last(room)) is not None
+            ):
+                self._rooms.show(session.sid, room, last)
 
     def _untracker(self, kind: str) -> Any:
         async def untrack(sid: str, ids: Any = None, *_: Any) -> dict[str, Any]:
