@@ -269,7 +269,8 @@ class Gateway:
             self._rooms.send(sid, SocketEvents.AUTHENTICATED, answer)
             self._server.start_background_task(self._server.disconnect, sid)
             return {**answer, "code": error.code}
-        viewpoints = await self._viewpoints_of(session, identity)
+        tracked = [EntityRef(*room.split(":", 1)) for room in session.tracked]
+        viewpoints = await self._viewpoints(identity, tracked)
         if sid in self._sessions:
             self._become(session, identity)
             self._look_anew(session, viewpoints)
@@ -316,24 +317,25 @@ class Gateway:
             for entity in entities:
                 if not await self._access.may_track(session.identity, entity):
                     raise NotAuthorized
-            await self._watch(session, entities)
+            await self._watch(session, entities, await self._viewpoints(session.identity, entities))
             return {"success": True}
 
         return track
 
-    async def _watch(self, session: Session, entities: list[EntityRef]) -> None:
+    async def _watch(
+        self, session: Session, entities: list[EntityRef], viewpoints: Mapping[str, Viewpoint]
+    ) -> None:
         """Join the entities' rooms, then show where each is now.
 
         A socket joins before the cache is read, so it misses nothing; the cached
         location is sent only when nothing newer went out to the room meanwhile.
         """
         joined: list[tuple[EntityRef, str, bytes | None]] = []
-        viewpoints = await self._viewpoints(session, entities)
         for entity in entities:
             room = RoomNames.entity(entity)
             if self._rooms.is_connected(session.sid, DEFAULT_NAMESPACE):
                 if self._views is not None:
-                    self._views.set(room, session.sid, viewpoints[entity])
+                    self._views.set(room, session.sid, viewpoints[room])
                 self._enter(session.sid, room)
                 session.tracked.add(room)
                 joined.append((entity, room, self._rooms.last(room)))
@@ -360,38 +362,6 @@ class Gateway:
         if location is not None and self._rooms.last(room) is before:
             self._rooms.show(session.sid, room, event_json(entity, location))
 
-    # -- views -----------------------------------------------------------------------------
-
-    async def _viewpoints(
-        self, session: Session, entities: list[EntityRef]
-    ) -> dict[EntityRef, Viewpoint]:
-        """How whoever a socket is sees entities."""
-        while self._views is not None and session.identity is not None:
-            identity = session.identity
-            found = {entity: await self._views.chosen(identity, entity) for entity in entities}
-            if session.identity is identity:  # else it has become somebody else meanwhile
-                return found
-        return {}
-
-    async def _viewpoints_of(self, session: Session, identity: Identity) -> dict[str, Viewpoint]:
-        """How an identity sees what a socket tracks, by room."""
-        found: dict[str, Viewpoint] = {}
-        while self._views is not None and (rooms := session.tracked - found.keys()):
-            for room in rooms:
-                found[room] = await self._views.chosen(identity, EntityRef(*room.split(":", 1)))
-        return found
-
-    def _look_anew(self, session: Session, viewpoints: Mapping[str, Viewpoint]) -> None:
-        """Show a socket what it tracks as it sees it from now on."""
-        for room, viewpoint in viewpoints.items():
-            if (
-                self._views is not None
-                and room in session.tracked
-                and self._views.set(room, session.sid, viewpoint)
-                and (last := self._rooms.last(room)) is not None
-            ):
-                self._rooms.show(session.sid, room, last)
-
     def _untracker(self, kind: str) -> Any:
         async def untrack(sid: str, ids: Any = None, *_: Any) -> dict[str, Any]:
             session = self._sessions[sid]
@@ -408,6 +378,30 @@ class Gateway:
 
     async def _unknown_type(self, _: str, event: str, *__: Any) -> None:
         raise UnknownEntityType(field=event[:64])
+
+    # -- views -----------------------------------------------------------------------------
+
+    async def _viewpoints(
+        self, identity: Identity, entities: Iterable[EntityRef]
+    ) -> dict[str, Viewpoint]:
+        """How an identity sees entities, by room; nothing when everybody sees them whole."""
+        if self._views is None:
+            return {}
+        return {
+            RoomNames.entity(entity): await self._views.chosen(identity, entity)
+            for entity in entities
+        }
+
+    def _look_anew(self, session: Session, viewpoints: Mapping[str, Viewpoint]) -> None:
+        """Show a socket what it tracks as it sees it from now on."""
+        for room, viewpoint in viewpoints.items():
+            if (
+                self._views is not None
+                and room in session.tracked
+                and self._views.set(room, session.sid, viewpoint)
+                and (last := self._rooms.last(room)) is not None
+            ):
+                self._rooms.show(session.sid, room, last)
 
     # -- limits ----------------------------------------------------------------------------
 
