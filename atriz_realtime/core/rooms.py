@@ -103,9 +103,11 @@ class Rooms(socketio.AsyncManager):
     ) -> Collection[str]:
         """Send an event to those members of a room who do not see it whole; returns them."""
         shown, viewers = views.shown(event), views.by_room[room]
+        members = self.rooms[DEFAULT_NAMESPACE][room]
+        sockets = self.server.eio.sockets
         for sid, viewpoint in viewers.items():
-            session = None if sid in spared else self.session(sid)
-            if session is None:
+            session = sockets.get(members.get(sid))
+            if session is None or sid in spared:
                 continue
             seen = shown.packet(viewpoint)
             if seen is None:
