@@ -102,6 +102,7 @@ class RealtimeServer:
             self._registry, self.containment, self.incidents, attempts
         )
         self._interest = Interest(self._registry.kinds, self._clock)
+        self._interest.rooms.views = access.views
         self.distribution = Distribution(
             self._registry.kinds, self._interest, self._clock, self.incidents
         )

@@ -70,6 +70,7 @@ from atriz_realtime.api.records import (
     Observer,
     SocketEvent,
     Throttle,
+    View,
 )
 from atriz_realtime.api.wire import (
     CacheTTL,
@@ -156,6 +157,7 @@ __all__ = [
     "Unavailable",
     "UnknownEntityType",
     "Verdict",
+    "View",
     "decode_event",
     "decode_json",
     "decode_location",

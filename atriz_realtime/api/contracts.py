@@ -379,6 +379,9 @@ class Access(Protocol):
     async def may_publish(self, identity: Identity, entity: EntityRef) -> bool:
         """Whether every authorizer lets this identity publish this entity."""
 
+    async def shown(self, identity: Identity, entity: EntityRef, location: bytes) -> bytes | None:
+        """The location JSON as this identity sees it; ``None`` when a view hides it."""
+
 
 class Sockets(Protocol):
     """The connected clients, on every server."""

@@ -17,8 +17,8 @@ plugins named in configuration; ``tryfirst`` and ``trylast`` move one.  Two
 records of one kind with the same name stop the start with an error that names
 both plugins.  An exception in a hook stops the start and names the plugin, unless
 ``optional_plugins`` lists it: then it is reported, and the plugin does without the
-hook.  Nothing is optional about authenticators, authorizers and filters, whose absence
-could let somebody in.
+hook.  Nothing is optional about authenticators, authorizers, filters and views, whose
+absence could let somebody in, or see too much.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from atriz_realtime.api.records import (
     Observer,
     SocketEvent,
     Throttle,
+    View,
 )
 
 PROJECT_NAME = "atriz_realtime"
@@ -252,6 +253,36 @@ def register_filters(
                 return None if event.entity_id.startswith("test-") else event
 
             return Filter("no-tests", no_test_vehicles)
+    """
+
+
+@hookspec
+def register_views(config: PluginConfig, resources: Resources) -> Iterable[View] | View | None:
+    """Offer views: what some watchers are shown instead of a fix as it was published.
+
+    Called once at start.  All views that apply to an identity and an entity are applied in
+    their ``order``, each on what the one before returned; ``None`` shows nothing.  What
+    travels between servers and lies in the cache stays whole: views are applied where the
+    watcher is, to live fixes, to the current location that a new watcher gets, and to what
+    ``GET /api/tracking/…`` answers.  A fix is read, changed and encoded once for each
+    distinct combination of views, not for each watcher; for those to whom none applies
+    nothing is done.
+
+    It fails closed: where ``applies`` raises or takes too long, or ``apply`` raises, nothing
+    is shown, which is counted.  What a host emits itself goes out as it is, except
+    ``location:update`` to the room of an entity.
+
+    Example::
+
+        @hookimpl
+        def register_views():
+            async def is_guest(identity, entity):
+                return identity.claims.get("role") == "guest"
+
+            def without_speed(event):
+                return attrs.evolve(event, location=attrs.evolve(event.location, speed=None))
+
+            return View("no-speed", is_guest, without_speed)
     """
 
 

@@ -148,6 +148,22 @@ class Filter:
 
 
 @attrs.frozen(eq=False)
+class View:
+    """What those it applies to are shown instead of the fix as it was published."""
+
+    name: str
+    """Unique among views."""
+    applies: Callable[[Identity, EntityRef], Awaitable[bool]]
+    """Whether this identity sees this entity only so.  Asked when it begins to watch, when
+    its socket authenticates anew, and when it reads over HTTP."""
+    apply: Callable[[LocationEvent], LocationEvent | None]
+    """The event to show, or ``None`` to show nothing.  A plain function that does not wait,
+    since watchers get fixes in order; called once for each fix, whoever watches."""
+    order: int = attrs.field(default=0, kw_only=True)
+    """Of several that apply, lower is applied first."""
+
+
+@attrs.frozen(eq=False)
 class Observer:
     """Sees every event published on this server, and never slows the sender."""
 
@@ -208,4 +224,5 @@ __all__ = [
     "SocketClient",
     "SocketEvent",
     "Throttle",
+    "View",
 ]

@@ -14,9 +14,11 @@ from atriz_realtime.api.errors import (
     RealtimeError,
 )
 from atriz_realtime.api.model import Credentials, EntityRef, Identity
+from atriz_realtime.api.wire import event_json
 from atriz_realtime.core.attempts import FailedAttempts
 from atriz_realtime.core.containment import Containment
 from atriz_realtime.core.incidents import Incidents
+from atriz_realtime.core.views import Views
 from atriz_realtime.host.registry import Registry
 
 Rule = Callable[[Identity, EntityRef], Awaitable[bool]]
@@ -43,6 +45,8 @@ class AccessControl:
             for record in registry.authenticators
             if record.still_holds is not None
         }
+        self.views = Views(registry, containment, incidents) if registry.views else None
+        """``None`` when everybody sees everything whole."""
         self._may_track: list[tuple[str, str, Rule]] = []
         self._may_publish: list[tuple[str, str, Rule]] = []
         for record in registry.authorizers:
@@ -121,6 +125,16 @@ class AccessControl:
     async def may_publish(self, identity: Identity, entity: EntityRef) -> bool:
         """Whether every authorizer lets this identity publish this entity."""
         return not self._may_publish or await self._all(self._may_publish, identity, entity)
+
+    async def shown(self, identity: Identity, entity: EntityRef, location: bytes) -> bytes | None:
+        """The location JSON as this identity sees it; ``None`` when a view hides it."""
+        if self.views is None:
+            return location
+        viewpoint = await self.views.chosen(identity, entity)
+        if not viewpoint:
+            return location
+        seen = self.views.shown(event_json(entity, location)).payload(viewpoint)
+        return None if seen is None else seen.location
 
     async def _all(
         self, rules: list[tuple[str, str, Rule]], identity: Identity, entity: EntityRef

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import Counter
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -36,6 +36,7 @@ from atriz_realtime.core.interest import Interest
 from atriz_realtime.core.pipeline import Pipeline
 from atriz_realtime.core.rooms import DEFAULT_NAMESPACE
 from atriz_realtime.core.socket_server import SocketServer, refused_by
+from atriz_realtime.core.views import Viewpoint
 from atriz_realtime.engine.request import Request
 from atriz_realtime.host.config import RealtimeConfig
 
@@ -126,6 +127,7 @@ class Gateway:
         self._per_user: Counter[str] = Counter()
         self._per_address: Counter[str] = Counter()
         self._pipeline = pipeline
+        self._views = interest.rooms.views
         server.edge = self
         server.on_event(SocketEvents.AUTHENTICATE, self._authenticate)
         server.on_event("track:*", self._unknown_type)
@@ -280,8 +282,11 @@ class Gateway:
                 self._rooms.send(sid, SocketEvents.ERROR, error.message)
             self._server.start_background_task(self._server.disconnect, sid)
             return {**answer, "code": error.code}
+        tracked = [EntityRef(*room.split(":", 1)) for room in session.tracked]
+        viewpoints = await self._viewpoints(identity, tracked)
         if sid in self._sessions:
             self._become(session, identity)
+            self._look_anew(session, viewpoints)
             self._rooms.send(sid, SocketEvents.AUTHENTICATED, {"success": True})
         return {"success": True}
 
@@ -326,12 +331,14 @@ class Gateway:
             for entity in entities:
                 if not await self._access.may_track(session.identity, entity):
                     raise NotAuthorized
-            await self._watch(session, entities)
+            await self._watch(session, entities, await self._viewpoints(session.identity, entities))
             return {"success": True}
 
         return track
 
-    async def _watch(self, session: Session, entities: list[EntityRef]) -> None:
+    async def _watch(
+        self, session: Session, entities: list[EntityRef], viewpoints: Mapping[str, Viewpoint]
+    ) -> None:
         """Join the entities' rooms, then show where each is now.
 
         A socket joins before the cache is read, so it misses nothing; the cached
@@ -341,6 +348,8 @@ class Gateway:
         for entity in entities:
             room = RoomNames.entity(entity)
             if self._rooms.is_connected(session.sid, DEFAULT_NAMESPACE):
+                if self._views is not None:
+                    self._views.set(room, session.sid, viewpoints[room])
                 self._enter(session.sid, room)
                 session.tracked.add(room)
                 joined.append((entity, room, self._rooms.last(room)))
@@ -383,6 +392,30 @@ class Gateway:
 
     async def _unknown_type(self, _: str, event: str, *__: Any) -> None:
         raise UnknownEntityType(field=event[:64])
+
+    # -- views -----------------------------------------------------------------------------
+
+    async def _viewpoints(
+        self, identity: Identity, entities: Iterable[EntityRef]
+    ) -> dict[str, Viewpoint]:
+        """How an identity sees entities, by room; nothing when everybody sees them whole."""
+        if self._views is None:
+            return {}
+        return {
+            RoomNames.entity(entity): await self._views.chosen(identity, entity)
+            for entity in entities
+        }
+
+    def _look_anew(self, session: Session, viewpoints: Mapping[str, Viewpoint]) -> None:
+        """Show a socket what it tracks as it sees it from now on."""
+        for room, viewpoint in viewpoints.items():
+            if (
+                self._views is not None
+                and room in session.tracked
+                and self._views.set(room, session.sid, viewpoint)
+                and (last := self._rooms.last(room)) is not None
+            ):
+                self._rooms.show(session.sid, room, last)
 
     # -- limits ----------------------------------------------------------------------------
 

@@ -192,3 +192,17 @@ def location_packet(event: bytes) -> engine_packets.Packet:
     if not event.isascii():
         event = event.decode(errors="replace").encode()
     return engine_packets.Packet(b"%b%b]" % (_LOCATION_HEAD, event))
+
+
+_LOCATION_EMIT = re.compile(rf'[25](?:\d+-)?\["{SocketEvents.LOCATION_UPDATE}"(?:,|(?=\]))')
+
+
+def emitted_location(parts: list[str | bytes]) -> bytes | None:
+    """What an encoded Socket.IO packet says of a position; ``None`` when it is another event's.
+
+    It need not be an event's JSON: a host emits what it likes.
+    """
+    head = parts[0]
+    if isinstance(head, bytes) or (found := _LOCATION_EMIT.match(head)) is None:
+        return None
+    return head[found.end() : -1].encode(errors="replace")

@@ -9,7 +9,7 @@ appended to every watcher's outbox.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from typing import Any
 
 import socketio
@@ -18,7 +18,8 @@ import socketio.packet
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.core.floors import Floors, event_time
-from atriz_realtime.core.packets import location_packet
+from atriz_realtime.core.packets import emitted_location, location_packet
+from atriz_realtime.core.views import Views
 from atriz_realtime.engine import packets
 from atriz_realtime.engine.session import Session
 
@@ -57,6 +58,8 @@ class Rooms(socketio.AsyncManager):
         self._disconnecting: set[str] = set()
         self._last: dict[str, bytes] = {}
         self.floors = Floors(clock)
+        self.views: Views | None = None
+        """Who sees what otherwise than it was published; ``None``: nobody does."""
         self.relay: Relay | None = None
         self._queued = 0
 
@@ -79,6 +82,8 @@ class Rooms(socketio.AsyncManager):
         spared = self.floors.spared(room, event) if self.floors else NOBODY
         if None in spared:
             return
+        if self.views is not None and room in self.views.by_room:
+            spared = {*spared, *self._deliver_views(self.views, room, event, spared)}
         packet = location_packet(event)
         sockets, early = self.server.eio.sockets, self._early
         queued = 0
@@ -93,6 +98,27 @@ class Rooms(socketio.AsyncManager):
                 queued += 1
         self._queued += queued
 
+    def _deliver_views(
+        self, views: Views, room: str, event: bytes, spared: Container[str | None]
+    ) -> Collection[str]:
+        """Send an event to those members of a room who do not see it whole; returns them."""
+        shown, viewers = views.shown(event), views.by_room[room]
+        members = self.rooms[DEFAULT_NAMESPACE][room]
+        sockets = self.server.eio.sockets
+        for sid, viewpoint in viewers.items():
+            session = sockets.get(members.get(sid))
+            if session is None or sid in spared:
+                continue
+            seen = shown.packet(viewpoint)
+            if seen is None:
+                continue
+            if sid in self._early:
+                self._early[sid].append(seen)
+            else:
+                session.put_frame(room, seen)
+                self._queued += 1
+        return viewers
+
     def last(self, room: str) -> bytes | None:
         """The event that went out to a room last, since its first member joined."""
         return self._last.get(room)
@@ -100,9 +126,13 @@ class Rooms(socketio.AsyncManager):
     def show(self, sid: str, room: str, event: bytes) -> None:
         """Send one member of a room the entity's current location."""
         session = self.session(sid)
-        if session is not None:
-            self.floors.raise_to(room, sid, event)
-            session.put_frame(room, location_packet(event))
+        if session is None:
+            return
+        self.floors.raise_to(room, sid, event)
+        views = self.views
+        packet = location_packet(event) if views is None else views.packet(room, sid, event)
+        if packet is not None:
+            session.put_frame(room, packet)
             self._queued += 1
 
     def show_all(self, room: str, event: bytes) -> bool:
@@ -199,7 +229,9 @@ class Rooms(socketio.AsyncManager):
             ones of the same key while a client lags.
         """
         encoded = [packets.message(part) for part in parts]
-        skipped = dict(self.get_participants(namespace, skip)) if skip else {}
+        skipped = {sid for sid, _ in self.get_participants(namespace, skip)} if skip else set()
+        if self.views is not None and namespace == DEFAULT_NAMESPACE and rooms:
+            skipped |= self._emit_views(self.views, rooms, skipped, parts)
         sockets = self.server.eio.sockets
         for sid, eio_sid in self.get_participants(namespace, rooms):
             session = sockets.get(eio_sid)
@@ -214,6 +246,17 @@ class Rooms(socketio.AsyncManager):
                     self._queued += 1
                 else:
                     session.put(packet)
+
+    def _emit_views(
+        self, views: Views, rooms: list[str], skipped: set[str], parts: list[str | bytes]
+    ) -> set[str]:
+        """Send a position that was emitted to those who do not see it whole; returns them."""
+        served: set[str] = set()
+        event = emitted_location(parts)
+        if event is not None:
+            for room in views.by_room.keys() & rooms:
+                served |= {*self._deliver_views(views, room, event, skipped | served)}
+        return served
 
     def _is_local_socket(self, namespace: str, rooms: list[str] | None) -> bool:
         return rooms is not None and len(rooms) == 1 and bool(self.is_sid_room(namespace, rooms[0]))
@@ -356,6 +399,8 @@ class Rooms(socketio.AsyncManager):
         return list(self._joined.get(sid, ()))
 
     def _remove(self, sid: str, namespace: str, room: str | None) -> None:
+        if self.views is not None and room is not None and namespace == DEFAULT_NAMESPACE:
+            self.views.forget(room, sid)
         rooms = self.rooms.get(namespace, {})
         members = rooms.get(room)
         if members is None or members.pop(sid, None) is None or members:

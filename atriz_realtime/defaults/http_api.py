@@ -82,6 +82,8 @@ class TrackingApi:
         if not await self._server.access.may_track(identity, entity):
             raise NotAuthorized
         location = await self._server.tracking.current(entity)
+        if location is not None:
+            location = await self._server.access.shown(identity, entity, location)
         if location is None:
             raise LocationNotFound
         return Response(location, media_type="application/json")
@@ -96,10 +98,12 @@ class TrackingApi:
             page = await self._server.tracking.page(kind, cursor, limit)
         except UnknownEntityType as error:
             return JSONResponse(error.to_wire(), LocationNotFound.status)
+        access = self._server.access
         locations = [
-            b'{"entityId":%b,"location":%b}' % (encode_json(entity_id), location)
+            b'{"entityId":%b,"location":%b}' % (encode_json(entity_id), shown)
             for entity_id, location in page.items
-            if await self._server.access.may_track(identity, EntityRef(kind, entity_id))
+            if await access.may_track(identity, EntityRef(kind, entity_id))
+            and (shown := await access.shown(identity, EntityRef(kind, entity_id), location))
         ]
         body = b'{"type":%b,"locations":[%b],"nextCursor":%b}' % (
             encode_json(kind),

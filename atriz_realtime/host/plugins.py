@@ -33,6 +33,7 @@ DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
         "typescript": "atriz_realtime.defaults.typescript",
         "http_api": "atriz_realtime.defaults.http_api",
         "socket_publish": "atriz_realtime.defaults.socket_publish",
+        "privacy": "atriz_realtime.defaults.privacy",
         "health": "atriz_realtime.defaults.health",
     }
 )
@@ -40,7 +41,9 @@ DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
 
 DISTRIBUTION = "atriz-realtime"
 
-GUARDING_HOOKS = frozenset({"register_authenticators", "register_authorizers", "register_filters"})
+GUARDING_HOOKS = frozenset(
+    {"register_authenticators", "register_authorizers", "register_filters", "register_views"}
+)
 """Hooks whose failure stops the start even of an optional plugin: without what they
 register, somebody might get in, or see what they should not."""
 

@@ -25,6 +25,7 @@ from atriz_realtime.api.records import (
     Observer,
     SocketEvent,
     Throttle,
+    View,
 )
 from atriz_realtime.api.wire import SocketEvents, track_event, untrack_event
 from atriz_realtime.host.config import EntitySettings, RealtimeConfig
@@ -91,6 +92,7 @@ class Registry:
         )
         self.authorizers = self._collect("register_authorizers", Authorizer, resources=resources)
         self.filters = self._ordered(self._collect("register_filters", Filter, resources=resources))
+        self.views = self._ordered(self._collect("register_views", View, resources=resources))
         self.throttles = self._by_name("register_throttles", Throttle)
         self.caches = self._by_name("register_caches", CacheBackend)
         self.fanouts = self._by_name("register_fanouts", FanoutBackend)

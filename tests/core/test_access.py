@@ -20,6 +20,7 @@ from atriz_realtime.api import (
     NotAuthenticated,
     NotAuthorized,
     Unavailable,
+    View,
 )
 from atriz_realtime.core.access import AccessControl
 from atriz_realtime.core.containment import Containment
@@ -39,6 +40,7 @@ class Registered:
 
     authenticators: list[Authenticator]
     authorizers: list[Authorizer]
+    views: list[View]
 
     @staticmethod
     def owner(record: Any) -> str:
@@ -51,6 +53,7 @@ def make(incidents: Incidents, clock: FakeClock) -> Make:
         registered: Any = Registered(
             [record for record in records if isinstance(record, Authenticator)],
             [record for record in records if isinstance(record, Authorizer)],
+            [record for record in records if isinstance(record, View)],
         )
         return AccessControl(registered, Containment(incidents, clock, limit=0.05), incidents)
 

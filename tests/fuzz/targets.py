@@ -28,6 +28,9 @@ from tests.support.serving import SECRET, config, token
 LIMIT = 4_096
 """Bytes of a message; small, so that a fuzzer finds what lies beyond."""
 
+MAX_PACKETS = 64
+"""Packets of a polling body."""
+
 Target = Callable[[bytes], None]
 
 
@@ -64,7 +67,7 @@ def held(reader: FrameReader) -> int:
 def read_payload(data: bytes) -> None:
     """The body of a long-polling request, and the packets in it."""
     try:
-        found = packets.parse_payload(data)
+        found = packets.parse_payload(data, MAX_PACKETS)
     except InvalidPacket:
         return
     for kind, content in found:

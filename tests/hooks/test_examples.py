@@ -124,6 +124,20 @@ async def filters(serve: Serve, _: pytest.CaptureFixture[str]) -> None:
         assert status == 404
 
 
+async def views(serve: Serve, _: pytest.CaptureFixture[str]) -> None:
+    async with (
+        serve() as live,
+        watching(live, user=None) as guest,
+        watching(live, "v1") as other,
+    ):
+        await guest.call("authenticate", token("g", role="guest"))
+        await guest.call("track:vehicle", "v1")
+        await live.publish("v1", speed=40)
+        await until(lambda: guest.updates and other.updates)
+        assert "speed" not in guest.updates[0]["location"]
+        assert other.updates[0]["location"]["speed"] == 40
+
+
 async def observers(serve: Serve, printed: pytest.CaptureFixture[str]) -> None:
     async with serve() as live:
         await live.publish("v1", latitude=1.5, longitude=2.5)
@@ -187,6 +201,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "register_fanouts": fanouts,
         "register_fanout_layers": fanout_layers,
         "register_filters": filters,
+        "register_views": views,
         "register_observers": observers,
         "register_socket_events": socket_events,
         "register_endpoints": endpoints,

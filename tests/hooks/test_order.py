@@ -22,6 +22,7 @@ MADE = [
     "register_authenticators",
     "register_authorizers",
     "register_filters",
+    "register_views",
     "register_throttles",
     "register_caches",
     "register_fanouts",

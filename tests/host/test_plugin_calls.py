@@ -173,7 +173,8 @@ def test_an_optional_plugin_does_without_a_hook_that_fails(plugins: Plugins) -> 
 
 
 @pytest.mark.parametrize(
-    "hook", ["register_authenticators", "register_authorizers", "register_filters"]
+    "hook",
+    ["register_authenticators", "register_authorizers", "register_filters", "register_views"],
 )
 def test_nothing_is_optional_about_who_may_do_what(plugins: Plugins, hook: str) -> None:
     name = plugins.module("shop", f"@hookimpl\ndef {hook}():\n    raise LookupError('no van')")

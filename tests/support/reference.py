@@ -11,9 +11,9 @@ import ast
 import inspect
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -118,10 +118,19 @@ def plugin_settings() -> str:
     """The table of each default plugin that has one."""
     tables = PluginHost(RealtimeConfig()).settings
     return "\n\n".join(
-        f"### `[realtime.plugins.{name}]`\n\n{_options(type(own))}"
+        f"### `[realtime.plugins.{path}]`\n\n{_options(settings_class)}"
         for name, own in tables.items()
         if name in DEFAULT_PLUGINS
+        for path, settings_class in _with_tables_within(name, type(own))
     )
+
+
+def _with_tables_within(path: str, settings_class: type[Any]) -> Iterator[tuple[str, type[Any]]]:
+    """A class of settings, and those of the tables by name that it holds."""
+    yield path, settings_class
+    for name, hint in get_type_hints(settings_class).items():
+        if get_origin(hint) is dict and attrs.has(get_args(hint)[1]):
+            yield f"{path}.{name}.<name>", get_args(hint)[1]
 
 
 def default_throttles() -> list[Throttle]:
