@@ -43,6 +43,10 @@ UNSENT = 16_384
 """Bytes that the kernel keeps for a client that does not take them (TCP_NOTSENT_LOWAT): what
 is in there can no longer be replaced by something newer."""
 
+MAX_IGNORED = 65_536
+"""Bytes that are taken from a client whose websocket is being closed, to find its own closing
+frame: one that sends on is read no more."""
+
 _ACCEPT_SALT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, section 1.3."""
 
@@ -66,6 +70,7 @@ class Lane(Websocket, asyncio.Protocol):
         "_closing",
         "_connections",
         "_fd",
+        "_ignored",
         "_open",
         "_other",
         "_reader",
@@ -91,6 +96,7 @@ class Lane(Websocket, asyncio.Protocol):
         self._closing: asyncio.TimerHandle | None = None
         self._probing = False
         self._fd = -1
+        self._ignored = 0
 
     # -- the handshake ---------------------------------------------------------------------
 
@@ -206,6 +212,10 @@ class Lane(Websocket, asyncio.Protocol):
     # -- frames ----------------------------------------------------------------------------
 
     def _frames(self, data: bytes) -> None:
+        if self._closing is not None:
+            self._ignored += len(data)
+            if self._ignored > MAX_IGNORED:
+                self.pause_reading()  # until the grace is over
         if self._reader is None:
             return
         try:

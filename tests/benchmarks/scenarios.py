@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import attrs
 
 from tests.benchmarks.fixes import Fix, token
+from tests.benchmarks.hostile import Hostile
 from tests.benchmarks.load import Meter, Publishing
 from tests.benchmarks.measure import Server, cpu_seconds, resident_bytes
 from tests.benchmarks.swarm import Swarm
@@ -244,6 +245,43 @@ def stalled(server: Server, length: Length) -> Figures:
         }
 
 
+# -- hostile ---------------------------------------------------------------------------
+
+
+HOSTILE_WATCHERS, HOSTILE_RATE = 200, 50
+
+
+def hostile(server: Server, length: Length) -> Figures:
+    """One client sends as much as the server takes."""
+    with swarm_at(server, 2) as swarm:
+        swarm.connect((token(f"u{number}"), ["v0000"]) for number in range(HOSTILE_WATCHERS))
+        publishing = Publishing(swarm, [Fix("v0000")], HOSTILE_WATCHERS)
+        publishing.at_rate(length.warm_up, HOSTILE_RATE)
+        publishing.drain()
+        swarm.timed = True
+        publishing.at_rate(length.measured, HOSTILE_RATE)
+        publishing.drain()
+        before = percentile(swarm, 99)
+        swarm.latencies = swarm.latencies[:0]
+        attacker = Hostile(server.port)
+        with attacker.at_work():
+            meter = Meter(server, swarm)
+            publishing.at_rate(length.measured, HOSTILE_RATE)
+            work = meter.read()
+            publishing.drain()
+        after = percentile(swarm, 99)
+        return {
+            **work.per(work.delivered),
+            "p99": before,
+            "p99 hostile": after,
+            "change": (after / before - 1) * 100,
+            "sent": attacker.sent / length.measured / 2**20,
+            "connections": attacker.connections,
+            "cut": swarm.closed,
+            "lost": publishing.written_off,
+        }
+
+
 LOST = Figure("lost", "deliveries lost")
 GENERATOR = Figure("generator", "µs CPU of the load generator for each")
 FRAMES = Figure("frames", "updates that arrive at once")
@@ -337,5 +375,21 @@ SCENARIOS = (
             WAITED,
         ),
         stalled,
+    ),
+    Scenario(
+        "hostile",
+        f"{HOSTILE_WATCHERS} watchers of one entity, {HOSTILE_RATE} fixes a second; "
+        "then one more client sends events, broken and long ones too, as fast as it is read",
+        (
+            Figure("change", "p99 latency of the others, change in %", limit=10),
+            Figure("p99", "p99 latency before, ms"),
+            Figure("p99 hostile", "p99 latency of the others, ms"),
+            Figure("sent", "MiB per second that it could send"),
+            Figure("connections", "times that it connected"),
+            Figure("cut", "other clients cut"),
+            LOST,
+            WAITED,
+        ),
+        hostile,
     ),
 )
