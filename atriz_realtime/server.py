@@ -34,6 +34,7 @@ from atriz_realtime.core.front_door import front_door
 from atriz_realtime.core.gateway import Gateway
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.interest import Interest
+from atriz_realtime.core.lag import ClientLag
 from atriz_realtime.core.membership import Membership
 from atriz_realtime.core.pipeline import Pipeline
 from atriz_realtime.core.recheck import Recheck
@@ -118,6 +119,7 @@ class RealtimeServer:
         self.socket_io = SocketServer(self.config, self._interest.rooms, self.incidents, self)
         self._statistics = Statistics(self.incidents)
         self._statistics.add("frames", self._interest.rooms)
+        self._statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
         self._statistics.add("backlog", self.distribution.backlog)
         self._statistics.add("resync", self.distribution.resync)
         self._gateway = Gateway(

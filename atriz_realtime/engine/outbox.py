@@ -64,6 +64,16 @@ class Outbox:
         """Whether only the newest frame of each entity is kept."""
         return self._lagging_since is not None
 
+    @property
+    def lag(self) -> float:
+        """Seconds since only the newest is kept; 0 while everything is."""
+        return 0.0 if self._lagging_since is None else time.monotonic() - self._lagging_since
+
+    @property
+    def frames(self) -> int:
+        """How many location frames wait."""
+        return len(self._packets) - self._control
+
     def put_frame(self, key: str, packet: Packet) -> None:
         """Keep a location frame; ``key`` is what newer frames of it replace."""
         number = self._next

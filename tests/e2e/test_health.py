@@ -24,6 +24,7 @@ async def test_the_report_of_an_idle_server(live: Live, backend_url: str | None)
         },
     )
     assert statistics.pop("frames") == {"queued": 0, "conflated": 0}
+    assert statistics.pop("clients") == {"lagging": 0, "lag": 0, "waiting": 0}
     assert statistics.pop("backlog") == {"waiting": 0, "superseded": 0, "dropped": 0}
     assert statistics.pop("resync") == {"runs": 0, "entities": 0}
     if backend_url:
