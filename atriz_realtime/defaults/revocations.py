@@ -26,7 +26,6 @@ from atriz_realtime.api import (
     Identity,
     InvalidRequest,
     PluginConfig,
-    RealtimeError,
     RedisLink,
     Resources,
     ServerHandle,
@@ -154,12 +153,13 @@ class Revocations:
     def __init__(
         self,
         server: ServerHandle,
-        link: RedisLink | None,
-        prefix: str,
+        resources: Resources,
         settings: RevocationSettings,
     ) -> None:
+        prefix = resources.settings["redis_prefix"]
         self._server = server
-        self._link = link
+        self._link = resources.redis
+        self._report = resources.report
         self._keys = (prefix + KEY, prefix + VERSION_KEY)
         self._max_life = settings.max_life
         self._known: dict[tuple[str, str], Revocation] = {}
@@ -171,8 +171,7 @@ class Revocations:
         """Read what is in force, and begin to look for more."""
         self._server.permissions.guard(self.holds)
         self._server.signals.listen(SIGNAL, self._signalled)
-        with contextlib.suppress(Unavailable):
-            await self._synchronise()
+        await self._look()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="revocations")
 
     async def aclose(self) -> None:
@@ -229,8 +228,15 @@ class Revocations:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             self._expire()
-            with contextlib.suppress(RealtimeError, RedisError):  # the link reports outages
-                await self._synchronise()
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            await self._synchronise()
+        except Unavailable as error:
+            self._report("revocations unread", error.message)
+        except RedisError as error:
+            self._report("revocations unread", str(error))
 
     async def _synchronise(self) -> None:
         """Write what Redis lacks, and read what is new there."""
@@ -303,7 +309,7 @@ def register_settings() -> type[RevocationSettings]:
 async def server_started(config: PluginConfig, server: ServerHandle, resources: Resources) -> None:
     """Begin to refuse what is revoked."""
     settings = config.load(RevocationSettings)
-    running = Revocations(server, resources.redis, config.settings["redis_prefix"], settings)
+    running = Revocations(server, resources, settings)
     _RUNNING[server] = running
     await running.start()
 
