@@ -36,11 +36,13 @@ from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.interest import Interest
 from atriz_realtime.core.lag import ClientLag
 from atriz_realtime.core.membership import Membership
+from atriz_realtime.core.permissions import Permissions
 from atriz_realtime.core.pipeline import Pipeline
 from atriz_realtime.core.recheck import Recheck
 from atriz_realtime.core.redis import Link, make_link
 from atriz_realtime.core.relay import Relay
 from atriz_realtime.core.routes import SOCKET_PATH, RealtimeRoutes
+from atriz_realtime.core.signals import Signals
 from atriz_realtime.core.socket_server import SocketServer
 from atriz_realtime.core.sockets import Sockets
 from atriz_realtime.core.statistics import Statistics
@@ -134,11 +136,16 @@ class RealtimeServer:
             kinds=self._registry.kinds,
         )
         self._sockets = Sockets(self._interest.rooms, self._gateway)
+        self.signals = Signals(self.incidents)
+        self.permissions = Permissions(access, self._gateway, self.signals, self.incidents)
+        self.distribution.after_gap = self.permissions.missed
         self._handle = ServerHandle(
             tracking=self._pipeline,
             access=access,
             sockets=self._sockets,
             membership=Membership(self._interest.rooms),
+            signals=self.signals,
+            permissions=self.permissions,
             status=self.status,
             incidents=lambda: self.incidents.counts,
             statistics=self._statistics.read,
@@ -357,6 +364,9 @@ class RealtimeServer:
             relay = Relay(self._interest.rooms, fanout, self.incidents)
             await relay.start()
             opened.push_async_callback(relay.aclose)
+            opened.push_async_callback(self.permissions.aclose)
+            await self.signals.start(fanout)
+            opened.push_async_callback(self.signals.aclose)
             recheck = Recheck(
                 self._access, self._gateway, self.incidents, self.config.recheck_interval
             )

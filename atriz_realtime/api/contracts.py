@@ -433,6 +433,61 @@ class Membership(Protocol):
         """
 
 
+SignalHandler = Callable[[Any], None]
+"""Takes the data of a signal, on the event loop; must not block."""
+
+
+class Signals(Protocol):
+    """Small messages between the plugins of all servers, delivered at most once.
+
+    One that is sent while a server cannot hear is lost there: what must not be lost is
+    kept elsewhere, and read again.
+    """
+
+    async def send(self, name: str, data: Any) -> None:
+        """Tell the listeners of every server, this one's first.
+
+        :param data: JSON; with the name at most 16 KiB.
+        :raises InvalidRequest: when the data is not JSON.
+        :raises PayloadTooLarge: when it is more than that.
+        :raises Unavailable: when only this server's listeners could be told.
+        """
+
+    def listen(self, name: str, handler: SignalHandler) -> None:
+        """Call a handler with the data of each signal of a name, from any server.
+
+        What it raises is counted.  Anything that can publish to the fan-out can send.
+        """
+
+
+class Permissions(Protocol):
+    """Taking back what was granted."""
+
+    def guard(self, holds: Callable[[Identity], bool]) -> None:
+        """Ask a plain function about every identity that an authenticator gave, each time.
+
+        Where it says no, or raises, the caller is refused as one with a bad token.
+        """
+
+    def enforce(self) -> None:
+        """Begin to close the sockets of this server whose identity a guard refuses now."""
+
+    async def revoke(self, user_id: str, entity: EntityRef) -> None:
+        """Throw a user's sockets out of an entity's room, on every server.
+
+        Each gets ``tracking:revoked``.  Whether it may come back, authorizers say.
+
+        :raises Unavailable: when only this server could be told.
+        """
+
+    async def recheck(self, user_id: str | None = None) -> None:
+        """Ask the authorizers again about all that a user's sockets track, on every server.
+
+        :param user_id: ``None``: every user's.
+        :raises Unavailable: when only this server could be told.
+        """
+
+
 @attrs.frozen(kw_only=True)
 class ServerHandle:
     """The server, as plugins see it: narrow parts, none of the insides."""
@@ -445,6 +500,10 @@ class ServerHandle:
     """Emits to rooms and users, on every server."""
     membership: Membership
     """Who is in which room on this server."""
+    signals: Signals
+    """Messages to the plugins of every server."""
+    permissions: Permissions
+    """Taking back what was granted."""
     status: Callable[[], BackendStatus]
     """The state of the least healthy backend."""
     incidents: Callable[[], Mapping[str, int]]

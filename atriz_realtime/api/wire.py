@@ -32,6 +32,10 @@ class SocketEvents(StrEnum):
     ERROR = "error"
 
 
+TRACKING_REVOKED = "tracking:revoked"
+"""The event that tells a client which entity it may no longer watch."""
+
+
 def track_event(entity_type: str) -> str:
     """The event that subscribes a client to an entity of this type."""
     return f"track:{entity_type}"
@@ -80,6 +84,9 @@ class RedisChannels:
 
     EMITS = "realtime:emit"
     """The channel of all servers, on which emits to rooms travel: see :class:`Emit`."""
+
+    SIGNALS = "realtime:signal"
+    """The channel of all servers, on which signals travel."""
 
     @staticmethod
     def entity(entity: EntityRef) -> str:

@@ -47,6 +47,7 @@ class AccessControl:
         }
         self.views = Views(registry, containment, incidents) if registry.views else None
         """``None`` when everybody sees everything whole."""
+        self.guards: list[Callable[[Identity], bool]] = []
         self._may_track: list[tuple[str, str, Rule]] = []
         self._may_publish: list[tuple[str, str, Rule]] = []
         for record in registry.authorizers:
@@ -91,12 +92,23 @@ class AccessControl:
             except PluginFailed as error:
                 raise AuthenticationRejected("the authenticator failed") from error
             if identity is not None:
+                if self.guards and not self.is_accepted(identity):
+                    self._incidents.report("refused credentials", "revoked", level=logging.INFO)
+                    raise AuthenticationRejected("revoked")
                 if attempts is not None:
                     attempts.succeeded(credentials.address)
                 if identity.authenticator == authenticator.name:
                     return identity
                 return attrs.evolve(identity, authenticator=authenticator.name)
         raise NotAuthenticated
+
+    def is_accepted(self, identity: Identity) -> bool:
+        """Whether every guard accepts an identity; one that fails does not."""
+        try:
+            return all(holds(identity) for holds in self.guards)
+        except Exception as error:  # a plugin's
+            self._incidents.report("guard failed", type(error).__name__)
+            return False
 
     @property
     def can_recheck(self) -> bool:
@@ -117,6 +129,11 @@ class AccessControl:
             return await self._containment.run(plugin, what, still_holds(identity))
         except RealtimeError:  # failures are counted by the containment
             return True
+
+    @property
+    def authorizes(self) -> bool:
+        """Whether some authorizer has a say in who watches what."""
+        return bool(self._may_track)
 
     async def may_track(self, identity: Identity, entity: EntityRef) -> bool:
         """Whether every authorizer lets this identity watch this entity."""

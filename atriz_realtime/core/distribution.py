@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
 
@@ -70,6 +70,7 @@ class Distribution:
         self._resyncing: asyncio.Task[None] | None = None
         self._stale = False
         self._closed = False
+        self.after_gap: Callable[[], None] | None = None
 
     def start(self, cache: Cache, fanout: Fanout, backend: Fanout) -> None:
         """Begin to work with open backends.
@@ -208,6 +209,8 @@ class Distribution:
         """The fan-out hears everything again; what it missed is looked up in the cache."""
         self._lane.hears()
         self._catch_up()
+        if self.after_gap is not None and not self._closed:
+            self.after_gap()
 
     def reachable(self) -> None:
         """What could not be sent, or read, may be tried again."""

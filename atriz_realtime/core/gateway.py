@@ -26,8 +26,14 @@ from atriz_realtime.api.errors import (
 from atriz_realtime.api.http import Headers
 from atriz_realtime.api.model import Credentials, EntityRef, Identity
 from atriz_realtime.api.records import SocketEvent
+from atriz_realtime.api.wire import (
+    TRACKING_REVOKED,
+    SocketEvents,
+    event_json,
+    track_event,
+    untrack_event,
+)
 from atriz_realtime.api.wire import Rooms as RoomNames
-from atriz_realtime.api.wire import SocketEvents, event_json, track_event, untrack_event
 from atriz_realtime.core.access import AccessControl
 from atriz_realtime.core.allowance import Allowance, Allowances
 from atriz_realtime.core.containment import Containment
@@ -128,6 +134,7 @@ class Gateway:
         self._per_address: Counter[str] = Counter()
         self._pipeline = pipeline
         self._views = interest.rooms.views
+        self._revision = 0
         server.edge = self
         server.on_event(SocketEvents.AUTHENTICATE, self._authenticate)
         server.on_event("track:*", self._unknown_type)
@@ -308,6 +315,8 @@ class Gateway:
             self._per_user[identity.user_id] += 1
             self._enter(session.sid, RoomNames.user(identity.user_id))
             self._enter(session.sid, RoomNames.AUTHENTICATED)
+        elif session.tracked and self._access.authorizes:  # the new token may allow less
+            self._server.start_background_task(self._recheck_session, session)
 
     def _enter(self, sid: str, room: str) -> None:
         self._rooms.basic_enter_room(sid, DEFAULT_NAMESPACE, room)
@@ -328,10 +337,14 @@ class Gateway:
             wanted = session.tracked | {RoomNames.entity(entity) for entity in entities}
             if len(wanted) > self._config.max_subscriptions:
                 raise SubscriptionLimit
-            for entity in entities:
-                if not await self._access.may_track(session.identity, entity):
-                    raise NotAuthorized
-            await self._watch(session, entities, await self._viewpoints(session.identity, entities))
+            revision, viewpoints = -1, None
+            while revision != self._revision:  # what is taken back meanwhile is asked about again
+                revision = self._revision
+                for entity in entities:
+                    if not await self._access.may_track(session.identity, entity):
+                        raise NotAuthorized
+                viewpoints = await self._viewpoints(session.identity, entities)
+            await self._watch(session, entities, viewpoints)
             return {"success": True}
 
         return track
@@ -389,6 +402,52 @@ class Gateway:
             return {"success": True}
 
         return untrack
+
+    # -- what is taken back ----------------------------------------------------------------
+
+    def throw_out(self, user_id: str, entity: EntityRef) -> None:
+        """Take a user's sockets out of an entity's room, and tell them."""
+        self._revision += 1
+        for session in self._sessions_of(user_id):
+            self._throw_out(session, RoomNames.entity(entity))
+
+    async def recheck_tracked(self, user_id: str | None) -> None:
+        """Ask the authorizers again about all that a user's sockets track, or everybody's."""
+        self._revision += 1
+        if self._access.authorizes:
+            for session in self._sessions_of(user_id):
+                await self._recheck_session(session)
+                await asyncio.sleep(0)  # others get a turn of the loop
+
+    def _sessions_of(self, user_id: str | None) -> list[Session]:
+        if user_id is None:
+            return list(self._sessions.values())
+        members = self._rooms.get_participants(DEFAULT_NAMESPACE, RoomNames.user(user_id))
+        found = [self._sessions.get(sid) for sid, _ in members]
+        return [
+            session
+            for session in found
+            if session is not None
+            and session.identity is not None
+            and session.identity.user_id == user_id
+        ]
+
+    async def _recheck_session(self, session: Session) -> None:
+        for room in list(session.tracked):
+            identity = session.identity
+            if identity is None:
+                return
+            kind, _, entity_id = room.partition(":")
+            allowed = await self._access.may_track(identity, EntityRef(kind, entity_id))
+            if not allowed and session.identity is identity:
+                self._throw_out(session, room)
+
+    def _throw_out(self, session: Session, room: str) -> None:
+        if room in session.tracked:
+            session.tracked.discard(room)
+            self._rooms.basic_leave_room(session.sid, DEFAULT_NAMESPACE, room)
+            kind, _, entity_id = room.partition(":")
+            self._rooms.send(session.sid, TRACKING_REVOKED, {"type": kind, "entityId": entity_id})
 
     async def _unknown_type(self, _: str, event: str, *__: Any) -> None:
         raise UnknownEntityType(field=event[:64])

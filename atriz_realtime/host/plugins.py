@@ -25,6 +25,8 @@ T = TypeVar("T")
 DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
     {
         "jwt_auth": "atriz_realtime.defaults.jwt_auth",
+        "revocations": "atriz_realtime.defaults.revocations",
+        "claims": "atriz_realtime.defaults.claims",
         "vehicle": "atriz_realtime.defaults.entities:vehicle",
         "delivery": "atriz_realtime.defaults.entities:delivery",
         "throttling": "atriz_realtime.defaults.throttling",

@@ -31,7 +31,7 @@ async def test_the_report_of_an_idle_server(live: Live, backend_url: str | None)
         assert statistics.pop("redis") == {"pending": 0, "reconnects": 0}
         fanout = statistics.pop("fanout")
         assert 0 <= fanout.pop("lag") < TIMEOUT
-        assert fanout == {"channels": 1, "reconnects": 0}  # emits have a channel of their own
+        assert fanout == {"channels": 2, "reconnects": 0}  # emits, and signals
     assert statistics == {}
 
 
@@ -46,7 +46,7 @@ async def test_the_report_counts_what_watchers_were_sent(live: Live, connect: Co
         statistics = (await live.get("/health/realtime"))[1]["statistics"]
         assert statistics["frames"] == {"queued": 3, "conflated": 0}
         if "fanout" in statistics:
-            assert statistics["fanout"]["channels"] == 3
+            assert statistics["fanout"]["channels"] == 4
 
 
 async def test_the_report_counts_what_an_interruption_cost(

@@ -232,5 +232,5 @@ async def test_two_installations_on_one_redis(redis_url: str, redis_client: Redi
         plain = {b"location:current:vehicle:v1", b"location:index:vehicle"}
         assert set(keys) == plain | {b"app:" + key for key in plain}
         channels: list[Any] = await redis_client.pubsub_channels()
-        heard = {b"realtime:emit", b"tracking:vehicle:v1"}
+        heard = {b"realtime:emit", b"realtime:signal", b"tracking:vehicle:v1"}
         assert set(channels) == heard | {b"app:" + channel for channel in heard}

@@ -39,7 +39,7 @@ class Layer:
 
     def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
         def take(channel: str, data: bytes) -> None:
-            if channel != RedisChannels.EMITS:
+            if channel not in (RedisChannels.EMITS, RedisChannels.SIGNALS):
                 assert data.endswith(self.name.encode())
                 data = data.removesuffix(self.name.encode())
             deliver(channel, data)

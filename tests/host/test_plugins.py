@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.host.plugins import DEFAULT_PLUGINS, PluginInfo
+from atriz_realtime import RealtimeConfig
+from atriz_realtime.host.plugins import DEFAULT_PLUGINS, PluginHost, PluginInfo
 from tests.support.plugins import Plugins, answers, call, host_of, info, refusal
 
 # -- where plugins come from ---------------------------------------------------------------
 
 
 def test_the_defaults_are_ordinary_plugins_loaded_first() -> None:
-    plugins = host_of().describe()
+    plugins = PluginHost(RealtimeConfig()).describe()
     assert [plugin.name for plugin in plugins][: len(DEFAULT_PLUGINS)] == list(DEFAULT_PLUGINS)
     for plugin in plugins[: len(DEFAULT_PLUGINS)]:
         assert (plugin.origin, plugin.state) == ("default", "active")

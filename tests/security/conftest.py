@@ -1,4 +1,4 @@
-"""Servers on each lane, and raw clients of both transports."""
+"""Servers on each lane, the JavaScript client, and further Valkeys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import pytest
 import pytest_asyncio
 
 from atriz_realtime import testing
+from tests.e2e.conftest import js, node
+from tests.faults.conftest import maker
 from tests.support.serving import Live
+
+__all__ = ["js", "live", "maker", "node", "serve"]
 
 Serve = Callable[..., AbstractAsyncContextManager[Live]]
 

@@ -23,6 +23,12 @@ HEADER = "from atriz_realtime.api import *\n"
 """What every plugin module begins with; a real one names what it imports."""
 
 
+DEFAULTS_OWN = tuple(
+    f"revocations:{hook}" for hook in ("register_commands", "server_started", "server_stopping")
+)
+"""What a default plugin implements of the hooks that tests call for all plugins."""
+
+
 class Plugins:
     """A directory on Python's path, to put plugins into.
 
@@ -101,7 +107,8 @@ def answers(host: PluginHost) -> list[str]:
 
 
 def host_of(*extra_plugins: str, **settings: Any) -> PluginHost:
-    """The plugin host of a configuration."""
+    """The plugin host of a configuration, where no default plugin answers what tests call."""
+    settings["disabled_hooks"] = (*settings.get("disabled_hooks", ()), *DEFAULTS_OWN)
     return PluginHost(RealtimeConfig(extra_plugins=extra_plugins, **settings))
 
 

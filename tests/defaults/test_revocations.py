@@ -1,0 +1,32 @@
+"""What may be read as a revocation, and how long it lasts."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from atriz_realtime.api import InvalidRequest
+from atriz_realtime.defaults.revocations import EXPIRY_MARGIN, Revocation, arguments, revocation
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], {}, ["key", "k", 1, 2], ["user", 7, 1, 2], ["user", "u", "1", 2]]
+)
+def test_what_is_no_revocation_is_refused(data: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        Revocation.read(data)
+
+
+def test_it_lasts_as_long_as_the_token_and_a_margin() -> None:
+    now = int(time.time())
+    assert revocation("token", "t", now + 60, 9_000).expires == now + 60 + EXPIRY_MARGIN
+    assert now + 9_000 <= revocation("token", "t", None, 9_000).expires <= now + 9_001
+
+
+def test_what_is_written_can_be_read() -> None:
+    made = revocation("session", "s:1", None, 60)
+    assert Revocation.read(json.loads(made.encode())) == made
+    assert arguments([made])[-2:] == (made.expires, made.encode())

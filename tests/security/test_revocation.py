@@ -1,0 +1,165 @@
+"""Tokens, users and sessions that are revoked are refused on every server within a second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atriz_realtime.api import (
+    AuthenticationRejected,
+    Credentials,
+    Identity,
+    InvalidRequest,
+    Unavailable,
+)
+from atriz_realtime.defaults.revocations import Kind, revoke
+from tests.faults.topology import Maker
+from tests.support.node import js_connect, node_clients
+from tests.support.serving import SECRET, Live, serving, token, until, watching
+
+SECOND = 1.0
+EARLIER = int(time.time()) - 60
+THEIRS = token("u1", jti="t1", sid="s1", iat=EARLIER)
+OTHER = token("u2", jti="t2", sid="s2", iat=EARLIER)
+
+
+@pytest.fixture
+async def two(redis_url: str) -> AsyncIterator[tuple[Live, Live]]:
+    """Two servers that share a Redis."""
+    async with serving(redis_url=redis_url) as one, serving(redis_url=redis_url) as other:
+        yield one, other
+
+
+async def status(live: Live, bearer: str) -> int:
+    found, _ = await live.get(
+        "/api/tracking/vehicle", headers={"Authorization": f"Bearer {bearer}"}
+    )
+    return found
+
+
+async def refused(live: Live, bearer: str, limit: float = 5.0) -> float:
+    """Wait until a token is refused; returns how long that took."""
+    begun = time.monotonic()
+    async with asyncio.timeout(limit):
+        while await status(live, bearer) != 401:
+            await asyncio.sleep(0.02)
+    return time.monotonic() - begun
+
+
+@pytest.mark.parametrize(("kind", "value"), [("token", "t1"), ("user", "u1"), ("session", "s1")])
+async def test_sockets_are_cut_and_calls_refused_on_every_server(
+    two: tuple[Live, Live], node: Path, kind: Kind, value: str
+) -> None:
+    async with node_clients() as process, contextlib.AsyncExitStack() as stack:
+        connect = js_connect(process, transports=["websocket"])
+        theirs = [
+            await stack.enter_async_context(connect(live, auth={"token": THEIRS})) for live in two
+        ]
+        others = [
+            await stack.enter_async_context(connect(live, auth={"token": OTHER})) for live in two
+        ]
+        for live in two:
+            assert await status(live, THEIRS) == 200  # and remembered
+        begun = time.monotonic()
+        await revoke(two[0].server.signals, kind, value)
+        for client in theirs:
+            assert await client.until_disconnected() == "io server disconnect"
+        for live in two:
+            await refused(live, THEIRS)
+            assert await status(live, OTHER) == 200
+        assert time.monotonic() - begun < SECOND + 2.0
+        assert all(client.connected for client in others)
+
+
+async def test_a_user_may_come_back_with_a_token_that_is_newer(two: tuple[Live, Live]) -> None:
+    await revoke(two[0].server.signals, "user", "u1")
+    await refused(two[1], THEIRS)
+    assert await status(two[1], token("u1")) == 401  # it does not say when it was issued
+    assert await status(two[1], token("u1", iat=int(time.time()))) == 401  # the same second
+    held = Identity(user_id="u1", claims={"iat": int(time.time()) + 1})
+    assert two[1].server._access.is_accepted(held)
+
+
+async def test_a_socket_is_revoked_by_its_id(two: tuple[Live, Live]) -> None:
+    async with watching(two[1]) as watcher, watching(two[1]) as other:
+        sid = watcher.client.get_sid()
+        await revoke(two[0].server.signals, "session", sid)
+        await until(lambda: not watcher.client.connected)
+        assert other.client.connected
+
+
+@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+async def test_a_handshake_is_refused(portable: bool) -> None:
+    async with serving(portable=portable) as live, watching(live, user=None) as watcher:
+        await revoke(live.server.signals, "token", "t1")
+        assert (await watcher.call("authenticate", THEIRS))["code"] == "invalid_token"
+
+
+async def test_a_new_server_knows_and_redis_that_lost_it_is_told(
+    redis_url: str, redis_client: Any
+) -> None:
+    async with serving(redis_url=redis_url) as one:
+        await revoke(one.server.signals, "token", "t1", expires=time.time() + 60)
+        async with serving(redis_url=redis_url) as later:
+            await refused(later, THEIRS)
+        await redis_client.flushall()
+        async with serving(redis_url=redis_url) as later:
+            await refused(later, THEIRS)
+        assert 0 < await redis_client.ttl("{realtime:revocations}") <= 60 + 600
+
+
+async def test_it_survives_a_redis_that_was_away(maker: Maker) -> None:
+    async with (
+        maker.single() as redis,
+        serving(redis_url=redis.url) as one,
+        serving(redis_url=redis.url) as other,
+    ):
+        redis.kill()
+        with pytest.raises(Unavailable):
+            await revoke(one.server.signals, "token", "t1")
+        with pytest.raises(AuthenticationRejected):
+            await one.server._access.authenticate(Credentials(token=THEIRS))
+        await redis.start()
+        await refused(other, THEIRS, 10)
+
+
+async def test_a_revocation_expires() -> None:
+    async with serving(plugins={"revocations": {"max_life": 60}}) as live:
+        await revoke(live.server.signals, "token", "t1", expires=time.time() - 599.0)
+        assert await status(live, THEIRS) == 401
+        async with asyncio.timeout(5):
+            while await status(live, THEIRS) != 200:
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("value", ["", "x" * 257])
+async def test_what_names_nothing_cannot_be_revoked(value: str) -> None:
+    async with serving() as live:
+        with pytest.raises(InvalidRequest):
+            await revoke(live.server.signals, "token", value)
+
+
+async def test_the_command_line_revokes(two: tuple[Live, Live], redis_url: str) -> None:
+    assert [await status(live, THEIRS) for live in two] == [200, 200]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "atriz_realtime.cli",
+        "revoke",
+        "user",
+        "u1",
+        env={"REDIS_URL": redis_url, "JWT_SECRET": SECRET},
+        stdout=subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    assert said == b"revoked user u1\n"
+    for live in two:
+        assert await refused(live, THEIRS) < SECOND + 2.0
