@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -23,7 +25,7 @@ from atriz_realtime.api.errors import (
     UnknownEntityType,
 )
 from atriz_realtime.api.http import Headers
-from atriz_realtime.api.model import Credentials, EntityRef, Identity
+from atriz_realtime.api.model import Credentials, EntityRef, Identity, format_timestamp
 from atriz_realtime.api.records import SocketEvent
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.api.wire import SocketEvents, event_json, track_event, untrack_event
@@ -32,6 +34,7 @@ from atriz_realtime.core.allowance import Allowance
 from atriz_realtime.core.containment import Containment
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.interest import Interest
+from atriz_realtime.core.lifetimes import Lifetimes
 from atriz_realtime.core.pipeline import Pipeline
 from atriz_realtime.core.rooms import DEFAULT_NAMESPACE
 from atriz_realtime.core.socket_server import SocketServer, refused_by
@@ -120,6 +123,9 @@ class Gateway:
         self._per_user: Counter[str] = Counter()
         self._per_address: Counter[str] = Counter()
         self._pipeline = pipeline
+        self._lifetimes = Lifetimes(
+            clock, config.token_notice, expiring=self._expiring, expired=self._expired
+        )
         server.edge = self
         server.on_event(SocketEvents.AUTHENTICATE, self._authenticate)
         server.on_event("track:*", self._unknown_type)
@@ -240,6 +246,7 @@ class Gateway:
             session.deadline.cancel()
         uncount(self._per_address, session.address)
         if session.identity is not None:
+            self._lifetimes.forget(sid)
             uncount(self._per_user, session.identity.user_id)
 
     def _never_authenticated(self, sid: str) -> None:
@@ -247,6 +254,17 @@ class Gateway:
         if session is not None and session.identity is None:
             self._incidents.report("never authenticated", "the socket was closed")
             self._server.start_background_task(self._server.disconnect, sid)
+
+    def _expiring(self, sid: str, expires_at: float) -> None:
+        notice = {
+            "expiresAt": format_timestamp(datetime.fromtimestamp(expires_at, UTC)),
+            "expiresIn": max(round(expires_at - self._clock.now()), 0),
+        }
+        self._rooms.send(sid, SocketEvents.TOKEN_EXPIRING, notice)
+
+    def _expired(self, sid: str) -> None:
+        self._incidents.report("token expired", "the socket was closed", level=logging.INFO)
+        self._server.start_background_task(self._server.disconnect, sid)
 
     # -- authentication --------------------------------------------------------------------
 
@@ -269,8 +287,21 @@ class Gateway:
             return {**answer, "code": error.code}
         if sid in self._sessions:
             self._become(session, identity)
+            await self._retain(session, identity)
             self._rooms.send(sid, SocketEvents.AUTHENTICATED, {"success": True})
         return {"success": True}
+
+    async def _retain(self, session: Session, identity: Identity) -> None:
+        """Ask the authorizers again about what a socket watches; leave what they refuse."""
+        left = False
+        for room in list(session.tracked):
+            kind, _, entity_id = room.partition(":")
+            if not await self._access.may_track(identity, EntityRef(kind, entity_id)):
+                left = True
+                session.tracked.discard(room)
+                self._rooms.basic_leave_room(session.sid, DEFAULT_NAMESPACE, room)
+        if left:
+            self._rooms.send(session.sid, SocketEvents.ERROR, NotAuthorized.default_message)
 
     def _become(self, session: Session, identity: Identity) -> None:
         """Give a socket its identity, taking away what belonged to another."""
@@ -282,6 +313,8 @@ class Gateway:
             session.tracked.clear()
             previous = None
         session.identity = identity
+        if identity.expires_at is not None or session.sid in self._lifetimes:
+            self._lifetimes.set(session.sid, identity.expires_at)
         if session.deadline is not None:
             session.deadline.cancel()
             session.deadline = None

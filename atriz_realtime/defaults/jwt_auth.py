@@ -144,7 +144,9 @@ class JwtAuthenticator:
             raise AuthenticationRejected("the token is too long")
         try:
             claims = self._claims(token, self._key)
-            expires_at = float(int(claims["exp"])) if "exp" in claims else None  # as PyJWT reads it
+            expires_at = None
+            if "exp" in claims:  # as PyJWT reads it
+                expires_at = float(int(claims["exp"])) + self._settings.leeway
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise AuthenticationRejected(type(error).__name__) from error
         identity = Identity(
@@ -160,7 +162,7 @@ class JwtAuthenticator:
     def _holds(self, identity: Identity) -> bool:
         """Whether a token that was good when it was checked has not expired since."""
         expires_at = identity.expires_at
-        return expires_at is None or expires_at > time.time() - self._settings.leeway
+        return expires_at is None or expires_at > time.time()
 
     def _remember(self, token: str, identity: Identity) -> None:
         self._good[token] = identity
