@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections.abc import Callable
 
 from atriz_realtime.api.contracts import Clock
@@ -63,6 +64,8 @@ class Lifetimes:
         if expires_at is None or expires_at > FOREVER:
             self.forget(sid)
             return
+        if math.isnan(expires_at):  # a plugin's mistake, which has no place in an order
+            expires_at = 0.0
         self._count += 1
         self._current[sid] = (self._count, expires_at)
         entry = (expires_at - self._notice, self._count, sid, not self._notice)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
+
+import pytest
 
 from atriz_realtime.core import lifetimes
 from atriz_realtime.core.lifetimes import FOREVER, SLACK, TURN, Lifetimes
@@ -59,9 +62,10 @@ async def test_the_timer_itself_tells_at_once_and_cuts() -> None:
     watched.lifetimes.close()
 
 
-async def test_one_that_has_expired_is_cut_and_not_told() -> None:
+@pytest.mark.parametrize("expires_at", [1.0, -math.inf, math.nan])
+async def test_one_that_has_expired_is_cut_and_not_told(expires_at: float) -> None:
     watched = Watched()
-    watched.lifetimes.set("a", watched.now - 1)
+    watched.lifetimes.set("a", expires_at)
     watched.look()
     assert (watched.told, watched.cut) == ([], ["a"])
 
