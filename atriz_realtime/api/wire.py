@@ -29,6 +29,7 @@ class SocketEvents(StrEnum):
     TRACK_DELIVERY = "track:delivery"
     UNTRACK_DELIVERY = "untrack:delivery"
     LOCATION_UPDATE = "location:update"
+    TOKEN_EXPIRING = "token:expiring"  # noqa: S105  # the name of an event
     ERROR = "error"
 
 

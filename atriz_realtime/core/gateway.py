@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -24,7 +26,7 @@ from atriz_realtime.api.errors import (
     UnknownEntityType,
 )
 from atriz_realtime.api.http import Headers
-from atriz_realtime.api.model import Credentials, EntityRef, Identity
+from atriz_realtime.api.model import Credentials, EntityRef, Identity, format_timestamp
 from atriz_realtime.api.records import SocketEvent
 from atriz_realtime.api.wire import (
     TRACKING_REVOKED,
@@ -39,6 +41,7 @@ from atriz_realtime.core.allowance import Allowance, Allowances
 from atriz_realtime.core.containment import Containment
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.interest import Interest
+from atriz_realtime.core.lifetimes import Lifetimes
 from atriz_realtime.core.pipeline import Pipeline
 from atriz_realtime.core.rooms import DEFAULT_NAMESPACE
 from atriz_realtime.core.socket_server import SocketServer, refused_by
@@ -135,6 +138,9 @@ class Gateway:
         self._pipeline = pipeline
         self._views = interest.rooms.views
         self._revision = 0
+        self._lifetimes = Lifetimes(
+            clock, config.token_notice, expiring=self._expiring, expired=self._expired
+        )
         server.edge = self
         server.on_event(SocketEvents.AUTHENTICATE, self._authenticate)
         server.on_event("track:*", self._unknown_type)
@@ -259,6 +265,7 @@ class Gateway:
             session.deadline.cancel()
         uncount(self._per_address, session.address)
         if session.identity is not None:
+            self._lifetimes.forget(sid)
             uncount(self._per_user, session.identity.user_id)
 
     def _never_authenticated(self, sid: str) -> None:
@@ -266,6 +273,17 @@ class Gateway:
         if session is not None and session.identity is None:
             self._incidents.report("never authenticated", "the socket was closed")
             self._server.start_background_task(self._server.disconnect, sid)
+
+    def _expiring(self, sid: str, expires_at: float) -> None:
+        notice = {
+            "expiresAt": format_timestamp(datetime.fromtimestamp(expires_at, UTC)),
+            "expiresIn": max(round(expires_at - self._clock.now()), 0),
+        }
+        self._rooms.send(sid, SocketEvents.TOKEN_EXPIRING, notice)
+
+    def _expired(self, sid: str) -> None:
+        self._incidents.report("token expired", "the socket was closed", level=logging.INFO)
+        self._server.start_background_task(self._server.disconnect, sid)
 
     # -- authentication --------------------------------------------------------------------
 
@@ -289,13 +307,33 @@ class Gateway:
                 self._rooms.send(sid, SocketEvents.ERROR, error.message)
             self._server.start_background_task(self._server.disconnect, sid)
             return {**answer, "code": error.code}
-        tracked = [EntityRef(*room.split(":", 1)) for room in session.tracked]
-        viewpoints = await self._viewpoints(identity, tracked)
+        refused, viewpoints = await self._reconsider(session, identity)
         if sid in self._sessions:
             self._become(session, identity)
+            for room in refused:
+                self._throw_out(session, room)
             self._look_anew(session, viewpoints)
             self._rooms.send(sid, SocketEvents.AUTHENTICATED, {"success": True})
         return {"success": True}
+
+    async def _reconsider(
+        self, session: Session, identity: Identity
+    ) -> tuple[set[str], Mapping[str, Viewpoint]]:
+        """The rooms that a user's new token may not watch, and how it sees the others."""
+        if session.identity is None or session.identity.user_id != identity.user_id:
+            return set(), {}
+        revision, viewpoints, refused = -1, {}, set()
+        while revision != self._revision:  # what is taken back meanwhile is asked about again
+            revision = self._revision
+            entities = {room: EntityRef(*room.split(":", 1)) for room in session.tracked}
+            refused = {
+                room
+                for room, entity in entities.items()
+                if not await self._access.may_track(identity, entity)
+            }
+            seen = [entity for room, entity in entities.items() if room not in refused]
+            viewpoints = await self._viewpoints(identity, seen)
+        return refused, viewpoints
 
     def _become(self, session: Session, identity: Identity) -> None:
         """Give a socket its identity, taking away what belonged to another."""
@@ -308,6 +346,8 @@ class Gateway:
             previous = None
         session.identity = identity
         session.shared = self._allowances.of(identity.user_id, self._clock.monotonic())
+        if identity.expires_at is not None or session.sid in self._lifetimes:
+            self._lifetimes.set(session.sid, identity.expires_at)
         if session.deadline is not None:
             session.deadline.cancel()
             session.deadline = None
@@ -315,8 +355,6 @@ class Gateway:
             self._per_user[identity.user_id] += 1
             self._enter(session.sid, RoomNames.user(identity.user_id))
             self._enter(session.sid, RoomNames.AUTHENTICATED)
-        elif session.tracked and self._access.authorizes:  # the new token may allow less
-            self._server.start_background_task(self._recheck_session, session)
 
     def _enter(self, sid: str, room: str) -> None:
         self._rooms.basic_enter_room(sid, DEFAULT_NAMESPACE, room)
@@ -337,7 +375,7 @@ class Gateway:
             wanted = session.tracked | {RoomNames.entity(entity) for entity in entities}
             if len(wanted) > self._config.max_subscriptions:
                 raise SubscriptionLimit
-            revision, viewpoints = -1, None
+            revision, viewpoints = -1, {}
             while revision != self._revision:  # what is taken back meanwhile is asked about again
                 revision = self._revision
                 for entity in entities:

@@ -202,6 +202,11 @@ class RealtimeConfig:
     auth_timeout: float = _setting(
         10.0, "Seconds until an unauthenticated socket is closed; 0: never.", validator=_at_least(0)
     )
+    token_notice: float = _setting(
+        60.0,
+        "Seconds before a socket's token expires that it gets `token:expiring`; 0: it does not.",
+        validator=_at_least(0),
+    )
     connect_timeout: float = _setting(
         10.0,
         "Seconds until a session that never connects to a namespace is closed; 0: never.",

@@ -47,6 +47,7 @@ def test_the_names_of_the_wire_contract() -> None:
         "TRACK_DELIVERY": "track:delivery",
         "UNTRACK_DELIVERY": "untrack:delivery",
         "LOCATION_UPDATE": "location:update",
+        "TOKEN_EXPIRING": "token:expiring",
         "ERROR": "error",
     }
     assert (track_event("drone"), untrack_event("drone")) == ("track:drone", "untrack:drone")

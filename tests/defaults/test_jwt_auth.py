@@ -11,14 +11,15 @@ import jwt
 import pytest
 from jwt.warnings import InsecureKeyLengthWarning
 
-from atriz_realtime.api import AuthenticationRejected, ConfigurationError, Credentials
+from atriz_realtime.api import AuthenticationRejected, ConfigurationError, Credentials, Resources
 from atriz_realtime.defaults import jwt_auth
 from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings, secret_weakness
 from atriz_realtime.host.plugins import PluginView
 from atriz_realtime.host.structure import structure
-from atriz_realtime.testing import SECRET
+from atriz_realtime.testing import SECRET, FakeClock
 
 LONG_SECRET = SECRET * 2
+RESOURCES = Resources(clock=FakeClock(), redis=None, settings={})
 
 
 def signed(
@@ -83,7 +84,8 @@ async def test_without_a_secret_every_token_is_refused_and_the_log_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     record = jwt_auth.register_authenticators(
-        PluginView(name="jwt_auth", settings={"jwt_secret": None}, table={})
+        PluginView(name="jwt_auth", settings={"jwt_secret": None}, table={}),
+        RESOURCES,
     )
     assert caplog.messages == ["no JWT secret is configured (JWT_SECRET): every token is refused"]
     with pytest.raises(AuthenticationRejected):
@@ -317,7 +319,8 @@ async def test_a_weak_secret_works_and_is_said_once_without_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     record = jwt_auth.register_authenticators(
-        PluginView(name="jwt_auth", settings={"jwt_secret": "hunter2"}, table={})
+        PluginView(name="jwt_auth", settings={"jwt_secret": "hunter2"}, table={}),
+        RESOURCES,
     )
     assert record.weakness == "the JWT secret has 7 bytes; HS256 needs at least 32"
     with pytest.warns(InsecureKeyLengthWarning):  # PyJWT's own, at the test's signature alone

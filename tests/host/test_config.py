@@ -69,6 +69,7 @@ def test_built_directly_it_reads_nothing(
         ("max_body", 0),
         ("max_batch", 0),
         ("auth_timeout", -0.1),
+        ("token_notice", -1),
         ("connect_timeout", float("nan")),
         ("max_subscriptions", 0),
         ("max_events_per_second", -1),

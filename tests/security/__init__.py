@@ -1,0 +1,1 @@
+"""What a security reviewer looks for, with the real thing sent."""

@@ -26,8 +26,11 @@ from atriz_realtime.api import (
     Credentials,
     Identity,
     PluginConfig,
+    Resources,
     hookimpl,
 )
+from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source
+from atriz_realtime.defaults.jwt_auth.keys import MAX_KID, configured
 
 logger = logging.getLogger("atriz_realtime.jwt_auth")
 
@@ -57,6 +60,18 @@ class JwtSettings:
     """The issuer (``iss``) a token must come from."""
     leeway: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
     """Seconds of clock skew allowed when times are checked."""
+    required_claims: tuple[str, ...] = ()
+    """Claims that a token must have, such as `exp`."""
+    keys: dict[str, str] = attrs.field(factory=dict, repr=False)
+    """Further keys by `kid`: an HS256 secret, or `file:` and the path of a PEM public key."""
+    jwks: str | None = None
+    """A JWK set with further keys: an https URL, or a file's path."""
+    jwks_interval: float = attrs.field(default=300.0, validator=attrs.validators.ge(1))
+    """Seconds until the JWK set is read again."""
+    jwks_pause: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
+    """Seconds between two reads of it at least, for a `kid` that it has not."""
+    jwks_allow_http: bool = False
+    """Let the URL be http beyond loopback."""
 
     def __attrs_post_init__(self) -> None:
         known = set(jwt.algorithms.get_default_algorithms()) - {"none"}
@@ -111,18 +126,42 @@ def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
     return key
 
 
-class JwtAuthenticator:
-    """Checks bearer tokens against one key."""
+TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
+"""What the header ``typ`` of a token that names a key may be, in lower case."""
 
-    def __init__(self, secret: str | None, settings: JwtSettings) -> None:
+
+class UnknownKey(AuthenticationRejected):
+    """A token names a key that is not known (yet)."""
+
+
+class JwtAuthenticator:
+    """Checks bearer tokens against the secret, or the key that they name.
+
+    :param source: further keys, of which some may be added later.
+    """
+
+    def __init__(
+        self, secret: str | None, settings: JwtSettings, source: KeySource | None = None
+    ) -> None:
+        self._keys = configured(settings.keys)
+        self._source = source
+        self._published = source.keys if source is not None else {}
+        self._has_ids = bool(settings.keys) or source is not None
         self._key = None if secret is None else signing_key(secret, settings.algorithms)
         self._settings = settings
         self._is_weak = secret is not None and bool(secret_weakness(secret, settings.algorithms))
         self._good: dict[str, Identity] = {}
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
-        """See :meth:`identify`."""
-        return self.identify(credentials)
+        """See :meth:`identify`; reads the key set when it is time to."""
+        if self._source is None or credentials.token is None:
+            return self.identify(credentials)
+        await self._source.current()
+        try:
+            return self.identify(credentials)
+        except UnknownKey:
+            await self._source.refresh()
+            return self.identify(credentials)
 
     def identify(self, credentials: Credentials) -> Identity | None:
         """The token's user; ``None`` when there is no token.
@@ -133,18 +172,23 @@ class JwtAuthenticator:
         token = credentials.token
         if token is None:
             return None
+        if self._source is not None and self._published is not self._source.keys:
+            self._published = self._source.keys
+            self._good.clear()  # what a key that has gone had signed is good no more
         remembered = self._good.get(token)
         if remembered is not None:
             if self._holds(remembered):
                 return remembered
             del self._good[token]
-        if self._key is None:
+        if self._key is None and not self._has_ids:
             raise AuthenticationRejected("no JWT secret is configured (JWT_SECRET)")
         if len(token) > MAX_TOKEN_LENGTH:
             raise AuthenticationRejected("the token is too long")
         try:
-            claims = self._claims(token, self._key)
-            expires_at = float(int(claims["exp"])) if "exp" in claims else None  # as PyJWT reads it
+            claims = self._claims(token, self._key_of(token))
+            expires_at = None
+            if "exp" in claims:  # as PyJWT reads it
+                expires_at = float(int(claims["exp"])) + self._settings.leeway
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise AuthenticationRejected(type(error).__name__) from error
         identity = Identity(
@@ -157,10 +201,27 @@ class JwtAuthenticator:
             self._remember(token, identity)
         return identity
 
+    def _key_of(self, token: str) -> str | jwt.PyJWK:
+        if self._has_ids:
+            header = jwt.get_unverified_header(token)
+            kid, kind = header.get("kid"), header.get("typ")
+            if (kind.lower() if isinstance(kind, str) else kind) not in TYPES:
+                raise AuthenticationRejected("the token is of another type")
+            if kid is not None:
+                if not isinstance(kid, str) or len(kid) > MAX_KID:
+                    raise AuthenticationRejected("the token names no key")
+                key = self._keys.get(kid) or self._published.get(kid)
+                if key is None:
+                    raise UnknownKey("the token names an unknown key")
+                return key
+        if self._key is None:
+            raise AuthenticationRejected("the token names no key")
+        return self._key
+
     def _holds(self, identity: Identity) -> bool:
         """Whether a token that was good when it was checked has not expired since."""
         expires_at = identity.expires_at
-        return expires_at is None or expires_at > time.time() - self._settings.leeway
+        return expires_at is None or expires_at > time.time()
 
     def _remember(self, token: str, identity: Identity) -> None:
         self._good[token] = identity
@@ -168,15 +229,22 @@ class JwtAuthenticator:
             del self._good[next(iter(self._good))]
 
     def _claims(self, token: str, key: str | jwt.PyJWK) -> Mapping[str, Any]:
+        if isinstance(key, jwt.PyJWK) and key is not self._key:
+            algorithms = [key.algorithm_name]
+        else:
+            algorithms = list(self._settings.algorithms)
         decode = functools.partial(
             jwt.decode,
             token,
             key,
-            algorithms=list(self._settings.algorithms),
+            algorithms=algorithms,
             audience=self._settings.audience,
             issuer=self._settings.issuer,
             leeway=self._settings.leeway,
-            options={"verify_aud": self._settings.audience is not None},
+            options={
+                "verify_aud": self._settings.audience is not None,
+                "require": list(self._settings.required_claims),
+            },
         )
         if not self._is_weak:
             return decode()
@@ -209,16 +277,21 @@ def register_settings() -> type[JwtSettings]:
 
 
 @hookimpl
-def register_authenticators(config: PluginConfig) -> Authenticator:
-    """Check bearer tokens with the setting ``jwt_secret``."""
+def register_authenticators(config: PluginConfig, resources: Resources) -> Authenticator:
+    """Check bearer tokens with the setting ``jwt_secret``, and with keys of the plugin's own."""
     settings = config.load(JwtSettings)
     secret = config.settings["jwt_secret"]
     weakness = None
-    if secret is None:
-        logger.warning("no JWT secret is configured (JWT_SECRET): every token is refused")
-    else:
+    if secret is not None:
         weakness = secret_weakness(secret, settings.algorithms)
         if weakness:
             logger.warning("%s", weakness)
-    checks = JwtAuthenticator(secret, settings)
-    return Authenticator("jwt", checks.authenticate, at_once=checks.identify, weakness=weakness)
+    elif not settings.keys and settings.jwks is None:
+        logger.warning("no JWT secret is configured (JWT_SECRET): every token is refused")
+    if settings.jwks is None:
+        checks = JwtAuthenticator(secret, settings)
+        return Authenticator("jwt", checks.authenticate, at_once=checks.identify, weakness=weakness)
+    check_source(settings.jwks, settings.jwks_allow_http)
+    source = KeySource(settings.jwks, settings.jwks_interval, settings.jwks_pause, resources.report)
+    checks = JwtAuthenticator(secret, settings, source)
+    return Authenticator("jwt", checks.authenticate, weakness=weakness)

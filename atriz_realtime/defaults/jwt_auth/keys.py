@@ -1,0 +1,115 @@
+"""Keys by their id, each with the one algorithm that it is for.
+
+The algorithm is the key's, never the token's (RFC 8725, sections 3.1 and 3.2): a public key
+can be no HMAC secret, whatever a token's header says.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jwt
+import orjson
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from atriz_realtime.api import ConfigurationError
+
+ASYMMETRIC = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+)
+"""Signature algorithms with a public key that are accepted."""
+
+MIN_RSA_BITS = 2_048
+"""Shortest RSA key (RFC 7518, section 3.3)."""
+
+MIN_SECRET = 32
+"""Bytes of an HS256 secret at least (RFC 7518, section 3.2)."""
+
+MAX_KEYS = 100
+"""Keys of one set; the others are left out."""
+
+MAX_KID = 128
+"""Characters of a key's id; a longer one is none."""
+
+FILE = "file:"
+"""What stands before the path of a PEM file."""
+
+Keys = Mapping[str, jwt.PyJWK]
+
+
+def configured(table: Mapping[str, str]) -> dict[str, jwt.PyJWK]:
+    """The setting ``keys``: by id, an HS256 secret, or ``file:`` and a PEM public key's path.
+
+    :raises ConfigurationError: naming the key that cannot be used.
+    """
+    keys = {}
+    for kid, value in table.items():
+        if not 0 < len(kid) <= MAX_KID:
+            raise ConfigurationError(f"keys: an id has 1 to {MAX_KID} characters", field="keys")
+        try:
+            keys[kid] = _public(value) if value.startswith(FILE) else _secret(value)
+        except (ValueError, TypeError, OSError, jwt.PyJWTError) as error:
+            reason = (
+                str(error) if value.startswith(FILE) else "an HS256 secret has 32 bytes or more"
+            )
+            raise ConfigurationError(f"keys.{kid}: {reason}", field="keys") from None
+    return keys
+
+
+def _secret(value: str) -> jwt.PyJWK:
+    secret = value.encode()
+    if len(secret) < MIN_SECRET or b"-----BEGIN" in secret:
+        raise ValueError("not a secret")
+    encoded = base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
+    return jwt.PyJWK({"kty": "oct", "k": encoded, "alg": "HS256"})
+
+
+def _public(value: str) -> jwt.PyJWK:
+    public: Any = load_pem_public_key(Path(value.removeprefix(FILE)).read_bytes())
+    if isinstance(public, rsa.RSAPublicKey):
+        fields = jwt.algorithms.RSAAlgorithm.to_jwk(public, as_dict=True)
+    elif hasattr(public, "curve"):
+        fields = jwt.algorithms.ECAlgorithm.to_jwk(public, as_dict=True)
+    else:
+        fields = jwt.algorithms.OKPAlgorithm.to_jwk(public, as_dict=True)
+    return _checked({**fields})
+
+
+def _checked(fields: Mapping[str, Any]) -> jwt.PyJWK:
+    if fields.get("kty") == "oct" or "d" in fields:
+        raise ValueError("a key set has public keys only")
+    key = jwt.PyJWK(dict(fields))
+    if key.algorithm_name not in ASYMMETRIC:
+        raise ValueError("an algorithm that is not accepted")
+    if key.key_type == "RSA" and key.key.key_size < MIN_RSA_BITS:
+        raise ValueError(f"an RSA key has {MIN_RSA_BITS} bits or more")
+    return key
+
+
+def published(document: bytes) -> dict[str, jwt.PyJWK]:
+    """The keys of a JWK set (RFC 7517) that are for signatures and that we can use.
+
+    :raises ValueError: when it is no such set, or none of its keys can be used.
+    """
+    parsed = orjson.loads(document)
+    listed = parsed.get("keys") if isinstance(parsed, dict) else None
+    if not isinstance(listed, list):
+        raise ValueError("not a JWK set")
+    keys: dict[str, jwt.PyJWK] = {}
+    for fields in listed[:MAX_KEYS]:
+        if not isinstance(fields, dict) or fields.get("use", "sig") != "sig":
+            continue
+        kid = fields.get("kid")
+        if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID or kid in keys:
+            continue
+        try:
+            keys[kid] = _checked(fields)
+        except (ValueError, TypeError, jwt.PyJWTError):
+            continue  # a kind that a newer issuer has is no reason to refuse the others
+    if not keys:
+        raise ValueError("no key of the JWK set can be used")
+    return keys

@@ -1,0 +1,281 @@
+"""Keys by their id: configured, published as a set, rotated, out of reach."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import jwt
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from starlette.applications import Starlette
+
+from atriz_realtime import RealtimeServer
+from atriz_realtime.api import AuthenticationRejected, ConfigurationError, Credentials
+from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings
+from atriz_realtime.defaults.jwt_auth import jwks as jwks_module
+from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source
+from tests.support.clients import python_connect
+from tests.support.serving import SECRET, config, serving, token
+
+OTHER_SECRET = "another-secret-of-more-than-32-bytes"
+
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+ED = ed25519.Ed25519PrivateKey.generate()
+KINDS: list[tuple[str, Any]] = [("RS256", RSA), ("ES256", EC), ("EdDSA", ED)]
+
+
+def pem(key: Any) -> bytes:
+    written: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return written
+
+
+def jwk(kid: str, algorithm: str, key: Any, **fields: Any) -> dict[str, Any]:
+    known = jwt.algorithms.get_default_algorithms()[algorithm]
+    public = json.loads(known.to_jwk(key.public_key()))
+    return {**public, "kid": kid, "alg": algorithm, "use": "sig", **fields}
+
+
+def signed(kid: Any, algorithm: str, key: Any, /, user: str = "u1", **headers: Any) -> str:
+    return jwt.encode({"userId": user}, key, algorithm, headers={"kid": kid, **headers})
+
+
+def make(secret: str | None = SECRET, **settings: Any) -> JwtAuthenticator:
+    return JwtAuthenticator(secret, JwtSettings(**settings))
+
+
+async def accepts(authenticator: JwtAuthenticator, text: str, source: Any = "handshake") -> bool:
+    try:
+        identity = await authenticator.authenticate(Credentials(token=text, source=source))
+    except AuthenticationRejected:
+        return False
+    return identity is not None
+
+
+# -- configured ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("algorithm", "key"), KINDS)
+async def test_a_public_key_in_a_file(tmp_path: Path, algorithm: str, key: Any) -> None:
+    file = tmp_path / "key.pem"
+    file.write_bytes(pem(key))
+    checks = make(keys={"k1": f"file:{file}"})
+    assert await accepts(checks, signed("k1", algorithm, key))
+    assert not await accepts(checks, signed("k2", algorithm, key))
+    # the algorithm is the key's: what is public signs nothing
+    segments = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in ({"alg": "HS256", "typ": "JWT", "kid": "k1"}, {"userId": "u1"})
+    ]
+    hmac = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    signature = base64.urlsafe_b64encode(hmac.sign(b".".join(segments), pem(key))).rstrip(b"=")
+    assert not await accepts(checks, b".".join([*segments, signature]).decode())
+
+
+async def test_secrets_are_rotated_by_their_ids() -> None:
+    checks = make(keys={"old": OTHER_SECRET, "new": SECRET * 2})
+    assert await accepts(checks, signed("old", "HS256", OTHER_SECRET))
+    assert await accepts(checks, signed("new", "HS256", SECRET * 2))
+    assert await accepts(checks, token())  # names no key: it is jwt_secret's
+    for bad in (
+        signed("old", "HS256", SECRET * 2),
+        signed("old", "HS512", OTHER_SECRET * 2),
+        signed("gone", "HS256", OTHER_SECRET),
+        signed("k" * 200, "HS256", SECRET),
+        signed("old", "HS256", OTHER_SECRET, typ="dpop+jwt"),
+        signed("old", "HS256", OTHER_SECRET, crit=["exp"]),
+        jwt.encode({"userId": "u1"}, "", "none", headers={"kid": "old"}),
+    ):
+        assert not await accepts(checks, bad)
+    assert not await accepts(make(None, keys={"old": OTHER_SECRET}), token())
+
+
+async def test_a_wrong_audience_or_issuer_is_refused() -> None:
+    checks = make(audience="app", issuer="us")
+    assert await accepts(checks, token(aud="app", iss="us"))
+    for claims in ({"aud": "app", "iss": "them"}, {"aud": "other", "iss": "us"}, {}):
+        assert not await accepts(checks, token(**claims))
+
+
+async def test_a_key_that_the_token_brings_is_not_read() -> None:
+    async with issuing(jwk("k1", "RS256", RSA)) as issuer:
+        checks = make(keys={"old": OTHER_SECRET})
+        brought: dict[str, Any] = {
+            "jku": issuer.url,
+            "x5u": issuer.url,
+            "jwk": jwk("old", "RS256", RSA),
+        }
+        assert not await accepts(checks, signed("old", "RS256", RSA, **brought))
+        assert issuer.asked == 0
+
+
+async def test_claims_that_a_token_must_have() -> None:
+    checks = make(required_claims=("exp", "jti"))
+    assert not await accepts(checks, token())
+    assert not await accepts(checks, token(exp=4_000_000_000))
+    assert await accepts(checks, token(exp=4_000_000_000, jti="1"))
+
+
+@pytest.mark.parametrize("value", ["short", "file:/nowhere/key.pem", "file:", pem(RSA).decode()])
+def test_a_key_that_cannot_be_used_stops_the_start(value: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"keys\.k1") as error:
+        make(keys={"k1": value})
+    assert "BEGIN" not in str(error.value)
+
+
+def test_a_short_rsa_key_stops_the_start(tmp_path: Path) -> None:
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    (tmp_path / "key.pem").write_bytes(pem(short))
+    with pytest.raises(ConfigurationError, match="2048 bits"):
+        make(keys={"k1": f"file:{tmp_path / 'key.pem'}"})
+
+
+# -- published -----------------------------------------------------------------------------
+
+
+@attrs.define
+class Issuer:
+    """Publishes a key set over HTTP, and counts who asks."""
+
+    url: str = ""
+    keys: list[dict[str, Any]] = attrs.field(factory=list)
+    body: bytes | None = None
+    status: int = 200
+    asked: int = 0
+
+    async def answer(self, _: web.Request) -> web.Response:
+        self.asked += 1
+        body = json.dumps({"keys": self.keys}).encode() if self.body is None else self.body
+        return web.Response(body=body, status=self.status, headers={"Location": self.url})
+
+
+@asynccontextmanager
+async def issuing(*keys: dict[str, Any]) -> AsyncIterator[Issuer]:
+    issuer = Issuer(keys=list(keys))
+    app = web.Application()
+    app.router.add_get("/jwks.json", issuer.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        issuer.url = f"http://127.0.0.1:{runner.addresses[0][1]}/jwks.json"
+        yield issuer
+    finally:
+        await runner.cleanup()
+
+
+class Following:
+    """An authenticator on a key set, with what it reported."""
+
+    def __init__(self, source: str, interval: float = 300, pause: float = 0) -> None:
+        self.reported: list[str] = []
+        self.source = KeySource(source, interval, pause, lambda kind, _: self.reported.append(kind))
+        self.checks = JwtAuthenticator(None, JwtSettings(), self.source)
+
+    async def accepts(self, text: str, source: Any = "handshake") -> bool:
+        return await accepts(self.checks, text, source)
+
+
+async def test_a_new_key_is_found_and_a_key_that_has_gone_is_refused() -> None:
+    async with issuing(jwk("k1", "RS256", RSA)) as issuer:
+        following = Following(issuer.url)
+        first, second = signed("k1", "RS256", RSA), signed("k2", "ES256", EC)
+        assert await following.accepts(first, "http")
+        assert await following.accepts(first, "http")
+        assert issuer.asked == 1
+        issuer.keys = [jwk("k2", "ES256", EC)]
+        assert await following.accepts(second)
+        assert issuer.asked == 2
+        assert not await following.accepts(first, "http")  # though it was remembered
+
+
+async def test_an_outage_keeps_the_keys_that_were_read() -> None:
+    async with issuing(jwk("k1", "EdDSA", ED)) as issuer:
+        following = Following(issuer.url)
+        assert await following.accepts(signed("k1", "EdDSA", ED))
+        for status, body in (
+            (500, None),
+            (302, None),
+            (200, b"{"),
+            (200, b'{"keys": []}'),
+            (200, b" " * (jwks_module.MAX_BYTES + 1)),
+        ):
+            issuer.status, issuer.body = status, body
+            assert not await following.accepts(signed("k2", "EdDSA", ED))
+            assert await following.accepts(signed("k1", "EdDSA", ED))
+    await following.source.refresh()  # nobody listens any more
+    assert await following.accepts(signed("k1", "EdDSA", ED))
+    assert following.reported == ["key set unavailable"] * 6
+
+
+async def test_unknown_keys_make_no_flood_of_requests() -> None:
+    async with issuing(jwk("k1", "RS256", RSA)) as issuer:
+        following = Following(issuer.url, pause=60)
+        for number in range(50):
+            assert not await following.accepts(signed(f"x{number}", "ES256", EC))
+        assert issuer.asked == 1
+
+
+async def test_a_set_is_read_again_after_its_interval(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [jwk("k1", "RS256", RSA)]}))
+    following = Following(str(file), interval=0)
+    assert await following.accepts(signed("k1", "RS256", RSA))
+    file.write_text(json.dumps({"keys": [jwk("k2", "ES256", EC)]}))
+    assert not await following.accepts(signed("k1", "RS256", RSA))
+    assert await following.accepts(signed("k2", "ES256", EC))
+
+
+async def test_keys_that_are_not_for_this_are_left_out() -> None:
+    secret = base64.urlsafe_b64encode(SECRET.encode()).rstrip(b"=").decode()
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    async with issuing(
+        {"kty": "oct", "k": secret, "kid": "oct", "alg": "HS256"},
+        jwk("enc", "RS256", RSA, use="enc"),
+        jwk("short", "RS256", short),
+        jwk("swapped", "RS256", RSA, alg="HS256"),
+        {"kty": "new", "kid": "new"},
+        jwk("good", "RS256", RSA),
+    ) as issuer:
+        following = Following(issuer.url)
+        assert await following.accepts(signed("good", "RS256", RSA))
+        assert set(following.source.keys) == {"good"}
+        assert not await following.accepts(signed("oct", "HS256", SECRET))
+        assert not await following.accepts(signed("good", "RS512", RSA))
+
+
+async def test_a_server_with_a_key_set_and_no_secret() -> None:
+    async with (
+        issuing(jwk("k1", "ES256", EC)) as issuer,
+        serving(
+            jwt_secret=None,
+            plugins={"jwt_auth": {"jwks": issuer.url, "jwks_interval": 60, "jwks_pause": 1}},
+        ) as live,
+    ):
+        good, bad = signed("k1", "ES256", EC), signed("k2", "ES256", EC)
+        async with python_connect(live, auth={"token": good}) as client:
+            assert await client.call("track:vehicle", "v1") == {"success": True}
+        async with python_connect(live, user=None) as client:
+            answer = await client.call("authenticate", bad)
+            assert answer["message"] == "Authentication failed"
+            assert answer["code"] == "invalid_token"
+
+
+def test_http_is_for_loopback_alone() -> None:
+    for source in ("https://id.example.com/jwks", "http://localhost:1/jwks", "/etc/jwks.json"):
+        check_source(source, allow_http=False)
+    with pytest.raises(ConfigurationError, match="use https"):
+        check_source("http://id.example.com/jwks", allow_http=False)
+    RealtimeServer(
+        Starlette(),
+        config(plugins={"jwt_auth": {"jwks": "http://id.example.com/", "jwks_allow_http": True}}),
+    )

@@ -1,0 +1,16 @@
+"""A plugin with an authorizer: a token lists the ids that its bearer may see."""
+
+from __future__ import annotations
+
+from atriz_realtime.api import Authorizer, EntityRef, Identity, hookimpl
+
+
+async def listed(identity: Identity, entity: EntityRef) -> bool:
+    """Whether the claim ``ids`` has the entity's id."""
+    return entity.id in identity.claims.get("ids", ())
+
+
+@hookimpl
+def register_authorizers() -> Authorizer:
+    """Register the rule, for watching alone."""
+    return Authorizer("claimed-ids", may_track=listed)
