@@ -9,3 +9,6 @@ CORPUS = Path(__file__).parent / "corpus"
 
 MAX_INPUT = 6_000
 """Bytes of an input; beyond the limit that the targets are given."""
+
+MAX_SIZE = 30_000
+"""Bytes of one target's inputs."""

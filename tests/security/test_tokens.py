@@ -48,7 +48,7 @@ async def test_a_fresh_token_keeps_the_socket_and_what_it_still_may(
         assert await client.call("track:vehicle", ["v1", "v2"]) == {"success": True}
         await client.next("token:expiring")
         assert await client.call("authenticate", fresh) == {"success": True}
-        assert client.of("error") == ["Unauthorized"]
+        assert client.of("tracking:revoked") == [{"type": "vehicle", "entityId": "v2"}]
         rooms = live.server.socket_io.manager
         assert sum(1 for _ in rooms.get_participants("/", "vehicle:v1")) == 1
         assert sum(1 for _ in rooms.get_participants("/", "vehicle:v2")) == 0
