@@ -1,7 +1,7 @@
 """``python -m tests.fuzz``: atheris tries what reads strangers' bytes.
 
-A finding is printed with its input, and the exit status is not 0. ``--keep`` adds what reached new code
-to the corpus.
+A finding is printed with its input, and the exit status is not 0. ``--keep`` adds what reached new
+code to the corpus.
 """
 
 from __future__ import annotations
