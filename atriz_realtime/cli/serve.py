@@ -9,6 +9,7 @@ from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs, web
 from atriz_realtime.cli.options import config_option
+from atriz_realtime.cli.published import PUBLISHED_SECRETS
 from atriz_realtime.cli.workers.supervisor import Supervisor
 from atriz_realtime.host.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
@@ -17,10 +18,18 @@ from atriz_realtime.server import RealtimeServer
 def require_strength(server: RealtimeServer) -> None:
     """Refuse to listen where strangers are with something that only keeps friends out.
 
-    :raises ConfigurationError: when an authenticator says that it is too weak for that.
+    :raises ConfigurationError: when the JWT secret is one that the documentation prints,
+        whatever is allowed, or when an authenticator says that it is too weak for that.
     """
     config = server.config
-    if config.allow_weak_secret or not web.beyond_loopback(config.host):
+    if not web.beyond_loopback(config.host):
+        return
+    if config.jwt_secret in PUBLISHED_SECRETS:
+        raise ConfigurationError(
+            "the JWT secret is printed in the documentation, so that anybody can sign tokens; "
+            f"choose one of your own before listening beyond loopback ({config.host})"
+        )
+    if config.allow_weak_secret:
         return
     for authenticator in server.registry.authenticators:
         if authenticator.weakness is not None:

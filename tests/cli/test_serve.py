@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import signal
 import socket
 import time
@@ -180,7 +181,8 @@ async def test_a_weak_secret_is_refused_beyond_loopback_alone() -> None:
     allowed = {**weak, "ATRIZ_REALTIME_ALLOW_WEAK_SECRET": "1"}
     async with serve("--host", "0.0.0.0", env=allowed) as served:
         assert served.url.startswith("http://127.0.0.1:")
-    async with serve("--host", "0.0.0.0"):
+    strong = environment(JWT_SECRET=secrets.token_hex(32))
+    async with serve("--host", "0.0.0.0", env=strong):
         pass
 
 

@@ -83,7 +83,9 @@ async def test_one_that_says_it_is_weak_is_not_served_to_strangers(
 ) -> None:
     plugins.module("weak", WEAK)
     path = str(tmp_path)
-    variables = environment(ATRIZ_REALTIME_EXTRA_PLUGINS="weak", PYTHONPATH=path, HOST="0.0.0.0")
+    variables = environment(
+        ATRIZ_REALTIME_EXTRA_PLUGINS="weak", PYTHONPATH=path, HOST="0.0.0.0", JWT_SECRET="k" * 40
+    )
     refused = await finished("check", env=variables)
     assert refused.status == 1
     assert only_line(refused.err).startswith("error: the door has no lock; mend that before")
