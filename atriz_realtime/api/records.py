@@ -189,6 +189,8 @@ class SocketEvent:
     the event ``error`` and a negative acknowledgement."""
     authenticated: bool = attrs.field(default=True, kw_only=True)
     """Whether only authenticated sockets may send it."""
+    binary: bool = attrs.field(default=False, kw_only=True)
+    """Whether its arguments may hold bytes; else an event with bytes is refused unread."""
     timeout: float | None = attrs.field(
         default=None, kw_only=True, validator=attrs.validators.optional(attrs.validators.gt(0))
     )

@@ -172,7 +172,7 @@ class Gateway:
                 plugin, what, event.handle(client, *arguments), event.timeout
             )
 
-        self._server.on_event(event.name, handle)
+        self._server.on_event(event.name, handle, binary=event.binary)
 
     def identities(self) -> list[tuple[str, Identity]]:
         """The sid of each authenticated socket, and who it is."""

@@ -145,12 +145,18 @@ class SocketServer(socketio.AsyncServer):
         self.tracking_source = tracking_source
         self.edge: Edge | None = None
         self._own_handlers: dict[str, Handler] = {}
+        self._binary_events: set[str] = set()
         self._unconnected: dict[str, asyncio.TimerHandle] = {}
         self._errors = ErrorBudget(config.max_errors_per_second, config.max_errors_burst)
 
-    def on_event(self, event: str, handler: Handler) -> None:
-        """Handle an event of the default namespace in order, without a task."""
+    def on_event(self, event: str, handler: Handler, *, binary: bool = False) -> None:
+        """Handle an event of the default namespace in order, without a task.
+
+        :param binary: whether its arguments may hold bytes.
+        """
         self._own_handlers[event] = handler
+        if binary:
+            self._binary_events.add(event)
 
     def _engineio_server_class(self) -> Callable[..., Engine]:
         return self._make_engine
@@ -294,9 +300,21 @@ class SocketServer(socketio.AsyncServer):
             handling = self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
         elif kind in (socketio.packet.ACK, socketio.packet.BINARY_ACK):
             handling = self._handle_ack(eio_sid, namespace, packet.id, packet.data)
+        elif kind == socketio.packet.BINARY_EVENT and not self._takes_bytes(packet):
+            reason = "an event that takes no attachments"
+            self._refuse_payload(session, InvalidPayload(reason, packet.namespace, packet.id))
+            return None
         else:
             handling = self._handle_event(eio_sid, namespace, packet.id, packet.data)
         return handling
+
+    def _takes_bytes(self, packet: Packet) -> bool:
+        """Whether an event may have attachments: one that says so, or the host's own."""
+        event = str(packet.data[0]) if packet.data else ""
+        wildcard = f"{event.partition(':')[0]}:*"
+        is_own = event in self._own_handlers or wildcard in self._own_handlers
+        elsewhere = packet.namespace not in (None, DEFAULT_NAMESPACE)
+        return elsewhere or not is_own or event in self._binary_events
 
     def _sid_of(self, session: Session, packet: Packet) -> str:
         """The session's id in a packet's namespace.

@@ -244,7 +244,7 @@ async def test_bytes_are_no_json() -> None:
     async with serving() as live, python_connect(live) as device:
         for fields in ({"deviceId": b"d"}, {"latitude": b"1"}, {"metadata": {"photo": b"\xff"}}):
             answer = await device.call(PUBLISH, {"vehicleId": "v1", **HERE, **fields})
-            assert (answer["code"], answer["field"]) == ("invalid_location", min(fields)), fields
+            assert answer["code"] == "bad_request", fields
         assert (await device.call(PUBLISH, b"{}"))["code"] == "bad_request"
         assert await current(live, "v1") is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import uvicorn
 
 from atriz_realtime.engine import EngineServer
-from atriz_realtime.engine.lane import HIGH_WATER, websocket_lane
+from atriz_realtime.engine.lane import HIGH_WATER, MAX_IGNORED, websocket_lane
 from tests.engine.host import PATH, Host, hosting
 from tests.support.certificates import certificate
 from tests.support.frames import PING, PONG, engine_wire, frame
@@ -33,6 +34,19 @@ async def test_nothing_is_read_after_a_broken_frame() -> None:
         assert await socket.until_closed() == 1002
         await host.until_ended(socket.sid)
         assert reported == ["protocol broken"]
+
+
+async def test_who_sends_on_while_being_closed_is_read_no_more() -> None:
+    async with hosting("lane") as host, engine_wire(host.port) as socket:
+        lane = host.engine.sockets[socket.sid].transport
+        socket.write(BROKEN)
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(TIMEOUT):
+                while True:  # until it is cut, at the end of the grace
+                    socket.write(bytes(65_536))
+                    await socket.writer.drain()
+        taken = lane._ignored  # type: ignore[attr-defined]
+        assert MAX_IGNORED < taken < 100 * MAX_IGNORED
 
 
 async def test_pings_of_a_client_that_does_not_read_cost_no_memory() -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.security.conftest import Serve
+from tests.support.clients import python_connect
 from tests.support.frames import OFFER, TEXT, Wire, engine_wire, frame, wire
 from tests.support.polling import poller, polling
 from tests.support.serving import Live, token, until
@@ -150,6 +151,19 @@ async def test_row_7_long_numbers(live: Live) -> None:
 )
 async def test_rows_8_and_9_attachments(live: Live, packets: list[str | bytes]) -> None:
     await is_closed(live, *packets)
+
+
+async def test_row_8_bytes_are_for_events_that_declare_them(serve: Serve) -> None:
+    async with (
+        serve(extra_plugins=["tests.support.sizes"]) as live,
+        python_connect(live) as client,
+    ):
+        assert (await client.call("track:vehicle", b"v1"))["code"] == "bad_request"
+        assert (await client.call("size:text", b"v1"))["code"] == "bad_request"
+        assert await client.call("size:text", "v1") == 2
+        assert await client.call("size:bytes", b"v1") == 2
+        live.server.socket_io.on("upload", lambda _, data: len(data))
+        assert await client.call("upload", b"v1") == 2
 
 
 async def test_row_10_a_namespace_again_and_again(live: Live) -> None:
