@@ -233,8 +233,8 @@ class Revocations:
     async def _look(self) -> None:
         try:
             await self._synchronise()
-        except Unavailable as error:
-            self._report("revocations unread", error.message)
+        except Unavailable:
+            pass  # the connection counts and logs that itself
         except RedisError as error:
             self._report("revocations unread", str(error))
 

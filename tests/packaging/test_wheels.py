@@ -185,7 +185,9 @@ async def pilot(live: Live) -> AsyncIterator[Watcher]:
         await watcher.client.disconnect()
 
 
-async def publish(live: Live, kind: str, entity_id: str, token: str) -> tuple[int, Any]:
+async def publish(
+    live: Live, kind: str, entity_id: str, token: str, battery: int = 64
+) -> tuple[int, Any]:
     """Publish a position; returns the status, and the code of the refusal or what became of it."""
     body = {
         "type": kind,
@@ -193,7 +195,7 @@ async def publish(live: Live, kind: str, entity_id: str, token: str) -> tuple[in
         "latitude": 52.66,
         "longitude": -8.63,
         "altitude": 80,
-        "metadata": {"battery": 64},
+        "metadata": {"battery": battery},
     }
     status, answer = await live.post(
         "/api/tracking/location", body, headers={"Authorization": f"Bearer {token}"}
@@ -261,8 +263,9 @@ async def test_plugins_come_and_go_with_their_wheels(
         (configured / "atriz.toml").write_text(CONFIGURATION + issued.stderr)
         async with served(environment, configured) as live, pilot(live) as watcher:
             assert await watcher.call("track:drone", "DR-0001") == {"success": True}
-            for became in ("published", "published", "throttled"):
-                assert await publish(live, "drone", "DR-0001", NORTH) == (200, became)
+            for battery, became in ((3, "published"), (2, "published"), (1, "throttled")):
+                answer = await publish(live, "drone", "DR-0001", NORTH, battery)
+                assert answer == (200, became)
             await until(lambda: len(watcher.updates) == 2)
             assert {update["entityId"] for update in watcher.updates} == {"DR-0001"}
             assert await publish(live, "vehicle", "bus-1", key) == (200, "published")
