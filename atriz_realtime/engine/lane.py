@@ -67,6 +67,7 @@ class Lane(Websocket, asyncio.Protocol):
     """
 
     __slots__ = (
+        "_agreement",
         "_closing",
         "_connections",
         "_fd",
@@ -94,6 +95,7 @@ class Lane(Websocket, asyncio.Protocol):
         self._open = False
         self._reader: FrameReader | None = None
         self._closing: asyncio.TimerHandle | None = None
+        self._agreement = b""
         self._probing = False
         self._fd = -1
         self._ignored = 0
@@ -149,10 +151,22 @@ class Lane(Websocket, asyncio.Protocol):
             self._refuse(refusal or refusals.BAD_REQUEST)
             return
         self._prepare()
-        self._transport.write(_SWITCHING % accept)
+        self._agreement = _SWITCHING % accept
         self._open = True
         self._reader = FrameReader(self.engine.max_payload)
         self.begin(request, session)
+        self._agree()
+
+    def welcome(self, packet: Packet) -> None:
+        """Send a session's first packet, in one write with the answer to the handshake."""
+        agreement, self._agreement = self._agreement, b""
+        self._send(agreement + packet.frame)
+
+    def _agree(self) -> None:
+        """Answer the handshake, unless that is done."""
+        if self._agreement:
+            agreement, self._agreement = self._agreement, b""
+            self._send(agreement)
 
     def _refuse(self, refusal: Refusal) -> None:
         body = refusal.body
@@ -169,14 +183,20 @@ class Lane(Websocket, asyncio.Protocol):
         connection = transport.get_extra_info("socket")
         if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
             return
+        fd = connection.fileno()
         if transport.get_extra_info("sslcontext") is None:
-            self._fd = connection.fileno()
+            self._fd = fd
         patience = int((self.engine.ping_interval + self.engine.ping_timeout) * 1000)
+        # uvloop's own object asks the kernel again for each option what kind of socket it is
         with contextlib.suppress(OSError):  # an old kernel, or another
-            if _TCP_USER_TIMEOUT is not None:
-                connection.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, patience)
-            if _TCP_NOTSENT_LOWAT is not None:
-                connection.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT)
+            options = socket.socket(connection.family, socket.SOCK_STREAM, 0, fd)
+            try:
+                if _TCP_USER_TIMEOUT is not None:
+                    options.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, patience)
+                if _TCP_NOTSENT_LOWAT is not None:
+                    options.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT)
+            finally:
+                options.detach()  # it is the transport's
 
     # -- another path's --------------------------------------------------------------------
 
@@ -245,9 +265,11 @@ class Lane(Websocket, asyncio.Protocol):
     def write(self, content: list[Packet]) -> None:
         """Send packets in one write: past the transport while it has nothing to send."""
         if len(content) == 1:
-            data = content[0].frame
+            self._send(content[0].frame)
         else:
-            data = b"".join([packet.frame for packet in content])
+            self._send(b"".join([packet.frame for packet in content]))
+
+    def _send(self, data: bytes) -> None:
         transport = self._transport
         if self._fd >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():
             try:
@@ -294,6 +316,7 @@ class Lane(Websocket, asyncio.Protocol):
 
     def _close_with(self, data: bytes) -> None:
         if self._closing is None and not self._transport.is_closing():
+            self._agree()
             self._transport.write(data)
             loop = asyncio.get_running_loop()
             self._closing = loop.call_later(CLOSE_GRACE, self._transport.abort)

@@ -45,6 +45,10 @@ class PortableWebsocket(Websocket):
             self.session.hold()
         self._start_writing()
 
+    def welcome(self, packet: Packet) -> None:
+        """Send a session's first packet."""
+        self.write([packet])
+
     def pause_reading(self) -> None:
         """Nothing: the reader asks the session before it reads on."""
 

@@ -41,6 +41,10 @@ class Websocket(ABC):
         """Send packets."""
 
     @abstractmethod
+    def welcome(self, packet: Packet) -> None:
+        """Send a session's first packet."""
+
+    @abstractmethod
     def pause_reading(self) -> None:
         """Read no more from the client."""
 
@@ -82,7 +86,7 @@ class Websocket(ABC):
 
     def _welcome(self, admitted: bool) -> None:
         if admitted:
-            self.write([self.engine.open_packet(self.session)])
+            self.welcome(self.engine.open_packet(self.session))
         else:
             self.close()
 
