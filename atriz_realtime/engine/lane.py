@@ -24,7 +24,7 @@ import uvicorn
 from atriz_realtime.engine import frames, refusals
 from atriz_realtime.engine.frames import Control, FrameError, FrameReader
 from atriz_realtime.engine.packets import Packet
-from atriz_realtime.engine.proxies import TrustedProxies, look_through
+from atriz_realtime.engine.proxies import FORWARDED_HOST, TrustedProxies, look_through
 from atriz_realtime.engine.refusals import Refusal
 from atriz_realtime.engine.request import Request
 from atriz_realtime.engine.websocket import CLOSE_GRACE, Websocket
@@ -355,7 +355,7 @@ def request_on(
             proxies.look_through(scope)
         else:
             look_through(config, scope)
-        request = Request(head, scope["client"], scope["scheme"])
+        request = Request(head, scope["client"], scope["scheme"], scope.get(FORWARDED_HOST))
     return request
 
 
