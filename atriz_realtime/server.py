@@ -301,6 +301,7 @@ class RealtimeServer:
             self._serve_socket,
             self.config.cors_origin,
             self.start,
+            self.incidents.refused,
             self.socket_io.eio.proxies,
         )
         app.router.routes.insert(0, routes)

@@ -5,6 +5,8 @@ The numbers are those of the reference implementation, which clients know.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import orjson
 
@@ -33,3 +35,9 @@ FORBIDDEN = Refusal(403, 4, "Forbidden")
 BAD_VERSION = Refusal(400, 5, "Unsupported protocol version")
 TOO_LARGE = Refusal(413, 3, "Payload too large")
 UNAVAILABLE = Refusal(503, 3, "Try again later")
+
+
+def count(refusal: Refusal, report: Callable[[str, str], None]) -> None:
+    """Report a refusal; an origin and a server that is busy are reported with their reasons."""
+    if refusal not in (FORBIDDEN, UNAVAILABLE):
+        report("request refused", refusal.message)
