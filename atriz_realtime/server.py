@@ -137,7 +137,9 @@ class RealtimeServer:
         )
         self._sockets = Sockets(self._interest.rooms, self._gateway)
         self.signals = Signals(self.incidents)
-        self.permissions = Permissions(access, self._gateway, self.signals, self.incidents)
+        self.permissions = Permissions(
+            access, self._gateway, self.signals, self.incidents, self._pipeline
+        )
         self.distribution.after_gap = self.permissions.missed
         self._handle = ServerHandle(
             tracking=self._pipeline,

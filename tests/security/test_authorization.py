@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.api import EntityRef
+from atriz_realtime.api import EntityRef, InvalidEntityId, UnknownEntityType
 from atriz_realtime.core.permissions import REVOKE
 from tests.support.clients import Client
 from tests.support.node import js_connect, node_clients
@@ -134,6 +134,14 @@ async def test_revoke_throws_out_on_every_server(two: tuple[Live, Live], node: P
             assert (await watcher.next("location:update"))["entityId"] == "v7"
             assert len(watcher.updates) == 1
             assert (await watcher.call("track:vehicle", "own-1"))["success"]  # authorizers allow
+
+
+async def test_what_cannot_be_tracked_cannot_be_revoked() -> None:
+    async with serving() as live:
+        with pytest.raises(UnknownEntityType):
+            await live.server.permissions.revoke("u1", EntityRef("vehcile", "v1"))
+        with pytest.raises(InvalidEntityId):
+            await live.server.permissions.revoke("u1", EntityRef("vehicle", "a:b"))
 
 
 async def test_a_renewed_token_that_allows_less_is_felt(two: tuple[Live, Live]) -> None:

@@ -15,7 +15,9 @@ import pytest
 
 from atriz_realtime.api import (
     AuthenticationRejected,
+    ConfigurationError,
     Credentials,
+    EntityRef,
     Identity,
     InvalidRequest,
     Unavailable,
@@ -145,6 +147,26 @@ async def test_what_names_nothing_cannot_be_revoked(value: str) -> None:
     async with serving() as live:
         with pytest.raises(InvalidRequest):
             await revoke(live.server.signals, "token", value)
+
+
+@pytest.mark.parametrize(
+    "off",
+    [{"disabled_plugins": ["revocations"]}, {"disabled_hooks": ["revocations:server_started"]}],
+)
+async def test_without_the_plugin_nothing_is_revoked_in_silence(off: dict[str, Any]) -> None:
+    async with serving(**off) as live:
+        with pytest.raises(ConfigurationError, match="the plugin revocations is disabled"):
+            await revoke(live.server.signals, "token", "t1")
+        assert await status(live, THEIRS) == 200
+
+
+async def test_a_server_that_is_not_running_says_so() -> None:
+    async with serving() as live:
+        pass
+    with pytest.raises(ConfigurationError, match="is not running"):
+        await revoke(live.server.signals, "token", "t1")
+    with pytest.raises(Unavailable, match="is not running"):
+        await live.server.permissions.revoke("u1", EntityRef("vehicle", "v1"))
 
 
 async def test_the_command_line_revokes(two: tuple[Live, Live], redis_url: str) -> None:
