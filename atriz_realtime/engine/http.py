@@ -72,5 +72,5 @@ class Exchange:
 
     async def refuse(self, refusal: Refusal) -> None:
         """Send a standard refusal."""
-        refusals.count(refusal, self.engine.report)
+        refusals.count(refusal, self.engine)
         await self.respond(refusal.status, b"application/json", refusal.body)

@@ -155,7 +155,7 @@ class Lane(Websocket, asyncio.Protocol):
         self.begin(request, session)
 
     def _refuse(self, refusal: Refusal) -> None:
-        refusals.count(refusal, self.engine.report)
+        refusals.count(refusal, self.engine)
         body = refusal.body
         self._transport.write(
             b"HTTP/1.1 %d Refused\r\nContent-Type: application/json\r\n"

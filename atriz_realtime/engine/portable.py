@@ -116,7 +116,7 @@ async def serve(engine: EngineServer, request: Request, receive: Receive, send: 
     await receive()
     refusal, session = engine.find(request, Websocket.name)
     if refusal is not None:
-        refusals.count(refusal, engine.report)
+        refusals.count(refusal, engine)
         await _refuse(refusal, send)
         return
     if not await engine.admitted():

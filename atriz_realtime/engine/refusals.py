@@ -5,10 +5,13 @@ The numbers are those of the reference implementation, which clients know.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 import orjson
+
+if TYPE_CHECKING:
+    from atriz_realtime.engine.server import EngineServer
 
 
 @attrs.frozen
@@ -37,7 +40,7 @@ TOO_LARGE = Refusal(413, 3, "Payload too large")
 UNAVAILABLE = Refusal(503, 3, "Try again later")
 
 
-def count(refusal: Refusal, report: Callable[[str, str], None]) -> None:
+def count(refusal: Refusal, engine: EngineServer) -> None:
     """Report a refusal; an origin and a server that is busy are reported with their reasons."""
     if refusal not in (FORBIDDEN, UNAVAILABLE):
-        report("request refused", refusal.message)
+        engine.report("request refused", refusal.message)

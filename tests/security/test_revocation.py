@@ -27,7 +27,10 @@ from tests.faults.topology import Maker
 from tests.support.node import js_connect, node_clients
 from tests.support.serving import SECRET, Live, serving, token, until, watching
 
-SECOND = 1.0
+WITHIN = 1.0 + 2.0
+"""Seconds in which every server knows: one, and what a busy machine may take.  How long it
+does take is measured by :mod:`tests.security.measure`."""
+
 EARLIER = int(time.time()) - 60
 THEIRS = token("u1", jti="t1", sid="s1", iat=EARLIER)
 OTHER = token("u2", jti="t2", sid="s2", iat=EARLIER)
@@ -35,8 +38,11 @@ OTHER = token("u2", jti="t2", sid="s2", iat=EARLIER)
 
 @pytest.fixture
 async def two(redis_url: str) -> AsyncIterator[tuple[Live, Live]]:
-    """Two servers that share a Redis."""
-    async with serving(redis_url=redis_url) as one, serving(redis_url=redis_url) as other:
+    """Two servers that share a Redis; sockets reach the other over ASGI."""
+    async with (
+        serving(redis_url=redis_url) as one,
+        serving(redis_url=redis_url, portable=True) as other,
+    ):
         yield one, other
 
 
@@ -77,7 +83,7 @@ async def test_sockets_are_cut_and_calls_refused_on_every_server(
         for live in two:
             await refused(live, THEIRS)
             assert await status(live, OTHER) == 200
-        assert time.monotonic() - begun < SECOND + 2.0
+        assert time.monotonic() - begun < WITHIN
         assert all(client.connected for client in others)
 
 
@@ -184,4 +190,4 @@ async def test_the_command_line_revokes(two: tuple[Live, Live], redis_url: str) 
     said, _ = await process.communicate()
     assert said == b"revoked user u1\n"
     for live in two:
-        assert await refused(live, THEIRS) < SECOND + 2.0
+        assert await refused(live, THEIRS) < WITHIN
