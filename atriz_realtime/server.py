@@ -137,7 +137,9 @@ class RealtimeServer:
         )
         self._sockets = Sockets(self._interest.rooms, self._gateway)
         self.signals = Signals(self.incidents)
-        self.permissions = Permissions(access, self._gateway, self.signals, self.incidents)
+        self.permissions = Permissions(
+            access, self._gateway, self.signals, self.incidents, self._pipeline
+        )
         self.distribution.after_gap = self.permissions.missed
         self._handle = ServerHandle(
             tracking=self._pipeline,
@@ -301,6 +303,7 @@ class RealtimeServer:
             self._serve_socket,
             self.config.cors_origin,
             self.start,
+            self.incidents.refused,
             self.socket_io.eio.proxies,
         )
         app.router.routes.insert(0, routes)

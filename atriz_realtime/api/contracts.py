@@ -450,7 +450,8 @@ class Signals(Protocol):
         :param data: JSON; with the name at most 16 KiB.
         :raises InvalidRequest: when the data is not JSON.
         :raises PayloadTooLarge: when it is more than that.
-        :raises Unavailable: when only this server's listeners could be told.
+        :raises Unavailable: when only this server's listeners could be told, as before it
+            has started.
         """
 
     def listen(self, name: str, handler: SignalHandler) -> None:
@@ -477,6 +478,8 @@ class Permissions(Protocol):
 
         Each gets ``tracking:revoked``.  Whether it may come back, authorizers say.
 
+        :raises UnknownEntityType: when no active plugin registers the type.
+        :raises InvalidEntityId: when the id does not fit the type.
         :raises Unavailable: when only this server could be told.
         """
 

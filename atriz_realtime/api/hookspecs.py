@@ -209,11 +209,12 @@ def register_fanout_layers(
 
     Called once at start.  All that are registered are opened, in their ``order``, each on
     top of the one before; an exception while opening stops the start.  What is published
-    goes down through them, what is received comes up: fixes on their entity's channel, and
-    :class:`Emit` messages on ``RedisChannels.EMITS``.  One that is :class:`Closeable` is
-    closed at the end, before what is below.  Whether the fan-out is :class:`Interruptible`
-    or :class:`Reporting` the core asks the fan-out itself; a layer that is :class:`Measuring`
-    shows its numbers as ``layer <name>``.
+    goes down through them, what is received comes up: fixes on their entity's channel,
+    :class:`Emit` messages on ``RedisChannels.EMITS``, and :class:`Signals` between servers on
+    ``RedisChannels.SIGNALS``, which a layer passes on as they are.  One that is
+    :class:`Closeable` is closed at the end, before what is below.  Whether the fan-out is
+    :class:`Interruptible` or :class:`Reporting` the core asks the fan-out itself; a layer
+    that is :class:`Measuring` shows its numbers as ``layer <name>``.
 
     Example::
 

@@ -51,7 +51,7 @@ class Endpoints:
                 raise TypeError(f"{type(answer).__name__} is no HttpAnswer")
             return answer
         except RealtimeError as error:
-            return refusal(error)
+            return self._refused(f"{endpoint.method} {endpoint.path}", error)
         except (Exception, SystemExit) as error:
             self._incidents.report(
                 "endpoint failed", f"{endpoint.path}: {type(error).__name__}: {error}"
@@ -60,11 +60,16 @@ class Endpoints:
 
     def too_large(self) -> HttpAnswer:
         """The answer to a body over the limit."""
-        return refusal(PayloadTooLarge(f"the body is larger than {self.max_body} bytes"))
+        error = PayloadTooLarge(f"the body is larger than {self.max_body} bytes")
+        return self._refused("a call", error)
 
     def broken(self) -> HttpAnswer:
         """The answer to what is not HTTP."""
-        return refusal(InvalidRequest("the request is not well-formed HTTP"))
+        return self._refused("a call", InvalidRequest("the request is not well-formed HTTP"))
+
+    def _refused(self, what: str, error: RealtimeError) -> HttpAnswer:
+        self._incidents.refused(what, error)
+        return refusal(error)
 
 
 def refusal(error: RealtimeError) -> HttpAnswer:

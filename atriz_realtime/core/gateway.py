@@ -246,7 +246,9 @@ class Gateway:
         )
         try:
             if not is_proper:
-                raise AuthenticationRejected("auth is no object with a string as its token")
+                reason = "auth is no object with a string as its token"
+                self._incidents.report("refused credentials", reason, level=logging.INFO)
+                raise AuthenticationRejected(reason)
             identity = await self._access.authenticate(credentials)
             self._check_user_limit(identity)
         except RealtimeError as error:

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from atriz_realtime.api.contracts import Clock
+from atriz_realtime.api.errors import RealtimeError
 
 logger = logging.getLogger("atriz_realtime")
 
 QUIET_SECONDS = 60.0
 """How long a burst lasts: after an incident was logged, others of its kind are only counted."""
+
+MAX_LINE = 500
+"""Characters of a message that are logged: some of it may be a client's."""
 
 MAX_KINDS = 1_000
 """Kinds that are told apart; beyond, all are counted as ``other``."""
@@ -35,7 +39,7 @@ class Incidents:
         """Count an incident, and log it unless one of its kind was logged lately.
 
         :param kind: a short name out of a small set; becomes a metric's label.
-        :param message: one line, without tokens.
+        :param message: without tokens; what would break the line is escaped.
         """
         if kind not in self._counts and len(self._counts) >= MAX_KINDS:
             kind = "other"
@@ -47,4 +51,16 @@ class Incidents:
         suppressed = self._counts[kind] - count - 1
         self._logged[kind] = (now, self._counts[kind])
         suffix = f" ({suppressed} more since the last such line)" if suppressed else ""
-        logger.log(level, "%s: %s%s", kind, message, suffix)
+        logger.log(level, "%s: %s%s", kind, _one_line(message), suffix)
+
+    def refused(self, what: str, error: RealtimeError) -> None:
+        """Count what a client was refused.
+
+        :param what: what it wanted.
+        """
+        self.report(f"refused {error.code}", f"{what}: {error.message}", level=logging.INFO)
+
+
+def _one_line(message: str) -> str:
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in message[:MAX_LINE])
+    return f"{shown}…" if len(message) > MAX_LINE else shown

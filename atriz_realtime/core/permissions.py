@@ -11,6 +11,7 @@ from atriz_realtime.api.model import EntityRef, Identity
 from atriz_realtime.core.access import AccessControl
 from atriz_realtime.core.gateway import Gateway
 from atriz_realtime.core.incidents import Incidents
+from atriz_realtime.core.pipeline import Pipeline
 from atriz_realtime.core.signals import Signals
 
 REVOKE = "atriz:revoke"
@@ -24,12 +25,18 @@ class Permissions:
     """See :class:`~atriz_realtime.api.Permissions`."""
 
     def __init__(
-        self, access: AccessControl, gateway: Gateway, signals: Signals, incidents: Incidents
+        self,
+        access: AccessControl,
+        gateway: Gateway,
+        signals: Signals,
+        incidents: Incidents,
+        pipeline: Pipeline,
     ) -> None:
         self._access = access
         self._gateway = gateway
         self._signals = signals
         self._incidents = incidents
+        self._pipeline = pipeline
         self._tasks: set[asyncio.Task[None]] = set()
         signals.listen(REVOKE, self._revoked)
         signals.listen(RECHECK, self._recheck)
@@ -47,6 +54,7 @@ class Permissions:
 
     async def revoke(self, user_id: str, entity: EntityRef) -> None:
         """Throw a user's sockets out of an entity's room, on every server."""
+        entity = self._pipeline.entity(entity.type, entity.id)
         await self._signals.send(REVOKE, [user_id, entity.type, entity.id])
 
     async def recheck(self, user_id: str | None = None) -> None:

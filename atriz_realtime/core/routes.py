@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from atriz_realtime.api.errors import NotAuthenticated, RealtimeError
+from atriz_realtime.api.errors import LocationNotFound, NotAuthenticated, RealtimeError
 from atriz_realtime.engine.proxies import TrustedProxies
 
 SOCKET_PATH = "/socket.io"
@@ -21,6 +21,7 @@ class RealtimeRoutes(BaseRoute):
     :param proxies: whose word on the client's address is taken; ``None``: uvicorn's business.
     :param ready: awaited before each request, so that a server whose host runs no
         lifespan starts with its first client.
+    :param refused: told what was wanted and why it was refused.
     """
 
     def __init__(
@@ -29,9 +30,11 @@ class RealtimeRoutes(BaseRoute):
         socket_app: ASGIApp,
         origins: Sequence[str],
         ready: Callable[[], Awaitable[None]],
+        refused: Callable[[str, RealtimeError], None],
         proxies: TrustedProxies | None = None,
     ) -> None:
         self._ready = ready
+        self._refused = refused
         self._proxies = proxies
         self._socket = Mount(SOCKET_PATH, app=socket_app)
         self._routes = [*routes]
@@ -87,6 +90,8 @@ class RealtimeRoutes(BaseRoute):
         except RealtimeError as error:
             if started or scope["type"] != "http":
                 raise
+            if error.status != LocationNotFound.status:  # which is an answer
+                self._refused(f"{scope['method']} {scope['path']}", error)
             headers = {name.decode(): value.decode() for name, value in error.http_headers}
             if error.status == NotAuthenticated.status:
                 headers["www-authenticate"] = "Bearer"

@@ -10,7 +10,7 @@ import secrets
 from typing import Any
 
 from atriz_realtime.api.contracts import Fanout, SignalHandler
-from atriz_realtime.api.errors import InvalidRequest, PayloadTooLarge
+from atriz_realtime.api.errors import InvalidRequest, PayloadTooLarge, Unavailable
 from atriz_realtime.api.wire import RedisChannels, decode_json, encode_json
 from atriz_realtime.core.incidents import Incidents
 
@@ -48,8 +48,9 @@ class Signals:
         if len(message) > MAX_SIGNAL:
             raise PayloadTooLarge
         self._call(name, decode_json(message)["data"])
-        if self._fanout is not None:
-            await self._fanout.publish(RedisChannels.SIGNALS, message)
+        if self._fanout is None:
+            raise Unavailable("the server is not running")
+        await self._fanout.publish(RedisChannels.SIGNALS, message)
 
     def _receive(self, _: str, message: bytes) -> None:
         try:

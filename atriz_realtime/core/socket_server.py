@@ -453,9 +453,7 @@ class SocketServer(socketio.AsyncServer):
             return await handler(sid, *arguments)
         except RealtimeError as refusal:
             error = refusal
-            self._incidents.report(
-                f"refused {refusal.code}", f"{event}: {refusal.message}", level=logging.INFO
-            )
+            self._incidents.refused(event, refusal)
         except Exception as failure:
             error = RealtimeError()
             self._incidents.report(

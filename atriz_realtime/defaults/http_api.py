@@ -22,6 +22,7 @@ from atriz_realtime.api import (
     LocationNotFound,
     NotAuthorized,
     PluginConfig,
+    Resources,
     ServerHandle,
     UnknownEntityType,
     decode_json,
@@ -39,9 +40,9 @@ MAX_PAGE = 1_000
 class TrackingApi:
     """The endpoints under ``/api/tracking``."""
 
-    def __init__(self, config: PluginConfig, server: ServerHandle) -> None:
+    def __init__(self, config: PluginConfig, server: ServerHandle, resources: Resources) -> None:
         self._server = server
-        self._updates = Updates(config, server)
+        self._updates = Updates(config, server, resources)
 
     def endpoints(self) -> list[Endpoint]:
         """What devices call all the time."""
@@ -145,12 +146,16 @@ def _page_limit(text: str | None) -> int:
 
 
 @hookimpl
-def register_endpoints(config: PluginConfig, server: ServerHandle) -> list[Endpoint]:
+def register_endpoints(
+    config: PluginConfig, server: ServerHandle, resources: Resources
+) -> list[Endpoint]:
     """Take positions under ``/api/tracking``."""
-    return TrackingApi(config, server).endpoints()
+    return TrackingApi(config, server, resources).endpoints()
 
 
 @hookimpl
-def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
+def register_routes(
+    config: PluginConfig, server: ServerHandle, resources: Resources
+) -> list[Route]:
     """Tell positions under ``/api/tracking``."""
-    return TrackingApi(config, server).routes()
+    return TrackingApi(config, server, resources).routes()

@@ -140,8 +140,14 @@ async def revoke(signals: Signals, kind: Kind, value: str, *, expires: float | N
         session id, or the claim ``sid``).
     :param expires: when the token expires, in seconds since the epoch, if that is known.
     :raises InvalidRequest: when the value is empty or longer than 256 characters.
+    :raises ConfigurationError: when this plugin does not run on the server: nothing is revoked.
     :raises Unavailable: when only this server knows so far.
     """
+    if not any(server.signals is signals for server in _RUNNING):
+        raise ConfigurationError(
+            "nothing is revoked: the plugin revocations is disabled, or the server is not running",
+            field="disabled_plugins",
+        )
     until = 0 if expires is None else int(expires) + EXPIRY_MARGIN
     made = Revocation.read([kind, value, int(time.time()), until])
     await signals.send(SIGNAL, list(attrs.astuple(made)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from atriz_realtime.api import (
     NotAuthenticated,
     PluginConfig,
+    Resources,
     ServerHandle,
     SocketClient,
     SocketEvent,
@@ -19,9 +20,11 @@ PUBLISH_TIMEOUT = 30.0
 
 
 @hookimpl
-def register_socket_events(config: PluginConfig, server: ServerHandle) -> SocketEvent:
+def register_socket_events(
+    config: PluginConfig, server: ServerHandle, resources: Resources
+) -> SocketEvent:
     """Take positions over the socket, one or a list, answered as over HTTP."""
-    taken = Updates(config, server)
+    taken = Updates(config, server, resources)
 
     async def publish(client: SocketClient, update: object) -> dict[str, object]:
         identity = client.identity

@@ -16,6 +16,7 @@ from atriz_realtime.api import (
     PluginConfig,
     PublishResult,
     RealtimeError,
+    Resources,
     ServerHandle,
     Tracking,
     format_timestamp,
@@ -28,8 +29,9 @@ DOCUMENTED_IDS = {"vehicleId": "vehicle", "deliveryId": "delivery"}
 class Updates:
     """Publishes one update or many on behalf of a caller, and says what became of them."""
 
-    def __init__(self, config: PluginConfig, server: ServerHandle) -> None:
+    def __init__(self, config: PluginConfig, server: ServerHandle, resources: Resources) -> None:
         self._server = server
+        self._report = resources.report
         self._max_batch: int = config.settings["max_batch"]
 
     async def publish(self, update: object, identity: Identity) -> dict[str, object]:
@@ -77,6 +79,8 @@ class Updates:
         done = await asyncio.gather(*(publish_entity(entity) for entity in by_entity))
         results = [result for entity_results in done for result in entity_results]
         throttled = sum(result.throttled for result in results)
+        for index, refusal in rejected:
+            self._report(f"refused {refusal.code}", f"update {index} of a batch: {refusal.message}")
         return {
             "success": True,
             "accepted": len(results) - throttled,

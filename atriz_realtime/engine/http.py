@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from atriz_realtime.engine import refusals
 from atriz_realtime.engine.refusals import Refusal
 from atriz_realtime.engine.request import Request
 
@@ -71,4 +72,5 @@ class Exchange:
 
     async def refuse(self, refusal: Refusal) -> None:
         """Send a standard refusal."""
+        refusals.count(refusal, self.engine)
         await self.respond(refusal.status, b"application/json", refusal.body)

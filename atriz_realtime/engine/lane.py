@@ -24,7 +24,7 @@ import uvicorn
 from atriz_realtime.engine import frames, refusals
 from atriz_realtime.engine.frames import Control, FrameError, FrameReader
 from atriz_realtime.engine.packets import Packet
-from atriz_realtime.engine.proxies import TrustedProxies, look_through
+from atriz_realtime.engine.proxies import FORWARDED_HOST, TrustedProxies, look_through
 from atriz_realtime.engine.refusals import Refusal
 from atriz_realtime.engine.request import Request
 from atriz_realtime.engine.websocket import CLOSE_GRACE, Websocket
@@ -169,6 +169,7 @@ class Lane(Websocket, asyncio.Protocol):
             self._send(agreement)
 
     def _refuse(self, refusal: Refusal) -> None:
+        refusals.count(refusal, self.engine)
         body = refusal.body
         self._transport.write(
             b"HTTP/1.1 %d Refused\r\nContent-Type: application/json\r\n"
@@ -378,7 +379,7 @@ def request_on(
             proxies.look_through(scope)
         else:
             look_through(config, scope)
-        request = Request(head, scope["client"], scope["scheme"])
+        request = Request(head, scope["client"], scope["scheme"], scope.get(FORWARDED_HOST))
     return request
 
 

@@ -54,18 +54,6 @@ class Origins:
 
 
 def _own(request: Request) -> set[str]:
-    """The server's own origins, as the client and as a proxy before it see them."""
-    own = set()
-    host = request.header(b"host")
-    if host is not None:
-        own.add(f"{request.scheme}://{host}")
-    forwarded = request.header(b"x-forwarded-host") or host
-    scheme = request.header(b"x-forwarded-proto")
-    if forwarded is not None and (scheme or request.header(b"x-forwarded-host")):
-        own.add(f"{_first(scheme or request.scheme)}://{_first(forwarded)}")
-    return own
-
-
-def _first(value: str) -> str:
-    """The first of a list of values: the client's side of the proxies."""
-    return value.partition(",")[0].strip()
+    """The server's own origins: by the name it was asked for, here and at trusted proxies."""
+    hosts = (request.header(b"host"), request.forwarded_host)
+    return {f"{request.scheme}://{host}" for host in hosts if host is not None}

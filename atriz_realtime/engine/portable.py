@@ -103,6 +103,8 @@ class PortableWebsocket(Websocket):
             data = message.get("bytes") if data is None else data
             size = len(data.encode()) if isinstance(data, str) and not data.isascii() else len(data)
             if size > self.engine.max_payload:
+                if self._closing is None:
+                    self.engine.report("protocol broken", "the message is too big")
                 self.close_with(frames.TOO_BIG)
                 self.gone()
                 continue
@@ -118,6 +120,7 @@ async def serve(engine: EngineServer, request: Request, receive: Receive, send: 
     await receive()
     refusal, session = engine.find(request, Websocket.name)
     if refusal is not None:
+        refusals.count(refusal, engine)
         await _refuse(refusal, send)
         return
     if not await engine.admitted():

@@ -19,9 +19,12 @@ UNIX = "unix"
 MAX_HOPS = 32
 """Proxies in a row that are looked through."""
 
+FORWARDED_HOST = "atriz_realtime.forwarded_host"
+"""Where a scope has the host that trusted proxies say the client asked for."""
+
 
 class TrustedProxies:
-    """The proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
+    """The proxies whose ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are believed.
 
     Each proxy adds at the right whom it got the request from. The client is whoever the
     last trusted one names; what stands left of that the client may have written itself.
@@ -46,19 +49,20 @@ class TrustedProxies:
         return self._seen(address, headers)[0]
 
     def look_through(self, scope: Any) -> None:
-        """Put into a scope what they say of the client and the scheme."""
+        """Put into a scope what they say of the client, the scheme and the host."""
         peer = scope.get("client")
         address, hops = self._seen(peer[0] if peer else None, scope["headers"])
         if not hops:
             return
         if address != (peer[0] if peer else None):
             scope["client"] = (address, 0)
-        schemes = _listed(scope["headers"], b"x-forwarded-proto")
-        if schemes:
-            scheme = schemes[max(0, len(schemes) - hops)]
-            if scheme in ("http", "https"):
-                websocket = scope["type"] == "websocket"
-                scope["scheme"] = scheme.replace("http", "ws") if websocket else scheme
+        scheme = _said(scope["headers"], b"x-forwarded-proto", hops)
+        if scheme in ("http", "https"):
+            websocket = scope["type"] == "websocket"
+            scope["scheme"] = scheme.replace("http", "ws") if websocket else scheme
+        host = _said(scope["headers"], b"x-forwarded-host", hops)
+        if host:
+            scope[FORWARDED_HOST] = host
 
     def _seen(self, address: str | None, headers: Sequence[Header]) -> tuple[str | None, int]:
         """The client's address, and how many proxies are before the server."""
@@ -88,6 +92,12 @@ def _without_port(named: str) -> str:
     if named.startswith("["):
         return named[1:].partition("]")[0]
     return named.partition(":")[0] if named.count(":") == 1 else named
+
+
+def _said(headers: Sequence[Header], name: bytes, hops: int) -> str:
+    """What the first of so many proxies says, each having added its own at the right."""
+    values = _listed(headers, name)
+    return values[max(0, len(values) - hops)] if values else ""
 
 
 def _listed(headers: Sequence[Header], name: bytes) -> list[str]:

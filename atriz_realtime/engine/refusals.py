@@ -5,8 +5,13 @@ The numbers are those of the reference implementation, which clients know.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 import orjson
+
+if TYPE_CHECKING:
+    from atriz_realtime.engine.server import EngineServer
 
 
 @attrs.frozen
@@ -33,3 +38,9 @@ FORBIDDEN = Refusal(403, 4, "Forbidden")
 BAD_VERSION = Refusal(400, 5, "Unsupported protocol version")
 TOO_LARGE = Refusal(413, 3, "Payload too large")
 UNAVAILABLE = Refusal(503, 3, "Try again later")
+
+
+def count(refusal: Refusal, engine: EngineServer) -> None:
+    """Report a refusal; an origin and a server that is busy are reported with their reasons."""
+    if refusal not in (FORBIDDEN, UNAVAILABLE):
+        engine.report("request refused", refusal.message)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
+from atriz_realtime.engine.proxies import FORWARDED_HOST
+
 Address = tuple[str, int]
 
 MAX_PARAMETERS = 32
@@ -19,14 +21,22 @@ class Request:
     :param head: the request line and the headers, each ending in CR LF, names in lower case.
     :param client: the peer's address and port.
     :param scheme: ``http`` or ``https``.
+    :param forwarded_host: the host that a trusted proxy says the client asked for.
     """
 
-    __slots__ = ("client", "head", "scheme")
+    __slots__ = ("client", "forwarded_host", "head", "scheme")
 
-    def __init__(self, head: bytes, client: Address | None, scheme: str) -> None:
+    def __init__(
+        self,
+        head: bytes,
+        client: Address | None,
+        scheme: str,
+        forwarded_host: str | None = None,
+    ) -> None:
         self.head = head
         self.client = client
         self.scheme = scheme
+        self.forwarded_host = forwarded_host
 
     @classmethod
     def of_scope(cls, scope: Any) -> Request:
@@ -42,7 +52,8 @@ class Request:
         )
         client = scope.get("client")
         scheme = scope.get("scheme", "http").replace("ws", "http")
-        return cls(head, (client[0], client[1] or 0) if client else None, scheme)
+        address = (client[0], client[1] or 0) if client else None
+        return cls(head, address, scheme, scope.get(FORWARDED_HOST))
 
     @property
     def method(self) -> str:

@@ -268,8 +268,9 @@ class RealtimeConfig:
         converter=_names,
         validator=_check_proxies,
         metadata=_about(
-            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses,"
-            " networks, `unix`; none: those that uvicorn's `forwarded_allow_ips` names."
+            "Proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are"
+            " believed: addresses, networks, `unix`; none: those that uvicorn's"
+            " `forwarded_allow_ips` names, of whom no `X-Forwarded-Host` is taken."
         ),
     )
     max_auth_failures: int = _setting(

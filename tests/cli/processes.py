@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,6 +22,8 @@ START_TIMEOUT = 30.0
 """Seconds until a process that does not come up is given up: generous, never what decides."""
 
 PROGRAM = (sys.executable, "-m", "atriz_realtime.cli")
+
+UVICORN = (sys.executable, "-m", "uvicorn")
 
 OURS = ("REDIS_URL", "JWT_SECRET", "HOST", "PORT", "CORS_ORIGIN")
 
@@ -74,11 +77,14 @@ class Command:
 
 @asynccontextmanager
 async def started(
-    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    program: Sequence[str] = PROGRAM,
 ) -> AsyncIterator[Command]:
     """Run a command beside the test; it is killed when the test has not ended it."""
     process = await asyncio.create_subprocess_exec(
-        *PROGRAM,
+        *program,
         *arguments,
         env=environment() if env is None else dict(env),
         cwd=cwd,
@@ -149,6 +155,18 @@ async def serve(
         banner = json.loads(await command.until_said('"event": "serving"'))
         url: str = banner["url"]
         yield Served(command, url, int(url.rpartition(":")[2]))
+
+
+@asynccontextmanager
+async def own_uvicorn(
+    *arguments: str, env: Mapping[str, str] | None = None
+) -> AsyncIterator[Served]:
+    """Run a server as a host's own uvicorn does, with all sockets over ASGI."""
+    application = ("--factory", "atriz_realtime.asgi:create_app", "--port", "0")
+    async with started(*application, *arguments, env=env, program=UVICORN) as command:
+        said = re.search(r"http://[\d.]+:(\d+)", await command.until_said("Uvicorn running on"))
+        assert said is not None
+        yield Served(command, said[0], int(said[1]))
 
 
 @attrs.define

@@ -62,25 +62,20 @@ def test_what_names_no_origin_is_no_page(allowed: str | Sequence[str] | None) ->
 
 
 @pytest.mark.parametrize(
-    ("headers", "origin", "allows"),
+    ("origin", "allows"),
     [
-        ({"x_forwarded_proto": "https"}, "https://here", True),
-        ({"x_forwarded_proto": "https, http"}, "https://here", True),
-        ({"x_forwarded_host": "shop.example"}, "http://shop.example", True),
-        ({"x_forwarded_host": "shop.example, a"}, "http://shop.example", True),
-        (
-            {"x_forwarded_host": "shop.example", "x_forwarded_proto": "https"},
-            "https://shop.example",
-            True,
-        ),
-        ({"x_forwarded_host": "shop.example"}, "http://here", True),
-        ({"x_forwarded_host": "shop.example"}, "https://shop.example", False),
+        ("http://shop.example", True),
+        ("http://here", True),
+        ("https://shop.example", False),
+        ("http://evil.example", False),
     ],
 )
-def test_the_server_s_own_pages_behind_a_proxy(
-    headers: dict[str, str], origin: str, allows: bool
-) -> None:
-    assert Origins(None).allow(asked(host="here", origin=origin, **headers)) is allows
+def test_the_server_s_own_pages_behind_a_proxy(origin: str, allows: bool) -> None:
+    """What the headers say counts only where :mod:`.proxies` has taken it over."""
+    unproven = {"x_forwarded_host": "evil.example", "x_forwarded_proto": "https"}
+    request = asked(host="here", origin=origin, **unproven)
+    request.forwarded_host = "shop.example"
+    assert Origins(None).allow(request) is allows
 
 
 def test_without_a_host_no_page_is_the_server_s_own() -> None:

@@ -1,4 +1,7 @@
-"""Four servers under load: processes, devices and watchers spread over them, and one fault."""
+"""Four servers under load: processes, devices and watchers spread over them, and one fault.
+
+Sockets reach two of them over uvicorn's websocket protocol, the others over ASGI.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
 
-from tests.cli.processes import Served, environment, serve
+from tests.cli.processes import Served, environment, own_uvicorn, serve
 from tests.faults.proxy import proxying
 from tests.faults.scene import MAX_PENDING_FRAMES, RECOVERY_LIMIT, Measured
 from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
@@ -108,7 +111,10 @@ async def loaded(redis_url: str, size: Size) -> AsyncIterator[Load]:
     )
     async with AsyncExitStack() as stack:
         servers = await asyncio.gather(
-            *(stack.enter_async_context(serve(env=env)) for _ in range(SERVERS))
+            *(
+                stack.enter_async_context(run(env=env))
+                for run in (serve, own_uvicorn) * (SERVERS // 2)
+            )
         )
         balancer = await stack.enter_async_context(proxying(servers[0].port, servers[1].port))
         urls = [f"http://127.0.0.1:{balancer.port}", *(server.url for server in servers[1:])]

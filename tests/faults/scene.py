@@ -1,17 +1,22 @@
-"""The scene of a fault: devices on one server, watchers of it and of another, and their health."""
+"""The scene of a fault: devices on one server, watchers of it and of another, and their health.
+
+Each server is reached in both ways, over uvicorn's websocket protocol and over ASGI, and is
+watched in both: what holds has to hold on either.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import attrs
 
 from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
+from tests.support.lanes import on_lane
 from tests.support.serving import Live, serving, until
 
 ENTITIES = tuple(f"v{number}" for number in range(10))
@@ -45,15 +50,34 @@ class Measured:
 Record = Callable[[Measured], None]
 
 
+@attrs.frozen
+class Watchers:
+    """Watchers of everything on one server."""
+
+    each: Sequence[Sightings]
+
+    def behind(self, numbers: Mapping[str, int]) -> list[str]:
+        """The entities of which one of them saw something older last."""
+        return [entity for one in self.each for entity in one.behind(numbers)]
+
+    def disorder(self) -> list[str]:
+        """Where a fix came twice to one of them, or after a newer one."""
+        return [found for one in self.each for found in one.disorder()]
+
+    def gaps(self) -> list[str]:
+        """What did not come to one of them."""
+        return [found for one in self.each for found in one.gaps()]
+
+
 @attrs.define(eq=False)
 class Scene:
-    """Two servers: devices publish on the first, and each has a watcher of everything."""
+    """Two servers: devices publish on the first, and each has watchers of everything."""
 
     here: Live
     there: Live
     devices: Devices
-    sees_here: Sightings
-    sees_there: Sightings
+    sees_here: Watchers
+    sees_there: Watchers
     _record: Record
 
     @asynccontextmanager
@@ -72,7 +96,7 @@ class Scene:
         """Wait until watchers have the newest positions; then look at all that was seen.
 
         :param since: when whatever they had to recover from ended.
-        :param there: the entities that the watcher of the other server has to see.
+        :param there: the entities that the watchers of the other server have to see.
         """
         await self.keeps_up(self.sees_there, there)
         recovery = time.perf_counter() - since
@@ -111,12 +135,12 @@ class Scene:
                     return [report for _, report in answers]
                 await asyncio.sleep(0.02)
 
-    async def keeps_up(self, sightings: Sightings, entities: Sequence[str]) -> None:
-        """Wait until a watcher has seen of each entity what is published next, or was last."""
+    async def keeps_up(self, watchers: Watchers, entities: Sequence[str]) -> None:
+        """Wait until watchers have seen of each entity what is published next, or was last."""
         numbers = self.devices.coming(entities)
         with contextlib.suppress(TimeoutError):
-            await until(lambda: not sightings.behind(numbers), RECOVERY_LIMIT)
-        assert sightings.behind(numbers) == []
+            await until(lambda: not watchers.behind(numbers), RECOVERY_LIMIT)
+        assert watchers.behind(numbers) == []
 
     async def statistics(self, live: Live) -> Any:
         """What a server counts."""
@@ -131,6 +155,19 @@ class Scene:
 
 
 @asynccontextmanager
+async def watched(live: Live, ids: Sequence[str]) -> AsyncIterator[Watchers]:
+    """Watch a server, as it is served and once more over ASGI."""
+    engine = live.server.socket_io.eio
+    async with AsyncExitStack() as stack:
+        lane = on_lane("portable", live.app, engine, "/socket.io/", started=True)
+        portable = await stack.enter_async_context(lane)
+        watchers = Watchers([Sightings(ids), Sightings(ids)])
+        for one, port in zip(watchers.each, (live.port, portable), strict=True):
+            await stack.enter_async_context(one.watching(f"http://127.0.0.1:{port}"))
+        yield watchers
+
+
+@asynccontextmanager
 async def staged(here_url: str, there_url: str, record: Record) -> AsyncIterator[Scene]:
     """Servers on two Redis URLs, devices that publish, and watchers that see all of it."""
     ids = (*ENTITIES, QUIET)
@@ -139,9 +176,8 @@ async def staged(here_url: str, there_url: str, record: Record) -> AsyncIterator
             serving(redis_url=here_url, max_pending_frames=MAX_PENDING_FRAMES)
         )
         there = await stack.enter_async_context(serving(redis_url=there_url))
-        sees_here, sees_there = Sightings(ids), Sightings(ids)
-        await stack.enter_async_context(sees_here.watching(here.url))
-        await stack.enter_async_context(sees_there.watching(there.url))
+        sees_here = await stack.enter_async_context(watched(here, ids))
+        sees_there = await stack.enter_async_context(watched(there, ids))
         devices = Devices(dict.fromkeys(ids, here.url), INTERVAL)
         devices.pause(QUIET)
         await stack.enter_async_context(devices.publishing())

@@ -6,21 +6,27 @@ import asyncio
 import signal
 import time
 from contextlib import AsyncExitStack
+from typing import Any
 
-from tests.cli.processes import environment, serve
+import pytest
+
+from tests.cli.processes import environment, own_uvicorn, serve
 from tests.faults.nodes import Node
 from tests.faults.proxy import proxying
 from tests.faults.scene import ENTITIES, INTERVAL, RECOVERY_LIMIT, Measured, Record
 from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
 from tests.support.serving import until
 
+WAYS = ("from the lane to ASGI", "from ASGI to the lane")
 
-async def test_a_server_is_killed(single: Node, record: Record) -> None:
+
+@pytest.mark.parametrize("lanes", [(serve, own_uvicorn), (own_uvicorn, serve)], ids=WAYS)
+async def test_a_server_is_killed(single: Node, record: Record, lanes: Any) -> None:
     """Clients come through an address behind which the next server takes over."""
     env = environment(REDIS_URL=single.url)
     async with AsyncExitStack() as stack:
         lost, left = await asyncio.gather(
-            *(stack.enter_async_context(serve(env=env)) for _ in range(2))
+            *(stack.enter_async_context(run(env=env)) for run in lanes)
         )
         balancer = await stack.enter_async_context(proxying(lost.port, left.port))
         address = f"http://127.0.0.1:{balancer.port}"

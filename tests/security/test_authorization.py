@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.api import EntityRef
+from atriz_realtime.api import EntityRef, InvalidEntityId, UnknownEntityType
 from atriz_realtime.core.permissions import REVOKE
 from tests.support.clients import Client
 from tests.support.node import js_connect, node_clients
@@ -28,10 +28,10 @@ def bearer(**claims: Any) -> dict[str, str]:
 
 @pytest.fixture
 async def two(redis_url: str) -> AsyncIterator[tuple[Live, Live]]:
-    """Two servers that share a Redis."""
+    """Two servers that share a Redis; sockets reach the other over ASGI."""
     async with (
         serving(redis_url=redis_url, plugins=CLAIMS) as one,
-        serving(redis_url=redis_url, plugins=CLAIMS) as other,
+        serving(redis_url=redis_url, plugins=CLAIMS, portable=True) as other,
     ):
         yield one, other
 
@@ -66,8 +66,12 @@ async def test_a_malformed_claim_allows_nothing(see: Any) -> None:
         assert status == 403
 
 
-async def test_refusals_are_the_same_whether_the_entity_exists() -> None:
-    async with serving(plugins=CLAIMS) as live, watching(live, user=None) as watcher:
+@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+async def test_refusals_are_the_same_whether_the_entity_exists(portable: bool) -> None:
+    async with (
+        serving(plugins=CLAIMS, portable=portable) as live,
+        watching(live, user=None) as watcher,
+    ):
         body = {"vehicleId": "x1", "latitude": 1, "longitude": 2}
         mover = bearer(move={"vehicle": "x1"})
         assert (await live.post("/api/tracking/location", body, headers=mover))[0] == 200
@@ -89,11 +93,30 @@ async def test_refusals_are_the_same_whether_the_entity_exists() -> None:
         assert known[1][0] == known[2][0] == 403
 
 
-async def test_nothing_is_looked_up_before_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with serving(plugins=CLAIMS) as live:
-        monkeypatch.delattr(type(live.server.distribution.cache), "get")  # asking would fail
-        status, answer = await live.get("/api/tracking/vehicle/v8", headers=bearer(see=OWN))
-        assert (status, answer["code"]) == (403, "unauthorized")
+@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+async def test_nothing_is_looked_up_before_a_refusal(
+    monkeypatch: pytest.MonkeyPatch, portable: bool
+) -> None:
+    """So no answer can take longer, or be another one, because there is something."""
+    async with (
+        serving(plugins=CLAIMS, portable=portable) as live,
+        watching(live, user=None) as watcher,
+    ):
+        await watcher.call("authenticate", token(see=OWN, move=OWN))
+        for touched in ("get", "put"):  # each would fail, and that is another answer
+            monkeypatch.delattr(type(live.server.distribution.cache), touched)
+        update = {"vehicleId": "v8", "latitude": 1, "longitude": 2}
+        headers = bearer(see=OWN, move=OWN)
+        answers = [
+            await watcher.call("track:vehicle", "v8"),
+            await watcher.call("track:vehicle", ["v7", "v8"]),
+            await watcher.call("location:publish", update),
+            (await live.get("/api/tracking/vehicle/v8", headers=headers))[1],
+            (await live.post("/api/tracking/location", update, headers=headers))[1],
+        ]
+        assert [answer["code"] for answer in answers] == ["unauthorized"] * 5
+        assert watcher_rooms(live) == []
+        assert "cache unavailable" not in live.server.incidents.counts
 
 
 async def test_lists_and_batches_are_asked_about_one_by_one() -> None:
@@ -134,6 +157,14 @@ async def test_revoke_throws_out_on_every_server(two: tuple[Live, Live], node: P
             assert (await watcher.next("location:update"))["entityId"] == "v7"
             assert len(watcher.updates) == 1
             assert (await watcher.call("track:vehicle", "own-1"))["success"]  # authorizers allow
+
+
+async def test_what_cannot_be_tracked_cannot_be_revoked() -> None:
+    async with serving() as live:
+        with pytest.raises(UnknownEntityType):
+            await live.server.permissions.revoke("u1", EntityRef("vehcile", "v1"))
+        with pytest.raises(InvalidEntityId):
+            await live.server.permissions.revoke("u1", EntityRef("vehicle", "a:b"))
 
 
 async def test_a_renewed_token_that_allows_less_is_felt(two: tuple[Live, Live]) -> None:

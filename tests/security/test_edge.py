@@ -193,6 +193,7 @@ async def test_row_12_a_session_that_never_connects(serve: Serve) -> None:
         await silent.until_closed()
         await until(lambda: not live.server.socket_io.eio.sockets)
         assert (await polls.get()).packets == ["1"]
+        assert live.server.incidents.counts["session never connected"] == 2
 
 
 async def test_row_12_a_session_that_has_left_its_last_namespace(serve: Serve) -> None:
@@ -217,6 +218,7 @@ async def test_row_12_a_socket_that_never_authenticates(serve: Serve) -> None:
         socket.send("40")
         await socket.message()
         assert await socket.message() == "41"
+        assert live.server.incidents.counts["never authenticated"] == 1
 
 
 @pytest.mark.parametrize("auth", ['"token"', "[]", "-7", '{"token":7}', '{"token":"x"}'])

@@ -14,6 +14,10 @@ from tests.support.clients import SERVER_DISCONNECT
 from tests.support.node import Node, js_connect
 from tests.support.serving import serving, token, until
 
+CUT_WITHIN = 1.0 + 2.0
+"""Seconds after its token's expiry in which a socket is closed: one, and what a busy machine
+may take.  How long it does take is measured by :mod:`tests.security.measure`."""
+
 
 @pytest.mark.parametrize("portable", [False, True])
 async def test_a_socket_is_told_and_cut_when_its_token_expires(js: Node, portable: bool) -> None:
@@ -28,7 +32,7 @@ async def test_a_socket_is_told_and_cut_when_its_token_expires(js: Node, portabl
         expected = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(exp))
         assert notice["expiresAt"] == expected
         assert await client.until_disconnected() == SERVER_DISCONNECT
-        assert exp <= time.time() < exp + 1
+        assert exp <= time.time() < exp + CUT_WITHIN
         assert live.server.incidents.counts["token expired"] == 1
         assert await forever.call("track:vehicle", "v1") == {"success": True}
         assert forever.of("token:expiring") == []
@@ -78,7 +82,7 @@ async def test_leeway_is_given_to_a_socket_as_well(js: Node) -> None:
         js_connect(js)(live, auth={"token": token(exp=exp)}) as client,
     ):
         assert await client.until_disconnected() == SERVER_DISCONNECT
-        assert exp + 7 <= time.time() < exp + 8
+        assert exp + 7 <= time.time() < exp + 7 + CUT_WITHIN
 
 
 async def test_an_expired_token_does_not_renew(js: Node) -> None:
@@ -100,20 +104,21 @@ async def test_an_expired_token_does_not_renew(js: Node) -> None:
 # -- where a token is read -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["token", "access_token", "auth", "authorization", "jwt"])
-async def test_a_token_in_the_query_string_is_never_read(js: Node, name: str) -> None:
-    query: dict[str, Any] = {name: token()}
-    async with serving() as live:
-        client = await js.connect(live.url, {}, query=query)
-        assert await client.call("track:vehicle", "v1") == {
-            "success": False,
-            "code": "not_authenticated",
-            "message": "Not authenticated",
-        }
-        await client.disconnect()
-        path = f"/api/tracking/vehicle/v1?{name}={token()}"
-        status, _ = await live.get(path, headers={})
-        assert status == 401
+@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+async def test_a_token_in_the_query_string_is_never_read(js: Node, portable: bool) -> None:
+    async with serving(portable=portable) as live:
+        for name in ("token", "access_token", "auth", "authorization", "jwt"):
+            query: dict[str, Any] = {name: token()}
+            client = await js.connect(live.url, {}, query=query)
+            assert await client.call("track:vehicle", "v1") == {
+                "success": False,
+                "code": "not_authenticated",
+                "message": "Not authenticated",
+            }
+            await client.disconnect()
+            path = f"/api/tracking/vehicle/v1?{name}={token()}"
+            status, _ = await live.get(path, headers={})
+            assert status == 401
 
 
 async def test_a_token_in_the_query_string_reaches_no_log(js: Node) -> None:

@@ -25,15 +25,27 @@ ON_UVICORN = pytest.mark.parametrize("lane", ["lane", "portable"], indirect=True
 
 
 @asynccontextmanager
-async def on_lane(lane: Lane, app: Any, engine: EngineServer, path: str) -> AsyncIterator[int]:
-    """Serve an application with an engine on a free port; yields the port."""
+async def on_lane(
+    lane: Lane, app: Any, engine: EngineServer, path: str, *, started: bool = False
+) -> AsyncIterator[int]:
+    """Serve an application with an engine on a free port; yields the port.
+
+    :param started: whether it is served elsewhere too, which starts and stops it.
+    """
     if lane == "hypercorn":
         async with on_hypercorn(app) as port:
             yield port
         return
     ws: Any = websocket_lane(engine, path=path) if lane == "lane" else "websockets-sansio"
     web = uvicorn.Server(
-        uvicorn.Config(app, port=0, ws=ws, log_config=None, timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            app,
+            port=0,
+            ws=ws,
+            log_config=None,
+            lifespan="off" if started else "auto",
+            timeout_graceful_shutdown=1,
+        )
     )
     task = asyncio.create_task(web.serve())
     try:

@@ -130,6 +130,19 @@ TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 """What the header ``typ`` of a token that names a key may be, in lower case."""
 
 
+def is_utf8(token: str) -> bool:
+    """Whether the JSON of a token that could be read is in UTF-8, and begins with no mark.
+
+    Python's ``json`` reads UTF-16 and UTF-32 as well, which RFC 8725, 3.7 forbids.  Both have
+    zero bytes, which JSON in UTF-8 has none of.
+    """
+    for segment in token.split(".", 2)[:2]:
+        text = base64.urlsafe_b64decode(segment + "==")
+        if b"\0" in text or not text.lstrip(b" \t\r\n").startswith(b"{"):
+            return False
+    return True
+
+
 class UnknownKey(AuthenticationRejected):
     """A token names a key that is not known (yet)."""
 
@@ -191,6 +204,8 @@ class JwtAuthenticator:
                 expires_at = float(int(claims["exp"])) + self._settings.leeway
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise AuthenticationRejected(type(error).__name__) from error
+        if not is_utf8(token):
+            raise AuthenticationRejected("the token is not in UTF-8")
         identity = Identity(
             user_id=user_id(claims),
             claims=MappingProxyType(dict(claims)),

@@ -1,0 +1,67 @@
+"""Every client comes at once, as when the server that they were on has gone away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from itertools import pairwise
+
+import pytest
+
+from atriz_realtime.engine.admission import ADMITTED_PER_TURN
+from atriz_realtime.testing import location
+from tests.support.frames import OFFER
+from tests.support.serving import TIMEOUT, serving, until, watching
+
+CLIENTS = 300
+
+PATH = "/socket.io/?EIO=4&transport=websocket"
+
+HANDSHAKE = "".join(
+    f"{line}\r\n"
+    for line in (
+        f"GET {PATH} HTTP/1.1",
+        "Host: here",
+        *(f"{name}: {value}" for name, value in OFFER.items()),
+        "",
+    )
+).encode()
+
+
+@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+async def test_everybody_is_let_in_and_nobody_who_is_connected_waits(portable: bool) -> None:
+    async with (
+        serving(portable=portable) as live,
+        watching(live, "v1") as watcher,
+        contextlib.AsyncExitStack() as closing,
+    ):
+        engine = live.server.socket_io.eio
+        waiting = []
+        for _ in range(CLIENTS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+            closing.callback(writer.transport.abort)
+            waiting.append((reader, writer))
+        before = len(engine.sockets)
+        for _, writer in waiting:  # in one turn of the loop
+            writer.write(HANDSHAKE)
+        moved, seen_before_the_last = False, False
+        open_by_turn = [before]
+        async with asyncio.timeout(TIMEOUT):
+            while open_by_turn[-1] < before + CLIENTS:
+                await asyncio.sleep(0)
+                open_by_turn.append(len(engine.sockets))
+                if not moved and open_by_turn[-1] > before:
+                    moved = True
+                    await live.server.emit_vehicle_location_update("v1", location())
+                seen_before_the_last = bool(watcher.updates)
+        assert seen_before_the_last
+        # over ASGI each is let in by a task of its own, and two turns' may fall into one
+        at_once = max(after - earlier for earlier, after in pairwise(open_by_turn))
+        assert at_once <= ADMITTED_PER_TURN * (2 if portable else 1)
+
+        async def joins(reader: asyncio.StreamReader) -> bool:
+            answer = await reader.readuntil(b'"maxPayload"')
+            return answer.startswith(b"HTTP/1.1 101 ")
+
+        assert all(await asyncio.gather(*(joins(reader) for reader, _ in waiting)))
+    await until(lambda: not engine.sockets)

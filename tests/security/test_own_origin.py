@@ -1,0 +1,79 @@
+"""Pages of the server's own, behind a proxy: the proxy's word counts, not the client's."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from atriz_realtime.engine.proxies import FORWARDED_HOST, TrustedProxies
+from tests.security.conftest import Serve
+from tests.security.test_edge import PATH
+from tests.support.frames import OFFER, wire
+from tests.support.polling import poller
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+EVIL = "https://evil.example.com"
+CLAIMED = {"X-Forwarded-Host": "evil.example.com", "X-Forwarded-Proto": "https"}
+
+
+@pytest.mark.parametrize(
+    ("trusted", "page"),
+    [("127.0.0.1", EVIL), ("10.0.0.1", None)],
+    ids=["from a trusted proxy", "from anybody else"],
+)
+async def test_who_says_what_the_server_is_called(
+    serve: Serve, trusted: str, page: str | None
+) -> None:
+    async with AsyncExitStack() as stack:
+        live = await stack.enter_async_context(serve(trusted_proxies=trusted))
+        client = await stack.enter_async_context(poller(live.port, PATH))
+        knocked = await client.request(
+            "GET", "EIO=4&transport=polling", headers={**CLAIMED, "Origin": EVIL}
+        )
+        assert knocked.headers.get("Access-Control-Allow-Origin") == page
+        assert knocked.status == (200 if page else 403)
+        if not page:
+            refused = await client.knock("EIO=4&transport=websocket", Origin=EVIL, **CLAIMED)
+            assert refused.status == 403
+            return
+        offer = [*OFFER.items(), *CLAIMED.items(), ("Origin", EVIL)]
+        target = f"{PATH}?EIO=4&transport=websocket"
+        socket = await stack.enter_async_context(wire(live.port, target, offer))
+        assert str(await socket.message()).startswith("0{")
+
+
+async def test_without_trusted_proxies_no_name_is_believed(serve: Serve) -> None:
+    """uvicorn takes a proxy's word on the scheme, by its own list; it knows no names."""
+    async with serve() as live, poller(live.port, PATH) as client:
+        here = f"127.0.0.1:{live.port}"
+        for origin, status in [(EVIL, 403), (f"https://{here}", 200), (f"http://{here}", 403)]:
+            answer = await client.request(
+                "GET", "EIO=4&transport=polling", headers={**CLAIMED, "Origin": origin}
+            )
+            assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("lines", "hops", "host"),
+    [
+        (["shop.example"], [], "shop.example"),
+        (["evil.example, shop.example"], [], "shop.example"),
+        (["evil.example", "shop.example"], [], "shop.example"),
+        (["shop.example, inner.example"], ["198.51.100.7, 10.1.2.3"], "shop.example"),
+        ([], [], None),
+        ([""], [], None),
+    ],
+)
+async def test_the_name_is_what_the_first_trusted_proxy_got(
+    lines: list[str], hops: list[str], host: str | None
+) -> None:
+    scope: dict[str, Any] = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 5)}
+    scope["headers"] = [
+        *((b"x-forwarded-host", line.encode()) for line in lines),
+        *((b"x-forwarded-for", line.encode()) for line in hops),
+    ]
+    TrustedProxies(["127.0.0.1", "10.0.0.0/8"]).look_through(scope)
+    assert scope.get(FORWARDED_HOST) == host
