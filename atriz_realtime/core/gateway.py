@@ -1,4 +1,4 @@
-"""Socket events into the core: connect, authenticate, track, untrack, and plugins' own."""
+"""Sockets into the core: their connections, identities and limits, and plugins' own events."""
 
 from __future__ import annotations
 
@@ -6,38 +6,25 @@ import asyncio
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
-
-import attrs
 
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import (
     AuthenticationRejected,
-    InvalidEntityId,
     InvalidRequest,
     NotAuthenticated,
-    NotAuthorized,
     RateLimited,
     RealtimeError,
-    SubscriptionLimit,
-    Unavailable,
-    UnknownEntityType,
 )
-from atriz_realtime.api.http import Headers
-from atriz_realtime.api.model import Credentials, EntityRef, Identity, format_timestamp
+from atriz_realtime.api.model import Credentials, Identity, format_timestamp
 from atriz_realtime.api.records import SocketEvent
-from atriz_realtime.api.wire import (
-    TRACKING_REVOKED,
-    SocketEvents,
-    event_json,
-    track_event,
-    untrack_event,
-)
 from atriz_realtime.api.wire import Rooms as RoomNames
+from atriz_realtime.api.wire import SocketEvents
 from atriz_realtime.core.access import AccessControl
 from atriz_realtime.core.allowance import Allowance, Allowances
+from atriz_realtime.core.clients import Client, RequestHeaders, Session
 from atriz_realtime.core.containment import Containment
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.interest import Interest
@@ -45,64 +32,9 @@ from atriz_realtime.core.lifetimes import Lifetimes
 from atriz_realtime.core.pipeline import Pipeline
 from atriz_realtime.core.rooms import DEFAULT_NAMESPACE
 from atriz_realtime.core.socket_server import SocketServer, refused_by
-from atriz_realtime.core.views import Viewpoint
+from atriz_realtime.core.subscriptions import Subscriptions
 from atriz_realtime.engine.request import Request
 from atriz_realtime.host.config import RealtimeConfig
-
-
-@attrs.define(eq=False)
-class Session:
-    """One connected socket, and who it is."""
-
-    sid: str
-    address: str
-    allowance: Allowance
-    identity: Identity | None = None
-    shared: Allowance | None = None
-    """What all sockets of its user may send together."""
-    tracked: set[str] = attrs.field(factory=set)
-    """The entity rooms it joined with ``track:<type>``."""
-    deadline: asyncio.TimerHandle | None = None
-    """Closes the socket unless it authenticates before."""
-
-
-@attrs.frozen
-class Client:
-    """See :class:`~atriz_realtime.api.SocketClient`."""
-
-    _server: SocketServer
-    _session: Session
-
-    @property
-    def sid(self) -> str:
-        """The Socket.IO session id."""
-        return self._session.sid
-
-    @property
-    def identity(self) -> Identity | None:
-        """Who it is."""
-        return self._session.identity
-
-    async def emit(self, event: str, data: Any) -> None:
-        """Send an event to this socket alone."""
-        self._server.manager.send(self.sid, event, data)
-
-    async def disconnect(self) -> None:
-        """Close it."""
-        await self._server.disconnect(self.sid)
-
-
-class RequestHeaders(Headers):
-    """The headers of a handshake, taken apart when somebody asks for one."""
-
-    __slots__ = ("_request",)
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-
-    @property
-    def _raw(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]  # it is read only
-        return self._request.headers
 
 
 class Gateway:
@@ -125,7 +57,6 @@ class Gateway:
         self._server = server
         self._access = access
         self._containment = containment
-        self._interest = interest
         self._rooms = interest.rooms
         self._incidents = incidents
         self._clock = clock
@@ -135,19 +66,21 @@ class Gateway:
         )
         self._per_user: Counter[str] = Counter()
         self._per_address: Counter[str] = Counter()
-        self._pipeline = pipeline
-        self._views = interest.rooms.views
-        self._revision = 0
         self._lifetimes = Lifetimes(
             clock, config.token_notice, expiring=self._expiring, expired=self._expired
         )
         server.edge = self
         server.on_event(SocketEvents.AUTHENTICATE, self._authenticate)
-        server.on_event("track:*", self._unknown_type)
-        server.on_event("untrack:*", self._unknown_type)
-        for kind in kinds:
-            server.on_event(track_event(kind), self._tracker(kind))
-            server.on_event(untrack_event(kind), self._untracker(kind))
+        self.subscriptions = Subscriptions(
+            sessions=self._sessions,
+            server=server,
+            access=access,
+            interest=interest,
+            incidents=incidents,
+            pipeline=pipeline,
+            kinds=kinds,
+            most=config.max_subscriptions,
+        )
 
     @property
     def connections(self) -> int:
@@ -309,42 +242,23 @@ class Gateway:
                 self._rooms.send(sid, SocketEvents.ERROR, error.message)
             self._server.start_background_task(self._server.disconnect, sid)
             return {**answer, "code": error.code}
-        refused, viewpoints = await self._reconsider(session, identity)
+        refused, viewpoints = await self.subscriptions.reconsider(session, identity)
         if sid in self._sessions:
             self._become(session, identity)
             for room in refused:
-                self._throw_out(session, room)
-            self._look_anew(session, viewpoints)
+                self.subscriptions.revoke(session, room)
+            self.subscriptions.look_anew(session, viewpoints)
             self._rooms.send(sid, SocketEvents.AUTHENTICATED, {"success": True})
         return {"success": True}
-
-    async def _reconsider(
-        self, session: Session, identity: Identity
-    ) -> tuple[set[str], Mapping[str, Viewpoint]]:
-        """The rooms that a user's new token may not watch, and how it sees the others."""
-        if session.identity is None or session.identity.user_id != identity.user_id:
-            return set(), {}
-        revision, viewpoints, refused = -1, {}, set()
-        while revision != self._revision:  # what is taken back meanwhile is asked about again
-            revision = self._revision
-            entities = {room: EntityRef(*room.split(":", 1)) for room in session.tracked}
-            refused = {
-                room
-                for room, entity in entities.items()
-                if not await self._access.may_track(identity, entity)
-            }
-            seen = [entity for room, entity in entities.items() if room not in refused]
-            viewpoints = await self._viewpoints(identity, seen)
-        return refused, viewpoints
 
     def _become(self, session: Session, identity: Identity) -> None:
         """Give a socket its identity, taking away what belonged to another."""
         previous = session.identity
         if previous is not None and previous.user_id != identity.user_id:
             uncount(self._per_user, previous.user_id)
-            for room in [RoomNames.user(previous.user_id), *session.tracked]:
-                self._rooms.basic_leave_room(session.sid, DEFAULT_NAMESPACE, room)
-            session.tracked.clear()
+            room = RoomNames.user(previous.user_id)
+            self._rooms.basic_leave_room(session.sid, DEFAULT_NAMESPACE, room)
+            self.subscriptions.forget(session)
             previous = None
         session.identity = identity
         session.shared = self._allowances.of(identity.user_id, self._clock.monotonic())
@@ -365,156 +279,6 @@ class Gateway:
         limit = self._config.max_connections_per_user
         if limit and self._per_user[identity.user_id] >= limit:
             raise RateLimited("Too many connections")
-
-    # -- tracking --------------------------------------------------------------------------
-
-    def _tracker(self, kind: str) -> Any:
-        async def track(sid: str, ids: Any = None, *_: Any) -> dict[str, Any]:
-            session = self._sessions[sid]
-            if session.identity is None:
-                raise NotAuthenticated
-            entities = [self._pipeline.entity(kind, entity_id) for entity_id in as_ids(ids)]
-            wanted = session.tracked | {RoomNames.entity(entity) for entity in entities}
-            if len(wanted) > self._config.max_subscriptions:
-                raise SubscriptionLimit
-            revision, viewpoints = -1, {}
-            while revision != self._revision:  # what is taken back meanwhile is asked about again
-                revision = self._revision
-                for entity in entities:
-                    if not await self._access.may_track(session.identity, entity):
-                        raise NotAuthorized
-                viewpoints = await self._viewpoints(session.identity, entities)
-            await self._watch(session, entities, viewpoints)
-            return {"success": True}
-
-        return track
-
-    async def _watch(
-        self, session: Session, entities: list[EntityRef], viewpoints: Mapping[str, Viewpoint]
-    ) -> None:
-        """Join the entities' rooms, then show where each is now.
-
-        A socket joins before the cache is read, so it misses nothing; the cached
-        location is sent only when nothing newer went out to the room meanwhile.
-        """
-        joined: list[tuple[EntityRef, str, bytes | None]] = []
-        for entity in entities:
-            room = RoomNames.entity(entity)
-            if self._rooms.is_connected(session.sid, DEFAULT_NAMESPACE):
-                if self._views is not None:
-                    self._views.set(room, session.sid, viewpoints[room])
-                self._enter(session.sid, room)
-                session.tracked.add(room)
-                joined.append((entity, room, self._rooms.last(room)))
-        for _, room, __ in joined:
-            await self._interest.ready(room)
-        # all are asked for before one is awaited, so that they share a round trip
-        reading = [self._pipeline.current(entity) for entity, _, __ in joined]
-        for (entity, room, before), location in zip(joined, reading, strict=True):
-            await self._show(session, entity, room, before, location)
-
-    async def _show(
-        self,
-        session: Session,
-        entity: EntityRef,
-        room: str,
-        before: bytes | None,
-        reading: Awaitable[bytes | None],
-    ) -> None:
-        try:
-            location = await reading
-        except Unavailable as error:
-            self._incidents.report("cache unavailable", error.message)
-            return
-        if location is not None and self._rooms.last(room) is before:
-            self._rooms.show(session.sid, room, event_json(entity, location))
-
-    def _untracker(self, kind: str) -> Any:
-        async def untrack(sid: str, ids: Any = None, *_: Any) -> dict[str, Any]:
-            session = self._sessions[sid]
-            for entity_id in as_ids(ids):
-                if not isinstance(entity_id, str):
-                    raise InvalidEntityId(field="entityId")
-                room = f"{kind}:{entity_id}"
-                if room in session.tracked:
-                    session.tracked.discard(room)
-                    self._rooms.basic_leave_room(sid, DEFAULT_NAMESPACE, room)
-            return {"success": True}
-
-        return untrack
-
-    # -- what is taken back ----------------------------------------------------------------
-
-    def throw_out(self, user_id: str, entity: EntityRef) -> None:
-        """Take a user's sockets out of an entity's room, and tell them."""
-        self._revision += 1
-        for session in self._sessions_of(user_id):
-            self._throw_out(session, RoomNames.entity(entity))
-
-    async def recheck_tracked(self, user_id: str | None) -> None:
-        """Ask the authorizers again about all that a user's sockets track, or everybody's."""
-        self._revision += 1
-        if self._access.authorizes:
-            for session in self._sessions_of(user_id):
-                await self._recheck_session(session)
-                await asyncio.sleep(0)  # others get a turn of the loop
-
-    def _sessions_of(self, user_id: str | None) -> list[Session]:
-        if user_id is None:
-            return list(self._sessions.values())
-        members = self._rooms.get_participants(DEFAULT_NAMESPACE, RoomNames.user(user_id))
-        found = [self._sessions.get(sid) for sid, _ in members]
-        return [
-            session
-            for session in found
-            if session is not None
-            and session.identity is not None
-            and session.identity.user_id == user_id
-        ]
-
-    async def _recheck_session(self, session: Session) -> None:
-        for room in list(session.tracked):
-            identity = session.identity
-            if identity is None:
-                return
-            kind, _, entity_id = room.partition(":")
-            allowed = await self._access.may_track(identity, EntityRef(kind, entity_id))
-            if not allowed and session.identity is identity:
-                self._throw_out(session, room)
-
-    def _throw_out(self, session: Session, room: str) -> None:
-        if room in session.tracked:
-            session.tracked.discard(room)
-            self._rooms.basic_leave_room(session.sid, DEFAULT_NAMESPACE, room)
-            kind, _, entity_id = room.partition(":")
-            self._rooms.send(session.sid, TRACKING_REVOKED, {"type": kind, "entityId": entity_id})
-
-    async def _unknown_type(self, _: str, event: str, *__: Any) -> None:
-        raise UnknownEntityType(field=event[:64])
-
-    # -- views -----------------------------------------------------------------------------
-
-    async def _viewpoints(
-        self, identity: Identity, entities: Iterable[EntityRef]
-    ) -> dict[str, Viewpoint]:
-        """How an identity sees entities, by room; nothing when everybody sees them whole."""
-        if self._views is None:
-            return {}
-        return {
-            RoomNames.entity(entity): await self._views.chosen(identity, entity)
-            for entity in entities
-        }
-
-    def _look_anew(self, session: Session, viewpoints: Mapping[str, Viewpoint]) -> None:
-        """Show a socket what it tracks as it sees it from now on."""
-        for room, viewpoint in viewpoints.items():
-            if (
-                self._views is not None
-                and room in session.tracked
-                and self._views.set(room, session.sid, viewpoint)
-                and (last := self._rooms.last(room)) is not None
-            ):
-                self._rooms.show(session.sid, room, last)
 
     # -- limits ----------------------------------------------------------------------------
 
@@ -543,16 +307,6 @@ class Gateway:
             if eio_sid is not None:
                 self._server.start_background_task(self._server.expel, eio_sid)
         return False
-
-
-def as_ids(ids: Any) -> list[Any]:
-    """The argument of ``track`` and ``untrack``: one id, or a list of them.
-
-    :raises InvalidRequest: when there is none.
-    """
-    if ids is None:
-        raise InvalidRequest("an entity id is required", field="entityId")
-    return list(ids) if isinstance(ids, list) else [ids]
 
 
 def uncount(counter: Counter[str], key: str) -> None:

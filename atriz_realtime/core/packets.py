@@ -13,6 +13,7 @@ import socketio.packet
 from atriz_realtime.api.model import Location, LocationEvent, format_timestamp
 from atriz_realtime.api.wire import SocketEvents
 from atriz_realtime.engine import packets as engine_packets
+from atriz_realtime.host.config import RealtimeConfig
 
 
 def _plain(value: Any) -> Any:
@@ -206,3 +207,18 @@ def emitted_location(parts: list[str | bytes]) -> bytes | None:
     if isinstance(head, bytes) or (found := _LOCATION_EMIT.match(head)) is None:
         return None
     return head[found.end() : -1].encode(errors="replace")
+
+
+def strict_packets(config: RealtimeConfig) -> type[Packet]:
+    """Packets within the configured bounds."""
+
+    class BoundPacket(Packet):
+        bounds = Bounds(
+            max_depth=config.max_depth,
+            max_event_name=config.max_event_name,
+            max_arguments=config.max_arguments,
+            max_attachments=config.max_attachments,
+            max_namespace=config.max_namespace,
+        )
+
+    return BoundPacket

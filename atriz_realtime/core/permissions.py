@@ -34,6 +34,7 @@ class Permissions:
     ) -> None:
         self._access = access
         self._gateway = gateway
+        self._subscriptions = gateway.subscriptions
         self._signals = signals
         self._incidents = incidents
         self._pipeline = pipeline
@@ -75,10 +76,10 @@ class Permissions:
         if not (isinstance(data, list) and len(data) == 3):
             raise InvalidRequest
         user_id, kind, entity_id = data
-        self._gateway.throw_out(user_id, EntityRef(kind, entity_id))
+        self._subscriptions.throw_out(user_id, EntityRef(kind, entity_id))
 
     def _recheck(self, user_id: str | None) -> None:
-        self._begin(self._gateway.recheck_tracked(user_id))
+        self._begin(self._subscriptions.recheck_tracked(user_id))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import socketio
@@ -25,13 +25,13 @@ from atriz_realtime.core.budget import (
     ErrorBudget,
 )
 from atriz_realtime.core.incidents import Incidents
-from atriz_realtime.core.packets import Bounds, InvalidPayload, Packet, StrictJson
+from atriz_realtime.core.packets import InvalidPayload, Packet, StrictJson, strict_packets
 from atriz_realtime.core.rooms import DEFAULT_NAMESPACE, Rooms
+from atriz_realtime.core.socket_engine import Engine, Requests, make_engine
 from atriz_realtime.core.tracking import TrackingSource
-from atriz_realtime.engine import EngineServer
+from atriz_realtime.core.unconnected import Unconnected
 from atriz_realtime.engine.packets import Packet as EnginePacket
 from atriz_realtime.engine.packets import message
-from atriz_realtime.engine.proxies import TrustedProxies
 from atriz_realtime.engine.request import Request
 from atriz_realtime.engine.session import Session
 from atriz_realtime.host.config import RealtimeConfig
@@ -57,73 +57,6 @@ RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect"})
 """Names that a client must not send as events: they are the server's own."""
 
 
-class Engine(EngineServer):
-    """The engine as python-socketio has it.
-
-    :param opened: called with the id of each new session.
-    :param heard: takes a session's message; returns what is left to be awaited.
-    """
-
-    def __init__(
-        self,
-        opened: Callable[[str], None],
-        heard: Callable[[Session, str | bytes], Awaitable[None] | None],
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self._opened = opened
-        self._heard = heard
-        self._ordinary: Handler | None = None
-
-    def on(self, event: str, handler: Handler | None = None) -> Handler:
-        """Handle an event; the first ``connect`` handler is python-socketio's own."""
-        if event == "connect" and self._ordinary is None:
-            self._ordinary = handler
-        return super().on(event, handler)
-
-    def ask(self, session: Session) -> Any:
-        """Let every session in: it has to connect to a namespace before it may do anything.
-
-        python-socketio's own handler would only keep the request, which :class:`Requests`
-        has; the admin UI's replaces it.
-        """
-        self._opened(session.sid)
-        replaced = self._handlers.get("connect") != self._ordinary
-        return super().ask(session) if replaced else None
-
-    def hear(self, session: Session, data: str | bytes) -> Awaitable[None] | None:
-        """Take a message past python-socketio's own handler, which needs a task for each."""
-        return self._heard(session, data)
-
-    # what python-socketio's admin UI looks at besides
-
-    def _get_socket(self, sid: str) -> Session:
-        return self.sockets[sid]
-
-    def _ok(self, *_: Any, **__: Any) -> dict[str, Any]:
-        """Nothing: responses are not made here."""
-        return {}
-
-
-class Requests(Mapping[str, dict[str, Any]]):
-    """The request of each session, as python-socketio hands it to ``connect`` handlers.
-
-    It is made when it is asked for, which is once for most sessions.
-    """
-
-    def __init__(self, engine: EngineServer) -> None:
-        self._engine = engine
-
-    def __getitem__(self, eio_sid: str) -> dict[str, Any]:
-        return self._engine.sockets[eio_sid].request.environ()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._engine.sockets)
-
-    def __len__(self) -> int:
-        return len(self._engine.sockets)
-
-
 class SocketServer(socketio.AsyncServer):
     """The Socket.IO server behind ``server.socket_io``.
 
@@ -139,6 +72,7 @@ class SocketServer(socketio.AsyncServer):
     ) -> None:
         self._config = config
         self._incidents = incidents
+        self._unconnected = Unconnected(config.connect_timeout, self._never_connected)
         super().__init__(client_manager=rooms, serializer=strict_packets(config), async_mode="asgi")
         self.environ = Requests(self.eio)
         self.manager_initialized = True
@@ -146,7 +80,6 @@ class SocketServer(socketio.AsyncServer):
         self.edge: Edge | None = None
         self._own_handlers: dict[str, Handler] = {}
         self._binary_events: set[str] = set()
-        self._unconnected: dict[str, asyncio.TimerHandle] = {}
         self._errors = ErrorBudget(config.max_errors_per_second, config.max_errors_burst)
 
     def on_event(self, event: str, handler: Handler, *, binary: bool = False) -> None:
@@ -163,40 +96,17 @@ class SocketServer(socketio.AsyncServer):
 
     def _make_engine(self, **_: Any) -> Engine:
         """The engine with our settings; python-socketio's own defaults are for its own."""
-        config = self._config
-        engine = Engine(
-            self._session_opened,
-            self._receive,
-            ping_interval=config.ping_interval / 1000,
-            ping_timeout=config.ping_timeout / 1000,
-            max_payload=config.max_payload,
-            cors_allowed_origins=engine_origins(config.cors_origin),
-            max_frames=config.max_pending_frames,
-            max_lag=config.max_lag,
-            flush_interval=config.flush_interval / 1000,
-            max_packets=config.max_packets,
-        )
-        engine.report = self._incidents.report
-        engine.proxies = TrustedProxies(config.trusted_proxies) if config.trusted_proxies else None
-        return engine
-
-    def _session_opened(self, eio_sid: str) -> None:
-        """Give a session its time to connect to a namespace."""
-        if self._config.connect_timeout:
-            self._unconnected[eio_sid] = asyncio.get_running_loop().call_later(
-                self._config.connect_timeout, self._never_connected, eio_sid
-            )
+        return make_engine(self._config, self._unconnected.began, self._receive, self._incidents)
 
     def _never_connected(self, eio_sid: str) -> None:
-        if self._unconnected.pop(eio_sid, None) is not None:
-            self._incidents.report("session never connected", "closed")
-            self.start_background_task(self.eio.disconnect, eio_sid)
+        self._incidents.report("session never connected", "closed")
+        self.start_background_task(self.eio.disconnect, eio_sid)
 
     async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
         """Nothing: see :meth:`Engine.ask`."""
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
-        self._cancel_connect_timer(eio_sid)
+        self._unconnected.arrived(eio_sid)
         for namespace in list(self.manager.get_namespaces()):
             await self._handle_disconnect(eio_sid, namespace, reason)
         self._errors.forget(eio_sid)
@@ -219,11 +129,11 @@ class SocketServer(socketio.AsyncServer):
     def _left(self, eio_sid: str) -> None:
         """Give a session that has left its last namespace its time to connect to one again."""
         session = self.eio.sockets.get(eio_sid)
-        if session is None or not session.is_open or eio_sid in self._unconnected:
+        if session is None or not session.is_open:
             return
         namespaces = self.manager.get_namespaces()
         if all(self.manager.sid_from_eio_sid(eio_sid, each) is None for each in namespaces):
-            self._session_opened(eio_sid)
+            self._unconnected.began(eio_sid)
 
     # -- errors of clients -----------------------------------------------------------------
 
@@ -261,11 +171,6 @@ class SocketServer(socketio.AsyncServer):
     def _acknowledge(self, session: Session, number: int | None, answer: Any) -> None:
         if number is not None:
             session.put(message(f"{socketio.packet.ACK}{number}{StrictJson.dumps([answer])}"))
-
-    def _cancel_connect_timer(self, eio_sid: str) -> None:
-        timer = self._unconnected.pop(eio_sid, None)
-        if timer is not None:
-            timer.cancel()
 
     # -- packets ---------------------------------------------------------------------------
 
@@ -364,7 +269,7 @@ class SocketServer(socketio.AsyncServer):
                 edge.disconnected(sid)
             await self.manager.disconnect(sid, namespace)
             return
-        self._cancel_connect_timer(session.sid)
+        self._unconnected.arrived(session.sid)
         self.manager.accept(sid, namespace, _welcome(sid, namespace))
         if not session.is_open:  # it left while it was being let in
             await self._trigger_event("disconnect", namespace, sid, self.reason.TRANSPORT_CLOSE)
@@ -471,29 +376,7 @@ def refused_by(error: RealtimeError) -> socketio.exceptions.ConnectionRefusedErr
     return socketio.exceptions.ConnectionRefusedError(error.message, {"code": error.code})
 
 
-def strict_packets(config: RealtimeConfig) -> type[Packet]:
-    """Packets within the configured bounds."""
-
-    class BoundPacket(Packet):
-        bounds = Bounds(
-            max_depth=config.max_depth,
-            max_event_name=config.max_event_name,
-            max_arguments=config.max_arguments,
-            max_attachments=config.max_attachments,
-            max_namespace=config.max_namespace,
-        )
-
-    return BoundPacket
-
-
 def _welcome(sid: str, namespace: str) -> EnginePacket:
     """The packet that tells a client its id in a namespace."""
     where = "" if namespace == DEFAULT_NAMESPACE else f"{namespace},"
     return message(f'{socketio.packet.CONNECT}{where}{{"sid":"{sid}"}}')
-
-
-def engine_origins(origins: tuple[str, ...]) -> str | list[str] | None:
-    """The configured origins as the engine takes them; ``None``: the server's own."""
-    if not origins:
-        return None
-    return "*" if "*" in origins else list(origins)

@@ -66,6 +66,22 @@ class Polling:
             self.poll.set_result(None)
 
 
+async def begin(exchange: Exchange) -> None:
+    """Open a new session, and answer with its first packet."""
+    engine = exchange.engine
+    if not await engine.admitted():
+        await exchange.refuse(refusals.UNAVAILABLE)
+        return
+    transport = Polling()
+    session = transport.session = Session(engine, engine.generate_id(), exchange.request, transport)
+    session.hold()
+    admitted = engine.let_in(session)
+    if not (admitted if isinstance(admitted, bool) else await admitted):
+        await exchange.refuse(refusals.BAD_REQUEST)
+        return
+    await send(exchange, [engine.open_packet(session, upgrades='"websocket"')])
+
+
 async def poll(session: Session, exchange: Exchange) -> None:
     """Answer a poll with packets, when there are some."""
     transport = session.transport

@@ -1,29 +1,27 @@
 """An Engine.IO v4 server, usable alone or below python-socketio's server.
 
-https://socket.io/docs/v4/engine-io-protocol/ is what it speaks.  It offers the methods
-that python-socketio calls on python-engineio's server.
+https://socket.io/docs/v4/engine-io-protocol/ is what it speaks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import inspect
 import logging
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from atriz_realtime.engine import packets, polling, portable, refusals
 from atriz_realtime.engine.admission import Admission
 from atriz_realtime.engine.flusher import Flusher
 from atriz_realtime.engine.heartbeat import Heartbeat
 from atriz_realtime.engine.http import Exchange
+from atriz_realtime.engine.interface import Interface
 from atriz_realtime.engine.origins import Origins
 from atriz_realtime.engine.outbox import Outbox
 from atriz_realtime.engine.packets import Packet
 from atriz_realtime.engine.proxies import TrustedProxies
+from atriz_realtime.engine.reasons import CLIENTS_OWN, Reason
 from atriz_realtime.engine.refusals import Refusal
 from atriz_realtime.engine.request import Request
 from atriz_realtime.engine.session import Session, State, Transport
@@ -34,30 +32,11 @@ PROTOCOL_VERSION = "4"
 
 TRANSPORTS = ("polling", "websocket")
 
-IDS_AT_ONCE = 64
-"""Session ids that are made with one call to the system."""
-
 LINGER_SECONDS = 5.0
 """Seconds that what waits for a client that polls outlives its session."""
 
-Handler = Callable[..., Any]
 
-
-class Reason:
-    """Why a session ended, as python-socketio names it."""
-
-    SERVER_DISCONNECT = "server disconnect"
-    CLIENT_DISCONNECT = "client disconnect"
-    PING_TIMEOUT = "ping timeout"
-    TRANSPORT_CLOSE = "transport close"
-    TRANSPORT_ERROR = "transport error"
-
-
-CLIENTS_OWN = frozenset({Reason.CLIENT_DISCONNECT, Reason.TRANSPORT_CLOSE})
-"""Ends of the client's making: what it sent before counts."""
-
-
-class EngineServer:
+class EngineServer(Interface):
     """The sessions, and what may be done with them.
 
     :param ping_interval: seconds between two pings of a session.
@@ -69,9 +48,6 @@ class EngineServer:
     :param flush_interval: seconds between two writes to the clients at least.
     :param max_packets: packets that one polling request may bring.
     """
-
-    reason: ClassVar[type[Reason]] = Reason
-    async_mode: ClassVar[str] = "asgi"
 
     def __init__(
         self,
@@ -85,15 +61,12 @@ class EngineServer:
         flush_interval: float = 0.0,
         max_packets: int = 1_000,
     ) -> None:
+        super().__init__()
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.max_payload = max_payload
         self.max_packets = max_packets
         self.origins = Origins(cors_allowed_origins)
-        self.sockets: dict[str, Session] = {}
-        """The sessions by id, until the application has taken note of their end."""
-        self.session_prefix = ""
-        """How session ids begin, where several processes must tell theirs apart."""
         self.past_conflated = 0
         """Frames that newer ones replaced, of clients that have caught up or gone."""
         self.report: Callable[[str, str], None] = _log
@@ -111,106 +84,8 @@ class EngineServer:
         )
         self._max_frames = max_frames
         self._max_lag = max_lag
-        self._handlers: dict[str, Handler] = {}
         self._lingering: dict[str, Session] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._ids: list[str] = []
         self._closing = False
-
-    # -- what an application calls ---------------------------------------------------------
-
-    def on(self, event: str, handler: Handler | None = None) -> Handler:
-        """Handle ``connect(sid, environ)``, ``message(sid, data)`` or ``disconnect(sid, reason)``.
-
-        Plain functions and coroutine functions both; without a handler it is a decorator.
-        A ``connect`` handler that returns ``False`` or raises refuses the session.
-
-        :raises ValueError: for another event.
-        """
-        if event not in ("connect", "message", "disconnect"):
-            raise ValueError(f"no such event: {event}")
-        if handler is None:
-            return lambda function: self.on(event, function)
-        self._handlers[event] = handler
-        return handler
-
-    async def send(self, sid: str, data: str | bytes) -> None:
-        """Send a message; harmless when the session is gone."""
-        session = self.sockets.get(sid)
-        if session is not None:
-            session.put(packets.message(data))
-
-    async def send_packet(self, sid: str, pkt: Any) -> None:
-        """Send a packet of python-engineio's; harmless when the session is gone."""
-        session = self.sockets.get(sid)
-        if session is not None:
-            encoded = pkt.encode()
-            content = encoded if isinstance(encoded, bytes) else encoded.encode()
-            session.put(Packet(content, binary=isinstance(encoded, bytes)))
-
-    async def disconnect(self, sid: str | None = None) -> None:
-        """Close a session, or all: what was sent to it goes out before."""
-        for one in list(self.sockets) if sid is None else [sid]:
-            if one in self.sockets:
-                self.end(self.sockets[one], Reason.SERVER_DISCONNECT)
-
-    async def abort(self, sid: str) -> None:
-        """Close a session without waiting for its client to take anything."""
-        if sid in self.sockets:
-            self.cut(self.sockets[sid], Reason.SERVER_DISCONNECT)
-
-    async def get_session(self, sid: str) -> dict[str, Any]:
-        """What the application keeps for a session.
-
-        :raises KeyError: when there is no such session.
-        """
-        session = self.sockets[sid]
-        if session.user_session is None:
-            session.user_session = {}
-        return session.user_session
-
-    async def save_session(self, sid: str, session: dict[str, Any]) -> None:
-        """Keep it.
-
-        :raises KeyError: when there is no such session.
-        """
-        self.sockets[sid].user_session = session
-
-    @asynccontextmanager
-    async def session(self, sid: str) -> AsyncIterator[dict[str, Any]]:
-        """What the application keeps for a session, kept again when the context ends."""
-        kept = await self.get_session(sid)
-        yield kept
-        await self.save_session(sid, kept)
-
-    def transport(self, sid: str) -> str:
-        """``polling`` or ``websocket``.
-
-        :raises KeyError: when there is no such session.
-        """
-        return self.sockets[sid].transport.name
-
-    def generate_id(self) -> str:
-        """A new id: 120 bits from the system's random source, in 20 characters."""
-        if not self._ids:
-            random = base64.urlsafe_b64encode(os.urandom(15 * IDS_AT_ONCE)).decode()
-            self._ids = [random[start : start + 20] for start in range(0, len(random), 20)]
-        return self.session_prefix + self._ids.pop()
-
-    def start_background_task(self, target: Callable[..., Any], *args: Any) -> asyncio.Task[Any]:
-        """Run a coroutine function beside everything else."""
-        task = asyncio.get_running_loop().create_task(target(*args))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def sleep(self, seconds: float = 0) -> None:
-        """Sleep."""
-        await asyncio.sleep(seconds)
-
-    def create_event(self) -> asyncio.Event:
-        """An event."""
-        return asyncio.Event()
 
     async def shutdown(self) -> None:
         """Take no more sessions, close those that are open, and wait until all are handled."""
@@ -238,7 +113,7 @@ class EngineServer:
             headers = self.origins.preflight(request)
             await exchange.respond(200, b"text/plain; charset=UTF-8", b"", headers)
         elif session is None:
-            await self._open_polling(exchange)
+            await polling.begin(exchange)
         elif request.method == "GET":
             await polling.poll(session, exchange)
         elif request.method == "POST":
@@ -289,19 +164,6 @@ class EngineServer:
             return False
         await turn.wait()
         return True
-
-    async def _open_polling(self, exchange: Exchange) -> None:
-        if not await self.admitted():
-            await exchange.refuse(refusals.UNAVAILABLE)
-            return
-        transport = polling.Polling()
-        session = transport.session = Session(self, self.generate_id(), exchange.request, transport)
-        session.hold()
-        admitted = self.let_in(session)
-        if not (admitted if isinstance(admitted, bool) else await admitted):
-            await exchange.refuse(refusals.BAD_REQUEST)
-            return
-        await polling.send(exchange, [self.open_packet(session, upgrades='"websocket"')])
 
     # -- sessions --------------------------------------------------------------------------
 

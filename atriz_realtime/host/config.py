@@ -2,94 +2,26 @@
 
 from __future__ import annotations
 
-import ipaddress
-import math
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, get_type_hints
-from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.api.wire import CacheTTL
+from atriz_realtime.host.checks import (
+    as_names,
+    as_origins,
+    at_least,
+    blank_is_none,
+    check_origins,
+    check_proxies,
+    check_redis_url,
+)
+from atriz_realtime.host.masking import mask_url, masked_repr
 from atriz_realtime.host.sources import merged, read_environment, read_file
 from atriz_realtime.host.structure import structure
-
-REDIS_SCHEMES = (
-    "redis",
-    "rediss",
-    "unix",
-    "redis+sentinel",
-    "rediss+sentinel",
-    "redis+cluster",
-    "rediss+cluster",
-)
-
-
-def _origins(value: str | Iterable[str] | None) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ConfigurationError(
-            'cors_origin must be an origin, a list of origins or "*"', field="cors_origin"
-        )
-    return tuple(item.rstrip("/") for item in value)
-
-
-def _check_origins(_: object, __: object, value: tuple[str, ...]) -> None:
-    for origin in value:
-        if origin in ("*", "null"):
-            continue
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
-            raise ConfigurationError(
-                f"cors_origin: {origin!r} is not an origin such as https://app.example.com",
-                field="cors_origin",
-            )
-
-
-def _check_redis_url(_: object, __: object, value: str | None) -> None:
-    if value is None:
-        return
-    try:
-        parts = urlsplit(value)
-        if "," not in parts.netloc:
-            parts.port  # noqa: B018  # raises for a port that is not a number
-    except ValueError:  # it repeats a part of the URL, which may be the password's
-        raise ConfigurationError(
-            "redis_url: the host or the port is wrong; does the password need %-escapes?",
-            field="redis_url",
-        ) from None
-    if parts.scheme not in REDIS_SCHEMES or not (parts.netloc or parts.path):
-        raise ConfigurationError(
-            "redis_url must look like redis://localhost:6379 (schemes: "
-            f"{', '.join(REDIS_SCHEMES)}), not {mask_url(value)!r}",
-            field="redis_url",
-        )
-
-
-def _names(value: str | Iterable[str]) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return tuple(value)
-
-
-def _check_proxies(_: object, __: object, value: tuple[str, ...]) -> None:
-    for proxy in value:
-        try:
-            if proxy != "unix":
-                ipaddress.ip_network(proxy)
-        except ValueError:
-            raise ConfigurationError(
-                f"trusted_proxies: {proxy!r} is no address, no network such as 10.0.0.0/8"
-                " and not unix",
-                field="trusted_proxies",
-            ) from None
 
 
 def _entity_settings(value: Mapping[str, Any]) -> dict[str, EntitySettings]:
@@ -99,29 +31,6 @@ def _entity_settings(value: Mapping[str, Any]) -> dict[str, EntitySettings]:
         else structure(entry, EntitySettings, f"entities.{name}")
         for name, entry in value.items()
     }
-
-
-def _masked_repr(value: str | None) -> str:
-    return repr(value and mask_url(value))
-
-
-def _blank_is_none(value: str | None) -> str | None:
-    return value or None
-
-
-def _at_least(minimum: float) -> Any:
-    def check(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-        if value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigurationError(f"{attribute.name} must be a number", field=attribute.name)
-        if not minimum <= value < math.inf:  # true for NaN as well
-            raise ConfigurationError(
-                f"{attribute.name} must be {minimum:g} or more, not {value:g}",
-                field=attribute.name,
-            )
-
-    return check
 
 
 def _about(text: str, *, secret: bool | str = False) -> dict[str, Any]:
@@ -141,11 +50,11 @@ class EntitySettings:
 
     throttle: str | None = _setting(None, "The throttling policy's name.")
     throttle_interval: float | None = _setting(
-        None, "Milliseconds between two updates of one entity.", validator=_at_least(0)
+        None, "Milliseconds between two updates of one entity.", validator=at_least(0)
     )
     throttle_options: dict[str, Any] = _setting({}, "Further options of the policy.")
     cache_ttl: float | None = _setting(
-        None, "Seconds a current location is kept.", validator=_at_least(1)
+        None, "Seconds a current location is kept.", validator=at_least(1)
     )
 
 
@@ -159,9 +68,9 @@ class RealtimeConfig:
     redis_url: str | None = _setting(
         None,
         "Redis to fan out and cache through; none: one process, in memory.",
-        converter=_blank_is_none,
-        validator=_check_redis_url,
-        repr=_masked_repr,
+        converter=blank_is_none,
+        validator=check_redis_url,
+        repr=masked_repr,
         secret="password",  # noqa: S106  # which part to mask
     )
     redis_prefix: str = _setting(
@@ -170,8 +79,8 @@ class RealtimeConfig:
     # written with attrs.field itself, so that type checkers see what the converters take
     cors_origin: tuple[str, ...] = attrs.field(
         default=(),
-        converter=_origins,
-        validator=_check_origins,
+        converter=as_origins,
+        validator=check_origins,
         metadata=_about(
             'Origins that browsers may connect from: one, a list, or "*"; none: the server\'s own.'
         ),
@@ -179,7 +88,7 @@ class RealtimeConfig:
     jwt_secret: str | None = _setting(
         None,
         "Key that tokens are checked with; none: every token is refused.",
-        converter=_blank_is_none,
+        converter=blank_is_none,
         repr=False,
         secret=True,
     )
@@ -187,30 +96,30 @@ class RealtimeConfig:
         False, "Let `serve` listen beyond loopback with an HMAC secret that is too short."
     )
     host: str = _setting("127.0.0.1", "Address that `serve` listens on.")
-    port: int = _setting(3001, "Port that `serve` listens on.", validator=_at_least(0))
+    port: int = _setting(3001, "Port that `serve` listens on.", validator=at_least(0))
     ping_interval: int = _setting(
-        25_000, "Milliseconds between two pings of a client.", validator=_at_least(1)
+        25_000, "Milliseconds between two pings of a client.", validator=at_least(1)
     )
     ping_timeout: int = _setting(
-        20_000, "Milliseconds a client has to answer a ping.", validator=_at_least(1)
+        20_000, "Milliseconds a client has to answer a ping.", validator=at_least(1)
     )
     max_payload: int = _setting(
-        65_536, "Bytes of one incoming socket message.", validator=_at_least(1)
+        65_536, "Bytes of one incoming socket message.", validator=at_least(1)
     )
-    max_body: int = _setting(1_048_576, "Bytes of one HTTP body.", validator=_at_least(1))
-    max_batch: int = _setting(1_000, "Updates in one batch.", validator=_at_least(1))
+    max_body: int = _setting(1_048_576, "Bytes of one HTTP body.", validator=at_least(1))
+    max_batch: int = _setting(1_000, "Updates in one batch.", validator=at_least(1))
     auth_timeout: float = _setting(
-        10.0, "Seconds until an unauthenticated socket is closed; 0: never.", validator=_at_least(0)
+        10.0, "Seconds until an unauthenticated socket is closed; 0: never.", validator=at_least(0)
     )
     token_notice: float = _setting(
         60.0,
         "Seconds before a socket's token expires that it gets `token:expiring`; 0: it does not.",
-        validator=_at_least(0),
+        validator=at_least(0),
     )
     connect_timeout: float = _setting(
         10.0,
         "Seconds until a session that never connects to a namespace is closed; 0: never.",
-        validator=_at_least(0),
+        validator=at_least(0),
     )
     require_handshake_auth: bool = _setting(
         False, "Refuse connections whose handshake carries no valid token."
@@ -218,55 +127,55 @@ class RealtimeConfig:
     recheck_interval: float = _setting(
         5.0,
         "Seconds between two checks that the identities of connected sockets still hold.",
-        validator=_at_least(0.001),
+        validator=at_least(0.001),
     )
     max_subscriptions: int = _setting(
-        1_000, "Entities one socket may track.", validator=_at_least(1)
+        1_000, "Entities one socket may track.", validator=at_least(1)
     )
     max_events_per_second: float = _setting(
-        50.0, "Events one socket may send, sustained; 0: no limit.", validator=_at_least(0)
+        50.0, "Events one socket may send, sustained; 0: no limit.", validator=at_least(0)
     )
     max_events_burst: int = _setting(
-        500, "Events one socket may send at once.", validator=_at_least(1)
+        500, "Events one socket may send at once.", validator=at_least(1)
     )
     max_user_events_per_second: float = _setting(
         500.0,
         "Events all sockets of one user on one server may send, sustained; 0: no limit.",
-        validator=_at_least(0),
+        validator=at_least(0),
     )
     max_user_events_burst: int = _setting(
-        5_000, "Events all sockets of one user may send at once.", validator=_at_least(1)
+        5_000, "Events all sockets of one user may send at once.", validator=at_least(1)
     )
     max_errors_per_second: float = _setting(
         5.0,
         "Points of a session's error budget that come back in a second; 0: no budget.",
-        validator=_at_least(0),
+        validator=at_least(0),
     )
     max_errors_burst: int = _setting(
-        500, "Points of a session's error budget.", validator=_at_least(1)
+        500, "Points of a session's error budget.", validator=at_least(1)
     )
     max_depth: int = _setting(
-        64, "Levels of arrays and objects in one socket packet.", validator=_at_least(1)
+        64, "Levels of arrays and objects in one socket packet.", validator=at_least(1)
     )
-    max_event_name: int = _setting(256, "Characters of an event's name.", validator=_at_least(1))
+    max_event_name: int = _setting(256, "Characters of an event's name.", validator=at_least(1))
     max_arguments: int = _setting(
-        32, "Arguments of one event, besides its name.", validator=_at_least(0)
+        32, "Arguments of one event, besides its name.", validator=at_least(0)
     )
-    max_attachments: int = _setting(10, "Binary parts of one packet.", validator=_at_least(0))
+    max_attachments: int = _setting(10, "Binary parts of one packet.", validator=at_least(0))
     max_namespace: int = _setting(
-        128, "Characters of a namespace's name, its query included.", validator=_at_least(1)
+        128, "Characters of a namespace's name, its query included.", validator=at_least(1)
     )
-    max_packets: int = _setting(1_000, "Packets in one polling request.", validator=_at_least(1))
+    max_packets: int = _setting(1_000, "Packets in one polling request.", validator=at_least(1))
     max_connections_per_user: int = _setting(
-        0, "Sockets of one user on one server; 0: no limit.", validator=_at_least(0)
+        0, "Sockets of one user on one server; 0: no limit.", validator=at_least(0)
     )
     max_connections_per_address: int = _setting(
-        0, "Sockets from one address on one server; 0: no limit.", validator=_at_least(0)
+        0, "Sockets from one address on one server; 0: no limit.", validator=at_least(0)
     )
     trusted_proxies: tuple[str, ...] = attrs.field(
         default=(),
-        converter=_names,
-        validator=_check_proxies,
+        converter=as_names,
+        validator=check_proxies,
         metadata=_about(
             "Proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are"
             " believed: addresses, networks, `unix`; none: those that uvicorn's"
@@ -276,36 +185,36 @@ class RealtimeConfig:
     max_auth_failures: int = _setting(
         100,
         "Failed authentications of one address within `auth_failure_window`; 0: no limit.",
-        validator=_at_least(0),
+        validator=at_least(0),
     )
     auth_failure_window: float = _setting(
         60.0,
         "Seconds in which `max_auth_failures` failures are forgotten.",
-        validator=_at_least(1),
+        validator=at_least(1),
     )
     max_auth_backoff: float = _setting(
         60.0,
         "Seconds that an address over `max_auth_failures` is refused at most, after 1 at first.",
-        validator=_at_least(1),
+        validator=at_least(1),
     )
     max_pending_frames: int = _setting(
         256,
         "Frames that may wait for one client before only each entity's newest is kept.",
-        validator=_at_least(1),
+        validator=at_least(1),
     )
     max_lag: float = _setting(
         60.0,
         "Seconds a client may stay behind before it is cut; 0: no limit.",
-        validator=_at_least(0),
+        validator=at_least(0),
     )
     flush_interval: float = _setting(
         0.0,
         "Milliseconds between two writes to the clients at least: fewer system calls, later"
         " positions; 0: as soon as the server is not busy writing.",
-        validator=_at_least(0),
+        validator=at_least(0),
     )
     max_clock_skew: float = _setting(
-        300.0, "Seconds a fix's timestamp may lie in the future.", validator=_at_least(0)
+        300.0, "Seconds a fix's timestamp may lie in the future.", validator=at_least(0)
     )
     cache: str | None = _setting(
         None, "Where current locations live; default: redis with a redis_url, else memory."
@@ -313,7 +222,7 @@ class RealtimeConfig:
     cache_ttl: float = _setting(
         float(CacheTTL.CURRENT_LOCATION),
         "Seconds a current location is kept.",
-        validator=_at_least(1),
+        validator=at_least(1),
     )
     fanout: str | None = _setting(
         None, "How servers reach each other; default: redis with a redis_url, else memory."
@@ -322,31 +231,31 @@ class RealtimeConfig:
     throttle_interval: float = _setting(
         1_000.0,
         "Milliseconds between two updates of one entity; 0: no throttle.",
-        validator=_at_least(0),
+        validator=at_least(0),
     )
     plugin_timeout: float = _setting(
         2.0,
         "Seconds a plugin's authenticator, authorizer, throttle, filter or event may take.",
-        validator=_at_least(0.001),
+        validator=at_least(0.001),
     )
     disabled_plugins: tuple[str, ...] = attrs.field(
-        default=(), converter=_names, metadata=_about("Plugins that are not loaded.")
+        default=(), converter=as_names, metadata=_about("Plugins that are not loaded.")
     )
     optional_plugins: tuple[str, ...] = attrs.field(
         default=(),
-        converter=_names,
+        converter=as_names,
         metadata=_about(
             "Plugins that are reported and skipped, rather than stop the start, when they fail."
         ),
     )
     disabled_hooks: tuple[str, ...] = attrs.field(
         default=(),
-        converter=_names,
+        converter=as_names,
         metadata=_about("Single hooks that are not called, as `plugin:hook`."),
     )
     extra_plugins: tuple[str, ...] = attrs.field(
         default=(),
-        converter=_names,
+        converter=as_names,
         metadata=_about("Further plugins, as `module` or `module:object`."),
     )
     entities: dict[str, EntitySettings] = attrs.field(
@@ -417,15 +326,6 @@ def view(config: RealtimeConfig) -> Mapping[str, Any]:
             if f.name != "plugins"
         }
     )
-
-
-def mask_url(url: str) -> str:
-    """A URL without its password."""
-    parts = urlsplit(url)
-    if parts.password is not None:
-        user, _, host = parts.netloc.rpartition("@")
-        url = urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
-    return re.sub(r"([?&]password=)[^&#]*", r"\1***", url)  # redis-py reads it there as well
 
 
 def describe(config: RealtimeConfig) -> dict[str, Any]:

@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from typing import Any
 
 import pytest
 import socketio.exceptions
 
-from atriz_realtime import RealtimeConfig
 from atriz_realtime.api import (
-    AuthenticationRejected,
-    Credentials,
-    Identity,
-    InvalidRequest,
-    NotAuthenticated,
     NotAuthorized,
 )
-from atriz_realtime.core.containment import Containment
 from atriz_realtime.core.gateway import (
-    Gateway,
-    as_ids,
     uncount,
 )
 from atriz_realtime.core.socket_server import refused_by
-from atriz_realtime.engine.request import Request
-from tests.core.parts import KINDS, Hub, Member
-
-
-@pytest.mark.parametrize(
-    ("given", "ids"),
-    [("v1", ["v1"]), (["v1", "v2"], ["v1", "v2"]), ([], []), (7, [7]), ({}, [{}]), ("", [""])],
-)
-def test_one_id_or_a_list_of_them(given: Any, ids: list[Any]) -> None:
-    assert as_ids(given) == ids
-
-
-def test_no_id_is_refused() -> None:
-    with pytest.raises(InvalidRequest) as error:
-        as_ids(None)
-    assert error.value.field == "entityId"
+from tests.core.edge import Edge, user
+from tests.core.parts import Member
 
 
 def test_a_refused_connection_says_why() -> None:
@@ -59,62 +35,6 @@ def test_counting_down_forgets_at_zero() -> None:
 
 
 # -- connections ---------------------------------------------------------------------------
-
-REQUEST = Request(b"GET /socket.io/ HTTP/1.1\r\n\r\n", ("10.0.0.1", 4321), "http")
-
-
-class Access:
-    """Knows whoever says ``user:<id>``, once its gate is open."""
-
-    def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def authenticate(self, credentials: Credentials, *, known: bool = False) -> Identity:
-        await self.gate.wait()
-        match credentials.token:
-            case None:
-                raise NotAuthenticated
-            case str(token) if token.startswith("user:"):
-                return Identity(user_id=token.removeprefix("user:"))
-        raise AuthenticationRejected("no such user")
-
-
-class Edge:
-    """A gateway in front of a hub."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.hub = Hub(**settings)
-        self.access = Access()
-        access: Any = self.access
-        pipeline: Any = None
-        self.gateway = Gateway(
-            config=RealtimeConfig(**settings),
-            server=self.hub.server,
-            access=access,
-            containment=Containment(self.hub.incidents, self.hub.clock, limit=5),
-            interest=self.hub.interest,
-            incidents=self.hub.incidents,
-            clock=self.hub.clock,
-            pipeline=pipeline,
-            kinds=KINDS,
-        )
-
-    async def connect(self, auth: Any = None) -> Member:
-        member = await self.hub.connect()
-        await self.gateway.connected(member.sid, REQUEST, auth)
-        return member
-
-    async def send(self, member: Member, *event: Any) -> Any:
-        """Send an event as its socket would; returns the acknowledgement."""
-        _ = member.frames  # what came before
-        await self.hub.server._handle_event(member.eio_sid, None, 1, list(event))
-        acks = [frame for frame in member.frames if str(frame).startswith("31[")]
-        return json.loads(acks[0][2:])[0] if acks else None
-
-
-def user(name: str) -> dict[str, str]:
-    return {"token": f"user:{name}"}
 
 
 async def test_a_socket_that_says_who_it_is() -> None:
@@ -194,40 +114,6 @@ async def test_becoming_somebody_else_takes_away_what_was_the_other_s() -> None:
 # -- events --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        ["track:plane", "1"],
-        ["untrack:plane", "1"],
-        ["track:"],
-        ["track", "1"],
-        ["track:*"],
-        ["track:*", 5],
-        ["untrack:*", {}],
-        ["track:" + "x" * 10_000],
-    ],
-    ids=lambda event: str(event)[:20],
-)
-async def test_an_unknown_type_is_refused_and_no_failure(event: list[Any]) -> None:
-    edge = Edge()
-    member = await edge.connect(user("u1"))
-    answer = await edge.send(member, *event)
-    assert (answer["success"], answer["code"]) == (False, "unknown_type")
-    assert len(str(answer)) < 300
-    assert dict(edge.hub.incidents.counts) == {"refused unknown_type": 1}
-
-
-async def test_who_is_nobody_may_not_track() -> None:
-    edge = Edge()
-    member = await edge.connect()
-    answer = await edge.send(member, "track:vehicle", "v1")
-    assert answer == {
-        "success": False,
-        "code": "not_authenticated",
-        "message": "Not authenticated",
-    }
-
-
 async def test_a_flood_is_refused_and_cut() -> None:
     edge = Edge(max_events_per_second=1, max_events_burst=3)
     member = await edge.connect(user("u1"))
@@ -239,12 +125,3 @@ async def test_a_flood_is_refused_and_cut() -> None:
     for _ in range(4):
         await edge.send(member, "untrack:vehicle", "v1")
     assert edge.hub.incidents.counts["flooding client cut"] == 1
-
-
-@pytest.mark.parametrize("ids", [None, 5, [5], [None], [["v1"]], {"id": "v1"}])
-async def test_ids_that_cannot_be_are_refused(ids: Any) -> None:
-    edge = Edge()
-    member = await edge.connect(user("u1"))
-    answer = await edge.send(member, "untrack:vehicle", ids)
-    assert answer["code"] in ("bad_request", "invalid_entity_id")
-    assert answer["field"] == "entityId"

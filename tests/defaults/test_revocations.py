@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from atriz_realtime.api import InvalidRequest
-from atriz_realtime.defaults.revocations import EXPIRY_MARGIN, Revocation, arguments, revocation
+from atriz_realtime.defaults.revocations.records import (
+    EXPIRY_MARGIN,
+    Revocation,
+    arguments,
+    revocation,
+)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.outbox import CLOSED
 from atriz_realtime.engine.packets import InvalidPacket, Packet
+from atriz_realtime.engine.reasons import Reason
 from atriz_realtime.engine.request import Request
-from atriz_realtime.engine.server import Reason
 from atriz_realtime.engine.session import MAX_INBOX, Session
 from tests.support.serving import until
 

@@ -10,7 +10,8 @@ import pytest
 
 from atriz_realtime import EntitySettings, RealtimeConfig
 from atriz_realtime.api import ConfigurationError
-from atriz_realtime.host.config import describe, load_config, mask_url, view
+from atriz_realtime.host.config import describe, load_config, view
+from atriz_realtime.host.masking import mask_url
 
 NOTHING: dict[str, str] = {}
 SECRET = "hunter2"

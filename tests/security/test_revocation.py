@@ -22,7 +22,8 @@ from atriz_realtime.api import (
     InvalidRequest,
     Unavailable,
 )
-from atriz_realtime.defaults.revocations import Kind, revoke
+from atriz_realtime.defaults.revocations import revoke
+from atriz_realtime.defaults.revocations.records import Kind
 from tests.faults.topology import Maker
 from tests.support.node import js_connect, node_clients
 from tests.support.serving import SECRET, Live, serving, token, until, watching

@@ -233,7 +233,7 @@ def _constants(package: Path) -> dict[str, str]:
     """The strings below the constants of a package's modules."""
     return {
         name: text
-        for path in sorted(package.glob("*.py"))
+        for path in sorted(package.rglob("*.py"))
         for name, _, text in documented(ast.parse(path.read_text()).body)
     }
 

@@ -124,7 +124,7 @@ async def shared(application: Callable[..., Starlette]) -> AsyncIterator[Door]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def impatient(application: Callable[..., Starlette]) -> AsyncIterator[Door]:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("atriz_realtime.core.front_door.PATIENCE", 0.2)
+        monkeypatch.setattr("atriz_realtime.core.calls.PATIENCE", 0.2)
         async with behind_the_door(application(), timeout_keep_alive=0.1) as door:
             yield door
 

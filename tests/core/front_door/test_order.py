@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.core.front_door import MAX_HEAD, MAX_WAITING
+from atriz_realtime.core.calls import MAX_HEAD, MAX_WAITING
 from tests.support.door import (
     Connection,
     Door,

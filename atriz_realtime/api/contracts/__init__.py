@@ -1,0 +1,76 @@
+"""The contracts between the core and what plugs into it.
+
+Each is a :class:`typing.Protocol` of at most five methods.  A backend may also
+be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`; the core asks with
+``isinstance``.
+"""
+
+from __future__ import annotations
+
+from atriz_realtime.api.contracts.backends import (
+    BackendStatus,
+    Cache,
+    Closeable,
+    Deliver,
+    Fanout,
+    FanoutEvents,
+    Interruptible,
+    Measuring,
+    Page,
+    Reporting,
+)
+from atriz_realtime.api.contracts.resources import (
+    Clock,
+    PluginConfig,
+    RedisLink,
+    Resources,
+)
+from atriz_realtime.api.contracts.server import (
+    Access,
+    Membership,
+    Permissions,
+    PublishResult,
+    ServerHandle,
+    SignalHandler,
+    Signals,
+    SocketClient,
+    Sockets,
+    Tracking,
+)
+from atriz_realtime.api.contracts.throttling import (
+    DROP,
+    PASS,
+    ThrottlePolicy,
+    Verdict,
+)
+
+__all__ = [
+    "DROP",
+    "PASS",
+    "Access",
+    "BackendStatus",
+    "Cache",
+    "Clock",
+    "Closeable",
+    "Deliver",
+    "Fanout",
+    "FanoutEvents",
+    "Interruptible",
+    "Measuring",
+    "Membership",
+    "Page",
+    "Permissions",
+    "PluginConfig",
+    "PublishResult",
+    "RedisLink",
+    "Reporting",
+    "Resources",
+    "ServerHandle",
+    "SignalHandler",
+    "Signals",
+    "SocketClient",
+    "Sockets",
+    "ThrottlePolicy",
+    "Tracking",
+    "Verdict",
+]

@@ -1,0 +1,312 @@
+"""Calls of endpoints on one connection: read, answered one after another, and waited for.
+
+A call costs one read and one write, and no ASGI.  Who sends further calls without waiting
+for answers gets them in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
+from atriz_realtime.api.records import Endpoint
+from atriz_realtime.core.endpoints import HEADERS, HEADERS_OF, Endpoints
+from atriz_realtime.core.heads import UNUSUAL
+from atriz_realtime.engine.proxies import TrustedProxies, seen_through_proxies
+
+if TYPE_CHECKING:
+    from uvicorn.server import ServerState
+
+MAX_WAITING = 16
+"""Calls that one connection may send without waiting for answers."""
+
+MAX_HEAD = 65_536
+"""Bytes that the head of a call which is sent ahead may have."""
+
+PATIENCE = 5.0
+"""Seconds that a client has at least to send something, however short keep-alive is."""
+
+
+class Calls(asyncio.Protocol):
+    """The calls on one connection."""
+
+    __slots__ = (
+        "_body",
+        "_config",
+        "_deaf",
+        "_endpoint",
+        "_full",
+        "_head_size",
+        "_headers",
+        "_held",
+        "_idle_since",
+        "_in_head",
+        "_known",
+        "_loop",
+        "_parser",
+        "_peer",
+        "_receiving",
+        "_refusal",
+        "_server_state",
+        "_serving",
+        "_stopping",
+        "_timer",
+        "_transport",
+        "_url",
+        "_waiting",
+    )
+
+    endpoints: ClassVar[Endpoints]
+    proxies: ClassVar[TrustedProxies | None]
+    """Whose word on the client's address is taken; ``None``: of those that uvicorn trusts."""
+    calls: ClassVar[dict[bytes, Endpoint]]
+    """Endpoints by how a call of them begins."""
+    heads: ClassVar[dict[int, tuple[Any, bytes]]]
+    """What responses begin with, by status, with uvicorn's headers that are in it."""
+
+    def __init__(self, config: uvicorn.Config, server_state: ServerState) -> None:
+        self._config = config
+        self._server_state: Any = server_state
+        self._peer: str | None = None
+        self._parser: Any = None
+        self._receiving = False  # a request has begun and is not complete
+        self._in_head = False
+        self._head_size = 0
+        self._known = False  # whose call it is, before the parser has seen it
+        self._endpoint: Endpoint | None = None
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body: bytes | bytearray = b""
+        self._waiting: deque[tuple[Endpoint, HttpCall, bool]] = deque()
+        self._serving: asyncio.Task[None] | None = None
+        self._refusal: HttpAnswer | None = None  # after everything that waits
+        self._deaf = False  # nothing more is read
+        self._stopping = False
+        self._full = self._held = False  # the client does not read; nor do we, then
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- asyncio.Protocol ------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """Take the connection; who sends nothing is not waited for."""
+        self._transport: Any = transport
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if isinstance(peer, tuple) else None
+        self._server_state.connections.add(self)
+        self._loop = asyncio.get_running_loop()
+        self._idle_since = self._loop.time()
+        patience = max(self._config.timeout_keep_alive, PATIENCE)
+        self._timer = self._loop.call_later(patience, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Take note of the end."""
+        self._server_state.connections.discard(self)
+        self._deaf = True
+        self._parser = None
+        self._waiting.clear()
+        self._stop_timer()
+
+    def eof_received(self) -> None:
+        """Close when the client has closed its side."""
+
+    def pause_writing(self) -> None:
+        """Take note that the client does not read."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """Take note that it does again."""
+        self._full = False
+        if self._held:
+            self._held = False
+            with contextlib.suppress(RuntimeError):  # it is closing
+                self._transport.resume_reading()
+
+    # -- calls -----------------------------------------------------------------------------
+
+    def _take(self, endpoint: Endpoint, data: bytes) -> None:
+        """Take a call whose head is in ``data``."""
+        if self._parser is None:
+            self._parser = httptools.HttpRequestParser(self)
+        self._endpoint = endpoint
+        self._known = True
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        if self._in_head:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self._end(self.endpoints.broken())
+                return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._end(self.endpoints.broken())
+        if self._receiving:
+            self._wait()
+
+    def on_message_begin(self) -> None:
+        """A request begins: the parser calls this, and the following."""
+        self._receiving = self._in_head = True
+        self._head_size = 0
+        self._url = b""
+        self._headers = []
+        self._body = b""
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the path."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """The head is there: of a call that was sent ahead, look whose it is."""
+        self._in_head = False
+        if self._known:
+            self._known = False
+            return
+        parser = self._parser
+        begins = (parser.get_method(), self._url, parser.get_http_version().encode())
+        self._endpoint = self.calls.get(b"%b %b HTTP/%b\r\n" % begins)
+        if self._endpoint is None or any(name in UNUSUAL for name, _ in self._headers):
+            self._end()  # the client sends it again, on another connection
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body; of one that is too long no more is kept."""
+        if self._deaf:
+            return
+        if not self._body:
+            self._body = body
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += body
+        if len(self._body) > self.endpoints.max_body:
+            self._end(self.endpoints.too_large())
+
+    def on_message_complete(self) -> None:
+        """The request is there: answer it, after those before."""
+        self._receiving = False
+        endpoint, self._endpoint = self._endpoint, None
+        if self._deaf or endpoint is None:
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            self._end()
+            return
+        address = self._peer
+        if self.proxies is not None:
+            address = self.proxies.client(address, self._headers)
+        elif self._config.proxy_headers:
+            address = seen_through_proxies(self._config, address, self._headers)
+        call = HttpCall(Headers(self._headers), bytes(self._body), address)
+        keep_alive = self._parser.should_keep_alive()
+        self._deaf = not keep_alive
+        self._waiting.append((endpoint, call, keep_alive))
+        if self._serving is None:
+            self._serving = self._loop.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        """Answer calls one after another."""
+        waiting = self._waiting
+        try:
+            while waiting:
+                endpoint, call, keep_alive = waiting.popleft()
+                answer = await self.endpoints.answer(endpoint, call)
+                self._server_state.total_requests += 1
+                ends = (self._deaf or self._stopping) and not waiting and self._refusal is None
+                self._write(answer, last=ends or not keep_alive)
+        finally:
+            self._serving = None
+        if self._refusal is not None:
+            self._write(self._refusal, last=True)
+
+    def _end(self, refusal: HttpAnswer | None = None) -> None:
+        """Read no more, and close once everything before is answered, and with this."""
+        if self._deaf:
+            return
+        self._deaf = True
+        self._receiving = False
+        self._headers = []
+        self._body = b""
+        if self._serving is not None:
+            self._refusal = refusal
+        elif refusal is not None:
+            self._write(refusal, last=True)
+        else:
+            self._transport.close()
+
+    def _write(self, answer: HttpAnswer, *, last: bool) -> None:
+        transport = self._transport
+        if transport.is_closing():
+            return
+        body = answer.body
+        transport.write(
+            b"%b%b%bcontent-length: %d\r\n\r\n%b"
+            % (
+                self._head(answer.status),
+                b"".join([b"%b: %b\r\n" % header for header in answer.headers]),
+                b"connection: close\r\n" if last else b"",
+                len(body),
+                body,
+            )
+        )
+        if last:
+            self._deaf = True
+            transport.close()
+            return
+        if self._full:
+            self._held = True
+            transport.pause_reading()
+        self._wait()
+
+    def _head(self, status: int) -> bytes:
+        """What responses of a status begin with; uvicorn's own headers change each second."""
+        always = self._server_state.default_headers
+        kept = self.heads.get(status)
+        if kept is None or kept[0] is not always:
+            headers = [*always, *HEADERS_OF.get(status, HEADERS)]
+            lines = [b"%b: %b\r\n" % header for header in headers]
+            kept = self.heads[status] = always, STATUS_LINE[status] + b"".join(lines)
+        return kept[1]
+
+    # -- patience --------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """Wait for the client from now on, but not for long."""
+        now = self._idle_since = self._loop.time()
+        patience = self._patience()
+        if self._timer is not None and self._timer.when() > now + patience:
+            self._stop_timer()
+        if self._timer is None:
+            self._timer = self._loop.call_at(now + patience, self._look)
+
+    def _look(self) -> None:
+        """Close a connection on which nothing has happened for a while."""
+        self._timer = None
+        if self._serving is not None:
+            return
+        due = self._idle_since + self._patience()
+        if due > self._loop.time():
+            self._timer = self._loop.call_at(due, self._look)
+        else:
+            self._transport.close()
+
+    def _patience(self) -> float:
+        """Seconds that the client has now."""
+        keep_alive: float = self._config.timeout_keep_alive
+        return max(keep_alive, PATIENCE) if self._receiving else keep_alive
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,182 @@
+"""What is revoked, as one server knows it: from signals, and from Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from redis.exceptions import RedisError
+
+from atriz_realtime.api import Identity, InvalidRequest, Resources, ServerHandle, Unavailable
+from atriz_realtime.defaults.revocations.records import (
+    ADD,
+    KEY,
+    MAX_REVOCATIONS,
+    SIGNAL,
+    VERSION_KEY,
+    Revocation,
+    arguments,
+)
+
+POLL_SECONDS = 0.5
+"""Time between two looks at the version."""
+
+_BATCH = 1_000
+"""Revocations that are written at once."""
+
+
+@attrs.frozen(kw_only=True)
+class RevocationSettings:
+    """The table ``[realtime.plugins.revocations]``."""
+
+    max_life: int = attrs.field(
+        default=2_592_000,
+        validator=[attrs.validators.ge(60), attrs.validators.le(315_360_000)],
+    )
+    """Seconds that a revocation stays in force when nobody says when the token expires; not
+    less than the longest life of a token."""
+
+
+class Revocations:
+    """What is revoked, as one server knows it."""
+
+    def __init__(
+        self,
+        server: ServerHandle,
+        resources: Resources,
+        settings: RevocationSettings,
+    ) -> None:
+        prefix = resources.settings["redis_prefix"]
+        self._server = server
+        self._link = resources.redis
+        self._report = resources.report
+        self._keys = (prefix + KEY, prefix + VERSION_KEY)
+        self._max_life = settings.max_life
+        self._known: dict[tuple[str, str], Revocation] = {}
+        self._unsaved: dict[tuple[str, str], Revocation] = {}
+        self._version: bytes | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read what is in force, and begin to look for more."""
+        self._server.permissions.guard(self.holds)
+        self._server.signals.listen(SIGNAL, self._signalled)
+        await self._look()
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="revocations")
+
+    async def aclose(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def holds(self, identity: Identity) -> bool:
+        """Whether nothing that is revoked concerns an identity."""
+        known = self._known
+        if not known:
+            return True
+        claims = identity.claims
+        for kind, claim in (("token", claims.get("jti")), ("session", claims.get("sid"))):
+            if claim is not None and (kind, str(claim)) in known:
+                return False
+        revoked = known.get(("user", identity.user_id))
+        return revoked is None or _issued(claims) > revoked.at
+
+    def _signalled(self, data: Any) -> None:
+        sent = Revocation.read(data)
+        made = sent if sent.expires else attrs.evolve(sent, expires=sent.at + self._max_life)
+        if self._add(made):
+            if self._link is not None:
+                self._unsaved[made.kind, made.value] = made
+            self._server.permissions.enforce()
+
+    def _add(self, made: Revocation) -> bool:
+        key = (made.kind, made.value)
+        held = self._known.get(key)
+        if made.expires <= time.time() or (
+            held is not None and held.at >= made.at and held.expires >= made.expires
+        ):
+            return False
+        if held is not None:
+            made = attrs.evolve(
+                made, at=max(held.at, made.at), expires=max(held.expires, made.expires)
+            )
+        self._known[key] = made
+        if len(self._known) > MAX_REVOCATIONS:
+            del self._known[min(self._known, key=lambda each: self._known[each].expires)]
+        if made.kind == "session":
+            self._server.membership.disconnect(made.value)
+        return True
+
+    def _expire(self) -> None:
+        now = time.time()
+        for key in [key for key, each in self._known.items() if each.expires <= now]:
+            del self._known[key]
+            self._unsaved.pop(key, None)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            self._expire()
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            await self._synchronise()
+        except Unavailable:
+            pass  # the connection counts and logs that itself
+        except RedisError as error:
+            self._report("revocations unread", str(error))
+
+    async def _synchronise(self) -> None:
+        """Write what Redis lacks, and read what is new there."""
+        if self._link is None:
+            return
+        await self._save()
+        version = await self._link.execute("GET", self._keys[1])
+        if version == self._version:
+            return
+        members = await self._link.execute(
+            "ZRANGE",
+            self._keys[0],
+            int(time.time()),
+            "+inf",
+            "BYSCORE",
+            "LIMIT",
+            0,
+            MAX_REVOCATIONS,
+        )
+        found: set[tuple[str, str]] = set()
+        changed = False
+        for member in members:
+            with contextlib.suppress(InvalidRequest, ValueError):
+                made = Revocation.read(json.loads(member))
+                found.add((made.kind, made.value))
+                changed |= self._add(made)
+        self._version = version
+        if len(members) < MAX_REVOCATIONS:  # else Redis has dropped some on purpose
+            self._unsaved |= {key: each for key, each in self._known.items() if key not in found}
+        if changed:
+            self._server.permissions.enforce()
+
+    async def _save(self) -> None:
+        link = self._link
+        while self._unsaved and link is not None:
+            batch = dict(list(self._unsaved.items())[:_BATCH])
+            await link.evaluate(ADD, self._keys, arguments(list(batch.values())))
+            for key, each in batch.items():
+                if self._unsaved.get(key) is each:
+                    del self._unsaved[key]
+
+
+def _issued(claims: Mapping[str, Any]) -> float:
+    """When a token was issued; one that does not say was issued before everything."""
+    issued = claims.get("iat")
+    if isinstance(issued, int | float) and not isinstance(issued, bool):
+        return float(issued)
+    return float("-inf")
