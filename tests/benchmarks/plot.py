@@ -24,7 +24,16 @@ STYLE = """
       .other { fill: #b9c6d3; }
       .target { stroke: #c0563f; stroke-width: 2; }
       .note { fill: #c0563f; font-size: 12px; }
-      .ground { fill: #ffffff; }"""
+      .ground { fill: #ffffff; }
+      @media (prefers-color-scheme: dark) {
+        .title, .value { fill: #e1e7ee; }
+        .label { fill: #a9b8c8; }
+        .ours { fill: #6ba3dc; }
+        .other { fill: #4c5966; }
+        .target { stroke: #e8836d; }
+        .note { fill: #e8836d; }
+        .ground { fill: #131416; }
+      }"""
 
 
 def plot(results: Results) -> str:
