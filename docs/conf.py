@@ -40,6 +40,8 @@ suppress_warnings = ["misc.highlighting_failure"]  # `await` at the top, `…` f
 html_theme = "furo"
 html_title = "Atriz Realtime"
 html_extra_path = ["site"]
+html_static_path = ["static"]
+html_css_files = ["style.css"]
 html_copy_source = html_show_sphinx = html_show_copyright = html_use_index = False
 linkcheck_ignore = [r"https?://(localhost|[\w-]+\.(example|internal))\b"]
 
