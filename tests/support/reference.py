@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -159,6 +160,7 @@ def limits() -> str:
     rows: list[tuple[str, ...]] = []
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        module = module.removesuffix(".__init__")
         if module.startswith(("cli", "testing")):
             continue  # of a tool's own, not of a server
         for name, value, text in documented(ast.parse(path.read_text()).body):
@@ -277,9 +279,15 @@ def _class(owner: type[Any]) -> str:
 
 
 def _call(name: str, function: Callable[..., Any]) -> str:
-    parameters = [each for each in inspect.signature(function).parameters if each != "self"]
+    signature = inspect.signature(function)
+    parameters = [
+        each.replace(annotation=each.empty)
+        for each in signature.parameters.values()
+        if each.name not in ("self", "cls")
+    ]
     awaited = "await " if inspect.iscoroutinefunction(function) else ""
-    return f"{awaited}{name}({', '.join(each for each in parameters if each != 'cls')})"
+    called = signature.replace(parameters=parameters, return_annotation=signature.empty)
+    return awaited + name + re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(called))
 
 
 def _returned(function: Callable[..., Any]) -> str:
