@@ -1,4 +1,4 @@
-"""The parts of docs/ that are written out of the code, so that they cannot differ from it.
+"""The parts of docs/ and README.md that are written out of the code, so that they cannot differ.
 
 ``python -m tests.support.reference`` brings the documents up to date; tests/test_docs.py
 fails while one is not.  A part stands between the comments ``<!-- begin: name -->`` and
@@ -25,6 +25,7 @@ from atriz_realtime.host.plugins import DEFAULT_PLUGINS, PluginHost
 from atriz_realtime.host.sources import DOCUMENTED_ENVIRONMENT, ENVIRONMENT_PREFIX
 from tests.support import commands
 from tests.support.docstrings import attribute_docs, documented, first_sentence, markdown
+from tests.support.figures import figures
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -297,6 +298,7 @@ def _returned(function: Callable[..., Any]) -> str:
 # -- writing and comparing -----------------------------------------------------------------
 
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "../README.md": {"figures": figures},
     "cli.md": {"commands": commands.described},
     "configuration.md": {
         "settings": settings,
@@ -323,7 +325,7 @@ def updated(document: str) -> str:
         head, has_begin, rest = text.partition(begin)
         _, has_end, tail = rest.partition(end)
         if not has_begin or not has_end:
-            raise LookupError(f"docs/{document} has no part {name!r}")
+            raise LookupError(f"{document} has no part {name!r}")
         text = f"{head}{begin}\n{generate()}\n\n{end}{tail}"
     return _formatted(document, text)
 
@@ -337,4 +339,4 @@ def _formatted(document: str, text: str) -> str:
 if __name__ == "__main__":
     for changed in PARTS:
         (DOCS / changed).write_text(updated(changed))
-        sys.stdout.write(f"docs/{changed}\n")
+        sys.stdout.write(f"{(DOCS / changed).resolve().relative_to(ROOT)}\n")
