@@ -38,6 +38,7 @@ myst_heading_anchors = 6  # as Git hosts have them
 suppress_warnings = ["misc.highlighting_failure"]  # `await` at the top, `…` for some value
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = "Atriz Realtime"
 html_extra_path = ["site"]
 html_static_path = ["static"]

@@ -22,7 +22,7 @@ import atriz_realtime
 from atriz_realtime import EntitySettings, RealtimeConfig, api, testing
 from atriz_realtime.api import Throttle, hookspecs
 from atriz_realtime.host.plugins import DEFAULT_PLUGINS, PluginHost
-from atriz_realtime.host.sources import DOCUMENTED_ENVIRONMENT, ENVIRONMENT_PREFIX
+from atriz_realtime.host.sources import DOCUMENTED_ENVIRONMENT
 from tests.support import commands
 from tests.support.docstrings import attribute_docs, documented, first_sentence, markdown
 from tests.support.figures import figures
@@ -82,19 +82,17 @@ def settings() -> str:
     by_precedence = list(DOCUMENTED_ENVIRONMENT.items())[::-1]
     rows: list[tuple[str, ...]] = []
     for field in attrs.fields(RealtimeConfig):
-        variable = ENVIRONMENT_PREFIX + field.name.upper()
-        variables = [variable if _kind(field) != "table" else f"{variable}__<NAME>__<KEY>"]
-        variables += [known for known, name in by_precedence if name == field.name]
+        variables = [f"`{known}`" for known, name in by_precedence if name == field.name]
+        also = f" Also read from {', '.join(variables)}." if variables else ""
         rows.append(
             (
                 f"`{field.name}`",
                 _kind(field),
                 _default(field),
-                "<br>".join(f"`{variable}`" for variable in variables),
-                field.metadata["help"],
+                field.metadata["help"] + also,
             )
         )
-    return table(("setting", "type", "default", "environment", "meaning"), rows)
+    return table(("setting", "type", "default", "meaning"), rows)
 
 
 def entity_settings() -> str:
