@@ -243,8 +243,9 @@ def _class(owner: type[Any]) -> str:
     """A class's docstring, its tests, and its attributes, constants, properties and methods."""
     docs = attribute_docs(owner)
     types = inspect.get_annotations(owner)
+    defaults = _defaults(owner)
     rows: list[tuple[str, ...]] = [
-        (f"`{name}`", f"`{kind}`", docs.get(name, ""))
+        (f"`{name}`", f"`{kind}{defaults.get(name, '')}`", docs.get(name, ""))
         for name, kind in types.items()
         if not name.startswith("_")
         and not str(kind).startswith("ClassVar")
@@ -275,6 +276,18 @@ def _class(owner: type[Any]) -> str:
     if rows:
         parts.append(table(("member", "type", "meaning"), rows))
     return "\n\n".join(parts)
+
+
+def _defaults(owner: type[Any]) -> Mapping[str, str]:
+    """What a record's fields are when not given: ` = 0`; of long ones, that there is one."""
+    shown = {
+        field.name: repr(
+            dict(field.default) if isinstance(field.default, Mapping) else field.default
+        )
+        for field in (attrs.fields(owner) if attrs.has(owner) else ())
+        if field.init and field.default is not attrs.NOTHING
+    }
+    return {name: f" = {text if len(text) < 20 else '…'}" for name, text in shown.items()}
 
 
 def _call(name: str, function: Callable[..., Any]) -> str:
