@@ -30,6 +30,7 @@ from tests.support.figures import figures
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "atriz_realtime"
+README = "../README.md"
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -309,7 +310,7 @@ def _returned(function: Callable[..., Any]) -> str:
 # -- writing and comparing -----------------------------------------------------------------
 
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
-    "../README.md": {"figures": figures},
+    README: {"figures": figures},
     "cli.md": {"commands": commands.described},
     "configuration.md": {
         "settings": settings,
