@@ -150,7 +150,7 @@ class RateLimited(RealtimeError):
 
 
 class PayloadTooLarge(RealtimeError):
-    """A request body larger than ``max_payload``, or a batch longer than ``max_batch``."""
+    """A request body larger than ``max_body``, or a batch longer than ``max_batch``."""
 
     code = "payload_too_large"
     status = 413

@@ -143,7 +143,7 @@ class TrackingService:
                 return found
 
     async def get_all_vehicle_locations(self) -> dict[str, Location]:
-        """Every cached location of a vehicle, by vehicle id."""
+        """Every vehicle's cached location, by vehicle id."""
         return await self.get_all_locations("vehicle")
 
     async def get_tracking_stats(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The results as Markdown, and into docs/benchmarks.md."""
+"""The results as Markdown, and into docs/benchmarks.md and README.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.plot import plot
 from tests.benchmarks.results import OURS, Results, shown
 from tests.benchmarks.scenarios import MOST_WAITED, SCENARIOS, Figure, Scenario
-from tests.support.reference import DOCS, table
+from tests.support.reference import DOCS, README, table, updated
 
 PAGE = DOCS / "benchmarks.md"
 PLOT = DOCS / "images" / "benchmarks.svg"
@@ -85,7 +85,7 @@ def disturbance(results: Results) -> str:
 
 
 def write(results: Results) -> None:
-    """Bring the page and its plot up to date."""
+    """Bring the page, its plot and what README.md takes from it up to date."""
     PLOT.write_text(plot(results))
     machine = table(("", ""), [(f"**{name}**", value) for name, value in results.machine.items()])
     count = min(len(runs) for each in results.runs.values() for runs in each.values())
@@ -101,3 +101,4 @@ def write(results: Results) -> None:
     head, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, tail = rest.partition(END)
     PAGE.write_text(f"{head}{BEGIN}\n" + "\n\n".join(parts) + f"\n\n{END}{tail}")
+    (DOCS / README).write_text(updated(README))

@@ -24,7 +24,16 @@ STYLE = """
       .other { fill: #b9c6d3; }
       .target { stroke: #c0563f; stroke-width: 2; }
       .note { fill: #c0563f; font-size: 12px; }
-      .ground { fill: #ffffff; }"""
+      .ground { fill: #ffffff; }
+      @media (prefers-color-scheme: dark) {
+        .title, .value { fill: #e1e7ee; }
+        .label { fill: #a9b8c8; }
+        .ours { fill: #6ba3dc; }
+        .other { fill: #4c5966; }
+        .target { stroke: #e8836d; }
+        .note { fill: #e8836d; }
+        .ground { fill: #131416; }
+      }"""
 
 
 def plot(results: Results) -> str:
@@ -65,6 +74,7 @@ def panel(results: Results, scenario: Scenario, figure: Figure) -> Iterator[str]
         each.name: results.median(scenario.name, each.name, figure.key) for each in CONTESTANTS
     }
     most = max((value for value in values.values() if value is not None), default=0.0) or 1.0
+    target = round((figure.bun or 0.0) * (values["bun"] or 0.0) / most * BAR_WIDTH, 1)
     yield f'<text class="title" x="0" y="16">{escape(f"{scenario.name}: {figure.title}")}</text>'
     y = TITLE
     for each in CONTESTANTS:
@@ -77,10 +87,10 @@ def panel(results: Results, scenario: Scenario, figure: Figure) -> Iterator[str]
             f'<rect class="{kind}" x="{LABEL_WIDTH}" y="{y}" width="{length}" height="{BAR}" '
             'rx="2"/>'
         )
-        x = LABEL_WIDTH + length + 6
+        beside = max(length, target) if each.name == OURS else length  # not under the line
+        x = LABEL_WIDTH + beside + 6
         yield f'<text class="value" x="{x:g}" y="{middle}">{shown(value)}</text>'
         y += BAR + BAR_GAP
-    bun = values["bun"]
-    if bun is not None and figure.bun is not None:
-        x = LABEL_WIDTH + figure.bun * bun / most * BAR_WIDTH
+    if target:
+        x = LABEL_WIDTH + target
         yield f'<path class="target" d="M{x:.1f} {TITLE - 4}V{TITLE + BAR + 4}"/>'

@@ -15,6 +15,10 @@ from atriz_realtime.cli.program import COMMANDS, NAME, program
 _USE = re.compile(rf"(?<![\w./-])(?:\.venv/bin/)?{NAME}((?:[ \t][^|&;)>\n]*)?)")
 
 
+BAR = r"\|"
+"""A bar in a table, where one by itself begins the next cell."""
+
+
 def _program() -> click.Context:
     return click.Context(program, info_name=NAME)
 
@@ -89,8 +93,11 @@ def _section(context: click.Context) -> str:
         for parameter in command.params
         if (record := parameter.get_help_record(context)) is not None
     ]
-    table = "".join(f"\n| `{option}` | {_cell(text)} |" for option, text in rows if text)
-    parts.append(f"| option | |\n| --- | --- |{table}")
+    table = "".join(
+        f"\n| `{option.replace('|', BAR)}` | {_cell(text)} |" for option, text in rows if text
+    )
+    if table:
+        parts.append(f"| option | |\n| --- | --- |{table}")
     return "\n\n".join(parts)
 
 
@@ -100,4 +107,4 @@ def _plain(text: str | None) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "\\<")
+    return " ".join(text.split()).replace("|", BAR).replace("<", "\\<")

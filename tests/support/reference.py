@@ -1,4 +1,4 @@
-"""The parts of docs/ that are written out of the code, so that they cannot differ from it.
+"""The parts of docs/ and README.md that are written out of the code, so that they cannot differ.
 
 ``python -m tests.support.reference`` brings the documents up to date; tests/test_docs.py
 fails while one is not.  A part stands between the comments ``<!-- begin: name -->`` and
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,13 +22,15 @@ import atriz_realtime
 from atriz_realtime import EntitySettings, RealtimeConfig, api, testing
 from atriz_realtime.api import Throttle, hookspecs
 from atriz_realtime.host.plugins import DEFAULT_PLUGINS, PluginHost
-from atriz_realtime.host.sources import DOCUMENTED_ENVIRONMENT, ENVIRONMENT_PREFIX
+from atriz_realtime.host.sources import DOCUMENTED_ENVIRONMENT
 from tests.support import commands
 from tests.support.docstrings import attribute_docs, documented, first_sentence, markdown
+from tests.support.figures import figures
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "atriz_realtime"
+README = "../README.md"
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -80,19 +83,17 @@ def settings() -> str:
     by_precedence = list(DOCUMENTED_ENVIRONMENT.items())[::-1]
     rows: list[tuple[str, ...]] = []
     for field in attrs.fields(RealtimeConfig):
-        variable = ENVIRONMENT_PREFIX + field.name.upper()
-        variables = [variable if _kind(field) != "table" else f"{variable}__<NAME>__<KEY>"]
-        variables += [known for known, name in by_precedence if name == field.name]
+        variables = [f"`{known}`" for known, name in by_precedence if name == field.name]
+        also = f" Also read from {', '.join(variables)}." if variables else ""
         rows.append(
             (
                 f"`{field.name}`",
                 _kind(field),
                 _default(field),
-                "<br>".join(f"`{variable}`" for variable in variables),
-                field.metadata["help"],
+                field.metadata["help"] + also,
             )
         )
-    return table(("setting", "type", "default", "environment", "meaning"), rows)
+    return table(("setting", "type", "default", "meaning"), rows)
 
 
 def entity_settings() -> str:
@@ -159,6 +160,7 @@ def limits() -> str:
     rows: list[tuple[str, ...]] = []
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        module = module.removesuffix(".__init__")
         if module.startswith(("cli", "testing")):
             continue  # of a tool's own, not of a server
         for name, value, text in documented(ast.parse(path.read_text()).body):
@@ -242,8 +244,9 @@ def _class(owner: type[Any]) -> str:
     """A class's docstring, its tests, and its attributes, constants, properties and methods."""
     docs = attribute_docs(owner)
     types = inspect.get_annotations(owner)
+    defaults = _defaults(owner)
     rows: list[tuple[str, ...]] = [
-        (f"`{name}`", f"`{kind}`", docs.get(name, ""))
+        (f"`{name}`", f"`{kind}{defaults.get(name, '')}`", docs.get(name, ""))
         for name, kind in types.items()
         if not name.startswith("_")
         and not str(kind).startswith("ClassVar")
@@ -276,10 +279,28 @@ def _class(owner: type[Any]) -> str:
     return "\n\n".join(parts)
 
 
+def _defaults(owner: type[Any]) -> Mapping[str, str]:
+    """What a record's fields are when not given: ` = 0`; of long ones, that there is one."""
+    shown = {
+        field.name: repr(
+            dict(field.default) if isinstance(field.default, Mapping) else field.default
+        )
+        for field in (attrs.fields(owner) if attrs.has(owner) else ())
+        if field.init and field.default is not attrs.NOTHING
+    }
+    return {name: f" = {text if len(text) < 20 else '…'}" for name, text in shown.items()}
+
+
 def _call(name: str, function: Callable[..., Any]) -> str:
-    parameters = [each for each in inspect.signature(function).parameters if each != "self"]
+    signature = inspect.signature(function)
+    parameters = [
+        each.replace(annotation=each.empty)
+        for each in signature.parameters.values()
+        if each.name not in ("self", "cls")
+    ]
     awaited = "await " if inspect.iscoroutinefunction(function) else ""
-    return f"{awaited}{name}({', '.join(each for each in parameters if each != 'cls')})"
+    called = signature.replace(parameters=parameters, return_annotation=signature.empty)
+    return awaited + name + re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(called))
 
 
 def _returned(function: Callable[..., Any]) -> str:
@@ -289,6 +310,7 @@ def _returned(function: Callable[..., Any]) -> str:
 # -- writing and comparing -----------------------------------------------------------------
 
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    README: {"figures": figures},
     "cli.md": {"commands": commands.described},
     "configuration.md": {
         "settings": settings,
@@ -315,7 +337,7 @@ def updated(document: str) -> str:
         head, has_begin, rest = text.partition(begin)
         _, has_end, tail = rest.partition(end)
         if not has_begin or not has_end:
-            raise LookupError(f"docs/{document} has no part {name!r}")
+            raise LookupError(f"{document} has no part {name!r}")
         text = f"{head}{begin}\n{generate()}\n\n{end}{tail}"
     return _formatted(document, text)
 
@@ -329,4 +351,4 @@ def _formatted(document: str, text: str) -> str:
 if __name__ == "__main__":
     for changed in PARTS:
         (DOCS / changed).write_text(updated(changed))
-        sys.stdout.write(f"docs/{changed}\n")
+        sys.stdout.write(f"{(DOCS / changed).resolve().relative_to(ROOT)}\n")
