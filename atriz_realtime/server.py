@@ -41,6 +41,7 @@ from atriz_realtime.core.pipeline import Pipeline
 from atriz_realtime.core.recheck import Recheck
 from atriz_realtime.core.redis import Link, make_link
 from atriz_realtime.core.relay import Relay
+from atriz_realtime.core.reports import Reports
 from atriz_realtime.core.routes import SOCKET_PATH, RealtimeRoutes
 from atriz_realtime.core.signals import Signals
 from atriz_realtime.core.socket_server import SocketServer
@@ -124,6 +125,9 @@ class RealtimeServer:
         self._statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
         self._statistics.add("backlog", self.distribution.backlog)
         self._statistics.add("resync", self.distribution.resync)
+        for name, fixes in self._pipeline.fixes.items():
+            self._statistics.add(f"fixes {name}", fixes)
+        self._statistics.add("refusals", self.incidents.refusals)
         self._gateway = Gateway(
             config=self.config,
             server=self.socket_io,
@@ -139,6 +143,13 @@ class RealtimeServer:
         self.signals = Signals(self.incidents)
         self.permissions = Permissions(access, self._gateway, self.signals, self.incidents)
         self.distribution.after_gap = self.permissions.missed
+        self.reports = Reports(
+            clock=self._clock,
+            sockets=self._sockets,
+            status=self.status,
+            statistics=self._statistics.read,
+            incidents=lambda: self.incidents.counts,
+        )
         self._handle = ServerHandle(
             tracking=self._pipeline,
             access=access,
@@ -149,6 +160,7 @@ class RealtimeServer:
             status=self.status,
             incidents=lambda: self.incidents.counts,
             statistics=self._statistics.read,
+            reports=self.reports.all,
         )
         self._layers = self._registry.fanout_layers(self._handle)
         for event in self._registry.socket_events(self._handle):
@@ -301,6 +313,7 @@ class RealtimeServer:
             self._serve_socket,
             self.config.cors_origin,
             self.start,
+            self.incidents,
             self.socket_io.eio.proxies,
         )
         app.router.routes.insert(0, routes)

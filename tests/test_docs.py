@@ -20,12 +20,13 @@ import pytest
 import atriz_realtime
 from atriz_realtime import EntitySettings, RealtimeConfig, RealtimeError, api
 from atriz_realtime.api import errors
+from atriz_realtime.defaults.metrics.families import FAMILIES
 from atriz_realtime.host.plugins import DEFAULT_PLUGINS, PluginHost
 from tests.support import blocks, commands, reference
 from tests.support.reference import DOCS, PACKAGE, PARTS, ROOT
 
 DOCUMENTS = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
-READ_ONLY_LANGUAGES = {"text", "nginx"}
+READ_ONLY_LANGUAGES = {"text", "nginx", "yaml"}
 
 
 def relative(path: Path) -> str:
@@ -72,6 +73,8 @@ def entries() -> Iterator[tuple[str, str]]:
         yield "configuration.md", f"| `{throttle.name}` |"
     for name in {*atriz_realtime.__all__, *api.__all__}:
         yield "reference.md", f"### {name}"
+    for family in FAMILIES:
+        yield "operate/metrics.md", f"| `{family.name}` | {family.kind} |"
     for _, error in inspect.getmembers(errors, inspect.isclass):
         if issubclass(error, RealtimeError):
             yield "errors.md", f"| `{error.code}` | {http_status(error)}"

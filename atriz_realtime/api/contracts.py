@@ -8,12 +8,13 @@ be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`; the core asks 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
 from atriz_realtime.api.model import Credentials, EntityRef, Identity, Location
+from atriz_realtime.api.reports import ProcessReport
 from atriz_realtime.api.wire import Payload
 
 if TYPE_CHECKING:
@@ -510,6 +511,8 @@ class ServerHandle:
     """How often each kind of failure was survived since the start."""
     statistics: Callable[[], Mapping[str, Mapping[str, float]]]
     """The numbers of each part that has some, by its name and theirs."""
+    reports: Callable[[], Awaitable[Sequence[ProcessReport]]]
+    """The numbers of each process that serves this port, this one's among them."""
 
 
 class SocketClient(Protocol):

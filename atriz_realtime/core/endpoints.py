@@ -51,20 +51,24 @@ class Endpoints:
                 raise TypeError(f"{type(answer).__name__} is no HttpAnswer")
             return answer
         except RealtimeError as error:
-            return refusal(error)
+            return self._refuse(error)
         except (Exception, SystemExit) as error:
             self._incidents.report(
                 "endpoint failed", f"{endpoint.path}: {type(error).__name__}: {error}"
             )
-            return refusal(RealtimeError())
+            return self._refuse(RealtimeError())
 
     def too_large(self) -> HttpAnswer:
         """The answer to a body over the limit."""
-        return refusal(PayloadTooLarge(f"the body is larger than {self.max_body} bytes"))
+        return self._refuse(PayloadTooLarge(f"the body is larger than {self.max_body} bytes"))
 
     def broken(self) -> HttpAnswer:
         """The answer to what is not HTTP."""
-        return refusal(InvalidRequest("the request is not well-formed HTTP"))
+        return self._refuse(InvalidRequest("the request is not well-formed HTTP"))
+
+    def _refuse(self, error: RealtimeError) -> HttpAnswer:
+        self._incidents.refusals.count(error.code)
+        return refusal(error)
 
 
 def refusal(error: RealtimeError) -> HttpAnswer:

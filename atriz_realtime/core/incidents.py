@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from atriz_realtime.api.contracts import Clock
+from atriz_realtime.core.tallies import Refusals
 
 logger = logging.getLogger("atriz_realtime")
 
@@ -23,6 +24,7 @@ class Incidents:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.refusals = Refusals()
         self._counts: Counter[str] = Counter()
         self._logged: dict[str, tuple[float, int]] = {}
 

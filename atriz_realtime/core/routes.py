@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from atriz_realtime.api.errors import NotAuthenticated, RealtimeError
+from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.engine.proxies import TrustedProxies
 
 SOCKET_PATH = "/socket.io"
@@ -29,9 +30,11 @@ class RealtimeRoutes(BaseRoute):
         socket_app: ASGIApp,
         origins: Sequence[str],
         ready: Callable[[], Awaitable[None]],
+        incidents: Incidents,
         proxies: TrustedProxies | None = None,
     ) -> None:
         self._ready = ready
+        self._incidents = incidents
         self._proxies = proxies
         self._socket = Mount(SOCKET_PATH, app=socket_app)
         self._routes = [*routes]
@@ -87,6 +90,7 @@ class RealtimeRoutes(BaseRoute):
         except RealtimeError as error:
             if started or scope["type"] != "http":
                 raise
+            self._incidents.refusals.count(error.code)
             headers = {name.decode(): value.decode() for name, value in error.http_headers}
             if error.status == NotAuthenticated.status:
                 headers["www-authenticate"] = "Bearer"

@@ -253,6 +253,7 @@ class SocketServer(socketio.AsyncServer):
         if error.namespace not in (None, DEFAULT_NAMESPACE) or sid is None:
             raise error
         refusal = InvalidRequest()
+        self._incidents.refusals.count(refusal.code)
         self._incidents.report(f"refused {refusal.code}", str(error), level=logging.INFO)
         if self._fault(session, PAYLOAD_COST):
             self.manager.send(sid, "error", refusal.message)
@@ -401,6 +402,8 @@ class SocketServer(socketio.AsyncServer):
         session.put(message(packet.encode()))
         data = reason.get("data") if isinstance(reason, dict) else None
         code = data.get("code", "") if isinstance(data, dict) else ""
+        if code:
+            self._incidents.refusals.count(str(code))
         self._incidents.report("connection refused", f"{namespace!r} {code}", level=logging.INFO)
         self._fault(session, NAMESPACE_COST)
 
@@ -461,6 +464,7 @@ class SocketServer(socketio.AsyncServer):
             self._incidents.report(
                 "event handler failed", f"{event}: {type(failure).__name__}: {failure}"
             )
+        self._incidents.refusals.count(error.code)
         self.manager.send(sid, "error", error.message)
         session = self.manager.session(sid)
         if session is not None and error.status < RealtimeError.status:  # the client's own

@@ -14,6 +14,7 @@ from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs, web
 from atriz_realtime.cli.program import run
 from atriz_realtime.cli.workers.handover import Handover, session_prefix
+from atriz_realtime.cli.workers.reports import Exchange
 from atriz_realtime.host.config import RealtimeConfig
 
 
@@ -43,6 +44,7 @@ def child(
     logs.configure()
     app = create_app(RealtimeConfig.load(file, host=host, port=port))
     app.state.realtime.socket_io.eio.session_prefix = session_prefix(worker)
+    exchange = Exchange(directory, worker, app.state.realtime.reports)
 
     def say_ready() -> None:
         os.write(ready, b"+")
@@ -51,7 +53,8 @@ def child(
     async def parent_gone() -> None:
         gone = asyncio.Event()
         asyncio.get_running_loop().add_reader(alive, gone.set)
-        await gone.wait()
+        async with exchange.answering():
+            await gone.wait()
 
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     web.run(
