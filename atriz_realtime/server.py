@@ -38,6 +38,7 @@ from atriz_realtime.core.lag import ClientLag
 from atriz_realtime.core.membership import Membership
 from atriz_realtime.core.permissions import Permissions
 from atriz_realtime.core.pipeline import Pipeline
+from atriz_realtime.core.probes import Probes
 from atriz_realtime.core.recheck import Recheck
 from atriz_realtime.core.redis import Link, make_link
 from atriz_realtime.core.relay import Relay
@@ -316,7 +317,8 @@ class RealtimeServer:
             self.incidents,
             self.socket_io.eio.proxies,
         )
-        app.router.routes.insert(0, routes)
+        probes = Probes(app.router, self.start, lambda: self._closing is not None)
+        app.router.routes[:0] = [routes, probes]
         lifespan = app.router.lifespan_context
 
         @asynccontextmanager

@@ -31,6 +31,10 @@ def reports() -> Reports:
     return made
 
 
+def left_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
 async def test_each_worker_has_the_reports_of_all(tmp_path: Path) -> None:
     workers = [reports() for _ in range(3)]
     async with AsyncExitStack() as stack:
@@ -45,7 +49,7 @@ async def test_each_worker_has_the_reports_of_all(tmp_path: Path) -> None:
         assert same.statistics == own.statistics
         assert 0 < same.cpu <= time.process_time()
         assert same.memory > 1_000_000
-    assert os.listdir(tmp_path) == []
+    assert left_in(tmp_path) == []
 
 
 async def test_a_worker_that_does_not_answer_is_left_out(tmp_path: Path) -> None:

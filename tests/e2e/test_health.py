@@ -120,3 +120,4 @@ async def test_a_redis_that_was_never_there() -> None:
             "activeDeliveries": 0,
             "totalTracking": 0,
         }
+        assert await live.get("/readyz", headers={}) == (200, {"status": "ready"})  # all the same
