@@ -190,6 +190,14 @@ def metrics() -> str:
     return table(("metric", "type", "labels", "meaning"), rows)
 
 
+# -- files that are shipped ----------------------------------------------------------------
+
+
+def _shipped(name: str, language: str) -> Callable[[], str]:
+    """A file of the package's ``deployment``, as a code block."""
+    return lambda: f"```{language}\n{(PACKAGE / 'deployment' / name).read_text()}```"
+
+
 # -- hooks and names -----------------------------------------------------------------------
 
 
@@ -311,7 +319,12 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "throttles": throttles,
     },
     "operate/limits.md": {"limits": limits},
-    "operate/metrics.md": {"metrics": metrics},
+    "operate/metrics.md": {"metrics": metrics, "scrape": _shipped("prometheus.yml", "yaml")},
+    "operate/running.md": {
+        "unit": _shipped("atriz-realtime.service", "ini"),
+        "environment": _shipped("environment", "env"),
+        "container": _shipped("Containerfile", "dockerfile"),
+    },
     "plugins/hooks.md": {"hooks": hooks},
     "plugins/testing.md": {"testing names": testing_names},
     "reference.md": {"public names": public_names, "api names": api_names},

@@ -13,7 +13,7 @@ from typing import Literal
 
 import attrs
 
-from atriz_realtime.api import ProcessReport
+from atriz_realtime.api import ConfigurationError, ProcessReport, RealtimeError
 
 PREFIX = "atriz_realtime_"
 
@@ -76,8 +76,17 @@ def _fixes(report: ProcessReport) -> Iterator[Sample]:
                 yield (part.removeprefix(FIXES), outcome), count
 
 
+def _codes(error: type[RealtimeError] = RealtimeError) -> Iterator[str]:
+    """The codes that callers may meet, plugins' own among them."""
+    if not issubclass(error, ConfigurationError):  # which stops the start
+        yield error.code
+        for each in error.__subclasses__():
+            yield from _codes(each)
+
+
 def _refusals(report: ProcessReport) -> Iterator[Sample]:
-    for code, count in report.statistics.get("refusals", {}).items():
+    counts = {**dict.fromkeys(_codes(), 0.0), **report.statistics.get("refusals", {})}
+    for code, count in counts.items():
         yield (code,), count
 
 
