@@ -154,6 +154,7 @@ class RealtimeServer:
         self._handle = ServerHandle(
             tracking=self._pipeline,
             access=access,
+            socket_io=self.socket_io,
             sockets=self._sockets,
             membership=Membership(self._interest.rooms),
             signals=self.signals,

@@ -497,6 +497,9 @@ class ServerHandle:
     """Publishing and reading positions."""
     access: Access
     """Who a caller is, and what they may do."""
+    socket_io: Any
+    """python-socketio's server, for namespaces of a plugin's own: the default one is the
+    server's."""
     sockets: Sockets
     """Emits to rooms and users, on every server."""
     membership: Membership
