@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -20,8 +20,9 @@ from atriz_realtime.api.contracts import (
     Resources,
     ServerHandle,
 )
-from atriz_realtime.api.errors import Unavailable
+from atriz_realtime.api.errors import ConfigurationError, Unavailable
 from atriz_realtime.api.model import Location, LocationEvent
+from atriz_realtime.api.records import Endpoint
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.api.wire import SocketEvents
 from atriz_realtime.core.access import AccessControl
@@ -108,10 +109,11 @@ class RealtimeServer:
         )
         self._interest = Interest(self._registry.kinds, self._clock)
         self._interest.rooms.views = access.views
-        self.distribution = Distribution(
+        distribution, pipeline, self._traced = _traced_parts(self.config.tracing)
+        self.distribution = distribution(
             self._registry.kinds, self._interest, self._clock, self.incidents
         )
-        self._pipeline = Pipeline(
+        self._pipeline = pipeline(
             registry=self._registry,
             access=access,
             containment=self.containment,
@@ -304,7 +306,7 @@ class RealtimeServer:
 
     def _install(self, app: Starlette) -> None:
         self._endpoints = Endpoints(
-            self._registry.endpoints(self._handle),
+            [self._traced(each) for each in self._registry.endpoints(self._handle)],
             self.start,
             self.config.max_body,
             self.incidents,
@@ -432,3 +434,25 @@ class RealtimeServer:
             self.incidents.report("close incomplete", f"{what}: not done within {limit:g} s")
         except Exception as error:
             self.incidents.report("close incomplete", f"{what}: {type(error).__name__}: {error}")
+
+
+def _traced_parts(
+    tracing: bool,
+) -> tuple[type[Distribution], type[Pipeline], Callable[[Endpoint], Endpoint]]:
+    """The parts that a fix goes through: those that make spans, or the plain ones.
+
+    :raises ConfigurationError: when tracing is on and OpenTelemetry is not installed.
+    """
+    if not tracing:
+        return Distribution, Pipeline, lambda endpoint: endpoint
+    try:
+        from atriz_realtime.core.tracing import (  # noqa: PLC0415  # an extra
+            TracedDistribution,
+            TracedPipeline,
+            traced,
+        )
+    except ImportError as error:
+        raise ConfigurationError(
+            "tracing needs OpenTelemetry: pip install 'atriz-realtime[otel]'", field="tracing"
+        ) from error
+    return TracedDistribution, TracedPipeline, traced

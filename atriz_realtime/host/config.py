@@ -328,6 +328,9 @@ class RealtimeConfig:
         "Seconds a plugin's authenticator, authorizer, throttle, filter or event may take.",
         validator=_at_least(0.001),
     )
+    tracing: bool = _setting(
+        False, "Make OpenTelemetry spans of each fix; needs `atriz-realtime[otel]`."
+    )
     disabled_plugins: tuple[str, ...] = attrs.field(
         default=(), converter=_names, metadata=_about("Plugins that are not loaded.")
     )
