@@ -131,6 +131,26 @@ def test_the_list_of_incidents_is_complete_and_holds_no_others() -> None:
     assert [kind for kind, k in known.items() if not any(map(k.fullmatch, reported))] == []
 
 
+def events() -> set[str]:
+    """What the package logs besides incidents; ``…`` stands for what is put into it."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(attr="info" | "warning" | "error"),
+                    args=[ast.Constant(value=str(text)), *_],
+                ) if not text.startswith("%s"):
+                    found.add(re.sub(r"%\w", "…", text))
+    return found
+
+
+def test_the_list_of_log_events_is_complete_and_holds_no_others() -> None:
+    _, _, rest = (DOCS / "operate" / "watching.md").read_text().partition("\n| event | ")
+    table, _, _ = rest.partition("\n\n")
+    assert set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) == events()
+
+
 # -- links -----------------------------------------------------------------------------
 
 

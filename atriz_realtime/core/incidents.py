@@ -49,4 +49,11 @@ class Incidents:
         suppressed = self._counts[kind] - count - 1
         self._logged[kind] = (now, self._counts[kind])
         suffix = f" ({suppressed} more since the last such line)" if suppressed else ""
-        logger.log(level, "%s: %s%s", kind, message, suffix)
+        logger.log(
+            level,
+            "%s: %s%s",
+            kind,
+            message,
+            suffix,
+            extra={"incident": kind, "count": self._counts[kind]},
+        )
