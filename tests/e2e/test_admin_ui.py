@@ -108,25 +108,25 @@ async def test_it_cannot_act_otherwise(js: Node) -> None:
         assert watcher.of("hello") == []
 
 
-@pytest.mark.parametrize(
-    "auth",
-    [
-        {},
-        {"username": "admin"},
-        {"username": "admin", "password": ""},
-        {"username": "admin", "password": PASSWORD + "x"},
-        {"username": "somebody", "password": PASSWORD},
-        {"username": "admin", "password": {"$ne": ""}},
-        {"token": token()},
-    ],
-)
-async def test_nobody_gets_in_without_the_password(auth: Mapping[str, Any]) -> None:
+WRONG: list[Mapping[str, Any]] = [
+    {},
+    {"username": "admin"},
+    {"username": "admin", "password": ""},
+    {"username": "admin", "password": PASSWORD + "x"},
+    {"username": "somebody", "password": PASSWORD},
+    {"username": "admin", "password": {"$ne": ""}},
+    {"token": token()},
+]
+
+
+async def test_nobody_gets_in_without_the_password() -> None:
     async with serving(plugins=admin_ui(mode="development")) as live:
-        async with python_connect(live, namespace="/admin", auth=auth, refused=True) as client:
-            assert client.refused is not None
-            assert client.refused.message == "authentication failed"
+        for auth in WRONG:
+            async with python_connect(live, namespace="/admin", auth=auth, refused=True) as client:
+                assert client.refused is not None
+                assert client.refused.message == "authentication failed"
         assert live.server.socket_io.manager._timestamps == {}
-        assert live.server.incidents.counts["connection refused"] == 1
+        assert live.server.incidents.counts["connection refused"] == len(WRONG)
 
 
 async def test_there_is_no_such_namespace_unless_it_is_enabled() -> None:

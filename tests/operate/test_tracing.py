@@ -14,8 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from atriz_realtime.api import ConfigurationError
 from atriz_realtime.asgi import create_app
-from atriz_realtime.testing import config
-from tests.support.serving import serving, token, until, watching
+from atriz_realtime.testing import config, serving, token, until, watching
 
 EXPORTER = InMemorySpanExporter()
 
