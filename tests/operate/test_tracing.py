@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from atriz_realtime.api import ConfigurationError
-from atriz_realtime.asgi import create_app
-from atriz_realtime.testing import config, serving, token, until, watching
+from atriz_realtime.testing import serving, token, until, watching
 
 EXPORTER = InMemorySpanExporter()
 
@@ -137,18 +134,3 @@ async def test_nothing_is_made_unless_it_is_on() -> None:
         await live.publish("v1")
         await until(lambda: watcher.updates)
     assert spans() == {}
-
-
-def test_without_opentelemetry_the_start_says_what_is_missing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ordinary = builtins.__import__
-
-    def importing(name: str, *arguments: Any) -> Any:
-        if name == "atriz_realtime.core.tracing":
-            raise ImportError(name)
-        return ordinary(name, *arguments)
-
-    monkeypatch.setattr(builtins, "__import__", importing)
-    with pytest.raises(ConfigurationError, match=r"pip install 'atriz-realtime\[otel\]'"):
-        create_app(config(tracing=True))
