@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -20,8 +20,9 @@ from atriz_realtime.api.contracts import (
     Resources,
     ServerHandle,
 )
-from atriz_realtime.api.errors import Unavailable
+from atriz_realtime.api.errors import ConfigurationError, Unavailable
 from atriz_realtime.api.model import Location, LocationEvent
+from atriz_realtime.api.records import Endpoint
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.api.wire import SocketEvents
 from atriz_realtime.core.access import AccessControl
@@ -38,9 +39,11 @@ from atriz_realtime.core.lag import ClientLag
 from atriz_realtime.core.membership import Membership
 from atriz_realtime.core.permissions import Permissions
 from atriz_realtime.core.pipeline import Pipeline
+from atriz_realtime.core.probes import Probes
 from atriz_realtime.core.recheck import Recheck
 from atriz_realtime.core.redis import Link, make_link
 from atriz_realtime.core.relay import Relay
+from atriz_realtime.core.reports import Reports
 from atriz_realtime.core.routes import SOCKET_PATH, RealtimeRoutes
 from atriz_realtime.core.signals import Signals
 from atriz_realtime.core.socket_server import SocketServer
@@ -106,10 +109,11 @@ class RealtimeServer:
         )
         self._interest = Interest(self._registry.kinds, self._clock)
         self._interest.rooms.views = access.views
-        self.distribution = Distribution(
+        distribution, pipeline, self._traced = _traced_parts(self.config.tracing)
+        self.distribution = distribution(
             self._registry.kinds, self._interest, self._clock, self.incidents
         )
-        self._pipeline = Pipeline(
+        self._pipeline = pipeline(
             registry=self._registry,
             access=access,
             containment=self.containment,
@@ -124,6 +128,9 @@ class RealtimeServer:
         self._statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
         self._statistics.add("backlog", self.distribution.backlog)
         self._statistics.add("resync", self.distribution.resync)
+        for name, fixes in self._pipeline.fixes.items():
+            self._statistics.add(f"fixes {name}", fixes)
+        self._statistics.add("refusals", self.incidents.refusals)
         self._gateway = Gateway(
             config=self.config,
             server=self.socket_io,
@@ -141,9 +148,17 @@ class RealtimeServer:
             access, self._gateway, self.signals, self.incidents, self._pipeline
         )
         self.distribution.after_gap = self.permissions.missed
+        self.reports = Reports(
+            clock=self._clock,
+            sockets=self._sockets,
+            status=self.status,
+            statistics=self._statistics.read,
+            incidents=lambda: self.incidents.counts,
+        )
         self._handle = ServerHandle(
             tracking=self._pipeline,
             access=access,
+            socket_io=self.socket_io,
             sockets=self._sockets,
             membership=Membership(self._interest.rooms),
             signals=self.signals,
@@ -151,6 +166,7 @@ class RealtimeServer:
             status=self.status,
             incidents=lambda: self.incidents.counts,
             statistics=self._statistics.read,
+            reports=self.reports.all,
         )
         self._layers = self._registry.fanout_layers(self._handle)
         for event in self._registry.socket_events(self._handle):
@@ -292,7 +308,7 @@ class RealtimeServer:
 
     def _install(self, app: Starlette) -> None:
         self._endpoints = Endpoints(
-            self._registry.endpoints(self._handle),
+            [self._traced(each) for each in self._registry.endpoints(self._handle)],
             self.start,
             self.config.max_body,
             self.incidents,
@@ -306,7 +322,8 @@ class RealtimeServer:
             self.incidents.refused,
             self.socket_io.eio.proxies,
         )
-        app.router.routes.insert(0, routes)
+        probes = Probes(app.router, self.start, lambda: self._closing is not None)
+        app.router.routes[:0] = [routes, probes]
         lifespan = app.router.lifespan_context
 
         @asynccontextmanager
@@ -419,3 +436,25 @@ class RealtimeServer:
             self.incidents.report("close incomplete", f"{what}: not done within {limit:g} s")
         except Exception as error:
             self.incidents.report("close incomplete", f"{what}: {type(error).__name__}: {error}")
+
+
+def _traced_parts(
+    tracing: bool,
+) -> tuple[type[Distribution], type[Pipeline], Callable[[Endpoint], Endpoint]]:
+    """The parts that a fix goes through: those that make spans, or the plain ones.
+
+    :raises ConfigurationError: when tracing is on and OpenTelemetry is not installed.
+    """
+    if not tracing:
+        return Distribution, Pipeline, lambda endpoint: endpoint
+    try:
+        from atriz_realtime.core.tracing import (  # noqa: PLC0415  # an extra
+            TracedDistribution,
+            TracedPipeline,
+            traced,
+        )
+    except ImportError as error:
+        raise ConfigurationError(
+            "tracing needs OpenTelemetry: pip install 'atriz-realtime[otel]'", field="tracing"
+        ) from error
+    return TracedDistribution, TracedPipeline, traced

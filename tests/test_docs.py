@@ -20,12 +20,13 @@ import pytest
 import atriz_realtime
 from atriz_realtime import EntitySettings, RealtimeConfig, RealtimeError, api
 from atriz_realtime.api import errors
+from atriz_realtime.defaults.metrics.families import FAMILIES
 from atriz_realtime.host.plugins import DEFAULT_PLUGINS, PluginHost
 from tests.support import blocks, commands, reference
 from tests.support.reference import DOCS, PACKAGE, PARTS, ROOT
 
 DOCUMENTS = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
-READ_ONLY_LANGUAGES = {"text", "nginx"}
+READ_ONLY_LANGUAGES = {"text", "nginx", "yaml"}
 
 
 def relative(path: Path) -> str:
@@ -72,6 +73,8 @@ def entries() -> Iterator[tuple[str, str]]:
         yield "configuration.md", f"| `{throttle.name}` |"
     for name in {*atriz_realtime.__all__, *api.__all__}:
         yield "reference.md", f"### {name}"
+    for family in FAMILIES:
+        yield "operate/metrics.md", f"| `{family.name}` | {family.kind} |"
     for _, error in inspect.getmembers(errors, inspect.isclass):
         if issubclass(error, RealtimeError):
             yield "errors.md", f"| `{error.code}` | {http_status(error)}"
@@ -126,6 +129,26 @@ def test_the_list_of_incidents_is_complete_and_holds_no_others() -> None:
     reported = incidents()
     assert [kind for kind in reported if not any(k.fullmatch(kind) for k in known.values())] == []
     assert [kind for kind, k in known.items() if not any(map(k.fullmatch, reported))] == []
+
+
+def events() -> set[str]:
+    """What the package logs besides incidents; ``…`` stands for what is put into it."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(attr="info" | "warning" | "error"),
+                    args=[ast.Constant(value=str(text)), *_],
+                ) if not text.startswith("%s"):
+                    found.add(re.sub(r"%\w", "…", text))
+    return found
+
+
+def test_the_list_of_log_events_is_complete_and_holds_no_others() -> None:
+    _, _, rest = (DOCS / "operate" / "watching.md").read_text().partition("\n| event | ")
+    table, _, _ = rest.partition("\n\n")
+    assert set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) == events()
 
 
 # -- links -----------------------------------------------------------------------------

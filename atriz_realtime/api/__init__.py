@@ -75,6 +75,7 @@ from atriz_realtime.api.records import (
     Throttle,
     View,
 )
+from atriz_realtime.api.reports import ProcessReport
 from atriz_realtime.api.wire import (
     CacheTTL,
     Emit,
@@ -141,6 +142,7 @@ __all__ = [
     "PluginConfig",
     "PluginError",
     "PluginFailed",
+    "ProcessReport",
     "PublishResult",
     "RateLimited",
     "RealtimeError",

@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -42,6 +42,9 @@ _SECRETS = re.compile(
 )
 
 _FIRST = ("time", "level", "logger", "event")
+
+LogFormat = Literal["auto", "json", "text"]
+"""``auto``: text on a terminal, JSON elsewhere."""
 
 _QUIET = {
     "uvicorn.error": logging.WARNING,
@@ -85,16 +88,32 @@ def _redacted(name: object, value: Any) -> Any:
     return redact(str(value))
 
 
-def configure(level: int = logging.INFO) -> None:
-    """Send every logger's lines to standard error: the library's, plugins' and warnings."""
+def configure(
+    level: int = logging.INFO, *, form: LogFormat = "auto", worker: int | None = None
+) -> None:
+    """Send every logger's lines to standard error: the library's, plugins' and warnings.
+
+    :param worker: the number of this process among several; it is in each line.
+    """
     terminal = sys.stderr.isatty()
+    as_text = terminal if form == "auto" else form == "text"
+    brief = as_text and terminal
+
+    def add_worker(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if worker is not None:
+            event.setdefault("worker", worker)
+        return event
+
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(
-            fmt="%H:%M:%S" if terminal else "iso", utc=not terminal, key="time"
+            fmt="%H:%M:%S" if brief else "iso", utc=not brief, key="time"
         ),
+        add_worker,
     ]
+    if not as_text:  # a reader has the same in the event
+        shared.append(structlog.stdlib.ExtraAdder(allow=["incident", "count"]))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -110,8 +129,10 @@ def configure(level: int = logging.INFO) -> None:
                 structlog.processors.StackInfoRenderer(),
                 structlog.processors.format_exc_info,
                 redact_event,
-                structlog.dev.ConsoleRenderer(timestamp_key="time", sort_keys=False)
-                if terminal
+                structlog.dev.ConsoleRenderer(
+                    colors=terminal, timestamp_key="time", sort_keys=False
+                )
+                if as_text
                 else structlog.processors.JSONRenderer(),
             ],
         )

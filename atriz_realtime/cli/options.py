@@ -21,4 +21,12 @@ type_option = click.option(
     help="The entity's type: vehicle, delivery, or one that a plugin adds.",
 )
 
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "text"]),
+    default="auto",
+    show_default=True,
+    help="How log lines are written; auto: text on a terminal, JSON elsewhere.",
+)
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

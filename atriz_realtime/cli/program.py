@@ -31,6 +31,7 @@ COMMANDS = MappingProxyType(
             "replay",
             "plugins",
             "frontend",
+            "deployment",
             "check",
         )
     }

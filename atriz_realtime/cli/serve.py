@@ -8,7 +8,7 @@ import structlog
 from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs, web
-from atriz_realtime.cli.options import config_option
+from atriz_realtime.cli.options import config_option, log_format_option
 from atriz_realtime.cli.published import PUBLISHED_SECRETS
 from atriz_realtime.cli.workers.supervisor import Supervisor
 from atriz_realtime.host.config import RealtimeConfig
@@ -66,7 +66,14 @@ def announce(server: RealtimeServer, url: str) -> None:
     help="Processes that serve the port together.",
 )
 @config_option
-def serve(host: str | None, port: int | None, file: str | None, workers: int) -> None:
+@log_format_option
+def serve(
+    host: str | None,
+    port: int | None,
+    file: str | None,
+    workers: int,
+    log_format: logs.LogFormat,
+) -> None:
     """Run a server until SIGINT or SIGTERM.
 
     Redis is used when REDIS_URL is set; without it the server is alone and keeps everything in
@@ -75,7 +82,7 @@ def serve(host: str | None, port: int | None, file: str | None, workers: int) ->
     Several workers share one Redis: yours, or without REDIS_URL an embedded Valkey that is
     started for them.  SIGHUP restarts them one after another.
     """
-    logs.configure()
+    logs.configure(form=log_format)
     app = create_app(RealtimeConfig.load(file, host=host, port=port))
     server: RealtimeServer = app.state.realtime
     config = server.config
@@ -83,7 +90,11 @@ def serve(host: str | None, port: int | None, file: str | None, workers: int) ->
     sockets = web.listen(config.host, config.port)
     url = f"http://{web.location(web.reachable(config.host), web.port_of(sockets))}"
     if workers > 1:
-        arguments = [f"--host={config.host}", f"--port={web.port_of(sockets)}"]
+        arguments = [
+            f"--host={config.host}",
+            f"--port={web.port_of(sockets)}",
+            f"--log-format={log_format}",
+        ]
         if file is not None:
             arguments.append(f"--config={file}")
         Supervisor(workers, sockets, url, arguments, config.redis_url).run()

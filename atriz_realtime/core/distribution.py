@@ -142,9 +142,13 @@ class Distribution:
             return _failed(error)
 
     def _publish(self, payload: Payload) -> Awaitable[None]:
-        if self._taps or self._interest.watched(payload.channel):
+        if self._comes_back(payload):
             self._lane.sent(payload.channel, payload.event)
         return self._pass_on(payload)
+
+    def _comes_back(self, payload: Payload) -> bool:
+        """Whether somebody here is to have a fix that is sent on."""
+        return bool(self._taps) or self._interest.watched(payload.channel)
 
     def _pass_on(self, payload: Payload) -> Awaitable[None]:
         try:

@@ -56,7 +56,9 @@ class Endpoints:
             self._incidents.report(
                 "endpoint failed", f"{endpoint.path}: {type(error).__name__}: {error}"
             )
-            return refusal(RealtimeError())
+            failure = RealtimeError()
+            self._incidents.refusals.count(failure.code)
+            return refusal(failure)
 
     def too_large(self) -> HttpAnswer:
         """The answer to a body over the limit."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import RealtimeError
+from atriz_realtime.core.tallies import Refusals
 
 logger = logging.getLogger("atriz_realtime")
 
@@ -27,6 +28,7 @@ class Incidents:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.refusals = Refusals()
         self._counts: Counter[str] = Counter()
         self._logged: dict[str, tuple[float, int]] = {}
 
@@ -51,13 +53,21 @@ class Incidents:
         suppressed = self._counts[kind] - count - 1
         self._logged[kind] = (now, self._counts[kind])
         suffix = f" ({suppressed} more since the last such line)" if suppressed else ""
-        logger.log(level, "%s: %s%s", kind, _one_line(message), suffix)
+        logger.log(
+            level,
+            "%s: %s%s",
+            kind,
+            _one_line(message),
+            suffix,
+            extra={"incident": kind, "count": self._counts[kind]},
+        )
 
     def refused(self, what: str, error: RealtimeError) -> None:
         """Count what a client was refused.
 
         :param what: what it wanted.
         """
+        self.refusals.count(error.code)
         self.report(f"refused {error.code}", f"{what}: {error.message}", level=logging.INFO)
 
 

@@ -29,6 +29,7 @@ from atriz_realtime.core.access import AccessControl
 from atriz_realtime.core.containment import Containment
 from atriz_realtime.core.distribution import Distribution
 from atriz_realtime.core.incidents import Incidents
+from atriz_realtime.core.tallies import Fixes
 from atriz_realtime.core.workers import Worker
 from atriz_realtime.host.registry import Registry
 
@@ -60,6 +61,8 @@ class Pipeline:
         max_clock_skew: float,
     ) -> None:
         self._kinds = registry.kinds
+        self.fixes = {name: Fixes() for name in registry.kinds}
+        """What became of the fixes of each entity type."""
         self._filters = [
             (registry.owner(record), f"filter {record.name!r}", record.apply)
             for record in registry.filters
@@ -123,18 +126,25 @@ class Pipeline:
         )
         if verdict.outcome != "drop":
             self._discard_held(entity)
+        fixes = self.fixes[entity.type]
         passed = await self._filtered(event)
         if passed is None:
+            fixes.dropped += 1
             return PublishResult("dropped", location)
         payload = encode(passed)
         if verdict.outcome == "pass":
             await self._distribution.send(payload)
             self._observe(passed)
+            fixes.published += 1
             return PublishResult("published", passed.location)
         # held at once: while the cache is written, a fix that passes must find it
         held = verdict.outcome == "hold" and self._hold(passed, payload, verdict.delay)
         await self._distribution.keep(payload)
-        return PublishResult("held" if held else "throttled", passed.location)
+        if held:
+            fixes.held += 1
+            return PublishResult("held", passed.location)
+        fixes.throttled += 1
+        return PublishResult("throttled", passed.location)
 
     def current(self, entity: EntityRef) -> Awaitable[bytes | None]:
         """The cached location JSON, or ``None``; asked for before it is awaited."""

@@ -163,7 +163,7 @@ class SocketServer(socketio.AsyncServer):
         if error.namespace not in (None, DEFAULT_NAMESPACE) or sid is None:
             raise error
         refusal = InvalidRequest()
-        self._incidents.report(f"refused {refusal.code}", str(error), level=logging.INFO)
+        self._incidents.refused(str(error), refusal)
         if self._fault(session, PAYLOAD_COST):
             self.manager.send(sid, "error", refusal.message)
             self._acknowledge(session, error.number, refusal.to_wire())
@@ -306,6 +306,8 @@ class SocketServer(socketio.AsyncServer):
         session.put(message(packet.encode()))
         data = reason.get("data") if isinstance(reason, dict) else None
         code = data.get("code", "") if isinstance(data, dict) else ""
+        if code:
+            self._incidents.refusals.count(str(code))
         self._incidents.report("connection refused", f"{namespace!r} {code}", level=logging.INFO)
         self._fault(session, NAMESPACE_COST)
 
@@ -361,6 +363,7 @@ class SocketServer(socketio.AsyncServer):
             self._incidents.refused(event, refusal)
         except Exception as failure:
             error = RealtimeError()
+            self._incidents.refusals.count(error.code)
             self._incidents.report(
                 "event handler failed", f"{event}: {type(failure).__name__}: {failure}"
             )

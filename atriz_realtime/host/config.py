@@ -238,6 +238,9 @@ class RealtimeConfig:
         "Seconds a plugin's authenticator, authorizer, throttle, filter or event may take.",
         validator=at_least(0.001),
     )
+    tracing: bool = _setting(
+        False, "Make OpenTelemetry spans of each fix; needs `atriz-realtime[otel]`."
+    )
     disabled_plugins: tuple[str, ...] = attrs.field(
         default=(), converter=as_names, metadata=_about("Plugins that are not loaded.")
     )

@@ -37,6 +37,8 @@ DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
         "socket_publish": "atriz_realtime.defaults.socket_publish",
         "privacy": "atriz_realtime.defaults.privacy",
         "health": "atriz_realtime.defaults.health",
+        "metrics": "atriz_realtime.defaults.metrics",
+        "admin_ui": "atriz_realtime.defaults.admin_ui",
     }
 )
 """The plugins that come with the package, by name: ordinary ones, loaded first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from atriz_realtime.cli.logs import HIDDEN, redact
+from tests.cli.processes import environment, started
 from tests.support.serving import token
 
 TOKEN = token("u1")
@@ -107,3 +109,39 @@ def test_libraries_log_through_it_once_and_only_what_matters() -> None:
         "logging.getLogger('atriz_realtime').info('connected')"
     )
     assert [line["event"] for line in lines] == ["refused an origin", "connected"]
+
+
+def test_an_incident_has_its_kind_and_count_as_fields() -> None:
+    lines = logged(
+        "from atriz_realtime.core.clock import SystemClock\n"
+        "from atriz_realtime.core.incidents import Incidents\n"
+        "incidents = Incidents(SystemClock())\n"
+        "incidents.report('redis disconnected', 'url redis://u:hunter2@host')\n"
+        "incidents.report('redis disconnected', 'again')\n"
+        "incidents.report('fixes dropped', 'one')",
+    )
+    assert [(line["incident"], line["count"]) for line in lines] == [
+        ("redis disconnected", 1),
+        ("fixes dropped", 1),
+    ]
+    assert lines[0]["event"] == f"redis disconnected: url redis://u:{HIDDEN}@host"
+
+
+def test_lines_of_a_worker_have_its_number() -> None:
+    program = (
+        "logs.configure(form='json', worker=3)\n"
+        "logging.getLogger('x').info('one')\n"
+        "structlog.get_logger('x').info('two')\n"
+        "structlog.get_logger('x').info('three', worker=1)"
+    )
+    assert [line["worker"] for line in logged(program)] == [3, 3, 1]
+
+
+async def test_the_format_can_be_chosen_for_the_workers_too(redis_url: str) -> None:
+    arguments = ("serve", "--port=0", "--workers=2", "--log-format=text")
+    async with started(*arguments, env=environment(REDIS_URL=redis_url)) as command:
+        line = await command.until_said("workers ready")
+        assert await command.ended(signal.SIGTERM) == 0
+    assert not line.startswith("{")
+    assert "\x1b" not in line
+    assert any("stopping" in line and "worker=1" in line for line in command.err)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -48,14 +49,16 @@ class Workers:
 
 
 @asynccontextmanager
-async def serving_workers(port: int, redis_url: str | None = None) -> AsyncIterator[Workers]:
+async def serving_workers(
+    port: int, redis_url: str | None = None, count: int = COUNT
+) -> AsyncIterator[Workers]:
     environment = {**os.environ, "JWT_SECRET": SECRET, "ATRIZ_REALTIME_THROTTLE_INTERVAL": "0"}
     environment.pop("REDIS_URL", None)
     if redis_url is not None:
         environment["REDIS_URL"] = redis_url
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "atriz_realtime.cli", "serve"),
-        *("--port", str(port), "--workers", str(COUNT)),
+        *("--port", str(port), "--workers", str(count)),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -186,6 +189,28 @@ async def test_a_restart_into_a_broken_configuration_stops_at_the_first_worker(
         await command.until_said("restart given up")
         await publish(session, url)
         assert await command.ended(signal.SIGTERM) == 0
+
+
+async def test_any_worker_tells_the_metrics_of_all(
+    unused_tcp_port: int, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = "ATRIZ_REALTIME_PLUGINS__METRICS__NETWORKS"
+    monkeypatch.setenv(networks, '["127.0.0.1"]')
+    async with serving_workers(unused_tcp_port, redis_url, count=2) as workers:
+        clients = await asyncio.gather(*(connect(workers.url, ["websocket"]) for _ in range(4)))
+        connections: dict[str, str] = {}
+        for _ in range(4):  # whichever answers
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{workers.url}/metrics") as answer,
+            ):
+                text = await answer.text()
+            found = re.findall(r'^atriz_realtime_connections{worker="(.)"} (.+)$', text, re.M)
+            assert connections in ({}, dict(found))
+            connections = dict(found)
+        assert connections.keys() == {"0", "1"}
+        assert sum(map(float, connections.values())) == 4
+        await asyncio.gather(*(client.disconnect() for client, _ in clients))
 
 
 async def test_a_worker_that_is_killed_is_started_again(unused_tcp_port: int) -> None:

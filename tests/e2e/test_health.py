@@ -27,6 +27,10 @@ async def test_the_report_of_an_idle_server(live: Live, backend_url: str | None)
     assert statistics.pop("clients") == {"lagging": 0, "lag": 0, "waiting": 0}
     assert statistics.pop("backlog") == {"waiting": 0, "superseded": 0, "dropped": 0}
     assert statistics.pop("resync") == {"runs": 0, "entities": 0}
+    for kind in ("vehicle", "delivery"):
+        none = {"published": 0, "throttled": 0, "held": 0, "dropped": 0}
+        assert statistics.pop(f"fixes {kind}") == none
+    assert statistics.pop("refusals") == {}
     if backend_url:
         assert statistics.pop("redis") == {"pending": 0, "reconnects": 0}
         fanout = statistics.pop("fanout")
@@ -116,3 +120,4 @@ async def test_a_redis_that_was_never_there() -> None:
             "activeDeliveries": 0,
             "totalTracking": 0,
         }
+        assert await live.get("/readyz", headers={}) == (200, {"status": "ready"})  # all the same

@@ -240,6 +240,19 @@ def test_the_client_for_front_ends_comes_along(environment: Environment, tmp_pat
     assert (tmp_path / "dist" / "react.d.ts").is_file()
 
 
+def test_the_files_for_operators_come_along(environment: Environment, tmp_path: Path) -> None:
+    environment.done("atriz-realtime", "deployment", tmp_path)
+    shipped = ROOT / "atriz_realtime" / "deployment"
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in shipped.iterdir()}
+
+
+def test_tracing_says_what_it_needs(environment: Environment, tmp_path: Path) -> None:
+    (tmp_path / "atriz.toml").write_text("[realtime]\ntracing = true\n")
+    done = environment.run("atriz-realtime", "check", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "pip install 'atriz-realtime[otel]'" in done.stdout + done.stderr
+
+
 async def test_plugins_come_and_go_with_their_wheels(
     environment: Environment, tmp_path: Path
 ) -> None:

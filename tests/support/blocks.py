@@ -57,7 +57,10 @@ if TYPE_CHECKING:
 ANY = "…"
 """Stands for any one value in an answer."""
 
-DOCKER_INSTRUCTIONS = {"FROM", "COPY", "RUN", "USER", "ENV", "EXPOSE", "ENTRYPOINT", "CMD"}
+DOCKER_INSTRUCTIONS = {
+    *("FROM", "COPY", "RUN", "USER", "ENV"),
+    *("EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "CMD"),
+}
 
 JS_TESTS = Path(__file__).parents[1] / "js"
 

@@ -23,8 +23,10 @@ HEADER = "from atriz_realtime.api import *\n"
 """What every plugin module begins with; a real one names what it imports."""
 
 
-DEFAULTS_OWN = tuple(
-    f"revocations:{hook}" for hook in ("register_commands", "server_started", "server_stopping")
+DEFAULTS_OWN = (
+    "revocations:register_commands",
+    *(f"{plugin}:server_started" for plugin in ("revocations", "admin_ui")),
+    *(f"{plugin}:server_stopping" for plugin in ("revocations", "admin_ui")),
 )
 """What a default plugin implements of the hooks that tests call for all plugins."""
 

@@ -21,6 +21,7 @@ import attrs
 import atriz_realtime
 from atriz_realtime import EntitySettings, RealtimeConfig, api, testing
 from atriz_realtime.api import Throttle, hookspecs
+from atriz_realtime.defaults.metrics.families import ENTITIES, ENTITIES_MEANING, FAMILIES
 from atriz_realtime.host.plugins import DEFAULT_PLUGINS, PluginHost
 from atriz_realtime.host.sources import DOCUMENTED_ENVIRONMENT
 from tests.support import commands
@@ -178,6 +179,27 @@ def _number(value: ast.expr | None) -> float | None:
     return number if isinstance(number, int | float) else None
 
 
+# -- metrics -------------------------------------------------------------------------------
+
+
+def metrics() -> str:
+    """Every metric, with its labels."""
+    rows: list[tuple[str, ...]] = []
+    for family in FAMILIES:
+        labels = ", ".join(f"`{label}`" for label in ("worker", *family.labels))
+        rows.append((f"`{family.name}`", family.kind, labels, family.meaning))
+    rows.append((f"`{ENTITIES}`", "gauge", "`type`", ENTITIES_MEANING))
+    return table(("metric", "type", "labels", "meaning"), rows)
+
+
+# -- files that are shipped ----------------------------------------------------------------
+
+
+def _shipped(name: str, language: str) -> Callable[[], str]:
+    """A file of the package's ``deployment``, as a code block."""
+    return lambda: f"```{language}\n{(PACKAGE / 'deployment' / name).read_text()}```"
+
+
 # -- hooks and names -----------------------------------------------------------------------
 
 
@@ -319,6 +341,12 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "throttles": throttles,
     },
     "operate/limits.md": {"limits": limits},
+    "operate/metrics.md": {"metrics": metrics, "scrape": _shipped("prometheus.yml", "yaml")},
+    "operate/running.md": {
+        "unit": _shipped("atriz-realtime.service", "ini"),
+        "environment": _shipped("environment", "env"),
+        "container": _shipped("Containerfile", "dockerfile"),
+    },
     "plugins/hooks.md": {"hooks": hooks},
     "plugins/testing.md": {"testing names": testing_names},
     "reference.md": {"public names": public_names, "api names": api_names},

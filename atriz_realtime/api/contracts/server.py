@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import attrs
 
 from atriz_realtime.api.contracts.backends import BackendStatus, Page
 from atriz_realtime.api.model import Credentials, EntityRef, Identity, Location
+from atriz_realtime.api.reports import ProcessReport
 
 
 @attrs.frozen
@@ -205,6 +206,9 @@ class ServerHandle:
     """Publishing and reading positions."""
     access: Access
     """Who a caller is, and what they may do."""
+    socket_io: Any
+    """python-socketio's server, for namespaces of a plugin's own: the default one is the
+    server's."""
     sockets: Sockets
     """Emits to rooms and users, on every server."""
     membership: Membership
@@ -219,6 +223,8 @@ class ServerHandle:
     """How often each kind of failure was survived since the start."""
     statistics: Callable[[], Mapping[str, Mapping[str, float]]]
     """The numbers of each part that has some, by its name and theirs."""
+    reports: Callable[[], Awaitable[Sequence[ProcessReport]]]
+    """The numbers of each process that serves this port, this one's among them."""
 
 
 class SocketClient(Protocol):

@@ -12,8 +12,10 @@ import click
 
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs, web
+from atriz_realtime.cli.options import log_format_option
 from atriz_realtime.cli.program import run
 from atriz_realtime.cli.workers.handover import Handover, session_prefix
+from atriz_realtime.cli.workers.reports import Exchange
 from atriz_realtime.host.config import RealtimeConfig
 
 
@@ -26,6 +28,7 @@ from atriz_realtime.host.config import RealtimeConfig
 @click.option("--host")
 @click.option("--port", type=int)
 @click.option("--config", "file")
+@log_format_option
 def child(
     worker: int,
     directory: Path,
@@ -35,14 +38,16 @@ def child(
     host: str | None,
     port: int | None,
     file: str | None,
+    log_format: logs.LogFormat,
 ) -> None:
     """Serve until SIGTERM, and say on ``--ready`` when clients can connect.
 
     The end of ``--alive`` is the end of the parent, and then of this worker.
     """
-    logs.configure()
+    logs.configure(form=log_format, worker=worker)
     app = create_app(RealtimeConfig.load(file, host=host, port=port))
     app.state.realtime.socket_io.eio.session_prefix = session_prefix(worker)
+    exchange = Exchange(directory, worker, app.state.realtime.reports)
 
     def say_ready() -> None:
         os.write(ready, b"+")
@@ -51,7 +56,8 @@ def child(
     async def parent_gone() -> None:
         gone = asyncio.Event()
         asyncio.get_running_loop().add_reader(alive, gone.set)
-        await gone.wait()
+        async with exchange.answering():
+            await gone.wait()
 
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     web.run(

@@ -1,0 +1,31 @@
+"""What one process of a server says of itself to whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class ProcessReport:
+    """The numbers of one process at one moment."""
+
+    worker: int
+    """Its number among those that serve one port together; 0 when it is alone."""
+    started_at: float
+    """When it was started, in seconds since the epoch."""
+    cpu: float
+    """Seconds of processor time that it has used."""
+    memory: float
+    """Bytes of memory that it holds; 0 where the system does not say."""
+    connections: int
+    """Sockets connected to it."""
+    rooms: int
+    """Rooms with a member on it, each socket's own room included."""
+    connected: bool
+    """Whether no backend of it is away."""
+    statistics: Mapping[str, Mapping[str, float]]
+    """The numbers of each part that has some, by its name and theirs."""
+    incidents: Mapping[str, int]
+    """How often each kind of failure was survived since the start."""

@@ -1,0 +1,63 @@
+"""The numbers of this process, and of those that serve the same port."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+from atriz_realtime.api.contracts import BackendStatus, Clock, Sockets
+from atriz_realtime.api.reports import ProcessReport
+
+_MEMORY = Path("/proc/self/statm")
+
+
+class Reports:
+    """Makes a report when somebody asks; nothing is kept for it."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        sockets: Sockets,
+        status: Callable[[], BackendStatus],
+        statistics: Callable[[], Mapping[str, Mapping[str, float]]],
+        incidents: Callable[[], Mapping[str, int]],
+    ) -> None:
+        self._started_at = clock.now()
+        self._sockets = sockets
+        self._status = status
+        self._statistics = statistics
+        self._incidents = incidents
+        self.worker = 0
+        """The number of this process among those that serve one port."""
+        self.others: Callable[[], Awaitable[Sequence[ProcessReport]]] | None = None
+        """Asks the other processes; ``None``: there are none."""
+
+    def own(self) -> ProcessReport:
+        """The report of this process."""
+        return ProcessReport(
+            worker=self.worker,
+            started_at=self._started_at,
+            cpu=time.process_time(),
+            memory=_resident_memory(),
+            connections=self._sockets.connections,
+            rooms=self._sockets.rooms,
+            connected=self._status().state != "disconnected",
+            statistics=self._statistics(),
+            incidents=dict(self._incidents()),
+        )
+
+    async def all(self) -> list[ProcessReport]:
+        """The reports of all processes that serve this port, by their numbers."""
+        others = [] if self.others is None else await self.others()
+        return sorted([self.own(), *others], key=lambda report: report.worker)
+
+
+def _resident_memory() -> float:
+    with contextlib.suppress(OSError):  # not on Linux
+        pages = int(_MEMORY.read_text().split()[1])
+        return float(pages * os.sysconf("SC_PAGE_SIZE"))
+    return 0.0

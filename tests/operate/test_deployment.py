@@ -1,0 +1,119 @@
+"""The files that ``deployment`` writes: what they ask for is there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atriz_realtime.defaults.metrics.exposition import exposition
+from atriz_realtime.defaults.metrics.families import ENTITIES, FAMILIES
+from atriz_realtime.testing import serving
+from tests.cli.processes import finished
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "atriz_realtime" / "deployment"
+DASHBOARD = SHIPPED / "grafana-dashboard.json"
+NAMES = {ENTITIES, *(family.name for family in FAMILIES)}
+
+needs_promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="Prometheus is not installed"
+)
+
+
+def promtool(*arguments: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["promtool", *arguments], input=text, capture_output=True, check=False)
+
+
+def panels() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
+    return found
+
+
+def queries() -> list[str]:
+    """Every query of the dashboard."""
+    return [target["expr"] for panel in panels() for target in panel.get("targets", ())]
+
+
+async def test_each_file_is_written_once_and_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "ops"
+    done = await finished("deployment", str(folder))
+    shipped = {path.name: path.read_bytes() for path in SHIPPED.iterdir()}
+    assert (done.status, done.err) == (0, "")
+    assert {Path(line).name for line in done.out.splitlines()} == shipped.keys()
+    assert {path.name: path.read_bytes() for path in contents(folder)} == shipped
+    (folder / "environment").write_text("JWT_SECRET=ours")
+    done = await finished("deployment", str(folder))
+    assert done.status == 0
+    assert done.err.count("is there already") == len(shipped)
+    assert (folder / "environment").read_text() == "JWT_SECRET=ours"
+
+
+def contents(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "file",
+    [DASHBOARD, SHIPPED / "alerts.yml", ROOT / "docs" / "operate" / "metrics.md"],
+    ids=lambda path: path.name,
+)
+def test_every_metric_that_is_asked_for_exists(file: Path) -> None:
+    asked = set(re.findall(r"\batriz_realtime_\w+", file.read_text()))
+    assert asked
+    assert asked - NAMES == set()
+
+
+def test_the_dashboard_shows_every_metric_but_what_only_some_have() -> None:
+    shown = DASHBOARD.read_text()
+    left_out = {"atriz_realtime_statistic", "atriz_realtime_redis_cluster_primaries"}
+    assert {name for name in NAMES if name not in shown} == left_out
+
+
+def test_counters_are_asked_for_their_rate_and_gauges_are_not() -> None:
+    kinds = {family.name: family.kind for family in FAMILIES}
+    for query in queries():
+        for function, name in re.findall(r"(\w+)\((atriz_realtime_\w+)", query):
+            is_rate = function in ("rate", "increase")
+            assert is_rate == (kinds.get(name) == "counter"), query
+
+
+def test_panels_have_a_place_and_a_meaning_of_their_own() -> None:
+    places: set[tuple[int, int]] = set()
+    ids = [panel["id"] for panel in panels()]
+    assert len(ids) == len(set(ids))
+    for panel in panels():
+        place = panel["gridPos"]
+        taken = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not taken & places, panel["title"]
+        assert place["x"] + place["w"] <= 24
+        places |= taken
+        if panel["type"] != "row":
+            assert panel["description"].endswith(".")
+            assert panel["fieldConfig"]["defaults"]["unit"]
+            assert panel["datasource"]["uid"] == "${datasource}"
+
+
+@needs_promtool
+def test_prometheus_takes_the_rules() -> None:
+    done = promtool("check", "rules", str(SHIPPED / "alerts.yml"))
+    assert done.returncode == 0, done.stderr
+
+
+@needs_promtool
+async def test_prometheus_finds_nothing_wrong_with_the_metrics(redis_url: str) -> None:
+    async with serving(redis_url=redis_url) as live:
+        await live.publish()
+        reports = await live.server.reports.all()
+    text, _ = exposition(reports, {"vehicle": 1}, "")
+    done = promtool("check", "metrics", text=text)
+    assert (done.returncode, done.stderr, done.stdout) == (0, b"", b"")
