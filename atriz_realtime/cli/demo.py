@@ -56,6 +56,7 @@ def demo(host: str, port: int, entities: int) -> None:
         jwt_secret=secrets.token_urlsafe(48),
         cors_origin="*",
         throttle_interval=0,
+        plugins={"console": {"enabled": True}},
     )
     app = create_app(config)
     server: RealtimeServer = app.state.realtime
@@ -66,7 +67,8 @@ def demo(host: str, port: int, entities: int) -> None:
     def ready() -> None:
         announce(server, url)
         click.echo(
-            f"\n{len(fleet.entities):,} vehicles and deliveries at {url}\n\n"
+            f"\nlive map:\n  {url}/console#token={token}\n\n"
+            f"{len(fleet.entities):,} vehicles and deliveries at {url}\n\n"
             f"token:\n  {token}\n\n"
             f"watch them:\n  {_program()} watch --type vehicle --url {url} --token {token}\n"
         )

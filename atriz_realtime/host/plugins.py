@@ -37,6 +37,7 @@ DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
         "socket_publish": "atriz_realtime.defaults.socket_publish",
         "privacy": "atriz_realtime.defaults.privacy",
         "health": "atriz_realtime.defaults.health",
+        "console": "atriz_realtime.defaults.console",
     }
 )
 """The plugins that come with the package, by name: ordinary ones, loaded first."""
