@@ -189,8 +189,11 @@ class Revocations:
         for kind, claim in (("token", claims.get("jti")), ("session", claims.get("sid"))):
             if claim is not None and (kind, str(claim)) in known:
                 return False
-        revoked = known.get(("user", identity.user_id))
-        return revoked is None or _issued(claims) > revoked.at
+        for user in (identity.user_id, identity.granted_by):
+            revoked = None if user is None else known.get(("user", user))
+            if revoked is not None and _issued(claims) <= revoked.at:
+                return False
+        return True
 
     def _signalled(self, data: Any) -> None:
         sent = Revocation.read(data)
@@ -342,13 +345,17 @@ def register_commands(config: PluginConfig, resources: Resources) -> click.Comma
             raise ConfigurationError("revoke needs a redis_url (REDIS_URL)", field="redis_url")
         made = revocation(kind, value, expires, settings.max_life)
         prefix = config.settings["redis_prefix"]
-        asyncio.run(_write(resources.redis, prefix, made))
+        asyncio.run(write(resources.redis, prefix, made))
         click.echo(f"revoked {kind} {value}")
 
     return command
 
 
-async def _write(link: RedisLink, prefix: str, made: Revocation) -> None:
+async def write(link: RedisLink, prefix: str, made: Revocation) -> None:
+    """Write a revocation where no server runs; the servers read it within a second.
+
+    :raises Unavailable: when Redis does not take it.
+    """
     client: Any = link.client
     try:
         await client.eval(_ADD, 2, prefix + KEY, prefix + VERSION_KEY, *arguments([made]))
