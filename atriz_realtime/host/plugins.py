@@ -36,6 +36,7 @@ DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
         "http_api": "atriz_realtime.defaults.http_api",
         "socket_publish": "atriz_realtime.defaults.socket_publish",
         "privacy": "atriz_realtime.defaults.privacy",
+        "sharing": "atriz_realtime.defaults.sharing",
         "health": "atriz_realtime.defaults.health",
         "console": "atriz_realtime.defaults.console",
     }

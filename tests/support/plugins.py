@@ -23,8 +23,9 @@ HEADER = "from atriz_realtime.api import *\n"
 """What every plugin module begins with; a real one names what it imports."""
 
 
-DEFAULTS_OWN = tuple(
-    f"revocations:{hook}" for hook in ("register_commands", "server_started", "server_stopping")
+DEFAULTS_OWN = (
+    *(f"revocations:{hook}" for hook in ("register_commands", "server_started", "server_stopping")),
+    *(f"sharing:{hook}" for hook in ("register_commands", "server_started")),
 )
 """What a default plugin implements of the hooks that tests call for all plugins."""
 
