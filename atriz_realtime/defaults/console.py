@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from atriz_realtime.api import ConfigurationError, PluginConfig, ServerHandle, hookimpl
+from atriz_realtime.api import PluginConfig, ServerHandle, hookimpl
 from atriz_realtime.defaults.pages import (
-    TILE_URL,
     WORLD,
+    check_tile_url,
     file_endpoint,
     file_routes,
     security_headers,
@@ -36,11 +36,7 @@ class ConsoleSettings:
     """Whom the map thanks for the tiles."""
 
     def __attrs_post_init__(self) -> None:
-        if self.tile_url and not TILE_URL.fullmatch(self.tile_url):
-            raise ConfigurationError(
-                "tile_url must be an address such as https://tiles.example.com/{z}/{x}/{y}.png",
-                field="tile_url",
-            )
+        check_tile_url(self.tile_url)
 
 
 @hookimpl

@@ -17,6 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from atriz_realtime.api import ConfigurationError
+
 DIST = files("atriz_realtime") / "pages" / "dist"
 
 MEDIA_TYPES: Mapping[str, str] = MappingProxyType(
@@ -38,6 +40,18 @@ TILE_URL = re.compile(
     re.IGNORECASE,
 )
 """A template of tiles: an address with ``{z}``, ``{x}``, ``{y}`` and perhaps ``{s}.`` in it."""
+
+
+def check_tile_url(template: str) -> None:
+    """Refuse what is no template of tiles; none at all is the offline map.
+
+    :raises ConfigurationError: saying how one looks.
+    """
+    if template and not TILE_URL.fullmatch(template):
+        raise ConfigurationError(
+            "tile_url must be an address such as https://tiles.example.com/{z}/{x}/{y}.png",
+            field="tile_url",
+        )
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 
 /** Each page is a folder of src/ with page.html, main.ts and style.css. */
-const PAGES = ['console'];
+const PAGES = ['console', 'share'];
 
 /** Libraries whose code or data is in what is built, and whose licenses go along. */
 const LIBRARIES = ['leaflet', 'socket.io-client', 'topojson-client', 'world-atlas'];

@@ -186,7 +186,7 @@ def test_it_is_off_unless_it_has_a_url() -> None:
         ("/track/abc.def?x=1", "/track/***?x=1"),
         ("/live/track/abc.def", "/live/track/***"),
         ("/api/tracking/shares/abc", "/api/tracking/shares/***"),
-        ("/track/assets/app.js", "/track/assets/app.js"),
+        ("/track/files/share.js", "/track/files/share.js"),
         ("/api/tracking/vehicle/v1", "/api/tracking/vehicle/v1"),
     ],
 )

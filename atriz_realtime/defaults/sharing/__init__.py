@@ -21,6 +21,7 @@ from atriz_realtime.api import (
     hookimpl,
 )
 from atriz_realtime.defaults.privacy import PrivacyRule, Rule
+from atriz_realtime.defaults.sharing import page
 from atriz_realtime.defaults.sharing.access_log import Redaction
 from atriz_realtime.defaults.sharing.commands import commands
 from atriz_realtime.defaults.sharing.http import PATH, SharesApi
@@ -88,7 +89,7 @@ def register_routes(
     if found is None:
         return []
     api = SharesApi(found, server, resources.clock)
-    return [Route(f"{PATH}/{{id}}", api.end, methods=["DELETE"])]
+    return [Route(f"{PATH}/{{id}}", api.end, methods=["DELETE"]), *page.routes(found.settings)]
 
 
 @hookimpl

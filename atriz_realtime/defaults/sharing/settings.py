@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from atriz_realtime.api import ConfigurationError, PluginConfig
+from atriz_realtime.defaults.pages import check_tile_url
 from atriz_realtime.defaults.privacy import PrivacyRule
 from atriz_realtime.defaults.sharing.tokens import ShareTokens
 
@@ -35,6 +36,12 @@ class SharingSettings:
     max_created: int = attrs.field(default=100, validator=attrs.validators.ge(0))
     """Shares that one user may make in an hour on one server; 0: no limit."""
 
+    tile_url: str = ""
+    """The template of a tile server's addresses for the page's map, with `{z}`, `{x}` and `{y}`;
+    empty: the offline map that comes with the package."""
+    tile_attribution: str = ""
+    """Whom the map thanks for the tiles."""
+
     def __attrs_post_init__(self) -> None:
         if self.url is not None:
             parts = urlsplit(self.url)
@@ -50,6 +57,7 @@ class SharingSettings:
                 )
         if self.secret is not None and len(self.secret.encode()) < MIN_SECRET:
             raise ConfigurationError(f"secret: has {MIN_SECRET} bytes or more", field="secret")
+        check_tile_url(self.tile_url)
         if self.hide:
             PrivacyRule(hide=self.hide)  # which says what cannot be hidden
 
