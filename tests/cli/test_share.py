@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
+import signal
 import time
 from typing import Any
 
+import aiohttp
 import pytest
 
 from atriz_realtime.cli.program import run
 from atriz_realtime.defaults.sharing.tokens import ShareTokens
-from tests.cli.processes import only_line
+from tests.cli.processes import finished, only_line, started
 from tests.support.serving import SECRET, Live, serving, token
 
 pytestmark = pytest.mark.usefixtures("plain")
@@ -120,3 +123,14 @@ async def test_a_server_s_refusal_is_one_line(
     async with serving() as off:
         status, said = await asyncio.to_thread(asked, off.url, "unshare", "A" * 32)
         assert (status, "no server that shares" in said) == (1, True)
+
+
+async def test_the_demo_shows_how() -> None:
+    async with started("demo", "--port", "0", "--entities", "10") as demo:
+        await demo.until_said(" share vehicle ")
+        line = demo.out[demo.out.index("share one:") + 1]
+        shared = await finished(*shlex.split(line)[1:], "--json")
+        link = json.loads(shared.out)["url"]
+        async with aiohttp.ClientSession() as session, session.get(link) as response:
+            assert (response.status, "share.js" in await response.text()) == (200, True)
+        assert await demo.ended(signal.SIGINT) == 0

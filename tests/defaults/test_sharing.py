@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 import jwt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from atriz_realtime.api import (
     AuthenticationRejected,
@@ -23,7 +26,14 @@ from atriz_realtime.defaults.sharing import ACCESS_LOG
 from atriz_realtime.defaults.sharing.access_log import Redaction
 from atriz_realtime.defaults.sharing.http import HOUR, MAX_USERS, Quota
 from atriz_realtime.defaults.sharing.settings import SharingSettings
-from atriz_realtime.defaults.sharing.tokens import AUDIENCE, TYPE, ShareTokens, expiry_of, id_in
+from atriz_realtime.defaults.sharing.tokens import (
+    AUDIENCE,
+    HEADER,
+    TYPE,
+    ShareTokens,
+    expiry_of,
+    id_in,
+)
 from atriz_realtime.testing import SECRET, FakeClock, config, token
 
 BUS = EntityRef("vehicle", "bus-304")
@@ -120,6 +130,18 @@ def test_a_bad_token_is_refused(bad: str) -> None:
     with pytest.raises(AuthenticationRejected) as refusal:
         TOKENS.read(bad)
     assert bad not in refusal.value.reason
+
+
+@given(st.text())
+def test_whatever_claims_to_be_a_share_is_refused_in_one_way(text: str) -> None:
+    with pytest.raises(AuthenticationRejected):
+        TOKENS.read(HEADER + text)
+    with pytest.raises(InvalidRequest):
+        id_in(HEADER + text)
+    with suppress(InvalidRequest):
+        id_in(text)
+    with pytest.raises(NotAuthorized):
+        TOKENS.made_by(text, "u1")
 
 
 def test_a_creator_cannot_be_moved_to_another_share() -> None:
