@@ -30,6 +30,7 @@ from atriz_realtime.api.contracts import (
     Tracking,
     Verdict,
 )
+from atriz_realtime.api.durations import parse_duration
 from atriz_realtime.api.errors import (
     AuthenticationRejected,
     ConfigurationError,
@@ -174,6 +175,7 @@ __all__ = [
     "event_json",
     "format_timestamp",
     "hookimpl",
+    "parse_duration",
     "parse_timestamp",
     "tracking_stats",
 ]

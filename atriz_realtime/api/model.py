@@ -324,6 +324,12 @@ class Identity:
     """The name of the authenticator that said so; the core fills it in."""
     expires_at: float | None = None
     """Seconds since the epoch after which this no longer holds; ``None``: never."""
+    only: EntityRef | None = None
+    """The one entity that it is good for: it may watch and read that, whatever authorizers
+    say, and nothing else; ``None``: a user, of whom authorizers are asked."""
+    granted_by: str | None = None
+    """The user whose grant it is, when it is somebody's; what is revoked of that user's
+    tokens is revoked of it as well."""
 
 
 @attrs.frozen(kw_only=True)
@@ -344,3 +350,17 @@ class Credentials:
     """The whole ``auth`` object of a handshake."""
     address: str | None = None
     """The caller's network address."""
+
+    @classmethod
+    def from_http(cls, headers: Mapping[str, str], address: str | None) -> Credentials:
+        """What a request offers: a bearer token of its header ``Authorization``, if it has one.
+
+        :param headers: names in lower case.
+        """
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        return cls(
+            token=token.strip() if scheme.lower() == "bearer" and token.strip() else None,
+            source="http",
+            headers=headers,
+            address=address,
+        )

@@ -50,25 +50,28 @@ def demo(host: str, port: int, entities: int) -> None:
     logs.configure()
     sockets = web.listen(host, port)
     port = web.port_of(sockets)
+    url = f"http://{web.location(web.reachable(host), port)}"
     config = RealtimeConfig(
         host=host,
         port=port,
         jwt_secret=secrets.token_urlsafe(48),
         cors_origin="*",
         throttle_interval=0,
+        plugins={"console": {"enabled": True}, "sharing": {"url": url}},
     )
     app = create_app(config)
     server: RealtimeServer = app.state.realtime
     fleet = Fleet(entities, town.build(), town.SEED)
     token = minter(config, USER, TOKEN_TTL)()
-    url = f"http://{web.location(web.reachable(host), port)}"
 
     def ready() -> None:
         announce(server, url)
         click.echo(
-            f"\n{len(fleet.entities):,} vehicles and deliveries at {url}\n\n"
+            f"\nlive map:\n  {url}/console#token={token}\n\n"
+            f"{len(fleet.entities):,} vehicles and deliveries at {url}\n\n"
             f"token:\n  {token}\n\n"
-            f"watch them:\n  {_program()} watch --type vehicle --url {url} --token {token}\n"
+            f"watch them:\n  {_program()} watch --type vehicle --url {url} --token {token}\n\n"
+            f"share one:\n  {_program()} share vehicle v1 --for 2h --url {url} --token {token}\n"
         )
 
     web.run(

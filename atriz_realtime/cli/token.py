@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,7 +13,8 @@ import click
 import jwt
 from jwt.warnings import InsecureKeyLengthWarning
 
-from atriz_realtime.api.errors import ConfigurationError
+from atriz_realtime.api.durations import parse_duration
+from atriz_realtime.api.errors import ConfigurationError, InvalidRequest
 from atriz_realtime.cli.options import config_option
 from atriz_realtime.host.config import RealtimeConfig
 from atriz_realtime.host.plugins import PluginHost
@@ -27,18 +27,15 @@ DEFAULT_TTL = 3_600
 MAX_TTL = 10 * 365 * 86_400
 """Ten years: longer is a slip of the hand."""
 
-_UNITS = MappingProxyType({"s": 1, "m": 60, "h": 3_600, "d": 86_400})
-
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 def read_duration(_: click.Context, __: click.Parameter, value: str) -> int:
     """Read a length of time such as ``30s``, ``15m``, ``1h`` or ``1h30m``, in seconds."""
-    if not re.fullmatch(r"([0-9]{1,9}[smhd])+", value):
-        raise click.BadParameter(f"{value!r} is no duration such as 30s, 15m, 1h or 2d")
-    seconds = sum(
-        int(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9]+)([smhd])", value)
-    )
+    try:
+        seconds = parse_duration(value)
+    except InvalidRequest as error:
+        raise click.BadParameter(error.message) from None
     if not 0 < seconds <= MAX_TTL:
         raise click.BadParameter(f"{value!r} is not between 1s and {MAX_TTL // 86_400}d")
     return seconds

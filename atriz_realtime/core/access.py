@@ -10,6 +10,7 @@ import attrs
 from atriz_realtime.api.errors import (
     AuthenticationRejected,
     NotAuthenticated,
+    NotAuthorized,
     PluginFailed,
     RealtimeError,
 )
@@ -57,13 +58,17 @@ class AccessControl:
             if record.may_publish is not None:
                 self._may_publish.append((plugin, what, record.may_publish))
 
-    async def authenticate(self, credentials: Credentials, *, known: bool = False) -> Identity:
+    async def authenticate(
+        self, credentials: Credentials, *, narrow: bool = False, known: bool = False
+    ) -> Identity:
         """Ask the authenticators in order until one knows the caller.
 
+        :param narrow: whether who is good for one entity only is let in.
         :param known: whether it is authenticated already, and may renew its token whatever
             else fails at its address.
         :raises AuthenticationRejected: when one refuses, or fails.
         :raises NotAuthenticated: when all abstain.
+        :raises NotAuthorized: when it is good for one entity only, and that is not enough.
         :raises RateLimited: when too many have failed from the caller's address.
         """
         attempts = self._attempts
@@ -97,6 +102,8 @@ class AccessControl:
                     raise AuthenticationRejected("revoked")
                 if attempts is not None:
                     attempts.succeeded(credentials.address)
+                if identity.only is not None and not narrow:
+                    raise NotAuthorized
                 if identity.authenticator == authenticator.name:
                     return identity
                 return attrs.evolve(identity, authenticator=authenticator.name)
@@ -137,10 +144,14 @@ class AccessControl:
 
     async def may_track(self, identity: Identity, entity: EntityRef) -> bool:
         """Whether every authorizer lets this identity watch this entity."""
+        if identity.only is not None:
+            return identity.only == entity
         return not self._may_track or await self._all(self._may_track, identity, entity)
 
     async def may_publish(self, identity: Identity, entity: EntityRef) -> bool:
         """Whether every authorizer lets this identity publish this entity."""
+        if identity.only is not None:
+            return False
         return not self._may_publish or await self._all(self._may_publish, identity, entity)
 
     async def shown(self, identity: Identity, entity: EntityRef, location: bytes) -> bytes | None:
@@ -152,6 +163,13 @@ class AccessControl:
             return location
         seen = self.views.shown(event_json(entity, location)).payload(viewpoint)
         return None if seen is None else seen.location
+
+    async def sees_no_more(self, identity: Identity, than: Identity, entity: EntityRef) -> bool:
+        """Whether each view that keeps something of an entity from another keeps it from this."""
+        if self.views is None:
+            return True
+        kept = await self.views.chosen(than, entity)
+        return set(kept) <= set(await self.views.chosen(identity, entity))
 
     async def _all(
         self, rules: list[tuple[str, str, Rule]], identity: Identity, entity: EntityRef

@@ -15,6 +15,7 @@ from atriz_realtime.api.errors import (
     AuthenticationRejected,
     InvalidRequest,
     NotAuthenticated,
+    NotAuthorized,
     RateLimited,
     RealtimeError,
 )
@@ -96,6 +97,8 @@ class Gateway:
             session = self._sessions[sid]
             if event.authenticated and session.identity is None:
                 raise NotAuthenticated
+            if self.is_narrow(sid):
+                raise NotAuthorized
             client = Client(self._server, session)
             try:
                 signature.bind(client, *arguments)
@@ -130,6 +133,12 @@ class Gateway:
         await asyncio.gather(
             *(engine.abort(eio_sid) for eio_sid in list(engine.sockets)), return_exceptions=True
         )
+
+    def is_narrow(self, sid: str) -> bool:
+        """Whether a socket is good for one entity only, and may send what tracks it alone."""
+        session = self._sessions.get(sid)
+        identity = None if session is None else session.identity
+        return identity is not None and identity.only is not None
 
     # -- connection ------------------------------------------------------------------------
 
@@ -182,7 +191,7 @@ class Gateway:
                 reason = "auth is no object with a string as its token"
                 self._incidents.report("refused credentials", reason, level=logging.INFO)
                 raise AuthenticationRejected(reason)
-            identity = await self._access.authenticate(credentials)
+            identity = await self._access.authenticate(credentials, narrow=True)
             self._check_user_limit(identity)
         except RealtimeError as error:
             guessing = isinstance(error, RateLimited) and error.retry_after is not None
@@ -231,6 +240,7 @@ class Gateway:
                     source="event",
                     address=session.address,
                 ),
+                narrow=True,
                 known=session.identity is not None,
             )
             if session.identity is None or session.identity.user_id != identity.user_id:
@@ -254,7 +264,9 @@ class Gateway:
     def _become(self, session: Session, identity: Identity) -> None:
         """Give a socket its identity, taking away what belonged to another."""
         previous = session.identity
-        if previous is not None and previous.user_id != identity.user_id:
+        if previous is not None and (
+            previous.user_id != identity.user_id or previous.only != identity.only
+        ):
             uncount(self._per_user, previous.user_id)
             room = RoomNames.user(previous.user_id)
             self._rooms.basic_leave_room(session.sid, DEFAULT_NAMESPACE, room)
@@ -270,7 +282,12 @@ class Gateway:
         if previous is None:
             self._per_user[identity.user_id] += 1
             self._enter(session.sid, RoomNames.user(identity.user_id))
-            self._enter(session.sid, RoomNames.AUTHENTICATED)
+            if identity.only is None:
+                self._enter(session.sid, RoomNames.AUTHENTICATED)
+            else:  # what everybody is told is not for whoever may see one entity
+                self._rooms.basic_leave_room(
+                    session.sid, DEFAULT_NAMESPACE, RoomNames.AUTHENTICATED
+                )
 
     def _enter(self, sid: str, room: str) -> None:
         self._rooms.basic_enter_room(sid, DEFAULT_NAMESPACE, room)

@@ -43,7 +43,7 @@ class RealtimeRoutes(BaseRoute):
             self._app = CORSMiddleware(
                 self._dispatch,
                 allow_origins=origins,
-                allow_methods=["GET", "POST"],
+                allow_methods=["GET", "POST", "DELETE"],
                 allow_headers=["*"],  # whatever an authenticator may read
                 max_age=600,
             )

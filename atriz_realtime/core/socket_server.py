@@ -16,7 +16,7 @@ import socketio
 import socketio.exceptions
 import socketio.packet
 
-from atriz_realtime.api.errors import InvalidRequest, RealtimeError
+from atriz_realtime.api.errors import InvalidRequest, NotAuthorized, RealtimeError
 from atriz_realtime.core.begun import begin
 from atriz_realtime.core.budget import (
     NAMESPACE_COST,
@@ -51,6 +51,9 @@ class Edge(Protocol):
 
     def admit(self, sid: str) -> bool:
         """Whether the socket may send one more event now."""
+
+    def is_narrow(self, sid: str) -> bool:
+        """Whether the socket may send none of the host's own events."""
 
 
 RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect"})
@@ -346,6 +349,8 @@ class SocketServer(socketio.AsyncServer):
         if handler is None:
             handler = self._own_handlers.get(wildcard)
             arguments = data
+        if handler is None and self.edge is not None and self.edge.is_narrow(sid):
+            handler = _not_authorized
         if handler is None:
             await super()._handle_event(eio_sid, namespace, id, data)
             return
@@ -372,6 +377,10 @@ class SocketServer(socketio.AsyncServer):
         if session is not None and error.status < RealtimeError.status:  # the client's own
             self._fault(session, REFUSAL_COST)
         return error.to_wire()
+
+
+async def _not_authorized(*_: Any) -> None:
+    raise NotAuthorized
 
 
 def refused_by(error: RealtimeError) -> socketio.exceptions.ConnectionRefusedError:

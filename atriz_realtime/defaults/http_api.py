@@ -73,7 +73,7 @@ class TrackingApi:
 
     async def current(self, request: Request) -> Response:
         """``GET /api/tracking/<type>/<id>``."""
-        identity = await self._caller(request)
+        identity = await self._caller(request, narrow=True)
         try:
             entity = self._server.tracking.entity(
                 request.path_params["type"], request.path_params["id"]
@@ -113,19 +113,15 @@ class TrackingApi:
         )
         return Response(body, media_type="application/json")
 
-    async def _caller(self, request: Request) -> Identity:
+    async def _caller(self, request: Request, *, narrow: bool = False) -> Identity:
         address = request.client.host if request.client else None
-        return await self._identify(Headers(request.headers.raw), address)
+        return await self._identify(Headers(request.headers.raw), address, narrow=narrow)
 
-    async def _identify(self, headers: Headers, address: str | None) -> Identity:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
+    async def _identify(
+        self, headers: Headers, address: str | None, *, narrow: bool = False
+    ) -> Identity:
         return await self._server.access.authenticate(
-            Credentials(
-                token=token.strip() if scheme.lower() == "bearer" and token.strip() else None,
-                source="http",
-                headers=headers,
-                address=address,
-            )
+            Credentials.from_http(headers, address), narrow=narrow
         )
 
 

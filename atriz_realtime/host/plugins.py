@@ -36,9 +36,11 @@ DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
         "http_api": "atriz_realtime.defaults.http_api",
         "socket_publish": "atriz_realtime.defaults.socket_publish",
         "privacy": "atriz_realtime.defaults.privacy",
+        "sharing": "atriz_realtime.defaults.sharing",
         "health": "atriz_realtime.defaults.health",
         "metrics": "atriz_realtime.defaults.metrics",
         "admin_ui": "atriz_realtime.defaults.admin_ui",
+        "console": "atriz_realtime.defaults.console",
     }
 )
 """The plugins that come with the package, by name: ordinary ones, loaded first."""

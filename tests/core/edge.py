@@ -23,7 +23,9 @@ class Access:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def authenticate(self, credentials: Credentials, *, known: bool = False) -> Identity:
+    async def authenticate(
+        self, credentials: Credentials, *, narrow: bool = False, known: bool = False
+    ) -> Identity:
         await self.gate.wait()
         match credentials.token:
             case None:

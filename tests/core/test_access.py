@@ -202,3 +202,45 @@ async def test_who_cannot_be_asked_again_is_not(make: Make) -> None:
     access = make(Authenticator("door", answering(ME)))
     assert not access.can_recheck
     assert await access.still_holds(await access.authenticate(TOKEN))
+
+
+async def test_who_is_good_for_one_entity_is_let_in_where_that_is_enough(make: Make) -> None:
+    async def narrow(_: Credentials) -> Identity:
+        return Identity(user_id="link", only=VEHICLE)
+
+    async def refuse(*_: Any) -> bool:
+        return False
+
+    access = make(
+        Authenticator("links", narrow), Authorizer("none", may_track=refuse, may_publish=refuse)
+    )
+    with pytest.raises(NotAuthorized):
+        await access.authenticate(TOKEN)
+    identity = await access.authenticate(TOKEN, narrow=True)
+    assert await access.may_track(identity, VEHICLE)
+    for entity in (EntityRef("vehicle", "v2"), EntityRef("delivery", "v1")):
+        assert not await access.may_track(identity, entity)
+    assert not await access.may_publish(identity, VEHICLE)
+    assert not await make().may_publish(identity, VEHICLE)
+
+
+async def test_who_sees_no_more_than_another(make: Make) -> None:
+    def of(*users: str) -> View:
+        async def applies(identity: Identity, _: EntityRef) -> bool:
+            if identity.user_id == "broken":
+                raise RuntimeError
+            return identity.user_id in users
+
+        return View("-".join(users), applies, lambda event: event)
+
+    access = make(of("coarse", "both"), of("anonymous", "both"))
+
+    async def no_more(one: str, other: str) -> bool:
+        return await access.sees_no_more(Identity(user_id=one), Identity(user_id=other), VEHICLE)
+
+    for one, other in [("both", "coarse"), ("both", "u1"), ("coarse", "coarse"), ("u1", "u1")]:
+        assert await no_more(one, other)
+    for one, other in [("u1", "coarse"), ("coarse", "both"), ("coarse", "anonymous")]:
+        assert not await no_more(one, other)
+    assert not await no_more("u1", "broken")  # who knows what that one is not shown
+    assert await make().sees_no_more(ME, Identity(user_id="broken"), VEHICLE)

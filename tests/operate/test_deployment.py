@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from atriz_realtime.defaults.metrics.exposition import exposition
 from atriz_realtime.defaults.metrics.families import ENTITIES, FAMILIES
-from atriz_realtime.testing import serving
 from tests.cli.processes import finished
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "atriz_realtime" / "deployment"
 DASHBOARD = SHIPPED / "grafana-dashboard.json"
 NAMES = {ENTITIES, *(family.name for family in FAMILIES)}
-
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="Prometheus is not installed"
-)
-
-
-def promtool(*arguments: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["promtool", *arguments], input=text, capture_output=True, check=False)
 
 
 def panels() -> list[dict[str, Any]]:
@@ -101,19 +89,3 @@ def test_panels_have_a_place_and_a_meaning_of_their_own() -> None:
             assert panel["description"].endswith(".")
             assert panel["fieldConfig"]["defaults"]["unit"]
             assert panel["datasource"]["uid"] == "${datasource}"
-
-
-@needs_promtool
-def test_prometheus_takes_the_rules() -> None:
-    done = promtool("check", "rules", str(SHIPPED / "alerts.yml"))
-    assert done.returncode == 0, done.stderr
-
-
-@needs_promtool
-async def test_prometheus_finds_nothing_wrong_with_the_metrics(redis_url: str) -> None:
-    async with serving(redis_url=redis_url) as live:
-        await live.publish()
-        reports = await live.server.reports.all()
-    text, _ = exposition(reports, {"vehicle": 1}, "")
-    done = promtool("check", "metrics", text=text)
-    assert (done.returncode, done.stderr, done.stdout) == (0, b"", b"")

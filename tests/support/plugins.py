@@ -27,6 +27,7 @@ DEFAULTS_OWN = (
     "revocations:register_commands",
     *(f"{plugin}:server_started" for plugin in ("revocations", "admin_ui")),
     *(f"{plugin}:server_stopping" for plugin in ("revocations", "admin_ui")),
+    *(f"sharing:{hook}" for hook in ("register_commands", "server_started")),
 )
 """What a default plugin implements of the hooks that tests call for all plugins."""
 

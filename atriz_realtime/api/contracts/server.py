@@ -73,11 +73,14 @@ class Tracking(Protocol):
 class Access(Protocol):
     """Who a caller is, and what they may do."""
 
-    async def authenticate(self, credentials: Credentials) -> Identity:
+    async def authenticate(self, credentials: Credentials, *, narrow: bool = False) -> Identity:
         """Ask the authenticators in order.
 
+        :param narrow: whether to let in who is good for one entity only (``Identity.only``):
+            for doors that ask ``may_track`` and ``shown`` of each entity, and do nothing else.
         :raises AuthenticationRejected: when one refuses.
         :raises NotAuthenticated: when all abstain.
+        :raises NotAuthorized: when it is good for one entity only, and that is not enough.
         """
 
     async def may_track(self, identity: Identity, entity: EntityRef) -> bool:
@@ -88,6 +91,9 @@ class Access(Protocol):
 
     async def shown(self, identity: Identity, entity: EntityRef, location: bytes) -> bytes | None:
         """The location JSON as this identity sees it; ``None`` when a view hides it."""
+
+    async def sees_no_more(self, identity: Identity, than: Identity, entity: EntityRef) -> bool:
+        """Whether each view that keeps something of an entity from another keeps it from this."""
 
 
 class Sockets(Protocol):

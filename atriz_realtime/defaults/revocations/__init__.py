@@ -112,13 +112,17 @@ def register_commands(config: PluginConfig, resources: Resources) -> click.Comma
             raise ConfigurationError("revoke needs a redis_url (REDIS_URL)", field="redis_url")
         made = revocation(kind, value, expires, settings.max_life)
         prefix = config.settings["redis_prefix"]
-        asyncio.run(_write(resources.redis, prefix, made))
+        asyncio.run(write(resources.redis, prefix, made))
         click.echo(f"revoked {kind} {value}")
 
     return command
 
 
-async def _write(link: RedisLink, prefix: str, made: Revocation) -> None:
+async def write(link: RedisLink, prefix: str, made: Revocation) -> None:
+    """Write a revocation where no server runs; the servers read it within a second.
+
+    :raises Unavailable: when Redis does not take it.
+    """
     client: Any = link.client
     try:
         await client.eval(ADD, 2, prefix + KEY, prefix + VERSION_KEY, *arguments([made]))

@@ -84,8 +84,11 @@ class Revocations:
         for kind, claim in (("token", claims.get("jti")), ("session", claims.get("sid"))):
             if claim is not None and (kind, str(claim)) in known:
                 return False
-        revoked = known.get(("user", identity.user_id))
-        return revoked is None or _issued(claims) > revoked.at
+        for user in (identity.user_id, identity.granted_by):
+            revoked = None if user is None else known.get(("user", user))
+            if revoked is not None and _issued(claims) <= revoked.at:
+                return False
+        return True
 
     def _signalled(self, data: Any) -> None:
         sent = Revocation.read(data)

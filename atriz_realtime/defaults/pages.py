@@ -1,0 +1,123 @@
+"""The built pages of ``pages/dist``, with headers that let them do no more than they must."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+import attrs
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from atriz_realtime.api import ConfigurationError
+
+DIST = files("atriz_realtime") / "pages" / "dist"
+
+MEDIA_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        "html": "text/html; charset=utf-8",
+        "css": "text/css; charset=utf-8",
+        "js": "text/javascript; charset=utf-8",
+        "json": "application/json",
+        "txt": "text/plain; charset=utf-8",
+    }
+)
+
+WORLD = ("world-50m.json", "world-10m.json")
+"""The offline map."""
+
+TILE_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>(?:\{s\}\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[0-9]+)?)/"
+    r"[^\s\"';]*\{z\}[^\s\"';]*",
+    re.IGNORECASE,
+)
+"""A template of tiles: an address with ``{z}``, ``{x}``, ``{y}`` and perhaps ``{s}.`` in it."""
+
+
+def check_tile_url(template: str) -> None:
+    """Refuse what is no template of tiles; none at all is the offline map.
+
+    :raises ConfigurationError: saying how one looks.
+    """
+    if template and not TILE_URL.fullmatch(template):
+        raise ConfigurationError(
+            "tile_url must be an address such as https://tiles.example.com/{z}/{x}/{y}.png",
+            field="tile_url",
+        )
+
+
+@attrs.frozen
+class _File:
+    body: bytes
+    packed: bytes
+    tag: str
+
+
+@cache
+def _read(name: str) -> _File:
+    body = (DIST / name).read_bytes()
+    return _File(
+        body, gzip.compress(body, 6, mtime=0), f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    )
+
+
+def security_headers(tile_url: str = "") -> dict[str, str]:
+    """What a page may do: run its own script, and speak to its own server.
+
+    :param tile_url: a template that :data:`TILE_URL` matches; its host may be asked for images.
+    """
+    images = "'self' data:"
+    if tile := TILE_URL.fullmatch(tile_url):
+        images += f" {tile['scheme']}://{tile['host'].replace('{s}', '*')}"
+    policy = (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {images}; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "content-security-policy": policy,
+        "cross-origin-opener-policy": "same-origin",
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+    }
+
+
+def file_routes(prefix: str, names: tuple[str, ...], headers: Mapping[str, str]) -> list[Route]:
+    """Routes of built files, below a path."""
+    return [
+        Route(f"{prefix}/{name}", file_endpoint(name, headers), methods=["GET"]) for name in names
+    ]
+
+
+def file_endpoint(
+    name: str, headers: Mapping[str, str]
+) -> Callable[[Request], Awaitable[Response]]:
+    """What answers with one built file: compressed, and not again to who has it."""
+    media_type = MEDIA_TYPES[name.rpartition(".")[2]]
+
+    async def endpoint(request: Request) -> Response:
+        file = await asyncio.to_thread(_read, name)
+        sent = {**headers, "cache-control": "no-cache", "etag": file.tag, "vary": "Accept-Encoding"}
+        if request.headers.get("if-none-match") == file.tag:
+            return Response(status_code=304, headers=sent)
+        if not _takes_gzip(request.headers):
+            return Response(file.body, media_type=media_type, headers=sent)
+        sent["content-encoding"] = "gzip"
+        return Response(file.packed, media_type=media_type, headers=sent)
+
+    return endpoint
+
+
+def _takes_gzip(headers: Headers) -> bool:
+    named = (
+        each.partition(";")[0].strip() for each in headers.get("accept-encoding", "").split(",")
+    )
+    return "gzip" in named

@@ -1,0 +1,163 @@
+"""``atriz-realtime share`` and ``atriz-realtime unshare``."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import Any
+
+import aiohttp
+import click
+
+from atriz_realtime.api import (
+    DEFAULT_ID_PATTERN,
+    ConfigurationError,
+    EntityRef,
+    InvalidEntityId,
+    InvalidRequest,
+    PluginConfig,
+    RealtimeError,
+    Resources,
+    Unavailable,
+    UnknownEntityType,
+    decode_json,
+    encode_json,
+    parse_duration,
+)
+from atriz_realtime.defaults.revocations import write
+from atriz_realtime.defaults.revocations.records import revocation
+from atriz_realtime.defaults.sharing.http import PATH, described
+from atriz_realtime.defaults.sharing.settings import SharingSettings, sharing
+from atriz_realtime.defaults.sharing.tokens import expiry_of, id_in
+
+TYPE_PATTERN = r"[a-z][a-z0-9_-]{0,31}"
+"""What an entity type's name may be; which there are, only a server knows."""
+
+TIMEOUT = 10.0
+"""Seconds that a server has to answer `share` and `unshare`."""
+
+url_option = click.option(
+    "--url", metavar="URL", help="Ask the server there, rather than use the secret or Redis."
+)
+token_option = click.option("--token", metavar="JWT", help="The token to show there.")
+
+
+def commands(config: PluginConfig, resources: Resources) -> list[click.Command]:
+    """Both commands."""
+    return [_share(config), _unshare(config, resources)]
+
+
+def _share(config: PluginConfig) -> click.Command:
+    @click.command("share", short_help="Make a link to one entity that ends by itself.")
+    @click.argument("kind", metavar="TYPE")
+    @click.argument("entity_id", metavar="ID")
+    @click.option(
+        "--for", "duration", default="1h", show_default=True, help="How long: 30m, 2h, 1d."
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @url_option
+    @token_option
+    def command(
+        kind: str,
+        entity_id: str,
+        duration: str,
+        as_json: bool,
+        url: str | None,
+        token: str | None,
+    ) -> None:
+        """Print a link to a page that shows where one entity is, when it ends, and its id.
+
+        The link is signed here with the server's secret, for any entity; with --url, a server
+        makes it for the user of --token.
+        """
+        seconds = parse_duration(duration)
+        if url is not None:
+            body = {"type": kind, "entityId": entity_id, "seconds": seconds}
+            made = asyncio.run(_ask("POST", url + PATH, token, body))
+        else:
+            made = _signed(config, kind, entity_id, seconds)
+        if as_json:
+            click.echo(encode_json({name: made[name] for name in made if name != "success"}))
+        else:
+            click.echo(f"{made['url']}\nends at {made['expiresAt']}\nid {made['id']}")
+
+    return command
+
+
+def _signed(config: PluginConfig, kind: str, entity_id: str, seconds: int) -> dict[str, Any]:
+    found = sharing(config)
+    if found is None:
+        raise ConfigurationError(
+            "nothing is shared: set url in [realtime.plugins.sharing], or give --url", field="url"
+        )
+    if not 1 <= seconds <= found.settings.max_life:
+        raise InvalidRequest(f"a share lasts {found.settings.max_life} s at most (max_life)")
+    if not re.fullmatch(TYPE_PATTERN, kind):
+        raise UnknownEntityType
+    if not re.fullmatch(DEFAULT_ID_PATTERN, entity_id):
+        raise InvalidEntityId
+    share, token = found.tokens.make(EntityRef(kind, entity_id), seconds)
+    return described(share, token, found)
+
+
+def _unshare(config: PluginConfig, resources: Resources) -> click.Command:
+    @click.command("unshare", short_help="End a share.")
+    @click.argument("which", metavar="LINK|ID")
+    @url_option
+    @token_option
+    def command(which: str, url: str | None, token: str | None) -> None:
+        """End a share, by its link or its id; pages that show it are cut within a second.
+
+        It is written to the servers' Redis; with --url, a server ends it for the user of
+        --token, who must have made it.
+        """
+        share_id = id_in(which)
+        if url is not None:
+            asyncio.run(_ask("DELETE", f"{url}{PATH}/{share_id}", token))
+        else:
+            asyncio.run(_revoke(config, resources, share_id))
+        click.echo(f"ended {share_id}")
+
+    return command
+
+
+async def _revoke(config: PluginConfig, resources: Resources, share_id: str) -> None:
+    if resources.redis is None:
+        raise ConfigurationError(
+            "unshare needs a redis_url (REDIS_URL), or --url and --token", field="redis_url"
+        )
+    life = config.load(SharingSettings).max_life
+    expires = expiry_of(share_id)
+    if expires > time.time() + life + 1:
+        raise InvalidRequest("that is no share", field="id")
+    made = revocation("token", share_id, expires, life)
+    await write(resources.redis, config.settings["redis_prefix"], made)
+
+
+async def _ask(method: str, url: str, token: str | None, body: Any = None) -> dict[str, Any]:
+    """Call a server; returns its answer.
+
+    :raises RealtimeError: when it refuses.
+    :raises Unavailable: when it does not answer.
+    """
+    if token is None:
+        raise click.UsageError("--url needs --token")
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT)) as session,
+            session.request(
+                method, url, json=body, headers={"Authorization": f"Bearer {token}"}
+            ) as response,
+        ):
+            content, status = await response.read(), response.status
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise Unavailable(f"no answer: {type(error).__name__}") from None
+    try:
+        answer = decode_json(content)
+    except InvalidRequest:  # whatever stands in front of it, or a server that shares nothing
+        answer = None
+    if not isinstance(answer, dict) or status >= 400:
+        said = answer.get("message") if isinstance(answer, dict) else "it is no server that shares"
+        raise RealtimeError(f"the server refuses ({status}): {said}")
+    return answer

@@ -1,0 +1,106 @@
+import {
+  createTracker,
+  type LocationEvent,
+  type Status,
+  type Tracker,
+  type TrackingError,
+} from '../../../frontend/dist/tracker.js';
+
+export interface Listeners {
+  moved(event: LocationEvent): void;
+  status(status: Status): void;
+  /** An entity may not be followed. */
+  refused(type: string, id: string, code: string): void;
+  /** A refusal that is of no entity. */
+  failed(error: TrackingError): void;
+}
+
+interface Connection {
+  readonly tracker: Tracker;
+  readonly followed: Set<string>;
+}
+
+/** From the worst to the best. */
+const STATUSES: readonly Status[] = ['closed', 'refused', 'reconnecting', 'connecting', 'connected'];
+
+/** As many connections as it takes to follow everything, each within what a server lets one follow. */
+export class Connections {
+  readonly #connections: Connection[] = [];
+  #status: Status = 'connecting';
+
+  constructor(
+    readonly base: URL,
+    readonly token: string,
+    readonly limit: number,
+    readonly listeners: Listeners,
+  ) {
+    this.#connect();
+  }
+
+  /** The status of the connection that is worst off. */
+  get status(): Status {
+    return this.#status;
+  }
+
+  track(type: string, ids: readonly string[]): void {
+    let rest = [...ids];
+    while (rest.length > 0) {
+      const { tracker, followed } = this.#connections.find(({ followed }) => followed.size < this.limit) ?? this.#connect();
+      const part = rest.slice(0, this.limit - followed.size);
+      rest = rest.slice(part.length);
+      for (const id of part) {
+        followed.add(`${type}:${id}`);
+        tracker.track(type, id).catch((error: TrackingError) => {
+          if (error.entity === undefined) return; // it is the connection's, which is told of below
+          followed.delete(`${type}:${id}`);
+          this.listeners.refused(type, id, error.code);
+        });
+      }
+    }
+  }
+
+  untrack(type: string, id: string): void {
+    const key = `${type}:${id}`;
+    const found = this.#connections.find(({ followed }) => followed.delete(key));
+    found?.tracker.untrack(type, id);
+  }
+
+  /** Try again where the server has sent us away. */
+  reconnect(): void {
+    for (const { tracker } of this.#connections) tracker.reconnect();
+  }
+
+  close(): void {
+    for (const { tracker } of this.#connections) tracker.close();
+  }
+
+  #connect(): Connection {
+    const tracker = createTracker(this.base.origin, {
+      // called for each connection: a server that restarts sends everybody away, and we come back
+      token: () => this.token,
+      path: `${this.base.pathname}socket.io/`,
+      transports: ['websocket', 'polling'],
+    });
+    const connection = { tracker, followed: new Set<string>() };
+    tracker.onLocation((event) => this.listeners.moved(event));
+    tracker.onStatus(() => this.#changed());
+    tracker.onError((error) => {
+      const { entity } = error;
+      if (entity === undefined) this.listeners.failed(error);
+      else {
+        connection.followed.delete(`${entity.type}:${entity.id}`);
+        this.listeners.refused(entity.type, entity.id, error.code);
+      }
+    });
+    this.#connections.push(connection);
+    return connection;
+  }
+
+  #changed(): void {
+    const statuses = new Set(this.#connections.map(({ tracker }) => tracker.status));
+    const status = STATUSES.find((each) => statuses.has(each)) ?? 'closed';
+    if (status === this.#status) return;
+    this.#status = status;
+    this.listeners.status(status);
+  }
+}

@@ -1,0 +1,194 @@
+import { Api, Refusal } from './api.ts';
+import { Clock } from './clock.ts';
+import { Connections } from './connections.ts';
+import { Details } from './details.ts';
+import { element, write } from './dom.ts';
+import { Filters } from './filters.ts';
+import { Fleet, type Entity } from './fleet.ts';
+import { List } from './list.ts';
+import { Meter } from './meter.ts';
+import { BASE, FILES, type Settings } from './settings.ts';
+import { Stage } from './stage.ts';
+import { StatusBar } from './status.ts';
+import { isUnknownUser, Sync } from './sync.ts';
+
+/** Milliseconds between two looks at how old everything has become. */
+const TICK = 1_000;
+
+/** Milliseconds until a server that has sent us away is asked whether it still does. */
+const AGAIN = 5_000;
+
+/** The console of a user who has signed in. */
+export class Console {
+  readonly #settings: Settings;
+  readonly #clock = new Clock();
+  readonly #meter = new Meter();
+  readonly #fleet: Fleet;
+  readonly #connections: Connections;
+  readonly #sync: Sync;
+  readonly #stage: Stage;
+  readonly #list: List;
+  readonly #filters: Filters;
+  readonly #status = new StatusBar();
+  readonly #details: Details;
+  readonly #left: (reason: string) => void;
+  #chosen: Entity | undefined;
+  #following = false;
+  #fitted = false;
+  #selecting = false;
+  #known = false;
+
+  /** @param left Called when the server no longer takes the token. */
+  constructor(settings: Settings, token: string, left: (reason: string) => void) {
+    const { types, maxSubscriptions, staleAfter, tileUrl, tileAttribution } = settings;
+    this.#settings = settings;
+    this.#left = left;
+    this.#fleet = new Fleet(types);
+    this.#stage = new Stage(
+      { files: FILES, tileUrl, tileAttribution },
+      (mark) => this.#choose(this.#fleet.of(mark)),
+      () => this.#follow(false),
+    );
+    this.#stage.marks.show(this.#fleet.marks);
+    this.#list = new List(element('list'), {
+      choose: (entity) => this.#choose(entity),
+      now: () => this.#clock.now(),
+      staleAfter,
+    });
+    this.#filters = new Filters(types, () => this.#select());
+    this.#details = new Details(
+      () => this.#follow(!this.#following),
+      () => this.#choose(undefined),
+    );
+    this.#connections = new Connections(BASE, token, maxSubscriptions, {
+      moved: ({ type, entityId, location }) => {
+        this.#meter.add(this.#clock.now() - Date.parse(location.timestamp));
+        this.#moved(type, entityId, location);
+      },
+      status: (status) => {
+        this.#status.connection(status);
+        if (status === 'connected') this.#sync.start();
+        if (status === 'refused') setTimeout(() => this.#sync.start(), AGAIN);
+      },
+      refused: (type, id, code) => this.#sync.refuse(type, id, code),
+      failed: () => this.#sync.start(), // which finds out whether the token is still good
+    });
+    this.#sync = new Sync(types, new Api(BASE, token, this.#clock), this.#connections, this.#fleet, {
+      changed: () => this.#changed(),
+      gone: (entity) => {
+        if (entity === this.#chosen) this.#choose(undefined);
+      },
+      done: (failure) => this.#looked(failure),
+    });
+    this.#status.connection(this.#connections.status);
+    element('fit').addEventListener('click', () => {
+      this.#follow(false);
+      this.#stage.fit(this.#fleet.marks);
+    });
+    document.addEventListener('keydown', (event) => this.#key(event));
+    setInterval(() => this.#tick(), TICK);
+    this.#sync.start();
+  }
+
+  // -- what comes from the server -------------------------------------------------------------
+
+  #moved(type: string, id: string, location: Entity['location']): void {
+    const key = `${type}:${id}`;
+    if (!this.#fleet.entities.has(key)) return; // refused, or gone, a moment ago
+    this.#fleet.take(type, id, location);
+    const entity = this.#fleet.entities.get(key);
+    if (entity === undefined) return;
+    this.#stage.moved(entity.mark);
+    if (entity === this.#chosen) this.#describe();
+  }
+
+  #looked(failure: unknown): void {
+    if (isUnknownUser(failure)) {
+      this.#left(this.#known ? 'Your token is no longer good. Sign in with another.' : 'The server does not know this token.');
+      return;
+    }
+    this.#known ||= failure === undefined;
+    if (this.#connections.status === 'refused') this.#connections.reconnect();
+    const { refused } = this.#sync;
+    if (failure !== undefined) {
+      const reason = failure instanceof Refusal ? failure.code : 'it cannot be reached';
+      this.#status.notice(`The server does not list what there is: ${reason}`);
+    } else if (refused > 0) {
+      this.#status.notice(`${refused.toLocaleString()} not shown: the server does not let you follow them`);
+    } else {
+      this.#status.notice('');
+    }
+    this.#changed();
+  }
+
+  /** Entities have come or gone: once a frame is enough. */
+  #changed(): void {
+    if (this.#selecting) return;
+    this.#selecting = true;
+    requestAnimationFrame(() => {
+      this.#selecting = false;
+      if (!this.#fitted && this.#fleet.marks.size > 0) {
+        this.#fitted = true;
+        this.#stage.fit(this.#fleet.marks);
+      }
+      this.#select();
+    });
+  }
+
+  #tick(): void {
+    if (this.#fleet.age(this.#clock.now(), this.#settings.staleAfter)) this.#stage.marks.changed();
+    this.#status.traffic(this.#meter, this.#fleet.entities.size);
+    this.#list.draw();
+    if (this.#chosen !== undefined) this.#describe();
+  }
+
+  // -- what the user wants ----------------------------------------------------------------------
+
+  /** Show what the filters let through, in the list and on the map. */
+  #select(): void {
+    const { shown, search } = this.#filters;
+    const entities = this.#fleet.select(shown, search.value);
+    const everything = entities.length === this.#fleet.entities.size;
+    this.#fleet.age(this.#clock.now(), this.#settings.staleAfter);
+    this.#stage.marks.show(everything ? this.#fleet.marks : new Set(entities.map(({ mark }) => mark)));
+    this.#list.show(entities);
+    const counts = new Map<string, number>();
+    for (const { type } of this.#fleet.entities.values()) counts.set(type, (counts.get(type) ?? 0) + 1);
+    this.#filters.count(counts);
+    const total = this.#fleet.entities.size;
+    const found = everything ? total.toLocaleString() : `${entities.length.toLocaleString()} of ${total.toLocaleString()}`;
+    write(element('count'), total === 0 ? 'Nothing has reported yet' : `${found} on the map`);
+    this.#status.traffic(this.#meter, total);
+  }
+
+  #choose(entity: Entity | undefined): void {
+    this.#chosen = entity;
+    this.#stage.choose(entity?.mark);
+    this.#list.choose(entity?.key);
+    if (entity === undefined) this.#details.hide();
+    this.#follow(entity !== undefined);
+    if (entity !== undefined) write(element('announcement'), `Following ${entity.type} ${entity.id}`);
+  }
+
+  #follow(following: boolean): void {
+    this.#following = following;
+    this.#stage.follow(following ? this.#chosen?.mark : undefined);
+    if (this.#chosen !== undefined) this.#describe();
+  }
+
+  #describe(): void {
+    if (this.#chosen === undefined) return;
+    this.#details.show(this.#chosen, this.#clock.now(), this.#settings.staleAfter, this.#following);
+  }
+
+  #key(event: KeyboardEvent): void {
+    const { search } = this.#filters;
+    const typing = event.target === search;
+    if (event.key === '/' && !typing) search.focus();
+    else if (event.key === 'Escape' && typing && search.value !== '') return; // the field empties itself
+    else if (event.key === 'Escape' && this.#chosen !== undefined) this.#choose(undefined);
+    else if (event.key === 'ArrowDown' && typing) element('list').focus();
+    else return;
+    event.preventDefault();
+  }
+}

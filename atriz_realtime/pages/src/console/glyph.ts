@@ -1,0 +1,18 @@
+import { REACH, SHAPES, shapeOf } from '../map/outlines.ts';
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+/** The shape of a kind, as on the map; its colour is the style sheet's. */
+export function glyph(): SVGSVGElement {
+  const svg = document.createElementNS(SVG, 'svg');
+  svg.setAttribute('viewBox', `${-REACH} ${-REACH} ${2 * REACH} ${2 * REACH}`);
+  svg.setAttribute('aria-hidden', 'true');
+  svg.append(document.createElementNS(SVG, 'path'));
+  return svg;
+}
+
+/** Let a glyph show a kind. */
+export function setKind(svg: SVGSVGElement, kind: number): void {
+  svg.setAttribute('class', `glyph kind-${kind % SHAPES.length}`);
+  svg.firstElementChild?.setAttribute('d', shapeOf(kind));
+}

@@ -1,0 +1,108 @@
+import { Refusal, type Api } from './api.ts';
+import type { Connections } from './connections.ts';
+import type { Entity, Fleet } from './fleet.ts';
+
+/** Milliseconds between two looks at what there is. */
+const PERIOD = 10_000;
+
+/** Milliseconds that an entity may be missing from the listing while it is heard of. */
+const HEARD = 15_000;
+
+export interface SyncListeners {
+  /** Entities have come or gone. */
+  changed(): void;
+  gone(entity: Entity): void;
+  /** A whole look is over; `undefined`: it went well. */
+  done(failure: unknown): void;
+}
+
+/** Keeps the fleet to what the server lists for this user, and follows it. */
+export class Sync {
+  readonly #refused = new Map<string, string>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #running = false;
+  #over = false;
+
+  constructor(
+    readonly types: readonly string[],
+    readonly api: Api,
+    readonly connections: Connections,
+    readonly fleet: Fleet,
+    readonly listeners: SyncListeners,
+  ) {}
+
+  /** How many entities are listed that may not be followed. */
+  get refused(): number {
+    return this.#refused.size;
+  }
+
+  /** An entity may not be followed, and is not shown until the next connection. */
+  refuse(type: string, id: string, code: string): void {
+    const key = `${type}:${id}`;
+    this.#refused.set(key, code);
+    const entity = this.fleet.entities.get(key);
+    if (entity !== undefined) this.#drop(entity);
+    this.listeners.changed();
+  }
+
+  /** Look now, and go on looking; what was refused is asked for again. */
+  start(): void {
+    this.#refused.clear();
+    void this.#look();
+  }
+
+  close(): void {
+    this.#over = true;
+    clearTimeout(this.#timer);
+  }
+
+  async #look(): Promise<void> {
+    if (this.#running) return;
+    this.#running = true;
+    clearTimeout(this.#timer);
+    let failure: unknown;
+    try {
+      for (const type of this.types) await this.#lookAt(type);
+    } catch (error) {
+      failure = error;
+    }
+    this.#running = false;
+    if (this.#over) return;
+    this.#timer = setTimeout(() => void this.#look(), PERIOD);
+    this.listeners.done(failure);
+  }
+
+  async #lookAt(type: string): Promise<void> {
+    const listed = new Set<string>();
+    for await (const page of this.api.list(type)) {
+      if (this.#over) return;
+      const fresh: string[] = [];
+      for (const { entityId, location } of page) {
+        const key = `${type}:${entityId}`;
+        listed.add(key);
+        if (!this.#refused.has(key) && this.fleet.take(type, entityId, location)) fresh.push(entityId);
+      }
+      if (fresh.length === 0) continue;
+      this.connections.track(type, fresh);
+      this.listeners.changed();
+    }
+    const since = Date.now() - HEARD;
+    for (const entity of this.fleet.entities.values()) {
+      if (entity.type === type && !listed.has(entity.key) && entity.heardAt < since) {
+        this.#drop(entity);
+        this.connections.untrack(type, entity.id);
+        this.listeners.changed();
+      }
+    }
+  }
+
+  #drop(entity: Entity): void {
+    this.fleet.remove(entity);
+    this.listeners.gone(entity);
+  }
+}
+
+/** Whether a failure means that the server does not know this user. */
+export function isUnknownUser(failure: unknown): boolean {
+  return failure instanceof Refusal && failure.status === 401;
+}

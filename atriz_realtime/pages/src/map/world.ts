@@ -1,0 +1,92 @@
+import { feature, mesh } from 'topojson-client';
+import type { GeometryCollection, GeometryObject, Topology } from 'topojson-specification';
+
+import { toPlace } from './mercator.ts';
+
+/** A line or the edge of an area on Web Mercator's square, and the box around it. */
+export interface Course {
+  /** x and y in turns. */
+  readonly points: Float64Array;
+  readonly box: Box;
+}
+
+export interface Box {
+  readonly west: number;
+  readonly north: number;
+  readonly east: number;
+  readonly south: number;
+}
+
+/** Land and the borders on it, as world-atlas has them. */
+export interface World {
+  readonly land: readonly Course[];
+  readonly borders: readonly Course[];
+}
+
+type Atlas = Topology<{ countries: GeometryCollection; land: GeometryObject }>;
+
+/** Fetch a file of world-atlas. */
+export async function loadWorld(url: string): Promise<World> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  const atlas = (await response.json()) as Atlas;
+  const { countries, land } = atlas.objects;
+  const rings = feature(atlas, land);
+  const features = rings.type === 'FeatureCollection' ? rings.features : [rings];
+  return {
+    land: features.flatMap(({ geometry }) => {
+      if (geometry.type === 'Polygon') return geometry.coordinates.map(course);
+      return geometry.type === 'MultiPolygon' ? geometry.coordinates.flat().map(course) : [];
+    }),
+    borders: mesh(atlas, countries, (one, other) => one !== other).coordinates.map(course),
+  };
+}
+
+function course(positions: readonly number[][]): Course {
+  const points = new Float64Array(2 * positions.length);
+  let [west, north, east, south] = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const [index, [longitude = 0, latitude = 0]] of positions.entries()) {
+    const { x, y } = toPlace(latitude, longitude);
+    points[2 * index] = x;
+    points[2 * index + 1] = y;
+    west = Math.min(west, x);
+    east = Math.max(east, x);
+    north = Math.min(north, y);
+    south = Math.max(south, y);
+  }
+  return { points, box: { west, north, east, south } };
+}
+
+/** Whether two boxes have a place in common. */
+export function meet(one: Box, other: Box): boolean {
+  return one.west <= other.east && other.west <= one.east && one.north <= other.south && other.north <= one.south;
+}
+
+/**
+ * Add a course to a path, enlarged, and without the points that cannot be seen in a box.
+ *
+ * A point may go when it and both its neighbours lie beyond the same edge: what changes lies there too.
+ */
+export function trace(path: Path2D, { points }: Course, box: Box, scale: number, closed: boolean): void {
+  const last = points.length - 2;
+  let [x, y] = [points[0] ?? 0, points[1] ?? 0];
+  path.moveTo((x - box.west) * scale, (y - box.north) * scale);
+  let before = outside(x, y, box);
+  [x, y] = [points[2] ?? 0, points[3] ?? 0];
+  let here = outside(x, y, box);
+  for (let index = 2; index <= last; index += 2) {
+    const [nextX, nextY] = [points[index + 2] ?? x, points[index + 3] ?? y];
+    const next = outside(nextX, nextY, box);
+    if (index === last || (before & here & next) === 0) {
+      path.lineTo((x - box.west) * scale, (y - box.north) * scale);
+      before = here;
+    }
+    [x, y, here] = [nextX, nextY, next];
+  }
+  if (closed) path.closePath();
+}
+
+/** Beyond which edges of a box a point lies, a bit each (Cohen and Sutherland's outcode). */
+function outside(x: number, y: number, { west, north, east, south }: Box): number {
+  return (x < west ? 1 : x > east ? 2 : 0) | (y < north ? 4 : y > south ? 8 : 0);
+}

@@ -1,0 +1,25 @@
+/** What a link says of its share; whether it holds, the server decides. */
+export interface Link {
+  token: string;
+  type: string;
+  id: string;
+  /** Milliseconds since the epoch. */
+  endsAt: number;
+}
+
+/** The share that a page's address is for: its token stands behind the `#`, or ends the path. */
+export function linkOf({ hash, pathname }: { hash: string; pathname: string }): Link | undefined {
+  const token = hash.length > 1 ? hash.slice(1) : pathname.slice(pathname.lastIndexOf('/') + 1);
+  try {
+    const { type, id, exp } = JSON.parse(decoded(token.split('.')[1] ?? '')) as Record<string, unknown>;
+    if (typeof type !== 'string' || typeof id !== 'string' || typeof exp !== 'number') return undefined;
+    return { token, type, id, endsAt: exp * 1_000 };
+  } catch {
+    return undefined;
+  }
+}
+
+function decoded(part: string): string {
+  const bytes = atob(part.replaceAll('-', '+').replaceAll('_', '/'));
+  return new TextDecoder('utf-8', { fatal: true }).decode(Uint8Array.from(bytes, (each) => each.charCodeAt(0)));
+}

@@ -1,0 +1,56 @@
+"""A browser for the tests of a file, and a new profile for each.
+
+Playwright's objects belong to one event loop, so a file of browser tests says::
+
+    pytestmark = pytest.mark.asyncio(loop_scope="module")
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page
+
+from tests.browser.chromium import Complaints, chromium
+
+NewPage = Callable[..., Awaitable[Page]]
+"""Opens a page in a profile of its own; takes what ``Browser.new_context`` does."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """A Chromium."""
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def complaints() -> Complaints:
+    """What pages complain of; a test expects it or fails."""
+    return Complaints()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def new_page(browser: Browser, complaints: Complaints) -> AsyncIterator[NewPage]:
+    """Open pages; fails the test when something went wrong in one."""
+    async with AsyncExitStack() as opened:
+
+        async def new_page(**options: Any) -> Page:
+            context = await browser.new_context(**options)
+            opened.push_async_callback(context.close)
+            page = await context.new_page()
+            complaints.listen(page)
+            return page
+
+        yield new_page
+    assert complaints.unexpected == []
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(new_page: NewPage) -> Page:
+    """A page of the usual size."""
+    return await new_page(viewport={"width": 1280, "height": 800})

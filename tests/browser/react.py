@@ -1,0 +1,79 @@
+"""A React application on a server, built as front-end developers build theirs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from click.testing import CliRunner
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from atriz_realtime.cli.frontend import frontend
+from tests.support.node import JS, with_packages
+
+DOCUMENTED = JS / "readme" / "useVehicleTracking.ts"
+"""The hook of the TypeScript package's README, letter for letter."""
+
+PACKAGE = "@atriz/realtime-client/react"
+"""The hooks of this package."""
+
+NEEDED = ("react", "react-dom", "scheduler", "socket.io-client")
+
+PAGE = '<!doctype html><meta charset="utf-8"><title>React</title><link rel="icon" href="data:,">\
+<div id="root"></div><script src="/app.js"></script>'
+
+
+def project(folder: Path) -> Path:
+    """Make a front-end project that has installed React and this package's client."""
+    packages = folder / "node_modules"
+    written = CliRunner().invoke(frontend, [str(packages / "@atriz" / "realtime-client")])
+    assert written.exit_code == 0, written.output
+    for name in NEEDED:
+        (packages / name).symlink_to(with_packages(JS) / "node_modules" / name)
+    shutil.copy(JS / "react" / "app.jsx", folder)
+    shutil.copy(DOCUMENTED, folder)
+    return folder
+
+
+def built(folder: Path, hooks: str | Path) -> str:
+    """Bundle a project's application with the hooks of a module."""
+    esbuild = JS / "node_modules" / ".bin" / "esbuild"
+    done = subprocess.run(
+        [
+            *(esbuild, "app.jsx", "--bundle", "--jsx=automatic", f"--alias:hooks={hooks}"),
+            # where the server is, as Create React App's builds are told
+            "--define:process.env.REACT_APP_WS_URL=window.location.origin",
+            '--define:process.env.NODE_ENV="development"',
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def serving_it(script: str) -> Starlette:
+    """An application that serves it."""
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse(PAGE)
+
+    async def code(_: Request) -> Response:
+        return Response(script, media_type="text/javascript")
+
+    return Starlette(routes=[Route("/", page), Route("/app.js", code)])
+
+
+def showing(*entities: Sequence[Any]) -> str:
+    """The fragment that shows entities, each a hook and its arguments."""
+    return "#" + quote(json.dumps([{"hook": hook, "args": args} for hook, *args in entities]))

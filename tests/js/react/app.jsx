@@ -1,0 +1,35 @@
+// A page of components that follow entities, with a hook that the bundler is told of.
+//
+// It renders what its fragment says, JSON: [{"hook": "useVehicleTracking", "args": ["v1", "…"]}, …].
+// Each component is a dot that stands where the entity is, and what the hook returned as text.
+
+import * as hooks from 'hooks';
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+
+function Entity({ hook, args }) {
+  const { location, connected, error } = hooks[hook](...args);
+  const place = location && { left: `${location.longitude + 180}px`, top: `${90 - location.latitude}px` };
+  return (
+    <article data-connected={connected} data-error={error?.code}>
+      <output>{location && `${location.latitude}, ${location.longitude}`}</output>
+      {place && <i style={{ position: 'absolute', ...place }}>●</i>}
+    </article>
+  );
+}
+
+const root = createRoot(document.getElementById('root'));
+
+function render() {
+  const entities = JSON.parse(decodeURIComponent(location.hash.slice(1)));
+  root.render(
+    <StrictMode>
+      {entities.map((entity, key) => (
+        <Entity key={key} {...entity} />
+      ))}
+    </StrictMode>,
+  );
+}
+
+addEventListener('hashchange', render);
+render();
