@@ -94,7 +94,8 @@ async def test_a_signal_sends_every_client_away_and_ends_it_in_time(
             gone += 1
 
         for transport in ["websocket", "polling"] * 10:
-            client = socketio.AsyncClient(reconnection=False)
+            # a session of ours, since a client does not close its own when a poll breaks off
+            client = socketio.AsyncClient(reconnection=False, http_session=session)
             client.on("disconnect", disconnected)
             await client.connect(
                 served.url, auth={"token": token()}, transports=[transport], wait_timeout=TIMEOUT
