@@ -17,6 +17,7 @@ import uvicorn
 from atriz_realtime.asgi import create_app
 from atriz_realtime.host.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
+from atriz_realtime.testing.web import on_uvicorn, port_of
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 """The JWT secret of servers in tests."""
@@ -108,27 +109,17 @@ async def serving(
     :param portable: whether websockets come through ASGI, as on other servers than uvicorn.
     """
     app = app if app is not None else create_app(config(**settings))
-    web = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            port=0,
-            log_config=None,
-            timeout_graceful_shutdown=2,
-            lifespan="on",
-            ws="auto" if portable else lane_of(app),
-            proxy_headers=not trusts_its_own(app),
-        )
+    web = uvicorn.Config(
+        app,
+        port=0,
+        log_config=None,
+        timeout_graceful_shutdown=2,
+        lifespan="on",
+        ws="auto" if portable else lane_of(app),
+        proxy_headers=not trusts_its_own(app),
     )
-    task = asyncio.create_task(web.serve())
-    try:
-        await until(lambda: web.started or task.done())
-        if task.done():
-            task.result()
-            raise RuntimeError("the server did not start")
-        yield Live(app, web.servers[0].sockets[0].getsockname()[1])
-    finally:
-        web.should_exit = True
-        await task
+    async with on_uvicorn(web) as running:
+        yield Live(app, port_of(running))
 
 
 def lane_of(app: Any) -> Any:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support.clients import Connect, Serve, python_connect
-from tests.support.node import JS, Node, js_connect, node_clients, with_packages
+from tests.support.node import JS, Node, js_connect, node_clients, node_process, with_packages
 from tests.support.serving import Live, serving
 
 
@@ -19,11 +19,18 @@ def node() -> Path:
     return with_packages(JS)
 
 
-@pytest.fixture
-async def js(node: Path) -> AsyncIterator[Node]:
+@pytest.fixture(scope="session")
+def node_port() -> Iterator[int]:
     """A process that opens sockets of the JavaScript client."""
-    async with node_clients() as process:
-        yield process
+    with node_process() as port:
+        yield port
+
+
+@pytest.fixture
+async def js(node_port: int) -> AsyncIterator[Node]:
+    """Opens some of them, for one test."""
+    async with node_clients(node_port) as node:
+        yield node
 
 
 @pytest.fixture(params=["memory", "redis"])

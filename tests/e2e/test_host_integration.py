@@ -24,9 +24,10 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect as websocket
 
 from atriz_realtime import RealtimeError, RealtimeExtension, RealtimeServer, TrackingService
+from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.support.clients import Connect
 from tests.support.node import Node, js_connect
-from tests.support.serving import Live, config, serving, token, until
+from tests.support.serving import Live, config, serving, token
 
 APP = "https://app.example"
 
@@ -278,15 +279,9 @@ async def test_a_host_that_fails_to_start_closes_the_server(make_app: MakeApp) -
 @asynccontextmanager
 async def without_lifespan(app: Starlette) -> AsyncIterator[Live]:
     """Serve an application on a server that tells it neither of start nor of stop."""
-    web = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
-    task = asyncio.create_task(web.serve())
-    try:
-        await until(lambda: web.started)
-        yield Live(app, web.servers[0].sockets[0].getsockname()[1])
+    async with on_uvicorn(uvicorn.Config(app, port=0, log_config=None, lifespan="off")) as web:
+        yield Live(app, port_of(web))
         await app.state.realtime.close()
-    finally:
-        web.should_exit = True
-        await task
 
 
 async def test_without_a_lifespan_the_first_socket_starts_the_server(

@@ -11,7 +11,7 @@ import pytest
 from tests.support.serving import Live, serving, until, watching
 
 BAD = tuple(f"tests.support.bad_plugins:{name}" for name in ("raiser", "sleeper", "blocker"))
-FIXES = 20
+FIXES = 10
 
 
 @pytest.fixture

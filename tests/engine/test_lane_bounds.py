@@ -13,6 +13,7 @@ import uvicorn
 
 from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.lane import HIGH_WATER, MAX_IGNORED, websocket_lane
+from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.engine.host import PATH, Host, hosting
 from tests.support.certificates import certificate
 from tests.support.frames import PING, PONG, engine_wire, frame
@@ -71,28 +72,20 @@ async def test_pings_of_a_client_that_does_not_read_cost_no_memory() -> None:
 async def test_a_broken_frame_over_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     host = Host(EngineServer())
     cert, key = certificate(tmp_path)
-    web = uvicorn.Server(
-        uvicorn.Config(
-            host,
-            port=0,
-            ws=websocket_lane(host.engine, PATH),
-            log_config=None,
-            ssl_certfile=cert,
-            ssl_keyfile=key,
-        )
+    config = uvicorn.Config(
+        host,
+        port=0,
+        ws=websocket_lane(host.engine, PATH),
+        log_config=None,
+        ssl_certfile=cert,
+        ssl_keyfile=key,
     )
-    task = asyncio.create_task(web.serve())
-    try:
-        await until(lambda: web.started)
-        port = web.servers[0].sockets[0].getsockname()[1]
+    async with on_uvicorn(config) as web:
         context = ssl.create_default_context(cafile=str(cert))
-        async with engine_wire(port, tls=context) as socket:
+        async with engine_wire(port_of(web), tls=context) as socket:
             socket.send("4hello")
             assert await socket.message() == "4hello"
             socket.write(BROKEN)
             assert await socket.until_closed() == 1002
             await host.until_ended(socket.sid)
-    finally:
-        web.should_exit = True
-        await task
     assert [each.message for each in caplog.records if each.levelno >= logging.ERROR] == []

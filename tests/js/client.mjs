@@ -1,6 +1,7 @@
-// The real socket.io-client, driven over standard input and output by tests/support/node.py.
+// The real socket.io-client, driven over TCP by tests/support/node.py: prints the port that it listens on.
 //
-// Each line in is a command, each line out a report, both JSON:
+// Each connection has sockets of its own, which end with it.  Each line in is a command, each line out a
+// report, both JSON:
 //   {"do": "connect", "socket": 1, "url": "http://…", "options": {…}}
 //   {"do": "emit", "socket": 1, "event": "…", "args": […], "ack": 7}   ack: wanted, and its number
 //   {"do": "disconnect", "socket": 1}
@@ -14,56 +15,64 @@
 // When the server asks for an acknowledgement, it gets the event's own arguments back.
 // End of input ends the process, whatever is still open.
 
+import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 
 import { io } from 'socket.io-client';
 
-const sockets = new Map();
+function drive(connection) {
+  const sockets = new Map();
 
-function report(line) {
-  process.stdout.write(JSON.stringify(line) + '\n');
-}
+  function report(line) {
+    connection.write(JSON.stringify(line) + '\n');
+  }
 
-function connect({ socket: number, url, options }) {
-  const socket = io(url, { forceNew: true, reconnection: false, ...options });
-  sockets.set(number, socket);
-  socket.io.engine.on('open', () => {
-    report({ socket: number, transport: socket.io.engine.transport.name });
+  function connect({ socket: number, url, options }) {
+    const socket = io(url, { forceNew: true, reconnection: false, ...options });
+    sockets.set(number, socket);
+    socket.io.engine.on('open', () => {
+      report({ socket: number, transport: socket.io.engine.transport.name });
+    });
+    socket.io.engine.on('upgrade', ({ name }) => report({ socket: number, transport: name }));
+    socket.on('connect', () => report({ socket: number, connect: socket.id }));
+    socket.on('connect_error', (error) => {
+      report({ socket: number, connect_error: error.message, data: error.data });
+    });
+    socket.on('disconnect', (reason) => report({ socket: number, disconnect: reason }));
+    socket.onAny((event, ...args) => {
+      const answer = typeof args.at(-1) === 'function' ? args.pop() : undefined;
+      report({ socket: number, event, args });
+      answer?.(...args);
+    });
+  }
+
+  function emit({ socket: number, event, args, ack }) {
+    const answered = (...answers) => report({ socket: number, ack, args: answers });
+    sockets.get(number).emit(event, ...args, ...(ack === undefined ? [] : [answered]));
+  }
+
+  // A socket counts as disconnected before what it had to send is sent and an upgrade under way is over; then
+  // the connection is closing, unless another socket shares it.
+  function disconnect({ socket: number }) {
+    const socket = sockets.get(number);
+    const { engine } = socket.io;
+    const closed = () => report({ socket: number, closed: true });
+    socket.disconnect();
+    if (engine.readyState === 'closing') engine.once('close', closed);
+    else closed();
+  }
+
+  const commands = { connect, emit, disconnect };
+
+  connection.on('error', () => {}); // the test has gone
+  const lines = createInterface({ input: connection });
+  lines.on('line', (line) => {
+    const command = JSON.parse(line);
+    commands[command.do](command);
   });
-  socket.io.engine.on('upgrade', ({ name }) => report({ socket: number, transport: name }));
-  socket.on('connect', () => report({ socket: number, connect: socket.id }));
-  socket.on('connect_error', (error) => {
-    report({ socket: number, connect_error: error.message, data: error.data });
-  });
-  socket.on('disconnect', (reason) => report({ socket: number, disconnect: reason }));
-  socket.onAny((event, ...args) => {
-    const answer = typeof args.at(-1) === 'function' ? args.pop() : undefined;
-    report({ socket: number, event, args });
-    answer?.(...args);
-  });
+  lines.on('close', () => sockets.forEach((socket) => socket.disconnect()));
 }
 
-function emit({ socket: number, event, args, ack }) {
-  const answered = (...answers) => report({ socket: number, ack, args: answers });
-  sockets.get(number).emit(event, ...args, ...(ack === undefined ? [] : [answered]));
-}
-
-// A socket counts as disconnected before what it had to send is sent and an upgrade under way is over; then
-// the connection is closing, unless another socket shares it.
-function disconnect({ socket: number }) {
-  const socket = sockets.get(number);
-  const { engine } = socket.io;
-  const closed = () => report({ socket: number, closed: true });
-  socket.disconnect();
-  if (engine.readyState === 'closing') engine.once('close', closed);
-  else closed();
-}
-
-const commands = { connect, emit, disconnect };
-
-const lines = createInterface({ input: process.stdin });
-lines.on('line', (line) => {
-  const command = JSON.parse(line);
-  commands[command.do](command);
-});
-lines.on('close', () => process.exit());
+const server = createServer(drive);
+server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+process.stdin.on('end', () => process.exit()).resume();

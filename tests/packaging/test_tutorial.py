@@ -10,7 +10,7 @@ import pytest
 from atriz_realtime.testing import free_port
 from tests.cli.test_scaffold import check
 from tests.packaging.reader import above_the_last_import, follow, reading
-from tests.packaging.test_wheels import OUR_OWN, ROOT, build
+from tests.packaging.test_wheels import OUR_OWN, QUICK, ROOT, build
 
 TUTORIAL = ROOT / "docs" / "plugins" / "tutorial.md"
 
@@ -30,6 +30,7 @@ async def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
     ours = {name: value for name, value in os.environ.items() if not name.startswith(OUR_OWN)}
     environment = {
         **ours,
+        **QUICK,
         "ATRIZ_REALTIME": str(build(ROOT, tmp_path / "wheel")),
         "PORT": port,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",

@@ -31,6 +31,11 @@ PLUGINS = {path.name.rpartition("-")[2]: path for path in sorted((ROOT / "plugin
 OUR_OWN = ("ATRIZ_", "PYTHON", "VIRTUAL_ENV", "REDIS_URL", "JWT_SECRET", "CORS_ORIGIN", "HOST")
 """How variables begin that could reach into the environment under test."""
 
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+
+QUICK = {"PIP_NO_COMPILE": "1"}
+"""Has pip leave it to Python to compile what is used."""
+
 PYTEST_INI = """
 [pytest]
 asyncio_mode = auto
@@ -95,7 +100,16 @@ class Environment:
         return ran.stdout
 
     def pip(self, *arguments: str | Path) -> None:
-        self.done("python", "-m", "pip", "--disable-pip-version-check", *arguments)
+        """Have our own pip change this environment, which has none."""
+        ran = subprocess.run(
+            [*PIP, "--python", str(self.folder / "bin" / "python"), *map(str, arguments)],
+            cwd=self.folder,
+            env=self.variables | QUICK,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, f"{arguments}:\n{ran.stdout}\n{ran.stderr}"
 
     def origins(self, cwd: Path) -> dict[str, str]:
         """Where each active plugin comes from, as the command line lists them."""
@@ -140,7 +154,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
         build(ROOT, wheels / "core"),
         {name: build(project, wheels / name) for name, project in PLUGINS.items()},
     )
-    venv.create(environment.folder, with_pip=True)
+    venv.create(environment.folder)
     environment.pip("install", environment.core)
     return environment
 

@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 
 from atriz_realtime import testing
-from tests.e2e.conftest import js, node
+from tests.e2e.conftest import js, node_port
 from tests.faults.conftest import maker
 from tests.support.serving import Live
 
-__all__ = ["js", "live", "maker", "node", "serve"]
+__all__ = ["js", "live", "maker", "node_port", "serve"]
 
 Serve = Callable[..., AbstractAsyncContextManager[Live]]
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,9 +36,9 @@ async def two(redis_url: str) -> AsyncIterator[tuple[Live, Live]]:
 
 
 @contextlib.asynccontextmanager
-async def clients(*lives: Live, auth: str, node: Path) -> AsyncIterator[list[Client]]:
+async def clients(*lives: Live, auth: str, node_port: int) -> AsyncIterator[list[Client]]:
     """The JavaScript client on each server."""
-    async with node_clients() as process, contextlib.AsyncExitStack() as stack:
+    async with node_clients(node_port) as process, contextlib.AsyncExitStack() as stack:
         connect = js_connect(process, transports=["websocket"])
         yield [await stack.enter_async_context(connect(x, auth={"token": auth})) for x in lives]
 
@@ -138,8 +137,8 @@ async def test_lists_and_batches_are_asked_about_one_by_one() -> None:
         assert (rejected["index"], rejected["code"]) == (1, "unauthorized")
 
 
-async def test_revoke_throws_out_on_every_server(two: tuple[Live, Live], node: Path) -> None:
-    async with clients(*two, auth=token(see=OWN, move=OWN), node=node) as watchers:
+async def test_revoke_throws_out_on_every_server(two: tuple[Live, Live], node_port: int) -> None:
+    async with clients(*two, auth=token(see=OWN, move=OWN), node_port=node_port) as watchers:
         for watcher in watchers:
             assert (await watcher.call("track:vehicle", ["own-1", "v7"]))["success"]
         await two[0].server.permissions.revoke("u1", V1)

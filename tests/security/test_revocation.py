@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,9 +64,9 @@ async def refused(live: Live, bearer: str, limit: float = WITHIN) -> float:
 
 @pytest.mark.parametrize(("kind", "value"), [("token", "t1"), ("user", "u1"), ("session", "s1")])
 async def test_sockets_are_cut_and_calls_refused_on_every_server(
-    two: tuple[Live, Live], node: Path, kind: Kind, value: str
+    two: tuple[Live, Live], node_port: int, kind: Kind, value: str
 ) -> None:
-    async with node_clients() as process, contextlib.AsyncExitStack() as stack:
+    async with node_clients(node_port) as process, contextlib.AsyncExitStack() as stack:
         connect = js_connect(process, transports=["websocket"])
         theirs = [
             await stack.enter_async_context(connect(live, auth={"token": THEIRS})) for live in two

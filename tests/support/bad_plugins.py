@@ -95,12 +95,12 @@ class Sleeper:
 
 
 class Blocker:
-    """Keeps the loop from everybody for 200 ms with each event."""
+    """Keeps the loop from everybody for 150 ms with each event."""
 
     @hookimpl
     def register_observers(self) -> Observer:
         async def block(_: LocationEvent) -> None:
-            time.sleep(0.2)  # noqa: ASYNC251  # that is what is wrong with it
+            time.sleep(0.15)  # noqa: ASYNC251  # that is what is wrong with it
 
         return Observer("blocker", block)
 

@@ -13,7 +13,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from atriz_realtime import RealtimeServer
-from tests.support.serving import TIMEOUT, Live, token, until
+from atriz_realtime.testing.web import on_uvicorn, port_of
+from tests.support.serving import TIMEOUT, Live, token
 
 AUTHORIZATION = f"Authorization: Bearer {token()}".encode()
 
@@ -123,17 +124,9 @@ async def behind_the_door(app: Starlette, **options: Any) -> AsyncIterator[Door]
         "http": realtime.front_door(),
         "ws": realtime.websocket_lane(),
     }
-    web = door.web = uvicorn.Server(uvicorn.Config(door, **defaults | options))
-    task = asyncio.create_task(web.serve())
-    try:
-        await until(lambda: web.started or task.done())
-        if task.done():
-            task.result()
-        door.live = Live(app, web.servers[0].sockets[0].getsockname()[1])
+    async with on_uvicorn(uvicorn.Config(door, **defaults | options)) as door.web:
+        door.live = Live(app, port_of(door.web))
         yield door
-    finally:
-        web.should_exit = True
-        await task
 
 
 def request(

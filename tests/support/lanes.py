@@ -15,7 +15,8 @@ from hypercorn.config import Config
 
 from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.lane import websocket_lane
-from atriz_realtime.testing import TIMEOUT, until
+from atriz_realtime.testing import TIMEOUT
+from atriz_realtime.testing.web import on_uvicorn, port_of
 
 Lane = Literal["lane", "portable", "hypercorn"]
 """The engine's own protocol in uvicorn; ASGI in uvicorn; ASGI in another server."""
@@ -37,26 +38,16 @@ async def on_lane(
             yield port
         return
     ws: Any = websocket_lane(engine, path=path) if lane == "lane" else "websockets-sansio"
-    web = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            port=0,
-            ws=ws,
-            log_config=None,
-            lifespan="off" if started else "auto",
-            timeout_graceful_shutdown=1,
-        )
+    config = uvicorn.Config(
+        app,
+        port=0,
+        ws=ws,
+        log_config=None,
+        lifespan="off" if started else "auto",
+        timeout_graceful_shutdown=1,
     )
-    task = asyncio.create_task(web.serve())
-    try:
-        await until(lambda: web.started or task.done())
-        if task.done():
-            task.result()
-            raise RuntimeError("the server did not start")
-        yield web.servers[0].sockets[0].getsockname()[1]
-    finally:
-        web.should_exit = True
-        await task
+    async with on_uvicorn(config) as web:
+        yield port_of(web)
 
 
 @asynccontextmanager

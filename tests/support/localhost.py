@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +10,7 @@ from typing import Any
 
 import uvicorn
 
+from atriz_realtime.testing.web import on_uvicorn
 from tests.support.serving import Live, until
 
 
@@ -35,18 +35,9 @@ def listen(port: int) -> list[socket.socket]:
 async def serving_on_localhost(app: Any, port: int) -> AsyncIterator[Live]:
     """Serve an application on a port of ``localhost``, once whoever has it has left."""
     sockets = await until(lambda: listen(port), timeout=60)
-    web = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2, lifespan="on")
-    )
-    task = asyncio.create_task(web.serve(sockets=sockets))
-    try:
-        await until(lambda: web.started or task.done())
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2, lifespan="on")
+    async with on_uvicorn(config, sockets):
         yield Live(app, port)
-    finally:
-        web.should_exit = True
-        await task
-        for opened in sockets:
-            opened.close()
 
 
 class Recorder:

@@ -1,4 +1,4 @@
-"""The JavaScript client: ``tests/js/client.mjs`` in a Node process, many sockets in one."""
+"""The JavaScript client: ``tests/js/client.mjs``, many sockets in one Node process."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import json
 import os
 import subprocess
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,10 @@ class JsClient(Client):
 
 @attrs.define(eq=False)
 class Node:
-    """The process."""
+    """A test's connection to the process."""
 
-    _process: Process
+    _reader: asyncio.StreamReader
+    _writer: asyncio.StreamWriter
     _sockets: dict[int, JsClient] = attrs.field(factory=dict, init=False)
     _numbers: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
 
@@ -125,14 +126,12 @@ class Node:
 
     async def send(self, command: Mapping[str, Any]) -> None:
         """Write a command."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command).encode() + b"\n")
-        await self._process.stdin.drain()
+        self._writer.write(json.dumps(command).encode() + b"\n")
+        await self._writer.drain()
 
     async def read(self) -> None:
-        """Hand out the process's reports until it ends."""
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
+        """Hand out the process's reports until the connection ends."""
+        async for line in self._reader:
             report = json.loads(line)
             self._sockets[report["socket"]].take(report)
 
@@ -201,18 +200,37 @@ async def script(*arguments: str, folder: Path = JS, **environment: str) -> Asyn
             await asyncio.wait_for(reading, TIMEOUT)
 
 
+@contextmanager
+def node_process() -> Iterator[int]:
+    """The process; yields its port.  It must end well once its input has."""
+    command = ["node", "client.mjs"]
+    with subprocess.Popen(
+        command, cwd=with_packages(JS), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+            process.stdin.close()
+            assert process.wait(TIMEOUT) == 0
+        finally:
+            process.kill()
+
+
 @asynccontextmanager
-async def node_clients() -> AsyncIterator[Node]:
-    """A process that opens sockets; all are closed, and the process is ended, on exit."""
-    reading: asyncio.Future[None] | None = None
+async def node_clients(port: int) -> AsyncIterator[Node]:
+    """Opens sockets in the process; all are closed on exit."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=MAX_LINE)
+    node = Node(reader, writer)
+    reading = asyncio.create_task(node.read())
     try:
-        async with running("client.mjs") as process:
-            node = Node(process)
-            reading = asyncio.create_task(node.read())
-            yield node
-    finally:
-        if reading is not None:
+        yield node
+        writer.write_eof()
+        async with asyncio.timeout(TIMEOUT):
             await reading
+    finally:
+        reading.cancel()
+        writer.close()
 
 
 def js_connect(node: Node, **options: Any) -> Connect:

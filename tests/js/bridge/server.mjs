@@ -117,6 +117,7 @@ lines.on('line', async (line) => {
 lines.on('close', async () => {
   await io.close();
   for (const client of [redis, pub, sub]) client.disconnect();
+  process.exit(); // whatever is still waited for
 });
 
 await Promise.all([redis.ping(), pub.ping()]);
