@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from atriz_realtime.asgi import create_app
-from atriz_realtime.cli import logs, town, web
+from atriz_realtime.cli import country, logs, town, web
 from atriz_realtime.cli.fleet import USER, Fleet
 from atriz_realtime.cli.program import NAME
 from atriz_realtime.cli.serve import announce
@@ -23,7 +23,7 @@ TOKEN_TTL = 86_400
 """Seconds; the secret lives no longer than the process anyway."""
 
 
-@click.command(short_help="Run a server with a simulated fleet.")
+@click.command(short_help="Run a server with a simulated fleet, on a live map.")
 @click.option("--host", metavar="HOST", default="127.0.0.1", show_default=True)
 @click.option(
     "--port",
@@ -42,7 +42,8 @@ TOKEN_TTL = 86_400
     help="Vehicles and deliveries together.",
 )
 def demo(host: str, port: int, entities: int) -> None:
-    """Run a server whose vehicles and deliveries drive through a town that looks like Limerick.
+    """Run a server whose vehicles and deliveries drive in a town that looks like Limerick, and
+    on roads to the towns around it.  The live map shows them.
 
     It needs nothing and leaves nothing behind: no Redis, no configuration, a secret of its own,
     and pages of every origin may connect.  Each entity reports about once a second.
@@ -61,7 +62,7 @@ def demo(host: str, port: int, entities: int) -> None:
     )
     app = create_app(config)
     server: RealtimeServer = app.state.realtime
-    fleet = Fleet(entities, town.build(), town.SEED)
+    fleet = Fleet(entities, town.build(), town.SEED, country.build(town.SEED))
     token = minter(config, USER, TOKEN_TTL)()
 
     def ready() -> None:

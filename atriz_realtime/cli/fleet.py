@@ -22,6 +22,9 @@ SLOTS = 50
 ONE_DELIVERY_IN = 5
 """Entities, of which the others are vehicles."""
 
+IN_TOWN = (3, 7, 9)
+"""Entities that stay in the town, of each ten in turn; the others drive from town to town."""
+
 VEHICLE_STAY = (2.0, 15.0)
 DELIVERY_STAY = (15.0, 60.0)
 """Seconds at a place."""
@@ -85,11 +88,17 @@ class Fleet:
     """All entities.
 
     :param seed: equal seeds give equal fleets.
+    :param roads: for those that do not stay in the town; none: all do.
     """
 
-    def __init__(self, size: int, streets: Streets, seed: int) -> None:
+    def __init__(
+        self, size: int, streets: Streets, seed: int, roads: Streets | None = None
+    ) -> None:
         random = Random(seed)  # noqa: S311  # a game, not a secret
-        self.entities = [Entity(number, streets, random) for number in range(size)]
+        self.entities = [
+            Entity(number, streets if roads is None or number % 10 in IN_TOWN else roads, random)
+            for number in range(size)
+        ]
 
     async def run(self, publish: Publish) -> None:
         """Report until cancelled, the entities spread evenly over each second."""

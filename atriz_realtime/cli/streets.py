@@ -21,11 +21,21 @@ Point = tuple[float, float]
 
 
 def to_degrees(point: Point) -> tuple[float, float]:
-    """Latitude and longitude of a point of the plane (equirectangular; good for a few km)."""
+    """Latitude and longitude of a point of the plane.
+
+    It is equirectangular: 60 km from the origin, ways to the east are 1 to 2 % off.
+    """
     east, north = point
     latitude = CENTRE[0] + math.degrees(north / EARTH_RADIUS)
     longitude = CENTRE[1] + math.degrees(east / EARTH_RADIUS / math.cos(math.radians(CENTRE[0])))
     return latitude, longitude
+
+
+def to_plane(latitude: float, longitude: float) -> Point:
+    """The point of the plane at a latitude and a longitude."""
+    north = math.radians(latitude - CENTRE[0]) * EARTH_RADIUS
+    east = math.radians(longitude - CENTRE[1]) * EARTH_RADIUS * math.cos(math.radians(CENTRE[0]))
+    return east, north
 
 
 def _along(points: Sequence[Point]) -> tuple[float, ...]:

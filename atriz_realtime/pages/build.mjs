@@ -2,7 +2,7 @@
 
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { join, resolve as resolvePath } from 'node:path';
 
 import { build } from 'esbuild';
 
@@ -14,7 +14,7 @@ const LIBRARIES = ['leaflet', 'socket.io-client', 'topojson-client', 'world-atla
 
 const here = import.meta.dirname;
 const { resolve } = createRequire(import.meta.url);
-const target = join(process.cwd(), process.argv[2] ?? 'dist');
+const target = resolvePath(process.argv[2] ?? 'dist');
 
 await rm(target, { recursive: true, force: true });
 await mkdir(target, { recursive: true });

@@ -53,6 +53,13 @@ async def chromium() -> AsyncIterator[Browser]:
             await browser.close()
 
 
+@asynccontextmanager
+async def leaving(page: Page) -> AsyncIterator[None]:
+    """Leave a page at the end, so that it does not miss a server that is closed after."""
+    yield
+    await page.goto("about:blank")
+
+
 class Complaints:
     """Errors of pages: exceptions that nobody caught, and what the console has as an error.
 

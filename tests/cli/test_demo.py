@@ -52,6 +52,7 @@ async def test_what_it_prints_is_what_one_needs(tmp_path: Path, unused_tcp_port:
         url = command[command.index("--url") + 1]
         assert f"10 vehicles and deliveries at {url}" in demo.out
         assert command[command.index("--token") + 1] == printed(demo, "token:")
+        assert demo.out[:3] == ["", "live map:", f"  {url}/console#token={printed(demo, 'token:')}"]
 
         async with started(*command, "--json", env=environment(JWT_SECRET=None)) as watch:
             await until(lambda: {event["entityId"] for event in watch.events} == VEHICLES)
@@ -86,8 +87,8 @@ async def test_vehicles_go_where_they_head_as_fast_as_they_say() -> None:
     moved = 0
     for journey in journeys.values():
         for before, after in itertools.pairwise(journey):
-            assert 52.6 < after["latitude"] < 52.72
-            assert -8.7 < after["longitude"] < -8.55
+            assert 52.0 < after["latitude"] < 53.2
+            assert -9.8 < after["longitude"] < -7.7
             assert 0 <= after["speed"] <= 100
             assert 2 < after["accuracy"] < 11
             # whatever the load, nobody goes further than the highest speed lets them

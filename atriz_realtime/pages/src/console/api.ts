@@ -1,5 +1,5 @@
 import type { Location } from '../../../frontend/dist/tracker.js';
-import type { Clock } from './clock.ts';
+import type { Clock } from '../clock.ts';
 
 /** A current position in a listing. */
 export interface Listed {

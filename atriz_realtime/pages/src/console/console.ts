@@ -1,8 +1,8 @@
 import { Api, Refusal } from './api.ts';
-import { Clock } from './clock.ts';
+import { Clock } from '../clock.ts';
 import { Connections } from './connections.ts';
 import { Details } from './details.ts';
-import { element, write } from './dom.ts';
+import { element, write } from '../dom.ts';
 import { Filters } from './filters.ts';
 import { Fleet, type Entity } from './fleet.ts';
 import { List } from './list.ts';
@@ -49,7 +49,7 @@ export class Console {
       (mark) => this.#choose(this.#fleet.of(mark)),
       () => this.#follow(false),
     );
-    this.#stage.marks.show(this.#fleet.marks);
+    this.#stage.show(this.#fleet.marks);
     this.#list = new List(element('list'), {
       choose: (entity) => this.#choose(entity),
       now: () => this.#clock.now(),
@@ -61,10 +61,7 @@ export class Console {
       () => this.#choose(undefined),
     );
     this.#connections = new Connections(BASE, token, maxSubscriptions, {
-      moved: ({ type, entityId, location }) => {
-        this.#meter.add(this.#clock.now() - Date.parse(location.timestamp));
-        this.#moved(type, entityId, location);
-      },
+      moved: ({ type, entityId, location }) => this.#moved(type, entityId, location),
       status: (status) => {
         this.#status.connection(status);
         if (status === 'connected') this.#sync.start();
@@ -93,11 +90,12 @@ export class Console {
   // -- what comes from the server -------------------------------------------------------------
 
   #moved(type: string, id: string, location: Entity['location']): void {
-    const key = `${type}:${id}`;
-    if (!this.#fleet.entities.has(key)) return; // refused, or gone, a moment ago
+    const entity = this.#fleet.entities.get(`${type}:${id}`);
+    if (entity === undefined) return; // refused, or gone, a moment ago
+    const before = entity.at;
     this.#fleet.take(type, id, location);
-    const entity = this.#fleet.entities.get(key);
-    if (entity === undefined) return;
+    // where it was when it was asked for is sent again, and is no news
+    if (entity.at > before) this.#meter.add(this.#clock.now() - entity.at);
     this.#stage.moved(entity.mark);
     if (entity === this.#chosen) this.#describe();
   }
@@ -136,7 +134,7 @@ export class Console {
   }
 
   #tick(): void {
-    if (this.#fleet.age(this.#clock.now(), this.#settings.staleAfter)) this.#stage.marks.changed();
+    if (this.#fleet.age(this.#clock.now(), this.#settings.staleAfter)) this.#stage.faded();
     this.#status.traffic(this.#meter, this.#fleet.entities.size);
     this.#list.draw();
     if (this.#chosen !== undefined) this.#describe();
@@ -150,7 +148,7 @@ export class Console {
     const entities = this.#fleet.select(shown, search.value);
     const everything = entities.length === this.#fleet.entities.size;
     this.#fleet.age(this.#clock.now(), this.#settings.staleAfter);
-    this.#stage.marks.show(everything ? this.#fleet.marks : new Set(entities.map(({ mark }) => mark)));
+    this.#stage.show(everything ? this.#fleet.marks : new Set(entities.map(({ mark }) => mark)));
     this.#list.show(entities);
     const counts = new Map<string, number>();
     for (const { type } of this.#fleet.entities.values()) counts.set(type, (counts.get(type) ?? 0) + 1);

@@ -1,7 +1,7 @@
 import { ageText } from '../map/age.ts';
-import { element, make, write } from './dom.ts';
+import { element, make, write } from '../dom.ts';
 import type { Entity } from './fleet.ts';
-import { glyph, setKind } from './glyph.ts';
+import { glyph, setKind } from '../map/glyph.ts';
 
 /** Entries of an entity's own metadata that are shown, and their characters. */
 const ENTRIES = 8;

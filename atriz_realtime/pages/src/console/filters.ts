@@ -1,5 +1,5 @@
-import { element, make, write } from './dom.ts';
-import { glyph, setKind } from './glyph.ts';
+import { element, make, write } from '../dom.ts';
+import { glyph, setKind } from '../map/glyph.ts';
 
 /** Which entities the list and the map show: those of the types that are on, by a part of the id. */
 export class Filters {

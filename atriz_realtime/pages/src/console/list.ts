@@ -1,7 +1,7 @@
 import { ageText } from '../map/age.ts';
-import { make, write } from './dom.ts';
+import { make, write } from '../dom.ts';
 import type { Entity } from './fleet.ts';
-import { glyph, setKind } from './glyph.ts';
+import { glyph, setKind } from '../map/glyph.ts';
 
 /** Pixels of a row, as in the style sheet. */
 const ROW = 44;

@@ -1,5 +1,5 @@
 import { Console } from './console.ts';
-import { element, write } from './dom.ts';
+import { element, write } from '../dom.ts';
 import { loadSettings } from './settings.ts';
 import { forgetToken, keepToken, knownToken } from './token.ts';
 

@@ -4,7 +4,8 @@ import { createMap, type MapOptions } from '../map/map.ts';
 import type { Mark } from '../map/mark.ts';
 import { Marks } from '../map/marks.ts';
 import { toLatLng } from '../map/mercator.ts';
-import { element } from './dom.ts';
+import { Trails } from '../map/trails.ts';
+import { element } from '../dom.ts';
 
 /** The zoom that a followed entity is looked at from, at least. */
 const CLOSE = 13;
@@ -15,7 +16,8 @@ const FAR = 13;
 /** The map, and what is on it. */
 export class Stage {
   readonly map: Map;
-  readonly marks = new Marks();
+  readonly #trails = new Trails();
+  readonly #marks = new Marks();
   #followed: Mark | undefined;
 
   /**
@@ -24,8 +26,9 @@ export class Stage {
    */
   constructor(options: MapOptions, choose: (mark: Mark) => void, released: () => void) {
     this.map = createMap(element('map'), options);
-    this.marks.addTo(this.map);
-    this.marks.onChoice((mark) => {
+    this.#trails.addTo(this.map);
+    this.#marks.addTo(this.map);
+    this.#marks.onChoice((mark) => {
       if (mark !== undefined) choose(mark);
     });
     this.map.on('dragstart', () => {
@@ -35,10 +38,21 @@ export class Stage {
     });
     const trails = element<HTMLButtonElement>('trails');
     trails.addEventListener('click', () => {
-      this.marks.trails = !this.marks.trails;
-      trails.ariaPressed = String(this.marks.trails);
-      this.marks.changed();
+      this.#trails.shown = !this.#trails.shown;
+      trails.ariaPressed = String(this.#trails.shown);
+      this.#trails.changed();
     });
+  }
+
+  /** Have these on the map. */
+  show(marks: ReadonlySet<Mark>): void {
+    this.#marks.show(marks);
+    this.#trails.show(marks);
+  }
+
+  /** Marks have faded. */
+  faded(): void {
+    this.#marks.changed();
   }
 
   /** Show all of these at once. */
@@ -49,8 +63,8 @@ export class Stage {
 
   /** Let one stand out; `undefined`: none. */
   choose(mark: Mark | undefined): void {
-    this.marks.chosen = mark;
-    this.marks.changed();
+    this.#marks.chosen = mark;
+    this.#marks.changed();
   }
 
   /** Keep one in the middle; `undefined`: none. */
@@ -62,7 +76,8 @@ export class Stage {
 
   /** A mark has begun to move. */
   moved(mark: Mark): void {
-    this.marks.moved();
+    this.#marks.moved();
+    this.#trails.keepUp(performance.now());
     if (mark !== this.#followed) return;
     this.map.panTo(toLatLng(mark.place), { animate: true, duration: 0.6, easeLinearity: 1 });
   }

@@ -1,5 +1,5 @@
 import type { Status } from '../../../frontend/dist/tracker.js';
-import { element, write } from './dom.ts';
+import { element, write } from '../dom.ts';
 import type { Meter } from './meter.ts';
 
 const WORDS: Readonly<Record<Status, string>> = {

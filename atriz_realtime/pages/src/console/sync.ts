@@ -2,8 +2,9 @@ import { Refusal, type Api } from './api.ts';
 import type { Connections } from './connections.ts';
 import type { Entity, Fleet } from './fleet.ts';
 
-/** Milliseconds between two looks at what there is. */
-const PERIOD = 10_000;
+/** Milliseconds between two looks at what there is, and how many more for each entity. */
+const PERIOD = 3_000;
+const PERIOD_EACH = 5;
 
 /** Milliseconds that an entity may be missing from the listing while it is heard of. */
 const HEARD = 15_000;
@@ -68,7 +69,8 @@ export class Sync {
     }
     this.#running = false;
     if (this.#over) return;
-    this.#timer = setTimeout(() => void this.#look(), PERIOD);
+    const period = PERIOD + PERIOD_EACH * this.fleet.entities.size;
+    this.#timer = setTimeout(() => void this.#look(), period);
     this.listeners.done(failure);
   }
 

@@ -28,8 +28,8 @@ export function createMap(element: HTMLElement, { files, tileUrl, tileAttributio
     attributionControl: false,
   });
   control.zoom({ position: 'topright' }).addTo(map);
-  control.scale({ position: 'bottomright', imperial: false }).addTo(map);
   control.attribution({ position: 'bottomright', prefix: 'Leaflet' }).addTo(map);
+  control.scale({ position: 'bottomright', imperial: false }).addTo(map);
   if (tileUrl !== '') {
     // some of those who give tiles away want to know for which site
     tileLayer(tileUrl, { attribution: escaped(tileAttribution), referrerPolicy: 'origin', maxZoom: 18 }).addTo(map);

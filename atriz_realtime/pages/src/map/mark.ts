@@ -1,7 +1,7 @@
 import { toPlace, type Place } from './mercator.ts';
 
 /** Milliseconds that a marker takes to its new place: it glides, so that the eye can follow. */
-const GLIDE = 600;
+export const GLIDE = 600;
 
 /** Points of the longest trail. */
 const TRAIL = 240;
@@ -48,11 +48,6 @@ export class Mark {
   /** Where it was last reported. */
   get place(): Place {
     return this.#to;
-  }
-
-  /** Whether it is on the way there. */
-  glides(now: number): boolean {
-    return now - this.#since < GLIDE;
   }
 
   /** Where it is shown at a moment, in milliseconds of `performance.now()`. */

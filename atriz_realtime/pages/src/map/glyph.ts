@@ -1,4 +1,4 @@
-import { REACH, SHAPES, shapeOf } from '../map/outlines.ts';
+import { REACH, SHAPES, shapeOf } from './outlines.ts';
 
 const SVG = 'http://www.w3.org/2000/svg';
 

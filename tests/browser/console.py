@@ -1,0 +1,72 @@
+"""The live map in a browser: how tests open it, and what can be seen on its canvas."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+from playwright.async_api import Locator, Page, expect
+
+from tests.support.serving import TIMEOUT, Live, token
+
+ON = {"console": {"enabled": True}}
+"""Settings of plugins that turn it on."""
+
+SEEN = """() => {
+    const canvas = document.querySelector('canvas.marks');
+    const { width, height } = canvas;
+    const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+    let [count, x, y, alpha] = [0, 0, 0, 0];
+    for (let index = 3; index < data.length; index += 4) {
+        if (data[index] === 0) continue;
+        const pixel = (index - 3) / 4;
+        count += 1;
+        x += pixel % width;
+        y += Math.floor(pixel / width);
+        alpha = Math.max(alpha, data[index]);
+    }
+    return { count, x: x / count, y: y / count, alpha };
+}"""
+
+
+@attrs.frozen
+class Seen:
+    """The pixels that are painted: how many, their middle, and how opaque at most (255)."""
+
+    count: int
+    x: float
+    y: float
+    alpha: int
+
+
+async def seen(page: Page) -> Seen:
+    """What is on the canvas."""
+    return Seen(**await page.evaluate(SEEN))
+
+
+async def until_seen(page: Page, condition: Callable[[Seen], bool]) -> Seen:
+    """Wait until what is on the canvas is as it is to be."""
+    async with asyncio.timeout(TIMEOUT):
+        while not condition(found := await seen(page)):
+            await page.evaluate("() => new Promise(requestAnimationFrame)")
+    return found
+
+
+async def open_console(page: Page, live: Live, user: str = "u1", **claims: Any) -> None:
+    """Sign in by the address, as the demo's is printed, and wait until positions can come."""
+    await page.goto(f"{live.url}/console#token={token(user, **claims)}")
+    await expect(page.locator("#connection")).to_have_text("Live")
+
+
+def row(page: Page, entity_id: str) -> Locator:
+    """The list's row of an entity."""
+    return page.get_by_role("option").filter(has_text=re.compile(f"^{re.escape(entity_id)}"))
+
+
+def ago(**length: float) -> str:
+    """The timestamp of some time ago."""
+    return (datetime.now(UTC) - timedelta(**length)).isoformat()

@@ -1,0 +1,273 @@
+"""The live map in a real browser."""
+
+from __future__ import annotations
+
+import math
+import re
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from atriz_realtime import create_app
+from atriz_realtime.testing import free_port
+from tests.browser.chromium import Complaints, leaving
+from tests.browser.conftest import NewPage
+from tests.browser.console import ON, ago, open_console, row, seen, until_seen
+from tests.support.localhost import serving_on_localhost
+from tests.support.serving import config, serving, token, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+STALE = re.compile(r"\bstale\b")
+
+
+def bearer(user: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token(user)}"}
+
+
+async def test_a_wrong_token_is_refused_and_the_right_one_lets_in(
+    page: Page, complaints: Complaints
+) -> None:
+    complaints.expect("401")
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1")
+        await page.goto(f"{live.url}/console")
+        field, enter = page.get_by_label("Access token"), page.get_by_role("button", name="Sign in")
+        await expect(field).to_be_focused()
+        await field.fill("letmein")
+        await enter.click()
+        await expect(page.get_by_role("alert")).to_have_text("The server does not know this token.")
+        await field.fill(token())
+        await enter.click()
+        await expect(page.locator("#connection")).to_have_text("Live")
+        await expect(row(page, "v1")).to_be_visible()
+        assert page.url == f"{live.url}/console"
+
+        await page.reload()  # the tab still knows who it is
+        await expect(row(page, "v1")).to_be_visible()
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(field).to_be_visible()
+        await page.reload()
+        await expect(field).to_be_visible()
+
+
+async def test_a_token_in_the_fragment_leaves_the_address(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    async with serving(plugins=ON) as live, leaving(page):
+        await open_console(page, live)
+        assert page.url == f"{live.url}/console"
+    assert [url for url in asked if "token" in url or "eyJ" in url] == []
+
+
+async def test_what_moves_moves_on_the_map_and_new_ones_appear(page: Page) -> None:
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1", latitude=52.6, longitude=-8.6, speed=10.4, heading=90)
+        await open_console(page, live)
+        await expect(row(page, "v1")).to_contain_text("10 km/h")
+        before = await until_seen(page, lambda found: found.count > 100)
+        await live.publish("v1", latitude=52.6, longitude=-8.59, speed=55.6)
+        await expect(row(page, "v1")).to_contain_text("56 km/h")
+        # at zoom 13 a degree is 256 * 2**13 / 360 pixels wide
+        way = 0.01 * 256 * 2**13 / 360
+        await until_seen(page, lambda now: abs(now.x - before.x - way) < 3)
+
+        await live.publish("v2", latitude=52.61, longitude=-8.6)
+        await expect(row(page, "v2")).to_be_visible()
+        await expect(page.locator("#shown")).to_have_text("2")
+
+
+async def test_clicking_on_the_map_follows_until_it_is_dragged(page: Page) -> None:
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1", latitude=52.6, longitude=-8.6, heading=180)
+        await open_console(page, live)
+        await until_seen(page, lambda found: found.count > 100)
+        stage = page.locator("#map")
+        box = await stage.bounding_box()
+        assert box is not None
+        middle = (box["width"] / 2, box["height"] / 2)
+        await stage.click(position={"x": middle[0], "y": middle[1]})
+        card = page.get_by_role("region", name="v1")
+        await expect(card).to_contain_text("180° S")
+        await expect(card.get_by_role("button", name="Following")).to_have_attribute(
+            "aria-pressed", "true"
+        )
+        await expect(row(page, "v1")).to_have_attribute("aria-selected", "true")
+
+        # far away, where only a map that follows shows it in the middle
+        await live.publish("v1", latitude=51.9, longitude=-8.4)
+        await expect(card).to_contain_text("51.90000, -8.40000")
+
+        await page.mouse.move(box["x"] + 700, box["y"] + 150)
+        await page.mouse.down()
+        await page.mouse.move(box["x"] + 600, box["y"] + 250, steps=4)
+        await page.mouse.up()
+        await expect(card.get_by_role("button", name="Follow", exact=True)).to_have_attribute(
+            "aria-pressed", "false"
+        )
+
+
+async def test_the_map_goes_with_what_it_follows(page: Page) -> None:
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1", latitude=52.6, longitude=-8.6, heading=0)
+        await open_console(page, live)
+        await row(page, "v1").click()
+        before = await until_seen(page, lambda found: found.count > 100)
+        await live.publish("v1", latitude=52.61, longitude=-8.57, heading=0)
+        # it is shown to leave the middle, and the map to bring it back; its trail shifts the rest
+        await expect(page.get_by_role("region", name="v1")).to_contain_text("52.61000")
+        moved = await until_seen(page, lambda now: now.count > 1.2 * before.count)
+        assert math.dist((moved.x, moved.y), (before.x, before.y)) < 300
+
+
+async def test_what_is_old_fades_and_says_so(page: Page) -> None:
+    async with (
+        serving(plugins={"console": {"enabled": True, "stale_after": 2.5}}) as live,
+        leaving(page),
+    ):
+        await live.publish("v1", timestamp=ago(minutes=5))
+        await open_console(page, live)
+        await expect(row(page, "v1")).to_have_class(STALE)
+        await expect(row(page, "v1")).to_contain_text("5 min")
+        faded = await until_seen(page, lambda found: found.count > 100)
+        assert faded.alpha < 160
+        await row(page, "v1").click()
+        await expect(page.get_by_role("region", name="v1")).to_contain_text("5 min ago · stale")
+        await page.get_by_role("button", name="Close").click()
+
+        await live.publish("v1", latitude=52.60001)
+        await expect(row(page, "v1")).not_to_have_class(STALE)
+        await until_seen(page, lambda found: found.alpha == 255)
+        await expect(row(page, "v1")).to_have_class(STALE)
+        await until_seen(page, lambda found: found.alpha < 255)
+
+
+async def test_it_comes_back_when_the_server_does(page: Page, complaints: Complaints) -> None:
+    complaints.expect("ERR_CONNECTION|WebSocket|ERR_EMPTY|Failed to load")
+    port = free_port()
+
+    def server() -> Any:
+        return serving_on_localhost(create_app(config(plugins=ON)), port)
+
+    async with AsyncExitStack() as first:
+        live = await first.enter_async_context(server())
+        await live.publish("v1", speed=10)
+        await open_console(page, live)
+        await expect(row(page, "v1")).to_contain_text("10 km/h")
+        await first.aclose()
+        await expect(page.locator("#connection")).to_have_text("Reconnecting")
+        await expect(row(page, "v1")).to_be_visible()
+    async with server() as live:
+        await expect(page.locator("#connection")).to_have_text("Live", timeout=20_000)
+        await until(lambda: "vehicle:v1" in live.server.socket_io.manager.rooms.get("/", {}))
+        await live.publish("v1", speed=20)
+        await expect(row(page, "v1")).to_contain_text("20 km/h")
+        await expect(page.locator("#notice")).to_be_hidden()
+
+
+async def test_what_one_may_not_see_is_not_there(page: Page) -> None:
+    async with (
+        serving(plugins=ON, extra_plugins=["tests.support.own_vehicles"]) as live,
+        leaving(page),
+    ):
+        await live.publish("u1-a")
+        theirs = {"vehicleId": "u2-b", "latitude": 52, "longitude": -8}
+        status, _ = await live.post("/api/tracking/location", theirs, headers=bearer("u2"))
+        assert status == 200
+        await open_console(page, live)
+        await expect(page.get_by_role("option")).to_have_count(1)
+        await expect(row(page, "u1-a")).to_be_visible()
+        await expect(page.locator("#count")).to_have_text("1 on the map")
+
+
+async def test_one_finds_chooses_and_leaves_by_keyboard(page: Page) -> None:
+    async with serving(plugins=ON) as live, leaving(page):
+        for name in ("bus-2", "bus-10", "tram-1"):
+            await live.publish(name)
+        await open_console(page, live)
+        await expect(page.get_by_role("option")).to_have_count(3)
+        await page.keyboard.press("/")
+        await expect(page.get_by_label("Search by id")).to_be_focused()
+        await page.keyboard.type("BUS")
+        await expect(page.get_by_role("option")).to_have_text(
+            [re.compile("bus-2"), re.compile("bus-10")]
+        )
+        await expect(page.locator("#count")).to_have_text("2 of 3 on the map")
+        await page.keyboard.press("ArrowDown")
+        box = page.get_by_role("listbox", name="Entities")
+        await expect(box).to_be_focused()
+        await page.keyboard.press("End")
+        active = await box.get_attribute("aria-activedescendant")
+        await expect(page.locator(f"#{active}")).to_contain_text("bus-10")
+        await expect(page.locator(f"#{active}")).to_have_attribute("aria-posinset", "2")
+        await page.keyboard.press("Enter")
+        card = page.get_by_role("region", name="bus-10")
+        await expect(card).to_be_visible()
+        await expect(page.locator("#announcement")).to_have_text("Following vehicle bus-10")
+        await page.keyboard.press("Escape")
+        await expect(card).to_be_hidden()
+
+
+async def test_types_can_be_left_out(page: Page) -> None:
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1")
+        await live.post(
+            "/api/tracking/location", {"deliveryId": "d1", "latitude": 1, "longitude": 1}
+        )
+        await open_console(page, live)
+        await expect(page.get_by_role("option")).to_have_count(2)
+        button = page.get_by_role("button", name="vehicle 1")
+        await button.click()
+        await expect(button).to_have_attribute("aria-pressed", "false")
+        await expect(page.get_by_role("option")).to_have_text([re.compile("d1")])
+
+
+async def test_names_and_metadata_are_text(page: Page) -> None:
+    hostile = '<img src=x onerror="document.title=1">'
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish(hostile, metadata={"__proto__": hostile, hostile: [hostile]})
+        await open_console(page, live)
+        await row(page, hostile).click()
+        card = page.get_by_role("region", name=hostile)
+        await expect(card).to_contain_text('["<img src=x')
+        assert await page.locator("#console img").count() == 0
+        assert await page.title() == "Live map"
+
+
+async def test_thousands_are_a_list_of_few_elements_over_several_connections(page: Page) -> None:
+    size = 2_500
+    async with serving(plugins=ON) as live, leaving(page):
+        for start in range(0, size, 500):
+            updates = [
+                {"vehicleId": f"v{n}", "latitude": 50 + n / 1_000, "longitude": -8}
+                for n in range(start, start + 500)
+            ]
+            assert (await live.post("/api/tracking/batch", {"updates": updates}))[0] == 200
+        await open_console(page, live)
+        await expect(page.locator("#shown")).to_have_text("2,500")
+        await until(lambda: live.server.connection_count == 3)
+        box = page.get_by_role("listbox")
+        await box.focus()
+        await page.keyboard.press("End")
+        last = row(page, "v2499")
+        await expect(last).to_be_visible()
+        await expect(last).to_have_attribute("aria-setsize", "2500")
+        assert await page.locator(".row").count() < 60
+        rooms = live.server.socket_io.manager.rooms["/"]
+        await until(lambda: sum(room is not None and room[:2] == "ve" for room in rooms) == size)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_it_fits_a_phone(new_page: NewPage, scheme: str) -> None:
+    page = await new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live)
+        await row(page, "v1").click()
+        await expect(page.get_by_role("region", name="v1")).to_be_in_viewport()
+        await expect(page.get_by_role("button", name="Sign out")).to_be_in_viewport()
+        width = "document.documentElement.scrollWidth"
+        assert await page.evaluate(width) == 360
+        assert (await seen(page)).count > 100
