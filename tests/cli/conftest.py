@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.processes import configures
 from tests.support.serving import SECRET
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """Logging as it was: commands that run in this process configure it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
 
 
 @pytest.fixture
