@@ -12,6 +12,7 @@ from playwright.async_api import Page, expect
 
 from atriz_realtime import create_app
 from atriz_realtime.api import EntityRef
+from atriz_realtime.defaults.revocations import revoke
 from atriz_realtime.testing import free_port
 from tests.browser.chromium import Complaints, leaving
 from tests.browser.conftest import NewPage
@@ -52,6 +53,21 @@ async def test_a_wrong_token_is_refused_and_the_right_one_lets_in(
         await expect(field).to_be_visible()
         await page.reload()
         await expect(field).to_be_visible()
+
+
+async def test_a_token_that_is_no_longer_good_leads_to_the_sign_in(
+    page: Page, complaints: Complaints
+) -> None:
+    complaints.expect("401")
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live, jti="t1")
+        await expect(row(page, "v1")).to_be_visible()
+        await revoke(live.server.signals, "token", "t1")
+        await expect(page.get_by_role("alert")).to_have_text(
+            "Your token is no longer good. Sign in with another."
+        )
+        await expect(row(page, "v1")).to_have_count(0)
 
 
 async def test_a_token_in_the_fragment_leaves_the_address(page: Page) -> None:
