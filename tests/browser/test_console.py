@@ -11,6 +11,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from atriz_realtime import create_app
+from atriz_realtime.api import EntityRef
+from atriz_realtime.defaults.revocations import revoke
 from atriz_realtime.testing import free_port
 from tests.browser.chromium import Complaints, leaving
 from tests.browser.conftest import NewPage
@@ -51,6 +53,21 @@ async def test_a_wrong_token_is_refused_and_the_right_one_lets_in(
         await expect(field).to_be_visible()
         await page.reload()
         await expect(field).to_be_visible()
+
+
+async def test_a_token_that_is_no_longer_good_leads_to_the_sign_in(
+    page: Page, complaints: Complaints
+) -> None:
+    complaints.expect("401")
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live, jti="t1")
+        await expect(row(page, "v1")).to_be_visible()
+        await revoke(live.server.signals, "token", "t1")
+        await expect(page.get_by_role("alert")).to_have_text(
+            "Your token is no longer good. Sign in with another."
+        )
+        await expect(row(page, "v1")).to_have_count(0)
 
 
 async def test_a_token_in_the_fragment_leaves_the_address(page: Page) -> None:
@@ -180,6 +197,20 @@ async def test_what_one_may_not_see_is_not_there(page: Page) -> None:
         await expect(page.get_by_role("option")).to_have_count(1)
         await expect(row(page, "u1-a")).to_be_visible()
         await expect(page.locator("#count")).to_have_text("1 on the map")
+
+
+async def test_what_one_may_no_longer_see_goes_at_once(page: Page) -> None:
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1")
+        await live.publish("v2")
+        await open_console(page, live)
+        await row(page, "v1").click()
+        await until(lambda: "vehicle:v1" in live.server.socket_io.manager.rooms["/"])
+        await live.server.permissions.revoke("u1", EntityRef("vehicle", "v1"))
+        await expect(row(page, "v1")).to_be_hidden()
+        await expect(page.get_by_role("region", name="v1")).to_be_hidden()
+        await expect(row(page, "v2")).to_be_visible()
+        await expect(page.locator("#notice")).to_contain_text("1 not shown")
 
 
 async def test_one_finds_chooses_and_leaves_by_keyboard(page: Page) -> None:

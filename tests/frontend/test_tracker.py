@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from atriz_realtime.api import EntityRef
 from tests.support.node import Lines, script
 from tests.support.proxy import Proxy
 from tests.support.serving import Live, serving, token, until
@@ -162,3 +163,16 @@ async def test_a_token_that_expires_is_renewed_on_the_connection(live: Live, pro
         )
         await asyncio.sleep(0)
         assert {"status": "reconnecting"} not in tracker.printed
+
+
+async def test_what_one_may_no_longer_watch_is_told_and_given_up(live: Live, project: Path) -> None:
+    async with tracking(project, live.url) as tracker:
+        await follow(tracker, "v1", "v2")
+        await live.server.permissions.revoke("u1", EntityRef("vehicle", "v1"))
+        gone = error("unauthorized", "you may no longer watch this", "v1")
+        await tracker.until_last_is({"error": gone})
+        await live.publish("v1")
+        await live.publish("v2", speed=2)
+        await until(lambda: locations(tracker) == [("v2", 2)])
+        await follow(tracker, "v1")  # it is asked for anew
+        await until(lambda: members(live, "vehicle:v1") == 1)

@@ -27,6 +27,8 @@ export declare class Subscriptions {
     connected(): void;
     /** There is none; everything is to be asked for again on the next. */
     disconnected(): void;
+    /** The server has ended what it agreed to. */
+    revoked(type: string, id: string): void;
     /** There will be none, unless the application wants it: nobody waits on. */
     refused(error: TrackingError): void;
     close(): void;

@@ -47,6 +47,9 @@ class SocketTracker {
         this.#socket.on('disconnect', (reason) => this.#disconnected(reason));
         this.#socket.on('connect_error', (error) => this.#notConnected(error));
         this.#socket.on('location:update', (event) => this.#moved(event));
+        this.#socket.on('tracking:revoked', ({ type, entityId }) => {
+            this.#subscriptions.revoked(type, entityId);
+        });
         this.#socket.on('token:expiring', () => void this.#renew());
     }
     track(type, ids) {

@@ -108,6 +108,14 @@ export class Subscriptions {
     for (const subscription of this.#all.values()) subscription.state = 'wanted';
   }
 
+  /** The server has ended what it agreed to. */
+  revoked(type: string, id: string): void {
+    const subscription = this.#all.get(keyOf(type, id));
+    if (subscription?.state !== 'followed') return; // the answer to what is asked now counts
+    this.#drop(subscription);
+    this.#wire.failed(new TrackingError('unauthorized', 'you may no longer watch this', { type, id }));
+  }
+
   /** There will be none, unless the application wants it: nobody waits on. */
   refused(error: TrackingError): void {
     for (const { waiting } of this.#all.values()) {

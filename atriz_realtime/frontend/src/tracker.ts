@@ -100,6 +100,9 @@ class SocketTracker implements Tracker {
     this.#socket.on('disconnect', (reason) => this.#disconnected(reason));
     this.#socket.on('connect_error', (error) => this.#notConnected(error));
     this.#socket.on('location:update', (event: LocationEvent) => this.#moved(event));
+    this.#socket.on('tracking:revoked', ({ type, entityId }: { type: string; entityId: string }) => {
+      this.#subscriptions.revoked(type, entityId);
+    });
     this.#socket.on('token:expiring', () => void this.#renew());
   }
 

@@ -10,7 +10,7 @@ export interface Listeners {
   moved(event: LocationEvent): void;
   status(status: Status): void;
   /** An entity may not be followed. */
-  refused(type: string, id: string, code: string): void;
+  refused(type: string, id: string): void;
   /** A refusal that is of no entity. */
   failed(error: TrackingError): void;
 }
@@ -53,7 +53,7 @@ export class Connections {
         tracker.track(type, id).catch((error: TrackingError) => {
           if (error.entity === undefined) return; // it is the connection's, which is told of below
           followed.delete(`${type}:${id}`);
-          this.listeners.refused(type, id, error.code);
+          this.listeners.refused(type, id);
         });
       }
     }
@@ -89,7 +89,7 @@ export class Connections {
       if (entity === undefined) this.listeners.failed(error);
       else {
         connection.followed.delete(`${entity.type}:${entity.id}`);
-        this.listeners.refused(entity.type, entity.id, error.code);
+        this.listeners.refused(entity.type, entity.id);
       }
     });
     this.#connections.push(connection);

@@ -37,6 +37,7 @@ export class Console {
   #fitted = false;
   #selecting = false;
   #known = false;
+  #failure: unknown;
 
   /** @param left Called when the server no longer takes the token. */
   constructor(settings: Settings, token: string, left: (reason: string) => void) {
@@ -67,7 +68,7 @@ export class Console {
         if (status === 'connected') this.#sync.start();
         if (status === 'refused') setTimeout(() => this.#sync.start(), AGAIN);
       },
-      refused: (type, id, code) => this.#sync.refuse(type, id, code),
+      refused: (type, id) => this.#sync.refuse(type, id),
       failed: () => this.#sync.start(), // which finds out whether the token is still good
     });
     this.#sync = new Sync(types, new Api(BASE, token, this.#clock), this.#connections, this.#fleet, {
@@ -107,16 +108,19 @@ export class Console {
     }
     this.#known ||= failure === undefined;
     if (this.#connections.status === 'refused') this.#connections.reconnect();
-    const { refused } = this.#sync;
+    this.#failure = failure;
+    this.#changed();
+  }
+
+  /** What is not as it should be, in a sentence; empty: nothing. */
+  #trouble(): string {
+    const failure = this.#failure;
     if (failure !== undefined) {
       const reason = failure instanceof Refusal ? failure.code : 'it cannot be reached';
-      this.#status.notice(`The server does not list what there is: ${reason}`);
-    } else if (refused > 0) {
-      this.#status.notice(`${refused.toLocaleString()} not shown: the server does not let you follow them`);
-    } else {
-      this.#status.notice('');
+      return `The server does not list what there is: ${reason}`;
     }
-    this.#changed();
+    const { refused } = this.#sync;
+    return refused === 0 ? '' : `${refused.toLocaleString()} not shown: the server does not let you follow them`;
   }
 
   /** Entities have come or gone: once a frame is enough. */
@@ -157,6 +161,7 @@ export class Console {
     const found = everything ? total.toLocaleString() : `${entities.length.toLocaleString()} of ${total.toLocaleString()}`;
     write(element('count'), total === 0 ? 'Nothing has reported yet' : `${found} on the map`);
     this.#status.traffic(this.#meter, total);
+    this.#status.notice(this.#trouble());
   }
 
   #choose(entity: Entity | undefined): void {

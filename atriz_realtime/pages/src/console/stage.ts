@@ -1,9 +1,10 @@
 import { latLngBounds, type Map } from 'leaflet';
 
 import { createMap, type MapOptions } from '../map/map.ts';
-import type { Mark } from '../map/mark.ts';
+import { GLIDE, type Mark } from '../map/mark.ts';
 import { Marks } from '../map/marks.ts';
 import { toLatLng } from '../map/mercator.ts';
+import { isStill } from '../map/motion.ts';
 import { Trails } from '../map/trails.ts';
 import { element } from '../dom.ts';
 
@@ -71,7 +72,7 @@ export class Stage {
   follow(mark: Mark | undefined): void {
     this.#followed = mark;
     if (mark === undefined) return;
-    this.map.setView(toLatLng(mark.place), Math.max(this.map.getZoom(), CLOSE));
+    this.map.setView(toLatLng(mark.place), Math.max(this.map.getZoom(), CLOSE), { animate: !isStill() });
   }
 
   /** A mark has begun to move. */
@@ -79,6 +80,6 @@ export class Stage {
     this.#marks.moved();
     this.#trails.keepUp(performance.now());
     if (mark !== this.#followed) return;
-    this.map.panTo(toLatLng(mark.place), { animate: true, duration: 0.6, easeLinearity: 1 });
+    this.map.panTo(toLatLng(mark.place), { animate: !isStill(), duration: GLIDE / 1_000, easeLinearity: 1 });
   }
 }

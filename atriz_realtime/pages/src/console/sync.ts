@@ -19,7 +19,7 @@ export interface SyncListeners {
 
 /** Keeps the fleet to what the server lists for this user, and follows it. */
 export class Sync {
-  readonly #refused = new Map<string, string>();
+  readonly #refused = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running = false;
   #over = false;
@@ -32,15 +32,15 @@ export class Sync {
     readonly listeners: SyncListeners,
   ) {}
 
-  /** How many entities are listed that may not be followed. */
+  /** How many entities may not be followed, though they are listed. */
   get refused(): number {
     return this.#refused.size;
   }
 
   /** An entity may not be followed, and is not shown until the next connection. */
-  refuse(type: string, id: string, code: string): void {
+  refuse(type: string, id: string): void {
     const key = `${type}:${id}`;
-    this.#refused.set(key, code);
+    this.#refused.add(key);
     const entity = this.fleet.entities.get(key);
     if (entity !== undefined) this.#drop(entity);
     this.listeners.changed();
@@ -87,6 +87,9 @@ export class Sync {
       if (fresh.length === 0) continue;
       this.connections.track(type, fresh);
       this.listeners.changed();
+    }
+    for (const key of this.#refused) {
+      if (key.startsWith(`${type}:`) && !listed.has(key)) this.#refused.delete(key);
     }
     const since = Date.now() - HEARD;
     for (const entity of this.fleet.entities.values()) {

@@ -1,12 +1,11 @@
 import { toPlace, type Place } from './mercator.ts';
+import { isStill } from './motion.ts';
 
 /** Milliseconds that a marker takes to its new place: it glides, so that the eye can follow. */
 export const GLIDE = 600;
 
 /** Points of the longest trail. */
 const TRAIL = 240;
-
-const still = matchMedia('(prefers-reduced-motion: reduce)');
 
 /** Something that is shown on the map: where it is, where it was, and how it looks. */
 export class Mark {
@@ -38,7 +37,7 @@ export class Mark {
   move(latitude: number, longitude: number, now: number): void {
     const place = toPlace(latitude, longitude);
     if (place.x === this.#to.x && place.y === this.#to.y) return;
-    this.#from = still.matches ? place : this.at(now);
+    this.#from = isStill() ? place : this.at(now);
     this.#to = place;
     this.#since = now;
     this.trail.push(place);

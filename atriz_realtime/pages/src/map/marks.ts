@@ -61,13 +61,16 @@ export class Marks extends CanvasLayer {
       if (x > -NEAR && y > -NEAR && x < view.width + NEAR && y < view.height + NEAR) visible.push({ mark, x, y });
     }
     const size = sizeAt(view.zoom);
+    const chosen = visible.find(({ mark }) => mark === this.chosen);
     for (const { mark, x, y } of visible) {
+      if (mark === this.chosen) continue; // it comes last, over all others
       context.globalAlpha = mark.opacity;
       const sprite = this.#sprites.get(mark.kind, mark.heading, size);
       context.drawImage(sprite, x - size / 2, y - size / 2, size, size);
     }
-    if (visible.length <= LABELS) for (const { mark, x, y } of visible) drawLabel(context, mark, x, y);
-    const chosen = visible.find(({ mark }) => mark === this.chosen);
+    if (visible.length <= LABELS) {
+      for (const { mark, x, y } of visible) if (mark !== this.chosen) drawLabel(context, mark, x, y);
+    }
     if (chosen !== undefined) this.#drawChosen(context, chosen.mark, chosen.x, chosen.y, view, now);
     context.globalAlpha = 1;
   }
