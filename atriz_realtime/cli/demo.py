@@ -12,6 +12,7 @@ import click
 
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import country, logs, town, web
+from atriz_realtime.cli.addresses import listen, location, port_of, reachable
 from atriz_realtime.cli.fleet import USER, Fleet
 from atriz_realtime.cli.program import NAME
 from atriz_realtime.cli.serve import announce
@@ -49,9 +50,9 @@ def demo(host: str, port: int, entities: int) -> None:
     and pages of every origin may connect.  Each entity reports about once a second.
     """
     logs.configure()
-    sockets = web.listen(host, port)
-    port = web.port_of(sockets)
-    url = f"http://{web.location(web.reachable(host), port)}"
+    sockets = listen(host, port)
+    port = port_of(sockets)
+    url = f"http://{location(reachable(host), port)}"
     config = RealtimeConfig(
         host=host,
         port=port,

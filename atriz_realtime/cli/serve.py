@@ -8,6 +8,7 @@ import structlog
 from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs, web
+from atriz_realtime.cli.addresses import beyond_loopback, listen, location, port_of, reachable
 from atriz_realtime.cli.options import config_option, log_format_option
 from atriz_realtime.cli.published import PUBLISHED_SECRETS
 from atriz_realtime.cli.workers.supervisor import Supervisor
@@ -22,7 +23,7 @@ def require_strength(server: RealtimeServer) -> None:
         whatever is allowed, or when an authenticator says that it is too weak for that.
     """
     config = server.config
-    if not web.beyond_loopback(config.host):
+    if not beyond_loopback(config.host):
         return
     if config.jwt_secret in PUBLISHED_SECRETS:
         raise ConfigurationError(
@@ -87,12 +88,12 @@ def serve(
     server: RealtimeServer = app.state.realtime
     config = server.config
     require_strength(server)
-    sockets = web.listen(config.host, config.port)
-    url = f"http://{web.location(web.reachable(config.host), web.port_of(sockets))}"
+    sockets = listen(config.host, config.port)
+    url = f"http://{location(reachable(config.host), port_of(sockets))}"
     if workers > 1:
         arguments = [
             f"--host={config.host}",
-            f"--port={web.port_of(sockets)}",
+            f"--port={port_of(sockets)}",
             f"--log-format={log_format}",
         ]
         if file is not None:

@@ -79,7 +79,7 @@ async def test_vehicles_go_where_they_head_as_fast_as_they_say() -> None:
         await demo.until_said(" watch --type")
         command = shlex.split(printed(demo, "watch them:"))[1:]
         async with started(*command, "--json") as watch:
-            await until(lambda: len(watch.out) >= 16 * 6, 30)
+            await until(lambda: len(watch.out) >= 16 * 4, 30)
         assert await demo.ended(signal.SIGTERM) == 0
     journeys = defaultdict(list)
     for event in watch.events:

@@ -108,7 +108,7 @@ async def stall(target: Target) -> None:
     try:
         socket.send(f'40{{"token":"{token()}"}}')
         socket.send(f'420["track:vehicle",{entities(ENTITIES)}]')
-        await asyncio.sleep(random.uniform(2, 6))
+        await asyncio.sleep(random.uniform(1, 3))
     finally:
         socket.abort()
 

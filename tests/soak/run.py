@@ -96,7 +96,7 @@ async def settled(target: Target) -> tuple[Held, dict[str, int]]:
     last: tuple[int, int] | None = None
     async with asyncio.timeout(2 * SETTLE):
         while True:
-            await asyncio.sleep(SETTLE / 10)
+            await asyncio.sleep(SETTLE / 20)
             found = await insides(target)
             assert found is not None
             held = Held(found["memory"], found["descriptors"], found["tasks"])

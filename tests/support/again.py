@@ -1,4 +1,4 @@
-"""Everything end to end, once more in each other way that sockets reach a server."""
+"""Everything end to end, once more in another way that sockets reach a server."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.support.lanes import Lane
 
-E2E = Path(__file__).parent / "e2e"
+E2E = Path(__file__).parents[1] / "e2e"
 
 BEHIND = ("isolation", "python_api", "readme_client", "throttle", "tracking_stats")
 """Of which files the subject lies behind the sockets, whatever carries those."""
 
 
-@pytest.mark.timeout(500)
-@pytest.mark.parametrize("lane", ["portable", "hypercorn"])
-def test_the_same_holds(lane: str) -> None:
-    """On the memory backends; which Redis makes no difference to how frames come and go."""
+def end_to_end(lane: Lane) -> None:
+    """Run it on the memory backends; which Redis makes no difference to how frames come and go."""
     result = subprocess.run(
         [
             *[sys.executable, "-m", "pytest", "-q", "-x", "--tb=short"],
-            *["-p", "no:cacheprovider", "-n", "3", "--dist", "loadfile"],
+            *["-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile"],
             *["--lane", lane, "-k", "not redis and not node_prints", str(E2E)],
             *[f"--ignore={E2E / f'test_{subject}.py'}" for subject in BEHIND],
         ],

@@ -1,0 +1,12 @@
+"""Everything end to end over ASGI in uvicorn."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.again import end_to_end
+
+
+@pytest.mark.timeout(500)
+def test_the_same_holds() -> None:
+    end_to_end("portable")
