@@ -1,7 +1,7 @@
 import { feature, mesh } from 'topojson-client';
 import type { GeometryCollection, GeometryObject, Topology } from 'topojson-specification';
 
-import { toPlace } from './mercator.ts';
+import { toPlace, type Place } from './mercator.ts';
 
 /** A line or the edge of an area on Web Mercator's square, and the box around it. */
 export interface Course {
@@ -35,18 +35,52 @@ export async function loadWorld(url: string): Promise<World> {
   const features = rings.type === 'FeatureCollection' ? rings.features : [rings];
   return {
     land: features.flatMap(({ geometry }) => {
-      if (geometry.type === 'Polygon') return geometry.coordinates.map(course);
-      return geometry.type === 'MultiPolygon' ? geometry.coordinates.flat().map(course) : [];
+      if (geometry.type === 'Polygon') return geometry.coordinates.flatMap(ring);
+      return geometry.type === 'MultiPolygon' ? geometry.coordinates.flat().flatMap(ring) : [];
     }),
-    borders: mesh(atlas, countries, (one, other) => one !== other).coordinates.map(course),
+    borders: mesh(atlas, countries, (one, other) => one !== other).coordinates.flatMap((line) => copies(unrolled(line))),
   };
 }
 
-function course(positions: readonly number[][]): Course {
-  const points = new Float64Array(2 * positions.length);
-  let [west, north, east, south] = [Infinity, Infinity, -Infinity, -Infinity];
-  for (const [index, [longitude = 0, latitude = 0]] of positions.entries()) {
+/** The edge of an area; one around a pole goes on beside the square, and has its ends beyond the pole. */
+function ring(positions: readonly number[][]): Course[] {
+  const places = unrolled(positions);
+  const [first, last] = [places[0], places.at(-1)];
+  if (first === undefined || last === undefined) return [];
+  const turns = Math.round(last.x - first.x);
+  if (turns === 0) return copies(places);
+  const around = [-1, 0, 1].flatMap((turn) => moved(places, turn * turns));
+  const beyond = first.y > 0.5 ? 2 : -1;
+  around.push({ x: first.x + 2 * turns, y: beyond }, { x: first.x - turns, y: beyond });
+  return [course(around)];
+}
+
+/** Places one after another; what crosses the antimeridian goes on beyond the square's edge. */
+function unrolled(positions: readonly number[][]): Place[] {
+  let before: number | undefined;
+  return positions.map(([longitude = 0, latitude = 0]) => {
     const { x, y } = toPlace(latitude, longitude);
+    before = before === undefined ? x : x + Math.round(before - x);
+    return { x: before, y };
+  });
+}
+
+/** A course, and as often again as it is seen on the square when that is rolled up. */
+function copies(places: readonly Place[]): Course[] {
+  const found = course(places);
+  const { west, east } = found.box;
+  const turns = [-Math.floor(west), -Math.floor(east - Number.EPSILON)].filter((turn) => turn !== 0);
+  return [found, ...[...new Set(turns)].map((turn) => course(moved(places, turn)))];
+}
+
+function moved(places: readonly Place[], turns: number): Place[] {
+  return places.map(({ x, y }) => ({ x: x + turns, y }));
+}
+
+function course(places: readonly Place[]): Course {
+  const points = new Float64Array(2 * places.length);
+  let [west, north, east, south] = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const [index, { x, y }] of places.entries()) {
     points[2 * index] = x;
     points[2 * index + 1] = y;
     west = Math.min(west, x);

@@ -1,0 +1,53 @@
+"""The offline map: land is land and sea is sea, also at the poles and where the world is cut."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page
+
+from tests.support.serving import serving
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LAND = {
+    "Ireland": (53, -8),
+    "the far east of Russia": (66.5, -178),
+    "Wrangel Island, on the antimeridian": (71.2, 179.5),
+    "Antarctica": (-80, 20),
+    "Antarctica, towards the antimeridian": (-79, 145),
+}
+
+SEA = {
+    "the Atlantic": (42, -35),
+    "the Norwegian Sea": (69, 4),
+    "the Norwegian Sea, further south": (66.5, 4),
+    "the Greenland Sea": (72, -8),
+    "the Southern Ocean": (-57, 105),
+    "the Pacific": (8, -172),
+}
+
+COLOUR = """([latitude, longitude]) => {
+  const tiles = [...document.querySelectorAll('canvas.leaflet-tile')];
+  const north = Math.min(...tiles.map((tile) => tile.getBoundingClientRect().top));
+  const south = 0.5 - Math.asinh(Math.tan(latitude * Math.PI / 180)) / (2 * Math.PI);
+  const [x, y] = [innerWidth / 2 + longitude / 360 * 1024, north + south * 1024];
+  for (const tile of tiles) {
+    const { left, top } = tile.getBoundingClientRect();
+    if (x < left || y < top || x >= left + 256 || y >= top + 256) continue;
+    const { data } = tile.getContext('2d').getImageData(x - left, y - top, 1, 1);
+    return `#${[...data].slice(0, 3).map((each) => each.toString(16).padStart(2, '0')).join('')}`;
+  }
+}"""
+"""The colour of a place in a window that has the whole world in it."""
+
+
+async def test_land_is_land_and_sea_is_sea(page: Page) -> None:
+    async with serving(plugins={"sharing": {"url": "https://live.example.com"}}) as live:
+        body = {"type": "vehicle", "entityId": "v1", "seconds": 60}
+        _, share = await live.post("/api/tracking/shares", body)
+        await page.set_viewport_size({"width": 1200, "height": 1300})
+        await page.goto(f"{live.url}/track/#{share['token']}")
+        await page.wait_for_function(f"place => ({COLOUR})(place) === '#f6f5f1'", arg=[53, -8])
+        for places, colour in ((LAND, "#f6f5f1"), (SEA, "#d7e2ea")):
+            seen = {name: await page.evaluate(COLOUR, place) for name, place in places.items()}
+            assert seen == dict.fromkeys(places, colour)
