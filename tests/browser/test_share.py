@@ -14,7 +14,7 @@ from playwright.async_api import Page, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from atriz_realtime import create_app
+from atriz_realtime import EntityRef, create_app
 from tests.browser.conftest import NewPage
 from tests.support.serving import Live, config, serving, token, until
 
@@ -159,6 +159,16 @@ async def test_a_page_is_cut_when_its_share_is_ended(page: Page, live: Live) -> 
     await opened(page, live, share)
     await page.wait_for_function(MARKED)
     assert await live.request("DELETE", f"{SHARES}/{share['id']}") == (200, {"success": True})
+    await over(page)
+
+
+async def test_a_page_whose_entity_is_taken_away_is_over(page: Page, live: Live) -> None:
+    share = await shared(live, "bus-10")
+    await opened(page, live, share)
+    await moved(live, "bus-10")
+    await expect(page.get_by_role("status")).to_have_text("Live")
+    bus = EntityRef("vehicle", "bus-10")
+    await live.server.permissions.revoke(f"share:{share['id']}", bus)
     await over(page)
 
 

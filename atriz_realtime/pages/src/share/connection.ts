@@ -41,6 +41,7 @@ export function follow(
   });
   tracker.onError((error) => {
     code = error.code;
+    if (error.entity !== undefined && OVER.has(code)) end();
   });
   tracker.onStatus((status) => {
     if (over || status === 'closed') return;
