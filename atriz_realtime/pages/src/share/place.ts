@@ -2,13 +2,12 @@ import { opacity } from '../map/age.ts';
 import { createMap, type MapOptions } from '../map/map.ts';
 import { Mark } from '../map/mark.ts';
 import { Marks } from '../map/marks.ts';
+import { isStill } from '../map/motion.ts';
 
 import { latLng, type LatLng, type Map } from 'leaflet';
 
 /** How near the map is at first. */
 const ZOOM = 15;
-
-const still = matchMedia('(prefers-reduced-motion: reduce)');
 
 /** The map with the one thing that is on it. */
 export class Place {
@@ -75,7 +74,7 @@ export class Place {
   }
 
   #centre(at: LatLng): void {
-    this.#map.panTo(at, { animate: !still.matches, duration: 0.6, easeLinearity: 1 });
+    this.#map.panTo(at, { animate: !isStill(), duration: 0.6, easeLinearity: 1 });
   }
 
   #follow(following: boolean): void {
