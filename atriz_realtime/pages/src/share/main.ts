@@ -1,5 +1,5 @@
-import { Clock } from '../console/clock.ts';
-import { element, write } from '../console/dom.ts';
+import { Clock } from '../clock.ts';
+import { element, write } from '../dom.ts';
 import { follow, type State } from './connection.ts';
 import { linkOf, type Link } from './link.ts';
 import { Place } from './place.ts';
