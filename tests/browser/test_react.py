@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from atriz_realtime import RealtimeExtension
-from tests.browser.chromium import Complaints
+from tests.browser.chromium import Complaints, leaving
 from tests.browser.react import DOCUMENTED, PACKAGE, built, project, serving_it, showing
 from tests.support.serving import config, serving, token, until
 
@@ -24,7 +24,7 @@ async def test_the_documented_hook_shows_a_position_that_moves(page: Page, folde
     app = serving_it(built(folder, folder / DOCUMENTED.name))
     server = RealtimeExtension(config()).install(app)
     app.state.realtime = server
-    async with serving(app) as live:
+    async with serving(app) as live, leaving(page):
         await page.goto(live.url + "/" + showing(("useVehicleTracking", "v1", token())))
         await until(lambda: "vehicle:v1" in server.socket_io.manager.rooms.get("/", {}))
         component, dot = page.locator("article"), page.locator("i")
@@ -52,7 +52,7 @@ async def test_the_package_s_hooks_share_a_connection(
         ("useTracking", "vehicle", "u1-a", mine),
         ("useVehicleTracking", "u2-a", mine),
     )
-    async with serving(app) as live:
+    async with serving(app) as live, leaving(page):
         await page.goto(live.url + "/" + showing(*entities))
         components = page.locator("article")
         await expect(components).to_have_count(4)
