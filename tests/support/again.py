@@ -10,9 +10,6 @@ from tests.support.lanes import Lane
 
 E2E = Path(__file__).parents[1] / "e2e"
 
-BEHIND = ("isolation", "python_api", "readme_client", "throttle", "tracking_stats")
-"""Of which files the subject lies behind the sockets, whatever carries those."""
-
 
 def end_to_end(lane: Lane) -> None:
     """Run it on the memory backends; which Redis makes no difference to how frames come and go."""
@@ -20,8 +17,7 @@ def end_to_end(lane: Lane) -> None:
         [
             *[sys.executable, "-m", "pytest", "-q", "-x", "--tb=short"],
             *["-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile"],
-            *["--lane", lane, "-k", "not redis and not node_prints", str(E2E)],
-            *[f"--ignore={E2E / f'test_{subject}.py'}" for subject in BEHIND],
+            *["--lane", lane, "-k", "not redis", str(E2E)],
         ],
         cwd=E2E.parent.parent,
         capture_output=True,
