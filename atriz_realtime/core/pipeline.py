@@ -97,6 +97,10 @@ class Pipeline:
         :raises UnknownEntityType: when no active plugin registers the type.
         :raises InvalidEntityId: when the id does not fit the type's pattern.
         """
+        self._check(entity_type, entity_id)
+        return EntityRef(str(entity_type), str(entity_id))
+
+    def _check(self, entity_type: object, entity_id: object) -> None:
         kind = self._kinds.get(entity_type) if isinstance(entity_type, str) else None
         if kind is None:
             raise UnknownEntityType(field="type")
@@ -104,7 +108,6 @@ class Pipeline:
             raise InvalidEntityId(field="entityId")
         if entity_id.endswith("*"):  # its channel would be a pattern of others'
             raise InvalidEntityId(field="entityId")
-        return EntityRef(kind.name, entity_id)
 
     async def publish(
         self, entity: EntityRef, location: Location, identity: Identity | None = None
@@ -116,7 +119,7 @@ class Pipeline:
             timestamp lies too far in the future.
         :raises PluginFailed: when a plugin on the way fails: the fix is refused.
         """
-        entity = self.entity(entity.type, entity.id)
+        self._check(entity.type, entity.id)
         if identity is not None and not await self._access.may_publish(identity, entity):
             raise NotAuthorized
         event = LocationEvent(entity, location)
@@ -124,7 +127,7 @@ class Pipeline:
         verdict = await self._containment.run(
             *self._throttles[entity.type], self._policies[entity.type].admit(entity, location)
         )
-        if verdict.outcome != "drop":
+        if self._held and verdict.outcome != "drop":
             self._discard_held(entity)
         fixes = self.fixes[entity.type]
         passed = await self._filtered(event)

@@ -110,7 +110,10 @@ def seen_through_proxies(
     config: uvicorn.Config, address: str | None, headers: Sequence[Header]
 ) -> str | None:
     """The client's address, as uvicorn's middleware lets applications see it."""
-    if not any(name == b"x-forwarded-for" for name, _ in headers):
+    for name, _ in headers:
+        if name == b"x-forwarded-for":
+            break
+    else:
         return address
     scope = {"type": "http", "client": (address, 0), "scheme": "http", "headers": headers}
     look_through(config, scope)
