@@ -50,7 +50,7 @@ from atriz_realtime.api.errors import (
     UnknownEntityType,
 )
 from atriz_realtime.api.hookspecs import hookimpl
-from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
+from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall, credentials_of
 from atriz_realtime.api.model import (
     LOCATION_FIELDS,
     Credentials,
@@ -167,6 +167,7 @@ __all__ = [
     "UnknownEntityType",
     "Verdict",
     "View",
+    "credentials_of",
     "decode_event",
     "decode_json",
     "decode_location",

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
+from starlette.requests import HTTPConnection
+
+from atriz_realtime.api.errors import InvalidRequest
+from atriz_realtime.api.model import Credentials
+from atriz_realtime.api.wire import decode_json
 
 
 class Headers(Mapping[str, str]):
@@ -42,6 +48,26 @@ class HttpCall:
     """Its whole body, no longer than ``max_body``."""
     address: str | None
     """The caller's network address."""
+
+    def credentials(self) -> Credentials:
+        """What the caller offers to be known by."""
+        return Credentials.from_http(self.headers, self.address)
+
+    def json_object(self) -> dict[str, Any]:
+        """The JSON object that is the body.
+
+        :raises InvalidRequest: when it is none.
+        """
+        data = decode_json(self.body)
+        if not isinstance(data, dict):
+            raise InvalidRequest("the body must be a JSON object")
+        return data
+
+
+def credentials_of(request: HTTPConnection) -> Credentials:
+    """What the caller of a Starlette route offers to be known by."""
+    address = request.client.host if request.client else None
+    return Credentials.from_http(Headers(request.headers.raw), address)
 
 
 def _with_body(_: object, __: object, status: int) -> None:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from atriz_realtime.api import (
-    Credentials,
     Endpoint,
     EntityRef,
-    Headers,
     HttpAnswer,
     HttpCall,
-    Identity,
     InvalidEntityId,
     InvalidRequest,
     LocationNotFound,
@@ -25,7 +19,7 @@ from atriz_realtime.api import (
     Resources,
     ServerHandle,
     UnknownEntityType,
-    decode_json,
+    credentials_of,
     encode_json,
     hookimpl,
 )
@@ -60,20 +54,20 @@ class TrackingApi:
 
     async def publish(self, call: HttpCall) -> HttpAnswer:
         """``POST /api/tracking/location``."""
-        identity = await self._identify(call.headers, call.address)
-        return HttpAnswer(encode_json(await self._updates.publish(_object(call), identity)))
+        identity = await self._server.access.authenticate(call.credentials())
+        return HttpAnswer(encode_json(await self._updates.publish(call.json_object(), identity)))
 
     async def publish_batch(self, call: HttpCall) -> HttpAnswer:
         """``POST /api/tracking/batch``."""
-        identity = await self._identify(call.headers, call.address)
-        updates = _object(call).get("updates")
+        identity = await self._server.access.authenticate(call.credentials())
+        updates = call.json_object().get("updates")
         if not isinstance(updates, list):
             raise InvalidRequest("updates must be a list", field="updates")
         return HttpAnswer(encode_json(await self._updates.publish_batch(updates, identity)))
 
     async def current(self, request: Request) -> Response:
         """``GET /api/tracking/<type>/<id>``."""
-        identity = await self._caller(request, narrow=True)
+        identity = await self._server.access.authenticate(credentials_of(request), narrow=True)
         try:
             entity = self._server.tracking.entity(
                 request.path_params["type"], request.path_params["id"]
@@ -91,7 +85,7 @@ class TrackingApi:
 
     async def list_type(self, request: Request) -> Response:
         """``GET /api/tracking/<type>?limit=…&cursor=…``."""
-        identity = await self._caller(request)
+        identity = await self._server.access.authenticate(credentials_of(request))
         limit = _page_limit(request.query_params.get("limit"))
         cursor = request.query_params.get("cursor")
         kind = request.path_params["type"]
@@ -112,25 +106,6 @@ class TrackingApi:
             encode_json(page.next_cursor),
         )
         return Response(body, media_type="application/json")
-
-    async def _caller(self, request: Request, *, narrow: bool = False) -> Identity:
-        address = request.client.host if request.client else None
-        return await self._identify(Headers(request.headers.raw), address, narrow=narrow)
-
-    async def _identify(
-        self, headers: Headers, address: str | None, *, narrow: bool = False
-    ) -> Identity:
-        return await self._server.access.authenticate(
-            Credentials.from_http(headers, address), narrow=narrow
-        )
-
-
-def _object(call: HttpCall) -> Mapping[str, Any]:
-    """The JSON object that is a call's body."""
-    data = decode_json(call.body)
-    if not isinstance(data, dict):
-        raise InvalidRequest("the body must be a JSON object")
-    return data
 
 
 def _page_limit(text: str | None) -> int:

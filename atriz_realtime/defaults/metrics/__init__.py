@@ -14,6 +14,7 @@ from atriz_realtime.api import (
     PluginConfig,
     ServerHandle,
     Unavailable,
+    credentials_of,
     hookimpl,
 )
 from atriz_realtime.defaults.metrics.settings import MetricsSettings
@@ -37,11 +38,11 @@ class Gate:
             raise NotAuthenticated
 
     def _has_token(self, request: Request) -> bool:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        token = credentials_of(request).token
         return (
             self._token is not None
-            and scheme.lower() == "bearer"
-            and hmac.compare_digest(token.strip().encode(), self._token.encode())
+            and token is not None
+            and hmac.compare_digest(token.encode(), self._token.encode())
         )
 
     def _is_near(self, request: Request) -> bool:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from atriz_realtime.api import (
     Clock,
-    Credentials,
     EntityRef,
-    Headers,
     HttpAnswer,
     HttpCall,
     InvalidRequest,
     NotAuthorized,
     RateLimited,
     ServerHandle,
-    decode_json,
+    credentials_of,
     encode_json,
     format_timestamp,
 )
@@ -80,8 +80,8 @@ class SharesApi:
         Nobody shares what they may not track, or more than they are shown of it.
         """
         access = self._server.access
-        caller = await access.authenticate(Credentials.from_http(call.headers, call.address))
-        entity, seconds = self._wanted(call.body)
+        caller = await access.authenticate(call.credentials())
+        entity, seconds = self._wanted(call.json_object())
         if not await access.may_track(caller, entity):
             raise NotAuthorized
         share, token = self._sharing.tokens.make(entity, seconds, caller.user_id)
@@ -93,19 +93,13 @@ class SharesApi:
 
     async def end(self, request: Request) -> Response:
         """``DELETE /api/tracking/shares/<id>``, by whoever made it."""
-        address = request.client.host if request.client else None
-        caller = await self._server.access.authenticate(
-            Credentials.from_http(Headers(request.headers.raw), address)
-        )
+        caller = await self._server.access.authenticate(credentials_of(request))
         share_id: str = request.path_params["id"]
         expires = self._sharing.tokens.made_by(share_id, caller.user_id)
         await revoke(self._server.signals, "token", share_id, expires=expires)
         return JSONResponse({"success": True})
 
-    def _wanted(self, body: bytes) -> tuple[EntityRef, int]:
-        data = decode_json(body)
-        if not isinstance(data, dict):
-            raise InvalidRequest("the body must be a JSON object")
+    def _wanted(self, data: Mapping[str, Any]) -> tuple[EntityRef, int]:
         for field in data.keys() - FIELDS:
             raise InvalidRequest(f"unknown field {field[:64]!r}", field=field[:64])
         for field in FIELDS - data.keys():
