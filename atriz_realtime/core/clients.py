@@ -29,6 +29,11 @@ class Session:
     deadline: asyncio.TimerHandle | None = None
     """Closes the socket unless it authenticates before."""
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it is good for one entity only, and may send what tracks it alone."""
+        return self.identity is not None and self.identity.only is not None
+
 
 @attrs.frozen
 class Client:

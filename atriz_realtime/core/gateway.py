@@ -97,7 +97,7 @@ class Gateway:
             session = self._sessions[sid]
             if event.authenticated and session.identity is None:
                 raise NotAuthenticated
-            if self.is_narrow(sid):
+            if session.is_narrow:
                 raise NotAuthorized
             client = Client(self._server, session)
             try:
@@ -137,8 +137,7 @@ class Gateway:
     def is_narrow(self, sid: str) -> bool:
         """Whether a socket is good for one entity only, and may send what tracks it alone."""
         session = self._sessions.get(sid)
-        identity = None if session is None else session.identity
-        return identity is not None and identity.only is not None
+        return session is not None and session.is_narrow
 
     # -- connection ------------------------------------------------------------------------
 

@@ -129,10 +129,7 @@ class Subscriptions:
             for entity_id in as_ids(ids):
                 if not isinstance(entity_id, str):
                     raise InvalidEntityId(field="entityId")
-                room = f"{kind}:{entity_id}"
-                if room in session.tracked:
-                    session.tracked.discard(room)
-                    self._rooms.basic_leave_room(sid, DEFAULT_NAMESPACE, room)
+                self._leave(session, f"{kind}:{entity_id}")
             return {"success": True}
 
         return untrack
@@ -181,19 +178,24 @@ class Subscriptions:
 
     def revoke(self, session: Session, room: str) -> None:
         """Take a socket out of an entity's room, and tell it."""
-        if room in session.tracked:
-            session.tracked.discard(room)
-            self._rooms.basic_leave_room(session.sid, DEFAULT_NAMESPACE, room)
+        if self._leave(session, room):
             kind, _, entity_id = room.partition(":")
             self._rooms.send(session.sid, TRACKING_REVOKED, {"type": kind, "entityId": entity_id})
+
+    def _leave(self, session: Session, room: str) -> bool:
+        """Take a socket out of an entity's room; whether it was in it."""
+        if room not in session.tracked:
+            return False
+        session.tracked.discard(room)
+        self._rooms.basic_leave_room(session.sid, DEFAULT_NAMESPACE, room)
+        return True
 
     # -- another identity ------------------------------------------------------------------
 
     def forget(self, session: Session) -> None:
         """Take a socket out of the rooms that it tracks: it is somebody else from now on."""
-        for room in session.tracked:
-            self._rooms.basic_leave_room(session.sid, DEFAULT_NAMESPACE, room)
-        session.tracked.clear()
+        for room in list(session.tracked):
+            self._leave(session, room)
 
     async def reconsider(
         self, session: Session, identity: Identity

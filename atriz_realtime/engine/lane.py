@@ -159,14 +159,13 @@ class Lane(Websocket, asyncio.Protocol):
 
     def welcome(self, packet: Packet) -> None:
         """Send a session's first packet, in one write with the answer to the handshake."""
-        agreement, self._agreement = self._agreement, b""
-        self._send(agreement + packet.frame)
+        self._agree(packet.frame)
 
-    def _agree(self) -> None:
-        """Answer the handshake, unless that is done."""
-        if self._agreement:
-            agreement, self._agreement = self._agreement, b""
-            self._send(agreement)
+    def _agree(self, first: bytes = b"") -> None:
+        """Answer the handshake, unless that is done, and send what is first to follow."""
+        data, self._agreement = self._agreement + first, b""
+        if data:
+            self._send(data)
 
     def _refuse(self, refusal: Refusal) -> None:
         refusals.count(refusal, self.engine)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 
 from starlette.requests import Request
@@ -20,21 +19,14 @@ FILES = ("share.js", "share.css", "LICENSES.txt", *WORLD)
 def routes(settings: SharingSettings) -> list[Route]:
     """The page, its files, and where it is looked for besides."""
     headers = security_headers(settings.tile_url) | {"x-robots-tag": "noindex, nofollow"}
-    filled: list[str] = []
-
-    def read() -> str:
-        if not filled:
-            page = (DIST / "share.html").read_text("utf-8")
-            page = page.replace("{tile-url}", html.escape(settings.tile_url))
-            filled.append(
-                page.replace("{tile-attribution}", html.escape(settings.tile_attribution))
-            )
-        return filled[0]
+    page = (DIST / "share.html").read_text("utf-8")
+    page = page.replace("{tile-url}", html.escape(settings.tile_url))
+    page = page.replace("{tile-attribution}", html.escape(settings.tile_attribution))
 
     async def show(_: Request) -> Response:
         """The page, whatever stands behind it: who is shown something, the socket decides."""
         return Response(
-            await asyncio.to_thread(read),
+            page,
             media_type=MEDIA_TYPES["html"],
             headers={**headers, "cache-control": "no-store"},
         )
