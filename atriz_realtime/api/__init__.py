@@ -76,6 +76,7 @@ from atriz_realtime.api.records import (
     Throttle,
     View,
 )
+from atriz_realtime.api.redis_stream import RedisStream
 from atriz_realtime.api.reports import ProcessReport
 from atriz_realtime.api.wire import (
     CacheTTL,
@@ -149,6 +150,7 @@ __all__ = [
     "RealtimeError",
     "RedisChannels",
     "RedisLink",
+    "RedisStream",
     "Reporting",
     "Resources",
     "Rooms",

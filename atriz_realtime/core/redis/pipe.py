@@ -11,14 +11,12 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import math
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
-from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     ClusterDownError,
@@ -31,6 +29,7 @@ from redis.exceptions import (
 
 from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import Unavailable
+from atriz_realtime.api.redis_stream import RedisStream, pack
 from atriz_realtime.core.incidents import Incidents
 
 logger = logging.getLogger("atriz_realtime")
@@ -67,9 +66,6 @@ class _Command:
     deadline: float
 
 
-_packed: Callable[[tuple[str | bytes | float, ...]], bytes] = pack_command  # type: ignore[assignment]  # it takes them all
-
-
 class RedisPipe:
     """Executes commands on one server.
 
@@ -95,16 +91,13 @@ class RedisPipe:
         self._loop = asyncio.get_running_loop()
         self._outgoing: list[_Command] = []
         self._waiting: deque[_Command] = deque()
-        self._work = asyncio.Event()
         self._digests: dict[str, str] = {}
         self._known_scripts: set[str] = set()
-        self._connection: AbstractConnection | None = None
+        self._stream: RedisStream | None = None
         self._detail = "not connected yet"
         self._first_attempt: asyncio.Future[None] = self._loop.create_future()
         self._watchdog: asyncio.TimerHandle | None = None
-        self._overdue = asyncio.Event()
         self._client: tuple[str, ...] = ()
-        self._closing = False
         self.reconnects = 0
         self._running = self._loop.create_task(self._run(), name=f"redis {name}")
 
@@ -116,12 +109,12 @@ class RedisPipe:
     @property
     def address(self) -> str:
         """The address of the server it is connected to; empty while it is not."""
-        connection: Any = self._connection
+        connection: Any = self._stream and self._stream.connection
         return f"{connection.host}:{connection.port}" if hasattr(connection, "host") else ""
 
     def status(self) -> BackendStatus:
         """Whether the server answers."""
-        if self._connection is not None:
+        if self._stream is not None:
             return BackendStatus("connected")
         return BackendStatus("disconnected", self._detail)
 
@@ -136,15 +129,16 @@ class RedisPipe:
     def execute(self, *command: str | bytes | float) -> asyncio.Future[Any]:
         """Queue a command."""
         answer: asyncio.Future[Any] = self._loop.create_future()
-        if self._connection is None:
+        if self._stream is None:
             answer.set_exception(Unavailable(f"Redis at {self._name}: {self._detail}"))
         elif self.pending >= MAX_PENDING:
             answer.set_exception(Unavailable(f"more than {MAX_PENDING} commands wait for Redis"))
         else:
+            if not self._outgoing:
+                self._loop.call_soon(self._send)
             self._outgoing.append(
-                _Command(_packed(command), answer, self._loop.time() + ANSWER_TIMEOUT)
+                _Command(pack(command), answer, self._loop.time() + ANSWER_TIMEOUT)
             )
-            self._work.set()
             if self._watchdog is None:
                 self._watchdog = self._loop.call_later(ANSWER_TIMEOUT, self._watch)
         return answer
@@ -178,7 +172,6 @@ class RedisPipe:
 
     async def aclose(self) -> None:
         """Close the connection; what still waits fails."""
-        self._closing = True
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
         if self._watchdog is not None:
@@ -195,20 +188,16 @@ class RedisPipe:
                     connection = await self._connect()
                     await self._replace_previous(connection)
                 delay = BACKOFF_FIRST
-                self._opened(connection)
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._write(connection))
-                    tasks.create_task(self._read(connection))
-                    tasks.create_task(self._give_up_overdue())
-            except* Exception as group:  # whatever it is, the pipe must come back
-                self._lost(describe(group.exceptions[0]))
+                stream = RedisStream(connection, self._answered)
+                self._opened(stream)
+                await stream.ended()
+            except Exception as error:  # whatever it is, the pipe must come back
+                self._lost(describe(error))
             finally:
-                self._connection = None
+                self._stream = None
                 self._fail_all()
                 if connection is not None:
                     await connection.disconnect(nowait=True)
-            if self._closing:  # a task group that fails forgets that it was cancelled, too
-                return
             await asyncio.sleep(random.uniform(0, delay))  # noqa: S311  # jitter, not a secret
             delay = min(delay * 2, BACKOFF_MOST)
 
@@ -228,58 +217,38 @@ class RedisPipe:
         with contextlib.suppress(ResponseError):
             self._client = itself(await connection.read_response())
 
-    async def _write(self, connection: AbstractConnection) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            batch, self._outgoing = self._outgoing, []
+    def _send(self) -> None:
+        """Send what was queued in this turn of the loop."""
+        batch, self._outgoing = self._outgoing, []
+        if self._stream is not None and batch:
             self._waiting.extend(batch)
-            await connection.send_packed_command(
-                b"".join([command.packed for command in batch]), check_health=False
-            )
+            self._stream.write(b"".join([command.packed for command in batch]))
 
-    async def _read(self, connection: AbstractConnection) -> None:
-        while True:
-            try:
-                response = await connection.read_response(
-                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
-                )
-            except ReadOnlyError:
-                raise  # the server has become a replica: look for the primary
-            except ResponseError as error:
-                response = error
-                if isinstance(error, NOT_NOW) or str(error).startswith(NOT_NOW_EITHER):
-                    response = Unavailable(f"Redis at {self._name}: {error}")
-            answer = self._waiting.popleft().answer
-            if answer.done():
-                continue
-            if isinstance(response, Exception):
-                answer.set_exception(response)
-            else:
-                answer.set_result(response)
+    def _answered(self, response: Any) -> None:
+        if isinstance(response, ReadOnlyError):
+            raise response  # the server has become a replica: look for the primary
+        answer = self._waiting.popleft().answer
+        if answer.done():
+            return
+        if not isinstance(response, Exception):
+            answer.set_result(response)
+        elif isinstance(response, NOT_NOW) or str(response).startswith(NOT_NOW_EITHER):
+            answer.set_exception(Unavailable(f"Redis at {self._name}: {response}"))
+        else:
+            answer.set_exception(response)
 
-    async def _give_up_overdue(self) -> None:
-        """End the connection when an answer is overdue.
-
-        Closing it is not enough: with something still to send it would stay, and its
-        reader with it, for as long as the network has patience.
-        """
-        await self._overdue.wait()
-        raise TimeoutError
-
-    def _opened(self, connection: AbstractConnection) -> None:
+    def _opened(self, stream: RedisStream) -> None:
         if self._first_attempt.done():
             logger.info("Redis at %s is connected", self._name)
             self.reconnects += 1
         else:
             self._first_attempt.set_result(None)
         self._known_scripts.clear()
-        self._overdue.clear()
-        self._connection = connection
+        self._stream = stream
         self._connected()
 
     def _lost(self, reason: str) -> None:
-        was_connected = self._connection is not None
+        was_connected = self._stream is not None
         self._detail = reason
         if was_connected or not self._first_attempt.done():
             self._incidents.report(
@@ -308,11 +277,12 @@ class RedisPipe:
         remaining = pending[0].deadline - self._loop.time()
         if remaining > 0:
             self._watchdog = self._loop.call_later(remaining, self._watch)
-        elif self._connection is not None:
+        elif self._stream is not None:
+            stream = self._stream
             self._lost(describe(TimeoutError()))
-            self._connection = None
+            self._stream = None
             self._fail_all()
-            self._overdue.set()
+            stream.end(TimeoutError())
 
 
 def itself(info: str | bytes) -> tuple[str, ...]:

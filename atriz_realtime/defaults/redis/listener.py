@@ -7,19 +7,18 @@ life when the connection is silent.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import math
 import random
 import re
 from collections import Counter, deque
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from atriz_realtime.api import RedisLink
+from atriz_realtime.api import RedisLink, RedisStream
 
 logger = logging.getLogger("atriz_realtime.redis")
 
@@ -69,7 +68,7 @@ class Listener:
         self._changed: dict[str, None] = {}
         self._asked: Counter[str] = Counter()
         self._unheard: set[str] = set()
-        self._work = asyncio.Event()
+        self._stream: RedisStream | None = None
         self._heard = 0.0
         self._pings: deque[float] = deque()
         self._primary = ""
@@ -122,8 +121,9 @@ class Listener:
         await asyncio.gather(self._task, return_exceptions=True)
 
     def _change(self, channel: str) -> None:
+        if not self._changed:
+            self._loop.call_soon(self._settle)
         self._changed[channel] = None
-        self._work.set()
 
     # -- one connection after another ------------------------------------------------------
 
@@ -134,14 +134,15 @@ class Listener:
             try:
                 connection = await self._link.connect(self._route)
                 delay = BACKOFF_FIRST
-                self._opened()
+                stream = RedisStream(connection, self._received)
+                self._opened(stream)
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._write(connection))
-                    tasks.create_task(self._read(connection))
-                    tasks.create_task(self._watch(connection))
+                    tasks.create_task(stream.ended())
+                    tasks.create_task(self._watch(stream))
             except* Exception as group:  # whatever it is, the listener must come back
                 self._lost(group.exceptions[0])
             finally:
+                self._stream = None
                 if connection is not None:
                     await connection.disconnect(nowait=True)
             if self._closing:  # a task group that fails forgets that it was cancelled, too
@@ -149,7 +150,8 @@ class Listener:
             await asyncio.sleep(random.uniform(0, delay))  # noqa: S311  # jitter, not a secret
             delay = min(delay * 2, BACKOFF_MOST)
 
-    def _opened(self) -> None:
+    def _opened(self, stream: RedisStream) -> None:
+        self._stream = stream
         self._heard = self._loop.time()
         self._pings.clear()
         self._primary = ""
@@ -157,7 +159,7 @@ class Listener:
         self._asked.clear()
         self._changed = dict.fromkeys(self._wanted)
         self._unheard = set(self._wanted)
-        self._work.set()
+        self._settle()
         if not self._unheard:
             self._set_hears(True)
 
@@ -184,58 +186,49 @@ class Listener:
             if not self._unheard:
                 self._set_hears(True)
 
-    async def _write(self, connection: AbstractConnection) -> None:
-        """Bring Redis' subscriptions in line with what is wanted, a batch a turn."""
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            changed, self._changed = self._changed, {}
-            wanted = [c for c in changed if c in self._wanted and c not in self._subscribed]
-            unwanted = [c for c in changed if c not in self._wanted and c in self._subscribed]
-            self._subscribed.update(wanted)
-            self._subscribed.difference_update(unwanted)
-            self._asked.update(wanted)
-            for channel in filter(self.is_subscribed, changed):
-                self._events.confirmed(channel)  # left and joined in one turn
-            await self._send(connection, "UNSUBSCRIBE", unwanted)
-            await self._send(connection, "SUBSCRIBE", wanted)
-
-    async def _send(
-        self, connection: AbstractConnection, command: str, channels: list[str]
-    ) -> None:
-        if self._link.sharded:  # all channels of one SSUBSCRIBE must share a slot
-            commands = connection.pack_commands([("S" + command, c) for c in channels])
-            if commands:
-                await connection.send_packed_command(commands)
+    def _settle(self) -> None:
+        """Bring Redis' subscriptions in line with what is wanted, once in a turn of the loop."""
+        if self._stream is None:  # all that is wanted is asked for when there is one
             return
-        patterns = [channel for channel in channels if channel.endswith("*")]
-        plain = [channel for channel in channels if not channel.endswith("*")]
-        for name, group in ((command, plain), ("P" + command, [*map(as_glob, patterns)])):
-            for start in range(0, len(group), SUBSCRIBE_BATCH):
-                await connection.send_command(name, *group[start : start + SUBSCRIBE_BATCH])
+        changed, self._changed = self._changed, {}
+        wanted = [c for c in changed if c in self._wanted and c not in self._subscribed]
+        unwanted = [c for c in changed if c not in self._wanted and c in self._subscribed]
+        self._subscribed.update(wanted)
+        self._subscribed.difference_update(unwanted)
+        self._asked.update(wanted)
+        for channel in filter(self.is_subscribed, changed):
+            self._events.confirmed(channel)  # left and joined in one turn
+        self._send(self._stream, "UNSUBSCRIBE", unwanted)
+        self._send(self._stream, "SUBSCRIBE", wanted)
 
-    async def _read(self, connection: AbstractConnection) -> None:
-        events = self._events
-        while True:
-            try:
-                message = await connection.read_response(disable_decoding=True, timeout=math.inf)
-            except ResponseError as error:  # MOVED, CLUSTERDOWN: this is not the server to ask
-                events.moved()
-                raise RedisError(f"cannot subscribe: {error}") from error
-            self._heard = self._loop.time()
-            kind = message[0]
-            if kind in (b"message", b"smessage"):
-                events.message(message[1], message[2])
-            elif kind == b"pmessage":
-                events.pattern_message(from_glob(message[1]), message[2], message[3])
-            elif kind in (b"subscribe", b"ssubscribe"):
-                self._answered(message[1].decode())
-            elif kind == b"psubscribe":
-                self._answered(from_glob(message[1]).decode())
-            elif kind == b"pong":
-                self._lag = self._heard - self._pings.popleft()
-            elif kind == b"sunsubscribe" and message[1].decode() in self._subscribed:
-                self._taken(message[1].decode())
+    def _send(self, stream: RedisStream, command: str, channels: list[str]) -> None:
+        if self._link.sharded:  # all channels of one SSUBSCRIBE must share a slot
+            stream.send(*[("S" + command, channel) for channel in channels])
+            return
+        patterns = [as_glob(channel) for channel in channels if channel.endswith("*")]
+        plain = [channel for channel in channels if not channel.endswith("*")]
+        for name, group in ((command, plain), ("P" + command, patterns)):
+            for start in range(0, len(group), SUBSCRIBE_BATCH):
+                stream.send((name, *group[start : start + SUBSCRIBE_BATCH]))
+
+    def _received(self, message: Any) -> None:
+        if isinstance(message, Exception):  # MOVED, CLUSTERDOWN: this is not the server to ask
+            self._events.moved()
+            raise RedisError(f"cannot subscribe: {message}") from message
+        self._heard = self._loop.time()
+        kind = message[0]
+        if kind in (b"message", b"smessage"):
+            self._events.message(message[1], message[2])
+        elif kind == b"pmessage":
+            self._events.pattern_message(from_glob(message[1]), message[2], message[3])
+        elif kind in (b"subscribe", b"ssubscribe"):
+            self._answered(message[1].decode())
+        elif kind == b"psubscribe":
+            self._answered(from_glob(message[1]).decode())
+        elif kind == b"pong" or message == b"PONG":  # as long as nothing is subscribed
+            self._lag = self._heard - self._pings.popleft()
+        elif kind == b"sunsubscribe" and message[1].decode() in self._subscribed:
+            self._taken(message[1].decode())
 
     def _taken(self, channel: str) -> None:
         """Redis has ended a subscription: its slot has left this server."""
@@ -252,7 +245,7 @@ class Listener:
             self._events.confirmed(channel)
             self._heard_again(channel)
 
-    async def _watch(self, connection: AbstractConnection) -> None:
+    async def _watch(self, stream: RedisStream) -> None:
         """Ask for signs of life, and leave a server that is no longer the one to hear."""
         while True:
             await asyncio.sleep(PING_INTERVAL)
@@ -265,9 +258,7 @@ class Listener:
                 if primary and primary != self._primary:
                     raise RedisError("the primary has changed")
             self._pings.append(self._loop.time())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SILENCE_LIMIT):
-                    await connection.send_command("PING")
+            stream.send(("PING",))
 
 
 def as_glob(pattern: str) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from atriz_realtime.api import Deliver, RedisLink
+from atriz_realtime.api import Deliver, RedisLink, RedisStream
 
 CONFIRM_TIMEOUT = 1.0
 """Seconds that a subscriber waits for Redis to confirm."""
@@ -38,10 +37,9 @@ class ShardChannels:
         self._loop = asyncio.get_running_loop()
         self._deliver: dict[str, Deliver] = {}
         self._unconfirmed: dict[str, asyncio.Future[None]] = {}
-        self._unsent: list[tuple[str, str]] = []
-        self._work = asyncio.Event()
-        self._connected = False
+        self._stream: RedisStream | None = None
         self._heard = 0.0
+        self._closing = False
         self._task = self._loop.create_task(self._run(), name="redis shard channels")
 
     def publish(self, channel: str, data: bytes) -> Awaitable[None]:
@@ -66,15 +64,15 @@ class ShardChannels:
 
     async def aclose(self) -> None:
         """Close the connection."""
+        self._closing = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         for confirmed in self._unconfirmed.values():
             _done(confirmed)
 
-    def _send(self, command: str, channel: str) -> None:
-        if self._connected:  # else it is told all at once, when it is
-            self._unsent.append((command, channel))
-            self._work.set()
+    def _send(self, command: str, *channels: str) -> None:
+        if self._stream is not None:  # else it is told all at once, when there is one
+            self._stream.send(*[(command, channel) for channel in channels])
 
     async def _run(self) -> None:
         while True:
@@ -82,53 +80,43 @@ class ShardChannels:
             try:
                 connection = await self._link.connect()
                 self._heard = self._loop.time()
-                self._connected = True
-                self._unsent = [("SSUBSCRIBE", channel) for channel in self._deliver]
-                self._work.set()
+                self._stream = RedisStream(connection, self._received)
+                self._send("SSUBSCRIBE", *self._deliver)
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._write(connection))
-                    tasks.create_task(self._read(connection))
-                    tasks.create_task(self._watch(connection))
+                    tasks.create_task(self._stream.ended())
+                    tasks.create_task(self._watch(self._stream))
             except* Exception as group:  # whatever it is, the connection must come back
                 reason = str(group.exceptions[0]).partition("\n")[0]
                 self._report("bridge disconnected", reason)
             finally:
-                self._connected = False
+                self._stream = None
                 if connection is not None:
                     await connection.disconnect(nowait=True)
+            if self._closing:  # a task group that fails forgets that it was cancelled, too
+                return
             await asyncio.sleep(random.uniform(0, BACKOFF))  # noqa: S311  # jitter, not a secret
 
-    async def _write(self, connection: AbstractConnection) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            unsent, self._unsent = self._unsent, []
-            if unsent:
-                await connection.send_packed_command(connection.pack_commands(unsent))
+    def _received(self, message: Any) -> None:
+        if isinstance(message, Exception):
+            raise message
+        self._heard = self._loop.time()
+        if message[0] == b"smessage":
+            channel = message[1].decode()
+            deliver = self._deliver.get(channel)
+            if deliver is not None:
+                deliver(channel, message[2])
+        elif message[0] == b"ssubscribe":
+            confirmed = self._unconfirmed.pop(message[1].decode(), None)
+            if confirmed is not None:
+                _done(confirmed)
 
-    async def _read(self, connection: AbstractConnection) -> None:
-        while True:
-            message = await connection.read_response(disable_decoding=True, timeout=math.inf)
-            self._heard = self._loop.time()
-            if message[0] == b"smessage":
-                channel = message[1].decode()
-                deliver = self._deliver.get(channel)
-                if deliver is not None:
-                    deliver(channel, message[2])
-            elif message[0] == b"ssubscribe":
-                confirmed = self._unconfirmed.pop(message[1].decode(), None)
-                if confirmed is not None:
-                    _done(confirmed)
-
-    async def _watch(self, connection: AbstractConnection) -> None:
+    async def _watch(self, stream: RedisStream) -> None:
         while True:
             await asyncio.sleep(PING_INTERVAL)
             silence = self._loop.time() - self._heard
             if silence > SILENCE_LIMIT:
                 raise RedisError(f"Redis was silent for {silence:.1f} s")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SILENCE_LIMIT):
-                    await connection.send_command("PING")
+            stream.send(("PING",))
 
 
 def _done(confirmed: asyncio.Future[None]) -> None:
