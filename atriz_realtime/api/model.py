@@ -27,57 +27,28 @@ _MAX_JSON_INTEGER = 2**63 - 1
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
-def _number(value: object, field: str) -> float:
+def _check_number(value: object, field: str, low: float, high: float) -> None:
+    if type(value) is float and low <= value <= high:  # the usual case
+        return
     if type(value) is not float and type(value) is not int:  # neither bool nor "1"
         raise InvalidLocation(f"{field} must be a number", field=field)
     if not -_MAX_JSON_INTEGER <= value <= _MAX_JSON_INTEGER:  # false for NaN as well
         raise InvalidLocation(f"{field} must be a finite number", field=field)
-    return value
+    if not low <= value <= high:
+        within = f"between {low:g} and {high:g}" if high < _MAX_JSON_INTEGER else f"{low:g} or more"
+        raise InvalidLocation(f"{field} must be {within}", field=field)
 
 
-def _between(low: float, high: float, wire_name: str) -> Any:
-    def check(_: object, __: object, value: Any) -> None:
-        if not low <= _number(value, wire_name) <= high:
-            raise InvalidLocation(
-                f"{wire_name} must be between {low:g} and {high:g}", field=wire_name
-            )
-
-    return check
-
-
-def _optional_at_least_zero(wire_name: str) -> Any:
-    def check(_: object, __: object, value: Any) -> None:
-        if value is not None and _number(value, wire_name) < 0:
-            raise InvalidLocation(f"{wire_name} must be 0 or more", field=wire_name)
-
-    return check
+def _check_identifier(value: object, field: str) -> None:
+    if type(value) is not str or not 0 < len(value) <= MAX_ID_LENGTH:
+        raise InvalidLocation(
+            f"{field} must be a string of 1 to {MAX_ID_LENGTH} characters", field=field
+        )
+    if not value.isprintable():
+        raise InvalidLocation(f"{field} must not contain control characters", field=field)
 
 
-def _optional_heading(_: object, __: object, value: Any) -> None:
-    if value is not None and not 0 <= _number(value, "heading") <= 360:
-        raise InvalidLocation("heading must be between 0 and 360", field="heading")
-
-
-def _optional_number(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None:
-        _number(value, attribute.name)
-
-
-def _identifier(wire_name: str) -> Any:
-    def check(_: object, __: object, value: Any) -> None:
-        if type(value) is not str or not 0 < len(value) <= MAX_ID_LENGTH:
-            raise InvalidLocation(
-                f"{wire_name} must be a string of 1 to {MAX_ID_LENGTH} characters", field=wire_name
-            )
-        if not value.isprintable():
-            raise InvalidLocation(
-                f"{wire_name} must not contain control characters", field=wire_name
-            )
-
-    return check
-
-
-def _aware(_: object, __: object, value: Any) -> None:
+def _check_timestamp(value: object) -> None:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise InvalidLocation("timestamp must be a datetime with a time zone", field="timestamp")
 
@@ -85,10 +56,7 @@ def _aware(_: object, __: object, value: Any) -> None:
 def _check_json(value: object, depth: int) -> None:
     """Refuse in ``metadata`` whatever JSON cannot say, or says too deeply."""
     if type(value) is str:
-        try:
-            value.encode()  # a lone surrogate has no UTF-8
-        except UnicodeEncodeError:
-            raise InvalidLocation("metadata holds a lone surrogate", field="metadata") from None
+        _check_text(value)
     elif value is None or type(value) is bool:
         pass
     elif type(value) is int:
@@ -108,7 +76,7 @@ def _check_json(value: object, depth: int) -> None:
         for key, item in value.items():
             if type(key) is not str:
                 raise InvalidLocation("metadata keys must be strings", field="metadata")
-            _check_json(key, depth + 1)
+            _check_text(key)
             _check_json(item, depth + 1)
     else:
         raise InvalidLocation(
@@ -117,12 +85,13 @@ def _check_json(value: object, depth: int) -> None:
         )
 
 
-def _optional_metadata(_: object, __: object, value: Any) -> None:
-    if value is None:
+def _check_text(value: str) -> None:
+    if value.isascii():
         return
-    if not isinstance(value, dict):
-        raise InvalidLocation("metadata must be an object", field="metadata")
-    _check_json(value, 0)
+    try:
+        value.encode()  # a lone surrogate has no UTF-8
+    except UnicodeEncodeError:
+        raise InvalidLocation("metadata holds a lone surrogate", field="metadata") from None
 
 
 def parse_timestamp(value: object) -> datetime:
@@ -168,28 +137,45 @@ class Location:
     :raises InvalidLocation: naming the field, when a value is out of range.
     """
 
-    device_id: str = attrs.field(validator=_identifier("deviceId"))
+    device_id: str
     """The device that reported it."""
-    user_id: str = attrs.field(validator=_identifier("userId"))
+    user_id: str
     """The user on whose behalf it was reported."""
-    latitude: float = attrs.field(validator=_between(-90, 90, "latitude"))
+    latitude: float
     """Degrees north, WGS 84, -90 to 90."""
-    longitude: float = attrs.field(validator=_between(-180, 180, "longitude"))
+    longitude: float
     """Degrees east, WGS 84, -180 to 180."""
-    timestamp: datetime = attrs.field(validator=_aware)
+    timestamp: datetime
     """When the device was there; time-zone aware."""
-    speed: float | None = attrs.field(default=None, validator=_optional_at_least_zero("speed"))
+    speed: float | None = None
     """km/h, 0 or more."""
-    heading: float | None = attrs.field(default=None, validator=_optional_heading)
+    heading: float | None = None
     """Degrees clockwise from north, 0 to 360."""
-    accuracy: float | None = attrs.field(
-        default=None, validator=_optional_at_least_zero("accuracy")
-    )
+    accuracy: float | None = None
     """Metres, 0 or more."""
-    altitude: float | None = attrs.field(default=None, validator=_optional_number)
+    altitude: float | None = None
     """Metres."""
-    metadata: dict[str, Any] | None = attrs.field(default=None, validator=_optional_metadata)
+    metadata: dict[str, Any] | None = None
     """Any JSON object."""
+
+    def __attrs_post_init__(self) -> None:
+        _check_identifier(self.device_id, "deviceId")
+        _check_identifier(self.user_id, "userId")
+        _check_number(self.latitude, "latitude", -90, 90)
+        _check_number(self.longitude, "longitude", -180, 180)
+        _check_timestamp(self.timestamp)
+        if self.speed is not None:
+            _check_number(self.speed, "speed", 0, _MAX_JSON_INTEGER)
+        if self.heading is not None:
+            _check_number(self.heading, "heading", 0, 360)
+        if self.accuracy is not None:
+            _check_number(self.accuracy, "accuracy", 0, _MAX_JSON_INTEGER)
+        if self.altitude is not None:
+            _check_number(self.altitude, "altitude", -_MAX_JSON_INTEGER, _MAX_JSON_INTEGER)
+        if self.metadata is not None:
+            if not isinstance(self.metadata, dict):
+                raise InvalidLocation("metadata must be an object", field="metadata")
+            _check_json(self.metadata, 0)
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> Location:
