@@ -19,6 +19,7 @@ from atriz_realtime.api.contracts import (
     PluginConfig,
     PublishResult,
     RedisLink,
+    RedisStream,
     Reporting,
     Resources,
     ServerHandle,
@@ -76,7 +77,6 @@ from atriz_realtime.api.records import (
     Throttle,
     View,
 )
-from atriz_realtime.api.redis_stream import RedisStream
 from atriz_realtime.api.reports import ProcessReport
 from atriz_realtime.api.wire import (
     CacheTTL,

@@ -23,6 +23,7 @@ from atriz_realtime.api.contracts.resources import (
     Clock,
     PluginConfig,
     RedisLink,
+    RedisStream,
     Resources,
 )
 from atriz_realtime.api.contracts.server import (
@@ -63,6 +64,7 @@ __all__ = [
     "PluginConfig",
     "PublishResult",
     "RedisLink",
+    "RedisStream",
     "Reporting",
     "Resources",
     "ServerHandle",

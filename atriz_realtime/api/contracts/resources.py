@@ -12,7 +12,6 @@ from atriz_realtime.api.contracts.backends import BackendStatus
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
-    from redis.asyncio.connection import AbstractConnection
 
 T = TypeVar("T")
 
@@ -45,6 +44,26 @@ class PluginConfig(Protocol):
 
         :raises ConfigurationError: naming the key that is unknown or of a wrong type.
         """
+
+
+class RedisStream(Protocol):
+    """A connection of one's own to Redis, whose replies are handed on as they come."""
+
+    def send(self, *commands: tuple[str | bytes | float, ...]) -> None:
+        """Send commands in one write; without effect once the connection has ended."""
+
+    async def ended(self) -> None:
+        """Wait until the connection ends.
+
+        :raises redis.exceptions.ConnectionError: when Redis, or the network, has ended it.
+        :raises Exception: what :meth:`end` was told, or taking a reply has raised.
+        """
+
+    def end(self, error: Exception) -> None:
+        """End the connection at once, whatever is still to be sent."""
+
+    async def aclose(self) -> None:
+        """Close the connection; safe to call twice."""
 
 
 class RedisLink(Protocol):
@@ -81,11 +100,13 @@ class RedisLink(Protocol):
     async def refresh(self) -> None:
         """Look which channels are on which servers now; if that fails, all stay where they were."""
 
-    async def connect(self, route: str = "") -> AbstractConnection:
+    async def connect(self, received: Callable[[Any], None], route: str = "") -> RedisStream:
         """Open a further connection, for whoever must have one alone (a subscriber).
 
-        It has no time limit of its own on reading; whoever opens it closes it.
+        Whoever opens it keeps the time, and closes it.
 
+        :param received: takes each reply, in order and undecoded; an error is an exception
+            that is not raised.  The connection ends with what this raises.
         :param route: the server to connect to, on a cluster.
         :raises redis.exceptions.RedisError: when it cannot be opened.
         :raises TimeoutError: when Redis does not answer within the time limit.

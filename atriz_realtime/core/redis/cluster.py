@@ -22,6 +22,7 @@ from atriz_realtime.api.errors import ConfigurationError, Unavailable
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.redis.pipe import ANSWER_TIMEOUT, RedisPipe, describe
 from atriz_realtime.core.redis.single import CLIENT_NAME, opened
+from atriz_realtime.core.redis.stream import Stream
 from atriz_realtime.core.redis.url import RedisUrl
 
 REFRESH_SECONDS = 10.0
@@ -113,12 +114,9 @@ class ClusterLink:
                 return
             await self._follow_topology()
 
-    async def connect(self, route: str = "") -> AbstractConnection:
-        """Open a further connection to a node, which the caller closes."""
-        node = self._client.get_node(node_name=route) if route else self._any_primary()
-        if node is None:
-            raise RedisError(f"no node {route or 'at all'} in the cluster")
-        return await self._open(node)
+    async def connect(self, received: Callable[[Any], None], route: str = "") -> Stream:
+        """Open a further connection to a node."""
+        return Stream(await self._open(route), received)
 
     def status(self) -> BackendStatus:
         """Whether every primary answers."""
@@ -181,7 +179,10 @@ class ClusterLink:
     def _any_primary(self) -> ClusterNode | None:
         return next(iter(self._client.get_primaries()), None)
 
-    async def _open(self, node: ClusterNode) -> AbstractConnection:
+    async def _open(self, route: str) -> AbstractConnection:
+        node = self._client.get_node(node_name=route) if route else self._any_primary()
+        if node is None:
+            raise RedisError(f"no node {route or 'at all'} in the cluster")
         return await opened(node.connection_class(**node.connection_kwargs))
 
     async def _keep_fresh(self) -> None:
@@ -203,7 +204,7 @@ class ClusterLink:
         for name in primaries.keys() - self._pipes.keys():
             self._pipes[name] = RedisPipe(
                 name,
-                functools.partial(self.connect, name),
+                functools.partial(self._open, name),
                 self._connected,
                 self._incidents,
                 self._stale.set,

@@ -29,8 +29,8 @@ from redis.exceptions import (
 
 from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import Unavailable
-from atriz_realtime.api.redis_stream import RedisStream, pack
 from atriz_realtime.core.incidents import Incidents
+from atriz_realtime.core.redis.stream import Stream, pack
 
 logger = logging.getLogger("atriz_realtime")
 
@@ -93,7 +93,7 @@ class RedisPipe:
         self._waiting: deque[_Command] = deque()
         self._digests: dict[str, str] = {}
         self._known_scripts: set[str] = set()
-        self._stream: RedisStream | None = None
+        self._stream: Stream | None = None
         self._detail = "not connected yet"
         self._first_attempt: asyncio.Future[None] = self._loop.create_future()
         self._watchdog: asyncio.TimerHandle | None = None
@@ -188,7 +188,7 @@ class RedisPipe:
                     connection = await self._connect()
                     await self._replace_previous(connection)
                 delay = BACKOFF_FIRST
-                stream = RedisStream(connection, self._answered)
+                stream = Stream(connection, self._answered)
                 self._opened(stream)
                 await stream.ended()
             except Exception as error:  # whatever it is, the pipe must come back
@@ -237,7 +237,7 @@ class RedisPipe:
         else:
             answer.set_exception(response)
 
-    def _opened(self, stream: RedisStream) -> None:
+    def _opened(self, stream: Stream) -> None:
         if self._first_attempt.done():
             logger.info("Redis at %s is connected", self._name)
             self.reconnects += 1

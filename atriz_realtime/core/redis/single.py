@@ -17,6 +17,7 @@ from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.core.incidents import Incidents
 from atriz_realtime.core.redis.pipe import ANSWER_TIMEOUT, CONNECT_TIMEOUT, RedisPipe
+from atriz_realtime.core.redis.stream import Stream
 from atriz_realtime.core.redis.url import RedisUrl
 
 CLIENT_NAME = "atriz-realtime"
@@ -72,7 +73,7 @@ class SingleLink:
 
         :param connected: called whenever the connection is there, again or for the first time.
         """
-        self._pipe = RedisPipe(str(self._url), self.connect, connected, self._incidents)
+        self._pipe = RedisPipe(str(self._url), self._open, connected, self._incidents)
         await self._pipe.attempted()
 
     def execute(self, *command: str | bytes | float) -> Awaitable[Any]:
@@ -92,10 +93,9 @@ class SingleLink:
     async def refresh(self) -> None:
         """Nothing: the pipe looks for the primary whenever it connects."""
 
-    async def connect(self, _: str = "") -> AbstractConnection:
-        """Open a further connection, which the caller closes."""
-        pool: Any = self._client.connection_pool  # redis-py leaves these calls untyped
-        return await opened(pool.make_connection())
+    async def connect(self, received: Callable[[Any], None], _: str = "") -> Stream:
+        """Open a further connection."""
+        return Stream(await self._open(), received)
 
     def status(self) -> BackendStatus:
         """Whether Redis answers."""
@@ -110,6 +110,10 @@ class SingleLink:
         await self._pipe.aclose()
         await self._client.aclose()
         await asyncio.gather(*(sentinel.aclose() for sentinel in self._sentinels))
+
+    async def _open(self) -> AbstractConnection:
+        pool: Any = self._client.connection_pool  # redis-py leaves these calls untyped
+        return await opened(pool.make_connection())
 
 
 async def opened(connection: Any) -> AbstractConnection:

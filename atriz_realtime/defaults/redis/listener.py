@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from atriz_realtime.api import RedisLink, RedisStream
@@ -130,11 +129,10 @@ class Listener:
     async def _run(self) -> None:
         delay = BACKOFF_FIRST
         while True:
-            connection: AbstractConnection | None = None
+            stream: RedisStream | None = None
             try:
-                connection = await self._link.connect(self._route)
+                stream = await self._link.connect(self._received, self._route)
                 delay = BACKOFF_FIRST
-                stream = RedisStream(connection, self._received)
                 self._opened(stream)
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(stream.ended())
@@ -143,8 +141,8 @@ class Listener:
                 self._lost(group.exceptions[0])
             finally:
                 self._stream = None
-                if connection is not None:
-                    await connection.disconnect(nowait=True)
+                if stream is not None:
+                    await stream.aclose()
             if self._closing:  # a task group that fails forgets that it was cancelled, too
                 return
             await asyncio.sleep(random.uniform(0, delay))  # noqa: S311  # jitter, not a secret

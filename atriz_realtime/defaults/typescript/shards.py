@@ -7,7 +7,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from atriz_realtime.api import Deliver, RedisLink, RedisStream
@@ -76,22 +75,22 @@ class ShardChannels:
 
     async def _run(self) -> None:
         while True:
-            connection: AbstractConnection | None = None
+            stream: RedisStream | None = None
             try:
-                connection = await self._link.connect()
+                stream = await self._link.connect(self._received)
                 self._heard = self._loop.time()
-                self._stream = RedisStream(connection, self._received)
+                self._stream = stream
                 self._send("SSUBSCRIBE", *self._deliver)
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._stream.ended())
-                    tasks.create_task(self._watch(self._stream))
+                    tasks.create_task(stream.ended())
+                    tasks.create_task(self._watch(stream))
             except* Exception as group:  # whatever it is, the connection must come back
                 reason = str(group.exceptions[0]).partition("\n")[0]
                 self._report("bridge disconnected", reason)
             finally:
                 self._stream = None
-                if connection is not None:
-                    await connection.disconnect(nowait=True)
+                if stream is not None:
+                    await stream.aclose()
             if self._closing:  # a task group that fails forgets that it was cancelled, too
                 return
             await asyncio.sleep(random.uniform(0, BACKOFF))  # noqa: S311  # jitter, not a secret

@@ -272,12 +272,14 @@ async def test_nothing_stays_open(
 ) -> None:
     linked = Linked(make_link(proxy.url, incidents))
     await linked.link.start(linked.connected)
-    own = await linked.link.connect()
-    await own.send_command("SUBSCRIBE", "c")
+    said: asyncio.Queue[Any] = asyncio.Queue()
+    own = await linked.link.connect(said.put_nowait)
+    own.send(("SUBSCRIBE", "c"))
+    assert await said.get() == [b"subscribe", b"c", 1]
     assert [client["name"] for client in await redis_client.client_list()].count(
         "atriz-realtime"
     ) == 2
-    await own.disconnect(nowait=True)
+    await own.aclose()
     await linked.link.aclose()
     async with asyncio.timeout(TIMEOUT):
         while any("atriz" in client["name"] for client in await redis_client.client_list()):

@@ -18,13 +18,10 @@ from redis.exceptions import InvalidResponse
 _NONE_YET = object()
 
 
-class RedisStream(asyncio.Protocol):
-    """Sends commands, and hands on what comes back.
+class Stream(asyncio.Protocol):
+    """See :class:`~atriz_realtime.api.RedisStream`.
 
-    :param connection: what :meth:`RedisLink.connect` has opened, with no reply under way; from
-        now on it is only there to be closed.
-    :param received: takes each reply, undecoded; an error is an exception that is not raised.
-        The connection ends with whatever this raises.
+    :param connection: an open one, with no reply under way; it is the stream's from now on.
     """
 
     def __init__(self, connection: AbstractConnection, received: Callable[[Any], None]) -> None:
@@ -41,7 +38,7 @@ class RedisStream(asyncio.Protocol):
         self._transport.set_protocol(self)
 
     def send(self, *commands: tuple[str | bytes | float, ...]) -> None:
-        """Send commands in one write; without an effect once the connection has ended."""
+        """Send commands in one write."""
         self.write(b"".join(map(pack, commands)))
 
     def write(self, packed: bytes) -> None:
@@ -50,11 +47,7 @@ class RedisStream(asyncio.Protocol):
             self._transport.write(packed)
 
     async def ended(self) -> None:
-        """Wait until the connection ends.
-
-        :raises redis.exceptions.ConnectionError: when Redis, or the network, has ended it.
-        :raises Exception: what :meth:`end` was told, or taking a reply has raised.
-        """
+        """Wait until the connection ends, and raise why."""
         await asyncio.shield(self._ended)
 
     def end(self, error: Exception) -> None:
@@ -66,6 +59,10 @@ class RedisStream(asyncio.Protocol):
         if not self._ended.done():
             self._ended.set_exception(error)
             self._ended.exception()  # whoever waits is told; perhaps nobody does
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self.connection.disconnect(nowait=True)
 
     # -- asyncio.Protocol ------------------------------------------------------------------
 
