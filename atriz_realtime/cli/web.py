@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
+from atriz_realtime.cli import collector
 from atriz_realtime.cli.addresses import BACKLOG
 from atriz_realtime.cli.workers.handover import Handover, sticky_protocol
 from atriz_realtime.server import RealtimeServer
@@ -56,6 +57,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self._handover is not None:
             self._handover.start(self._make_protocol)
+        collector.settle()
         self._ready()
         if self._companion is not None:
             self._beside = asyncio.ensure_future(self._companion())
@@ -133,5 +135,8 @@ def run(
         timeout_graceful_shutdown=REQUESTS_LIMIT,
     )
     server = Server(config, realtime, ready, companion, handover)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(server.serve(sockets))
+    try:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(server.serve(sockets))
+    finally:
+        collector.release()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from atriz_realtime import create_app
@@ -28,3 +30,17 @@ def test_a_companion_that_is_done_stops_the_server() -> None:
     sockets = listen("127.0.0.1", 0)
     web.run(create_app(config()), sockets, ready=lambda: said.append("ready"), companion=companion)
     assert said == ["ready", "done"]
+
+
+def test_what_is_there_when_clients_may_come_is_not_looked_through_again() -> None:
+    thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
+    seen = []
+
+    async def companion() -> None:
+        seen.append((gc.get_threshold(), gc.get_freeze_count()))
+
+    web.run(create_app(config()), listen("127.0.0.1", 0), ready=lambda: None, companion=companion)
+    [(meanwhile, count)] = seen
+    assert meanwhile[0] > thresholds[0]
+    assert count > frozen
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (thresholds, 0)
