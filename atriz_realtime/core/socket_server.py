@@ -7,7 +7,6 @@ itself run as python-socketio runs them.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -29,7 +28,7 @@ from atriz_realtime.core.packets import InvalidPayload, Packet, StrictJson, stri
 from atriz_realtime.core.rooms import DEFAULT_NAMESPACE, Rooms
 from atriz_realtime.core.socket_engine import Engine, Requests, make_engine
 from atriz_realtime.core.tracking import TrackingSource
-from atriz_realtime.core.unconnected import Unconnected
+from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.packets import Packet as EnginePacket
 from atriz_realtime.engine.packets import message
 from atriz_realtime.engine.request import Request
@@ -75,7 +74,7 @@ class SocketServer(socketio.AsyncServer):
     ) -> None:
         self._config = config
         self._incidents = incidents
-        self._unconnected = Unconnected(config.connect_timeout, self._never_connected)
+        self._unconnected = Deadlines(config.connect_timeout, self._never_connected)
         super().__init__(client_manager=rooms, serializer=strict_packets(config), async_mode="asgi")
         self.environ = Requests(self.eio)
         self.manager_initialized = True
@@ -99,7 +98,7 @@ class SocketServer(socketio.AsyncServer):
 
     def _make_engine(self, **_: Any) -> Engine:
         """The engine with our settings; python-socketio's own defaults are for its own."""
-        return make_engine(self._config, self._unconnected.began, self._receive, self._incidents)
+        return make_engine(self._config, self._unconnected.begin, self._receive, self._incidents)
 
     def _never_connected(self, eio_sid: str) -> None:
         self._incidents.report("session never connected", "closed")
@@ -109,7 +108,7 @@ class SocketServer(socketio.AsyncServer):
         """Nothing: see :meth:`Engine.ask`."""
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
-        self._unconnected.arrived(eio_sid)
+        self._unconnected.end(eio_sid)
         for namespace in list(self.manager.get_namespaces()):
             await self._handle_disconnect(eio_sid, namespace, reason)
         self._errors.forget(eio_sid)
@@ -136,13 +135,13 @@ class SocketServer(socketio.AsyncServer):
             return
         namespaces = self.manager.get_namespaces()
         if all(self.manager.sid_from_eio_sid(eio_sid, each) is None for each in namespaces):
-            self._unconnected.began(eio_sid)
+            self._unconnected.begin(eio_sid)
 
     # -- errors of clients -----------------------------------------------------------------
 
     def _fault(self, session: Session, cost: int) -> bool:
         """Take an error from a session's budget; whether its client is to hear of it."""
-        now = asyncio.get_running_loop().time()
+        now = self.eio.loop.time()
         spent = self._errors.spend(session.sid, cost, now)
         if spent == "over":
             self._incidents.report("misbehaving client cut", "its errors went over the budget")
@@ -272,7 +271,7 @@ class SocketServer(socketio.AsyncServer):
                 edge.disconnected(sid)
             await self.manager.disconnect(sid, namespace)
             return
-        self._unconnected.arrived(session.sid)
+        self._unconnected.end(session.sid)
         self.manager.accept(sid, namespace, _welcome(sid, namespace))
         if not session.is_open:  # it left while it was being let in
             await self._trigger_event("disconnect", namespace, sid, self.reason.TRANSPORT_CLOSE)

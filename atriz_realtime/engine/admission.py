@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from atriz_realtime.engine.loops import OnLoop
+
 ADMITTED_PER_TURN = 16
 """Handshakes in one turn of the loop: about a millisecond's worth."""
 
@@ -17,7 +19,7 @@ MAX_WAITING = 20_000
 """Handshakes that may wait; beyond, further ones are told to come back later."""
 
 
-class Admission:
+class Admission(OnLoop):
     """Lets handshakes in, first come first."""
 
     def __init__(self) -> None:
@@ -32,7 +34,7 @@ class Admission:
     def ask(self, admit: Callable[[], None]) -> bool:
         """Call ``admit`` now, or in its turn; whether it will be called at all."""
         if self._turn is None:
-            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+            self._turn = self.loop.call_soon(self._next_turn)
         if self._left:
             self._left -= 1
             admit()
@@ -46,7 +48,7 @@ class Admission:
         self._turn = None
         self._left = ADMITTED_PER_TURN
         if self._waiting:
-            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+            self._turn = self.loop.call_soon(self._next_turn)
         while self._left and self._waiting:
             self._left -= 1
             self._waiting.popleft()()

@@ -12,6 +12,8 @@ import asyncio
 from time import perf_counter
 from typing import Protocol
 
+from atriz_realtime.engine.loops import OnLoop
+
 MAX_PAUSE = 0.02
 """Seconds that a flush is put off at most because the last one took long."""
 
@@ -23,7 +25,7 @@ class Flushable(Protocol):
         """Write them; must not raise."""
 
 
-class Flusher:
+class Flusher(OnLoop):
     """Flushes whatever asks for it.
 
     :param interval: seconds between two flushes at least; 0: only what the pacing above adds.
@@ -34,18 +36,16 @@ class Flusher:
         self._waiting: list[Flushable] = []
         self._not_before = 0.0
         self._handle: asyncio.Handle | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def add(self, one: Flushable) -> None:
         """Flush it soon; it asks once until it has been flushed."""
         self._waiting.append(one)
         if self._handle is None:
-            loop = self._loop = self._loop or asyncio.get_running_loop()
             pause = self._not_before - perf_counter()
             if pause > 0:
-                self._handle = loop.call_later(pause, self._flush)
+                self._handle = self.loop.call_later(pause, self._flush)
             else:
-                self._handle = loop.call_soon(self._flush)
+                self._handle = self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._handle = None

@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from atriz_realtime.engine.loops import OnLoop
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,7 +21,7 @@ LEAST_PAUSE = 0.01
 """Seconds between two looks at the queues at least, so that one look serves many sessions."""
 
 
-class Heartbeat:
+class Heartbeat(OnLoop):
     """Pings sessions, and tells of those that do not answer.
 
     :param interval: seconds from the opening, or the last pong, to the next ping.
@@ -39,7 +41,7 @@ class Heartbeat:
 
     def start(self, session: Session) -> None:
         """Ping a session an interval from now."""
-        due = asyncio.get_running_loop().time() + self._interval
+        due = self.loop.time() + self._interval
         self._pings.append((due, session))
         if self._timer is None or due < self._next_look:  # pongs may take longer than pings wait
             self._schedule()
@@ -52,7 +54,7 @@ class Heartbeat:
 
     def check(self, session: Session) -> None:
         """Tell now of a session whose pong has not come, rather than in a moment."""
-        if 0.0 < session.pong_due <= asyncio.get_running_loop().time():
+        if 0.0 < session.pong_due <= self.loop.time():
             self._expired(session)
 
     def close(self) -> None:
@@ -69,13 +71,12 @@ class Heartbeat:
             self._timer.cancel()
             self._timer = None
         if due and not self._closed:
-            loop = asyncio.get_running_loop()
-            self._next_look = max(min(due), loop.time() + LEAST_PAUSE)
-            self._timer = loop.call_at(self._next_look, self._look)
+            self._next_look = max(min(due), self.loop.time() + LEAST_PAUSE)
+            self._timer = self.loop.call_at(self._next_look, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         pings, pongs = self._pings, self._pongs
         while pongs and pongs[0][0] <= now:
             due, session = pongs.popleft()

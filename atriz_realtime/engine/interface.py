@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 from atriz_realtime.engine import packets
+from atriz_realtime.engine.loops import OnLoop
 from atriz_realtime.engine.packets import Packet
 from atriz_realtime.engine.reasons import Reason
 from atriz_realtime.engine.session import Session
@@ -21,7 +22,7 @@ IDS_AT_ONCE = 64
 Handler = Callable[..., Any]
 
 
-class Interface(ABC):
+class Interface(OnLoop, ABC):
     """Messages, handlers, what is kept for sessions, and tasks."""
 
     reason: ClassVar[type[Reason]] = Reason
@@ -124,7 +125,7 @@ class Interface(ABC):
 
     def start_background_task(self, target: Callable[..., Any], *args: Any) -> asyncio.Task[Any]:
         """Run a coroutine function beside everything else."""
-        task = asyncio.get_running_loop().create_task(target(*args))
+        task = self.loop.create_task(target(*args))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -186,7 +186,7 @@ class EngineServer(Interface):
             answer = self.ask(session)
         except Exception as error:
             return self._admit(session, self._refused(error))
-        if inspect.isawaitable(answer):
+        if answer is not None and inspect.isawaitable(answer):
             return self._let_in_later(session, answer)
         return self._admit(session, answer)
 
@@ -225,7 +225,7 @@ class EngineServer(Interface):
         except Exception as error:
             self.broken(session, error)
             return None
-        return answer if inspect.isawaitable(answer) else None
+        return answer if answer is not None and inspect.isawaitable(answer) else None
 
     def hear(self, session: Session, data: str | bytes) -> Any:
         """Call the ``message`` handler."""
@@ -265,8 +265,7 @@ class EngineServer(Interface):
             session.release()
         elif farewell is not None:
             self._lingering[session.sid] = session
-            loop = asyncio.get_running_loop()
-            loop.call_later(LINGER_SECONDS, self.forget, session)
+            self.loop.call_later(LINGER_SECONDS, self.forget, session)
         if farewell is not None:
             session.put(farewell)
         session.flush()

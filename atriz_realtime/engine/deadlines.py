@@ -1,0 +1,48 @@
+"""Deadlines of many who have the same time for something each, with one timer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from atriz_realtime.engine.loops import OnLoop
+
+Who = TypeVar("Who")
+
+
+class Deadlines(OnLoop, Generic[Who]):
+    """Those whose time runs.
+
+    :param timeout: seconds that each has; 0: forever.
+    :param overdue: called with one whose time is over; must not raise.
+    """
+
+    def __init__(self, timeout: float, overdue: Callable[[Who], None]) -> None:
+        self._timeout = timeout
+        self._overdue = overdue
+        self._due: dict[Who, float] = {}  # whoever began first is due first
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, who: Who) -> None:
+        """Let the time of one run, unless it runs already."""
+        if self._timeout and who not in self._due:
+            self._due[who] = self.loop.time() + self._timeout
+            if self._timer is None:
+                self._timer = self.loop.call_later(self._timeout, self._look)
+
+    def end(self, who: Who) -> None:
+        """Wait no longer for one."""
+        self._due.pop(who, None)
+
+    def _look(self) -> None:
+        self._timer = None
+        now, overdue = self.loop.time(), []
+        for who, due in self._due.items():
+            if due > now:
+                self._timer = self.loop.call_at(due, self._look)
+                break
+            overdue.append(who)
+        for who in overdue:
+            if self._due.pop(who, None) is not None:
+                self._overdue(who)
