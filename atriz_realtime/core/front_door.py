@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.calls import Calls
 from atriz_realtime.core.endpoints import Endpoints
-from atriz_realtime.core.heads import END, handshake_headers, is_unusual, is_whole
+from atriz_realtime.core.heads import END, is_handshake, is_unusual, is_whole
 from atriz_realtime.engine.lane import Lane, request_on
 from atriz_realtime.engine.proxies import TrustedProxies
 
@@ -145,8 +145,7 @@ class FrontDoor(Calls):
         line = data[: data.find(b"\r\n")]
         if b"transport=websocket" not in line or b"sid=" in line:
             return False
-        headers = handshake_headers(data)
-        if headers is None:
+        if not is_handshake(data):
             return False
         self._server_state.connections.discard(self)
         self._stop_timer()
@@ -156,7 +155,7 @@ class FrontDoor(Calls):
         )
         lane.connection_made(self._transport)
         self._transport.set_protocol(lane)
-        head = b"%b\r\n%b" % (line, b"".join([b"%b: %b\r\n" % header for header in headers]))
+        head = data[: -len(END) + 2]
         lane.accept(request_on(self._transport, head, self._config, self.proxies))
         return True
 

@@ -6,8 +6,6 @@ import re
 
 import httptools
 
-Header = tuple[bytes, bytes]
-
 END = b"\r\n\r\n"
 """Where a head ends."""
 
@@ -46,27 +44,25 @@ def is_whole(data: bytes) -> bool:
     return len(data) == head_end + len(END) + length
 
 
-def handshake_headers(data: bytes) -> list[Header] | None:
-    """The headers, names in lower case, of these bytes if they are a websocket handshake."""
+def is_handshake(data: bytes) -> bool:
+    """Whether these bytes are a websocket handshake and nothing else, a header to each line."""
     if not data.endswith(END) or data.count(END) != 1:
-        return None
-    collected = _Collected()
+        return False
+    if _FOLDED.search(data) or data.count(b"\n") != data.count(b"\r\n"):
+        return False
     try:
-        httptools.HttpRequestParser(collected).feed_data(data)
+        httptools.HttpRequestParser(_NOBODY).feed_data(data)
     except httptools.HttpParserUpgrade:
-        wanted = [value.lower() for name, value in collected.headers if name == b"upgrade"]
-        return collected.headers if wanted == [b"websocket"] else None
+        upgrades: list[bytes] = _UPGRADE.findall(data)
+        return len(upgrades) == 1 and upgrades[0].lower() == b"websocket"
     except httptools.HttpParserError:
         pass
-    return None
+    return False
 
 
-class _Collected:
-    """Takes the headers of one request off a parser."""
+_FOLDED = re.compile(rb"\n[ \t]")
 
-    def __init__(self) -> None:
-        self.headers: list[Header] = []
+_UPGRADE = re.compile(rb"\nupgrade:[ \t]*(.*?)[ \t]*\r", re.IGNORECASE)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
-        self.headers.append((name.lower(), value))
+_NOBODY = object()
+"""Takes nothing off a parser, which only has to agree."""

@@ -372,7 +372,7 @@ def request_on(
     client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
     secure = transport.get_extra_info("sslcontext") is not None
     request = Request(head, client, "https" if secure else "http")
-    if (proxies is not None or config.proxy_headers) and b"\r\nx-forwarded-" in head:
+    if (proxies is not None or config.proxy_headers) and b"\r\nx-forwarded-" in head.lower():
         scope = request.scope()
         if proxies is not None:
             proxies.look_through(scope)

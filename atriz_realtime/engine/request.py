@@ -18,7 +18,7 @@ MAX_PARAMETERS = 32
 class Request:
     """A request's line and headers as bytes, from which the rest is read when asked for.
 
-    :param head: the request line and the headers, each ending in CR LF, names in lower case.
+    :param head: the request line and the headers, each on one line that ends in CR LF.
     :param client: the peer's address and port.
     :param scheme: ``http`` or ``https``.
     :param forwarded_host: the host that a trusted proxy says the client asked for.
@@ -79,11 +79,12 @@ class Request:
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Names in lower case, and values."""
         lines = self.head.split(b"\r\n")[1:]
-        return [(name, value.strip()) for name, _, value in (x.partition(b":") for x in lines if x)]
+        parts = (line.partition(b":") for line in lines if line)
+        return [(name.lower(), value.strip()) for name, _, value in parts]
 
     def header(self, name: bytes) -> str | None:
         """The first value of a header, whose name is given in lower case."""
-        start = self.head.find(b"\r\n%b:" % name)
+        start = self.head.lower().find(b"\r\n%b:" % name)
         if start < 0:
             return None
         start += len(name) + 3

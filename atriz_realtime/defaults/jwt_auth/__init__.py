@@ -130,12 +130,19 @@ TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 """What the header ``typ`` of a token that names a key may be, in lower case."""
 
 
+_OBJECT = "eyJ"
+"""How a segment begins whose JSON has ``{"`` as its first two bytes: neither can be half of a
+character of UTF-16 or UTF-32."""
+
+
 def is_utf8(token: str) -> bool:
     """Whether the JSON of a token that could be read is in UTF-8, and begins with no mark.
 
     Python's ``json`` reads UTF-16 and UTF-32 as well, which RFC 8725, 3.7 forbids.  Both have
     zero bytes, which JSON in UTF-8 has none of.
     """
+    if token.startswith(_OBJECT) and token.startswith(_OBJECT, token.find(".") + 1):
+        return True  # the usual case
     for segment in token.split(".", 2)[:2]:
         text = base64.urlsafe_b64decode(segment + "==")
         if b"\0" in text or not text.lstrip(b" \t\r\n").startswith(b"{"):
