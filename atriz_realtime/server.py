@@ -123,6 +123,7 @@ class RealtimeServer:
             max_clock_skew=self.config.max_clock_skew,
         )
         self.socket_io = SocketServer(self.config, self._interest.rooms, self.incidents, self)
+        self._lane = websocket_lane(self.socket_io.eio, SOCKET_PATH)
         self._statistics = Statistics(self.incidents)
         self._statistics.add("frames", self._interest.rooms)
         self._statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
@@ -262,7 +263,7 @@ class RealtimeServer:
         Websockets of the application's other routes are served as they would be without;
         the application's middleware does not see those of ``/socket.io/``.
         """
-        return websocket_lane(self.socket_io.eio, SOCKET_PATH)
+        return self._lane
 
     def front_door(
         self, ordinary: type[HttpToolsProtocol] = HttpToolsProtocol
@@ -272,9 +273,7 @@ class RealtimeServer:
         Everything else goes to ``ordinary``; the application's middleware does not see
         calls of endpoints from programs, while those from web pages go all the way.
         """
-        return front_door(
-            self._endpoints, self.websocket_lane(), ordinary, self.socket_io.eio.proxies
-        )
+        return front_door(self._endpoints, self._lane, ordinary, self.socket_io.eio.proxies)
 
     async def started_pipeline(self) -> Pipeline:
         """The publish pipeline; starts the server when it has not started.

@@ -119,6 +119,8 @@ def run(
     :raises RealtimeError: when the server cannot start.
     """
     realtime: RealtimeServer = app.state.realtime
+    lane = realtime.websocket_lane()
+    lane.listens(sockets)
     config = uvicorn.Config(
         app,
         http=realtime.front_door(*([] if handover is None else [sticky_protocol(handover)])),
@@ -128,7 +130,7 @@ def run(
         server_header=False,
         lifespan="on",
         backlog=BACKLOG,
-        ws=realtime.websocket_lane(),
+        ws=lane,
         ws_max_size=realtime.config.max_payload,
         ws_per_message_deflate=False,
         ws_ping_interval=None,  # Engine.IO has pings of its own

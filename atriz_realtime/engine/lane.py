@@ -17,6 +17,7 @@ import hashlib
 import os
 import socket
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import uvicorn
@@ -55,6 +56,8 @@ _SWITCHING = (
     b"Sec-WebSocket-Accept: %b\r\n\r\n"
 )
 
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 _TCP_NOTSENT_LOWAT = 25 if sys.platform == "linux" else None
 """From ``linux/tcp.h``; Python has no name for it."""
@@ -81,6 +84,10 @@ class Lane(Websocket, asyncio.Protocol):
 
     path: ClassVar[str]
     other: ClassVar[str]
+    patience: ClassVar[int]
+    """Milliseconds that a client may leave unacknowledged what it was sent."""
+    inherits: ClassVar[bool] = False
+    """Whether connections have their limits from where they came to."""
 
     def __init__(
         self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]
@@ -181,22 +188,37 @@ class Lane(Websocket, asyncio.Protocol):
         transport = self._transport
         transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         connection = transport.get_extra_info("socket")
-        if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        if connection is None or connection.family not in _INTERNET:
             return
         fd = connection.fileno()
         if transport.get_extra_info("sslcontext") is None:
             self._fd = fd
-        patience = int((self.engine.ping_interval + self.engine.ping_timeout) * 1000)
-        # uvloop's own object asks the kernel again for each option what kind of socket it is
-        with contextlib.suppress(OSError):  # an old kernel, or another
+        if not self.inherits:
+            # uvloop's own object asks the kernel again for each option what kind of socket it is
             options = socket.socket(connection.family, socket.SOCK_STREAM, 0, fd)
             try:
-                if _TCP_USER_TIMEOUT is not None:
-                    options.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, patience)
-                if _TCP_NOTSENT_LOWAT is not None:
-                    options.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT)
+                self._limit(options)
             finally:
                 options.detach()  # it is the transport's
+
+    @classmethod
+    def _limit(cls, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # an old kernel, or another
+            if _TCP_USER_TIMEOUT is not None:
+                connection.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, cls.patience)
+            if _TCP_NOTSENT_LOWAT is not None:
+                connection.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT)
+
+    @classmethod
+    def listens(cls, sockets: Iterable[socket.socket]) -> None:
+        """Say that all connections come from these, so that they need not be limited each.
+
+        On Linux a connection has the options of the socket that it came to.
+        """
+        for listening in sockets:
+            if listening.family in _INTERNET:
+                cls._limit(listening)
+        cls.inherits = sys.platform == "linux"
 
     # -- another path's --------------------------------------------------------------------
 
@@ -400,6 +422,7 @@ def websocket_lane(
         __slots__ = ()
 
         engine = served
+        patience = int((served.ping_interval + served.ping_timeout) * 1000)
         path = whose
 
     BoundLane.other = other

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket as sockets
 import ssl
+import sys
 from pathlib import Path
 
 import pytest
 import uvicorn
 
 from atriz_realtime.engine import EngineServer
-from atriz_realtime.engine.lane import HIGH_WATER, MAX_IGNORED, websocket_lane
+from atriz_realtime.engine.lane import HIGH_WATER, MAX_IGNORED, UNSENT, websocket_lane
 from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.engine.host import PATH, Host, hosting
 from tests.support.certificates import certificate
@@ -20,6 +22,9 @@ from tests.support.frames import PING, PONG, engine_wire, frame
 from tests.support.serving import TIMEOUT, until
 
 BROKEN = frame(3)
+
+TCP_NOTSENT_LOWAT = 25
+"""From ``linux/tcp.h``."""
 
 
 async def test_nothing_is_read_after_a_broken_frame() -> None:
@@ -89,3 +94,21 @@ async def test_a_broken_frame_over_tls(tmp_path: Path, caplog: pytest.LogCapture
             assert await socket.until_closed() == 1002
             await host.until_ended(socket.sid)
     assert [each.message for each in caplog.records if each.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize("listens", [False, True])
+async def test_connections_have_limits_of_their_own_or_those_of_where_they_came_to(
+    listens: bool,
+) -> None:
+    host = Host(EngineServer(ping_interval=2, ping_timeout=1))
+    lane = websocket_lane(host.engine, PATH)
+    with sockets.create_server(("127.0.0.1", 0)) as listening:
+        if listens:
+            lane.listens([listening])
+        assert lane.inherits is (listens and sys.platform == "linux")
+        config = uvicorn.Config(host, ws=lane, log_config=None)
+        async with on_uvicorn(config, [listening]) as web, engine_wire(port_of(web)) as client:
+            transport = host.engine.sockets[client.sid].transport
+            connection = transport._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+            assert connection.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT) == 3_000
+            assert connection.getsockopt(sockets.IPPROTO_TCP, TCP_NOTSENT_LOWAT) == UNSENT
