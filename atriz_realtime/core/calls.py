@@ -19,7 +19,9 @@ from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.core.heads import UNUSUAL
+from atriz_realtime.engine.lane import client_of
 from atriz_realtime.engine.proxies import TrustedProxies, seen_through_proxies
+from atriz_realtime.engine.request import Address
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
@@ -39,6 +41,7 @@ class Calls(asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_client",
         "_config",
         "_deaf",
         "_endpoint",
@@ -51,7 +54,6 @@ class Calls(asyncio.Protocol):
         "_known",
         "_loop",
         "_parser",
-        "_peer",
         "_receiving",
         "_refusal",
         "_server_state",
@@ -74,7 +76,7 @@ class Calls(asyncio.Protocol):
     def __init__(self, config: uvicorn.Config, server_state: ServerState) -> None:
         self._config = config
         self._server_state: Any = server_state
-        self._peer: str | None = None
+        self._client: Address | None = None
         self._parser: Any = None
         self._receiving = False  # a request has begun and is not complete
         self._in_head = False
@@ -97,8 +99,7 @@ class Calls(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Take the connection; who sends nothing is not waited for."""
         self._transport: Any = transport
-        peer = transport.get_extra_info("peername")
-        self._peer = str(peer[0]) if isinstance(peer, tuple) else None
+        self._client = client_of(transport)
         self._server_state.connections.add(self)
         self._loop = asyncio.get_running_loop()
         self._idle_since = self._loop.time()
@@ -203,7 +204,7 @@ class Calls(asyncio.Protocol):
         if len(self._waiting) >= MAX_WAITING:
             self._end()
             return
-        address = self._peer
+        address = None if self._client is None else self._client[0]
         if self.proxies is not None:
             address = self.proxies.client(address, self._headers)
         elif self._config.proxy_headers:

@@ -156,7 +156,7 @@ class FrontDoor(Calls):
         lane.connection_made(self._transport)
         self._transport.set_protocol(lane)
         head = data[: -len(END) + 2]
-        lane.accept(request_on(self._transport, head, self._config, self.proxies))
+        lane.accept(request_on(self._transport, self._client, head, self._config, self.proxies))
         return True
 
     # -- calls of endpoints ----------------------------------------------------------------

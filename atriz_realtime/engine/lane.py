@@ -27,7 +27,7 @@ from atriz_realtime.engine.frames import Control, FrameError, FrameReader
 from atriz_realtime.engine.packets import Packet
 from atriz_realtime.engine.proxies import FORWARDED_HOST, TrustedProxies, look_through
 from atriz_realtime.engine.refusals import Refusal
-from atriz_realtime.engine.request import Request
+from atriz_realtime.engine.request import Address, Request
 from atriz_realtime.engine.websocket import CLOSE_GRACE, Websocket
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ class Lane(Websocket, asyncio.Protocol):
         if not self._is_ours(target):
             self._hand_over(config, server_state, app_state, head)
             return
-        self.accept(request_on(self._transport, head, config, self.engine.proxies))
+        client = client_of(self._transport)
+        self.accept(request_on(self._transport, client, head, config, self.engine.proxies))
 
     def accept(self, request: Request) -> None:
         """Serve a request for the engine's path, on the connection that was made."""
@@ -383,15 +384,24 @@ def accept_key(request: Request) -> bytes | None:
     return base64.b64encode(digest)
 
 
+def client_of(transport: Any) -> Address | None:
+    """The address at the other end of a connection; ``None`` when it has none."""
+    peer = transport.get_extra_info("peername")
+    return (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
+
+
 def request_on(
-    transport: Any, head: bytes, config: uvicorn.Config, proxies: TrustedProxies | None
+    transport: Any,
+    client: Address | None,
+    head: bytes,
+    config: uvicorn.Config,
+    proxies: TrustedProxies | None,
 ) -> Request:
     """A request that came on a connection, from whom trusted proxies say that it comes.
 
+    :param client: the other end.
     :param proxies: instead of those that uvicorn trusts.
     """
-    peer = transport.get_extra_info("peername")
-    client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
     secure = transport.get_extra_info("sslcontext") is not None
     request = Request(head, client, "https" if secure else "http")
     if (proxies is not None or config.proxy_headers) and b"\r\nx-forwarded-" in head.lower():
