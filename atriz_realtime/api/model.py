@@ -345,7 +345,7 @@ class Credentials:
         """
         scheme, _, token = headers.get("authorization", "").partition(" ")
         return cls(
-            token=token.strip() if scheme.lower() == "bearer" and token.strip() else None,
+            token=(token.strip() or None) if scheme.lower() == "bearer" else None,
             source="http",
             headers=headers,
             address=address,

@@ -113,8 +113,10 @@ class Distribution:
     ) -> None:
         """Await what was queued, and leave to the backlog what has failed."""
         try:
-            kept = keeping is None or await self._kept(keeping)
-            sent = await self._sent(payload, sending)
+            kept = keeping is None or await self._done(keeping, "cache unavailable")
+            sent = await self._done(sending, "fan-out unavailable")
+            if not sent:
+                self._lane.bypass(payload.channel, payload.event)
         finally:
             newest = self.backlog.end(payload)
         if kept and sent:
@@ -126,7 +128,7 @@ class Distribution:
 
     async def keep(self, payload: Payload) -> None:
         """Cache a fix that is not fanned out; when that cannot be, it is lost and counted."""
-        await self._kept(self._put(payload))
+        await self._done(self._put(payload), "cache unavailable")
 
     async def put(self, payload: Payload) -> None:
         """Cache a fix.
@@ -155,15 +157,6 @@ class Distribution:
             return self.fanout.publish(payload.channel, payload.event)
         except Exception as error:  # likewise
             return _failed(error)
-
-    async def _kept(self, keeping: Awaitable[None]) -> bool:
-        return await self._done(keeping, "cache unavailable")
-
-    async def _sent(self, payload: Payload, sending: Awaitable[None]) -> bool:
-        if await self._done(sending, "fan-out unavailable"):
-            return True
-        self._lane.bypass(payload.channel, payload.event)
-        return False
 
     async def _send_again(self, unsent: Unsent) -> Unsent | None:
         """Do what has not been done with a fix; watchers here have had it."""

@@ -139,15 +139,15 @@ class Pipeline:
             await self._distribution.send(payload)
             self._observe(passed)
             fixes.published += 1
-            return PublishResult("published", passed.location)
+            return PublishResult("published", passed.location, payload.timestamp)
         # held at once: while the cache is written, a fix that passes must find it
         held = verdict.outcome == "hold" and self._hold(passed, payload, verdict.delay)
         await self._distribution.keep(payload)
         if held:
             fixes.held += 1
-            return PublishResult("held", passed.location)
+            return PublishResult("held", passed.location, payload.timestamp)
         fixes.throttled += 1
-        return PublishResult("throttled", passed.location)
+        return PublishResult("throttled", passed.location, payload.timestamp)
 
     def current(self, entity: EntityRef) -> Awaitable[bytes | None]:
         """The cached location JSON, or ``None``; asked for before it is awaited."""

@@ -19,7 +19,6 @@ from atriz_realtime.api import (
     Resources,
     ServerHandle,
     Tracking,
-    format_timestamp,
 )
 
 DOCUMENTED_IDS = {"vehicleId": "vehicle", "deliveryId": "delivery"}
@@ -43,7 +42,7 @@ class Updates:
         result = await self._server.tracking.publish(entity, location, identity)
         answer: dict[str, object] = {
             "success": True,
-            "timestamp": format_timestamp(result.location.timestamp),
+            "timestamp": result.timestamp,
             "message": "Location updated",
         }
         if result.throttled:

@@ -8,7 +8,13 @@ from typing import Any, Literal, Protocol
 import attrs
 
 from atriz_realtime.api.contracts.backends import BackendStatus, Page
-from atriz_realtime.api.model import Credentials, EntityRef, Identity, Location
+from atriz_realtime.api.model import (
+    Credentials,
+    EntityRef,
+    Identity,
+    Location,
+    format_timestamp,
+)
 from atriz_realtime.api.reports import ProcessReport
 
 
@@ -21,6 +27,12 @@ class PublishResult:
     unless a newer one comes.  ``dropped``: a filter dropped it."""
     location: Location
     """The location as it was accepted, after the filters."""
+    timestamp: str = attrs.field(eq=False)
+    """Its time as it stands in JSON."""
+
+    @timestamp.default
+    def _formatted(self) -> str:
+        return format_timestamp(self.location.timestamp)
 
     @property
     def throttled(self) -> bool:
