@@ -225,6 +225,21 @@ async def test_only_watched_channels_are_subscribed(
             await asyncio.sleep(0.01)
 
 
+async def test_channels_that_are_wanted_one_after_another_share_commands(
+    fanout: RedisFanout, redis_client: redis.asyncio.Redis
+) -> None:
+    await fanout.subscribe("first", Inbox())
+    await redis_client.config_resetstat()
+    waiting = []
+    for number in range(100):
+        waiting.append(fanout.subscribe(f"c{number}", Inbox()))
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert len(await redis_client.pubsub_channels()) == 101
+    statistics = await redis_client.info("commandstats")
+    assert statistics["cmdstat_subscribe"]["calls"] < 50
+
+
 async def test_prefixes_keep_channels_apart(
     link: RedisLink, redis_client: redis.asyncio.Redis
 ) -> None:

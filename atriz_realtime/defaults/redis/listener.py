@@ -24,6 +24,11 @@ logger = logging.getLogger("atriz_realtime.redis")
 SUBSCRIBE_BATCH = 500
 """Channels subscribed or unsubscribed with one command."""
 
+SUBSCRIBE_PAUSE = 0.005
+"""Seconds between two commands that subscribe at least. The first leaves at once; when many
+begin to watch, each carries what was wanted meanwhile, and what follows the answers goes together
+too (``python -m tests.benchmarks idle``)."""
+
 PING_INTERVAL = 1.0
 """Seconds between two signs of life asked for."""
 
@@ -65,6 +70,7 @@ class Listener:
         self._wanted: set[str] = set()
         self._subscribed: set[str] = set()
         self._changed: dict[str, None] = {}
+        self._not_before = 0.0
         self._asked: Counter[str] = Counter()
         self._unheard: set[str] = set()
         self._stream: RedisStream | None = None
@@ -121,7 +127,7 @@ class Listener:
 
     def _change(self, channel: str) -> None:
         if not self._changed:
-            self._loop.call_soon(self._settle)
+            self._loop.call_at(self._not_before, self._settle)
         self._changed[channel] = None
 
     # -- one connection after another ------------------------------------------------------
@@ -185,9 +191,10 @@ class Listener:
                 self._set_hears(True)
 
     def _settle(self) -> None:
-        """Bring Redis' subscriptions in line with what is wanted, once in a turn of the loop."""
+        """Bring Redis' subscriptions in line with what is wanted."""
         if self._stream is None:  # all that is wanted is asked for when there is one
             return
+        self._not_before = self._loop.time() + SUBSCRIBE_PAUSE
         changed, self._changed = self._changed, {}
         wanted = [c for c in changed if c in self._wanted and c not in self._subscribed]
         unwanted = [c for c in changed if c not in self._wanted and c in self._subscribed]
