@@ -173,6 +173,7 @@ class Distribution:
         except Exception as error:  # a plugin's backend may raise what it should not
             if incident:
                 self._incidents.report(incident, _reason(error))
+            error.__traceback__ = None  # it leads here, where the work is, which keeps the error
             return False
         return True
 

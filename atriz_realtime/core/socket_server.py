@@ -363,14 +363,18 @@ class SocketServer(socketio.AsyncServer):
         try:
             return await handler(sid, *arguments)
         except RealtimeError as refusal:
-            error = refusal
             self._incidents.refused(event, refusal)
+            return self._refuse_event(sid, refusal)
         except Exception as failure:
             error = RealtimeError()
             self._incidents.refusals.count(error.code)
             self._incidents.report(
                 "event handler failed", f"{event}: {type(failure).__name__}: {failure}"
             )
+            return self._refuse_event(sid, error)
+
+    def _refuse_event(self, sid: str, error: RealtimeError) -> dict[str, Any]:
+        """Tell a client that an event of its was refused; returns the acknowledgement."""
         self.manager.send(sid, "error", error.message)
         session = self.manager.session(sid)
         if session is not None and error.status < RealtimeError.status:  # the client's own
