@@ -10,6 +10,9 @@ from atriz_realtime.engine.loops import OnLoop
 
 Who = TypeVar("Who")
 
+LEAST_PAUSE = 0.01
+"""Seconds between two looks at the deadlines at least, so that one look serves many."""
+
 
 class Deadlines(OnLoop, Generic[Who]):
     """Those whose time runs.
@@ -23,26 +26,43 @@ class Deadlines(OnLoop, Generic[Who]):
         self._overdue = overdue
         self._due: dict[Who, float] = {}  # whoever began first is due first
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def begin(self, who: Who) -> None:
         """Let the time of one run, unless it runs already."""
-        if self._timeout and who not in self._due:
+        if self._timeout and who not in self._due and not self._closed:
             self._due[who] = self.loop.time() + self._timeout
             if self._timer is None:
                 self._timer = self.loop.call_later(self._timeout, self._look)
 
-    def end(self, who: Who) -> None:
-        """Wait no longer for one."""
-        self._due.pop(who, None)
+    def end(self, who: Who) -> bool:
+        """Wait no longer for one; whether its time ran."""
+        return self._due.pop(who, None) is not None
+
+    def check(self, who: Who) -> None:
+        """Tell of one whose time is over now, rather than in a moment."""
+        due = self._due.get(who)
+        if due is not None and due <= self.loop.time():
+            self._tell(who)
+
+    def close(self) -> None:
+        """Wait for nobody any more."""
+        self._closed = True
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _look(self) -> None:
         self._timer = None
         now, overdue = self.loop.time(), []
         for who, due in self._due.items():
             if due > now:
-                self._timer = self.loop.call_at(due, self._look)
+                self._timer = self.loop.call_at(max(due, now + LEAST_PAUSE), self._look)
                 break
             overdue.append(who)
         for who in overdue:
-            if self._due.pop(who, None) is not None:
-                self._overdue(who)
+            self._tell(who)
+
+    def _tell(self, who: Who) -> None:
+        if self.end(who):
+            self._overdue(who)

@@ -293,7 +293,7 @@ class EngineServer(Interface):
         if session.state is State.CLOSED:
             return False
         session.state = State.CLOSED
-        session.pong_due = 0.0
+        self.heartbeat.stop(session)
         if session.outbox is not None:
             self.past_conflated += session.outbox.conflated
         if session.upgrading is not None:

@@ -70,7 +70,6 @@ class Session:
         "_pending",
         "_resume",
         "outbox",
-        "pong_due",
         "request",
         "sid",
         "state",
@@ -92,8 +91,6 @@ class Session:
         """The websocket that has probed and not taken over yet."""
         self.outbox: Outbox | None = None
         """What waits while the transport takes nothing; ``None`` while it takes everything."""
-        self.pong_due = 0.0
-        """When the client must have answered the last ping; 0: nothing is due."""
         self.user_session: dict[str, Any] | None = None
         """What ``get_session()`` keeps for the application."""
         self._pending: list[Packet] | None = None

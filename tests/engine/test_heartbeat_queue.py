@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import gc
+import time
 import weakref
 from typing import Any
 
 import pytest
 
-from atriz_realtime.engine.heartbeat import LEAST_PAUSE, Heartbeat
-from tests.support.serving import until
+from atriz_realtime.engine.deadlines import LEAST_PAUSE
+from atriz_realtime.engine.heartbeat import Heartbeat
+from tests.support.serving import TIMEOUT, until
 
 
 class Pinged:
     """As much of a session as a heartbeat knows."""
 
     def __init__(self) -> None:
-        self.is_open = True
-        self.pong_due = 0.0
         self.pings: list[float] = []
+        self.pinged = asyncio.Event()
 
     def ping(self) -> None:
         self.pings.append(asyncio.get_running_loop().time())
+        self.pinged.set()
 
 
 class Beating:
@@ -30,11 +31,7 @@ class Beating:
 
     def __init__(self, interval: float, timeout: float) -> None:
         self.expired: list[Any] = []
-        self.heartbeat = Heartbeat(interval, timeout, self.give_up)
-
-    def give_up(self, session: Any) -> None:
-        session.is_open, session.pong_due = False, 0.0
-        self.expired.append(session)
+        self.heartbeat = Heartbeat(interval, timeout, self.expired.append)
 
     def start(self) -> Any:
         session: Any = Pinged()
@@ -47,8 +44,10 @@ async def test_the_next_ping_is_an_interval_after_the_pong(timeout: float) -> No
     """Also where the timeout is longer than the interval."""
     beating = Beating(0.05, timeout)
     session = beating.start()
-    while len(session.pings) < 3:
-        await until(lambda: session.pong_due, timeout=5)
+    for _ in range(3):
+        async with asyncio.timeout(TIMEOUT):
+            await session.pinged.wait()
+        session.pinged.clear()
         beating.heartbeat.pong(session)
     gaps = [b - a for a, b in zip(session.pings, session.pings[1:], strict=False)]
     assert min(gaps) >= 0.049
@@ -83,16 +82,19 @@ async def test_a_pong_that_nobody_asked_for_is_nothing() -> None:
     beating.heartbeat.close()
 
 
-async def test_a_session_that_has_ended_is_not_pinged_and_not_kept() -> None:
+async def test_a_session_that_has_ended_is_neither_pinged_nor_kept() -> None:
     beating = Beating(0.03, 0.05)
     ended, open_ = beating.start(), beating.start()
-    ended.is_open = False
-    await until(lambda: open_.pings)
-    assert ended.pings == []
+    beating.heartbeat.stop(ended)
     kept = weakref.ref(ended)
+    pings = ended.pings
     del ended
-    gc.collect()
     assert kept() is None
+    await until(lambda: open_.pings)
+    assert pings == []
+    beating.heartbeat.stop(open_)
+    await asyncio.sleep(0.06)
+    assert beating.expired == []
     beating.heartbeat.close()
 
 
@@ -106,14 +108,18 @@ async def test_one_look_serves_many_sessions() -> None:
 
 
 async def test_who_is_late_can_be_told_at_once() -> None:
-    beating = Beating(10.0, 10.0)
+    beating = Beating(0.01, 0.05)
     session = beating.start()
     beating.heartbeat.check(session)
-    session.pong_due = asyncio.get_running_loop().time() + 5
+    await until(lambda: session.pings)
     beating.heartbeat.check(session)
     assert beating.expired == []
-    session.pong_due = asyncio.get_running_loop().time() - 0.001
+    time.sleep(0.06)  # the loop is busy  # noqa: ASYNC251
+    await asyncio.sleep(0)
     beating.heartbeat.check(session)
+    assert beating.expired == [session]
+    beating.heartbeat.check(session)
+    await asyncio.sleep(0.02)
     assert beating.expired == [session]
     beating.heartbeat.close()
 
