@@ -276,8 +276,8 @@ class EngineServer(Interface):
     def cut(self, session: Session, reason: str) -> None:
         """Close a session at once."""
         if self._ended(session, reason):
-            session.discard()
             session.transport.abort()
+            session.discard()
 
     def lost(self, session: Session, reason: str = Reason.TRANSPORT_CLOSE) -> None:
         """Take note that a session's connection is gone."""
@@ -287,6 +287,7 @@ class EngineServer(Interface):
     def forget(self, session: Session) -> None:
         """Keep nothing more for a closed session."""
         self._lingering.pop(session.sid, None)
+        session.discard()
 
     def _ended(self, session: Session, reason: str) -> bool:
         """Take a session out; whether it was not out already."""

@@ -47,6 +47,27 @@ class Transport(Protocol):
         """Close at once."""
 
 
+class _Gone:
+    """The transport of a session that has ended, which its own would keep alive, and it that."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def write(self, _: list[Packet]) -> None:
+        """Nothing, as all of this."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+_GONE = {name: _Gone(name) for name in ("polling", "websocket")}
+
+
 class State(Enum):
     """How far a session has come."""
 
@@ -161,9 +182,10 @@ class Session:
                 self._pending.extend(waiting)
 
     def discard(self) -> None:
-        """Keep nothing that is sent from now on: it has ended."""
+        """Keep nothing that is sent from now on, nor what sent it: it has ended."""
         self._pending = None
         self.outbox = CLOSED
+        self.transport = _GONE[self.transport.name]
 
     # -- in --------------------------------------------------------------------------------
 
