@@ -123,4 +123,4 @@ async def fixes(redis_port: int) -> dict[str, int]:
 
 if __name__ == "__main__":
     what, Chosen.lane, port = sys.argv[1:]  # type: ignore[assignment]
-    print(json.dumps(asyncio.run({"sockets": sockets, "fixes": fixes}[what](int(port)))))
+    sys.stdout.write(json.dumps(asyncio.run({"sockets": sockets, "fixes": fixes}[what](int(port)))))
