@@ -64,6 +64,8 @@ class _Command:
     packed: bytes
     answer: asyncio.Future[Any]
     deadline: float
+    whole: tuple[str | bytes | float, ...] | None = None
+    """What to send when Redis does not know the script that it names by its hash."""
 
 
 class RedisPipe:
@@ -128,6 +130,13 @@ class RedisPipe:
 
     def execute(self, *command: str | bytes | float) -> asyncio.Future[Any]:
         """Queue a command."""
+        return self._queue(command, None)
+
+    def _queue(
+        self,
+        command: tuple[str | bytes | float, ...],
+        whole: tuple[str | bytes | float, ...] | None,
+    ) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = self._loop.create_future()
         if self._stream is None:
             answer.set_exception(Unavailable(f"Redis at {self._name}: {self._detail}"))
@@ -136,9 +145,8 @@ class RedisPipe:
         else:
             if not self._outgoing:
                 self._loop.call_soon(self._send)
-            self._outgoing.append(
-                _Command(pack(command), answer, self._loop.time() + ANSWER_TIMEOUT)
-            )
+            deadline = self._loop.time() + ANSWER_TIMEOUT
+            self._outgoing.append(_Command(pack(command), answer, deadline, whole))
             if self._watchdog is None:
                 self._watchdog = self._loop.call_later(ANSWER_TIMEOUT, self._watch)
         return answer
@@ -151,24 +159,11 @@ class RedisPipe:
         if digest is None:
             digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
             self._digests[script] = digest
+        rest = (len(keys), *keys, *arguments)
         if digest in self._known_scripts:
-            first = self.execute("EVALSHA", digest, len(keys), *keys, *arguments)
-        else:
-            self._known_scripts.add(digest)
-            first = self.execute("EVAL", script, len(keys), *keys, *arguments)
-        return self._evaluated(first, script, keys, arguments)
-
-    async def _evaluated(
-        self,
-        first: Awaitable[Any],
-        script: str,
-        keys: tuple[str, ...],
-        arguments: tuple[str | bytes | float, ...],
-    ) -> Any:
-        try:
-            return await first
-        except NoScriptError:  # somebody flushed the script cache
-            return await self.execute("EVAL", script, len(keys), *keys, *arguments)
+            return self._queue(("EVALSHA", digest, *rest), ("EVAL", script, *rest))
+        self._known_scripts.add(digest)
+        return self.execute("EVAL", script, *rest)
 
     async def aclose(self) -> None:
         """Close the connection; what still waits fails."""
@@ -227,8 +222,12 @@ class RedisPipe:
     def _answered(self, response: Any) -> None:
         if isinstance(response, ReadOnlyError):
             raise response  # the server has become a replica: look for the primary
-        answer = self._waiting.popleft().answer
+        command = self._waiting.popleft()
+        answer = command.answer
         if answer.done():
+            return
+        if isinstance(response, NoScriptError) and command.whole is not None:
+            self._send_whole(command)  # somebody flushed the script cache
             return
         if not isinstance(response, Exception):
             answer.set_result(response)
@@ -236,6 +235,12 @@ class RedisPipe:
             answer.set_exception(Unavailable(f"Redis at {self._name}: {response}"))
         else:
             answer.set_exception(response)
+
+    def _send_whole(self, command: _Command) -> None:
+        again = _Command(pack(command.whole or ()), command.answer, command.deadline)
+        self._waiting.append(again)
+        if self._stream is not None:
+            self._stream.write(again.packed)
 
     def _opened(self, stream: Stream) -> None:
         if self._first_attempt.done():
