@@ -19,6 +19,7 @@ from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.core.heads import UNUSUAL
+from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.lane import client_of
 from atriz_realtime.engine.proxies import TrustedProxies, seen_through_proxies
 from atriz_realtime.engine.request import Address
@@ -70,6 +71,8 @@ class Calls(asyncio.Protocol):
     """Whose word on the client's address is taken; ``None``: of those that uvicorn trusts."""
     calls: ClassVar[dict[bytes, Endpoint]]
     """Endpoints by how a call of them begins."""
+    newcomers: ClassVar[Deadlines[Calls]]
+    """Who has not sent anything yet."""
     heads: ClassVar[dict[int, tuple[Any, bytes]]]
     """What responses begin with, by status, with uvicorn's headers that are in it."""
 
@@ -101,10 +104,9 @@ class Calls(asyncio.Protocol):
         self._transport: Any = transport
         self._client = client_of(transport)
         self._server_state.connections.add(self)
-        self._loop = asyncio.get_running_loop()
+        self._loop = self.newcomers.loop
         self._idle_since = self._loop.time()
-        patience = max(self._config.timeout_keep_alive, PATIENCE)
-        self._timer = self._loop.call_later(patience, self._look)
+        self.newcomers.begin(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Take note of the end."""
@@ -289,16 +291,16 @@ class Calls(asyncio.Protocol):
         if self._timer is not None and self._timer.when() > now + patience:
             self._stop_timer()
         if self._timer is None:
-            self._timer = self._loop.call_at(now + patience, self._look)
+            self._timer = self._loop.call_at(now + patience, self.look)
 
-    def _look(self) -> None:
-        """Close a connection on which nothing has happened for a while."""
+    def look(self) -> None:
+        """Close the connection if nothing has happened on it for a while."""
         self._timer = None
         if self._serving is not None:
             return
         due = self._idle_since + self._patience()
         if due > self._loop.time():
-            self._timer = self._loop.call_at(due, self._look)
+            self._timer = self._loop.call_at(due, self.look)
         else:
             self._transport.close()
 
@@ -308,6 +310,12 @@ class Calls(asyncio.Protocol):
         return max(keep_alive, PATIENCE) if self._receiving else keep_alive
 
     def _stop_timer(self) -> None:
+        self.newcomers.end(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def patience_for_newcomers() -> Deadlines[Calls]:
+    """Waits for what connections send first."""
+    return Deadlines(PATIENCE, Calls.look)

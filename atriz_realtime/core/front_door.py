@@ -15,7 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atriz_realtime.api.records import Endpoint
-from atriz_realtime.core.calls import Calls
+from atriz_realtime.core.calls import Calls, patience_for_newcomers
 from atriz_realtime.core.endpoints import Endpoints
 from atriz_realtime.core.heads import END, is_handshake, is_unusual, is_whole
 from atriz_realtime.engine.lane import Lane, request_on
@@ -162,6 +162,7 @@ class FrontDoor(Calls):
     # -- calls of endpoints ----------------------------------------------------------------
 
     def _call(self, endpoint: Endpoint, data: bytes) -> None:
+        self.newcomers.end(self)
         self._stop_other_timer()
         self._take(endpoint, data)
 
@@ -182,7 +183,7 @@ def front_door(
     :param ordinary: uvicorn's protocol, for everything else.
     :param trusted: the proxies to believe, instead of those that uvicorn does.
     """
-    doors, lanes, others = endpoints, lane, ordinary
+    doors, lanes, others, arriving = endpoints, lane, ordinary, patience_for_newcomers()
 
     class BoundFrontDoor(FrontDoor):
         __slots__ = ()
@@ -196,6 +197,7 @@ def front_door(
             for (method, path), endpoint in endpoints.by_call.items()
         }
         socket_call = f"GET {lane.path}?".encode()
+        newcomers = arriving
         heads = {}  # noqa: RUF012  # kept for all connections
 
     return BoundFrontDoor

@@ -171,6 +171,17 @@ class JwtAuthenticator:
         self._settings = settings
         self._is_weak = secret is not None and bool(secret_weakness(secret, settings.algorithms))
         self._good: dict[str, Identity] = {}
+        self._algorithms = list(settings.algorithms)
+        self._decode = functools.partial(
+            jwt.decode,
+            audience=settings.audience,
+            issuer=settings.issuer,
+            leeway=settings.leeway,
+            options={
+                "verify_aud": settings.audience is not None,
+                "require": list(settings.required_claims),
+            },
+        )
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
         """See :meth:`identify`; reads the key set when it is time to."""
@@ -254,25 +265,12 @@ class JwtAuthenticator:
         if isinstance(key, jwt.PyJWK) and key is not self._key:
             algorithms = [key.algorithm_name]
         else:
-            algorithms = list(self._settings.algorithms)
-        decode = functools.partial(
-            jwt.decode,
-            token,
-            key,
-            algorithms=algorithms,
-            audience=self._settings.audience,
-            issuer=self._settings.issuer,
-            leeway=self._settings.leeway,
-            options={
-                "verify_aud": self._settings.audience is not None,
-                "require": list(self._settings.required_claims),
-            },
-        )
+            algorithms = self._algorithms
         if not self._is_weak:
-            return decode()
+            return self._decode(token, key, algorithms=algorithms)
         with warnings.catch_warnings():  # it is said once, at the start
             warnings.simplefilter("ignore", InsecureKeyLengthWarning)
-            return decode()
+            return self._decode(token, key, algorithms=algorithms)
 
 
 def user_id(claims: Mapping[str, Any]) -> str:
