@@ -87,12 +87,11 @@ class Rooms(socketio.AsyncManager):
         packet = location_packet(event)
         sockets, early = self.server.eio.sockets, self._early
         queued = 0
-        exceptions = spared or early
         for sid, eio_sid in members.items():
             session = sockets.get(eio_sid)
-            if session is None or (exceptions and sid in spared):
+            if session is None or sid in spared:
                 continue
-            if exceptions and sid in early:
+            if sid in early:
                 early[sid].append(packet)
             else:
                 session.put_frame(room, packet)

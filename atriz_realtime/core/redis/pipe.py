@@ -227,7 +227,8 @@ class RedisPipe:
         if answer.done():
             return
         if isinstance(response, NoScriptError) and command.whole is not None:
-            self._send_whole(command)  # somebody flushed the script cache
+            again = _Command(pack(command.whole), answer, command.deadline)
+            self._send_again(again)  # somebody flushed the script cache
             return
         if not isinstance(response, Exception):
             answer.set_result(response)
@@ -236,11 +237,10 @@ class RedisPipe:
         else:
             answer.set_exception(response)
 
-    def _send_whole(self, command: _Command) -> None:
-        again = _Command(pack(command.whole or ()), command.answer, command.deadline)
-        self._waiting.append(again)
+    def _send_again(self, command: _Command) -> None:
+        self._waiting.append(command)
         if self._stream is not None:
-            self._stream.write(again.packed)
+            self._stream.write(command.packed)
 
     def _opened(self, stream: Stream) -> None:
         if self._first_attempt.done():
