@@ -70,18 +70,19 @@ def credentials_of(request: HTTPConnection) -> Credentials:
     return Credentials.from_http(Headers(request.headers.raw), address)
 
 
-def _with_body(_: object, __: object, status: int) -> None:
-    if not 200 <= status <= 599 or status in (204, 205, 304):
-        raise ValueError(f"status {status} has no body")
-
-
 @attrs.frozen(eq=False)
 class HttpAnswer:
     """What an :class:`Endpoint` answers."""
 
-    body: bytes = attrs.field(validator=attrs.validators.instance_of(bytes))
+    body: bytes
     """JSON."""
-    status: int = attrs.field(default=200, validator=_with_body)
+    status: int = 200
     """The HTTP status; one of those whose responses have a body."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """Further headers, such as ``(b"retry-after", b"3")``: names in lower case."""
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.body, bytes):
+            raise TypeError(f"a body of {type(self.body).__name__}, not of bytes")
+        if not 200 <= self.status <= 599 or self.status in (204, 205, 304):
+            raise ValueError(f"status {self.status} has no body")

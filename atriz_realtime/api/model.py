@@ -69,14 +69,14 @@ def _check_json(value: object, depth: int) -> None:
         raise InvalidLocation(
             f"metadata is nested deeper than {MAX_METADATA_DEPTH}", field="metadata"
         )
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _check_json(item, depth + 1)
     elif isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:
                 raise InvalidLocation("metadata keys must be strings", field="metadata")
             _check_text(key)
+            _check_json(item, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
             _check_json(item, depth + 1)
     else:
         raise InvalidLocation(
@@ -235,9 +235,9 @@ LOCATION_FIELDS = frozenset(_PYTHON_NAMES)
 """The names a location may have on the wire."""
 
 
-def _part_of_a_name(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+def _check_name(value: object, field: str) -> None:
     if not isinstance(value, str) or not value:
-        raise InvalidEntityId(f"{attribute.name} must be a non-empty string", field=attribute.name)
+        raise InvalidEntityId(f"{field} must be a non-empty string", field=field)
 
 
 @attrs.frozen(cache_hash=True)
@@ -248,10 +248,14 @@ class EntityRef:
     pattern is the registry's to say.
     """
 
-    type: str = attrs.field(validator=_part_of_a_name)
+    type: str
     """The entity type's name, for example ``vehicle``."""
-    id: str = attrs.field(validator=_part_of_a_name)
+    id: str
     """The entity's id within its type."""
+
+    def __attrs_post_init__(self) -> None:
+        _check_name(self.type, "type")
+        _check_name(self.id, "id")
 
     def __str__(self) -> str:
         return f"{self.type}:{self.id}"

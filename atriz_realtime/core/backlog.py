@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from atriz_realtime.api.model import EntityRef
 from atriz_realtime.api.wire import Payload
 from atriz_realtime.core.incidents import Incidents
 
@@ -44,8 +43,8 @@ class Backlog:
     ) -> None:
         self._send = send
         self._incidents = incidents
-        self._waiting: OrderedDict[EntityRef, Unsent] = OrderedDict()
-        self._under_way: dict[EntityRef, Payload] = {}
+        self._waiting: OrderedDict[str, Unsent] = OrderedDict()  # by channel: a name of the entity
+        self._under_way: dict[str, Payload] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._delay = RETRY_FIRST
@@ -65,9 +64,9 @@ class Backlog:
 
     def add(self, unsent: Unsent) -> None:
         """Keep a fix, in place of an older one of its entity."""
-        entity = unsent.payload.entity
-        self.discard(entity)
-        self._waiting[entity] = unsent
+        channel = unsent.payload.channel
+        self._discard(channel)
+        self._waiting[channel] = unsent
         if len(self._waiting) > MAX_ENTITIES:
             self._waiting.popitem(last=False)
             self._dropped += 1
@@ -76,22 +75,23 @@ class Backlog:
 
     def begin(self, payload: Payload) -> None:
         """A fix is about to be sent: an older one of its entity need not be any more."""
-        self._under_way[payload.entity] = payload
-        self.discard(payload.entity)
+        self._under_way[payload.channel] = payload
+        if self._waiting:
+            self._discard(payload.channel)
 
     def end(self, payload: Payload) -> bool:
         """It was tried; whether it is still its entity's newest.
 
         An answer may be waited for in vain while a newer fix fails at once, or gets through.
         """
-        newest = self._under_way.get(payload.entity) is payload
+        newest = self._under_way.get(payload.channel) is payload
         if newest:
-            del self._under_way[payload.entity]
+            del self._under_way[payload.channel]
         return newest
 
-    def discard(self, entity: EntityRef) -> None:
+    def _discard(self, channel: str) -> None:
         """Forget an entity's fix: there is a newer one."""
-        if self._waiting and self._waiting.pop(entity, None) is not None:
+        if self._waiting.pop(channel, None) is not None:
             self.supersede()
 
     def supersede(self) -> None:
@@ -121,23 +121,23 @@ class Backlog:
 
     async def _flush(self) -> None:
         """Attempt everything that waits once, a chunk at a time."""
-        entities = list(self._waiting)
-        for start in range(0, len(entities), CHUNK):
-            await asyncio.gather(*map(self._attempt, entities[start : start + CHUNK]))
+        channels = list(self._waiting)
+        for start in range(0, len(channels), CHUNK):
+            await asyncio.gather(*map(self._attempt, channels[start : start + CHUNK]))
         if self._waiting:
             self._schedule()
 
-    async def _attempt(self, entity: EntityRef) -> None:
-        unsent = self._waiting.get(entity)
+    async def _attempt(self, channel: str) -> None:
+        unsent = self._waiting.get(channel)
         if unsent is None:  # a newer fix has gone its own way
             return
         left = await self._send(unsent)  # queues before anything newer can
-        if self._waiting.get(entity) is not unsent:
+        if self._waiting.get(channel) is not unsent:
             return
         if left is None:
-            del self._waiting[entity]
+            del self._waiting[channel]
         else:
-            self._waiting[entity] = left
+            self._waiting[channel] = left
 
     def _schedule(self) -> None:
         if self._retry is None:

@@ -20,6 +20,7 @@ from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.core.heads import UNUSUAL
 from atriz_realtime.engine.deadlines import Deadlines
+from atriz_realtime.engine.direct import descriptor, send
 from atriz_realtime.engine.lane import client_of
 from atriz_realtime.engine.proxies import TrustedProxies, seen_through_proxies
 from atriz_realtime.engine.request import Address
@@ -46,6 +47,7 @@ class Calls(asyncio.Protocol):
         "_config",
         "_deaf",
         "_endpoint",
+        "_fd",
         "_full",
         "_head_size",
         "_headers",
@@ -81,6 +83,7 @@ class Calls(asyncio.Protocol):
         self._server_state: Any = server_state
         self._client: Address | None = None
         self._parser: Any = None
+        self._fd = -1
         self._receiving = False  # a request has begun and is not complete
         self._in_head = False
         self._head_size = 0
@@ -137,6 +140,7 @@ class Calls(asyncio.Protocol):
         """Take a call whose head is in ``data``."""
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
+            self._fd = descriptor(self._transport)
         self._endpoint = endpoint
         self._known = True
         self._feed(data)
@@ -253,16 +257,14 @@ class Calls(asyncio.Protocol):
         if transport.is_closing():
             return
         body = answer.body
-        transport.write(
-            b"%b%b%bcontent-length: %d\r\n\r\n%b"
-            % (
-                self._head(answer.status),
-                b"".join([b"%b: %b\r\n" % header for header in answer.headers]),
-                b"connection: close\r\n" if last else b"",
-                len(body),
-                body,
-            )
+        response = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (
+            self._head(answer.status),
+            b"".join([b"%b: %b\r\n" % header for header in answer.headers]),
+            b"connection: close\r\n" if last else b"",
+            len(body),
+            body,
         )
+        send(transport, self._fd, response)
         if last:
             self._deaf = True
             transport.close()

@@ -8,10 +8,7 @@ import time
 class SystemClock:
     """The operating system's time: see :class:`~atriz_realtime.api.Clock`."""
 
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds on a clock that never goes back."""
-        return time.monotonic()
+    now = staticmethod(time.time)
+    """Seconds since the epoch."""
+    monotonic = staticmethod(time.monotonic)
+    """Seconds on a clock that never goes back."""

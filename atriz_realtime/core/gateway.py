@@ -177,7 +177,7 @@ class Gateway:
     ) -> Identity | None:
         fields = auth if isinstance(auth, dict) else {}
         token = fields.get("token")
-        is_proper = isinstance(auth, dict | None) and isinstance(token, str | None)
+        is_proper = (auth is None or fields is auth) and (token is None or isinstance(token, str))
         credentials = Credentials(
             token=token if isinstance(token, str) and token else None,
             source="handshake",

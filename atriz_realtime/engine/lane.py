@@ -14,7 +14,6 @@ import binascii
 import contextlib
 import functools
 import hashlib
-import os
 import socket
 import sys
 from collections.abc import Iterable
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import uvicorn
 
 from atriz_realtime.engine import frames, refusals
+from atriz_realtime.engine.direct import descriptor, send
 from atriz_realtime.engine.frames import Control, FrameError, FrameReader
 from atriz_realtime.engine.packets import Packet
 from atriz_realtime.engine.proxies import FORWARDED_HOST, TrustedProxies, look_through
@@ -173,7 +173,7 @@ class Lane(Websocket, asyncio.Protocol):
         """Answer the handshake, unless that is done, and send what is first to follow."""
         data, self._agreement = self._agreement + first, b""
         if data:
-            self._send(data)
+            send(self._transport, self._fd, data)
 
     def _refuse(self, refusal: Refusal) -> None:
         refusals.count(refusal, self.engine)
@@ -188,19 +188,18 @@ class Lane(Websocket, asyncio.Protocol):
         """Set the limits that keep a client which does not read from costing memory."""
         transport = self._transport
         transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        self._fd = descriptor(transport)
+        if self.inherits:
+            return
         connection = transport.get_extra_info("socket")
         if connection is None or connection.family not in _INTERNET:
             return
-        fd = connection.fileno()
-        if transport.get_extra_info("sslcontext") is None:
-            self._fd = fd
-        if not self.inherits:
-            # uvloop's own object asks the kernel again for each option what kind of socket it is
-            options = socket.socket(connection.family, socket.SOCK_STREAM, 0, fd)
-            try:
-                self._limit(options)
-            finally:
-                options.detach()  # it is the transport's
+        # uvloop's own object asks the kernel again for each option what kind of socket it is
+        options = socket.socket(connection.family, socket.SOCK_STREAM, 0, connection.fileno())
+        try:
+            self._limit(options)
+        finally:
+            options.detach()  # it is the transport's
 
     @classmethod
     def _limit(cls, connection: socket.socket) -> None:
@@ -288,24 +287,10 @@ class Lane(Websocket, asyncio.Protocol):
     def write(self, content: list[Packet]) -> None:
         """Send packets in one write: past the transport while it has nothing to send."""
         if len(content) == 1:
-            self._send(content[0].frame)
+            data = content[0].frame
         else:
-            self._send(b"".join([packet.frame for packet in content]))
-
-    def _send(self, data: bytes) -> None:
-        transport = self._transport
-        if self._fd >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():
-            try:
-                sent = os.write(self._fd, data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                transport.abort()
-                return
-            if sent == len(data):
-                return
-            data = data[sent:]
-        transport.write(data)
+            data = b"".join([packet.frame for packet in content])
+        send(self._transport, self._fd, data)
 
     def pause_writing(self) -> None:
         """Let packets wait: the client does not take what it was sent."""

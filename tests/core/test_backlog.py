@@ -90,12 +90,12 @@ async def test_attempts_become_rarer_until_somebody_says_the_way_is_free(
     await backlog.aclose()
 
 
-async def test_what_is_discarded_is_not_sent(backlog: Backlog, way: Way) -> None:
+async def test_what_a_newer_fix_has_replaced_is_not_sent(backlog: Backlog, way: Way) -> None:
     first = unsent("v1")
-    backlog.discard(first.payload.entity)
+    backlog.begin(unsent("v1").payload)
     backlog.add(first)
     backlog.add(unsent("v2"))
-    backlog.discard(first.payload.entity)
+    backlog.begin(unsent("v1").payload)
     backlog.flush()
     await until(lambda: not len(backlog))
     assert [entity_id for entity_id, _ in way.sent] == ["v2"]
