@@ -1,9 +1,9 @@
-"""When frames leave: together, at the end of a turn of the loop, and not too often.
+"""When frames leave: together, and not too often.
 
-Whatever is sent to a socket within one turn leaves in one write.  After a flush the next
-waits as long as the last one took, so that a server that is busy writing gathers more for
-each write instead of writing more often: the delay is nothing while there is little to do,
-and never more than doubles what the writing itself costs.
+Whatever is sent to a socket within one turn of the loop leaves in one write.  A server that
+is busy gathers more for each write instead of writing more often: after a flush the next
+waits as long as the last one took, and from then on for a turn of the loop that has nothing
+else to do, up to a few times as long.  The delay is nothing while there is little to do.
 """
 
 from __future__ import annotations
@@ -14,8 +14,16 @@ from typing import Protocol
 
 from atriz_realtime.engine.loops import OnLoop
 
+PATIENCE = 4
+"""Times as long as a flush took that the next is put off at most, while there is something
+else to do: a busy server writes for a fifth of its time."""
+
 MAX_PAUSE = 0.02
 """Seconds that a flush is put off at most because the last one took long."""
+
+IDLE_TURN = 10e-6
+"""Seconds that a turn of the loop may take in which there is nothing to do: on uvloop it takes
+a millionth."""
 
 
 class Flushable(Protocol):
@@ -35,6 +43,8 @@ class Flusher(OnLoop):
         self._interval = interval
         self._waiting: list[Flushable] = []
         self._not_before = 0.0
+        self._no_later_than = 0.0
+        self._looked = 0.0
         self._handle: asyncio.Handle | None = None
 
     def add(self, one: Flushable) -> None:
@@ -43,15 +53,26 @@ class Flusher(OnLoop):
         if self._handle is None:
             pause = self._not_before - perf_counter()
             if pause > 0:
-                self._handle = self.loop.call_later(pause, self._flush)
+                self._handle = self.loop.call_later(pause, self._look)
             else:
-                self._handle = self.loop.call_soon(self._flush)
+                self._handle = self.loop.call_soon(self._look)
 
-    def _flush(self) -> None:
+    def _look(self) -> None:
+        """Flush, unless the loop has something else to do, and time for it."""
+        now = perf_counter()
+        is_busy = now - self._looked > IDLE_TURN
+        self._looked = now
+        if is_busy and now < self._no_later_than:
+            self._handle = self.loop.call_soon(self._look)
+        else:
+            self._flush(now)
+
+    def _flush(self, begun: float) -> None:
         self._handle = None
         waiting, self._waiting = self._waiting, []
-        begun = perf_counter()
         for one in waiting:
             one.flush()
         ended = perf_counter()
-        self._not_before = ended + max(self._interval, min(ended - begun, MAX_PAUSE))
+        took = ended - begun
+        self._not_before = ended + max(self._interval, min(took, MAX_PAUSE))
+        self._no_later_than = ended + min(PATIENCE * took, MAX_PAUSE)

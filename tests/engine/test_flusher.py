@@ -6,7 +6,10 @@ import asyncio
 import json
 import time
 
-from atriz_realtime.engine.flusher import MAX_PAUSE, Flusher
+import pytest
+
+from atriz_realtime.engine import flusher as module
+from atriz_realtime.engine.flusher import IDLE_TURN, MAX_PAUSE, PATIENCE, Flusher
 from tests.support.raw import raw_watcher
 from tests.support.serving import serving, until
 
@@ -78,6 +81,61 @@ async def test_a_flush_is_never_put_off_for_long() -> None:
     await pipe.once_more()
     waited = await pipe.once_more()
     assert MAX_PAUSE * 0.9 <= waited < 0.09  # less than it took
+
+
+class Loop:
+    """A clock that only the test and flushes move, and the turns of a loop that takes time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        self.flushed = 0
+        self.flusher = Flusher()
+        monkeypatch.setattr(module, "perf_counter", lambda: self.now)
+
+    def flush(self) -> None:
+        self.now += 0.001
+        self.flushed += 1
+
+    async def ask_after_a_flush(self) -> None:
+        """Flush once, and ask again when the next may come."""
+        self.flusher.add(self)
+        await asyncio.sleep(0)
+        self.now += 0.001
+        self.flusher.add(self)
+        assert self.flushed == 1
+
+    async def turn(self, takes: float) -> None:
+        self.now += takes
+        await asyncio.sleep(0)
+
+
+async def test_a_busy_loop_gathers_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop(monkeypatch)
+    await loop.ask_after_a_flush()
+    for _ in range(5):
+        await loop.turn(takes=10 * IDLE_TURN)
+        assert loop.flushed == 1
+    await loop.turn(takes=IDLE_TURN / 2)
+    assert loop.flushed == 2
+
+
+async def test_a_busy_loop_gathers_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop(monkeypatch)
+    await loop.ask_after_a_flush()
+    turns = 0
+    while loop.flushed == 1:
+        await loop.turn(takes=0.0005)
+        turns += 1
+    assert turns == (PATIENCE - 1) * 2
+
+
+async def test_a_server_that_has_not_written_for_a_while_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = Loop(monkeypatch)
+    await loop.ask_after_a_flush()
+    await loop.turn(takes=1)
+    assert loop.flushed == 2
 
 
 async def test_an_interval_lies_between_two_flushes() -> None:
