@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 
-YOUNG = 20_000
-"""New objects after which the youngest are looked through; Python's own 700 are what some
-twenty connections take."""
+YOUNG = 50_000
+"""New objects after which the youngest are looked through, which takes two milliseconds at most;
+Python's own 700 are what some twenty connections take."""
 
-MIDDLE, OLD = 10, 5
+MIDDLE, OLD = 10, 2
 """How many such looks lie between two that look at older objects as well, and how many of
 those between two that look at all of them: with 10,000 sockets that takes tens of milliseconds.
 Together they bound the cycles that can wait to be freed at a million objects; ours make none."""

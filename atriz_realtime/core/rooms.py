@@ -281,7 +281,10 @@ class Rooms(socketio.AsyncManager):
 
     def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
         """The Engine.IO session behind a session id."""
-        eio_sid: str | None = self.rooms.get(namespace, {}).get(None, {}).get(sid)
+        try:
+            eio_sid: str = self.rooms[namespace][None][sid]
+        except KeyError:
+            return None
         return eio_sid
 
     def register(self, eio_sid: str, namespace: str) -> str | None:
@@ -369,12 +372,14 @@ class Rooms(socketio.AsyncManager):
 
         :raises ValueError: when it is not connected, or the room is another socket's own.
         """
-        eio_sid = self.eio_sid_from_sid(sid, namespace)
-        if eio_sid is None:
-            raise ValueError("sid is not connected to requested namespace")
-        if sid != room and self.is_sid_room(namespace, room):
+        try:
+            rooms = self.rooms[namespace]
+            sids = rooms[None]
+            eio_sid = sids[sid]
+        except KeyError:
+            raise ValueError("sid is not connected to requested namespace") from None
+        if sid != room and room in sids:
             raise ValueError("cannot enter a sid room")
-        rooms = self.rooms[namespace]
         members = rooms.get(room)
         if members is None:
             rooms[room] = {sid: eio_sid}

@@ -221,16 +221,16 @@ class EngineServer(Interface):
         A message that the application cannot take ends the session.
         """
         try:
-            answer = self.hear(session, data)
+            return self.hear(session, data)
         except Exception as error:
             self.broken(session, error)
             return None
-        return answer if answer is not None and inspect.isawaitable(answer) else None
 
-    def hear(self, session: Session, data: str | bytes) -> Any:
-        """Call the ``message`` handler."""
+    def hear(self, session: Session, data: str | bytes) -> Awaitable[Any] | None:
+        """Call the ``message`` handler; returns what is still to be awaited of it."""
         handler = self._handlers.get("message")
-        return None if handler is None else handler(session.sid, data)
+        answer = None if handler is None else handler(session.sid, data)
+        return answer if inspect.isawaitable(answer) else None
 
     async def finish(self, session: Session, handling: Awaitable[Any]) -> None:
         """Await the handling of a message."""

@@ -172,15 +172,17 @@ class JwtAuthenticator:
         self._is_weak = secret is not None and bool(secret_weakness(secret, settings.algorithms))
         self._good: dict[str, Identity] = {}
         self._algorithms = list(settings.algorithms)
+        decoder = jwt.PyJWT(
+            {
+                "verify_aud": settings.audience is not None,
+                "require": list(settings.required_claims),
+            }
+        )
         self._decode = functools.partial(
-            jwt.decode,
+            decoder.decode,
             audience=settings.audience,
             issuer=settings.issuer,
             leeway=settings.leeway,
-            options={
-                "verify_aud": settings.audience is not None,
-                "require": list(settings.required_claims),
-            },
         )
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
