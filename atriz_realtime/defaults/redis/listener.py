@@ -1,23 +1,17 @@
-"""One subscriber's connection, which cannot go deaf unnoticed.
-
-It reconnects by itself, subscribes to everything again in batches, and asks for a sign of
-life when the connection is silent.
-"""
+"""The channels that are heard from one server, subscribed to in batches."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import attrs
-from redis.exceptions import RedisError
 
 from atriz_realtime.api import RedisLink, RedisStream
+from atriz_realtime.defaults.redis.subscriber import Subscriber
 
 logger = logging.getLogger("atriz_realtime.redis")
 
@@ -28,16 +22,6 @@ SUBSCRIBE_PAUSE = 0.005
 """Seconds between two commands that subscribe at least. The first leaves at once; when many
 begin to watch, each carries what was wanted meanwhile, and what follows the answers goes together
 too (``python -m tests.benchmarks idle``)."""
-
-PING_INTERVAL = 1.0
-"""Seconds between two signs of life asked for."""
-
-SILENCE_LIMIT = 2.0
-"""Seconds without one after which the connection is given up."""
-
-BACKOFF_FIRST = 0.05
-BACKOFF_MOST = 0.5
-"""Seconds between two attempts to connect: doubled each time, with full jitter."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -56,42 +40,23 @@ class ListenerEvents:
     """A channel is on another server now."""
 
 
-class Listener:
-    """Hears channels of one server.
-
-    :param route: the server, as :meth:`RedisLink.route` names it; empty: the only one.
-    """
+class Listener(Subscriber):
+    """Hears channels of one server; the parameters are :class:`Subscriber`'s."""
 
     def __init__(self, link: RedisLink, route: str, events: ListenerEvents) -> None:
-        self._link = link
-        self._route = route
+        super().__init__(link, name="redis listener", route=route)
         self._events = events
-        self._loop = asyncio.get_running_loop()
         self._wanted: set[str] = set()
         self._subscribed: set[str] = set()
         self._changed: dict[str, None] = {}
         self._not_before = 0.0
         self._asked: Counter[str] = Counter()
         self._unheard: set[str] = set()
-        self._stream: RedisStream | None = None
-        self._heard = 0.0
-        self._pings: deque[float] = deque()
         self._primary = ""
-        self._closing = False
         self.hears = False
         """Whether everything that is wanted is heard."""
         self.detail = "not connected yet"
         self.reconnects = 0
-        self._lag = 0.0
-        self._task = self._loop.create_task(self._run(), name="redis listener")
-
-    @property
-    def lag(self) -> float:
-        """Seconds that the last sign of life took, or the next has been waited for.
-
-        It comes after every message that was there before it: so far behind is this listener.
-        """
-        return self._loop.time() - self._pings[0] if self._pings else self._lag
 
     def is_subscribed(self, channel: str) -> bool:
         """Whether Redis has confirmed that a channel is heard."""
@@ -119,12 +84,6 @@ class Listener:
         self._change(channel)
         self._heard_again(channel)
 
-    async def aclose(self) -> None:
-        """Close the connection."""
-        self._closing = True
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
     def _change(self, channel: str) -> None:
         if not self._changed:
             self._loop.call_at(self._not_before, self._settle)
@@ -132,32 +91,7 @@ class Listener:
 
     # -- one connection after another ------------------------------------------------------
 
-    async def _run(self) -> None:
-        delay = BACKOFF_FIRST
-        while True:
-            stream: RedisStream | None = None
-            try:
-                stream = await self._link.connect(self._received, self._route)
-                delay = BACKOFF_FIRST
-                self._opened(stream)
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(stream.ended())
-                    tasks.create_task(self._watch(stream))
-            except* Exception as group:  # whatever it is, the listener must come back
-                self._lost(group.exceptions[0])
-            finally:
-                self._stream = None
-                if stream is not None:
-                    await stream.aclose()
-            if self._closing:  # a task group that fails forgets that it was cancelled, too
-                return
-            await asyncio.sleep(random.uniform(0, delay))  # noqa: S311  # jitter, not a secret
-            delay = min(delay * 2, BACKOFF_MOST)
-
-    def _opened(self, stream: RedisStream) -> None:
-        self._stream = stream
-        self._heard = self._loop.time()
-        self._pings.clear()
+    def _opened(self) -> None:
         self._primary = ""
         self._subscribed.clear()
         self._asked.clear()
@@ -167,8 +101,7 @@ class Listener:
         if not self._unheard:
             self._set_hears(True)
 
-    def _lost(self, error: BaseException) -> None:
-        reason = str(error).partition("\n")[0] or type(error).__name__
+    def _lost(self, reason: str) -> None:
         if self.hears:
             logger.warning("the subscriber's connection was lost: %s", reason)
             self.reconnects += 1
@@ -216,11 +149,11 @@ class Listener:
             for start in range(0, len(group), SUBSCRIBE_BATCH):
                 stream.send((name, *group[start : start + SUBSCRIBE_BATCH]))
 
-    def _received(self, message: Any) -> None:
-        if isinstance(message, Exception):  # MOVED, CLUSTERDOWN: this is not the server to ask
-            self._events.moved()
-            raise RedisError(f"cannot subscribe: {message}") from message
-        self._heard = self._loop.time()
+    def _refused(self, error: Exception) -> None:
+        self._events.moved()
+        super()._refused(error)
+
+    def _received(self, message: list[Any]) -> None:
         kind = message[0]
         if kind in (b"message", b"smessage"):
             self._events.message(message[1], message[2])
@@ -230,8 +163,6 @@ class Listener:
             self._answered(message[1].decode())
         elif kind == b"psubscribe":
             self._answered(from_glob(message[1]).decode())
-        elif kind == b"pong" or message == b"PONG":  # as long as nothing is subscribed
-            self._lag = self._heard - self._pings.popleft()
         elif kind == b"sunsubscribe" and message[1].decode() in self._subscribed:
             self._taken(message[1].decode())
 
@@ -250,20 +181,12 @@ class Listener:
             self._events.confirmed(channel)
             self._heard_again(channel)
 
-    async def _watch(self, stream: RedisStream) -> None:
-        """Ask for signs of life, and leave a server that is no longer the one to hear."""
-        while True:
-            await asyncio.sleep(PING_INTERVAL)
-            silence = self._loop.time() - self._heard
-            if silence > SILENCE_LIMIT:
-                raise RedisError(f"Redis was silent for {silence:.1f} s")
-            if not self._link.sharded:
-                primary = self._link.route("")
-                self._primary = self._primary or primary
-                if primary and primary != self._primary:
-                    raise RedisError("the primary has changed")
-            self._pings.append(self._loop.time())
-            stream.send(("PING",))
+    def _superseded(self) -> str | None:
+        if self._link.sharded:
+            return None
+        primary = self._link.route("")
+        self._primary = self._primary or primary
+        return "the primary has changed" if primary and primary != self._primary else None
 
 
 def as_glob(pattern: str) -> str:

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.exceptions import RedisError
-
-from atriz_realtime.api import Deliver, RedisLink, RedisStream
+from atriz_realtime.api import Deliver, RedisLink
+from atriz_realtime.defaults.redis.subscriber import Subscriber
 
 CONFIRM_TIMEOUT = 1.0
 """Seconds that a subscriber waits for Redis to confirm."""
 
-PING_INTERVAL = 1.0
-"""Seconds between two signs of life asked for."""
 
-SILENCE_LIMIT = 2.0
-"""Seconds without one after which the connection is given up."""
-
-BACKOFF = 0.5
-"""Seconds between two attempts to connect, with full jitter."""
-
-
-class ShardChannels:
-    """Publishes through the server's link; hears on one connection, which comes back by itself.
+class ShardChannels(Subscriber):
+    """Publishes through the server's link; hears on a connection of its own.
 
     A :class:`~atriz_realtime.api.Fanout` without patterns.
     """
 
     def __init__(self, link: RedisLink, report: Callable[[str, str], None]) -> None:
-        self._link = link
+        super().__init__(link, name="redis shard channels")
         self._report = report
-        self._loop = asyncio.get_running_loop()
         self._deliver: dict[str, Deliver] = {}
         self._unconfirmed: dict[str, asyncio.Future[None]] = {}
-        self._stream: RedisStream | None = None
-        self._heard = 0.0
-        self._closing = False
-        self._task = self._loop.create_task(self._run(), name="redis shard channels")
 
     def publish(self, channel: str, data: bytes) -> Awaitable[None]:
         """Queue an SPUBLISH."""
@@ -63,9 +47,7 @@ class ShardChannels:
 
     async def aclose(self) -> None:
         """Close the connection."""
-        self._closing = True
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await super().aclose()
         for confirmed in self._unconfirmed.values():
             _done(confirmed)
 
@@ -73,32 +55,13 @@ class ShardChannels:
         if self._stream is not None:  # else it is told all at once, when there is one
             self._stream.send(*[(command, channel) for channel in channels])
 
-    async def _run(self) -> None:
-        while True:
-            stream: RedisStream | None = None
-            try:
-                stream = await self._link.connect(self._received)
-                self._heard = self._loop.time()
-                self._stream = stream
-                self._send("SSUBSCRIBE", *self._deliver)
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(stream.ended())
-                    tasks.create_task(self._watch(stream))
-            except* Exception as group:  # whatever it is, the connection must come back
-                reason = str(group.exceptions[0]).partition("\n")[0]
-                self._report("bridge disconnected", reason)
-            finally:
-                self._stream = None
-                if stream is not None:
-                    await stream.aclose()
-            if self._closing:  # a task group that fails forgets that it was cancelled, too
-                return
-            await asyncio.sleep(random.uniform(0, BACKOFF))  # noqa: S311  # jitter, not a secret
+    def _opened(self) -> None:
+        self._send("SSUBSCRIBE", *self._deliver)
 
-    def _received(self, message: Any) -> None:
-        if isinstance(message, Exception):
-            raise message
-        self._heard = self._loop.time()
+    def _lost(self, reason: str) -> None:
+        self._report("bridge disconnected", reason)
+
+    def _received(self, message: list[Any]) -> None:
         if message[0] == b"smessage":
             channel = message[1].decode()
             deliver = self._deliver.get(channel)
@@ -108,14 +71,6 @@ class ShardChannels:
             confirmed = self._unconfirmed.pop(message[1].decode(), None)
             if confirmed is not None:
                 _done(confirmed)
-
-    async def _watch(self, stream: RedisStream) -> None:
-        while True:
-            await asyncio.sleep(PING_INTERVAL)
-            silence = self._loop.time() - self._heard
-            if silence > SILENCE_LIMIT:
-                raise RedisError(f"Redis was silent for {silence:.1f} s")
-            stream.send(("PING",))
 
 
 def _done(confirmed: asyncio.Future[None]) -> None:
