@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.endpoints import HEADERS, HEADERS_OF, Endpoints
-from atriz_realtime.core.heads import UNUSUAL
+from atriz_realtime.core.heads import UNUSUAL, RepeatedHead
 from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.direct import descriptor, send
 from atriz_realtime.engine.lane import client_of
@@ -33,6 +33,10 @@ MAX_WAITING = 16
 
 MAX_HEAD = 65_536
 """Bytes that the head of a call which is sent ahead may have."""
+
+MAX_UNLIKE = 4
+"""Heads in a row, each unlike the one before, after which a connection's are no longer kept
+to be known again: a proxy's, which has the calls of many."""
 
 PATIENCE = 5.0
 """Seconds that a client has at least to send something, however short keep-alive is."""
@@ -59,11 +63,13 @@ class Calls(asyncio.Protocol):
         "_parser",
         "_receiving",
         "_refusal",
+        "_repeated",
         "_server_state",
         "_serving",
         "_stopping",
         "_timer",
         "_transport",
+        "_unlike",
         "_url",
         "_waiting",
     )
@@ -92,6 +98,8 @@ class Calls(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: bytes | bytearray = b""
+        self._repeated: tuple[RepeatedHead, Endpoint, Headers, str | None] | None = None
+        self._unlike = 0
         self._waiting: deque[tuple[Endpoint, HttpCall, bool]] = deque()
         self._serving: asyncio.Task[None] | None = None
         self._refusal: HttpAnswer | None = None  # after everything that waits
@@ -144,6 +152,25 @@ class Calls(asyncio.Protocol):
         self._endpoint = endpoint
         self._known = True
         self._feed(data)
+        if self._waiting and not self._receiving and self._unlike < MAX_UNLIKE:
+            head = RepeatedHead.of(data)
+            if head is not None:
+                call = self._waiting[-1][1]
+                self._repeated = head, endpoint, call.headers, call.address
+
+    def _take_again(self, data: bytes) -> bool:
+        """Take a call that differs from the one before in its body alone; whether it is one."""
+        if self._repeated is None:
+            return False
+        head, endpoint, headers, address = self._repeated
+        body = head.body(data, self.endpoints.max_body)
+        if body is None:
+            self._repeated = None
+            self._unlike += 1
+            return False
+        self._unlike = 0
+        self._accept(endpoint, HttpCall(headers, body, address), keep_alive=True)
+        return True
 
     def _feed(self, data: bytes) -> None:
         if self._deaf:
@@ -202,7 +229,7 @@ class Calls(asyncio.Protocol):
             self._end(self.endpoints.too_large())
 
     def on_message_complete(self) -> None:
-        """The request is there: answer it, after those before."""
+        """The request is there."""
         self._receiving = False
         endpoint, self._endpoint = self._endpoint, None
         if self._deaf or endpoint is None:
@@ -216,7 +243,10 @@ class Calls(asyncio.Protocol):
         elif self._config.proxy_headers:
             address = seen_through_proxies(self._config, address, self._headers)
         call = HttpCall(Headers(self._headers), bytes(self._body), address)
-        keep_alive = self._parser.should_keep_alive()
+        self._accept(endpoint, call, keep_alive=self._parser.should_keep_alive())
+
+    def _accept(self, endpoint: Endpoint, call: HttpCall, *, keep_alive: bool) -> None:
+        """Answer a call, after those before."""
         self._deaf = not keep_alive
         self._waiting.append((endpoint, call, keep_alive))
         if self._serving is None:

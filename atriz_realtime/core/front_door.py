@@ -96,6 +96,9 @@ class FrontDoor(Calls):
         if most is not None and self._is_full(most):
             self._pass_on(data)  # uvicorn's own protocol says so
             return
+        if self._take_again(data):
+            self._stop_other_timer()
+            return
         endpoint = self.calls.get(data[: data.find(b"\r\n") + 2])
         if endpoint is not None:
             end = data.find(END)

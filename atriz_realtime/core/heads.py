@@ -9,6 +9,12 @@ import httptools
 END = b"\r\n\r\n"
 """Where a head ends."""
 
+MAX_REPEATED = 4_096
+"""Bytes of a head that is kept to be known again."""
+
+MAX_DIGITS = 9
+"""Digits of a body's length in a head that is known again."""
+
 UNUSUAL = frozenset({b"origin", b"expect", b"transfer-encoding", b"upgrade"})
 """Headers that make a call somebody else's: CORS, 100-continue, chunks, upgrades."""
 
@@ -42,6 +48,50 @@ def is_whole(data: bytes) -> bool:
         return False
     length = int(found[1]) if found is not None else 0
     return len(data) == head_end + len(END) + length
+
+
+class RepeatedHead:
+    """A request's head that was parsed once, to be known by its bytes when it comes again.
+
+    A device sends the same head with every fix, but for the digits of the body's length.
+
+    :param before: the head up to those digits.
+    :param after: the rest of it.
+    """
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(self, before: bytes, after: bytes) -> None:
+        self._before = before
+        self._after = after
+
+    @classmethod
+    def of(cls, data: bytes) -> RepeatedHead | None:
+        """The head of one whole request; ``None`` when that is not what these bytes are."""
+        end = data.find(END) + len(END)
+        head = data[:end].lower()
+        found = _LENGTH.search(head)
+        if found is None or head.count(b"content-length") != 1 or end > MAX_REPEATED:
+            return None
+        if len(data) != end + int(found[1]):
+            return None
+        return cls(data[: found.start(1)], data[found.end(1) : end])
+
+    def body(self, data: bytes, most: int) -> bytes | None:
+        """The body of a whole request with this head; ``None`` for any other.
+
+        :param most: bytes that a body may have.
+        """
+        before, after = self._before, self._after
+        if not data.startswith(before):
+            return None
+        start = len(before)
+        end = data.find(after, start, start + MAX_DIGITS + len(after))
+        digits = data[start:end]
+        if end < 0 or not digits.isdigit():
+            return None
+        begins, length = end + len(after), int(digits)
+        return data[begins:] if len(data) - begins == length <= most else None
 
 
 def is_handshake(data: bytes) -> bool:
