@@ -48,10 +48,12 @@ class HttpCall:
     """Its whole body, no longer than ``max_body``."""
     address: str | None
     """The caller's network address."""
+    offered: Credentials | None = attrs.field(default=None, repr=False)
+    """What :meth:`credentials` returns, when that is known already."""
 
     def credentials(self) -> Credentials:
         """What the caller offers to be known by."""
-        return Credentials.from_http(self.headers, self.address)
+        return self.offered or Credentials.from_http(self.headers, self.address)
 
     def json_object(self) -> dict[str, Any]:
         """The JSON object that is the body.

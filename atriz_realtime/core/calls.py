@@ -98,7 +98,7 @@ class Calls(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: bytes | bytearray = b""
-        self._repeated: tuple[RepeatedHead, Endpoint, Headers, str | None] | None = None
+        self._repeated: tuple[RepeatedHead, Endpoint, HttpCall] | None = None
         self._unlike = 0
         self._waiting: deque[tuple[Endpoint, HttpCall, bool]] = deque()
         self._serving: asyncio.Task[None] | None = None
@@ -156,20 +156,22 @@ class Calls(asyncio.Protocol):
             head = RepeatedHead.of(data)
             if head is not None:
                 call = self._waiting[-1][1]
-                self._repeated = head, endpoint, call.headers, call.address
+                bare = HttpCall(call.headers, b"", call.address, call.credentials())
+                self._repeated = head, endpoint, bare
 
     def _take_again(self, data: bytes) -> bool:
         """Take a call that differs from the one before in its body alone; whether it is one."""
         if self._repeated is None:
             return False
-        head, endpoint, headers, address = self._repeated
+        head, endpoint, bare = self._repeated
         body = head.body(data, self.endpoints.max_body)
         if body is None:
             self._repeated = None
             self._unlike += 1
             return False
         self._unlike = 0
-        self._accept(endpoint, HttpCall(headers, body, address), keep_alive=True)
+        call = HttpCall(bare.headers, body, bare.address, bare.offered)
+        self._accept(endpoint, call, keep_alive=True)
         return True
 
     def _feed(self, data: bytes) -> None:
@@ -289,7 +291,9 @@ class Calls(asyncio.Protocol):
         body = answer.body
         response = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (
             self._head(answer.status),
-            b"".join([b"%b: %b\r\n" % header for header in answer.headers]),
+            b"".join([b"%b: %b\r\n" % header for header in answer.headers])
+            if answer.headers
+            else b"",
             b"connection: close\r\n" if last else b"",
             len(body),
             body,

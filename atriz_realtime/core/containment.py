@@ -31,7 +31,7 @@ class Containment:
 
     def __init__(self, incidents: Incidents, clock: Clock, limit: float) -> None:
         self._incidents = incidents
-        self._clock = clock
+        self._now = clock.monotonic
         self._limit = limit
 
     def call(self, plugin: str, what: str, function: Callable[..., T], *arguments: Any) -> T:
@@ -41,7 +41,7 @@ class Containment:
         :raises RealtimeError: as the plugin raised it, to refuse on purpose.
         :raises PluginFailed: when it raised anything else.
         """
-        began = self._clock.monotonic()
+        began = self._now()
         try:
             return function(*arguments)
         except RealtimeError:
@@ -50,7 +50,7 @@ class Containment:
             self._failed(plugin, what, error)
             raise PluginFailed from error
         finally:
-            self._watch(plugin, what, self._clock.monotonic() - began)
+            self._watch(plugin, what, self._now() - began)
 
     async def run(
         self, plugin: str, what: str, work: Awaitable[T], limit: float | None = None
@@ -64,7 +64,7 @@ class Containment:
         if Outside.now:  # the work, and the timer, count on being in a task
             return await asyncio.ensure_future(self.run(plugin, what, work, limit))
         generator = work.__await__()
-        began = self._clock.monotonic()
+        began = self._now()
         try:
             waits_for = generator.send(None)
         except StopIteration as end:  # the usual case: it need not wait, and no timer is needed
@@ -76,8 +76,8 @@ class Containment:
             self._failed(plugin, what, error)
             raise PluginFailed from error
         finally:
-            self._watch(plugin, what, self._clock.monotonic() - began)
-        return await self._rest(plugin, what, _Steps(generator, waits_for, self._clock), limit)
+            self._watch(plugin, what, self._now() - began)
+        return await self._rest(plugin, what, _Steps(generator, waits_for, self._now), limit)
 
     async def _rest(self, plugin: str, what: str, steps: _Steps[T], limit: float | None) -> T:
         """Await what is left of a plugin's work."""
@@ -120,14 +120,16 @@ def _is_cancelled(error: BaseException) -> bool:
 class _Steps(Begun[T]):
     """What is left of a plugin's work after its first step; the others are timed."""
 
-    def __init__(self, steps: Generator[Any, Any, T], waits_for: Any, clock: Clock) -> None:
+    def __init__(
+        self, steps: Generator[Any, Any, T], waits_for: Any, now: Callable[[], float]
+    ) -> None:
         super().__init__(steps, waits_for)
-        self._clock = clock
+        self._now = now
         self.longest = 0.0
 
     def _step(self, sent: Any, thrown: BaseException | None) -> Any:
-        began = self._clock.monotonic()
+        began = self._now()
         try:
             return super()._step(sent, thrown)
         finally:
-            self.longest = max(self.longest, self._clock.monotonic() - began)
+            self.longest = max(self.longest, self._now() - began)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
 
 import attrs
 
@@ -94,19 +95,19 @@ class Distribution:
 
     # -- on the way out --------------------------------------------------------------------
 
-    async def send(self, payload: Payload) -> None:
+    def send(self, payload: Payload) -> Coroutine[Any, Any, None]:
         """Cache a fix and fan it out; never fails, and waits no longer than a backend may take.
 
         The cache comes first: whoever begins to watch subscribes before reading the
         cache, and so finds there whatever was published before.
         """
         self.backlog.begin(payload)
-        await self._tried(payload, self._put(payload), self._publish(payload))
+        return self._tried(payload, self._put(payload), self._publish(payload))
 
-    async def fan_out(self, payload: Payload) -> None:
+    def fan_out(self, payload: Payload) -> Coroutine[Any, Any, None]:
         """Fan out a fix that is cached already."""
         self.backlog.begin(payload)
-        await self._tried(payload, None, self._publish(payload))
+        return self._tried(payload, None, self._publish(payload))
 
     async def _tried(
         self, payload: Payload, keeping: Awaitable[None] | None, sending: Awaitable[None]

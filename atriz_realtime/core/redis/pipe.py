@@ -140,7 +140,7 @@ class RedisPipe:
         answer: asyncio.Future[Any] = self._loop.create_future()
         if self._stream is None:
             answer.set_exception(Unavailable(f"Redis at {self._name}: {self._detail}"))
-        elif self.pending >= MAX_PENDING:
+        elif len(self._outgoing) + len(self._waiting) >= MAX_PENDING:
             answer.set_exception(Unavailable(f"more than {MAX_PENDING} commands wait for Redis"))
         else:
             if not self._outgoing:
