@@ -11,6 +11,7 @@ import pytest
 from atriz_realtime import api
 from atriz_realtime.api import (
     DEFAULT_ID_PATTERN,
+    Credentials,
     Endpoint,
     EntityType,
     Headers,
@@ -106,6 +107,15 @@ def test_a_call_keeps_its_body_out_of_logs() -> None:
     call = HttpCall(Headers([]), b"secret", "127.0.0.1")
     assert (call.body, call.address, len(call.headers)) == (b"secret", "127.0.0.1", 0)
     assert "secret" not in repr(call)
+
+
+def test_a_call_offers_what_its_headers_hold_or_what_is_known_of_them() -> None:
+    headers = Headers([(b"authorization", b"bearer abc")])
+    call = HttpCall(headers, b"{}", "127.0.0.1")
+    assert call.credentials() == Credentials(token="abc", headers=headers, address="127.0.0.1")
+    known = Credentials(token="abc")
+    assert HttpCall(headers, b"[]", "127.0.0.1", offered=known).credentials() is known
+    assert "abc" not in repr(HttpCall(headers, b"", None, offered=known))
 
 
 def test_an_answer_is_json_and_fine_unless_said_otherwise() -> None:
