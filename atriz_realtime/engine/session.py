@@ -235,7 +235,7 @@ class Session:
             unfinished = self._engine.dispatch(self, data)
             if unfinished is not None:
                 self._inbox = deque()
-                self._handling = self._engine.start_background_task(self._handle, unfinished)
+                self._handle_later(unfinished)
             return
         if self._inbox is None:
             self._inbox = deque()
@@ -247,7 +247,11 @@ class Session:
         """Begin to handle what the client has sent."""
         self.state = State.OPEN
         if self._inbox:
-            self._handling = self._engine.start_background_task(self._handle)
+            self._handle_later()
+
+    def _handle_later(self, unfinished: Awaitable[Any] | None = None) -> None:
+        """Handle messages in a task; a session's end waits for it."""
+        self._handling = self._engine.loop.create_task(self._handle(unfinished))
 
     async def _handle(self, unfinished: Awaitable[Any] | None = None) -> None:
         """Handle messages in the order they came, until there are none."""

@@ -29,8 +29,7 @@ class Work:
     delivered: int
     reads: int
     waited: float
-    """Seconds that the server's main thread could have run and had no core; what the server's
-    other threads used meanwhile is not others' fault."""
+    """Seconds that the server's main thread could have run while others had its core."""
 
     def per(self, units: int) -> dict[str, float]:
         """Microseconds of CPU per unit, and units a second."""
@@ -40,7 +39,7 @@ class Work:
             "rate": units / self.seconds,
             "frames": self.delivered / self.reads if self.reads else 0.0,
             "busy": self.cpu / self.seconds * 100,
-            "waited": max(0.0, min(self.waited, self.seconds - self.cpu)) / self.seconds * 100,
+            "waited": max(0.0, self.waited) / self.seconds * 100,
         }
 
 

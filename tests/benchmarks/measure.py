@@ -41,8 +41,13 @@ def cpu_seconds(pid: int) -> float:
 
 
 def waited_seconds(pid: int) -> float:
-    """How long a process's main thread could have run and had no core, from ``schedstat``."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    """How long a process's main thread could have run while others had its core: ``schedstat``.
+
+    What the process's own other threads used on that core, as engines of JavaScript have
+    them, is taken off.
+    """
+    ran, waited = Path(f"/proc/{pid}/schedstat").read_text().split()[:2]
+    return int(waited) / 1e9 - (cpu_seconds(pid) - int(ran) / 1e9)
 
 
 def resident_bytes(pid: int) -> int:

@@ -25,8 +25,10 @@ from atriz_realtime.api import (
     ConfigurationError,
     Credentials,
     Identity,
+    InvalidRequest,
     PluginConfig,
     Resources,
+    decode_json,
     hookimpl,
 )
 from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source
@@ -154,6 +156,20 @@ class UnknownKey(AuthenticationRejected):
     """A token names a key that is not known (yet)."""
 
 
+class StrictJwt(jwt.PyJWT):
+    """PyJWT, which reads a token's claims as strictly as all other JSON is read."""
+
+    def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
+        """What PyJWT has subclasses override."""
+        try:
+            claims = decode_json(decoded["payload"])
+        except InvalidRequest as error:
+            raise jwt.DecodeError("the claims are not JSON") from error
+        if not isinstance(claims, dict):
+            raise jwt.DecodeError("the claims are no JSON object")
+        return claims
+
+
 class JwtAuthenticator:
     """Checks bearer tokens against the secret, or the key that they name.
 
@@ -172,7 +188,7 @@ class JwtAuthenticator:
         self._is_weak = secret is not None and bool(secret_weakness(secret, settings.algorithms))
         self._good: dict[str, Identity] = {}
         self._algorithms = list(settings.algorithms)
-        decoder = jwt.PyJWT(
+        decoder = StrictJwt(
             {
                 "verify_aud": settings.audience is not None,
                 "require": list(settings.required_claims),
