@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import httptools
@@ -100,7 +99,7 @@ class Calls(asyncio.Protocol):
         self._body: bytes | bytearray = b""
         self._repeated: tuple[RepeatedHead, Endpoint, HttpCall] | None = None
         self._unlike = 0
-        self._waiting: deque[tuple[Endpoint, HttpCall, bool]] = deque()
+        self._waiting: list[tuple[Endpoint, HttpCall, bool]] = []  # few: no deque, which is large
         self._serving: asyncio.Task[None] | None = None
         self._refusal: HttpAnswer | None = None  # after everything that waits
         self._deaf = False  # nothing more is read
@@ -259,7 +258,7 @@ class Calls(asyncio.Protocol):
         waiting = self._waiting
         try:
             while waiting:
-                endpoint, call, keep_alive = waiting.popleft()
+                endpoint, call, keep_alive = waiting.pop(0)
                 answer = await self.endpoints.answer(endpoint, call)
                 self._server_state.total_requests += 1
                 ends = (self._deaf or self._stopping) and not waiting and self._refusal is None
