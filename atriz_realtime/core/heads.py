@@ -67,13 +67,10 @@ class RepeatedHead:
 
     @classmethod
     def of(cls, data: bytes) -> RepeatedHead | None:
-        """The head of one whole request; ``None`` when that is not what these bytes are."""
+        """The head of one whole request that says how long it is; ``None`` for anything else."""
         end = data.find(END) + len(END)
-        head = data[:end].lower()
-        found = _LENGTH.search(head)
-        if found is None or head.count(b"content-length") != 1 or end > MAX_REPEATED:
-            return None
-        if len(data) != end + int(found[1]):
+        found = _LENGTH.search(data[:end].lower()) if end <= MAX_REPEATED else None
+        if found is None or not is_whole(data):
             return None
         return cls(data[: found.start(1)], data[found.end(1) : end])
 
