@@ -17,27 +17,27 @@ if TYPE_CHECKING:
         SocketEvents,
     )
     from atriz_realtime.asgi import create_app
-    from atriz_realtime.core.tracking import TrackingService
+    from atriz_realtime.core.publish.service import TrackingService
     from atriz_realtime.extension import RealtimeExtension
-    from atriz_realtime.host.config import EntitySettings, RealtimeConfig
+    from atriz_realtime.plugin_system.config import EntitySettings, RealtimeConfig
     from atriz_realtime.server import RealtimeServer
 
 _HOMES = {
     "CacheTTL": "api",
     "EntityRef": "api",
-    "EntitySettings": "host.config",
+    "EntitySettings": "plugin_system.config",
     "Identity": "api",
     "Location": "api",
     "LocationEvent": "api",
     "PublishResult": "api",
-    "RealtimeConfig": "host.config",
+    "RealtimeConfig": "plugin_system.config",
     "RealtimeError": "api",
     "RealtimeExtension": "extension",
     "RealtimeServer": "server",
     "RedisChannels": "api",
     "Rooms": "api",
     "SocketEvents": "api",
-    "TrackingService": "core.tracking",
+    "TrackingService": "core.publish.service",
     "create_app": "asgi",
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.applications import Starlette
 
 from atriz_realtime.api.errors import ConfigurationError
-from atriz_realtime.host.config import RealtimeConfig
+from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
 
 

@@ -25,36 +25,36 @@ from atriz_realtime.api.model import Location, LocationEvent
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.api.wire import SocketEvents
-from atriz_realtime.core.access import AccessControl
-from atriz_realtime.core.attempts import FailedAttempts
-from atriz_realtime.core.clock import SystemClock
-from atriz_realtime.core.containment import Containment
-from atriz_realtime.core.distribution import Distribution
-from atriz_realtime.core.endpoints import EndpointRoute, Endpoints
-from atriz_realtime.core.front_door import front_door
-from atriz_realtime.core.gateway import Gateway
-from atriz_realtime.core.incidents import Incidents
-from atriz_realtime.core.interest import Interest
-from atriz_realtime.core.lag import ClientLag
-from atriz_realtime.core.membership import Membership
-from atriz_realtime.core.permissions import Permissions
-from atriz_realtime.core.pipeline import Pipeline
-from atriz_realtime.core.probes import Probes
-from atriz_realtime.core.recheck import Recheck
-from atriz_realtime.core.redis import Link, make_link
-from atriz_realtime.core.relay import Relay
-from atriz_realtime.core.reports import Reports
-from atriz_realtime.core.routes import SOCKET_PATH, RealtimeRoutes
-from atriz_realtime.core.signals import Signals
-from atriz_realtime.core.socket_server import SocketServer
-from atriz_realtime.core.sockets import Sockets
-from atriz_realtime.core.statistics import Statistics
-from atriz_realtime.core.tracking import TrackingService, as_location
-from atriz_realtime.core.workers import Worker
-from atriz_realtime.engine.lane import Lane, websocket_lane
-from atriz_realtime.host.config import RealtimeConfig, view
-from atriz_realtime.host.plugins import PluginHost, PluginInfo
-from atriz_realtime.host.registry import Registry
+from atriz_realtime.core.access.access import AccessControl
+from atriz_realtime.core.access.auth_backoff import AuthBackoff
+from atriz_realtime.core.clients.gateway import Gateway
+from atriz_realtime.core.clients.permissions import Permissions
+from atriz_realtime.core.clients.revalidator import IdentityRevalidator
+from atriz_realtime.core.clients.socket_server import SocketServer
+from atriz_realtime.core.clients.sockets import Sockets
+from atriz_realtime.core.hub.channels import ChannelSubscriptions
+from atriz_realtime.core.hub.membership import Membership
+from atriz_realtime.core.hub.relay import Relay
+from atriz_realtime.core.hub.signals import Signals
+from atriz_realtime.core.publish.delivery import Delivery
+from atriz_realtime.core.publish.pipeline import Pipeline
+from atriz_realtime.core.publish.service import TrackingService, as_location
+from atriz_realtime.core.runtime.clock import SystemClock
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.lag import ClientLag
+from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.reports import Reports
+from atriz_realtime.core.runtime.statistics import Statistics
+from atriz_realtime.core.runtime.worker import Worker
+from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket, websocket_protocol
+from atriz_realtime.http.endpoints import EndpointRoute, Endpoints
+from atriz_realtime.http.probes import Probes
+from atriz_realtime.http.protocol import http_protocol
+from atriz_realtime.http.routes import SOCKET_PATH, RealtimeRoutes
+from atriz_realtime.plugin_system.config import RealtimeConfig, view
+from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
+from atriz_realtime.plugin_system.registry import Registry
+from atriz_realtime.redis_link import Link, make_link
 
 logger = logging.getLogger("atriz_realtime")
 
@@ -97,38 +97,36 @@ class RealtimeServer:
             report=self.incidents.report,
         )
         self._registry = Registry(self._plugins, self.config, self._resources)
-        self.containment = Containment(self.incidents, self._clock, self.config.plugin_timeout)
-        attempts = FailedAttempts(
+        self.plugin_runner = PluginRunner(self.incidents, self._clock, self.config.plugin_timeout)
+        attempts = AuthBackoff(
             self._clock,
             self.config.max_auth_failures,
             self.config.auth_failure_window,
             self.config.max_auth_backoff,
         )
         access = self._access = AccessControl(
-            self._registry, self.containment, self.incidents, attempts
+            self._registry, self.plugin_runner, self.incidents, attempts
         )
-        self._interest = Interest(self._registry.kinds, self._clock)
-        self._interest.rooms.views = access.views
-        distribution, pipeline, self._traced = _traced_parts(self.config.tracing)
-        self.distribution = distribution(
-            self._registry.kinds, self._interest, self._clock, self.incidents
-        )
+        self._channels = ChannelSubscriptions(self._registry.kinds, self._clock)
+        self._channels.rooms.views = access.views
+        delivery, pipeline, self._traced = _traced_parts(self.config.tracing)
+        self.delivery = delivery(self._registry.kinds, self._channels, self._clock, self.incidents)
         self._pipeline = pipeline(
             registry=self._registry,
             access=access,
-            containment=self.containment,
-            distribution=self.distribution,
+            plugin_runner=self.plugin_runner,
+            delivery=self.delivery,
             clock=self._clock,
             incidents=self.incidents,
             max_clock_skew=self.config.max_clock_skew,
         )
-        self.socket_io = SocketServer(self.config, self._interest.rooms, self.incidents, self)
-        self._lane = websocket_lane(self.socket_io.eio, SOCKET_PATH)
+        self.socket_io = SocketServer(self.config, self._channels.rooms, self.incidents, self)
+        self._lane = websocket_protocol(self.socket_io.eio, SOCKET_PATH)
         self._statistics = Statistics(self.incidents)
-        self._statistics.add("frames", self._interest.rooms)
+        self._statistics.add("frames", self._channels.rooms)
         self._statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
-        self._statistics.add("backlog", self.distribution.backlog)
-        self._statistics.add("resync", self.distribution.resync)
+        self._statistics.add("backlog", self.delivery.backlog)
+        self._statistics.add("resync", self.delivery.resync)
         for name, fixes in self._pipeline.fixes.items():
             self._statistics.add(f"fixes {name}", fixes)
         self._statistics.add("refusals", self.incidents.refusals)
@@ -136,19 +134,19 @@ class RealtimeServer:
             config=self.config,
             server=self.socket_io,
             access=access,
-            containment=self.containment,
-            interest=self._interest,
+            plugin_runner=self.plugin_runner,
+            channels=self._channels,
             incidents=self.incidents,
             clock=self._clock,
             pipeline=self._pipeline,
             kinds=self._registry.kinds,
         )
-        self._sockets = Sockets(self._interest.rooms, self._gateway)
+        self._sockets = Sockets(self._channels.rooms, self._gateway)
         self.signals = Signals(self.incidents)
         self.permissions = Permissions(
             access, self._gateway, self.signals, self.incidents, self._pipeline
         )
-        self.distribution.after_gap = self.permissions.missed
+        self.delivery.after_gap = self.permissions.missed
         self.reports = Reports(
             clock=self._clock,
             sockets=self._sockets,
@@ -161,7 +159,7 @@ class RealtimeServer:
             access=access,
             socket_io=self.socket_io,
             sockets=self._sockets,
-            membership=Membership(self._interest.rooms),
+            membership=Membership(self._channels.rooms),
             signals=self.signals,
             permissions=self.permissions,
             status=self.status,
@@ -257,7 +255,7 @@ class RealtimeServer:
             self._starting = asyncio.get_running_loop().create_task(self._start())
         await asyncio.shield(self._starting)
 
-    def websocket_lane(self) -> type[Lane]:
+    def websocket_protocol(self) -> type[UvicornWebSocket]:
         """What to hand to uvicorn as ``ws=``, so that websockets need no ASGI.
 
         Websockets of the application's other routes are served as they would be without;
@@ -265,7 +263,7 @@ class RealtimeServer:
         """
         return self._lane
 
-    def front_door(
+    def http_protocol(
         self, ordinary: type[HttpToolsProtocol] = HttpToolsProtocol
     ) -> type[asyncio.Protocol]:
         """What to hand to uvicorn as ``http=``, so that endpoints and handshakes need no ASGI.
@@ -273,7 +271,7 @@ class RealtimeServer:
         Everything else goes to ``ordinary``; the application's middleware does not see
         calls of endpoints from programs, while those from web pages go all the way.
         """
-        return front_door(self._endpoints, self._lane, ordinary, self.socket_io.eio.proxies)
+        return http_protocol(self._endpoints, self._lane, ordinary, self.socket_io.eio.proxies)
 
     async def started_pipeline(self) -> Pipeline:
         """The publish pipeline; starts the server when it has not started.
@@ -349,7 +347,7 @@ class RealtimeServer:
         async with AsyncExitStack() as opened:
             if self._link is not None:
                 opened.push_async_callback(self._link.aclose)
-                await self._link.start(self.distribution.reachable)
+                await self._link.start(self.delivery.reachable)
                 self._reporting.append(self._link)
                 self._statistics.add("redis", self._link)
             caches, fanouts = self._registry.cache, self._registry.fanout
@@ -366,13 +364,13 @@ class RealtimeServer:
                     observer.observe,
                     size=observer.queue_size,
                     limit=observer.timeout,
-                    containment=self.containment,
+                    plugin_runner=self.plugin_runner,
                     incidents=self.incidents,
                 )
                 for observer in self._registry.observers(self._handle)
             ]
-            self.distribution.start(cache, fanout, backend)
-            opened.push_async_callback(self.distribution.aclose)
+            self.delivery.start(cache, fanout, backend)
+            opened.push_async_callback(self.delivery.aclose)
             self._pipeline.start(
                 policies={
                     name: self._registry.policy(kind) for name, kind in self._registry.kinds.items()
@@ -380,13 +378,13 @@ class RealtimeServer:
                 observers=observers,
             )
             opened.push_async_callback(self._pipeline.aclose)
-            relay = Relay(self._interest.rooms, fanout, self.incidents)
+            relay = Relay(self._channels.rooms, fanout, self.incidents)
             await relay.start()
             opened.push_async_callback(relay.aclose)
             opened.push_async_callback(self.permissions.aclose)
             await self.signals.start(fanout)
             opened.push_async_callback(self.signals.aclose)
-            recheck = Recheck(
+            recheck = IdentityRevalidator(
                 self._access, self._gateway, self.incidents, self.config.recheck_interval
             )
             recheck.start()
@@ -439,16 +437,16 @@ class RealtimeServer:
 
 def _traced_parts(
     tracing: bool,
-) -> tuple[type[Distribution], type[Pipeline], Callable[[Endpoint], Endpoint]]:
+) -> tuple[type[Delivery], type[Pipeline], Callable[[Endpoint], Endpoint]]:
     """The parts that a fix goes through: those that make spans, or the plain ones.
 
     :raises ConfigurationError: when tracing is on and OpenTelemetry is not installed.
     """
     if not tracing:
-        return Distribution, Pipeline, lambda endpoint: endpoint
+        return Delivery, Pipeline, lambda endpoint: endpoint
     try:
-        from atriz_realtime.core.tracing import (  # noqa: PLC0415  # an extra
-            TracedDistribution,
+        from atriz_realtime.core.publish.tracing import (  # noqa: PLC0415  # an extra
+            TracedDelivery,
             TracedPipeline,
             traced,
         )
@@ -456,4 +454,4 @@ def _traced_parts(
         raise ConfigurationError(
             "tracing needs OpenTelemetry: pip install 'atriz-realtime[otel]'", field="tracing"
         ) from error
-    return TracedDistribution, TracedPipeline, traced
+    return TracedDelivery, TracedPipeline, traced

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support import documents
+from tests.support.docs import documents
 
 
 def pytest_configure(config: pytest.Config) -> None:

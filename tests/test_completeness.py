@@ -12,11 +12,11 @@ import pytest
 
 from atriz_realtime import EntitySettings, RealtimeConfig, api
 from atriz_realtime.api import RealtimeError, errors
-from atriz_realtime.host.plugins import DEFAULT_PLUGINS, PluginHost
+from atriz_realtime.plugin_system.plugins import DEFAULT_PLUGINS, PluginHost
 from tests.hooks.test_examples import CHECKS
-from tests.support import reference
-from tests.support.evidence import Evidence, sources
-from tests.support.reference import DOCS
+from tests.support.checks.evidence import Evidence, sources
+from tests.support.docs import reference
+from tests.support.docs.reference import DOCS
 
 
 def records() -> list[type[Any]]:

@@ -1,6 +1,6 @@
 """The documentation is complete, its links lead somewhere, and its commands exist.
 
-What the code blocks in it do is tested by ``pytest docs README.md`` (tests/support/documents.py).
+What the code blocks in it do ``pytest docs README.md`` tests (tests/support/docs/documents.py).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import atriz_realtime
 from atriz_realtime import EntitySettings, RealtimeConfig, RealtimeError, api
 from atriz_realtime.api import errors
 from atriz_realtime.defaults.metrics.families import FAMILIES
-from atriz_realtime.host.plugins import DEFAULT_PLUGINS, PluginHost
-from tests.support import blocks, commands, reference
-from tests.support.reference import DOCS, PACKAGE, PARTS, ROOT
+from atriz_realtime.plugin_system.plugins import DEFAULT_PLUGINS, PluginHost
+from tests.support.docs import blocks, commands, reference
+from tests.support.docs.reference import DOCS, PACKAGE, PARTS, ROOT
 
 DOCUMENTS = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
 READ_ONLY_LANGUAGES = {"text", "nginx", "yaml"}
@@ -46,7 +46,7 @@ def prose(document: Path) -> str:
 @pytest.mark.parametrize("document", PARTS)
 def test_what_is_written_out_of_the_code_is_up_to_date(document: str) -> None:
     assert reference.updated(document) == (DOCS / document).read_text(), (
-        "run: python -m tests.support.reference"
+        "run: python -m tests.support.docs.reference"
     )
 
 

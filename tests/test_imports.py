@@ -16,12 +16,21 @@ TOP = frozenset({"asgi", "cli", "console", "extension", "testing"})
 
 BELOW: Mapping[str, frozenset[str]] = {
     "api": frozenset(),
-    "host": frozenset({"api"}),
+    "plugin_system": frozenset({"api"}),
     "engine": frozenset({"api.errors"}),
-    "core": frozenset({"api", "host", "engine"}),
-    "server": frozenset({"api", "host", "core", "engine"}),
+    "redis_link": frozenset({"api", "plugin_system", "core.runtime"}),
+    "core": frozenset({"api", "plugin_system", "engine"}),
+    "http": frozenset({"api", "core", "engine"}),
+    "server": frozenset({"api", "plugin_system", "core", "engine", "http", "redis_link"}),
     "defaults": frozenset(),
-} | {name: frozenset({"api", "host", "core", "engine", "server"}) | TOP for name in TOP}
+    "demo": frozenset({"api"}),
+} | {
+    name: frozenset(
+        {"api", "plugin_system", "core", "engine", "http", "redis_link", "server", "demo"}
+    )
+    | TOP
+    for name in TOP
+}
 """What each part of the package may import besides itself."""
 
 
@@ -104,25 +113,25 @@ def test_every_part_of_the_package_has_a_place() -> None:
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("api/wire.py", "from atriz_realtime.host.config import RealtimeConfig"),
+        ("api/wire.py", "from atriz_realtime.plugin_system.config import RealtimeConfig"),
         ("api/wire.py", "import atriz_realtime"),
-        ("api/wire.py", "from .. import host"),
-        ("host/config.py", "from atriz_realtime.core import clock"),
-        ("host/config.py", "import atriz_realtime.server"),
-        ("host/config.py", "from atriz_realtime import RealtimeServer"),
-        ("core/rooms.py", "from atriz_realtime.defaults.memory import MemoryCache"),
-        ("core/redis/pipe.py", "from ...defaults import memory"),
-        ("core/rooms.py", "def late():\n    from atriz_realtime.server import RealtimeServer"),
-        ("core/rooms.py", "if TYPE_CHECKING:\n    from atriz_realtime.asgi import create_app"),
-        ("engine/frames.py", "from atriz_realtime.core.rooms import Rooms"),
-        ("engine/frames.py", "from atriz_realtime.api.model import Location"),
+        ("api/wire.py", "from .. import plugin_system"),
+        ("plugin_system/config.py", "from atriz_realtime.core.runtime import clock"),
+        ("plugin_system/config.py", "import atriz_realtime.server"),
+        ("plugin_system/config.py", "from atriz_realtime import RealtimeServer"),
+        ("core/hub/rooms.py", "from atriz_realtime.defaults.memory import MemoryCache"),
+        ("core/hub/rooms.py", "from ...defaults import memory"),
+        ("core/hub/rooms.py", "def late():\n    from atriz_realtime.server import RealtimeServer"),
+        ("core/hub/rooms.py", "if TYPE_CHECKING:\n    from atriz_realtime.asgi import create_app"),
+        ("engine/protocol/frames.py", "from atriz_realtime.core.hub.rooms import Rooms"),
+        ("engine/protocol/frames.py", "from atriz_realtime.api.model import Location"),
         ("server.py", "from atriz_realtime.asgi import create_app"),
         ("server.py", "from atriz_realtime.defaults import memory"),
         ("defaults/memory.py", "from atriz_realtime.api.model import Location"),
         ("defaults/memory.py", "from atriz_realtime.api import model"),
         ("defaults/memory.py", "from atriz_realtime.api import contracts"),
-        ("defaults/memory.py", "from atriz_realtime.core.clock import SystemClock"),
-        ("defaults/redis/cache.py", "from ...host import config"),
+        ("defaults/memory.py", "from atriz_realtime.core.runtime.clock import SystemClock"),
+        ("defaults/redis/cache.py", "from ...plugin_system import config"),
         ("testing/clock.py", "from atriz_realtime.defaults.memory import MemoryCache"),
     ],
 )
@@ -137,11 +146,11 @@ def test_a_planted_violation_is_found(tmp_path: Path, file: str, source: str) ->
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("server.py", "from atriz_realtime.core.rooms import Rooms"),
-        ("core/rooms.py", "from . import outbox"),
-        ("core/redis/pipe.py", "from ..incidents import Incidents"),
+        ("server.py", "from atriz_realtime.core.hub.rooms import Rooms"),
+        ("core/hub/rooms.py", "from . import outbox"),
+        ("core/hub/rooms.py", "from ..runtime.incidents import Incidents"),
         ("cli/serve.py", "from atriz_realtime.asgi import create_app"),
-        ("engine/frames.py", "from atriz_realtime.api.errors import RealtimeError"),
+        ("engine/protocol/frames.py", "from atriz_realtime.api.errors import RealtimeError"),
         ("defaults/redis/cache.py", "from atriz_realtime.defaults.redis.fanout import RedisFanout"),
         ("defaults/memory.py", "from atriz_realtime.api import hookimpl"),
         ("api/wire.py", "import atriz_realtime_elsewhere"),
@@ -162,7 +171,7 @@ def test_what_is_allowed_is_let_be(tmp_path: Path, file: str, source: str) -> No
         ("import atriz_realtime", 1),
         ("from atriz_realtime import RealtimeServer", 1),
         ("from atriz_realtime.api.records import EntityType", 1),
-        ("from atriz_realtime.core.rooms import Rooms", 1),
+        ("from atriz_realtime.core.hub.rooms import Rooms", 1),
     ],
 )
 def test_a_plugin_s_violation_is_found(tmp_path: Path, source: str, found: int) -> None:

@@ -72,7 +72,9 @@ def test_the_api_needs_no_server() -> None:
     loaded = loaded_by("from atriz_realtime.api import hookimpl, EntityType")
     assert loaded.isdisjoint({"socketio", "engineio", "redis", "uvicorn", "aiohttp", "pytest"})
     assert not any(
-        name.startswith(("atriz_realtime.core", "atriz_realtime.host", "atriz_realtime.server"))
+        name.startswith(
+            ("atriz_realtime.core", "atriz_realtime.plugin_system", "atriz_realtime.server")
+        )
         for name in loaded
     )
 

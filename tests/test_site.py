@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reference import DOCS, ROOT
+from tests.support.docs.reference import DOCS, ROOT
 
 
 @pytest.fixture(scope="module")

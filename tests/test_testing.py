@@ -13,8 +13,8 @@ import pytest
 
 from atriz_realtime.testing import FakeClock, event, location, moment, payload
 from atriz_realtime.testing.clock import START
-from tests.support import mistakes
-from tests.support.mistakes import FOUND
+from tests.support.plugins import flawed_backends
+from tests.support.plugins.flawed_backends import FOUND
 
 
 def pytest_on(path: Path, *options: str) -> tuple[dict[str, str], str]:
@@ -123,6 +123,6 @@ def test_the_fixtures_serve_a_plugin(tmp_path: Path) -> None:
 
 def test_the_suites_find_mistakes() -> None:
     only = " or ".join(f"({suite} and {test})" for suite, test in FOUND.items())
-    outcomes, printed = pytest_on(Path(mistakes.__file__), "-k", only)
+    outcomes, printed = pytest_on(Path(flawed_backends.__file__), "-k", only)
     found = {name.partition("[")[0] for name, outcome in outcomes.items() if outcome == "FAILED"}
     assert found == {f"{suite}::{test}" for suite, test in FOUND.items()}, printed

@@ -116,7 +116,7 @@ class RedisChannels:
 
 
 class CacheTTL:
-    """Lifetimes in seconds."""
+    """IdentityExpiry in seconds."""
 
     CURRENT_LOCATION = 300
     SESSION = 3600

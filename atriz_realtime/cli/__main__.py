@@ -1,5 +1,5 @@
 """``python -m atriz_realtime.cli``."""
 
-from atriz_realtime.cli.program import main
+from atriz_realtime.cli.main import main
 
 main()

@@ -13,9 +13,9 @@ from atriz_realtime.cli import logs
 from atriz_realtime.cli.options import config_option, json_option
 from atriz_realtime.cli.output import print_json, print_table
 from atriz_realtime.cli.serve import require_strength
-from atriz_realtime.host.config import LoadedConfig, describe, load_config
-from atriz_realtime.host.plugins import PluginInfo
-from atriz_realtime.host.registry import Registry
+from atriz_realtime.plugin_system.config import LoadedConfig, describe, load_config
+from atriz_realtime.plugin_system.plugins import PluginInfo
+from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.server import RealtimeServer
 
 _DEFAULT = "default"

@@ -11,13 +11,15 @@ from pathlib import Path
 import click
 
 from atriz_realtime.asgi import create_app
-from atriz_realtime.cli import country, logs, town, web
-from atriz_realtime.cli.addresses import listen, location, port_of, reachable
-from atriz_realtime.cli.fleet import USER, Fleet
-from atriz_realtime.cli.program import NAME
+from atriz_realtime.cli import logs
+from atriz_realtime.cli.main import NAME
 from atriz_realtime.cli.serve import announce
+from atriz_realtime.cli.serving import uvicorn_server
+from atriz_realtime.cli.serving.addresses import listen, location, port_of, reachable
 from atriz_realtime.cli.token import minter
-from atriz_realtime.host.config import RealtimeConfig
+from atriz_realtime.demo import country, town
+from atriz_realtime.demo.fleet import USER, Fleet
+from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
 
 TOKEN_TTL = 86_400
@@ -76,7 +78,7 @@ def demo(host: str, port: int, entities: int) -> None:
             f"share one:\n  {_program()} share vehicle v1 --for 2h --url {url} --token {token}\n"
         )
 
-    web.run(
+    uvicorn_server.run(
         app,
         sockets,
         ready=ready,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from atriz_realtime.api.contracts import Resources
-from atriz_realtime.core.clock import SystemClock
-from atriz_realtime.core.incidents import Incidents
-from atriz_realtime.core.redis import make_link
-from atriz_realtime.host.config import RealtimeConfig, view
+from atriz_realtime.core.runtime.clock import SystemClock
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.plugin_system.config import RealtimeConfig, view
+from atriz_realtime.redis_link import make_link
 
 
 def offline_resources(config: RealtimeConfig) -> Resources:

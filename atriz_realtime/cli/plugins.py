@@ -11,8 +11,8 @@ from atriz_realtime.cli import logs
 from atriz_realtime.cli.options import config_option, json_option
 from atriz_realtime.cli.output import print_json, print_table
 from atriz_realtime.cli.scaffold import KINDS, write_skeleton
-from atriz_realtime.host.config import RealtimeConfig
-from atriz_realtime.host.plugins import PluginHost, PluginInfo
+from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 
 
 @click.group(short_help="List the plugins, or begin one.", invoke_without_command=True)

@@ -7,12 +7,19 @@ import structlog
 
 from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.asgi import create_app
-from atriz_realtime.cli import logs, web
-from atriz_realtime.cli.addresses import beyond_loopback, listen, location, port_of, reachable
+from atriz_realtime.cli import logs
 from atriz_realtime.cli.options import config_option, log_format_option
-from atriz_realtime.cli.published import PUBLISHED_SECRETS
-from atriz_realtime.cli.workers.supervisor import Supervisor
-from atriz_realtime.host.config import RealtimeConfig
+from atriz_realtime.cli.serving import uvicorn_server
+from atriz_realtime.cli.serving.addresses import (
+    beyond_loopback,
+    listen,
+    location,
+    port_of,
+    reachable,
+)
+from atriz_realtime.cli.serving.known_secrets import PUBLISHED_SECRETS
+from atriz_realtime.cli.serving.workers.supervisor import Supervisor
+from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
 
 
@@ -100,4 +107,4 @@ def serve(
             arguments.append(f"--config={file}")
         Supervisor(workers, sockets, url, arguments, config.redis_url).run()
         return
-    web.run(app, sockets, ready=lambda: announce(server, url))
+    uvicorn_server.run(app, sockets, ready=lambda: announce(server, url))

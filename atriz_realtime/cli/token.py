@@ -16,8 +16,8 @@ from jwt.warnings import InsecureKeyLengthWarning
 from atriz_realtime.api.durations import parse_duration
 from atriz_realtime.api.errors import ConfigurationError, InvalidRequest
 from atriz_realtime.cli.options import config_option
-from atriz_realtime.host.config import RealtimeConfig
-from atriz_realtime.host.plugins import PluginHost
+from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.plugin_system.plugins import PluginHost
 
 AUTHENTICATOR = "jwt_auth"
 """The plugin that tokens are made for."""

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from atriz_realtime.engine.loops import OnLoop
+from atriz_realtime.engine.loop_bound import LoopBound
 
 ADMITTED_PER_TURN = 16
 """Handshakes in one turn of the loop: about a millisecond's worth."""
@@ -19,7 +19,7 @@ MAX_WAITING = 20_000
 """Handshakes that may wait; beyond, further ones are told to come back later."""
 
 
-class Admission(OnLoop):
+class Admission(LoopBound):
     """Lets handshakes in, first come first."""
 
     def __init__(self) -> None:

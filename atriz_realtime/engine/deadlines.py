@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from atriz_realtime.engine.loops import OnLoop
+from atriz_realtime.engine.loop_bound import LoopBound
 
 Who = TypeVar("Who")
 
@@ -14,7 +14,7 @@ LEAST_PAUSE = 0.01
 """Seconds between two looks at the deadlines at least, so that one look serves many."""
 
 
-class Deadlines(OnLoop, Generic[Who]):
+class Deadlines(LoopBound, Generic[Who]):
     """Those whose time runs.
 
     :param timeout: seconds that each has; 0: forever.

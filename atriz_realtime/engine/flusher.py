@@ -12,7 +12,7 @@ import asyncio
 from time import perf_counter
 from typing import Protocol
 
-from atriz_realtime.engine.loops import OnLoop
+from atriz_realtime.engine.loop_bound import LoopBound
 
 PATIENCE = 4
 """Times as long as a flush took that the next is put off at most, while there is something
@@ -33,7 +33,7 @@ class Flushable(Protocol):
         """Write them; must not raise."""
 
 
-class Flusher(OnLoop):
+class Flusher(LoopBound):
     """Flushes whatever asks for it.
 
     :param interval: seconds between two flushes at least; 0: only what the pacing above adds.

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-from atriz_realtime.engine import packets
-from atriz_realtime.engine.loops import OnLoop
-from atriz_realtime.engine.packets import Packet
+from atriz_realtime.engine.loop_bound import LoopBound
+from atriz_realtime.engine.protocol import packets
+from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.reasons import Reason
 from atriz_realtime.engine.session import Session
 
@@ -22,7 +22,7 @@ IDS_AT_ONCE = 64
 Handler = Callable[..., Any]
 
 
-class Interface(OnLoop, ABC):
+class Interface(LoopBound, ABC):
     """Messages, handlers, what is kept for sessions, and tasks."""
 
     reason: ClassVar[type[Reason]] = Reason

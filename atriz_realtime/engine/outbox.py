@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from atriz_realtime.engine.packets import Packet
+from atriz_realtime.engine.protocol.packets import Packet
 
 MAX_CONTROL_PACKETS = 1_024
 """Control packets that may wait for one client."""

@@ -11,20 +11,22 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from atriz_realtime.engine import packets, polling, portable, refusals
 from atriz_realtime.engine.admission import Admission
 from atriz_realtime.engine.flusher import Flusher
 from atriz_realtime.engine.heartbeat import Heartbeat
-from atriz_realtime.engine.http import Exchange
 from atriz_realtime.engine.interface import Interface
-from atriz_realtime.engine.origins import Origins
 from atriz_realtime.engine.outbox import Outbox
-from atriz_realtime.engine.packets import Packet
-from atriz_realtime.engine.proxies import TrustedProxies
+from atriz_realtime.engine.protocol import packets
+from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.reasons import CLIENTS_OWN, Reason
-from atriz_realtime.engine.refusals import Refusal
-from atriz_realtime.engine.request import Request
+from atriz_realtime.engine.request import errors
+from atriz_realtime.engine.request.errors import Refusal
+from atriz_realtime.engine.request.exchange import Exchange
+from atriz_realtime.engine.request.origins import Origins
+from atriz_realtime.engine.request.proxies import TrustedProxies
+from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.session import Session, State, Transport
+from atriz_realtime.engine.transports import asgi, polling
 
 logger = logging.getLogger("atriz_realtime.engine")
 
@@ -103,7 +105,7 @@ class EngineServer(Interface):
         """Serve a request, of HTTP or a websocket, over ASGI."""
         request = Request.of_scope(scope)
         if scope["type"] == "websocket":
-            await portable.serve(self, request, receive, send)
+            await asgi.serve(self, request, receive, send)
             return
         exchange = Exchange(self, request, receive, send)
         refusal, session = self.find(request, "polling")
@@ -119,7 +121,7 @@ class EngineServer(Interface):
         elif request.method == "POST":
             await polling.post(session, exchange)
         else:
-            await exchange.refuse(refusals.BAD_REQUEST)
+            await exchange.refuse(errors.BAD_REQUEST)
 
     def find(self, request: Request, transport: str) -> tuple[Refusal | None, Session | None]:
         """What a request is for: a session, or with ``None`` a new one; or why it is refused.
@@ -128,30 +130,30 @@ class EngineServer(Interface):
         """
         if not self.origins.allow(request):
             self.report("origin refused", "a web page that is not on the list")
-            return refusals.FORBIDDEN, None
+            return errors.FORBIDDEN, None
         method = request.method
         if method == "OPTIONS":
             return None, None
         query = request.query()
         if query.get("EIO") != PROTOCOL_VERSION:
-            return refusals.BAD_VERSION, None
+            return errors.BAD_VERSION, None
         named = query.get("transport")
         if named not in TRANSPORTS:
-            return refusals.UNKNOWN_TRANSPORT, None
+            return errors.UNKNOWN_TRANSPORT, None
         sid = query.get("sid")
         if sid is None:
             if method != "GET":
-                return refusals.BAD_METHOD, None
+                return errors.BAD_METHOD, None
             if self._closing:
-                return refusals.UNAVAILABLE, None
-            return (None if named == transport else refusals.BAD_REQUEST), None
+                return errors.UNAVAILABLE, None
+            return (None if named == transport else errors.BAD_REQUEST), None
         session = self._lingering.get(sid) or self.sockets.get(sid)
         if session is not None:
             self.heartbeat.check(session)
         if session is None or not (session.is_open or sid in self._lingering):
-            return refusals.UNKNOWN_SESSION, None
+            return errors.UNKNOWN_SESSION, None
         if named != transport:
-            return refusals.BAD_REQUEST, None
+            return errors.BAD_REQUEST, None
         return None, session
 
     async def admitted(self) -> bool:
@@ -300,7 +302,7 @@ class EngineServer(Interface):
         if session.upgrading is not None:
             session.upgrading.close()
         if reason not in CLIENTS_OWN:
-            session.hear_no_more()
+            session.clear_inbox()
         self.start_background_task(self._disconnected, session, reason)
         return True
 

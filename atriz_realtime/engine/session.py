@@ -11,14 +11,14 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from atriz_realtime.engine import packets
 from atriz_realtime.engine.outbox import CLOSED, Outbox
-from atriz_realtime.engine.packets import InvalidPacket, Packet
+from atriz_realtime.engine.protocol import packets
+from atriz_realtime.engine.protocol.packets import InvalidPacket, Packet
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from atriz_realtime.engine.request import Request
+    from atriz_realtime.engine.request.request import Request
     from atriz_realtime.engine.server import EngineServer
 
 MAX_INBOX = 64
@@ -207,7 +207,7 @@ class Session:
         else:
             raise InvalidPacket("a client must not send this")
 
-    def hear_no_more(self) -> None:
+    def clear_inbox(self) -> None:
         """Forget what the client has sent and nobody has handled: it is sent away."""
         if self._inbox:
             self._inbox.clear()

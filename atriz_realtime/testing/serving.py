@@ -15,7 +15,7 @@ import socketio
 import uvicorn
 
 from atriz_realtime.asgi import create_app
-from atriz_realtime.host.config import RealtimeConfig
+from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
 from atriz_realtime.testing.web import on_uvicorn, port_of
 
@@ -125,7 +125,7 @@ async def serving(
 def lane_of(app: Any) -> Any:
     """What uvicorn is given as ``ws=``: the application's lane, when it has one."""
     realtime = getattr(getattr(app, "state", None), "realtime", None)
-    return realtime.websocket_lane() if isinstance(realtime, RealtimeServer) else "auto"
+    return realtime.websocket_protocol() if isinstance(realtime, RealtimeServer) else "auto"
 
 
 def trusts_its_own(app: Any) -> bool:

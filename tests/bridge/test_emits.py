@@ -9,9 +9,9 @@ from typing import Any
 
 from tests.bridge.conftest import Cluster
 from tests.bridge.typescript import client_of
-from tests.support.clients import Client
-from tests.support.node import Node
-from tests.support.serving import token, until
+from tests.support.clients.node import Node
+from tests.support.clients.python_socketio import Client
+from tests.support.servers.serving import token, until
 
 KINDS = ("ours", "theirs")
 ALL_BYTES = base64.b64encode(bytes(range(256))).decode()

@@ -11,9 +11,9 @@ import redis.asyncio
 
 from tests.bridge.conftest import Cluster
 from tests.bridge.typescript import client_of
-from tests.support.clients import PythonClient
-from tests.support.node import Node
-from tests.support.serving import token, until
+from tests.support.clients.node import Node
+from tests.support.clients.python_socketio import PythonClient
+from tests.support.servers.serving import token, until
 
 COUNT = 40
 

@@ -9,7 +9,7 @@ from typing import Any
 from tests.bridge.conftest import Cluster
 from tests.bridge.test_emits import clients_of
 from tests.bridge.test_fixes import event, location
-from tests.support.serving import TIMEOUT
+from tests.support.servers.serving import TIMEOUT
 
 
 async def subscribers(client: Any) -> list[int]:

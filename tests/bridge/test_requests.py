@@ -8,9 +8,9 @@ import pytest
 
 from tests.bridge.conftest import Cluster
 from tests.bridge.test_emits import clients_of, fence
-from tests.support.clients import SERVER_DISCONNECT
-from tests.support.node import Node
-from tests.support.serving import token
+from tests.support.clients.node import Node
+from tests.support.clients.python_socketio import SERVER_DISCONNECT
+from tests.support.servers.serving import token
 
 
 async def test_fetch_sockets_finds_those_of_every_server(cluster: Cluster, js: Node) -> None:

@@ -17,7 +17,7 @@ from atriz_realtime.api import ConfigurationError, Location
 from tests.bridge.conftest import bridged
 from tests.bridge.test_fixes import event, location
 from tests.bridge.typescript import client_of
-from tests.support.serving import TIMEOUT, Live, config, serving
+from tests.support.servers.serving import TIMEOUT, Live, config, serving
 
 PLUGIN = "atriz_realtime.defaults.typescript"
 

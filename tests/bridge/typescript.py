@@ -11,9 +11,9 @@ from typing import Any
 
 import attrs
 
-from tests.support.clients import PythonClient
-from tests.support.node import JS, running
-from tests.support.serving import SECRET, TIMEOUT, token
+from tests.support.clients.node import JS, running
+from tests.support.clients.python_socketio import PythonClient
+from tests.support.servers.serving import SECRET, TIMEOUT, token
 
 BRIDGE = JS / "bridge"
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright
 
-from tests.support.serving import TIMEOUT
+from tests.support.servers.serving import TIMEOUT
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 from playwright.async_api import Locator, Page, expect
 
-from tests.support.serving import TIMEOUT, Live, token
+from tests.support.servers.serving import TIMEOUT, Live, token
 
 ON = {"console": {"enabled": True}}
 """Settings of plugins that turn it on."""

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from atriz_realtime.cli.frontend import frontend
-from tests.support.node import JS, with_packages
+from tests.support.clients.node import JS, with_packages
 
 DOCUMENTED = JS / "readme" / "useVehicleTracking.ts"
 """The hook of the TypeScript package's README, letter for letter."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page
 
-from tests.support.serving import serving
+from tests.support.servers.serving import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

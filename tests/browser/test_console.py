@@ -17,8 +17,8 @@ from atriz_realtime.testing import free_port
 from tests.browser.chromium import Complaints, leaving
 from tests.browser.conftest import NewPage
 from tests.browser.console import ON, ago, open_console, row, seen, until_seen
-from tests.support.localhost import serving_on_localhost
-from tests.support.serving import config, serving, token, until
+from tests.support.servers.localhost import serving_on_localhost
+from tests.support.servers.serving import config, serving, token, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -186,7 +186,7 @@ async def test_it_comes_back_when_the_server_does(page: Page, complaints: Compla
 
 async def test_what_one_may_not_see_is_not_there(page: Page) -> None:
     async with (
-        serving(plugins=ON, extra_plugins=["tests.support.own_vehicles"]) as live,
+        serving(plugins=ON, extra_plugins=["tests.support.plugins.own_vehicles"]) as live,
         leaving(page),
     ):
         await live.publish("u1-a")

@@ -10,7 +10,7 @@ from playwright.async_api import Page, expect
 from atriz_realtime import RealtimeExtension
 from tests.browser.chromium import Complaints, leaving
 from tests.browser.react import DOCUMENTED, PACKAGE, built, project, serving_it, showing
-from tests.support.serving import config, serving, token, until
+from tests.support.servers.serving import config, serving, token, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,7 +43,9 @@ async def test_the_package_s_hooks_share_a_connection(
     page: Page, folder: Path, complaints: Complaints
 ) -> None:
     app = serving_it(built(folder, PACKAGE))
-    server = RealtimeExtension(config(extra_plugins=("tests.support.own_vehicles",))).install(app)
+    server = RealtimeExtension(
+        config(extra_plugins=("tests.support.plugins.own_vehicles",))
+    ).install(app)
     app.state.realtime = server
     mine = token()
     entities = (

@@ -16,7 +16,7 @@ from starlette.routing import Mount
 
 from atriz_realtime import EntityRef, create_app
 from tests.browser.conftest import NewPage
-from tests.support.serving import Live, config, serving, token, until
+from tests.support.servers.serving import Live, config, serving, token, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.processes import configures
-from tests.support.serving import SECRET
+from tests.support.servers.serving import SECRET
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from tests.support.serving import SECRET, until
+from tests.support.servers.serving import SECRET, until
 
 START_TIMEOUT = 30.0
 """Seconds until a process that does not come up is given up: generous, never what decides."""

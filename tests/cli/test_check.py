@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.cli.program import run
-from atriz_realtime.host.plugins import DEFAULT_PLUGINS
+from atriz_realtime.cli.main import run
+from atriz_realtime.plugin_system.plugins import DEFAULT_PLUGINS
 from tests.cli.processes import environment, finished, only_line
-from tests.support.serving import SECRET
+from tests.support.servers.serving import SECRET
 
 pytestmark = pytest.mark.usefixtures("plain")
 

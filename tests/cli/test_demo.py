@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from tests.cli.processes import Command, environment, finished, only_line, started
-from tests.support.serving import until
+from tests.support.servers.serving import until
 
 pytestmark = pytest.mark.usefixtures("plain")
 

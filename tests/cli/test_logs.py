@@ -12,7 +12,7 @@ import pytest
 
 from atriz_realtime.cli.logs import HIDDEN, redact
 from tests.cli.processes import environment, started
-from tests.support.serving import token
+from tests.support.servers.serving import token
 
 TOKEN = token("u1")
 UNUSUAL = "ewogICJhbGciOiAiSFMyNTYiCn0.eyJ1c2VySWQiOiJ1MSJ9.c2lnbmF0dXJl"
@@ -113,8 +113,8 @@ def test_libraries_log_through_it_once_and_only_what_matters() -> None:
 
 def test_an_incident_has_its_kind_and_count_as_fields() -> None:
     lines = logged(
-        "from atriz_realtime.core.clock import SystemClock\n"
-        "from atriz_realtime.core.incidents import Incidents\n"
+        "from atriz_realtime.core.runtime.clock import SystemClock\n"
+        "from atriz_realtime.core.runtime.incidents import Incidents\n"
         "incidents = Incidents(SystemClock())\n"
         "incidents.report('redis disconnected', 'url redis://u:hunter2@host')\n"
         "incidents.report('redis disconnected', 'again')\n"

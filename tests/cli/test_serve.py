@@ -17,7 +17,7 @@ import pytest
 import socketio
 
 from tests.cli.processes import environment, finished, only_line, own_uvicorn, serve
-from tests.support.serving import TIMEOUT, token, until
+from tests.support.servers.serving import TIMEOUT, token, until
 
 pytestmark = pytest.mark.usefixtures("plain")
 

@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from atriz_realtime.cli.program import run
+from atriz_realtime.cli.main import run
 from atriz_realtime.defaults.sharing.tokens import ShareTokens
 from tests.cli.processes import finished, only_line, started
-from tests.support.serving import SECRET, Live, serving, token
+from tests.support.servers.serving import SECRET, Live, serving, token
 
 pytestmark = pytest.mark.usefixtures("plain")
 

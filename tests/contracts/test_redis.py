@@ -19,7 +19,7 @@ from atriz_realtime.testing import (
     payload,
 )
 from atriz_realtime.testing.cache import TTL, entity_ids
-from tests.support.proxy import Proxy
+from tests.support.servers.tcp_proxy import Proxy
 
 PREFIX = "app:"
 

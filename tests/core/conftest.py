@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atriz_realtime.core.incidents import Incidents
+from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.testing import FakeClock
 from tests.core.parts import Hub
 

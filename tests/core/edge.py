@@ -8,9 +8,9 @@ from typing import Any
 
 from atriz_realtime import RealtimeConfig
 from atriz_realtime.api import AuthenticationRejected, Credentials, Identity, NotAuthenticated
-from atriz_realtime.core.containment import Containment
-from atriz_realtime.core.gateway import Gateway
-from atriz_realtime.engine.request import Request
+from atriz_realtime.core.clients.gateway import Gateway
+from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.engine.request.request import Request
 from tests.core.parts import KINDS, Hub, Member
 
 REQUEST = Request(b"GET /socket.io/ HTTP/1.1\r\n\r\n", ("10.0.0.1", 4321), "http")
@@ -47,8 +47,8 @@ class Edge:
             config=RealtimeConfig(**settings),
             server=self.hub.server,
             access=access,
-            containment=Containment(self.hub.incidents, self.hub.clock, limit=5),
-            interest=self.hub.interest,
+            plugin_runner=PluginRunner(self.hub.incidents, self.hub.clock, limit=5),
+            channels=self.hub.channels,
             incidents=self.hub.incidents,
             clock=self.hub.clock,
             pipeline=pipeline,

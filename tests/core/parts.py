@@ -10,13 +10,13 @@ import attrs
 
 from atriz_realtime import RealtimeConfig
 from atriz_realtime.api import Deliver, EntityRef, RedisChannels, Unavailable
-from atriz_realtime.core.incidents import Incidents
-from atriz_realtime.core.interest import Interest
-from atriz_realtime.core.rooms import DEFAULT_NAMESPACE, Rooms
-from atriz_realtime.core.socket_server import SocketServer
+from atriz_realtime.core.clients.socket_server import SocketServer
+from atriz_realtime.core.hub.channels import ChannelSubscriptions
+from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, Rooms
+from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.defaults.memory import MemoryFanout
-from atriz_realtime.engine.packets import Packet
-from atriz_realtime.engine.request import Request
+from atriz_realtime.engine.protocol.packets import Packet
+from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.session import Session, State
 from atriz_realtime.testing import FakeClock
 
@@ -90,8 +90,8 @@ class Hub:
     def __init__(self, **settings: Any) -> None:
         self.clock = FakeClock()
         self.incidents = Incidents(self.clock)
-        self.interest = Interest(KINDS, self.clock)
-        self.rooms: Rooms = self.interest.rooms
+        self.channels = ChannelSubscriptions(KINDS, self.clock)
+        self.rooms: Rooms = self.channels.rooms
         self.server = SocketServer(RealtimeConfig(**settings), self.rooms, self.incidents, TRACKING)
 
     async def connect(self, namespace: str = DEFAULT_NAMESPACE) -> Member:

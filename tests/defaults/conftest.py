@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.plugins import Plugins, plugins_in
+from tests.support.plugins.files import Plugins, plugins_in
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from atriz_realtime import RealtimeConfig, create_app
 from atriz_realtime.api import ConfigurationError
-from tests.support.serving import Live, serving
+from tests.support.servers.serving import Live, serving
 
 ON = {"console": {"enabled": True}}
 

@@ -14,8 +14,8 @@ from jwt.warnings import InsecureKeyLengthWarning
 from atriz_realtime.api import AuthenticationRejected, ConfigurationError, Credentials, Resources
 from atriz_realtime.defaults import jwt_auth
 from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings, secret_weakness
-from atriz_realtime.host.plugins import PluginView
-from atriz_realtime.host.structure import structure
+from atriz_realtime.plugin_system.plugins import PluginView
+from atriz_realtime.plugin_system.structure import structure
 from atriz_realtime.testing import SECRET, FakeClock
 
 LONG_SECRET = SECRET * 2

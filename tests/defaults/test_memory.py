@@ -6,7 +6,7 @@ import pytest
 
 from atriz_realtime.api import EntityRef
 from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout, MemorySettings
-from atriz_realtime.host.structure import structure
+from atriz_realtime.plugin_system.structure import structure
 from atriz_realtime.testing import FakeClock, payload
 
 

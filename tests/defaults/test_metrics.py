@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families as classic
 from atriz_realtime import RealtimeConfig
 from atriz_realtime.api import ConfigurationError
 from atriz_realtime.defaults.metrics.families import ENTITIES, FAMILIES, PREFIX
-from atriz_realtime.host.plugins import PluginHost
+from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.testing import Live, serving, token, until, watching
-from tests.support.plugins import Plugins
+from tests.support.plugins.files import Plugins
 
 TOKEN = "a-token-for-metrics"
 HERE: Mapping[str, Any] = {"plugins": {"metrics": {"networks": ["127.0.0.1"]}}}

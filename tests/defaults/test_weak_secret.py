@@ -9,7 +9,7 @@ import jwt
 import pytest
 from jwt.warnings import InsecureKeyLengthWarning
 
-from tests.support.serving import serving
+from tests.support.servers.serving import serving
 
 SECRET = "short"
 

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clients import Connect, Serve, python_connect
-from tests.support.node import JS, Node, js_connect, node_clients, node_process, with_packages
-from tests.support.serving import Live, serving
+from tests.support.clients.node import (
+    JS,
+    Node,
+    js_connect,
+    node_clients,
+    node_process,
+    with_packages,
+)
+from tests.support.clients.python_socketio import Connect, Serve, python_connect
+from tests.support.servers.serving import Live, serving
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ from engineio.async_socket import AsyncSocket
 
 from atriz_realtime import RealtimeConfig
 from atriz_realtime.api import ConfigurationError
-from atriz_realtime.host.plugins import PluginHost
-from tests.support.clients import python_connect
-from tests.support.node import Node
-from tests.support.serving import serving, token, until, watching
+from atriz_realtime.plugin_system.plugins import PluginHost
+from tests.support.clients.node import Node
+from tests.support.clients.python_socketio import python_connect
+from tests.support.servers.serving import serving, token, until, watching
 
 PASSWORD = "a-password-for-the-ui"
 SIGN_IN = {"username": "admin", "password": PASSWORD}

@@ -9,8 +9,8 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import CloseCode
 
-from tests.support.raw import raw_socket
-from tests.support.serving import serving, token, until
+from tests.support.clients.engineio import raw_socket
+from tests.support.servers.serving import serving, token, until
 
 
 @pytest.mark.parametrize(("max_payload", "served"), [(1_000, False), (4_000, True)])

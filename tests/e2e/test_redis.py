@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.support.clients import Client, Connect
-from tests.support.outside import bytes_sent, channels, eventually, subscribers
-from tests.support.serving import Live, serving, token, until, watching
+from tests.support.clients.python_socketio import Client, Connect
+from tests.support.servers.redis_monitor import bytes_sent, channels, eventually, subscribers
+from tests.support.servers.serving import Live, serving, token, until, watching
 
 HERE = {"latitude": 52.6, "longitude": -8.6}
 CHANNEL = "tracking:vehicle:v1"

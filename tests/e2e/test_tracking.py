@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.clients import Connect, Serve
-from tests.support.serving import Live, until, watching
+from tests.support.clients.python_socketio import Connect, Serve
+from tests.support.servers.serving import Live, until, watching
 
 SUCCESS = {"success": True}
 
@@ -160,7 +160,10 @@ async def test_an_authorizer_refuses_alike_what_exists_and_what_does_not(
     serve: Serve, connect: Connect
 ) -> None:
     refused = {"success": False, "code": "unauthorized", "message": "Unauthorized"}
-    async with serve(extra_plugins=["tests.support.own_vehicles"]) as live, connect(live) as client:
+    async with (
+        serve(extra_plugins=["tests.support.plugins.own_vehicles"]) as live,
+        connect(live) as client,
+    ):
         await live.server.tracking.publish_location_update(
             "vehicle",
             "u2-van",

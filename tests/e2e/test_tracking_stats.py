@@ -8,7 +8,7 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 
 from atriz_realtime import Location
-from tests.support.serving import serving
+from tests.support.servers.serving import serving
 
 ENTITIES = 100_000
 

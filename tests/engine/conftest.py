@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.engine.host import Host, hosting
-from tests.support.lanes import Lane
+from tests.support.servers.transports import Lane
 
 
 @pytest.fixture(scope="module", params=["lane", "portable", "hypercorn"])

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs
 import attrs
 
 from atriz_realtime.engine import EngineServer
-from tests.support.lanes import Lane, on_lane
-from tests.support.serving import until
+from tests.support.servers.serving import until
+from tests.support.servers.transports import Lane, on_lane
 
 PATH = "/engine.io/"
 

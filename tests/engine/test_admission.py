@@ -8,7 +8,7 @@ import pytest
 
 from atriz_realtime.engine import admission
 from atriz_realtime.engine.admission import ADMITTED_PER_TURN, Admission
-from tests.support.serving import until
+from tests.support.servers.serving import until
 
 
 async def test_each_turn_lets_a_few_in_and_everybody_in_order() -> None:

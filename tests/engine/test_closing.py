@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from tests.engine.host import Host
-from tests.support.frames import CLOSE, close, engine_wire
-from tests.support.polling import polling
+from tests.support.clients.polling import polling
+from tests.support.clients.websocket import CLOSE, close, engine_wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

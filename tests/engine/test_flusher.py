@@ -10,8 +10,8 @@ import pytest
 
 from atriz_realtime.engine import flusher as module
 from atriz_realtime.engine.flusher import IDLE_TURN, MAX_PAUSE, PATIENCE, Flusher
-from tests.support.raw import raw_watcher
-from tests.support.serving import serving, until
+from tests.support.clients.engineio import raw_watcher
+from tests.support.servers.serving import serving, until
 
 
 class Pipe:

@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 
 from tests.engine.host import PATH, Host, hosting
-from tests.support.frames import ACCEPT, CLOSE, KEY, OFFER, engine_wire, wire
-from tests.support.lanes import ON_UVICORN, Lane
-from tests.support.polling import poller, polling
+from tests.support.clients.polling import poller, polling
+from tests.support.clients.websocket import ACCEPT, CLOSE, KEY, OFFER, engine_wire, wire
+from tests.support.servers.transports import ON_UVICORN, Lane
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 
 from tests.engine.host import PATH, Host, hosting
-from tests.support.frames import engine_wire, wire
-from tests.support.lanes import Lane
-from tests.support.polling import polling
+from tests.support.clients.polling import polling
+from tests.support.clients.websocket import engine_wire, wire
+from tests.support.servers.transports import Lane
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

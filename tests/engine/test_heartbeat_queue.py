@@ -11,7 +11,7 @@ import pytest
 
 from atriz_realtime.engine.deadlines import LEAST_PAUSE
 from atriz_realtime.engine.heartbeat import Heartbeat
-from tests.support.serving import TIMEOUT, until
+from tests.support.servers.serving import TIMEOUT, until
 
 
 class Pinged:

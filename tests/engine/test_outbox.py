@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atriz_realtime.engine.outbox import CLOSED, MAX_BYTES, MAX_CONTROL_PACKETS, Outbox
-from atriz_realtime.engine.packets import Packet
+from atriz_realtime.engine.protocol.packets import Packet
 
 
 class Cuts:

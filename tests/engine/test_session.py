@@ -9,11 +9,11 @@ import pytest
 
 from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.outbox import CLOSED
-from atriz_realtime.engine.packets import InvalidPacket, Packet
+from atriz_realtime.engine.protocol.packets import InvalidPacket, Packet
 from atriz_realtime.engine.reasons import Reason
-from atriz_realtime.engine.request import Request
+from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.session import MAX_INBOX, Session
-from tests.support.serving import until
+from tests.support.servers.serving import until
 
 REQUEST = Request(b"GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\n", None, "http")
 

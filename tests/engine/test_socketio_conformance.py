@@ -14,10 +14,10 @@ import pytest_asyncio
 import socketio.exceptions
 
 from atriz_realtime import create_app
-from tests.support.frames import Wire, engine_wire, wire
-from tests.support.lanes import Lane, on_lane
-from tests.support.polling import Polling, polling
-from tests.support.serving import config, until
+from tests.support.clients.polling import Polling, polling
+from tests.support.clients.websocket import Wire, engine_wire, wire
+from tests.support.servers.serving import config, until
+from tests.support.servers.transports import Lane, on_lane
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

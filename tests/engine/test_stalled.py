@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from atriz_realtime.engine.outbox import MAX_BYTES
-from tests.support.frames import Wire, wire
-from tests.support.serving import TIMEOUT, Live, serving, token, until
+from tests.support.clients.websocket import Wire, wire
+from tests.support.servers.serving import TIMEOUT, Live, serving, token, until
 
 VEHICLES = [f"v{number}" for number in range(20)]
 PADDING = "x" * 3_000

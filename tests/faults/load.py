@@ -17,7 +17,7 @@ from tests.cli.processes import Served, environment, own_uvicorn, serve
 from tests.faults.proxy import proxying
 from tests.faults.scene import MAX_PENDING_FRAMES, RECOVERY_LIMIT, Measured
 from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
-from tests.support.serving import until
+from tests.support.servers.serving import until
 
 SERVERS = 4
 

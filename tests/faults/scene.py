@@ -16,8 +16,8 @@ from typing import Any
 import attrs
 
 from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
-from tests.support.lanes import on_lane
-from tests.support.serving import Live, serving, until
+from tests.support.servers.serving import Live, serving, until
+from tests.support.servers.transports import on_lane
 
 ENTITIES = tuple(f"v{number}" for number in range(10))
 

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from atriz_realtime.core.clock import SystemClock
-from atriz_realtime.core.incidents import Incidents
-from atriz_realtime.core.redis import make_link
+from atriz_realtime.core.runtime.clock import SystemClock
+from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.defaults.redis import RedisFanout
+from atriz_realtime.redis_link import make_link
 from tests.faults.nodes import Node
 
 CLOSE_LIMIT = 2.5

@@ -8,7 +8,7 @@ import time
 import pytest
 from redis.crc import key_slot
 
-from atriz_realtime.core.redis import cluster as topology
+from atriz_realtime.redis_link import cluster as topology
 from tests.faults.conftest import Stage
 from tests.faults.nodes import Node
 from tests.faults.scene import ENTITIES, QUIET

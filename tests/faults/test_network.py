@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from atriz_realtime.api import RedisChannels
-from atriz_realtime.core.redis import pipe
+from atriz_realtime.redis_link import pipe
 from tests.faults.conftest import Stage
 from tests.faults.nodes import Node
 from tests.faults.proxy import Proxy, Wire, proxying

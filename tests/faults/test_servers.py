@@ -15,7 +15,7 @@ from tests.faults.nodes import Node
 from tests.faults.proxy import proxying
 from tests.faults.scene import ENTITIES, INTERVAL, RECOVERY_LIMIT, Measured, Record
 from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
-from tests.support.serving import until
+from tests.support.servers.serving import until
 
 WAYS = ("from the lane to ASGI", "from ASGI to the lane")
 

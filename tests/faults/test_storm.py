@@ -10,8 +10,8 @@ import pytest
 
 from atriz_realtime.engine.admission import ADMITTED_PER_TURN
 from atriz_realtime.testing import location
-from tests.support.frames import OFFER
-from tests.support.serving import TIMEOUT, serving, until, watching
+from tests.support.clients.websocket import OFFER
+from tests.support.servers.serving import TIMEOUT, serving, until, watching
 
 CLIENTS = 300
 

@@ -14,7 +14,7 @@ import aiohttp
 import attrs
 import socketio
 
-from tests.support.serving import TIMEOUT, token
+from tests.support.servers.serving import TIMEOUT, token
 
 PUBLISH_LIMIT = 1.5
 """Seconds a publish may take: the promise is one, and the machine is shared."""

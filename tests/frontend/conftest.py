@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from atriz_realtime.cli.frontend import frontend
-from tests.support.node import JS, with_packages
+from tests.support.clients.node import JS, with_packages
 
 NEEDED = ("react", "react-dom", "scheduler", "socket.io-client", "jsdom")
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from atriz_realtime.cli.frontend import frontend
-from tests.support.node import with_packages
+from tests.support.clients.node import with_packages
 
 SOURCE = Path(str(files("atriz_realtime") / "frontend"))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.support.node import script
-from tests.support.serving import serving, token, until
+from tests.support.clients.node import script
+from tests.support.servers.serving import serving, token, until
 
 WAITING = {"location": None, "connected": True, "error": None}
 
@@ -49,7 +49,7 @@ async def test_components_share_a_connection_and_show_positions(project: Path) -
 
 async def test_they_show_a_refusal_and_that_the_server_is_gone(project: Path) -> None:
     async with (
-        serving(extra_plugins=["tests.support.own_vehicles"]) as live,
+        serving(extra_plugins=["tests.support.plugins.own_vehicles"]) as live,
         script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,
     ):
         hooks = [using("useVehicleTracking", f"{user}-a", token()) for user in ("u1", "u2")]

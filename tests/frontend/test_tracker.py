@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from atriz_realtime.api import EntityRef
-from tests.support.node import Lines, script
-from tests.support.proxy import Proxy
-from tests.support.serving import Live, serving, token, until
+from tests.support.clients.node import Lines, script
+from tests.support.servers.serving import Live, serving, token, until
+from tests.support.servers.tcp_proxy import Proxy
 
 
 @asynccontextmanager
@@ -120,7 +120,7 @@ async def test_it_comes_back_and_follows_again(live: Live, project: Path) -> Non
 
 async def test_what_is_refused_is_named_and_the_rest_followed(project: Path) -> None:
     async with (
-        serving(extra_plugins=["tests.support.own_vehicles"]) as live,
+        serving(extra_plugins=["tests.support.plugins.own_vehicles"]) as live,
         tracking(project, live.url) as tracker,
     ):
         await track(tracker, "u1-a", "u2-a", "u1-b")

@@ -18,12 +18,12 @@ from atriz_realtime.api import (
     encode,
 )
 from atriz_realtime.asgi import create_app
-from atriz_realtime.core.packets import Packet
+from atriz_realtime.core.hub.packets import Packet
 from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings
-from atriz_realtime.engine import frames, packets
-from atriz_realtime.engine.frames import Control, FrameError, FrameReader
-from atriz_realtime.engine.packets import InvalidPacket
-from tests.support.serving import SECRET, config, token
+from atriz_realtime.engine.protocol import frames, packets
+from atriz_realtime.engine.protocol.frames import Control, FrameError, FrameReader
+from atriz_realtime.engine.protocol.packets import InvalidPacket
+from tests.support.servers.serving import SECRET, config, token
 
 LIMIT = 4_096
 """Bytes of a message; small, so that a fuzzer finds what lies beyond."""

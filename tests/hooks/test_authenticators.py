@@ -10,7 +10,7 @@ import pytest
 from atriz_realtime.api import Credentials
 from atriz_realtime.testing import Live, serving, token, until, watching
 from tests.cli.processes import environment, finished, only_line
-from tests.support.plugins import Plugins
+from tests.support.plugins.files import Plugins
 
 LISTENING = """
     SEEN = []

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from atriz_realtime.api import ConfigurationError, hookspecs
 from atriz_realtime.testing import Live, location, serving, token, until, watching
-from tests.support.plugins import Plugins, call, host_of
+from tests.support.plugins.files import Plugins, call, host_of
 
 PREAMBLE = """
 import attrs
@@ -110,7 +110,7 @@ async def fanout_layers(serve: Serve, _: pytest.CaptureFixture[str]) -> None:
     async with serve() as live, watching(live, "v1") as watcher:
         await live.publish("v1")
         await until(lambda: watcher.updates)
-        fanout: Any = live.server.distribution.fanout
+        fanout: Any = live.server.delivery.fanout
         assert fanout.published == 1
 
 

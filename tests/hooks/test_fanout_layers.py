@@ -18,7 +18,7 @@ from atriz_realtime.api import (
     ServerHandle,
     hookimpl,
 )
-from tests.support.serving import serving, until, watching
+from tests.support.servers.serving import serving, until, watching
 
 
 @attrs.define(eq=False)

@@ -13,9 +13,9 @@ import pytest
 
 from atriz_realtime.api import Resources, ServerHandle, hookimpl, hookspecs
 from atriz_realtime.asgi import create_app
-from atriz_realtime.host.plugins import PluginView
+from atriz_realtime.plugin_system.plugins import PluginView
 from atriz_realtime.testing import config, serving
-from tests.support import reference
+from tests.support.docs import reference
 
 MADE = [
     "register_settings",

@@ -10,7 +10,7 @@ import pytest
 from atriz_realtime import RealtimeServer, create_app
 from atriz_realtime.api import ConfigurationError, PluginError
 from atriz_realtime.testing import config, serving, token, until, watching
-from tests.support.plugins import Plugins
+from tests.support.plugins.files import Plugins
 
 # -- who a caller is, and what they may do -------------------------------------------------
 
@@ -356,7 +356,7 @@ def register_endpoints():
 
 
 async def test_endpoints_answer_their_own_calls(plugins: Plugins) -> None:
-    """Over ASGI here; tests/core/front_door has the same without it."""
+    """Over ASGI here; tests/core/http_protocol has the same without it."""
     name = plugins.module("calls", CALLS)
     async with serving(extra_plugins=[name]) as live:
         assert plugins.loaded("calls").times == ["called"]

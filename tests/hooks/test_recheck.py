@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from atriz_realtime.api import Authenticator, Credentials, Identity, Unavailable, hookimpl
-from tests.support.serving import Live, Watcher, serving, until, watching
+from tests.support.servers.serving import Live, Watcher, serving, until, watching
 
 INTERVAL = 0.02
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from atriz_realtime.api import PASS, Resources, Throttle, Verdict, hookimpl
-from tests.support.serving import serving
+from tests.support.servers.serving import serving
 
 
 def plugin(monkeypatch: pytest.MonkeyPatch, name: str, **functions: Any) -> str:

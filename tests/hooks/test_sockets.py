@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from atriz_realtime.api import ServerHandle, SocketClient, SocketEvent, hookimpl
-from tests.support.serving import serving, until, watching
+from tests.support.servers.serving import serving, until, watching
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.plugins import Plugins
-from tests.support.serving import serving
+from tests.support.plugins.files import Plugins
+from tests.support.servers.serving import serving
 
 MEASURING = """
 from starlette.responses import JSONResponse

@@ -1,4 +1,4 @@
-// The real socket.io-client, driven over TCP by tests/support/node.py: prints the port that it listens on.
+// The real socket.io-client, driven over TCP by tests/support/clients/node.py: prints the port that it listens on.
 //
 // Each connection has sockets of its own, which end with it.  Each line in is a command, each line out a
 // report, both JSON:

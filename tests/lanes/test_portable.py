@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.again import end_to_end
+from tests.support.servers.rerun import end_to_end
 
 
 @pytest.mark.timeout(500)

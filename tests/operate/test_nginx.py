@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 import socketio
 
-from tests.support.serving import TIMEOUT, Live, serving, token, until
+from tests.support.servers.serving import TIMEOUT, Live, serving, token, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate" / "nginx.md"
 

@@ -16,9 +16,9 @@ from starlette.routing import Mount, Route
 
 from atriz_realtime import RealtimeExtension, RealtimeServer
 from atriz_realtime.asgi import create_app
-from atriz_realtime.core import probes
+from atriz_realtime.http import probes
 from atriz_realtime.testing import config, serving
-from tests.support.plugins import Plugins, plugins_in
+from tests.support.plugins.files import Plugins, plugins_in
 
 Ask = Callable[[str], Awaitable[tuple[int, str]]]
 """Asks for a path; gives the HTTP status, and the one that the answer has."""

@@ -18,8 +18,8 @@ from tests.cli.processes import environment, serve
 from tests.faults.nodes import Node
 from tests.faults.proxy import Proxy, proxying
 from tests.faults.topology import Maker
-from tests.support.certificates import certificate
-from tests.support.serving import serving, until, watching
+from tests.support.servers.certificates import certificate
+from tests.support.servers.serving import serving, until, watching
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate" / "running.md"
 

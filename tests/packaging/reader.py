@@ -25,7 +25,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.support.serving import TIMEOUT, until
+from tests.support.servers.serving import TIMEOUT, until
 
 STEP_TIMEOUT = 120.0
 """Seconds until a step is given up: packages are downloaded."""

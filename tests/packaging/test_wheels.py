@@ -19,7 +19,7 @@ from zipfile import ZipFile
 import attrs
 import pytest
 
-from tests.support.serving import SECRET, TIMEOUT, Live, Watcher, token, until
+from tests.support.servers.serving import SECRET, TIMEOUT, Live, Watcher, token, until
 
 pytestmark = pytest.mark.timeout(300)  # packages are downloaded
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from atriz_realtime.defaults.pages import DIST
 from tests.frontend.test_build import contents
-from tests.support.node import with_packages
+from tests.support.clients.node import with_packages
 
 BUILT = Path(str(DIST))
 SOURCE = BUILT.parent

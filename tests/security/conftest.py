@@ -12,7 +12,7 @@ import pytest_asyncio
 from atriz_realtime import testing
 from tests.e2e.conftest import js, node_port
 from tests.faults.conftest import maker
-from tests.support.serving import Live
+from tests.support.servers.serving import Live
 
 __all__ = ["js", "live", "maker", "node_port", "serve"]
 

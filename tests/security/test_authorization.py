@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from atriz_realtime.api import EntityRef, InvalidEntityId, UnknownEntityType
-from atriz_realtime.core.permissions import REVOKE
-from tests.support.clients import Client
-from tests.support.node import js_connect, node_clients
-from tests.support.serving import Live, serving, token, until, watching
+from atriz_realtime.core.clients.permissions import REVOKE
+from tests.support.clients.node import js_connect, node_clients
+from tests.support.clients.python_socketio import Client
+from tests.support.servers.serving import Live, serving, token, until, watching
 
 OWN = {"vehicle": ["own-*", "v7"], "delivery": "*"}
 CLAIMS = {"claims": {"track": "see", "publish": "move"}}
@@ -103,7 +103,7 @@ async def test_nothing_is_looked_up_before_a_refusal(
     ):
         await watcher.call("authenticate", token(see=OWN, move=OWN))
         for touched in ("get", "put"):  # each would fail, and that is another answer
-            monkeypatch.delattr(type(live.server.distribution.cache), touched)
+            monkeypatch.delattr(type(live.server.delivery.cache), touched)
         update = {"vehicleId": "v8", "latitude": 1, "longitude": 2}
         headers = bearer(see=OWN, move=OWN)
         answers = [
@@ -179,7 +179,7 @@ def watches_only_v7(live: Live) -> bool:
 
 
 def watcher_rooms(live: Live) -> list[str]:
-    return sorted(live.server._interest.watched_rooms())
+    return sorted(live.server._channels.watched_rooms())
 
 
 async def test_recheck_asks_authorizers_again_on_every_server(
@@ -205,7 +205,7 @@ async def test_recheck_asks_authorizers_again_on_every_server(
         for live in (one, other):
             await until(partial(watches_only_v7, live))
         allowed.clear()
-        other.server.distribution.hearing()  # as after a gap, in which a signal may be lost
+        other.server.delivery.hearing()  # as after a gap, in which a signal may be lost
         await until(lambda: watcher_rooms(other) == [])
 
 

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.security.test_keys import EC, Following, accepts, issuing, jwk, make, signed
-from tests.support.serving import SECRET
+from tests.support.servers.serving import SECRET
 
 CLAIMS = {"userId": "u1"}
 

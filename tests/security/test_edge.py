@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.security.conftest import Serve
-from tests.support.clients import python_connect
-from tests.support.frames import OFFER, TEXT, Wire, engine_wire, frame, wire
-from tests.support.polling import poller, polling
-from tests.support.serving import Live, token, until
+from tests.support.clients.polling import poller, polling
+from tests.support.clients.python_socketio import python_connect
+from tests.support.clients.websocket import OFFER, TEXT, Wire, engine_wire, frame, wire
+from tests.support.servers.serving import Live, token, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -155,7 +155,7 @@ async def test_rows_8_and_9_attachments(live: Live, packets: list[str | bytes]) 
 
 async def test_row_8_bytes_are_for_events_that_declare_them(serve: Serve) -> None:
     async with (
-        serve(extra_plugins=["tests.support.sizes"]) as live,
+        serve(extra_plugins=["tests.support.plugins.event_sizes"]) as live,
         python_connect(live) as client,
     ):
         assert (await client.call("track:vehicle", b"v1"))["code"] == "bad_request"

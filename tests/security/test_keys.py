@@ -22,8 +22,8 @@ from atriz_realtime.api import AuthenticationRejected, ConfigurationError, Crede
 from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings
 from atriz_realtime.defaults.jwt_auth import jwks as jwks_module
 from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source
-from tests.support.clients import python_connect
-from tests.support.serving import SECRET, config, serving, token
+from tests.support.clients.python_socketio import python_connect
+from tests.support.servers.serving import SECRET, config, serving, token
 
 OTHER_SECRET = "another-secret-of-more-than-32-bytes"
 

@@ -12,16 +12,16 @@ import pytest
 
 from atriz_realtime.api import ConfigurationError, HttpAnswer, RateLimited
 from atriz_realtime.asgi import create_app
-from atriz_realtime.core.attempts import MAX_ADDRESSES, FailedAttempts, network
-from atriz_realtime.core.endpoints import refusal
-from atriz_realtime.engine.proxies import TrustedProxies
+from atriz_realtime.core.access.auth_backoff import MAX_ADDRESSES, AuthBackoff, network
+from atriz_realtime.engine.request.proxies import TrustedProxies
+from atriz_realtime.http.endpoints import refusal
 from atriz_realtime.testing import FakeClock
 from tests.security.conftest import Serve
 from tests.security.test_edge import PATH, is_served, joined
-from tests.support.door import behind_the_door, fix, request
-from tests.support.frames import OFFER, engine_wire, wire
-from tests.support.polling import polling
-from tests.support.serving import Live, config, token, until
+from tests.support.clients.polling import polling
+from tests.support.clients.websocket import OFFER, engine_wire, wire
+from tests.support.servers.http_server import behind_the_door, fix, request
+from tests.support.servers.serving import Live, config, token, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -133,7 +133,7 @@ async def test_an_answer_may_have_headers() -> None:
 
 async def test_the_wait_grows_and_is_bounded() -> None:
     clock = FakeClock()
-    attempts = FailedAttempts(clock, limit=2, window=10, most=8)
+    attempts = AuthBackoff(clock, limit=2, window=10, most=8)
     assert [attempts.failed("a") for _ in range(2)] == [False, False]
     waits = []
     for _ in range(5):
@@ -156,14 +156,14 @@ async def test_the_wait_grows_and_is_bounded() -> None:
 
 
 async def test_good_tokens_take_failures_back() -> None:
-    attempts = FailedAttempts(FakeClock(), limit=5, window=60, most=60)
+    attempts = AuthBackoff(FakeClock(), limit=5, window=60, most=60)
     for _ in range(1_000):
         assert not attempts.failed("nat")
         attempts.succeeded("nat")
 
 
 async def test_the_addresses_that_are_remembered_are_bounded() -> None:
-    attempts = FailedAttempts(FakeClock(), limit=1, window=60, most=60)
+    attempts = AuthBackoff(FakeClock(), limit=1, window=60, most=60)
     for number in range(MAX_ADDRESSES + 500):
         attempts.failed(f"a{number}")
     assert len(attempts._records) == MAX_ADDRESSES

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.engine.proxies import FORWARDED_HOST, TrustedProxies
+from atriz_realtime.engine.request.proxies import FORWARDED_HOST, TrustedProxies
 from tests.security.conftest import Serve
 from tests.security.test_edge import PATH
-from tests.support.frames import OFFER, wire
-from tests.support.polling import poller
+from tests.support.clients.polling import poller
+from tests.support.clients.websocket import OFFER, wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -27,8 +27,8 @@ from atriz_realtime.api import (
 )
 from atriz_realtime.asgi import create_app
 from atriz_realtime.testing import TIMEOUT, Live, config, serving, token, until
-from tests.support.frames import Wire, wire
-from tests.support.raw import socket_url
+from tests.support.clients.engineio import socket_url
+from tests.support.clients.websocket import Wire, wire
 
 PRIVACY = {
     "rules": {
@@ -136,9 +136,9 @@ async def test_after_a_gap_watchers_are_shown_their_view() -> None:
         for socket in (customer, dispatcher):
             await track(socket)
             assert await received(socket) == TRACKED
-        live.server.distribution.deaf()
+        live.server.delivery.deaf()
         await live.server.tracking.cache_current_location("vehicle", "v1", at(5))
-        live.server.distribution.hearing()
+        live.server.delivery.hearing()
         assert await received(customer) == frame(later(CUSTOMER, 5))
         assert await received(dispatcher) == frame(later(WHOLE, 5))
 

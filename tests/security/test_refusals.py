@@ -13,9 +13,9 @@ import pytest
 
 from tests.security.conftest import Serve
 from tests.security.test_edge import PATH, joined
-from tests.support.frames import TEXT, engine_wire, frame
-from tests.support.polling import poller, polling
-from tests.support.serving import SECRET, Live, token, until
+from tests.support.clients.polling import poller, polling
+from tests.support.clients.websocket import TEXT, engine_wire, frame
+from tests.support.servers.serving import SECRET, Live, token, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

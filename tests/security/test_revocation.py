@@ -24,8 +24,8 @@ from atriz_realtime.api import (
 from atriz_realtime.defaults.revocations import revoke
 from atriz_realtime.defaults.revocations.records import Kind
 from tests.faults.topology import Maker
-from tests.support.node import js_connect, node_clients
-from tests.support.serving import SECRET, Live, serving, token, until, watching
+from tests.support.clients.node import js_connect, node_clients
+from tests.support.servers.serving import SECRET, Live, serving, token, until, watching
 
 WITHIN = 1.0 + 9.0
 """Seconds in which every server knows: one, and what a busy machine may take.  How long it

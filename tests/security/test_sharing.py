@@ -19,9 +19,9 @@ from atriz_realtime.api import Credentials, ServerHandle, SocketEvent, hookimpl
 from atriz_realtime.defaults.revocations import revoke
 from atriz_realtime.defaults.sharing.tokens import AUDIENCE, TYPE, ShareTokens
 from tests.security.conftest import Serve
-from tests.support.clients import Client
-from tests.support.node import Node, js_connect
-from tests.support.serving import SECRET, Live, serving, token
+from tests.support.clients.node import Node, js_connect
+from tests.support.clients.python_socketio import Client
+from tests.support.servers.serving import SECRET, Live, serving, token
 
 SHARES = "/api/tracking/shares"
 SHARING = {"sharing": {"url": "https://live.example.com/"}}

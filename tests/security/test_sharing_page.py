@@ -9,7 +9,7 @@ import pytest
 
 from atriz_realtime.api import ConfigurationError
 from atriz_realtime.asgi import create_app
-from tests.support.serving import Live, config, serving, token
+from tests.support.servers.serving import Live, config, serving, token
 
 URL = {"url": "https://live.example.com"}
 TILES = "https://{s}.tiles.example.com/{z}/{x}/{y}.png"

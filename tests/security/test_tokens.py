@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 
 from tests.cli.processes import serve
-from tests.support.clients import SERVER_DISCONNECT
-from tests.support.node import Node, js_connect
-from tests.support.serving import serving, token, until
+from tests.support.clients.node import Node, js_connect
+from tests.support.clients.python_socketio import SERVER_DISCONNECT
+from tests.support.servers.serving import serving, token, until
 
 CUT_WITHIN = 1.0 + 9.0
 """Seconds after its token's expiry in which a socket is closed: one, and what a busy machine
@@ -46,7 +46,7 @@ async def test_a_fresh_token_keeps_the_socket_and_what_it_still_may(
     first = token(exp=exp, ids=["v1", "v2"])
     fresh = token(exp=exp + 3_600, ids=["v1"])
     async with (
-        serving(portable=portable, extra_plugins=["tests.support.claimed_ids"]) as live,
+        serving(portable=portable, extra_plugins=["tests.support.plugins.claimed_ids"]) as live,
         js_connect(js)(live, auth={"token": first}) as client,
     ):
         assert await client.call("track:vehicle", ["v1", "v2"]) == {"success": True}

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import attrs
 
-from tests.support.frames import OFFER, TEXT, frame
-from tests.support.serving import SECRET, token
+from tests.support.clients.websocket import OFFER, TEXT, frame
+from tests.support.servers.serving import SECRET, token
 
 ENTITIES = 200
 PATIENCE = 10.0

@@ -14,12 +14,12 @@ import attrs
 
 from atriz_realtime.testing import free_port
 from tests.soak.clients import Target, come_and_go, publish
-from tests.support.serving import SECRET, TIMEOUT
+from tests.support.servers.serving import SECRET, TIMEOUT
 
 SETTINGS = {
     "JWT_SECRET": SECRET,
     "ATRIZ_REALTIME_THROTTLE_INTERVAL": "0",
-    "ATRIZ_REALTIME_EXTRA_PLUGINS": "tests.support.insides",
+    "ATRIZ_REALTIME_EXTRA_PLUGINS": "tests.support.plugins.process_state",
     "ATRIZ_REALTIME_CONNECT_TIMEOUT": "2",
     "ATRIZ_REALTIME_AUTH_TIMEOUT": "2",
     "WS_PING_INTERVAL": "1500",

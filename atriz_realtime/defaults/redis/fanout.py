@@ -53,8 +53,8 @@ class RedisFanout:
         self._unconfirmed: dict[str, asyncio.Future[None]] = {}
         self._waited_for: deque[tuple[float, str, asyncio.Future[None]]] = deque()
         self._listeners: dict[str, Listener] = {}
-        self._homes: dict[str, Listener] = {}
-        self._homeless: set[str] = set()
+        self._assigned: dict[str, Listener] = {}
+        self._unassigned: set[str] = set()
         self._retired_reconnects = 0
         self._hears = False
         self._followed = False
@@ -70,7 +70,7 @@ class RedisFanout:
         self._tasks: list[asyncio.Task[None]] = []
         if link.sharded:
             self._tasks = [
-                self._loop.create_task(self._keep_homes(), name="redis channels"),
+                self._loop.create_task(self._keep_assigned(), name="redis channels"),
                 self._loop.create_task(self._keep_followed(), name="redis followers"),
             ]
         else:
@@ -106,15 +106,15 @@ class RedisFanout:
         if confirmed is not None:
             return confirmed
         confirmed = self._loop.create_future()
-        home = self._homes.get(channel)
-        if home is not None and home.is_subscribed(channel):
+        listener = self._assigned.get(channel)
+        if listener is not None and listener.is_subscribed(channel):
             confirmed.set_result(None)
             return confirmed
         self._unconfirmed[channel] = confirmed
         self._waited_for.append((self._loop.time() + CONFIRM_TIMEOUT, channel, confirmed))
         if len(self._waited_for) == 1:
             self._loop.call_later(CONFIRM_TIMEOUT, self._give_up)
-        self._settle(channel)
+        self._assign(channel)
         return confirmed
 
     def unsubscribe(self, channel: str) -> None:
@@ -122,10 +122,10 @@ class RedisFanout:
         channel = self._prefix + channel
         if self._deliver.pop(channel, None) is None:
             return
-        self._homeless.discard(channel)
-        home = self._homes.pop(channel, None)
-        if home is not None:
-            home.remove(channel)
+        self._unassigned.discard(channel)
+        listener = self._assigned.pop(channel, None)
+        if listener is not None:
+            listener.remove(channel)
         self._confirmed(channel)  # whoever waited does so in vain
         if channel in self._patterns:
             self._patterns.discard(channel)
@@ -139,7 +139,7 @@ class RedisFanout:
         for listener in self._listeners.values():
             if not listener.hears:
                 return BackendStatus("disconnected", f"subscriber: {listener.detail}")
-        return BackendStatus("disconnected", f"{len(self._homeless)} channels on no server")
+        return BackendStatus("disconnected", f"{len(self._unassigned)} channels on no server")
 
     def statistics(self) -> dict[str, float]:
         """``channels`` subscribed, ``lag`` of the slowest listener in seconds, ``reconnects``."""
@@ -196,7 +196,7 @@ class RedisFanout:
             self._loop.call_at(waited_for[0][0], self._give_up)
 
     def _listener_changed(self) -> None:
-        hears = not self._homeless and all(one.hears for one in self._listeners.values())
+        hears = not self._unassigned and all(one.hears for one in self._listeners.values())
         if hears == self._hears:
             return
         self._hears = hears
@@ -208,49 +208,51 @@ class RedisFanout:
 
     # -- which server a channel is on ------------------------------------------------------
 
-    def _settle(self, channel: str, *, again: bool = False) -> None:
+    def _assign(self, channel: str, *, again: bool = False) -> None:
         """Hear a channel from the server it is on; look again later when there is none.
 
         :param again: whether it may have been heard before, from this server or another.
         """
         if not self._link.sharded:
-            home = self._listeners[""]
+            listener = self._listeners[""]
         else:
             route = self._link.route(channel)
             if not route:
-                self._homeless.add(channel)
+                self._unassigned.add(channel)
                 return
             if route not in self._listeners:
                 self._listeners[route] = Listener(self._link, route, self._listener_events)
-            home = self._listeners[route]
-        self._homeless.discard(channel)
-        previous = self._homes.get(channel)
-        if previous is home and home.expects(channel):
+            listener = self._listeners[route]
+        self._unassigned.discard(channel)
+        previous = self._assigned.get(channel)
+        if previous is listener and listener.expects(channel):
             return
-        self._homes[channel] = home
-        home.add(channel, again=again)  # first: or it would seem for a moment that all is heard
-        if previous is not None and previous is not home:
+        self._assigned[channel] = listener
+        listener.add(channel, again=again)  # first: or it would seem for a moment that all is heard
+        if previous is not None and previous is not listener:
             previous.remove(channel)
 
     def _moved(self) -> None:
         """Look for every channel's server again."""
-        self._homeless.update(self._deliver)
+        self._unassigned.update(self._deliver)
 
-    async def _keep_homes(self) -> None:
+    async def _keep_assigned(self) -> None:
         while True:
             await asyncio.sleep(REMAP_SECONDS)
-            unsettled = set(self._homeless)
+            pending = set(self._unassigned)
             if not self._hears:
-                unsettled |= {channel for channel, home in self._homes.items() if not home.hears}
-            if not unsettled:
+                pending |= {
+                    channel for channel, listener in self._assigned.items() if not listener.hears
+                }
+            if not pending:
                 continue
             await self._link.refresh()
-            for channel in unsettled & self._deliver.keys():
+            for channel in pending & self._deliver.keys():
                 if channel.endswith("*"):
-                    self._homeless.discard(channel)
+                    self._unassigned.discard(channel)
                 else:
-                    self._settle(channel, again=True)
-            needed = set(self._homes.values())
+                    self._assign(channel, again=True)
+            needed = set(self._assigned.values())
             for route, listener in list(self._listeners.items()):
                 if listener not in needed:
                     del self._listeners[route]

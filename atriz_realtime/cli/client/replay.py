@@ -1,0 +1,254 @@
+"""``atriz-realtime replay``."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from atriz_realtime.api.model import format_timestamp
+from atriz_realtime.cli.client.client import (
+    Api,
+    Connection,
+    Refused,
+    Unreachable,
+    connection_options,
+)
+from atriz_realtime.cli.client.tracks import Fix, read_track, spacing
+from atriz_realtime.cli.interruption import run_interruptibly
+from atriz_realtime.cli.options import type_option
+from atriz_realtime.cli.output import console
+
+RETRY_FOR = 60.0
+"""Seconds until a run is given up whose server is away."""
+
+BACKOFF_FIRST = 0.1
+BACKOFF_MOST = 5.0
+"""Seconds between two attempts: doubled each time."""
+
+POINTLESS = frozenset(
+    {"not_authenticated", "invalid_token", "unauthorized", "unknown_type", "invalid_entity_id"}
+)
+"""Refusals that no other fix of the run would escape: they end it."""
+
+
+@attrs.define
+class Tally:
+    """What became of the fixes."""
+
+    accepted: int = 0
+    throttled: int = 0
+    """Accepted too, but kept from the watchers because the one before had just gone out."""
+    refused: int = 0
+
+    @property
+    def answered(self) -> int:
+        """All of them."""
+        return self.accepted + self.throttled + self.refused
+
+    def __str__(self) -> str:
+        return f"{self.accepted:,} accepted, {self.throttled:,} throttled, {self.refused:,} refused"
+
+
+class Replay:
+    """Sends a journey's fixes in order, each when it is due and the one before is confirmed.
+
+    :param report: told about each fix that the server refuses, in one line.
+    :param progress: called after each answer.
+    :param retry_for: seconds for which a server that is away is asked again.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        tally: Tally,
+        kind: str,
+        entity_id: str,
+        *,
+        speed: float,
+        keep_times: bool,
+        report: Callable[[str], None],
+        progress: Callable[[Tally], None],
+        retry_for: float = RETRY_FOR,
+    ) -> None:
+        self._retry_for = retry_for
+        self.tally = tally
+        self._api = api
+        self._entity = {"type": kind, "entityId": entity_id}
+        self._speed = speed
+        self._keep_times = keep_times
+        self._report = report
+        self._progress = progress
+
+    async def run(self, fixes: Sequence[Fix], *, loop: bool) -> None:
+        """Send all, once or again and again.
+
+        Every moment counts from the start, so that delays do not add up; one that has
+        passed already sends at once.
+
+        :raises Refused: for a refusal that concerns every fix.
+        :raises Unreachable: when the server stays away.
+        """
+        offsets = spacing(fixes)
+        last_gap = offsets[-1] - offsets[-2] if len(offsets) > 1 else 0.0
+        lap = offsets[-1] + (last_gap or 1.0)
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        for number in itertools.count() if loop else range(1):
+            for index, (fix, offset) in enumerate(zip(fixes, offsets, strict=True), 1):
+                due = start + (number * lap + offset) / self._speed
+                await asyncio.sleep(max(0.0, due - clock()))
+                await self._send(index, fix)
+
+    async def _send(self, index: int, fix: Fix) -> None:
+        try:
+            throttled = await self._confirmed(fix)
+        except Refused as refusal:
+            pointless = refusal.code in POINTLESS or refusal.code.startswith("http_")
+            if pointless or refusal.temporary:
+                raise
+            self.tally.refused += 1
+            field = f" {refusal.field}" if refusal.field else ""
+            self._report(f"fix {index} refused: {refusal.code}{field}: {refusal.reason}")
+        else:
+            self.tally.throttled += throttled
+            self.tally.accepted += not throttled
+        self._progress(self.tally)
+
+    async def _confirmed(self, fix: Fix) -> bool:
+        """Send one fix until it is answered; returns whether it was throttled."""
+        clock = asyncio.get_running_loop().time
+        give_up = math.inf
+        pause = BACKOFF_FIRST
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                answer = await self._api.publish(self._update(fix))
+            except (Refused, Unreachable) as error:
+                if isinstance(error, Refused) and not error.temporary:
+                    raise
+                if attempt == 1:  # an idle connection that the server has closed, as a rule
+                    give_up = clock() + self._retry_for
+                elif attempt == 2:
+                    self._report(f"{error.message}; trying again for {self._retry_for:g} s")
+                if clock() + pause > give_up:
+                    raise
+            else:
+                return bool(answer.get("throttled"))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, BACKOFF_MOST)
+
+    def _update(self, fix: Fix) -> dict[str, Any]:
+        moment = fix.time if self._keep_times and fix.time is not None else datetime.now(UTC)
+        return {**self._entity, **fix.values, "timestamp": format_timestamp(moment)}
+
+
+@contextmanager
+def _shown(
+    title: str, total: int | None
+) -> Iterator[tuple[Callable[[str], None], Callable[[Tally], None]]]:
+    """How reports and progress are shown: a bar on a terminal, lines elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda line: click.echo(line, err=True), lambda _: None
+        return
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[tally]}", markup=False),
+        console=console(stderr=True),
+    )
+    with bar:
+        task = bar.add_task(title, total=total, tally=Tally())
+        yield (
+            bar.console.print,
+            lambda tally: bar.update(task, completed=tally.answered, tally=tally),
+        )
+
+
+def read_speed(_: click.Context, __: click.Parameter, value: float) -> float:
+    """Read a factor over zero."""
+    if not 0 < value < math.inf:  # false for NaN as well
+        raise click.BadParameter("must be over 0")
+    return value
+
+
+@click.command(short_help="Send a recorded journey, as the device that made it would.")
+@click.argument("track", type=click.Path(path_type=Path), metavar="FILE")
+@type_option
+@click.option("--id", "entity_id", metavar="ID", help="The entity's id.  [default: FILE's name]")
+@click.option(
+    "--speed",
+    type=float,
+    default=1.0,
+    show_default=True,
+    callback=read_speed,
+    help="How many times as fast as it was.",
+)
+@click.option("--loop", is_flag=True, help="Begin again at the end, until Ctrl-C.")
+@click.option("--keep-times", is_flag=True, help="Send the file's times instead of the present.")
+@connection_options
+def replay(
+    connection: Connection,
+    track: Path,
+    kind: str,
+    entity_id: str | None,
+    speed: float,
+    loop: bool,
+    keep_times: bool,
+) -> None:
+    """Send the fixes of FILE in their order and with their spacing, divided by --speed.
+
+    FILE is GPX, GeoJSON (LineString, MultiLineString or Point features; times in coordTimes,
+    times or time) or CSV with a header: lat, lon, and where known time, speed (km/h), heading,
+    accuracy and altitude.  Without times the fixes are a second apart.
+
+    Each fix is confirmed before the next is sent.  One that the server refuses is reported, and
+    the run goes on; the exit status is 0 only if all were accepted.
+    """
+    fixes = read_track(track)
+    if keep_times and all(fix.time is None for fix in fixes):
+        raise click.UsageError(f"--keep-times: {track} has no times to keep")
+    entity_id = track.stem if entity_id is None else entity_id
+    tally = Tally()
+
+    async def send() -> None:
+        async with Api(connection) as api:
+            journey = Replay(
+                api,
+                tally,
+                kind,
+                entity_id,
+                speed=speed,
+                keep_times=keep_times,
+                report=report,
+                progress=progress,
+            )
+            await journey.run(fixes, loop=loop)
+
+    started = time.monotonic()
+    try:
+        with _shown(f"{kind}:{entity_id}", None if loop else len(fixes)) as (report, progress):
+            done = run_interruptibly(send())
+    finally:
+        if tally.answered:
+            seconds = time.monotonic() - started
+            rate = tally.answered / seconds
+            click.echo(f"{tally.answered:,} fixes in {seconds:.1f} s ({rate:,.0f}/s): {tally}")
+    if tally.refused:
+        raise click.exceptions.Exit(1)
+    if not done and not loop:
+        raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""Serving with uvicorn: one process, or several workers behind one port."""

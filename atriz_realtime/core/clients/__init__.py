@@ -1,0 +1,1 @@
+"""Connected clients: their sockets, identities, subscriptions and limits."""

@@ -1,0 +1,127 @@
+"""How long sockets may stay who they are: told before their identity expires, cut after."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from collections.abc import Callable
+
+from atriz_realtime.api.contracts import Clock
+
+STEP = 0.5
+"""Seconds that the timer waits at most: the clock of the day may be set meanwhile."""
+
+TURN = 200
+"""Sockets that are told or cut before others get a turn of the loop."""
+
+SLACK = 64
+"""Entries of the heap that may be stale before it is made anew, besides one for each socket."""
+
+FOREVER = 253_402_300_799.0
+"""The end of the year 9999; an identity that expires later does not."""
+
+Entry = tuple[float, int, str, bool]
+"""When, in seconds since the epoch; a number that tells entries apart; whose; whether to cut."""
+
+
+class IdentityExpiry:
+    """The expiries of all sockets of a server, on one timer.
+
+    :param notice: seconds before an expiry that ``expiring`` is called; 0: it is not.
+    :param expiring: called with the sid and the expiry, once for each expiry.
+    :param expired: called with the sid, after which the socket is forgotten.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        notice: float,
+        *,
+        expiring: Callable[[str, float], None],
+        expired: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._notice = notice
+        self._expiring = expiring
+        self._expired = expired
+        self._heap: list[Entry] = []
+        self._current: dict[str, tuple[int, float]] = {}
+        self._count = 0
+        self._timer: asyncio.Handle | None = None
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def __contains__(self, sid: object) -> bool:
+        return sid in self._current
+
+    def set(self, sid: str, expires_at: float | None) -> None:
+        """Say when a socket's identity expires, in place of what was said before.
+
+        :param expires_at: seconds since the epoch; ``None``: never.
+        """
+        if expires_at is None or expires_at > FOREVER:
+            self.forget(sid)
+            return
+        if math.isnan(expires_at):  # a plugin's mistake, which has no place in an order
+            expires_at = 0.0
+        self._count += 1
+        self._current[sid] = (self._count, expires_at)
+        entry = (expires_at - self._notice, self._count, sid, not self._notice)
+        self._push(entry)
+        if self._heap[0] is entry:
+            self._arm()
+
+    def forget(self, sid: str) -> None:
+        """Drop a socket that is gone."""
+        if self._current.pop(sid, None) is not None and not self._current:
+            self.close()
+
+    def close(self) -> None:
+        """Drop every socket and stop the timer."""
+        self._heap.clear()
+        self._current.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _push(self, entry: Entry) -> None:
+        heapq.heappush(self._heap, entry)
+        if len(self._heap) > 2 * len(self._current) + SLACK:
+            self._heap = [kept for kept in self._heap if self._holds(kept)]
+            heapq.heapify(self._heap)
+
+    def _holds(self, entry: Entry) -> bool:
+        current = self._current.get(entry[2])
+        return current is not None and current[0] == entry[1]
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wait = min(max(self._heap[0][0] - self._clock.now(), 0.0), STEP)
+        self._timer = asyncio.get_running_loop().call_later(wait, self._look)
+
+    def _look(self) -> None:
+        now = self._clock.now()
+        for _ in range(TURN):
+            if not self._heap or self._heap[0][0] > now:
+                break
+            entry = heapq.heappop(self._heap)
+            if self._holds(entry):
+                self._reach(entry)
+        if self._current:
+            self._arm()
+        else:
+            self.close()
+
+    def _reach(self, entry: Entry) -> None:
+        _, number, sid, cut = entry
+        expires_at = self._current[sid][1]
+        if cut:
+            del self._current[sid]
+            self._expired(sid)
+            return
+        self._push((expires_at, number, sid, True))
+        if expires_at > self._clock.now():
+            self._expiring(sid, expires_at)

@@ -1,0 +1,397 @@
+"""python-socketio's server on our engine, rooms and packets, with a stricter front.
+
+The events that the gateway registers run in order, inside the connection that sent
+them, without a task each.  Handlers that a host application puts on ``socket_io``
+itself run as python-socketio runs them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import socketio
+import socketio.exceptions
+import socketio.packet
+
+from atriz_realtime.api.errors import InvalidRequest, NotAuthorized, RealtimeError
+from atriz_realtime.core.clients.socket_engine import Engine, Requests, make_engine
+from atriz_realtime.core.hub.packets import InvalidPayload, Packet, StrictJson, strict_packets
+from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, Rooms
+from atriz_realtime.core.publish.service import TrackingSource
+from atriz_realtime.core.runtime.budget import (
+    NAMESPACE_COST,
+    PAYLOAD_COST,
+    REFUSAL_COST,
+    PenaltyBudget,
+)
+from atriz_realtime.core.runtime.eager import begin
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.engine.deadlines import Deadlines
+from atriz_realtime.engine.protocol.packets import Packet as EnginePacket
+from atriz_realtime.engine.protocol.packets import message
+from atriz_realtime.engine.request.request import Request
+from atriz_realtime.engine.session import Session
+from atriz_realtime.plugin_system.config import RealtimeConfig
+
+Handler = Callable[..., Awaitable[Any]]
+"""Takes the sid and the event's arguments; returns the acknowledgement."""
+
+
+class Edge(Protocol):
+    """What stands at the server's own edge, before any handler of the host's."""
+
+    async def connected(self, sid: str, request: Request, auth: Any) -> None:
+        """Accept a connection, or raise python-socketio's ``ConnectionRefusedError``."""
+
+    def disconnected(self, sid: str) -> None:
+        """Forget a connection; called once for each that was accepted."""
+
+    def admit(self, sid: str) -> bool:
+        """Whether the socket may send one more event now."""
+
+    def is_narrow(self, sid: str) -> bool:
+        """Whether the socket may send none of the host's own events."""
+
+
+RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect"})
+"""Names that a client must not send as events: they are the server's own."""
+
+
+class SocketServer(socketio.AsyncServer):
+    """The Socket.IO server behind ``server.socket_io``.
+
+    :param tracking_source: lets ``TrackingService(redis, socket_io)`` find its server.
+    """
+
+    def __init__(
+        self,
+        config: RealtimeConfig,
+        rooms: Rooms,
+        incidents: Incidents,
+        tracking_source: TrackingSource,
+    ) -> None:
+        self._config = config
+        self._incidents = incidents
+        self._unconnected = Deadlines(config.connect_timeout, self._never_connected)
+        super().__init__(client_manager=rooms, serializer=strict_packets(config), async_mode="asgi")
+        self.environ = Requests(self.eio)
+        self.manager_initialized = True
+        self.tracking_source = tracking_source
+        self.edge: Edge | None = None
+        self._own_handlers: dict[str, Handler] = {}
+        self._binary_events: set[str] = set()
+        self._errors = PenaltyBudget(config.max_errors_per_second, config.max_errors_burst)
+
+    def on_event(self, event: str, handler: Handler, *, binary: bool = False) -> None:
+        """Handle an event of the default namespace in order, without a task.
+
+        :param binary: whether its arguments may hold bytes.
+        """
+        self._own_handlers[event] = handler
+        if binary:
+            self._binary_events.add(event)
+
+    def _engineio_server_class(self) -> Callable[..., Engine]:
+        return self._make_engine
+
+    def _make_engine(self, **_: Any) -> Engine:
+        """The engine with our settings; python-socketio's own defaults are for its own."""
+        return make_engine(self._config, self._unconnected.begin, self._receive, self._incidents)
+
+    def _never_connected(self, eio_sid: str) -> None:
+        self._incidents.report("session never connected", "closed")
+        self.start_background_task(self.eio.disconnect, eio_sid)
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
+        """Nothing: see :meth:`Engine.ask`."""
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        self._unconnected.end(eio_sid)
+        for namespace in list(self.manager.get_namespaces()):
+            await self._handle_disconnect(eio_sid, namespace, reason)
+        self._errors.forget(eio_sid)
+
+    async def disconnect(
+        self, sid: str, namespace: str | None = None, ignore_queue: bool = False
+    ) -> None:
+        """Disconnect a client from a namespace; from its last, its time to connect begins anew."""
+        eio_sid = self.manager.eio_sid_from_sid(sid, namespace or DEFAULT_NAMESPACE)
+        await super().disconnect(sid, namespace, ignore_queue)
+        if eio_sid is not None:
+            self._left(eio_sid)
+
+    async def _handle_disconnect(
+        self, eio_sid: str, namespace: str | None, reason: str | None = None
+    ) -> None:
+        await super()._handle_disconnect(eio_sid, namespace, reason)
+        self._left(eio_sid)
+
+    def _left(self, eio_sid: str) -> None:
+        """Give a session that has left its last namespace its time to connect to one again."""
+        session = self.eio.sockets.get(eio_sid)
+        if session is None or not session.is_open:
+            return
+        namespaces = self.manager.get_namespaces()
+        if all(self.manager.sid_from_eio_sid(eio_sid, each) is None for each in namespaces):
+            self._unconnected.begin(eio_sid)
+
+    # -- errors of clients -----------------------------------------------------------------
+
+    def _fault(self, session: Session, cost: int) -> bool:
+        """Take an error from a session's budget; whether its client is to hear of it."""
+        now = self.eio.loop.time()
+        spent = self._errors.spend(session.sid, cost, now)
+        if spent == "over":
+            self._incidents.report("misbehaving client cut", "its errors went over the budget")
+            self.start_background_task(self.disconnect_session, session.sid)
+        return spent == "within"
+
+    async def disconnect_session(self, eio_sid: str) -> None:
+        """Disconnect a session from every namespace, and close it."""
+        for namespace in list(self.manager.get_namespaces()):
+            sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+            if sid is not None:
+                await self.disconnect(sid, namespace, ignore_queue=True)
+        await self.eio.disconnect(eio_sid)
+
+    def _refuse_payload(self, session: Session, error: InvalidPayload) -> None:
+        """Answer an event whose payload cannot be read.
+
+        :raises ValueError: when nothing hears it: the client is not connected there.
+        """
+        sid = self.manager.sid_from_eio_sid(session.sid, DEFAULT_NAMESPACE)
+        if error.namespace not in (None, DEFAULT_NAMESPACE) or sid is None:
+            raise error
+        refusal = InvalidRequest()
+        self._incidents.refused(str(error), refusal)
+        if self._fault(session, PAYLOAD_COST):
+            self.manager.send(sid, "error", refusal.message)
+            self._acknowledge(session, error.number, refusal.to_wire())
+
+    def _acknowledge(self, session: Session, number: int | None, answer: Any) -> None:
+        if number is not None:
+            session.put(message(f"{socketio.packet.ACK}{number}{StrictJson.dumps([answer])}"))
+
+    # -- packets ---------------------------------------------------------------------------
+
+    def _receive(self, session: Session, data: str | bytes) -> Awaitable[None] | None:
+        """Take a packet, or an attachment of one; returns what is left to be awaited.
+
+        :raises ValueError: when a client must not send it.
+        """
+        eio_sid = session.sid
+        packet: Packet | None = self._binary_packet.get(eio_sid)
+        if packet is None:
+            try:
+                packet = self.packet_class(encoded_packet=data or " ")
+            except InvalidPayload as error:
+                self._refuse_payload(session, error)
+                return None
+            if packet.attachment_count:
+                self._sid_of(session, packet)
+                self._binary_packet[eio_sid] = packet
+                return None
+        elif packet.add_attachment(data):
+            del self._binary_packet[eio_sid]
+        else:
+            return None
+        kind, namespace = packet.packet_type, packet.namespace or DEFAULT_NAMESPACE
+        if kind == socketio.packet.CONNECT:
+            return begin(self._connect(session, namespace, packet.data))
+        self._sid_of(session, packet)
+        handling: Awaitable[None]
+        if kind == socketio.packet.DISCONNECT:
+            self._fault(session, REFUSAL_COST)
+            handling = self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
+        elif kind in (socketio.packet.ACK, socketio.packet.BINARY_ACK):
+            handling = self._handle_ack(eio_sid, namespace, packet.id, packet.data)
+        elif kind == socketio.packet.BINARY_EVENT and not self._takes_bytes(packet):
+            reason = "an event that takes no attachments"
+            self._refuse_payload(session, InvalidPayload(reason, packet.namespace, packet.id))
+            return None
+        else:
+            handling = self._handle_event(eio_sid, namespace, packet.id, packet.data)
+        return handling
+
+    def _takes_bytes(self, packet: Packet) -> bool:
+        """Whether an event may have attachments: one that says so, or the host's own."""
+        event = str(packet.data[0]) if packet.data else ""
+        wildcard = f"{event.partition(':')[0]}:*"
+        is_own = event in self._own_handlers or wildcard in self._own_handlers
+        elsewhere = packet.namespace not in (None, DEFAULT_NAMESPACE)
+        return elsewhere or not is_own or event in self._binary_events
+
+    def _sid_of(self, session: Session, packet: Packet) -> str:
+        """The session's id in a packet's namespace.
+
+        :raises ValueError: when it is not connected to it.
+        """
+        namespace = packet.namespace or DEFAULT_NAMESPACE
+        sid: str | None = self.manager.sid_from_eio_sid(session.sid, namespace)
+        if sid is None:
+            raise ValueError("a packet before the connection to its namespace")
+        return sid
+
+    # -- connections -----------------------------------------------------------------------
+
+    async def _connect(self, session: Session, namespace: str, auth: Any) -> None:
+        """Let a client into a namespace: the edge is asked first, then the host's handler.
+
+        :raises ValueError: when it is connected to it already.
+        """
+        if not self._is_namespace(namespace):
+            self._refuse(session, namespace, {"message": "Invalid namespace"})
+            return
+        sid = self.manager.register(session.sid, namespace)
+        if sid is None:
+            raise ValueError("a second connection to one namespace")
+        edge = self.edge if namespace == DEFAULT_NAMESPACE else None
+        accepted_by_edge = False
+        reason: Any = None
+        try:
+            if edge is not None:
+                await edge.connected(sid, session.request, auth)
+                accepted_by_edge = True
+            if self._has_connect_handler(namespace):
+                reason = await self._ask_host(session, namespace, sid, auth)
+        except socketio.exceptions.ConnectionRefusedError as refusal:
+            reason = refusal.error_args
+        except ConnectionRefusedError:
+            reason = {"message": "Connection refused by server"}
+        except Exception as error:
+            self._incidents.report(
+                "connect handler failed", f"{namespace}: {type(error).__name__}: {error}"
+            )
+            reason = refused_by(RealtimeError()).error_args
+        if reason is not None:
+            self._refuse(session, namespace, reason)
+            if edge is not None and accepted_by_edge:
+                edge.disconnected(sid)
+            await self.manager.disconnect(sid, namespace)
+            return
+        self._unconnected.end(session.sid)
+        self.manager.accept(sid, namespace, _welcome(sid, namespace))
+        if not session.is_open:  # it left while it was being let in
+            await self._trigger_event("disconnect", namespace, sid, self.reason.TRANSPORT_CLOSE)
+            await self.manager.disconnect(sid, namespace=namespace)
+
+    def _is_namespace(self, namespace: str) -> bool:
+        if namespace == DEFAULT_NAMESPACE:
+            return True
+        known = (self.handlers, self.namespace_handlers, self.namespaces)
+        return self.namespaces == "*" or any(namespace in names for names in known)
+
+    def _has_connect_handler(self, namespace: str) -> bool:
+        """Whether the host, or the admin UI, wants to know of connections."""
+        handler, _ = self._get_event_handler("connect", namespace, ())
+        if handler is None:
+            handler, _ = self._get_namespace_handler(namespace, ())
+        return handler is not None or "_trigger_event" in vars(self)
+
+    async def _ask_host(self, session: Session, namespace: str, sid: str, auth: Any) -> Any:
+        """Ask the host's handler; returns why it refuses, or ``None``."""
+        environ = self.environ.get(session.sid) or session.request.environ()
+        try:
+            answer = await self._trigger_event("connect", namespace, sid, environ, auth or None)
+        except TypeError:
+            if auth:
+                raise
+            answer = await self._trigger_event("connect", namespace, sid, environ)  # an older one
+        if answer is False:
+            return socketio.exceptions.ConnectionRefusedError().error_args
+        return None
+
+    def _refuse(self, session: Session, namespace: str, reason: Any) -> None:
+        packet = Packet(socketio.packet.CONNECT_ERROR, data=reason, namespace=namespace)
+        session.put(message(packet.encode()))
+        data = reason.get("data") if isinstance(reason, dict) else None
+        code = data.get("code", "") if isinstance(data, dict) else ""
+        if code:
+            self._incidents.refusals.count(str(code))
+        self._incidents.report("connection refused", f"{namespace!r} {code}", level=logging.INFO)
+        self._fault(session, NAMESPACE_COST)
+
+    async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:
+        """Tell the edge of disconnections, whatever the host's handler does."""
+        try:
+            return await super()._trigger_event(event, namespace, *arguments)
+        finally:
+            if event == "disconnect" and namespace == DEFAULT_NAMESPACE and self.edge is not None:
+                self.edge.disconnected(arguments[0])
+
+    # -- events ----------------------------------------------------------------------------
+
+    async def _handle_event(
+        self,
+        eio_sid: str,
+        namespace: str | None,
+        id: int | None,  # noqa: A002  # their name
+        data: Any,
+    ) -> None:
+        namespace = namespace or DEFAULT_NAMESPACE
+        event = data[0]
+        if event in RESERVED_EVENTS:
+            raise ValueError(f"the event {event!r} is the server's own")
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        if sid is None or not self.manager.is_connected(sid, namespace):
+            return
+        if namespace != DEFAULT_NAMESPACE:
+            await super()._handle_event(eio_sid, namespace, id, data)
+            return
+        if self.edge is not None and not self.edge.admit(sid):
+            return
+        arguments = data[1:]
+        wildcard = f"{event.partition(':')[0]}:*"
+        handler = None if event == wildcard else self._own_handlers.get(event)
+        if handler is None:
+            handler = self._own_handlers.get(wildcard)
+            arguments = data
+        if handler is None and self.edge is not None and self.edge.is_narrow(sid):
+            handler = _not_authorized
+        if handler is None:
+            await super()._handle_event(eio_sid, namespace, id, data)
+            return
+        answer = await self._answer(handler, sid, event, arguments)
+        session = self.eio.sockets.get(eio_sid)
+        if session is not None:
+            self._acknowledge(session, id, answer)
+
+    async def _answer(self, handler: Handler, sid: str, event: str, arguments: list[Any]) -> Any:
+        """Run a handler; a refusal becomes ``error`` and a negative acknowledgement."""
+        try:
+            return await handler(sid, *arguments)
+        except RealtimeError as refusal:
+            self._incidents.refused(event, refusal)
+            return self._refuse_event(sid, refusal)
+        except Exception as failure:
+            error = RealtimeError()
+            self._incidents.refusals.count(error.code)
+            self._incidents.report(
+                "event handler failed", f"{event}: {type(failure).__name__}: {failure}"
+            )
+            return self._refuse_event(sid, error)
+
+    def _refuse_event(self, sid: str, error: RealtimeError) -> dict[str, Any]:
+        """Tell a client that an event of its was refused; returns the acknowledgement."""
+        self.manager.send(sid, "error", error.message)
+        session = self.manager.session(sid)
+        if session is not None and error.status < RealtimeError.status:  # the client's own
+            self._fault(session, REFUSAL_COST)
+        return error.to_wire()
+
+
+async def _not_authorized(*_: Any) -> None:
+    raise NotAuthorized
+
+
+def refused_by(error: RealtimeError) -> socketio.exceptions.ConnectionRefusedError:
+    """A refused connection: ``connect_error`` with the message, and the code in its data."""
+    return socketio.exceptions.ConnectionRefusedError(error.message, {"code": error.code})
+
+
+def _welcome(sid: str, namespace: str) -> EnginePacket:
+    """The packet that tells a client its id in a namespace."""
+    where = "" if namespace == DEFAULT_NAMESPACE else f"{namespace},"
+    return message(f'{socketio.packet.CONNECT}{where}{{"sid":"{sid}"}}')

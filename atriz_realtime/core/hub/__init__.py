@@ -1,0 +1,1 @@
+"""Rooms and broadcasts on this server, and what servers tell each other."""

@@ -1,0 +1,224 @@
+"""Socket.IO packets on a strict and fast JSON library, and frames that are only spliced."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+import attrs
+import orjson
+import socketio.packet
+
+from atriz_realtime.api.model import Location, LocationEvent, format_timestamp
+from atriz_realtime.api.wire import SocketEvents
+from atriz_realtime.engine.protocol import packets as engine_packets
+from atriz_realtime.plugin_system.config import RealtimeConfig
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Location | LocationEvent):
+        return value.to_wire()
+    if isinstance(value, datetime):
+        return format_timestamp(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+class StrictJson:
+    """What python-socketio wants of a JSON module: no NaN, no infinities, no lone surrogates."""
+
+    @staticmethod
+    def dumps(value: Any, **_: Any) -> str:
+        """Compact JSON; positions and times in the form of the wire contract."""
+        return orjson.dumps(value, _plain, orjson.OPT_PASSTHROUGH_DATETIME).decode()
+
+    @staticmethod
+    def loads(text: str | bytes, **_: Any) -> Any:
+        """Read strict JSON; raises :class:`ValueError` for anything else."""
+        return orjson.loads(text)
+
+
+@attrs.frozen(kw_only=True)
+class Bounds:
+    """What one packet of a client may have; see the settings of the same names."""
+
+    max_depth: int = 64
+    max_event_name: int = 256
+    max_arguments: int = 32
+    max_attachments: int = 10
+    max_namespace: int = 128
+
+
+class InvalidPayload(ValueError):
+    """An event whose head is in order, and whose payload is not.
+
+    :param namespace: the event's.
+    :param number: the acknowledgement that it asks for.
+    """
+
+    def __init__(self, message: str, namespace: str | None, number: int | None) -> None:
+        super().__init__(message)
+        self.namespace = namespace
+        self.number = number
+
+
+class Packet(socketio.packet.Packet):
+    """A Socket.IO packet in the default encoding; python-socketio's ``serializer=`` seam.
+
+    Only what the protocol has is read: https://socket.io/docs/v4/socket-io-protocol/.
+    """
+
+    json = StrictJson
+    bounds = Bounds()
+
+    def decode(self, encoded_packet: Any) -> int:
+        """Read a packet; returns how many attachments follow.
+
+        :raises InvalidPayload: for an event whose array is not JSON, or over a bound.
+        :raises ValueError: when it is none that a client may send.
+        """
+        if not isinstance(encoded_packet, str):
+            raise ValueError("unexpected attachment")
+        found = _HEAD.match(encoded_packet)
+        if found is None:
+            raise ValueError("not a packet")
+        kind, attachments, namespace, number = found.groups()
+        self.packet_type = int(kind)
+        if namespace and len(namespace.rstrip(",")) - 1 > self.bounds.max_namespace:
+            raise ValueError("the namespace's name is too long")
+        self.namespace = namespace.rstrip(",").partition("?")[0] if namespace else None
+        self.id = int(number) if number else None
+        count = int(attachments or 0)
+        if count > self.bounds.max_attachments:
+            raise ValueError("too many attachments")
+        rest = encoded_packet[found.end() :]
+        is_event = self.packet_type == socketio.packet.EVENT and rest.startswith("[")
+        try:
+            if is_too_deep(rest, self.bounds.max_depth):
+                raise ValueError("nested too deep")
+            self.data = self.json.loads(rest) if rest else None
+        except ValueError as error:
+            if is_event:
+                raise InvalidPayload(str(error), self.namespace, self.id) from error
+            raise
+        self._check(attachments is not None)
+        if is_event:
+            self._check_event(self.data)
+        return count
+
+    def _check_event(self, event: Any) -> None:
+        name, *arguments = event
+        if len(name) > self.bounds.max_event_name:
+            raise InvalidPayload("the event's name is too long", self.namespace, self.id)
+        if len(arguments) > self.bounds.max_arguments:
+            raise InvalidPayload("too many arguments", self.namespace, self.id)
+
+    def _check(self, counted: bool) -> None:
+        """Check that the parts go together."""
+        kind, data = self.packet_type, self.data
+        binary = kind in (socketio.packet.BINARY_EVENT, socketio.packet.BINARY_ACK)
+        if counted != binary:
+            raise ValueError("attachments are counted where there are none, or not where")
+        if kind in (socketio.packet.EVENT, socketio.packet.BINARY_EVENT):
+            if not isinstance(data, list) or not data or not isinstance(data[0], str):
+                raise ValueError("an event without a name")
+        elif kind in (socketio.packet.ACK, socketio.packet.BINARY_ACK):
+            if not isinstance(data, list) or self.id is None:
+                raise ValueError("an acknowledgement of nothing")
+        elif kind == socketio.packet.DISCONNECT:
+            if data is not None:
+                raise ValueError("a disconnection with a payload")
+        elif kind == socketio.packet.CONNECT_ERROR:
+            raise ValueError("not a client's packet")
+
+    def add_attachment(self, attachment: Any) -> bool:
+        """Take an attachment; whether it was the last.
+
+        :raises ValueError: when it is none, or nothing stands for it.
+        """
+        if not isinstance(attachment, bytes):
+            raise ValueError("text where an attachment is due")
+        complete: bool = super().add_attachment(attachment)
+        return complete
+
+    @classmethod
+    def _reconstruct_binary_internal(cls, data: Any, attachments: list[bytes]) -> Any:
+        """Put attachments where their placeholders are."""
+        if isinstance(data, list):
+            return [cls._reconstruct_binary_internal(item, attachments) for item in data]
+        if not isinstance(data, dict):
+            return data
+        if data.get("_placeholder") is not True:
+            return {
+                key: cls._reconstruct_binary_internal(value, attachments)
+                for key, value in data.items()
+            }
+        number = data.get("num")
+        if type(number) is not int or not 0 <= number < len(attachments):
+            raise ValueError("a placeholder for nothing")
+        return attachments[number]
+
+
+def is_too_deep(text: str, depth: int) -> bool:
+    """Whether JSON has more levels of arrays and objects than this."""
+    if text.count("[") + text.count("{") <= depth:
+        return False
+    level = 0
+    for mark in _NESTING.findall(text):
+        if mark in "[{":
+            level += 1
+            if level > depth:
+                return True
+        elif mark in "]}":
+            level -= 1
+    return False
+
+
+_NESTING = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""What nests, and strings, in which nothing does; one that never ends is not looked for twice."""
+
+_HEAD = re.compile(r"([0-6])(?:([0-9]{1,4})-)?(/[^,]*(?:,|$))?([0-9]{1,16}(?![0-9]))?")
+"""A packet's type, count of attachments, namespace and id."""
+
+_LOCATION_HEAD = (
+    f'{engine_packets.MESSAGE}{socketio.packet.EVENT}["{SocketEvents.LOCATION_UPDATE}",'.encode()
+)
+
+
+def location_packet(event: bytes) -> engine_packets.Packet:
+    """The Engine.IO message of a ``location:update``, spliced around the event's bytes.
+
+    Whatever is published on an entity's channel comes here, another program's too.
+    """
+    if not event.isascii():
+        event = event.decode(errors="replace").encode()
+    return engine_packets.Packet(b"%b%b]" % (_LOCATION_HEAD, event))
+
+
+_LOCATION_EMIT = re.compile(rf'[25](?:\d+-)?\["{SocketEvents.LOCATION_UPDATE}"(?:,|(?=\]))')
+
+
+def emitted_location(parts: list[str | bytes]) -> bytes | None:
+    """What an encoded Socket.IO packet says of a position; ``None`` when it is another event's.
+
+    It need not be an event's JSON: a host emits what it likes.
+    """
+    head = parts[0]
+    if isinstance(head, bytes) or (found := _LOCATION_EMIT.match(head)) is None:
+        return None
+    return head[found.end() : -1].encode(errors="replace")
+
+
+def strict_packets(config: RealtimeConfig) -> type[Packet]:
+    """Packets within the configured bounds."""
+
+    class BoundPacket(Packet):
+        bounds = Bounds(
+            max_depth=config.max_depth,
+            max_event_name=config.max_event_name,
+            max_arguments=config.max_arguments,
+            max_attachments=config.max_attachments,
+            max_namespace=config.max_namespace,
+        )
+
+    return BoundPacket

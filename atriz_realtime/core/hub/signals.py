@@ -1,0 +1,70 @@
+"""Signals: small messages between the plugins of all servers, over the fan-out.
+
+They are delivered at most once: one that is sent while a server cannot hear is lost
+there, so what must not be lost is kept elsewhere too.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from atriz_realtime.api.contracts import Fanout, SignalHandler
+from atriz_realtime.api.errors import InvalidRequest, PayloadTooLarge, Unavailable
+from atriz_realtime.api.wire import RedisChannels, decode_json, encode_json
+from atriz_realtime.core.runtime.incidents import Incidents
+
+MAX_SIGNAL = 16_384
+"""Bytes of one signal, its name included."""
+
+
+class Signals:
+    """See :class:`~atriz_realtime.api.Signals`."""
+
+    def __init__(self, incidents: Incidents) -> None:
+        self._incidents = incidents
+        self._name = secrets.token_hex(8)
+        self._handlers: dict[str, list[SignalHandler]] = {}
+        self._fanout: Fanout | None = None
+
+    async def start(self, fanout: Fanout) -> None:
+        """Begin to hear other servers, and to be heard."""
+        self._fanout = fanout
+        await fanout.subscribe(RedisChannels.SIGNALS, self._receive)
+
+    async def aclose(self) -> None:
+        """Stop."""
+        if self._fanout is not None:
+            self._fanout.unsubscribe(RedisChannels.SIGNALS)
+            self._fanout = None
+
+    def listen(self, name: str, handler: SignalHandler) -> None:
+        """Call a handler with the data of each signal of a name."""
+        self._handlers.setdefault(name, []).append(handler)
+
+    async def send(self, name: str, data: Any) -> None:
+        """Send a signal: here at once, then to the other servers."""
+        message = encode_json({"from": self._name, "name": name, "data": data})
+        if len(message) > MAX_SIGNAL:
+            raise PayloadTooLarge
+        self._call(name, decode_json(message)["data"])
+        if self._fanout is None:
+            raise Unavailable("the server is not running")
+        await self._fanout.publish(RedisChannels.SIGNALS, message)
+
+    def _receive(self, _: str, message: bytes) -> None:
+        try:
+            signal = decode_json(message)
+            sender, name, data = signal["from"], signal["name"], signal["data"]
+        except (InvalidRequest, KeyError, TypeError):
+            self._incidents.report("foreign signal ignored", "not a signal of this package")
+            return
+        if sender != self._name and isinstance(name, str):
+            self._call(name, data)
+
+    def _call(self, name: str, data: Any) -> None:
+        for handler in self._handlers.get(name, ()):
+            try:
+                handler(data)
+            except Exception as error:  # a plugin's, or data that another version sent
+                self._incidents.report("signal handler failed", f"{name}: {type(error).__name__}")

@@ -1,0 +1,1 @@
+"""The way of a fix: checked, throttled, encoded, cached and fanned out."""

@@ -1,0 +1,237 @@
+"""The publish pipeline.
+
+A fix goes: may publish? → validate → throttle → filters → encode once → fan-out and
+cache in one round trip → observers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+
+import attrs
+
+from atriz_realtime.api.contracts import Clock, Page, PublishResult, ThrottlePolicy
+from atriz_realtime.api.errors import (
+    InvalidEntityId,
+    InvalidLocation,
+    NotAuthorized,
+    PluginFailed,
+    RealtimeError,
+    UnknownEntityType,
+)
+from atriz_realtime.api.model import EntityRef, Identity, Location, LocationEvent
+from atriz_realtime.api.wire import (
+    Payload,
+    encode,
+)
+from atriz_realtime.core.access.access import AccessControl
+from atriz_realtime.core.publish.delivery import Delivery
+from atriz_realtime.core.runtime.counters import Fixes
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.worker import Worker
+from atriz_realtime.plugin_system.registry import Registry
+
+MAX_HELD = 100_000
+"""Fixes that may be held for the end of their throttling window; beyond, they are dropped."""
+
+
+@attrs.define(eq=False)
+class _Held:
+    """The newest fix of an entity that waits for its throttling window to end."""
+
+    timer: asyncio.TimerHandle
+    event: LocationEvent
+    payload: Payload
+
+
+class Pipeline:
+    """Takes fixes in and lets positions be read: see :class:`~atriz_realtime.api.Tracking`."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        access: AccessControl,
+        plugin_runner: PluginRunner,
+        delivery: Delivery,
+        clock: Clock,
+        incidents: Incidents,
+        max_clock_skew: float,
+    ) -> None:
+        self._kinds = registry.kinds
+        self.fixes = {name: Fixes() for name in registry.kinds}
+        """What became of the fixes of each entity type."""
+        self._filters = [
+            (registry.owner(record), f"filter {record.name!r}", record.apply)
+            for record in registry.filters
+        ]
+        self._throttles = {
+            name: (registry.owner(registry.throttles[kind.throttle]), f"throttle {kind.throttle!r}")
+            for name, kind in registry.kinds.items()
+        }
+        self._plugin_runner = plugin_runner
+        self._access = access
+        self._delivery = delivery
+        self._clock = clock
+        self._incidents = incidents
+        self._max_clock_skew = max_clock_skew
+        self._held: dict[EntityRef, _Held] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._observers: Sequence[Worker[LocationEvent]] = ()
+
+    def start(
+        self,
+        *,
+        policies: Mapping[str, ThrottlePolicy],
+        observers: Sequence[Worker[LocationEvent]],
+    ) -> None:
+        """Begin to take fixes; nothing may be published before."""
+        self._policies = policies
+        self._observers = observers
+
+    def entity(self, entity_type: object, entity_id: object) -> EntityRef:
+        """Check a type and an id that came from outside.
+
+        :raises UnknownEntityType: when no active plugin registers the type.
+        :raises InvalidEntityId: when the id does not fit the type's pattern.
+        """
+        self._check(entity_type, entity_id)
+        return EntityRef(str(entity_type), str(entity_id))
+
+    def _check(self, entity_type: object, entity_id: object) -> None:
+        kind = self._kinds.get(entity_type) if isinstance(entity_type, str) else None
+        if kind is None:
+            raise UnknownEntityType(field="type")
+        if not isinstance(entity_id, str) or not kind.matches_id(entity_id):
+            raise InvalidEntityId(field="entityId")
+        if entity_id.endswith("*"):  # its channel would be a pattern of others'
+            raise InvalidEntityId(field="entityId")
+
+    async def publish(
+        self, entity: EntityRef, location: Location, identity: Identity | None = None
+    ) -> PublishResult:
+        """Take a fix through the pipeline.
+
+        :raises NotAuthorized: when an authorizer refuses.
+        :raises InvalidLocation: when the entity type's own validation refuses, or the
+            timestamp lies too far in the future.
+        :raises PluginFailed: when a plugin on the way fails: the fix is refused.
+        """
+        self._check(entity.type, entity.id)
+        if identity is not None and not await self._access.may_publish(identity, entity):
+            raise NotAuthorized
+        event = LocationEvent(entity, location)
+        self._validate(event)
+        verdict = await self._plugin_runner.run(
+            *self._throttles[entity.type], self._policies[entity.type].admit(entity, location)
+        )
+        if self._held and verdict.outcome != "drop":
+            self._discard_held(entity)
+        fixes = self.fixes[entity.type]
+        passed = await self._filtered(event)
+        if passed is None:
+            fixes.dropped += 1
+            return PublishResult("dropped", location)
+        payload = encode(passed)
+        if verdict.outcome == "pass":
+            await self._delivery.send(payload)
+            self._observe(passed)
+            fixes.published += 1
+            return PublishResult("published", passed.location, payload.timestamp)
+        # held at once: while the cache is written, a fix that passes must find it
+        held = verdict.outcome == "hold" and self._hold(passed, payload, verdict.delay)
+        await self._delivery.keep(payload)
+        if held:
+            fixes.held += 1
+            return PublishResult("held", passed.location, payload.timestamp)
+        fixes.throttled += 1
+        return PublishResult("throttled", passed.location, payload.timestamp)
+
+    def current(self, entity: EntityRef) -> Awaitable[bytes | None]:
+        """The cached location JSON, or ``None``; asked for before it is awaited."""
+        return self._delivery.cache.get(entity)
+
+    async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
+        """A part of the cached locations of a type."""
+        if entity_type not in self._kinds:
+            raise UnknownEntityType(field="type")
+        return await self._delivery.cache.page(entity_type, cursor, limit)
+
+    async def counts(self) -> dict[str, int]:
+        """How many locations are cached, by entity type."""
+        names = list(self._kinds)
+        counted = await asyncio.gather(*map(self._delivery.cache.count, names))
+        return dict(zip(names, counted, strict=True))
+
+    async def remember(self, event: LocationEvent) -> None:
+        """Write an event's location to the cache alone."""
+        await self._delivery.put(encode(event))
+
+    async def forget(self, entity: EntityRef) -> None:
+        """Remove an entity's location from the cache."""
+        await self._delivery.cache.delete(entity)
+
+    async def aclose(self) -> None:
+        """Send what is held, and stop the observers."""
+        for entity in list(self._held):
+            self._held[entity].timer.cancel()
+            self._release(entity)
+        if self._background:
+            await asyncio.wait(self._background, timeout=1.0)
+        for observer in self._observers:
+            await observer.aclose()
+
+    def _validate(self, event: LocationEvent) -> None:
+        ahead = event.location.timestamp.timestamp() - self._clock.now()
+        if ahead > self._max_clock_skew:
+            raise InvalidLocation(f"timestamp lies {ahead:.0f} s in the future", field="timestamp")
+        validate = self._kinds[event.type].validate
+        if validate is None:
+            return
+        try:
+            validate(event)
+        except RealtimeError:
+            raise
+        except (Exception, SystemExit) as error:
+            self._incidents.report(
+                f"plugin {self._kinds[event.type].plugin} failed",
+                f"validation of {event.type!r}: {type(error).__name__}: {error}",
+            )
+            raise PluginFailed from error
+
+    async def _filtered(self, event: LocationEvent) -> LocationEvent | None:
+        for plugin, what, apply in self._filters:
+            passed = await self._plugin_runner.run(plugin, what, apply(event))
+            if passed is None:
+                return None
+            event = passed
+        return event
+
+    def _observe(self, event: LocationEvent) -> None:
+        for observer in self._observers:
+            observer.put(event)
+
+    def _hold(self, event: LocationEvent, payload: Payload, delay: float) -> bool:
+        if len(self._held) >= MAX_HELD:
+            self._incidents.report("held fixes dropped", f"more than {MAX_HELD} entities wait")
+            return False
+        entity = event.entity
+        self._discard_held(entity)
+        timer = asyncio.get_running_loop().call_later(delay, self._release, entity)
+        self._held[entity] = _Held(timer, event, payload)
+        return True
+
+    def _discard_held(self, entity: EntityRef) -> None:
+        held = self._held.pop(entity, None)
+        if held is not None:
+            held.timer.cancel()
+
+    def _release(self, entity: EntityRef) -> None:
+        """Send an entity's held fix; its location is being cached already."""
+        held = self._held.pop(entity)
+        task = asyncio.get_running_loop().create_task(self._delivery.fan_out(held.payload))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        self._observe(held.event)

@@ -1,0 +1,187 @@
+"""The TypeScript package's ``TrackingService``, on top of the publish pipeline."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from atriz_realtime.api.contracts import PublishResult
+from atriz_realtime.api.errors import ConfigurationError
+from atriz_realtime.api.model import Location, LocationEvent
+from atriz_realtime.api.wire import decode_event, decode_location, tracking_stats
+from atriz_realtime.core.publish.delivery import Delivery, Tap
+from atriz_realtime.core.publish.pipeline import Pipeline
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.worker import Worker
+
+LISTING_PAGE = 1_000
+"""Locations read at once while everything of a type is listed."""
+
+MAX_WAITING_CALLBACKS = 1_024
+"""Events that may wait for one callback of ``subscribe_to_location_updates``."""
+
+CALLBACK_TIMEOUT = 30.0
+"""Seconds that one call of such a callback may take."""
+
+
+class TrackingSource(Protocol):
+    """What a :class:`TrackingService` needs of its server."""
+
+    @property
+    def redis(self) -> Any:
+        """The server's redis-py client, or ``None``."""
+
+    @property
+    def delivery(self) -> Delivery:
+        """Where every event comes by."""
+
+    @property
+    def plugin_runner(self) -> PluginRunner:
+        """Runs callbacks within limits."""
+
+    @property
+    def incidents(self) -> Incidents:
+        """Where failures are counted."""
+
+    async def started_pipeline(self) -> Pipeline:
+        """The publish pipeline; starts the server when it has not started."""
+
+
+class Subscription:
+    """What ``subscribe_to_location_updates`` returns."""
+
+    def __init__(self, delivery: Delivery, worker: Tap) -> None:
+        self._delivery = delivery
+        self._worker = worker
+
+    async def close(self) -> None:
+        """Stop calling the callback; safe to call twice."""
+        self._delivery.untap(self._worker)
+        await self._worker.aclose()
+
+
+class TrackingService:
+    """Publish, read and follow positions: the TypeScript package's ``TrackingService``.
+
+    :param redis: the server's own client, ``server.redis``.
+    :param socket_io: the server's own Socket.IO server, ``server.socket_io``.
+    :raises ConfigurationError: when ``socket_io`` does not belong to a ``RealtimeServer``,
+        or ``redis`` is another client than that server's.
+    """
+
+    def __init__(self, redis: Any, socket_io: Any) -> None:
+        owner = getattr(socket_io, "tracking_source", None)
+        if owner is None:
+            raise ConfigurationError(
+                "TrackingService needs the socket_io of a RealtimeServer: "
+                "TrackingService(server.redis, server.socket_io)"
+            )
+        self._source: TrackingSource = owner
+        if redis is not self._source.redis:
+            raise ConfigurationError(
+                "TrackingService needs the redis of the same RealtimeServer: "
+                "TrackingService(server.redis, server.socket_io)"
+            )
+
+    async def publish_location_update(
+        self, entity_type: str, entity_id: str, location: Location | Mapping[str, Any]
+    ) -> PublishResult:
+        """Validate, throttle, cache and broadcast a position.
+
+        :param location: a :class:`Location`, or its JSON object with the names of the wire.
+        :raises UnknownEntityType: when no active plugin registers the type.
+        :raises InvalidEntityId: when the id does not fit the type.
+        :raises InvalidLocation: naming the field that is wrong.
+        """
+        pipeline = await self._source.started_pipeline()
+        entity = pipeline.entity(entity_type, entity_id)
+        return await pipeline.publish(entity, as_location(location))
+
+    async def get_current_location(self, entity_type: str, entity_id: str) -> Location | None:
+        """The cached location, or ``None``.
+
+        :raises Unavailable: when the cache cannot be reached.
+        """
+        pipeline = await self._source.started_pipeline()
+        data = await pipeline.current(pipeline.entity(entity_type, entity_id))
+        return None if data is None else decode_location(data)
+
+    async def cache_current_location(
+        self, entity_type: str, entity_id: str, location: Location | Mapping[str, Any]
+    ) -> None:
+        """Write the current location without broadcasting it.
+
+        :raises Unavailable: when the cache cannot be reached.
+        """
+        pipeline = await self._source.started_pipeline()
+        entity = pipeline.entity(entity_type, entity_id)
+        await pipeline.remember(LocationEvent(entity, as_location(location)))
+
+    async def clear_current_location(self, entity_type: str, entity_id: str) -> None:
+        """Forget the current location.
+
+        :raises Unavailable: when the cache cannot be reached.
+        """
+        pipeline = await self._source.started_pipeline()
+        await pipeline.forget(pipeline.entity(entity_type, entity_id))
+
+    async def get_all_locations(self, entity_type: str) -> dict[str, Location]:
+        """Every cached location of a type, by entity id.
+
+        :raises Unavailable: when the cache cannot be reached.
+        """
+        pipeline = await self._source.started_pipeline()
+        found: dict[str, Location] = {}
+        cursor: str | None = None
+        while True:
+            page = await pipeline.page(entity_type, cursor, LISTING_PAGE)
+            found.update((entity_id, decode_location(data)) for entity_id, data in page.items)
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+    async def get_all_vehicle_locations(self) -> dict[str, Location]:
+        """Every vehicle's cached location, by vehicle id."""
+        return await self.get_all_locations("vehicle")
+
+    async def get_tracking_stats(self) -> dict[str, int]:
+        """``activeVehicles``, ``activeDeliveries``, and ``totalTracking`` over all types."""
+        return tracking_stats(await (await self._source.started_pipeline()).counts())
+
+    async def subscribe_to_location_updates(
+        self, callback: Callable[[str, LocationEvent], Awaitable[None] | None]
+    ) -> Subscription:
+        """Call ``callback(channel, event)`` for every event of every server.
+
+        Events come in order, one at a time, from a bounded queue: a callback that
+        is too slow loses the oldest, which is counted.
+        """
+        await self._source.started_pipeline()
+
+        async def call(message: tuple[str, bytes]) -> None:
+            channel, data = message
+            result = callback(channel, decode_event(data))
+            if inspect.isawaitable(result):
+                await result
+
+        worker = Worker(
+            "host",
+            "location callback",
+            call,
+            size=MAX_WAITING_CALLBACKS,
+            limit=CALLBACK_TIMEOUT,
+            plugin_runner=self._source.plugin_runner,
+            incidents=self._source.incidents,
+        )
+        await self._source.delivery.tap(worker)
+        return Subscription(self._source.delivery, worker)
+
+
+def as_location(location: Location | Mapping[str, Any]) -> Location:
+    """A location given as an object or as its JSON.
+
+    :raises InvalidLocation: naming the field that is wrong.
+    """
+    return location if isinstance(location, Location) else Location.from_wire(location)

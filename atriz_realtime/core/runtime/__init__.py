@@ -1,0 +1,1 @@
+"""What the other parts of the core run on."""

@@ -1,0 +1,1 @@
+"""The wire: websocket frames and Engine.IO packets."""

@@ -1,0 +1,59 @@
+"""Which web pages may connect: https://www.rfc-editor.org/rfc/rfc6454, and CORS.
+
+Browsers name the page's origin in every websocket's handshake and in requests to another
+origin.  Other programs need not, and are let in by what they can prove instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from atriz_realtime.engine.request.request import Request
+
+EVERYBODY = "*"
+
+
+class Origins:
+    """The allowed origins.
+
+    :param allowed: ``None``: pages of the server's own; ``*``: all; else those listed.
+    """
+
+    def __init__(self, allowed: str | Sequence[str] | None) -> None:
+        listed = [allowed] if isinstance(allowed, str) else allowed
+        self._all = listed is not None and EVERYBODY in listed
+        self._listed = None if listed is None else frozenset(listed)
+
+    def allow(self, request: Request) -> bool:
+        """Whether a request may go on."""
+        origin = request.header(b"origin")
+        if origin is None or self._all:
+            return True
+        if self._listed is not None:
+            return origin in self._listed
+        return origin in _own(request)
+
+    def headers(self, request: Request) -> list[tuple[bytes, bytes]]:
+        """What tells the browser that the page may read the response."""
+        origin = request.header(b"origin")
+        if origin is None or not self.allow(request):
+            return []
+        return [
+            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"access-control-allow-credentials", b"true"),
+            (b"vary", b"Origin"),
+        ]
+
+    def preflight(self, request: Request) -> list[tuple[bytes, bytes]]:
+        """What tells it that the page may send the request that it asks about."""
+        wanted = request.header(b"access-control-request-headers")
+        headers = [(b"access-control-allow-methods", b"OPTIONS, GET, POST")]
+        if wanted is not None:
+            headers.append((b"access-control-allow-headers", wanted.encode("latin-1")))
+        return headers
+
+
+def _own(request: Request) -> set[str]:
+    """The server's own origins: by the name it was asked for, here and at trusted proxies."""
+    hosts = (request.header(b"host"), request.forwarded_host)
+    return {f"{request.scheme}://{host}" for host in hosts if host is not None}

@@ -1,0 +1,156 @@
+"""The request that opened a session, kept small: an idle session keeps nothing else of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import unquote, unquote_plus
+
+from atriz_realtime.engine.request.proxies import FORWARDED_HOST
+
+Address = tuple[str, int]
+
+MAX_PARAMETERS = 32
+"""Parameters of a query that are read; clients send five, and whatever the application adds."""
+
+
+class Request:
+    """A request's line and headers as bytes, from which the rest is read when asked for.
+
+    :param head: the request line and the headers, each on one line that ends in CR LF.
+    :param client: the peer's address and port.
+    :param scheme: ``http`` or ``https``.
+    :param forwarded_host: the host that a trusted proxy says the client asked for.
+    """
+
+    __slots__ = ("client", "forwarded_host", "head", "scheme")
+
+    def __init__(
+        self,
+        head: bytes,
+        client: Address | None,
+        scheme: str,
+        forwarded_host: str | None = None,
+    ) -> None:
+        self.head = head
+        self.client = client
+        self.scheme = scheme
+        self.forwarded_host = forwarded_host
+
+    @classmethod
+    def of_scope(cls, scope: Any) -> Request:
+        """The request of an ASGI scope, of HTTP or a websocket."""
+        query = scope.get("query_string", b"")
+        target = scope.get("raw_path") or scope["path"].encode()
+        head = b"".join(
+            [
+                b"%b %b%b HTTP/1.1\r\n"
+                % (scope.get("method", "GET").encode(), target, b"?" + query if query else b""),
+                *(b"%b: %b\r\n" % (name.lower(), value) for name, value in scope["headers"]),
+            ]
+        )
+        client = scope.get("client")
+        scheme = scope.get("scheme", "http").replace("ws", "http")
+        address = (client[0], client[1] or 0) if client else None
+        return cls(head, address, scheme, scope.get(FORWARDED_HOST))
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return self.head[: self.head.index(b" ")].decode("latin-1")
+
+    @property
+    def target(self) -> str:
+        """The path and the query, undecoded."""
+        return self.head.split(b" ", 2)[1].decode("latin-1")
+
+    @property
+    def path(self) -> str:
+        """The path, decoded."""
+        return unquote(self.target.partition("?")[0])
+
+    @property
+    def query_string(self) -> str:
+        """What follows the path, undecoded."""
+        return self.target.partition("?")[2]
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Names in lower case, and values."""
+        lines = self.head.split(b"\r\n")[1:]
+        parts = (line.partition(b":") for line in lines if line)
+        return [(name.lower(), value.strip()) for name, _, value in parts]
+
+    def header(self, name: bytes) -> str | None:
+        """The first value of a header, whose name is given in lower case."""
+        start = self.head.lower().find(b"\r\n%b:" % name)
+        if start < 0:
+            return None
+        start += len(name) + 3
+        return self.head[start : self.head.find(b"\r\n", start)].strip().decode("latin-1")
+
+    def query(self) -> dict[str, str]:
+        """The query's parameters; of one that is repeated, the last."""
+        text = self.query_string
+        escaped = "%" in text or "+" in text
+        found = {}
+        for pair in text.split("&", MAX_PARAMETERS)[:MAX_PARAMETERS]:
+            name, _, value = pair.partition("=")
+            found[unquote_plus(name) if escaped else name] = (
+                unquote_plus(value) if escaped else value
+            )
+        return found
+
+    def scope(self) -> dict[str, Any]:
+        """The request as an ASGI scope."""
+        return {
+            "type": "http",
+            "http_version": "1.1",
+            "method": self.method,
+            "scheme": self.scheme,
+            "path": self.path,
+            "raw_path": self.target.partition("?")[0].encode("latin-1"),
+            "query_string": self.query_string.encode("latin-1"),
+            "headers": self.headers,
+            "client": self.client,
+        }
+
+    def environ(self) -> dict[str, Any]:
+        """The request as python-socketio hands it to ``connect`` handlers: WSGI's environment."""
+        host, port = self.client or ("", 0)
+        environ: dict[str, Any] = {
+            "wsgi.errors": sys.stderr,
+            "wsgi.version": (1, 0),
+            "wsgi.async": True,
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "wsgi.url_scheme": self.scheme,
+            "SERVER_SOFTWARE": "asgi",
+            "SERVER_NAME": "asgi",
+            "SERVER_PORT": "0",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "SCRIPT_NAME": "",
+            "REQUEST_METHOD": self.method,
+            "PATH_INFO": self.path,
+            "QUERY_STRING": self.query_string,
+            "RAW_URI": self.target,
+            "REMOTE_ADDR": host,
+            "REMOTE_PORT": str(port),
+            "asgi.scope": self.scope(),
+        }
+        environ.update(as_environ(self.headers))
+        return environ
+
+
+def as_environ(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers under their names in WSGI's environment; one that is repeated as one list."""
+    environ: dict[str, str] = {}
+    for name, value in headers:
+        key = name.decode("latin-1").upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return environ

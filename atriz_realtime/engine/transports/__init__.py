@@ -1,0 +1,1 @@
+"""How packets travel: websockets under uvicorn or ASGI, and long polling."""

@@ -1,0 +1,1 @@
+"""The fast HTTP path: endpoints answered on uvicorn without ASGI."""

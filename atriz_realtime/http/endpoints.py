@@ -1,0 +1,138 @@
+"""HTTP calls that plugins answer in few steps: over ASGI here, in the front door without it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+
+from atriz_realtime.api.errors import (
+    InvalidRequest,
+    NotAuthenticated,
+    PayloadTooLarge,
+    RealtimeError,
+)
+from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
+from atriz_realtime.api.records import Endpoint
+from atriz_realtime.api.wire import encode_json
+from atriz_realtime.core.runtime.incidents import Incidents
+
+
+class Endpoints:
+    """The endpoints, and how each is answered.
+
+    :param ready: awaited before the first call: a server whose host runs no lifespan
+        starts with it.
+    :param max_body: bytes that a body may have.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        ready: Callable[[], Awaitable[None]],
+        max_body: int,
+        incidents: Incidents,
+    ) -> None:
+        self.by_call = {(each.method, each.path): each for each in endpoints}
+        """By method and path."""
+        self.max_body = max_body
+        self._ready: Callable[[], Awaitable[None]] | None = ready
+        self._incidents = incidents
+
+    async def answer(self, endpoint: Endpoint, call: HttpCall) -> HttpAnswer:
+        """Answer a call; never raises."""
+        try:
+            if self._ready is not None:
+                await self._ready()
+                self._ready = None
+            answer: object = await endpoint.handle(call)
+            if not isinstance(answer, HttpAnswer):
+                raise TypeError(f"{type(answer).__name__} is no HttpAnswer")
+            return answer
+        except RealtimeError as error:
+            return self._refused(f"{endpoint.method} {endpoint.path}", error)
+        except (Exception, SystemExit) as error:
+            self._incidents.report(
+                "endpoint failed", f"{endpoint.path}: {type(error).__name__}: {error}"
+            )
+            failure = RealtimeError()
+            self._incidents.refusals.count(failure.code)
+            return refusal(failure)
+
+    def too_large(self) -> HttpAnswer:
+        """The answer to a body over the limit."""
+        error = PayloadTooLarge(f"the body is larger than {self.max_body} bytes")
+        return self._refused("a call", error)
+
+    def broken(self) -> HttpAnswer:
+        """The answer to what is not HTTP."""
+        return self._refused("a call", InvalidRequest("the request is not well-formed HTTP"))
+
+    def _refused(self, what: str, error: RealtimeError) -> HttpAnswer:
+        self._incidents.refused(what, error)
+        return refusal(error)
+
+
+def refusal(error: RealtimeError) -> HttpAnswer:
+    """The answer that an error becomes."""
+    return HttpAnswer(encode_json(error.to_wire()), error.status, error.http_headers)
+
+
+HEADERS = [(b"content-type", b"application/json")]
+"""The headers of a response, besides its length."""
+
+HEADERS_OF = {NotAuthenticated.status: [*HEADERS, (b"www-authenticate", b"Bearer")]}
+"""The same for statuses that have more."""
+
+
+class EndpointRoute(BaseRoute):
+    """An endpoint as a route of the application."""
+
+    def __init__(self, endpoint: Endpoint, endpoints: Endpoints) -> None:
+        self.path = endpoint.path
+        self.methods = {endpoint.method}
+        self._endpoint = endpoint
+        self._endpoints = endpoints
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether this endpoint is called."""
+        if scope["type"] != "http" or scope["method"] not in self.methods:
+            return Match.NONE, {}
+        path, mounted_at = scope["path"], scope.get("root_path", "")
+        called = path.removeprefix(mounted_at) == self.path
+        return (Match.FULL if called else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        answer = await self._answered(scope, receive)
+        if answer is None:
+            return
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": [
+                    *HEADERS_OF.get(answer.status, HEADERS),
+                    *answer.headers,
+                    (b"content-length", b"%d" % len(answer.body)),
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answered(self, scope: Scope, receive: Receive) -> HttpAnswer | None:
+        """The answer; ``None`` when the client has gone before its body was there."""
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > self._endpoints.max_body:
+                return self._endpoints.too_large()
+            if not message.get("more_body"):
+                break
+        client = scope.get("client")
+        call = HttpCall(Headers(scope["headers"]), bytes(body), client[0] if client else None)
+        return await self._endpoints.answer(self._endpoint, call)

@@ -1,0 +1,98 @@
+"""The server's HTTP and websocket routes, as one route of the host's application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Match, Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from atriz_realtime.api.errors import LocationNotFound, NotAuthenticated, RealtimeError
+from atriz_realtime.engine.request.proxies import TrustedProxies
+
+SOCKET_PATH = "/socket.io"
+
+
+class RealtimeRoutes(BaseRoute):
+    """Everything the server answers, and nothing else: the host's other routes are untouched.
+
+    :param proxies: whose word on the client's address is taken; ``None``: uvicorn's business.
+    :param ready: awaited before each request, so that a server whose host runs no
+        lifespan starts with its first client.
+    :param refused: told what was wanted and why it was refused.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[BaseRoute],
+        socket_app: ASGIApp,
+        origins: Sequence[str],
+        ready: Callable[[], Awaitable[None]],
+        refused: Callable[[str, RealtimeError], None],
+        proxies: TrustedProxies | None = None,
+    ) -> None:
+        self._ready = ready
+        self._refused = refused
+        self._proxies = proxies
+        self._socket = Mount(SOCKET_PATH, app=socket_app)
+        self._routes = [*routes]
+        self._app: ASGIApp = self._dispatch
+        if origins:
+            self._app = CORSMiddleware(
+                self._dispatch,
+                allow_origins=origins,
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["*"],  # whatever an authenticator may read
+                max_age=600,
+            )
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether one of the routes is meant."""
+        if scope["type"] not in ("http", "websocket"):
+            return Match.NONE, {}
+        found, _, __ = self._find(scope)
+        return (found, {}) if found is Match.NONE else (Match.FULL, {})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if self._proxies is not None:
+            self._proxies.look_through(scope)
+        await self._ready()
+        if self._socket.matches(scope)[0] is Match.FULL:
+            await self._dispatch(scope, receive, send)  # Socket.IO has CORS of its own
+        else:
+            await self._app(scope, receive, send)
+
+    def _find(self, scope: Scope) -> tuple[Match, Scope, BaseRoute]:
+        partial: tuple[Match, Scope, BaseRoute] = (Match.NONE, {}, self._socket)
+        for route in (self._socket, *self._routes):
+            match, child_scope = route.matches(scope)
+            if match is Match.FULL:
+                return match, child_scope, route
+            if match is Match.PARTIAL and partial[0] is Match.NONE:
+                partial = (match, child_scope, route)
+        return partial
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _, child_scope, route = self._find(scope)
+        scope.update(child_scope)
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await route.handle(scope, receive, watched)
+        except RealtimeError as error:
+            if started or scope["type"] != "http":
+                raise
+            if error.status != LocationNotFound.status:  # which is an answer
+                self._refused(f"{scope['method']} {scope['path']}", error)
+            headers = {name.decode(): value.decode() for name, value in error.http_headers}
+            if error.status == NotAuthenticated.status:
+                headers["www-authenticate"] = "Bearer"
+            await JSONResponse(error.to_wire(), error.status, headers)(scope, receive, send)

@@ -1,0 +1,117 @@
+"""What the values of settings may be: converters and validators.
+
+Each raises :class:`ConfigurationError`, naming the setting, for what cannot be.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from atriz_realtime.api.errors import ConfigurationError
+from atriz_realtime.plugin_system.masking import mask_url
+
+REDIS_SCHEMES = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+)
+
+
+def as_origins(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Origins from a list, or from a text with commas between them."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ConfigurationError(
+            'cors_origin must be an origin, a list of origins or "*"', field="cors_origin"
+        )
+    return tuple(item.rstrip("/") for item in value)
+
+
+def check_origins(_: object, __: object, value: tuple[str, ...]) -> None:
+    """Take origins only: a scheme, a host and maybe a port."""
+    for origin in value:
+        if origin in ("*", "null"):
+            continue
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
+            raise ConfigurationError(
+                f"cors_origin: {origin!r} is not an origin such as https://app.example.com",
+                field="cors_origin",
+            )
+
+
+def check_redis_url(_: object, __: object, value: str | None) -> None:
+    """Take a URL that a client can be made from."""
+    if value is None:
+        return
+    try:
+        parts = urlsplit(value)
+        if "," not in parts.netloc:
+            parts.port  # noqa: B018  # raises for a port that is not a number
+    except ValueError:  # it repeats a part of the URL, which may be the password's
+        raise ConfigurationError(
+            "redis_url: the host or the port is wrong; does the password need %-escapes?",
+            field="redis_url",
+        ) from None
+    if parts.scheme not in REDIS_SCHEMES or not (parts.netloc or parts.path):
+        raise ConfigurationError(
+            "redis_url must look like redis://localhost:6379 (schemes: "
+            f"{', '.join(REDIS_SCHEMES)}), not {mask_url(value)!r}",
+            field="redis_url",
+        )
+
+
+def as_names(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Names from a list, or from a text with commas between them."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(value)
+
+
+def check_proxies(_: object, __: object, value: tuple[str, ...]) -> None:
+    """Take addresses, networks and ``unix``."""
+    for proxy in value:
+        try:
+            if proxy != "unix":
+                ipaddress.ip_network(proxy)
+        except ValueError:
+            raise ConfigurationError(
+                f"trusted_proxies: {proxy!r} is no address, no network such as 10.0.0.0/8"
+                " and not unix",
+                field="trusted_proxies",
+            ) from None
+
+
+def blank_is_none(value: str | None) -> str | None:
+    """Take an empty value for none."""
+    return value or None
+
+
+def at_least(minimum: float) -> Any:
+    """Take finite numbers from a minimum on, and ``None``."""
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+        if value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigurationError(f"{attribute.name} must be a number", field=attribute.name)
+        if not minimum <= value < math.inf:  # true for NaN as well
+            raise ConfigurationError(
+                f"{attribute.name} must be {minimum:g} or more, not {value:g}",
+                field=attribute.name,
+            )
+
+    return check

@@ -1,0 +1,347 @@
+"""Settings: what they are, and where their values come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, get_type_hints
+
+import attrs
+
+from atriz_realtime.api.wire import CacheTTL
+from atriz_realtime.plugin_system.checks import (
+    as_names,
+    as_origins,
+    at_least,
+    blank_is_none,
+    check_origins,
+    check_proxies,
+    check_redis_url,
+)
+from atriz_realtime.plugin_system.masking import mask_url, masked_repr
+from atriz_realtime.plugin_system.sources import merged, read_environment, read_file
+from atriz_realtime.plugin_system.structure import structure
+
+
+def _entity_settings(value: Mapping[str, Any]) -> dict[str, EntitySettings]:
+    return {
+        name: entry
+        if isinstance(entry, EntitySettings)
+        else structure(entry, EntitySettings, f"entities.{name}")
+        for name, entry in value.items()
+    }
+
+
+def _about(text: str, *, secret: bool | str = False) -> dict[str, Any]:
+    return {"help": text, "secret": secret}
+
+
+def _setting(default: Any, help: str, **options: Any) -> Any:  # noqa: A002  # as click says it
+    metadata = _about(help, secret=options.pop("secret", False))
+    if isinstance(default, dict):
+        return attrs.field(factory=dict, metadata=metadata, **options)
+    return attrs.field(default=default, metadata=metadata, **options)
+
+
+@attrs.frozen(kw_only=True)
+class EntitySettings:
+    """The table ``[realtime.entities.<type>]``: overrides for one entity type."""
+
+    throttle: str | None = _setting(None, "The throttling policy's name.")
+    throttle_interval: float | None = _setting(
+        None, "Milliseconds between two updates of one entity.", validator=at_least(0)
+    )
+    throttle_options: dict[str, Any] = _setting({}, "Further options of the policy.")
+    cache_ttl: float | None = _setting(
+        None, "Seconds a current location is kept.", validator=at_least(1)
+    )
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeConfig:
+    """Every setting of a server.  Built directly, it reads neither file nor environment.
+
+    :raises ConfigurationError: naming the setting that cannot be.
+    """
+
+    redis_url: str | None = _setting(
+        None,
+        "Redis to fan out and cache through; none: one process, in memory.",
+        converter=blank_is_none,
+        validator=check_redis_url,
+        repr=masked_repr,
+        secret="password",  # noqa: S106  # which part to mask
+    )
+    redis_prefix: str = _setting(
+        "", "Stands before every key and channel, on a Redis shared with others."
+    )
+    # written with attrs.field itself, so that type checkers see what the converters take
+    cors_origin: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=as_origins,
+        validator=check_origins,
+        metadata=_about(
+            'Origins that browsers may connect from: one, a list, or "*"; none: the server\'s own.'
+        ),
+    )
+    jwt_secret: str | None = _setting(
+        None,
+        "Key that tokens are checked with; none: every token is refused.",
+        converter=blank_is_none,
+        repr=False,
+        secret=True,
+    )
+    allow_weak_secret: bool = _setting(
+        False, "Let `serve` listen beyond loopback with an HMAC secret that is too short."
+    )
+    host: str = _setting("127.0.0.1", "Address that `serve` listens on.")
+    port: int = _setting(3001, "Port that `serve` listens on.", validator=at_least(0))
+    ping_interval: int = _setting(
+        25_000, "Milliseconds between two pings of a client.", validator=at_least(1)
+    )
+    ping_timeout: int = _setting(
+        20_000, "Milliseconds a client has to answer a ping.", validator=at_least(1)
+    )
+    max_payload: int = _setting(
+        65_536, "Bytes of one incoming socket message.", validator=at_least(1)
+    )
+    max_body: int = _setting(1_048_576, "Bytes of one HTTP body.", validator=at_least(1))
+    max_batch: int = _setting(1_000, "Updates in one batch.", validator=at_least(1))
+    auth_timeout: float = _setting(
+        10.0, "Seconds until an unauthenticated socket is closed; 0: never.", validator=at_least(0)
+    )
+    token_notice: float = _setting(
+        60.0,
+        "Seconds before a socket's token expires that it gets `token:expiring`; 0: it does not.",
+        validator=at_least(0),
+    )
+    connect_timeout: float = _setting(
+        10.0,
+        "Seconds until a session that never connects to a namespace is closed; 0: never.",
+        validator=at_least(0),
+    )
+    require_handshake_auth: bool = _setting(
+        False, "Refuse connections whose handshake carries no valid token."
+    )
+    recheck_interval: float = _setting(
+        5.0,
+        "Seconds between two checks that the identities of connected sockets still hold.",
+        validator=at_least(0.001),
+    )
+    max_subscriptions: int = _setting(
+        1_000, "Entities one socket may track.", validator=at_least(1)
+    )
+    max_events_per_second: float = _setting(
+        50.0, "Events one socket may send, sustained; 0: no limit.", validator=at_least(0)
+    )
+    max_events_burst: int = _setting(
+        500, "Events one socket may send at once.", validator=at_least(1)
+    )
+    max_user_events_per_second: float = _setting(
+        500.0,
+        "Events all sockets of one user on one server may send, sustained; 0: no limit.",
+        validator=at_least(0),
+    )
+    max_user_events_burst: int = _setting(
+        5_000, "Events all sockets of one user may send at once.", validator=at_least(1)
+    )
+    max_errors_per_second: float = _setting(
+        5.0,
+        "Points of a session's error budget that come back in a second; 0: no budget.",
+        validator=at_least(0),
+    )
+    max_errors_burst: int = _setting(
+        500, "Points of a session's error budget.", validator=at_least(1)
+    )
+    max_depth: int = _setting(
+        64, "Levels of arrays and objects in one socket packet.", validator=at_least(1)
+    )
+    max_event_name: int = _setting(256, "Characters of an event's name.", validator=at_least(1))
+    max_arguments: int = _setting(
+        32, "Arguments of one event, besides its name.", validator=at_least(0)
+    )
+    max_attachments: int = _setting(10, "Binary parts of one packet.", validator=at_least(0))
+    max_namespace: int = _setting(
+        128, "Characters of a namespace's name, its query included.", validator=at_least(1)
+    )
+    max_packets: int = _setting(1_000, "Packets in one polling request.", validator=at_least(1))
+    max_connections_per_user: int = _setting(
+        0, "Sockets of one user on one server; 0: no limit.", validator=at_least(0)
+    )
+    max_connections_per_address: int = _setting(
+        0, "Sockets from one address on one server; 0: no limit.", validator=at_least(0)
+    )
+    trusted_proxies: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=as_names,
+        validator=check_proxies,
+        metadata=_about(
+            "Proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are"
+            " believed: addresses, networks, `unix`; none: those that uvicorn's"
+            " `forwarded_allow_ips` names, of whom no `X-Forwarded-Host` is taken."
+        ),
+    )
+    max_auth_failures: int = _setting(
+        100,
+        "Failed authentications of one address within `auth_failure_window`; 0: no limit.",
+        validator=at_least(0),
+    )
+    auth_failure_window: float = _setting(
+        60.0,
+        "Seconds in which `max_auth_failures` failures are forgotten.",
+        validator=at_least(1),
+    )
+    max_auth_backoff: float = _setting(
+        60.0,
+        "Seconds that an address over `max_auth_failures` is refused at most, after 1 at first.",
+        validator=at_least(1),
+    )
+    max_pending_frames: int = _setting(
+        256,
+        "Frames that may wait for one client before only each entity's newest is kept.",
+        validator=at_least(1),
+    )
+    max_lag: float = _setting(
+        60.0,
+        "Seconds a client may stay behind before it is cut; 0: no limit.",
+        validator=at_least(0),
+    )
+    flush_interval: float = _setting(
+        0.0,
+        "Milliseconds between two writes to the clients at least: fewer system calls, later"
+        " positions; 0: as soon as the server is not busy writing.",
+        validator=at_least(0),
+    )
+    max_clock_skew: float = _setting(
+        300.0, "Seconds a fix's timestamp may lie in the future.", validator=at_least(0)
+    )
+    cache: str | None = _setting(
+        None, "Where current locations live; default: redis with a redis_url, else memory."
+    )
+    cache_ttl: float = _setting(
+        float(CacheTTL.CURRENT_LOCATION),
+        "Seconds a current location is kept.",
+        validator=at_least(1),
+    )
+    fanout: str | None = _setting(
+        None, "How servers reach each other; default: redis with a redis_url, else memory."
+    )
+    throttle: str = _setting("interval", "The throttling policy of types that name none.")
+    throttle_interval: float = _setting(
+        1_000.0,
+        "Milliseconds between two updates of one entity; 0: no throttle.",
+        validator=at_least(0),
+    )
+    plugin_timeout: float = _setting(
+        2.0,
+        "Seconds a plugin's authenticator, authorizer, throttle, filter or event may take.",
+        validator=at_least(0.001),
+    )
+    tracing: bool = _setting(
+        False, "Make OpenTelemetry spans of each fix; needs `atriz-realtime[otel]`."
+    )
+    disabled_plugins: tuple[str, ...] = attrs.field(
+        default=(), converter=as_names, metadata=_about("Plugins that are not loaded.")
+    )
+    optional_plugins: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=as_names,
+        metadata=_about(
+            "Plugins that are reported and skipped, rather than stop the start, when they fail."
+        ),
+    )
+    disabled_hooks: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=as_names,
+        metadata=_about("Single hooks that are not called, as `plugin:hook`."),
+    )
+    extra_plugins: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=as_names,
+        metadata=_about("Further plugins, as `module` or `module:object`."),
+    )
+    entities: dict[str, EntitySettings] = attrs.field(
+        factory=dict,
+        converter=_entity_settings,
+        metadata=_about("Overrides by entity type."),
+    )
+    plugins: dict[str, dict[str, Any]] = _setting(
+        {}, "Each plugin's own table.", repr=False, secret=True
+    )
+
+    @classmethod
+    def load(
+        cls,
+        file: str | os.PathLike[str] | None = None,
+        environ: Mapping[str, str] | None = None,
+        **overrides: Any,
+    ) -> RealtimeConfig:
+        """Read the configuration file, then the environment, then ``overrides``.
+
+        :param file: a TOML file; default: ``atriz.toml``, else ``pyproject.toml``,
+            in the working directory, when there is one.
+        :param environ: default: the process's.
+        :raises ConfigurationError: naming the key or variable that is wrong.
+        """
+        return load_config(file, environ, **overrides).config
+
+
+@attrs.frozen
+class LoadedConfig:
+    """A configuration, and where each of its values came from."""
+
+    config: RealtimeConfig
+    sources: Mapping[str, str]
+    """By setting; a setting that is not there has its default."""
+
+
+def load_config(
+    file: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    **overrides: Any,
+) -> LoadedConfig:
+    """Like :meth:`RealtimeConfig.load`, and says where the values came from."""
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    hints = get_type_hints(RealtimeConfig)
+    table, origin = read_file(file, hints)
+    for key, value in table.items():
+        values[key], sources[key] = value, origin
+    for key, (value, variable) in read_environment(
+        os.environ if environ is None else environ, hints
+    ).items():
+        if isinstance(value, dict):
+            value = merged(values.get(key, {}), value)  # noqa: PLW2901
+        values[key], sources[key] = value, f"environment variable {variable}"
+    for key, value in overrides.items():
+        if value is not None:
+            values[key], sources[key] = value, "command line"
+    return LoadedConfig(structure(values, RealtimeConfig, sources), sources)
+
+
+def view(config: RealtimeConfig) -> Mapping[str, Any]:
+    """The settings as plugins see them: by name, read-only, without others' tables."""
+    return MappingProxyType(
+        {
+            f.name: getattr(config, f.name)
+            for f in attrs.fields(RealtimeConfig)
+            if f.name != "plugins"
+        }
+    )
+
+
+def describe(config: RealtimeConfig) -> dict[str, Any]:
+    """The effective settings with secrets masked, ready to print."""
+    described: dict[str, Any] = {}
+    for field in attrs.fields(RealtimeConfig):
+        value = getattr(config, field.name)
+        secret = field.metadata["secret"]
+        if value and secret is True:
+            value = dict.fromkeys(value, "***") if isinstance(value, dict) else "***"
+        elif value and secret == "password":  # noqa: S105  # a marker
+            value = mask_url(value)
+        elif field.name == "entities":
+            value = {name: attrs.asdict(entry) for name, entry in value.items()}
+        described[field.name] = value
+    return described

@@ -1,0 +1,316 @@
+"""What all plugins together contribute: collected once, conflicts found, looked up by type."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+import attrs
+from starlette.routing import BaseRoute, WebSocketRoute
+
+from atriz_realtime.api.contracts import Resources, ServerHandle, ThrottlePolicy
+from atriz_realtime.api.errors import ConfigurationError, PluginError
+from atriz_realtime.api.model import LocationEvent
+from atriz_realtime.api.records import (
+    Authenticator,
+    Authorizer,
+    CacheBackend,
+    Endpoint,
+    EntityType,
+    FanoutBackend,
+    FanoutLayer,
+    Filter,
+    Observer,
+    SocketEvent,
+    Throttle,
+    View,
+)
+from atriz_realtime.api.wire import SocketEvents, track_event, untrack_event
+from atriz_realtime.plugin_system.config import EntitySettings, RealtimeConfig
+from atriz_realtime.plugin_system.names import nearest
+from atriz_realtime.plugin_system.plugins import PluginHost
+from atriz_realtime.plugin_system.structure import structure
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class _Ordered(_Named, Protocol):
+    @property
+    def order(self) -> int: ...
+
+
+R = TypeVar("R")
+Named = TypeVar("Named", bound=_Named)
+Ordered = TypeVar("Ordered", bound=_Ordered)
+
+_TAKEN_EVENTS = frozenset(SocketEvents) | {"connect_error", "message"}
+
+RESERVED_TYPES = frozenset({"user", "realtime"})
+"""Names no entity type may have: their rooms are the users' and the server's own."""
+
+ANY_METHOD = "*"
+"""The method of a route that serves them all."""
+
+
+@attrs.frozen(kw_only=True)
+class EntityKind:
+    """An entity type as it is in effect: the plugin's record, configuration applied."""
+
+    name: str
+    plugin: str
+    """The plugin that registered it."""
+    matches_id: Callable[[str], object]
+    """Truthy when it matches the whole id."""
+    validate: Callable[[LocationEvent], None] | None
+    cache_ttl: float
+    """Seconds."""
+    throttle: str
+    """The policy's name."""
+    throttle_options: Mapping[str, Any]
+
+
+class Registry:
+    """Typed look-ups over everything the plugins registered.
+
+    :raises PluginError: when two plugins claim one name, or a plugin fails.
+    :raises ConfigurationError: when configuration chooses a name that nobody registers.
+    """
+
+    def __init__(self, host: PluginHost, config: RealtimeConfig, resources: Resources) -> None:
+        self._host = host
+        self._resources = resources
+        self._owners: dict[Any, str] = {}
+        self._contributed: dict[str, list[tuple[str, str]]] = {}
+        self._served: defaultdict[tuple[str, bool], dict[str, str]] = defaultdict(dict)
+        self.authenticators = self._ordered(
+            self._collect("register_authenticators", Authenticator, resources=resources)
+        )
+        self.authorizers = self._collect("register_authorizers", Authorizer, resources=resources)
+        self.filters = self._ordered(self._collect("register_filters", Filter, resources=resources))
+        self.views = self._ordered(self._collect("register_views", View, resources=resources))
+        self.throttles = self._by_name("register_throttles", Throttle)
+        self.caches = self._by_name("register_caches", CacheBackend)
+        self.fanouts = self._by_name("register_fanouts", FanoutBackend)
+        types = self._by_name("register_entity_types", EntityType)
+        for name in RESERVED_TYPES & types.keys():
+            raise PluginError(
+                f"plugin {self.owner(types[name])!r}: the entity type {name!r} is reserved"
+            )
+        for name in config.entities:
+            if name not in types:
+                raise ConfigurationError(
+                    f"[realtime.entities.{name}]: no such entity type{nearest(name, types)}",
+                    field="entities",
+                )
+        self.kinds: dict[str, EntityKind] = {
+            name: self._kind(entity_type, config) for name, entity_type in types.items()
+        }
+        distributed = config.redis_url is not None
+        self.cache = self._chosen("cache", config.cache, self.caches, distributed)
+        self.fanout = self._chosen("fanout", config.fanout, self.fanouts, distributed)
+
+    def contributed(self, hook: str) -> list[tuple[str, str]]:
+        """What a hook that has been called gave: the name of each record, and its plugin.
+
+        A route's name is its path.
+        """
+        return list(self._contributed.get(hook, ()))
+
+    def observers(self, server: ServerHandle) -> list[Observer]:
+        """Call ``register_observers``."""
+        return self._collect(
+            "register_observers", Observer, server=server, resources=self._resources
+        )
+
+    def fanout_layers(self, server: ServerHandle) -> list[FanoutLayer]:
+        """Call ``register_fanout_layers``; the lowest layer comes first."""
+        return self._ordered(
+            self._collect(
+                "register_fanout_layers", FanoutLayer, server=server, resources=self._resources
+            )
+        )
+
+    def socket_events(self, server: ServerHandle) -> list[SocketEvent]:
+        """Call ``register_socket_events``.
+
+        :raises PluginError: for a name that the protocol or an entity type has taken.
+        """
+        events = self._collect(
+            "register_socket_events", SocketEvent, server=server, resources=self._resources
+        )
+        taken = set(_TAKEN_EVENTS)
+        for kind in self.kinds:
+            taken |= {track_event(kind), untrack_event(kind)}
+        for event in events:
+            if event.name in taken:
+                raise PluginError(
+                    f"plugin {self.owner(event)!r} registers the event {event.name!r}, "
+                    "which the protocol has taken"
+                )
+        return events
+
+    def routes(self, server: ServerHandle) -> list[BaseRoute]:
+        """Call ``register_routes``.
+
+        :raises PluginError: when two plugins claim one path and method.
+        """
+        routes: list[BaseRoute] = []
+        for plugin, returned in self._host.call(
+            "register_routes", server=server, resources=self._resources
+        ):
+            for route in _records(plugin, "register_routes", BaseRoute, returned):
+                routes.append(route)
+                path = getattr(route, "path", None)
+                self._note("register_routes", path or type(route).__name__, plugin)
+                if path is not None:
+                    methods = set(getattr(route, "methods", None) or (ANY_METHOD,))
+                    self._claim(plugin, path, methods, socket=isinstance(route, WebSocketRoute))
+        return routes
+
+    def endpoints(self, server: ServerHandle) -> list[Endpoint]:
+        """Call ``register_endpoints``.
+
+        :raises PluginError: when two plugins claim one path and method.
+        """
+        endpoints: list[Endpoint] = []
+        for plugin, returned in self._host.call(
+            "register_endpoints", server=server, resources=self._resources
+        ):
+            for endpoint in _records(plugin, "register_endpoints", Endpoint, returned):
+                endpoints.append(endpoint)
+                self._note("register_endpoints", endpoint.path, plugin)
+                self._claim(plugin, endpoint.path, {endpoint.method}, socket=False)
+        return endpoints
+
+    def _claim(self, plugin: str, path: str, methods: set[str], *, socket: bool) -> None:
+        served = self._served[path, socket]
+        for method, owner in served.items():
+            shared = method == ANY_METHOD or methods & {method, ANY_METHOD}
+            if shared and owner != plugin:
+                raise PluginError(f"plugins {owner!r} and {plugin!r} both serve {path!r}")
+        served.update(dict.fromkeys(methods, plugin))
+
+    def policy(self, kind: EntityKind) -> ThrottlePolicy:
+        """Make the throttling policy of an entity type.
+
+        :raises ConfigurationError: when its options cannot be.
+        :raises PluginError: when it cannot be made.
+        """
+        throttle = self.throttles[kind.throttle]
+        where = f"throttle {throttle.name!r} of {kind.name!r}"
+        options: Any = kind.throttle_options
+        if throttle.options is not None:
+            options = structure(options, throttle.options, where)
+        try:
+            return throttle.create(options, self._resources)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"plugin {self.owner(throttle)!r}: {where}: {type(error).__name__}: {error}"
+            ) from error
+
+    def owner(self, record: Any) -> str:
+        """The name of the plugin that registered a record."""
+        return self._owners[record]
+
+    def _kind(self, entity_type: EntityType, config: RealtimeConfig) -> EntityKind:
+        settings = config.entities.get(entity_type.name, EntitySettings())
+        throttle = settings.throttle or entity_type.throttle or config.throttle
+        if throttle not in self.throttles:
+            raise ConfigurationError(
+                f"entity type {entity_type.name!r}: no throttle {throttle!r}"
+                f"{nearest(throttle, self.throttles)}",
+                field="throttle",
+            )
+        options = dict(entity_type.throttle_options) if settings.throttle is None else {}
+        options |= settings.throttle_options
+        interval = settings.throttle_interval
+        if interval is None and "interval" not in options:
+            interval = config.throttle_interval
+        accepted = self.throttles[throttle].options
+        if interval is not None and accepted is not None and "interval" in _field_names(accepted):
+            options["interval"] = interval
+        try:
+            pattern = re.compile(entity_type.id_pattern)
+        except re.error as error:
+            raise PluginError(
+                f"plugin {self.owner(entity_type)!r}: id_pattern of {entity_type.name!r}: {error}"
+            ) from error
+        ttl = settings.cache_ttl or entity_type.cache_ttl or config.cache_ttl
+        return EntityKind(
+            name=entity_type.name,
+            plugin=self.owner(entity_type),
+            matches_id=pattern.fullmatch,
+            validate=entity_type.validate,
+            cache_ttl=ttl,
+            throttle=throttle,
+            throttle_options=options,
+        )
+
+    def _chosen(
+        self, setting: str, name: str | None, known: Mapping[str, R], distributed: bool
+    ) -> R:
+        chosen = name or ("redis" if distributed else "memory")
+        if chosen not in known:
+            raise ConfigurationError(
+                f"{setting}: no {setting} {chosen!r}{nearest(chosen, known)}", field=setting
+            )
+        return known[chosen]
+
+    def _collect(self, hook: str, record_class: type[Named], **arguments: Any) -> list[Named]:
+        """Call a hook and check its records: their class, and that no name stands twice."""
+        records: list[Named] = []
+        for plugin, returned in self._host.call(hook, **arguments):
+            for record in _records(plugin, hook, record_class, returned):
+                for other in records:
+                    if other.name == record.name:
+                        raise PluginError(
+                            f"plugins {self.owner(other)!r} and {plugin!r} both register the "
+                            f"{_spoken(record_class)} {record.name!r}"
+                        )
+                self._owners[record] = plugin
+                self._note(hook, record.name, plugin)
+                records.append(record)
+        return records
+
+    def _note(self, hook: str, name: str, plugin: str) -> None:
+        self._contributed.setdefault(hook, []).append((name, plugin))
+
+    def _by_name(self, hook: str, record_class: type[Named]) -> dict[str, Named]:
+        return {record.name: record for record in self._collect(hook, record_class)}
+
+    @staticmethod
+    def _ordered(records: list[Ordered]) -> list[Ordered]:
+        return sorted(records, key=lambda record: record.order)
+
+
+def _records(plugin: str, hook: str, record_class: type[R], returned: object) -> Iterable[R]:
+    if isinstance(returned, record_class):
+        return [returned]
+    if not isinstance(returned, Iterable):
+        raise PluginError(
+            f"plugin {plugin!r}: {hook} must return {record_class.__name__} records, "
+            f"not {type(returned).__name__}"
+        )
+    records = list(returned)
+    for record in records:
+        if not isinstance(record, record_class):
+            raise PluginError(
+                f"plugin {plugin!r}: {hook} must return {record_class.__name__} records, "
+                f"not {type(record).__name__}"
+            )
+    return records
+
+
+def _field_names(settings_class: type[Any]) -> set[str]:
+    return set(attrs.fields_dict(settings_class))
+
+
+def _spoken(record_class: type[Any]) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", record_class.__name__).lower()

@@ -1,0 +1,143 @@
+"""Plain values (from TOML, from the environment) into attrs classes, strictly.
+
+cattrs does the work.  Its leniency (``int("1")``, ``bool("no")``) is switched
+off, and what it finds wrong becomes one :class:`ConfigurationError` that names
+the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import attrs
+import cattrs
+
+from atriz_realtime.api.errors import ConfigurationError
+from atriz_realtime.plugin_system.names import nearest
+
+T = TypeVar("T")
+
+_LIST = tuple[str, ...]
+
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "a table",
+}
+
+
+def _wrong(expected: str, value: object) -> TypeError:
+    """A value of a wrong type, which is not repeated: it may be a secret."""
+    return TypeError(f"must be {expected}, not {_KINDS.get(type(value), type(value).__name__)}")
+
+
+def _strict(kind: type) -> Callable[[Any, Any], Any]:
+    def structure_value(value: Any, _: Any) -> Any:
+        if kind is float and type(value) is int:
+            return float(value)
+        if type(value) is not kind:
+            raise _wrong(_KINDS[kind], value)
+        return value
+
+    return structure_value
+
+
+def _strings(value: Any, _: Any) -> tuple[str, ...]:
+    """A list of strings; one string alone would come apart into its letters."""
+    if not isinstance(value, list | tuple) or not all(type(item) is str for item in value):
+        raise _wrong("a list of strings", value)
+    return tuple(value)
+
+
+def _table(value: Any, settings_class: type[Any]) -> Any:
+    """A table within a table."""
+    if isinstance(value, settings_class):
+        return value
+    if not isinstance(value, Mapping):
+        raise _wrong("a table", value)
+    return _made(value, settings_class)
+
+
+def _tables(value: Any, kind: Any) -> Any:
+    """Tables by name within a table."""
+    if not isinstance(value, Mapping):
+        raise _wrong("a table", value)
+    settings_class = get_args(kind)[1]
+    tables = {}
+    for name, table in value.items():
+        try:
+            tables[name] = _table(table, settings_class)
+        except (ConfigurationError, TypeError) as error:
+            raise ConfigurationError(f"{name}: {error}") from error
+    return tables
+
+
+def _holds_tables(kind: Any) -> bool:
+    return get_origin(kind) is dict and attrs.has(get_args(kind)[1])
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False)
+    for kind in (bool, int, float, str):
+        converter.register_structure_hook(kind, _strict(kind))
+    converter.register_structure_hook_func(lambda kind: kind == _LIST, _strings)
+    converter.register_structure_hook_func(attrs.has, _table)
+    converter.register_structure_hook_func(_holds_tables, _tables)
+    return converter
+
+
+_CONVERTER = _converter()
+
+
+def structure(
+    data: Mapping[str, Any], settings_class: type[T], where: str | Mapping[str, str]
+) -> T:
+    """An instance of an attrs class from a table.
+
+    :param where: how an error names the table, for example ``[realtime]``; or, where each key has
+        a source of its own, the source by key.
+    :raises ConfigurationError: naming the key that is unknown, missing or wrong.
+    """
+    try:
+        return _made(data, settings_class)
+    except ConfigurationError as error:
+        source = where if isinstance(where, str) else where.get(error.field or "", "settings")
+        raise ConfigurationError(f"{source}: {error.message}", field=error.field) from error
+
+
+def _made(data: Mapping[str, Any], settings_class: type[T]) -> T:
+    make: Callable[..., T] = settings_class
+    if not attrs.has(settings_class):
+        raise TypeError(f"{settings_class!r} is not an attrs class")
+    hints = get_type_hints(settings_class)
+    fields: dict[str, attrs.Attribute[Any]] = {
+        name.lstrip("_"): field
+        for name, field in attrs.fields_dict(settings_class).items()
+        if field.init
+    }
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        field = fields.get(key)
+        if field is None:
+            raise ConfigurationError(f"unknown key {key!r}{nearest(key, fields)}", field=key)
+        if isinstance(value, str) and hints[field.name] == _LIST and field.converter is not None:
+            values[key] = value  # the field's own converter reads one string as a list
+            continue
+        try:
+            values[key] = _CONVERTER.structure(value, hints[field.name])
+        except Exception as error:  # cattrs lets each hook raise what it likes
+            reason = str(error) or "unusable"
+            raise ConfigurationError(f"{key}: {reason}", field=key) from error
+    missing = [
+        alias for alias, f in fields.items() if f.default is attrs.NOTHING and alias not in values
+    ]
+    if missing:
+        raise ConfigurationError(f"{missing[0]} is required", field=missing[0])
+    try:
+        return make(**values)
+    except (ValueError, TypeError) as error:  # from the class's own attrs validators
+        raise ConfigurationError(str(error.args[0] if error.args else error)) from error

@@ -1,0 +1,133 @@
+"""The server's connection to Redis: one server, or the primary that Sentinels name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from atriz_realtime.api.contracts import BackendStatus
+from atriz_realtime.api.errors import ConfigurationError
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.redis_link.pipe import ANSWER_TIMEOUT, CONNECT_TIMEOUT, RedisPipe
+from atriz_realtime.redis_link.stream import Stream
+from atriz_realtime.redis_link.url import RedisUrl
+
+CLIENT_NAME = "atriz-realtime"
+
+ASKING_A_SENTINEL: Mapping[str, Any] = {
+    "socket_connect_timeout": ANSWER_TIMEOUT / 2,
+    "socket_timeout": ANSWER_TIMEOUT / 2,
+    "retry": Retry(NoBackoff(), 0),  # one that is away is not asked again: the next one is
+}
+
+
+class SingleLink:
+    """See :class:`~atriz_realtime.api.RedisLink`.
+
+    :raises ConfigurationError: when the URL cannot be used.
+    """
+
+    sharded = False
+
+    def __init__(self, url: RedisUrl, incidents: Incidents) -> None:
+        self._url = url
+        self._incidents = incidents
+        options: dict[str, Any] = {
+            "protocol": 2,
+            "socket_connect_timeout": ANSWER_TIMEOUT,
+            "client_name": CLIENT_NAME,
+        }
+        self._sentinels: list[redis.asyncio.Redis] = []
+        try:
+            if url.service is None:
+                self._client: redis.asyncio.Redis = redis.asyncio.from_url(url.text, **options)
+            else:
+                make: Any = Sentinel  # redis-py leaves it untyped
+                options.update(url.options)
+                sentinel = make(list(url.nodes), sentinel_kwargs=ASKING_A_SENTINEL, **options)
+                self._client = sentinel.master_for(url.service)
+                self._sentinels = sentinel.sentinels
+            pool: Any = self._client.connection_pool  # redis-py leaves it untyped
+            pool.make_connection()  # only now are the options read; nothing is opened
+        except TypeError as error:
+            option = str(error).rpartition(" ")[2]
+            raise ConfigurationError(f"redis_url: no option {option}", field="redis_url") from error
+        except (ValueError, RedisError) as error:
+            raise ConfigurationError(f"redis_url: {error}", field="redis_url") from error
+
+    @property
+    def client(self) -> redis.asyncio.Redis:
+        """The ordinary redis-py client."""
+        return self._client
+
+    async def start(self, connected: Callable[[], None]) -> None:
+        """Connect, and wait for the first attempt to end, whatever comes of it.
+
+        :param connected: called whenever the connection is there, again or for the first time.
+        """
+        self._pipe = RedisPipe(str(self._url), self._open, connected, self._incidents)
+        await self._pipe.attempted()
+
+    def execute(self, *command: str | bytes | float) -> Awaitable[Any]:
+        """Queue a command."""
+        return self._pipe.execute(*command)
+
+    def evaluate(
+        self, script: str, keys: tuple[str, ...], arguments: tuple[str | bytes | float, ...]
+    ) -> Awaitable[Any]:
+        """Queue a Lua script."""
+        return self._pipe.evaluate(script, keys, arguments)
+
+    def route(self, _: str) -> str:
+        """The server that all channels are on; another one after a failover."""
+        return self._pipe.address
+
+    async def refresh(self) -> None:
+        """Nothing: the pipe looks for the primary whenever it connects."""
+
+    async def connect(self, received: Callable[[Any], None], _: str = "") -> Stream:
+        """Open a further connection."""
+        return Stream(await self._open(), received)
+
+    def status(self) -> BackendStatus:
+        """Whether Redis answers."""
+        return self._pipe.status()
+
+    def statistics(self) -> dict[str, float]:
+        """See :meth:`RedisPipe.statistics`."""
+        return self._pipe.statistics()
+
+    async def aclose(self) -> None:
+        """Close every connection; what still waits fails."""
+        await self._pipe.aclose()
+        await self._client.aclose()
+        await asyncio.gather(*(sentinel.aclose() for sentinel in self._sentinels))
+
+    async def _open(self) -> AbstractConnection:
+        pool: Any = self._client.connection_pool  # redis-py leaves these calls untyped
+        return await opened(pool.make_connection())
+
+
+async def opened(connection: Any) -> AbstractConnection:
+    """Connect, within the time limit.
+
+    :raises redis.exceptions.RedisError: when it cannot be opened.
+    :raises TimeoutError: when Redis does not answer in time.
+    """
+    connection.socket_timeout = None  # whoever uses it keeps the time
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await connection.connect()
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    ready: AbstractConnection = connection
+    return ready

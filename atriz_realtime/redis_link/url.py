@@ -1,0 +1,111 @@
+"""Where Redis is: what a ``redis_url`` says.
+
+==============================================  ==========================================
+``redis://[user:password@]host:port[/db]``      one server
+``rediss://…``                                  one server, TLS
+``unix:///path/to/socket[?db=0]``               one server on this machine
+``redis+sentinel://[user:password@]host:port,   the primary that these Sentinels name;
+host:port/service[/db]``                        ``rediss+sentinel`` with TLS
+``redis+cluster://[user:password@]host:port,…`` a cluster; ``rediss+cluster`` with TLS
+==============================================  ==========================================
+
+Options of redis-py's connections may follow a question mark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import attrs
+from redis.asyncio.connection import parse_url
+
+from atriz_realtime.api.errors import ConfigurationError
+from atriz_realtime.plugin_system.masking import mask_url
+
+DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
+
+
+@attrs.frozen
+class RedisUrl:
+    """A parsed ``redis_url``; its string form has no password."""
+
+    text: str
+    kind: str
+    """``single``, ``sentinel`` or ``cluster``."""
+    nodes: tuple[tuple[str, int], ...] = ()
+    """Sentinels, or nodes of the cluster to begin with, as (host, port)."""
+    service: str | None = None
+    """The service that the Sentinels watch."""
+    options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """User, password, database, TLS and what else the URL has, as redis-py takes them."""
+
+    def __str__(self) -> str:
+        return mask_url(self.text)
+
+
+def parse_redis_url(text: str) -> RedisUrl:
+    """Read a ``redis_url``.
+
+    :raises ConfigurationError: when it is incomplete, or names no database.
+    """
+    scheme, separator, kind = urlsplit(text).scheme.partition("+")
+    netloc, path = urlsplit(text).netloc, urlsplit(text).path
+    if not separator:
+        if scheme != "unix" and not re.fullmatch(r"/?|/\d+/?", path):  # redis-py would take 0
+            raise ConfigurationError(
+                f"redis_url must look like {scheme}://host:6379[/db], with a number for db",
+                field="redis_url",
+            )
+        return RedisUrl(text, "single")
+    credentials, _, hosts = netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    options = _query(urlsplit(text).query)
+    if scheme == "rediss":
+        options["ssl"] = True
+    if user:
+        options["username"] = unquote(user)
+    if password:
+        options["password"] = unquote(password)
+    nodes = tuple(_node(host, DEFAULT_PORTS[kind]) for host in hosts.split(",") if host)
+    if not nodes:
+        raise ConfigurationError(f"redis_url: {kind} needs at least one host", field="redis_url")
+    if kind == "cluster":
+        if path.strip("/"):
+            raise ConfigurationError(
+                "redis_url: a cluster has one database, so no /db may follow its hosts",
+                field="redis_url",
+            )
+        return RedisUrl(text, kind, nodes, None, options)
+    service, _, database = path.strip("/").partition("/")
+    if not service or (database and not database.isdecimal()):
+        raise ConfigurationError(
+            "redis_url must look like redis+sentinel://host:26379,host:26379/service[/db]",
+            field="redis_url",
+        )
+    if database:
+        options["db"] = int(database)
+    return RedisUrl(text, kind, nodes, service, options)
+
+
+def _query(text: str) -> dict[str, Any]:
+    read: Any = parse_url  # its result is a TypedDict of what it knows
+    try:
+        options: dict[str, Any] = read(f"unix://?{text}")
+    except ValueError as error:  # it names the option, not its value
+        raise ConfigurationError(f"redis_url: {error}", field="redis_url") from error
+    options.pop("connection_class")
+    return options
+
+
+def _node(text: str, default_port: int) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        return parts.hostname or "localhost", parts.port or default_port
+    except ValueError:  # it repeats a part of the URL, which may be the password's
+        raise ConfigurationError(
+            "redis_url: a host or its port is wrong; does the password need %-escapes?",
+            field="redis_url",
+        ) from None

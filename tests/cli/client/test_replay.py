@@ -1,0 +1,339 @@
+"""``replay`` and ``publish`` against a real ``serve``."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atriz_realtime.cli.client.client import Api, Connection, Unreachable
+from atriz_realtime.cli.client.replay import Replay, Tally
+from atriz_realtime.cli.client.tracks import Fix, read_track
+from tests.cli.processes import (
+    Command,
+    Served,
+    environment,
+    finished,
+    on_terminal,
+    only_line,
+    serve,
+    started,
+    write_gpx,
+)
+from tests.support.servers.serving import Live, serving, token, until, watching
+
+pytestmark = pytest.mark.usefixtures("plain")
+
+JOURNEY = [(52.6 + number / 1_000, -8.6) for number in range(10)]
+
+
+@pytest.fixture
+def journey(tmp_path: Path) -> Path:
+    return write_gpx(tmp_path / "bus-304.gpx", JOURNEY)
+
+
+@asynccontextmanager
+async def watched(
+    entity_id: str, kind: str = "vehicle", **variables: str
+) -> AsyncIterator[tuple[Served, Command]]:
+    """A server, and who watches one entity there."""
+    async with (
+        serve(env=environment(**variables)) as served,
+        started(
+            *("watch", "--type", kind, "--id", entity_id, "--json", "--url", served.url)
+        ) as watch,
+    ):
+        await watch.until_said("connected, tracking 1 entity")
+        yield served, watch
+
+
+def latitudes(watch: Command) -> list[float]:
+    return [event["location"]["latitude"] for event in watch.events]
+
+
+async def test_the_entity_is_named_after_the_file_unless_said_otherwise(journey: Path) -> None:
+    async with watched("bus-304") as (served, watch):
+        done = await finished("replay", str(journey), "--speed", "1e9", "--url", served.url)
+        assert (done.status, done.err) == (0, "")
+        await until(lambda: len(watch.out) == len(JOURNEY))
+    async with watched("x", "delivery") as (served, watch):
+        done = await finished(
+            *("replay", str(journey), "--type", "delivery", "--id", "x", "--speed", "1e9"),
+            *("--url", served.url, "--token", token("driver-7")),
+        )
+        assert done.status == 0
+        await until(lambda: len(watch.out) == len(JOURNEY))
+    assert {event["location"]["userId"] for event in watch.events} == {"driver-7"}
+
+
+async def test_a_refused_fix_is_reported_and_does_not_end_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "v1.csv"
+    path.write_text("lat,lon,heading\n1,2,\n91,2,\n2,2,400\n3,east,\nnan,2,\n,2,\n4,2,360\n")
+    async with watched("v1") as (served, watch):
+        done = await finished("replay", str(path), "--speed", "1e9", "--url", served.url)
+        await until(lambda: len(watch.out) == 2)
+    assert done.status == 1
+    reports = [line.rsplit(":", 1)[0] for line in done.err.splitlines()]
+    assert reports == [
+        "fix 2 refused: invalid_location latitude",
+        "fix 3 refused: invalid_location heading",
+        "fix 4 refused: invalid_location longitude",
+        "fix 5 refused: invalid_location latitude",
+        "fix 6 refused: invalid_location latitude",
+    ]
+    assert "7 fixes" in done.out
+    assert "2 accepted, 0 throttled, 5 refused" in only_line(done.out)
+    assert latitudes(watch) == [1, 4]
+
+
+async def test_throttled_fixes_count_as_accepted_and_are_counted(journey: Path) -> None:
+    async with watched("bus-304", ATRIZ_REALTIME_THROTTLE_INTERVAL="3600000") as (served, watch):
+        done = await finished("replay", str(journey), "--speed", "1e9", "--url", served.url)
+        await until(lambda: len(watch.out) == 1)
+    assert (done.status, done.err) == (0, "")
+    assert "1 accepted, 9 throttled, 0 refused" in only_line(done.out)
+    assert latitudes(watch) == [52.6]
+
+
+async def test_times_are_those_of_sending_unless_they_are_kept(journey: Path) -> None:
+    async with watched("bus-304") as (served, watch):
+        before = datetime.now(UTC)
+        for arguments in ([], ["--keep-times"]):
+            done = await finished(
+                "replay", str(journey), "--speed", "1e9", "--url", served.url, *arguments
+            )
+            assert done.status == 0
+        await until(lambda: len(watch.out) == 2 * len(JOURNEY))
+        after = datetime.now(UTC)
+    times = [event["location"]["timestamp"] for event in watch.events]
+    sent = [datetime.fromisoformat(time) for time in times[: len(JOURNEY)]]
+    assert sent == sorted(sent)
+    assert before.timestamp() - 0.001 <= sent[0].timestamp() <= sent[-1].timestamp()
+    assert sent[-1] <= after
+    assert times[len(JOURNEY) :] == [f"2026-01-31T00:00:0{n}.000Z" for n in range(len(JOURNEY))]
+
+
+async def test_a_file_without_times_has_none_to_keep(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("lat,lon\n1,2\n")
+    done = await finished("replay", str(path), "--keep-times")
+    assert (done.status, done.out) == (2, "")
+    assert "has no times to keep" in only_line(done.err)
+
+
+async def test_fixes_go_out_when_they_are_due_and_delays_do_not_add_up() -> None:
+    """No fix goes before its time; the whole takes what the file did, divided by the speed."""
+    due = [0, 0, 1, 1.5, 4, 5, 7, 7, 8, 10]
+    start = datetime(2026, 1, 31, tzinfo=UTC).timestamp()
+    fixes = [
+        Fix({"latitude": 1.0, "longitude": 2.0}, datetime.fromtimestamp(start + second, UTC))
+        for second in due
+    ]
+    sent: list[float] = []
+    async with serving() as live, api(live) as server:
+        clock = asyncio.get_running_loop().time
+        tally = Tally()
+        began = clock()
+        await Replay(
+            server,
+            tally,
+            "vehicle",
+            "v1",
+            speed=10,
+            keep_times=False,
+            report=pytest.fail,
+            progress=lambda _: sent.append(clock() - began),
+        ).run(fixes, loop=False)
+    assert tally == Tally(accepted=len(due))
+    assert [moment >= second / 10 for moment, second in zip(sent, due, strict=True)] == [True] * 10
+
+
+async def test_a_loop_begins_again_and_ends_with_status_0(journey: Path) -> None:
+    async with (
+        watched("bus-304") as (served, watch),
+        started(
+            *("replay", str(journey), "--loop", "--speed", "1000", "--url", served.url)
+        ) as replay,
+    ):
+        await until(lambda: len(watch.out) > 3 * len(JOURNEY))
+        assert await replay.ended(signal.SIGINT) == 0
+        laps = [latitude for latitude, _ in JOURNEY] * 3
+        assert latitudes(watch)[: len(laps)] == laps
+        assert ", 0 throttled, 0 refused" in only_line("\n".join(replay.out))
+
+
+async def test_a_run_that_is_interrupted_has_not_done_its_work(tmp_path: Path) -> None:
+    path = write_gpx(tmp_path / "v1.gpx", JOURNEY, step=3_600)
+    async with watched("v1") as (served, watch):
+        async with started("replay", str(path), "--url", served.url) as replay:
+            await until(lambda: len(watch.out) == 1)
+            assert await replay.ended(signal.SIGINT) == 130
+        assert "1 accepted" in only_line("\n".join(replay.out))
+        assert "".join(replay.err).strip() == ""
+
+
+async def test_it_waits_for_a_server_that_is_away_and_loses_nothing(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    path = write_gpx(tmp_path / "v1.gpx", [(float(n), 0.0) for n in range(60)])
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    async with serve(port=unused_tcp_port) as first:
+        replaying = started("replay", str(path), "--speed", "50", "--url", url)
+        async with (
+            started("watch", "--id", "v1", "--json", "--url", url) as watch,
+            replaying as replay,
+        ):
+            await until(lambda: len(watch.out) >= 10)
+            await first.command.ended(signal.SIGKILL)
+            await replay.until_said("trying again for 60 s")
+            async with serve(port=unused_tcp_port):
+                assert await replay.ended() == 0
+    assert "60 accepted, 0 throttled, 0 refused" in only_line("\n".join(replay.out))
+    assert "cannot be reached" in only_line("\n".join(replay.err))
+
+
+async def test_it_gives_up_on_a_server_that_stays_away(unused_tcp_port: int) -> None:
+    connection = Connection(f"http://127.0.0.1:{unused_tcp_port}", token)
+    reports: list[str] = []
+    tally = Tally()
+    async with Api(connection) as server:
+        replay = Replay(
+            server,
+            tally,
+            "vehicle",
+            "v1",
+            speed=1,
+            keep_times=False,
+            report=reports.append,
+            progress=lambda _: None,
+            retry_for=0.5,
+        )
+        before = time.monotonic()
+        with pytest.raises(Unreachable, match="connection refused"):
+            await replay.run([Fix({"latitude": 1.0, "longitude": 2.0}, None)] * 3, loop=False)
+    assert time.monotonic() - before < 5
+    assert len(reports) == 1
+    assert tally == Tally()
+
+
+async def test_a_refusal_that_concerns_every_fix_ends_the_run(journey: Path) -> None:
+    async with serve() as served:
+        for arguments, reason in (
+            (["--token", "nonsense"], "Authentication failed"),
+            (["--type", "spaceship"], "Unknown entity type"),
+            (["--id", "a:b"], "Invalid entity id"),
+        ):
+            done = await finished(
+                "replay", str(journey), "--speed", "1e9", "--url", served.url, *arguments
+            )
+            assert (done.status, done.out) == (1, "")
+            line = only_line(done.err)
+            assert line.startswith("error: the server refused: ")
+            assert reason in line
+
+
+async def test_what_is_no_journey_is_one_line(tmp_path: Path) -> None:
+    for path in (tmp_path / "nothing.gpx", tmp_path):
+        done = await finished("replay", str(path), "--speed", "60")
+        assert (done.status, done.out) == (1, "")
+        assert only_line(done.err).startswith(f"error: {path}: ")
+
+
+async def test_a_terminal_shows_a_bar(journey: Path) -> None:
+    async with serve() as served:
+        arguments = ("replay", str(journey), "--speed", "20", "--url", served.url)
+        async with on_terminal(*arguments) as terminal:
+            await terminal.until_shown("10 accepted, 0 throttled, 0 refused\r\n")
+            assert await terminal.process.wait() == 0
+    assert "vehicle:bus-304" in terminal.screen
+    assert "10/10" in terminal.screen
+    assert "\x1b[?25h" in terminal.screen
+
+
+@asynccontextmanager
+async def api(live: Live) -> AsyncIterator[Api]:
+    async with Api(Connection(live.url, token)) as server:
+        yield server
+
+
+async def test_one_connection_carries_all_of_it(tmp_path: Path) -> None:
+    accepted = 0
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        to_server = await asyncio.open_connection("127.0.0.1", live.port)
+
+        async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            while data := await source.read(65_536):
+                target.write(data)
+            target.close()
+
+        await asyncio.gather(copy(reader, to_server[1]), copy(to_server[0], writer))
+
+    fixes = read_track(write_gpx(tmp_path / "v1.gpx", JOURNEY))
+    async with serving() as live, await asyncio.start_server(relay, "127.0.0.1", 0) as between:
+        url = f"http://127.0.0.1:{between.sockets[0].getsockname()[1]}"
+        async with watching(live, "v1") as watcher:
+            tally = Tally()
+            async with Api(Connection(url, token)) as server:
+                await Replay(
+                    server,
+                    tally,
+                    "vehicle",
+                    "v1",
+                    speed=math.inf,
+                    keep_times=False,
+                    report=pytest.fail,
+                    progress=lambda _: None,
+                ).run(fixes, loop=False)
+            await until(lambda: len(watcher.updates) == len(JOURNEY))
+    assert (accepted, tally) == (1, Tally(accepted=len(JOURNEY)))
+
+
+async def test_publish_sends_what_a_device_would() -> None:
+    given: dict[str, Any] = {
+        "speed": 42.5,
+        "heading": 180.0,
+        "accuracy": 4.0,
+        "altitude": -2.0,
+        "timestamp": "2026-01-31T12:00:00.000Z",
+    }
+    async with watched("v1") as (served, watch):
+        done = await finished(
+            *("publish", "--id", "v1", "--lat", "52.66", "--lon", "-8.63", "--url", served.url),
+            *(f"--{name}={value}" for name, value in given.items()),
+            *("--metadata", '{"driver": "Ann"}'),
+        )
+        await until(lambda: watch.out)
+        again = await finished(
+            *("publish", "--id", "v1", "--lat", "91", "--lon", "-8.63", "--url", served.url)
+        )
+    assert (done.status, done.err) == (0, "")
+    assert only_line(done.out) == "published vehicle:v1 2026-01-31T12:00:00.000Z"
+    location = watch.events[0]["location"]
+    assert location == given | {
+        "deviceId": "v1",
+        "userId": "atriz-realtime",
+        "latitude": 52.66,
+        "longitude": -8.63,
+        "metadata": {"driver": "Ann"},
+    }
+    assert (again.status, again.out) == (1, "")
+    assert "latitude must be between -90 and 90" in only_line(again.err)
+
+
+async def test_publish_says_when_it_was_throttled() -> None:
+    arguments = ("publish", "--id", "v1", "--lat", "1", "--lon", "2")
+    async with serve(env=environment(ATRIZ_REALTIME_THROTTLE_INTERVAL="3600000")) as served:
+        said = [await finished(*arguments, "--url", served.url) for _ in range(2)]
+    assert [done.out.split()[0] for done in said] == ["published", "throttled"]
+    assert [done.status for done in said] == [0, 0]

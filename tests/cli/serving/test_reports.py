@@ -1,0 +1,96 @@
+"""What workers tell each other of themselves, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from atriz_realtime.asgi import create_app
+from atriz_realtime.cli.serving.workers.reports import Exchange
+from atriz_realtime.core.runtime.reports import Reports
+from atriz_realtime.testing import config, serving
+from tests.support.plugins.files import Plugins, plugins_in
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Iterator[Plugins]:
+    with plugins_in(tmp_path) as plugins:
+        yield plugins
+
+
+def reports() -> Reports:
+    """Those of a server that nobody has connected to."""
+    made: Reports = create_app(config()).state.realtime.reports
+    return made
+
+
+def left_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+async def test_each_worker_has_the_reports_of_all(tmp_path: Path) -> None:
+    workers = [reports() for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        for number, each in enumerate(workers):
+            exchange = Exchange(tmp_path, number, each)
+            await stack.enter_async_context(exchange.answering())
+        for each in workers:
+            assert [report.worker for report in await each.all()] == [0, 1, 2]
+        own = workers[1].own()
+        (same,) = [report for report in await workers[2].all() if report.worker == 1]
+        assert same.started_at == own.started_at
+        assert same.statistics == own.statistics
+        assert 0 < same.cpu <= time.process_time()
+        assert same.memory > 1_000_000
+    assert left_in(tmp_path) == []
+
+
+async def test_a_worker_that_does_not_answer_is_left_out(tmp_path: Path) -> None:
+    here = reports()
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(os.fspath(tmp_path / "report-1.sock"))
+
+    async def another(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'{"worker":2,"of":"another version"}')
+        writer.close()
+
+    other = await asyncio.start_unix_server(another, tmp_path / "report-2.sock")
+    async with Exchange(tmp_path, 0, here).answering():
+        assert [report.worker for report in await here.all()] == [0]
+    other.close()
+
+
+async def test_a_worker_that_was_killed_takes_its_place_again(tmp_path: Path) -> None:
+    (tmp_path / "report-0.sock").touch()
+    here, there = reports(), reports()
+    async with (
+        Exchange(tmp_path, 0, here).answering(),
+        Exchange(tmp_path, 1, there).answering(),
+    ):
+        assert [report.worker for report in await there.all()] == [0, 1]
+
+
+async def test_plugins_can_ask_for_them(plugins: Plugins) -> None:
+    name = plugins.module(
+        "asking",
+        """
+        from starlette.responses import JSONResponse
+        from starlette.routing import Route
+
+        @hookimpl
+        def register_routes(server):
+            async def ask(request):
+                (report,) = await server.reports()
+                return JSONResponse([report.worker, report.connected, dict(report.incidents)])
+            return Route("/ask", ask)
+        """,
+    )
+    async with serving(extra_plugins=[name]) as live:
+        assert await live.get("/ask") == (200, [0, True, {}])

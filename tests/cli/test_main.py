@@ -1,0 +1,195 @@
+"""The group: its commands, the plugins' commands, and failures in one line."""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import pytest
+
+from atriz_realtime.api import ConfigurationError
+from atriz_realtime.cli.main import COMMANDS, program, run
+from tests.cli.processes import finished, only_line
+
+pytestmark = pytest.mark.usefixtures("plain")
+
+GREETING = """
+import click
+from atriz_realtime.api import hookimpl
+
+@click.command()
+@click.option("--name", default="you")
+def greet(name):
+    "Greet somebody."
+    click.echo(f"hello {name}")
+
+@hookimpl
+def register_commands():
+    return greet
+"""
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A plugin that configuration names, with the source that the test gives or the greeting."""
+    name = f"plugin_{abs(hash(request.node.name))}"
+    (tmp_path / f"{name}.py").write_text(getattr(request, "param", GREETING))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("ATRIZ_REALTIME_EXTRA_PLUGINS", name)
+    return name
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"\n  {name} " in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_it_does(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"Usage: atriz-realtime {name} ")
+    command = program.get_command(click.Context(program), name)
+    assert command is not None
+    assert command.short_help
+    undescribed = [
+        option.opts
+        for option in command.params
+        if isinstance(option, click.Option) and not (option.help or option.default)
+    ]
+    assert undescribed == []
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert version("atriz-realtime") in only_line(capsys.readouterr().out)
+
+
+def test_without_a_command_it_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    assert "Usage: atriz-realtime" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["wathc"], ["No such command 'wathc'", "(see atriz-realtime --help)"]),
+        (["publish"], ["Missing option '--id'", "(see atriz-realtime publish --help)"]),
+        (["serve", "--port", "high"], ["'--port'", "'high'"]),
+        (["serve", "--port", "65536"], ["'--port'", "65536"]),
+        (["watch", "--url", "localhost:3001"], ["--url", "http://"]),
+        (["watch", "--url", "http://[::1"], ["--url", "http://"]),
+        (["watch", "--url", "http://localhost:99999"], ["--url", "http://"]),
+        (["watch", "--url", "http://localhost/?x"], ["--url", "http://"]),
+        (["watch", "--token", "a\nb"], ["--token", "line break"]),
+        (["publish", "--id=v", "--lat=1", "--lon=1", "--metadata=[]"], ["'--metadata'", "object"]),
+        (["publish", "--id=v", "--lat=1", "--lon=1", "--metadata={"], ["'--metadata'", "JSON"]),
+        (["replay", "x.gpx", "--speed", "0"], ["'--speed'", "over 0"]),
+        (["replay", "x.gpx", "--speed", "nan"], ["'--speed'", "over 0"]),
+        (["demo", "--entities", "0"], ["'--entities'"]),
+    ],
+)
+def test_wrong_use_is_one_line_and_status_2(
+    arguments: list[str], says: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    line = only_line(captured.err)
+    assert line.startswith("error: ")
+    assert [text for text in says if text not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "line"),
+    [
+        (ConfigurationError("two\nlines"), "error: two lines"),
+        (click.ClickException("no"), "error: no"),
+        (FileNotFoundError(2, "No such file", "x"), "error: [Errno 2] No such file: 'x'"),
+        (ZeroDivisionError("why"), "error: unexpected ZeroDivisionError: why (--traceback"),
+    ],
+)
+def test_a_failure_is_one_line_and_status_1(
+    raised: Exception, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def fail() -> None:
+        raise raised
+
+    assert run([], fail) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert only_line(captured.err).startswith(line)
+
+
+def test_an_interrupted_command_ends_as_shells_expect(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert run([], interrupted) == 130
+    assert capsys.readouterr().err.strip() == ""
+
+
+def test_a_traceback_comes_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ATRIZ_REALTIME_NO_SUCH_THING", "1")
+    assert run(["check"]) == 1
+    assert "ATRIZ_REALTIME_NO_SUCH_THING" in only_line(capsys.readouterr().err)
+    assert run(["--traceback", "check"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in err
+    assert err.splitlines()[-1].startswith("error: ")
+
+
+def test_a_plugins_command_is_a_command(plugin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    assert re.search(r"greet +Greet somebody\.", capsys.readouterr().out)
+    assert run(["greet", "--name", "Ann"]) == 0
+    assert capsys.readouterr().out == "hello Ann\n"
+
+
+BROKEN = "raise RuntimeError('out of order')"
+CONFLICT = GREETING.replace("def greet", "def serve").replace("return greet", "return serve")
+NO_COMMAND = GREETING.replace("return greet", "return [greet, 5]")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "reason"),
+    [
+        (BROKEN, "RuntimeError: out of order"),
+        (CONFLICT, "both register the command 'serve'"),
+        (NO_COMMAND, "must return click commands, not int"),
+    ],
+    indirect=["plugin"],
+)
+def test_a_broken_plugin_harms_no_built_in_command(
+    plugin: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--help"]) == 0
+    captured = capsys.readouterr()
+    assert all(f"\n  {name} " in captured.out for name in COMMANDS)
+    warning = only_line(captured.err)
+    assert warning.startswith("warning: ")
+    assert reason in warning
+    assert plugin in warning
+
+    assert run(["serve", "--help"]) == 0
+    assert capsys.readouterr().err == ""
+
+    assert run(["greet"]) == 1
+    error = only_line(capsys.readouterr().err)
+    assert error.startswith("error: 'greet' is no built-in command")
+    assert reason in error
+
+
+async def test_it_runs_as_a_module_and_by_its_name() -> None:
+    module = await finished("--version")
+    assert (module.status, module.err) == (0, "")
+    script = Path(sys.executable).with_name("atriz-realtime")
+    assert script.exists()

@@ -1,0 +1,246 @@
+"""Who a caller is, and what they may do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from atriz_realtime.api import (
+    AuthenticationRejected,
+    Authenticator,
+    Authorizer,
+    Credentials,
+    EntityRef,
+    Identity,
+    LocationNotFound,
+    NotAuthenticated,
+    NotAuthorized,
+    Unavailable,
+    View,
+)
+from atriz_realtime.core.access.access import AccessControl
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.testing import FakeClock
+
+ME = Identity(user_id="u1")
+VEHICLE = EntityRef("vehicle", "v1")
+TOKEN = Credentials(token="a-secret-token")
+
+Make = Callable[..., AccessControl]
+
+
+@attrs.frozen
+class Registered:
+    """What the registry would have."""
+
+    authenticators: list[Authenticator]
+    authorizers: list[Authorizer]
+    views: list[View]
+
+    @staticmethod
+    def owner(record: Any) -> str:
+        return f"plugin-of-{record.name}"
+
+
+@pytest.fixture
+def make(incidents: Incidents, clock: FakeClock) -> Make:
+    def make(*records: Any) -> AccessControl:
+        registered: Any = Registered(
+            [record for record in records if isinstance(record, Authenticator)],
+            [record for record in records if isinstance(record, Authorizer)],
+            [record for record in records if isinstance(record, View)],
+        )
+        return AccessControl(registered, PluginRunner(incidents, clock, limit=0.05), incidents)
+
+    return make
+
+
+def answering(result: Any, asked: list[Any] | None = None) -> Any:
+    """A coroutine function that returns something, or raises it."""
+
+    async def answer(*arguments: Any) -> Any:
+        if asked is not None:
+            asked.append(arguments)
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    return answer
+
+
+# -- authentication ------------------------------------------------------------------------
+
+
+async def test_the_first_that_knows_the_caller_decides(make: Make) -> None:
+    asked: list[Any] = []
+    access = make(
+        Authenticator("abstains", answering(None, asked)),
+        Authenticator("knows", answering(ME, asked)),
+        Authenticator("never asked", answering(Identity(user_id="other"), asked)),
+    )
+    identity = await access.authenticate(TOKEN)
+    assert identity == attrs.evolve(ME, authenticator="knows")
+    assert asked == [(TOKEN,)] * 2
+
+
+async def test_an_identity_bears_the_name_of_who_gave_it(make: Make) -> None:
+    pretender = Identity(user_id="u1", authenticator="somebody else")
+    identity = await make(Authenticator("knows", answering(pretender))).authenticate(TOKEN)
+    assert identity.authenticator == "knows"
+
+
+@pytest.mark.parametrize("authenticators", [0, 2])
+async def test_when_all_abstain_the_caller_is_nobody(make: Make, authenticators: int) -> None:
+    access = make(*(Authenticator(f"a{n}", answering(None)) for n in range(authenticators)))
+    with pytest.raises(NotAuthenticated):
+        await access.authenticate(TOKEN)
+
+
+async def test_a_refusal_ends_the_asking_and_its_reason_is_logged(
+    make: Make, incidents: Incidents, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    access = make(
+        Authenticator("door", answering(AuthenticationRejected("it has expired"))),
+        Authenticator("knows", answering(ME)),
+    )
+    with pytest.raises(AuthenticationRejected) as refusal:
+        await access.authenticate(TOKEN)
+    assert "expired" not in refusal.value.message
+    assert dict(incidents.counts) == {"refused credentials": 1}
+    assert caplog.messages == ["refused credentials: authenticator 'door': it has expired"]
+    assert "a-secret-token" not in caplog.text
+
+
+async def test_one_that_fails_refuses(
+    make: Make, incidents: Incidents, caplog: pytest.LogCaptureFixture
+) -> None:
+    access = make(
+        Authenticator("door", answering(LookupError("stuck"))),
+        Authenticator("knows", answering(ME)),
+    )
+    with pytest.raises(AuthenticationRejected):
+        await access.authenticate(TOKEN)
+    assert dict(incidents.counts) == {"plugin plugin-of-door failed": 1}
+
+
+async def test_one_whose_store_is_away_refuses_for_now(make: Make) -> None:
+    access = make(
+        Authenticator("door", answering(Unavailable("the key store is away"))),
+        Authenticator("knows", answering(ME)),
+    )
+    with pytest.raises(Unavailable):
+        await access.authenticate(TOKEN)
+
+
+# -- authorization -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answers", "allowed"),
+    [
+        ([], True),
+        ([True], True),
+        ([True, True], True),
+        ([True, False], False),
+        ([False, True], False),
+        ([None], False),
+        ([LookupError("a bug")], False),
+        ([NotAuthorized()], False),
+        ([LocationNotFound("there is no such vehicle")], False),
+        ([Unavailable(), True], False),
+    ],
+    ids=repr,
+)
+async def test_any_refusal_wins_and_an_exception_refuses(
+    make: Make, answers: list[Any], allowed: bool
+) -> None:
+    asked: list[Any] = []
+    access = make(
+        *(
+            Authorizer(f"rule {number}", answering(answer, asked), answering(answer, asked))
+            for number, answer in enumerate(answers)
+        )
+    )
+    assert await access.may_track(ME, VEHICLE) is allowed
+    assert await access.may_publish(ME, VEHICLE) is allowed
+    assert all(arguments == (ME, VEHICLE) for arguments in asked)
+
+
+async def test_a_rule_may_have_no_opinion(make: Make) -> None:
+    access = make(
+        Authorizer("watching", may_track=answering(False)),
+        Authorizer("publishing", may_publish=answering(True)),
+        Authorizer("silent"),
+    )
+    assert not await access.may_track(ME, VEHICLE)
+    assert await access.may_publish(ME, VEHICLE)
+
+
+# -- whether it still holds ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "holds"),
+    [(True, True), (False, False), (LookupError("a bug"), True), (Unavailable(), True)],
+    ids=repr,
+)
+async def test_whoever_said_so_is_asked_again(make: Make, answer: Any, holds: bool) -> None:
+    access = make(Authenticator("door", answering(ME), still_holds=answering(answer)))
+    assert access.can_recheck
+    identity = await access.authenticate(TOKEN)
+    assert await access.still_holds(identity) is holds
+    assert await access.still_holds(attrs.evolve(identity, authenticator="another"))
+
+
+async def test_who_cannot_be_asked_again_is_not(make: Make) -> None:
+    access = make(Authenticator("door", answering(ME)))
+    assert not access.can_recheck
+    assert await access.still_holds(await access.authenticate(TOKEN))
+
+
+async def test_who_is_good_for_one_entity_is_let_in_where_that_is_enough(make: Make) -> None:
+    async def narrow(_: Credentials) -> Identity:
+        return Identity(user_id="link", only=VEHICLE)
+
+    async def refuse(*_: Any) -> bool:
+        return False
+
+    access = make(
+        Authenticator("links", narrow), Authorizer("none", may_track=refuse, may_publish=refuse)
+    )
+    with pytest.raises(NotAuthorized):
+        await access.authenticate(TOKEN)
+    identity = await access.authenticate(TOKEN, narrow=True)
+    assert await access.may_track(identity, VEHICLE)
+    for entity in (EntityRef("vehicle", "v2"), EntityRef("delivery", "v1")):
+        assert not await access.may_track(identity, entity)
+    assert not await access.may_publish(identity, VEHICLE)
+    assert not await make().may_publish(identity, VEHICLE)
+
+
+async def test_who_sees_no_more_than_another(make: Make) -> None:
+    def of(*users: str) -> View:
+        async def applies(identity: Identity, _: EntityRef) -> bool:
+            if identity.user_id == "broken":
+                raise RuntimeError
+            return identity.user_id in users
+
+        return View("-".join(users), applies, lambda event: event)
+
+    access = make(of("coarse", "both"), of("anonymous", "both"))
+
+    async def no_more(one: str, other: str) -> bool:
+        return await access.sees_no_more(Identity(user_id=one), Identity(user_id=other), VEHICLE)
+
+    for one, other in [("both", "coarse"), ("both", "u1"), ("coarse", "coarse"), ("u1", "u1")]:
+        assert await no_more(one, other)
+    for one, other in [("u1", "coarse"), ("coarse", "both"), ("coarse", "anonymous")]:
+        assert not await no_more(one, other)
+    assert not await no_more("u1", "broken")  # who knows what that one is not shown
+    assert await make().sees_no_more(ME, Identity(user_id="broken"), VEHICLE)

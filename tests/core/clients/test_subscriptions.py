@@ -1,0 +1,68 @@
+"""What sockets track, where no network is needed to see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from atriz_realtime.api import InvalidRequest
+from atriz_realtime.core.clients.subscriptions import as_ids
+from tests.core.edge import Edge, user
+
+
+@pytest.mark.parametrize(
+    ("given", "ids"),
+    [("v1", ["v1"]), (["v1", "v2"], ["v1", "v2"]), ([], []), (7, [7]), ({}, [{}]), ("", [""])],
+)
+def test_one_id_or_a_list_of_them(given: Any, ids: list[Any]) -> None:
+    assert as_ids(given) == ids
+
+
+def test_no_id_is_refused() -> None:
+    with pytest.raises(InvalidRequest) as error:
+        as_ids(None)
+    assert error.value.field == "entityId"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ["track:plane", "1"],
+        ["untrack:plane", "1"],
+        ["track:"],
+        ["track", "1"],
+        ["track:*"],
+        ["track:*", 5],
+        ["untrack:*", {}],
+        ["track:" + "x" * 10_000],
+    ],
+    ids=lambda event: str(event)[:20],
+)
+async def test_an_unknown_type_is_refused_and_no_failure(event: list[Any]) -> None:
+    edge = Edge()
+    member = await edge.connect(user("u1"))
+    answer = await edge.send(member, *event)
+    assert (answer["success"], answer["code"]) == (False, "unknown_type")
+    assert len(str(answer)) < 300
+    assert dict(edge.hub.incidents.counts) == {"refused unknown_type": 1}
+
+
+async def test_who_is_nobody_may_not_track() -> None:
+    edge = Edge()
+    member = await edge.connect()
+    answer = await edge.send(member, "track:vehicle", "v1")
+    assert answer == {
+        "success": False,
+        "code": "not_authenticated",
+        "message": "Not authenticated",
+    }
+
+
+@pytest.mark.parametrize("ids", [None, 5, [5], [None], [["v1"]], {"id": "v1"}])
+async def test_ids_that_cannot_be_are_refused(ids: Any) -> None:
+    edge = Edge()
+    member = await edge.connect(user("u1"))
+    answer = await edge.send(member, "untrack:vehicle", ids)
+    assert answer["code"] in ("bad_request", "invalid_entity_id")
+    assert answer["field"] == "entityId"

@@ -1,0 +1,89 @@
+"""Nothing older follows what a watcher was shown from the cache, for a moment."""
+
+from __future__ import annotations
+
+import pytest
+
+from atriz_realtime.core.hub.watermarks import HOLD_SECONDS, Watermarks, event_time
+from atriz_realtime.testing import FakeClock, payload
+
+ROOM = "vehicle:v1"
+
+
+def event(seconds: float, latitude: float = 0.0) -> bytes:
+    return payload(seconds=seconds, latitude=latitude).event
+
+
+@pytest.fixture
+def watermarks(clock: FakeClock) -> Watermarks:
+    return Watermarks(clock)
+
+
+def test_without_floors_nobody_is_spared(watermarks: Watermarks) -> None:
+    assert not watermarks
+    assert watermarks.already_seen(ROOM, event(0)) == set()
+
+
+def test_a_member_is_spared_the_event_itself_and_what_is_older(watermarks: Watermarks) -> None:
+    watermarks.advance(ROOM, "sid", event(5))
+    assert watermarks.already_seen(ROOM, event(4)) == {"sid"}
+    assert watermarks.already_seen(ROOM, event(5)) == {"sid"}
+    assert watermarks.already_seen("vehicle:v2", event(4)) == set()
+
+
+def test_another_fix_of_the_same_second_is_let_through(watermarks: Watermarks) -> None:
+    watermarks.advance(ROOM, "sid", event(5))
+    assert watermarks.already_seen(ROOM, event(5, latitude=1)) == set()
+    assert watermarks.already_seen(ROOM, event(4)) == {"sid"}
+
+
+def test_a_newer_event_ends_it(watermarks: Watermarks) -> None:
+    watermarks.advance(ROOM, "sid", event(5))
+    assert watermarks.already_seen(ROOM, event(6)) == set()
+    assert not watermarks
+    assert watermarks.already_seen(ROOM, event(4)) == set()
+
+
+def test_everyone_can_be_spared(watermarks: Watermarks) -> None:
+    watermarks.advance(ROOM, None, event(5))
+    watermarks.advance(ROOM, "sid", event(3))
+    assert watermarks.already_seen(ROOM, event(4)) == {None}
+    assert watermarks.already_seen(ROOM, event(2)) == {None}
+
+
+def test_time_ends_it(watermarks: Watermarks, clock: FakeClock) -> None:
+    watermarks.advance(ROOM, "one", event(5))
+    clock.advance(HOLD_SECONDS / 2)
+    watermarks.advance(ROOM, "two", event(5))
+    clock.advance(HOLD_SECONDS / 2 + 0.1)
+    assert watermarks.already_seen(ROOM, event(4)) == {"two"}
+    clock.advance(HOLD_SECONDS)
+    assert watermarks.already_seen(ROOM, event(4)) == set()
+    assert not watermarks
+
+
+def test_the_last_floor_counts_for_its_whole_time(watermarks: Watermarks, clock: FakeClock) -> None:
+    watermarks.advance(ROOM, "sid", event(5))
+    clock.advance(HOLD_SECONDS - 0.1)
+    watermarks.advance(ROOM, "sid", event(7))
+    clock.advance(0.2)
+    assert watermarks.already_seen(ROOM, event(6)) == {"sid"}
+
+
+def test_a_room_can_be_forgotten(watermarks: Watermarks, clock: FakeClock) -> None:
+    watermarks.advance(ROOM, "sid", event(5))
+    watermarks.forget(ROOM)
+    watermarks.forget(ROOM)
+    assert not watermarks
+    watermarks.advance(ROOM, "sid", event(7))
+    clock.advance(HOLD_SECONDS + 1)
+    assert watermarks.already_seen(ROOM, event(6)) == set()
+
+
+@pytest.mark.parametrize(
+    "foreign", [b"", b"\xff", b"[]", b"{}", b'{"location":1}', b'{"location":{}}', b"null"]
+)
+def test_what_another_program_wrote_has_no_time(watermarks: Watermarks, foreign: bytes) -> None:
+    assert event_time(foreign) == ""
+    watermarks.advance(ROOM, "sid", event(5))
+    assert watermarks.already_seen(ROOM, foreign) == {"sid"}

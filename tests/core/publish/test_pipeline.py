@@ -1,0 +1,397 @@
+"""The way of a fix: asked, checked, throttled, filtered, encoded, sent, observed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atriz_realtime import RealtimeConfig
+from atriz_realtime.api import (
+    EntityRef,
+    Identity,
+    InvalidEntityId,
+    InvalidLocation,
+    NotAuthorized,
+    PluginFailed,
+    PublishResult,
+    Resources,
+    UnknownEntityType,
+    Verdict,
+    decode_location,
+)
+from atriz_realtime.core.access.access import AccessControl
+from atriz_realtime.core.publish import pipeline
+from atriz_realtime.core.publish.delivery import Delivery
+from atriz_realtime.core.publish.pipeline import Pipeline
+from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.worker import Worker
+from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
+from atriz_realtime.plugin_system.config import view
+from atriz_realtime.plugin_system.plugins import PluginHost
+from atriz_realtime.plugin_system.registry import Registry
+from atriz_realtime.testing import event, location, until
+from tests.core.parts import AWAY, Away, Fanned, Hub
+from tests.support.plugins.files import plugins_in
+
+SOMEBODY = Identity(user_id="u1")
+
+STEPS = """
+steps = []
+verdicts = []
+
+def refusing(name):
+    def refuse(event):
+        steps.append(name)
+        if event.location.metadata == {"refused by": name}:
+            raise InvalidLocation(f"refused by {name}", field="metadata")
+        if event.location.metadata == {"broken": name}:
+            raise LookupError("a bug")
+    return refuse
+
+validate = refusing("validate")
+
+class Policy:
+    async def admit(self, entity, location):
+        refusing("throttle")(LocationEvent(entity, location))
+        return verdicts.pop(0) if verdicts else PASS
+
+def filtering(name):
+    refuse = refusing(name)
+    async def apply(event):
+        refuse(event)
+        if event.location.metadata == {"dropped by": name}:
+            return None
+        return event
+    return apply
+
+async def may_publish(identity, entity):
+    steps.append("authorizer")
+    return entity.id != "forbidden"
+
+@hookimpl
+def register_entity_types():
+    return EntityType("van", validate=validate)
+
+@hookimpl
+def register_throttles():
+    return Throttle("steps", lambda options, resources: Policy())
+
+@hookimpl
+def register_filters():
+    return [Filter("second", filtering("second"), order=1), Filter("first", filtering("first"))]
+
+@hookimpl
+def register_authorizers():
+    return Authorizer("rule", may_publish=may_publish)
+"""
+
+
+class Parts:
+    def __init__(self, hub: Hub, steps: Any, config: RealtimeConfig) -> None:
+        self.hub, self.module = hub, steps
+        self.clock = hub.clock
+        resources = Resources(clock=hub.clock, redis=None, settings=view(config))
+        registry = Registry(PluginHost(config), config, resources)
+        plugin_runner = PluginRunner(hub.incidents, hub.clock, limit=5)
+        self.cache = Away(MemoryCache(hub.clock, MemorySettings()))
+        self.fanout = Away(Fanned())
+        self.delivery = Delivery(registry.kinds, hub.channels, hub.clock, hub.incidents)
+        self.delivery.start(self.cache, self.fanout, self.fanout)
+        self.pipeline = Pipeline(
+            registry=registry,
+            access=AccessControl(registry, plugin_runner, hub.incidents),
+            plugin_runner=plugin_runner,
+            delivery=self.delivery,
+            clock=hub.clock,
+            incidents=hub.incidents,
+            max_clock_skew=config.max_clock_skew,
+        )
+        self.observed: list[tuple[str, int]] = []
+
+        async def observe(seen: Any) -> None:
+            self.observed.append((seen.entity_id, seen.location.timestamp.second))
+
+        self.pipeline.start(
+            policies={name: registry.policy(kind) for name, kind in registry.kinds.items()},
+            observers=[
+                Worker(
+                    "test",
+                    "observer",
+                    observe,
+                    size=100,
+                    limit=5,
+                    plugin_runner=plugin_runner,
+                    incidents=hub.incidents,
+                )
+            ],
+        )
+        self.sent: list[int] = []
+        self.delivery.fanout.subscribe("tracking:*", self._sent)
+
+    def _sent(self, _: str, data: bytes) -> None:
+        self.sent.append(int(data.partition(b'"timestamp":"')[2][17:19]))
+
+    @property
+    def steps(self) -> list[str]:
+        """Take the steps that were taken."""
+        taken, self.module.steps[:] = list(self.module.steps), []
+        return taken
+
+    async def publish(
+        self, seconds: float = 0, *, kind: str = "van", entity_id: str = "v1", **fields: Any
+    ) -> PublishResult:
+        entity = EntityRef(kind, entity_id)
+        return await self.pipeline.publish(entity, location(seconds, **fields), SOMEBODY)
+
+    async def cached(self, kind: str = "van", entity_id: str = "v1") -> int | None:
+        found = await self.pipeline.current(EntityRef(kind, entity_id))
+        return None if found is None else decode_location(found).timestamp.second
+
+
+@pytest.fixture
+async def made(hub: Hub, tmp_path: Path) -> AsyncIterator[Parts]:
+    with plugins_in(tmp_path) as plugins:
+        config = RealtimeConfig(extra_plugins=[plugins.module("steps", STEPS)], throttle="steps")
+        PluginHost(config)
+        made = Parts(hub, plugins.loaded("steps"), config)
+        yield made
+        await made.pipeline.aclose()
+        await made.delivery.aclose()
+
+
+# -- the steps -----------------------------------------------------------------------------
+
+
+async def test_the_order_of_the_steps(made: Parts) -> None:
+    result = await made.publish(3)
+    assert result == PublishResult("published", location(3))
+    assert not result.throttled
+    assert made.steps == ["authorizer", "validate", "throttle", "first", "second"]
+    assert made.sent == [3]
+    assert await made.cached() == 3
+    await until(lambda: made.observed)
+    assert made.observed == [("v1", 3)]
+
+
+async def test_the_server_itself_is_not_asked_for_permission(made: Parts) -> None:
+    await made.pipeline.publish(EntityRef("van", "forbidden"), location())
+    assert "authorizer" not in made.steps
+    with pytest.raises(NotAuthorized):
+        await made.publish(entity_id="forbidden")
+    assert made.steps == ["authorizer"]
+    assert made.sent == [0]
+
+
+@pytest.mark.parametrize("step", ["validate", "throttle", "first", "second"])
+async def test_a_refusal_stops_a_fix_where_it_is(made: Parts, step: str) -> None:
+    with pytest.raises(InvalidLocation, match=f"refused by {step}"):
+        await made.publish(metadata={"refused by": step})
+    assert made.steps[-1] == step
+    assert made.sent == []
+    assert await made.cached() is None
+    assert dict(made.hub.incidents.counts) == {}  # a refusal on purpose is no incident
+
+
+@pytest.mark.parametrize("step", ["validate", "throttle", "first", "second"])
+async def test_a_plugin_that_fails_refuses_the_fix_and_is_counted(made: Parts, step: str) -> None:
+    with pytest.raises((InvalidLocation, PluginFailed)) as refusal:
+        await made.publish(metadata={"broken": step})
+    assert "a bug" not in refusal.value.message
+    assert made.sent == []
+    assert await made.cached() is None
+    assert dict(made.hub.incidents.counts) == {"plugin steps failed": 1}
+    await made.publish(1)
+    assert made.sent == [1]
+
+
+@pytest.mark.parametrize("step", ["first", "second"])
+async def test_a_dropped_fix_leaves_no_trace(made: Parts, step: str) -> None:
+    result = await made.publish(metadata={"dropped by": step})
+    assert result.outcome == "dropped"
+    assert made.steps[-1] == step
+    assert made.sent == []
+    assert await made.cached() is None
+    assert made.observed == []
+
+
+@pytest.mark.parametrize("ahead", [301, 3_600, 1e9])
+async def test_a_fix_from_the_future_is_refused(made: Parts, ahead: float) -> None:
+    with pytest.raises(InvalidLocation) as refusal:
+        await made.publish(ahead)
+    assert refusal.value.field == "timestamp"
+    assert made.steps == ["authorizer"]
+    made.clock.advance(ahead)
+    await made.publish(ahead)
+
+
+@pytest.mark.parametrize("ahead", [300, 0, -365 * 86_400])
+async def test_clocks_may_differ_a_little_and_fixes_may_be_old(made: Parts, ahead: float) -> None:
+    assert (await made.publish(ahead)).outcome == "published"
+
+
+async def test_an_older_fix_goes_out_but_is_not_the_current_one(made: Parts) -> None:
+    await made.publish(5)
+    await made.publish(3)
+    assert made.sent == [5, 3]
+    assert await made.cached() == 5
+
+
+# -- what comes from outside ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["vans", "", None, 1, [], {}, "VEHICLE"])
+async def test_an_unknown_type(made: Parts, kind: Any) -> None:
+    with pytest.raises(UnknownEntityType) as refusal:
+        made.pipeline.entity(kind, "v1")
+    assert refusal.value.field == "type"
+
+
+@pytest.mark.parametrize(
+    "entity_id",
+    ["", "a:b", "a\nb", "\x00", "\ud800", "x" * 129, "x" * 10_240, None, 1, ["v1"], "*", "v*"],
+    ids=repr,
+)
+async def test_an_id_that_cannot_be(made: Parts, entity_id: Any) -> None:
+    with pytest.raises(InvalidEntityId) as refusal:
+        made.pipeline.entity("vehicle", entity_id)
+    assert refusal.value.field == "entityId"
+    assert len(refusal.value.message) < 100
+
+
+@pytest.mark.parametrize("entity_id", ["v1", "飛-🚚", "a b", "*a", "..", "%2a"])
+async def test_an_id_that_can(made: Parts, entity_id: str) -> None:
+    assert made.pipeline.entity("vehicle", entity_id) == EntityRef("vehicle", entity_id)
+
+
+async def test_an_entity_that_a_program_made_up_is_checked_too(made: Parts) -> None:
+    with pytest.raises(InvalidEntityId):
+        await made.pipeline.publish(EntityRef("vehicle", "a:b"), location())
+    with pytest.raises(UnknownEntityType):
+        await made.pipeline.publish(EntityRef("vans", "v1"), location())
+
+
+async def test_listings(made: Parts) -> None:
+    await made.publish(entity_id="v1")
+    await made.publish(entity_id="v2")
+    assert await made.pipeline.counts() == {"vehicle": 0, "delivery": 0, "van": 2}
+    page = await made.pipeline.page("van", None, 10)
+    assert [entity_id for entity_id, _ in page.items] == ["v1", "v2"]
+    with pytest.raises(UnknownEntityType):
+        await made.pipeline.page("vans", None, 10)
+
+
+async def test_the_cache_alone_can_be_written_and_cleared(made: Parts) -> None:
+    await made.pipeline.remember(event("v1", 4, kind="van"))
+    assert await made.cached() == 4
+    assert made.sent == []
+    await made.pipeline.forget(EntityRef("van", "v1"))
+    assert await made.cached() is None
+
+
+# -- throttled -----------------------------------------------------------------------------
+
+
+async def test_a_throttled_fix_is_cached_but_not_sent(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("drop")]
+    result = await made.publish(1)
+    assert (result.outcome, result.throttled) == ("throttled", True)
+    assert made.sent == []
+    assert await made.cached() == 1
+    assert made.observed == []
+
+
+async def test_a_held_fix_goes_out_when_its_delay_is_over(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 0.01)]
+    result = await made.publish(1)
+    assert (result.outcome, result.throttled) == ("held", True)
+    assert made.sent == []
+    assert await made.cached() == 1
+    await until(lambda: made.observed)
+    assert made.sent == [1]
+    assert made.steps.count("throttle") == 1  # it is not asked about again
+
+
+async def test_only_the_newest_held_fix_goes_out(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 60), Verdict("hold", 60), Verdict("hold", 0)]
+    for seconds in (1, 2, 3):
+        await made.publish(seconds)
+    await until(lambda: made.observed)
+    assert made.sent == [3]
+
+
+async def test_a_fix_that_passes_discards_a_held_one(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 0.01), Verdict("pass"), Verdict("hold", 0.02)]
+    await made.publish(1)
+    await made.publish(2)
+    await made.publish(3)
+    await until(lambda: len(made.observed) == 2)
+    assert made.sent == [2, 3]
+
+
+async def test_a_dropped_one_leaves_the_held_one(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 0.01), Verdict("drop")]
+    await made.publish(1)
+    await made.publish(2)
+    await until(lambda: made.observed)
+    assert made.sent == [1]
+    assert await made.cached() == 2
+
+
+async def test_entities_are_held_apart(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 0.01), Verdict("hold", 0.01), Verdict("pass")]
+    await made.publish(1, entity_id="v1")
+    await made.publish(2, entity_id="v2")
+    await made.publish(3, entity_id="v3")
+    await until(lambda: len(made.observed) == 3)
+    assert sorted(made.sent) == [1, 2, 3]
+
+
+async def test_a_slow_cache_does_not_let_a_held_fix_follow_a_newer_one(made: Parts) -> None:
+    made.cache.gate = asyncio.Event()
+    made.module.verdicts[:] = [Verdict("hold", 0.001), Verdict("pass"), Verdict("pass")]
+    publishing = [asyncio.ensure_future(made.publish(seconds)) for seconds in (1, 2)]
+    await until(lambda: made.cache.calls == ["put", "put"])
+    made.cache.gate.set()
+    await asyncio.gather(*publishing)
+    await until(lambda: 2 in made.sent)
+    await made.pipeline.aclose()  # whatever is held goes out now
+    assert made.sent == [2]
+
+
+async def test_what_is_held_goes_out_at_the_end(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 60)]
+    await made.publish(1)
+    await made.pipeline.aclose()
+    assert made.sent == [1]
+
+
+async def test_holding_is_bounded(made: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "MAX_HELD", 2)
+    made.module.verdicts[:] = [Verdict("hold", 60)] * 4
+    outcomes = [(await made.publish(n, entity_id=f"v{n}")).outcome for n in range(4)]
+    assert outcomes == ["held", "held", "throttled", "throttled"]
+    assert made.hub.incidents.counts["held fixes dropped"] == 2
+
+
+async def test_a_held_fix_of_a_full_house_is_still_replaced(
+    made: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "MAX_HELD", 1)
+    made.module.verdicts[:] = [Verdict("hold", 60), Verdict("hold", 0)]
+    await made.publish(1)
+    assert (await made.publish(2)).outcome == "held"
+    await until(lambda: made.sent)
+    assert made.sent == [2]
+
+
+async def test_a_fix_is_accepted_while_backends_are_away(made: Parts) -> None:
+    made.cache.away = made.fanout.away = AWAY
+    member = await made.hub.connect()
+    made.hub.enter(member, "vehicle:v1")
+    result = await made.publish(1, kind="vehicle")
+    assert result.outcome == "published"
+    assert len(member.frames) == 1

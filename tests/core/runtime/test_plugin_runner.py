@@ -1,0 +1,140 @@
+"""Plugins' coroutines within limits: what they raise, how long they take, what they block."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from atriz_realtime.api import NotAuthorized, PluginFailed
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.plugin_runner import BLOCKING_SECONDS, PluginRunner
+from atriz_realtime.testing import FakeClock
+
+
+@pytest.fixture
+def plugin_runner(incidents: Incidents, clock: FakeClock) -> PluginRunner:
+    return PluginRunner(incidents, clock, limit=5.0)
+
+
+async def returning(value: Any, turns: int = 0) -> Any:
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return value
+
+
+@pytest.mark.parametrize("turns", [0, 1, 5])
+async def test_what_a_plugin_returns(plugin_runner: PluginRunner, turns: int) -> None:
+    assert await plugin_runner.run("p", "what", returning("it", turns)) == "it"
+
+
+async def test_anything_that_can_be_awaited(plugin_runner: PluginRunner) -> None:
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(future.set_result, 1)
+    assert await plugin_runner.run("p", "what", future) == 1
+    assert await plugin_runner.run("p", "what", future) == 1
+    assert await plugin_runner.run("p", "what", asyncio.ensure_future(returning(2, 1))) == 2
+
+
+@pytest.mark.parametrize("turns", [0, 2])
+async def test_a_refusal_passes_as_it_is(
+    plugin_runner: PluginRunner, incidents: Incidents, turns: int
+) -> None:
+    async def refuse() -> None:
+        await returning(None, turns)
+        raise NotAuthorized("not you")
+
+    with pytest.raises(NotAuthorized, match="not you"):
+        await plugin_runner.run("p", "what", refuse())
+    assert dict(incidents.counts) == {}
+
+
+@pytest.mark.parametrize("turns", [0, 2])
+@pytest.mark.parametrize(
+    "error", [LookupError("a bug"), TimeoutError(), StopAsyncIteration(), SystemExit(3)]
+)
+async def test_anything_else_is_a_failure_counted_under_its_name(
+    plugin_runner: PluginRunner,
+    incidents: Incidents,
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+    turns: int,
+) -> None:
+    async def fail() -> None:
+        await returning(None, turns)
+        raise error
+
+    with pytest.raises(PluginFailed) as failure:
+        await plugin_runner.run("p", "filter 'x'", fail())
+    assert failure.value.__cause__ is error
+    assert "a bug" not in failure.value.message
+    assert dict(incidents.counts) == {"plugin p failed": 1}
+    assert caplog.messages == [f"plugin p failed: filter 'x': {type(error).__name__}: {error}"]
+
+
+async def test_what_takes_too_long_is_given_up(
+    plugin_runner: PluginRunner, incidents: Incidents
+) -> None:
+    cancelled: list[bool] = []
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    with pytest.raises(PluginFailed):
+        await plugin_runner.run("p", "what", hang(), limit=0.01)
+    assert cancelled == [True]
+    assert dict(incidents.counts) == {"plugin p timed out": 1}
+
+
+async def test_who_is_cancelled_is_cancelled(
+    plugin_runner: PluginRunner, incidents: Incidents
+) -> None:
+    running = asyncio.ensure_future(plugin_runner.run("p", "what", returning(None, 1_000)))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert dict(incidents.counts) == {}
+
+
+async def test_a_plugin_s_own_cancellation_is_a_failure(
+    plugin_runner: PluginRunner, incidents: Incidents
+) -> None:
+    async def await_what_was_cancelled() -> None:
+        task = asyncio.ensure_future(asyncio.Event().wait())
+        task.cancel()
+        await task
+
+    with pytest.raises(PluginFailed):
+        await plugin_runner.run("p", "what", await_what_was_cancelled())
+    assert dict(incidents.counts) == {"plugin p failed": 1}
+
+
+@pytest.mark.parametrize("turns", [0, 2])
+async def test_a_step_that_blocks_the_loop_is_named(
+    plugin_runner: PluginRunner, incidents: Incidents, clock: FakeClock, turns: int
+) -> None:
+    async def block(seconds: float) -> None:
+        await returning(None, turns)
+        clock.advance(seconds)
+
+    await plugin_runner.run("p", "what", block(BLOCKING_SECONDS - 0.01))
+    assert dict(incidents.counts) == {}
+    await plugin_runner.run("p", "what", block(BLOCKING_SECONDS + 0.01))
+    assert dict(incidents.counts) == {"plugin p blocked the loop": 1}
+
+
+async def test_waiting_is_not_blocking(
+    plugin_runner: PluginRunner, incidents: Incidents, clock: FakeClock
+) -> None:
+    async def wait() -> None:
+        asyncio.get_running_loop().call_soon(clock.advance, 60)
+        await returning(None, 3)
+
+    await plugin_runner.run("p", "what", wait())
+    assert dict(incidents.counts) == {}

@@ -1,0 +1,123 @@
+"""A bounded queue with one consumer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.worker import Worker
+from atriz_realtime.testing import FakeClock, until
+
+MakeWorker = Callable[..., Worker[int]]
+
+
+@pytest.fixture
+def make(incidents: Incidents, clock: FakeClock) -> MakeWorker:
+    def make(
+        work: Callable[[int], Awaitable[None]], *, size: int = 10, limit: float = 5.0
+    ) -> Worker[int]:
+        return Worker(
+            "history",
+            "observer 'x'",
+            work,
+            size=size,
+            limit=limit,
+            plugin_runner=PluginRunner(incidents, clock, limit=5.0),
+            incidents=incidents,
+        )
+
+    return make
+
+
+async def test_items_are_worked_on_one_after_another_in_order(make: MakeWorker) -> None:
+    log: list[str] = []
+
+    async def work(item: int) -> None:
+        log.append(f"{item} begins")
+        await asyncio.sleep(0)
+        log.append(f"{item} ends")
+
+    worker = make(work)
+    worker.put(1)
+    worker.put(2)
+    await until(lambda: len(log) == 4)
+    worker.put(3)
+    await until(lambda: len(log) == 6)
+    assert log == [f"{item} {what}" for item in (1, 2, 3) for what in ("begins", "ends")]
+    await worker.aclose()
+
+
+async def test_when_too_many_wait_the_oldest_go(make: MakeWorker, incidents: Incidents) -> None:
+    gate, done = asyncio.Event(), []
+
+    async def work(item: int) -> None:
+        await gate.wait()
+        done.append(item)
+
+    worker = make(work, size=3)
+    worker.put(0)
+    await asyncio.sleep(0)  # the first is being worked on
+    for item in range(1, 8):
+        worker.put(item)
+    gate.set()
+    await until(lambda: len(done) == 4)
+    assert done == [0, 5, 6, 7]
+    assert dict(incidents.counts) == {"plugin history too slow": 4}
+    await worker.aclose()
+
+
+@pytest.mark.parametrize("failure", [LookupError("a bug"), asyncio.CancelledError()], ids=repr)
+async def test_a_failure_is_counted_and_the_next_item_follows(
+    make: MakeWorker, incidents: Incidents, failure: BaseException
+) -> None:
+    done: list[int] = []
+
+    async def work(item: int) -> None:
+        if item == 1:
+            raise failure
+        done.append(item)
+
+    worker = make(work)
+    for item in (1, 2, 3):
+        worker.put(item)
+    await until(lambda: len(done) == 2)
+    assert done == [2, 3]
+    assert incidents.counts["plugin history failed"] == 1
+    await worker.aclose()
+
+
+async def test_work_that_hangs_is_given_up(make: MakeWorker, incidents: Incidents) -> None:
+    done: list[int] = []
+
+    async def work(item: int) -> None:
+        if item == 1:
+            await asyncio.Event().wait()
+        done.append(item)
+
+    worker = make(work, limit=0.01)
+    worker.put(1)
+    worker.put(2)
+    await until(lambda: done)
+    assert incidents.counts["plugin history timed out"] == 1
+    await worker.aclose()
+
+
+async def test_closing_leaves_the_rest_undone(make: MakeWorker) -> None:
+    done: list[int] = []
+
+    async def work(item: int) -> None:
+        done.append(item)
+        await asyncio.Event().wait()
+
+    worker = make(work)
+    worker.put(1)
+    worker.put(2)
+    await until(lambda: done)
+    await worker.aclose()
+    await worker.aclose()
+    worker.put(3)
+    assert done == [1]

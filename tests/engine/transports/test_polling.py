@@ -1,0 +1,221 @@
+"""Messages over HTTP long-polling."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.engine.host import PATH, Host
+from tests.support.clients.polling import SEPARATOR, Answer, polling
+from tests.support.servers.serving import TIMEOUT
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+UNKNOWN_SID = (400, {"code": 1, "message": "Session ID unknown"})
+
+
+@pytest.mark.parametrize("text", ["hello", "", "a" * 70_000, "é€😀\x00\n\u2028"])
+async def test_a_text(host: Host, text: str) -> None:
+    async with polling(host.port) as client:
+        pushed = await client.post(f"4{text}")
+        assert (pushed.status, pushed.text) == (200, "ok")
+        polled = await client.get()
+        assert polled.packets == [f"4{text}"]
+        kind = polled.headers["Content-Type"].lower().replace(" ", "")
+        assert kind == "text/plain;charset=utf-8"
+        assert host.messages[client.sid] == [text]
+
+
+async def test_several_packets_in_one_payload_keep_their_order(host: Host) -> None:
+    sent = [f"4test{number}" for number in range(10)]
+    async with polling(host.port) as client:
+        assert (await client.post(SEPARATOR.join(sent))).text == "ok"
+        received: list[str] = []
+        while len(received) < len(sent):
+            received += (await client.get()).packets
+        assert received == sent
+
+
+async def test_binary_beside_text_is_base64(host: Host) -> None:
+    async with polling(host.port) as client:
+        await client.post("4hello\x1ebAQIDBA==\x1eb")
+        assert (await client.get()).text == "4hello\x1ebAQIDBA==\x1eb"
+        assert host.messages[client.sid] == ["hello", b"\x01\x02\x03\x04", b""]
+
+
+async def test_what_the_host_sends_meets_a_waiting_poll(host: Host) -> None:
+    async with polling(host.port) as client:
+        poll = asyncio.create_task(client.get())
+        await host.until_polled(client.sid)
+        await host.engine.send(client.sid, b"\xff\xfe")
+        assert (await poll).packets == ["b//4="]
+
+
+async def test_what_the_host_sent_between_polls_leaves_together(host: Host) -> None:
+    async with polling(host.port) as client:
+        for number in range(5):
+            await host.engine.send(client.sid, f"{number}")
+        assert (await client.get()).packets == ["40", "41", "42", "43", "44"]
+
+
+async def test_a_payload_in_chunks(host: Host) -> None:
+    async with polling(host.port) as client:
+
+        async def body() -> object:
+            yield b"4in "
+            yield "pi\u00e8ces".encode()[:3]
+            yield "pi\u00e8ces".encode()[3:]
+
+        async with client.http.post(f"{client.url}?{client.query}", data=body()) as response:
+            assert await response.text() == "ok"
+        assert (await client.get()).packets == ["4in pi\u00e8ces"]
+
+
+async def test_a_session_does_not_see_another_s_packets(host: Host) -> None:
+    async with polling(host.port) as first, polling(host.port) as second:
+        await first.post("4first")
+        await second.post("4second")
+        assert (await first.get()).packets == ["4first"]
+        assert (await second.get()).packets == ["4second"]
+
+
+# -- against the rules -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "abc",
+        "9",
+        "",
+        "4fine\x1eabc",
+        "4fine\x1e",
+        "\x1e4hello",
+        "\u0664hello",
+        "-1",
+        "bno base64!",
+        "bAQI",
+        b"4\xff\xfe",
+        b"\x01\x02\x03",
+    ],
+)
+async def test_an_invalid_packet_closes_the_session(host: Host, payload: str | bytes) -> None:
+    async with polling(host.port) as client:
+        assert (await client.post(payload)).status == 400
+        assert (await client.get()).error == UNKNOWN_SID
+        await host.until_ended(client.sid)
+
+
+async def test_a_waiting_poll_ends_when_an_invalid_packet_closes_the_session(host: Host) -> None:
+    async with polling(host.port) as client:
+        poll = asyncio.create_task(client.get())
+        await host.until_polled(client.sid)
+        assert (await client.post("abc")).status == 400
+        assert (await poll).status in {200, 400}
+        await host.until_ended(client.sid)
+
+
+async def test_a_ping_of_the_client_s_closes_the_session(host: Host) -> None:
+    """Heartbeats go the other way since the fourth version."""
+    async with polling(host.port) as client:
+        await client.post("2")
+        await host.until_ended(client.sid)
+
+
+async def test_two_polls_at_once_close_the_session(host: Host) -> None:
+    async with polling(host.port) as client:
+        first = asyncio.create_task(client.get())
+        await host.until_polled(client.sid)
+        assert (await client.get()).status == 400
+        answer = await first
+        assert (answer.status, answer.text) == (200, "1")
+        assert (await client.get()).error == UNKNOWN_SID
+        await host.until_ended(client.sid)
+
+
+async def test_two_posts_at_once_close_the_session(host: Host) -> None:
+    async with polling(host.port) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
+        head = [
+            f"POST {PATH}?{client.query} HTTP/1.1",
+            f"Host: 127.0.0.1:{host.port}",
+            "Content-Length: 6",
+            "Expect: 100-continue",  # which shows that the server is at it
+        ]
+        try:
+            writer.write("\r\n".join([*head, "", ""]).encode())
+            async with asyncio.timeout(TIMEOUT):
+                assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
+            assert (await client.post("4second")).status == 400
+            await host.until_ended(client.sid)
+            writer.write(b"4first")
+            async with asyncio.timeout(TIMEOUT):
+                assert b" 400 " in await reader.readuntil(b"\r\n")
+            assert (await client.get()).error == UNKNOWN_SID
+            assert not host.messages[client.sid]
+        finally:
+            writer.close()
+
+
+async def test_a_payload_of_exactly_the_limit(host: Host) -> None:
+    async with polling(host.port) as client:
+        text = "é" * 49_999 + "a"
+        assert (await client.post(f"4{text}")).text == "ok"
+        assert (await client.get()).packets == [f"4{text}"]
+
+
+@pytest.mark.parametrize("payload", ["4" + "a" * 100_000, "4" + "é" * 50_000])
+async def test_a_payload_beyond_the_limit_is_refused(host: Host, payload: str) -> None:
+    async with polling(host.port) as client:
+        assert (await client.post(payload)).status in {400, 413}
+        assert not host.messages[client.sid]
+
+
+async def test_a_payload_of_unknown_length_beyond_the_limit_is_refused(host: Host) -> None:
+    async with polling(host.port) as client:
+
+        async def endless() -> object:
+            yield b"4"
+            while True:
+                yield b"a" * 50_000
+                await asyncio.sleep(0)
+
+        try:
+            url = f"{client.url}?{client.query}"
+            async with client.http.post(url, data=endless()) as response:
+                assert response.status in {400, 413}
+        except OSError:
+            pass  # it need not listen any longer
+        assert not host.messages[client.sid]
+
+
+async def test_an_announced_length_beyond_the_limit_is_refused_unread(host: Host) -> None:
+    async with polling(host.port) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
+        try:
+            head = f"POST {PATH}?{client.query} HTTP/1.1\r\nHost: localhost\r\n"
+            writer.write(f"{head}Content-Length: 1000000000\r\n\r\n4".encode())
+            async with asyncio.timeout(TIMEOUT):
+                status = (await reader.readuntil(b"\r\n")).split()[1]
+            assert status in {b"400", b"413"}
+        finally:
+            writer.close()
+
+
+async def test_a_cancelled_poll_ends_and_takes_no_message_with_it(host: Host) -> None:
+    """The session goes on with everything, or it has ended and the host knows."""
+    async with polling(host.port) as client:
+        poll = asyncio.create_task(client.get())
+        await host.until_polled(client.sid)
+        poll.cancel()
+        await asyncio.wait([poll])
+        await host.until_not_polled(client.sid)
+        await host.engine.send(client.sid, "kept")
+        answer: Answer = await client.get()
+        if answer.status == 200:
+            assert answer.packets == ["4kept"]
+            await client.echoes()
+        else:
+            assert answer.error == UNKNOWN_SID
+            await host.until_ended(client.sid)

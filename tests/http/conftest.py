@@ -1,0 +1,153 @@
+"""Servers behind the front door, one for the tests of a module."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from atriz_realtime import RealtimeExtension
+from tests.support.plugins.files import Plugins, plugins_in
+from tests.support.servers.http_server import (
+    Connection,
+    Door,
+    behind_the_door,
+)
+from tests.support.servers.serving import config, until
+
+ENDPOINTS = """
+import asyncio
+import json
+
+gate = asyncio.Event()
+called = []
+
+@hookimpl
+def register_endpoints():
+    async def echo(call):
+        called.append(call.body.decode())
+        return HttpAnswer(call.body or b'"nothing"')
+
+    async def slow(call):
+        called.append("slow")
+        await gate.wait()
+        return HttpAnswer(b'"slow"')
+
+    async def fails(call):
+        raise LookupError("as planned")
+
+    async def returns_nothing(call):
+        pass
+
+    async def caller(call):
+        return HttpAnswer(json.dumps([call.address, dict(call.headers)]).encode())
+
+    async def much(call):
+        return HttpAnswer(b'"%b"' % (b"x" * 50_000))
+
+    return [
+        Endpoint("/api/echo", echo),
+        Endpoint("/api/slow", slow),
+        Endpoint("/api/fails", fails),
+        Endpoint("/api/nothing", returns_nothing),
+        Endpoint("/api/caller", caller),
+        Endpoint("/api/much", much, method="GET"),
+    ]
+"""
+
+
+async def hello(_: Request) -> Response:
+    return JSONResponse("hello")
+
+
+async def early(_: Request) -> Response:
+    """Answer without having read the body."""
+    return PlainTextResponse("early")
+
+
+async def parts(_: Request) -> Response:
+    async def content() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"part"
+
+    return StreamingResponse(content())
+
+
+async def shout(socket: WebSocket) -> None:
+    await socket.accept()
+    async for text in socket.iter_text():
+        await socket.send_text(text.upper())
+
+
+ROUTES = [
+    Route("/hello", hello, methods=["GET", "POST"]),
+    Route("/early", early, methods=["GET", "POST"]),
+    Route("/parts", parts),
+    WebSocketRoute("/shout", shout),
+]
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plugins]:
+    with plugins_in(tmp_path_factory.mktemp("plugins")) as plugins:
+        plugins.module("door_calls", ENDPOINTS)
+        yield plugins
+
+
+@pytest.fixture(scope="module")
+def application(plugins: Plugins) -> Callable[..., Starlette]:
+    """Applications whose server has those endpoints."""
+
+    def make(**settings: Any) -> Starlette:
+        app = Starlette(routes=ROUTES)
+        defaults = {"extra_plugins": ["door_calls"], "max_body": 2_000}
+        RealtimeExtension(config(**defaults | settings)).install(app)
+        return app
+
+    return make
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(application: Callable[..., Starlette]) -> AsyncIterator[Door]:
+    app = application(cors_origin=["https://app.example"])
+    async with behind_the_door(app) as door:
+        yield door
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def impatient(application: Callable[..., Starlette]) -> AsyncIterator[Door]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("atriz_realtime.http.connection.PATIENCE", 0.2)
+        async with behind_the_door(application(), timeout_keep_alive=0.1) as door:
+            yield door
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def door(shared: Door) -> AsyncIterator[Door]:
+    """The server, as if nobody had called it."""
+    shared.over_asgi.clear()
+    yield shared
+    await until(lambda: shared.connections == 0)
+
+
+@pytest.fixture
+def calls(plugins: Plugins, shared: Door) -> Iterator[Any]:
+    """The plugin whose endpoints they are, as if nobody had called them."""
+    module = plugins.loaded("door_calls")
+    module.called.clear()
+    module.gate.clear()
+    yield module
+    module.gate.set()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(door: Door, calls: Any) -> AsyncIterator[Connection]:
+    async with door.connect() as connection:
+        yield connection

@@ -1,0 +1,109 @@
+"""The front door's answers are those that ASGI gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+
+from tests.support.servers.http_server import (
+    AUTHORIZATION,
+    Answer,
+    Connection,
+    Door,
+    behind_the_door,
+    echo,
+    fix,
+    request,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GUEST = [b"POST /api/tracking/location HTTP/1.1", b"Host: here"]
+
+SAME = {
+    "accepted": (200, request(fix())),
+    "not JSON": (400, request(b"{")),
+    "no object": (400, request(b"[]")),
+    "no body": (400, request()),
+    "no token": (401, b"\r\n".join([*GUEST, b"Content-Length: 2", b"", b"{}"])),
+    "bad token": (401, request(fix()).replace(AUTHORIZATION, b"Authorization: Bearer x")),
+    "unknown type": (422, request(fix().replace(b"vehicleId", b'type": "boat", "entityId'))),
+    "too large": (413, request(b"x" * 2_001)),
+    "no position": (422, request(fix(latitude=91))),
+    "batch": (200, request(b'{"updates":[%b,{}]}' % fix(), "/api/tracking/batch")),
+    "broken endpoint": (500, request(b"{}", "/api/fails")),
+    "no answer": (500, request(b"{}", "/api/nothing")),
+}
+
+
+def seen(answer: Answer) -> tuple[int, dict[str, str], bytes]:
+    """What an answer says, whenever and over whichever way."""
+    headers = {k: v for k, v in answer.headers.items() if k not in ("date", "vary", "connection")}
+    return answer.status, headers, answer.body
+
+
+@pytest.mark.parametrize("case", SAME)
+async def test_an_answer_is_the_one_that_asgi_gives(door: Door, case: str) -> None:
+    status, sent = SAME[case]
+    async with door.connect() as first, door.connect() as second:
+        answer = await first.call(sent)
+        assert door.over_asgi == []
+        line, _, rest = sent.partition(b"\r\n")
+        over_asgi = await second.call(line.replace(b" HTTP", b"?asgi HTTP") + b"\r\n" + rest)
+        assert len(door.over_asgi) == 1
+    assert seen(answer) == seen(over_asgi)
+    assert answer.status == status
+    assert answer.headers.get("www-authenticate") == ("bearer" if status == 401 else None)
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_a_throttled_fix(application: Callable[..., Starlette]) -> None:
+    async with (
+        behind_the_door(application(throttle_interval=60)) as door,
+        door.connect() as client,
+    ):
+        assert "throttled" not in (await client.call(request(fix()))).json
+        assert (await client.call(request(fix()))).json["throttled"] is True
+        assert door.over_asgi == []
+
+
+async def test_an_endpoint_that_fails_is_an_incident(door: Door, client: Connection) -> None:
+    before = door.server.incidents.counts.get("endpoint failed", 0)
+    answer = await client.call(request(b"{}", "/api/fails"))
+    assert (answer.status, answer.json["code"]) == (500, "internal")
+    assert (await client.call(request(b"{}", "/api/nothing"))).status == 500
+    assert door.server.incidents.counts["endpoint failed"] == before + 2
+    assert (await client.call(echo("on"))).json == "on"
+
+
+# -- who calls -----------------------------------------------------------------------------
+FORWARDED = b"X-Forwarded-For: 198.51.100.7"
+
+
+@pytest.mark.parametrize(
+    ("options", "headers", "address"),
+    [
+        ({}, [], "127.0.0.1"),
+        ({}, [FORWARDED], "198.51.100.7"),
+        ({}, [b"X-Forwarded-For: 203.0.113.9, 198.51.100.7"], "198.51.100.7"),
+        ({"forwarded_allow_ips": "192.0.2.1"}, [FORWARDED], "127.0.0.1"),
+        ({"forwarded_allow_ips": "*"}, [b"x-forwarded-for: 203.0.113.9, 10.0.0.1"], "203.0.113.9"),
+        ({"proxy_headers": False}, [FORWARDED], "127.0.0.1"),
+    ],
+)
+async def test_a_caller_behind_proxies(
+    application: Callable[..., Starlette],
+    calls: Any,
+    options: dict[str, Any],
+    headers: list[bytes],
+    address: str,
+) -> None:
+    async with behind_the_door(application(), **options) as door, door.connect() as client:
+        answer = await client.call(request(b"{}", "/api/caller", *headers))
+        assert answer.json[0] == address
+        assert door.over_asgi == []
+        over_asgi = await client.call(request(b"{}", "/api/caller?asgi", *headers))
+        assert over_asgi.json == answer.json

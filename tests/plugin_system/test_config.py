@@ -1,0 +1,503 @@
+"""Settings: every source, which one wins, and that nobody sees a secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from atriz_realtime import EntitySettings, RealtimeConfig
+from atriz_realtime.api import ConfigurationError
+from atriz_realtime.plugin_system.config import describe, load_config, view
+from atriz_realtime.plugin_system.masking import mask_url
+
+NOTHING: dict[str, str] = {}
+SECRET = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+# -- the settings --------------------------------------------------------------------------
+
+
+def test_the_documented_defaults() -> None:
+    config = RealtimeConfig()
+    assert (config.redis_url, config.cors_origin, config.jwt_secret) == (None, (), None)
+    assert (config.host, config.port) == ("127.0.0.1", 3001)
+    assert (config.ping_interval, config.ping_timeout) == (25_000, 20_000)
+    assert (config.max_payload, config.auth_timeout, config.connect_timeout) == (65_536, 10, 10)
+    assert (config.throttle_interval, config.cache_ttl) == (1_000, 300)
+    assert (config.max_subscriptions, config.max_events_per_second) == (1_000, 50)
+    assert config.max_events_burst == 500
+    assert (config.max_connections_per_user, config.max_connections_per_address) == (0, 0)
+    assert (config.disabled_plugins, config.disabled_hooks) == ((), ())
+
+
+@pytest.mark.parametrize("settings_class", [RealtimeConfig, EntitySettings])
+def test_every_setting_has_its_help(settings_class: type[Any]) -> None:
+    for field in attrs.fields(settings_class):
+        assert field.metadata["help"].endswith("."), field.name
+        assert field.kw_only
+
+
+def test_built_directly_it_reads_nothing(
+    working_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(working_directory / "atriz.toml", "port = 1")
+    monkeypatch.setenv("PORT", "2")
+    assert RealtimeConfig().port == 3001
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("port", -1),
+        ("ping_interval", 0),
+        ("ping_timeout", -5),
+        ("max_payload", 0),
+        ("max_body", 0),
+        ("max_batch", 0),
+        ("auth_timeout", -0.1),
+        ("token_notice", -1),
+        ("connect_timeout", float("nan")),
+        ("max_subscriptions", 0),
+        ("max_events_per_second", -1),
+        ("max_events_burst", 0),
+        ("max_connections_per_user", -1),
+        ("max_connections_per_address", -1),
+        ("max_pending_frames", 0),
+        ("max_lag", -1),
+        ("max_clock_skew", -1),
+        ("cache_ttl", 0.5),
+        ("cache_ttl", float("inf")),
+        ("throttle_interval", -1),
+        ("throttle_interval", float("inf")),
+        ("plugin_timeout", 0),
+        ("port", True),
+        ("ping_interval", "25000"),
+        ("cors_origin", "localhost:5173"),
+        ("cors_origin", "https://app.example.com/path"),
+        ("cors_origin", ["https://good.example", "ftp://bad.example"]),
+        ("cors_origin", 7),
+        ("cors_origin", [7]),
+        ("redis_url", "localhost:6379"),
+        ("redis_url", "http://localhost"),
+        ("redis_url", "redis://"),
+        ("redis_url", "redis://localhost:port"),
+        ("redis_url", "redis://[::1"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_name(setting: str, value: Any) -> None:
+    settings: dict[str, Any] = {setting: value}
+    with pytest.raises(ConfigurationError) as error:
+        RealtimeConfig(**settings)
+    assert error.value.field == setting
+    assert setting in error.value.message
+
+
+@pytest.mark.parametrize("setting", ["cache_ttl", "throttle_interval"])
+def test_an_entity_s_setting_that_cannot_be_is_refused_by_name(setting: str) -> None:
+    settings: dict[str, Any] = {setting: -1}
+    with pytest.raises(ConfigurationError, match=setting):
+        EntitySettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "origins"),
+    [
+        (None, ()),
+        ("*", ("*",)),
+        ("https://a.example/", ("https://a.example",)),
+        (
+            "https://a.example, http://localhost:5173",
+            ("https://a.example", "http://localhost:5173"),
+        ),
+        (["https://a.example", "null"], ("https://a.example", "null")),
+    ],
+)
+def test_the_forms_of_an_origin(given: Any, origins: tuple[str, ...]) -> None:
+    assert RealtimeConfig(cors_origin=given).cors_origin == origins
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://localhost", "rediss://:p@h:6380/1", "unix:///run/redis.sock", "redis://[::1]:1"],
+)
+def test_the_forms_of_a_redis_url(url: str) -> None:
+    assert RealtimeConfig(redis_url=url).redis_url == url
+
+
+def test_blank_is_not_given() -> None:
+    config = RealtimeConfig(redis_url="", jwt_secret="")
+    assert config.redis_url is None
+    assert config.jwt_secret is None
+
+
+# -- sources, and which one wins -----------------------------------------------------------
+
+
+def test_the_environment_wins_over_the_file_and_the_caller_over_both(
+    working_directory: Path,
+) -> None:
+    file = write(working_directory / "atriz.toml", "host = 'a'\nport = 1\nping_interval = 5\n")
+    environ = {"PORT": "2", "WS_PING_INTERVAL": "6"}
+    loaded = load_config(None, environ, ping_interval=7, ping_timeout=None)
+    assert (loaded.config.host, loaded.config.port) == ("a", 2)
+    assert (loaded.config.ping_interval, loaded.config.ping_timeout) == (7, 20_000)
+    assert dict(loaded.sources) == {
+        "host": file.name,
+        "port": "environment variable PORT",
+        "ping_interval": "command line",
+    }
+    assert RealtimeConfig.load(None, environ, ping_interval=7) == loaded.config
+
+
+def test_the_process_s_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "4321")
+    assert RealtimeConfig.load().port == 4321
+
+
+def test_the_documented_variables() -> None:
+    config = RealtimeConfig.load(
+        environ={
+            "REDIS_URL": "redis://localhost:6379",
+            "WS_CORS_ORIGIN": "http://localhost:5173, https://app.example.com",
+            "WS_PING_INTERVAL": "1000",
+            "WS_PING_TIMEOUT": " 500 ",
+            "JWT_SECRET": "s",
+            "HOST": "0.0.0.0",
+            "PORT": "80",
+            "UNRELATED": "x",
+        }
+    )
+    assert config == RealtimeConfig(
+        redis_url="redis://localhost:6379",
+        cors_origin=("http://localhost:5173", "https://app.example.com"),
+        ping_interval=1_000,
+        ping_timeout=500,
+        jwt_secret="s",
+        host="0.0.0.0",
+        port=80,
+    )
+
+
+def test_documented_names_for_one_setting() -> None:
+    both = {"CORS_ORIGIN": "http://a.example", "WS_CORS_ORIGIN": "http://b.example"}
+    assert RealtimeConfig.load(environ=both).cors_origin == ("http://b.example",)
+    del both["WS_CORS_ORIGIN"]
+    assert RealtimeConfig.load(environ=both).cors_origin == ("http://a.example",)
+    own = both | {"ATRIZ_REALTIME_CORS_ORIGIN": "http://c.example"}
+    assert RealtimeConfig.load(environ=own).cors_origin == ("http://c.example",)
+
+
+def test_an_empty_documented_variable_says_nothing(working_directory: Path) -> None:
+    write(working_directory / "atriz.toml", "redis_url = 'redis://localhost'")
+    assert RealtimeConfig.load(environ={"REDIS_URL": ""}).redis_url == "redis://localhost"
+    assert RealtimeConfig.load(environ={"ATRIZ_REALTIME_REDIS_URL": ""}).redis_url is None
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "value"),
+    [
+        ("0", "throttle_interval", 0.0),
+        ("2.5", "auth_timeout", 2.5),
+        ("9", "max_events_burst", 9),
+        ("true", "require_handshake_auth", True),
+        ("1", "require_handshake_auth", True),
+        ("Yes", "require_handshake_auth", True),
+        ("on", "require_handshake_auth", True),
+        ("off", "require_handshake_auth", False),
+        ("", "require_handshake_auth", False),
+        ("delivery, vehicle,", "disabled_plugins", ("delivery", "vehicle")),
+        ("", "disabled_plugins", ()),
+        ("a:b,c:d", "disabled_hooks", ("a:b", "c:d")),
+        ("latest", "throttle", "latest"),
+        ("memory", "cache", "memory"),
+    ],
+)
+def test_every_setting_has_a_variable(text: str, setting: str, value: Any) -> None:
+    config = RealtimeConfig.load(environ={f"ATRIZ_REALTIME_{setting.upper()}": text})
+    assert getattr(config, setting) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "problem"),
+    [
+        ("PORT", "http", "PORT must be a number"),
+        ("PORT", "80.5", "PORT must be a number"),
+        ("ATRIZ_REALTIME_AUTH_TIMEOUT", "soon", "ATRIZ_REALTIME_AUTH_TIMEOUT must be a number"),
+        ("ATRIZ_REALTIME_AUTH_TIMEOUT", "nan", "auth_timeout must be"),
+        ("ATRIZ_REALTIME_REQUIRE_HANDSHAKE_AUTH", "maybe", "must be true or false"),
+        (
+            "ATRIZ_REALTIME_THROTLE_INTERVAL",
+            "1",
+            "did you mean 'ATRIZ_REALTIME_THROTTLE_INTERVAL'",
+        ),
+        ("ATRIZ_REALTIME_PLUGINS", "x", "unknown environment variable ATRIZ_REALTIME_PLUGINS"),
+        ("ATRIZ_REALTIME_PORT__X", "1", "unknown environment variable ATRIZ_REALTIME_PORT__X"),
+        ("ATRIZ_REALTIME_", "1", "unknown environment variable ATRIZ_REALTIME_"),
+        ("WS_PING_INTERVAL", "0", "environment variable WS_PING_INTERVAL"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(variable: str, text: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        RealtimeConfig.load(environ={variable: text})
+
+
+def test_two_underscores_step_into_a_table(working_directory: Path) -> None:
+    write(
+        working_directory / "atriz.toml",
+        """
+        [realtime.plugins.jwt_auth]
+        issuer = "us"
+        audience = "file"
+        [realtime.entities.vehicle]
+        cache_ttl = 60
+        """,
+    )
+    config = RealtimeConfig.load(
+        environ={
+            "ATRIZ_REALTIME_PLUGINS__JWT_AUTH__AUDIENCE": "environment",
+            "ATRIZ_REALTIME_PLUGINS__JWT_AUTH__LEEWAY": "2.5",
+            "ATRIZ_REALTIME_PLUGINS__JWT_AUTH__ALGORITHMS": '["HS256", "HS512"]',
+            "ATRIZ_REALTIME_ENTITIES__VEHICLE__THROTTLE_INTERVAL": "250",
+            "ATRIZ_REALTIME_ENTITIES__DELIVERY__THROTTLE": "none",
+            "ATRIZ_REALTIME_ENTITIES__DELIVERY__THROTTLE_OPTIONS__EVERY": "2",
+        }
+    )
+    assert config.plugins == {
+        "jwt_auth": {
+            "issuer": "us",
+            "audience": "environment",
+            "leeway": 2.5,
+            "algorithms": ["HS256", "HS512"],
+        }
+    }
+    assert config.entities == {
+        "vehicle": EntitySettings(cache_ttl=60, throttle_interval=250),
+        "delivery": EntitySettings(throttle="none", throttle_options={"every": 2}),
+    }
+
+
+# -- the file ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("atriz.toml", "port = 9"),
+        ("atriz.toml", "[realtime]\nport = 9"),
+        ("atriz.toml", "[database]\nurl = 'x'\n[realtime]\nport = 9"),
+        ("pyproject.toml", "[tool.atriz.realtime]\nport = 9\n[tool.other]\nhost = 'x'"),
+    ],
+)
+def test_where_the_file_has_them(working_directory: Path, name: str, text: str) -> None:
+    file = write(working_directory / name, text)
+    assert RealtimeConfig.load(environ=NOTHING).port == 9
+    assert RealtimeConfig.load(file, NOTHING).port == 9
+
+
+def test_atriz_toml_hides_pyproject(working_directory: Path) -> None:
+    write(working_directory / "atriz.toml", "")
+    write(working_directory / "pyproject.toml", "[tool.atriz.realtime]\nport = 9")
+    assert RealtimeConfig.load(environ=NOTHING) == RealtimeConfig()
+
+
+def test_a_pyproject_of_something_else_is_no_file(working_directory: Path) -> None:
+    write(working_directory / "pyproject.toml", "[project]\nname = 'x'\nport = 9")
+    assert load_config(None, NOTHING).sources == {}
+
+
+def test_any_file_can_be_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "server.toml", "[realtime]\ncors_origin = 'http://a.example'")
+    config = RealtimeConfig.load(file, NOTHING)
+    assert config.cors_origin == ("http://a.example",)
+
+
+def test_lists_and_tables_in_a_file(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "server.toml",
+        """
+        [realtime]
+        cors_origin = ["http://a.example", "http://b.example"]
+        disabled_plugins = "delivery"
+        extra_plugins = ["shop.van:plugin"]
+        auth_timeout = 3
+        [realtime.entities.vehicle]
+        throttle = "latest"
+        throttle_options = {interval = 200}
+        """,
+    )
+    config = RealtimeConfig.load(file, NOTHING)
+    assert config.cors_origin == ("http://a.example", "http://b.example")
+    assert config.disabled_plugins == ("delivery",)
+    assert config.extra_plugins == ("shop.van:plugin",)
+    assert config.auth_timeout == 3.0
+    assert config.entities["vehicle"].throttle_options == {"interval": 200}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("port = ", "not TOML"),
+        ("\xff", "not TOML"),
+        ("realtime = 5", "realtime must be a table"),
+        ("port = 1\n[realtime]\nport = 2", "port is set twice"),
+        ("[realtim]\nport = 1", "unknown key 'realtim'; did you mean 'realtime'"),
+        ("[realtime]\nprot = 1", "unknown key 'prot'; did you mean 'port'"),
+        ("[realtime]\nport = '1'", "port: must be a whole number"),
+        ("[realtime]\nport = 1.0", "port: must be a whole number"),
+        ("[realtime]\nport = true", "port: must be a whole number"),
+        ("[realtime]\nrequire_handshake_auth = 1", "must be true or false"),
+        ("[realtime]\ndisabled_plugins = [1]", "disabled_plugins: must be a list of strings"),
+        ("[realtime.entities]\nvehicle = 5", "entities: vehicle: must be a table"),
+        ("[realtime.entities.vehicle]\nthrottel = 'x'", "did you mean 'throttle'"),
+        ("[realtime.entities.vehicle]\ncache_ttl = 0", "cache_ttl must be 1 or more"),
+        ("[realtime]\nplugins = []", "plugins"),
+        ("[realtime.plugins]\njwt_auth = 1", "plugins"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "server.toml"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=problem) as error:
+        RealtimeConfig.load(file, NOTHING)
+    assert str(file) in error.value.message
+    assert "\n" not in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "message"),
+    [
+        (
+            "host = '::'",
+            {"JWT_SECRET": SECRET, "ATRIZ_REALTIME_MAX_BATCH": "-4"},
+            "environment variable ATRIZ_REALTIME_MAX_BATCH: max_batch must be 1 or more, not -4",
+        ),
+        (
+            "[realtime]\nmax_bacth = 3",
+            {"JWT_SECRET": SECRET},
+            "atriz.toml: unknown key 'max_bacth'; did you mean 'max_batch'?",
+        ),
+        (
+            "[realtime]\ncors_origin = 'x'",
+            {"REDIS_URL": "redis://localhost"},
+            "atriz.toml: cors_origin: 'x' is not an origin such as https://app.example.com",
+        ),
+    ],
+)
+def test_a_mistake_is_laid_to_where_it_was_made_alone(
+    working_directory: Path, text: str, environ: dict[str, str], message: str
+) -> None:
+    write(working_directory / "atriz.toml", text)
+    with pytest.raises(ConfigurationError) as error:
+        RealtimeConfig.load(environ=environ)
+    assert error.value.message == message
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"missing\.toml: No such file"):
+        RealtimeConfig.load(tmp_path / "missing.toml", NOTHING)
+
+
+def test_an_unknown_override_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean 'port'"):
+        RealtimeConfig.load(None, NOTHING, prot=1)
+
+
+def test_overrides_take_what_the_constructor_takes() -> None:
+    config = RealtimeConfig.load(
+        None,
+        NOTHING,
+        cors_origin="*",
+        disabled_plugins="delivery",
+        entities={"vehicle": EntitySettings(throttle="none")},
+        auth_timeout=1,
+    )
+    assert config.cors_origin == ("*",)
+    assert config.disabled_plugins == ("delivery",)
+    assert config.entities == {"vehicle": EntitySettings(throttle="none")}
+
+
+# -- secrets -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("redis://localhost:6379/1", "redis://localhost:6379/1"),
+        (f"redis://:{SECRET}@localhost", "redis://:***@localhost"),
+        (f"rediss://user:{SECRET}@h:1/2?db=3", "rediss://user:***@h:1/2?db=3"),
+        (f"redis://user:p@{SECRET}@h", "redis://user:***@h"),
+        (f"redis://h/0?password={SECRET}&db=1", "redis://h/0?password=***&db=1"),
+        (f"unix://:{SECRET}@/run/redis.sock", "unix://:***@/run/redis.sock"),
+    ],
+)
+def test_a_url_without_its_password(url: str, masked: str) -> None:
+    assert mask_url(url) == masked
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"redis://:{SECRET}@h:1", f"redis://h?password={SECRET}", f"redis://user:{SECRET}@[::1]:1"],
+)
+def test_secrets_are_masked_wherever_settings_are_shown(url: str) -> None:
+    config = RealtimeConfig(
+        redis_url=url, jwt_secret=SECRET, plugins={"jwt_auth": {"issuer": SECRET}}
+    )
+    described = describe(config)
+    assert SECRET not in f"{config!r} {described}"
+    assert described["jwt_secret"] == "***"
+    assert described["plugins"] == {"jwt_auth": "***"}
+    assert set(described) == {field.name for field in attrs.fields(RealtimeConfig)}
+
+
+def test_what_is_not_set_is_shown_as_such() -> None:
+    described = describe(RealtimeConfig(entities={"vehicle": EntitySettings(throttle="none")}))
+    assert described["jwt_secret"] is None
+    assert described["redis_url"] is None
+    assert described["entities"]["vehicle"]["throttle"] == "none"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://user:{SECRET}/x@h:1",
+        f"redis://user:{SECRET}@h:port",
+        f"http://user:{SECRET}@h",
+        f"redis://user:{SECRET}@[::1",
+        f"localhost?password={SECRET}",
+    ],
+)
+def test_a_refused_url_does_not_show_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        RealtimeConfig(redis_url=url)
+    assert SECRET not in error.value.message
+
+
+def test_a_secret_of_a_wrong_type_is_not_shown(tmp_path: Path) -> None:
+    file = write(tmp_path / "server.toml", "[realtime]\njwt_secret = 987654321")
+    with pytest.raises(ConfigurationError, match="jwt_secret") as error:
+        RealtimeConfig.load(file, NOTHING)
+    assert "987654321" not in error.value.message
+
+
+def test_plugins_see_the_settings_but_not_each_other_s_tables() -> None:
+    config = RealtimeConfig(port=1, plugins={"jwt_auth": {"issuer": "us"}})
+    settings: Any = view(config)
+    assert settings["port"] == 1
+    assert "plugins" not in settings
+    with pytest.raises(TypeError):
+        settings["port"] = 2

@@ -1,0 +1,254 @@
+"""Calling hooks: what they are handed, what they raise, which failures are tolerated."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import attrs
+import pytest
+
+from atriz_realtime.api import ConfigurationError, PluginError
+from tests.support.plugins.files import Plugins, answers, arguments, call, host_of, info, refusal
+
+# -- calls ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        """
+        @hookimpl
+        def register_commands():
+            raise LookupError("no van")
+        """,
+        """
+        @hookimpl
+        def register_commands():
+            yield "command"
+            raise LookupError("no van")
+        """,
+    ],
+    ids=["function", "generator"],
+)
+def test_an_exception_in_a_hook_names_plugin_and_hook(plugins: Plugins, source: str) -> None:
+    host = host_of(plugins.module("shop", source))
+    with pytest.raises(PluginError) as error:
+        call(host, "register_commands")
+    assert error.value.message == "plugin 'shop' failed in register_commands: LookupError: no van"
+
+
+def test_what_a_plugin_refuses_on_purpose_stays_as_it_is(plugins: Plugins) -> None:
+    name = plugins.module(
+        "shop",
+        """
+        @hookimpl
+        def register_commands():
+            raise ConfigurationError("no vans are configured", field="vans")
+        """,
+    )
+    with pytest.raises(ConfigurationError) as error:
+        call(host_of(name), "register_commands")
+    assert (error.value.message, error.value.field) == ("no vans are configured", "vans")
+
+
+def test_a_hook_names_only_the_arguments_it_wants(plugins: Plugins) -> None:
+    for name, wanted in {"none": "", "some": "resources", "all": "resources, config"}.items():
+        plugins.module(name, f"@hookimpl\ndef register_filters({wanted}):\n    return [{wanted}]")
+    host = host_of("none", "some", "all")
+    returned = dict(call(host, "register_filters", resources="resources"))
+    assert returned == {
+        "none": [],
+        "some": ["resources"],
+        "all": ["resources", host.view("all")],
+    }
+
+
+# -- each plugin's own table ---------------------------------------------------------------
+
+
+SETTINGS = """
+    import attrs
+
+    @attrs.frozen
+    class Settings:
+        fleet: str
+        tolerance: float = 5.0
+
+    @hookimpl
+    def register_settings():
+        return Settings
+
+    @hookimpl
+    def register_commands(config):
+        return config.load(Settings), config.table, config.settings["port"]
+"""
+
+
+def test_a_plugin_gets_its_own_table(plugins: Plugins) -> None:
+    name = plugins.module("shop", SETTINGS)
+    host = host_of(name, port=7, plugins={"shop": {"fleet": "north"}, "jwt_auth": {"issuer": "x"}})
+    ((plugin, (settings, table, port)),) = call(host, "register_commands")
+    assert plugin == "shop"
+    assert attrs.asdict(settings) == {"fleet": "north", "tolerance": 5.0}
+    assert dict(table) == {"fleet": "north"}
+    assert port == 7
+    assert host.settings["shop"] == settings
+    with pytest.raises(TypeError):
+        table["fleet"] = "south"
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ({}, "fleet is required"),
+        ({"fleet": 1}, "fleet: must be a string"),
+        ({"fleet": "n", "tolerence": 1}, "unknown key 'tolerence'; did you mean 'tolerance'?"),
+        ({"fleet": "n", "tolerance": "1"}, "tolerance: must be a number"),
+    ],
+)
+def test_a_table_is_checked_at_the_start(
+    plugins: Plugins, table: dict[str, Any], problem: str
+) -> None:
+    message = refusal(plugins.module("shop", SETTINGS), plugins={"shop": table})
+    assert message.startswith(f"[realtime.plugins.shop]: {problem}")
+
+
+def test_a_table_is_checked_even_when_it_is_not_there(plugins: Plugins) -> None:
+    message = refusal(plugins.module("shop", SETTINGS))
+    assert message == "[realtime.plugins.shop]: fleet is required"
+
+
+def test_a_table_for_a_plugin_without_settings_stops_the_start(plugins: Plugins) -> None:
+    message = refusal(plugins.commands("shop"), plugins={"shop": {"fleet": "north"}})
+    assert message == "[realtime.plugins.shop]: the plugin has no settings"
+
+
+def test_the_table_of_a_disabled_plugin_is_left_alone(plugins: Plugins) -> None:
+    name = plugins.module("shop", SETTINGS)
+    host_of(name, disabled_plugins=["shop"], plugins={"shop": {"nonsense": 1}})
+
+
+# -- optional plugins ----------------------------------------------------------------------
+
+
+def test_an_optional_plugin_that_cannot_be_loaded_is_reported_and_skipped(
+    plugins: Plugins, caplog: pytest.LogCaptureFixture
+) -> None:
+    plugins.commands("other")
+    host = host_of("not_there", "other", optional_plugins=["not_there"])
+    assert answers(host) == ["other"]
+    assert info(host, "not_there").state == "failed"
+    assert "ModuleNotFoundError" in info(host, "not_there").failure
+    assert caplog.record_tuples == [
+        (
+            "atriz_realtime",
+            logging.WARNING,
+            f"optional plugin skipped: {info(host, 'not_there').failure}",
+        )
+    ]
+
+
+def test_an_optional_plugin_does_without_a_hook_that_fails(plugins: Plugins) -> None:
+    name = plugins.module(
+        "shop",
+        """
+        @hookimpl
+        def register_commands():
+            raise LookupError("no van")
+
+        @hookimpl
+        def register_observers():
+            return ["observer"]
+        """,
+    )
+    host = host_of(name, optional_plugins=["shop"])
+    assert call(host, "register_commands") == []
+    assert call(host, "register_observers") == [("shop", ["observer"])]
+    assert info(host, "shop").state == "failed"
+    assert info(host, "shop").failure == (
+        "plugin 'shop' failed in register_commands: LookupError: no van"
+    )
+
+
+@pytest.mark.parametrize(
+    "hook",
+    ["register_authenticators", "register_authorizers", "register_filters", "register_views"],
+)
+def test_nothing_is_optional_about_who_may_do_what(plugins: Plugins, hook: str) -> None:
+    name = plugins.module("shop", f"@hookimpl\ndef {hook}():\n    raise LookupError('no van')")
+    host = host_of(name, optional_plugins=["shop"])
+    with pytest.raises(PluginError, match=f"plugin 'shop' failed in {hook}"):
+        call(host, hook)
+
+
+# -- life cycle ----------------------------------------------------------------------------
+
+
+async def test_life_cycle_hooks_are_awaited_one_after_another(plugins: Plugins) -> None:
+    for name in ("one", "two"):
+        plugins.module(
+            name,
+            f"""
+            import asyncio
+
+            @hookimpl
+            async def server_started(server):
+                server.append("{name} begins")
+                await asyncio.sleep(0)
+                server.append("{name} ends")
+            """,
+        )
+    plugins.module("three", "@hookimpl\ndef server_started(server):\n    server.append('three')")
+    told: list[str] = []
+    host = host_of("one", "three", "two")
+    assert (
+        await host.notify("server_started", 10.0, **arguments("server_started", server=told)) == []
+    )
+    assert told == ["one begins", "one ends", "three", "two begins", "two ends"]
+
+
+HANGING = """
+    import asyncio
+
+    @hookimpl
+    async def server_started(server):
+        await asyncio.Event().wait()
+"""
+
+
+async def test_a_life_cycle_hook_that_hangs_is_given_up_and_named(plugins: Plugins) -> None:
+    host = host_of(plugins.module("shop", HANGING))
+    with pytest.raises(PluginError, match="plugin 'shop' failed in server_started: took too long"):
+        await host.notify("server_started", 0.01, **arguments("server_started", server=None))
+
+
+async def test_failures_can_be_tolerated(plugins: Plugins) -> None:
+    names = [
+        plugins.module("hanging", HANGING),
+        plugins.module("failing", "@hookimpl\nasync def server_started():\n    raise KeyError(1)"),
+        plugins.module("well", "@hookimpl\ndef server_started(server):\n    server.append(1)"),
+    ]
+    told: list[int] = []
+    failures = await host_of(*names).notify(
+        "server_started", 0.01, tolerant=True, **arguments("server_started", server=told)
+    )
+    assert [failure.message for failure in failures] == [
+        "plugin 'hanging' failed in server_started: took too long",
+        "plugin 'failing' failed in server_started: KeyError: 1",
+    ]
+    assert told == [1]
+
+
+async def test_stopping_a_start_is_no_failure_of_a_plugin(plugins: Plugins) -> None:
+    host = host_of(plugins.module("shop", HANGING))
+    starting = asyncio.ensure_future(
+        host.notify(
+            "server_started", 10.0, tolerant=True, **arguments("server_started", server=None)
+        )
+    )
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting

@@ -1,0 +1,367 @@
+"""What all plugins together contribute: conflicts, choices, overrides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from atriz_realtime import EntitySettings
+from atriz_realtime.api import (
+    PASS,
+    ConfigurationError,
+    EntityRef,
+    LocationEvent,
+    PluginError,
+)
+from atriz_realtime.testing import event, location
+from tests.support.plugins.files import Plugins, registry_of
+
+
+def refusal(*extra_plugins: str, **settings: Any) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as error:
+        registry_of(*extra_plugins, **settings)
+    return error.value
+
+
+# -- records -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("Filter('one', None)", ["one"]),
+        ("[Filter('one', None), Filter('two', None)]", ["one", "two"]),
+        ("(Filter(name, None) for name in ('one', 'two'))", ["one", "two"]),
+        ("[]", []),
+        ("None", []),
+    ],
+)
+def test_a_hook_returns_one_record_several_or_none(
+    plugins: Plugins, expression: str, names: list[str]
+) -> None:
+    found = registry_of(plugins.returning("shop", "register_filters", expression))
+    assert [record.name for record in found.filters] == names
+    assert [found.owner(record) for record in found.filters] == ["shop"] * len(names)
+
+
+@pytest.mark.parametrize(
+    ("expression", "kind"),
+    [
+        ("5", "int"),
+        ("'vans'", "str"),
+        ("[Filter('one', None), 'two']", "str"),
+        ("EntityType('van')", "EntityType"),
+        ("Filter", "type"),
+    ],
+)
+def test_a_bad_record_names_the_plugin_and_the_hook(
+    plugins: Plugins, expression: str, kind: str
+) -> None:
+    error = refusal(plugins.returning("shop", "register_filters", expression))
+    assert isinstance(error, PluginError)
+    assert error.message == (
+        f"plugin 'shop': register_filters must return Filter records, not {kind}"
+    )
+
+
+def test_a_record_that_cannot_be_built_names_the_plugin(plugins: Plugins) -> None:
+    error = refusal(plugins.returning("shop", "register_entity_types", "EntityType('Big Van')"))
+    assert error.message.startswith("plugin 'shop' failed in register_entity_types: ValueError")
+
+
+def test_a_record_may_be_of_a_class_of_its_own(plugins: Plugins) -> None:
+    plugins.module(
+        "shop",
+        """
+        class Van(EntityType):
+            pass
+
+        @hookimpl
+        def register_entity_types():
+            return Van("van")
+        """,
+    )
+    found = registry_of("shop")
+    assert found.kinds["van"].plugin == "shop"
+
+
+@pytest.mark.parametrize(
+    ("hook", "expression", "spoken"),
+    [
+        ("register_authenticators", "Authenticator('x', None)", "authenticator"),
+        ("register_authorizers", "Authorizer('x')", "authorizer"),
+        ("register_entity_types", "EntityType('x')", "entity type"),
+        ("register_throttles", "Throttle('x', None)", "throttle"),
+        ("register_caches", "CacheBackend('x', None)", "cache backend"),
+        ("register_fanouts", "FanoutBackend('x', None)", "fanout backend"),
+        ("register_filters", "Filter('x', None)", "filter"),
+    ],
+)
+def test_two_plugins_with_one_name_are_both_named(
+    plugins: Plugins, hook: str, expression: str, spoken: str
+) -> None:
+    first = plugins.returning("first", hook, expression)
+    second = plugins.returning("second", hook, expression)
+    registry_of(first)
+    error = refusal(first, second)
+    assert isinstance(error, PluginError)
+    assert error.message == f"plugins 'first' and 'second' both register the {spoken} 'x'"
+
+
+def test_one_plugin_with_one_name_twice(plugins: Plugins) -> None:
+    name = plugins.returning("shop", "register_filters", "[Filter('x', None), Filter('x', None)]")
+    assert "both register the filter 'x'" in refusal(name).message
+
+
+def test_records_of_different_kinds_may_share_a_name(plugins: Plugins) -> None:
+    plugins.module(
+        "shop",
+        """
+        @hookimpl
+        def register_filters():
+            return Filter("x", None)
+
+        @hookimpl
+        def register_throttles():
+            return Throttle("x", None)
+        """,
+    )
+    found = registry_of("shop")
+    assert found.owner(found.throttles["x"]) == found.owner(found.filters[0]) == "shop"
+
+
+@pytest.mark.parametrize(
+    ("hook", "record", "attribute"),
+    [
+        ("register_authenticators", "Authenticator", "authenticators"),
+        ("register_filters", "Filter", "filters"),
+    ],
+)
+def test_order_decides_and_load_order_among_equals(
+    plugins: Plugins, hook: str, record: str, attribute: str
+) -> None:
+    names = [
+        plugins.returning("late", hook, f"{record}('late', None, order=1)"),
+        plugins.returning("a", hook, f"[{record}('a1', None), {record}('a2', None)]"),
+        plugins.returning("early", hook, f"{record}('early', None, order=-1)"),
+        plugins.returning("b", hook, f"{record}('b', None)"),
+    ]
+    found = [record.name for record in getattr(registry_of(*names), attribute)]
+    assert [name for name in found if name != "jwt"] == ["early", "a1", "a2", "b", "late"]
+
+
+# -- entity types --------------------------------------------------------------------------
+
+
+def test_the_documented_types() -> None:
+    found = registry_of()
+    assert list(found.kinds) == ["vehicle", "delivery"]
+    kind = found.kinds["vehicle"]
+    assert (kind.throttle, kind.throttle_options, kind.cache_ttl) == (
+        "interval",
+        {"interval": 1000.0},
+        300.0,
+    )
+    assert kind.matches_id("v1")
+    for bad in ("", "a:b", "a\nb", "\x00", "\x7f", "\u2028", "\ud800", "x" * 129, "v1\n"):
+        assert not kind.matches_id(bad)
+    for good in ("x" * 128, "飛行機-🚚", "a b", "a/b", "%2e"):
+        assert kind.matches_id(good)
+
+
+def test_what_a_type_sets_and_what_configuration_overrides(plugins: Plugins) -> None:
+    plugins.module(
+        "shop",
+        """
+        @hookimpl
+        def register_entity_types():
+            return [
+                EntityType("van", throttle="latest", throttle_options={"interval": 200},
+                           cache_ttl=60, id_pattern="V-[0-9]+"),
+                EntityType("bike"),
+            ]
+        """,
+    )
+    found = registry_of("shop", throttle_interval=500, cache_ttl=10, throttle="latest").kinds
+    assert (found["van"].throttle, found["van"].throttle_options) == ("latest", {"interval": 200})
+    assert found["van"].cache_ttl == 60
+    assert (found["bike"].throttle, found["bike"].throttle_options) == (
+        "latest",
+        {"interval": 500.0},
+    )
+    assert found["bike"].cache_ttl == 10
+    assert found["van"].matches_id("V-12")
+    for bad in ("V-", "xV-12", "V-12x", "V-12\n"):
+        assert not found["van"].matches_id(bad)
+    overridden = registry_of(
+        "shop",
+        entities={
+            "van": EntitySettings(throttle="interval", throttle_interval=50, cache_ttl=5),
+            "bike": EntitySettings(throttle="none"),
+        },
+    ).kinds
+    assert (overridden["van"].throttle, overridden["van"].throttle_options) == (
+        "interval",
+        {"interval": 50},
+    )
+    assert overridden["van"].cache_ttl == 5
+    assert (overridden["bike"].throttle, overridden["bike"].throttle_options) == ("none", {})
+    assert overridden["bike"].cache_ttl == 300
+
+
+def test_an_override_of_the_interval_keeps_the_type_s_policy(plugins: Plugins) -> None:
+    plugins.returning(
+        "shop",
+        "register_entity_types",
+        "EntityType('van', throttle='latest', throttle_options={'interval': 200})",
+    )
+    kind = registry_of("shop", entities={"van": EntitySettings(throttle_interval=0)}).kinds["van"]
+    assert (kind.throttle, kind.throttle_options) == ("latest", {"interval": 0})
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (
+            {"entities": {"vehicel": EntitySettings()}},
+            "[realtime.entities.vehicel]: no such entity type; did you mean 'vehicle'?",
+        ),
+        (
+            {"entities": {"vehicle": EntitySettings(throttle="latests")}},
+            "entity type 'vehicle': no throttle 'latests'; did you mean 'latest'?",
+        ),
+        (
+            {"throttle": "nothing"},
+            "entity type 'vehicle': no throttle 'nothing'; known: interval, latest, none",
+        ),
+        ({"cache": "memmory"}, "cache: no cache 'memmory'; did you mean 'memory'?"),
+        ({"fanout": "kafka"}, "fanout: no fanout 'kafka'; known: memory, redis"),
+        (
+            {"disabled_plugins": ["memory"]},
+            "cache: no cache 'memory'; known: redis",
+        ),
+        (
+            {"disabled_plugins": ["throttling"]},
+            "entity type 'vehicle': no throttle 'interval'; there are none",
+        ),
+    ],
+)
+def test_a_choice_nobody_registers_stops_the_start(settings: dict[str, Any], problem: str) -> None:
+    assert refusal(**settings).message == problem
+
+
+def test_a_pattern_that_is_none_names_the_plugin(plugins: Plugins) -> None:
+    name = plugins.returning("shop", "register_entity_types", "EntityType('van', id_pattern='[')")
+    assert refusal(name).message.startswith("plugin 'shop': id_pattern of 'van': unterminated")
+
+
+@pytest.mark.parametrize("name", ["user", "realtime"])
+def test_a_type_cannot_take_the_rooms_of_users_or_of_the_server(
+    plugins: Plugins, name: str
+) -> None:
+    error = refusal(plugins.returning("shop", "register_entity_types", f"EntityType({name!r})"))
+    assert isinstance(error, PluginError)
+    assert error.message == f"plugin 'shop': the entity type {name!r} is reserved"
+
+
+# -- backends and policies -----------------------------------------------------------------
+
+
+def test_redis_is_chosen_when_there_is_one() -> None:
+    alone, shared = registry_of(), registry_of(redis_url="redis://localhost")
+    assert (alone.cache.name, alone.fanout.name) == ("memory", "memory")
+    assert (shared.cache.name, shared.fanout.name) == ("redis", "redis")
+    mixed = registry_of(redis_url="redis://localhost", cache="memory")
+    assert (mixed.cache.name, mixed.fanout.name) == ("memory", "redis")
+
+
+async def test_a_policy_is_made_for_each_type(plugins: Plugins) -> None:
+    plugins.module(
+        "shop",
+        """
+        import attrs
+
+        @attrs.frozen
+        class Options:
+            every: int = 2
+
+        class Policy:
+            def __init__(self, options, resources):
+                self.options, self.resources = options, resources
+
+            async def admit(self, entity, location):
+                return PASS
+
+        @hookimpl
+        def register_throttles():
+            return [Throttle("checked", Policy, options=Options), Throttle("bare", Policy)]
+        """,
+    )
+    found = registry_of(
+        "shop",
+        entities={
+            "vehicle": EntitySettings(throttle="checked", throttle_options={"every": 3}),
+            "delivery": EntitySettings(throttle="bare", throttle_options={"any": "thing"}),
+        },
+    )
+    vehicle: Any = found.policy(found.kinds["vehicle"])
+    delivery: Any = found.policy(found.kinds["delivery"])
+    assert vehicle is not found.policy(found.kinds["vehicle"])
+    assert vehicle.options.every == 3
+    assert delivery.options == {"any": "thing"}
+    assert vehicle.resources is delivery.resources
+    assert await vehicle.admit(EntityRef("vehicle", "1"), location()) == PASS
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"intervall": 1}, "unknown key 'intervall'; did you mean 'interval'?"),
+        ({"interval": "1"}, "interval: must be a number"),
+    ],
+)
+def test_the_options_of_a_policy_are_checked(options: dict[str, Any], problem: str) -> None:
+    found = registry_of(entities={"vehicle": EntitySettings(throttle_options=options)})
+    with pytest.raises(ConfigurationError) as error:
+        found.policy(found.kinds["vehicle"])
+    assert error.value.message.startswith(f"throttle 'interval' of 'vehicle': {problem}")
+
+
+def test_a_policy_that_cannot_be_made_names_the_plugin(plugins: Plugins) -> None:
+    plugins.module(
+        "shop",
+        """
+        def create(options, resources):
+            raise LookupError("no policy")
+
+        @hookimpl
+        def register_throttles():
+            return Throttle("broken", create)
+        """,
+    )
+    found = registry_of("shop", throttle="broken")
+    with pytest.raises(PluginError) as error:
+        found.policy(found.kinds["vehicle"])
+    assert error.value.message == (
+        "plugin 'shop': throttle 'broken' of 'vehicle': LookupError: no policy"
+    )
+
+
+def test_a_type_s_own_validation_is_kept(plugins: Plugins) -> None:
+    plugins.module(
+        "shop",
+        """
+        def grounded(event):
+            raise InvalidLocation("no van flies", field="altitude")
+
+        @hookimpl
+        def register_entity_types():
+            return EntityType("van", validate=grounded)
+        """,
+    )
+    validate = registry_of("shop").kinds["van"].validate
+    assert validate is not None
+    flying: LocationEvent = event(kind="van", altitude=100)
+    with pytest.raises(Exception, match="no van flies"):
+        validate(flying)

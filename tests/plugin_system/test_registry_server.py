@@ -1,0 +1,138 @@
+"""What plugins contribute that needs the server: observers, events, routes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from atriz_realtime.api import PluginError
+from tests.support.plugins.files import Plugins, registry_of
+
+SERVER: Any = None
+"""What the registry hands on to hooks and does not look at."""
+
+
+@pytest.mark.parametrize(
+    ("hook", "expression", "method"),
+    [
+        ("register_observers", "Observer('x', None)", "observers"),
+        ("register_socket_events", "SocketEvent('x', None)", "socket_events"),
+    ],
+)
+def test_conflicts_of_what_needs_the_server(
+    plugins: Plugins, hook: str, expression: str, method: str
+) -> None:
+    found = registry_of(
+        plugins.returning("first", hook, expression),
+        plugins.returning("second", hook, expression),
+    )
+    with pytest.raises(PluginError, match=r"plugins 'first' and 'second' both register the .* 'x'"):
+        getattr(found, method)(SERVER)
+
+
+# -- events and routes ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "connect",
+        "disconnect",
+        "connect_error",
+        "message",
+        "authenticate",
+        "authenticated",
+        "error",
+        "location:update",
+        "track:vehicle",
+        "untrack:delivery",
+    ],
+)
+def test_the_protocol_s_events_are_taken(plugins: Plugins, name: str) -> None:
+    found = registry_of(
+        plugins.returning("shop", "register_socket_events", f"SocketEvent({name!r}, None)")
+    )
+    with pytest.raises(PluginError) as error:
+        found.socket_events(SERVER)
+    assert error.value.message == (
+        f"plugin 'shop' registers the event {name!r}, which the protocol has taken"
+    )
+
+
+def test_the_events_of_a_plugin_s_type_are_taken(plugins: Plugins) -> None:
+    plugins.module(
+        "shop",
+        """
+        @hookimpl
+        def register_entity_types():
+            return EntityType("van")
+
+        @hookimpl
+        def register_socket_events():
+            return SocketEvent("track:van", None)
+        """,
+    )
+    with pytest.raises(PluginError, match=re.escape("'track:van', which the protocol has taken")):
+        registry_of("shop").socket_events(SERVER)
+
+
+ROUTE = """
+from starlette.routing import Host, Mount, Route, WebSocketRoute
+
+@hookimpl
+def register_routes():
+    return {}
+"""
+
+
+def test_a_path_that_two_plugins_serve_names_both(plugins: Plugins) -> None:
+    first = plugins.module("first", ROUTE.format("Route('/x', print, methods=['GET'])"))
+    second = plugins.module("second", ROUTE.format("Route('/x', print, methods=['GET', 'POST'])"))
+    with pytest.raises(PluginError, match="plugins 'first' and 'second' both serve '/x'"):
+        registry_of(first, second).routes(SERVER)
+
+
+def test_a_path_may_be_shared_by_method_and_within_a_plugin(plugins: Plugins) -> None:
+    names = [
+        plugins.module(
+            "first", ROUTE.format("[Route('/x', lambda r: r), Route('/x', lambda r: r)]")
+        ),
+        plugins.module("second", ROUTE.format("Route('/x', print, methods=['POST'])")),
+    ]
+    found = registry_of(*names, disabled_plugins=["http_api", "health"])
+    assert len(found.routes(SERVER)) == 3
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        ("Mount('/x', print)", "Route('/x', print)"),
+        ("Route('/x', print)", "Mount('/x', print)"),
+        ("WebSocketRoute('/x', print)", "WebSocketRoute('/x', print)"),
+    ],
+)
+def test_whoever_serves_every_method_shares_with_nobody(
+    plugins: Plugins, mine: str, theirs: str
+) -> None:
+    found = registry_of(
+        plugins.module("first", ROUTE.format(mine)), plugins.module("second", ROUTE.format(theirs))
+    )
+    with pytest.raises(PluginError, match="plugins 'first' and 'second' both serve '/x'"):
+        found.routes(SERVER)
+
+
+def test_websockets_have_paths_of_their_own(plugins: Plugins) -> None:
+    found = registry_of(
+        plugins.module("first", ROUTE.format("WebSocketRoute('/x', print)")),
+        plugins.module("second", ROUTE.format("[Route('/x', print), Host('x', print)]")),
+        disabled_plugins=["http_api", "health"],
+    )
+    assert len(found.routes(SERVER)) == 3
+
+
+def test_a_default_s_path_is_taken(plugins: Plugins) -> None:
+    name = plugins.module("mine", ROUTE.format("Route('/health/realtime', print)"))
+    with pytest.raises(PluginError, match="'health' and 'mine' both serve '/health/realtime'"):
+        registry_of(name).routes(SERVER)

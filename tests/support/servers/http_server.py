@@ -1,0 +1,160 @@
+"""A server behind the front door, as ``serve`` has it, and clients that send it bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import uvicorn
+from starlette.applications import Starlette
+
+from atriz_realtime import RealtimeServer
+from atriz_realtime.testing.web import on_uvicorn, port_of
+from tests.support.servers.serving import TIMEOUT, Live, token
+
+AUTHORIZATION = f"Authorization: Bearer {token()}".encode()
+
+
+@attrs.frozen
+class Answer:
+    """A response."""
+
+    status: int
+    headers: dict[str, str]
+    """By their names in lower case."""
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body's JSON."""
+        return json.loads(self.body)
+
+
+@attrs.define(eq=False)
+class Connection:
+    """A connection of a client's."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, *segments: bytes) -> None:
+        """Send segments, each of which the server reads by itself."""
+        for segment in segments:
+            self.writer.write(segment)
+            for _ in range(4):  # the kernel has it at once, and the server in the next turn
+                await asyncio.sleep(0)
+
+    async def answer(self) -> Answer:
+        """The next response; informational ones count."""
+        async with asyncio.timeout(TIMEOUT):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            line, *lines = head.split("\r\n")[:-2]
+            headers = dict(each.lower().split(": ", 1) for each in lines)
+            body = await self.reader.readexactly(int(headers.get("content-length", 0)))
+            return Answer(int(line.split(" ")[1]), headers, body)
+
+    async def until_closed(self) -> bytes:
+        """What else comes until the server closes."""
+        async with asyncio.timeout(TIMEOUT):
+            try:
+                return await self.reader.read()
+            except ConnectionResetError:
+                return b""
+
+    async def call(self, *segments: bytes) -> Answer:
+        """Send segments and take one response."""
+        await self.send(*segments)
+        return await self.answer()
+
+    async def close(self) -> None:
+        """Close it."""
+        self.writer.close()
+
+
+@attrs.define(eq=False)
+class Door:
+    """The server; it keeps which requests came over ASGI."""
+
+    app: Starlette
+    live: Live = attrs.field(init=False)
+    web: uvicorn.Server = attrs.field(init=False)
+    over_asgi: list[str] = attrs.field(factory=list)
+    """The paths of those that did."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """The ASGI application."""
+        if scope["type"] != "lifespan":
+            self.over_asgi.append(scope["path"])
+        await self.app(scope, receive, send)
+
+    @property
+    def server(self) -> RealtimeServer:
+        """The server in it."""
+        return self.live.server
+
+    @property
+    def connections(self) -> int:
+        """How many connections uvicorn has."""
+        return len(self.web.server_state.connections)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Connection]:
+        """A connection."""
+        connection = Connection(*await asyncio.open_connection("127.0.0.1", self.live.port))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def behind_the_door(app: Starlette, **options: Any) -> AsyncIterator[Door]:
+    """Serve an application that has a server behind that server's front door."""
+    door = Door(app)
+    realtime: RealtimeServer = app.state.realtime
+    defaults: dict[str, Any] = {
+        "port": 0,
+        "log_config": None,
+        "lifespan": "on",
+        "timeout_graceful_shutdown": 2,
+        "http": realtime.http_protocol(),
+        "ws": realtime.websocket_protocol(),
+    }
+    async with on_uvicorn(uvicorn.Config(door, **defaults | options)) as door.web:
+        door.live = Live(app, port_of(door.web))
+        yield door
+
+
+def request(
+    body: bytes = b"",
+    path: str = "/api/tracking/location",
+    *headers: bytes,
+    method: str = "POST",
+    version: str = "1.1",
+    sized: bool = True,
+) -> bytes:
+    """A request with a token of ``u1``."""
+    lines = [f"{method} {path} HTTP/{version}".encode(), b"Host: here", AUTHORIZATION, *headers]
+    if body and sized:
+        lines.append(b"Content-Length: %d" % len(body))
+    return b"\r\n".join([*lines, b"", body])
+
+
+def fix(entity_id: str = "v1", **fields: Any) -> bytes:
+    """The body that publishes a vehicle's position."""
+    fixed = {"latitude": 52.6, "longitude": -8.6, "timestamp": "2026-01-31T12:00:00Z"}
+    return json.dumps({"vehicleId": entity_id} | fixed | fields).encode()
+
+
+def echo(text: str, *headers: bytes, **options: Any) -> bytes:
+    """A call of an endpoint that answers with its body."""
+    return request(json.dumps(text).encode(), "/api/echo", *headers, **options)
+
+
+def get(path: str, *headers: bytes) -> bytes:
+    """A request without a body."""
+    return request(b"", path, *headers, method="GET")
