@@ -1,0 +1,184 @@
+"""The real server in a simulated process: the one module that knows how the core is built.
+
+Everything after its construction goes through the ASGI application, as in production.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import functools
+import logging
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest.mock import patch
+
+import jwt.api_jwt
+from starlette.applications import Starlette
+
+import atriz_realtime.server
+from atriz_realtime.api import EntityRef
+from atriz_realtime import RealtimeConfig, RealtimeServer
+from atriz_realtime.core.runtime.clock import SystemClock
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.defaults.revocations import revoke
+from atriz_realtime.engine import flusher
+from atriz_realtime.plugin_system import plugins
+from atriz_realtime.redis_link.single import SingleLink
+from atriz_realtime.redis_link.url import parse_redis_url
+from tests.simulation.loop import Process, VirtualLoop
+from tests.simulation.redis_model import Connection, Network
+
+SECRET = "a-secret-of-the-simulation-of-32-bytes"
+
+SETTINGS: dict[str, Any] = {
+    "redis_url": "redis://redis:7000",
+    "jwt_secret": SECRET,
+    "extra_plugins": ("tests.simulation.rules",),
+    "disabled_plugins": ("typescript", "health", "metrics", "admin_ui", "console"),
+    "plugins": {
+        "sharing": {"url": "https://live.example.com", "max_created": 0},
+        "privacy": {
+            "rules": {"customer": {"claim": "role", "values": ["customer"], "hide": ["metadata"]}}
+        },
+        "jwt_auth": {"leeway": 60},
+    },
+    "entities": {
+        "vehicle": {"throttle": "latest"},
+        "delivery": {"throttle": "none"},
+        "parcel": {"throttle": "interval"},
+    },
+    "max_pending_frames": 8,
+}
+
+
+class _Link(SingleLink):
+    """The real link over the modelled network."""
+
+    network: Network
+
+    async def _open(self) -> Any:
+        return await self.network.connect()
+
+    async def connect(self, received: Callable[[Any], None], _: str = "") -> Any:
+        stream = await super().connect(received)
+        connection: Any = stream.connection
+        connection.is_subscriber = True
+        return stream
+
+
+class Node:
+    """One run of a server: from its start to its end."""
+
+    def __init__(self, process: Process, network: Network) -> None:
+        self.process = process
+        self.network = network
+        self.app = Starlette()
+
+    async def start(self) -> None:
+        """Build the server and start it; in its process."""
+
+        def make_link(url: str, incidents: Incidents) -> _Link:
+            link = _Link(parse_redis_url(url), incidents)
+            link.network = self.network
+            return link
+
+        with patch.object(atriz_realtime.server, "make_link", make_link):
+            self.server = RealtimeServer(self.app, RealtimeConfig(**SETTINGS))
+        await self.server.start()
+
+    async def close(self) -> None:
+        """Stop it in order."""
+        await self.server.close()
+
+    async def revoke(self, kind: Any, value: str) -> None:
+        """Revoke a token, a user or a session."""
+        await revoke(self.server.signals, kind, value)
+
+    async def deny(self, user: str, entity: str) -> None:
+        """Take a user's sockets out of an entity's room."""
+        found = EntityRef.parse(entity)
+        assert found is not None
+        await self.server.permissions.revoke(user, found)
+
+    async def recheck(self) -> None:
+        """Ask the authorizers about everybody again."""
+        await self.server.permissions.recheck()
+
+    def leftovers(self) -> list[str]:
+        """What a server that nobody uses still holds."""
+        server = self.server
+        delivery: Any = server.delivery
+        pipeline: Any = server._pipeline
+        rooms: Any = server._rooms
+        eio: Any = server.socket_io.eio
+        found = {
+            "sessions": len(eio.sockets),
+            "rooms": server.room_count,
+            "connections": server.connection_count,
+            "backlog": len(delivery.backlog),
+            "fixes in flight": sum(map(len, delivery._in_flight._under_way.values())),
+            "fixes held": len(pipeline._held),
+            "channels subscribed": len(delivery._channels._subscribed),
+            "sockets waiting to be welcomed": len(rooms.unwelcomed),
+            "views": 0 if rooms._views is None else len(rooms._views.by_room),
+        }
+        return [f"{count} {what}" for what, count in found.items() if count]
+
+    def over_bounds(self) -> list[str]:
+        """What has outgrown its limit."""
+        found = []
+        limit = SETTINGS["max_pending_frames"]
+        for session in self.server.socket_io.eio.sockets.values():
+            outbox = session.outbox
+            if outbox is not None and outbox.frames > limit + 16:
+                found.append(f"{outbox.frames} frames wait for one client")
+        return found
+
+
+class _Frozen(datetime.datetime):
+    """``datetime``, whose ``now`` is the virtual one."""
+
+    wall: Callable[[], float]
+
+    @classmethod
+    def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+        return datetime.datetime.fromtimestamp(cls.wall(), tz)
+
+
+@contextlib.contextmanager
+def virtual_world(loop: VirtualLoop, seed: str) -> Iterator[None]:
+    """Let the server's code see virtual time, and chance that comes from a seed."""
+    chance = random.Random(seed)
+    random.seed(seed)
+    frozen = type("Frozen", (_Frozen,), {"wall": staticmethod(loop.wall)})
+    logging.disable(logging.CRITICAL)
+    with contextlib.ExitStack() as stack:
+        for target, name, value in (
+            (time, "time", loop.wall),
+            (time, "monotonic", loop.time),
+            (time, "perf_counter", loop.time),
+            (flusher, "perf_counter", loop.time),
+            (SystemClock, "now", staticmethod(loop.wall)),
+            (SystemClock, "monotonic", staticmethod(loop.time)),
+            (jwt.api_jwt, "datetime", frozen),
+            (os, "urandom", chance.randbytes),
+            (secrets, "token_bytes", chance.randbytes),
+            (secrets, "token_hex", lambda size: chance.randbytes(size).hex()),
+            (plugins, "entry_points", functools.cache(plugins.entry_points)),
+        ):
+            stack.enter_context(patch.object(target, name, value))
+        asyncio.set_event_loop(loop)
+        try:
+            yield
+        finally:
+            asyncio.set_event_loop(None)
+            logging.disable(logging.NOTSET)
+
+
+__all__ = ["SECRET", "Connection", "Node", "virtual_world"]
