@@ -42,7 +42,7 @@ class Line:
         self._latency = chance.choice([0.0005, 0.002, 0.02])
         self._there = self._back = 0.0
         self._lost = lost
-        world.lines.add(self)
+        world.lines[self] = None
 
     def to_server(self, call: Callable[..., object], *arguments: Any) -> None:
         """Call something in the server's process when it has arrived there."""
@@ -364,8 +364,8 @@ class Watcher:
     def _renew(self, role: str) -> None:
         self.role = role
         self.number = self._world.serial()
-        now = EPOCH + self._world.loop.time()
-        self.bearer = token(self.user, role, self.number, now)
+        self.issued = self._world.loop.time()
+        self.bearer = token(self.user, role, self.number, EPOCH + self.issued)
 
     def hold(self, bearer: str, number: int) -> None:
         """Have somebody's share rather than a token of one's own."""
@@ -381,7 +381,7 @@ class Watcher:
             return
         self._count += 1
         name = f"{self.name}#{self._count}"
-        self._note("connecting", name, server=node.process.name, token=self.number)
+        self._note("connecting", name, server=node.process.name)
         self.socket = Socket(
             self._world,
             node,
@@ -394,7 +394,8 @@ class Watcher:
         self.socket.read(at_all=not self.is_slow)
 
     def _note(self, kind: str, name: str, **data: Any) -> None:
-        self._world.history.note(kind, name, user=self.user, role=self.role, **data)
+        data |= {"user": self.user, "role": self.role, "issued": self.issued}
+        self._world.history.note(kind, name, token=self.number, **data)
 
     def leave(self) -> None:
         """Disconnect, and stay away."""
@@ -430,7 +431,7 @@ class Watcher:
         if not self._connected or self.socket is None:
             return
         socket, number = self.socket, self.number
-        self._note("authenticating", socket.name, token=number)
+        self._note("authenticating", socket.name)
 
         def answered(answer: Any) -> None:
             if answer.get("success"):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import itertools
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -73,6 +75,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self._selector = _Idle(self)
         self._serials = itertools.count()
+        self._tasks: list[asyncio.Task[Any]] = []
+        """All there were: what a killed process left must not be finalized by who survives it."""
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
@@ -96,6 +100,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for handle in (*ready, *timers):
             if not _runs(handle._context):  # type: ignore[attr-defined]
                 handle.cancel()
+
+    def bury(self) -> None:
+        """Drop what killed processes left, and what their coroutines say about it."""
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        try:
+            self.set_exception_handler(None)
+            self._tasks.clear()
+            self._ready.clear()  # type: ignore[attr-defined]
+            self._scheduled.clear()  # type: ignore[attr-defined]
+            gc.collect()
+        finally:
+            sys.unraisablehook = hook
 
     def timers(self) -> list[str]:
         """The timers that are set, for whoever wonders why something is not idle."""
@@ -137,7 +153,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _make_task(
         self, _: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any
     ) -> asyncio.Task[Any]:
-        return _Task(next(self._serials), work, self, **options)
+        task = _Task(next(self._serials), work, self, **options)
+        self._tasks.append(task)
+        return task
 
     def _process_events(self, _: object) -> None:
         """There are no files."""

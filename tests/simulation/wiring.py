@@ -26,7 +26,7 @@ from atriz_realtime.api import EntityRef
 from atriz_realtime import RealtimeConfig, RealtimeServer
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.defaults.revocations import revoke
+from atriz_realtime.defaults import revocations
 from atriz_realtime.engine import flusher
 from atriz_realtime.plugin_system import plugins
 from atriz_realtime.redis_link.single import SingleLink
@@ -98,7 +98,7 @@ class Node:
 
     async def revoke(self, kind: Any, value: str) -> None:
         """Revoke a token, a user or a session."""
-        await revoke(self.server.signals, kind, value)
+        await revocations.revoke(self.server.signals, kind, value)
 
     async def deny(self, user: str, entity: str) -> None:
         """Take a user's sockets out of an entity's room."""
@@ -177,6 +177,7 @@ def virtual_world(loop: VirtualLoop, seed: str) -> Iterator[None]:
         try:
             yield
         finally:
+            revocations._RUNNING.clear()  # servers that were killed are still there
             asyncio.set_event_loop(None)
             logging.disable(logging.NOTSET)
 

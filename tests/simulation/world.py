@@ -35,7 +35,7 @@ class World:
         self.nodes: dict[str, Node] = {}
         """The servers that run, by name; stopping ones too."""
         self.stopping: set[str] = set()
-        self.lines: set[Line] = set()
+        self.lines: dict[Line, None] = {}
         self.is_running = True
         self.admin = token("admin", "staff", 0, EPOCH - 100)
         self._serials = 0
@@ -348,7 +348,7 @@ class World:
             if connection.process is node.process:
                 connection.close()
         for line in [line for line in self.lines if line.node is node]:
-            self.lines.discard(line)
+            del self.lines[line]
             line.cut()
 
     def _started_again(self, name: str) -> None:
@@ -475,7 +475,10 @@ def run(plan: Plan) -> History:
         with virtual_world(loop, f"world {plan.seed}"):
             world = World(plan, loop)
             loop.run_until_complete(world.run())
-            return world.history
+            history = world.history
+            del world
+        loop.bury()
+        return history
     finally:
         loop.close()
         gc.enable()
