@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 from collections import deque
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 from tests.simulation.history import Fix
-from tests.simulation.loop import EPOCH, HARNESS
+from tests.simulation.loop import EPOCH, HARNESS, TICK
 from tests.simulation.wiring import SECRET, Node
 
 if TYPE_CHECKING:
@@ -46,13 +47,13 @@ class Line:
 
     def to_server(self, call: Callable[..., object], *arguments: Any) -> None:
         """Call something in the server's process when it has arrived there."""
-        self._there = max(self._there, self._loop.time() + self._latency)
+        self._there = max(self._there + TICK, self._loop.time() + self._latency)
         context = self.node.process.context.copy()
         self._loop.call_at(self._there, call, *arguments, context=context)
 
     def to_client(self, call: Callable[..., object], *arguments: Any) -> None:
         """Call something here when it has come back; nothing comes from a cut line."""
-        self._back = max(self._back, self._loop.time() + self._latency)
+        self._back = max(self._back + TICK, self._loop.time() + self._latency)
         self._loop.call_at(self._back, self._arrived, call, *arguments, context=HARNESS)
 
     def _arrived(self, call: Callable[..., object], *arguments: Any) -> None:
@@ -132,10 +133,9 @@ class Socket:
             "root_path": "",
             "extensions": {},
         }
-        try:
+        with contextlib.suppress(OSError):  # which the ASGI server would have caught
             await self.line.node.app(scope, self._inbox.get, self._sent)  # type: ignore[arg-type]
-        finally:
-            self.line.to_client(self.line.cut)
+        self.line.to_client(self.line.cut)
 
     async def _sent(self, message: Any) -> None:
         await self._writable.wait()

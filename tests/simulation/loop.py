@@ -20,6 +20,9 @@ T = TypeVar("T")
 EPOCH = 1_769_860_800.0
 """What the wall clock shows when the loop's time is 0: 2026-01-31T12:00:00Z."""
 
+TICK = 1e-6
+"""Seconds between two things that must happen one after the other: equal timers have no order."""
+
 
 class Process:
     """A simulated operating-system process.
@@ -105,7 +108,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Drop what killed processes left, and what their coroutines say about it."""
         hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         try:
-            self.set_exception_handler(None)
+            self.set_exception_handler(lambda *_: None)
             self._tasks.clear()
             self._ready.clear()  # type: ignore[attr-defined]
             self._scheduled.clear()  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ import hiredis
 import orjson
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from tests.simulation.loop import HARNESS, VirtualLoop, current_process
+from tests.simulation.loop import HARNESS, TICK, VirtualLoop, current_process
 
 Reply = bytes | int | None | list[Any] | Exception
 
@@ -354,7 +354,7 @@ class Connection:
         return not self._is_open
 
     def write(self, data: bytes) -> None:
-        self._there = max(self._there, self._loop.time() + self._latency)
+        self._there = max(self._there + TICK, self._loop.time() + self._latency)
         self._loop.call_at(self._there, self._arrive, data, context=HARNESS)
 
     def abort(self) -> None:
@@ -406,7 +406,7 @@ class Connection:
     def push(self, reply: Reply) -> None:
         """Send something to the server's process."""
         late = self._network.late + self.extra
-        self._back = max(self._back, self._loop.time() + self._latency + late)
+        self._back = max(self._back + TICK, self._loop.time() + self._latency + late)
         self._loop.call_at(self._back, self._deliver, encode(reply), context=HARNESS)
 
     def _deliver(self, data: bytes) -> None:
