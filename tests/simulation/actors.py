@@ -445,11 +445,12 @@ class Watcher:
         for kind in dict.fromkeys(entity.partition(":")[0] for entity in entities):
             chosen = [entity for entity in entities if entity.startswith(kind + ":")]
             history = self._world.history
-            history.note(f"{verb} asked", socket.name, entities=chosen)
+            ask = self._world.serial()
+            history.note(f"{verb} asked", socket.name, entities=chosen, ask=ask)
 
-            def answered(answer: Any, chosen: list[str] = chosen) -> None:
+            def answered(answer: Any, chosen: list[str] = chosen, ask: int = ask) -> None:
                 good = bool(answer.get("success"))
-                history.note(f"{verb} answered", socket.name, entities=chosen, good=good)
+                history.note(f"{verb} answered", socket.name, entities=chosen, ask=ask, good=good)
 
             ids = [entity.partition(":")[2] for entity in chosen]
             socket.emit(f"{verb}:{kind}", ids, answered)

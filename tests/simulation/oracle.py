@@ -63,6 +63,15 @@ class _Publish:
         return not self.throttled or self.fix.entity.startswith("vehicle:")
 
 
+@attrs.define
+class _Tracked:
+    """A time in which a session tracked an entity."""
+
+    asked: float
+    confirmed: float
+    end: float = FOREVER
+
+
 class _Session:
     """What one socket of a watcher did and was sent, in order."""
 
@@ -270,27 +279,31 @@ class Oracle:
             for ask in session.of("authenticating")
         )
 
-    def _tracking_since(self, session: _Session, entity: str) -> float | None:
-        """Since when a session that is there in the end tracks an entity."""
-        since: float | None = None
-        asked: float = 0.0
+    def _tracked(self, session: _Session, entity: str) -> list[_Tracked]:
+        """When a session has tracked an entity; events are handled in the order they are sent."""
+        found: list[_Tracked] = []
+        good = {e["ask"]: e.at for e in session.of("track answered", entity) if e["good"]}
         for event in session.events:
             mine = entity in (event.data.get("entity"), *event.data.get("entities", ()))
-            if event.kind == "track asked" and mine:
-                asked = event.at
-            elif event.kind == "track answered" and mine and event["good"]:
-                since = asked if since is None else since
-            elif (event.kind in ("untrack asked", "told revoked")) and mine:
-                since = None
-        return since if session.end > self.settled else None
+            if event.kind == "track asked" and mine and event["ask"] in good:
+                if not found or found[-1].end < FOREVER:
+                    found.append(_Tracked(event.at, good[event["ask"]]))
+            elif (
+                (event.kind == "untrack asked" and mine)
+                or (event.kind == "told revoked" and mine and found and event.at > found[-1].confirmed)
+                or event.kind in ("left", "cut off")
+            ) and found:
+                found[-1].end = min(found[-1].end, event.at)
+        return found
 
     def _newest(self) -> Iterator[Violation]:
         """Whatever was missed, a watcher that is connected ends with the newest position."""
         for session in self.sessions.values():
             for entity in self.entities:
-                since = self._tracking_since(session, entity)
-                if since is None:
+                tracked = self._tracked(session, entity)
+                if not tracked or tracked[-1].end < self.settled:
                     continue
+                since = tracked[-1].asked
                 seen = [
                     self._key(self.history.fixes[event["fix"]])
                     for event in session.of("seen", entity)
@@ -330,12 +343,10 @@ class Oracle:
                 entity = made.fix.entity
                 if not made.is_accepted or made.throttled or entity not in self.single:
                     continue
-                asked = [e.at for e in session.of("untrack asked", entity)]
-                good = [e for e in session.of("track answered", entity) if e["good"]]
-                before = [e.at for e in good if e.at < made.sent]
-                if not before or any(before[0] < at < made.answered + 0.5 for at in asked):
-                    continue
-                if session.end < made.answered + 0.5:
+                if not any(
+                    each.confirmed < made.sent and made.answered + 0.5 < each.end
+                    for each in self._tracked(session, entity)
+                ):
                     continue
                 if not any(e["fix"] == made.fix.number for e in session.of("seen", entity)):
                     what = f"{session.name} was never sent {made.fix.number}"

@@ -142,6 +142,8 @@ class Server:
         self.refuses_writes = b""
         """The error that writes are answered with; empty: they succeed."""
         self.is_replica = False
+        self.replica: Server | None = None
+        """Has the same data, and is told of what is published."""
 
     def execute(self, connection: Connection, command: list[bytes]) -> Reply | None:
         name = command[0].upper().decode()
@@ -226,6 +228,12 @@ class Server:
         channel, message = arguments
         if self.is_replica:
             return self._writable()
+        heard = self._spread(channel, message)
+        if self.replica is not None:
+            self.replica._spread(channel, message)
+        return heard
+
+    def _spread(self, channel: bytes, message: bytes) -> int:
         heard = 0
         for connection in list(self.connections):
             if channel in connection.channels:
@@ -535,11 +543,13 @@ class Network:
 
         :param demote: whether the old one goes on, as a replica that takes no writes.
         """
-        if self.primary is not None and demote:
-            self.primary.is_replica = True
-        else:
+        previous = self.primary if demote else None
+        if previous is None:
             self.lose_primary()
         self.primary = Server(f"redis:{7000 + len(self._servers)}", data)
+        if previous is not None:
+            previous.is_replica, previous.data = True, data
+            self.primary.replica = previous
         self._servers.append(self.primary)
 
     def heal(self) -> None:
