@@ -88,6 +88,12 @@ class _Session:
             and entity in ("", event.data.get("entity"), *event.data.get("entities", ()))
         ]
 
+    def open_asks(self, entity: str, at: float) -> list[Event]:
+        """The answers to what was asked before a moment and answered after it."""
+        asked = {event["ask"] for event in self.of("track asked", entity) if event.at < at}
+        answers = self.of("track answered", entity)
+        return [event for event in answers if event["ask"] in asked and event.at > at]
+
     @property
     def end(self) -> float:
         ends = (event.at for event in self.events if event.kind in ("left", "cut off"))
@@ -251,8 +257,10 @@ class Oracle:
                 number, at = newest.get(fix.device, (0, 0.0))
                 what = f"{session.name} was sent {fix.number} of {fix.device} after {number}"
                 if fix.number < number:
-                    snapshot = self._asked_again(session, fix, at, event.at)
-                    kind = "on tracking again" if snapshot else self._path(fix)
+                    kind = self._path(fix)
+                    if self._asked_again(session, fix, at, event.at):
+                        new = any(at <= e.at for e in session.of("authenticated"))
+                        kind = "on authenticating again" if new else "on tracking again"
                     yield Violation(f"older after newer, {kind}", event.at, what)
                 elif fix.number in seen_at and not again:
                     yield Violation("twice", event.at, what)
@@ -290,7 +298,7 @@ class Oracle:
                     found.append(_Tracked(event.at, good[event["ask"]]))
             elif (
                 (event.kind == "untrack asked" and mine)
-                or (event.kind == "told revoked" and mine and found and event.at > found[-1].confirmed)
+                or (event.kind == "told revoked" and mine and found and event.at > found[-1].asked)
                 or event.kind in ("left", "cut off")
             ) and found:
                 found[-1].end = min(found[-1].end, event.at)
@@ -402,6 +410,10 @@ class Oracle:
         for event in session.events:
             if event.kind == "told revoked":
                 told[event["entity"]] = event.at
+                open_asks = session.open_asks(event["entity"], event.at)
+                if any(answer["good"] for answer in open_asks):
+                    what = f"{session.name} was told yes after the notice about {event['entity']}"
+                    yield Violation("tracked after tracking:revoked", event.at, what)
             elif event.kind == "track asked":
                 for entity in event["entities"]:
                     told.pop(entity, None)
