@@ -276,16 +276,16 @@ class Oracle:
     @staticmethod
     def _asked_again(session: _Session, fix: Fix, first: float, second: float) -> bool:
         """Whether the client asked between two moments for what it may be sent again."""
-        asked, answered = session.of("track asked", fix.entity), session.of("track answered")
-        for number, ask in enumerate(asked):
-            ends = [each.at for each in answered if each.at >= ask.at]
-            if ask.at <= second and (ask.at >= first or (number and first <= min(ends, default=0))):
+        answers = {event["ask"]: event.at for event in session.of("track answered", fix.entity)}
+        for number, ask in enumerate(session.of("track asked", fix.entity)):
+            until = answers.get(ask["ask"], FOREVER)
+            if ask.at <= second and (ask.at >= first or (number and first <= until)):
                 return True
-        return any(
-            ask.at <= second
-            and first <= min((a.at for a in session.of("authenticated") if a.at >= ask.at), default=second)
-            for ask in session.of("authenticating")
-        )
+        for ask in session.of("authenticating"):
+            ends = [e.at for e in session.of("authenticated") if e["token"] == ask["token"]]
+            if ask.at <= second and first <= min(ends, default=second):
+                return True
+        return False
 
     def _tracked(self, session: _Session, entity: str) -> list[_Tracked]:
         """When a session has tracked an entity; events are handled in the order they are sent."""
@@ -367,7 +367,7 @@ class Oracle:
         places: dict[tuple[str, str], dict[int, int]] = {}
         for session in self.sessions.values():
             for entity in self.entities:
-                numbers = [event["fix"] for event in session.of("seen", entity)]
+                numbers = dict.fromkeys(event["fix"] for event in session.of("seen", entity))
                 places[session.name, entity] = {n: i for i, n in enumerate(numbers)}
         for (name, entity), mine in places.items():
             for (other, same), theirs in places.items():

@@ -34,6 +34,7 @@ class World:
         self.network = Network(loop, str(plan.seed), self._executed)
         self.nodes: dict[str, Node] = {}
         """The servers that run, by name; stopping ones too."""
+        self.starting: set[str] = set()
         self.stopping: set[str] = set()
         self.lines: dict[Line, None] = {}
         self.is_running = True
@@ -95,7 +96,9 @@ class World:
     async def _start(self, name: str) -> None:
         skew = self.plan.skews[self.plan.servers.index(name)]
         node = Node(Process(name, skew), self.network)
+        self.starting.add(name)
         await self.loop.spawn(node.process, node.start())
+        self.starting.discard(name)
         self.nodes[name] = node
         self.history.note("started", name)
 
@@ -106,9 +109,8 @@ class World:
         self.network.heal()
         if self.network.primary is None:
             self._promote(self._lost_data, "lost")
-        for name in self.stopping.copy():
-            while name in self.nodes:
-                await asyncio.sleep(0.1)
+        while self.stopping or self.starting:
+            await asyncio.sleep(0.1)
         for name in self.plan.servers:
             if name not in self.nodes:
                 await self._start(name)
@@ -352,7 +354,7 @@ class World:
             line.cut()
 
     def _started_again(self, name: str) -> None:
-        if name not in self.nodes:
+        if name not in self.nodes and name not in self.starting:
             self.loop.create_task(self._start(name), context=HARNESS.copy())
 
     # Redis
