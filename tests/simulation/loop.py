@@ -12,6 +12,7 @@ import contextvars
 import gc
 import itertools
 import sys
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -108,6 +109,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Drop what killed processes left, and what their coroutines say about it."""
         hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         try:
+            warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that never began
             self.set_exception_handler(lambda *_: None)
             self._tasks.clear()
             self._ready.clear()  # type: ignore[attr-defined]

@@ -238,9 +238,16 @@ class Oracle:
     def _why(self, made: _Publish) -> str:
         if self._stopped_with(made):
             return "answered by a server that was stopping"
-        if made.throttled:
-            return "held" if made.is_live else "throttled"
-        return "published"
+        if not made.throttled:
+            return "published"
+        if not made.is_live:
+            return "throttled"
+        others = [other for other in self.publishes.values() if other.fix.entity == made.fix.entity]
+        if any(each.fix.is_bad and 0 < each.sent - made.sent < 1.5 for each in others):
+            return "held, and the filter dropped the next"
+        if made.fix.entity not in self.single:
+            return "held, of several devices"
+        return "held"
 
     # -- watchers
 
@@ -332,7 +339,7 @@ class Oracle:
                     if due is not None and self._key(due.fix) > max(seen, default=("", 0)):
                         what = f"{session.name} has no {due.fix.number} of {entity}"
                         why = self._why(due)
-                        if kind == "newest missed" and seen and max(seen)[0] == due.fix.timestamp:
+                        if why == "published" and seen and max(seen)[0] == due.fix.timestamp:
                             why = "of the same second"
                         yield Violation(f"{kind}: {why}", self.settled, what)
 

@@ -75,7 +75,7 @@ ACCESS = {
     "allow": 1.5,
     "recheck": 0.5,
     "authenticate": 2.0,
-    "revoke token": 0.7,
+    "revoke token": 1.0,
     "revoke user": 0.4,
     "share": 1.0,
     "end share": 1.5,
@@ -132,7 +132,11 @@ class _Maker:
             Action(0.15 + 0.01 * number, "track", name, self._several())
             for number, (name, _, __) in enumerate(self.watchers)
         ]
-        actions = [self._action(at, kind) for at, kind in zip(times, kinds, strict=True)]
+        actions = [
+            action
+            for at, kind in zip(times, kinds, strict=True)
+            for action in self._with_what_it_meets(self._action(at, kind))
+        ]
         return Plan(
             seed=seed,
             servers=self.servers,
@@ -151,6 +155,19 @@ class _Maker:
 
     def _several(self) -> tuple[str, ...]:
         return tuple(self.chance.sample(self.entities, self.chance.randint(1, len(self.entities))))
+
+    def _with_what_it_meets(self, action: Action) -> list[Action]:
+        """What may withdraw something often comes while that is being asked for."""
+        before = round(max(action.at - self.chance.uniform(0, 0.6), 0.2), 4)
+        if self.chance.random() < 0.5:
+            if action.kind == "revoke token":
+                return [Action(before, "authenticate", action.what[0], ("staff",)), action]
+            if action.kind == "deny":
+                user, entity = action.what
+                theirs = [name for name, whose, _ in self.watchers if whose == user]
+                again = [Action(before, "track", name, (entity,)) for name in theirs]
+                return [*again, action]
+        return [action]
 
     def _action(self, at: float, kind: str) -> Action:
         chance = self.chance
