@@ -52,10 +52,15 @@ class _Publish:
     throttled: bool = False
     cached: float = FOREVER
     published: float = FOREVER
+    publications: list[float] = attrs.field(factory=list)
 
     @property
     def is_accepted(self) -> bool:
         return self.status == 200 and not self.fix.is_bad
+
+    def republished(self, at: float) -> bool:
+        """Whether Redis was told to send it on shortly before."""
+        return any(at - 1.2 < each < at for each in self.publications)
 
     @property
     def is_live(self) -> bool:
@@ -136,6 +141,8 @@ class Oracle:
             case "cached" | "published":
                 made = self.publishes[event["fix"]]
                 setattr(made, event.kind, min(getattr(made, event.kind), event.at))
+                if event.kind == "published":
+                    made.publications.append(event.at)
             case "connecting":
                 self.sessions[event.who] = _Session(event)
             case _:
@@ -264,20 +271,22 @@ class Oracle:
                 number, at = newest.get(fix.device, (0, 0.0))
                 what = f"{session.name} was sent {fix.number} of {fix.device} after {number}"
                 if fix.number < number:
-                    kind = self._path(fix)
-                    if self._asked_again(session, fix, at, event.at):
-                        new = any(at <= e.at for e in session.of("authenticated"))
-                        kind = "on authenticating again" if new else "on tracking again"
+                    kind = self._path(session, fix, at, event.at)
                     yield Violation(f"older after newer, {kind}", event.at, what)
                 elif fix.number in seen_at and not again:
-                    yield Violation("twice", event.at, what)
+                    several = "" if fix.entity in self.single else ", of several devices"
+                    yield Violation(f"twice{several}", event.at, what)
                 newest[fix.device] = max(newest.get(fix.device, (0, 0.0)), (fix.number, event.at))
                 seen_at[fix.number] = event.at
 
-    def _path(self, fix: Fix) -> str:
+    def _path(self, session: _Session, fix: Fix, newer_at: float, at: float) -> str:
+        """How a fix came that should not have."""
         made = self.publishes[fix.number]
-        if made.throttled:
+        if made.throttled and made.is_live and made.republished(at):
             return "held"
+        if self._asked_again(session, fix, newer_at, at):
+            new = any(newer_at <= e.at for e in session.of("authenticated"))
+            return "on authenticating again" if new else "on tracking again"
         return "after a fault" if self.faults else "published"
 
     @staticmethod
@@ -433,6 +442,9 @@ class Oracle:
             if revoked["error"] not in ("", "Unavailable", "503"):
                 continue
             by = self._known_by(revoked["began"])
+            ended = [at for _, at in (*self.killed, *self.stopping) if at >= revoked["began"]]
+            if ended and any(at >= revoked["began"] for at in self.lost):
+                continue  # nobody may be left to write it again
             for session in self.sessions.values():
                 yield from self._after_revocation(session, revoked, by)
 
@@ -448,11 +460,11 @@ class Oracle:
                 continue
             if len(holds) > number + 1:
                 continue  # another token may have taken its place
+            asks = {e["ask"]: e.at for e in session.of("track asked")}
             for event in session.events:
-                late = event.at > by + 0.2
                 seen = event.kind == "seen" and self.publishes[event["fix"]].sent > by
-                good = event.kind == "track answered" and event["good"]
-                if (seen or good) and late:
+                good = event.kind == "track answered" and event["good"] and asks[event["ask"]] > by
+                if seen or good:
                     what = f"{session.name} goes on with what was revoked at {revoked['began']:.3f}"
                     how = "while it authenticated" if hold.kind == "authenticating" else "before"
                     yield Violation(f"revoked {how}, still served", event.at, what)
