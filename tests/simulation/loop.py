@@ -81,7 +81,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._serials = itertools.count()
         self._tasks: list[asyncio.Task[Any]] = []
         """All there were: what a killed process left must not be finalized by who survives it."""
-        self.set_task_factory(self._make_task)
+        factory: Any = self._make_task
+        self.set_task_factory(factory)
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
@@ -129,7 +130,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     # -- asyncio's own ---------------------------------------------------------------------
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]  # the stub has a type variable tuple
         self,
         callback: Callable[..., object],
         *args: Any,
@@ -140,7 +141,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             handle.cancel()
         return handle
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # the stub has a type variable tuple
         self,
         when: float,
         callback: Callable[..., object],

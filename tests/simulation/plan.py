@@ -13,6 +13,7 @@ import attrs
 
 ENTITIES = ("vehicle:v1", "vehicle:v2", "delivery:d1", "delivery:d2", "parcel:p1")
 SERVERS = ("A", "B", "C")
+CONNECTIONS = ("commands", "subscribers", "both")
 USERS = ("ann", "bob", "cy")
 
 
@@ -210,9 +211,12 @@ class _Maker:
             case "pause" | "late" | "refuse":
                 what = (seconds,)
             case "cut":
-                what = (chance.choice(["commands", "subscribers", "both"]), chance.choice(["", server]))
+                what = (
+                    chance.choice(["commands", "subscribers", "both"]),
+                    chance.choice(["", server]),
+                )
             case "lag" | "stall":
-                what = (chance.choice(["commands", "subscribers", "both"]), seconds)
+                what = (chance.choice(CONNECTIONS), seconds)
             case "fail over":
                 lag = chance.choice([0, 0.1, 1.0])
                 what = (seconds, lag, chance.choice(["lost", "demoted"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import attrs
 
@@ -49,7 +50,7 @@ def _fewer_actions(plan: Plan, still: Callable[[Plan], bool]) -> Plan:
         step = max(step // 2, 1)
 
 
-def _simpler(plan: Plan) -> Iterator[dict[str, object]]:
+def _simpler(plan: Plan) -> Iterator[dict[str, Any]]:
     yield {"skews": tuple(0.0 for _ in plan.skews)}
     yield {"filtering": 0.0}
     yield {"latency": 0.0}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import functools
+import importlib.metadata
 import logging
 import os
 import random
@@ -22,8 +23,8 @@ import jwt.api_jwt
 from starlette.applications import Starlette
 
 import atriz_realtime.server
-from atriz_realtime.api import EntityRef
 from atriz_realtime import RealtimeConfig, RealtimeServer
+from atriz_realtime.api import EntityRef
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.defaults import revocations
@@ -32,7 +33,7 @@ from atriz_realtime.plugin_system import plugins
 from atriz_realtime.redis_link.single import SingleLink
 from atriz_realtime.redis_link.url import parse_redis_url
 from tests.simulation.loop import Process, VirtualLoop
-from tests.simulation.redis_model import Connection, Network
+from tests.simulation.network import Network
 
 SECRET = "a-secret-of-the-simulation-of-32-bytes"
 
@@ -141,14 +142,14 @@ class Node:
         return found
 
 
-class _Frozen(datetime.datetime):
+class _Frozen(dt.datetime):
     """``datetime``, whose ``now`` is the virtual one."""
 
     wall: Callable[[], float]
 
     @classmethod
-    def now(cls, tz: datetime.tzinfo | None = None) -> Any:
-        return datetime.datetime.fromtimestamp(cls.wall(), tz)
+    def now(cls, tz: dt.tzinfo | None = None) -> Any:
+        return dt.datetime.fromtimestamp(cls.wall(), tz)
 
 
 @contextlib.contextmanager
@@ -170,7 +171,7 @@ def virtual_world(loop: VirtualLoop, seed: str) -> Iterator[None]:
             (os, "urandom", chance.randbytes),
             (secrets, "token_bytes", chance.randbytes),
             (secrets, "token_hex", lambda size: chance.randbytes(size).hex()),
-            (plugins, "entry_points", functools.cache(plugins.entry_points)),
+            (plugins, "entry_points", functools.cache(importlib.metadata.entry_points)),
         ):
             stack.enter_context(patch.object(target, name, value))
         asyncio.set_event_loop(loop)
@@ -180,6 +181,3 @@ def virtual_world(loop: VirtualLoop, seed: str) -> Iterator[None]:
             revocations._RUNNING.clear()  # servers that were killed are still there
             asyncio.set_event_loop(None)
             logging.disable(logging.NOTSET)
-
-
-__all__ = ["SECRET", "Connection", "Node", "virtual_world"]
