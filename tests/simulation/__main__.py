@@ -10,7 +10,7 @@ from collections import defaultdict
 
 from tests.simulation.campaign import campaign, deterministically, is_deterministic
 from tests.simulation.history import History
-from tests.simulation.known import KINDS
+from tests.simulation.known import KINDS, KNOWN
 from tests.simulation.oracle import judge
 from tests.simulation.plan import Plan, make_plan
 from tests.simulation.shrink import shrunk
@@ -25,12 +25,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, help="make one run, and print its history")
     parser.add_argument("--kind", help="shrink that run to what still violates this")
+    parser.add_argument("--known", action="store_true", help="make the runs of the known ones")
     parser.add_argument("--whole", action="store_true", help="do not shrink it")
     options = parser.parse_args(arguments)
     if not is_deterministic():
         deterministically(arguments)
     if options.seed is not None:
         return _replay(make_plan(options.seed), options.kind, whole=options.whole)
+    if options.known:
+        return _look_for_known(options.jobs)
     return _search(range(options.first, options.first + options.seeds), options.jobs)
 
 
@@ -60,6 +63,19 @@ def _print(plan: Plan, history: History) -> None:
         if event.kind != "got" or event["status"] != 404:
             print(event)
     print()
+
+
+def _look_for_known(jobs: int) -> int:
+    """The status is 1 when one does not occur any more."""
+    seeds = sorted({seed for known in KNOWN for seed in known.seeds})
+    violated = dict(campaign(seeds, jobs))
+    gone = [
+        known for known in KNOWN if not any(known.kind in violated[seed] for seed in known.seeds)
+    ]
+    for known in gone:
+        print(f"does not occur any more: {known.kind} ({known.why})")
+    print(f"{len(KNOWN) - len(gone)} of {len(KNOWN)} known violations occur")
+    return int(bool(gone))
 
 
 def _search(seeds: range, jobs: int) -> int:

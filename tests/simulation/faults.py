@@ -162,7 +162,7 @@ class Faults:
 
     def do_flush(self, _: Action) -> None:
         if self._world.network.primary is not None:
-            self._world.network.primary.data.values.clear()
+            self._world.network.primary.data.clear()
         self._world.history.note("data lost", "redis")
         self._fault("flush", 0.0, None)
 

@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import gc
 import itertools
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Coroutine
@@ -110,6 +111,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Drop what killed processes left, and what their coroutines say about it."""
         hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         try:
+            logging.disable(logging.CRITICAL)
             warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that never began
             self.set_exception_handler(lambda *_: None)
             self._tasks.clear()
@@ -118,6 +120,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             gc.collect()
         finally:
             sys.unraisablehook = hook
+            logging.disable(logging.NOTSET)
 
     def timers(self) -> list[str]:
         """The timers that are set, for whoever wonders why something is not idle."""

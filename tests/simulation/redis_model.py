@@ -35,10 +35,10 @@ class Data:
         return made
 
     def get(self, key: bytes) -> Any:
-        if self.ttl(key) == -2:
-            self.values.pop(key, None)
-            self._expiries.pop(key, None)
-        return self.values.get(key)
+        until = self._expiries.get(key)
+        if until is not None and until <= self.now():
+            self.delete(key)
+        return self.values.get(key) or None  # an empty sorted set is none
 
     def set(self, key: bytes, value: Any, seconds: float | None) -> None:
         self.values[key] = value
@@ -46,10 +46,18 @@ class Data:
         if seconds is not None:
             self.expire(key, seconds)
 
+    def clear(self) -> None:
+        self.values.clear()
+        self._expiries.clear()
+
+    def delete(self, key: bytes) -> bool:
+        self._expiries.pop(key, None)
+        return bool(self.values.pop(key, None))
+
     def sorted_set(self, key: bytes) -> dict[bytes, float]:
-        found: dict[bytes, float] | None = self.get(key)
-        if found is None:
-            found = self.values[key] = {}
+        if self.get(key) is None:
+            self.set(key, {}, None)
+        found: dict[bytes, float] = self.values[key]
         return found
 
     def expire(self, key: bytes, seconds: float) -> None:
@@ -57,13 +65,9 @@ class Data:
 
     def ttl(self, key: bytes) -> float:
         """Seconds left; -1: forever, -2: there is no such key."""
-        if key not in self.values or self.values[key] == {}:
+        if self.get(key) is None:
             return -2
-        until = self._expiries.get(key)
-        if until is None:
-            return -1
-        left = until - self.now()
-        return left if left > 0 else -2
+        return self._expiries[key] - self.now() if key in self._expiries else -1
 
     def by_score(self, key: bytes, least: float, most: float) -> list[tuple[float, bytes]]:
         members = self.get(key) or {}
@@ -178,7 +182,7 @@ class Server:
         return refused or Status(b"OK")
 
     def _del(self, _: Connection, arguments: list[bytes]) -> Reply:
-        return self._writable() or int(self.data.values.pop(arguments[0], None) is not None)
+        return self._writable() or int(self.data.delete(arguments[0]))
 
     def _zrem(self, _: Connection, arguments: list[bytes]) -> Reply:
         members = self.data.sorted_set(arguments[0])

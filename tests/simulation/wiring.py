@@ -57,6 +57,8 @@ SETTINGS: dict[str, Any] = {
     "max_pending_frames": 8,
 }
 
+_entry_points = functools.cache(importlib.metadata.entry_points)
+
 
 class _Link(SingleLink):
     """The real link over the modelled network."""
@@ -171,7 +173,7 @@ def virtual_world(loop: VirtualLoop, seed: str) -> Iterator[None]:
             (os, "urandom", chance.randbytes),
             (secrets, "token_bytes", chance.randbytes),
             (secrets, "token_hex", lambda size: chance.randbytes(size).hex()),
-            (plugins, "entry_points", functools.cache(importlib.metadata.entry_points)),
+            (plugins, "entry_points", _entry_points),
         ):
             stack.enter_context(patch.object(target, name, value))
         asyncio.set_event_loop(loop)

@@ -1,0 +1,117 @@
+"""The model of Redis does what Valkey does, and the loop what asyncio's does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from typing import Any
+
+import pytest
+import redis
+
+from atriz_realtime.defaults.redis import cache
+from atriz_realtime.defaults.revocations import records
+from tests.simulation.loop import Deadlock, Process, VirtualLoop, current_process
+from tests.simulation.redis_model import Data, Server
+
+NOWHERE: Any = None
+
+
+def commands(chance: random.Random) -> list[list[Any]]:
+    """What the cache and the revocations send, in any order."""
+    made: list[list[Any]] = []
+    for number in range(200):
+        entity = f"v{chance.randint(1, 4)}"
+        stamp = f"2026-01-31T12:00:0{chance.randint(0, 9)}.000Z"
+        location = json.dumps({"latitude": number, "timestamp": stamp})
+        expires, now = chance.randint(3_001, 9_000), chance.randint(0, 3_000)
+        keys = [f"location:{entity}", "index"]
+        put = [cache._PUT_AND_INDEX, 2, *keys, location, 60, stamp, entity, expires, now]
+        revoked = [expires, f'["token", "{chance.randint(1, 9)}", 1, {expires}]']
+        add = [records.ADD, 2, "revoked", "version", now, 5, 60, str(number), *revoked]
+        made.append(
+            chance.choice(
+                [
+                    ["EVAL", *put],
+                    ["EVAL", *put],
+                    ["EVAL", *add],
+                    ["GET", keys[0]],
+                    ["DEL", keys[0]],
+                    ["ZREM", "index", entity],
+                    ["ZCOUNT", "index", f"({now}", "+inf"],
+                    ["ZRANGE", "index", now, "+inf", "BYSCORE", "LIMIT", 0, 3, "WITHSCORES"],
+                    ["ZRANGE", "revoked", now, "+inf", "BYSCORE", "LIMIT", 0, 9],
+                    ["EXISTS", "version"],
+                    ["EVALSHA", "0" * 40, 0],
+                ]
+            )
+        )
+    return made
+
+
+def encoded(part: object) -> bytes:
+    return part if isinstance(part, bytes) else str(part).encode()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_model_answers_as_valkey_does(redis_url: str, seed: int) -> None:
+    server = Server("redis:1", Data(lambda: 0.0))
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
+        client.response_callbacks.clear()
+        for command in commands(random.Random(seed)):
+            modelled = server.execute(NOWHERE, [encoded(part) for part in command])
+            if isinstance(modelled, Exception):
+                with pytest.raises(redis.ResponseError):
+                    client.execute_command(*command)
+            else:
+                assert modelled == client.execute_command(*command), command
+
+
+def test_time_jumps_to_the_next_timer() -> None:
+    loop = VirtualLoop()
+    seen: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        seen.append(loop.time())
+
+    async def main() -> None:
+        await asyncio.gather(sleep(3_600), sleep(0.5), sleep(60))
+
+    loop.run_until_complete(main())
+    loop.close()
+    assert seen == [0.5, 60.0, 3_600.0]
+
+
+def test_waiting_for_nothing_is_an_error() -> None:
+    loop = VirtualLoop()
+    with pytest.raises(Deadlock):
+        loop.run_until_complete(loop.create_future())
+    loop.close()
+
+
+def test_a_killed_process_does_nothing_more() -> None:
+    loop = VirtualLoop()
+    process = Process("A", skew=5.0)
+    seen: list[object] = []
+
+    async def work() -> None:
+        try:
+            while True:
+                seen.append((current_process(), round(loop.wall() % 60, 1)))
+                await asyncio.sleep(1.0)
+        finally:
+            seen.append("finally")
+
+    async def main() -> None:
+        loop.spawn(process, work())
+        await asyncio.sleep(1.5)
+        loop.kill(process)
+        await asyncio.sleep(5.0)
+        assert current_process() is None
+
+    loop.run_until_complete(main())
+    assert seen == [(process, 5.0), (process, 6.0)]
+    loop.bury()
+    loop.close()
