@@ -40,10 +40,6 @@ class Publish:
     def is_accepted(self) -> bool:
         return self.status == 200 and not self.fix.is_bad
 
-    def republished(self, at: float) -> bool:
-        """Whether Redis was told to send it on shortly before."""
-        return any(at - 1.2 < each < at for each in self.publications)
-
     @property
     def is_live(self) -> bool:
         """Whether watchers are to see it: ``latest`` sends what it holds."""

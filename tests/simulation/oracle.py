@@ -106,33 +106,34 @@ class Oracle(Evidence):
     def _order(self) -> Iterator[Violation]:
         """None after a newer one of its device, and none twice."""
         for session in self.sessions.values():
-            newest: dict[str, tuple[int, float]] = {}
+            newest: dict[str, int] = {}
             seen_at: dict[int, float] = {}
             for event in session.of("seen"):
                 fix = self.history.fixes[event["fix"]]
                 if fix.is_bad:
                     yield Violation("filtered fix seen", event.at, f"{fix.number}")
                 again = self.asked_again(session, fix, seen_at.get(fix.number, FOREVER), event.at)
-                number, at = newest.get(fix.device, (0, 0.0))
+                number = newest.get(fix.device, 0)
                 what = f"{session.name} was sent {fix.number} of {fix.device} after {number}"
                 if fix.number < number:
-                    kind = self._path(session, fix, at, event.at)
+                    kind = self._path(session, fix, number, event.at)
                     yield Violation(f"older after newer, {kind}", event.at, what)
                 elif fix.number in seen_at and not again:
                     several = "" if fix.entity in self.single else ", of several devices"
                     yield Violation(f"twice{several}", event.at, what)
-                newest[fix.device] = max(newest.get(fix.device, (0, 0.0)), (fix.number, event.at))
+                newest[fix.device] = max(number, fix.number)
                 seen_at[fix.number] = event.at
 
-    def _path(self, session: Session, fix: Fix, newer_at: float, at: float) -> str:
+    def _path(self, session: Session, fix: Fix, newer: int, at: float) -> str:
         """How a fix came that should not have."""
-        made = self.publishes[fix.number]
-        if made.throttled and made.is_live and made.republished(at):
-            return "held"
+        made, later = self.publishes[fix.number], self.publishes[newer]
+        if any(later.published < each < at for each in made.publications):
+            return "released by the throttle" if made.throttled else "sent on after a fault"
+        newer_at = min(e.at for e in session.of("seen") if e["fix"] == newer)
         if self.asked_again(session, fix, newer_at, at):
             new = any(newer_at <= e.at for e in session.of("authenticated"))
             return "on authenticating again" if new else "on tracking again"
-        return "after a fault" if self.faults else "published"
+        return "some other way"
 
     def _newest(self) -> Iterator[Violation]:
         """Whatever was missed, a watcher that is connected ends with the newest position."""
