@@ -260,12 +260,13 @@ class Network:
         :param demote: whether the old one goes on, as a replica that takes no writes.
         """
         previous = self.primary if demote else None
+        replicas = [*previous.replicas, previous] if previous is not None else []
         if previous is None:
             self.lose_primary()
         self.primary = Server(f"redis:{7000 + len(self._servers)}", data)
-        if previous is not None:
-            previous.is_replica, previous.data = True, data
-            self.primary.replica = previous
+        self.primary.replicas = replicas
+        for replica in replicas:
+            replica.is_replica, replica.data = True, data
         self._servers.append(self.primary)
 
     def heal(self) -> None:

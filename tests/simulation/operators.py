@@ -59,7 +59,7 @@ class Operators:
         node = self._world.reachable(server)
         if node is None:
             return
-        began = self._world.loop.time()
+        began, name = self._world.loop.time(), node.process.name
 
         async def done() -> None:
             error = ""
@@ -67,7 +67,7 @@ class Operators:
                 await work(node)
             except Exception as failure:
                 error = type(failure).__name__
-            self._world.history.note(kind, who, what=what, began=began, error=error, server=server)
+            self._world.history.note(kind, who, what=what, began=began, error=error, server=name)
 
         self._world.loop.spawn(node.process, done())
 

@@ -139,8 +139,8 @@ class Server:
         self.refuses_writes = b""
         """The error that writes are answered with; empty: they succeed."""
         self.is_replica = False
-        self.replica: Server | None = None
-        """Has the same data, and is told of what is published."""
+        self.replicas: list[Server] = []
+        """Have the same data, and are told of what is published."""
 
     def execute(self, connection: Connection, command: list[bytes]) -> Reply | None:
         name = command[0].upper().decode()
@@ -225,10 +225,7 @@ class Server:
         channel, message = arguments
         if self.is_replica:
             return self._writable()
-        heard = self._spread(channel, message)
-        if self.replica is not None:
-            self.replica._spread(channel, message)
-        return heard
+        return sum(each._spread(channel, message) for each in (self, *self.replicas))
 
     def _spread(self, channel: bytes, message: bytes) -> int:
         heard = 0
