@@ -41,10 +41,9 @@ from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.publish.service import TrackingService, as_location
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.core.runtime.lag import ClientLag
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.reports import Reports
-from atriz_realtime.core.runtime.statistics import Statistics
+from atriz_realtime.core.runtime.statistics import ClientLag, Statistics
 from atriz_realtime.core.runtime.worker import Worker
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket, websocket_protocol
 from atriz_realtime.http.endpoints import EndpointRoute, Endpoints
@@ -152,7 +151,7 @@ class RealtimeServer:
             sockets=self._sockets,
             status=self.status,
             statistics=self._statistics.read,
-            incidents=lambda: self.incidents.counts,
+            incidents=self.incidents,
         )
         self._handle = ServerHandle(
             tracking=self._pipeline,

@@ -116,9 +116,16 @@ class RedisLink(Protocol):
         """Whether Redis answers."""
 
 
-def _log(kind: str, message: str) -> None:
-    """Report a failure where no server counts them."""
-    logger.warning("%s: %s", kind, message)
+class Report(Protocol):
+    """Counts and logs incidents: see :attr:`Resources.report`."""
+
+    def __call__(self, kind: str, message: str, *, labels: Mapping[str, str] | None = None) -> None:
+        """Report an incident."""
+
+
+def _log(kind: str, message: str, *, labels: Mapping[str, str] | None = None) -> None:
+    """Log an incident where no server counts it."""
+    logger.warning("%s: %s", kind.format(**labels) if labels else kind, message)
 
 
 @attrs.frozen(kw_only=True)
@@ -131,7 +138,8 @@ class Resources:
     """``None`` when no Redis is configured."""
     settings: Mapping[str, Any]
     """The effective settings, read-only."""
-    report: Callable[[str, str], None] = _log
+    report: Report = _log
     """Count a failure that was survived, and log it unless one of its kind was logged
     within the last minute: its kind, a short name out of a small set, and one line about
-    it without secrets.  It is seen where ``ServerHandle.incidents`` is."""
+    it without secrets.  It is seen where ``ServerHandle.incidents`` is.  A kind with
+    placeholders such as ``{code}`` takes their values as ``labels``."""

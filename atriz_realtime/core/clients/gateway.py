@@ -31,7 +31,7 @@ from atriz_realtime.core.clients.subscriptions import Subscriptions
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE
 from atriz_realtime.core.publish.pipeline import Pipeline
-from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.incidents import REFUSED, Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.token_bucket import TokenBucket, UserBuckets
 from atriz_realtime.engine.request.request import Request
@@ -314,8 +314,10 @@ class Gateway:
                 return True
             if allowance.refused > allowance.burst:  # each socket that goes on
                 answer = "exhausted"
+        self._incidents.refusals.count(RateLimited.code)
         if allowance.refused == 1:
-            self._incidents.report("refused rate_limited", "events came too fast")
+            code = {"code": RateLimited.code}
+            self._incidents.report(REFUSED, "events came too fast", labels=code)
             self._rooms.send(sid, SocketEvents.ERROR, RateLimited.default_message)
         if answer == "exhausted":
             self._incidents.report("flooding client cut", "events kept coming too fast")

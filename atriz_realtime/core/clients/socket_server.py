@@ -20,14 +20,14 @@ from atriz_realtime.core.clients.socket_engine import Engine, Requests, make_eng
 from atriz_realtime.core.hub.packets import InvalidPayload, Packet, StrictJson, strict_packets
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, Rooms
 from atriz_realtime.core.publish.service import TrackingSource
-from atriz_realtime.core.runtime.budget import (
+from atriz_realtime.core.runtime.eager import run_eagerly
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.token_bucket import (
     NAMESPACE_COST,
     PAYLOAD_COST,
     REFUSAL_COST,
     PenaltyBudget,
 )
-from atriz_realtime.core.runtime.eager import begin
-from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.protocol.packets import Packet as EnginePacket
 from atriz_realtime.engine.protocol.packets import message
@@ -199,7 +199,7 @@ class SocketServer(socketio.AsyncServer):
             return None
         kind, namespace = packet.packet_type, packet.namespace or DEFAULT_NAMESPACE
         if kind == socketio.packet.CONNECT:
-            return begin(self._connect(session, namespace, packet.data))
+            return run_eagerly(self._connect(session, namespace, packet.data))
         self._sid_of(session, packet)
         handling: Awaitable[None]
         if kind == socketio.packet.DISCONNECT:

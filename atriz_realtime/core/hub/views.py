@@ -133,7 +133,7 @@ class Views:
     def _failed(self, step: Step, error: RealtimeError) -> None:
         """Count a view's refusal; other failures the plugin_runner has counted."""
         if not isinstance(error, PluginFailed):
-            self._incidents.report(f"plugin {step.plugin} failed", f"{step.what}: {error.message}")
+            self._incidents.plugin_problem(step.plugin, "failed", f"{step.what}: {error.message}")
 
 
 class RenderedViews:

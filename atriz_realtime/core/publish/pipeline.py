@@ -27,7 +27,6 @@ from atriz_realtime.api.wire import (
 )
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish.delivery import Delivery
-from atriz_realtime.core.runtime.counters import Fixes
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.worker import Worker
@@ -35,6 +34,20 @@ from atriz_realtime.plugin_system.registry import Registry
 
 MAX_HELD = 100_000
 """Fixes that may be held for the end of their throttling window; beyond, they are dropped."""
+
+
+@attrs.define(eq=False)
+class Fixes:
+    """How many fixes of one entity type this server took, by outcome."""
+
+    published: int = 0
+    throttled: int = 0
+    held: int = 0
+    dropped: int = 0
+
+    def statistics(self) -> dict[str, float]:
+        """How many fixes had each outcome: see :class:`~atriz_realtime.api.PublishResult`."""
+        return attrs.asdict(self)
 
 
 @attrs.define(eq=False)
@@ -195,8 +208,9 @@ class Pipeline:
         except RealtimeError:
             raise
         except (Exception, SystemExit) as error:
-            self._incidents.report(
-                f"plugin {self._kinds[event.type].plugin} failed",
+            self._incidents.plugin_problem(
+                self._kinds[event.type].plugin,
+                "failed",
                 f"validation of {event.type!r}: {type(error).__name__}: {error}",
             )
             raise PluginFailed from error

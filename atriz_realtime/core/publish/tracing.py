@@ -24,7 +24,7 @@ from atriz_realtime.api.records import Endpoint
 from atriz_realtime.api.wire import Payload
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.publish.pipeline import Pipeline
-from atriz_realtime.core.runtime.eager import Outside
+from atriz_realtime.core.runtime.eager import this_thread
 
 MAX_IN_FLIGHT = 10_000
 """Fixes whose way back to the watchers here is waited for; beyond, the oldest has no such span."""
@@ -62,7 +62,7 @@ class TracedPipeline(Pipeline):
         self, entity: EntityRef, location: Location, identity: Identity | None = None
     ) -> PublishResult:
         """Take a fix through the pipeline."""
-        if Outside.now:  # the current span is a task's
+        if this_thread.in_eager_step:  # the current span is a task's
             return await asyncio.ensure_future(self.publish(entity, location, identity))
         name = f"publish {entity.type}"
         with _span(name, SpanKind.INTERNAL, attributes=_attributes(entity)) as span:
@@ -119,7 +119,7 @@ def traced(endpoint: Endpoint) -> Endpoint:
     """An endpoint with a span for each call, whose parent is what the caller says it is."""
 
     async def handle(call: HttpCall) -> HttpAnswer:
-        if Outside.now:  # as above
+        if this_thread.in_eager_step:  # as above
             return await asyncio.ensure_future(handle(call))
         within = trace.get_current_span().get_span_context().is_valid
         with _span(

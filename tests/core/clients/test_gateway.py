@@ -120,8 +120,10 @@ async def test_a_flood_is_refused_and_cut() -> None:
     answers = [await edge.send(member, "untrack:vehicle", "v1") for _ in range(5)]
     assert answers == [{"success": True}] * 3 + [None] * 2
     assert edge.hub.incidents.counts["refused rate_limited"] == 1
+    assert edge.hub.incidents.refusals.statistics() == {"rate_limited": 2}
     edge.hub.clock.advance(1)
     assert await edge.send(member, "untrack:vehicle", "v1") == {"success": True}
     for _ in range(4):
         await edge.send(member, "untrack:vehicle", "v1")
     assert edge.hub.incidents.counts["flooding client cut"] == 1
+    assert edge.hub.incidents.refusals.statistics() == {"rate_limited": 6}
