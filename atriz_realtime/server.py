@@ -36,6 +36,7 @@ from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.membership import Membership
 from atriz_realtime.core.hub.relay import Relay
 from atriz_realtime.core.hub.signals import Signals
+from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.publish.service import TrackingService, as_location
@@ -97,17 +98,20 @@ class RealtimeServer:
         )
         self._registry = Registry(self._plugins, self.config, self._resources)
         self.plugin_runner = PluginRunner(self.incidents, self._clock, self.config.plugin_timeout)
-        attempts = AuthBackoff(
+        backoff = AuthBackoff(
             self._clock,
             self.config.max_auth_failures,
             self.config.auth_failure_window,
             self.config.max_auth_backoff,
         )
+        views: Views | None = None
+        if self._registry.views:
+            views = Views(self._registry, self.plugin_runner, self.incidents)
         access = self._access = AccessControl(
-            self._registry, self.plugin_runner, self.incidents, attempts
+            self._registry, self.plugin_runner, self.incidents, views, backoff
         )
         self._channels = ChannelSubscriptions(self._registry.kinds, self._clock)
-        self._channels.rooms.views = access.views
+        self._channels.rooms.views = views
         delivery, pipeline, self._traced = _traced_parts(self.config.tracing)
         self.delivery = delivery(self._registry.kinds, self._channels, self._clock, self.incidents)
         self._pipeline = pipeline(

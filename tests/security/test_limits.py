@@ -12,10 +12,8 @@ import pytest
 
 from atriz_realtime.api import ConfigurationError, HttpAnswer, RateLimited
 from atriz_realtime.asgi import create_app
-from atriz_realtime.core.access.auth_backoff import MAX_ADDRESSES, AuthBackoff, network
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.http.endpoints import refusal
-from atriz_realtime.testing import FakeClock
 from tests.security.conftest import Serve
 from tests.security.test_edge import PATH, is_served, joined
 from tests.support.clients.polling import polling
@@ -129,58 +127,6 @@ async def test_an_answer_may_have_headers() -> None:
     made = HttpAnswer(b"{}", 429, headers=((b"retry-after", b"3"),))
     assert refusal(RateLimited(retry_after=3)).headers == made.headers
     assert refusal(RateLimited()).headers == ()
-
-
-async def test_the_wait_grows_and_is_bounded() -> None:
-    clock = FakeClock()
-    attempts = AuthBackoff(clock, limit=2, window=10, most=8)
-    assert [attempts.failed("a") for _ in range(2)] == [False, False]
-    waits = []
-    for _ in range(5):
-        while not attempts.failed("a"):
-            pass
-        with pytest.raises(RateLimited) as refused:
-            attempts.check("a")
-        wait = refused.value.retry_after
-        assert wait is not None
-        waits.append(wait)
-        attempts.check("b")
-        clock.advance(wait)
-        attempts.check("a")
-    assert waits == [1, 2, 4, 8, 8]
-    clock.advance(100)
-    assert [attempts.failed("a") for _ in range(3)] == [False, False, True]
-    with pytest.raises(RateLimited) as refused:
-        attempts.check("a")
-    assert refused.value.retry_after == 1
-
-
-async def test_good_tokens_take_failures_back() -> None:
-    attempts = AuthBackoff(FakeClock(), limit=5, window=60, most=60)
-    for _ in range(1_000):
-        assert not attempts.failed("nat")
-        attempts.succeeded("nat")
-
-
-async def test_the_addresses_that_are_remembered_are_bounded() -> None:
-    attempts = AuthBackoff(FakeClock(), limit=1, window=60, most=60)
-    for number in range(MAX_ADDRESSES + 500):
-        attempts.failed(f"a{number}")
-    assert len(attempts._records) == MAX_ADDRESSES
-
-
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::9%eth0", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("a:b", "a:b"),
-    ],
-)
-async def test_an_ipv6_address_counts_as_its_network(address: str, counted: str) -> None:
-    assert network(address) == counted
 
 
 # -- behind proxies ------------------------------------------------------------------------

@@ -240,7 +240,7 @@ class Gateway:
                     address=session.address,
                 ),
                 narrow=True,
-                known=session.identity is not None,
+                already_authenticated=session.identity is not None,
             )
             if session.identity is None or session.identity.user_id != identity.user_id:
                 self._check_user_limit(identity)

@@ -44,7 +44,7 @@ class Permissions:
 
     def guard(self, holds: Callable[[Identity], bool]) -> None:
         """Ask a rule about every identity."""
-        self._access.guards.append(holds)
+        self._access.add_guard(holds)
 
     def enforce(self) -> None:
         """Begin to close the sockets of this server whose identity a guard refuses."""

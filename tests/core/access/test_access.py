@@ -1,4 +1,4 @@
-"""Who a caller is, and what they may do."""
+"""Authentication and authorization."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from atriz_realtime.api import (
     View,
 )
 from atriz_realtime.core.access.access import AccessControl
+from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.testing import FakeClock
@@ -36,7 +37,7 @@ Make = Callable[..., AccessControl]
 
 @attrs.frozen
 class Registered:
-    """What the registry would have."""
+    """Stands in for the registry."""
 
     authenticators: list[Authenticator]
     authorizers: list[Authorizer]
@@ -55,7 +56,9 @@ def make(incidents: Incidents, clock: FakeClock) -> Make:
             [record for record in records if isinstance(record, Authorizer)],
             [record for record in records if isinstance(record, View)],
         )
-        return AccessControl(registered, PluginRunner(incidents, clock, limit=0.05), incidents)
+        runner = PluginRunner(incidents, clock, limit=0.05)
+        views = Views(registered, runner, incidents) if registered.views else None
+        return AccessControl(registered, runner, incidents, views)
 
     return make
 
@@ -76,7 +79,7 @@ def answering(result: Any, asked: list[Any] | None = None) -> Any:
 # -- authentication ------------------------------------------------------------------------
 
 
-async def test_the_first_that_knows_the_caller_decides(make: Make) -> None:
+async def test_the_first_authenticator_that_returns_an_identity_decides(make: Make) -> None:
     asked: list[Any] = []
     access = make(
         Authenticator("abstains", answering(None, asked)),
@@ -88,20 +91,20 @@ async def test_the_first_that_knows_the_caller_decides(make: Make) -> None:
     assert asked == [(TOKEN,)] * 2
 
 
-async def test_an_identity_bears_the_name_of_who_gave_it(make: Make) -> None:
+async def test_an_identity_carries_the_name_of_its_authenticator(make: Make) -> None:
     pretender = Identity(user_id="u1", authenticator="somebody else")
     identity = await make(Authenticator("knows", answering(pretender))).authenticate(TOKEN)
     assert identity.authenticator == "knows"
 
 
 @pytest.mark.parametrize("authenticators", [0, 2])
-async def test_when_all_abstain_the_caller_is_nobody(make: Make, authenticators: int) -> None:
+async def test_nobody_is_authenticated_when_all_abstain(make: Make, authenticators: int) -> None:
     access = make(*(Authenticator(f"a{n}", answering(None)) for n in range(authenticators)))
     with pytest.raises(NotAuthenticated):
         await access.authenticate(TOKEN)
 
 
-async def test_a_refusal_ends_the_asking_and_its_reason_is_logged(
+async def test_a_refusal_is_final_and_its_reason_is_logged(
     make: Make, incidents: Incidents, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -117,7 +120,7 @@ async def test_a_refusal_ends_the_asking_and_its_reason_is_logged(
     assert "a-secret-token" not in caplog.text
 
 
-async def test_one_that_fails_refuses(
+async def test_an_authenticator_that_fails_refuses(
     make: Make, incidents: Incidents, caplog: pytest.LogCaptureFixture
 ) -> None:
     access = make(
@@ -129,7 +132,7 @@ async def test_one_that_fails_refuses(
     assert dict(incidents.counts) == {"plugin plugin-of-door failed": 1}
 
 
-async def test_one_whose_store_is_away_refuses_for_now(make: Make) -> None:
+async def test_an_authenticator_whose_store_is_away_raises_unavailable(make: Make) -> None:
     access = make(
         Authenticator("door", answering(Unavailable("the key store is away"))),
         Authenticator("knows", answering(ME)),
@@ -172,7 +175,7 @@ async def test_any_refusal_wins_and_an_exception_refuses(
     assert all(arguments == (ME, VEHICLE) for arguments in asked)
 
 
-async def test_a_rule_may_have_no_opinion(make: Make) -> None:
+async def test_an_authorizer_may_decide_about_one_action_or_none(make: Make) -> None:
     access = make(
         Authorizer("watching", may_track=answering(False)),
         Authorizer("publishing", may_publish=answering(True)),
@@ -182,7 +185,7 @@ async def test_a_rule_may_have_no_opinion(make: Make) -> None:
     assert await access.may_publish(ME, VEHICLE)
 
 
-# -- whether it still holds ----------------------------------------------------------------
+# -- revalidation --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -190,7 +193,9 @@ async def test_a_rule_may_have_no_opinion(make: Make) -> None:
     [(True, True), (False, False), (LookupError("a bug"), True), (Unavailable(), True)],
     ids=repr,
 )
-async def test_whoever_said_so_is_asked_again(make: Make, answer: Any, holds: bool) -> None:
+async def test_an_identity_holds_until_its_authenticator_says_otherwise(
+    make: Make, answer: Any, holds: bool
+) -> None:
     access = make(Authenticator("door", answering(ME), still_holds=answering(answer)))
     assert access.can_recheck
     identity = await access.authenticate(TOKEN)
@@ -198,21 +203,23 @@ async def test_whoever_said_so_is_asked_again(make: Make, answer: Any, holds: bo
     assert await access.still_holds(attrs.evolve(identity, authenticator="another"))
 
 
-async def test_who_cannot_be_asked_again_is_not(make: Make) -> None:
+async def test_an_authenticator_that_cannot_be_asked_again_is_not(make: Make) -> None:
     access = make(Authenticator("door", answering(ME)))
     assert not access.can_recheck
     assert await access.still_holds(await access.authenticate(TOKEN))
 
 
-async def test_who_is_good_for_one_entity_is_let_in_where_that_is_enough(make: Make) -> None:
-    async def narrow(_: Credentials) -> Identity:
+async def test_a_single_entity_identity_is_accepted_only_if_narrow(
+    make: Make,
+) -> None:
+    async def share_link(_: Credentials) -> Identity:
         return Identity(user_id="link", only=VEHICLE)
 
     async def refuse(*_: Any) -> bool:
         return False
 
     access = make(
-        Authenticator("links", narrow), Authorizer("none", may_track=refuse, may_publish=refuse)
+        Authenticator("links", share_link), Authorizer("none", may_track=refuse, may_publish=refuse)
     )
     with pytest.raises(NotAuthorized):
         await access.authenticate(TOKEN)
@@ -224,8 +231,10 @@ async def test_who_is_good_for_one_entity_is_let_in_where_that_is_enough(make: M
     assert not await make().may_publish(identity, VEHICLE)
 
 
-async def test_who_sees_no_more_than_another(make: Make) -> None:
-    def of(*users: str) -> View:
+async def test_an_identity_sees_no_more_where_all_views_of_the_other_apply(
+    make: Make,
+) -> None:
+    def view_for(*users: str) -> View:
         async def applies(identity: Identity, _: EntityRef) -> bool:
             if identity.user_id == "broken":
                 raise RuntimeError
@@ -233,7 +242,7 @@ async def test_who_sees_no_more_than_another(make: Make) -> None:
 
         return View("-".join(users), applies, lambda event: event)
 
-    access = make(of("coarse", "both"), of("anonymous", "both"))
+    access = make(view_for("coarse", "both"), view_for("anonymous", "both"))
 
     async def no_more(one: str, other: str) -> bool:
         return await access.sees_no_more(Identity(user_id=one), Identity(user_id=other), VEHICLE)
@@ -242,5 +251,5 @@ async def test_who_sees_no_more_than_another(make: Make) -> None:
         assert await no_more(one, other)
     for one, other in [("u1", "coarse"), ("coarse", "both"), ("coarse", "anonymous")]:
         assert not await no_more(one, other)
-    assert not await no_more("u1", "broken")  # who knows what that one is not shown
+    assert not await no_more("u1", "broken")  # a view that fails may hide anything
     assert await make().sees_no_more(ME, Identity(user_id="broken"), VEHICLE)

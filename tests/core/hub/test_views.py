@@ -58,16 +58,21 @@ def marks() -> Marks:
     return Marks()
 
 
-def access_of(hub: Hub, *views: View) -> AccessControl:
+def views_of(hub: Hub, *views: View) -> Views:
     registered: Any = Registered(list(views))
-    return AccessControl(registered, PluginRunner(hub.incidents, hub.clock, 0.05), hub.incidents)
+    return Views(registered, PluginRunner(hub.incidents, hub.clock, 0.05), hub.incidents)
+
+
+def access_of(hub: Hub, views: Views | None) -> AccessControl:
+    registered: Any = Registered([])
+    runner = PluginRunner(hub.incidents, hub.clock, 0.05)
+    return AccessControl(registered, runner, hub.incidents, views)
 
 
 @pytest.fixture
 def views(hub: Hub, marks: Marks) -> Views:
     """Two: ``a`` is for u1, u2 and u3, ``b`` for u2 and u3."""
-    found = access_of(hub, marks.view("a", users="u1 u2 u3"), marks.view("b", users="u2 u3")).views
-    assert found is not None
+    found = views_of(hub, marks.view("a", users="u1 u2 u3"), marks.view("b", users="u2 u3"))
     hub.rooms.views = found
     return found
 
@@ -90,8 +95,7 @@ def frame(event: bytes, device: str = "d1") -> str:
 
 
 async def test_nobody_has_a_view_when_there_is_none(hub: Hub) -> None:
-    access = access_of(hub)
-    assert access.views is None
+    access = access_of(hub, None)
     assert await access.shown(ME, VEHICLE, b"anything") == b"anything"
 
 
@@ -191,7 +195,7 @@ async def test_a_view_that_cannot_say_in_time_hides(hub: Hub) -> None:
     async def never(_: Identity, __: EntityRef) -> bool:
         return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
-    access = access_of(hub, View("slow", never, lambda event: event))
+    access = access_of(hub, views_of(hub, View("slow", never, lambda event: event)))
     event = LocationEvent(VEHICLE, location())
     assert await access.shown(ME, VEHICLE, encode(event).location) is None
     assert hub.incidents.counts == {"plugin plugin-of-slow timed out": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 import pytest
 
@@ -57,10 +58,12 @@ async def test_cancelling_reaches_the_coroutine() -> None:
             cancelled.append(True)
             raise
 
-    async def finish(rest: object) -> None:
-        await rest  # type: ignore[misc]
+    async def finish(rest: Awaitable[None]) -> None:
+        await rest
 
-    task = asyncio.ensure_future(finish(run_eagerly(work())))
+    rest = run_eagerly(work())
+    assert rest is not None
+    task = asyncio.ensure_future(finish(rest))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
