@@ -39,13 +39,12 @@ from atriz_realtime.core.hub.signals import Signals
 from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.publish.pipeline import Pipeline
-from atriz_realtime.core.publish.service import TrackingService, as_location
+from atriz_realtime.core.publish.service import TrackingParts, TrackingService, as_location
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.reports import Reports
 from atriz_realtime.core.runtime.statistics import ClientLag, Statistics
-from atriz_realtime.core.runtime.worker import Worker
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket, websocket_protocol
 from atriz_realtime.http.endpoints import EndpointRoute, Endpoints
 from atriz_realtime.http.probes import Probes
@@ -123,7 +122,14 @@ class RealtimeServer:
             incidents=self.incidents,
             max_clock_skew=self.config.max_clock_skew,
         )
-        self.socket_io = SocketServer(self.config, self._channels.rooms, self.incidents, self)
+        parts = TrackingParts(
+            redis=self.redis,
+            delivery=self.delivery,
+            plugin_runner=self.plugin_runner,
+            incidents=self.incidents,
+            started_pipeline=self.started_pipeline,
+        )
+        self.socket_io = SocketServer(self.config, self._channels.rooms, self.incidents, parts)
         self._lane = websocket_protocol(self.socket_io.eio, SOCKET_PATH)
         self._statistics = Statistics(self.incidents)
         self._statistics.add("frames", self._channels.rooms)
@@ -149,7 +155,6 @@ class RealtimeServer:
         self.permissions = Permissions(
             access, self._gateway, self.signals, self.incidents, self._pipeline
         )
-        self.delivery.after_gap = self.permissions.missed
         self.reports = Reports(
             clock=self._clock,
             sockets=self._sockets,
@@ -360,26 +365,12 @@ class RealtimeServer:
             for layer in self._layers:
                 name = f"layer {layer.name}"
                 fanout = await self._opened(name, layer, layer.open(fanout), opened)
-            observers = [
-                Worker(
-                    self._registry.owner(observer),
-                    f"observer {observer.name!r}",
-                    observer.observe,
-                    size=observer.queue_size,
-                    limit=observer.timeout,
-                    plugin_runner=self.plugin_runner,
-                    incidents=self.incidents,
-                )
-                for observer in self._registry.observers(self._handle)
-            ]
-            self.delivery.start(cache, fanout, backend)
-            opened.push_async_callback(self.delivery.aclose)
-            self._pipeline.start(
-                policies={
-                    name: self._registry.policy(kind) for name, kind in self._registry.kinds.items()
-                },
-                observers=observers,
+            observers = self._registry.observers(self._handle)
+            self.delivery.start(
+                cache=cache, fanout=fanout, backend=backend, after_gap=self.permissions.missed
             )
+            opened.push_async_callback(self.delivery.aclose)
+            self._pipeline.start(cache, observers)
             opened.push_async_callback(self._pipeline.aclose)
             relay = Relay(self._channels.rooms, fanout, self.incidents)
             await relay.start()

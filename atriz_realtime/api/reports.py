@@ -30,5 +30,5 @@ class ProcessReport:
     incidents: Mapping[str, int]
     """How often each kind of failure was survived since the start."""
     labelled_incidents: Sequence[tuple[str, Mapping[str, str], int]] = ()
-    """The same apart from their labels: the kind, whose placeholders the labels fill in, the
-    labels, which are none for most kinds, and the number."""
+    """The same counts as (kind, labels, count): the labels are values for the placeholders in
+    ``kind``, such as ``{plugin}``; most kinds have none."""

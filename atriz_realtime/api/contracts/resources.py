@@ -139,7 +139,7 @@ class Resources:
     settings: Mapping[str, Any]
     """The effective settings, read-only."""
     report: Report = _log
-    """Count a failure that was survived, and log it unless one of its kind was logged
-    within the last minute: its kind, a short name out of a small set, and one line about
-    it without secrets.  It is seen where ``ServerHandle.incidents`` is.  A kind with
-    placeholders such as ``{code}`` takes their values as ``labels``."""
+    """``report(kind, message, *, labels=None)`` counts a failure that was survived, and logs it
+    unless one of its kind was logged within the last minute.  ``kind`` is a short name out of
+    a small set, ``message`` one line without secrets; ``labels`` are values for placeholders
+    in ``kind``, such as ``{code}``.  ``ServerHandle.incidents`` has the counts."""

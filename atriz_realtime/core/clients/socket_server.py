@@ -19,7 +19,7 @@ from atriz_realtime.api.errors import InvalidRequest, NotAuthorized, RealtimeErr
 from atriz_realtime.core.clients.socket_engine import Engine, Requests, make_engine
 from atriz_realtime.core.hub.packets import InvalidPayload, Packet, StrictJson, strict_packets
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, Rooms
-from atriz_realtime.core.publish.service import TrackingSource
+from atriz_realtime.core.publish.service import TrackingParts
 from atriz_realtime.core.runtime.eager import run_eagerly
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.token_bucket import (
@@ -62,7 +62,7 @@ RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect"})
 class SocketServer(socketio.AsyncServer):
     """The Socket.IO server behind ``server.socket_io``.
 
-    :param tracking_source: lets ``TrackingService(redis, socket_io)`` find its server.
+    :param tracking_parts: what ``TrackingService(redis, socket_io)`` uses of the server.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class SocketServer(socketio.AsyncServer):
         config: RealtimeConfig,
         rooms: Rooms,
         incidents: Incidents,
-        tracking_source: TrackingSource,
+        tracking_parts: TrackingParts,
     ) -> None:
         self._config = config
         self._incidents = incidents
@@ -78,7 +78,7 @@ class SocketServer(socketio.AsyncServer):
         super().__init__(client_manager=rooms, serializer=strict_packets(config), async_mode="asgi")
         self.environ = Requests(self.eio)
         self.manager_initialized = True
-        self.tracking_source = tracking_source
+        self.tracking_parts = tracking_parts
         self.edge: Edge | None = None
         self._own_handlers: dict[str, Handler] = {}
         self._binary_events: set[str] = set()

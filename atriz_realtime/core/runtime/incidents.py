@@ -34,8 +34,6 @@ REFUSED = "refused {code}"
 Labels = tuple[tuple[str, str], ...]
 """Names and values, sorted by name."""
 
-OTHER: tuple[str, Labels] = ("other", ())
-
 
 class Refusals:
     """Counts how often clients are refused, over HTTP and sockets, by error code."""
@@ -92,9 +90,10 @@ class Incidents:
         :param message: what happened, without secrets; control characters are escaped.
         :param labels: values for the placeholders of ``kind``.
         """
-        key = (kind, tuple(sorted(labels.items())) if labels else ())
+        key: tuple[str, Labels] = (kind, tuple(sorted(labels.items())) if labels else ())
         if key not in self._counts and len(self._counts) >= MAX_KINDS:
-            key = OTHER
+            kind = "other"
+            key = (kind, ())
         self._counts[key] += 1
         now = self._clock.monotonic()
         since, count = self._logged.get(key, (-QUIET_SECONDS, 0))

@@ -14,10 +14,10 @@ REFUSAL_COST = 1
 """What a refused event, or leaving a namespace, takes from a session's error budget."""
 
 PAYLOAD_COST = 5
-"""What an event that is not JSON, or exceeds a limit on its shape, takes from the budget."""
+"""What an event that is not JSON, or exceeds a limit on its shape, takes from the same budget."""
 
 NAMESPACE_COST = 50
-"""What a refused connection to a namespace takes from the budget."""
+"""What a refused connection to a namespace takes from a session's error budget."""
 
 
 @attrs.define(eq=False)
