@@ -92,7 +92,7 @@ async def test_the_first_authenticator_that_returns_an_identity_decides(make: Ma
 
 
 async def test_an_identity_carries_the_name_of_its_authenticator(make: Make) -> None:
-    pretender = Identity(user_id="u1", authenticator="somebody else")
+    pretender = Identity(user_id="u1", authenticator="another authenticator")
     identity = await make(Authenticator("knows", answering(pretender))).authenticate(TOKEN)
     assert identity.authenticator == "knows"
 
@@ -109,14 +109,14 @@ async def test_a_refusal_is_final_and_its_reason_is_logged(
 ) -> None:
     caplog.set_level(logging.INFO)
     access = make(
-        Authenticator("door", answering(AuthenticationRejected("it has expired"))),
+        Authenticator("tokens", answering(AuthenticationRejected("it has expired"))),
         Authenticator("knows", answering(ME)),
     )
     with pytest.raises(AuthenticationRejected) as refusal:
         await access.authenticate(TOKEN)
     assert "expired" not in refusal.value.message
     assert dict(incidents.counts) == {"refused credentials": 1}
-    assert caplog.messages == ["refused credentials: authenticator 'door': it has expired"]
+    assert caplog.messages == ["refused credentials: authenticator 'tokens': it has expired"]
     assert "a-secret-token" not in caplog.text
 
 
@@ -124,17 +124,17 @@ async def test_an_authenticator_that_fails_refuses(
     make: Make, incidents: Incidents, caplog: pytest.LogCaptureFixture
 ) -> None:
     access = make(
-        Authenticator("door", answering(LookupError("stuck"))),
+        Authenticator("tokens", answering(LookupError("stuck"))),
         Authenticator("knows", answering(ME)),
     )
     with pytest.raises(AuthenticationRejected):
         await access.authenticate(TOKEN)
-    assert dict(incidents.counts) == {"plugin plugin-of-door failed": 1}
+    assert dict(incidents.counts) == {"plugin plugin-of-tokens failed": 1}
 
 
 async def test_an_authenticator_whose_store_is_away_raises_unavailable(make: Make) -> None:
     access = make(
-        Authenticator("door", answering(Unavailable("the key store is away"))),
+        Authenticator("tokens", answering(Unavailable("the key store is away"))),
         Authenticator("knows", answering(ME)),
     )
     with pytest.raises(Unavailable):
@@ -196,7 +196,7 @@ async def test_an_authorizer_may_decide_about_one_action_or_none(make: Make) -> 
 async def test_an_identity_holds_until_its_authenticator_says_otherwise(
     make: Make, answer: Any, holds: bool
 ) -> None:
-    access = make(Authenticator("door", answering(ME), still_holds=answering(answer)))
+    access = make(Authenticator("tokens", answering(ME), still_holds=answering(answer)))
     assert access.can_recheck
     identity = await access.authenticate(TOKEN)
     assert await access.still_holds(identity) is holds
@@ -204,7 +204,7 @@ async def test_an_identity_holds_until_its_authenticator_says_otherwise(
 
 
 async def test_an_authenticator_that_cannot_be_asked_again_is_not(make: Make) -> None:
-    access = make(Authenticator("door", answering(ME)))
+    access = make(Authenticator("tokens", answering(ME)))
     assert not access.can_recheck
     assert await access.still_holds(await access.authenticate(TOKEN))
 

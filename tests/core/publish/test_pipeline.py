@@ -38,7 +38,7 @@ from atriz_realtime.testing import event, location, until
 from tests.core.parts import AWAY, Away, Fanned, Hub
 from tests.support.plugins.files import plugins_in
 
-SOMEBODY = Identity(user_id="u1")
+CALLER = Identity(user_id="u1")
 
 STEPS = """
 steps = []
@@ -137,7 +137,7 @@ class Parts:
         self, seconds: float = 0, *, kind: str = "van", entity_id: str = "v1", **fields: Any
     ) -> PublishResult:
         entity = EntityRef(kind, entity_id)
-        return await self.pipeline.publish(entity, location(seconds, **fields), SOMEBODY)
+        return await self.pipeline.publish(entity, location(seconds, **fields), CALLER)
 
     async def cached(self, kind: str = "van", entity_id: str = "v1") -> int | None:
         found = await self.pipeline.current(EntityRef(kind, entity_id))
