@@ -172,18 +172,18 @@ class AccessControl:
         """The location JSON as this identity sees it; ``None`` when a view hides it."""
         if self._views is None:
             return location
-        chain = await self._views.chosen(identity, entity)
+        chain = await self._views.chain(identity, entity)
         if not chain:
             return location
-        seen = self._views.shown(event_json(entity, location)).payload(chain)
+        seen = self._views.rendered(event_json(entity, location)).payload(chain)
         return None if seen is None else seen.location
 
     async def sees_no_more(self, identity: Identity, than: Identity, entity: EntityRef) -> bool:
         """Whether every view that applies to ``than`` applies to this identity as well."""
         if self._views is None:
             return True
-        others = await self._views.chosen(than, entity)
-        return set(others) <= set(await self._views.chosen(identity, entity))
+        others = await self._views.chain(than, entity)
+        return set(others) <= set(await self._views.chain(identity, entity))
 
     async def _all(
         self, rules: list[tuple[str, str, Rule]], identity: Identity, entity: EntityRef

@@ -14,6 +14,7 @@ from typing import Any
 from atriz_realtime.api.contracts import Cache, Clock, Fanout, Interruptible
 from atriz_realtime.api.model import EntityRef
 from atriz_realtime.api.wire import Payload, RedisChannels
+from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.publish.backlog import Backlog, Unsent
 from atriz_realtime.core.publish.in_flight import InFlight
@@ -39,34 +40,40 @@ class Delivery:
     def __init__(
         self,
         kinds: Mapping[str, EntityKind],
+        broadcaster: LocationBroadcaster,
         channels: ChannelSubscriptions,
         clock: Clock,
         incidents: Incidents,
     ) -> None:
         self._kinds = kinds
         self._channels = channels
-        self._rooms = channels.rooms
+        self._broadcaster = broadcaster
         self._incidents = incidents
         self._in_flight = InFlight(self._deliver, clock)
         self.backlog = Backlog(self.retry, incidents)
-        self.resync = Resync(channels, self._in_flight, self._current, incidents)
+        self.resync = Resync(broadcaster, channels, self._in_flight, self._current, incidents)
         self._listeners: list[Listener] = []
         self._closed = False
 
     def start(
-        self, *, cache: Cache, fanout: Fanout, backend: Fanout, after_gap: Callable[[], None]
+        self,
+        *,
+        cache: Cache,
+        fanout: Fanout,
+        innermost_fanout: Fanout,
+        after_gap: Callable[[], None],
     ) -> None:
         """Connect to the open backends; nothing may be published before.
 
-        :param backend: the fan-out below all layers, which reports interruptions.
+        :param innermost_fanout: the fan-out below all layers, which reports interruptions.
         :param after_gap: called when the fan-out is connected again.
         """
         self._cache = cache
         self._fanout = fanout
         self._after_gap = after_gap
         self._channels.start(fanout, self._in_flight.received, self._in_flight.forget)
-        if isinstance(backend, Interruptible):
-            backend.attach(self)
+        if isinstance(innermost_fanout, Interruptible):
+            innermost_fanout.attach(self)
 
     async def aclose(self) -> None:
         """Retry what waits a last time, and stop the listeners."""
@@ -151,7 +158,7 @@ class Delivery:
 
     def _comes_back(self, payload: Payload) -> bool:
         """Whether this server subscribes to a fix's channel."""
-        return bool(self._listeners) or self._channels.watched(payload.channel)
+        return bool(self._listeners) or self._channels.is_subscribed(payload.channel)
 
     def _current(self, entity: EntityRef) -> Awaitable[bytes | None]:
         return self._cache.get(entity)
@@ -159,21 +166,21 @@ class Delivery:
     # -- delivering ------------------------------------------------------------------------
 
     def _deliver(self, channel: str, event: bytes) -> None:
-        self._rooms.deliver(channel.removeprefix(RedisChannels.PREFIX), event)
+        self._broadcaster.broadcast(RedisChannels.room(channel), event)
         for listener in self._listeners:
             listener.put((channel, event))
 
     async def subscribe(self, listener: Listener) -> None:
         """Pass every event to a listener, from the moment this returns."""
         self._listeners.append(listener)
-        await self._channels.follow_all()
+        await self._channels.subscribe_all()
 
     def unsubscribe(self, listener: Listener) -> None:
         """Pass it no more events; harmless when it gets none."""
         if listener in self._listeners:
             self._listeners.remove(listener)
             if not self._listeners:
-                self._channels.unfollow_all()
+                self._channels.unsubscribe_all()
 
     # -- the backends' connections ---------------------------------------------------------
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from atriz_realtime.api.errors import Unavailable
 from atriz_realtime.api.model import EntityRef
 from atriz_realtime.api.wire import event_json
+from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.publish.in_flight import InFlight
 from atriz_realtime.core.runtime.incidents import Incidents
@@ -29,11 +30,13 @@ class Resync:
 
     def __init__(
         self,
+        broadcaster: LocationBroadcaster,
         channels: ChannelSubscriptions,
         in_flight: InFlight,
         current: Callable[[EntityRef], Awaitable[bytes | None]],
         incidents: Incidents,
     ) -> None:
+        self._broadcaster = broadcaster
         self._channels = channels
         self._in_flight = in_flight
         self._current = current
@@ -84,12 +87,12 @@ class Resync:
             self._runs += bool(rooms)
 
     async def _update(self, rooms: list[str]) -> None:
-        entities = [EntityRef(*room.split(":", 1)) for room in rooms]
+        entities = [entity for room in rooms if (entity := EntityRef.parse(room)) is not None]
         locations = await asyncio.gather(*map(self._current, entities))
         for entity, location in zip(entities, locations, strict=True):
             if location is not None:
                 event = event_json(entity, location)
-                self._entities += self._channels.rooms.show_all(str(entity), event)
+                self._entities += self._broadcaster.broadcast_current(str(entity), event)
 
 
 def reason(error: Exception) -> str:

@@ -89,14 +89,21 @@ class Parts:
 
 def start(delivery: Delivery, cache: Any, fanout: Any, gaps: list[str]) -> None:
     delivery.start(
-        cache=cache, fanout=fanout, backend=fanout, after_gap=lambda: gaps.append("over")
+        cache=cache,
+        fanout=fanout,
+        innermost_fanout=fanout,
+        after_gap=lambda: gaps.append("over"),
     )
 
 
 @pytest.fixture
 async def parts(hub: Hub) -> AsyncIterator[Parts]:
     delivery = Delivery(
-        {name: kind(name) for name in KINDS}, hub.channels, hub.clock, hub.incidents
+        {name: kind(name) for name in KINDS},
+        hub.broadcaster,
+        hub.channels,
+        hub.clock,
+        hub.incidents,
     )
     cache = Away(MemoryCache(hub.clock, MemorySettings()))
     fanout = Interruptible(Fanned())
@@ -178,7 +185,7 @@ async def test_every_listener_waits_until_the_subscription_is_confirmed(hub: Hub
         def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
             return confirmed
 
-    delivery = Delivery({}, hub.channels, hub.clock, hub.incidents)
+    delivery = Delivery({}, hub.broadcaster, hub.channels, hub.clock, hub.incidents)
     fanout = Slow()
     start(delivery, MemoryCache(hub.clock, MemorySettings()), fanout, [])
     parts = Parts(hub, delivery, None, Interruptible(fanout))

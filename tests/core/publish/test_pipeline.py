@@ -100,9 +100,14 @@ class Parts:
         plugin_runner = PluginRunner(hub.incidents, hub.clock, limit=5)
         self.cache = Away(MemoryCache(hub.clock, MemorySettings()))
         self.fanout = Away(Fanned())
-        self.delivery = Delivery(registry.kinds, hub.channels, hub.clock, hub.incidents)
+        self.delivery = Delivery(
+            registry.kinds, hub.broadcaster, hub.channels, hub.clock, hub.incidents
+        )
         self.delivery.start(
-            cache=self.cache, fanout=self.fanout, backend=self.fanout, after_gap=lambda: None
+            cache=self.cache,
+            fanout=self.fanout,
+            innermost_fanout=self.fanout,
+            after_gap=lambda: None,
         )
         self.pipeline = Pipeline(
             registry=registry,
