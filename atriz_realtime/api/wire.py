@@ -116,7 +116,7 @@ class RedisChannels:
 
 
 class CacheTTL:
-    """IdentityExpiry in seconds."""
+    """Lifetimes in the cache, in seconds."""
 
     CURRENT_LOCATION = 300
     SESSION = 3600
