@@ -126,11 +126,7 @@ class RedisChannels:
 
 
 class CacheTTL:
-<<<<<<< HEAD
     """Lifetimes in the cache, in seconds."""
-=======
-    """How long things are kept, in seconds."""
->>>>>>> main
 
     CURRENT_LOCATION = 300
     SESSION = 3600
