@@ -126,7 +126,7 @@ class RedisChannels:
 
 
 class CacheTTL:
-    """How long things are kept, in seconds."""
+    """Lifetimes in the cache, in seconds."""
 
     CURRENT_LOCATION = 300
     SESSION = 3600
