@@ -89,7 +89,7 @@ class RealtimeServer:
         self._plugins = PluginHost(self.config)
         self._link: Link | None = None
         if self.config.redis_url is not None:
-            self._link = make_link(self.config.redis_url, self.incidents)
+            self._link = make_link(self.config.redis_url, self.incidents.report)
         self._resources = Resources(
             clock=self._clock,
             redis=self._link,
