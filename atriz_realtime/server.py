@@ -6,12 +6,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.asyncio import Redis, RedisCluster
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atriz_realtime.api.contracts import (
     BackendStatus,
@@ -46,15 +45,18 @@ from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.reports import Reports
 from atriz_realtime.core.runtime.statistics import Statistics
 from atriz_realtime.core.runtime.worker import Worker
-from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket, websocket_protocol
 from atriz_realtime.http.endpoints import EndpointRoute, Endpoints
 from atriz_realtime.http.probes import Probes
-from atriz_realtime.http.protocol import http_protocol
 from atriz_realtime.http.routes import SOCKET_PATH, RealtimeRoutes
 from atriz_realtime.plugin_system.config import RealtimeConfig, view
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.redis_link import Link, make_link
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 
 logger = logging.getLogger("atriz_realtime")
 
@@ -121,7 +123,7 @@ class RealtimeServer:
             max_clock_skew=self.config.max_clock_skew,
         )
         self.socket_io = SocketServer(self.config, self._channels.rooms, self.incidents, self)
-        self._lane = websocket_protocol(self.socket_io.eio, SOCKET_PATH)
+        self._websocket_protocol: type[UvicornWebSocket] | None = None
         self._statistics = Statistics(self.incidents)
         self._statistics.add("frames", self._channels.rooms)
         self._statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
@@ -260,18 +262,33 @@ class RealtimeServer:
 
         Websockets of the application's other routes are served as they would be without;
         the application's middleware does not see those of ``/socket.io/``.
+
+        :raises ConfigurationError: when uvicorn is not installed.
         """
-        return self._lane
+        if self._websocket_protocol is None:
+            try:
+                from atriz_realtime.engine.transports import uvicorn  # noqa: PLC0415  # an extra
+            except ImportError as error:
+                raise _not_installed("websocket_protocol()", error) from error
+            self._websocket_protocol = uvicorn.websocket_protocol(self.socket_io.eio, SOCKET_PATH)
+        return self._websocket_protocol
 
     def http_protocol(
-        self, ordinary: type[HttpToolsProtocol] = HttpToolsProtocol
+        self, fallback: type[HttpToolsProtocol] | None = None
     ) -> type[asyncio.Protocol]:
         """What to hand to uvicorn as ``http=``, so that endpoints and handshakes need no ASGI.
 
-        Everything else goes to ``ordinary``; the application's middleware does not see
-        calls of endpoints from programs, while those from web pages go all the way.
+        Everything else goes to ``fallback``, by default uvicorn's own protocol. The application's
+        middleware does not see requests of programs to endpoints, but it sees those of web pages.
+
+        :raises ConfigurationError: when uvicorn or httptools is not installed.
         """
-        return http_protocol(self._endpoints, self._lane, ordinary, self.socket_io.eio.proxies)
+        websocket, proxies = self.websocket_protocol(), self.socket_io.eio.proxies
+        try:
+            from atriz_realtime.http import protocol  # noqa: PLC0415  # an extra
+        except ImportError as error:
+            raise _not_installed("http_protocol()", error) from error
+        return protocol.http_protocol(self._endpoints, websocket, fallback, proxies)
 
     async def started_pipeline(self) -> Pipeline:
         """The publish pipeline; starts the server when it has not started.
@@ -310,9 +327,11 @@ class RealtimeServer:
             self.config.max_body,
             self.incidents,
         )
-        called = [EndpointRoute(each, self._endpoints) for each in self._endpoints.by_call.values()]
+        endpoints = [
+            EndpointRoute(each, self._endpoints) for each in self._endpoints.by_route.values()
+        ]
         routes = RealtimeRoutes(
-            [*called, *self._registry.routes(self._handle)],
+            [*endpoints, *self._registry.routes(self._handle)],
             self._serve_socket,
             self.config.cors_origin,
             self.start,
@@ -433,6 +452,13 @@ class RealtimeServer:
             self.incidents.report("close incomplete", f"{what}: not done within {limit:g} s")
         except Exception as error:
             self.incidents.report("close incomplete", f"{what}: {type(error).__name__}: {error}")
+
+
+def _not_installed(what: str, error: ImportError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{what} needs uvicorn and httptools, and {error.name or error} cannot be imported: "
+        "pip install 'atriz-realtime[serve]', or let the ASGI server do without it"
+    )
 
 
 def _traced_parts(
