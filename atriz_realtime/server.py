@@ -456,8 +456,8 @@ class RealtimeServer:
 
 def _not_installed(what: str, error: ImportError) -> ConfigurationError:
     return ConfigurationError(
-        f"{what} needs uvicorn and httptools, and {error.name or error} cannot be imported: "
-        "pip install 'atriz-realtime[serve]', or let the ASGI server do without it"
+        f"{what} needs uvicorn and httptools, but {error.name or error} cannot be imported: "
+        "pip install 'atriz-realtime[serve]', or leave uvicorn's http= and ws= as they are"
     )
 
 
