@@ -22,8 +22,8 @@ from atriz_realtime.core.runtime.incidents import Incidents
 class Endpoints:
     """The endpoints of a server, and their answers.
 
-    :param ready: awaited before the first request, with which a server starts whose host
-        runs no lifespan.
+    :param ready: awaited before the first request; starts the server where the host runs no
+        lifespan.
     :param max_body: bytes that the body of a request may have.
     """
 

@@ -1,4 +1,4 @@
-"""The protocol for uvicorn's ``http=``: it decides who answers each request.
+"""The protocol for uvicorn's ``http=``: it decides which protocol answers each request.
 
 Requests to endpoints are answered here, in one read and one write and without ASGI; new
 websockets of Socket.IO go straight to the engine.  Everything else, and every request that
@@ -44,7 +44,7 @@ class HttpProtocol(EndpointConnection):
     # -- asyncio.Protocol ------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Pass the bytes to whoever reads the request that they belong to."""
+        """Pass the bytes to the protocol that reads their request."""
         if self._in_request or self._answering is not None:  # the rest of it, or pipelined ones
             self._feed(data)
         elif self._draining:
@@ -85,7 +85,7 @@ class HttpProtocol(EndpointConnection):
     # -- dispatch --------------------------------------------------------------------------
 
     def _dispatch(self, data: bytes) -> None:
-        """Look at the beginning of a request, and pass it to whoever answers it."""
+        """Pass a new request to the protocol that answers it."""
         limit = self._config.limit_concurrency
         if limit is not None and self._is_full(limit):
             self._fall_back(data)  # uvicorn's own protocol answers 503

@@ -13,7 +13,7 @@ MAX_CACHED_HEAD = 4_096
 """Bytes of a request head that is cached."""
 
 MAX_DIGITS = 9
-"""Digits of the content length in a request whose head is cached."""
+"""Digits of the content length that a cached head may be completed with."""
 
 FALLBACK_HEADERS = frozenset({b"origin", b"expect", b"transfer-encoding", b"upgrade"})
 """Headers that uvicorn's own protocol has to handle: CORS, 100-continue, chunks, upgrades."""
@@ -36,10 +36,9 @@ def needs_fallback(data: bytes, end: int) -> bool:
 
 
 def is_whole(data: bytes) -> bool:
-    """Return whether the bytes are exactly one request, body included, whose end is certain.
+    """Return whether the bytes are exactly one request, with its body, beyond doubt.
 
-    In doubt the answer is no: to be wrong about where a request ends is to take what follows
-    for another request.
+    A wrong yes would let a part of one request be read as another (request smuggling).
     """
     head_end = data.find(END)
     if head_end < 0:

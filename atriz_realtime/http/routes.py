@@ -20,8 +20,8 @@ class RealtimeRoutes(BaseRoute):
     """Everything that the server answers; the host's own routes are untouched.
 
     :param origins: the origins that web pages may call from; none: no CORS headers.
-    :param ready: awaited before each request, with the first of which a server starts whose
-        host runs no lifespan.
+    :param ready: awaited before each request; starts the server where the host runs no
+        lifespan.
     :param refused: called with a refused request's method and path, and the error.
     :param proxies: the proxies to believe about the client; ``None``: the ASGI server decides.
     """

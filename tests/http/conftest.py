@@ -103,7 +103,7 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plugins]:
 
 @pytest.fixture(scope="module")
 def application(plugins: Plugins) -> Callable[..., Starlette]:
-    """Make applications whose server has those endpoints."""
+    """Make applications with these endpoints."""
 
     def make(**settings: Any) -> Starlette:
         app = Starlette(routes=ROUTES)

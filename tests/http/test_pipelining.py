@@ -78,7 +78,7 @@ async def test_too_many_pipelined_requests_close_the_connection(
 async def test_a_pipelined_request_to_another_route_closes_the_connection(
     client: Connection, endpoints: Any, other: bytes, separate: bool
 ) -> None:
-    """It is not answered out of order, and its body is not taken for a request."""
+    """It is not answered out of order, and its body is not read as a request."""
     hidden = echo("smuggled")
     after = b"%b HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % (other, len(hidden))
     slow = request(b"{}", "/api/slow")

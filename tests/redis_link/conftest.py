@@ -14,7 +14,7 @@ from tests.support.servers.tcp_proxy import Proxy, proxying
 
 @attrs.define
 class Linked:
-    """A link, and what it has told."""
+    """A link, with a count of its connections and a list of its reports."""
 
     link: Link = attrs.field(init=False)
     connections: int = 0

@@ -264,10 +264,10 @@ async def test_closing_leaves_no_connection_open(
     proxy: Proxy, redis_client: redis.asyncio.Redis
 ) -> None:
     linked = await linked_to(proxy.url)
-    said: asyncio.Queue[Any] = asyncio.Queue()
-    own = await linked.link.connect(said.put_nowait)
+    replies: asyncio.Queue[Any] = asyncio.Queue()
+    own = await linked.link.connect(replies.put_nowait)
     own.send(("SUBSCRIBE", "c"))
-    assert await said.get() == [b"subscribe", b"c", 1]
+    assert await replies.get() == [b"subscribe", b"c", 1]
     assert [client["name"] for client in await redis_client.client_list()].count(
         "atriz-realtime"
     ) == 2

@@ -14,31 +14,31 @@ from tests.support.servers.tcp_proxy import Proxy
 
 
 async def test_replies_come_in_order_and_undecoded(linked: Linked) -> None:
-    said: asyncio.Queue[Any] = asyncio.Queue()
-    stream = await linked.link.connect(said.put_nowait)
+    replies: asyncio.Queue[Any] = asyncio.Queue()
+    stream = await linked.link.connect(replies.put_nowait)
     stream.send(("ECHO", b"\xff"), ("ECHO", 1), ("LRANGE", "nothing", 0, -1))
     stream.send(("GET", "nothing"))
-    assert [await said.get() for _ in range(4)] == [b"\xff", b"1", [], None]
+    assert [await replies.get() for _ in range(4)] == [b"\xff", b"1", [], None]
     await stream.aclose()
 
 
 async def test_a_reply_in_many_segments_is_passed_on_whole(linked: Linked, proxy: Proxy) -> None:
     long = b"x" * 1_000_000
-    said: asyncio.Queue[Any] = asyncio.Queue()
-    stream = await linked.link.connect(said.put_nowait)
+    replies: asyncio.Queue[Any] = asyncio.Queue()
+    stream = await linked.link.connect(replies.put_nowait)
     stream.send(("ECHO", long), ("ECHO", 2))
-    assert await said.get() == long
-    assert await said.get() == b"2"
+    assert await replies.get() == long
+    assert await replies.get() == b"2"
     await stream.aclose()
 
 
 async def test_an_error_is_passed_on_as_a_reply(linked: Linked) -> None:
-    said: asyncio.Queue[Any] = asyncio.Queue()
-    stream = await linked.link.connect(said.put_nowait)
+    replies: asyncio.Queue[Any] = asyncio.Queue()
+    stream = await linked.link.connect(replies.put_nowait)
     stream.send(("NO SUCH COMMAND",), ("EVALSHA", "0" * 40, 0), ("ECHO", 1))
-    assert isinstance(await said.get(), redis.exceptions.ResponseError)
-    assert isinstance(await said.get(), redis.exceptions.NoScriptError)
-    assert await said.get() == b"1"
+    assert isinstance(await replies.get(), redis.exceptions.ResponseError)
+    assert isinstance(await replies.get(), redis.exceptions.NoScriptError)
+    assert await replies.get() == b"1"
     await stream.aclose()
 
 
@@ -71,13 +71,13 @@ async def test_it_ends_when_the_network_fails(linked: Linked, proxy: Proxy) -> N
 
 
 async def test_a_cancelled_wait_for_the_end_leaves_it_open(linked: Linked) -> None:
-    said: asyncio.Queue[Any] = asyncio.Queue()
-    stream = await linked.link.connect(said.put_nowait)
+    replies: asyncio.Queue[Any] = asyncio.Queue()
+    stream = await linked.link.connect(replies.put_nowait)
     ending = asyncio.create_task(stream.ended())
     await asyncio.sleep(0)
     ending.cancel()
     stream.send(("ECHO", 1))
-    assert await said.get() == b"1"
+    assert await replies.get() == b"1"
     stream.end(TimeoutError())
     with pytest.raises(TimeoutError):
         await stream.ended()
