@@ -349,7 +349,7 @@ SEAMS = (
         "starlette",
         "starlette.routing:Router",
         ("lifespan_context", "routes"),
-        ("server.py",),
+        ("http/application.py",),
         "adds the routes, and the start and stop, to the host's application",
     ),
     Seam(
