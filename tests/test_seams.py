@@ -79,7 +79,7 @@ def test_a_name_is_there(seam: Seam, listed: str) -> None:
         problem = mismatch(getattr(owner, name), wanted)
     assert not problem, (
         f"{seam.library} {version(seam.library)} does not fit: {seam.owner}, {listed}: {problem}. "
-        f"{', '.join(seam.users)} uses it: {seam.why}."
+        f"Used in {', '.join(seam.users)}: {seam.why}."
     )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class HttpProtocol(EndpointConnection):
     """One connection, which uvicorn's own protocol may share or take over."""
 
-    __slots__ = ("_fallback", "_previous_cycle", "_state")
+    __slots__ = ("_app_state", "_fallback", "_previous_cycle")
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class HttpProtocol(EndpointConnection):
         app_state: dict[str, Any],
     ) -> None:
         super().__init__(shared, config, server_state)
-        self._state = app_state
+        self._app_state = app_state
         self._fallback: HttpToolsProtocol | None = None
         self._previous_cycle: Any = None
 
@@ -125,7 +125,7 @@ class HttpProtocol(EndpointConnection):
         fallback = self._fallback
         if fallback is None:
             fallback = self._fallback = self._shared.fallback(
-                config=self._config, server_state=self._server_state, app_state=self._state
+                config=self._config, server_state=self._server_state, app_state=self._app_state
             )
             fallback.connection_made(self._transport)
             if self._write_paused:
@@ -162,7 +162,7 @@ class HttpProtocol(EndpointConnection):
         self._stop_timer()
         self._stop_keep_alive_timer()
         websocket = self._shared.websocket(
-            config=self._config, server_state=self._server_state, app_state=self._state
+            config=self._config, server_state=self._server_state, app_state=self._app_state
         )
         websocket.connection_made(self._transport)
         self._transport.set_protocol(websocket)
