@@ -157,7 +157,7 @@ SEAMS = (
         "engineio.async_server:AsyncServer",
         ("_get_socket(sid)", "_ok(packets, headers, jsonp_index)"),
         ("core/clients/socket_engine.py",),
-        "is called by python-socketio's instrumentation, on the package's engine",
+        "provides what python-socketio's instrumentation calls on the engine",
     ),
     # -- uvicorn ---------------------------------------------------------------------------
     Seam(
@@ -186,7 +186,7 @@ SEAMS = (
         "uvicorn.protocols.http.httptools_impl",
         ("STATUS_LINE",),
         (HTTP_CONNECTION,),
-        "the first line of responses",
+        "writes the first line of responses",
     ),
     Seam(
         "uvicorn",
@@ -238,7 +238,7 @@ SEAMS = (
         "uvicorn.middleware.proxy_headers:ProxyHeadersMiddleware",
         ("__call__(scope, receive, send)", "__init__(app, trusted_hosts)"),
         ("engine/request/proxies.py",),
-        "is run in one step, without a task: nothing in it waits",
+        "runs the middleware in one step, without a task: it awaits nothing but the application",
     ),
     # -- redis-py --------------------------------------------------------------------------
     Seam(
@@ -293,7 +293,7 @@ SEAMS = (
         "redis.asyncio.cluster:RedisCluster",
         ("nodes_manager",),
         (CLUSTER,),
-        "leads to the topology",
+        "reaches the topology",
     ),
     Seam(
         "redis",
@@ -343,7 +343,7 @@ SEAMS = (
         "starlette.routing:BaseRoute",
         ("handle(scope, receive, send)", "matches(scope)"),
         ("http/routes.py", "http/endpoints.py", "http/probes.py"),
-        "is subclassed by the server's own routes",
+        "adds routes of the server's own kinds",
     ),
     Seam(
         "starlette",
