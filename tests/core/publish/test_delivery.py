@@ -134,7 +134,7 @@ async def test_a_fix_is_cached_and_reaches_its_watchers(parts: Parts) -> None:
     assert parts.counts == {}
 
 
-async def test_the_cache_is_asked_before_the_fan_out(parts: Parts) -> None:
+async def test_the_cache_is_called_before_the_fan_out(parts: Parts) -> None:
     asked: list[str] = []
     parts.cache.calls = parts.fanout.calls = asked
     await parts.delivery.publish(payload())
@@ -241,7 +241,7 @@ async def test_a_backend_that_fails_before_it_is_awaited_is_survived_too(
     assert await parts.cached() == fix.location
 
 
-async def test_what_failed_is_made_up_for_when_it_can_be(parts: Parts) -> None:
+async def test_failed_steps_are_retried_when_a_backend_is_back(parts: Parts) -> None:
     member = await watcher(parts)
     parts.cache.away = parts.fanout.away = AWAY
     for seconds in range(3):
@@ -257,7 +257,7 @@ async def test_what_failed_is_made_up_for_when_it_can_be(parts: Parts) -> None:
     assert member.frames == []
 
 
-async def test_only_what_failed_is_made_up_for(parts: Parts) -> None:
+async def test_only_the_steps_that_failed_are_retried(parts: Parts) -> None:
     parts.cache.away = AWAY
     await parts.delivery.publish(payload())
     parts.cache.away = None
@@ -267,7 +267,7 @@ async def test_only_what_failed_is_made_up_for(parts: Parts) -> None:
     assert parts.fanout.calls == []
 
 
-async def test_a_newer_fix_makes_an_unsent_one_old(parts: Parts) -> None:
+async def test_a_newer_fix_replaces_one_that_waits_for_a_retry(parts: Parts) -> None:
     parts.fanout.away = AWAY
     await parts.delivery.publish(payload(seconds=1))
     parts.fanout.away = None
