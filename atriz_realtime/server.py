@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
-from atriz_realtime.api.contracts import BackendStatus, Resources, ServerHandle
+from atriz_realtime.api.contracts import Resources, ServerHandle
 from atriz_realtime.api.errors import Unavailable
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.access.auth_backoff import AuthBackoff
@@ -36,10 +36,7 @@ from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.reports import Reports
 from atriz_realtime.core.runtime.statistics import ClientLag, Statistics
-from atriz_realtime.http.application import http_protocol, install, websocket_protocol
-from atriz_realtime.http.endpoints import EndpointRoute, Endpoints
-from atriz_realtime.http.probes import Probes
-from atriz_realtime.http.routes import RealtimeRoutes
+from atriz_realtime.http.application import HttpInterface
 from atriz_realtime.plugin_system.config import RealtimeConfig, view
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from atriz_realtime.plugin_system.registry import Registry
@@ -82,7 +79,7 @@ class RealtimeServer(ServerInterface):
         self._resources = Resources(
             clock=clock, redis=self._link, settings=view(config), report=incidents.report
         )
-        self._registry = registry = Registry(self._plugins, config, self._resources)
+        self.registry = registry = Registry(self._plugins, config, self._resources)
         self.plugin_runner = PluginRunner(incidents, clock, config.plugin_timeout)
         views = Views(registry, self.plugin_runner, incidents) if registry.views else None
         self._access = access = AccessControl(
@@ -146,7 +143,6 @@ class RealtimeServer(ServerInterface):
             started_pipeline=self.started_pipeline,
         )
         self.socket_io = SocketServer(config, rooms, self._gateway, handlers, incidents, parts)
-        self._websocket_protocol: type[UvicornWebSocket] | None = None
         self._statistics = statistics = Statistics(incidents)
         statistics.add("frames", broadcaster)
         statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
@@ -155,6 +151,8 @@ class RealtimeServer(ServerInterface):
         for name, fixes in pipeline.fixes.items():
             statistics.add(f"fixes {name}", fixes)
         statistics.add("refusals", incidents.refusals)
+        self._backends = Backends(registry, self._resources, statistics, self._link)
+        self.status = self._backends.status
         sockets = Sockets(rooms, connected)
         self.signals = Signals(incidents)
         self.permissions = Permissions(
@@ -180,9 +178,7 @@ class RealtimeServer(ServerInterface):
             statistics=statistics.read,
             reports=self.reports.all,
         )
-        self._backends = Backends(
-            registry, self._resources, registry.fanout_layers(handle), statistics, self._link
-        )
+        self._layers = registry.fanout_layers(handle)
         for event in registry.socket_events(handle):
             self._gateway.add_event(registry.owner(event), event)
         self._open = AsyncExitStack()
@@ -191,13 +187,17 @@ class RealtimeServer(ServerInterface):
         self.socket_io.eio.starting = self.start
         super().__init__(sockets, pipeline, redis, clock)
         self.tracking = TrackingService(redis, self.socket_io)
-        self._endpoints = Endpoints(
-            [path.endpoint(each) for each in registry.endpoints(handle)],
-            self.start,
-            config.max_body,
+        self._http = HttpInterface(
+            app,
+            config,
+            self.socket_io,
             incidents,
+            endpoints=[path.endpoint(each) for each in registry.endpoints(handle)],
+            routes=registry.routes(handle),
+            start=self.start,
+            close=self.close,
+            is_closing=lambda: self._closing is not None,
         )
-        self._install(app)
 
     async def close(self) -> None:
         """Send every client away and close everything; safe to call twice.
@@ -231,9 +231,7 @@ class RealtimeServer(ServerInterface):
 
         :raises ConfigurationError: when uvicorn is not installed.
         """
-        if self._websocket_protocol is None:
-            self._websocket_protocol = websocket_protocol(self.socket_io.eio)
-        return self._websocket_protocol
+        return self._http.websocket_protocol()
 
     def http_protocol(
         self, fallback: type[HttpToolsProtocol] | None = None
@@ -245,8 +243,7 @@ class RealtimeServer(ServerInterface):
 
         :raises ConfigurationError: when uvicorn or httptools is not installed.
         """
-        websocket, proxies = self.websocket_protocol(), self.socket_io.eio.proxies
-        return http_protocol(self._endpoints, websocket, fallback, proxies)
+        return self._http.http_protocol(fallback)
 
     async def started_pipeline(self) -> Pipeline:
         """The publish pipeline; starts the server when it has not started.
@@ -258,36 +255,11 @@ class RealtimeServer(ServerInterface):
         await self.start()
         return self._pipeline
 
-    def status(self) -> BackendStatus:
-        """The state of the least healthy backend."""
-        return self._backends.status()
-
-    @property
-    def registry(self) -> Registry:
-        """What all plugins together registered."""
-        return self._registry
-
     def plugins(self) -> list[PluginInfo]:
         """Every plugin that was found, in load order."""
         return self._plugins.describe()
 
     # -- start and stop --------------------------------------------------------------------
-
-    def _install(self, app: Starlette) -> None:
-        endpoints, engine = self._endpoints, self.socket_io.eio
-        routes = RealtimeRoutes(
-            [
-                *(EndpointRoute(each, endpoints) for each in endpoints.by_route.values()),
-                *self._registry.routes(self._handle),
-            ],
-            self.socket_io.handle_request,
-            self.config.cors_origin,
-            self.start,
-            self.incidents.refused,
-            engine.proxies,
-        )
-        probes = Probes(app.router, self.start, lambda: self._closing is not None)
-        install(app, [routes, probes], self.start, self.close)
 
     async def _start(self) -> None:
         backends = self._backends
@@ -296,8 +268,8 @@ class RealtimeServer(ServerInterface):
                 opened.push_async_callback(self._link.aclose)
                 await self._link.start(self.delivery.reachable)
                 self._statistics.add("redis", self._link)
-            await backends.open(opened)
-            observers = self._registry.observers(self._handle)
+            await backends.open(opened, self._layers)
+            observers = self.registry.observers(self._handle)
             self.delivery.start(
                 cache=backends.cache,
                 fanout=backends.fanout,
