@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.publish.service import TrackingParts, TrackingService
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.lifecycle import CLOSE_STEP_TIMEOUT, Lifecycle
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.reports import Reports
 from atriz_realtime.core.runtime.statistics import ClientLag, Statistics
@@ -52,9 +52,6 @@ STARTING_HOOK_TIMEOUT = 10.0
 
 STOPPING_HOOK_TIMEOUT = 1.0
 """Seconds that one ``server_stopping`` hook may take."""
-
-CLOSE_STEP_TIMEOUT = 3.0
-"""Seconds that each further step of closing may take."""
 
 
 class RealtimeServer(ServerInterface):
@@ -181,11 +178,18 @@ class RealtimeServer(ServerInterface):
         self._layers = registry.fanout_layers(handle)
         for event in registry.socket_events(handle):
             self._gateway.add_event(registry.owner(event), event)
-        self._open = AsyncExitStack()
-        self._starting: asyncio.Task[None] | None = None
-        self._closing: asyncio.Task[None] | None = None
+        self._lifecycle = Lifecycle(
+            self._open,
+            [
+                ("plugins", self._notify_stopping, None),
+                ("clients", self.socket_io.abort_all, CLOSE_STEP_TIMEOUT),
+                ("Socket.IO", self.socket_io.shutdown, CLOSE_STEP_TIMEOUT),
+            ],
+            clock,
+            incidents,
+        )
         self.socket_io.eio.starting = self.start
-        super().__init__(sockets, pipeline, redis, clock)
+        super().__init__(sockets, pipeline, redis, clock, self._lifecycle)
         self.tracking = TrackingService(redis, self.socket_io)
         self._http = HttpInterface(
             app,
@@ -196,32 +200,24 @@ class RealtimeServer(ServerInterface):
             routes=registry.routes(handle),
             start=self.start,
             close=self.close,
-            is_closing=lambda: self._closing is not None,
+            is_closing=lambda: self._lifecycle.is_closing,
         )
 
-    async def close(self) -> None:
-        """Send every client away and close everything; safe to call twice.
-
-        Bounded: each step has a time limit, and a step that fails is logged and does
-        not keep the others from running.
-        """
-        if self._starting is None:
-            return
-        if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close())
-        await asyncio.shield(self._closing)
-
     async def start(self) -> None:
-        """Open the backends; the first call does, the others wait for it.
+        """Open the backends; the first call does it, the others wait for it.
 
         :raises ConfigurationError: when a backend cannot work as configured.
         :raises PluginError: when a ``server_started`` hook fails.
         """
-        if self._started_at is not None:
-            return
-        if self._starting is None:
-            self._starting = asyncio.get_running_loop().create_task(self._start())
-        await asyncio.shield(self._starting)
+        await self._lifecycle.start()
+
+    async def close(self) -> None:
+        """Disconnect every client and close everything; safe to call twice.
+
+        Each step has a time limit. A step that fails is reported and does not keep the
+        others from being taken.
+        """
+        await self._lifecycle.close()
 
     def websocket_protocol(self) -> type[UvicornWebSocket]:
         """What to hand to uvicorn as ``ws=``, so that websockets need no ASGI.
@@ -250,7 +246,7 @@ class RealtimeServer(ServerInterface):
 
         :raises Unavailable: when the server was closed.
         """
-        if self._closing is not None:
+        if self._lifecycle.is_closing:
             raise Unavailable("the server is closed")
         await self.start()
         return self._pipeline
@@ -259,49 +255,42 @@ class RealtimeServer(ServerInterface):
         """Every plugin that was found, in load order."""
         return self._plugins.describe()
 
-    # -- start and stop --------------------------------------------------------------------
-
-    async def _start(self) -> None:
+    async def _open(self, opened: AsyncExitStack) -> None:
         backends = self._backends
-        async with AsyncExitStack() as opened:
-            if self._link is not None:
-                opened.push_async_callback(self._link.aclose)
-                await self._link.start(self.delivery.reachable)
-                self._statistics.add("redis", self._link)
-            await backends.open(opened, self._layers)
-            observers = self.registry.observers(self._handle)
-            self.delivery.start(
-                cache=backends.cache,
-                fanout=backends.fanout,
-                innermost_fanout=backends.innermost_fanout,
-                after_gap=self.permissions.signals_lost,
-            )
-            opened.push_async_callback(self.delivery.aclose)
-            self._pipeline.start(backends.cache, observers)
-            opened.push_async_callback(self._pipeline.aclose)
-            await self._relay.start(backends.fanout, self._rooms.emit_encoded)
-            opened.push_async_callback(self._relay.aclose)
-            opened.push_async_callback(self.permissions.aclose)
-            await self.signals.start(backends.fanout)
-            opened.push_async_callback(self.signals.aclose)
-            revalidator = IdentityRevalidator(
-                self._access, self._gateway, self.incidents, self.config.recheck_interval
-            )
-            revalidator.start()
-            opened.push_async_callback(revalidator.aclose)
-            await self._plugins.notify(
-                "server_started",
-                STARTING_HOOK_TIMEOUT,
-                server=self._handle,
-                resources=self._resources,
-            )
-            self._open = opened.pop_all()
-        self._started_at = self._clock.monotonic()
+        if self._link is not None:
+            opened.push_async_callback(self._link.aclose)
+            await self._link.start(self.delivery.reachable)
+            self._statistics.add("redis", self._link)
+        await backends.open(opened, self._layers)
+        observers = self.registry.observers(self._handle)
+        self.delivery.start(
+            cache=backends.cache,
+            fanout=backends.fanout,
+            innermost_fanout=backends.innermost_fanout,
+            after_gap=self.permissions.signals_lost,
+        )
+        opened.push_async_callback(self.delivery.aclose)
+        self._pipeline.start(backends.cache, observers)
+        opened.push_async_callback(self._pipeline.aclose)
+        await self._relay.start(backends.fanout, self._rooms.emit_encoded)
+        opened.push_async_callback(self._relay.aclose)
+        opened.push_async_callback(self.permissions.aclose)
+        await self.signals.start(backends.fanout)
+        opened.push_async_callback(self.signals.aclose)
+        revalidator = IdentityRevalidator(
+            self._access, self._gateway, self.incidents, self.config.recheck_interval
+        )
+        revalidator.start()
+        opened.push_async_callback(revalidator.aclose)
+        await self._plugins.notify(
+            "server_started",
+            STARTING_HOOK_TIMEOUT,
+            server=self._handle,
+            resources=self._resources,
+        )
         self.socket_io.eio.starting = None
 
-    async def _close(self) -> None:
-        if self._starting is not None:
-            await asyncio.wait([self._starting])
+    async def _notify_stopping(self) -> None:
         for failure in await self._plugins.notify(
             "server_stopping",
             STOPPING_HOOK_TIMEOUT,
@@ -310,15 +299,3 @@ class RealtimeServer(ServerInterface):
             resources=self._resources,
         ):
             self.incidents.report("close incomplete", failure.message)
-        await self._step("clients", self.socket_io.abort_all(), CLOSE_STEP_TIMEOUT)
-        await self._step("Socket.IO", self.socket_io.shutdown(), CLOSE_STEP_TIMEOUT)
-        await self._step("backends", self._open.aclose(), CLOSE_STEP_TIMEOUT)
-
-    async def _step(self, what: str, work: Awaitable[None], limit: float) -> None:
-        try:
-            async with asyncio.timeout(limit):
-                await work
-        except TimeoutError:
-            self.incidents.report("close incomplete", f"{what}: not done within {limit:g} s")
-        except Exception as error:
-            self.incidents.report("close incomplete", f"{what}: {type(error).__name__}: {error}")
