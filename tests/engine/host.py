@@ -12,7 +12,7 @@ import attrs
 
 from atriz_realtime.engine import EngineServer
 from tests.support.servers.serving import until
-from tests.support.servers.transports import Lane, on_lane
+from tests.support.servers.transports import Transport, serving_engine
 
 PATH = "/engine.io/"
 
@@ -83,7 +83,7 @@ class Host:
 
 
 @asynccontextmanager
-async def hosting(lane: Lane, **settings: Any) -> AsyncIterator[Host]:
+async def hosting(transport: Transport, **settings: Any) -> AsyncIterator[Host]:
     """Serve such an application; unless said otherwise, no heartbeat disturbs a test."""
     defaults: dict[str, Any] = {
         "ping_interval": 25,
@@ -92,5 +92,5 @@ async def hosting(lane: Lane, **settings: Any) -> AsyncIterator[Host]:
         "cors_allowed_origins": "*",
     }
     host = Host(EngineServer(**defaults | settings))
-    async with on_lane(lane, host, host.engine, PATH) as host.port:
+    async with serving_engine(transport, host, host.engine, PATH) as host.port:
         yield host

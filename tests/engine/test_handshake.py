@@ -10,15 +10,15 @@ import pytest_asyncio
 from tests.engine.host import PATH, Host, hosting
 from tests.support.clients.polling import poller, polling
 from tests.support.clients.websocket import ACCEPT, CLOSE, KEY, OFFER, engine_wire, wire
-from tests.support.servers.transports import ON_UVICORN, Lane
+from tests.support.servers.transports import ON_UVICORN, Transport
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def quick(lane: Lane) -> AsyncIterator[Host]:
+async def quick(transport: Transport) -> AsyncIterator[Host]:
     """A server whose intervals are no whole seconds."""
-    async with hosting(lane, ping_interval=0.3, ping_timeout=0.25, max_payload=12_345) as host:
+    async with hosting(transport, ping_interval=0.3, ping_timeout=0.25, max_payload=12_345) as host:
         yield host
 
 

@@ -12,22 +12,22 @@ import pytest_asyncio
 from tests.engine.host import PATH, Host, hosting
 from tests.support.clients.polling import polling
 from tests.support.clients.websocket import engine_wire, wire
-from tests.support.servers.transports import Lane
+from tests.support.servers.transports import Transport
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def patient(lane: Lane) -> AsyncIterator[Host]:
+async def patient(transport: Transport) -> AsyncIterator[Host]:
     """Pings often and waits long."""
-    async with hosting(lane, ping_interval=0.1, ping_timeout=10) as host:
+    async with hosting(transport, ping_interval=0.1, ping_timeout=10) as host:
         yield host
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def strict(lane: Lane) -> AsyncIterator[Host]:
+async def strict(transport: Transport) -> AsyncIterator[Host]:
     """Pings often and waits no longer."""
-    async with hosting(lane, ping_interval=0.1, ping_timeout=0.2) as host:
+    async with hosting(transport, ping_interval=0.1, ping_timeout=0.2) as host:
         yield host
 
 

@@ -17,7 +17,7 @@ from atriz_realtime import create_app
 from tests.support.clients.polling import Polling, polling
 from tests.support.clients.websocket import Wire, engine_wire, wire
 from tests.support.servers.serving import config, until
-from tests.support.servers.transports import Lane, on_lane
+from tests.support.servers.transports import Transport, serving_engine
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -72,21 +72,21 @@ class App:
 
 
 @asynccontextmanager
-async def serving_app(lane: Lane, **settings: Any) -> AsyncIterator[App]:
+async def serving_app(transport: Transport, **settings: Any) -> AsyncIterator[App]:
     """Serve the application; no heartbeat disturbs a test."""
     application = create_app(config(max_events_per_second=0, **settings))
     io = application.state.realtime.socket_io
     app = App(io)
     app.handle("/")
     app.handle("/custom")
-    async with on_lane(lane, application, io.eio, PATH) as app.port:
+    async with serving_engine(transport, application, io.eio, PATH) as app.port:
         yield app
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app(lane: Lane) -> AsyncIterator[App]:
+async def app(transport: Transport) -> AsyncIterator[App]:
     """Such an application, for all tests of the module."""
-    async with serving_app(lane) as app:
+    async with serving_app(transport) as app:
         yield app
 
 
@@ -192,9 +192,9 @@ async def test_whatever_comes_before_a_connect_closes_the_session(app: App, pack
     assert not [arguments for _, arguments in app.heard if arguments[:1] == ("too early",)]
 
 
-async def test_a_connect_that_never_comes(lane: Lane) -> None:
+async def test_a_connect_that_never_comes(transport: Transport) -> None:
     async with (
-        serving_app(lane, connect_timeout=0.5) as app,
+        serving_app(transport, connect_timeout=0.5) as app,
         engine_wire(app.port, PATH) as present,
     ):
         await joined(present)

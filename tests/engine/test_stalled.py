@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-
 from atriz_realtime.engine.outbox import MAX_BYTES
 from tests.support.clients.websocket import Wire, wire
 from tests.support.servers.serving import TIMEOUT, Live, serving, token, until
+from tests.support.servers.transports import BOTH_ON_UVICORN
 
 VEHICLES = [f"v{number}" for number in range(20)]
 PADDING = "x" * 3_000
@@ -101,7 +100,7 @@ def waiting(live: Live) -> int:
     return found
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_a_client_that_stalls_and_wakes(portable: bool) -> None:
     async with (
         serving(portable=portable, max_pending_frames=8) as live,
@@ -132,7 +131,7 @@ async def test_a_client_that_stalls_and_wakes(portable: bool) -> None:
         assert "slow client cut" not in live.server.incidents.counts
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_a_client_that_stalls_too_long_is_cut(portable: bool) -> None:
     async with (
         serving(portable=portable, max_pending_frames=8, max_lag=0.1) as live,

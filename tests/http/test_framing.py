@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.servers.http_server import (
     Connection,
-    Door,
+    HttpServer,
     echo,
     fix,
     get,
@@ -19,11 +19,11 @@ from tests.support.servers.serving import until
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_head_and_body_in_segments_of_their_own(door: Door, client: Connection) -> None:
+async def test_head_and_body_in_separate_segments(server: HttpServer, client: Connection) -> None:
     head, _, body = request(fix()).partition(b"\r\n\r\n")
     assert (await client.call(head + b"\r\n\r\n", body)).status == 200
     assert (await client.call(head + b"\r\n\r\n", body[:9], body[9:])).status == 200
-    assert door.over_asgi == []
+    assert server.over_asgi == []
 
 
 @pytest.mark.parametrize("cut", [1, 4, 5, 20, 29, 30, 31, 32, 40, 60, 100])
@@ -41,7 +41,7 @@ async def test_byte_by_byte(client: Connection, calls: Any) -> None:
     assert [(await client.answer()).json for _ in range(2)] == ["every byte", "and again"]
 
 
-async def test_a_body_of_many_parts_is_bounded(door: Door, client: Connection) -> None:
+async def test_a_body_of_many_parts_is_bounded(server: HttpServer, client: Connection) -> None:
     head = b"POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
     await client.send(head, *([b"x" * 10] * 201))
     answer = await client.answer()
@@ -158,7 +158,7 @@ async def test_a_body_over_several_segments_after_an_early_answer(
 
 
 @pytest.mark.parametrize("rubbish", [b"\x16\x03\x01\x02\x00\x01", b"\x00" * 64, b"HELO you\r\n"])
-async def test_rubbish(door: Door, client: Connection, rubbish: bytes) -> None:
+async def test_rubbish(server: HttpServer, client: Connection, rubbish: bytes) -> None:
     await client.send(rubbish)
     assert (await client.until_closed()).startswith(b"HTTP/1.1 400")
-    await until(lambda: door.connections == 0)
+    await until(lambda: server.connections == 0)

@@ -1,4 +1,4 @@
-"""What the front door takes for a websocket handshake."""
+"""Which request heads are websocket handshakes."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from atriz_realtime.http.connection import MAX_HEAD, MAX_WAITING
 from tests.support.servers.http_server import (
     Connection,
-    Door,
+    HttpServer,
     echo,
     fix,
     get,
@@ -19,13 +19,13 @@ from tests.support.servers.http_server import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_keep_alive(door: Door, client: Connection) -> None:
-    before = door.web.server_state.total_requests
+async def test_keep_alive(server: HttpServer, client: Connection) -> None:
+    before = server.uvicorn_server.server_state.total_requests
     for number in range(5):
         answer = await client.call(echo(str(number)))
         assert (answer.json, answer.headers.get("connection")) == (str(number), None)
-    assert door.connections == 1
-    assert door.web.server_state.total_requests == before + 5
+    assert server.connections == 1
+    assert server.uvicorn_server.server_state.total_requests == before + 5
 
 
 @pytest.mark.parametrize("name", [b"Connection", b"connection", b"CONNECTION"])
@@ -36,11 +36,11 @@ async def test_connection_close(client: Connection, calls: Any, name: bytes) -> 
     assert calls.called == ['"last"']
 
 
-async def test_http_1_0(door: Door, client: Connection) -> None:
+async def test_http_1_0(server: HttpServer, client: Connection) -> None:
     answer = await client.call(echo("old", version="1.0"))
     assert answer.json == "old"
     assert await client.until_closed() == b""
-    assert door.over_asgi == ["/api/echo"]
+    assert server.over_asgi == ["/api/echo"]
 
 
 async def test_calls_that_are_sent_ahead_are_answered_in_order(
@@ -133,7 +133,7 @@ async def test_what_is_wrong_with_a_call_ahead_is_not_said_to_the_one_before(
     assert calls.called == ["slow"]
 
 
-async def test_a_mixed_connection(door: Door, client: Connection) -> None:
+async def test_a_mixed_connection(server: HttpServer, client: Connection) -> None:
     for _ in range(3):
         health = await client.call(get("/health/realtime"))
         assert health.json["status"] == "healthy"
@@ -143,5 +143,5 @@ async def test_a_mixed_connection(door: Door, client: Connection) -> None:
         await client.send(get("/parts"))
         chunks = await client.reader.readuntil(b"0\r\n\r\n")
         assert chunks.count(b"part") == 3
-    assert door.connections == 1
-    assert "/api/tracking/location" not in door.over_asgi
+    assert server.connections == 1
+    assert "/api/tracking/location" not in server.over_asgi

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from atriz_realtime.http.connection import MAX_UNLIKE
 from atriz_realtime.http.request_head import MAX_REPEATED, HeadCache
-from tests.support.servers.http_server import AUTHORIZATION, Connection, Door, echo, fix, request
+from tests.support.servers.http_server import (
+    AUTHORIZATION,
+    Connection,
+    HttpServer,
+    echo,
+    fix,
+    request,
+)
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\nAccept: */*\r\n\r\n"
 LENGTH_LAST = b"POST /x HTTP/1.1\r\nHost: x\r\ncontent-length:%b\r\n\r\n"
@@ -141,13 +148,15 @@ def test_what_is_known_is_what_a_parser_makes_of_it(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_each_call_has_its_own_body(door: Door, client: Connection, calls: Any) -> None:
+async def test_every_call_has_its_own_body(
+    server: HttpServer, client: Connection, calls: Any
+) -> None:
     bodies = ["x" * n for n in (1, 5, 1, 200, 0, 1_000)]
     for body in bodies:
         assert (await client.call(echo(body))).json == body
     assert calls.called == [f'"{body}"' for body in bodies]
     assert (await client.call(request(b"x" * 2_001))).status == 413
-    assert door.over_asgi == []
+    assert server.over_asgi == []
 
 
 @pytest.mark.asyncio(loop_scope="module")

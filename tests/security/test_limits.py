@@ -20,7 +20,7 @@ from tests.security.conftest import Serve
 from tests.security.test_edge import PATH, is_served, joined
 from tests.support.clients.polling import polling
 from tests.support.clients.websocket import OFFER, engine_wire, wire
-from tests.support.servers.http_server import behind_the_door, fix, request
+from tests.support.servers.http_server import fix, request, serving_http
 from tests.support.servers.serving import Live, config, token, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -110,15 +110,15 @@ async def test_an_address_that_guesses_is_refused(serve: Serve) -> None:
         assert live.server.incidents.counts["address refused"] == 1
 
 
-async def test_it_is_told_when_to_come_back_whichever_way_it_asks() -> None:
+async def test_every_way_of_calling_is_told_when_to_retry() -> None:
     app = create_app(config(max_auth_failures=1, max_auth_backoff=30))
-    async with behind_the_door(app) as door:
+    async with serving_http(app) as server:
         bad = request(fix()).replace(b"Bearer ", b"Bearer x")
-        async with door.connect() as client:
+        async with server.connect() as client:
             assert [(await client.call(bad)).status for _ in range(2)] == [401, 401]
             answer = await client.call(bad)
             assert (answer.status, answer.headers["retry-after"]) == (429, "1")
-            assert door.over_asgi == []
+            assert server.over_asgi == []
             answer = await client.call(bad.replace(b"/location HTTP", b"/location?asgi HTTP"))
             assert (answer.status, answer.headers["retry-after"]) == (429, "1")
             answer = await client.call(request(b"", "/api/tracking/vehicle", method="GET"))
@@ -262,7 +262,7 @@ async def status_of(path: Path, call: bytes) -> bytes:
 async def test_a_proxy_on_a_unix_socket(tmp_path: Path, trusted: list[str], refused: bytes) -> None:
     app = create_app(config(trusted_proxies=trusted, max_auth_failures=1))
     path = tmp_path / "s"
-    async with behind_the_door(app, uds=str(path), proxy_headers=False):
+    async with serving_http(app, uds=str(path), proxy_headers=False):
 
         async def ask(address: str, *, asgi: bool = False) -> bytes:
             where = LOCATION + ("?asgi" if asgi else "")
@@ -275,17 +275,17 @@ async def test_a_proxy_on_a_unix_socket(tmp_path: Path, trusted: list[str], refu
         assert await ask("203.0.113.9") == b"401"
 
 
-# -- the front door ------------------------------------------------------------------------
+# -- the fast HTTP path ----------------------------------------------------------------------
 
 
-async def test_uvicorn_s_limit_concurrency_holds_at_the_front_door() -> None:
+async def test_uvicorn_s_limit_concurrency_holds_on_the_fast_http_path() -> None:
     async with (
-        behind_the_door(create_app(config()), limit_concurrency=2) as door,
-        door.connect() as first,
+        serving_http(create_app(config()), limit_concurrency=2) as server,
+        server.connect() as first,
     ):
         assert (await first.call(request(fix()))).status == 200
-        async with door.connect() as second:
-            await until(lambda: door.connections == 2)
+        async with server.connect() as second:
+            await until(lambda: server.connections == 2)
             assert (await second.call(request(fix()))).status == 503
-        await until(lambda: door.connections == 1)
+        await until(lambda: server.connections == 1)
         assert (await first.call(request(fix()))).status == 200

@@ -10,7 +10,7 @@ import pytest_asyncio
 from tests.engine.host import PATH, Host, hosting
 from tests.support.clients.polling import poller, polling
 from tests.support.clients.websocket import OFFER, wire
-from tests.support.servers.transports import Lane
+from tests.support.servers.transports import Transport
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -18,16 +18,16 @@ GOOD, EVIL = "https://app.example.com", "https://evil.example.com"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def listed(lane: Lane) -> AsyncIterator[Host]:
+async def listed(transport: Transport) -> AsyncIterator[Host]:
     """A server with a list of origins."""
-    async with hosting(lane, cors_allowed_origins=[GOOD, "https://b.example.com"]) as host:
+    async with hosting(transport, cors_allowed_origins=[GOOD, "https://b.example.com"]) as host:
         yield host
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def own(lane: Lane) -> AsyncIterator[Host]:
+async def own(transport: Transport) -> AsyncIterator[Host]:
     """A server for pages of its own."""
-    async with hosting(lane, cors_allowed_origins=None) as host:
+    async with hosting(transport, cors_allowed_origins=None) as host:
         yield host
 
 

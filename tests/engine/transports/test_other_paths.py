@@ -14,13 +14,13 @@ from websockets.exceptions import InvalidStatus
 from atriz_realtime.engine import EngineServer
 from tests.engine.host import PATH
 from tests.support.clients.websocket import engine_wire
-from tests.support.servers.transports import Lane, on_lane
+from tests.support.servers.transports import Transport, serving_engine
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def port(lane: Lane) -> AsyncIterator[int]:
+async def port(transport: Transport) -> AsyncIterator[int]:
     """Where an application serves the engine and a chat."""
     engine = EngineServer()
     engine.on("connect", lambda *_: None)
@@ -45,7 +45,7 @@ async def port(lane: Lane) -> AsyncIterator[int]:
             await receive()
             await send({"type": "websocket.close"})
 
-    async with on_lane(lane, app, engine, PATH) as port:
+    async with serving_engine(transport, app, engine, PATH) as port:
         yield port
 
 

@@ -33,7 +33,7 @@ TCP_NOTSENT_LOWAT = 25
 
 
 async def test_nothing_is_read_after_a_broken_frame() -> None:
-    async with hosting("lane") as host, engine_wire(host.port) as socket:
+    async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
         reported: list[str] = []
         host.engine.report = lambda kind, _: reported.append(kind)
         socket.write(BROKEN, frame(PING, "a"))
@@ -48,7 +48,7 @@ async def test_nothing_is_read_after_a_broken_frame() -> None:
 
 
 async def test_who_sends_on_while_being_closed_is_read_no_more() -> None:
-    async with hosting("lane") as host, engine_wire(host.port) as socket:
+    async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
         lane = host.engine.sockets[socket.sid].transport
         socket.write(BROKEN)
         with contextlib.suppress(ConnectionError):
@@ -61,7 +61,7 @@ async def test_who_sends_on_while_being_closed_is_read_no_more() -> None:
 
 
 async def test_pings_of_a_client_that_does_not_read_cost_no_memory() -> None:
-    async with hosting("lane") as host, engine_wire(host.port) as socket:
+    async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
         lane = host.engine.sockets[socket.sid].transport
         socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
         pings = frame(PING, "x" * 125) * 1_000

@@ -1,4 +1,4 @@
-"""A server behind the front door, as ``serve`` has it, and clients that send it bytes."""
+"""A server on the fast HTTP path, as ``serve`` runs it, and clients that send it raw bytes."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class Answer:
 
 @attrs.define(eq=False)
 class Connection:
-    """A connection of a client's."""
+    """A client's connection."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def send(self, *segments: bytes) -> None:
-        """Send segments, each of which the server reads by itself."""
+        """Send segments; the server reads each on its own."""
         for segment in segments:
             self.writer.write(segment)
-            for _ in range(4):  # the kernel has it at once, and the server in the next turn
+            for _ in range(4):  # the server reads it in the next iteration of the loop
                 await asyncio.sleep(0)
 
     async def answer(self) -> Answer:
-        """The next response; informational ones count."""
+        """Read the next response, which may be an informational one."""
         async with asyncio.timeout(TIMEOUT):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             line, *lines = head.split("\r\n")[:-2]
@@ -58,7 +58,7 @@ class Connection:
             return Answer(int(line.split(" ")[1]), headers, body)
 
     async def until_closed(self) -> bytes:
-        """What else comes until the server closes."""
+        """Read the rest, until the server closes."""
         async with asyncio.timeout(TIMEOUT):
             try:
                 return await self.reader.read()
@@ -66,24 +66,24 @@ class Connection:
                 return b""
 
     async def call(self, *segments: bytes) -> Answer:
-        """Send segments and take one response."""
+        """Send segments and read one response."""
         await self.send(*segments)
         return await self.answer()
 
     async def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self.writer.close()
 
 
 @attrs.define(eq=False)
-class Door:
-    """The server; it keeps which requests came over ASGI."""
+class HttpServer:
+    """The server; records which requests reached it over ASGI."""
 
     app: Starlette
     live: Live = attrs.field(init=False)
-    web: uvicorn.Server = attrs.field(init=False)
+    uvicorn_server: uvicorn.Server = attrs.field(init=False)
     over_asgi: list[str] = attrs.field(factory=list)
-    """The paths of those that did."""
+    """The paths of those requests."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI application."""
@@ -92,18 +92,18 @@ class Door:
         await self.app(scope, receive, send)
 
     @property
-    def server(self) -> RealtimeServer:
-        """The server in it."""
+    def realtime(self) -> RealtimeServer:
+        """The realtime server of the application."""
         return self.live.server
 
     @property
     def connections(self) -> int:
-        """How many connections uvicorn has."""
-        return len(self.web.server_state.connections)
+        """How many connections are open."""
+        return len(self.uvicorn_server.server_state.connections)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Connection]:
-        """A connection."""
+        """Open a connection."""
         connection = Connection(*await asyncio.open_connection("127.0.0.1", self.live.port))
         try:
             yield connection
@@ -112,9 +112,9 @@ class Door:
 
 
 @asynccontextmanager
-async def behind_the_door(app: Starlette, **options: Any) -> AsyncIterator[Door]:
-    """Serve an application that has a server behind that server's front door."""
-    door = Door(app)
+async def serving_http(app: Starlette, **options: Any) -> AsyncIterator[HttpServer]:
+    """Serve an application over its realtime server's own protocols."""
+    server = HttpServer(app)
     realtime: RealtimeServer = app.state.realtime
     defaults: dict[str, Any] = {
         "port": 0,
@@ -124,9 +124,9 @@ async def behind_the_door(app: Starlette, **options: Any) -> AsyncIterator[Door]
         "http": realtime.http_protocol(),
         "ws": realtime.websocket_protocol(),
     }
-    async with on_uvicorn(uvicorn.Config(door, **defaults | options)) as door.web:
-        door.live = Live(app, port_of(door.web))
-        yield door
+    async with on_uvicorn(uvicorn.Config(server, **defaults | options)) as server.uvicorn_server:
+        server.live = Live(app, port_of(server.uvicorn_server))
+        yield server
 
 
 def request(
@@ -137,7 +137,7 @@ def request(
     version: str = "1.1",
     sized: bool = True,
 ) -> bytes:
-    """A request with a token of ``u1``."""
+    """A request that carries a token of ``u1``."""
     lines = [f"{method} {path} HTTP/{version}".encode(), b"Host: here", AUTHORIZATION, *headers]
     if body and sized:
         lines.append(b"Content-Length: %d" % len(body))
@@ -151,7 +151,7 @@ def fix(entity_id: str = "v1", **fields: Any) -> bytes:
 
 
 def echo(text: str, *headers: bytes, **options: Any) -> bytes:
-    """A call of an endpoint that answers with its body."""
+    """A request to an endpoint that answers with the body of the request."""
     return request(json.dumps(text).encode(), "/api/echo", *headers, **options)
 
 
