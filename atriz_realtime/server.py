@@ -46,7 +46,7 @@ from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.reports import Reports
 from atriz_realtime.core.runtime.statistics import Statistics
 from atriz_realtime.core.runtime.worker import Worker
-from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket, websocket_protocol
+from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.endpoints import EndpointRoute, Endpoints
 from atriz_realtime.http.probes import Probes
 from atriz_realtime.http.protocol import http_protocol
@@ -78,11 +78,15 @@ class RealtimeServer:
 
     :param app: the application to serve from: Starlette's, or one derived from it.
     :param config: default: read from the configuration file and the environment.
+    :param session_prefix: the beginning of each Engine.IO session id, where several processes
+        serve one port.
     :raises ConfigurationError: when a setting cannot be, or names what nobody registers.
     :raises PluginError: when a plugin cannot be loaded, or conflicts with another.
     """
 
-    def __init__(self, app: Starlette, config: RealtimeConfig | None = None) -> None:
+    def __init__(
+        self, app: Starlette, config: RealtimeConfig | None = None, *, session_prefix: str = ""
+    ) -> None:
         self.config = RealtimeConfig.load() if config is None else config
         self._clock = SystemClock()
         self.incidents = Incidents(self._clock)
@@ -120,8 +124,15 @@ class RealtimeServer:
             incidents=self.incidents,
             max_clock_skew=self.config.max_clock_skew,
         )
-        self.socket_io = SocketServer(self.config, self._channels.rooms, self.incidents, self)
-        self._lane = websocket_protocol(self.socket_io.eio, SOCKET_PATH)
+        self.socket_io = SocketServer(
+            self.config,
+            self._channels.rooms,
+            self.incidents,
+            tracking_source=self,
+            ready=self._until_started,
+            session_prefix=session_prefix,
+        )
+        self._lane: type[UvicornWebSocket] = self.socket_io.eio.websocket_protocol(SOCKET_PATH)
         self._statistics = Statistics(self.incidents)
         self._statistics.add("frames", self._channels.rooms)
         self._statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
@@ -175,7 +186,6 @@ class RealtimeServer:
         self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._started_at: float | None = None
-        self.socket_io.eio.starting = self.start
         self.tracking = TrackingService(self.redis, self.socket_io)
         self._install(app)
 
@@ -254,6 +264,10 @@ class RealtimeServer:
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
         await asyncio.shield(self._starting)
+
+    def _until_started(self) -> Awaitable[None] | None:
+        """What a handshake waits for: the start of the server, unless it has started."""
+        return None if self._started_at is not None else self.start()
 
     def websocket_protocol(self) -> type[UvicornWebSocket]:
         """What to hand to uvicorn as ``ws=``, so that websockets need no ASGI.
@@ -397,7 +411,6 @@ class RealtimeServer:
             )
             self._open = opened.pop_all()
         self._started_at = self._clock.monotonic()
-        self.socket_io.eio.starting = None
 
     async def _opened(
         self, name: str, record: Any, opening: Awaitable[B], opened: AsyncExitStack

@@ -58,7 +58,7 @@ class RealtimeRoutes(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if self._proxies is not None:
-            self._proxies.look_through(scope)
+            self._proxies.rewrite(scope)
         await self._ready()
         if self._socket.matches(scope)[0] is Match.FULL:
             await self._dispatch(scope, receive, send)  # Socket.IO has CORS of its own

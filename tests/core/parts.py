@@ -98,9 +98,8 @@ class Hub:
         """A new session, connected to a namespace."""
         engine, wire = self.server.eio, Wire()
         request = Request(b"GET /socket.io/ HTTP/1.1\r\n\r\n", ("127.0.0.1", 4711), "http")
-        session = Session(engine, engine.generate_id(), request, wire)
+        session = engine.sessions.create(request, wire)
         session.state = State.OPEN
-        engine.sockets[session.sid] = session
         sid = await self.rooms.pre_connect(session.sid, namespace)
         assert sid is not None
         await self.rooms.connect(sid, namespace)

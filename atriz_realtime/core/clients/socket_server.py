@@ -63,6 +63,8 @@ class SocketServer(socketio.AsyncServer):
     """The Socket.IO server behind ``server.socket_io``.
 
     :param tracking_source: lets ``TrackingService(redis, socket_io)`` find its server.
+    :param ready: called before each handshake; returns what it has to wait for, or ``None``.
+    :param session_prefix: the beginning of each Engine.IO session id.
     """
 
     def __init__(
@@ -71,8 +73,12 @@ class SocketServer(socketio.AsyncServer):
         rooms: Rooms,
         incidents: Incidents,
         tracking_source: TrackingSource,
+        ready: Callable[[], Awaitable[None] | None] = lambda: None,
+        session_prefix: str = "",
     ) -> None:
         self._config = config
+        self._ready = ready
+        self._session_prefix = session_prefix
         self._incidents = incidents
         self._unconnected = Deadlines(config.connect_timeout, self._never_connected)
         super().__init__(client_manager=rooms, serializer=strict_packets(config), async_mode="asgi")
@@ -98,14 +104,21 @@ class SocketServer(socketio.AsyncServer):
 
     def _make_engine(self, **_: Any) -> Engine:
         """The engine with our settings; python-socketio's own defaults are for its own."""
-        return make_engine(self._config, self._unconnected.begin, self._receive, self._incidents)
+        return make_engine(
+            self._config,
+            self._unconnected.begin,
+            self._receive,
+            self._incidents,
+            self._ready,
+            self._session_prefix,
+        )
 
     def _never_connected(self, eio_sid: str) -> None:
         self._incidents.report("session never connected", "closed")
         self.start_background_task(self.eio.disconnect, eio_sid)
 
     async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
-        """Nothing: see :meth:`Engine.ask`."""
+        """Nothing: see :meth:`Engine.call_connect`."""
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         self._unconnected.end(eio_sid)
@@ -141,7 +154,7 @@ class SocketServer(socketio.AsyncServer):
 
     def _fault(self, session: Session, cost: int) -> bool:
         """Take an error from a session's budget; whether its client is to hear of it."""
-        now = self.eio.loop.time()
+        now = self._unconnected.loop.time()
         spent = self._errors.spend(session.sid, cost, now)
         if spent == "over":
             self._incidents.report("misbehaving client cut", "its errors went over the budget")

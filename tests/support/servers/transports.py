@@ -14,7 +14,6 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from atriz_realtime.engine import EngineServer
-from atriz_realtime.engine.transports.uvicorn import websocket_protocol
 from atriz_realtime.testing import TIMEOUT
 from atriz_realtime.testing.web import on_uvicorn, port_of
 
@@ -42,9 +41,7 @@ async def serving_engine(
         async with on_hypercorn(app) as port:
             yield port
         return
-    ws: Any = (
-        websocket_protocol(engine, path=path) if transport == "uvicorn" else "websockets-sansio"
-    )
+    ws: Any = engine.websocket_protocol(path) if transport == "uvicorn" else "websockets-sansio"
     config = uvicorn.Config(
         app,
         port=0,

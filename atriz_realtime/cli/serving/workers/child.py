@@ -46,8 +46,8 @@ def child(
     The end of ``--alive`` is the end of the parent, and then of this worker.
     """
     logs.configure(form=log_format, worker=worker)
-    app = create_app(RealtimeConfig.load(file, host=host, port=port))
-    app.state.realtime.socket_io.eio.session_prefix = session_prefix(worker)
+    config = RealtimeConfig.load(file, host=host, port=port)
+    app = create_app(config, session_prefix=session_prefix(worker))
     exchange = Exchange(directory, worker, app.state.realtime.reports)
 
     def say_ready() -> None:
