@@ -1,4 +1,4 @@
-"""Engines on each transport, shared by the tests of a module: each test has sessions of its own."""
+"""An engine on each transport, shared by the tests of a module."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def transport(request: pytest.FixtureRequest) -> Transport:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def host(transport: Transport) -> AsyncIterator[Host]:
-    """An application that answers each message with itself."""
+    """An application that echoes each message."""
     async with hosting(transport) as host:
         yield host

@@ -19,7 +19,7 @@ FORWARDED_HOST = "atriz_realtime.forwarded_host"
 
 
 class TrustedProxies:
-    """The proxies whose ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are believed.
+    """Believes the ``X-Forwarded-For``, ``-Proto`` and ``-Host`` of certain proxies.
 
     Each proxy appends the address that it received the request from. Read from the right, the
     first address that is no trusted proxy's is the client's; the client may have written

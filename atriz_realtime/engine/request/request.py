@@ -83,7 +83,10 @@ class Request:
         return [(name.lower(), value.strip()) for name, _, value in parts]
 
     def header(self, name: bytes) -> str | None:
-        """The first value of a header, whose name is given in lower case."""
+        """The first value of a header.
+
+        :param name: in lower case.
+        """
         start = self.head.lower().find(b"\r\n%b:" % name)
         if start < 0:
             return None

@@ -1,4 +1,4 @@
-"""Writes to a socket past its asyncio transport, while that has nothing to send.
+"""Writes to a socket past its asyncio transport, while that transport is idle.
 
 A transport buffers what it is given until the end of the loop's turn, and has to be woken for
 it.  That costs half a microsecond for each write, besides the system call.

@@ -126,7 +126,7 @@ class StreamWebSocket(WebSocket, asyncio.Protocol):
             self.sessions.report("protocol broken", f"{error}; the websocket was closed")
             self._close_with(frames.encode_close(error.code, str(error)))
             if self._transport.can_write_eof():  # not over TLS
-                self._transport.write_eof()  # nothing more is read, so no answer can come
+                self._transport.write_eof()  # no answer will be read
             self.disconnected()
 
     def _control(self, frame: Control) -> None:

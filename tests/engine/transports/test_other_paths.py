@@ -1,4 +1,4 @@
-"""Beside the engine, a host has paths of its own."""
+"""Paths of the application beside the engine's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def port(transport: Transport) -> AsyncIterator[int]:
-    """Where an application serves the engine and a chat."""
+    """The port of an application that serves the engine and a chat."""
     engine = EngineServer()
     engine.on("connect", lambda *_: None)
 
@@ -49,7 +49,7 @@ async def port(transport: Transport) -> AsyncIterator[int]:
         yield port
 
 
-async def test_websockets_of_the_host_s_own(port: int) -> None:
+async def test_websockets_of_other_paths(port: int) -> None:
     url = f"ws://127.0.0.1:{port}"
     async with websocket(f"{url}/chat", subprotocols=["chat"]) as socket:  # type: ignore[list-item]
         assert socket.subprotocol == "chat"
@@ -63,7 +63,7 @@ async def test_websockets_of_the_host_s_own(port: int) -> None:
         assert engine.opened["upgrades"] == []
 
 
-async def test_requests_of_the_host_s_own(port: int) -> None:
+async def test_requests_of_other_paths(port: int) -> None:
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"http://127.0.0.1:{port}/elsewhere") as response,
