@@ -8,15 +8,14 @@ from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
 
 
-def create_app(config: RealtimeConfig | None = None, *, session_prefix: str = "") -> Starlette:
+def create_app(config: RealtimeConfig | None = None) -> Starlette:
     """A Starlette application that serves live tracking and nothing else.
 
     The :class:`RealtimeServer` is ``app.state.realtime``.
 
     :param config: default: read from the configuration file and the environment.
-    :param session_prefix: as :class:`RealtimeServer` has it.
     :raises ConfigurationError: when a setting or a plugin cannot work.
     """
     app = Starlette()
-    app.state.realtime = RealtimeServer(app, config, session_prefix=session_prefix)
+    app.state.realtime = RealtimeServer(app, config)
     return app
