@@ -38,10 +38,6 @@ class HandshakeQueue(LoopBound):
         self._left = ADMITTED_PER_TURN
         self._turn: asyncio.Handle | None = None
 
-    def __len__(self) -> int:
-        """The number of handshakes that wait."""
-        return len(self._waiting)
-
     def add(self, admit: Callable[[], None]) -> bool:
         """Call ``admit`` now or in a later turn; returns False, and never does, when it is full."""
         if self._turn is None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from atriz_realtime.engine.admission import Admission
@@ -94,7 +93,9 @@ class EngineServer:
             disconnect=self.call_disconnect,
         )
         self.sockets = self.sessions.by_id
-        """The sessions by id, until the application has handled their end."""
+        self.generate_id = self.sessions.generate_id
+        self.start_background_task = self.sessions.start_task
+        self.shutdown = self.sessions.shutdown
         self._origins = Origins(cors_allowed_origins)
         self._admission = Admission(self.sessions, self._origins, ready)
         self._polling = polling.PollingRequests(self.sessions, self._admission, max_packets)
@@ -103,10 +104,6 @@ class EngineServer:
     def conflated(self) -> int:
         """Frames that newer ones replaced before they were written."""
         return self._limits.conflated
-
-    async def shutdown(self) -> None:
-        """Open no more sessions, close the open ones, and wait until all ends are handled."""
-        await self.sessions.shutdown()
 
     # -- requests --------------------------------------------------------------------------
 
@@ -150,20 +147,17 @@ class EngineServer:
 
     # -- the application's handlers --------------------------------------------------------
 
-    def on(self, event: str, handler: Handler | None = None) -> Handler:
+    def on(self, event: str, handler: Handler) -> None:
         """Handle ``connect(sid, environ)``, ``message(sid, data)`` or ``disconnect(sid, reason)``.
 
-        A handler is a function or a coroutine function; without one, this is a decorator.
-        A ``connect`` handler that returns ``False`` or raises refuses the session.
+        A handler is a function or a coroutine function. A ``connect`` handler that returns
+        ``False`` or raises refuses the session.
 
         :raises ValueError: for another event.
         """
         if event not in EVENTS:
             raise ValueError(f"no such event: {event}")
-        if handler is None:
-            return lambda function: self.on(event, function)
         self.handlers[event] = handler
-        return handler
 
     def call_connect(self, session: Session) -> Any:
         """Call the ``connect`` handler; ``False`` refuses the session."""
@@ -197,11 +191,10 @@ class EngineServer:
             content = encoded if isinstance(encoded, bytes) else encoded.encode()
             session.put(Packet(content, binary=isinstance(encoded, bytes)))
 
-    async def disconnect(self, sid: str | None = None) -> None:
-        """Close a session, or all of them, after everything that was sent to it."""
-        for each in list(self.sockets) if sid is None else [sid]:
-            if each in self.sockets:
-                self.sessions.end(self.sockets[each], Reason.SERVER_DISCONNECT)
+    async def disconnect(self, sid: str) -> None:
+        """Close a session after everything that was sent to it."""
+        if sid in self.sockets:
+            self.sessions.end(self.sockets[sid], Reason.SERVER_DISCONNECT)
 
     async def abort(self, sid: str) -> None:
         """Close a session at once, without sending what waits for its client."""
@@ -218,34 +211,12 @@ class EngineServer:
             session.user_session = {}
         return session.user_session
 
-    async def save_session(self, sid: str, session: dict[str, Any]) -> None:
-        """Store a dictionary with a session.
-
-        :raises KeyError: when there is no such session.
-        """
-        self.sockets[sid].user_session = session
-
-    @asynccontextmanager
-    async def session(self, sid: str) -> AsyncIterator[dict[str, Any]]:
-        """The stored dictionary, which is saved when the context ends."""
-        stored = await self.get_session(sid)
-        yield stored
-        await self.save_session(sid, stored)
-
     def transport(self, sid: str) -> str:
         """``polling`` or ``websocket``.
 
         :raises KeyError: when there is no such session.
         """
         return self.sockets[sid].transport.name
-
-    def generate_id(self) -> str:
-        """A new id with the session prefix and 120 random bits."""
-        return self.sessions.generate_id()
-
-    def start_background_task(self, target: Callable[..., Any], *args: Any) -> asyncio.Task[Any]:
-        """Run a coroutine function in a task, which :meth:`shutdown` waits for."""
-        return self.sessions.start_task(target, *args)
 
     async def sleep(self, seconds: float = 0) -> None:
         """Sleep."""

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
@@ -44,8 +44,10 @@ class State(Enum):
     """Nothing is received any more; packets that wait may still be sent."""
 
 
-class Transport(Protocol):
-    """Carries a session's packets to the client."""
+class Transport:
+    """Carries a session's packets to the client; this one carries none."""
+
+    __slots__ = ()
 
     name: str
     """``polling`` or ``websocket``."""
@@ -66,24 +68,14 @@ class Transport(Protocol):
         """Close at once."""
 
 
-class _Gone:
-    """Stands in for the transport of a session that has ended.
+class _Gone(Transport):
+    """The transport of a session that has ended.
 
-    Without it the session and its transport would keep each other in memory.
+    With its own, the two would keep each other in memory.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-
-    def write(self, _: list[Packet]) -> None: ...
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def abort(self) -> None: ...
 
 
 _GONE = {name: _Gone(name) for name in ("polling", "websocket")}
@@ -137,7 +129,7 @@ class Session:
         self.outbox: Outbox | None = None
         """Packets that wait for the transport; ``None`` while it accepts everything."""
         self.user_session: dict[str, Any] | None = None
-        """What the application stores with ``save_session()``."""
+        """What the application stores with the session."""
         self._pending: list[Packet] | None = None
         self._inbox: deque[str | bytes] | None = None
         self._handling: asyncio.Task[None] | None = None

@@ -11,13 +11,13 @@ from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.outbox import CLOSED
 from atriz_realtime.engine.protocol.packets import InvalidPacket, Packet
 from atriz_realtime.engine.request.request import Request
-from atriz_realtime.engine.session import MAX_INBOX, Reason
+from atriz_realtime.engine.session import MAX_INBOX, Reason, Transport
 from tests.support.servers.serving import until
 
 REQUEST = Request(b"GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\n", None, "http")
 
 
-class Recorder:
+class Recorder(Transport):
     """A transport that records its calls."""
 
     name = "websocket"

@@ -34,11 +34,11 @@ class Engine(EngineServer):
         self._received = received
         self._own_connect: Handler | None = None
 
-    def on(self, event: str, handler: Handler | None = None) -> Handler:
+    def on(self, event: str, handler: Handler) -> None:
         """Handle an event; the first ``connect`` handler is python-socketio's own."""
         if event == "connect" and self._own_connect is None:
             self._own_connect = handler
-        return super().on(event, handler)
+        super().on(event, handler)
 
     def call_connect(self, session: Session) -> Any:
         """Accept every session: it has to connect to a namespace before it may do anything.

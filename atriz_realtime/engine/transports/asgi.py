@@ -25,7 +25,7 @@ class AsgiWebSocket(WebSocket):
     """A websocket of an ASGI server.
 
     A task writes while there is something to write; packets that come meanwhile wait in the
-    session's outbox.
+    session's outbox.  It need not pause reading: :meth:`serve` waits for the session.
 
     :param send: ASGI's.
     :param serving: the task that serves the websocket, cancelled to close it at once.
@@ -47,16 +47,6 @@ class AsgiWebSocket(WebSocket):
         if not self._probing:
             self.session.hold()
         self._start_writing()
-
-    def write_first(self, packet: Packet) -> None:
-        """Send a session's first packet."""
-        self.write([packet])
-
-    def pause_reading(self) -> None:
-        """Do nothing: :meth:`serve` waits for the session before it reads on."""
-
-    def resume_reading(self) -> None:
-        """Do nothing, likewise."""
 
     def close(self) -> None:
         """Close after everything written is sent."""

@@ -13,7 +13,7 @@ from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.errors import Refusal
 from atriz_realtime.engine.request.exchange import HttpExchange
 from atriz_realtime.engine.request.request import Request
-from atriz_realtime.engine.session import Reason, Session
+from atriz_realtime.engine.session import Reason, Session, Transport
 from atriz_realtime.engine.sessions import Sessions
 
 UPGRADE_GRACE = 0.05
@@ -24,10 +24,11 @@ COMPRESS_FROM = 1_024
 """Bytes from which a response is compressed for clients that accept gzip."""
 
 
-class Polling:
+class Polling(Transport):
     """The transport of a session that polls.
 
-    It accepts packets once for each poll, which is answered with the first that come.
+    It accepts packets once for each poll, which is answered with the first that come.  It need
+    not pause reading: :meth:`PollingRequests.post` waits for the session.
     """
 
     name = "polling"
@@ -50,20 +51,12 @@ class Polling:
             for packet in content:
                 self.session.put(packet)
 
-    def pause_reading(self) -> None:
-        """Do nothing: :meth:`PollingRequests.post` waits for the session."""
-
-    def resume_reading(self) -> None:
-        """Do nothing, likewise."""
-
     def close(self) -> None:
-        """Answer the poll with a noop; without one, packets wait for the next poll."""
-        self.abort()
-
-    def abort(self) -> None:
-        """Answer the poll with a noop."""
+        """Answer the poll with a noop; without a poll, packets wait for the next one."""
         if self.poll is not None:
             self.write([packets.NOOP_PACKET])
+
+    abort = close
 
     def leave(self) -> None:
         """Refuse the poll: a websocket replaces this transport."""

@@ -39,13 +39,17 @@ _SWITCHING = (
 )
 
 
+Arguments = tuple[uvicorn.Config, "ServerState", dict[str, Any]]
+"""What uvicorn makes a protocol with."""
+
+
 class UvicornWebSocket(StreamWebSocket):
     """A websocket on a connection of uvicorn's.
 
     uvicorn makes one for each request that asks for a websocket.
     """
 
-    __slots__ = ("_connections", "_other", "_uvicorn")
+    __slots__ = ("_arguments", "_connections", "_other")
 
     admission: ClassVar[Admission]
     proxies: ClassVar[TrustedProxies | None]
@@ -57,11 +61,7 @@ class UvicornWebSocket(StreamWebSocket):
         self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]
     ) -> None:
         super().__init__()
-        self._uvicorn: tuple[uvicorn.Config, ServerState, dict[str, Any]] | None = (
-            config,
-            server_state,
-            app_state,
-        )
+        self._arguments: Arguments | None = (config, server_state, app_state)
         self._other: asyncio.Protocol | None = None
         self._connections: Any = server_state.connections
 
@@ -71,8 +71,8 @@ class UvicornWebSocket(StreamWebSocket):
             self._read_frames(data)
         elif self._other is not None:
             self._other.data_received(data)
-        elif self._uvicorn is not None:
-            self._begin_handshake(*self._uvicorn, data)
+        elif self._arguments is not None:
+            self._begin_handshake(self._arguments, data)
         else:  # the client did not wait for the response
             self._transport.abort()
 
@@ -85,24 +85,18 @@ class UvicornWebSocket(StreamWebSocket):
 
     # -- the handshake ---------------------------------------------------------------------
 
-    def _begin_handshake(
-        self,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        head: bytes,
-    ) -> None:
-        self._uvicorn = None
+    def _begin_handshake(self, arguments: Arguments, head: bytes) -> None:
+        self._arguments = None
         path = head.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1")
         if path != self.path and path + "/" != self.path:
-            self._pass_on(config, server_state, app_state, head)
+            self._pass_on(*arguments, head)
             return
         client = client_of(self._transport)
-        self.accept(request_on(self._transport, client, head, config, self.proxies))
+        self.accept(request_on(self._transport, client, head, arguments[0], self.proxies))
 
     def accept(self, request: Request) -> None:
         """Answer a handshake for the engine's path when it is its turn."""
-        self._uvicorn = None
+        self._arguments = None
         self._connections.add(self)
         starting = self.admission.ready()
         if starting is not None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 
 from atriz_realtime.engine.protocol import packets
 from atriz_realtime.engine.protocol.packets import InvalidPacket, Packet
 from atriz_realtime.engine.request.request import Request
-from atriz_realtime.engine.session import Session
+from atriz_realtime.engine.session import Session, Transport
 from atriz_realtime.engine.sessions import Sessions
 from atriz_realtime.engine.transports.polling import Polling
 
@@ -22,39 +21,19 @@ CLOSE_GRACE = 1.0
 """Seconds that a client has to read what is sent and to close its side."""
 
 
-class WebSocket(ABC):
+class WebSocket(Transport):
     """The transport of a session on a websocket, or of one that upgrades from polling."""
 
-    name = "websocket"
-
     __slots__ = ("_probing", "session")
+
+    name = "websocket"
 
     session: Session
     sessions: Sessions
 
-    @abstractmethod
-    def write(self, content: list[Packet]) -> None:
-        """Send packets."""
-
-    @abstractmethod
     def write_first(self, packet: Packet) -> None:
         """Send a session's first packet."""
-
-    @abstractmethod
-    def pause_reading(self) -> None:
-        """Stop reading from the client."""
-
-    @abstractmethod
-    def resume_reading(self) -> None:
-        """Read from the client again."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close after everything written is sent."""
-
-    @abstractmethod
-    def abort(self) -> None:
-        """Close at once."""
+        self.write([packet])
 
     def begin(self, request: Request, session: Session | None) -> None:
         """Open a new session, or wait for the probe of one that polls.
