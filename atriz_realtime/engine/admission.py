@@ -111,6 +111,11 @@ class Admission:
             return errors.BAD_REQUEST, None
         return None, session
 
+    def refused(self, refusal: Refusal) -> None:
+        """Report that a request is refused."""
+        if refusal.is_incident:
+            self._sessions.report("request refused", refusal.message)
+
     def enqueue(self, admit: Callable[[], None]) -> bool:
         """Call ``admit`` when it is a handshake's turn; returns False when too many wait."""
         queued = self._queue.add(admit)

@@ -113,7 +113,7 @@ class EngineServer:
         if scope["type"] == "websocket":
             await asgi.serve(self.sessions, self._admission, request, receive, send)
             return
-        exchange = HttpExchange(request, receive, send, self._origins, self.sessions.report)
+        exchange = HttpExchange(request, receive, send, self._origins, self._admission.refused)
         refusal, session = self._admission.check(request, "polling")
         if refusal is not None:
             await exchange.refuse(refusal)

@@ -31,11 +31,6 @@ class Refusal:
         """The response's JSON."""
         return orjson.dumps({"code": self.code, "message": self.message})
 
-    def report_to(self, report: Report) -> None:
-        """Report that a request was refused with this."""
-        if self.is_incident:
-            report("request refused", self.message)
-
 
 UNKNOWN_TRANSPORT = Refusal(400, 0, "Transport unknown")
 UNKNOWN_SESSION = Refusal(400, 1, "Session ID unknown")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from atriz_realtime.engine.request.errors import Refusal, Report
+from atriz_realtime.engine.request.errors import Refusal
 from atriz_realtime.engine.request.origins import Origins
 from atriz_realtime.engine.request.request import Request
 
@@ -18,7 +18,7 @@ class HttpExchange:
     :param receive: ASGI's.
     :param send: ASGI's.
     :param origins: decides which pages may read the response.
-    :param report: told of refusals.
+    :param refused: called with each refusal that is sent.
     """
 
     def __init__(
@@ -27,13 +27,13 @@ class HttpExchange:
         receive: Callable[[], Awaitable[Any]],
         send: Callable[[Any], Awaitable[None]],
         origins: Origins,
-        report: Report,
+        refused: Callable[[Refusal], None],
     ) -> None:
         self.request = request
         self._receive = receive
         self._send = send
         self._origins = origins
-        self._report = report
+        self._refused = refused
 
     async def body(self, limit: int) -> bytes | None:
         """The request's body; ``None`` when it has more bytes than ``limit``."""
@@ -74,6 +74,6 @@ class HttpExchange:
         await self._send({"type": "http.response.body", "body": body})
 
     async def refuse(self, refusal: Refusal) -> None:
-        """Send a standard refusal, and report it."""
-        refusal.report_to(self._report)
+        """Send a standard refusal."""
+        self._refused(refusal)
         await self.respond(refusal.status, b"application/json", refusal.body)

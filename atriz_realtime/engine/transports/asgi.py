@@ -115,7 +115,7 @@ async def serve(
     await receive()
     refusal, session = admission.check(request, WebSocket.name)
     if refusal is not None:
-        refusal.report_to(sessions.report)
+        admission.refused(refusal)
         await _refuse(refusal, send)
         return
     if not await admission.turn():

@@ -121,7 +121,7 @@ class UvicornWebSocket(StreamWebSocket):
         self._respond()
 
     def _refuse(self, refusal: Refusal) -> None:
-        refusal.report_to(self.sessions.report)
+        self.admission.refused(refusal)
         body = refusal.body
         self._transport.write(
             b"HTTP/1.1 %d Refused\r\nContent-Type: application/json\r\n"
