@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 
 from atriz_realtime.api.contracts import Resources, ServerHandle
-from atriz_realtime.api.errors import Unavailable
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.access.auth_backoff import AuthBackoff
 from atriz_realtime.core.clients.events import EventHandlers
@@ -28,11 +27,10 @@ from atriz_realtime.core.hub.signals import Signals
 from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.publish.backends import Backends
 from atriz_realtime.core.publish.fix_path import fix_path
-from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.publish.service import TrackingParts, TrackingService
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.core.runtime.lifecycle import CLOSE_STEP_TIMEOUT, Lifecycle
+from atriz_realtime.core.runtime.lifecycle import CLOSE_STEP_TIMEOUT, Lifecycle, Step
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.reports import Reports
 from atriz_realtime.core.runtime.statistics import ClientLag, Statistics
@@ -62,14 +60,19 @@ class RealtimeServer(ServerInterface):
 
     :param app: the application to serve from: Starlette's, or one derived from it.
     :param config: default: read from the configuration file and the environment.
+    :param session_prefix: the beginning of each Engine.IO session id, where several processes
+        serve one port.
     :raises ConfigurationError: when a setting cannot be, or names what nobody registers.
     :raises PluginError: when a plugin cannot be loaded, or conflicts with another.
     """
 
-    def __init__(self, app: Starlette, config: RealtimeConfig | None = None) -> None:
+    def __init__(
+        self, app: Starlette, config: RealtimeConfig | None = None, *, session_prefix: str = ""
+    ) -> None:
         self.config = config = RealtimeConfig.load() if config is None else config
         clock = SystemClock()
         self.incidents = incidents = Incidents(clock)
+        self._lifecycle = lifecycle = Lifecycle(self._open, self._close_steps, clock, incidents)
         self._plugins = PluginHost(config)
         redis_url = config.redis_url
         self._link = None if redis_url is None else make_link(redis_url, incidents.report)
@@ -134,12 +137,22 @@ class RealtimeServer(ServerInterface):
         redis = None if self._link is None else self._link.client
         parts = TrackingParts(
             redis=redis,
+            pipeline=pipeline,
             delivery=self.delivery,
             plugin_runner=self.plugin_runner,
             incidents=incidents,
-            started_pipeline=self.started_pipeline,
+            lifecycle=lifecycle,
         )
-        self.socket_io = SocketServer(config, rooms, self._gateway, handlers, incidents, parts)
+        self.socket_io = SocketServer(
+            config,
+            rooms,
+            self._gateway,
+            handlers,
+            incidents,
+            parts,
+            lifecycle.ready,
+            session_prefix,
+        )
         self._statistics = statistics = Statistics(incidents)
         statistics.add("frames", broadcaster)
         statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
@@ -178,18 +191,7 @@ class RealtimeServer(ServerInterface):
         self._layers = registry.fanout_layers(handle)
         for event in registry.socket_events(handle):
             self._gateway.add_event(registry.owner(event), event)
-        self._lifecycle = Lifecycle(
-            self._open,
-            [
-                ("plugins", self._notify_stopping, None),
-                ("clients", self.socket_io.abort_all, CLOSE_STEP_TIMEOUT),
-                ("Socket.IO", self.socket_io.shutdown, CLOSE_STEP_TIMEOUT),
-            ],
-            clock,
-            incidents,
-        )
-        self.socket_io.eio.starting = self.start
-        super().__init__(sockets, pipeline, redis, clock, self._lifecycle)
+        super().__init__(sockets, pipeline, redis, clock, lifecycle)
         self.tracking = TrackingService(redis, self.socket_io)
         self._http = HttpInterface(
             app,
@@ -200,7 +202,7 @@ class RealtimeServer(ServerInterface):
             routes=registry.routes(handle),
             start=self.start,
             close=self.close,
-            is_closing=lambda: self._lifecycle.is_closing,
+            is_closing=lambda: lifecycle.is_closing,
         )
 
     async def start(self) -> None:
@@ -241,16 +243,6 @@ class RealtimeServer(ServerInterface):
         """
         return self._http.http_protocol(fallback)
 
-    async def started_pipeline(self) -> Pipeline:
-        """The publish pipeline; starts the server when it has not started.
-
-        :raises Unavailable: when the server was closed.
-        """
-        if self._lifecycle.is_closing:
-            raise Unavailable("the server is closed")
-        await self.start()
-        return self._pipeline
-
     def plugins(self) -> list[PluginInfo]:
         """Every plugin that was found, in load order."""
         return self._plugins.describe()
@@ -288,7 +280,13 @@ class RealtimeServer(ServerInterface):
             server=self._handle,
             resources=self._resources,
         )
-        self.socket_io.eio.starting = None
+
+    def _close_steps(self) -> list[Step]:
+        return [
+            ("plugins", self._notify_stopping, None),
+            ("clients", self.socket_io.abort_all, CLOSE_STEP_TIMEOUT),
+            ("Socket.IO", self.socket_io.shutdown, CLOSE_STEP_TIMEOUT),
+        ]
 
     async def _notify_stopping(self) -> None:
         for failure in await self._plugins.notify(

@@ -86,10 +86,9 @@ class HttpInterface:
         """
         if self._websocket is None:
             try:
-                from atriz_realtime.engine.transports import uvicorn  # noqa: PLC0415
+                self._websocket = self._engine.websocket_protocol(SOCKET_PATH)
             except ImportError as error:
                 raise _not_installed("websocket_protocol()", error) from error
-            self._websocket = uvicorn.websocket_protocol(self._engine, SOCKET_PATH)
         return self._websocket
 
     def http_protocol(self, fallback: type[HttpToolsProtocol] | None) -> type[asyncio.Protocol]:

@@ -22,7 +22,7 @@ async def test_nothing_is_left_behind(what: str, valkey: ValkeyServer, redis_url
             "-m",
             "tests.support.checks.garbage",
             what,
-            Chosen.lane,
+            Chosen.transport,
             str(valkey.port),
         ),
         stdout=subprocess.PIPE,

@@ -17,7 +17,7 @@ import attrs
 
 from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
 from tests.support.servers.serving import Live, serving, until
-from tests.support.servers.transports import on_lane
+from tests.support.servers.transports import serving_engine
 
 ENTITIES = tuple(f"v{number}" for number in range(10))
 
@@ -159,10 +159,11 @@ async def watched(live: Live, ids: Sequence[str]) -> AsyncIterator[Watchers]:
     """Watch a server, as it is served and once more over ASGI."""
     engine = live.server.socket_io.eio
     async with AsyncExitStack() as stack:
-        lane = on_lane("portable", live.app, engine, "/socket.io/", started=True)
-        portable = await stack.enter_async_context(lane)
+        asgi_port = await stack.enter_async_context(
+            serving_engine("asgi", live.app, engine, "/socket.io/", lifespan=False)
+        )
         watchers = Watchers([Sightings(ids), Sightings(ids)])
-        for one, port in zip(watchers.each, (live.port, portable), strict=True):
+        for one, port in zip(watchers.each, (live.port, asgi_port), strict=True):
             await stack.enter_async_context(one.watching(f"http://127.0.0.1:{port}"))
         yield watchers
 

@@ -17,16 +17,18 @@ from tests.faults.scene import ENTITIES, INTERVAL, RECOVERY_LIMIT, Measured, Rec
 from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
 from tests.support.servers.serving import until
 
-WAYS = ("from the lane to ASGI", "from ASGI to the lane")
 
-
-@pytest.mark.parametrize("lanes", [(serve, own_uvicorn), (own_uvicorn, serve)], ids=WAYS)
-async def test_a_server_is_killed(single: Node, record: Record, lanes: Any) -> None:
+@pytest.mark.parametrize(
+    "servers",
+    [(serve, own_uvicorn), (own_uvicorn, serve)],
+    ids=["from serve to ASGI", "from ASGI to serve"],
+)
+async def test_a_server_is_killed(single: Node, record: Record, servers: Any) -> None:
     """Clients come through an address behind which the next server takes over."""
     env = environment(REDIS_URL=single.url)
     async with AsyncExitStack() as stack:
         lost, left = await asyncio.gather(
-            *(stack.enter_async_context(run(env=env)) for run in lanes)
+            *(stack.enter_async_context(run(env=env)) for run in servers)
         )
         balancer = await stack.enter_async_context(proxying(lost.port, left.port))
         address = f"http://127.0.0.1:{balancer.port}"

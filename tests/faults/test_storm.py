@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 from itertools import pairwise
 
-import pytest
-
 from atriz_realtime.engine.admission import ADMITTED_PER_TURN
 from atriz_realtime.testing import location
 from tests.support.clients.websocket import OFFER
 from tests.support.servers.serving import TIMEOUT, serving, until, watching
+from tests.support.servers.transports import BOTH_ON_UVICORN
 
 CLIENTS = 300
 
@@ -28,7 +27,7 @@ HANDSHAKE = "".join(
 ).encode()
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_everybody_is_let_in_and_nobody_who_is_connected_waits(portable: bool) -> None:
     async with (
         serving(portable=portable) as live,

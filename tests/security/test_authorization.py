@@ -15,6 +15,7 @@ from atriz_realtime.core.clients.permissions import REVOKE
 from tests.support.clients.node import js_connect, node_clients
 from tests.support.clients.python_socketio import Client
 from tests.support.servers.serving import Live, serving, token, until, watching
+from tests.support.servers.transports import BOTH_ON_UVICORN
 
 OWN = {"vehicle": ["own-*", "v7"], "delivery": "*"}
 CLAIMS = {"claims": {"track": "see", "publish": "move"}}
@@ -43,7 +44,7 @@ async def clients(*lives: Live, auth: str, node_port: int) -> AsyncIterator[list
         yield [await stack.enter_async_context(connect(x, auth={"token": auth})) for x in lives]
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_a_socket_tracks_what_its_claims_allow(portable: bool) -> None:
     async with (
         serving(plugins=CLAIMS, portable=portable) as live,
@@ -65,7 +66,7 @@ async def test_a_malformed_claim_allows_nothing(see: Any) -> None:
         assert status == 403
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_refusals_are_the_same_whether_the_entity_exists(portable: bool) -> None:
     async with (
         serving(plugins=CLAIMS, portable=portable) as live,
@@ -92,7 +93,7 @@ async def test_refusals_are_the_same_whether_the_entity_exists(portable: bool) -
         assert known[1][0] == known[2][0] == 403
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_nothing_is_looked_up_before_a_refusal(
     monkeypatch: pytest.MonkeyPatch, portable: bool
 ) -> None:

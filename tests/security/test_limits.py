@@ -161,7 +161,7 @@ async def test_the_client_is_whom_the_last_trusted_proxy_names(
 async def test_the_scheme_is_what_it_says(protocol: str, scheme: str) -> None:
     scope: dict[str, Any] = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 5)}
     scope["headers"] = [(b"x-forwarded-proto", protocol.encode())]
-    TrustedProxies(["127.0.0.1"]).look_through(scope)
+    TrustedProxies(["127.0.0.1"]).rewrite(scope)
     assert (scope["scheme"], scope["client"]) == (scheme, ("127.0.0.1", 5))
 
 

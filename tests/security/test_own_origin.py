@@ -75,5 +75,5 @@ async def test_the_name_is_what_the_first_trusted_proxy_got(
         *((b"x-forwarded-host", line.encode()) for line in lines),
         *((b"x-forwarded-for", line.encode()) for line in hops),
     ]
-    TrustedProxies(["127.0.0.1", "10.0.0.0/8"]).look_through(scope)
+    TrustedProxies(["127.0.0.1", "10.0.0.0/8"]).rewrite(scope)
     assert scope.get(FORWARDED_HOST) == host

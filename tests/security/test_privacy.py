@@ -29,6 +29,7 @@ from atriz_realtime.asgi import create_app
 from atriz_realtime.testing import TIMEOUT, Live, config, serving, token, until
 from tests.support.clients.engineio import socket_url
 from tests.support.clients.websocket import Wire, wire
+from tests.support.servers.transports import BOTH_ON_UVICORN
 
 PRIVACY = {
     "rules": {
@@ -108,7 +109,7 @@ def private(**settings: Any) -> Any:
     return serving(plugins={"privacy": PRIVACY}, **settings)
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_each_watcher_is_shown_its_view_to_the_byte(portable: bool) -> None:
     async with private(portable=portable) as live, AsyncExitStack() as stack:
         await publish(live)
@@ -204,7 +205,7 @@ async def speeds_until(socket: Wire, newest: int) -> dict[str, list[int]]:
     return found
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_a_stalled_watcher_gets_the_newest_of_each_vehicle(portable: bool) -> None:
     async with (
         private(portable=portable, max_pending_frames=8) as live,

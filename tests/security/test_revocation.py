@@ -26,6 +26,7 @@ from atriz_realtime.defaults.revocations.records import Kind
 from tests.faults.topology import Maker
 from tests.support.clients.node import js_connect, node_clients
 from tests.support.servers.serving import SECRET, Live, serving, token, until, watching
+from tests.support.servers.transports import BOTH_ON_UVICORN
 
 WITHIN = 1.0 + 9.0
 """Seconds in which every server knows: one, and what a busy machine may take.  How long it
@@ -105,7 +106,7 @@ async def test_a_socket_is_revoked_by_its_id(two: tuple[Live, Live]) -> None:
         assert other.client.connected
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_a_handshake_is_refused(portable: bool) -> None:
     async with serving(portable=portable) as live, watching(live, user=None) as watcher:
         await revoke(live.server.signals, "token", "t1")

@@ -120,7 +120,7 @@ def run(
     """
     realtime: RealtimeServer = app.state.realtime
     lane = realtime.websocket_protocol()
-    lane.listens(sockets)
+    lane.listen_on(sockets)
     config = uvicorn.Config(
         app,
         http=realtime.http_protocol(None if handover is None else sticky_protocol(handover)),

@@ -20,18 +20,18 @@ class Lifecycle:
     """The start and the end of a server.
 
     :param open: opens everything, to be closed with the stack that it is given.
-    :param before_close: the steps of closing that come before that.
+    :param first_steps: returns the steps of closing that come before that.
     """
 
     def __init__(
         self,
         open: Callable[[AsyncExitStack], Awaitable[None]],  # noqa: A002
-        before_close: Iterable[Step],
+        first_steps: Callable[[], Iterable[Step]],
         clock: Clock,
         incidents: Incidents,
     ) -> None:
         self._open = open
-        self._steps = [*before_close, ("backends", self._close_opened, CLOSE_STEP_TIMEOUT)]
+        self._first_steps = first_steps
         self._clock = clock
         self._incidents = incidents
         self._opened = AsyncExitStack()
@@ -56,6 +56,10 @@ class Lifecycle:
             self._starting = asyncio.get_running_loop().create_task(self._start())
         await asyncio.shield(self._starting)
 
+    def ready(self) -> Awaitable[None] | None:
+        """What a request waits for: the start, unless it is done."""
+        return None if self.started_at is not None else self.start()
+
     async def _start(self) -> None:
         async with AsyncExitStack() as opened:
             await self._open(opened)
@@ -76,7 +80,8 @@ class Lifecycle:
 
     async def _close(self, starting: asyncio.Task[None]) -> None:
         await asyncio.wait([starting])
-        for what, step, limit in self._steps:
+        steps = [*self._first_steps(), ("backends", self._opened.aclose, CLOSE_STEP_TIMEOUT)]
+        for what, step, limit in steps:
             try:
                 async with asyncio.timeout(limit):
                     await step()
@@ -86,6 +91,3 @@ class Lifecycle:
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
                 self._incidents.report("close incomplete", f"{what}: {problem}")
-
-    async def _close_opened(self) -> None:
-        await self._opened.aclose()

@@ -1,6 +1,6 @@
 """What of ours only the garbage collector frees, found in a process of its own.
 
-``python -m tests.support.checks.garbage sockets|fixes LANE REDIS_PORT`` prints how many there
+``python -m tests.support.checks.garbage sockets|fixes TRANSPORT REDIS_PORT`` prints how many there
 are of each kind after the same was done again and again.
 """
 
@@ -122,5 +122,5 @@ async def fixes(redis_port: int) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    what, Chosen.lane, port = sys.argv[1:]  # type: ignore[assignment]
+    what, Chosen.transport, port = sys.argv[1:]  # type: ignore[assignment]
     sys.stdout.write(json.dumps(asyncio.run({"sockets": sockets, "fixes": fixes}[what](int(port)))))

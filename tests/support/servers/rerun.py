@@ -6,18 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.servers.transports import Lane
+from tests.support.servers.transports import Transport
 
 E2E = Path(__file__).parents[2] / "e2e"
 
 
-def end_to_end(lane: Lane) -> None:
+def end_to_end(transport: Transport) -> None:
     """Run it on the memory backends; which Redis makes no difference to how frames come and go."""
     result = subprocess.run(
         [
             *[sys.executable, "-m", "pytest", "-q", "-x", "--tb=short"],
             *["-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile"],
-            *["--lane", lane, "-k", "not redis", str(E2E)],
+            *["--transport", transport, "-k", "not redis", str(E2E)],
         ],
         cwd=E2E.parent.parent,
         capture_output=True,

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import click
+from starlette.applications import Starlette
 
-from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
 from atriz_realtime.cli.main import run
 from atriz_realtime.cli.options import log_format_option
@@ -18,6 +18,7 @@ from atriz_realtime.cli.serving import uvicorn_server
 from atriz_realtime.cli.serving.workers.handover import Handover, session_prefix
 from atriz_realtime.cli.serving.workers.reports import Exchange
 from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.server import RealtimeServer
 
 
 @click.command(hidden=True)
@@ -46,9 +47,11 @@ def child(
     The end of ``--alive`` is the end of the parent, and then of this worker.
     """
     logs.configure(form=log_format, worker=worker)
-    app = create_app(RealtimeConfig.load(file, host=host, port=port))
-    app.state.realtime.socket_io.eio.session_prefix = session_prefix(worker)
-    exchange = Exchange(directory, worker, app.state.realtime.reports)
+    config = RealtimeConfig.load(file, host=host, port=port)
+    app = Starlette()
+    server = RealtimeServer(app, config, session_prefix=session_prefix(worker))
+    app.state.realtime = server
+    exchange = Exchange(directory, worker, server.reports)
 
     def say_ready() -> None:
         os.write(ready, b"+")

@@ -9,4 +9,4 @@ from tests.support.servers.rerun import end_to_end
 
 @pytest.mark.timeout(500)
 def test_the_same_holds() -> None:
-    end_to_end("portable")
+    end_to_end("asgi")
