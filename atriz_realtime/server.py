@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from atriz_realtime.api.contracts import (
 from atriz_realtime.api.errors import ConfigurationError, Unavailable
 from atriz_realtime.api.model import Location, LocationEvent
 from atriz_realtime.api.records import Endpoint
+from atriz_realtime.api.reports import ProcessReport
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.api.wire import SocketEvents
 from atriz_realtime.core.access.access import AccessControl
@@ -30,7 +31,7 @@ from atriz_realtime.core.access.auth_backoff import AuthBackoff
 from atriz_realtime.core.clients.gateway import Gateway
 from atriz_realtime.core.clients.permissions import Permissions
 from atriz_realtime.core.clients.revalidator import IdentityRevalidator
-from atriz_realtime.core.clients.socket_server import SocketServer
+from atriz_realtime.core.clients.socket_server import SocketServer, session_prefix
 from atriz_realtime.core.clients.sockets import Sockets
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.membership import Membership
@@ -78,11 +79,21 @@ class RealtimeServer:
 
     :param app: the application to serve from: Starlette's, or one derived from it.
     :param config: default: read from the configuration file and the environment.
+    :param worker: the number of this process, where several serve one port.
+    :param other_reports: asks those other processes for their reports; ``None``: this process
+        serves the port alone.
     :raises ConfigurationError: when a setting cannot be, or names what nobody registers.
     :raises PluginError: when a plugin cannot be loaded, or conflicts with another.
     """
 
-    def __init__(self, app: Starlette, config: RealtimeConfig | None = None) -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        config: RealtimeConfig | None = None,
+        *,
+        worker: int = 0,
+        other_reports: Callable[[], Awaitable[Sequence[ProcessReport]]] | None = None,
+    ) -> None:
         self.config = RealtimeConfig.load() if config is None else config
         self._clock = SystemClock()
         self.incidents = Incidents(self._clock)
@@ -120,7 +131,13 @@ class RealtimeServer:
             incidents=self.incidents,
             max_clock_skew=self.config.max_clock_skew,
         )
-        self.socket_io = SocketServer(self.config, self._channels.rooms, self.incidents, self)
+        self.socket_io = SocketServer(
+            self.config,
+            self._channels.rooms,
+            self.incidents,
+            self,
+            session_prefix="" if other_reports is None else session_prefix(worker),
+        )
         self._lane = websocket_protocol(self.socket_io.eio, SOCKET_PATH)
         self._statistics = Statistics(self.incidents)
         self._statistics.add("frames", self._channels.rooms)
@@ -153,6 +170,8 @@ class RealtimeServer:
             status=self.status,
             statistics=self._statistics.read,
             incidents=lambda: self.incidents.counts,
+            worker=worker,
+            others=other_reports,
         )
         self._handle = ServerHandle(
             tracking=self._pipeline,

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from atriz_realtime.cli.frontend import frontend
+from atriz_realtime.cli.shipped_files import frontend
 from tests.support.clients.node import JS, with_packages
 
 DOCUMENTED = JS / "readme" / "useVehicleTracking.ts"

@@ -55,7 +55,7 @@ def test_a_name_that_a_plugin_has_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     write_skeleton("scooter", "entity", tmp_path)
-    with pytest.raises(click.ClickException, match="there already"):
+    with pytest.raises(click.ClickException, match="exists already"):
         write_skeleton("scooter", "cache", tmp_path)
 
 

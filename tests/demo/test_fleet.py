@@ -87,7 +87,7 @@ def test_drivers_stay_on_the_streets_and_under_the_limit(streets: Streets) -> No
     everything = [street for leaving in streets.leaving.values() for street in leaving]
     for _ in range(60 * MINUTES):
         driver.drive(1.0)
-        place, heading = driver.where()
+        place, heading = driver.position()
         assert 0 <= heading < 360
         street = min(
             everything,
@@ -102,10 +102,10 @@ def test_drivers_stay_on_the_streets_and_under_the_limit(streets: Streets) -> No
 def test_a_driver_is_slow_in_sharp_corners(streets: Streets) -> None:
     driver = Driver(streets, Random(4), stay=(1.0, 2.0))
     sharp = 0
-    (_, before), previous = driver.where(), driver.speed
+    (_, before), previous = driver.position(), driver.speed
     for _ in range(10 * 60 * MINUTES):
         driver.drive(0.2)
-        _, heading = driver.where()
+        _, heading = driver.position()
         turned = abs((heading - before + 180) % 360 - 180)
         if turned > 60 and driver.speed > 0:
             sharp += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from atriz_realtime.cli.frontend import frontend
+from atriz_realtime.cli.shipped_files import frontend
 from tests.support.clients.node import JS, with_packages
 
 NEEDED = ("react", "react-dom", "scheduler", "socket.io-client", "jsdom")

@@ -38,7 +38,7 @@ async def test_each_file_is_written_once_and_kept(tmp_path: Path) -> None:
     (folder / "environment").write_text("JWT_SECRET=ours")
     done = await finished("deployment", str(folder))
     assert done.status == 0
-    assert done.err.count("is there already") == len(shipped)
+    assert done.err.count("exists already") == len(shipped)
     assert (folder / "environment").read_text() == "JWT_SECRET=ours"
 
 

@@ -87,6 +87,7 @@ def make_engine(
     opened: Callable[[str], None],
     heard: Callable[[Session, str | bytes], Awaitable[None] | None],
     incidents: Incidents,
+    session_prefix: str,
 ) -> Engine:
     """The engine with our settings; ``opened`` and ``heard`` are :class:`Engine`'s."""
     engine = Engine(
@@ -101,6 +102,7 @@ def make_engine(
         flush_interval=config.flush_interval / 1000,
         max_packets=config.max_packets,
     )
+    engine.session_prefix = session_prefix
     engine.report = incidents.report
     engine.proxies = TrustedProxies(config.trusted_proxies) if config.trusted_proxies else None
     return engine

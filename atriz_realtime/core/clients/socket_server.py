@@ -55,6 +55,15 @@ class Edge(Protocol):
         """Whether the socket may send none of the host's own events."""
 
 
+SESSION_SEPARATOR = "~"
+"""Separates a worker's number from the rest of a session id."""
+
+
+def session_prefix(worker: int) -> str:
+    """How the session ids of a worker begin, where several processes serve one port."""
+    return f"{worker}{SESSION_SEPARATOR}"
+
+
 RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect"})
 """Names that a client must not send as events: they are the server's own."""
 
@@ -63,6 +72,7 @@ class SocketServer(socketio.AsyncServer):
     """The Socket.IO server behind ``server.socket_io``.
 
     :param tracking_source: lets ``TrackingService(redis, socket_io)`` find its server.
+    :param session_prefix: how the ids of its sessions begin.
     """
 
     def __init__(
@@ -71,9 +81,11 @@ class SocketServer(socketio.AsyncServer):
         rooms: Rooms,
         incidents: Incidents,
         tracking_source: TrackingSource,
+        session_prefix: str = "",
     ) -> None:
         self._config = config
         self._incidents = incidents
+        self._session_prefix = session_prefix
         self._unconnected = Deadlines(config.connect_timeout, self._never_connected)
         super().__init__(client_manager=rooms, serializer=strict_packets(config), async_mode="asgi")
         self.environ = Requests(self.eio)
@@ -98,7 +110,13 @@ class SocketServer(socketio.AsyncServer):
 
     def _make_engine(self, **_: Any) -> Engine:
         """The engine with our settings; python-socketio's own defaults are for its own."""
-        return make_engine(self._config, self._unconnected.begin, self._receive, self._incidents)
+        return make_engine(
+            self._config,
+            self._unconnected.begin,
+            self._receive,
+            self._incidents,
+            self._session_prefix,
+        )
 
     def _never_connected(self, eio_sid: str) -> None:
         self._incidents.report("session never connected", "closed")

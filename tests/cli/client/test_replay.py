@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.cli.client.client import Api, Connection, Unreachable
+from atriz_realtime.cli.client.connection import Api, Target, Unreachable
 from atriz_realtime.cli.client.replay import Replay, Tally
-from atriz_realtime.cli.client.tracks import Fix, read_track
+from atriz_realtime.cli.client.tracks import RecordedFix, read_track
 from tests.cli.processes import (
     Command,
     Served,
@@ -32,6 +32,7 @@ from tests.support.servers.serving import Live, serving, token, until, watching
 
 pytestmark = pytest.mark.usefixtures("plain")
 
+PLACE = {"latitude": 1.0, "longitude": 2.0}
 JOURNEY = [(52.6 + number / 1_000, -8.6) for number in range(10)]
 
 
@@ -126,7 +127,7 @@ async def test_a_file_without_times_has_none_to_keep(tmp_path: Path) -> None:
     path.write_text("lat,lon\n1,2\n")
     done = await finished("replay", str(path), "--keep-times")
     assert (done.status, done.out) == (2, "")
-    assert "has no times to keep" in only_line(done.err)
+    assert "has no times" in only_line(done.err)
 
 
 async def test_fixes_go_out_when_they_are_due_and_delays_do_not_add_up() -> None:
@@ -134,7 +135,9 @@ async def test_fixes_go_out_when_they_are_due_and_delays_do_not_add_up() -> None
     due = [0, 0, 1, 1.5, 4, 5, 7, 7, 8, 10]
     start = datetime(2026, 1, 31, tzinfo=UTC).timestamp()
     fixes = [
-        Fix({"latitude": 1.0, "longitude": 2.0}, datetime.fromtimestamp(start + second, UTC))
+        RecordedFix(
+            {"latitude": 1.0, "longitude": 2.0}, datetime.fromtimestamp(start + second, UTC)
+        )
         for second in due
     ]
     sent: list[float] = []
@@ -201,7 +204,7 @@ async def test_it_waits_for_a_server_that_is_away_and_loses_nothing(
 
 
 async def test_it_gives_up_on_a_server_that_stays_away(unused_tcp_port: int) -> None:
-    connection = Connection(f"http://127.0.0.1:{unused_tcp_port}", token)
+    connection = Target(f"http://127.0.0.1:{unused_tcp_port}", token)
     reports: list[str] = []
     tally = Tally()
     async with Api(connection) as server:
@@ -218,7 +221,7 @@ async def test_it_gives_up_on_a_server_that_stays_away(unused_tcp_port: int) -> 
         )
         before = time.monotonic()
         with pytest.raises(Unreachable, match="connection refused"):
-            await replay.run([Fix({"latitude": 1.0, "longitude": 2.0}, None)] * 3, loop=False)
+            await replay.run([RecordedFix(PLACE, None)] * 3, loop=False)
     assert time.monotonic() - before < 5
     assert len(reports) == 1
     assert tally == Tally()
@@ -260,7 +263,7 @@ async def test_a_terminal_shows_a_bar(journey: Path) -> None:
 
 @asynccontextmanager
 async def api(live: Live) -> AsyncIterator[Api]:
-    async with Api(Connection(live.url, token)) as server:
+    async with Api(Target(live.url, token)) as server:
         yield server
 
 
@@ -284,7 +287,7 @@ async def test_one_connection_carries_all_of_it(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{between.sockets[0].getsockname()[1]}"
         async with watching(live, "v1") as watcher:
             tally = Tally()
-            async with Api(Connection(url, token)) as server:
+            async with Api(Target(url, token)) as server:
                 await Replay(
                     server,
                     tally,

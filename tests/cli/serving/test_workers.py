@@ -19,7 +19,8 @@ import attrs
 import pytest
 import socketio
 
-from atriz_realtime.cli.serving.workers.handover import owner_of, session_prefix
+from atriz_realtime.cli.serving.handover import owner_of
+from atriz_realtime.core.clients.socket_server import session_prefix
 from tests.cli.processes import environment, started
 from tests.support.servers.serving import SECRET, TIMEOUT, token, until
 
@@ -44,7 +45,7 @@ class Workers:
         return [
             pid
             for pid in self.children()
-            if b"workers.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            if b"serving.worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from atriz_realtime.cli.serving.known_secrets import PUBLISHED_SECRETS
+from atriz_realtime.cli.serve import PUBLISHED_SECRETS
 from tests.cli.processes import environment, finished
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PRINTED = re.compile(r"""JWT_SECRET=([\w-]+)$|(?:jwt_)?secret=["']([^"']+)["']""", re.MULTILINE)
 
 
