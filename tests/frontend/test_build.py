@@ -1,4 +1,4 @@
-"""What is shipped is what the sources say."""
+"""The built client matches its sources."""
 
 from __future__ import annotations
 

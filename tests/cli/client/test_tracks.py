@@ -1,4 +1,4 @@
-"""Reading recorded journeys."""
+"""Reading recorded tracks."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_geojson_points_carry_what_their_properties_say(tmp_path: Path) -> None:
         " lat , lng , time , speed , course , accuracy , altitude ",
     ],
 )
-def test_csv_columns_go_by_many_names(tmp_path: Path, header: str, delimiter: str) -> None:
+def test_csv_columns_have_aliases(tmp_path: Path, header: str, delimiter: str) -> None:
     text = f"{header}\r\n52.6,-8.6,2026-01-31T12:00:00Z,40.5,90,4,7\r\n52.7, -8.7,,,,,\r\n"
     assert read(tmp_path, "\ufeff" + text.replace(",", delimiter)) == [
         RecordedFix(
@@ -199,17 +199,17 @@ def test_csv_times_are_iso_8601_or_count_from_the_epoch(tmp_path: Path, time: st
     assert fix.time == at(5)
 
 
-def test_columns_of_others_are_left_alone_and_of_two_alike_the_first_counts(
+def test_unknown_columns_are_ignored_and_the_first_alias_counts(
     tmp_path: Path,
 ) -> None:
     (fix,) = read(tmp_path, 'name,lat,lon,latitude\n"a, b",1,2,3\n')
     assert fix.values == {"latitude": 1, "longitude": 2}
 
 
-# -- what is wrong ---------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------
 
 
-def test_values_that_make_no_sense_are_the_servers_to_refuse(tmp_path: Path) -> None:
+def test_invalid_values_are_left_for_the_server_to_refuse(tmp_path: Path) -> None:
     fixes = read(tmp_path, "lat,lon,speed\n91,2,-5\nnorth,2,\n,2,\n")
     assert [dict(fix.values) for fix in fixes] == [
         {"latitude": 91, "longitude": 2, "speed": -5},
@@ -242,7 +242,7 @@ def test_values_that_make_no_sense_are_the_servers_to_refuse(tmp_path: Path) -> 
         ('{"type":' * 100_000, "not GeoJSON"),
     ],
 )
-def test_what_is_no_journey_is_said_in_words(
+def test_an_unreadable_file_gives_the_reason(
     tmp_path: Path, text: str | bytes, reason: str
 ) -> None:
     with pytest.raises(UnreadableTrack) as caught:
@@ -251,7 +251,7 @@ def test_what_is_no_journey_is_said_in_words(
     assert caught.value.message.startswith(str(tmp_path / "journey"))
 
 
-def test_a_file_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
+def test_a_missing_file_gives_the_reason(tmp_path: Path) -> None:
     with pytest.raises(UnreadableTrack, match="No such file"):
         read_track(tmp_path / "nothing.gpx")
     with pytest.raises(UnreadableTrack, match="Is a directory"):
@@ -290,7 +290,7 @@ JSON = st.recursive(
     | JSON.map(lambda value: json.dumps({"features": [value]}).encode())
     | JSON.map(lambda value: json.dumps(value).encode())
 )
-def test_whatever_a_file_holds_it_is_fixes_or_unreadable(
+def test_any_content_is_fixes_or_unreadable(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("any") / "file"
@@ -317,7 +317,7 @@ def timed(*seconds: float | None) -> list[RecordedFix]:
         ((5,), [0]),
     ],
 )
-def test_spacing_is_the_files_and_never_goes_back(
+def test_spacing_follows_the_times_and_never_goes_backwards(
     seconds: tuple[float | None, ...], offsets: list[float]
 ) -> None:
     assert spacing(timed(*seconds)) == offsets

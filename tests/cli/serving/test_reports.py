@@ -73,7 +73,7 @@ async def test_a_socket_left_by_a_killed_worker_is_replaced(tmp_path: Path) -> N
         assert [report.worker for report in await there.all()] == [0, 1]
 
 
-async def test_plugins_can_ask_for_them(plugins: Plugins) -> None:
+async def test_plugins_can_ask_for_reports(plugins: Plugins) -> None:
     name = plugins.module(
         "asking",
         """
