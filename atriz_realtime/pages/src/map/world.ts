@@ -105,12 +105,12 @@ export function trace(path: Path2D, { points }: Course, box: Box, scale: number,
   const last = points.length - 2;
   let [x, y] = [points[0] ?? 0, points[1] ?? 0];
   path.moveTo((x - box.west) * scale, (y - box.north) * scale);
-  let before = outside(x, y, box);
+  let before = outcode(x, y, box);
   [x, y] = [points[2] ?? 0, points[3] ?? 0];
-  let here = outside(x, y, box);
+  let here = outcode(x, y, box);
   for (let index = 2; index <= last; index += 2) {
     const [nextX, nextY] = [points[index + 2] ?? x, points[index + 3] ?? y];
-    const next = outside(nextX, nextY, box);
+    const next = outcode(nextX, nextY, box);
     if (index === last || (before & here & next) === 0) {
       path.lineTo((x - box.west) * scale, (y - box.north) * scale);
       before = here;
@@ -121,6 +121,6 @@ export function trace(path: Path2D, { points }: Course, box: Box, scale: number,
 }
 
 /** The edges of a box that a point lies beyond, one bit each (outcode of Cohen and Sutherland). */
-function outside(x: number, y: number, { west, north, east, south }: Box): number {
+function outcode(x: number, y: number, { west, north, east, south }: Box): number {
   return (x < west ? 1 : x > east ? 2 : 0) | (y < north ? 4 : y > south ? 8 : 0);
 }
