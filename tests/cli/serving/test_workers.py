@@ -20,7 +20,7 @@ import pytest
 import socketio
 
 from atriz_realtime.cli.serving.handover import owner_of
-from atriz_realtime.core.clients.socket_server import session_prefix
+from atriz_realtime.core.clients.socket_engine import session_prefix
 from tests.cli.processes import environment, started
 from tests.support.servers.serving import SECRET, TIMEOUT, token, until
 
