@@ -195,7 +195,7 @@ class RealtimeServer(ServerInterface):
             reports=self.reports.all,
         )
         self._backends = Backends(
-            registry, self._resources, self._link, registry.fanout_layers(handle), statistics
+            registry, self._resources, registry.fanout_layers(handle), statistics, self._link
         )
         for event in registry.socket_events(handle):
             self._gateway.add_event(registry.owner(event), event)
@@ -302,7 +302,11 @@ class RealtimeServer(ServerInterface):
     async def _start(self) -> None:
         registry, backends = self._registry, self._backends
         async with AsyncExitStack() as opened:
-            await backends.open(opened, self.delivery.reachable)
+            if self._link is not None:
+                opened.push_async_callback(self._link.aclose)
+                await self._link.start(self.delivery.reachable)
+                self._statistics.add("redis", self._link)
+            await backends.open(opened)
             observers = [
                 Worker(
                     registry.owner(observer),
