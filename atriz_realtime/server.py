@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
 from atriz_realtime.api.contracts import Resources, ServerHandle
+from atriz_realtime.api.reports import ProcessReport
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.access.auth_backoff import AuthBackoff
 from atriz_realtime.core.clients.events import EventHandlers
@@ -16,6 +18,7 @@ from atriz_realtime.core.clients.gateway import Gateway
 from atriz_realtime.core.clients.interface import ServerInterface
 from atriz_realtime.core.clients.permissions import Permissions
 from atriz_realtime.core.clients.revalidator import IdentityRevalidator
+from atriz_realtime.core.clients.socket_engine import session_prefix
 from atriz_realtime.core.clients.socket_server import SocketServer
 from atriz_realtime.core.clients.sockets import ConnectedSocket, Sockets
 from atriz_realtime.core.clients.subscriptions import Subscriptions
@@ -60,14 +63,20 @@ class RealtimeServer(ServerInterface):
 
     :param app: the application to serve from: Starlette's, or one derived from it.
     :param config: default: read from the configuration file and the environment.
-    :param session_prefix: the beginning of each Engine.IO session id, where several processes
-        serve one port.
+    :param worker: the number of this process, where several serve one port.
+    :param other_reports: asks those other processes for their reports; ``None``: this process
+        serves the port alone.
     :raises ConfigurationError: when a setting cannot be, or names what nobody registers.
     :raises PluginError: when a plugin cannot be loaded, or conflicts with another.
     """
 
     def __init__(
-        self, app: Starlette, config: RealtimeConfig | None = None, *, session_prefix: str = ""
+        self,
+        app: Starlette,
+        config: RealtimeConfig | None = None,
+        *,
+        worker: int = 0,
+        other_reports: Callable[[], Awaitable[Sequence[ProcessReport]]] | None = None,
     ) -> None:
         self.config = config = RealtimeConfig.load() if config is None else config
         clock = SystemClock()
@@ -80,20 +89,12 @@ class RealtimeServer(ServerInterface):
             clock=clock, redis=self._link, settings=view(config), report=incidents.report
         )
         self.registry = registry = Registry(self._plugins, config, self._resources)
-        self.plugin_runner = PluginRunner(incidents, clock, config.plugin_timeout)
-        views = Views(registry, self.plugin_runner, incidents) if registry.views else None
-        self._access = access = AccessControl(
-            registry,
-            self.plugin_runner,
-            incidents,
-            views,
-            AuthBackoff(
-                clock,
-                config.max_auth_failures,
-                config.auth_failure_window,
-                config.max_auth_backoff,
-            ),
+        runner = PluginRunner(incidents, clock, config.plugin_timeout)
+        views = Views(registry, runner, incidents) if registry.views else None
+        backoff = AuthBackoff(
+            clock, config.max_auth_failures, config.auth_failure_window, config.max_auth_backoff
         )
+        self._access = access = AccessControl(registry, runner, incidents, views, backoff)
         self._relay = Relay(incidents)
         self._rooms = rooms = RoomManager(views, self._relay)
         broadcaster = LocationBroadcaster(rooms, views, clock)
@@ -103,7 +104,7 @@ class RealtimeServer(ServerInterface):
         pipeline = path.pipeline(
             registry=registry,
             access=access,
-            plugin_runner=self.plugin_runner,
+            plugin_runner=runner,
             delivery=self.delivery,
             clock=clock,
             incidents=incidents,
@@ -130,7 +131,7 @@ class RealtimeServer(ServerInterface):
             sockets=connected,
             subscriptions=subscriptions,
             access=access,
-            plugin_runner=self.plugin_runner,
+            plugin_runner=runner,
             incidents=incidents,
             clock=clock,
         )
@@ -139,7 +140,7 @@ class RealtimeServer(ServerInterface):
             redis=redis,
             pipeline=pipeline,
             delivery=self.delivery,
-            plugin_runner=self.plugin_runner,
+            plugin_runner=runner,
             incidents=incidents,
             lifecycle=lifecycle,
         )
@@ -151,7 +152,7 @@ class RealtimeServer(ServerInterface):
             incidents,
             parts,
             lifecycle.ready,
-            session_prefix,
+            "" if other_reports is None else session_prefix(worker),
         )
         self._statistics = statistics = Statistics(incidents)
         statistics.add("frames", broadcaster)
@@ -174,6 +175,8 @@ class RealtimeServer(ServerInterface):
             status=self.status,
             statistics=statistics.read,
             incidents=incidents,
+            worker=worker,
+            others=other_reports,
         )
         self._handle = handle = ServerHandle(
             tracking=pipeline,
@@ -189,8 +192,7 @@ class RealtimeServer(ServerInterface):
             reports=self.reports.all,
         )
         self._layers = registry.fanout_layers(handle)
-        for event in registry.socket_events(handle):
-            self._gateway.add_event(registry.owner(event), event)
+        self._gateway.add_events(registry, handle)
         super().__init__(sockets, pipeline, redis, clock, lifecycle)
         self.tracking = TrackingService(redis, self.socket_io)
         self._http = HttpInterface(
@@ -216,16 +218,14 @@ class RealtimeServer(ServerInterface):
     async def close(self) -> None:
         """Disconnect every client and close everything; safe to call twice.
 
-        Each step has a time limit. A step that fails is reported and does not keep the
-        others from being taken.
+        Each step has a time limit. One that fails is reported, and the next one follows.
         """
         await self._lifecycle.close()
 
     def websocket_protocol(self) -> type[UvicornWebSocket]:
         """What to hand to uvicorn as ``ws=``, so that websockets need no ASGI.
 
-        Websockets of the application's other routes are served as they would be without;
-        the application's middleware does not see those of ``/socket.io/``.
+        The application's middleware does not see them; its other websockets go through ASGI.
 
         :raises ConfigurationError: when uvicorn is not installed.
         """
@@ -254,7 +254,6 @@ class RealtimeServer(ServerInterface):
             await self._link.start(self.delivery.reachable)
             self._statistics.add("redis", self._link)
         await backends.open(opened, self._layers)
-        observers = self.registry.observers(self._handle)
         self.delivery.start(
             cache=backends.cache,
             fanout=backends.fanout,
@@ -262,7 +261,7 @@ class RealtimeServer(ServerInterface):
             after_gap=self.permissions.signals_lost,
         )
         opened.push_async_callback(self.delivery.aclose)
-        self._pipeline.start(backends.cache, observers)
+        self._pipeline.start(backends.cache, self.registry.observers(self._handle))
         opened.push_async_callback(self._pipeline.aclose)
         await self._relay.start(backends.fanout, self._rooms.emit_encoded)
         opened.push_async_callback(self._relay.aclose)
