@@ -85,7 +85,7 @@ def test_every_setting_is_set_in_a_test(evidence: Evidence) -> None:
 
 
 def test_every_error_is_met_in_a_test(evidence: Evidence) -> None:
-    missing = [each for each in error_classes() if not evidence.refuses(each, each.code)]
+    missing = [each for each in error_classes() if not evidence.expects(each, each.code)]
     assert missing == []
 
 
@@ -174,7 +174,7 @@ def test_a_setting_that_is_never_set_is_found(source: str, is_set: bool) -> None
     ],
 )
 def test_an_error_that_is_never_met_is_found(source: str, is_met: bool) -> None:
-    assert Evidence([source]).refuses(PlantedError, PlantedError.code) is is_met
+    assert Evidence([source]).expects(PlantedError, PlantedError.code) is is_met
 
 
 def test_a_planted_hook_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,7 +244,7 @@ async def test_row_17_an_origin_behind_a_tls_proxy(serve: Serve) -> None:
             assert session.request.scheme == "https"
         async with poller(live.port, PATH) as client:
             for origin in ("null", "https://evil.example.com", "http://app.example.com"):
-                answer = await client.knock("EIO=4&transport=websocket", Origin=origin)
+                answer = await client.handshake("EIO=4&transport=websocket", Origin=origin)
                 assert answer.status == 403
 
 

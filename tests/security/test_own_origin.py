@@ -30,13 +30,13 @@ async def test_who_says_what_the_server_is_called(
     async with AsyncExitStack() as stack:
         live = await stack.enter_async_context(serve(trusted_proxies=trusted))
         client = await stack.enter_async_context(poller(live.port, PATH))
-        knocked = await client.request(
+        answer = await client.request(
             "GET", "EIO=4&transport=polling", headers={**CLAIMED, "Origin": EVIL}
         )
-        assert knocked.headers.get("Access-Control-Allow-Origin") == page
-        assert knocked.status == (200 if page else 403)
+        assert answer.headers.get("Access-Control-Allow-Origin") == page
+        assert answer.status == (200 if page else 403)
         if not page:
-            refused = await client.knock("EIO=4&transport=websocket", Origin=EVIL, **CLAIMED)
+            refused = await client.handshake("EIO=4&transport=websocket", Origin=EVIL, **CLAIMED)
             assert refused.status == 403
             return
         offer = [*OFFER.items(), *CLAIMED.items(), ("Origin", EVIL)]

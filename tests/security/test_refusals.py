@@ -109,7 +109,7 @@ def page(origin: str) -> Attempt:
 
     async def attempt(live: Live) -> object:
         async with poller(live.port, PATH) as client:
-            return (await client.knock("EIO=4&transport=websocket", Origin=origin)).status
+            return (await client.handshake("EIO=4&transport=websocket", Origin=origin)).status
 
     return attempt
 
