@@ -24,13 +24,13 @@ LOCATION = {
 }
 
 
-@pytest.fixture(params=["memory", "redis", "two servers"])
+@pytest.fixture(params=["memory", "redis", "two servers on redis"])
 async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
     url = None if request.param == "memory" else request.getfixturevalue("redis_url")
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(serving(redis_url=url))
-            for _ in range(2 if request.param == "two servers" else 1)
+            for _ in range(2 if request.param == "two servers on redis" else 1)
         ]
 
 
