@@ -1,4 +1,4 @@
-"""The main path, with python-socketio's own client over real sockets."""
+"""From a published fix to its watchers, with python-socketio's own client."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_a_published_fix_reaches_its_watchers(live: Live, polling: bool) -
         assert other.updates == []
 
 
-async def test_a_new_watcher_gets_the_current_location_at_once(live: Live) -> None:
+async def test_a_new_watcher_receives_the_current_location(live: Live) -> None:
     await live.publish("v1")
     async with watching(live, "v1") as watcher:
         await until(lambda: watcher.updates)
