@@ -14,7 +14,14 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.support.clients.engineio import socket_url
 from tests.support.clients.node import Node
-from tests.support.clients.python_socketio import SERVER_DISCONNECT, Client, Connect, Refusal, Serve
+from tests.support.clients.python_socketio import (
+    SERVER_DISCONNECT,
+    Client,
+    Connect,
+    Refusal,
+    Serve,
+    python_connect,
+)
 from tests.support.servers.serving import SECRET, Live, token, until
 
 FAILED = {"success": False, "message": "Authentication failed"}
@@ -221,11 +228,11 @@ async def test_a_closed_socket_leaves_nothing_behind(live: Live, connect: Connec
     await until(lambda: not server.socket_io.eio.sockets)
 
 
-async def test_a_socket_that_never_authenticates_is_closed(serve: Serve, connect: Connect) -> None:
-    async with serve(auth_timeout=1) as live, connect(live) as known:
-        async with connect(live, user=None) as late:
+async def test_a_socket_that_never_authenticates_is_closed(serve: Serve) -> None:
+    async with serve(auth_timeout=1) as live, python_connect(live) as known:
+        async with python_connect(live, user=None) as late:
             assert await late.call("authenticate", token()) == {"success": True}
-            async with connect(live, user=None) as never:
+            async with python_connect(live, user=None) as never:
                 assert await never.until_disconnected() == SERVER_DISCONNECT
             # the deadlines of the others passed before; they are still served
             assert await late.call("track:vehicle", "v1") == {"success": True}

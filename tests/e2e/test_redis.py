@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.support.clients.python_socketio import Client, Connect
+from tests.support.clients.python_socketio import Client, Connect, python_connect
 from tests.support.servers.redis_monitor import bytes_sent, channels, eventually, subscribers
 from tests.support.servers.serving import Live, serving, token, until, watching
 
@@ -118,7 +118,7 @@ async def test_what_another_program_publishes_is_delivered_unchanged(
 
 
 async def test_servers_subscribe_only_to_watched_entities(
-    two: tuple[Live, Live], redis_client: Redis, connect: Connect
+    two: tuple[Live, Live], redis_client: Redis
 ) -> None:
     one, other = two
 
@@ -126,7 +126,11 @@ async def test_servers_subscribe_only_to_watched_entities(
         return await subscribers(redis_client, CHANNEL)
 
     assert await channels(redis_client) == []
-    async with connect(one) as first, connect(one) as second, connect(other) as third:
+    async with (
+        python_connect(one) as first,
+        python_connect(one) as second,
+        python_connect(other) as third,
+    ):
         await first.call("track:vehicle", "v1")
         assert await count() == 1
         await second.call("track:vehicle", ["v1", "v2"])

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from atriz_realtime import RealtimeConfig, create_app
-from tests.support.clients.python_socketio import Client, Connect, Serve
+from tests.support.clients.python_socketio import Client, Serve, python_connect
 from tests.support.servers.serving import SECRET, Live, serving
 
 HERE = {"latitude": 52.6, "longitude": -8.6}
@@ -38,10 +38,10 @@ def speeds(client: Client) -> list[Any]:
     return [update["location"]["speed"] for update in client.updates]
 
 
-async def test_one_update_a_second_by_default(backend_url: str | None, connect: Connect) -> None:
+async def test_one_update_a_second_by_default(backend_url: str | None) -> None:
     app = create_app(RealtimeConfig(jwt_secret=SECRET, redis_url=backend_url))
     now = asyncio.get_running_loop().time
-    async with serving(app) as live, connect(live) as client:
+    async with serving(app) as live, python_connect(live) as client:
         await client.call("track:vehicle", "v1")
         started = now()
         assert await publish(live, 0)
@@ -56,8 +56,8 @@ async def test_one_update_a_second_by_default(backend_url: str | None, connect: 
         assert speeds(client) == [0, number]
 
 
-async def test_entities_are_throttled_apart(serve: Serve, connect: Connect) -> None:
-    async with serve(throttle_interval=60_000) as live, connect(live) as client:
+async def test_entities_are_throttled_apart(serve: Serve) -> None:
+    async with serve(throttle_interval=60_000) as live, python_connect(live) as client:
         await client.call("track:vehicle", ["v1", "v2"])
         await client.call("track:delivery", "v1")
         for speed, kind, entity_id in [
@@ -72,12 +72,10 @@ async def test_entities_are_throttled_apart(serve: Serve, connect: Connect) -> N
         assert await current(live) == 10  # throttled fixes are cached
 
 
-async def test_latest_sends_the_last_fix_at_the_end_of_the_window(
-    serve: Serve, connect: Connect
-) -> None:
+async def test_latest_sends_the_last_fix_at_the_end_of_the_window(serve: Serve) -> None:
     async with (
         serve(throttle="latest", throttle_interval=1_000) as live,
-        connect(live) as client,
+        python_connect(live) as client,
     ):
         await client.call("track:vehicle", "v1")
         assert await publish_at_once(live, 0, 1, 2, 3) == (1, 3)
@@ -86,24 +84,27 @@ async def test_latest_sends_the_last_fix_at_the_end_of_the_window(
         assert speeds(client) == [0, 3]
 
 
-async def test_none_sends_everything(serve: Serve, connect: Connect) -> None:
-    async with serve(throttle="none", throttle_interval=60_000) as live, connect(live) as client:
+async def test_none_sends_everything(serve: Serve) -> None:
+    async with (
+        serve(throttle="none", throttle_interval=60_000) as live,
+        python_connect(live) as client,
+    ):
         await client.call("track:vehicle", "v1")
         assert await publish_at_once(live, *range(20)) == (20, 0)
         await client.next("location:update", 20)
         assert speeds(client) == list(range(20))
 
 
-async def test_an_interval_of_zero_sends_everything(serve: Serve, connect: Connect) -> None:
-    async with serve(throttle_interval=0) as live, connect(live) as client:
+async def test_an_interval_of_zero_sends_everything(serve: Serve) -> None:
+    async with serve(throttle_interval=0) as live, python_connect(live) as client:
         await client.call("track:vehicle", "v1")
         assert await publish_at_once(live, *range(20)) == (20, 0)
         await client.next("location:update", 20)
 
 
-async def test_settings_by_entity_type(serve: Serve, connect: Connect) -> None:
+async def test_settings_by_entity_type(serve: Serve) -> None:
     entities = {"vehicle": {"throttle": "none"}, "delivery": {"throttle_interval": 60_000}}
-    async with serve(entities=entities) as live, connect(live) as client:
+    async with serve(entities=entities) as live, python_connect(live) as client:
         await client.call("track:vehicle", "v1")
         await client.call("track:delivery", "v1")
         assert [await publish(live, 1), await publish(live, 2)] == [True, True]
