@@ -52,7 +52,8 @@ def test_a_public_name_is_the_original_object() -> None:
     from atriz_realtime.server import RealtimeServer
 
     assert atriz_realtime.RealtimeServer is RealtimeServer
-    assert atriz_realtime.Rooms is api.Rooms
+    for name in set(atriz_realtime.__all__) & set(api.__all__):
+        assert getattr(atriz_realtime, name) is getattr(api, name)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

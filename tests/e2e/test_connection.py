@@ -6,11 +6,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import aiohttp
 import jwt
 import pytest
 from websockets.asyncio.client import connect as websocket
-from websockets.exceptions import ConnectionClosed
 
 from tests.support.clients.engineio import socket_url
 from tests.support.clients.node import Node
@@ -237,25 +235,3 @@ async def test_a_socket_that_never_authenticates_is_closed(serve: Serve) -> None
             # the deadlines of the others passed before; they are still served
             assert await late.call("track:vehicle", "v1") == {"success": True}
         assert await known.call("track:vehicle", "v1") == {"success": True}
-
-
-async def test_a_websocket_that_never_connects_is_closed(serve: Serve) -> None:
-    async with serve(connect_timeout=0.1) as live:
-        async with websocket(socket_url(live)) as raw:
-            assert str(await raw.recv()).startswith('0{"sid":')
-            assert await raw.recv() == "1"  # Engine.IO: close
-            with pytest.raises(ConnectionClosed):
-                await raw.recv()
-        await until(lambda: not live.server.socket_io.eio.sockets)
-
-
-async def test_a_poll_that_never_connects_is_closed(serve: Serve) -> None:
-    async with serve(connect_timeout=1) as live, aiohttp.ClientSession() as session:
-        url = f"{live.url}/socket.io/?EIO=4&transport=polling"
-        async with session.get(url) as opened:
-            sid = (await opened.text()).partition('"sid":"')[2].partition('"')[0]
-        async with session.get(f"{url}&sid={sid}") as poll:
-            assert await poll.text() == "1"
-        async with session.get(f"{url}&sid={sid}") as poll:
-            assert poll.status == 400
-        await until(lambda: not live.server.socket_io.eio.sockets)

@@ -10,18 +10,13 @@ import redis.asyncio
 import socketio
 from starlette.applications import Starlette
 
-import atriz_realtime
 from atriz_realtime import (
-    CacheTTL,
     EntityRef,
     Location,
     LocationEvent,
     RealtimeConfig,
     RealtimeError,
     RealtimeServer,
-    RedisChannels,
-    Rooms,
-    SocketEvents,
     TrackingService,
 )
 from tests.support.clients.python_socketio import Serve
@@ -42,37 +37,6 @@ EVENT = LocationEvent(EntityRef("vehicle", "v1"), LOCATION)
 def tracking(live: Live) -> TrackingService:
     """The service, constructed as the documentation shows."""
     return TrackingService(live.server.redis, live.server.socket_io)
-
-
-def test_the_documented_names() -> None:
-    assert (SocketEvents.AUTHENTICATE, SocketEvents.AUTHENTICATED) == (
-        "authenticate",
-        "authenticated",
-    )
-    assert (SocketEvents.TRACK_VEHICLE, SocketEvents.UNTRACK_VEHICLE) == (
-        "track:vehicle",
-        "untrack:vehicle",
-    )
-    assert (SocketEvents.TRACK_DELIVERY, SocketEvents.UNTRACK_DELIVERY) == (
-        "track:delivery",
-        "untrack:delivery",
-    )
-    assert (SocketEvents.LOCATION_UPDATE, SocketEvents.ERROR) == ("location:update", "error")
-    assert (SocketEvents.CONNECT, SocketEvents.DISCONNECT) == ("connect", "disconnect")
-    assert (Rooms.vehicle("1"), Rooms.delivery("2"), Rooms.user("3")) == (
-        "vehicle:1",
-        "delivery:2",
-        "user:3",
-    )
-    assert (RedisChannels.vehicle("1"), RedisChannels.delivery("2"), RedisChannels.ALL) == (
-        "tracking:vehicle:1",
-        "tracking:delivery:2",
-        "tracking:*",
-    )
-    assert RedisChannels.current_location(EVENT.entity) == "location:current:vehicle:v1"
-    assert (CacheTTL.CURRENT_LOCATION, CacheTTL.SESSION) == (300, 3600)
-    for name in atriz_realtime.__all__:
-        assert getattr(atriz_realtime, name) is not None
 
 
 def test_settings_accept_the_documented_values() -> None:

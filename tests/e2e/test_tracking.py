@@ -45,6 +45,16 @@ async def test_an_update_has_one_argument_as_documented(live: Live, connect: Con
         assert client.received == [("location:update", [event])]
 
 
+async def test_a_polling_client_receives_updates(live: Live) -> None:
+    async with watching(live, "v1", polling=True) as client, watching(live, "v2") as other:
+        await live.publish("v1", speed=65)
+        await until(lambda: client.updates)
+        assert [(each["entityId"], each["location"]["speed"]) for each in client.updates] == [
+            ("v1", 65)
+        ]
+        assert other.updates == []
+
+
 async def test_a_list_of_entities_is_joined_and_left_together(live: Live, connect: Connect) -> None:
     async with connect(live) as client:
         assert await client.call("track:vehicle", ["v1", "v2", "v3", "v1"]) == SUCCESS

@@ -193,9 +193,11 @@ async def test_row_12_a_session_that_never_connects(serve: Serve) -> None:
         engine_wire(live.port, PATH) as silent,
         polling(live.port, PATH) as polls,
     ):
+        assert await silent.message() == "1"
         await silent.until_closed()
         await until(lambda: not live.server.socket_io.eio.sockets)
         assert (await polls.get()).packets == ["1"]
+        assert (await polls.get()).status == 400
         assert live.server.incidents.counts["session never connected"] == 2
 
 
