@@ -1,4 +1,4 @@
-"""What one process of a server says of itself to whoever watches it."""
+"""The metrics of one server process."""
 
 from __future__ import annotations
 

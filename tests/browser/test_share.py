@@ -137,7 +137,7 @@ async def test_a_lost_connection_comes_back(page: Page, live: Live) -> None:
         """() => new MutationObserver(() => (window.said ??= []).push(document.querySelector(
           '#state').textContent)).observe(document.querySelector('#state'), {childList: true})"""
     )
-    await live.server._gateway.disconnect_all()
+    await live.server.socket_io.abort_all()
     await page.wait_for_function("window.said?.includes('Reconnecting…')")
     await expect(page.get_by_role("status")).to_have_text("Live")
     await moved(live, "bus-3", speed=17)

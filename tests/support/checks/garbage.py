@@ -32,7 +32,7 @@ TARGET = "/socket.io/?EIO=4&transport=websocket"
 
 
 class Collector:
-    """The garbage collector; once begun, it keeps what it finds instead of freeing it."""
+    """The garbage collector; after :meth:`begin` it keeps what it finds instead of freeing it."""
 
     def begin(self) -> None:
         """Free what was left before, and keep what is left from now on."""

@@ -162,7 +162,7 @@ def limits() -> str:
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         module = module.removesuffix(".__init__")
-        if module.startswith(("cli", "testing")):
+        if module.startswith(("cli", "demo", "testing")):
             continue  # not part of a server
         for name, value, text in documented(ast.parse(path.read_text()).body):
             number = _number(value)
