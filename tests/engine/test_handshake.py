@@ -131,9 +131,7 @@ async def test_the_application_refuses_a_session(host: Host, manner: str) -> Non
         assert answer.error == (400, {"code": 1, "message": "Session ID unknown"})
         assert not host.ended[sid]
         target = f"EIO=4&transport=websocket&{manner}=1"
-        if (
-            await client.knock(target)
-        ).status == 101:  # the handshake may be accepted before the application answers
+        if (await client.handshake(target)).status == 101:  # admitted before the host is asked
             async with wire(host.port, f"{PATH}?{target}") as socket:
                 assert (await socket.frame()).opcode == CLOSE
 
