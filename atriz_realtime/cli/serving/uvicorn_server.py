@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
-from atriz_realtime.cli.serving.addresses import BACKLOG
+from atriz_realtime.cli.addresses import BACKLOG
 from atriz_realtime.cli.serving.handover import Handover, sticky_protocol
 from atriz_realtime.server import RealtimeServer
 
