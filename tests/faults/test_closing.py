@@ -28,7 +28,7 @@ async def test_connections_that_are_cut_while_they_are_closed(
     valkey: ValkeyServer, redis_url: str, turns: int
 ) -> None:
     """The cut arrives some iterations of the loop before the close, during it, or after."""
-    link = make_link(redis_url, Incidents(SystemClock()))
+    link = make_link(redis_url, Incidents(SystemClock()).report)
     await link.start(lambda: None)
     fanout = RedisFanout(link, "")
     await fanout.subscribe("tracking:vehicle:v1", lambda *_: None)
