@@ -36,7 +36,7 @@ def compared(value: float | None, most: float | None) -> str:
 
 def beside(results: Results) -> str:
     """A table of every figure beside another checkout's, with the ratio of the medians."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for scenario in SCENARIOS:
         for figure in scenario.figures:
             ours, other = (
