@@ -54,7 +54,7 @@ class EntitySettings:
     )
     throttle_options: dict[str, Any] = _setting({}, "Further options of the policy.")
     cache_ttl: float | None = _setting(
-        None, "Seconds a current location is kept.", validator=at_least(1)
+        None, "Seconds until a current location expires.", validator=at_least(1)
     )
 
 
@@ -62,19 +62,19 @@ class EntitySettings:
 class RealtimeConfig:
     """Every setting of a server.  Built directly, it reads neither file nor environment.
 
-    :raises ConfigurationError: naming the setting that cannot be.
+    :raises ConfigurationError: naming the invalid setting.
     """
 
     redis_url: str | None = _setting(
         None,
-        "Redis to fan out and cache through; none: one process, in memory.",
+        "The Redis for fan-out and cache; none: one process, in memory.",
         converter=blank_is_none,
         validator=check_redis_url,
         repr=masked_repr,
         secret="password",  # noqa: S106  # which part to mask
     )
     redis_prefix: str = _setting(
-        "", "Stands before every key and channel, on a Redis shared with others."
+        "", "Prefix of every key and channel, for a Redis that others use too."
     )
     # written with attrs.field itself, so that type checkers see what the converters take
     cors_origin: tuple[str, ...] = attrs.field(
@@ -87,7 +87,7 @@ class RealtimeConfig:
     )
     jwt_secret: str | None = _setting(
         None,
-        "Key that tokens are checked with; none: every token is refused.",
+        "Key for checking tokens; none: every token is refused.",
         converter=blank_is_none,
         repr=False,
         secret=True,
@@ -101,7 +101,7 @@ class RealtimeConfig:
         25_000, "Milliseconds between two pings of a client.", validator=at_least(1)
     )
     ping_timeout: int = _setting(
-        20_000, "Milliseconds a client has to answer a ping.", validator=at_least(1)
+        20_000, "Milliseconds that a client has to answer a ping.", validator=at_least(1)
     )
     max_payload: int = _setting(
         65_536, "Bytes of one incoming socket message.", validator=at_least(1)
@@ -113,7 +113,7 @@ class RealtimeConfig:
     )
     token_notice: float = _setting(
         60.0,
-        "Seconds before a socket's token expires that it gets `token:expiring`; 0: it does not.",
+        "Seconds before a socket's token expires at which it gets `token:expiring`; 0: never.",
         validator=at_least(0),
     )
     connect_timeout: float = _setting(
@@ -126,7 +126,7 @@ class RealtimeConfig:
     )
     recheck_interval: float = _setting(
         5.0,
-        "Seconds between two checks that the identities of connected sockets still hold.",
+        "Seconds between two checks that identities of connected sockets are still valid.",
         validator=at_least(0.001),
     )
     max_subscriptions: int = _setting(
@@ -148,7 +148,7 @@ class RealtimeConfig:
     )
     max_errors_per_second: float = _setting(
         5.0,
-        "Points of a session's error budget that come back in a second; 0: no budget.",
+        "Points of a session's error budget that are restored each second; 0: no budget.",
         validator=at_least(0),
     )
     max_errors_burst: int = _setting(
@@ -163,7 +163,7 @@ class RealtimeConfig:
     )
     max_attachments: int = _setting(10, "Binary parts of one packet.", validator=at_least(0))
     max_namespace: int = _setting(
-        128, "Characters of a namespace's name, its query included.", validator=at_least(1)
+        128, "Characters of a namespace's name, including its query.", validator=at_least(1)
     )
     max_packets: int = _setting(1_000, "Packets in one polling request.", validator=at_least(1))
     max_connections_per_user: int = _setting(
@@ -177,9 +177,9 @@ class RealtimeConfig:
         converter=as_names,
         validator=check_proxies,
         metadata=_about(
-            "Proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are"
-            " believed: addresses, networks, `unix`; none: those that uvicorn's"
-            " `forwarded_allow_ips` names, of whom no `X-Forwarded-Host` is taken."
+            "Proxies from which `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`"
+            " are accepted: addresses, networks, `unix`; none: those in uvicorn's"
+            " `forwarded_allow_ips`, without `X-Forwarded-Host`."
         ),
     )
     max_auth_failures: int = _setting(
@@ -189,45 +189,45 @@ class RealtimeConfig:
     )
     auth_failure_window: float = _setting(
         60.0,
-        "Seconds in which `max_auth_failures` failures are forgotten.",
+        "Seconds after which `max_auth_failures` failures no longer count.",
         validator=at_least(1),
     )
     max_auth_backoff: float = _setting(
         60.0,
-        "Seconds that an address over `max_auth_failures` is refused at most, after 1 at first.",
+        "Most seconds that an address over `max_auth_failures` is refused; at first it is 1.",
         validator=at_least(1),
     )
     max_pending_frames: int = _setting(
         256,
-        "Frames that may wait for one client before only each entity's newest is kept.",
+        "Frames that may wait for one client before only the newest of each entity is queued.",
         validator=at_least(1),
     )
     max_lag: float = _setting(
         60.0,
-        "Seconds a client may stay behind before it is cut; 0: no limit.",
+        "Seconds a client may stay behind before it is disconnected; 0: no limit.",
         validator=at_least(0),
     )
     flush_interval: float = _setting(
         0.0,
-        "Milliseconds between two writes to the clients at least: fewer system calls, later"
-        " positions; 0: as soon as the server is not busy writing.",
+        "Least milliseconds between two writes to the clients: more means fewer system calls"
+        " but later positions; 0: as soon as the server is not busy writing.",
         validator=at_least(0),
     )
     max_clock_skew: float = _setting(
-        300.0, "Seconds a fix's timestamp may lie in the future.", validator=at_least(0)
+        300.0, "Seconds that a fix's timestamp may be in the future.", validator=at_least(0)
     )
     cache: str | None = _setting(
-        None, "Where current locations live; default: redis with a redis_url, else memory."
+        None, "The cache for current locations; default: redis with a redis_url, else memory."
     )
     cache_ttl: float = _setting(
         float(CacheTTL.CURRENT_LOCATION),
-        "Seconds a current location is kept.",
+        "Seconds until a current location expires.",
         validator=at_least(1),
     )
     fanout: str | None = _setting(
-        None, "How servers reach each other; default: redis with a redis_url, else memory."
+        None, "The fan-out between servers; default: redis with a redis_url, else memory."
     )
-    throttle: str = _setting("interval", "The throttling policy of types that name none.")
+    throttle: str = _setting("interval", "The throttling policy of entity types that name none.")
     throttle_interval: float = _setting(
         1_000.0,
         "Milliseconds between two updates of one entity; 0: no throttle.",
@@ -235,11 +235,11 @@ class RealtimeConfig:
     )
     plugin_timeout: float = _setting(
         2.0,
-        "Seconds a plugin's authenticator, authorizer, throttle, filter or event may take.",
+        "Seconds that a plugin's authenticator, authorizer, throttle, filter or event may take.",
         validator=at_least(0.001),
     )
     tracing: bool = _setting(
-        False, "Make OpenTelemetry spans of each fix; needs `atriz-realtime[otel]`."
+        False, "Create OpenTelemetry spans for each fix; needs `atriz-realtime[otel]`."
     )
     disabled_plugins: tuple[str, ...] = attrs.field(
         default=(), converter=as_names, metadata=_about("Plugins that are not loaded.")
@@ -248,7 +248,7 @@ class RealtimeConfig:
         default=(),
         converter=as_names,
         metadata=_about(
-            "Plugins that are reported and skipped, rather than stop the start, when they fail."
+            "Plugins that are reported and skipped if they fail, instead of stopping the start."
         ),
     )
     disabled_hooks: tuple[str, ...] = attrs.field(
@@ -264,7 +264,7 @@ class RealtimeConfig:
     entities: dict[str, EntitySettings] = attrs.field(
         factory=dict,
         converter=_entity_settings,
-        metadata=_about("Overrides by entity type."),
+        metadata=_about("Overrides for entity types."),
     )
     plugins: dict[str, dict[str, Any]] = _setting(
         {}, "Each plugin's own table.", repr=False, secret=True

@@ -105,10 +105,10 @@ async def test_a_socket_that_became_somebody_else_stays(door: Door) -> None:
 
 async def test_it_runs_only_where_somebody_can_be_asked(door: Door) -> None:
     async with server():
-        assert "recheck" in tasks()
-    assert "recheck" not in tasks()
+        assert "identity revalidator" in tasks()
+    assert "identity revalidator" not in tasks()
     async with serving():
-        assert "recheck" not in tasks()
+        assert "identity revalidator" not in tasks()
 
 
 async def test_an_identity_says_whose_it_is(door: Door) -> None:

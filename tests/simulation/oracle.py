@@ -315,9 +315,8 @@ class Oracle(Evidence):
         for event in self.history.of("over bounds"):
             yield Violation("over bounds", event.at, f"{event.who}: {event['what']}")
         for event in self.history.of("left over"):
-            words = event["what"].split(" ", 1)
-            kind = words[1] if words[0].isdecimal() else words[0]
-            yield Violation(f"not empty: {kind}", event.at, f"{event.who}: {event['what']}")
+            where = event["what"].rpartition(" ")[2] if event.who != "loop" else "task"
+            yield Violation(f"not empty: {where}", event.at, f"{event.who}: {event['what']}")
         for event in self.history.of("escaped"):
             yield Violation("exception in a callback", event.at, event["what"])
         for event in self.history.of("revocations"):

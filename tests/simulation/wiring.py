@@ -26,7 +26,6 @@ import atriz_realtime.server
 from atriz_realtime import RealtimeConfig, RealtimeServer
 from atriz_realtime.api import EntityRef
 from atriz_realtime.core.runtime.clock import SystemClock
-from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.defaults import revocations
 from atriz_realtime.engine import flusher
 from atriz_realtime.plugin_system import plugins
@@ -56,6 +55,27 @@ SETTINGS: dict[str, Any] = {
     },
     "max_pending_frames": 8,
 }
+HELD = (
+    "socket_io.eio.sockets",
+    "connection_count",
+    "room_count",
+    "delivery.backlog",
+    "delivery._in_flight._expected",
+    "delivery._in_flight._newest",
+    "delivery._channels._subscribed",
+    "_pipeline._held",
+    "_rooms.unwelcomed",
+    "_rooms._views.by_room",
+)
+"""Where a server keeps what is under way: all are empty when nobody uses it."""
+
+
+def _size(whole: object, path: str) -> int:
+    found: Any = whole
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found if isinstance(found, int) else len(found)
+
 
 _entry_points = functools.cache(importlib.metadata.entry_points)
 
@@ -86,8 +106,8 @@ class Node:
     async def start(self) -> None:
         """Build the server and start it; in its process."""
 
-        def make_link(url: str, incidents: Incidents) -> _Link:
-            link = _Link(parse_redis_url(url), incidents)
+        def make_link(url: str, report: Callable[[str, str], None]) -> _Link:
+            link = _Link(parse_redis_url(url), report)
             link.network = self.network
             return link
 
@@ -115,23 +135,8 @@ class Node:
 
     def leftovers(self) -> list[str]:
         """What a server that nobody uses still holds."""
-        server = self.server
-        delivery: Any = server.delivery
-        pipeline: Any = server._pipeline
-        rooms: Any = server._rooms
-        eio: Any = server.socket_io.eio
-        found = {
-            "sessions": len(eio.sockets),
-            "rooms": server.room_count,
-            "connections": server.connection_count,
-            "backlog": len(delivery.backlog),
-            "fixes in flight": sum(map(len, delivery._in_flight._under_way.values())),
-            "fixes held": len(pipeline._held),
-            "channels subscribed": len(delivery._channels._subscribed),
-            "sockets waiting to be welcomed": len(rooms.unwelcomed),
-            "views": 0 if rooms._views is None else len(rooms._views.by_room),
-        }
-        return [f"{count} {what}" for what, count in found.items() if count]
+        found = [(_size(self.server, path), path) for path in HELD]
+        return [f"{size} in {path}" for size, path in found if size]
 
     def over_bounds(self) -> list[str]:
         """What has outgrown its limit."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import socketio.exceptions
 
-from atriz_realtime.api.contracts import Clock
+from atriz_realtime.api.contracts import Clock, ServerHandle
 from atriz_realtime.api.errors import (
     AuthenticationRejected,
     InvalidRequest,
@@ -31,11 +31,12 @@ from atriz_realtime.core.clients.expiry import IdentityExpiry
 from atriz_realtime.core.clients.sockets import Client, ConnectedSocket
 from atriz_realtime.core.clients.subscriptions import Subscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
-from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.incidents import REFUSED, Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.token_bucket import TokenBucket, UserBuckets
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.plugin_system.registry import Registry
 
 
 class Gateway:
@@ -77,8 +78,12 @@ class Gateway:
         )
         handlers.add(SocketEvents.AUTHENTICATE, self._authenticate)
 
-    def add_event(self, plugin: str, event: SocketEvent) -> None:
-        """Let a plugin handle an event."""
+    def add_events(self, registry: Registry, server: ServerHandle) -> None:
+        """Let plugins handle the events that they register."""
+        for event in registry.socket_events(server):
+            self._add_event(registry.owner(event), event)
+
+    def _add_event(self, plugin: str, event: SocketEvent) -> None:
         what = f"event {event.name!r}"
         signature = inspect.signature(event.handle)
 
@@ -219,7 +224,7 @@ class Gateway:
                     address=socket.address,
                 ),
                 narrow=True,
-                known=socket.identity is not None,
+                already_authenticated=socket.identity is not None,
             )
             if socket.identity is None or socket.identity.user_id != identity.user_id:
                 self._check_user_limit(identity)
@@ -296,8 +301,10 @@ class Gateway:
                 return True
             if bucket.refused > bucket.burst:  # disconnects each socket that goes on
                 answer = "exhausted"
+        self._incidents.refusals.count(RateLimited.code)
         if bucket.refused == 1:
-            self._incidents.report("refused rate_limited", "events came too fast")
+            code = {"code": RateLimited.code}
+            self._incidents.report(REFUSED, "events came too fast", labels=code)
             self._rooms.send(sid, SocketEvents.ERROR, RateLimited.default_message)
         if answer == "exhausted":
             self._incidents.report("flooding client cut", "events kept coming too fast")

@@ -26,15 +26,15 @@ from atriz_realtime.core.hub.packets import (
     packet_class,
 )
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
-from atriz_realtime.core.publish.service import TrackingSource
-from atriz_realtime.core.runtime.budget import (
+from atriz_realtime.core.publish.service import TrackingParts
+from atriz_realtime.core.runtime.eager import run_eagerly
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.token_bucket import (
     NAMESPACE_COST,
     PAYLOAD_COST,
     REFUSAL_COST,
     PenaltyBudget,
 )
-from atriz_realtime.core.runtime.eager import begin
-from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.protocol.packets import Packet, message
 from atriz_realtime.engine.session import Session
@@ -49,7 +49,9 @@ class SocketServer(socketio.AsyncServer):
 
     :param gateway: accepts connections to the default namespace, and limits their events.
     :param own_handlers: the handlers of the package's own events and those of plugins.
-    :param tracking_source: lets ``TrackingService(redis, socket_io)`` find its server.
+    :param tracking_parts: what ``TrackingService(redis, socket_io)`` uses of the server.
+    :param ready: called before each handshake; returns what it has to wait for, or ``None``.
+    :param session_prefix: the beginning of each Engine.IO session id.
     """
 
     def __init__(
@@ -59,17 +61,22 @@ class SocketServer(socketio.AsyncServer):
         gateway: Gateway,
         own_handlers: EventHandlers,
         incidents: Incidents,
-        tracking_source: TrackingSource,
+        tracking_parts: TrackingParts,
+        ready: Callable[[], Awaitable[None] | None],
+        session_prefix: str,
     ) -> None:
         self._config = config
+        self._ready = ready
+        self._session_prefix = session_prefix
         self._gateway = gateway
         self._own_handlers = own_handlers
         self._incidents = incidents
+        self._session_prefix = session_prefix
         self._unconnected = Deadlines(config.connect_timeout, self._never_connected)
         super().__init__(client_manager=rooms, serializer=packet_class(config), async_mode="asgi")
         self.environ = Requests(self.eio)
         self.manager_initialized = True
-        self.tracking_source = tracking_source
+        self.tracking_parts = tracking_parts
         self._errors = PenaltyBudget(config.max_errors_per_second, config.max_errors_burst)
 
     def _engineio_server_class(self) -> Callable[..., Engine]:
@@ -77,14 +84,21 @@ class SocketServer(socketio.AsyncServer):
 
     def _make_engine(self, **_: Any) -> Engine:
         """The engine with the configured settings, in place of python-socketio's defaults."""
-        return make_engine(self._config, self._unconnected.begin, self._receive, self._incidents)
+        return make_engine(
+            self._config,
+            self._unconnected.begin,
+            self._receive,
+            self._incidents,
+            self._ready,
+            self._session_prefix,
+        )
 
     def _never_connected(self, eio_sid: str) -> None:
         self._incidents.report("session never connected", "closed")
         self.start_background_task(self.eio.disconnect, eio_sid)
 
     async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
-        """Do nothing: :meth:`Engine.ask` accepts sessions."""
+        """Do nothing: :meth:`Engine.call_connect` accepts sessions."""
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         self._unconnected.end(eio_sid)
@@ -133,7 +147,7 @@ class SocketServer(socketio.AsyncServer):
 
     def _fault(self, session: Session, cost: int) -> bool:
         """Charge a client's error to its session; returns whether the client is told about it."""
-        now = self.eio.loop.time()
+        now = self._unconnected.loop.time()
         spent = self._errors.spend(session.sid, cost, now)
         if spent == "over":
             self._incidents.report("misbehaving client cut", "its errors went over the budget")
@@ -192,7 +206,7 @@ class SocketServer(socketio.AsyncServer):
             return None
         kind, namespace = packet.packet_type, packet.namespace or DEFAULT_NAMESPACE
         if kind == socketio.packet.CONNECT:
-            return begin(self._connect(session, namespace, packet.data))
+            return run_eagerly(self._connect(session, namespace, packet.data))
         self._sid_of(session, packet)
         handling: Awaitable[None]
         if kind == socketio.packet.DISCONNECT:

@@ -1,0 +1,114 @@
+"""Websockets under uvicorn: clients that break the protocol or do not read cost little."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket as sockets
+import ssl
+import sys
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from atriz_realtime.engine import EngineServer
+from atriz_realtime.engine.transports.stream import HIGH_WATER, MAX_IGNORED, UNSENT
+from atriz_realtime.testing.web import on_uvicorn, port_of
+from tests.engine.host import PATH, Host, hosting
+from tests.support.clients.websocket import PING, PONG, engine_wire, frame
+from tests.support.servers.certificates import certificate
+from tests.support.servers.serving import TIMEOUT, until
+
+BROKEN = frame(3)
+
+TCP_NOTSENT_LOWAT = 25
+"""From ``linux/tcp.h``."""
+
+
+async def test_nothing_is_read_after_a_broken_frame() -> None:
+    reported: list[str] = []
+    async with (
+        hosting("uvicorn", report=lambda kind, _: reported.append(kind)) as host,
+        engine_wire(host.port) as socket,
+    ):
+        socket.write(BROKEN, frame(PING, "a"))
+        await until(lambda: reported)
+        for _ in range(3):
+            socket.write(frame(PING, "b"), BROKEN)
+            for _ in range(4):  # until the server has read it
+                await asyncio.sleep(0)
+        assert await socket.until_closed() == 1002
+        await host.until_ended(socket.sid)
+        assert reported == ["protocol broken"]
+
+
+async def test_a_client_that_sends_on_during_the_close_is_read_no_more() -> None:
+    async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
+        transport = host.engine.sockets[socket.sid].transport
+        socket.write(BROKEN)
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(TIMEOUT):
+                while True:  # until it is aborted, after CLOSE_GRACE
+                    socket.write(bytes(65_536))
+                    await socket.writer.drain()
+        taken = transport._ignored  # type: ignore[attr-defined]
+        assert MAX_IGNORED < taken < 100 * MAX_IGNORED
+
+
+async def test_pings_of_a_client_that_does_not_read_cost_no_memory() -> None:
+    async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
+        transport = host.engine.sockets[socket.sid].transport
+        socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        pings = frame(PING, "x" * 125) * 1_000
+        async with asyncio.timeout(TIMEOUT):
+            for _ in range(40):
+                socket.write(pings)
+                await socket.writer.drain()
+        socket.send("4all")
+        await until(lambda: host.messages[socket.sid])
+        assert transport._transport.get_write_buffer_size() < 2 * HIGH_WATER  # type: ignore[attr-defined]
+        socket.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        while (answer := await socket.frame()).opcode == PONG:
+            pass
+        assert answer.payload == b"4all"
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # asyncio warns of aborted TLS
+async def test_a_broken_frame_over_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    host = Host(EngineServer())
+    cert, key = certificate(tmp_path)
+    config = uvicorn.Config(
+        host,
+        port=0,
+        ws=host.engine.websocket_protocol(PATH),
+        log_config=None,
+        ssl_certfile=cert,
+        ssl_keyfile=key,
+    )
+    async with on_uvicorn(config) as web:
+        context = ssl.create_default_context(cafile=str(cert))
+        async with engine_wire(port_of(web), tls=context) as socket:
+            socket.send("4hello")
+            assert await socket.message() == "4hello"
+            socket.write(BROKEN)
+            assert await socket.until_closed() == 1002
+            await host.until_ended(socket.sid)
+    assert [each.message for each in caplog.records if each.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize("inherits", [False, True])
+async def test_socket_options_are_set_on_each_connection_or_inherited(inherits: bool) -> None:
+    host = Host(EngineServer(ping_interval=2, ping_timeout=1))
+    protocol = host.engine.websocket_protocol(PATH)
+    with sockets.create_server(("127.0.0.1", 0)) as listening:
+        if inherits:
+            protocol.listen_on([listening])
+        assert protocol.inherits_options is (inherits and sys.platform == "linux")
+        config = uvicorn.Config(host, ws=protocol, log_config=None)
+        async with on_uvicorn(config, [listening]) as web, engine_wire(port_of(web)) as client:
+            transport = host.engine.sockets[client.sid].transport
+            connection = transport._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+            assert connection.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT) == 3_000
+            assert connection.getsockopt(sockets.IPPROTO_TCP, TCP_NOTSENT_LOWAT) == UNSENT
