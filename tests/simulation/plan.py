@@ -113,7 +113,7 @@ class _Maker:
     def plan(self, seed: int) -> Plan:
         chance = self.chance
         end = chance.choice([3.0, 6.0, 12.0])
-        weights = {"publish": chance.choice([5.0, 20.0, 60.0]), "move": 3.0, **WATCHING}
+        weights = {"publish": chance.choice([1.0, 5.0, 20.0, 60.0]), "move": 3.0, **WATCHING}
         weights |= self._some(FAULTS, chance.choice([0, 0, 1, 2, 12]))
         weights |= self._some(ACCESS, chance.choice([0, 0, 3, 8]))
         size = chance.choice([20, 40, 80])
@@ -159,7 +159,8 @@ class _Maker:
 
     def _with_what_it_meets(self, action: Action) -> list[Action]:
         """What may withdraw something often comes while that is being asked for."""
-        before = round(max(action.at - self.chance.uniform(0, 0.6), 0.2), 4)
+        pause = self.chance.uniform(0, self.chance.choice([0.6, 0.02]))
+        before = round(max(action.at - pause, 0.2), 4)
         if self.chance.random() < 0.5:
             if action.kind == "revoke token":
                 return [Action(before, "authenticate", action.what[0], ("staff",)), action]
