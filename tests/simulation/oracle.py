@@ -127,7 +127,8 @@ class Oracle(Evidence):
     def _path(self, session: Session, fix: Fix, newer: int, at: float) -> str:
         """How a fix came that should not have."""
         made, later = self.publishes[fix.number], self.publishes[newer]
-        if any(later.published < each < at for each in made.publications):
+        again = len(made.publications) > 1
+        if again or any(later.published < each < at for each in made.publications):
             return "released by the throttle" if made.throttled else "sent on after a fault"
         newer_at = min(e.at for e in session.of("seen") if e["fix"] == newer)
         if self.asked_again(session, fix, newer_at, at):
