@@ -134,12 +134,14 @@ class Oracle(Evidence):
         if self.asked_again(session, fix, newer_at, at):
             new = any(newer_at <= e.at for e in session.of("authenticated"))
             return "on authenticating again" if new else "on tracking again"
-        return "some other way"
+        return "sent on after a fault" if self.faults else "some other way"
 
     def _newest(self) -> Iterator[Violation]:
         """Whatever was missed, a watcher that is connected ends with the newest position."""
         for session in self.sessions.values():
             for entity in self.entities:
+                if session.of("slow") and entity not in self.single:
+                    continue  # of two devices it may be sent the one that came last
                 tracked = self.tracked(session, entity)
                 if not tracked or tracked[-1].end < self.settled:
                     continue
