@@ -113,6 +113,6 @@ async def test_it_runs_only_where_somebody_can_be_asked(door: Door) -> None:
 
 async def test_an_identity_says_whose_it_is(door: Door) -> None:
     async with server() as live:
-        access = live.server._access
+        access = live.server.permissions._access
         identity = await access.authenticate(Credentials(token="ann"))
         assert identity == Identity(user_id="ann", authenticator="door")

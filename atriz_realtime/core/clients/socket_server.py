@@ -18,13 +18,8 @@ import socketio.packet
 from atriz_realtime.api.errors import InvalidRequest, NotAuthorized, RealtimeError
 from atriz_realtime.core.clients.events import EventHandlers, Handler
 from atriz_realtime.core.clients.gateway import Gateway, refused_connection
-from atriz_realtime.core.clients.socket_engine import Engine, Requests, make_engine
-from atriz_realtime.core.hub.packets import (
-    InvalidPayload,
-    SocketIOPacket,
-    StrictJson,
-    packet_class,
-)
+from atriz_realtime.core.clients.socket_engine import Engine, Requests
+from atriz_realtime.core.hub.packets import InvalidPayload, SocketIOPacket, StrictJson, packet_class
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.publish.service import TrackingParts
 from atriz_realtime.core.runtime.eager import run_eagerly
@@ -65,14 +60,13 @@ class SocketServer(socketio.AsyncServer):
         ready: Callable[[], Awaitable[None] | None],
         session_prefix: str,
     ) -> None:
-        self._config = config
-        self._ready = ready
-        self._session_prefix = session_prefix
         self._gateway = gateway
         self._own_handlers = own_handlers
         self._incidents = incidents
-        self._session_prefix = session_prefix
         self._unconnected = Deadlines(config.connect_timeout, self._never_connected)
+        self._make_engine = lambda **_: Engine(
+            config, self._unconnected.begin, self._receive, incidents, ready, session_prefix
+        )
         super().__init__(client_manager=rooms, serializer=packet_class(config), async_mode="asgi")
         self.environ = Requests(self.eio)
         self.manager_initialized = True
@@ -80,18 +74,8 @@ class SocketServer(socketio.AsyncServer):
         self._errors = PenaltyBudget(config.max_errors_per_second, config.max_errors_burst)
 
     def _engineio_server_class(self) -> Callable[..., Engine]:
+        """What makes the engine, without the options that python-socketio passes."""
         return self._make_engine
-
-    def _make_engine(self, **_: Any) -> Engine:
-        """The engine with the configured settings, in place of python-socketio's defaults."""
-        return make_engine(
-            self._config,
-            self._unconnected.begin,
-            self._receive,
-            self._incidents,
-            self._ready,
-            self._session_prefix,
-        )
 
     def _never_connected(self, eio_sid: str) -> None:
         self._incidents.report("session never connected", "closed")
