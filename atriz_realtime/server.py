@@ -13,13 +13,12 @@ from atriz_realtime.api.contracts import Resources, ServerHandle
 from atriz_realtime.api.reports import ProcessReport
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.access.auth_backoff import AuthBackoff
-from atriz_realtime.core.clients.events import EventHandlers
 from atriz_realtime.core.clients.gateway import Gateway
 from atriz_realtime.core.clients.interface import ServerInterface
 from atriz_realtime.core.clients.permissions import Permissions
 from atriz_realtime.core.clients.socket_engine import session_prefix
 from atriz_realtime.core.clients.socket_server import SocketServer
-from atriz_realtime.core.clients.sockets import ConnectedSocket, Sockets
+from atriz_realtime.core.clients.sockets import ConnectedSocket, EventHandlers, Sockets
 from atriz_realtime.core.clients.subscriptions import Subscriptions
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions

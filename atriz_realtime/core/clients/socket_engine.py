@@ -32,12 +32,13 @@ class Engine(EngineServer):
         ready: Callable[[], Awaitable[None] | None],
         session_prefix: str,
     ) -> None:
+        origins = config.cors_origin
         super().__init__(
             ping_interval=config.ping_interval / 1000,
             ping_timeout=config.ping_timeout / 1000,
             max_payload=config.max_payload,
             max_packets=config.max_packets,
-            cors_allowed_origins=engine_origins(config.cors_origin),
+            cors_allowed_origins="*" if "*" in origins else list(origins) or None,
             max_frames=config.max_pending_frames,
             max_lag=config.max_lag,
             flush_interval=config.flush_interval / 1000,
@@ -106,10 +107,3 @@ SESSION_SEPARATOR = "~"
 def session_prefix(worker: int) -> str:
     """How the session ids of a worker begin, where several processes serve one port."""
     return f"{worker}{SESSION_SEPARATOR}"
-
-
-def engine_origins(origins: tuple[str, ...]) -> str | list[str] | None:
-    """The configured origins as :class:`EngineServer` takes them."""
-    if not origins:
-        return None
-    return "*" if "*" in origins else list(origins)

@@ -1,7 +1,7 @@
 """python-socketio's server on this package's engine, room manager and packets.
 
 It checks every packet before a handler sees it, and runs the package's own events without
-a task each: see :class:`~atriz_realtime.core.clients.events.EventHandlers`.
+a task each: see :class:`~atriz_realtime.core.clients.sockets.EventHandlers`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import socketio.exceptions
 import socketio.packet
 
 from atriz_realtime.api.errors import InvalidRequest, NotAuthorized, RealtimeError
-from atriz_realtime.core.clients.events import EventHandlers, Handler
 from atriz_realtime.core.clients.gateway import Gateway, refused_connection
 from atriz_realtime.core.clients.socket_engine import Engine, Requests
+from atriz_realtime.core.clients.sockets import EventHandlers, Handler
 from atriz_realtime.core.hub.packets import InvalidPayload, SocketIOPacket, StrictJson, packet_class
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.publish.service import TrackingParts

@@ -19,8 +19,7 @@ from atriz_realtime.api.model import EntityRef, Identity
 from atriz_realtime.api.wire import TRACKING_REVOKED, event_json, track_event, untrack_event
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.core.access.access import AccessControl
-from atriz_realtime.core.clients.events import EventHandlers, Handler
-from atriz_realtime.core.clients.sockets import ConnectedSocket
+from atriz_realtime.core.clients.sockets import ConnectedSocket, EventHandlers, Handler
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager

@@ -92,15 +92,13 @@ class SocketIOPacket(socketio.packet.Packet):
             raise
         self._check(attachments is not None)
         if is_event:
-            self._check_event(self.data)
+            event: Any = self.data
+            name, *arguments = event
+            if len(name) > self.limits.max_event_name:
+                raise InvalidPayload("the event's name is too long", self.namespace, self.id)
+            if len(arguments) > self.limits.max_arguments:
+                raise InvalidPayload("too many arguments", self.namespace, self.id)
         return count
-
-    def _check_event(self, event: Any) -> None:
-        name, *arguments = event
-        if len(name) > self.limits.max_event_name:
-            raise InvalidPayload("the event's name is too long", self.namespace, self.id)
-        if len(arguments) > self.limits.max_arguments:
-            raise InvalidPayload("too many arguments", self.namespace, self.id)
 
     def _check(self, counted: bool) -> None:
         """Check that the type, the attachments and the payload go together."""
