@@ -31,7 +31,7 @@ from atriz_realtime.core.runtime.token_bucket import (
     PenaltyBudget,
 )
 from atriz_realtime.engine.deadlines import Deadlines
-from atriz_realtime.engine.protocol.packets import Packet, message
+from atriz_realtime.engine.protocol.packets import message
 from atriz_realtime.engine.session import Session
 from atriz_realtime.plugin_system.config import RealtimeConfig
 
@@ -261,7 +261,9 @@ class SocketServer(socketio.AsyncServer):
             await self.manager.disconnect(sid, namespace)
             return
         self._unconnected.end(session.sid)
-        self.manager.accept(sid, namespace, _welcome(sid, namespace))
+        where = "" if in_default else f"{namespace},"
+        welcome = message(f'{socketio.packet.CONNECT}{where}{{"sid":"{sid}"}}')
+        self.manager.accept(sid, namespace, welcome)
         if not session.is_open:  # it was closed meanwhile
             await self._trigger_event("disconnect", namespace, sid, self.reason.TRANSPORT_CLOSE)
             await self.manager.disconnect(sid, namespace=namespace)
@@ -370,9 +372,3 @@ class SocketServer(socketio.AsyncServer):
 
 async def _not_authorized(*_: Any) -> None:
     raise NotAuthorized
-
-
-def _welcome(sid: str, namespace: str) -> Packet:
-    """The answer to a CONNECT: the socket's id in the namespace."""
-    where = "" if namespace == DEFAULT_NAMESPACE else f"{namespace},"
-    return message(f'{socketio.packet.CONNECT}{where}{{"sid":"{sid}"}}')
