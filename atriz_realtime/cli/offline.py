@@ -17,5 +17,5 @@ def offline_resources(config: RealtimeConfig) -> Resources:
     clock = SystemClock()
     link = None
     if config.redis_url is not None:
-        link = make_link(config.redis_url, Incidents(clock))
+        link = make_link(config.redis_url, Incidents(clock).report)
     return Resources(clock=clock, redis=link, settings=view(config))

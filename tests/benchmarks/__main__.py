@@ -1,7 +1,7 @@
-"""``python -m tests.benchmarks``: ours beside other Socket.IO servers, in one run.
+"""``python -m tests.benchmarks``: compares this server with other Socket.IO servers in one run.
 
-Each server runs alone on one core, with a Redis of its own and the load generator on another.
-The servers take turns, run by run, so that what else the machine does falls on all of them.
+Each server runs alone on one core; its own Redis and the load generator run on another.  The
+servers take turns, run by run, so that other load on the machine falls on all of them.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ def measure(scenario: Scenario, contestant: Contestant, length: Length) -> Figur
 
 
 def least_disturbed(scenario: Scenario, contestant: Contestant, length: Length) -> Figures:
-    """One run; again when others had the server's core for too long, and the best of these."""
-    tried: list[Figures] = []
-    while len(tried) < length.attempts:
-        tried.append(measure(scenario, contestant, length))
-        if tried[-1]["waited"] <= MOST_WAITED:
+    """Repeat a run while other processes have the server's core for too long; returns the best."""
+    attempts: list[Figures] = []
+    while len(attempts) < length.attempts:
+        attempts.append(measure(scenario, contestant, length))
+        if attempts[-1]["waited"] <= MOST_WAITED:
             break
-    return min(tried, key=lambda figures: figures["waited"])
+    return min(attempts, key=lambda figures: figures["waited"])
 
 
 def run(
     scenarios: Sequence[Scenario], contestants: Sequence[Contestant], runs: int, length: Length
 ) -> Results:
-    """Everything, with a line on standard error for each run."""
+    """Run every scenario on every server, with a line on standard error for each run."""
     results = Results(machine.described(), short=length is SHORT)
     for scenario in scenarios:
         for number in range(runs):
@@ -63,16 +63,16 @@ def run(
                 figures: Figures = {}
                 try:
                     figures = least_disturbed(scenario, contestant, length)
-                    said = ", ".join(f"{key} {shown(value)}" for key, value in figures.items())
+                    outcome = ", ".join(f"{key} {shown(value)}" for key, value in figures.items())
                 except LoadError as error:
-                    said = f"failed: {error}"
+                    outcome = f"failed: {error}"
                 results.add(scenario.name, contestant.name, figures)
-                print(scenario.name, number + 1, f"{contestant.name}: {said}", file=sys.stderr)
+                print(scenario.name, number + 1, f"{contestant.name}: {outcome}", file=sys.stderr)
     return results
 
 
 def chosen(names: str) -> list[Contestant]:
-    """The servers of a list of names with commas between."""
+    """The servers of a comma-separated list of names."""
     known = {each.name: each for each in CONTESTANTS}
     try:
         return [known[name] for name in names.split(",")]
@@ -106,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Run, print the table, and keep what is asked for."""
+    """Run, print the table, and save or write the results if asked to."""
     command = parser()
     options = command.parse_args()
     unknown = set(options.scenarios) - {each.name for each in SCENARIOS}

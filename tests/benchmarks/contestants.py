@@ -1,4 +1,4 @@
-"""The servers that are compared, and how each is started."""
+"""The servers that are compared, and how they are started."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Contestant:
     command: Sequence[str]
     environment: Mapping[str, str] = attrs.field(factory=dict)
     foreign: bool = False
-    """Whether it comes out of npm."""
+    """Whether it is installed from npm."""
 
     def started(self, redis_port: int) -> AbstractContextManager[Server]:
-        """One that runs, with a local Redis."""
+        """Run the server with a local Redis."""
         return server(self.command, f"redis://127.0.0.1:{redis_port}", self.environment)
 
 

@@ -1,4 +1,4 @@
-"""What ends is freed at once: `serve` lets the garbage collector look seldom."""
+"""What ends is freed without the garbage collector, which `serve` runs seldom."""
 
 from __future__ import annotations
 

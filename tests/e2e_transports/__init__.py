@@ -1,1 +1,1 @@
-"""Other ways that sockets reach a server, in a file each: they take long, and run side by side."""
+"""The end-to-end tests over other transports, a file each, so that they run side by side."""

@@ -1,4 +1,4 @@
-"""Everything end to end over ASGI in uvicorn."""
+"""The end-to-end tests over ASGI in uvicorn."""
 
 from __future__ import annotations
 

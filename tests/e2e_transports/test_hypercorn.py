@@ -1,4 +1,4 @@
-"""Everything end to end over ASGI in another server."""
+"""The end-to-end tests over ASGI in hypercorn."""
 
 from __future__ import annotations
 

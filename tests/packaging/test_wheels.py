@@ -1,4 +1,4 @@
-"""What is built is what works: wheels, in an environment that has nothing else, from outside."""
+"""The built wheels work in an environment of their own, away from the sources."""
 
 from __future__ import annotations
 
@@ -28,13 +28,21 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = {path.name.rpartition("-")[2]: path for path in sorted((ROOT / "plugins").iterdir())}
 """The project of each plugin, by the plugin's name."""
 
-OUR_OWN = ("ATRIZ_", "PYTHON", "VIRTUAL_ENV", "REDIS_URL", "JWT_SECRET", "CORS_ORIGIN", "HOST")
-"""How variables begin that could reach into the environment under test."""
+OWN_VARIABLES = (
+    "ATRIZ_",
+    "PYTHON",
+    "VIRTUAL_ENV",
+    "REDIS_URL",
+    "JWT_SECRET",
+    "CORS_ORIGIN",
+    "HOST",
+)
+"""Prefixes of variables that would affect the environment under test."""
 
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
 QUICK = {"PIP_NO_COMPILE": "1"}
-"""Has pip leave it to Python to compile what is used."""
+"""Keeps pip from compiling modules, which Python does on import."""
 
 PYTEST_INI = """
 [pytest]
@@ -63,7 +71,7 @@ NORTH = token("pilot", fleets=["north"])
 
 @attrs.frozen
 class Environment:
-    """A virtual environment with the core installed, and the wheels there are."""
+    """A virtual environment with the core installed, and the built wheels."""
 
     folder: Path
     core: Path
@@ -72,18 +80,20 @@ class Environment:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The process's own, without what is ours."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(OUR_OWN)}
-        return kept | {"JWT_SECRET": SECRET}
+        """The variables of this process, without the server's own."""
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)
+        }
+        return inherited | {"JWT_SECRET": SECRET}
 
     def command(self, *command: str | Path) -> list[str]:
-        """A command of this environment."""
+        """The command line of a program in this environment."""
         return [str(self.folder / "bin" / command[0]), *map(str, command[1:])]
 
     def run(
         self, *command: str | Path, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of this environment to its end, away from the sources."""
+        """Run a program of this environment to its end, away from the sources."""
         return subprocess.run(
             self.command(*command),
             cwd=cwd or self.folder,
@@ -94,13 +104,13 @@ class Environment:
         )
 
     def done(self, *command: str | Path, cwd: Path | None = None) -> str:
-        """Run a command that has to succeed; returns what it printed."""
+        """Run a program that has to succeed; returns its output."""
         ran = self.run(*command, cwd=cwd)
         assert ran.returncode == 0, f"{command}:\n{ran.stdout}\n{ran.stderr}"
         return ran.stdout
 
     def pip(self, *arguments: str | Path) -> None:
-        """Have our own pip change this environment, which has none."""
+        """Change this environment with pip from outside; it has none."""
         ran = subprocess.run(
             [*PIP, "--python", str(self.folder / "bin" / "python"), *map(str, arguments)],
             cwd=self.folder,
@@ -112,7 +122,7 @@ class Environment:
         assert ran.returncode == 0, f"{arguments}:\n{ran.stdout}\n{ran.stderr}"
 
     def origins(self, cwd: Path) -> dict[str, str]:
-        """Where each active plugin comes from, as the command line lists them."""
+        """The origin of each active plugin, as the command line lists it."""
         listed = json.loads(self.done("atriz-realtime", "plugins", "--json", cwd=cwd))
         return {entry["name"]: entry["origin"] for entry in listed if entry["state"] == "active"}
 
@@ -126,7 +136,7 @@ class Environment:
 
 
 def files(package: Path) -> list[Path]:
-    """The files of a package, without what Python and npm leave there."""
+    """The files of a package, without those that Python and npm create."""
     return [
         path
         for path in sorted(package.rglob("*"))
@@ -147,7 +157,7 @@ def build(project: Path, outcome: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """A fresh environment with the core's wheel and what that depends on."""
+    """A fresh environment with the core's wheel and its dependencies."""
     wheels = tmp_path_factory.mktemp("wheels")
     environment = Environment(
         tmp_path_factory.mktemp("environment"),
@@ -161,7 +171,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 @asynccontextmanager
 async def served(environment: Environment, folder: Path) -> AsyncIterator[Live]:
-    """A server as its command runs it, configured in a folder."""
+    """Run ``serve`` in a folder with a configuration file."""
     process = await asyncio.create_subprocess_exec(
         *environment.command("atriz-realtime", "serve", "--port", "0"),
         cwd=folder,
@@ -190,7 +200,7 @@ async def served(environment: Environment, folder: Path) -> AsyncIterator[Live]:
 
 @asynccontextmanager
 async def pilot(live: Live) -> AsyncIterator[Watcher]:
-    """A client of whoever may have to do with drones, where there are any."""
+    """A client with a token that permits drones, when the plugin is installed."""
     watcher = Watcher()
     await watcher.client.connect(live.url, auth={"token": NORTH}, transports=["websocket"])
     try:
@@ -202,7 +212,7 @@ async def pilot(live: Live) -> AsyncIterator[Watcher]:
 async def publish(
     live: Live, kind: str, entity_id: str, token: str, battery: int = 64
 ) -> tuple[int, Any]:
-    """Publish a position; returns the status, and the code of the refusal or what became of it."""
+    """Publish a position; returns the status, and the code of a refusal or the outcome."""
     body = {
         "type": kind,
         "entityId": entity_id,
@@ -217,8 +227,8 @@ async def publish(
     return status, answer.get("code", "throttled" if answer.get("throttled") else "published")
 
 
-async def check_that_there_are_none(environment: Environment, bare: Path) -> None:
-    """Neither the plugins, nor anything they offer."""
+async def check_without_plugins(environment: Environment, bare: Path) -> None:
+    """Check that neither the plugins nor anything of theirs is available."""
     assert not environment.origins(bare).keys() & PLUGINS.keys()
     for configuration, complaint in (
         (CONFIGURATION, "[realtime.plugins.drone]: no such plugin"),
@@ -237,37 +247,37 @@ async def check_that_there_are_none(environment: Environment, bare: Path) -> Non
         assert await publish(live, "drone", "DR-0001", NORTH) == (422, "unknown_type")
 
 
-def test_a_wheel_holds_the_package_and_nothing_else(environment: Environment) -> None:
+def test_a_wheel_contains_the_package_and_nothing_else(environment: Environment) -> None:
     packages = {environment.core: ROOT / "atriz_realtime"}
     for name, wheel in environment.plugins.items():
         packages[wheel] = PLUGINS[name] / "src" / f"atriz_realtime_{name}"
     for wheel, package in packages.items():
         with ZipFile(wheel) as opened:
-            held = {name for name in opened.namelist() if ".dist-info/" not in name}
-        assert held == {str(path.relative_to(package.parent)) for path in files(package)}
-        assert f"{package.name}/py.typed" in held
+            contained = {name for name in opened.namelist() if ".dist-info/" not in name}
+        assert contained == {str(path.relative_to(package.parent)) for path in files(package)}
+        assert f"{package.name}/py.typed" in contained
 
 
-def test_the_client_for_front_ends_comes_along(environment: Environment, tmp_path: Path) -> None:
+def test_the_wheel_has_the_front_end_client(environment: Environment, tmp_path: Path) -> None:
     environment.done("atriz-realtime", "frontend", tmp_path)
     assert (tmp_path / "dist" / "tracker.js").is_file()
     assert (tmp_path / "dist" / "react.d.ts").is_file()
 
 
-def test_the_files_for_operators_come_along(environment: Environment, tmp_path: Path) -> None:
+def test_the_wheel_has_the_deployment_files(environment: Environment, tmp_path: Path) -> None:
     environment.done("atriz-realtime", "deployment", tmp_path)
     shipped = ROOT / "atriz_realtime" / "deployment"
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in shipped.iterdir()}
 
 
-def test_tracing_says_what_it_needs(environment: Environment, tmp_path: Path) -> None:
+def test_tracing_names_the_extra_that_it_needs(environment: Environment, tmp_path: Path) -> None:
     (tmp_path / "atriz.toml").write_text("[realtime]\ntracing = true\n")
     done = environment.run("atriz-realtime", "check", cwd=tmp_path)
     assert done.returncode == 1
     assert "pip install 'atriz-realtime[otel]'" in done.stdout + done.stderr
 
 
-async def test_plugins_come_and_go_with_their_wheels(
+async def test_plugins_are_active_while_their_wheels_are_installed(
     environment: Environment, tmp_path: Path
 ) -> None:
     bare, configured = tmp_path / "bare", tmp_path / "configured"
@@ -275,7 +285,7 @@ async def test_plugins_come_and_go_with_their_wheels(
     configured.mkdir()
     core = environment.fingerprint()
 
-    await check_that_there_are_none(environment, bare)
+    await check_without_plugins(environment, bare)
 
     environment.pip("install", "--no-index", *environment.plugins.values())
     try:
@@ -290,9 +300,9 @@ async def test_plugins_come_and_go_with_their_wheels(
         (configured / "atriz.toml").write_text(CONFIGURATION + issued.stderr)
         async with served(environment, configured) as live, pilot(live) as watcher:
             assert await watcher.call("track:drone", "DR-0001") == {"success": True}
-            for battery, became in ((3, "published"), (2, "published"), (1, "throttled")):
+            for battery, outcome in ((3, "published"), (2, "published"), (1, "throttled")):
                 answer = await publish(live, "drone", "DR-0001", NORTH, battery)
-                assert answer == (200, became)
+                assert answer == (200, outcome)
             await until(lambda: len(watcher.updates) == 2)
             assert {update["entityId"] for update in watcher.updates} == {"DR-0001"}
             assert await publish(live, "vehicle", "bus-1", key) == (200, "published")
@@ -301,7 +311,7 @@ async def test_plugins_come_and_go_with_their_wheels(
     finally:
         environment.pip("uninstall", "--yes", *(f"atriz-realtime-{name}" for name in PLUGINS))
 
-    await check_that_there_are_none(environment, bare)
+    await check_without_plugins(environment, bare)
     assert environment.fingerprint() == core
 
 

@@ -21,7 +21,7 @@ Serve = Callable[..., AbstractAsyncContextManager[Live]]
 
 @pytest.fixture(params=["uvicorn", "asgi"], scope="module")
 def serve(request: pytest.FixtureRequest) -> Serve:
-    """Start a server whose websockets come in one of the two ways."""
+    """Start a server on one of the two transports."""
     return partial(testing.serving, portable=request.param == "asgi")
 
 

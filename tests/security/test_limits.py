@@ -1,4 +1,4 @@
-"""What one user and one address may ask of a server."""
+"""Limits for one user and for one address."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ import pytest
 
 from atriz_realtime.api import ConfigurationError, HttpAnswer, RateLimited
 from atriz_realtime.asgi import create_app
-from atriz_realtime.core.access.auth_backoff import MAX_ADDRESSES, AuthBackoff, network
 from atriz_realtime.engine.request.proxies import TrustedProxies
-from atriz_realtime.http.endpoints import refusal
-from atriz_realtime.testing import FakeClock
+from atriz_realtime.http.endpoints import error_answer
 from tests.security.conftest import Serve
 from tests.security.test_edge import PATH, is_served, joined
 from tests.support.clients.polling import polling
 from tests.support.clients.websocket import OFFER, engine_wire, wire
-from tests.support.servers.http_server import fix, request, serving_http
+from tests.support.servers.http_server import fix, http_server, request
 from tests.support.servers.serving import Live, config, token, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -54,7 +52,7 @@ async def test_row_21_one_user_over_many_sockets(serve: Serve) -> None:
         assert live.server.incidents.counts["flooding client cut"] >= 3
 
 
-async def test_row_21_coming_back_does_not_refill(serve: Serve) -> None:
+async def test_row_21_a_reconnect_does_not_refill(serve: Serve) -> None:
     async with serve(max_user_events_per_second=0.001, max_user_events_burst=5) as live:
         async with joined(live) as socket:
             for _ in range(5):
@@ -112,7 +110,7 @@ async def test_an_address_that_guesses_is_refused(serve: Serve) -> None:
 
 async def test_every_way_of_calling_is_told_when_to_retry() -> None:
     app = create_app(config(max_auth_failures=1, max_auth_backoff=30))
-    async with serving_http(app) as server:
+    async with http_server(app) as server:
         bad = request(fix()).replace(b"Bearer ", b"Bearer x")
         async with server.connect() as client:
             assert [(await client.call(bad)).status for _ in range(2)] == [401, 401]
@@ -127,60 +125,8 @@ async def test_every_way_of_calling_is_told_when_to_retry() -> None:
 
 async def test_an_answer_may_have_headers() -> None:
     made = HttpAnswer(b"{}", 429, headers=((b"retry-after", b"3"),))
-    assert refusal(RateLimited(retry_after=3)).headers == made.headers
-    assert refusal(RateLimited()).headers == ()
-
-
-async def test_the_wait_grows_and_is_bounded() -> None:
-    clock = FakeClock()
-    attempts = AuthBackoff(clock, limit=2, window=10, most=8)
-    assert [attempts.failed("a") for _ in range(2)] == [False, False]
-    waits = []
-    for _ in range(5):
-        while not attempts.failed("a"):
-            pass
-        with pytest.raises(RateLimited) as refused:
-            attempts.check("a")
-        wait = refused.value.retry_after
-        assert wait is not None
-        waits.append(wait)
-        attempts.check("b")
-        clock.advance(wait)
-        attempts.check("a")
-    assert waits == [1, 2, 4, 8, 8]
-    clock.advance(100)
-    assert [attempts.failed("a") for _ in range(3)] == [False, False, True]
-    with pytest.raises(RateLimited) as refused:
-        attempts.check("a")
-    assert refused.value.retry_after == 1
-
-
-async def test_good_tokens_take_failures_back() -> None:
-    attempts = AuthBackoff(FakeClock(), limit=5, window=60, most=60)
-    for _ in range(1_000):
-        assert not attempts.failed("nat")
-        attempts.succeeded("nat")
-
-
-async def test_the_addresses_that_are_remembered_are_bounded() -> None:
-    attempts = AuthBackoff(FakeClock(), limit=1, window=60, most=60)
-    for number in range(MAX_ADDRESSES + 500):
-        attempts.failed(f"a{number}")
-    assert len(attempts._records) == MAX_ADDRESSES
-
-
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::9%eth0", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("a:b", "a:b"),
-    ],
-)
-async def test_an_ipv6_address_counts_as_its_network(address: str, counted: str) -> None:
-    assert network(address) == counted
+    assert error_answer(RateLimited(retry_after=3)).headers == made.headers
+    assert error_answer(RateLimited()).headers == ()
 
 
 # -- behind proxies ------------------------------------------------------------------------
@@ -202,7 +148,7 @@ FORWARDED: list[tuple[list[str], str | None, list[str], str | None]] = [
 
 
 @pytest.mark.parametrize(("trusted", "peer", "lines", "client"), FORWARDED)
-async def test_the_client_is_whom_the_last_trusted_proxy_names(
+async def test_the_client_is_the_one_that_the_last_trusted_proxy_names(
     trusted: list[str], peer: str | None, lines: list[str], client: str | None
 ) -> None:
     headers = [(b"x-forwarded-for", line.encode()) for line in lines]
@@ -212,14 +158,14 @@ async def test_the_client_is_whom_the_last_trusted_proxy_names(
 @pytest.mark.parametrize(
     ("protocol", "scheme"), [("https", "https"), ("https, http", "http"), ("gopher", "http")]
 )
-async def test_the_scheme_is_what_it_says(protocol: str, scheme: str) -> None:
+async def test_the_scheme_is_the_forwarded_one(protocol: str, scheme: str) -> None:
     scope: dict[str, Any] = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 5)}
     scope["headers"] = [(b"x-forwarded-proto", protocol.encode())]
     TrustedProxies(["127.0.0.1"]).rewrite(scope)
     assert (scope["scheme"], scope["client"]) == (scheme, ("127.0.0.1", 5))
 
 
-async def test_what_is_no_proxy_stops_the_start() -> None:
+async def test_an_invalid_proxy_stops_the_start() -> None:
     for wrong in ("proxy.example.com", "10.0.0.1/8", "*"):
         with pytest.raises(ConfigurationError, match="trusted_proxies"):
             config(trusted_proxies=[wrong])
@@ -246,11 +192,11 @@ async def test_sockets_are_counted_by_the_client_s_address(
         answers = [await live.post(LOCATION, {}, headers=guessing) for _ in range(2)]
         assert [status for status, _ in answers] == [401, 401]
         status, _ = await live.post(LOCATION, {}, headers=BAD_TOKEN)
-        assert status == (401 if seen else 429)  # another address, or the same
+        assert status == (401 if seen else 429)  # 401 from another address, 429 from the same
 
 
 async def status_of(path: Path, call: bytes) -> bytes:
-    """The status of the answer to a call over a unix socket."""
+    """The status of the response to a request over a unix socket."""
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(call)
     line = await reader.readline()
@@ -262,7 +208,7 @@ async def status_of(path: Path, call: bytes) -> bytes:
 async def test_a_proxy_on_a_unix_socket(tmp_path: Path, trusted: list[str], refused: bytes) -> None:
     app = create_app(config(trusted_proxies=trusted, max_auth_failures=1))
     path = tmp_path / "s"
-    async with serving_http(app, uds=str(path), proxy_headers=False):
+    async with http_server(app, uds=str(path), proxy_headers=False):
 
         async def ask(address: str, *, asgi: bool = False) -> bytes:
             where = LOCATION + ("?asgi" if asgi else "")
@@ -275,12 +221,12 @@ async def test_a_proxy_on_a_unix_socket(tmp_path: Path, trusted: list[str], refu
         assert await ask("203.0.113.9") == b"401"
 
 
-# -- the fast HTTP path ----------------------------------------------------------------------
+# -- connections ---------------------------------------------------------------------------
 
 
-async def test_uvicorn_s_limit_concurrency_holds_on_the_fast_http_path() -> None:
+async def test_uvicorn_s_limit_concurrency_holds_for_endpoints() -> None:
     async with (
-        serving_http(create_app(config()), limit_concurrency=2) as server,
+        http_server(create_app(config()), limit_concurrency=2) as server,
         server.connect() as first,
     ):
         assert (await first.call(request(fix()))).status == 200

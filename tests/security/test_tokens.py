@@ -1,4 +1,4 @@
-"""The life of a token: in what it is accepted, how long a socket lives on it."""
+"""Where a token is accepted, and how long a socket lives on it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.support.servers.serving import serving, token, until
 from tests.support.servers.transports import BOTH_ON_UVICORN
 
 CUT_WITHIN = 1.0 + 9.0
-"""Seconds after its token's expiry in which a socket is closed: one, and what a busy machine
-may take.  How long it does take is measured by :mod:`tests.security.measure`."""
+"""Seconds after its token's expiry within which a socket is closed: one, and what a busy machine
+may add.  :mod:`tests.security.measure` measures the time."""
 
 
 @BOTH_ON_UVICORN
@@ -57,14 +57,14 @@ async def test_a_fresh_token_keeps_the_socket_and_what_it_still_may(
         rooms = live.server.socket_io.manager
         assert sum(1 for _ in rooms.get_participants("/", "vehicle:v1")) == 1
         assert sum(1 for _ in rooms.get_participants("/", "vehicle:v2")) == 0
-        await until(lambda: time.time() > exp + 0.6)  # the first one's time is over
+        await until(lambda: time.time() > exp + 0.6)  # the first token has expired
         await live.publish("v1")
         assert (await client.next("location:update"))["entityId"] == "v1"
         assert client.disconnected is None
 
 
 @pytest.mark.parametrize(("notice", "told"), [(3_600, True), (60, False), (0, False)])
-async def test_how_long_before_is_a_setting(js: Node, notice: float, told: bool) -> None:
+async def test_the_time_of_the_notice_is_a_setting(js: Node, notice: float, told: bool) -> None:
     exp = int(time.time()) + 1_800
     async with (
         serving(token_notice=notice) as live,

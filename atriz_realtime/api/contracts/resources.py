@@ -116,9 +116,16 @@ class RedisLink(Protocol):
         """Whether Redis answers."""
 
 
-def _log(kind: str, message: str) -> None:
-    """Report a failure where no server counts them."""
-    logger.warning("%s: %s", kind, message)
+class Report(Protocol):
+    """Counts and logs incidents: see :attr:`Resources.report`."""
+
+    def __call__(self, kind: str, message: str, *, labels: Mapping[str, str] | None = None) -> None:
+        """Report an incident."""
+
+
+def _log(kind: str, message: str, *, labels: Mapping[str, str] | None = None) -> None:
+    """Log an incident where no server counts it."""
+    logger.warning("%s: %s", kind.format(**labels) if labels else kind, message)
 
 
 @attrs.frozen(kw_only=True)
@@ -131,7 +138,8 @@ class Resources:
     """``None`` when no Redis is configured."""
     settings: Mapping[str, Any]
     """The effective settings, read-only."""
-    report: Callable[[str, str], None] = _log
-    """Counts a survived failure, and logs it unless one of its kind was logged within the
-    last minute.  Takes the kind, a short name from a small set, and one line about it without
-    secrets.  The counts are in ``ServerHandle.incidents``."""
+    report: Report = _log
+    """``report(kind, message, *, labels=None)`` counts a survived failure, and logs it unless
+    one of its kind was logged within the last minute.  ``kind`` is a short name from a small
+    set, ``message`` one line without secrets; ``labels`` are values for placeholders in
+    ``kind``, such as ``{code}``.  The counts are in ``ServerHandle.incidents``."""

@@ -123,7 +123,7 @@ def run(
     lane.listen_on(sockets)
     config = uvicorn.Config(
         app,
-        http=realtime.http_protocol(*([] if handover is None else [sticky_protocol(handover)])),
+        http=realtime.http_protocol(None if handover is None else sticky_protocol(handover)),
         log_config=None,
         access_log=False,
         proxy_headers=not realtime.config.trusted_proxies,  # else ours are asked, everywhere

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from atriz_realtime import RealtimeServer
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli.serving.workers.reports import Exchange
 from atriz_realtime.core.runtime.reports import Reports
@@ -26,9 +27,10 @@ def plugins(tmp_path: Path) -> Iterator[Plugins]:
 
 
 def reports() -> Reports:
-    """Those of a server that nobody has connected to."""
-    made: Reports = create_app(config()).state.realtime.reports
-    return made
+    """The reports of a server without clients, one of whose plugins has failed."""
+    server: RealtimeServer = create_app(config()).state.realtime
+    server.incidents.plugin_problem("shop", "failed", "filter 'x'")
+    return server.reports
 
 
 def left_in(folder: Path) -> list[Path]:
@@ -47,6 +49,9 @@ async def test_each_worker_has_the_reports_of_all(tmp_path: Path) -> None:
         (same,) = [report for report in await workers[2].all() if report.worker == 1]
         assert same.started_at == own.started_at
         assert same.statistics == own.statistics
+        assert same.incidents == {"plugin shop failed": 1}
+        ((_, labels, count),) = same.labelled_incidents
+        assert (labels, count) == ({"plugin": "shop", "problem": "failed"}, 1)
         assert 0 < same.cpu <= time.process_time()
         assert same.memory > 1_000_000
     assert left_in(tmp_path) == []

@@ -42,7 +42,7 @@ async def test_invalid_polls(host: Host, query: str, error: object) -> None:
 @pytest.mark.parametrize(("query", "error"), QUERIES)
 async def test_invalid_websockets(host: Host, query: str, error: object) -> None:
     async with poller(host.port) as client:
-        answer = await client.knock(query.format("websocket"))
+        answer = await client.handshake(query.format("websocket"))
         assert answer.error == (400, error)
 
 
@@ -75,8 +75,8 @@ async def test_the_websocket_transport_without_a_websocket(host: Host) -> None:
 
 async def test_the_polling_transport_over_a_websocket(host: Host) -> None:
     async with polling(host.port) as client:
-        assert (await client.knock("EIO=4&transport=polling")).status == 400
-        assert (await client.knock(client.query)).status == 400
+        assert (await client.handshake("EIO=4&transport=polling")).status == 400
+        assert (await client.handshake(client.query)).status == 400
         await client.echoes()
 
 

@@ -58,7 +58,7 @@ async def test_another_origin(listed: Host, origin: str) -> None:
         polled = await client.request("GET", "EIO=4&transport=polling", headers={"Origin": origin})
         assert polled.status == 403
         assert "Access-Control-Allow-Origin" not in polled.headers
-        assert (await client.knock("EIO=4&transport=websocket", Origin=origin)).status == 403
+        assert (await client.handshake("EIO=4&transport=websocket", Origin=origin)).status == 403
     assert len(listed.environs) == known
 
 
@@ -68,8 +68,8 @@ async def test_another_origin_in_an_open_session(listed: Host) -> None:
         assert (await client.request("GET", client.query, headers=evil)).status == 403
         pushed = await client.request("POST", client.query, body="4no", headers=evil)
         assert pushed.status == 403
-        knocked = await client.knock(f"EIO=4&transport=websocket&sid={client.sid}", Origin=EVIL)
-        assert knocked.status == 403
+        answer = await client.handshake(f"EIO=4&transport=websocket&sid={client.sid}", Origin=EVIL)
+        assert answer.status == 403
         assert not listed.messages[client.sid]
         await client.echoes()
 
@@ -89,7 +89,7 @@ async def test_the_server_s_own_origin(own: Host) -> None:
                 "GET", "EIO=4&transport=polling", headers={"Origin": other}
             )
             assert polled.status == 403
-            assert (await client.knock("EIO=4&transport=websocket", Origin=other)).status == 403
+            assert (await client.handshake("EIO=4&transport=websocket", Origin=other)).status == 403
     async with wire(own.port, f"{PATH}?EIO=4&transport=websocket", offer(origin)) as socket:
         assert str(await socket.message()).startswith("0{")
 

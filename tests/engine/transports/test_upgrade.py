@@ -39,7 +39,7 @@ async def upgraded(host: Host) -> AsyncIterator[tuple[Polling, Wire]]:
 
 async def refused(host: Host, client: Polling) -> None:
     """Check that a further websocket is refused, or closed at once."""
-    answer = await client.knock(f"EIO=4&transport=websocket&sid={client.sid}")
+    answer = await client.handshake(f"EIO=4&transport=websocket&sid={client.sid}")
     if answer.status == 101:
         async with upgrading(host, client.sid) as second:
             second.send("2probe")

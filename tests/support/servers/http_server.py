@@ -1,4 +1,4 @@
-"""A server on the fast HTTP path, as ``serve`` runs it, and clients that send it raw bytes."""
+"""A server on the protocols that ``serve`` uses, and clients that send it bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Answer:
 
     status: int
     headers: dict[str, str]
-    """By their names in lower case."""
+    """By name, in lower case."""
     body: bytes
 
     @property
@@ -42,10 +42,10 @@ class Connection:
     writer: asyncio.StreamWriter
 
     async def send(self, *segments: bytes) -> None:
-        """Send segments; the server reads each on its own."""
+        """Send segments, which the server reads one by one."""
         for segment in segments:
             self.writer.write(segment)
-            for _ in range(4):  # the server reads it in the next iteration of the loop
+            for _ in range(4):  # the server reads it within the next turns of the loop
                 await asyncio.sleep(0)
 
     async def answer(self) -> Answer:
@@ -58,7 +58,7 @@ class Connection:
             return Answer(int(line.split(" ")[1]), headers, body)
 
     async def until_closed(self) -> bytes:
-        """Read the rest, until the server closes."""
+        """Read until the server closes the connection."""
         async with asyncio.timeout(TIMEOUT):
             try:
                 return await self.reader.read()
@@ -77,13 +77,13 @@ class Connection:
 
 @attrs.define(eq=False)
 class HttpServer:
-    """The server; records which requests reached it over ASGI."""
+    """A running server that records which requests came over ASGI."""
 
     app: Starlette
     live: Live = attrs.field(init=False)
-    uvicorn_server: uvicorn.Server = attrs.field(init=False)
+    web: uvicorn.Server = attrs.field(init=False)
     over_asgi: list[str] = attrs.field(factory=list)
-    """The paths of those requests."""
+    """Their paths."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI application."""
@@ -93,17 +93,17 @@ class HttpServer:
 
     @property
     def realtime(self) -> RealtimeServer:
-        """The realtime server of the application."""
+        """The application's server."""
         return self.live.server
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
-        return len(self.uvicorn_server.server_state.connections)
+        """How many connections uvicorn counts."""
+        return len(self.web.server_state.connections)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Connection]:
-        """Open a connection."""
+        """Connect a client."""
         connection = Connection(*await asyncio.open_connection("127.0.0.1", self.live.port))
         try:
             yield connection
@@ -112,8 +112,8 @@ class HttpServer:
 
 
 @asynccontextmanager
-async def serving_http(app: Starlette, **options: Any) -> AsyncIterator[HttpServer]:
-    """Serve an application over its realtime server's own protocols."""
+async def http_server(app: Starlette, **options: Any) -> AsyncIterator[HttpServer]:
+    """Serve an application on uvicorn with its server's protocols."""
     server = HttpServer(app)
     realtime: RealtimeServer = app.state.realtime
     defaults: dict[str, Any] = {
@@ -124,8 +124,8 @@ async def serving_http(app: Starlette, **options: Any) -> AsyncIterator[HttpServ
         "http": realtime.http_protocol(),
         "ws": realtime.websocket_protocol(),
     }
-    async with on_uvicorn(uvicorn.Config(server, **defaults | options)) as server.uvicorn_server:
-        server.live = Live(app, port_of(server.uvicorn_server))
+    async with on_uvicorn(uvicorn.Config(server, **defaults | options)) as server.web:
+        server.live = Live(app, port_of(server.web))
         yield server
 
 
@@ -137,7 +137,7 @@ def request(
     version: str = "1.1",
     sized: bool = True,
 ) -> bytes:
-    """A request that carries a token of ``u1``."""
+    """Encode a request with a token of ``u1``."""
     lines = [f"{method} {path} HTTP/{version}".encode(), b"Host: here", AUTHORIZATION, *headers]
     if body and sized:
         lines.append(b"Content-Length: %d" % len(body))
@@ -145,16 +145,16 @@ def request(
 
 
 def fix(entity_id: str = "v1", **fields: Any) -> bytes:
-    """The body that publishes a vehicle's position."""
+    """Encode a body that publishes a vehicle's position."""
     fixed = {"latitude": 52.6, "longitude": -8.6, "timestamp": "2026-01-31T12:00:00Z"}
     return json.dumps({"vehicleId": entity_id} | fixed | fields).encode()
 
 
 def echo(text: str, *headers: bytes, **options: Any) -> bytes:
-    """A request to an endpoint that answers with the body of the request."""
+    """Encode a request to an endpoint that answers with its body."""
     return request(json.dumps(text).encode(), "/api/echo", *headers, **options)
 
 
 def get(path: str, *headers: bytes) -> bytes:
-    """A request without a body."""
+    """Encode a request without a body."""
     return request(b"", path, *headers, method="GET")
