@@ -213,7 +213,7 @@ def planted(folder: Path, sources: Mapping[str, str]) -> Path:
         ("asgi.py", "from atriz_realtime.demo import fleet"),
         ("extension.py", "from atriz_realtime.cli.main import main"),
         ("cli/client/watch.py", "from atriz_realtime.cli.serving import addresses"),
-        ("cli/serving/addresses.py", "from atriz_realtime.cli.client.client import Client"),
+        ("cli/serving/supervisor.py", "from atriz_realtime.cli.client.connection import connect"),
         ("cli/demo.py", "from atriz_realtime.defaults import memory"),
     ],
 )

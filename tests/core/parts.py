@@ -184,7 +184,7 @@ class Hub:
             clock=self.clock,
         )
         self.server = SocketServer(
-            config, self.rooms, self.gateway, handlers, self.incidents, UNUSED
+            config, self.rooms, self.gateway, handlers, self.incidents, UNUSED, lambda: None, ""
         )
 
     async def connect(self, namespace: str = DEFAULT_NAMESPACE) -> Member:

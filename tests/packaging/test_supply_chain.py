@@ -97,7 +97,7 @@ def test_the_lock_matches_the_project() -> None:
     assert [pin.name for pin in locked.values() if not pin.hashes] == []
 
 
-def test_the_documented_lower_bounds_are_the_project_s() -> None:
+def test_the_documented_minimum_versions_are_those_of_the_project() -> None:
     page = (ROOT / "docs" / "security.md").read_text()
     rows = dict(re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \| [^|]+ \|$", page, re.MULTILINE))
     bounds = {each.name: str(each.specifier).split(",") for each in declared("typescript")}

@@ -108,7 +108,7 @@ async def test_an_address_that_guesses_is_refused(serve: Serve) -> None:
         assert live.server.incidents.counts["address refused"] == 1
 
 
-async def test_every_way_of_calling_is_told_when_to_retry() -> None:
+async def test_it_is_told_when_to_come_back_whichever_way_it_asks() -> None:
     app = create_app(config(max_auth_failures=1, max_auth_backoff=30))
     async with http_server(app) as server:
         bad = request(fix()).replace(b"Bearer ", b"Bearer x")

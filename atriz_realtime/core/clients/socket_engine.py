@@ -83,6 +83,15 @@ class Requests(Mapping[str, dict[str, Any]]):
         return len(self._engine.sockets)
 
 
+SESSION_SEPARATOR = "~"
+"""Separates the number of a worker from the rest of a session id."""
+
+
+def session_prefix(worker: int) -> str:
+    """How the session ids of a worker begin, where several processes serve one port."""
+    return f"{worker}{SESSION_SEPARATOR}"
+
+
 def make_engine(
     config: RealtimeConfig,
     opened: Callable[[str], None],

@@ -62,8 +62,8 @@ class SocketServer(socketio.AsyncServer):
         own_handlers: EventHandlers,
         incidents: Incidents,
         tracking_parts: TrackingParts,
-        ready: Callable[[], Awaitable[None] | None] = lambda: None,
-        session_prefix: str = "",
+        ready: Callable[[], Awaitable[None] | None],
+        session_prefix: str,
     ) -> None:
         self._config = config
         self._ready = ready
@@ -71,6 +71,7 @@ class SocketServer(socketio.AsyncServer):
         self._gateway = gateway
         self._own_handlers = own_handlers
         self._incidents = incidents
+        self._session_prefix = session_prefix
         self._unconnected = Deadlines(config.connect_timeout, self._never_connected)
         super().__init__(client_manager=rooms, serializer=packet_class(config), async_mode="asgi")
         self.environ = Requests(self.eio)
