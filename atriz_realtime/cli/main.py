@@ -15,7 +15,8 @@ import click
 from atriz_realtime.api.errors import PluginError, RealtimeError
 from atriz_realtime.cli.output import complain, discard_output, warn
 from atriz_realtime.plugin_system.config import RealtimeConfig
-from atriz_realtime.plugin_system.plugins import DISTRIBUTION, PluginHost
+from atriz_realtime.plugin_system.discovery import DISTRIBUTION
+from atriz_realtime.plugin_system.plugins import PluginHost
 
 NAME = "atriz-realtime"
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
 from atriz_realtime.api.errors import ConfigurationError
-from atriz_realtime.plugin_system.masking import mask_url
 
 REDIS_SCHEMES = (
     "redis",
@@ -115,3 +115,12 @@ def at_least(minimum: float) -> Any:
             )
 
     return check
+
+
+def mask_url(url: str) -> str:
+    """A URL without its password."""
+    parts = urlsplit(url)
+    if parts.password is not None:
+        user, _, host = parts.netloc.rpartition("@")
+        url = urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+    return re.sub(r"([?&]password=)[^&#]*", r"\1***", url)  # redis-py reads one there as well

@@ -18,8 +18,8 @@ from atriz_realtime.plugin_system.checks import (
     check_origins,
     check_proxies,
     check_redis_url,
+    mask_url,
 )
-from atriz_realtime.plugin_system.masking import mask_url, masked_repr
 from atriz_realtime.plugin_system.sources import merged, read_environment, read_file
 from atriz_realtime.plugin_system.structure import structure
 
@@ -70,7 +70,7 @@ class RealtimeConfig:
         "Redis to fan out and cache through; none: one process, in memory.",
         converter=blank_is_none,
         validator=check_redis_url,
-        repr=masked_repr,
+        repr=lambda url: repr(url and mask_url(url)),
         secret="password",  # noqa: S106  # which part to mask
     )
     redis_prefix: str = _setting(

@@ -29,9 +29,8 @@ from atriz_realtime.api.records import (
 )
 from atriz_realtime.api.wire import SocketEvents, track_event, untrack_event
 from atriz_realtime.plugin_system.config import EntitySettings, RealtimeConfig
-from atriz_realtime.plugin_system.names import nearest
 from atriz_realtime.plugin_system.plugins import PluginHost
-from atriz_realtime.plugin_system.structure import structure
+from atriz_realtime.plugin_system.structure import nearest, structure
 
 
 class _Named(Protocol):

@@ -11,7 +11,7 @@ from types import MappingProxyType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from atriz_realtime.api.errors import ConfigurationError
-from atriz_realtime.plugin_system.names import nearest
+from atriz_realtime.plugin_system.structure import nearest
 
 ENVIRONMENT_PREFIX = "ATRIZ_REALTIME_"
 """Every setting can be given as this prefix and its name in capitals."""

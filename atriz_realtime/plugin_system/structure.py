@@ -7,16 +7,28 @@ the key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
 import cattrs
 
 from atriz_realtime.api.errors import ConfigurationError
-from atriz_realtime.plugin_system.names import nearest
 
 T = TypeVar("T")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest known one, or all of them."""
+    names = sorted(known)
+    match = get_close_matches(name, names, n=1, cutoff=0.6)
+    if match:
+        return f"; did you mean {match[0]!r}?"
+    if not names:
+        return "; there are none"
+    return "; known: " + ", ".join(names)
+
 
 _LIST = tuple[str, ...]
 

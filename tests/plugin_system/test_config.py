@@ -10,8 +10,8 @@ import pytest
 
 from atriz_realtime import EntitySettings, RealtimeConfig
 from atriz_realtime.api import ConfigurationError
+from atriz_realtime.plugin_system.checks import mask_url
 from atriz_realtime.plugin_system.config import describe, load_config, view
-from atriz_realtime.plugin_system.masking import mask_url
 
 NOTHING: dict[str, str] = {}
 SECRET = "hunter2"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from atriz_realtime import RealtimeConfig
-from atriz_realtime.plugin_system.plugins import DEFAULT_PLUGINS, PluginHost, PluginInfo
+from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
+from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from tests.support.plugins.files import Plugins, answers, call, host_of, info, refusal
 
 # -- where plugins come from ---------------------------------------------------------------

@@ -8,8 +8,7 @@ import attrs
 import pytest
 
 from atriz_realtime.api import ConfigurationError
-from atriz_realtime.plugin_system.names import nearest
-from atriz_realtime.plugin_system.structure import structure
+from atriz_realtime.plugin_system.structure import nearest, structure
 
 
 @attrs.frozen
