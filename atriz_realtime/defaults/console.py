@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from atriz_realtime.api import PluginConfig, ServerHandle, hookimpl
-from atriz_realtime.defaults.pages import (
+from atriz_realtime.defaults.shared.pages import (
     WORLD,
     check_tile_url,
     file_endpoint,

@@ -23,7 +23,7 @@ from atriz_realtime.api import (
     encode_json,
     hookimpl,
 )
-from atriz_realtime.defaults.updates import Updates
+from atriz_realtime.defaults.shared.updates import Updates
 
 PREFIX = "/api/tracking"
 

@@ -11,7 +11,7 @@ from atriz_realtime.api import (
     SocketEvent,
     hookimpl,
 )
-from atriz_realtime.defaults.updates import Updates
+from atriz_realtime.defaults.shared.updates import Updates
 
 EVENT = "location:publish"
 

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from atriz_realtime.api import RedisLink, RedisStream
-from atriz_realtime.defaults.redis.subscriber import Subscriber
+from atriz_realtime.defaults.shared.subscriber import Subscriber
 
 logger = logging.getLogger("atriz_realtime.redis")
 

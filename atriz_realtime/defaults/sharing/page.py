@@ -8,7 +8,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from atriz_realtime.defaults.pages import DIST, MEDIA_TYPES, WORLD, file_routes, security_headers
+from atriz_realtime.defaults.shared.pages import (
+    DIST,
+    MEDIA_TYPES,
+    WORLD,
+    file_routes,
+    security_headers,
+)
 from atriz_realtime.defaults.sharing.settings import SharingSettings
 
 PATH = "/track"

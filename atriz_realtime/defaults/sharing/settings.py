@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import attrs
 
 from atriz_realtime.api import ConfigurationError, PluginConfig
-from atriz_realtime.defaults.pages import check_tile_url
 from atriz_realtime.defaults.privacy import PrivacyRule
+from atriz_realtime.defaults.shared.pages import check_tile_url
 from atriz_realtime.defaults.sharing.tokens import ShareTokens
 
 MIN_SECRET = 32

@@ -6,9 +6,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
-from tests.bridge.conftest import Cluster
-from tests.bridge.test_emits import clients_of
-from tests.bridge.test_fixes import event, location
+from tests.defaults.typescript.conftest import Cluster
+from tests.defaults.typescript.test_emits import clients_of
+from tests.defaults.typescript.test_fixes import event, location
 from tests.support.servers.serving import TIMEOUT
 
 

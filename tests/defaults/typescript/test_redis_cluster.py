@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from tests.bridge.conftest import Cluster
-from tests.bridge.test_emits import clients_of
-from tests.bridge.test_fixes import COUNT, event, fence, location, watchers
-from tests.bridge.typescript import client_of
+from tests.defaults.typescript.conftest import Cluster
+from tests.defaults.typescript.servers import client_of
+from tests.defaults.typescript.test_emits import clients_of
+from tests.defaults.typescript.test_fixes import COUNT, event, fence, location, watchers
 
 
 async def test_fixes_reach_every_watcher_once_in_order(on_a_redis_cluster: Cluster) -> None:

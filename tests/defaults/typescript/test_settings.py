@@ -14,9 +14,9 @@ from starlette.applications import Starlette
 
 from atriz_realtime import RealtimeServer
 from atriz_realtime.api import ConfigurationError, Location
-from tests.bridge.conftest import bridged
-from tests.bridge.test_fixes import event, location
-from tests.bridge.typescript import client_of
+from tests.defaults.typescript.conftest import bridged
+from tests.defaults.typescript.servers import client_of
+from tests.defaults.typescript.test_fixes import event, location
 from tests.support.servers.serving import TIMEOUT, Live, config, serving
 
 PLUGIN = "atriz_realtime.defaults.typescript"

