@@ -22,8 +22,7 @@ from atriz_realtime.api import (
     RateLimited,
 )
 from atriz_realtime.asgi import create_app
-from atriz_realtime.defaults.sharing import ACCESS_LOG
-from atriz_realtime.defaults.sharing.access_log import Redaction
+from atriz_realtime.defaults.sharing import ACCESS_LOG, Redaction
 from atriz_realtime.defaults.sharing.http import HOUR, MAX_USERS, Quota
 from atriz_realtime.defaults.sharing.settings import SharingSettings
 from atriz_realtime.defaults.sharing.tokens import (
