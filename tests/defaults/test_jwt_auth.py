@@ -269,7 +269,7 @@ async def test_a_token_that_is_refused_is_never_remembered() -> None:
         for credentials in (late, nameless, forged):
             await refused(authenticator, credentials)
         assert authenticator.checked == 3 * count
-    assert not authenticator._good
+    assert not authenticator._verified
 
 
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,13 +278,13 @@ async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     tokens = [sent({"userId": str(number)}) for number in range(5)]
     for credentials in tokens:
         await authenticator.authenticate(credentials)
-    assert len(authenticator._good) == 3
+    assert len(authenticator._verified) == 3
     checked = authenticator.checked
     for credentials in tokens[2:]:
         await authenticator.authenticate(credentials)
     assert authenticator.checked == checked
     await authenticator.authenticate(tokens[0])
-    assert (authenticator.checked, len(authenticator._good)) == (checked + 1, 3)
+    assert (authenticator.checked, len(authenticator._verified)) == (checked + 1, 3)
 
 
 async def test_an_expired_token_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +293,7 @@ async def test_an_expired_token_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     await authenticator.authenticate(credentials)
     set_clock(monkeypatch, 1_900_000_000)
     await refused(authenticator, credentials)
-    assert not authenticator._good
+    assert not authenticator._verified
 
 
 # -- weak secrets --------------------------------------------------------------------------

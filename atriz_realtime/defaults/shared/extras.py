@@ -20,5 +20,5 @@ def extra(name: str, user: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"{user}: {error.name} is missing: pip install 'atriz-realtime[{name}]'"
+            f"{user} needs {error.name}: pip install 'atriz-realtime[{name}]'"
         ) from error
