@@ -260,6 +260,12 @@ class EntityRef:
     def __str__(self) -> str:
         return f"{self.type}:{self.id}"
 
+    @classmethod
+    def parse(cls, text: str) -> EntityRef | None:
+        """Read what ``str(entity)`` gives; ``None`` for any other text."""
+        entity_type, _, entity_id = text.partition(":")
+        return cls(entity_type, entity_id) if entity_type and entity_id else None
+
 
 @attrs.frozen
 class LocationEvent:

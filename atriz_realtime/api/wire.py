@@ -55,8 +55,8 @@ class Rooms:
 
     @staticmethod
     def entity(entity: EntityRef) -> str:
-        """The room of everyone who watches this entity."""
-        return f"{entity.type}:{entity.id}"
+        """The room of everyone who watches this entity: ``str(entity)``."""
+        return str(entity)
 
     @staticmethod
     def vehicle(vehicle_id: str) -> str:
@@ -92,7 +92,17 @@ class RedisChannels:
     @staticmethod
     def entity(entity: EntityRef) -> str:
         """The channel an entity's events are published on."""
-        return f"{RedisChannels.PREFIX}{entity.type}:{entity.id}"
+        return f"{RedisChannels.PREFIX}{entity}"
+
+    @staticmethod
+    def is_pattern(name: str) -> bool:
+        """Whether Redis would take a channel that ends like this for a pattern of channels."""
+        return name.endswith("*")
+
+    @staticmethod
+    def room(channel: str) -> str:
+        """The room of those who watch the entity that a channel belongs to."""
+        return channel.removeprefix(RedisChannels.PREFIX)
 
     @staticmethod
     def vehicle(vehicle_id: str) -> str:
@@ -107,7 +117,7 @@ class RedisChannels:
     @staticmethod
     def current_location(entity: EntityRef) -> str:
         """The key of an entity's current location."""
-        return f"location:current:{entity.type}:{entity.id}"
+        return f"location:current:{entity}"
 
     @staticmethod
     def location_index(entity_type: str) -> str:
@@ -116,7 +126,7 @@ class RedisChannels:
 
 
 class CacheTTL:
-    """IdentityExpiry in seconds."""
+    """How long things are kept, in seconds."""
 
     CURRENT_LOCATION = 300
     SESSION = 3600

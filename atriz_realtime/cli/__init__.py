@@ -1,1 +1,1 @@
-"""The command line, ``atriz-realtime``: one module a command, none loaded before it is needed."""
+"""The command line, ``atriz-realtime``: each command is imported when it is called."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.api.wire import encode_json
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
 from atriz_realtime.cli.options import config_option, json_option
 from atriz_realtime.cli.output import print_json, print_table
-from atriz_realtime.cli.serve import require_strength
+from atriz_realtime.cli.serving.addresses import beyond_loopback
 from atriz_realtime.plugin_system.config import LoadedConfig, describe, load_config
 from atriz_realtime.plugin_system.plugins import PluginInfo
 from atriz_realtime.plugin_system.registry import Registry
@@ -20,26 +21,61 @@ from atriz_realtime.server import RealtimeServer
 
 _DEFAULT = "default"
 
-_CALLED = {
+_NAMED_HOOKS = {
     "fanout_layers": "register_fanout_layers",
     "socket_events": "register_socket_events",
     "endpoints": "register_endpoints",
     "routes": "register_routes",
 }
-"""Hooks whose records have nothing but a name to show."""
+"""Hooks of whose records only the name is shown, by kind."""
 
-_LATER = {"observers": "register_observers", "commands": "register_commands"}
-"""Hooks that are called when a server starts, or never for one: shown as hooks."""
+_LATE_HOOKS = {"observers": "register_observers", "commands": "register_commands"}
+"""Hooks that are not called before a server starts: they are shown instead of their records."""
 
 
-@click.command(short_help="Say whether a server would start, and as what.")
+PUBLISHED_SECRETS: Final = frozenset(
+    {
+        "a-secret-of-more-than-thirty-two-bytes",
+        "at-least-thirty-two-bytes-of-random-text",
+        "another secret of more than thirty-two bytes",
+        "your-secret-key",
+    }
+)
+"""Secrets that the documentation prints: long enough, but anybody can sign tokens with them."""
+
+
+def require_strength(server: RealtimeServer) -> None:
+    """Refuse weak authentication on an address that other machines can reach.
+
+    :raises ConfigurationError: when the documentation prints the JWT secret, or when an
+        authenticator reports a weakness and ``allow_weak_secret`` is not set.
+    """
+    config = server.config
+    if not beyond_loopback(config.host):
+        return
+    if config.jwt_secret in PUBLISHED_SECRETS:
+        raise ConfigurationError(
+            "the JWT secret is printed in the documentation, so anybody can sign tokens with it; "
+            f"choose another before listening beyond loopback ({config.host})"
+        )
+    if config.allow_weak_secret:
+        return
+    for authenticator in server.registry.authenticators:
+        if authenticator.weakness is not None:
+            raise ConfigurationError(
+                f"{authenticator.weakness}; fix that before listening beyond loopback "
+                f"({config.host}), or set allow_weak_secret"
+            )
+
+
+@click.command(short_help="Check the configuration without starting a server.")
 @json_option
 @config_option
 def check(as_json: bool, file: str | None) -> None:
-    """Say whether a server would start here, with which settings, and what plugins register.
+    """Check whether a server would start, and show its settings and what the plugins register.
 
-    Secrets are masked.  Nothing is opened and no Redis is asked.  The exit status is 1, with one
-    line that says why, when a server would not start.
+    Secrets are masked.  No connection is opened, not even to Redis.  When a server would not
+    start, one line says why, and the exit status is 1.
     """
     logs.configure()
     loaded = load_config(file)
@@ -79,7 +115,7 @@ def _settings(loaded: LoadedConfig) -> dict[str, dict[str, Any]]:
 def _registered(
     registry: Registry, plugins: Sequence[PluginInfo]
 ) -> dict[str, list[dict[str, Any]]]:
-    """What the plugins registered, by kind, with what configuration makes of it."""
+    """The records that plugins registered, by kind, as the configuration changes them."""
 
     def entries(records: Iterable[Any], chosen: Any = None) -> list[dict[str, Any]]:
         return [
@@ -108,13 +144,13 @@ def _registered(
         "fanouts": entries(registry.fanouts.values(), registry.fanout),
         **{
             kind: [{"name": name, "plugin": plugin} for name, plugin in registry.contributed(hook)]
-            for kind, hook in _CALLED.items()
+            for kind, hook in _NAMED_HOOKS.items()
         },
         **{
             kind: [
                 {"name": hook, "plugin": plugin.name} for plugin in plugins if hook in plugin.hooks
             ]
-            for kind, hook in _LATER.items()
+            for kind, hook in _LATE_HOOKS.items()
         },
     }
 
@@ -132,7 +168,7 @@ def _text(value: Any) -> str:
 
 
 def _details(entry: Mapping[str, Any]) -> str:
-    """The rest of an entry in words."""
+    """The rest of an entry as text."""
     if "throttle" in entry:
         options = entry["throttle_options"].items()
         policy = " ".join(

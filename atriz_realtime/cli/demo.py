@@ -23,18 +23,20 @@ from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
 
 TOKEN_TTL = 86_400
-"""Seconds; the secret lives no longer than the process anyway."""
+"""Seconds for which the printed token is valid; its secret ends with the process."""
 
 
 @click.command(short_help="Run a server with a simulated fleet, on a live map.")
-@click.option("--host", metavar="HOST", default="127.0.0.1", show_default=True)
+@click.option(
+    "--host", metavar="HOST", default="127.0.0.1", show_default=True, help="Address to listen on."
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
     metavar="PORT",
     default=3001,
     show_default=True,
-    help="0: any that is free.",
+    help="Port to listen on; 0: any free port.",
 )
 @click.option(
     "--entities",
@@ -42,14 +44,14 @@ TOKEN_TTL = 86_400
     metavar="N",
     default=200,
     show_default=True,
-    help="Vehicles and deliveries together.",
+    help="Number of vehicles and deliveries.",
 )
 def demo(host: str, port: int, entities: int) -> None:
-    """Run a server whose vehicles and deliveries drive in a town that looks like Limerick, and
-    on roads to the towns around it.  The live map shows them.
+    """Run a server with simulated vehicles and deliveries, which drive in a town that resembles
+    Limerick and on the roads to the towns around it.  A live map shows them.
 
-    It needs nothing and leaves nothing behind: no Redis, no configuration, a secret of its own,
-    and pages of every origin may connect.  Each entity reports about once a second.
+    It needs no Redis and no configuration, and leaves nothing behind.  It makes its own secret,
+    and pages of any origin may connect.  Each entity reports about once a second.
     """
     logs.configure()
     sockets = listen(host, port)
@@ -87,7 +89,7 @@ def demo(host: str, port: int, entities: int) -> None:
 
 
 def _program() -> str:
-    """How a second terminal runs this program: by its name only where that is this very one."""
+    """What to type in another terminal to run this program: its name, if that finds it."""
     script = Path(sys.executable).with_name(NAME)
     found = shutil.which(NAME)
     if not script.exists() or (found is not None and script.samefile(found)):

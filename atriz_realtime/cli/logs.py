@@ -1,4 +1,4 @@
-"""Logs: one place for every line, readable on a terminal, JSON elsewhere, never with a token."""
+"""Logging: text on a terminal, JSON elsewhere, and never a token."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SECRET_NAMES = frozenset(
         "x-api-key",
     }
 )
-"""Names whose value never reaches a log, in lower case."""
+"""Names of values that are never logged, in lower case."""
 
 _SECRETS = re.compile(
-    # a JWT: its header is base64url of '{' and what follows, so it begins with ew, ex, ey or ez
+    # a JWT: its header is base64url of a text that starts with '{', so it starts with ew to ez
     r"""\be[w-z][\w-]{8,}\.[\w-]{2,}\.[\w.-]*"""
-    # an API key of atriz-realtime-apikey, wherever it stands
+    # an API key of atriz-realtime-apikey
     r"""|\bak_[a-z0-9]+_[\w-]{43,}"""
     # an HTTP authorization header, with or without its name
     r"""|(?P<scheme>\b(?:bearer|basic)\s+)[^\s"',;]+"""
@@ -51,14 +51,14 @@ _QUIET = {
     "socketio.server": logging.ERROR,
     "engineio.server": logging.ERROR,
 }
-"""Loggers of libraries, each with the level from which it says something an operator needs.
+"""Loggers of libraries, each with the level from which an operator needs its lines.
 
 python-socketio and python-engineio write to standard error themselves unless a level is set.
 """
 
 
 def redact(text: str) -> str:
-    """A text in which whatever looks like a secret is hidden."""
+    """Replace everything in a text that looks like a secret."""
     return _SECRETS.sub(_hide, text)
 
 
@@ -68,9 +68,9 @@ def _hide(match: re.Match[str]) -> str:
 
 
 def redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
-    """The structlog processor: the same for everything that a log line carries.
+    """A structlog processor that redacts all values of a log line.
 
-    What every line has comes first.
+    It puts the fields that every line has first.
     """
     names = dict.fromkeys([*(name for name in _FIRST if name in event), *event])
     return {name: _redacted(name, event[name]) for name in names}
@@ -91,9 +91,9 @@ def _redacted(name: object, value: Any) -> Any:
 def configure(
     level: int = logging.INFO, *, form: LogFormat = "auto", worker: int | None = None
 ) -> None:
-    """Send every logger's lines to standard error: the library's, plugins' and warnings.
+    """Send the lines of all loggers, and Python's warnings, to standard error.
 
-    :param worker: the number of this process among several; it is in each line.
+    :param worker: the number of this process among several, for each line.
     """
     terminal = sys.stderr.isatty()
     as_text = terminal if form == "auto" else form == "text"
@@ -112,7 +112,7 @@ def configure(
         ),
         add_worker,
     ]
-    if not as_text:  # a reader has the same in the event
+    if not as_text:  # in text they are part of the event
         shared.append(structlog.stdlib.ExtraAdder(allow=["incident", "count"]))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

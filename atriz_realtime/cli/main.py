@@ -1,81 +1,84 @@
-"""The group of all commands, and how every failure becomes one line."""
+"""The group of all commands, and its error handling: every failure prints one line."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
 import click
 
-from atriz_realtime.api.errors import PluginError, RealtimeError
+from atriz_realtime.api.errors import ConfigurationError, PluginError, RealtimeError
 from atriz_realtime.cli.output import complain, discard_output, warn
-from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.discovery import DISTRIBUTION
-from atriz_realtime.plugin_system.plugins import PluginHost
 
 NAME = "atriz-realtime"
 
 COMMANDS = MappingProxyType(
     {
-        module.rpartition(".")[2]: f"{__package__}.{module}"
-        for module in (
-            "serve",
-            "demo",
-            "token",
-            "client.publish",
-            "client.watch",
-            "client.replay",
-            "plugins",
-            "frontend",
-            "deployment",
-            "check",
-        )
+        "serve": "serve",
+        "demo": "demo",
+        "token": "token",
+        "publish": "client.publish",
+        "watch": "client.watch",
+        "replay": "client.replay",
+        "plugins": "plugins",
+        "frontend": "shipped_files",
+        "deployment": "shipped_files",
+        "check": "check",
     }
 )
-"""The built-in commands, each with the module that has a command of that name."""
+"""The built-in commands, and for each the module of this package that defines it."""
+
+_SERVING = frozenset({"serve", "demo"})
+"""The commands whose libraries the extra ``serve`` installs; ``cli`` has those of the others."""
 
 _INTERRUPTED = 130
-"""The exit status of a program that SIGINT ended, as shells count."""
+"""The exit status that shells give a program that SIGINT ended."""
 
 
 class Program(click.Group):
-    """The built-in commands, and whatever the plugins add.
+    """The built-in commands and those of plugins.
 
-    Both are imported when they are asked for, so that no command pays for another, and
-    a broken plugin harms the plugins' commands alone.
+    Each is imported when it is called, so that no command pays for another's imports, and
+    a broken plugin breaks only the commands of plugins.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The built-in commands in the order of use, then the plugins'."""
+        """The built-in commands in the order in which one needs them, then those of plugins."""
         try:
-            contributed = _contributed(ctx)
+            contributed = _plugin_commands(ctx)
         except RealtimeError as error:
-            warn(f"commands of plugins are left out: {error.message}")
+            warn(f"the commands of plugins are not listed: {error.message}")
             return list(COMMANDS)
         return [*COMMANDS, *sorted(contributed)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Find a command by its name."""
         if cmd_name in COMMANDS:
-            command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+            try:
+                module = import_module(f"{__package__}.{COMMANDS[cmd_name]}")
+            except ModuleNotFoundError as error:
+                return _without_library(cmd_name, error)
+            command: click.Command = getattr(module, cmd_name)
             return command
         try:
-            return _contributed(ctx).get(cmd_name)
+            return _plugin_commands(ctx).get(cmd_name)
         except RealtimeError as error:
             raise PluginError(
-                f"{cmd_name!r} is no built-in command, and plugins cannot be asked: {error.message}"
+                f"{cmd_name!r} is no built-in command, and the plugins cannot be loaded: "
+                f"{error.message}"
             ) from error
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; ``--traceback`` shows where a failure came from."""
+        """Run the command; with ``--traceback`` a failure prints its traceback."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # whoever read our output has had enough
+        except BrokenPipeError:  # the reader of our output has gone
             discard_output()
             return None
         except Exception as error:
@@ -89,7 +92,7 @@ class Program(click.Group):
     name=NAME,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("--traceback", is_flag=True, help="Show where a failure came from.")
+@click.option("--traceback", is_flag=True, help="Print the traceback of a failure.")
 @click.version_option(package_name=DISTRIBUTION, prog_name=NAME)
 def program(**_: object) -> None:
     """Live GPS tracking: run a server, feed it, watch it.
@@ -100,12 +103,12 @@ def program(**_: object) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``atriz-realtime`` and exit: 0 done, 1 failed, 2 used in a wrong way."""
+    """Run ``atriz-realtime`` and exit: 0 success, 1 failure, 2 wrong usage."""
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None, command: click.Command = program) -> int:
-    """Run ``atriz-realtime``; returns the exit status, a failure's one line printed."""
+    """Run a command; returns its exit status, after printing a failure in one line."""
     try:
         status = command.main(arguments, prog_name=NAME, standalone_mode=False)
         sys.stdout.flush()
@@ -136,38 +139,31 @@ def run(arguments: Sequence[str] | None = None, command: click.Command = program
     return status if isinstance(status, int) else 0
 
 
-def _contributed(ctx: click.Context) -> dict[str, click.Command]:
-    """The plugins' commands by name; asked for once.
+def _without_library(name: str, error: ModuleNotFoundError) -> click.Command:
+    """A stand-in for a command that cannot be imported; it says what to install."""
+    extra = "serve" if name in _SERVING else "cli"
+    reason = f"needs {error.name}: pip install 'atriz-realtime[{extra}]'"
 
-    :raises RealtimeError: when the configuration or a plugin is broken, or a name stands twice.
+    def refuse() -> None:
+        raise ConfigurationError(f"{name} {reason}") from error
+
+    return click.Command(
+        name,
+        callback=refuse,
+        short_help=reason.capitalize(),
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+
+
+def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
+    """The plugins' commands by name, loaded once.
+
+    :raises RealtimeError: when the configuration or a plugin is broken, or two commands have
+        one name.
     """
     found: dict[str, click.Command] | None = ctx.meta.get(__name__)
     if found is None:
-        found = ctx.meta[__name__] = _ask_plugins()
+        loader = import_module(f"{__package__}.plugin_commands")
+        found = ctx.meta[__name__] = loader.load(COMMANDS)
     return found
-
-
-def _ask_plugins() -> dict[str, click.Command]:
-    commands: dict[str, click.Command] = {}
-    owners = dict.fromkeys(COMMANDS, DISTRIBUTION)
-    config = RealtimeConfig.load()
-    resources = import_module(f"{__package__}.offline").offline_resources(config)
-    for plugin, returned in PluginHost(config).call("register_commands", resources=resources):
-        for command in _commands(plugin, returned):
-            name = command.name or ""
-            if name in owners:
-                raise PluginError(
-                    f"plugins {owners[name]!r} and {plugin!r} both register the command {name!r}"
-                )
-            owners[name], commands[name] = plugin, command
-    return commands
-
-
-def _commands(plugin: str, returned: object) -> Iterable[click.Command]:
-    for command in returned if isinstance(returned, Iterable) else [returned]:
-        if not isinstance(command, click.Command):
-            raise PluginError(
-                f"plugin {plugin!r}: register_commands must return click commands, "
-                f"not {type(command).__name__}"
-            )
-        yield command

@@ -18,7 +18,7 @@ type_option = click.option(
     metavar="TYPE",
     default="vehicle",
     show_default=True,
-    help="The entity's type: vehicle, delivery, or one that a plugin adds.",
+    help="Entity type: vehicle, delivery, or one that a plugin adds.",
 )
 
 log_format_option = click.option(
@@ -26,7 +26,7 @@ log_format_option = click.option(
     type=click.Choice(["auto", "json", "text"]),
     default="auto",
     show_default=True,
-    help="How log lines are written; auto: text on a terminal, JSON elsewhere.",
+    help="Format of log lines; auto: text on a terminal, JSON elsewhere.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

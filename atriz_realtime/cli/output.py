@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, everything else on standard error."""
+"""Printing: results go to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from rich.text import Text
 from atriz_realtime.api.wire import encode_json
 
 _UNLIMITED_WIDTH = 10_000
-"""Columns when the output is no terminal: nothing that is piped on is cut or wrapped."""
+"""Columns when the output is not a terminal: piped output is neither cut nor wrapped."""
 
 
 def complain(message: str) -> None:
-    """Print why the command failed, on one line."""
+    """Print an error on one line."""
     _line("error", "red", message)
 
 
 def warn(message: str) -> None:
-    """Print what the user should know though the command goes on, on one line."""
+    """Print a warning on one line."""
     _line("warning", "yellow", message)
 
 
@@ -34,13 +34,13 @@ def _line(kind: str, colour: str, message: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value on one line, at once."""
+    """Print a JSON value on one line, and flush."""
     sys.stdout.write(encode_json(value).decode() + "\n")
     sys.stdout.flush()
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that prints text as it is: no markup, and no width where there is no terminal."""
+    """A console without markup, and without a line width where there is no terminal."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(
         file=stream,
@@ -68,7 +68,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
 
 
 def discard_output() -> None:
-    """Let what is still buffered for a reader that has gone disappear without a complaint."""
+    """Drop buffered output, so that Python does not complain about a closed pipe at exit."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)

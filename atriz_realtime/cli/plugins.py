@@ -15,14 +15,14 @@ from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 
 
-@click.group(short_help="List the plugins, or begin one.", invoke_without_command=True)
+@click.group(short_help="List plugins, or write the skeleton of one.", invoke_without_command=True)
 @json_option
 @config_option
 @click.pass_context
 def plugins(context: click.Context, as_json: bool, file: str | None) -> None:
-    """List every plugin that is found: where it comes from, and the hooks it implements.
+    """List all plugins that are found, with their origin and the hooks they implement.
 
-    A hook in brackets is turned off by disabled_hooks.
+    A hook in brackets is disabled by disabled_hooks.
     """
     if context.invoked_subcommand is not None:
         return
@@ -44,14 +44,14 @@ def plugins(context: click.Context, as_json: bool, file: str | None) -> None:
     type=click.Choice(KINDS),
     default="entity",
     show_default=True,
-    help="What the plugin begins with.",
+    help="What the plugin adds.",
 )
 @click.option(
     "--directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path(),
     metavar="DIR",
-    help="Where to write it.  [default: the working directory]",
+    help="Directory to write it to.  [default: the working directory]",
 )
 def new(name: str, kind: str, directory: Path) -> None:
     """Write the skeleton of a plugin: a distribution with an entry point and a passing test."""

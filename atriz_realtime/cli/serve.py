@@ -5,50 +5,19 @@ from __future__ import annotations
 import click
 import structlog
 
-from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
+from atriz_realtime.cli.check import require_strength
 from atriz_realtime.cli.options import config_option, log_format_option
 from atriz_realtime.cli.serving import uvicorn_server
-from atriz_realtime.cli.serving.addresses import (
-    beyond_loopback,
-    listen,
-    location,
-    port_of,
-    reachable,
-)
-from atriz_realtime.cli.serving.known_secrets import PUBLISHED_SECRETS
-from atriz_realtime.cli.serving.workers.supervisor import Supervisor
+from atriz_realtime.cli.serving.addresses import listen, location, port_of, reachable
+from atriz_realtime.cli.serving.supervisor import Supervisor
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
 
 
-def require_strength(server: RealtimeServer) -> None:
-    """Refuse to listen where strangers are with something that only keeps friends out.
-
-    :raises ConfigurationError: when the JWT secret is one that the documentation prints,
-        whatever is allowed, or when an authenticator says that it is too weak for that.
-    """
-    config = server.config
-    if not beyond_loopback(config.host):
-        return
-    if config.jwt_secret in PUBLISHED_SECRETS:
-        raise ConfigurationError(
-            "the JWT secret is printed in the documentation, so that anybody can sign tokens; "
-            f"choose one of your own before listening beyond loopback ({config.host})"
-        )
-    if config.allow_weak_secret:
-        return
-    for authenticator in server.registry.authenticators:
-        if authenticator.weakness is not None:
-            raise ConfigurationError(
-                f"{authenticator.weakness}; mend that before listening beyond loopback "
-                f"({config.host}), or set allow_weak_secret"
-            )
-
-
 def announce(server: RealtimeServer, url: str) -> None:
-    """Log the one line that says what is running."""
+    """Log one line with the URL, the state of Redis and the active plugins."""
     structlog.get_logger("atriz_realtime.serve").info(
         "serving",
         url=url,
@@ -63,7 +32,7 @@ def announce(server: RealtimeServer, url: str) -> None:
     "--port",
     type=click.IntRange(0, 65_535),
     metavar="PORT",
-    help="Port to listen on; 0: any that is free.  [default: 3001]",
+    help="Port to listen on; 0: any free port.  [default: 3001]",
 )
 @click.option(
     "--workers",
@@ -71,7 +40,7 @@ def announce(server: RealtimeServer, url: str) -> None:
     default=1,
     show_default=True,
     metavar="N",
-    help="Processes that serve the port together.",
+    help="Number of processes that share the port.",
 )
 @config_option
 @log_format_option
@@ -84,11 +53,11 @@ def serve(
 ) -> None:
     """Run a server until SIGINT or SIGTERM.
 
-    Redis is used when REDIS_URL is set; without it the server is alone and keeps everything in
-    memory.  Tokens are checked with JWT_SECRET; without it every token is refused.
+    With REDIS_URL, servers share their state through Redis; without it, this server runs alone
+    and keeps its state in memory.  JWT_SECRET verifies tokens; without it every token is refused.
 
-    Several workers share one Redis: yours, or without REDIS_URL an embedded Valkey that is
-    started for them.  SIGHUP restarts them one after another.
+    Several workers share one Redis: that of REDIS_URL, or else an embedded Valkey, which is
+    started for them.  SIGHUP restarts the workers one after another.
     """
     logs.configure(form=log_format)
     app = create_app(RealtimeConfig.load(file, host=host, port=port))

@@ -1,4 +1,4 @@
-"""``atriz-realtime token``: JWTs that the server's own authenticator accepts."""
+"""``atriz-realtime token``: it makes JWTs that the server's own authenticator accepts."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.plugins import PluginHost
 
 AUTHENTICATOR = "jwt_auth"
-"""The plugin that tokens are made for."""
+"""The plugin that verifies the tokens."""
 
 DEFAULT_TTL = 3_600
+"""Seconds."""
 
 MAX_TTL = 10 * 365 * 86_400
-"""Ten years: longer is a slip of the hand."""
+"""Ten years in seconds; anything longer is probably a typing error."""
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 def read_duration(_: click.Context, __: click.Parameter, value: str) -> int:
-    """Read a length of time such as ``30s``, ``15m``, ``1h`` or ``1h30m``, in seconds."""
+    """Parse a duration such as ``30s``, ``15m``, ``1h`` or ``1h30m``, to seconds."""
     try:
         seconds = parse_duration(value)
     except InvalidRequest as error:
@@ -42,14 +43,14 @@ def read_duration(_: click.Context, __: click.Parameter, value: str) -> int:
 
 
 def read_claim(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """Read ``KEY=VALUE``: the value as JSON where it is JSON, else as a string."""
+    """Parse ``KEY=VALUE`` options; a value that is not JSON is a string."""
     claims: dict[str, Any] = {}
     for value in values:
         key, separator, text = value.partition("=")
         if not separator or not key:
             raise click.BadParameter(f"{value!r} must be KEY=VALUE")
         if key in ("userId", "exp"):
-            raise click.BadParameter(f"{key} is what --user and --ttl set")
+            raise click.BadParameter(f"{key} is set with --user or --ttl")
         try:
             claims[key] = json.loads(text, parse_constant=_no_constant)
         except ValueError:
@@ -64,16 +65,16 @@ def _no_constant(name: str) -> None:
 def minter(
     config: RealtimeConfig, user: str, ttl: int = DEFAULT_TTL, claims: Mapping[str, Any] = _EMPTY
 ) -> Callable[[], str]:
-    """Find out how to make tokens for a user; each call then makes one that is good from now on.
+    """A function that makes tokens for a user, as the configured server verifies them.
 
-    :param ttl: seconds that each is good for.
-    :raises ConfigurationError: when no token that is made here would be accepted.
+    :param ttl: seconds for which a token is valid once it is made.
+    :raises ConfigurationError: when the server would accept no token that is made here.
     """
     secret = config.jwt_secret
     if secret is None:
         raise ConfigurationError(
             "there is no secret to sign a token with: set JWT_SECRET, or jwt_secret in atriz.toml, "
-            "to the server's"
+            "to the secret of the server"
         )
     settings = PluginHost(config).settings.get(AUTHENTICATOR)
     if settings is None:
@@ -83,8 +84,8 @@ def minter(
     algorithm = next((name for name in settings.algorithms if name.startswith("HS")), None)
     if algorithm is None:
         raise ConfigurationError(
-            f"tokens are checked with {', '.join(settings.algorithms)}, which signs with a private "
-            "key: get one where that key is"
+            f"the server verifies tokens with {', '.join(settings.algorithms)}, which needs a "
+            "private key to sign: get a token from the service that has the key"
         )
     fixed = {"userId": user}
     if settings.audience is not None:
@@ -94,7 +95,7 @@ def minter(
 
     def mint() -> str:
         payload = {**fixed, **claims, "exp": int(time.time()) + ttl}
-        with warnings.catch_warnings():  # that the secret is short is for the server to say
+        with warnings.catch_warnings():  # the server warns of a short secret
             warnings.simplefilter("ignore", InsecureKeyLengthWarning)
             return jwt.encode(payload, secret, algorithm=algorithm)
 
@@ -106,13 +107,13 @@ def minter(
     epilog="\b\nExample:\n"
     "  TOKEN=$(atriz-realtime token --user u1 --ttl 1d --claim 'vehicles=[\"v1\"]')",
 )
-@click.option("--user", metavar="ID", required=True, help="The user it stands for.")
+@click.option("--user", metavar="ID", required=True, help="User of the token.")
 @click.option(
     "--ttl",
     default="1h",
     show_default=True,
     callback=read_duration,
-    help="How long it is good for: 30s, 15m, 1h, 2d.",
+    help="How long the token is valid, such as 30s, 15m, 1h or 2d.",
 )
 @click.option(
     "--claim",
@@ -120,7 +121,7 @@ def minter(
     metavar="KEY=VALUE",
     multiple=True,
     callback=read_claim,
-    help="A further claim; the value is JSON, else a string.  May be repeated.",
+    help="Another claim; a value that is not JSON is a string.  May be repeated.",
 )
 @config_option
 def token(user: str, ttl: int, claims: dict[str, Any], file: str | None) -> None:

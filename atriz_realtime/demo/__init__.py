@@ -1,1 +1,1 @@
-"""A simulated fleet in a simulated town."""
+"""A simulated fleet on simulated streets."""

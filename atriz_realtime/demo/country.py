@@ -1,7 +1,7 @@
-"""Roads between the towns around Limerick: the towns are where they are, the roads are made up.
+"""Roads between the towns around Limerick: the towns are real, the roads are invented.
 
-Each road bends as a country road does: its middle is moved to the side, then the middles of
-its halves, and so on (midpoint displacement).
+Roads bend like country roads: the middle of each is displaced to the side, then the middles
+of its halves, and so on (midpoint displacement).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ LIMIT_ROAD = 80.0
 """km/h."""
 
 BEND = 0.05
-"""How far a middle is moved at most, as a part of the length."""
+"""The largest displacement of a middle, as a fraction of the length."""
 
 HALVINGS = 5
-"""How often a road is halved: it has 32 straight pieces."""
+"""How often a road is halved: it ends up with 32 straight segments."""
 
 TOWNS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
@@ -74,11 +74,11 @@ ROADS = (
     ("Mallow", "Kanturk", "Killarney"),
     ("Kanturk", "Newcastle West"),
 )
-"""Towns in the order in which a road comes through."""
+"""The towns along each road, in order."""
 
 
 def build(seed: int) -> Streets:
-    """Make the roads, the same for equal seeds."""
+    """Make the road network, the same for equal seeds."""
     random = Random(seed)  # noqa: S311  # a map, not a secret
     number = {name: index for index, name in enumerate(TOWNS)}
     places = {number[name]: to_plane(*position) for name, position in TOWNS.items()}

@@ -1,4 +1,4 @@
-"""One vehicle on the streets: it speeds up, slows for corners, waits at lights, stops at doors."""
+"""Simulates a vehicle that accelerates, slows for corners, and stops at lights and places."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ import attrs
 from atriz_realtime.demo.streets import Point, Street, Streets
 
 STEP = 0.2
-"""Seconds of driving worked out at once."""
+"""Seconds of driving in one simulation step."""
 
 ACCELERATION = 1.6
 BRAKING = 2.2
-"""m/s²: what passengers find normal."""
+"""m/s², as passengers find normal."""
 
 WALKING_PACE = 1.5
-"""m/s: as slow as it gets on the last metres before a stop."""
+"""m/s: the lowest speed on the last metres before a stop."""
 
 CORNER_SPEED = 4.0
 """m/s in a turn of 90 degrees."""
 
 STRAIGHT_ON = 25.0
-"""Degrees of turning that nobody slows down for."""
+"""Degrees of a turn for which no driver slows down."""
 
 LIGHTS = 0.12
-"""The part of the junctions where one has to wait."""
+"""The share of junctions where a driver must wait."""
 
 KMH_PER_MPS = 3.6
 
 
 @attrs.define
 class _Leg:
-    """A street of the route, and what awaits at its end."""
+    """A street of the route, and how to drive it."""
 
     street: Street
     limit: float
-    """m/s that this driver drives there."""
+    """m/s that this driver does not exceed there."""
     exit_speed: float
-    """Most m/s at the end: so as to be slow enough for everything that comes later."""
+    """Highest m/s at the end of the street that still lets the driver brake in time."""
     wait: float
-    """Seconds to stand there."""
+    """Seconds to wait at the end of the street."""
 
 
 class Driver:
-    """Drives from one place to another, and on.
+    """Drives from place to place without end.
 
-    :param stay: least and most seconds to stay at each place.
+    :param stay: shortest and longest stay at a place, in seconds.
     """
 
     def __init__(self, streets: Streets, random: Random, stay: tuple[float, float]) -> None:
         self._streets = streets
         self._random = random
         self._stay = stay
-        self._temper = random.uniform(0.8, 1.0)
+        self._pace = random.uniform(0.8, 1.0)  # of the speed limit
         self._places = sorted(streets.junctions)
         self._legs: list[_Leg] = []
         self._wait = 0.0
@@ -63,19 +63,19 @@ class Driver:
         self.speed = 0.0
         """m/s."""
         self.arrivals = 0
-        """Places it has come to."""
+        """The number of places reached so far."""
 
     @property
     def at_place(self) -> bool:
-        """Whether it has arrived, and stands where it was going."""
+        """Whether the vehicle stands at a place."""
         return self._wait > 0.0 and not self._legs[1:]
 
-    def where(self) -> tuple[Point, float]:
-        """Where it is, and its heading in degrees."""
+    def position(self) -> tuple[Point, float]:
+        """The position, and the heading in degrees."""
         return self._legs[0].street.at(self._along)
 
     def drive(self, seconds: float) -> None:
-        """Let time pass."""
+        """Drive for some seconds."""
         while seconds > 0.0:
             step = min(STEP, seconds)
             seconds -= step
@@ -115,26 +115,26 @@ class Driver:
         self._along = along
 
     def _plan(self, start: int) -> None:
-        """Choose where to go, and how fast at each junction on the way."""
+        """Choose the next place, a route, and the speed at each junction of it."""
         end = start
         while end == start:
             end = self._random.choice(self._places)
         route = self._streets.route(start, end)
         exit_speed, wait = 0.0, self._random.uniform(*self._stay)
-        following: _Leg | None = None
+        next_leg: _Leg | None = None
         for street in reversed(route):
-            limit = street.limit / KMH_PER_MPS * self._temper
-            if following is not None:
+            limit = street.limit / KMH_PER_MPS * self._pace
+            if next_leg is not None:
                 wait = self._random.uniform(3.0, 20.0) * (self._random.random() < LIGHTS)
-                comfortable = _through(street.turn_into(following.street), limit)
-                entry = math.sqrt(following.exit_speed**2 + 2 * BRAKING * following.street.length)
-                exit_speed = 0.0 if wait else min(comfortable, following.limit, entry)
-            following = _Leg(street, limit, exit_speed, wait)
-            self._legs.insert(0, following)
+                comfortable = _turning_speed(street.turn_into(next_leg.street), limit)
+                entry = math.sqrt(next_leg.exit_speed**2 + 2 * BRAKING * next_leg.street.length)
+                exit_speed = 0.0 if wait else min(comfortable, next_leg.limit, entry)
+            next_leg = _Leg(street, limit, exit_speed, wait)
+            self._legs.insert(0, next_leg)
 
 
-def _through(turn: float, limit: float) -> float:
-    """The speed for a turn of so many degrees, in m/s."""
+def _turning_speed(turn: float, limit: float) -> float:
+    """The speed in m/s at which to take a turn, given in degrees."""
     if turn <= STRAIGHT_ON:
         return limit
     return min(limit, CORNER_SPEED * (90.0 / turn))

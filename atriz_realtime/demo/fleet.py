@@ -1,4 +1,4 @@
-"""Vehicles and deliveries on the streets, each reporting once a second."""
+"""Simulated vehicles and deliveries, which report their positions once a second."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from atriz_realtime.demo.driver import KMH_PER_MPS, Driver
 from atriz_realtime.demo.streets import Streets, to_degrees
 
 PERIOD = 1.0
-"""Seconds between two reports of one entity."""
+"""Seconds between two reports of an entity."""
 
 SLOTS = 50
-"""Parts of the period that the entities are spread over."""
+"""Parts of the period over which the reports are spread."""
 
 ONE_DELIVERY_IN = 5
-"""Entities, of which the others are vehicles."""
+"""One of so many entities is a delivery; the others are vehicles."""
 
 IN_TOWN = (3, 7, 9)
-"""Entities that stay in the town, of each ten in turn; the others drive from town to town."""
+"""The entities of each ten that stay in the town; the others drive from town to town."""
 
 VEHICLE_STAY = (2.0, 15.0)
 DELIVERY_STAY = (15.0, 60.0)
-"""Seconds at a place."""
+"""Shortest and longest stay at a place, in seconds."""
 
-LONGEST_LAPSE = 5.0
-"""Seconds that are driven at once at most: a machine that slept does not wake up elsewhere."""
+MAX_LAPSE = 5.0
+"""Most seconds driven at once, so that entities do not jump after the machine was suspended."""
 
 USER = "demo"
+"""The user who reports, and of the printed token."""
 
 Publish = Callable[[str, str, Location], Awaitable[Any]]
 """Takes a type, an id and a location."""
 
 
 class Entity:
-    """One vehicle or delivery, with a receiver that is never quite right."""
+    """A vehicle or a delivery, with a GPS receiver that is slightly off."""
 
     def __init__(self, number: int, streets: Streets, random: Random) -> None:
         delivery = number % ONE_DELIVERY_IN == ONE_DELIVERY_IN - 1
@@ -55,11 +56,11 @@ class Entity:
         self._error = (random.gauss(0.0, 1.5), random.gauss(0.0, 1.5))
 
     def report(self, lapse: float) -> Location:
-        """Drive on for so many seconds, and say where that leads."""
+        """Drive for some seconds, and report the new position."""
         driver = self._driver
-        driver.drive(min(lapse, LONGEST_LAPSE))
-        (east, north), heading = driver.where()
-        # errors of a receiver drift: they change slowly against the movement
+        driver.drive(min(lapse, MAX_LAPSE))
+        (east, north), heading = driver.position()
+        # the error of a receiver drifts: it changes slowly compared with the movement
         self._error = (self._drifted(self._error[0]), self._drifted(self._error[1]))
         latitude, longitude = to_degrees((east + self._error[0], north + self._error[1]))
         return Location(
@@ -85,10 +86,10 @@ class Entity:
 
 
 class Fleet:
-    """All entities.
+    """All entities of the demo.
 
     :param seed: equal seeds give equal fleets.
-    :param roads: for those that do not stay in the town; none: all do.
+    :param roads: the roads for entities that leave the town; ``None``: all stay.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Fleet:
         ]
 
     async def run(self, publish: Publish) -> None:
-        """Report until cancelled, the entities spread evenly over each second."""
+        """Report until cancelled; the reports are spread evenly over each second."""
         clock = asyncio.get_running_loop().time
         start = clock()
         size = len(self.entities)
@@ -109,7 +110,7 @@ class Fleet:
         for slot in itertools.count():
             late = clock() - (start + slot * PERIOD / SLOTS)
             if late > PERIOD:
-                start += late  # do not make up for what could not be
+                start += late  # skip the reports that were missed
             await asyncio.sleep(max(0.0, -late))
             part = slot % SLOTS
             for number in range(part * size // SLOTS, (part + 1) * size // SLOTS):

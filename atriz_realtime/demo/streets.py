@@ -1,4 +1,4 @@
-"""A street network that can be driven on: junctions, streets between them, routes."""
+"""A street network: junctions, the streets between them, and routes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ Point = tuple[float, float]
 
 
 def to_degrees(point: Point) -> tuple[float, float]:
-    """Latitude and longitude of a point of the plane.
+    """The latitude and longitude of a point of the plane.
 
-    It is equirectangular: 60 km from the origin, ways to the east are 1 to 2 % off.
+    The projection is equirectangular: 60 km from the origin, distances to the east are off by
+    1 to 2 %.
     """
     east, north = point
     latitude = CENTRE[0] + math.degrees(north / EARTH_RADIUS)
@@ -38,22 +39,22 @@ def to_plane(latitude: float, longitude: float) -> Point:
     return east, north
 
 
-def _along(points: Sequence[Point]) -> tuple[float, ...]:
+def _cumulative(points: Sequence[Point]) -> tuple[float, ...]:
     return tuple(itertools.accumulate(map(math.dist, points, points[1:]), initial=0.0))
 
 
 @attrs.frozen(eq=False)
 class Street:
-    """One direction of a street."""
+    """One direction of a street between two junctions."""
 
     start: int
     end: int
     points: tuple[Point, ...]
-    """From junction to junction, at least two."""
+    """The course from junction to junction, at least two points."""
     limit: float
     """km/h."""
     distances: tuple[float, ...] = attrs.field(
-        init=False, default=attrs.Factory(lambda self: _along(self.points), takes_self=True)
+        init=False, default=attrs.Factory(lambda self: _cumulative(self.points), takes_self=True)
     )
     """Metres from the start to each point."""
 
@@ -63,25 +64,25 @@ class Street:
         return self.distances[-1]
 
     def at(self, distance: float) -> tuple[Point, float]:
-        """The point that far along, and the heading there in degrees."""
+        """The point at a distance from the start in metres, and the heading there in degrees."""
         index = bisect.bisect_right(self.distances, distance)
         index = min(max(index, 1), len(self.points) - 1)
         (x0, y0), (x1, y1) = self.points[index - 1], self.points[index]
         span = self.distances[index] - self.distances[index - 1]
-        part = min(1.0, max(0.0, (distance - self.distances[index - 1]) / span))
+        fraction = min(1.0, max(0.0, (distance - self.distances[index - 1]) / span))
         heading = math.degrees(math.atan2(x1 - x0, y1 - y0)) % 360
-        return (x0 + (x1 - x0) * part, y0 + (y1 - y0) * part), heading
+        return (x0 + (x1 - x0) * fraction, y0 + (y1 - y0) * fraction), heading
 
-    def turn_into(self, following: Street) -> float:
-        """Degrees that one turns by at the end to go on with another street, 0 to 180."""
-        turn = abs(following.at(0.0)[1] - self.at(self.length)[1])
+    def turn_into(self, other: Street) -> float:
+        """The angle of the turn from the end of this street into another, 0 to 180 degrees."""
+        turn = abs(other.at(0.0)[1] - self.at(self.length)[1])
         return min(turn, 360 - turn)
 
 
 class Streets:
     """Junctions, and the streets that leave each.
 
-    :param streets: both directions of each; from every junction every other can be reached.
+    :param streets: both directions of each; they connect every junction with every other.
     """
 
     def __init__(self, junctions: Mapping[int, Point], streets: Iterable[Street]) -> None:
@@ -91,7 +92,7 @@ class Streets:
             self.leaving[street.start].append(street)
 
     def route(self, start: int, end: int) -> list[Street]:
-        """The fastest way, by the speed limits (Dijkstra)."""
+        """The fastest route by the speed limits (Dijkstra)."""
         fastest: dict[int, Street] = {}
         costs = {start: 0.0}
         waiting = [(0.0, start)]

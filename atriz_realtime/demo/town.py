@@ -1,8 +1,8 @@
-"""A made-up street network in the place of Limerick, the same for equal seeds.
+"""An invented street network at the location of Limerick, the same for equal seeds.
 
-Junctions lie in an irregular pattern, closer together in the centre.  Streets join
-neighbours (a Gabriel graph, with some left out), bend a little, and cross the river only
-over bridges.  A ring road goes around; arterial roads lead from it to the centre.
+Junctions are scattered irregularly, and denser in the centre.  Streets connect neighbours (a
+Gabriel graph without some of its edges), bend a little, and cross the river only on bridges.
+A ring road encloses the town; arterial roads lead from it to the centre.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from random import Random
 from atriz_realtime.demo.streets import Point, Street, Streets
 
 SEED = 304
+"""The seed of the town that the demo shows."""
 
 RING_RADIUS = 3_000.0
+"""Metres, on average."""
 RING_JUNCTIONS = 28
 
 CENTRE_RADIUS = 800.0
-"""Metres; inside, streets are slow."""
+"""Metres; streets inside have the lowest limit."""
 
 LIMIT_CENTRE = 30.0
 LIMIT_STREET = 50.0
@@ -31,16 +33,16 @@ LIMIT_RING = 100.0
 
 SPACING_CENTRE = 110.0
 SPACING_RING = 300.0
-"""Least metres between two junctions; in between, in between."""
+"""Smallest distance between two junctions in metres, interpolated between the two."""
 
 TRIALS = 4_000
-"""Places tried for a junction: nearly as many as make no difference."""
+"""Random places tried for junctions; more would add hardly any."""
 
 NEIGHBOURHOOD = 900.0
-"""Most metres between two junctions that a street joins."""
+"""Longest distance in metres between two junctions that a street connects."""
 
-LEFT_OUT = 0.15
-"""The part of the streets that is left out, so that blocks differ."""
+REMOVED = 0.15
+"""The share of streets that is removed, so that blocks differ in shape."""
 
 RIVER = (
     (4_600.0, 5_000.0),
@@ -53,29 +55,29 @@ RIVER = (
     (-2_200.0, -450.0),
     (-5_000.0, -1_400.0),
 )
-"""The Shannon, roughly, downstream."""
+"""The rough course of the Shannon, downstream."""
 
 BRIDGES = ((1_500.0, 2_300.0), (150.0, 950.0), (-60.0, 500.0), (-800.0, -250.0))
-"""Where streets cross it, about; the ring crosses it too."""
+"""The approximate places of bridges; the ring road crosses the river too."""
 
 BANK = 110.0
-"""Metres from the middle of the river to the nearest junction."""
+"""Smallest distance in metres between a junction and the middle of the river."""
 
 GATES = (25.0, 75.0, 130.0, 190.0, 255.0, 320.0)
-"""Bearings, in degrees, at which arterial roads meet the ring."""
+"""Bearings in degrees at which arterial roads meet the ring road."""
 
 EXIT_EVERY = 2
-"""One in so many junctions of the ring has a road inside."""
+"""One of so many junctions of the ring road has a street into the town."""
 
 CURVE_STEP = 25.0
-"""Metres between two points of a bend."""
+"""Metres between two points of a bent street."""
 
 Pair = tuple[int, int]
-"""Two junctions that a street joins, the lower one first."""
+"""Two junctions that a street connects, the lower number first."""
 
 
 def build(seed: int = SEED) -> Streets:
-    """Make the network."""
+    """Make the street network."""
     random = Random(seed)  # noqa: S311  # a map, not a secret
     ring = [_on_ring(360 * i / RING_JUNCTIONS) for i in range(RING_JUNCTIONS)]
     places = ring + _scatter(random)
@@ -87,8 +89,8 @@ def build(seed: int = SEED) -> Streets:
         for i in range(0, RING_JUNCTIONS, EXIT_EVERY)
     }
     bridges = {_bridge(places, inner, middle) for middle in BRIDGES}
-    kept = exits | bridges | ring_pairs
-    pairs = _thinned(random, pairs, kept) | kept
+    fixed = exits | bridges | ring_pairs
+    pairs = _thinned(random, pairs, fixed) | fixed
     arterial = _arterials(places, pairs, inner) | bridges
     streets: list[Street] = []
     for pair in sorted(pairs):
@@ -114,14 +116,14 @@ def build(seed: int = SEED) -> Streets:
 
 
 def _on_ring(bearing: float) -> Point:
-    """The ring road's point at a bearing from the centre: a circle that is none."""
+    """The point of the ring road at a bearing from the centre; the ring is a distorted circle."""
     angle = math.radians(bearing)
     radius = RING_RADIUS * (1 + 0.08 * math.sin(2 * angle + 0.6) + 0.04 * math.sin(3 * angle))
     return radius * math.sin(angle), radius * math.cos(angle)
 
 
 def _scatter(random: Random) -> list[Point]:
-    """Junctions inside the ring, off the river, none too close to another."""
+    """Junctions inside the ring road, away from the river and from each other."""
     found: list[Point] = []
     for _ in range(TRIALS):
         bearing, part = random.uniform(0, 360), math.sqrt(random.random())
@@ -143,7 +145,7 @@ def _to_segment(place: Point, a: Point, b: Point) -> float:
     return math.hypot(x - part * dx, y - part * dy)
 
 
-# -- which junctions a street joins ----------------------------------------------------------
+# -- the edges of the network ----------------------------------------------------------------
 
 
 def _pair(a: int, b: int) -> Pair:
@@ -151,7 +153,7 @@ def _pair(a: int, b: int) -> Pair:
 
 
 def _gabriel(places: list[Point], among: Iterable[int]) -> set[Pair]:
-    """Pairs of neighbours: those whose circle, the pair as its diameter, holds no third."""
+    """Pairs of neighbours: no third junction lies in the circle with the pair as its diameter."""
     near: dict[int, list[int]] = defaultdict(list)
     for a, b in itertools.combinations(among, 2):
         if math.dist(places[a], places[b]) < NEIGHBOURHOOD:
@@ -189,24 +191,24 @@ def _nearest(places: list[Point], place: Point, among: Iterable[int], same_bank_
 
 
 def _bridge(places: list[Point], among: Iterable[int], middle: Point) -> Pair:
-    """The junctions nearest to a place in the river, one on each bank."""
+    """The junctions on each bank that are nearest to a place in the river."""
     one, *others = sorted(among, key=lambda i: math.dist(places[i], middle))
     return _pair(one, next(i for i in others if _crosses(places, (one, i))))
 
 
-def _thinned(random: Random, pairs: set[Pair], kept: set[Pair]) -> set[Pair]:
-    """Leave some out, but no junction alone or at a dead end."""
-    left = sorted(pairs)
-    for pair in random.sample(left, round(LEFT_OUT * len(left))):
-        rest = (pairs | kept) - {pair}
+def _thinned(random: Random, pairs: set[Pair], fixed: set[Pair]) -> set[Pair]:
+    """Remove some streets, without disconnecting a junction or leaving a dead end."""
+    candidates = sorted(pairs)
+    for pair in random.sample(candidates, round(REMOVED * len(candidates))):
+        rest = (pairs | fixed) - {pair}
         degrees = [sum(end in other for other in rest) for end in pair]
-        if min(degrees) >= 2 and _component(rest) == _component(pairs | kept):
+        if min(degrees) >= 2 and _component(rest) == _component(pairs | fixed):
             pairs = pairs - {pair}
     return pairs
 
 
 def _component(pairs: Iterable[Pair]) -> set[int]:
-    """Every junction that can be reached from the ring."""
+    """All junctions that can be reached from the ring road."""
     joined: dict[int, list[int]] = defaultdict(list)
     for a, b in pairs:
         joined[a].append(b)
@@ -221,7 +223,7 @@ def _component(pairs: Iterable[Pair]) -> set[int]:
 
 
 def _arterials(places: list[Point], pairs: set[Pair], inner: Iterable[int]) -> set[Pair]:
-    """The shortest ways from the centre to the ring's gates."""
+    """The shortest routes from the centre to the gates of the ring road."""
     straight = [
         Street(a, b, (places[a], places[b]), LIMIT_STREET)
         for one, other in sorted(pairs)
@@ -241,7 +243,7 @@ def _arterials(places: list[Point], pairs: set[Pair], inner: Iterable[int]) -> s
 
 
 def _arc(start: int, end: int) -> tuple[Point, ...]:
-    """A piece of the ring."""
+    """A segment of the ring road."""
     step = 360 / RING_JUNCTIONS
     first, last = (start, end) if end - start == 1 else (end, end + 1)
     bends = [first + (last - first) * i / 20 for i in range(21)]
@@ -250,7 +252,7 @@ def _arc(start: int, end: int) -> tuple[Point, ...]:
 
 
 def _bent(a: Point, b: Point, bend: float) -> tuple[Point, ...]:
-    """A quadratic Bézier curve, its control point ``bend`` times the length off the middle."""
+    """A quadratic Bézier curve; ``bend`` displaces its control point, in lengths of the street."""
     (ax, ay), (bx, by) = a, b
     cx, cy = (ax + bx) / 2 - bend * (by - ay), (ay + by) / 2 + bend * (bx - ax)
     steps = max(1, round(math.dist(a, b) / CURVE_STEP))

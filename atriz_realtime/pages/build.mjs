@@ -9,7 +9,7 @@ import { build } from 'esbuild';
 /** Each page is a folder of src/ with page.html, main.ts and style.css. */
 const PAGES = ['console', 'share'];
 
-/** Libraries whose code or data is in what is built, and whose licenses go along. */
+/** Libraries with code or data in the build, whose licenses must be included. */
 const LIBRARIES = ['leaflet', 'socket.io-client', 'topojson-client', 'world-atlas'];
 
 const here = import.meta.dirname;
@@ -31,9 +31,9 @@ await build({
   target: 'es2022',
   charset: 'utf8',
   legalComments: 'eof',
-  loader: { '.png': 'empty' }, // Leaflet's own markers, which no page shows
+  loader: { '.png': 'empty' }, // Leaflet's own markers, which no page uses
   alias: {
-    // the client stands outside of this folder, and takes what this folder's lock names
+    // the client lies outside this folder, but must use the version that the lock file here names
     'socket.io-client': join(here, 'node_modules/socket.io-client/build/esm/index.js'),
   },
 });

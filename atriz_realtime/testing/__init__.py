@@ -1,6 +1,6 @@
-"""For whoever writes a plugin: contract suites, a clock to own, a real server to talk to.
+"""Tools for testing plugins: contract suites, a fake clock, and a real server with a client.
 
-The suites are classes to subclass; what they ask for is said in each::
+A contract suite is a class to subclass; its docstring names the fixtures to override::
 
     from atriz_realtime.testing import CacheContract
 
@@ -9,14 +9,14 @@ The suites are classes to subclass; what they ask for is said in each::
         def cache(self, clock):
             return MyCache(clock)
 
-One line in the top ``conftest.py`` makes the fixtures ``fake_clock``,
-``realtime_settings``, ``realtime_server`` and ``realtime_client`` known, and lets pytest
-explain the suites' failures::
+One line in the top-level ``conftest.py`` registers the fixtures ``fake_clock``,
+``realtime_settings``, ``realtime_server`` and ``realtime_client``, and lets pytest rewrite
+the assertions of the suites::
 
     pytest_plugins = ["atriz_realtime.testing"]
 
-It needs pytest and pytest-asyncio, which nothing else of the package imports.  It is no
-entry point of pytest's, so that it is loaded only where somebody asks for it.
+It needs pytest and pytest-asyncio, which nothing else in the package imports.  It is not a
+pytest entry point, so that pytest loads it only where it is named.
 """
 
 from atriz_realtime.testing.authentication import AuthenticatorContract

@@ -1,4 +1,4 @@
-"""What every authenticator promises."""
+"""The contract of authenticators."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ STRANGE_TOKENS = (
     "x" * 100_000,
     "." * 100_000,
 )
-"""Tokens that no authenticator has issued."""
-
+"""Tokens that no authenticator issues."""
 
 Source = Literal["handshake", "event", "http"]
 
@@ -44,26 +43,26 @@ class AuthenticatorContract:
     """The contract of an :class:`~atriz_realtime.api.Authenticator`, as tests.
 
     Name a subclass ``Test…`` and override the fixtures ``authenticator``, ``good`` and
-    ``user_id``; and, where there are such, ``bad`` and ``foreign``.
+    ``user_id``, and where they apply ``bad`` and ``foreign``.
 
     Example::
 
         class TestMyAuthenticator(AuthenticatorContract):
             @pytest.fixture
             def authenticator(self):
-                return Authenticator("door", Door(code="1234").authenticate)
+                return Authenticator("pin", PinCheck("1234").authenticate)
 
             @pytest.fixture
             def good(self):
-                return Credentials(token="door:1234")
+                return Credentials(token="pin:1234")
 
             @pytest.fixture
             def user_id(self):
-                return "whoever knows the code"
+                return "visitor"
 
             @pytest.fixture
             def bad(self):
-                return [Credentials(token="door:9999")]
+                return [Credentials(token="pin:9999")]
     """
 
     @pytest.fixture
@@ -73,22 +72,22 @@ class AuthenticatorContract:
 
     @pytest.fixture
     def good(self) -> Credentials:
-        """Credentials it accepts."""
+        """Credentials that it accepts."""
         raise NotImplementedError("override the fixture `good`")
 
     @pytest.fixture
     def user_id(self) -> str:
-        """The user they belong to."""
+        """The user of the good credentials."""
         raise NotImplementedError("override the fixture `user_id`")
 
     @pytest.fixture
     def bad(self) -> Sequence[Credentials]:
-        """Credentials it recognises as its own, and must refuse."""
+        """Credentials that it must refuse: invalid ones of its own kind."""
         return ()
 
     @pytest.fixture
     def foreign(self) -> Sequence[Credentials]:
-        """Credentials that are another authenticator's to judge."""
+        """Credentials of another kind, which it must leave to other authenticators."""
         return (Credentials(),)
 
     async def test_good_credentials_have_an_identity(

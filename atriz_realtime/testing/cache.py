@@ -1,4 +1,4 @@
-"""What every cache of current locations promises."""
+"""The contract of caches of current locations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from atriz_realtime.testing.clock import FakeClock
 from atriz_realtime.testing.samples import payload
 
 PassTime = Callable[[float], Awaitable[None]]
-"""Lets so many seconds pass for a cache and for whatever it is made of."""
+"""Lets some seconds pass for a cache and its store."""
 
 TTL = 100.0
 
@@ -43,7 +43,7 @@ UNUSUAL_IDS = (
 
 
 async def entity_ids(cache: Cache, limit: int, kind: str = "vehicle") -> list[str]:
-    """Read a listing page by page to its end."""
+    """Read all pages of a listing; returns the ids."""
     found: list[str] = []
     cursor: str | None = None
     for _ in range(1_000):
@@ -60,9 +60,9 @@ async def entity_ids(cache: Cache, limit: int, kind: str = "vehicle") -> list[st
 class CacheContract:
     """The contract of :class:`~atriz_realtime.api.Cache`, as tests.
 
-    Name a subclass ``Test…`` and override the fixture ``cache``; it starts out empty and
-    takes its time from the fixture ``clock``.  A cache whose entries expire by another
-    clock (a server's) overrides ``pass_time`` as well.
+    Name a subclass ``Test…`` and override the fixture ``cache``: an empty cache that uses the
+    fixture ``clock``.  If its entries expire by another clock, such as that of a database
+    server, override ``pass_time`` too.
 
     Example::
 
@@ -74,7 +74,7 @@ class CacheContract:
 
     @pytest.fixture
     def clock(self) -> FakeClock:
-        """The time that the cache sees."""
+        """The clock of the cache."""
         return FakeClock()
 
     @pytest.fixture
@@ -84,7 +84,7 @@ class CacheContract:
 
     @pytest.fixture
     def pass_time(self, clock: FakeClock) -> PassTime:
-        """How time passes for the cache."""
+        """A function that lets time pass for the cache."""
 
         async def pass_time(seconds: float) -> None:
             clock.advance(seconds)

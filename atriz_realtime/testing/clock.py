@@ -1,17 +1,18 @@
-"""Time that stands still until a test moves it."""
+"""A clock that only tests advance."""
 
 from __future__ import annotations
 
 START = 1_769_860_800.0
-"""When a :class:`FakeClock` begins: 2026-01-31T12:00:00Z, in seconds since the epoch."""
+"""The initial time of a :class:`FakeClock`: 2026-01-31T12:00:00Z, in seconds since the epoch."""
 
 
 class FakeClock:
-    """A :class:`~atriz_realtime.api.Clock` that only :meth:`advance` moves.
+    """A :class:`~atriz_realtime.api.Clock` that stands still except for :meth:`advance`.
 
-    The two clocks differ, as real ones do, so that whoever mixes them up is found out.
+    The wall clock and the monotonic clock differ, as real ones do, so that a test fails when
+    code mixes them up.
 
-    :param now: where the wall clock begins, in seconds since the epoch.
+    :param now: the initial wall-clock time, in seconds since the epoch.
     """
 
     def __init__(self, now: float = START) -> None:
@@ -23,15 +24,15 @@ class FakeClock:
         return self._now
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never goes back."""
+        """Seconds on a clock that never goes backwards."""
         return self._monotonic
 
     def advance(self, seconds: float) -> None:
-        """Let time pass.
+        """Move both clocks forward.
 
-        :raises ValueError: for a negative time.
+        :raises ValueError: for a negative number of seconds.
         """
         if seconds < 0:
-            raise ValueError("time does not go back")
+            raise ValueError("time does not go backwards")
         self._now += seconds
         self._monotonic += seconds

@@ -1,4 +1,4 @@
-"""What every fan-out promises."""
+"""The contract of fan-outs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ END = b"the end"
 
 
 class Inbox:
-    """A subscriber that keeps what it gets; pass it as ``deliver``."""
+    """A subscriber that stores its messages; pass it as ``deliver``."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, bytes]] = []
 
     def __call__(self, channel: str, data: bytes) -> None:
-        """Take a message."""
+        """Store a message."""
         self.messages.append((channel, data))
 
     @property
@@ -30,14 +30,14 @@ class Inbox:
         return [data for _, data in self.messages]
 
     async def reaches(self, count: int) -> None:
-        """Wait until so many messages have come."""
+        """Wait until ``count`` messages have arrived."""
         await until(lambda: len(self.messages) >= count)
 
 
 async def everything_sent_has_arrived(
     fanout: Fanout, channel: str, sender: Fanout | None = None
 ) -> None:
-    """Wait until what was published on a channel has arrived, as a message behind it has."""
+    """Wait until all messages of a channel have arrived, by sending one more after them."""
     inbox = Inbox()
     await fanout.subscribe(channel, inbox)
     await (sender or fanout).publish(channel, END)
@@ -61,7 +61,7 @@ class FanoutContract:
 
     @pytest.fixture
     def fanout(self) -> Fanout:
-        """The fan-out to test; nobody has subscribed to anything."""
+        """The fan-out to test, without subscriptions."""
         raise NotImplementedError("override the fixture `fanout`")
 
     # -- publish ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The pytest fixtures that a plugin's tests may use."""
+"""Pytest fixtures for the tests of plugins."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from atriz_realtime.testing.serving import Live, Watcher, serving, watching
 
 @pytest.fixture
 def fake_clock() -> FakeClock:
-    """Time that stands still until :meth:`~FakeClock.advance` moves it."""
+    """A clock that stands still except for :meth:`~FakeClock.advance`."""
     return FakeClock()
 
 
 @pytest.fixture
 def realtime_settings() -> dict[str, Any]:
-    """The settings of ``realtime_server``; override it to give some."""
+    """The settings of ``realtime_server``: none, unless overridden."""
     return {}
 
 

@@ -1,4 +1,4 @@
-"""Positions to test with."""
+"""Sample positions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _NOON = datetime.fromtimestamp(START, UTC)
 
 
 def moment(seconds: float = 0.0) -> datetime:
-    """So many seconds after a :class:`~atriz_realtime.testing.FakeClock` begins."""
+    """A time relative to the initial time of a :class:`~atriz_realtime.testing.FakeClock`."""
     return _NOON + timedelta(seconds=seconds)
 
 
 def location(seconds: float = 0.0, **fields: Any) -> Location:
-    """A valid position, reported ``seconds`` after :func:`moment`; any field can be given."""
+    """A valid position of the time ``moment(seconds)``; keyword arguments replace its fields."""
     values: dict[str, Any] = {
         "device_id": "v1",
         "user_id": "u1",
@@ -31,12 +31,12 @@ def location(seconds: float = 0.0, **fields: Any) -> Location:
 def event(
     entity_id: str = "v1", seconds: float = 0.0, *, kind: str = "vehicle", **fields: Any
 ) -> LocationEvent:
-    """A position of one entity."""
+    """A position of an entity, as an event."""
     return LocationEvent(EntityRef(kind, entity_id), location(seconds, **fields))
 
 
 def payload(
     entity_id: str = "v1", seconds: float = 0.0, *, kind: str = "vehicle", **fields: Any
 ) -> Payload:
-    """A position of one entity, encoded as the core hands it to caches and fan-outs."""
+    """A position of an entity, encoded as the core passes it to caches and fan-outs."""
     return encode(event(entity_id, seconds, kind=kind, **fields))

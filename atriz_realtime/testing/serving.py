@@ -1,4 +1,4 @@
-"""A real server on a real port, in the test's own event loop."""
+"""A real server on a real port, in the event loop of the test, and a client for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRET = "a-secret-of-more-than-thirty-two-bytes"
 """The JWT secret of servers in tests."""
 
 TIMEOUT = 10.0
-"""Seconds until a wait in a test is given up: generous, never what decides."""
+"""Seconds after which a wait in a test fails; generous, so that a slow machine passes."""
 
 
 def token(user: str = "u1", *, secret: str = SECRET, **claims: Any) -> str:
@@ -32,12 +32,12 @@ def token(user: str = "u1", *, secret: str = SECRET, **claims: Any) -> str:
 
 
 def config(**settings: Any) -> RealtimeConfig:
-    """A configuration with the tests' secret and no throttle, unless said otherwise."""
+    """A configuration with :data:`SECRET` and without a throttle; settings replace these."""
     return RealtimeConfig(**{"jwt_secret": SECRET, "throttle_interval": 0, **settings})
 
 
 async def until(condition: Callable[[], Any], timeout: float = TIMEOUT) -> Any:
-    """Wait until a condition holds, looking once a turn of a short timer; returns its value."""
+    """Wait until a condition is true, and return its value; it is checked every 10 ms."""
     async with asyncio.timeout(timeout):
         while not (result := condition()):
             await asyncio.sleep(0.01)
@@ -45,10 +45,9 @@ async def until(condition: Callable[[], Any], timeout: float = TIMEOUT) -> Any:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at the moment, of the system's choosing.
+    """A free port, chosen by the operating system.
 
-    Programs that look for one themselves, from a fixed port up, meet each other when
-    tests run side by side.
+    Programs that search upwards from a fixed port collide when tests run in parallel.
     """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -61,30 +60,30 @@ class Live:
     """A running server."""
 
     app: Any
-    """The application it is in."""
+    """The application that serves it."""
     port: int
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
+        """The base URL for clients."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def server(self) -> RealtimeServer:
-        """The server itself, when the application has it as ``state.realtime``."""
+        """The server, from ``state.realtime`` of the application."""
         server: RealtimeServer = self.app.state.realtime
         return server
 
     async def post(self, path: str, body: Any, **options: Any) -> tuple[int, Any]:
-        """POST JSON with a token of ``u1``; returns the status and the answer."""
+        """POST JSON with a token of ``u1``; returns the status and the decoded answer."""
         return await self.request("POST", path, json=body, **options)
 
     async def get(self, path: str, **options: Any) -> tuple[int, Any]:
-        """GET with a token of ``u1``; returns the status and the answer."""
+        """GET with a token of ``u1``; returns the status and the decoded answer."""
         return await self.request("GET", path, **options)
 
     async def request(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
-        """Any request; ``headers={}`` leaves the token out."""
+        """Send any request; pass ``headers={}`` to send no token."""
         options.setdefault("headers", {"Authorization": f"Bearer {token()}"})
         async with (
             aiohttp.ClientSession() as session,
@@ -93,7 +92,7 @@ class Live:
             return response.status, await response.json(content_type=None)
 
     async def publish(self, entity_id: str = "v1", **fields: Any) -> Any:
-        """Publish a vehicle's position over HTTP; fails the test unless it is accepted."""
+        """Publish the position of a vehicle over HTTP; it must be accepted."""
         body = {"vehicleId": entity_id, "latitude": 52.6, "longitude": -8.6, **fields}
         status, answer = await self.post("/api/tracking/location", body)
         assert status == 200, answer
@@ -104,58 +103,49 @@ class Live:
 async def serving(
     app: Any = None, *, portable: bool = False, **settings: Any
 ) -> AsyncIterator[Live]:
-    """Serve an application on a free port, or one of our own with these settings.
+    """Serve an application on a free port.
 
-    :param portable: whether websockets come through ASGI, as on other servers than uvicorn.
+    :param app: the application; ``None``: one is created with ``settings``.
+    :param portable: whether websockets go through ASGI, as on servers other than uvicorn.
     """
     app = app if app is not None else create_app(config(**settings))
+    realtime: RealtimeServer | None = getattr(getattr(app, "state", None), "realtime", None)
     web = uvicorn.Config(
         app,
         port=0,
         log_config=None,
         timeout_graceful_shutdown=2,
         lifespan="on",
-        ws="auto" if portable else lane_of(app),
-        proxy_headers=not trusts_its_own(app),
+        ws="auto" if portable or realtime is None else realtime.websocket_protocol(),
+        # uvicorn must not trust proxies of its own where the server names trusted ones
+        proxy_headers=realtime is None or not realtime.config.trusted_proxies,
     )
     async with on_uvicorn(web) as running:
         yield Live(app, port_of(running))
 
 
-def lane_of(app: Any) -> Any:
-    """What uvicorn is given as ``ws=``: the application's lane, when it has one."""
-    realtime = getattr(getattr(app, "state", None), "realtime", None)
-    return realtime.websocket_protocol() if isinstance(realtime, RealtimeServer) else "auto"
-
-
-def trusts_its_own(app: Any) -> bool:
-    """Whether a server asks its own ``trusted_proxies``, and uvicorn is not to ask others."""
-    realtime = getattr(getattr(app, "state", None), "realtime", None)
-    return isinstance(realtime, RealtimeServer) and bool(realtime.config.trusted_proxies)
-
-
 class Watcher:
-    """python-socketio's own client, which keeps what it receives."""
+    """A python-socketio client that stores the events it receives."""
 
     def __init__(self) -> None:
         self.client = socketio.AsyncClient(reconnection=False)
         self.received: list[tuple[str, Any]] = []
-        self.client.on("*", self._keep)
+        self.client.on("*", self._receive)
 
-    async def _keep(self, event: str, *arguments: Any) -> None:
+    async def _receive(self, event: str, *arguments: Any) -> None:
         self.received.append((event, arguments[0] if arguments else None))
 
     def of(self, event: str) -> list[Any]:
-        """What came with an event."""
+        """The data of all received events of a name."""
         return [data for name, data in self.received if name == event]
 
     @property
     def updates(self) -> list[Any]:
-        """The positions that came."""
+        """The received positions."""
         return self.of("location:update")
 
     async def call(self, event: str, *arguments: Any) -> Any:
-        """Emit with an acknowledgement."""
+        """Emit an event, and return its acknowledgement."""
         return await self.client.call(event, arguments, timeout=TIMEOUT)
 
 
@@ -163,7 +153,12 @@ class Watcher:
 async def watching(
     live: Live, *ids: str, kind: str = "vehicle", user: str | None = "u1", polling: bool = False
 ) -> AsyncIterator[Watcher]:
-    """A connected client; with a user it is authenticated, with ids it tracks them."""
+    """Connect a client.
+
+    :param ids: entities of the type ``kind`` to track.
+    :param user: the user of the token; ``None``: the client is not authenticated.
+    :param polling: whether to use long polling instead of a websocket.
+    """
     watcher = Watcher()
     await watcher.client.connect(
         live.url,

@@ -1,4 +1,4 @@
-"""What caches and fan-outs that several servers share promise besides."""
+"""The contracts of caches and fan-outs that several servers share."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from atriz_realtime.testing.samples import payload
 from atriz_realtime.testing.serving import TIMEOUT, until
 
 Outage = Callable[[], AbstractAsyncContextManager[None]]
-"""Makes a backend unreachable for as long as the context lasts."""
+"""Makes a backend unreachable while the context lasts."""
 
 
 class SharedCacheContract(CacheContract):
-    """The contract of a cache that several servers share, on top of the general one.
+    """The contract of a cache that several servers share, in addition to the general one.
 
-    Besides ``cache``, override ``other_cache`` with one that another server would open
-    on the same store, and ``outage``, which cuts ``cache`` off from that store.
+    Besides ``cache``, override ``other_cache``, the cache of another server on the same store,
+    and ``outage``, which cuts ``cache`` off from the store.
     """
 
     @pytest.fixture
     def other_cache(self, cache: Cache) -> Cache:
-        """Another server's cache on the same store."""
+        """The cache of another server on the same store."""
         raise NotImplementedError("override the fixture `other_cache`")
 
     @pytest.fixture
@@ -96,15 +96,15 @@ class SharedCacheContract(CacheContract):
 
 
 class SharedFanoutContract(FanoutContract):
-    """The contract of a fan-out between servers, on top of the general one.
+    """The contract of a fan-out between servers, in addition to the general one.
 
-    Besides ``fanout``, override ``other_fanout`` with one that another server would open,
-    and ``outage``, which cuts ``fanout`` off and leaves ``other_fanout`` alone.
+    Besides ``fanout``, override ``other_fanout``, the fan-out of another server, and
+    ``outage``, which cuts off ``fanout`` but not ``other_fanout``.
     """
 
     @pytest.fixture
     def other_fanout(self, fanout: Fanout) -> Fanout:
-        """Another server's fan-out."""
+        """The fan-out of another server."""
         raise NotImplementedError("override the fixture `other_fanout`")
 
     @pytest.fixture
@@ -172,7 +172,7 @@ class SharedFanoutContract(FanoutContract):
         await fanout.subscribe("pattern:*", inboxes["pattern:*"])
         await fanout.subscribe("left", left)
         async with outage(), asyncio.timeout(TIMEOUT):
-            await fanout.subscribe("during", inboxes["during"])  # done, though it is away
+            await fanout.subscribe("during", inboxes["during"])  # accepted during the outage
             fanout.unsubscribe("left")
         async with asyncio.timeout(TIMEOUT):
             while not all(inbox.messages for inbox in inboxes.values()):
@@ -181,7 +181,7 @@ class SharedFanoutContract(FanoutContract):
                 await asyncio.sleep(0.01)
         await everything_sent_has_arrived(fanout, "left", other_fanout)
         assert left.data == []
-        for inbox in inboxes.values():  # subscribed once, not once more for each attempt
+        for inbox in inboxes.values():  # subscribed once, not again with each attempt
             inbox.messages.clear()
         await other_fanout.publish("before", b"once")
         await everything_sent_has_arrived(fanout, "before-end", other_fanout)

@@ -1,4 +1,4 @@
-"""What every throttling policy promises."""
+"""The contract of throttle policies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atriz_realtime.testing.clock import FakeClock
 from atriz_realtime.testing.samples import location
 
 MakePolicy = Callable[[Clock], ThrottlePolicy]
-"""Makes a fresh policy that takes its time from a clock."""
+"""Makes a new policy that uses a clock."""
 
 LONG_RUN = 2_000
 """Fixes in a long schedule."""
@@ -34,37 +34,37 @@ class Fix:
 
 @attrs.frozen
 class Outcome:
-    """What a policy made of a schedule."""
+    """The result of replaying a schedule."""
 
     verdicts: list[Verdict]
     """In the order of the fixes."""
     sent: dict[str, list[tuple[float, int]]]
-    """For each entity, when which fix went out to its watchers."""
+    """For each entity, the fixes sent to watchers: when, and their numbers."""
 
 
 def schedule(seed: int, *, entities: int, pace: float, length: int = LONG_RUN) -> list[Fix]:
     """A reproducible schedule of fixes.
 
-    All times are binary fractions, so that no rounding decides at the edge of a window.
+    All times are binary fractions, so that rounding does not matter at the edge of a window.
 
-    :param entities: how many; a power of two.
-    :param pace: seconds between two fixes of one entity, roughly; a power of two.
+    :param entities: the number of entities, a power of two.
+    :param pace: approximate seconds between two fixes of an entity, a power of two.
     """
     chance = random.Random(seed)
     at = 0.0
     fixes = []
     for number in range(length):
         fixes.append(Fix(at, f"v{chance.randrange(entities)}", number))
-        # bursts at one instant, a steady stream, and now and then a long pause
+        # bursts at one instant, a steady stream, and occasionally a long pause
         at += chance.choice([0.0, pace / entities, 2 * pace / entities, 8 * pace / entities])
     return fixes
 
 
 async def replay(policy: ThrottlePolicy, clock: FakeClock, fixes: Sequence[Fix]) -> Outcome:
-    """Ask a policy about each fix of a schedule, and send what it lets pass as the core does.
+    """Ask a policy about each fix of a schedule, and send fixes as the core would.
 
-    A held fix replaces the one held before it and goes out when its delay is over; one
-    that passes discards it.
+    A held fix replaces the one held before it, and is sent when its delay is over; a fix that
+    passes discards the held one.
     """
     verdicts: list[Verdict] = []
     sent: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
@@ -106,21 +106,21 @@ class ThrottleContract:
     """
 
     pace = 0.25
-    """Seconds between two fixes of one entity in the schedules, roughly; a power of two."""
+    """Approximate seconds between two fixes of an entity in the schedules, a power of two."""
 
     @pytest.fixture
     def clock(self) -> FakeClock:
-        """The time that the policy sees."""
+        """The clock of the policy."""
         return FakeClock()
 
     @pytest.fixture
     def make_policy(self) -> MakePolicy:
-        """How to make the policy to test."""
+        """A function that makes the policy to test."""
         raise NotImplementedError("override the fixture `make_policy`")
 
     @pytest.fixture
     def policy(self, make_policy: MakePolicy, clock: FakeClock) -> ThrottlePolicy:
-        """A fresh policy."""
+        """A new policy."""
         return make_policy(clock)
 
     @pytest.mark.parametrize("seed", range(3))
@@ -143,7 +143,7 @@ class ThrottleContract:
         outcomes = []
         for start in (0.0, 1_769_860_800.0):
             clock = FakeClock(start)
-            clock.advance(start)  # the monotonic clock begins elsewhere as well
+            clock.advance(start)  # the monotonic clock starts elsewhere as well
             outcomes.append(await replay(make_policy(clock), clock, fixes))
         first, second = outcomes
         same = first == second
@@ -159,13 +159,13 @@ class ThrottleContract:
 
 
 class IntervalThrottleContract(ThrottleContract):
-    """The contract of a policy that lets an entity out at most once an interval.
+    """The contract of a policy that sends at most one fix of an entity per interval.
 
-    Besides ``make_policy``, give the policy's ``interval``.
+    Besides ``make_policy``, set ``interval``.
     """
 
     interval = 1.0
-    """Seconds."""
+    """The interval of the policy in seconds."""
 
     @pytest.mark.parametrize("seed", range(5))
     async def test_updates_of_an_entity_are_an_interval_apart(
@@ -204,11 +204,14 @@ class IntervalThrottleContract(ThrottleContract):
     async def test_a_fix_after_a_silent_interval_passes_at_once(
         self, policy: ThrottlePolicy, clock: FakeClock
     ) -> None:
-        # after the second of a pair an interval must pass, and if that was held, one more
+        # the second fix of a pair starts an interval, and another if it was held
         fixes = []
         for number in range(0, 40, 2):
             at = number * 1.5 * self.interval
-            fixes += [Fix(at, "v1", number), Fix(at + self.interval / 4, "v1", number + 1)]
+            fixes += [
+                Fix(at, "v1", number),
+                Fix(at + self.interval / 4, "v1", number + 1),
+            ]
         outcome = await replay(policy, clock, fixes)
         assert [verdict.outcome for verdict in outcome.verdicts[::2]] == ["pass"] * 20
 

@@ -1,4 +1,4 @@
-"""uvicorn in a test's own event loop, which starts and stops it often."""
+"""Runs uvicorn in the event loop of a test."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import uvicorn
 
 
 class WebServer(uvicorn.Server):
-    """uvicorn without its pauses: its own looks ten times a second whether it is to stop."""
+    """A uvicorn server that stops at once; uvicorn itself polls ten times a second for that."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.running = asyncio.Event()
         """Set once clients can connect."""
         self.stopping = asyncio.Event()
-        """To be set when it is to stop."""
+        """Set it to stop the server."""
 
     async def main_loop(self) -> None:
-        """Serve until it is to stop."""
+        """Serve until ``stopping`` is set."""
         loops = [
             asyncio.ensure_future(super().main_loop()),
             asyncio.ensure_future(self.stopping.wait()),
@@ -32,7 +32,7 @@ class WebServer(uvicorn.Server):
             loop.cancel()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close everything; where nobody is connected, there is nothing to wait for."""
+        """Close everything; without connections there is nothing to wait for."""
         if self.server_state.connections or self.server_state.tasks:
             await super().shutdown(sockets)
             return
@@ -48,7 +48,7 @@ class WebServer(uvicorn.Server):
 async def on_uvicorn(
     config: uvicorn.Config, sockets: list[socket.socket] | None = None
 ) -> AsyncIterator[WebServer]:
-    """Serve an application as it is configured to be.
+    """Serve an application while the context lasts.
 
     :param sockets: listening sockets, instead of the configured address.
     :raises RuntimeError: when the server does not start.
@@ -69,6 +69,6 @@ async def on_uvicorn(
 
 
 def port_of(web: uvicorn.Server) -> int:
-    """The port that a server listens on."""
+    """The port on which a server listens."""
     port: int = web.servers[0].sockets[0].getsockname()[1]
     return port

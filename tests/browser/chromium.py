@@ -1,4 +1,4 @@
-"""Debian's Chromium under Playwright, and pages that tell what goes wrong in them."""
+"""Debian's Chromium under Playwright, and the errors of its pages."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # whatever is not of this machine does not exist: a page that asks for it fails its test
+    # other hosts do not resolve, so that a page that sends requests to them fails its test
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
 
 
 def executable() -> str:
-    """Where Chromium is; without one the test fails, as no browser test is ever left out."""
+    """The path of Chromium; without one the test fails, since browser tests are never skipped."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.fail(MISSING, pytrace=False)
@@ -39,13 +39,13 @@ def executable() -> str:
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """A running browser."""
+    """Run a browser."""
     path = executable()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=path,
             args=FLAGS,
-            chromium_sandbox=os.geteuid() != 0,  # it refuses to start as root with one
+            chromium_sandbox=os.geteuid() != 0,  # as root Chromium starts only without it
         )
         try:
             yield browser
@@ -55,16 +55,16 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def leaving(page: Page) -> AsyncIterator[None]:
-    """Leave a page at the end, so that it does not miss a server that is closed after."""
+    """Leave a page at the end, so that it does not log errors when its server closes."""
     yield
     await page.goto("about:blank")
 
 
 class Complaints:
-    """Errors of pages: exceptions that nobody caught, and what the console has as an error.
+    """Collects the errors of pages: uncaught exceptions, and errors on the console.
 
-    A browser writes of every answer above 399, and of every connection that ends, so a test
-    that brings one about says so.
+    A browser logs every response from status 400 on and every connection that fails, so a test
+    that causes one declares it with :meth:`expect`.
     """
 
     def __init__(self) -> None:
@@ -72,18 +72,18 @@ class Complaints:
         self._expected: list[re.Pattern[str]] = []
 
     def expect(self, pattern: str) -> None:
-        """Let errors pass that this regular expression finds something in."""
+        """Ignore errors in which a regular expression matches."""
         self._expected.append(re.compile(pattern))
 
     def listen(self, page: Page) -> None:
-        """Take down what goes wrong on a page."""
+        """Collect the errors of a page."""
         page.set_default_timeout(TIMEOUT * 1_000)
         page.on("pageerror", self._raised)
         page.on("console", self._written)
 
     @property
     def unexpected(self) -> list[str]:
-        """What no test has said would come."""
+        """The errors that the test does not expect."""
         return [
             each
             for each in self._seen

@@ -1,6 +1,6 @@
-"""A browser for the tests of a file, and a new profile for each.
+"""A browser for each test module, with a new profile for each test.
 
-Playwright's objects belong to one event loop, so a file of browser tests says::
+Objects of Playwright belong to one event loop, so a module of browser tests sets::
 
     pytestmark = pytest.mark.asyncio(loop_scope="module")
 """
@@ -18,7 +18,7 @@ from playwright.async_api import Browser, Page
 from tests.browser.chromium import Complaints, chromium
 
 NewPage = Callable[..., Awaitable[Page]]
-"""Opens a page in a profile of its own; takes what ``Browser.new_context`` does."""
+"""Opens a page in a new profile; takes the arguments of ``Browser.new_context``."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -30,13 +30,13 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 def complaints() -> Complaints:
-    """What pages complain of; a test expects it or fails."""
+    """Errors of pages; the test must expect them."""
     return Complaints()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def new_page(browser: Browser, complaints: Complaints) -> AsyncIterator[NewPage]:
-    """Open pages; fails the test when something went wrong in one."""
+    """Opens pages; the test fails when one has an unexpected error."""
     async with AsyncExitStack() as opened:
 
         async def new_page(**options: Any) -> Page:
@@ -52,5 +52,5 @@ async def new_page(browser: Browser, complaints: Complaints) -> AsyncIterator[Ne
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def page(new_page: NewPage) -> Page:
-    """A page of the usual size."""
+    """A page of a common desktop size."""
     return await new_page(viewport={"width": 1280, "height": 800})

@@ -1,4 +1,4 @@
-"""The live map in a browser: how tests open it, and what can be seen on its canvas."""
+"""Opens the live map in a browser, and reads the pixels of its canvas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from playwright.async_api import Locator, Page, expect
 from tests.support.servers.serving import TIMEOUT, Live, token
 
 ON = {"console": {"enabled": True}}
-"""Settings of plugins that turn it on."""
+"""Plugin settings that enable the live map."""
 
 SEEN = """() => {
     const canvas = document.querySelector('canvas.marks');
@@ -35,7 +35,7 @@ SEEN = """() => {
 
 @attrs.frozen
 class Seen:
-    """The pixels that are painted: how many, their middle, and how opaque at most (255)."""
+    """The painted pixels: their number, their centre, and their highest alpha (255: opaque)."""
 
     count: int
     x: float
@@ -44,12 +44,12 @@ class Seen:
 
 
 async def seen(page: Page) -> Seen:
-    """What is on the canvas."""
+    """Read the canvas."""
     return Seen(**await page.evaluate(SEEN))
 
 
 async def until_seen(page: Page, condition: Callable[[Seen], bool]) -> Seen:
-    """Wait until what is on the canvas is as it is to be."""
+    """Wait until the canvas meets a condition."""
     async with asyncio.timeout(TIMEOUT):
         while not condition(found := await seen(page)):
             await page.evaluate("() => new Promise(requestAnimationFrame)")
@@ -57,16 +57,16 @@ async def until_seen(page: Page, condition: Callable[[Seen], bool]) -> Seen:
 
 
 async def open_console(page: Page, live: Live, user: str = "u1", **claims: Any) -> None:
-    """Sign in by the address, as the demo's is printed, and wait until positions can come."""
+    """Sign in with a token in the address, as the demo prints it, and wait for the connection."""
     await page.goto(f"{live.url}/console#token={token(user, **claims)}")
     await expect(page.locator("#connection")).to_have_text("Live")
 
 
 def row(page: Page, entity_id: str) -> Locator:
-    """The list's row of an entity."""
+    """The row of an entity in the list."""
     return page.get_by_role("option").filter(has_text=re.compile(f"^{re.escape(entity_id)}"))
 
 
 def ago(**length: float) -> str:
-    """The timestamp of some time ago."""
+    """A timestamp in the past."""
     return (datetime.now(UTC) - timedelta(**length)).isoformat()

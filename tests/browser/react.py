@@ -1,4 +1,4 @@
-"""A React application on a server, built as front-end developers build theirs."""
+"""A React application on a server, built as front-end developers do."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from atriz_realtime.cli.frontend import frontend
+from atriz_realtime.cli.shipped_files import frontend
 from tests.support.clients.node import JS, with_packages
 
 DOCUMENTED = JS / "readme" / "useVehicleTracking.ts"
-"""The hook of the TypeScript package's README, letter for letter."""
+"""The hook in the README of the TypeScript package, verbatim."""
 
 PACKAGE = "@atriz/realtime-client/react"
 """The hooks of this package."""
@@ -44,7 +44,7 @@ def project(folder: Path) -> Path:
 
 
 def built(folder: Path, hooks: str | Path) -> str:
-    """Bundle a project's application with the hooks of a module."""
+    """Bundle the application of a project with the hooks of a module."""
     esbuild = JS / "node_modules" / ".bin" / "esbuild"
     done = subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""The offline map: land is land and sea is sea, also at the poles and where the world is cut."""
+"""The offline map: land and sea, also at the poles and at the antimeridian."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COLOUR = """([latitude, longitude]) => {
     return `#${[...data].slice(0, 3).map((each) => each.toString(16).padStart(2, '0')).join('')}`;
   }
 }"""
-"""The colour of a place in a window that has the whole world in it."""
+"""The colour of a place in a window that shows the whole world."""
 
 
 async def test_land_is_land_and_sea_is_sea(page: Page) -> None:

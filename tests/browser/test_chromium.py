@@ -1,4 +1,4 @@
-"""Browser tests are never left out."""
+"""Browser tests are never skipped."""
 
 from __future__ import annotations
 

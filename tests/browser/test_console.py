@@ -47,7 +47,7 @@ async def test_a_wrong_token_is_refused_and_the_right_one_lets_in(
         await expect(row(page, "v1")).to_be_visible()
         assert page.url == f"{live.url}/console"
 
-        await page.reload()  # the tab still knows who it is
+        await page.reload()  # the tab keeps the token
         await expect(row(page, "v1")).to_be_visible()
         await page.get_by_role("button", name="Sign out").click()
         await expect(field).to_be_visible()
@@ -55,9 +55,7 @@ async def test_a_wrong_token_is_refused_and_the_right_one_lets_in(
         await expect(field).to_be_visible()
 
 
-async def test_a_token_that_is_no_longer_good_leads_to_the_sign_in(
-    page: Page, complaints: Complaints
-) -> None:
+async def test_a_revoked_token_leads_to_the_sign_in(page: Page, complaints: Complaints) -> None:
     complaints.expect("401")
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1")
@@ -70,7 +68,7 @@ async def test_a_token_that_is_no_longer_good_leads_to_the_sign_in(
         await expect(row(page, "v1")).to_have_count(0)
 
 
-async def test_a_token_in_the_fragment_leaves_the_address(page: Page) -> None:
+async def test_a_token_in_the_fragment_is_removed_from_the_address(page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     async with serving(plugins=ON) as live, leaving(page):
@@ -79,7 +77,7 @@ async def test_a_token_in_the_fragment_leaves_the_address(page: Page) -> None:
     assert [url for url in asked if "token" in url or "eyJ" in url] == []
 
 
-async def test_what_moves_moves_on_the_map_and_new_ones_appear(page: Page) -> None:
+async def test_markers_move_and_new_ones_appear(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1", latitude=52.6, longitude=-8.6, speed=10.4, heading=90)
         await open_console(page, live)
@@ -96,7 +94,7 @@ async def test_what_moves_moves_on_the_map_and_new_ones_appear(page: Page) -> No
         await expect(page.locator("#shown")).to_have_text("2")
 
 
-async def test_clicking_on_the_map_follows_until_it_is_dragged(page: Page) -> None:
+async def test_a_clicked_marker_is_followed_until_the_map_is_dragged(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1", latitude=52.6, longitude=-8.6, heading=180)
         await open_console(page, live)
@@ -113,7 +111,7 @@ async def test_clicking_on_the_map_follows_until_it_is_dragged(page: Page) -> No
         )
         await expect(row(page, "v1")).to_have_attribute("aria-selected", "true")
 
-        # far away, where only a map that follows shows it in the middle
+        # far away, so that only a map that follows still shows it
         await live.publish("v1", latitude=51.9, longitude=-8.4)
         await expect(card).to_contain_text("51.90000, -8.40000")
 
@@ -126,20 +124,20 @@ async def test_clicking_on_the_map_follows_until_it_is_dragged(page: Page) -> No
         )
 
 
-async def test_the_map_goes_with_what_it_follows(page: Page) -> None:
+async def test_the_map_moves_with_the_followed_marker(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1", latitude=52.6, longitude=-8.6, heading=0)
         await open_console(page, live)
         await row(page, "v1").click()
         before = await until_seen(page, lambda found: found.count > 100)
         await live.publish("v1", latitude=52.61, longitude=-8.57, heading=0)
-        # it is shown to leave the middle, and the map to bring it back; its trail shifts the rest
+        # the marker leaves the centre and the map follows; the trail shifts the mean of the pixels
         await expect(page.get_by_role("region", name="v1")).to_contain_text("52.61000")
         moved = await until_seen(page, lambda now: now.count > 1.2 * before.count)
         assert math.dist((moved.x, moved.y), (before.x, before.y)) < 300
 
 
-async def test_what_is_old_fades_and_says_so(page: Page) -> None:
+async def test_stale_markers_fade_and_are_labelled(page: Page) -> None:
     async with (
         serving(plugins={"console": {"enabled": True, "stale_after": 2.5}}) as live,
         leaving(page),
@@ -161,7 +159,7 @@ async def test_what_is_old_fades_and_says_so(page: Page) -> None:
         await until_seen(page, lambda found: found.alpha < 255)
 
 
-async def test_it_comes_back_when_the_server_does(page: Page, complaints: Complaints) -> None:
+async def test_it_reconnects_when_the_server_is_back(page: Page, complaints: Complaints) -> None:
     complaints.expect("ERR_CONNECTION|WebSocket|ERR_EMPTY|Failed to load")
     port = free_port()
 
@@ -184,7 +182,7 @@ async def test_it_comes_back_when_the_server_does(page: Page, complaints: Compla
         await expect(page.locator("#notice")).to_be_hidden()
 
 
-async def test_what_one_may_not_see_is_not_there(page: Page) -> None:
+async def test_entities_of_other_users_are_not_shown(page: Page) -> None:
     async with (
         serving(plugins=ON, extra_plugins=["tests.support.plugins.own_vehicles"]) as live,
         leaving(page),
@@ -199,7 +197,7 @@ async def test_what_one_may_not_see_is_not_there(page: Page) -> None:
         await expect(page.locator("#count")).to_have_text("1 on the map")
 
 
-async def test_what_one_may_no_longer_see_goes_at_once(page: Page) -> None:
+async def test_a_revoked_entity_disappears_at_once(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1")
         await live.publish("v2")
@@ -213,7 +211,7 @@ async def test_what_one_may_no_longer_see_goes_at_once(page: Page) -> None:
         await expect(page.locator("#notice")).to_contain_text("1 not shown")
 
 
-async def test_one_finds_chooses_and_leaves_by_keyboard(page: Page) -> None:
+async def test_the_keyboard_searches_chooses_and_closes(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         for name in ("bus-2", "bus-10", "tram-1"):
             await live.publish(name)
@@ -241,7 +239,7 @@ async def test_one_finds_chooses_and_leaves_by_keyboard(page: Page) -> None:
         await expect(card).to_be_hidden()
 
 
-async def test_types_can_be_left_out(page: Page) -> None:
+async def test_a_type_can_be_hidden(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1")
         await live.post(
@@ -267,7 +265,7 @@ async def test_names_and_metadata_are_text(page: Page) -> None:
         assert await page.title() == "Live map"
 
 
-async def test_thousands_are_a_list_of_few_elements_over_several_connections(page: Page) -> None:
+async def test_thousands_of_entities_need_few_elements_and_several_connections(page: Page) -> None:
     size = 2_500
     async with serving(plugins=ON) as live, leaving(page):
         for start in range(0, size, 500):

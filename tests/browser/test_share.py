@@ -1,4 +1,4 @@
-"""A share's page: what a customer sees of it, until it ends."""
+"""The page of a share, until the share ends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MARKED = """() => {
   const middle = [canvas.width / 2 - 2, canvas.height / 2 - 2, 4, 4];
   return canvas.getContext('2d').getImageData(...middle).data.some((each) => each > 0);
 }"""
-"""Whether something is drawn in the middle of the map."""
+"""Whether something is drawn in the centre of the map."""
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 
@@ -50,7 +50,7 @@ async def shared(live: Live, entity_id: str, seconds: int = 5_400) -> dict[str, 
 
 
 async def opened(page: Page, live: Live, share: dict[str, Any]) -> None:
-    """Open a share's page, and wait until it is followed."""
+    """Open the page of a share, and wait until its entity is tracked."""
     rooms = live.server.socket_io.manager.rooms
     await page.goto(f"{live.url}/track/#{share['token']}")
     await until(lambda: f"vehicle:{share['entityId']}" in rooms.get("/", {}))
@@ -62,7 +62,7 @@ async def moved(live: Live, entity_id: str, **fields: Any) -> None:
 
 
 async def over(page: Page) -> None:
-    """The page says that it is over, and nothing of what it showed is left."""
+    """The page says that the share has ended, and shows nothing of the position."""
     await expect(page.get_by_role("heading", name=OVER)).to_be_focused()
     assert await page.title() == OVER
     assert await page.locator("#live, canvas, .leaflet-container").count() == 0
@@ -93,7 +93,7 @@ async def test_it_shows_where_the_entity_is_and_how_it_moves(new_page: NewPage, 
     before = await pane.evaluate("(each) => each.style.transform")
     await moved(live, "bus-304", latitude=52.662, speed=0, heading=181)
     await expect(page.locator("#motion")).to_have_text("0 km/h")
-    await page.wait_for_function(  # the map goes along
+    await page.wait_for_function(  # the map moves along
         "before => document.querySelector('.leaflet-map-pane').style.transform !== before",
         arg=before,
     )
@@ -101,7 +101,7 @@ async def test_it_shows_where_the_entity_is_and_how_it_moves(new_page: NewPage, 
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-async def test_a_map_that_was_moved_stays_until_it_is_to_follow(page: Page, live: Live) -> None:
+async def test_a_dragged_map_stays_until_follow_is_clicked(page: Page, live: Live) -> None:
     await moved(live, "bus-1")
     await opened(page, live, await shared(live, "bus-1"))
     await page.wait_for_function(MARKED)
@@ -119,7 +119,7 @@ async def test_a_map_that_was_moved_stays_until_it_is_to_follow(page: Page, live
     await page.wait_for_function(MARKED)
 
 
-async def test_an_old_position_is_said_to_be_old(page: Page, live: Live) -> None:
+async def test_an_old_position_is_marked_as_stale(page: Page, live: Live) -> None:
     old = datetime.now(UTC) - timedelta(minutes=3)
     await moved(live, "bus-2", timestamp=old.isoformat())
     await opened(page, live, await shared(live, "bus-2"))
@@ -129,7 +129,7 @@ async def test_an_old_position_is_said_to_be_old(page: Page, live: Live) -> None
     await expect(page.get_by_role("status")).to_have_text("Live")
 
 
-async def test_a_lost_connection_comes_back(page: Page, live: Live) -> None:
+async def test_a_lost_connection_is_made_again(page: Page, live: Live) -> None:
     await moved(live, "bus-3")
     await opened(page, live, await shared(live, "bus-3"))
     await expect(page.get_by_role("status")).to_have_text("Live")
@@ -137,14 +137,14 @@ async def test_a_lost_connection_comes_back(page: Page, live: Live) -> None:
         """() => new MutationObserver(() => (window.said ??= []).push(document.querySelector(
           '#state').textContent)).observe(document.querySelector('#state'), {childList: true})"""
     )
-    await live.server._gateway.disconnect_all()
+    await live.server.socket_io.abort_all()
     await page.wait_for_function("window.said?.includes('Reconnecting…')")
     await expect(page.get_by_role("status")).to_have_text("Live")
     await moved(live, "bus-3", speed=17)
     await expect(page.locator("#motion")).to_contain_text("17 km/h")
 
 
-async def test_a_page_is_cut_when_its_share_expires(page: Page, live: Live) -> None:
+async def test_a_page_ends_when_its_share_expires(page: Page, live: Live) -> None:
     share = await shared(live, "bus-4", seconds=2)
     await moved(live, "bus-4")
     await page.goto(f"{live.url}/track/#{share['token']}")
@@ -153,7 +153,7 @@ async def test_a_page_is_cut_when_its_share_expires(page: Page, live: Live) -> N
     assert time.time() >= expires - 0.5
 
 
-async def test_a_page_is_cut_when_its_share_is_ended(page: Page, live: Live) -> None:
+async def test_a_page_ends_when_its_share_is_ended(page: Page, live: Live) -> None:
     share = await shared(live, "bus-5")
     await moved(live, "bus-5")
     await opened(page, live, share)
@@ -162,7 +162,7 @@ async def test_a_page_is_cut_when_its_share_is_ended(page: Page, live: Live) -> 
     await over(page)
 
 
-async def test_a_page_whose_entity_is_taken_away_is_over(page: Page, live: Live) -> None:
+async def test_a_page_ends_when_its_entity_is_revoked(page: Page, live: Live) -> None:
     share = await shared(live, "bus-10")
     await opened(page, live, share)
     await moved(live, "bus-10")
@@ -172,7 +172,7 @@ async def test_a_page_whose_entity_is_taken_away_is_over(page: Page, live: Live)
     await over(page)
 
 
-async def test_whatever_is_no_share_looks_like_one_that_has_ended(page: Page, live: Live) -> None:
+async def test_an_invalid_link_looks_like_one_that_has_ended(page: Page, live: Live) -> None:
     share = await shared(live, "bus-6")
     forged = share["token"][:-4] + "AAAA"
     ended = await shared(live, "bus-6")
@@ -186,7 +186,7 @@ async def test_whatever_is_no_share_looks_like_one_that_has_ended(page: Page, li
     assert len(texts) == 1
 
 
-async def test_a_token_in_the_path_leaves_it(page: Page, live: Live) -> None:
+async def test_a_token_in_the_path_is_moved_to_the_fragment(page: Page, live: Live) -> None:
     await moved(live, "bus-7")
     share = await shared(live, "bus-7")
     await page.goto(f"{live.url}/track/{share['token']}")
@@ -196,7 +196,7 @@ async def test_a_token_in_the_path_leaves_it(page: Page, live: Live) -> None:
     await expect(page.get_by_role("status")).to_have_text("Live")
 
 
-async def test_it_asks_nobody_else_for_anything(page: Page, live: Live) -> None:
+async def test_the_page_sends_requests_to_no_other_host(page: Page, live: Live) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     share = await shared(live, "bus-8")

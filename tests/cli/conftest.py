@@ -1,4 +1,4 @@
-"""Fixtures of the command line's tests."""
+"""Fixtures for tests of the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.servers.serving import SECRET
 
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[None]:
-    """Logging as it was: commands that run in this process configure it."""
+    """Restore logging, which commands that run in this process configure."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -26,7 +26,7 @@ def logs() -> Iterator[None]:
 
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing around the test configures a server, but for the secret."""
+    """An environment that configures nothing but the secret."""
     for name in filter(configures, list(os.environ)):
         monkeypatch.delenv(name)
     monkeypatch.setenv("JWT_SECRET", SECRET)

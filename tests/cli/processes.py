@@ -1,4 +1,4 @@
-"""The command line as its users have it: real processes, pipes, terminals and signals."""
+"""Runs the command line as users do, with processes, pipes, terminals and signals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import attrs
 from tests.support.servers.serving import SECRET, until
 
 START_TIMEOUT = 30.0
-"""Seconds until a process that does not come up is given up: generous, never what decides."""
+"""Seconds within which a process must start; generous, so that a slow machine passes."""
 
 PROGRAM = (sys.executable, "-m", "atriz_realtime.cli")
 
@@ -29,14 +29,14 @@ OURS = ("REDIS_URL", "JWT_SECRET", "HOST", "PORT", "CORS_ORIGIN")
 
 
 def configures(variable: str) -> bool:
-    """Whether a server takes a setting from an environment variable."""
+    """Whether an environment variable is a setting of a server."""
     return variable in OURS or variable.startswith(("ATRIZ_", "WS_"))
 
 
 def environment(**variables: str | None) -> dict[str, str]:
-    """This process's environment, with nothing that configures a server but a secret.
+    """The environment of this process, with no settings but a secret and no throttle.
 
-    :param variables: further ones; ``None`` takes one away.
+    :param variables: additional variables; ``None`` removes one.
     """
     plain = {name: value for name, value in os.environ.items() if not configures(name)}
     wanted = {"JWT_SECRET": SECRET, "ATRIZ_REALTIME_THROTTLE_INTERVAL": "0", **variables}
@@ -45,7 +45,7 @@ def environment(**variables: str | None) -> dict[str, str]:
 
 @attrs.define
 class Command:
-    """A running command, and what it has printed so far."""
+    """A running command, with the lines it has printed so far."""
 
     process: asyncio.subprocess.Process
     out: list[str] = attrs.field(factory=list)
@@ -57,7 +57,7 @@ class Command:
         return [json.loads(line) for line in self.out]
 
     async def until_said(self, text: str) -> str:
-        """Wait for a line on either stream that contains a text; returns the line."""
+        """Wait for a line on either stream that contains a text, and return it."""
 
         def said() -> str | None:
             return next((line for line in [*self.out, *self.err] if text in line), None)
@@ -68,7 +68,7 @@ class Command:
         return line
 
     async def ended(self, *signals: signal.Signals) -> int:
-        """Send signals, and wait for the end; returns the exit status."""
+        """Send signals, wait for the end, and return the exit status."""
         for number in signals:
             self.process.send_signal(number)
         async with asyncio.timeout(START_TIMEOUT):
@@ -82,7 +82,7 @@ async def started(
     cwd: Path | None = None,
     program: Sequence[str] = PROGRAM,
 ) -> AsyncIterator[Command]:
-    """Run a command beside the test; it is killed when the test has not ended it."""
+    """Run a command in the background; it is killed at the end."""
     process = await asyncio.create_subprocess_exec(
         *program,
         *arguments,
@@ -128,7 +128,7 @@ async def finished(
 
 
 def only_line(text: str) -> str:
-    """The one line there is."""
+    """The only line of a text."""
     lines = text.splitlines()
     assert len(lines) == 1, text
     return lines[0]
@@ -161,7 +161,7 @@ async def serve(
 async def own_uvicorn(
     *arguments: str, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[Served]:
-    """Run a server as a host's own uvicorn does, with all sockets over ASGI."""
+    """Run a server with plain uvicorn, with all sockets over ASGI."""
     application = ("--factory", "atriz_realtime.asgi:create_app", "--port", "0")
     async with started(*application, *arguments, env=env, program=UVICORN) as command:
         said = re.search(r"http://[\d.]+:(\d+)", await command.until_said("Uvicorn running on"))
@@ -171,11 +171,11 @@ async def own_uvicorn(
 
 @attrs.define
 class Terminal:
-    """A command on a terminal of its own."""
+    """A command on a pseudo-terminal."""
 
     process: asyncio.subprocess.Process
     screen: str = ""
-    """Everything that was written to it, control sequences included."""
+    """Everything it has written, including control sequences."""
 
     async def until_shown(self, text: str) -> None:
         """Wait until a text was written."""
@@ -208,7 +208,7 @@ async def on_terminal(
     terminal = Terminal(process)
 
     def read() -> None:
-        with suppress(OSError):  # which is how the other end's being closed is told
+        with suppress(OSError):  # raised when the other end is closed
             terminal.screen += os.read(ours, 65_536).decode(errors="replace")
 
     asyncio.get_running_loop().add_reader(ours, read)

@@ -1,4 +1,4 @@
-"""``check`` and ``plugins``: what would run, and why it would not."""
+"""``check`` and ``plugins``."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_check_shows_what_each_plugin_contributes(
     assert registered["routes"] == [{"name": "/health/realtime", "plugin": "health"}]
 
 
-def test_check_is_a_table_for_readers(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_tables(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = rows(shown(capsys, "check", "--config", file))
     assert ["throttle_interval", "250", file] in lines
     assert ["cors_origin", "-", "default"] in lines
@@ -194,7 +194,7 @@ def test_plugins_lists_every_plugin_with_its_hooks(
     assert by_name["health"]["blocked_hooks"] == ["register_routes"]
 
 
-def test_plugins_is_a_table_for_readers(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plugins_prints_a_table(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = rows(shown(capsys, "plugins", "--config", file))
     own = version("atriz-realtime")
     assert ["vehicle", own, "default", "active", "register_entity_types"] in lines

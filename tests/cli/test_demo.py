@@ -1,4 +1,4 @@
-"""``demo``: what it prints works, and what moves there moves as vehicles do."""
+"""``demo``: the printed commands work, and entities move like vehicles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EARTH_RADIUS = 6_371_008.8
 
 
 def metres(one: dict[str, Any], other: dict[str, Any]) -> float:
-    """The way between two positions, as the crow flies (haversine)."""
+    """The distance between two positions (haversine)."""
     a, b = math.radians(one["latitude"]), math.radians(other["latitude"])
     dx = math.radians(other["longitude"] - one["longitude"])
     h = math.sin((b - a) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(dx / 2) ** 2
@@ -36,8 +36,8 @@ def printed(demo: Command, heading: str) -> str:
     return demo.out[demo.out.index(heading) + 1].strip()
 
 
-async def test_what_it_prints_is_what_one_needs(tmp_path: Path, unused_tcp_port: int) -> None:
-    """It takes nothing from around it, though there is a Redis and a file, both broken."""
+async def test_the_printed_commands_work(tmp_path: Path, unused_tcp_port: int) -> None:
+    """The demo ignores the environment and the configuration file, which are broken here."""
     (tmp_path / "atriz.toml").write_text("this is no TOML")
     env = environment(
         REDIS_URL=f"redis://127.0.0.1:{unused_tcp_port}", JWT_SECRET="x", PORT="1", HOST="192.0.2.1"
@@ -74,7 +74,7 @@ async def test_what_it_prints_is_what_one_needs(tmp_path: Path, unused_tcp_port:
 VEHICLES = {f"v{number}" for number in range(1, 9)}
 
 
-async def test_vehicles_go_where_they_head_as_fast_as_they_say() -> None:
+async def test_vehicles_move_as_they_report() -> None:
     async with started("demo", "--port", "0", "--entities", "20") as demo:
         await demo.until_said(" watch --type")
         command = shlex.split(printed(demo, "watch them:"))[1:]
@@ -86,13 +86,13 @@ async def test_vehicles_go_where_they_head_as_fast_as_they_say() -> None:
         assert -9.8 < after["longitude"] < -7.7
         assert 0 <= after["speed"] <= 100
         assert 2 < after["accuracy"] < 11
-        # whatever the load, nobody goes further than the highest speed lets them
+        # under any load, no entity moves faster than the highest speed
         lapse = seconds(after) - seconds(before)
         assert metres(before, after) < (lapse + 0.1) * 100 / 3.6 + 5
 
 
 def steps(events: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each position of each entity, with its next."""
+    """Pairs of successive positions of each entity."""
     journeys = defaultdict(list)
     for event in events:
         journeys[event["entityId"]].append(event["location"])

@@ -1,4 +1,4 @@
-"""Logs: one line each, readable or JSON, and nothing secret in any."""
+"""Logging: one line per event, as text or JSON, and no secrets."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.cli.logs import HIDDEN, redact
+from atriz_realtime.cli.logs import HIDDEN, redact, redact_event
 from tests.cli.processes import environment, started
 from tests.support.servers.serving import token
 
 TOKEN = token("u1")
 UNUSUAL = "ewogICJhbGciOiAiSFMyNTYiCn0.eyJ1c2VySWQiOiJ1MSJ9.c2lnbmF0dXJl"
-"""A JWT whose header is written over several lines."""
+"""A JWT with a header that was formatted over several lines."""
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ UNUSUAL = "ewogICJhbGciOiAiSFMyNTYiCn0.eyJ1c2VySWQiOiJ1MSJ9.c2lnbmF0dXJl"
         ("rediss://:pa:ss@host", f"rediss://:{HIDDEN}@host"),
     ],
 )
-def test_what_looks_like_a_secret_is_hidden(text: str, shown: str) -> None:
+def test_secrets_are_redacted(text: str, shown: str) -> None:
     assert redact(text) == shown
 
 
@@ -53,12 +53,40 @@ def test_what_looks_like_a_secret_is_hidden(text: str, shown: str) -> None:
         "event.handler.failed eventually",
     ],
 )
-def test_what_does_not_is_shown(text: str) -> None:
+def test_other_texts_are_not_redacted(text: str) -> None:
     assert redact(text) == text
 
 
+KEY = "ak_3f2a9c0d4e5b6071_pPjJbc42gPqTdXZYLq5djYtFVK03zWrW3xKL6RW7iDc"
+REFUSED = "refused credentials: authenticator 'apikey': wrong secret for key 3f2a9c0d4e5b6071"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        (f"X-API-Key: {KEY}", "X-API-Key: ***"),
+        (f"{{'x-api-key': '{KEY}', 'a': 1}}", "{'x-api-key': '***', 'a': 1}"),
+        ("X-API-Key: another's", "X-API-Key: ***'s"),
+        (f"ApiKey {KEY}", "ApiKey ***"),
+        (f"Authorization: Bearer {KEY}", "Authorization: Bearer ***"),
+        (f'40{{"apiKey":"{KEY}"}}', '40{"apiKey":"***"}'),
+        (f'42["authenticate","{KEY}"]', '42["authenticate","***"]'),
+        (f"GET /?apiKey={KEY}&a=1", "GET /?apiKey=***&a=1"),
+        (REFUSED, REFUSED),
+        ("plugin apikey failed: HTTP", "plugin apikey failed: HTTP"),
+    ],
+)
+def test_an_api_key_in_a_text_is_redacted(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+
+
+@pytest.mark.parametrize(("name", "value"), [("X-API-Key", "x"), ("api_key", "x"), ("key", KEY)])
+def test_an_api_key_in_a_field_is_redacted(name: str, value: str) -> None:
+    assert redact_event(None, "info", {name: value}) == {name: "***"}
+
+
 def logged(statement: str, *, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
-    """The JSON lines that a program with our logs writes."""
+    """The JSON lines that a statement logs."""
     program = (
         "import logging, warnings, structlog\n"
         "from atriz_realtime.cli import logs\n"
@@ -84,7 +112,7 @@ def logged(statement: str, *, env: dict[str, str] | None = None) -> list[dict[st
         "warnings.warn(f'a warning about {T}')",
     ],
 )
-def test_no_way_to_log_shows_a_token(statement: str) -> None:
+def test_no_logging_call_shows_a_token(statement: str) -> None:
     (line,) = logged(statement)
     assert HIDDEN in json.dumps(line)
     assert list(line)[:4] == ["time", "level", "logger", "event"]
@@ -99,7 +127,7 @@ def test_a_traceback_is_one_line_without_secrets() -> None:
     assert line["exception"].splitlines()[-1] == f"ValueError: bad token={HIDDEN} {HIDDEN}"
 
 
-def test_libraries_log_through_it_once_and_only_what_matters() -> None:
+def test_libraries_log_through_it_once_from_their_level_on() -> None:
     lines = logged(
         "from atriz_realtime import create_app, RealtimeConfig\n"
         "create_app(RealtimeConfig(jwt_secret='x' * 40))\n"
@@ -127,7 +155,7 @@ def test_an_incident_has_its_kind_and_count_as_fields() -> None:
     assert lines[0]["event"] == f"redis disconnected: url redis://u:{HIDDEN}@host"
 
 
-def test_lines_of_a_worker_have_its_number() -> None:
+def test_lines_of_a_worker_carry_its_number() -> None:
     program = (
         "logs.configure(form='json', worker=3)\n"
         "logging.getLogger('x').info('one')\n"

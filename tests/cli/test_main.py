@@ -1,4 +1,4 @@
-"""The group: its commands, the plugins' commands, and failures in one line."""
+"""The built-in commands, the commands of plugins, and failures in one line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def register_commands():
 
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """A plugin that configuration names, with the source that the test gives or the greeting."""
+    """The name of a configured plugin, with the source of the test's parameter or ``GREETING``."""
     name = f"plugin_{abs(hash(request.node.name))}"
     (tmp_path / f"{name}.py").write_text(getattr(request, "param", GREETING))
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -93,7 +93,7 @@ def test_without_a_command_it_shows_its_help(capsys: pytest.CaptureFixture[str])
         (["demo", "--entities", "0"], ["'--entities'"]),
     ],
 )
-def test_wrong_use_is_one_line_and_status_2(
+def test_wrong_usage_is_one_line_and_status_2(
     arguments: list[str], says: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(arguments) == 2
@@ -147,7 +147,7 @@ def test_a_traceback_comes_only_when_asked_for(
     assert err.splitlines()[-1].startswith("error: ")
 
 
-def test_a_plugins_command_is_a_command(plugin: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plugin_adds_a_command(plugin: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     assert re.search(r"greet +Greet somebody\.", capsys.readouterr().out)
     assert run(["greet", "--name", "Ann"]) == 0

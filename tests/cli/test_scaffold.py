@@ -1,4 +1,4 @@
-"""What ``plugins new`` writes works as it stands."""
+"""``plugins new`` writes skeletons that work."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_skeletons_are_typed_and_clean(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "1st", "Scooter", "sc oo", "../scooter", "class"])
-def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
+def test_an_invalid_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(click.ClickException, match="cannot name a plugin"):
         write_skeleton(name, "entity", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["vehicle", "jwt-auth"])
-def test_a_name_that_a_plugin_has_is_refused(name: str, tmp_path: Path) -> None:
+def test_the_name_of_another_plugin_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(click.ClickException, match="there is a plugin"):
         write_skeleton(name, "entity", tmp_path)
     assert not list(tmp_path.iterdir())
@@ -55,11 +55,11 @@ def test_a_name_that_a_plugin_has_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     write_skeleton("scooter", "entity", tmp_path)
-    with pytest.raises(click.ClickException, match="there already"):
+    with pytest.raises(click.ClickException, match="exists already"):
         write_skeleton("scooter", "cache", tmp_path)
 
 
-def test_the_command_writes_one(tmp_path: Path) -> None:
+def test_the_command_writes_a_skeleton(tmp_path: Path) -> None:
     check(
         tmp_path,
         *("atriz_realtime.cli", "plugins", "new", "scooter", "--kind", "throttle"),

@@ -1,10 +1,11 @@
-"""``serve``: real processes, from the banner to the signal."""
+"""``serve`` in real processes, from the banner to the signal."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import json
+import re
 import secrets
 import signal
 import socket
@@ -16,17 +17,21 @@ import aiohttp
 import pytest
 import socketio
 
+from atriz_realtime.cli.check import PUBLISHED_SECRETS
 from tests.cli.processes import environment, finished, only_line, own_uvicorn, serve
 from tests.support.servers.serving import TIMEOUT, token, until
 
 pytestmark = pytest.mark.usefixtures("plain")
 
-LEAVING = 5.0
-"""Seconds in which a server has gone after a signal, whoever is connected."""
+ROOT = Path(__file__).parents[2]
+PRINTED = re.compile(r"""JWT_SECRET=([\w-]+)$|(?:jwt_)?secret=["']([^"']+)["']""", re.MULTILINE)
+"""Secrets in examples of the documentation."""
 
+STOP_LIMIT = 5.0
+"""Seconds within which a server exits after a signal, whoever is connected."""
 
 on_its_own = functools.partial(own_uvicorn, "--timeout-graceful-shutdown", "1")
-"""A host's own uvicorn, which waits for open polls no longer than it is told."""
+"""Plain uvicorn, with a time limit for open polls."""
 
 
 async def health(url: str) -> tuple[int, str]:
@@ -37,7 +42,7 @@ async def health(url: str) -> tuple[int, str]:
         return response.status, (await response.json())["redis"]
 
 
-async def test_one_line_says_what_is_running() -> None:
+async def test_one_line_says_what_is_serving() -> None:
     async with serve() as served:
         assert await health(served.url) == (200, "embedded")
         banner = json.loads(only_line("\n".join(served.command.err)))
@@ -94,7 +99,7 @@ async def test_a_signal_sends_every_client_away_and_ends_it_in_time(
             gone += 1
 
         for transport in ["websocket", "polling"] * 10:
-            # a session of ours, since a client does not close its own when a poll breaks off
+            # a shared session, since a client does not close its own when a poll fails
             client = socketio.AsyncClient(reconnection=False, http_session=session)
             client.on("disconnect", disconnected)
             await client.connect(
@@ -108,9 +113,9 @@ async def test_a_signal_sends_every_client_away_and_ends_it_in_time(
         idle = socket.create_connection(("127.0.0.1", served.port))
 
         before = time.monotonic()
-        # uvicorn ends as the signal would have ended it
+        # uvicorn raises the signal again at the end
         assert await served.command.ended(number) == (0 if run is serve else -number)
-        assert time.monotonic() - before < LEAVING
+        assert time.monotonic() - before < STOP_LIMIT
         await until(lambda: gone == len(clients))
         with pytest.raises(aiohttp.ClientError):
             await session.get(served.url)
@@ -118,7 +123,7 @@ async def test_a_signal_sends_every_client_away_and_ends_it_in_time(
         idle.close()
         await silent.close()
         await asyncio.gather(*(client.disconnect() for client in clients))
-    if run is serve:  # uvicorn writes one for each request that it gives up
+    if run is serve:  # uvicorn logs one for each cancelled request
         assert "Traceback" not in "".join(served.command.err)
 
 
@@ -147,8 +152,8 @@ async def server_stopping():
 """
 
 
-async def test_whatever_hangs_it_ends_in_time(tmp_path: Path) -> None:
-    """A plugin that never stops, a backend that never closes, a request that never ends."""
+async def test_it_exits_in_time_whatever_hangs(tmp_path: Path) -> None:
+    """Here a plugin does not stop, a backend does not close, and a request does not end."""
     (tmp_path / "hanging_plugin.py").write_text(HANGING)
     env = environment(
         ATRIZ_REALTIME_EXTRA_PLUGINS="hanging_plugin",
@@ -166,7 +171,7 @@ async def test_whatever_hangs_it_ends_in_time(tmp_path: Path) -> None:
         await client.connect(served.url, auth={"token": token()}, wait_timeout=TIMEOUT)
         before = time.monotonic()
         assert await served.command.ended(signal.SIGTERM) == 0
-        assert time.monotonic() - before < LEAVING
+        assert time.monotonic() - before < STOP_LIMIT
         await asyncio.wait([asking])
         asking.exception()
         await client.disconnect()
@@ -211,7 +216,7 @@ async def test_a_weak_secret_is_refused_beyond_loopback_alone() -> None:
         ({"PORT": "high"}, "PORT"),
     ],
 )
-async def test_what_cannot_start_says_so_in_one_line(
+async def test_a_server_that_cannot_start_gives_the_reason_in_one_line(
     variables: dict[str, str], reason: str
 ) -> None:
     done = await finished("serve", env=environment(**variables))
@@ -269,10 +274,32 @@ async def test_no_token_reaches_the_log_wherever_it_was_sent() -> None:
         assert not [part for part in secret.split(".")[1:] if part in log]
 
 
-async def test_nobody_learns_which_server_it_is() -> None:
+async def test_no_server_header_is_sent() -> None:
     async with (
         serve() as served,
         aiohttp.ClientSession() as session,
         session.get(f"{served.url}/health/realtime") as response,
     ):
         assert "server" not in response.headers
+
+
+def test_every_secret_in_the_documentation_is_listed() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    printed = {
+        "".join(found) for page in pages for found in PRINTED.findall(page.read_text("utf-8"))
+    }
+    assert printed
+    assert printed <= PUBLISHED_SECRETS
+
+
+@pytest.mark.parametrize("allowed", ["0", "1"])
+async def test_a_printed_secret_is_refused_beyond_loopback(allowed: str) -> None:
+    known = environment(
+        JWT_SECRET="a-secret-of-more-than-thirty-two-bytes",
+        ATRIZ_REALTIME_ALLOW_WEAK_SECRET=allowed,
+    )
+    refused = await finished("serve", "--host", "0.0.0.0", "--port", "0", env=known)
+    assert (refused.status, refused.out) == (1, "")
+    error = refused.err.splitlines()[-1]
+    assert error.startswith("error: the JWT secret is printed in the documentation")
+    assert "a-secret-of" not in refused.err

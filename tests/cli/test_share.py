@@ -1,4 +1,4 @@
-"""``share`` and ``unshare``: links that work, and that end."""
+"""``share`` and ``unshare``."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SHARING = {"sharing": {"url": URL}}
 
 @pytest.fixture
 def configured(plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The servers' own configuration is the command line's too."""
+    """Configure the command line like the servers."""
     monkeypatch.setenv("ATRIZ_REALTIME_PLUGINS__SHARING__URL", URL)
 
 
 async def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run a command beside this loop; returns what it printed."""
+    """Run a command in a thread, and return its output."""
     status = await asyncio.to_thread(run, arguments)
     captured = capsys.readouterr()
     assert (status, captured.err) == (0, "")
@@ -45,7 +45,7 @@ async def status(live: Live, share_token: str, entity_id: str = "bus-304") -> in
 
 
 @pytest.mark.usefixtures("configured")
-async def test_it_signs_a_link_that_a_server_knows(
+async def test_it_signs_a_link_that_a_server_accepts(
     redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = await printed(capsys, "share", "vehicle", "bus-304", "--for", "2h")
@@ -68,7 +68,7 @@ async def test_it_signs_a_link_that_a_server_knows(
                 await asyncio.sleep(0.02)
 
 
-async def test_a_server_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_server_creates_and_ends_a_share(capsys: pytest.CaptureFixture[str]) -> None:
     async with serving(plugins=SHARING) as live:
         there = ("--url", live.url, "--token", token("u1"))
         out = await printed(capsys, "share", "vehicle", "bus-304", "--json", *there)
@@ -93,7 +93,7 @@ async def test_a_server_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
         (("unshare", "A" * 32), 1, "REDIS_URL"),
     ],
 )
-def test_what_cannot_be_is_one_line(
+def test_invalid_arguments_are_one_line(
     arguments: tuple[str, ...], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(arguments) == code

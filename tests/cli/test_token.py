@@ -1,4 +1,4 @@
-"""``token``: what it signs, and what it refuses to."""
+"""``token``: claims, options and refusals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def claims(token: str, secret: str = SECRET, algorithm: str = "HS256", **options
     return jwt.decode(token, secret, algorithms=[algorithm], **options)
 
 
-def test_the_token_is_alone_on_standard_output_and_good_for_an_hour(
+def test_only_the_token_is_printed_and_it_is_valid_for_an_hour(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = time.time()
@@ -60,7 +60,7 @@ def test_a_ttl_is_a_number_and_a_unit(
 
 
 @pytest.mark.parametrize("ttl", ["", "1", "h", "0s", "-1h", "1w", "1.5h", "1h 2m", "3651d", "٣h"])
-def test_a_ttl_that_is_none_is_a_usage_error(ttl: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_ttl_is_a_usage_error(ttl: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["token", "--user", "u1", "--ttl", ttl]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -82,14 +82,12 @@ def test_claims_are_json_where_they_are_json(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("claim", ["role", "=driver", "userId=u2", "exp=1"])
-def test_a_claim_that_cannot_be_is_a_usage_error(
-    claim: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_invalid_claim_is_a_usage_error(claim: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["token", "--user", "u1", "--claim", claim]) == 2
     assert only_line(capsys.readouterr().err).startswith("error: Invalid value for '--claim'")
 
 
-def test_it_is_made_as_the_server_checks_it(
+def test_the_token_matches_the_settings_of_the_server(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "server.toml"
@@ -123,7 +121,7 @@ async def test_a_server_with_the_same_secret_takes_it(capsys: pytest.CaptureFixt
         ({"ATRIZ_REALTIME_JWT_SECRT": "x"}, "unknown environment variable"),
     ],
 )
-def test_what_it_cannot_sign_it_says_in_one_line(
+def test_a_token_that_cannot_be_signed_gives_the_reason_in_one_line(
     variables: dict[str, str | None],
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -141,7 +139,7 @@ def test_what_it_cannot_sign_it_says_in_one_line(
     assert reason in line
 
 
-def test_a_short_secret_signs_without_a_word(
+def test_a_short_secret_signs_without_a_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("JWT_SECRET", "short")

@@ -1,19 +1,38 @@
-"""The parts of the core put together without a network: real rooms, outboxes, sessions."""
+"""The parts of the core put together without a network: real rooms, outboxes and sessions."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Iterable
 from typing import Any
 
 import attrs
 
 from atriz_realtime import RealtimeConfig
-from atriz_realtime.api import Deliver, EntityRef, RedisChannels, Unavailable
+from atriz_realtime.api import (
+    AuthenticationRejected,
+    Credentials,
+    Deliver,
+    EntityRef,
+    Identity,
+    NotAuthenticated,
+    RedisChannels,
+    Unavailable,
+    View,
+)
+from atriz_realtime.core.clients.events import EventHandlers
+from atriz_realtime.core.clients.gateway import Gateway
 from atriz_realtime.core.clients.socket_server import SocketServer
+from atriz_realtime.core.clients.sockets import ConnectedSocket
+from atriz_realtime.core.clients.subscriptions import Subscriptions
+from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
-from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, Rooms
+from atriz_realtime.core.hub.relay import Relay
+from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
+from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.defaults.memory import MemoryFanout
 from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.request.request import Request
@@ -21,8 +40,10 @@ from atriz_realtime.engine.session import Session, State
 from atriz_realtime.testing import FakeClock
 
 KINDS = ("vehicle", "delivery")
-TRACKING: Any = None
-"""What ``TrackingService`` finds its server through; not used here."""
+UNUSED: Any = None
+"""Stands for a part that no test of the core calls."""
+
+REQUEST = Request(b"GET /socket.io/ HTTP/1.1\r\n\r\n", ("10.0.0.1", 4321), "http")
 
 
 def messages(content: Iterable[Packet]) -> list[str | bytes]:
@@ -84,30 +105,124 @@ class Member:
         return messages(sent)
 
 
-class Hub:
-    """Rooms and what they need, as a server has them."""
+class StubAccess:
+    """Accepts the tokens ``user:<id>`` while its gate is open."""
 
-    def __init__(self, **settings: Any) -> None:
+    authorizes = False
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def authenticate(
+        self, credentials: Credentials, *, narrow: bool = False, known: bool = False
+    ) -> Identity:
+        await self.gate.wait()
+        match credentials.token:
+            case None:
+                raise NotAuthenticated
+            case str(token) if token.startswith("user:"):
+                return Identity(user_id=token.removeprefix("user:"))
+        raise AuthenticationRejected("no such user")
+
+
+def user(name: str) -> dict[str, str]:
+    """The handshake ``auth`` of a user."""
+    return {"token": f"user:{name}"}
+
+
+@attrs.frozen
+class RegisteredViews:
+    """A registry of nothing but views; the view ``a`` is the plugin ``plugin-of-a``'s."""
+
+    views: list[View]
+    authenticators: tuple[()] = ()
+    authorizers: tuple[()] = ()
+
+    @staticmethod
+    def owner(record: View) -> str:
+        return f"plugin-of-{record.name}"
+
+
+class Hub:
+    """The hub and the clients' wing, as a server puts them together.
+
+    :param registered: the views of plugins.
+    :param plugin_timeout: seconds that a call of a plugin may take.
+    """
+
+    def __init__(self, *registered: View, plugin_timeout: float = 5, **settings: Any) -> None:
+        config = RealtimeConfig(**settings)
         self.clock = FakeClock()
         self.incidents = Incidents(self.clock)
-        self.channels = ChannelSubscriptions(KINDS, self.clock)
-        self.rooms: Rooms = self.channels.rooms
-        self.server = SocketServer(RealtimeConfig(**settings), self.rooms, self.incidents, TRACKING)
+        self.plugin_runner = PluginRunner(self.incidents, self.clock, plugin_timeout)
+        registry: Any = RegisteredViews(list(registered))
+        self.registry = registry
+        self.views = Views(registry, self.plugin_runner, self.incidents) if registered else None
+        self.relay = Relay(self.incidents)
+        self.rooms = RoomManager(self.views, self.relay)
+        self.broadcaster = LocationBroadcaster(self.rooms, self.views, self.clock)
+        self.channels = ChannelSubscriptions(self.rooms, KINDS)
+        self.access = StubAccess()
+        access: Any = self.access
+        self.sockets: dict[str, ConnectedSocket] = {}
+        handlers = EventHandlers()
+        subscriptions = Subscriptions(
+            sockets=self.sockets,
+            handlers=handlers,
+            rooms=self.rooms,
+            views=self.views,
+            broadcaster=self.broadcaster,
+            channels=self.channels,
+            access=access,
+            pipeline=UNUSED,
+            incidents=self.incidents,
+            kinds=KINDS,
+            limit=config.max_subscriptions,
+        )
+        self.gateway = Gateway(
+            config=config,
+            rooms=self.rooms,
+            handlers=handlers,
+            sockets=self.sockets,
+            subscriptions=subscriptions,
+            access=access,
+            plugin_runner=self.plugin_runner,
+            incidents=self.incidents,
+            clock=self.clock,
+        )
+        self.server = SocketServer(
+            config, self.rooms, self.gateway, handlers, self.incidents, UNUSED, ""
+        )
 
     async def connect(self, namespace: str = DEFAULT_NAMESPACE) -> Member:
-        """A new session, connected to a namespace."""
+        """A new session, connected to a namespace past the gateway."""
         engine, wire = self.server.eio, Wire()
-        request = Request(b"GET /socket.io/ HTTP/1.1\r\n\r\n", ("127.0.0.1", 4711), "http")
-        session = Session(engine, engine.generate_id(), request, wire)
+        session = Session(engine, engine.generate_id(), REQUEST, wire)
         session.state = State.OPEN
         engine.sockets[session.sid] = session
-        sid = await self.rooms.pre_connect(session.sid, namespace)
+        sid = self.rooms.register(session.sid, namespace)
         assert sid is not None
-        await self.rooms.connect(sid, namespace)
-        return Member(sid, session, wire)
+        self.rooms.accept(sid, namespace, Packet(b"40"))
+        member = Member(sid, session, wire)
+        assert len(member.frames) == 1
+        return member
+
+    async def sign_in(self, auth: Any = None) -> Member:
+        """A new session, connected through the gateway."""
+        member = await self.connect()
+        await self.gateway.connected(member.sid, REQUEST, auth)
+        return member
+
+    async def send(self, member: Member, *event: Any) -> Any:
+        """Send an event as the client would; returns the acknowledgement."""
+        _ = member.frames  # drops what was sent before
+        await self.server._handle_event(member.eio_sid, None, 1, list(event))
+        acks = [frame for frame in member.frames if str(frame).startswith("31[")]
+        return json.loads(acks[0][2:])[0] if acks else None
 
     async def disconnect(self, member: Member, namespace: str = DEFAULT_NAMESPACE) -> None:
-        """Let a session go."""
+        """End a session."""
         self.rooms.pre_disconnect(member.sid, namespace)
         await self.rooms.disconnect(member.sid, namespace)
         self.server.eio.sockets.pop(member.eio_sid, None)
@@ -117,7 +232,7 @@ class Hub:
         self.rooms.basic_enter_room(member.sid, DEFAULT_NAMESPACE, room)
 
     def leave(self, member: Member, room: str) -> None:
-        """Take it out."""
+        """Take a session out of a room."""
         self.rooms.basic_leave_room(member.sid, DEFAULT_NAMESPACE, room)
 
 

@@ -1,4 +1,4 @@
-"""The demo's roads: the same for everyone, connected, and from town to town."""
+"""The roads of the demo."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_equal_seeds_give_equal_roads(roads: Streets) -> None:
     assert [road.points for road in every(other)] != [road.points for road in every(roads)]
 
 
-def test_from_every_town_one_gets_to_every_other(roads: Streets) -> None:
+def test_every_town_can_be_reached_from_every_other(roads: Streets) -> None:
     assert len(roads.junctions) == len(country.TOWNS)
     for start, end in itertools.pairwise([*roads.junctions, 0]):
         assert roads.route(start, end)
@@ -41,6 +41,6 @@ def test_roads_lead_from_town_to_town_with_bends_and_back(roads: Streets) -> Non
         assert any(back.points == road.points[::-1] for back in roads.leaving[road.end])
 
 
-def test_the_plane_and_the_globe_are_translated_into_each_other() -> None:
+def test_the_projection_can_be_reversed() -> None:
     assert to_plane(*CENTRE) == (0, 0)
     assert to_degrees(to_plane(52.06, -9.504)) == pytest.approx((52.06, -9.504))

@@ -1,4 +1,4 @@
-"""The demo's vehicles: what they report is what a vehicle can do."""
+"""The vehicles of the demo move like real ones."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def speed(location: Location) -> float:
 
 @pytest.fixture(scope="module")
 def journeys(streets: Streets) -> list[list[Location]]:
-    """What twenty entities report, once a second."""
+    """The reports of twenty entities, once a second."""
     fleet = Fleet(20, streets, seed=1)
     return [[entity.report(1.0) for _ in range(60 * MINUTES)] for entity in fleet.entities]
 
 
-def test_speed_is_the_way_made_good(journeys: list[list[Location]]) -> None:
+def test_speeds_match_the_movement(journeys: list[list[Location]]) -> None:
     for journey in journeys:
         for before, after in itertools.pairwise(journey):
             way = math.dist(plane(before), plane(after))
             low, high = sorted((speed(before), speed(after)))
-            # within the second it may change, corners cut the way, and the receiver errs
+            # the speed changes within the second, corners are cut, and the receiver errs
             assert way < high + ACCELERATION + 3
             assert way > min(low - 1.5 * BRAKING, 0.6 * low) - 3
 
 
-def test_heading_is_the_way_taken(journeys: list[list[Location]]) -> None:
+def test_headings_match_the_movement(journeys: list[list[Location]]) -> None:
     errors = []
     for journey in journeys:
         for before, after in itertools.pairwise(journey):
@@ -71,11 +71,11 @@ def test_speed_changes_as_brakes_and_engines_allow(journeys: list[list[Location]
     for journey in journeys:
         for before, after in itertools.pairwise(journey):
             change = speed(after) - speed(before)
-            # the last metres before a stop are driven at a walk, and end at once
+            # the last metres before a stop are driven at walking pace, and end abruptly
             assert -1.5 * BRAKING - 1.5 - 0.1 < change < ACCELERATION + 0.1
 
 
-def test_they_drive_stop_and_drive_on(journeys: list[list[Location]]) -> None:
+def test_entities_drive_stop_and_drive_on(journeys: list[list[Location]]) -> None:
     speeds = [[speed(location) for location in journey] for journey in journeys]
     assert all(max(each) > 5 for each in speeds)
     assert sum(min(each) == 0 for each in speeds) > len(speeds) / 2
@@ -87,7 +87,7 @@ def test_drivers_stay_on_the_streets_and_under_the_limit(streets: Streets) -> No
     everything = [street for leaving in streets.leaving.values() for street in leaving]
     for _ in range(60 * MINUTES):
         driver.drive(1.0)
-        place, heading = driver.where()
+        place, heading = driver.position()
         assert 0 <= heading < 360
         street = min(
             everything,
@@ -102,10 +102,10 @@ def test_drivers_stay_on_the_streets_and_under_the_limit(streets: Streets) -> No
 def test_a_driver_is_slow_in_sharp_corners(streets: Streets) -> None:
     driver = Driver(streets, Random(4), stay=(1.0, 2.0))
     sharp = 0
-    (_, before), previous = driver.where(), driver.speed
+    (_, before), previous = driver.position(), driver.speed
     for _ in range(10 * 60 * MINUTES):
         driver.drive(0.2)
-        _, heading = driver.where()
+        _, heading = driver.position()
         turned = abs((heading - before + 180) % 360 - 180)
         if turned > 60 and driver.speed > 0:
             sharp += 1
@@ -114,7 +114,7 @@ def test_a_driver_is_slow_in_sharp_corners(streets: Streets) -> None:
     assert sharp > 2
 
 
-def test_deliveries_say_what_they_are_at(streets: Streets) -> None:
+def test_deliveries_report_their_status(streets: Streets) -> None:
     delivery = Entity(4, streets, Random(1))
     assert (delivery.type, delivery.id) == ("delivery", "d1")
     reports = [delivery.report(1.0) for _ in range(1_200)]
@@ -150,7 +150,7 @@ def test_equal_seeds_give_equal_fleets(streets: Streets) -> None:
     assert positions(1) == positions(1) != positions(2)
 
 
-async def test_everyone_reports_in_turn_about_once_a_second(streets: Streets) -> None:
+async def test_all_entities_report_in_turn_about_once_a_second(streets: Streets) -> None:
     fleet = Fleet(60, streets, seed=1)
     published: list[tuple[float, str, str]] = []
     enough = asyncio.Event()
@@ -168,4 +168,4 @@ async def test_everyone_reports_in_turn_about_once_a_second(streets: Streets) ->
     order = [(entity.type, entity.id) for entity in fleet.entities]
     assert [(kind, entity_id) for _, kind, entity_id in published[: 3 * 60]] == order * 3
     first, third = published[0][0], published[2 * 60][0]
-    assert third - first > 0.9  # two periods, of which the first may begin late by one
+    assert third - first > 0.9  # two periods, the first of which may start late

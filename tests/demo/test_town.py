@@ -1,4 +1,4 @@
-"""The demo's streets: the same for everyone, connected, and dry."""
+"""The streets of the demo."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_equal_seeds_give_equal_towns(streets: Streets) -> None:
 
 
 @pytest.mark.parametrize("seed", [town.SEED, 1, 2])
-def test_from_everywhere_one_gets_everywhere_and_never_into_a_dead_end(seed: int) -> None:
+def test_all_junctions_are_connected_without_dead_ends(seed: int) -> None:
     streets = town.build(seed)
     assert 200 < len(streets.junctions) < 500
     there, back = next(iter(streets.junctions)), list(streets.junctions)[-1]
@@ -51,7 +51,7 @@ def test_streets_lead_from_junction_to_junction_and_back(streets: Streets) -> No
         )
 
 
-def test_the_river_is_crossed_on_a_few_bridges_alone(streets: Streets) -> None:
+def test_streets_cross_the_river_only_on_bridges(streets: Streets) -> None:
     crossing = [
         street
         for street in every(streets)
@@ -87,7 +87,7 @@ def test_streets_bend(streets: Streets) -> None:
 
 
 def test_a_route_is_the_fastest(streets: Streets) -> None:
-    """No street shortens it: the condition of Bellman holds along and beside it."""
+    """No street is a shortcut (Bellman's condition)."""
     start, *others = streets.junctions
 
     def hours(route: list[Street]) -> float:
@@ -99,7 +99,7 @@ def test_a_route_is_the_fastest(streets: Streets) -> None:
         assert times[street.end] <= times[street.start] + street.length / street.limit + 1e-9
 
 
-def test_a_street_knows_its_points_and_headings() -> None:
+def test_a_street_gives_positions_and_headings_along_it() -> None:
     street = Street(0, 1, ((0.0, 0.0), (0.0, 100.0), (50.0, 100.0)), 50)
     assert street.length == 150
     assert street.at(25) == ((0, 25), 0)
@@ -110,7 +110,7 @@ def test_a_street_knows_its_points_and_headings() -> None:
     assert street.turn_into(back) == 180
 
 
-def test_the_plane_is_where_limerick_is() -> None:
+def test_the_plane_is_centred_on_limerick() -> None:
     assert to_degrees((0, 0)) == CENTRE
     north, east = to_degrees((0, 1_000)), to_degrees((1_000, 0))
     degree = math.radians(1) * EARTH_RADIUS

@@ -1,4 +1,4 @@
-"""A project that has installed the client as a front-end developer does."""
+"""A front-end project that has installed the client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from atriz_realtime.cli.frontend import frontend
+from atriz_realtime.cli.shipped_files import frontend
 from tests.support.clients.node import JS, with_packages
 
 NEEDED = ("react", "react-dom", "scheduler", "socket.io-client", "jsdom")
@@ -16,7 +16,7 @@ NEEDED = ("react", "react-dom", "scheduler", "socket.io-client", "jsdom")
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its folder, with the tests' scripts in it."""
+    """The folder of the project, with the scripts of the tests."""
     folder = tmp_path_factory.mktemp("project")
     packages = folder / "node_modules"
     written = CliRunner().invoke(frontend, [str(packages / "@atriz" / "realtime-client")])

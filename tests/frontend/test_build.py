@@ -1,4 +1,4 @@
-"""What is shipped is what the sources say."""
+"""The built client matches its sources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from atriz_realtime.cli.frontend import frontend
+from atriz_realtime.cli.shipped_files import frontend
 from tests.support.clients.node import with_packages
 
 SOURCE = Path(str(files("atriz_realtime") / "frontend"))

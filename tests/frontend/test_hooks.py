@@ -1,4 +1,4 @@
-"""The shipped React hooks, in React's own DOM renderer."""
+"""The React hooks of the built client, in the DOM renderer of React."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_components_share_a_connection_and_show_positions(project: Path) -
         await until(lambda: live.server.connection_count == 0)
 
 
-async def test_they_show_a_refusal_and_that_the_server_is_gone(project: Path) -> None:
+async def test_hooks_show_refusals_and_lost_connections(project: Path) -> None:
     async with (
         serving(extra_plugins=["tests.support.plugins.own_vehicles"]) as live,
         script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,

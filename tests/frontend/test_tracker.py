@@ -57,7 +57,7 @@ async def live() -> AsyncIterator[Live]:
         yield live
 
 
-async def test_it_shows_what_is_followed_and_nothing_else(live: Live, project: Path) -> None:
+async def test_only_positions_of_tracked_entities_arrive(live: Live, project: Path) -> None:
     await live.publish("v1", speed=1)
     async with tracking(project, live.url) as tracker:
         await follow(tracker, "v1")
@@ -80,7 +80,7 @@ async def test_it_shows_what_is_followed_and_nothing_else(live: Live, project: P
         await tracker.until_last_is({"refused": error("closed", "the tracker is closed")})
 
 
-async def test_it_leaves_with_the_last_who_follows(live: Live, project: Path) -> None:
+async def test_the_last_untrack_leaves(live: Live, project: Path) -> None:
     async with tracking(project, live.url) as tracker:
         await follow(tracker, "v1")
         await follow(tracker, "v1")
@@ -91,14 +91,14 @@ async def test_it_leaves_with_the_last_who_follows(live: Live, project: Path) ->
         await until(lambda: members(live, "vehicle:v1") == 0)
 
 
-async def test_hundreds_are_asked_for_together(live: Live, project: Path) -> None:
-    ids = [f"v{number}" for number in range(900)]  # one by one they are over the burst
+async def test_hundreds_of_entities_share_one_request(live: Live, project: Path) -> None:
+    ids = [f"v{number}" for number in range(900)]  # single requests would exceed the burst
     async with tracking(project, live.url) as tracker:
         await follow(tracker, *ids)
         assert all(members(live, f"vehicle:{entity_id}") == 1 for entity_id in ids)
 
 
-async def test_it_comes_back_and_follows_again(live: Live, project: Path) -> None:
+async def test_the_tracker_reconnects_and_tracks_again(live: Live, project: Path) -> None:
     proxy = Proxy(live.port)
     await proxy.start()
     try:
@@ -118,7 +118,7 @@ async def test_it_comes_back_and_follows_again(live: Live, project: Path) -> Non
         await proxy.aclose()
 
 
-async def test_what_is_refused_is_named_and_the_rest_followed(project: Path) -> None:
+async def test_refused_entities_are_named_and_the_others_tracked(project: Path) -> None:
     async with (
         serving(extra_plugins=["tests.support.plugins.own_vehicles"]) as live,
         tracking(project, live.url) as tracker,
@@ -129,7 +129,7 @@ async def test_what_is_refused_is_named_and_the_rest_followed(project: Path) -> 
         assert members(live, "vehicle:u2-a") == 0
 
 
-async def test_a_bad_token_is_the_end_when_there_is_no_other(live: Live, project: Path) -> None:
+async def test_a_refused_string_token_stops_the_tracker(live: Live, project: Path) -> None:
     async with tracking(project, live.url, token="letmein") as tracker:
         await track(tracker, "v1")
         said = error("not_authenticated", "Not authenticated")
@@ -159,13 +159,15 @@ async def test_a_token_that_expires_is_renewed_on_the_connection(live: Live, pro
         await live.server.socket_io.emit("token:expiring", {}, room="user:u1")
         gateway = live.server._gateway
         await until(
-            lambda: [who.claims.get("renewed") for _, who in gateway.identities()] == [True]
+            lambda: (
+                [identity.claims.get("renewed") for _, identity in gateway.identities()] == [True]
+            )
         )
         await asyncio.sleep(0)
         assert {"status": "reconnecting"} not in tracker.printed
 
 
-async def test_what_one_may_no_longer_watch_is_told_and_given_up(live: Live, project: Path) -> None:
+async def test_a_revoked_entity_is_reported_and_dropped(live: Live, project: Path) -> None:
     async with tracking(project, live.url) as tracker:
         await follow(tracker, "v1", "v2")
         await live.server.permissions.revoke("u1", EntityRef("vehicle", "v1"))
@@ -174,5 +176,5 @@ async def test_what_one_may_no_longer_watch_is_told_and_given_up(live: Live, pro
         await live.publish("v1")
         await live.publish("v2", speed=2)
         await until(lambda: locations(tracker) == [("v2", 2)])
-        await follow(tracker, "v1")  # it is asked for anew
+        await follow(tracker, "v1")  # it is requested again
         await until(lambda: members(live, "vehicle:v1") == 1)

@@ -18,7 +18,7 @@ from atriz_realtime.api import (
     encode,
 )
 from atriz_realtime.asgi import create_app
-from atriz_realtime.core.hub.packets import Packet
+from atriz_realtime.core.hub.packets import SocketIOPacket as Packet
 from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings
 from atriz_realtime.engine.protocol import frames, packets
 from atriz_realtime.engine.protocol.frames import Control, FrameError, FrameReader

@@ -1,4 +1,4 @@
-"""The files that ``deployment`` writes: what they ask for is there."""
+"""The files that ``deployment`` writes: every metric in them exists."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def panels() -> list[dict[str, Any]]:
 
 
 def queries() -> list[str]:
-    """Every query of the dashboard."""
+    """All queries of the dashboard."""
     return [target["expr"] for panel in panels() for target in panel.get("targets", ())]
 
 
-async def test_each_file_is_written_once_and_kept(tmp_path: Path) -> None:
+async def test_existing_files_are_not_overwritten(tmp_path: Path) -> None:
     folder = tmp_path / "ops"
     done = await finished("deployment", str(folder))
     shipped = {path.name: path.read_bytes() for path in SHIPPED.iterdir()}
@@ -38,7 +38,7 @@ async def test_each_file_is_written_once_and_kept(tmp_path: Path) -> None:
     (folder / "environment").write_text("JWT_SECRET=ours")
     done = await finished("deployment", str(folder))
     assert done.status == 0
-    assert done.err.count("is there already") == len(shipped)
+    assert done.err.count("exists already") == len(shipped)
     assert (folder / "environment").read_text() == "JWT_SECRET=ours"
 
 
@@ -51,19 +51,19 @@ def contents(folder: Path) -> list[Path]:
     [DASHBOARD, SHIPPED / "alerts.yml", ROOT / "docs" / "operate" / "metrics.md"],
     ids=lambda path: path.name,
 )
-def test_every_metric_that_is_asked_for_exists(file: Path) -> None:
+def test_every_queried_metric_exists(file: Path) -> None:
     asked = set(re.findall(r"\batriz_realtime_\w+", file.read_text()))
     assert asked
     assert asked - NAMES == set()
 
 
-def test_the_dashboard_shows_every_metric_but_what_only_some_have() -> None:
+def test_the_dashboard_shows_every_common_metric() -> None:
     shown = DASHBOARD.read_text()
     left_out = {"atriz_realtime_statistic", "atriz_realtime_redis_cluster_primaries"}
     assert {name for name in NAMES if name not in shown} == left_out
 
 
-def test_counters_are_asked_for_their_rate_and_gauges_are_not() -> None:
+def test_only_counters_are_queried_as_rates() -> None:
     kinds = {family.name: family.kind for family in FAMILIES}
     for query in queries():
         for function, name in re.findall(r"(\w+)\((atriz_realtime_\w+)", query):
@@ -71,7 +71,7 @@ def test_counters_are_asked_for_their_rate_and_gauges_are_not() -> None:
             assert is_rate == (kinds.get(name) == "counter"), query
 
 
-def test_panels_have_a_place_and_a_meaning_of_their_own() -> None:
+def test_panels_do_not_overlap_and_have_descriptions() -> None:
     places: set[tuple[int, int]] = set()
     ids = [panel["id"] for panel in panels()]
     assert len(ids) == len(set(ids))

@@ -1,4 +1,4 @@
-"""The documented nginx configuration, run by a real nginx before three real servers."""
+"""The documented nginx configuration, in a real nginx in front of three real servers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.support.servers.serving import TIMEOUT, Live, serving, token, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate" / "nginx.md"
 
-# ip_hash looks at the first three octets, so these are three clients to it
+# ip_hash uses the first three octets, so each of these is another client
 CLIENTS = [f"127.0.{number}.1" for number in range(1, 13)]
 
 
 @pytest.fixture(scope="session")
 def nginx() -> str:
-    """The path of nginx; installs Debian's when there is none."""
+    """The path of nginx, which is installed from Debian if necessary."""
     found = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if found is None:
         for command in (
@@ -47,7 +47,7 @@ def documented_configuration() -> str:
 
 @asynccontextmanager
 async def balancer(nginx: str, folder: Path, port: int, servers: list[Live]) -> AsyncIterator[str]:
-    """nginx with the documented configuration; only names and ports are put in."""
+    """Run nginx with the documented configuration, in which only names and ports are replaced."""
     configuration = documented_configuration().replace("listen 80;", f"listen 127.0.0.1:{port};")
     for number, live in enumerate(servers, 1):
         configuration = configuration.replace(f"server{number}:3001", f"127.0.0.1:{live.port}")
@@ -83,7 +83,7 @@ async def balancer(nginx: str, folder: Path, port: int, servers: list[Live]) -> 
 async def client_at(
     stack: AsyncExitStack, url: str, address: str, transports: list[str] | None
 ) -> tuple[socketio.AsyncClient, list[Any]]:
-    """A client that connects from an address of its own."""
+    """Connect a client from its own address."""
     session = await stack.enter_async_context(
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(local_addr=(address, 0)))
     )
@@ -96,7 +96,7 @@ async def client_at(
     return client, received
 
 
-async def test_three_servers_behind_nginx_are_one_and_two_go_on_without_the_third(
+async def test_three_servers_behind_nginx_act_as_one_and_survive_the_loss_of_one(
     nginx: str, tmp_path: Path, unused_tcp_port: int, redis_url: str
 ) -> None:
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""``/livez`` and ``/readyz``, in each state that a server can be in."""
+"""``/livez`` and ``/readyz`` in each state of a server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from atriz_realtime.testing import config, serving
 from tests.support.plugins.files import Plugins, plugins_in
 
 Ask = Callable[[str], Awaitable[tuple[int, str]]]
-"""Asks for a path; gives the HTTP status, and the one that the answer has."""
+"""Requests a path; returns the HTTP status, and the ``status`` of the answer."""
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def plugins(tmp_path: Path) -> Iterator[Plugins]:
 
 @asynccontextmanager
 async def asking(app: Starlette) -> AsyncIterator[Ask]:
-    """A client of an application whose host runs no lifespan."""
+    """A client of an application on a host that runs no lifespan."""
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
 
@@ -43,7 +43,7 @@ async def asking(app: Starlette) -> AsyncIterator[Ask]:
         yield ask
 
 
-async def test_a_server_that_runs_is_alive_and_ready() -> None:
+async def test_a_running_server_is_alive_and_ready() -> None:
     async with serving() as live:
         assert await live.get("/livez", headers={}) == (200, {"status": "alive"})
         assert await live.get("/readyz", headers={}) == (200, {"status": "ready"})
@@ -97,7 +97,7 @@ async def test_it_is_not_ready_when_its_start_failed(plugins: Plugins) -> None:
         assert await ask("/livez") == (200, "alive")
 
 
-async def test_being_asked_starts_a_server_whose_host_runs_no_lifespan() -> None:
+async def test_a_probe_starts_a_server_whose_host_runs_no_lifespan() -> None:
     app = create_app(config())
     server: RealtimeServer = app.state.realtime
     async with asking(app) as ask:
@@ -107,7 +107,7 @@ async def test_being_asked_starts_a_server_whose_host_runs_no_lifespan() -> None
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-async def test_a_host_keeps_routes_of_its_own(before: bool) -> None:
+async def test_routes_of_the_host_take_precedence(before: bool) -> None:
     async def own(_: Request) -> Response:
         return PlainTextResponse("own")
 

@@ -1,4 +1,4 @@
-"""What docs/operate/running.md says about Redis, tried on real ones: its user, and TLS."""
+"""The Redis user and TLS settings of docs/operate/running.md, on real servers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "operate" / "running.md"
 USER = "realtime:a-password@"
 
 RARE = {"asking"}
-"""Commands that only a cluster needs whose slots are on the move."""
+"""Commands that are needed only while a cluster migrates slots."""
 
 
 @pytest.fixture
@@ -36,14 +36,14 @@ def maker(valkey: ValkeyServer, tmp_path: Path) -> Maker:
 
 
 def documented_rules() -> list[list[str]]:
-    """The two rules of the page: for one server, and for the nodes of a cluster."""
+    """The two rules of the page: for a single server, and for the nodes of a cluster."""
     blocks = re.findall(r"```text\n(ACL SETUSER [^`]+)```", PAGE.read_text())
     assert len(blocks) == 2
     return [block.split() for block in blocks]
 
 
 async def use_everything(url: str, nodes: Sequence[Node]) -> None:
-    """Have two servers do whatever they ever do in Redis."""
+    """Use everything that two servers ever do in Redis."""
     async with (
         serving(redis_url=url) as here,
         serving(redis_url=url) as there,
@@ -55,7 +55,7 @@ async def use_everything(url: str, nodes: Sequence[Node]) -> None:
         following = await tracking.subscribe_to_location_updates(lambda c, _: seen.append(c))
         await here.publish("v1")
         await there.publish("v2", timestamp="2026-01-01T00:00:00.000Z")
-        await there.publish("v2", timestamp="2025-01-01T00:00:00.000Z")  # older: put back
+        await there.publish("v2", timestamp="2025-01-01T00:00:00.000Z")  # older: not stored
         await revoke(there.server.signals, "token", "t1")
         await until(lambda: one.updates and len(other.updates) == 3 and len(seen) == 3)
         assert (await here.get("/api/tracking/vehicle/v1"))[0] == 200
@@ -72,7 +72,7 @@ async def use_everything(url: str, nodes: Sequence[Node]) -> None:
         await until(lambda: all("redis disconnected" in one.incidents.counts for one in servers))
         await until(lambda: all(one.status().state == "connected" for one in servers))
         called: set[str] = set()
-        async with asyncio.timeout(10):  # v1 is left, and signs of life are asked for
+        async with asyncio.timeout(10):  # the channel of v1 is left, and pings are sent
             while not (
                 {"ping", "zremrangebyrank"} <= called and {"unsubscribe", "sunsubscribe"} & called
             ):
@@ -81,7 +81,7 @@ async def use_everything(url: str, nodes: Sequence[Node]) -> None:
 
 
 async def commands(nodes: Sequence[Node]) -> set[str]:
-    """What has been called on any of them, as rules name it."""
+    """The commands called on any node, as ACL rules name them."""
     names: set[str] = set()
     for node in nodes:
         stats = await node.ask("INFO", "commandstats")
@@ -103,7 +103,7 @@ async def check_the_rule(rule: list[str], url: str, nodes: Sequence[Node]) -> No
     assert allowed - await commands(nodes) - RARE == set(), "more than is needed"
 
 
-async def test_the_documented_user_may_what_is_needed_and_no_more(maker: Maker) -> None:
+async def test_the_documented_user_has_the_needed_permissions_and_no_more(maker: Maker) -> None:
     async with maker.single() as node:
         url = f"redis://{USER}127.0.0.1:{node.port}/1"
         await check_the_rule(documented_rules()[0], url, [node])
@@ -120,7 +120,7 @@ async def test_the_documented_user_of_a_cluster(maker: Maker) -> None:
 
 @pytest.fixture
 async def tls(valkey: ValkeyServer, tmp_path: Path) -> AsyncIterator[Proxy]:
-    """A Redis that speaks TLS, with a certificate of an authority that nobody knows."""
+    """A Redis over TLS, with a certificate of an unknown authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate(tmp_path))
     async with proxying(valkey.port, tls=context) as proxy:

@@ -1,4 +1,4 @@
-"""OpenTelemetry spans of real fixes, as an exporter gets them."""
+"""OpenTelemetry spans of real fixes, as an exporter receives them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @pytest.fixture(scope="module", autouse=True)
 def provider() -> None:
-    """The process's provider, which can be set only once."""
+    """The provider of the process, which can be set only once."""
     if not isinstance(trace.get_tracer_provider(), TracerProvider):
         trace.set_tracer_provider(TracerProvider())
     given: Any = trace.get_tracer_provider()
@@ -55,7 +55,7 @@ def context_of(span: ReadableSpan) -> trace.SpanContext:
 
 
 @pytest.mark.parametrize("backend", ["memory", "redis"])
-async def test_a_call_is_followed_to_the_watchers_here(
+async def test_a_call_is_traced_to_the_watchers_of_this_server(
     backend: str, request: pytest.FixtureRequest
 ) -> None:
     url = request.getfixturevalue("redis_url") if backend == "redis" else None
@@ -92,7 +92,7 @@ async def test_a_call_is_followed_to_the_watchers_here(
     assert token() not in told
 
 
-async def test_a_fix_over_a_socket_has_a_trace_of_its_own() -> None:
+async def test_each_fix_over_a_socket_starts_a_trace() -> None:
     async with serving(tracing=True) as live, watching(live, "v1") as watcher:
         for entity in ("v1", "v2"):
             update = {"vehicleId": entity, "latitude": 1, "longitude": 2}
@@ -101,10 +101,10 @@ async def test_a_fix_over_a_socket_has_a_trace_of_its_own() -> None:
     published = [s for s in EXPORTER.get_finished_spans() if s.name == "publish vehicle"]
     assert [parent_of(span) for span in published] == [None, None]
     assert len({context_of(span).trace_id for span in published}) == 2
-    assert sum(s.name == "deliver" for s in EXPORTER.get_finished_spans()) == 1  # v2: nobody
+    assert sum(s.name == "deliver" for s in EXPORTER.get_finished_spans()) == 1  # none for v2
 
 
-async def test_a_fix_that_is_held_is_sent_in_its_own_trace() -> None:
+async def test_a_held_fix_is_sent_in_its_own_trace() -> None:
     settings: dict[str, Any] = {"throttle": "latest", "throttle_interval": 50, "tracing": True}
     async with serving(**settings) as live, watching(live, "v1") as watcher:
         await live.publish("v1", latitude=1)
@@ -116,7 +116,7 @@ async def test_a_fix_that_is_held_is_sent_in_its_own_trace() -> None:
     assert [s.name for s in found if parent_of(s) == id_of(fan_out)] == ["deliver"]
 
 
-async def test_a_refusal_is_named_and_a_failure_is_one() -> None:
+async def test_a_refusal_is_an_attribute_and_not_an_error() -> None:
     async with serving(tracing=True) as live:
         await live.post("/api/tracking/location", {"vehicleId": "v1"})
         assert "publish vehicle" not in spans()
@@ -129,7 +129,7 @@ async def test_a_refusal_is_named_and_a_failure_is_one() -> None:
     assert list(refused.events) == []
 
 
-async def test_nothing_is_made_unless_it_is_on() -> None:
+async def test_no_spans_without_tracing() -> None:
     async with serving() as live, watching(live, "v1") as watcher:
         await live.publish("v1")
         await until(lambda: watcher.updates)

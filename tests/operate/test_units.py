@@ -1,4 +1,4 @@
-"""The documented systemd unit and container file: what they start is there, with those options."""
+"""The documented systemd unit and container file start commands that exist."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PROGRAM = Path(sys.executable).with_name("atriz-realtime")
 
 
 def block(language: str) -> str:
-    """The page's only code block in a language."""
+    """The only code block of the page in a language."""
     found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     assert len(found) == 1, language
     return str(found[0])
 
 
 def accepted(*arguments: str) -> None:
-    """Have the installed program read a command line as far as its options."""
+    """Let the installed program parse a command line."""
     done = subprocess.run(
         [PROGRAM, *arguments, "--help"], capture_output=True, text=True, timeout=30, check=False
     )

@@ -1,4 +1,4 @@
-"""What is served is what the sources say."""
+"""The built pages match their sources."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_built_files_are_up_to_date(tmp_path: Path) -> None:
     assert contents(tmp_path / "dist") == contents(BUILT), f"npm run build --prefix {SOURCE}"
 
 
-def test_nothing_in_them_comes_from_elsewhere() -> None:
+def test_pages_load_nothing_from_other_hosts() -> None:
     for path in BUILT.glob("*.html"):
         assert not re.search(r"https?:|//|<script(?![^>]* src=)|\son\w+=|style=", path.read_text())
     for path in BUILT.glob("*.css"):
@@ -41,7 +41,7 @@ def test_nothing_in_them_comes_from_elsewhere() -> None:
 
 
 def test_text_of_entities_never_becomes_markup() -> None:
-    """Leaflet takes one attribution as HTML, which `map.ts` escapes; nothing else is taken so."""
+    """Only `map.ts` sets HTML: the attribution, which it escapes for Leaflet."""
     for path in (SOURCE / "src").rglob("*.ts"):
         found = re.findall(
             r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", path.read_text()

@@ -179,7 +179,7 @@ def watches_only_v7(live: Live) -> bool:
 
 
 def watcher_rooms(live: Live) -> list[str]:
-    return sorted(live.server._channels.watched_rooms())
+    return sorted(live.server.delivery._channels.watched_rooms())
 
 
 async def test_recheck_asks_authorizers_again_on_every_server(

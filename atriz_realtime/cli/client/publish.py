@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from atriz_realtime.cli.client.client import Api, Connection, connection_options
+from atriz_realtime.cli.client.connection import Api, Target, target_options
 from atriz_realtime.cli.options import type_option
 
 
 def read_metadata(_: click.Context, __: click.Parameter, value: str | None) -> Any:
-    """Read a JSON object."""
+    """Parse a JSON object."""
     if value is None:
         return None
     try:
@@ -39,14 +39,14 @@ def read_metadata(_: click.Context, __: click.Parameter, value: str | None) -> A
 @click.option("--altitude", type=float, help="Metres.")
 @click.option("--timestamp", help="ISO 8601 with a time zone.  [default: now]")
 @click.option("--metadata", metavar="JSON", callback=read_metadata, help="A JSON object.")
-@connection_options
-def publish(connection: Connection, kind: str, entity_id: str, **fields: Any) -> None:
-    """Publish one position of an entity, as a device does."""
+@target_options
+def publish(target: Target, kind: str, entity_id: str, **fields: Any) -> None:
+    """Publish one position of an entity, as its device would."""
     update = {"type": kind, "entityId": entity_id}
     update |= {name: value for name, value in fields.items() if value is not None}
 
     async def send() -> str:
-        async with Api(connection) as api:
+        async with Api(target) as api:
             answer = await api.publish(update)
         outcome = "throttled" if answer.get("throttled") else "published"
         return f"{outcome} {kind}:{entity_id} {answer['timestamp']}"

@@ -18,43 +18,43 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from atriz_realtime.api.model import format_timestamp
-from atriz_realtime.cli.client.client import (
+from atriz_realtime.cli.client.connection import (
     Api,
-    Connection,
     Refused,
+    Target,
     Unreachable,
-    connection_options,
+    run_interruptibly,
+    target_options,
 )
-from atriz_realtime.cli.client.tracks import Fix, read_track, spacing
-from atriz_realtime.cli.interruption import run_interruptibly
+from atriz_realtime.cli.client.tracks import RecordedFix, read_track, spacing
 from atriz_realtime.cli.options import type_option
 from atriz_realtime.cli.output import console
 
 RETRY_FOR = 60.0
-"""Seconds until a run is given up whose server is away."""
+"""Seconds after which a run gives up on a server that does not answer."""
 
 BACKOFF_FIRST = 0.1
 BACKOFF_MOST = 5.0
-"""Seconds between two attempts: doubled each time."""
+"""Seconds before another attempt: the first, doubled each time up to the most."""
 
-POINTLESS = frozenset(
+FATAL = frozenset(
     {"not_authenticated", "invalid_token", "unauthorized", "unknown_type", "invalid_entity_id"}
 )
-"""Refusals that no other fix of the run would escape: they end it."""
+"""Codes of refusals that would meet every fix of the run; they end it."""
 
 
 @attrs.define
 class Tally:
-    """What became of the fixes."""
+    """How many fixes the server took, and how many it refused."""
 
     accepted: int = 0
     throttled: int = 0
-    """Accepted too, but kept from the watchers because the one before had just gone out."""
+    """Accepted too, but not sent to watchers, since an earlier fix had just been."""
     refused: int = 0
 
     @property
     def answered(self) -> int:
-        """All of them."""
+        """All fixes that the server answered."""
         return self.accepted + self.throttled + self.refused
 
     def __str__(self) -> str:
@@ -62,11 +62,11 @@ class Tally:
 
 
 class Replay:
-    """Sends a journey's fixes in order, each when it is due and the one before is confirmed.
+    """Sends the fixes of a track in order, each when it is due and the last one is confirmed.
 
-    :param report: told about each fix that the server refuses, in one line.
+    :param report: called with one line for each fix that the server refuses.
     :param progress: called after each answer.
-    :param retry_for: seconds for which a server that is away is asked again.
+    :param retry_for: seconds for which it tries to reach a server that does not answer.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class Replay:
         self._report = report
         self._progress = progress
 
-    async def run(self, fixes: Sequence[Fix], *, loop: bool) -> None:
-        """Send all, once or again and again.
+    async def run(self, fixes: Sequence[RecordedFix], *, loop: bool) -> None:
+        """Send all fixes, once or in an endless loop.
 
-        Every moment counts from the start, so that delays do not add up; one that has
-        passed already sends at once.
+        Due times count from the start, so that delays do not add up; an overdue fix is sent
+        at once.
 
-        :raises Refused: for a refusal that concerns every fix.
-        :raises Unreachable: when the server stays away.
+        :raises Refused: for a refusal that would meet every fix.
+        :raises Unreachable: when the server does not answer for ``retry_for`` seconds.
         """
         offsets = spacing(fixes)
         last_gap = offsets[-1] - offsets[-2] if len(offsets) > 1 else 0.0
@@ -111,12 +111,12 @@ class Replay:
                 await asyncio.sleep(max(0.0, due - clock()))
                 await self._send(index, fix)
 
-    async def _send(self, index: int, fix: Fix) -> None:
+    async def _send(self, index: int, fix: RecordedFix) -> None:
         try:
             throttled = await self._confirmed(fix)
         except Refused as refusal:
-            pointless = refusal.code in POINTLESS or refusal.code.startswith("http_")
-            if pointless or refusal.temporary:
+            fatal = refusal.code in FATAL or refusal.code.startswith("http_")
+            if fatal or refusal.temporary:
                 raise
             self.tally.refused += 1
             field = f" {refusal.field}" if refusal.field else ""
@@ -126,8 +126,8 @@ class Replay:
             self.tally.accepted += not throttled
         self._progress(self.tally)
 
-    async def _confirmed(self, fix: Fix) -> bool:
-        """Send one fix until it is answered; returns whether it was throttled."""
+    async def _confirmed(self, fix: RecordedFix) -> bool:
+        """Send one fix until the server answers; returns whether it was throttled."""
         clock = asyncio.get_running_loop().time
         give_up = math.inf
         pause = BACKOFF_FIRST
@@ -139,7 +139,7 @@ class Replay:
             except (Refused, Unreachable) as error:
                 if isinstance(error, Refused) and not error.temporary:
                     raise
-                if attempt == 1:  # an idle connection that the server has closed, as a rule
+                if attempt == 1:  # usually just a keep-alive connection that the server closed
                     give_up = clock() + self._retry_for
                 elif attempt == 2:
                     self._report(f"{error.message}; trying again for {self._retry_for:g} s")
@@ -150,16 +150,16 @@ class Replay:
             await asyncio.sleep(pause)
             pause = min(pause * 2, BACKOFF_MOST)
 
-    def _update(self, fix: Fix) -> dict[str, Any]:
+    def _update(self, fix: RecordedFix) -> dict[str, Any]:
         moment = fix.time if self._keep_times and fix.time is not None else datetime.now(UTC)
         return {**self._entity, **fix.values, "timestamp": format_timestamp(moment)}
 
 
 @contextmanager
-def _shown(
+def _progress(
     title: str, total: int | None
 ) -> Iterator[tuple[Callable[[str], None], Callable[[Tally], None]]]:
-    """How reports and progress are shown: a bar on a terminal, lines elsewhere."""
+    """Functions that show reports and progress: a bar on a terminal, plain lines elsewhere."""
     if not sys.stderr.isatty():
         yield lambda line: click.echo(line, err=True), lambda _: None
         return
@@ -180,13 +180,13 @@ def _shown(
 
 
 def read_speed(_: click.Context, __: click.Parameter, value: float) -> float:
-    """Read a factor over zero."""
+    """Check that a factor is over zero."""
     if not 0 < value < math.inf:  # false for NaN as well
         raise click.BadParameter("must be over 0")
     return value
 
 
-@click.command(short_help="Send a recorded journey, as the device that made it would.")
+@click.command(short_help="Send a recorded track, as the device that recorded it would.")
 @click.argument("track", type=click.Path(path_type=Path), metavar="FILE")
 @type_option
 @click.option("--id", "entity_id", metavar="ID", help="The entity's id.  [default: FILE's name]")
@@ -196,13 +196,15 @@ def read_speed(_: click.Context, __: click.Parameter, value: float) -> float:
     default=1.0,
     show_default=True,
     callback=read_speed,
-    help="How many times as fast as it was.",
+    help="Factor by which to speed up the track.",
 )
-@click.option("--loop", is_flag=True, help="Begin again at the end, until Ctrl-C.")
-@click.option("--keep-times", is_flag=True, help="Send the file's times instead of the present.")
-@connection_options
+@click.option("--loop", is_flag=True, help="Start again at the end, until Ctrl-C.")
+@click.option(
+    "--keep-times", is_flag=True, help="Send the recorded times instead of the current time."
+)
+@target_options
 def replay(
-    connection: Connection,
+    target: Target,
     track: Path,
     kind: str,
     entity_id: str | None,
@@ -210,24 +212,24 @@ def replay(
     loop: bool,
     keep_times: bool,
 ) -> None:
-    """Send the fixes of FILE in their order and with their spacing, divided by --speed.
+    """Send the fixes of FILE in order, with their recorded spacing divided by --speed.
 
     FILE is GPX, GeoJSON (LineString, MultiLineString or Point features; times in coordTimes,
-    times or time) or CSV with a header: lat, lon, and where known time, speed (km/h), heading,
-    accuracy and altitude.  Without times the fixes are a second apart.
+    times or time) or CSV with a header: lat, lon, and optionally time, speed (km/h), heading,
+    accuracy and altitude.  Fixes without times are sent a second apart.
 
-    Each fix is confirmed before the next is sent.  One that the server refuses is reported, and
-    the run goes on; the exit status is 0 only if all were accepted.
+    Each fix is confirmed before the next is sent.  A fix that the server refuses is reported,
+    and the run goes on; the exit status is 0 only if all were accepted.
     """
     fixes = read_track(track)
     if keep_times and all(fix.time is None for fix in fixes):
-        raise click.UsageError(f"--keep-times: {track} has no times to keep")
+        raise click.UsageError(f"--keep-times: {track} has no times")
     entity_id = track.stem if entity_id is None else entity_id
     tally = Tally()
 
     async def send() -> None:
-        async with Api(connection) as api:
-            journey = Replay(
+        async with Api(target) as api:
+            run = Replay(
                 api,
                 tally,
                 kind,
@@ -237,11 +239,14 @@ def replay(
                 report=report,
                 progress=progress,
             )
-            await journey.run(fixes, loop=loop)
+            await run.run(fixes, loop=loop)
 
     started = time.monotonic()
     try:
-        with _shown(f"{kind}:{entity_id}", None if loop else len(fixes)) as (report, progress):
+        with _progress(f"{kind}:{entity_id}", None if loop else len(fixes)) as (
+            report,
+            progress,
+        ):
             done = run_interruptibly(send())
     finally:
         if tally.answered:

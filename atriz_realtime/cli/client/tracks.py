@@ -1,7 +1,7 @@
-"""Recorded journeys: GPX, GeoJSON and CSV files as lists of fixes.
+"""Recorded tracks: it reads GPX, GeoJSON and CSV files as lists of fixes.
 
-A value that is in the file but makes no sense (a latitude of 91, or the word ``none``) is
-kept as it is: what is a good fix is for the server to say.
+Values are not validated: a latitude of 91, or the word ``none``, is sent as it is, since
+the server decides which fixes are valid.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import gpxpy.gpx
 KMH_PER_MPS = 3.6
 
 MILLISECONDS_FROM = 1e11
-"""Numbers from here on are milliseconds since the epoch, below it seconds (until 5138)."""
+"""From here on, numbers are milliseconds since the epoch; below, seconds (up to the year 5138)."""
 
 COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -36,7 +36,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "altitude": ("altitude", "ele"),
     }
 )
-"""The names that a CSV column or a GeoJSON property may have, in lower case."""
+"""The accepted names of CSV columns and GeoJSON properties, in lower case."""
 
 _NAMES = {alias: name for name, aliases in COLUMNS.items() for alias in aliases}
 
@@ -46,49 +46,49 @@ _DELIMITERS = ",;\t"
 
 
 @attrs.frozen
-class Fix:
-    """One recorded position: what is sent of it, and when it was."""
+class RecordedFix:
+    """One recorded position."""
 
     values: Mapping[str, Any]
-    """By the names of the wire; what the file does not have is left out."""
+    """Fields by their names on the wire; those that the file does not have are missing."""
     time: datetime | None
     """In UTC."""
 
 
-class Unreadable(click.ClickException):
-    """A file that is no journey."""
+class UnreadableTrack(click.ClickException):
+    """A file cannot be read as a track."""
 
 
-def read_track(path: Path) -> list[Fix]:
-    """Read a file, whatever its name: its content says which kind it is.
+def read_track(path: Path) -> list[RecordedFix]:
+    """Read a file; its content, not its name, tells the format.
 
-    :raises Unreadable: when it cannot be read, or holds no fix.
+    :raises UnreadableTrack: when the file cannot be read, or has no fix.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise Unreadable(f"{path}: {error.strerror or error}") from error
+        raise UnreadableTrack(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise Unreadable(f"{path}: neither GPX, GeoJSON nor CSV: not UTF-8 text") from error
+        raise UnreadableTrack(f"{path}: neither GPX, GeoJSON nor CSV: not UTF-8 text") from error
     read = {"<": _read_gpx, "{": _read_geojson}.get(text.lstrip()[:1], _read_csv)
     try:
         fixes = list(read(text))
-    except Unreadable as error:
-        raise Unreadable(f"{path}: {error.message}") from error
+    except UnreadableTrack as error:
+        raise UnreadableTrack(f"{path}: {error.message}") from error
     if not fixes:
-        raise Unreadable(f"{path}: there is no fix in it")
+        raise UnreadableTrack(f"{path}: there is no fix in it")
     return fixes
 
 
 # -- GPX -------------------------------------------------------------------------------------
 
 
-def _read_gpx(text: str) -> Iterator[Fix]:
-    """All tracks in order; in a file without tracks the routes, else the waypoints."""
+def _read_gpx(text: str) -> Iterator[RecordedFix]:
+    """All track points; in a file without tracks the route points, or else the waypoints."""
     try:
         gpx = gpxpy.parse(text)
     except (gpxpy.gpx.GPXException, ValueError) as error:
-        raise Unreadable(f"not GPX: {error}") from error
+        raise UnreadableTrack(f"not GPX: {error}") from error
     tracked = [p for track in gpx.tracks for segment in track.segments for p in segment.points]
     routed = [point for route in gpx.routes for point in route.points]
     for point in tracked or routed or gpx.waypoints:
@@ -107,7 +107,7 @@ def _read_gpx(text: str) -> Iterator[Fix]:
 
 
 def _gpx_extensions(elements: Iterable[Any]) -> dict[str, float | str]:
-    """``speed`` (m/s) and ``course`` of Garmin's TrackPointExtension and its like."""
+    """``speed`` (m/s) and ``course`` of Garmin's TrackPointExtension and similar extensions."""
     found: dict[str, float | str] = {}
     for extension in elements:
         for element in extension.iter():
@@ -120,18 +120,18 @@ def _gpx_extensions(elements: Iterable[Any]) -> dict[str, float | str]:
 # -- GeoJSON ---------------------------------------------------------------------------------
 
 
-def _read_geojson(text: str) -> Iterator[Fix]:
-    """Every line and point of a FeatureCollection, a Feature or a bare geometry, in order."""
+def _read_geojson(text: str) -> Iterator[RecordedFix]:
+    """All lines and points of a FeatureCollection, a Feature or a bare geometry, in order."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"not GeoJSON: {error}") from error
+        raise UnreadableTrack(f"not GeoJSON: {error}") from error
     features = document.get("features", [document])
     if not isinstance(features, list):
-        raise Unreadable("not GeoJSON: features must be a list")
+        raise UnreadableTrack("not GeoJSON: features must be a list")
     for number, feature in enumerate(features, 1):
         if not isinstance(feature, dict):
-            raise Unreadable(f"not GeoJSON: feature {number} is no object")
+            raise UnreadableTrack(f"not GeoJSON: feature {number} is not an object")
         geometry = feature.get("geometry", feature)
         properties = feature.get("properties")
         yield from _read_geometry(
@@ -143,12 +143,12 @@ def _read_geojson(text: str) -> Iterator[Fix]:
 
 def _read_geometry(
     geometry: Mapping[str, Any], properties: Mapping[str, Any], number: int
-) -> Iterator[Fix]:
+) -> Iterator[RecordedFix]:
     kind, coordinates = geometry.get("type"), geometry.get("coordinates")
     if kind not in ("Point", "LineString", "MultiLineString"):
         return
     if not isinstance(coordinates, list):
-        raise Unreadable(f"not GeoJSON: feature {number} has no coordinates")
+        raise UnreadableTrack(f"not GeoJSON: feature {number} has no coordinates")
     if kind == "Point":
         named = _named(properties)
         yield _positioned(coordinates, named, _time(named.get("time")), number)
@@ -164,7 +164,7 @@ def _read_geometry(
 
 
 def _coordinate_times(properties: Mapping[str, Any]) -> Any:
-    """The list of times, one a coordinate, by the names that converters give it."""
+    """The list of times, one for each coordinate; converters name it differently."""
     inner = properties.get("coordinateProperties")
     for source in (properties, inner if isinstance(inner, dict) else {}):
         for name in ("coordTimes", "times", "time"):
@@ -179,9 +179,9 @@ def _item(values: Any, index: int) -> Any:
 
 def _positioned(
     position: Any, values: Mapping[str, Any], time: datetime | None, number: int
-) -> Fix:
+) -> RecordedFix:
     if not isinstance(position, list) or len(position) < 2:
-        raise Unreadable(f"not GeoJSON: feature {number} has a position that is none")
+        raise UnreadableTrack(f"not GeoJSON: feature {number} has an invalid position")
     place = {"longitude": position[0], "latitude": position[1]}
     if len(position) > 2:
         place["altitude"] = position[2]
@@ -191,15 +191,15 @@ def _positioned(
 # -- CSV -------------------------------------------------------------------------------------
 
 
-def _read_csv(text: str) -> Iterator[Fix]:
-    """A table with a header, separated by commas, semicolons or tabs."""
+def _read_csv(text: str) -> Iterator[RecordedFix]:
+    """Rows under a header, separated by commas, semicolons or tabs."""
     header = text.lstrip().partition("\n")[0]
     delimiter = max(_DELIMITERS, key=header.count)
     rows = csv.DictReader(io.StringIO(text.lstrip()), delimiter=delimiter)
     try:
         names = _named({name: name for name in rows.fieldnames or () if name})
         if not {"latitude", "longitude"} <= names.keys():
-            raise Unreadable(
+            raise UnreadableTrack(
                 "neither GPX, GeoJSON nor CSV with a header that has lat (latitude) and "
                 "lon (lng, longitude)"
             )
@@ -207,18 +207,18 @@ def _read_csv(text: str) -> Iterator[Fix]:
             values = {name: (row[column] or "").strip() for name, column in names.items()}
             try:
                 time = _time(values.pop("time", None))
-            except Unreadable as error:
-                raise Unreadable(f"line {rows.line_num}: {error.message}") from error
+            except UnreadableTrack as error:
+                raise UnreadableTrack(f"line {rows.line_num}: {error.message}") from error
             yield _fix({name: _number(value) for name, value in values.items() if value}, time)
     except csv.Error as error:
-        raise Unreadable(f"line {rows.line_num}: not CSV: {error}") from error
+        raise UnreadableTrack(f"line {rows.line_num}: not CSV: {error}") from error
 
 
 # -- values ----------------------------------------------------------------------------------
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that mean something here, by our names; of two with one meaning the first."""
+    """The known values by their names on the wire; of two aliases the first counts."""
     named: dict[str, Any] = {}
     for alias, value in values.items():
         name = _NAMES.get(alias.strip().lower())
@@ -227,12 +227,14 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def _fix(values: Mapping[str, Any], time: datetime | None) -> Fix:
-    return Fix({name: values[name] for name in _VALUES if values.get(name) is not None}, time)
+def _fix(values: Mapping[str, Any], time: datetime | None) -> RecordedFix:
+    return RecordedFix(
+        {name: values[name] for name in _VALUES if values.get(name) is not None}, time
+    )
 
 
 def _number(text: str) -> float | str:
-    """A number where it is one."""
+    """The number that a text is, or the text."""
     try:
         return float(text)
     except ValueError:
@@ -240,9 +242,9 @@ def _number(text: str) -> float | str:
 
 
 def _time(value: Any) -> datetime | None:
-    """ISO 8601, or seconds or milliseconds since the epoch; without a zone it is UTC.
+    """Parse ISO 8601, or seconds or milliseconds since the epoch; without a zone it is UTC.
 
-    :raises Unreadable: for anything else.
+    :raises UnreadableTrack: for anything else.
     """
     if value is None or value == "":
         return None
@@ -252,24 +254,26 @@ def _time(value: Any) -> datetime | None:
         try:
             return _utc(datetime.fromisoformat(value))
         except (ValueError, TypeError, OverflowError) as error:
-            raise Unreadable(f"{value!r} is no time such as 2026-01-31T12:00:00Z") from error
+            raise UnreadableTrack(
+                f"{value!r} is not a time such as 2026-01-31T12:00:00Z"
+            ) from error
     try:
         return datetime.fromtimestamp(
             seconds / 1000 if abs(seconds) >= MILLISECONDS_FROM else seconds, UTC
         )
     except (ValueError, OverflowError, OSError) as error:
-        raise Unreadable(f"{value!r} is no time since the epoch") from error
+        raise UnreadableTrack(f"{value!r} is not a time since the epoch") from error
 
 
 def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def spacing(fixes: Sequence[Fix]) -> list[float]:
-    """Seconds from the first fix to each; 1 apart where the file has no times.
+def spacing(fixes: Sequence[RecordedFix]) -> list[float]:
+    """Seconds from the first fix to each; one second apart when no fix has a time.
 
-    The file's order stands: a fix that is older than the one before it follows at once,
-    and one without a time among others that have one comes with the one before it.
+    The order of the file stands: a fix that is older than the one before follows at once, and
+    so does a fix without a time among others that have one.
     """
     timed = any(fix.time is not None for fix in fixes)
     offsets: list[float] = []

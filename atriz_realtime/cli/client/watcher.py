@@ -1,4 +1,4 @@
-"""Following entities over Socket.IO, through lost connections."""
+"""Tracking entities over Socket.IO, across lost connections."""
 
 from __future__ import annotations
 
@@ -20,124 +20,124 @@ from atriz_realtime.api.errors import (
     SubscriptionLimit,
 )
 from atriz_realtime.api.wire import SocketEvents, track_event
-from atriz_realtime.cli.client.client import (
+from atriz_realtime.cli.client.connection import (
     ANSWER_TIMEOUT,
     Api,
-    Connection,
     Refused,
+    Target,
     Unreachable,
     unreachable,
 )
 
 SOCKET_PATH = "/socket.io"
 
-LOOK_AGAIN = 3.0
-"""Seconds between two looks for entities that are new."""
+LISTING_INTERVAL = 3.0
+"""Seconds after which the entities are listed again, to find new ones."""
 
 BATCH = 100
-"""Entities tracked with one event."""
+"""Most entities in one ``track`` event."""
 
 BACKOFF_FIRST = 0.5
 BACKOFF_MOST = 10.0
-"""Seconds between two attempts to connect: doubled each time."""
+"""Seconds before another attempt to connect: the first, doubled each time up to the most."""
 
 _CODES = {
     error.default_message: error.code
     for error in (AuthenticationRejected, NotAuthenticated, NotAuthorized)
 }
-"""Codes by the text that the event ``error`` brings instead."""
+"""Error codes by message: the event ``error`` has only the message."""
 
 _SILENT = logging.getLogger(f"{__name__}.library")
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
-"""For python-socketio, which would write to standard error itself."""
+"""Swallows the logs of python-socketio, which would write them to standard error."""
 
 
-class View(Protocol):
-    """What shows the events."""
+class Display(Protocol):
+    """Shows positions and the state of the connection."""
 
     def update(self, event: dict[str, Any]) -> None:
-        """Take an event that arrived."""
+        """Show a ``location:update`` event."""
 
     def state(self, text: str) -> None:
-        """Take a sentence about the connection, whenever it changes."""
+        """Show the state of the connection."""
 
 
-class Follower:
-    """Tracks entities of one type, and begins anew whenever the connection is lost.
+class EntityWatcher:
+    """Tracks entities of one type, and reconnects when the connection is lost.
 
-    :param ids: which; none: all that the server lists, and those that come later.
+    :param ids: the entities to track; empty: all that the server lists, now and later.
     """
 
     def __init__(
-        self, connection: Connection, api: Api, kind: str, ids: Sequence[str], view: View
+        self, target: Target, api: Api, kind: str, ids: Sequence[str], display: Display
     ) -> None:
-        self._connection = connection
+        self._target = target
         self._api = api
         self._kind = kind
         self._ids = ids
-        self._view = view
+        self._display = display
 
     async def run(self) -> None:
-        """Follow until cancelled.
+        """Track until cancelled.
 
         :raises Refused: when the server refuses the token or an entity.
-        :raises Unreachable: when the first attempt to connect fails; later ones are repeated.
+        :raises Unreachable: when the first attempt to connect fails; later failures are retried.
         """
         connected_once = False
         pause = BACKOFF_FIRST
         while True:
-            session = _Session(self._connection, self._view)
+            connection = _Connection(self._target, self._display)
             try:
-                await session.open()
+                await connection.open()
                 connected_once, pause = True, BACKOFF_FIRST
-                await self._follow(session)
+                await self._track(connection)
             except Unreachable as error:
                 if not connected_once:
                     raise
-                self._view.state(f"{error.message}; connecting again")
+                self._display.state(f"{error.message}; connecting again")
             finally:
-                await session.close()
+                await connection.close()
             await asyncio.sleep(pause)
             pause = min(pause * 2, BACKOFF_MOST)
 
-    async def _follow(self, session: _Session) -> None:
-        """Track what is wanted until the session ends, which raises."""
+    async def _track(self, connection: _Connection) -> None:
+        """Track until the connection ends, which raises."""
         if self._ids:
-            await session.track(self._kind, self._ids)
-            self._tell(session)
-            await session.ended()
+            await connection.track(self._kind, self._ids)
+            self._show_count(connection)
+            await connection.wait()
         while True:
-            full = await self._track_new(session)
-            self._tell(session, "; more than one connection may track" if full else "")
-            await session.ended(None if full else LOOK_AGAIN)
+            full = await self._track_new(connection)
+            self._show_count(connection, "; more than one connection may track" if full else "")
+            await connection.wait(None if full else LISTING_INTERVAL)
 
-    async def _track_new(self, session: _Session) -> bool:
-        """Track what has come since the last look; returns whether more cannot be tracked."""
+    async def _track_new(self, connection: _Connection) -> bool:
+        """Track entities that are new; returns whether the server allows no more."""
         try:
             listed = await self._api.entity_ids(self._kind)
         except Unreachable:
-            return False  # whether the server is away shows in the session
+            return False  # a lost connection is noticed by the connection itself
         except Refused as refusal:
             if not refusal.temporary:
                 raise
             return False
-        new = [entity_id for entity_id in listed if entity_id not in session.tracked]
-        return not await session.track_until_full(self._kind, new)
+        new = [entity_id for entity_id in listed if entity_id not in connection.tracked]
+        return not await connection.track_until_full(self._kind, new)
 
-    def _tell(self, session: _Session, addition: str = "") -> None:
-        count = len(session.tracked)
+    def _show_count(self, connection: _Connection, addition: str = "") -> None:
+        count = len(connection.tracked)
         entities = "entity" if count == 1 else "entities"
-        self._view.state(f"connected, tracking {count:,} {entities}{addition}")
+        self._display.state(f"connected, tracking {count:,} {entities}{addition}")
 
 
-class _Session:
-    """One connection, from its handshake to its end."""
+class _Connection:
+    """One Socket.IO connection, from its handshake to its end."""
 
-    def __init__(self, connection: Connection, view: View) -> None:
+    def __init__(self, target: Target, display: Display) -> None:
         self.tracked: set[str] = set()
-        self._connection = connection
-        self._view = view
+        self._target = target
+        self._display = display
         self._end: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._client = socketio.AsyncClient(
             reconnection=False,
@@ -152,28 +152,28 @@ class _Session:
         self._client.on(SocketEvents.DISCONNECT, self._on_disconnect)
 
     async def open(self) -> None:
-        """Connect: over a websocket, or where something in between refuses those, by polling.
+        """Connect over a websocket, or by long polling where a proxy refuses websockets.
 
-        :raises Refused: when the server does not want us.
-        :raises Unreachable: when nobody answers.
+        :raises Refused: when the server refuses the connection.
+        :raises Unreachable: when no server answers.
         """
         try:
             await self._connect("websocket")
         except socketio.exceptions.ConnectionError as error:
             cause = _root_cause(error)
             if not isinstance(cause, aiohttp.WSServerHandshakeError):
-                raise unreachable(self._connection, cause) from error
+                raise unreachable(self._target, cause) from error
             try:
                 await self._connect("polling")
             except socketio.exceptions.ConnectionError as polling_error:
-                raise unreachable(self._connection, polling_error) from polling_error
+                raise unreachable(self._target, polling_error) from polling_error
 
     async def _connect(self, transport: str) -> None:
-        parts = urlsplit(self._connection.url)
+        parts = urlsplit(self._target.url)
         try:
             await self._client.connect(
                 f"{parts.scheme}://{parts.netloc}",
-                auth={"token": self._connection.token()},
+                auth={"token": self._target.token()},
                 transports=[transport],
                 socketio_path=parts.path + SOCKET_PATH,
                 wait_timeout=ANSWER_TIMEOUT,
@@ -186,7 +186,7 @@ class _Session:
     async def track(self, kind: str, ids: Sequence[str]) -> None:
         """Track entities.
 
-        :raises Refused: when one may not be tracked.
+        :raises Refused: when the server refuses one of them.
         :raises Unreachable: when the connection ends before the answer.
         """
         for first in range(0, len(ids), BATCH):
@@ -197,7 +197,7 @@ class _Session:
             self.tracked.update(batch)
 
     async def track_until_full(self, kind: str, ids: Sequence[str]) -> bool:
-        """Track as many as the server allows; returns whether that was all."""
+        """Track as many entities as the server allows; returns whether that was all of them."""
         first, size = 0, BATCH
         while first < len(ids):
             try:
@@ -211,10 +211,10 @@ class _Session:
                 size //= 2
         return True
 
-    async def ended(self, seconds: float | None = None) -> None:
-        """Wait for the end, or for a while.
+    async def wait(self, seconds: float | None = None) -> None:
+        """Wait until the connection ends, which raises, or until some seconds have passed.
 
-        :raises Refused: when the server refused something.
+        :raises Refused: when the server refused a request.
         :raises Unreachable: when the connection was lost.
         """
         await asyncio.wait([self._end], timeout=seconds)
@@ -222,7 +222,7 @@ class _Session:
             raise self._end.result()
 
     async def close(self) -> None:
-        """Say goodbye, briefly."""
+        """Disconnect, within a second."""
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._client.disconnect()
@@ -242,17 +242,17 @@ class _Session:
         await asyncio.wait(either, timeout=ANSWER_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         if answered.done():
             return answered.result()
-        self._finish(unreachable(self._connection, TimeoutError()))
+        self._finish(unreachable(self._target, TimeoutError()))
         raise self._end.result()
 
     def _on_update(self, event: dict[str, Any]) -> None:
         try:
-            self._view.update(event)
-        except Exception as error:  # python-socketio would log it and go on
+            self._display.update(event)
+        except Exception as error:  # python-socketio would only log it
             self._finish(error)
 
     def _on_error(self, message: Any = "", *_: Any) -> None:
-        if message != SubscriptionLimit.default_message:  # which the acknowledgement says too
+        if message != SubscriptionLimit.default_message:  # the acknowledgement reports that one
             self._finish(Refused(_CODES.get(message, ""), str(message)))
 
     def _on_connect_error(self, data: Any = None, *_: Any) -> None:
@@ -269,11 +269,11 @@ class _Session:
             self._end.set_result(failure)
 
     def _lost(self) -> Unreachable:
-        return Unreachable(f"the connection to {self._connection.url} was lost")
+        return Unreachable(f"the connection to {self._target.url} was lost")
 
 
 def _root_cause(error: BaseException) -> BaseException:
-    """What an error was raised for in the first place."""
+    """The error of aiohttp, or the first one, in a chain of causes."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
         if isinstance(error, aiohttp.ClientError):

@@ -1,4 +1,4 @@
-"""The skeleton of a plugin: a distribution of its own that works, with a test that passes."""
+"""The skeleton of a plugin: a distribution that works, with a test that passes."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ from atriz_realtime.api import hookspecs
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 
 KINDS = ("entity", "authenticator", "throttle", "cache")
-"""What a skeleton may begin with."""
+"""What a skeleton may add."""
 
 
 def write_skeleton(name: str, kind: str, parent: Path) -> Path:
     """Write the distribution ``atriz-realtime-<name>`` into a folder.
 
-    :param name: the plugin's name, as configuration will name it.
+    :param name: the name of the plugin in the configuration.
     :param kind: one of :data:`KINDS`.
     :returns: the distribution's folder.
-    :raises click.ClickException: when the name is no name or another plugin's, or something is
-        there already.
+    :raises click.ClickException: when the name is invalid or taken, or the folder exists.
     """
     name = name.removeprefix("atriz-realtime-").replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name) or keyword.iskeyword(name):
         raise click.ClickException(
             f"{name!r} cannot name a plugin: use lower-case letters, digits and _, "
-            "beginning with a letter"
+            "starting with a letter"
         )
     if name in {*DEFAULT_PLUGINS, *entry_points(group=hookspecs.PROJECT_NAME).names}:
         raise click.ClickException(f"there is a plugin {name!r} already")
@@ -39,7 +38,7 @@ def write_skeleton(name: str, kind: str, parent: Path) -> Path:
     package = f"atriz_realtime_{name}"
     folder = parent / distribution
     if folder.exists():
-        raise click.ClickException(f"{folder} is there already")
+        raise click.ClickException(f"{folder} exists already")
     words = {
         "name": name,
         "distribution": distribution,

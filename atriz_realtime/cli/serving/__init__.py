@@ -1,1 +1,1 @@
-"""Serving with uvicorn: one process, or several workers behind one port."""
+"""Serving with uvicorn: in one process, or in several workers that share a port."""

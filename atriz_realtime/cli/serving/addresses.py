@@ -1,4 +1,4 @@
-"""Where a server listens, and where it is found."""
+"""The addresses that a server listens on, and where clients reach it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from collections.abc import Sequence
 import click
 
 BACKLOG = 2_048
+"""Connections that may wait to be accepted."""
 
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 _REASONS = {
     errno.EADDRINUSE: "the port is in use; choose another with --port",
-    errno.EACCES: "this user may not; ports below 1024 need a privilege",
+    errno.EACCES: "permission denied; ports below 1024 need a privilege",
     errno.EADDRNOTAVAIL: "this machine has no such address",
 }
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Bind every address that a host name stands for, all with one port.
+    """Bind all addresses of a host name, with the same port.
 
-    :raises click.ClickException: when that cannot be, with the reason.
+    :raises click.ClickException: when an address cannot be bound, with the reason.
     """
     sockets: list[socket.socket] = []
     missing: OSError | None = None
@@ -34,7 +35,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
                 socket.create_server((address, bound_port), family=family, backlog=BACKLOG)
             )
         except OSError as error:
-            if error.errno in _NO_SUCH_ADDRESS:  # such as ::1 for localhost where IPv6 is off
+            if error.errno in _NO_SUCH_ADDRESS:  # such as ::1 of localhost where IPv6 is off
                 missing = error
                 continue
             for bound in sockets:
@@ -46,7 +47,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def beyond_loopback(host: str) -> bool:
-    """Whether other machines may reach a server that listens there.
+    """Whether other machines may reach a server that listens on a host.
 
     :raises click.ClickException: when the name cannot be resolved.
     """
@@ -70,18 +71,18 @@ def _cannot_listen(host: str, port: int, error: OSError) -> click.ClickException
 
 
 def port_of(sockets: Sequence[socket.socket]) -> int:
-    """The port that sockets from :func:`listen` have."""
+    """The port of sockets from :func:`listen`."""
     port: int = sockets[0].getsockname()[1]
     return port
 
 
 def location(host: str, port: int) -> str:
-    """A host and a port as they stand in a URL."""
+    """A host and a port as in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def reachable(host: str) -> str:
-    """Where this machine finds a server that listens on a host."""
+    """The host at which this machine reaches a server that listens on a host."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -1,8 +1,9 @@
-"""Serving an application until a signal comes, and then leaving in time."""
+"""Serves an application with uvicorn until a signal stops it, within bounded time."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -12,24 +13,37 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
-from atriz_realtime.cli.serving import gc_tuning
 from atriz_realtime.cli.serving.addresses import BACKLOG
-from atriz_realtime.cli.serving.workers.handover import Handover, sticky_protocol
+from atriz_realtime.cli.serving.handover import Handover, sticky_protocol
 from atriz_realtime.server import RealtimeServer
 
 logger = logging.getLogger("atriz_realtime.serve")
 
 CLOSE_LIMIT = 3.5
-"""Seconds in which clients are told and backends closed."""
+"""Seconds in which clients are disconnected and backends closed."""
 
 REQUESTS_LIMIT = 1
-"""Seconds that requests under way then have to end.  Together with the above, under five."""
+"""Seconds in which requests in flight may then finish; with the above, less than five."""
+
+GC_YOUNG = 50_000
+"""New objects that trigger a collection of the youngest generation, which takes two milliseconds
+at most; Python's default of 700 is what about twenty connections allocate."""
+
+GC_MIDDLE, GC_OLD = 10, 2
+"""Young collections between two of the middle generation, and middle ones between two of all
+objects, which take tens of milliseconds with 10,000 sockets.  At most a million objects can thus
+be garbage in cycles; the server itself makes none."""
+
+_GC_DEFAULT = gc.get_threshold()
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which starts and closes our server itself: before it waits for connections.
+    """uvicorn's server, which starts and closes a :class:`RealtimeServer` itself.
+
+    The realtime server is closed before uvicorn waits for open connections, which would
+    otherwise not end.
 
     :param ready: called when clients can connect.
     :param companion: runs beside the server; when it ends, the server stops.
@@ -49,45 +63,45 @@ class Server(uvicorn.Server):
         self._ready = ready
         self._companion = companion
         self._handover = handover
-        self._beside: asyncio.Future[None] | None = None
+        self._companion_task: asyncio.Future[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start; a failure of ours leaves as it is, not as a traceback in the log."""
+        """Start; an error of the realtime server is raised, where uvicorn would log a traceback."""
         await self._realtime.start()
         await super().startup(sockets)
         if self._handover is not None:
             self._handover.start(self._make_protocol)
-        gc_tuning.settle()
+        tune_garbage_collector()
         self._ready()
         if self._companion is not None:
-            self._beside = asyncio.ensure_future(self._companion())
-            self._beside.add_done_callback(self._stop)
+            self._companion_task = asyncio.ensure_future(self._companion())
+            self._companion_task.add_done_callback(self._stop)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse new connections, send the clients away, then let uvicorn close the rest."""
+        """Refuse new connections, disconnect all clients, then let uvicorn close the rest."""
         logger.info("stopping")
         for server in self.servers:
             server.close()
         if self._handover is not None:
             self._handover.close()
-        if self._beside is not None:
-            self._beside.cancel()
-            await asyncio.wait([self._beside])
+        if self._companion_task is not None:
+            self._companion_task.cancel()
+            await asyncio.wait([self._companion_task])
         try:
             async with asyncio.timeout(CLOSE_LIMIT):
                 await self._realtime.close()
         except TimeoutError:
             logger.warning("not closed within %g s; leaving all the same", CLOSE_LIMIT)
             self.force_exit = True
-            # whatever is cut off now would be logged with a traceback of our own doing
+            # uvicorn would log a traceback for each request that is cut off now
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
-        if self._beside is not None and not self._beside.cancelled():
-            self._beside.result()
+        if self._companion_task is not None and not self._companion_task.cancelled():
+            self._companion_task.result()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop at a signal, and end with status 0: uvicorn's own raises the signal again."""
+        """Stop at a signal, with exit status 0; uvicorn itself would raise the signal again."""
         before = {number: signal.signal(number, self.handle_exit) for number in _STOP_SIGNALS}
         try:
             yield
@@ -96,7 +110,7 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def _make_protocol(self) -> asyncio.Protocol:
-        """Make what uvicorn makes for a connection that it accepts."""
+        """Make the protocol that uvicorn makes for a connection it accepts."""
         make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
         return make(
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
@@ -114,26 +128,26 @@ def run(
     companion: Callable[[], Awaitable[None]] | None = None,
     handover: Handover | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM; see :class:`Server` for the parameters.
 
     :raises RealtimeError: when the server cannot start.
     """
     realtime: RealtimeServer = app.state.realtime
-    lane = realtime.websocket_protocol()
-    lane.listens(sockets)
+    websockets = realtime.websocket_protocol()
+    websockets.listens(sockets)
     config = uvicorn.Config(
         app,
         http=realtime.http_protocol(*([] if handover is None else [sticky_protocol(handover)])),
         log_config=None,
         access_log=False,
-        proxy_headers=not realtime.config.trusted_proxies,  # else ours are asked, everywhere
+        proxy_headers=not realtime.config.trusted_proxies,  # uvicorn must not trust others besides
         server_header=False,
         lifespan="on",
         backlog=BACKLOG,
-        ws=lane,
+        ws=websockets,
         ws_max_size=realtime.config.max_payload,
         ws_per_message_deflate=False,
-        ws_ping_interval=None,  # Engine.IO has pings of its own
+        ws_ping_interval=None,  # Engine.IO has its own pings
         timeout_graceful_shutdown=REQUESTS_LIMIT,
     )
     server = Server(config, realtime, ready, companion, handover)
@@ -141,4 +155,20 @@ def run(
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(server.serve(sockets))
     finally:
-        gc_tuning.release()
+        restore_garbage_collector()
+
+
+def tune_garbage_collector() -> None:
+    """Collect less often, and never what exists already: for use when a server has started.
+
+    A server holds many objects for each socket and makes few cycles.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG, GC_MIDDLE, GC_OLD)
+
+
+def restore_garbage_collector() -> None:
+    """Undo :func:`tune_garbage_collector`."""
+    gc.unfreeze()
+    gc.set_threshold(*_GC_DEFAULT)

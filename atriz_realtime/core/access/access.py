@@ -33,6 +33,7 @@ class AccessControl:
         registry: Registry,
         plugin_runner: PluginRunner,
         incidents: Incidents,
+        views: Views | None = None,
         attempts: AuthBackoff | None = None,
     ) -> None:
         self._attempts = attempts
@@ -46,8 +47,7 @@ class AccessControl:
             for record in registry.authenticators
             if record.still_holds is not None
         }
-        self.views = Views(registry, plugin_runner, incidents) if registry.views else None
-        """``None`` when everybody sees everything whole."""
+        self._views = views
         self.guards: list[Callable[[Identity], bool]] = []
         self._may_track: list[tuple[str, str, Rule]] = []
         self._may_publish: list[tuple[str, str, Rule]] = []
@@ -159,20 +159,20 @@ class AccessControl:
 
     async def shown(self, identity: Identity, entity: EntityRef, location: bytes) -> bytes | None:
         """The location JSON as this identity sees it; ``None`` when a view hides it."""
-        if self.views is None:
+        if self._views is None:
             return location
-        chain = await self.views.chosen(identity, entity)
+        chain = await self._views.chain(identity, entity)
         if not chain:
             return location
-        seen = self.views.shown(event_json(entity, location)).payload(chain)
+        seen = self._views.rendered(event_json(entity, location)).payload(chain)
         return None if seen is None else seen.location
 
     async def sees_no_more(self, identity: Identity, than: Identity, entity: EntityRef) -> bool:
         """Whether each view that keeps something of an entity from another keeps it from this."""
-        if self.views is None:
+        if self._views is None:
             return True
-        kept = await self.views.chosen(than, entity)
-        return set(kept) <= set(await self.views.chosen(identity, entity))
+        kept = await self._views.chain(than, entity)
+        return set(kept) <= set(await self._views.chain(identity, entity))
 
     async def _all(
         self, rules: list[tuple[str, str, Rule]], identity: Identity, entity: EntityRef

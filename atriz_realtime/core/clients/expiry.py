@@ -1,4 +1,4 @@
-"""How long sockets may stay who they are: told before their identity expires, cut after."""
+"""The expiry of identities: a socket is told before, and disconnected after."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from collections.abc import Callable
 from atriz_realtime.api.contracts import Clock
 
 STEP = 0.5
-"""Seconds that the timer waits at most: the clock of the day may be set meanwhile."""
+"""Longest wait of the timer, in seconds: the wall clock may be set meanwhile."""
 
-TURN = 200
-"""Sockets that are told or cut before others get a turn of the loop."""
+BATCH = 200
+"""Sockets that are handled in one turn of the event loop."""
 
 SLACK = 64
-"""Entries of the heap that may be stale before it is made anew, besides one for each socket."""
+"""Stale entries that the heap may hold, besides one for each socket, before it is rebuilt."""
 
 FOREVER = 253_402_300_799.0
-"""The end of the year 9999; an identity that expires later does not."""
+"""The end of the year 9999, in seconds since the epoch; what expires later never does."""
 
 Entry = tuple[float, int, str, bool]
-"""When, in seconds since the epoch; a number that tells entries apart; whose; whether to cut."""
+"""When, in seconds since the epoch; a serial number; the sid; whether it is the expiry itself."""
 
 
 class IdentityExpiry:
-    """The expiries of all sockets of a server, on one timer.
+    """The expiries of the identities of all sockets, on one timer.
 
-    :param notice: seconds before an expiry that ``expiring`` is called; 0: it is not.
-    :param expiring: called with the sid and the expiry, once for each expiry.
-    :param expired: called with the sid, after which the socket is forgotten.
+    :param notice: seconds before an expiry that ``expiring`` is called; 0: never.
+    :param expiring: called with the sid and the time of expiry, once for each expiry.
+    :param expired: called with the sid, which is then forgotten.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class IdentityExpiry:
         return sid in self._current
 
     def set(self, sid: str, expires_at: float | None) -> None:
-        """Say when a socket's identity expires, in place of what was said before.
+        """Set when a socket's identity expires.
 
         :param expires_at: seconds since the epoch; ``None``: never.
         """
         if expires_at is None or expires_at > FOREVER:
             self.forget(sid)
             return
-        if math.isnan(expires_at):  # a plugin's mistake, which has no place in an order
+        if math.isnan(expires_at):  # a plugin's mistake: NaN cannot be ordered
             expires_at = 0.0
         self._count += 1
         self._current[sid] = (self._count, expires_at)
@@ -74,12 +74,12 @@ class IdentityExpiry:
             self._arm()
 
     def forget(self, sid: str) -> None:
-        """Drop a socket that is gone."""
+        """Forget a socket that has disconnected."""
         if self._current.pop(sid, None) is not None and not self._current:
             self.close()
 
     def close(self) -> None:
-        """Drop every socket and stop the timer."""
+        """Forget every socket and stop the timer."""
         self._heap.clear()
         self._current.clear()
         if self._timer is not None:
@@ -89,10 +89,10 @@ class IdentityExpiry:
     def _push(self, entry: Entry) -> None:
         heapq.heappush(self._heap, entry)
         if len(self._heap) > 2 * len(self._current) + SLACK:
-            self._heap = [kept for kept in self._heap if self._holds(kept)]
+            self._heap = [each for each in self._heap if self._is_current(each)]
             heapq.heapify(self._heap)
 
-    def _holds(self, entry: Entry) -> bool:
+    def _is_current(self, entry: Entry) -> bool:
         current = self._current.get(entry[2])
         return current is not None and current[0] == entry[1]
 
@@ -100,25 +100,25 @@ class IdentityExpiry:
         if self._timer is not None:
             self._timer.cancel()
         wait = min(max(self._heap[0][0] - self._clock.now(), 0.0), STEP)
-        self._timer = asyncio.get_running_loop().call_later(wait, self._look)
+        self._timer = asyncio.get_running_loop().call_later(wait, self._run)
 
-    def _look(self) -> None:
+    def _run(self) -> None:
         now = self._clock.now()
-        for _ in range(TURN):
+        for _ in range(BATCH):
             if not self._heap or self._heap[0][0] > now:
                 break
             entry = heapq.heappop(self._heap)
-            if self._holds(entry):
-                self._reach(entry)
+            if self._is_current(entry):
+                self._handle(entry)
         if self._current:
             self._arm()
         else:
             self.close()
 
-    def _reach(self, entry: Entry) -> None:
-        _, number, sid, cut = entry
+    def _handle(self, entry: Entry) -> None:
+        _, number, sid, is_expiry = entry
         expires_at = self._current[sid][1]
-        if cut:
+        if is_expiry:
             del self._current[sid]
             self._expired(sid)
             return

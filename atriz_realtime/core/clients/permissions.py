@@ -1,4 +1,4 @@
-"""Taking back what was granted, on every server: identities, and what sockets track."""
+"""Revocation on every server: of identities, and of what sockets track."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from atriz_realtime.api.errors import InvalidRequest
 from atriz_realtime.api.model import EntityRef, Identity
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.clients.gateway import Gateway
+from atriz_realtime.core.clients.subscriptions import Subscriptions
 from atriz_realtime.core.hub.signals import Signals
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime.incidents import Incidents
 
 REVOKE = "atriz:revoke"
-"""The signal that throws a user's sockets out of an entity's room."""
+"""The signal that takes a user's sockets out of an entity's room."""
 
 RECHECK = "atriz:recheck"
-"""The signal after which authorizers are asked again."""
+"""The signal after which every server asks the authorizers again."""
 
 
 class Permissions:
@@ -28,13 +29,14 @@ class Permissions:
         self,
         access: AccessControl,
         gateway: Gateway,
+        subscriptions: Subscriptions,
         signals: Signals,
         incidents: Incidents,
         pipeline: Pipeline,
     ) -> None:
         self._access = access
         self._gateway = gateway
-        self._subscriptions = gateway.subscriptions
+        self._subscriptions = subscriptions
         self._signals = signals
         self._incidents = incidents
         self._pipeline = pipeline
@@ -43,18 +45,18 @@ class Permissions:
         signals.listen(RECHECK, self._recheck)
 
     def guard(self, holds: Callable[[Identity], bool]) -> None:
-        """Ask a rule about every identity."""
+        """Add a rule that every identity must pass."""
         self._access.guards.append(holds)
 
     def enforce(self) -> None:
-        """Begin to close the sockets of this server whose identity a guard refuses."""
+        """Begin to disconnect the sockets of this server whose identity a guard refuses."""
         for sid, identity in self._gateway.identities():
             if not self._access.is_accepted(identity):
                 self._incidents.report("identity withdrawn", "a guard refused it")
                 self._begin(self._gateway.withdraw(sid, identity))
 
     async def revoke(self, user_id: str, entity: EntityRef) -> None:
-        """Throw a user's sockets out of an entity's room, on every server."""
+        """Take a user's sockets out of an entity's room, on every server."""
         entity = self._pipeline.entity(entity.type, entity.id)
         await self._signals.send(REVOKE, [user_id, entity.type, entity.id])
 
@@ -62,12 +64,12 @@ class Permissions:
         """Ask the authorizers again about all that a user's sockets track, on every server."""
         await self._signals.send(RECHECK, user_id)
 
-    def missed(self) -> None:
-        """Make up for signals that may have been lost: ask about everybody here."""
+    def signals_lost(self) -> None:
+        """Ask about every socket here, because signals may have been lost."""
         self._recheck(None)
 
     async def aclose(self) -> None:
-        """Stop what is under way."""
+        """Cancel what is being asked."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -79,7 +81,7 @@ class Permissions:
         self._subscriptions.kick(user_id, EntityRef(kind, entity_id))
 
     def _recheck(self, user_id: str | None) -> None:
-        self._begin(self._subscriptions.recheck_tracked(user_id))
+        self._begin(self._subscriptions.reauthorize_all(user_id))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -82,11 +82,21 @@ class Requests(Mapping[str, dict[str, Any]]):
         return len(self._engine.sockets)
 
 
+SESSION_SEPARATOR = "~"
+"""Separates the number of a worker from the rest of a session id."""
+
+
+def session_prefix(worker: int) -> str:
+    """How the session ids of a worker begin, where several processes serve one port."""
+    return f"{worker}{SESSION_SEPARATOR}"
+
+
 def make_engine(
     config: RealtimeConfig,
     opened: Callable[[str], None],
     heard: Callable[[Session, str | bytes], Awaitable[None] | None],
     incidents: Incidents,
+    session_prefix: str,
 ) -> Engine:
     """The engine with our settings; ``opened`` and ``heard`` are :class:`Engine`'s."""
     engine = Engine(
@@ -101,6 +111,7 @@ def make_engine(
         flush_interval=config.flush_interval / 1000,
         max_packets=config.max_packets,
     )
+    engine.session_prefix = session_prefix
     engine.report = incidents.report
     engine.proxies = TrustedProxies(config.trusted_proxies) if config.trusted_proxies else None
     return engine

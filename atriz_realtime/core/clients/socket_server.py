@@ -1,24 +1,31 @@
-"""python-socketio's server on our engine, rooms and packets, with a stricter front.
+"""python-socketio's server on this package's engine, room manager and packets.
 
-The events that the gateway registers run in order, inside the connection that sent
-them, without a task each.  Handlers that a host application puts on ``socket_io``
-itself run as python-socketio runs them.
+It checks every packet before a handler sees it, and runs the package's own events without
+a task each: see :class:`~atriz_realtime.core.clients.events.EventHandlers`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 import socketio
 import socketio.exceptions
 import socketio.packet
 
 from atriz_realtime.api.errors import InvalidRequest, NotAuthorized, RealtimeError
+from atriz_realtime.core.clients.events import EventHandlers, Handler
+from atriz_realtime.core.clients.gateway import Gateway, refused_connection
 from atriz_realtime.core.clients.socket_engine import Engine, Requests, make_engine
-from atriz_realtime.core.hub.packets import InvalidPayload, Packet, StrictJson, strict_packets
-from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, Rooms
+from atriz_realtime.core.hub.packets import (
+    InvalidPayload,
+    SocketIOPacket,
+    StrictJson,
+    packet_class,
+)
+from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.publish.service import TrackingSource
 from atriz_realtime.core.runtime.budget import (
     NAMESPACE_COST,
@@ -29,83 +36,64 @@ from atriz_realtime.core.runtime.budget import (
 from atriz_realtime.core.runtime.eager import begin
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.deadlines import Deadlines
-from atriz_realtime.engine.protocol.packets import Packet as EnginePacket
-from atriz_realtime.engine.protocol.packets import message
-from atriz_realtime.engine.request.request import Request
+from atriz_realtime.engine.protocol.packets import Packet, message
 from atriz_realtime.engine.session import Session
 from atriz_realtime.plugin_system.config import RealtimeConfig
 
-Handler = Callable[..., Awaitable[Any]]
-"""Takes the sid and the event's arguments; returns the acknowledgement."""
-
-
-class Edge(Protocol):
-    """What stands at the server's own edge, before any handler of the host's."""
-
-    async def connected(self, sid: str, request: Request, auth: Any) -> None:
-        """Accept a connection, or raise python-socketio's ``ConnectionRefusedError``."""
-
-    def disconnected(self, sid: str) -> None:
-        """Forget a connection; called once for each that was accepted."""
-
-    def admit(self, sid: str) -> bool:
-        """Whether the socket may send one more event now."""
-
-    def is_narrow(self, sid: str) -> bool:
-        """Whether the socket may send none of the host's own events."""
-
-
 RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect"})
-"""Names that a client must not send as events: they are the server's own."""
+"""Events that only the server may emit."""
 
 
 class SocketServer(socketio.AsyncServer):
     """The Socket.IO server behind ``server.socket_io``.
 
+    :param gateway: accepts connections to the default namespace, and limits their events.
+    :param own_handlers: the handlers of the package's own events and those of plugins.
     :param tracking_source: lets ``TrackingService(redis, socket_io)`` find its server.
+    :param session_prefix: how the ids of its sessions begin.
     """
 
     def __init__(
         self,
         config: RealtimeConfig,
-        rooms: Rooms,
+        rooms: RoomManager,
+        gateway: Gateway,
+        own_handlers: EventHandlers,
         incidents: Incidents,
         tracking_source: TrackingSource,
+        session_prefix: str,
     ) -> None:
         self._config = config
+        self._gateway = gateway
+        self._own_handlers = own_handlers
         self._incidents = incidents
+        self._session_prefix = session_prefix
         self._unconnected = Deadlines(config.connect_timeout, self._never_connected)
-        super().__init__(client_manager=rooms, serializer=strict_packets(config), async_mode="asgi")
+        super().__init__(client_manager=rooms, serializer=packet_class(config), async_mode="asgi")
         self.environ = Requests(self.eio)
         self.manager_initialized = True
         self.tracking_source = tracking_source
-        self.edge: Edge | None = None
-        self._own_handlers: dict[str, Handler] = {}
-        self._binary_events: set[str] = set()
         self._errors = PenaltyBudget(config.max_errors_per_second, config.max_errors_burst)
-
-    def on_event(self, event: str, handler: Handler, *, binary: bool = False) -> None:
-        """Handle an event of the default namespace in order, without a task.
-
-        :param binary: whether its arguments may hold bytes.
-        """
-        self._own_handlers[event] = handler
-        if binary:
-            self._binary_events.add(event)
 
     def _engineio_server_class(self) -> Callable[..., Engine]:
         return self._make_engine
 
     def _make_engine(self, **_: Any) -> Engine:
-        """The engine with our settings; python-socketio's own defaults are for its own."""
-        return make_engine(self._config, self._unconnected.begin, self._receive, self._incidents)
+        """The engine with the configured settings, in place of python-socketio's defaults."""
+        return make_engine(
+            self._config,
+            self._unconnected.begin,
+            self._receive,
+            self._incidents,
+            self._session_prefix,
+        )
 
     def _never_connected(self, eio_sid: str) -> None:
         self._incidents.report("session never connected", "closed")
         self.start_background_task(self.eio.disconnect, eio_sid)
 
     async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
-        """Nothing: see :meth:`Engine.ask`."""
+        """Do nothing: :meth:`Engine.ask` accepts sessions."""
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         self._unconnected.end(eio_sid)
@@ -116,20 +104,23 @@ class SocketServer(socketio.AsyncServer):
     async def disconnect(
         self, sid: str, namespace: str | None = None, ignore_queue: bool = False
     ) -> None:
-        """Disconnect a client from a namespace; from its last, its time to connect begins anew."""
+        """Disconnect a client from a namespace.
+
+        A session that has left its last one is closed unless it connects to one in time.
+        """
         eio_sid = self.manager.eio_sid_from_sid(sid, namespace or DEFAULT_NAMESPACE)
         await super().disconnect(sid, namespace, ignore_queue)
         if eio_sid is not None:
-            self._left(eio_sid)
+            self._restart_connect_timeout(eio_sid)
 
     async def _handle_disconnect(
         self, eio_sid: str, namespace: str | None, reason: str | None = None
     ) -> None:
         await super()._handle_disconnect(eio_sid, namespace, reason)
-        self._left(eio_sid)
+        self._restart_connect_timeout(eio_sid)
 
-    def _left(self, eio_sid: str) -> None:
-        """Give a session that has left its last namespace its time to connect to one again."""
+    def _restart_connect_timeout(self, eio_sid: str) -> None:
+        """Start the connect timeout of a session that is in no namespace any more."""
         session = self.eio.sockets.get(eio_sid)
         if session is None or not session.is_open:
             return
@@ -137,10 +128,20 @@ class SocketServer(socketio.AsyncServer):
         if all(self.manager.sid_from_eio_sid(eio_sid, each) is None for each in namespaces):
             self._unconnected.begin(eio_sid)
 
+    async def abort_all(self) -> None:
+        """Close every connection as a server does that goes away: clients reconnect.
+
+        After a Socket.IO disconnect they would not.
+        """
+        engine = self.eio
+        await asyncio.gather(
+            *(engine.abort(eio_sid) for eio_sid in list(engine.sockets)), return_exceptions=True
+        )
+
     # -- errors of clients -----------------------------------------------------------------
 
     def _fault(self, session: Session, cost: int) -> bool:
-        """Take an error from a session's budget; whether its client is to hear of it."""
+        """Charge a client's error to its session; returns whether the client is told about it."""
         now = self.eio.loop.time()
         spent = self._errors.spend(session.sid, cost, now)
         if spent == "over":
@@ -157,9 +158,10 @@ class SocketServer(socketio.AsyncServer):
         await self.eio.disconnect(eio_sid)
 
     def _refuse_payload(self, session: Session, error: InvalidPayload) -> None:
-        """Answer an event whose payload cannot be read.
+        """Answer an event whose payload cannot be decoded.
 
-        :raises ValueError: when nothing hears it: the client is not connected there.
+        :raises ValueError: when the client is not connected to the namespace, so that
+            nothing could be answered.
         """
         sid = self.manager.sid_from_eio_sid(session.sid, DEFAULT_NAMESPACE)
         if error.namespace not in (None, DEFAULT_NAMESPACE) or sid is None:
@@ -177,12 +179,12 @@ class SocketServer(socketio.AsyncServer):
     # -- packets ---------------------------------------------------------------------------
 
     def _receive(self, session: Session, data: str | bytes) -> Awaitable[None] | None:
-        """Take a packet, or an attachment of one; returns what is left to be awaited.
+        """Handle a packet, or an attachment of one; returns what is left to be awaited.
 
         :raises ValueError: when a client must not send it.
         """
         eio_sid = session.sid
-        packet: Packet | None = self._binary_packet.get(eio_sid)
+        packet: SocketIOPacket | None = self._binary_packet.get(eio_sid)
         if packet is None:
             try:
                 packet = self.packet_class(encoded_packet=data or " ")
@@ -207,7 +209,7 @@ class SocketServer(socketio.AsyncServer):
             handling = self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
         elif kind in (socketio.packet.ACK, socketio.packet.BINARY_ACK):
             handling = self._handle_ack(eio_sid, namespace, packet.id, packet.data)
-        elif kind == socketio.packet.BINARY_EVENT and not self._takes_bytes(packet):
+        elif kind == socketio.packet.BINARY_EVENT and self._refuses_bytes(packet):
             reason = "an event that takes no attachments"
             self._refuse_payload(session, InvalidPayload(reason, packet.namespace, packet.id))
             return None
@@ -215,18 +217,16 @@ class SocketServer(socketio.AsyncServer):
             handling = self._handle_event(eio_sid, namespace, packet.id, packet.data)
         return handling
 
-    def _takes_bytes(self, packet: Packet) -> bool:
-        """Whether an event may have attachments: one that says so, or the host's own."""
+    def _refuses_bytes(self, packet: SocketIOPacket) -> bool:
+        """Whether an event may have no attachments; the host's own events may."""
+        is_default = packet.namespace in (None, DEFAULT_NAMESPACE)
         event = str(packet.data[0]) if packet.data else ""
-        wildcard = f"{event.partition(':')[0]}:*"
-        is_own = event in self._own_handlers or wildcard in self._own_handlers
-        elsewhere = packet.namespace not in (None, DEFAULT_NAMESPACE)
-        return elsewhere or not is_own or event in self._binary_events
+        return is_default and self._own_handlers.refuses_bytes(event)
 
-    def _sid_of(self, session: Session, packet: Packet) -> str:
-        """The session's id in a packet's namespace.
+    def _sid_of(self, session: Session, packet: SocketIOPacket) -> str:
+        """The sid of a session in a packet's namespace.
 
-        :raises ValueError: when it is not connected to it.
+        :raises ValueError: when it is not connected to that namespace.
         """
         namespace = packet.namespace or DEFAULT_NAMESPACE
         sid: str | None = self.manager.sid_from_eio_sid(session.sid, namespace)
@@ -237,9 +237,9 @@ class SocketServer(socketio.AsyncServer):
     # -- connections -----------------------------------------------------------------------
 
     async def _connect(self, session: Session, namespace: str, auth: Any) -> None:
-        """Let a client into a namespace: the edge is asked first, then the host's handler.
+        """Connect a client to a namespace: the gateway decides first, then the host's handler.
 
-        :raises ValueError: when it is connected to it already.
+        :raises ValueError: when it is connected to that namespace already.
         """
         if not self._is_namespace(namespace):
             self._refuse(session, namespace, {"message": "Invalid namespace"})
@@ -247,13 +247,13 @@ class SocketServer(socketio.AsyncServer):
         sid = self.manager.register(session.sid, namespace)
         if sid is None:
             raise ValueError("a second connection to one namespace")
-        edge = self.edge if namespace == DEFAULT_NAMESPACE else None
-        accepted_by_edge = False
+        in_default = namespace == DEFAULT_NAMESPACE
+        is_counted = False
         reason: Any = None
         try:
-            if edge is not None:
-                await edge.connected(sid, session.request, auth)
-                accepted_by_edge = True
+            if in_default:
+                await self._gateway.connected(sid, session.request, auth)
+                is_counted = True
             if self._has_connect_handler(namespace):
                 reason = await self._ask_host(session, namespace, sid, auth)
         except socketio.exceptions.ConnectionRefusedError as refusal:
@@ -264,16 +264,16 @@ class SocketServer(socketio.AsyncServer):
             self._incidents.report(
                 "connect handler failed", f"{namespace}: {type(error).__name__}: {error}"
             )
-            reason = refused_by(RealtimeError()).error_args
+            reason = refused_connection(RealtimeError()).error_args
         if reason is not None:
             self._refuse(session, namespace, reason)
-            if edge is not None and accepted_by_edge:
-                edge.disconnected(sid)
+            if is_counted:
+                self._gateway.disconnected(sid)
             await self.manager.disconnect(sid, namespace)
             return
         self._unconnected.end(session.sid)
         self.manager.accept(sid, namespace, _welcome(sid, namespace))
-        if not session.is_open:  # it left while it was being let in
+        if not session.is_open:  # it was closed meanwhile
             await self._trigger_event("disconnect", namespace, sid, self.reason.TRANSPORT_CLOSE)
             await self.manager.disconnect(sid, namespace=namespace)
 
@@ -284,27 +284,29 @@ class SocketServer(socketio.AsyncServer):
         return self.namespaces == "*" or any(namespace in names for names in known)
 
     def _has_connect_handler(self, namespace: str) -> bool:
-        """Whether the host, or the admin UI, wants to know of connections."""
+        """Whether the host, or the admin UI, handles connections."""
         handler, _ = self._get_event_handler("connect", namespace, ())
         if handler is None:
             handler, _ = self._get_namespace_handler(namespace, ())
         return handler is not None or "_trigger_event" in vars(self)
 
     async def _ask_host(self, session: Session, namespace: str, sid: str, auth: Any) -> Any:
-        """Ask the host's handler; returns why it refuses, or ``None``."""
+        """Call the host's ``connect`` handler; returns why it refuses, or ``None``."""
         environ = self.environ.get(session.sid) or session.request.environ()
         try:
             answer = await self._trigger_event("connect", namespace, sid, environ, auth or None)
         except TypeError:
             if auth:
                 raise
-            answer = await self._trigger_event("connect", namespace, sid, environ)  # an older one
+            answer = await self._trigger_event(
+                "connect", namespace, sid, environ
+            )  # a handler without auth
         if answer is False:
             return socketio.exceptions.ConnectionRefusedError().error_args
         return None
 
     def _refuse(self, session: Session, namespace: str, reason: Any) -> None:
-        packet = Packet(socketio.packet.CONNECT_ERROR, data=reason, namespace=namespace)
+        packet = SocketIOPacket(socketio.packet.CONNECT_ERROR, data=reason, namespace=namespace)
         session.put(message(packet.encode()))
         data = reason.get("data") if isinstance(reason, dict) else None
         code = data.get("code", "") if isinstance(data, dict) else ""
@@ -314,12 +316,12 @@ class SocketServer(socketio.AsyncServer):
         self._fault(session, NAMESPACE_COST)
 
     async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:
-        """Tell the edge of disconnections, whatever the host's handler does."""
+        """Call the host's handlers; the gateway forgets a socket whatever they do."""
         try:
             return await super()._trigger_event(event, namespace, *arguments)
         finally:
-            if event == "disconnect" and namespace == DEFAULT_NAMESPACE and self.edge is not None:
-                self.edge.disconnected(arguments[0])
+            if event == "disconnect" and namespace == DEFAULT_NAMESPACE:
+                self._gateway.disconnected(arguments[0])
 
     # -- events ----------------------------------------------------------------------------
 
@@ -333,22 +335,17 @@ class SocketServer(socketio.AsyncServer):
         namespace = namespace or DEFAULT_NAMESPACE
         event = data[0]
         if event in RESERVED_EVENTS:
-            raise ValueError(f"the event {event!r} is the server's own")
+            raise ValueError(f"the event {event!r} is reserved")
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         if sid is None or not self.manager.is_connected(sid, namespace):
             return
         if namespace != DEFAULT_NAMESPACE:
             await super()._handle_event(eio_sid, namespace, id, data)
             return
-        if self.edge is not None and not self.edge.admit(sid):
+        if not self._gateway.admit(sid):
             return
-        arguments = data[1:]
-        wildcard = f"{event.partition(':')[0]}:*"
-        handler = None if event == wildcard else self._own_handlers.get(event)
-        if handler is None:
-            handler = self._own_handlers.get(wildcard)
-            arguments = data
-        if handler is None and self.edge is not None and self.edge.is_narrow(sid):
+        handler, arguments = self._own_handlers.find(event, data)
+        if handler is None and self._gateway.is_single_entity(sid):
             handler = _not_authorized
         if handler is None:
             await super()._handle_event(eio_sid, namespace, id, data)
@@ -359,7 +356,7 @@ class SocketServer(socketio.AsyncServer):
             self._acknowledge(session, id, answer)
 
     async def _answer(self, handler: Handler, sid: str, event: str, arguments: list[Any]) -> Any:
-        """Run a handler; a refusal becomes ``error`` and a negative acknowledgement."""
+        """Run a handler; an error becomes ``error`` and a negative acknowledgement."""
         try:
             return await handler(sid, *arguments)
         except RealtimeError as refusal:
@@ -374,10 +371,10 @@ class SocketServer(socketio.AsyncServer):
             return self._refuse_event(sid, error)
 
     def _refuse_event(self, sid: str, error: RealtimeError) -> dict[str, Any]:
-        """Tell a client that an event of its was refused; returns the acknowledgement."""
+        """Tell a client that its event was refused; returns the acknowledgement."""
         self.manager.send(sid, "error", error.message)
         session = self.manager.session(sid)
-        if session is not None and error.status < RealtimeError.status:  # the client's own
+        if session is not None and error.status < RealtimeError.status:  # the client's fault
             self._fault(session, REFUSAL_COST)
         return error.to_wire()
 
@@ -386,12 +383,7 @@ async def _not_authorized(*_: Any) -> None:
     raise NotAuthorized
 
 
-def refused_by(error: RealtimeError) -> socketio.exceptions.ConnectionRefusedError:
-    """A refused connection: ``connect_error`` with the message, and the code in its data."""
-    return socketio.exceptions.ConnectionRefusedError(error.message, {"code": error.code})
-
-
-def _welcome(sid: str, namespace: str) -> EnginePacket:
-    """The packet that tells a client its id in a namespace."""
+def _welcome(sid: str, namespace: str) -> Packet:
+    """The answer to a CONNECT: the socket's id in the namespace."""
     where = "" if namespace == DEFAULT_NAMESPACE else f"{namespace},"
     return message(f'{socketio.packet.CONNECT}{where}{{"sid":"{sid}"}}')

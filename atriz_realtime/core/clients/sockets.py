@@ -1,20 +1,76 @@
-"""What the server sends to sockets other than live positions."""
+"""Connected sockets: the state kept for each, and what plugins and hosts do with them."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sized
 from typing import Any
 
+import attrs
+
+from atriz_realtime.api.model import Identity
 from atriz_realtime.api.wire import Rooms as RoomNames
-from atriz_realtime.core.clients.gateway import Gateway
-from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, Rooms
+from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
+from atriz_realtime.core.runtime.token_bucket import TokenBucket
+
+
+@attrs.define(eq=False)
+class ConnectedSocket:
+    """One connected socket, and the identity it has."""
+
+    sid: str
+    address: str
+    bucket: TokenBucket
+    """Limits its events."""
+    identity: Identity | None = None
+    user_bucket: TokenBucket | None = None
+    """Limits the events of all sockets of its user together."""
+    tracked: set[str] = attrs.field(factory=set)
+    """The entity rooms it joined with ``track:<type>``."""
+    deadline: asyncio.TimerHandle | None = None
+    """Closes the socket unless it authenticates before."""
+
+    @property
+    def is_single_entity(self) -> bool:
+        """Whether its identity may watch one entity, and do nothing else."""
+        return self.identity is not None and self.identity.only is not None
+
+
+@attrs.frozen
+class Client:
+    """A socket, for plugins' handlers: see :class:`~atriz_realtime.api.SocketClient`."""
+
+    _rooms: RoomManager
+    _socket: ConnectedSocket
+
+    @property
+    def sid(self) -> str:
+        """The Socket.IO session id."""
+        return self._socket.sid
+
+    @property
+    def identity(self) -> Identity | None:
+        """Its identity; ``None`` before it has authenticated."""
+        return self._socket.identity
+
+    async def emit(self, event: str, data: Any) -> None:
+        """Send an event to this socket alone."""
+        self._rooms.send(self.sid, event, data)
+
+    async def disconnect(self) -> None:
+        """Disconnect it."""
+        await self._rooms.server.disconnect(self.sid)
 
 
 class Sockets:
-    """The connected clients, on every server: see :class:`~atriz_realtime.api.Sockets`."""
+    """The connected sockets of every server: see :class:`~atriz_realtime.api.Sockets`.
 
-    def __init__(self, rooms: Rooms, gateway: Gateway) -> None:
+    :param connected: the sockets that are connected to this server, as they are at any time.
+    """
+
+    def __init__(self, rooms: RoomManager, connected: Sized) -> None:
         self._rooms = rooms
-        self._gateway = gateway
+        self._connected = connected
 
     async def emit(self, event: str, data: Any, room: str | list[str]) -> None:
         """Send an event to everyone in a room, or in any of several: once to each socket."""
@@ -35,7 +91,7 @@ class Sockets:
     @property
     def connections(self) -> int:
         """Sockets connected to this server."""
-        return self._gateway.connections
+        return len(self._connected)
 
     @property
     def rooms(self) -> int:

@@ -1,117 +1,118 @@
-"""Which channels this server wants: those of the entities that somebody here watches."""
+"""Which channels this server subscribes to: those of the entities that are watched here."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Container
 
-from atriz_realtime.api.contracts import Clock, Deliver, Fanout
+from atriz_realtime.api.contracts import Deliver, Fanout
+from atriz_realtime.api.model import EntityRef
 from atriz_realtime.api.wire import RedisChannels
-from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, Rooms
+from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 
-LEAVE_GRACE = 1.0
-"""Seconds a channel is kept after its last watcher left: reloads and reconnects come back."""
+UNSUBSCRIBE_DELAY = 1.0
+"""Seconds a channel stays subscribed after its last watcher has left: clients that reload or
+reconnect come back."""
 
 
 class ChannelSubscriptions:
-    """Follows the rooms: subscribes with the first watcher, unsubscribes after the last.
+    """Subscribes to an entity's channel with its first watcher, unsubscribes after the last.
 
     :param kinds: the names of the entity types; other rooms have no channel.
     """
 
-    def __init__(self, kinds: Container[str], clock: Clock) -> None:
+    def __init__(self, rooms: RoomManager, kinds: Container[str]) -> None:
+        self._rooms = rooms
         self._kinds = kinds
         self._pending: dict[str, asyncio.Future[None]] = {}
-        self._leaving: dict[str, asyncio.TimerHandle] = {}
+        self._unsubscribing: dict[str, asyncio.TimerHandle] = {}
         self._subscribed: set[str] = set()
         self._fanout: Fanout | None = None
-        self._follows_all = False
-        self.rooms = Rooms(clock=clock, first_joined=self._first_joined, last_left=self._last_left)
+        rooms.follow(self._filled, self._emptied)
 
-    def start(self, fanout: Fanout, received: Deliver, forget: Callable[[str], None]) -> None:
-        """Begin to subscribe; rooms that have members already are caught up with.
+    def start(self, fanout: Fanout, received: Deliver, unsubscribed: Callable[[str], None]) -> None:
+        """Begin to subscribe, first to the channels of the rooms that have members already.
 
-        :param received: takes what comes on a channel.
-        :param forget: told of a channel that is no longer heard.
+        :param received: called with what is published on a channel.
+        :param unsubscribed: called with a channel that is no longer subscribed.
         """
         self._received = received
-        self._forget = forget
+        self._unsubscribed = unsubscribed
         self._fanout = fanout
         for room in self.watched_rooms():
-            self._first_joined(room)
+            self._filled(room)
 
-    async def ready(self, room: str) -> None:
-        """Wait until whatever is published to a room from now on arrives here."""
+    async def confirmed(self, room: str) -> None:
+        """Wait until the subscription of a room's channel is confirmed.
+
+        Whatever is published to the room from then on arrives here.
+        """
         pending = self._pending.get(room)
         if pending is not None:
             await asyncio.shield(pending)
 
-    def watched(self, channel: str) -> bool:
-        """Whether somebody here hears a channel."""
+    def is_subscribed(self, channel: str) -> bool:
+        """Whether an entity's channel is subscribed for its watchers."""
         return channel in self._subscribed
 
     def watched_rooms(self) -> list[str]:
         """The entities' rooms that have members here."""
         return [
             room
-            for room in self.rooms.rooms.get(DEFAULT_NAMESPACE, {})
+            for room in self._rooms.rooms.get(DEFAULT_NAMESPACE, {})
             if room is not None and self._is_entity(room)
         ]
 
-    async def follow_all(self) -> None:
-        """Hear every channel, watched or not."""
-        self._follows_all = True
+    async def subscribe_all(self) -> None:
+        """Subscribe to every entity's channel, watched or not."""
         if self._fanout is not None:
-            await self._fanout.subscribe(RedisChannels.ALL, self._received_all)
+            await self._fanout.subscribe(RedisChannels.ALL, self._received_from_all)
 
-    def unfollow_all(self) -> None:
-        """Hear only what is watched again."""
-        self._follows_all = False
+    def unsubscribe_all(self) -> None:
+        """Subscribe only to what is watched again."""
         if self._fanout is not None:
             self._fanout.unsubscribe(RedisChannels.ALL)
 
-    def _received_all(self, channel: str, event: bytes) -> None:
-        """Take an event unless it comes on its own channel as well, which is confirmed."""
-        pending = self._pending.get(channel.removeprefix(RedisChannels.PREFIX))
+    def _received_from_all(self, channel: str, event: bytes) -> None:
+        """Take an event, unless the subscription of its own channel delivers it as well."""
+        pending = self._pending.get(RedisChannels.room(channel))
         confirmed = pending is None or pending.done()
         if not (confirmed and channel in self._subscribed):
             self._received(channel, event)
 
-    def _first_joined(self, room: str) -> None:
+    def _filled(self, room: str) -> None:
         if self._fanout is None or not self._is_entity(room):
             return
-        channel = RedisChannels.PREFIX + room
-        leaving = self._leaving.pop(room, None)
-        if leaving is not None:
-            leaving.cancel()
+        unsubscribing = self._unsubscribing.pop(room, None)
+        if unsubscribing is not None:
+            unsubscribing.cancel()
             return
+        channel = RedisChannels.PREFIX + room
         self._subscribed.add(channel)
         future = asyncio.ensure_future(self._fanout.subscribe(channel, self._received))
         if not future.done():
             self._pending[room] = future
-            future.add_done_callback(lambda done: self._confirmed(room, done))
+            future.add_done_callback(lambda done: self._confirm(room, done))
 
-    def _last_left(self, room: str) -> None:
+    def _emptied(self, room: str) -> None:
         if self._fanout is not None and self._is_entity(room):
-            self._leaving[room] = asyncio.get_running_loop().call_later(
-                LEAVE_GRACE, self._leave, room
+            self._unsubscribing[room] = asyncio.get_running_loop().call_later(
+                UNSUBSCRIBE_DELAY, self._unsubscribe, room
             )
 
-    def _leave(self, room: str) -> None:
-        del self._leaving[room]
+    def _unsubscribe(self, room: str) -> None:
+        del self._unsubscribing[room]
         self._pending.pop(room, None)
         channel = RedisChannels.PREFIX + room
         self._subscribed.discard(channel)
-        self._forget(channel)
+        self._unsubscribed(channel)
         if self._fanout is not None:
             self._fanout.unsubscribe(channel)
 
-    def _confirmed(self, room: str, done: asyncio.Future[None]) -> None:
+    def _confirm(self, room: str, done: asyncio.Future[None]) -> None:
         if self._pending.get(room) is done:
             del self._pending[room]
 
     def _is_entity(self, room: str) -> bool:
-        kind, _, entity_id = room.partition(":")
-        if entity_id.endswith("*"):  # its channel would be a pattern
-            return False
-        return bool(entity_id) and kind in self._kinds
+        entity = None if RedisChannels.is_pattern(room) else EntityRef.parse(room)
+        return entity is not None and entity.type in self._kinds

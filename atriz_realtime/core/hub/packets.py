@@ -1,4 +1,4 @@
-"""Socket.IO packets on a strict and fast JSON library, and frames that are only spliced."""
+"""Socket.IO packets: decoded strictly, and location frames spliced around ready bytes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def _plain(value: Any) -> Any:
 
 
 class StrictJson:
-    """What python-socketio wants of a JSON module: no NaN, no infinities, no lone surrogates."""
+    """The JSON module that python-socketio uses: no NaN, no infinities, no lone surrogates."""
 
     @staticmethod
     def dumps(value: Any, **_: Any) -> str:
-        """Compact JSON; positions and times in the form of the wire contract."""
+        """Compact JSON; locations and times in the form of the wire contract."""
         return orjson.dumps(value, _plain, orjson.OPT_PASSTHROUGH_DATETIME).decode()
 
     @staticmethod
@@ -39,8 +39,8 @@ class StrictJson:
 
 
 @attrs.frozen(kw_only=True)
-class Bounds:
-    """What one packet of a client may have; see the settings of the same names."""
+class PacketLimits:
+    """The limits of one packet of a client; see the settings of the same names."""
 
     max_depth: int = 64
     max_event_name: int = 256
@@ -50,10 +50,10 @@ class Bounds:
 
 
 class InvalidPayload(ValueError):
-    """An event whose head is in order, and whose payload is not.
+    """An event with a well-formed head and a bad payload.
 
-    :param namespace: the event's.
-    :param number: the acknowledgement that it asks for.
+    :param namespace: the event's namespace.
+    :param number: the number of the acknowledgement that the client asks for.
     """
 
     def __init__(self, message: str, namespace: str | None, number: int | None) -> None:
@@ -62,20 +62,21 @@ class InvalidPayload(ValueError):
         self.number = number
 
 
-class Packet(socketio.packet.Packet):
+class SocketIOPacket(socketio.packet.Packet):
     """A Socket.IO packet in the default encoding; python-socketio's ``serializer=`` seam.
 
-    Only what the protocol has is read: https://socket.io/docs/v4/socket-io-protocol/.
+    Anything that is not in the protocol is refused:
+    https://socket.io/docs/v4/socket-io-protocol/.
     """
 
     json = StrictJson
-    bounds = Bounds()
+    limits = PacketLimits()
 
     def decode(self, encoded_packet: Any) -> int:
-        """Read a packet; returns how many attachments follow.
+        """Decode a packet; returns how many attachments follow.
 
-        :raises InvalidPayload: for an event whose array is not JSON, or over a bound.
-        :raises ValueError: when it is none that a client may send.
+        :raises InvalidPayload: for an event whose array is not JSON, or over a limit.
+        :raises ValueError: for anything else that a client must not send.
         """
         if not isinstance(encoded_packet, str):
             raise ValueError("unexpected attachment")
@@ -84,17 +85,17 @@ class Packet(socketio.packet.Packet):
             raise ValueError("not a packet")
         kind, attachments, namespace, number = found.groups()
         self.packet_type = int(kind)
-        if namespace and len(namespace.rstrip(",")) - 1 > self.bounds.max_namespace:
+        if namespace and len(namespace.rstrip(",")) - 1 > self.limits.max_namespace:
             raise ValueError("the namespace's name is too long")
         self.namespace = namespace.rstrip(",").partition("?")[0] if namespace else None
         self.id = int(number) if number else None
         count = int(attachments or 0)
-        if count > self.bounds.max_attachments:
+        if count > self.limits.max_attachments:
             raise ValueError("too many attachments")
         rest = encoded_packet[found.end() :]
         is_event = self.packet_type == socketio.packet.EVENT and rest.startswith("[")
         try:
-            if is_too_deep(rest, self.bounds.max_depth):
+            if is_too_deep(rest, self.limits.max_depth):
                 raise ValueError("nested too deep")
             self.data = self.json.loads(rest) if rest else None
         except ValueError as error:
@@ -108,13 +109,13 @@ class Packet(socketio.packet.Packet):
 
     def _check_event(self, event: Any) -> None:
         name, *arguments = event
-        if len(name) > self.bounds.max_event_name:
+        if len(name) > self.limits.max_event_name:
             raise InvalidPayload("the event's name is too long", self.namespace, self.id)
-        if len(arguments) > self.bounds.max_arguments:
+        if len(arguments) > self.limits.max_arguments:
             raise InvalidPayload("too many arguments", self.namespace, self.id)
 
     def _check(self, counted: bool) -> None:
-        """Check that the parts go together."""
+        """Check that the type, the attachments and the payload go together."""
         kind, data = self.packet_type, self.data
         binary = kind in (socketio.packet.BINARY_EVENT, socketio.packet.BINARY_ACK)
         if counted != binary:
@@ -132,9 +133,9 @@ class Packet(socketio.packet.Packet):
             raise ValueError("not a client's packet")
 
     def add_attachment(self, attachment: Any) -> bool:
-        """Take an attachment; whether it was the last.
+        """Take an attachment; returns whether it was the last.
 
-        :raises ValueError: when it is none, or nothing stands for it.
+        :raises ValueError: when it is text, or no placeholder stands for it.
         """
         if not isinstance(attachment, bytes):
             raise ValueError("text where an attachment is due")
@@ -143,7 +144,7 @@ class Packet(socketio.packet.Packet):
 
     @classmethod
     def _reconstruct_binary_internal(cls, data: Any, attachments: list[bytes]) -> Any:
-        """Put attachments where their placeholders are."""
+        """Replace placeholders by the attachments that they stand for."""
         if isinstance(data, list):
             return [cls._reconstruct_binary_internal(item, attachments) for item in data]
         if not isinstance(data, dict):
@@ -160,7 +161,7 @@ class Packet(socketio.packet.Packet):
 
 
 def is_too_deep(text: str, depth: int) -> bool:
-    """Whether JSON has more levels of arrays and objects than this."""
+    """Whether JSON nests arrays and objects deeper than ``depth`` levels."""
     if text.count("[") + text.count("{") <= depth:
         return False
     level = 0
@@ -175,10 +176,12 @@ def is_too_deep(text: str, depth: int) -> bool:
 
 
 _NESTING = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
-"""What nests, and strings, in which nothing does; one that never ends is not looked for twice."""
+"""Brackets, and whole strings so that brackets inside them are not counted.
+
+The possessive quantifier keeps a string that never ends from being scanned twice."""
 
 _HEAD = re.compile(r"([0-6])(?:([0-9]{1,4})-)?(/[^,]*(?:,|$))?([0-9]{1,16}(?![0-9]))?")
-"""A packet's type, count of attachments, namespace and id."""
+"""A packet's type, number of attachments, namespace and id."""
 
 _LOCATION_HEAD = (
     f'{engine_packets.MESSAGE}{socketio.packet.EVENT}["{SocketEvents.LOCATION_UPDATE}",'.encode()
@@ -188,7 +191,8 @@ _LOCATION_HEAD = (
 def location_packet(event: bytes) -> engine_packets.Packet:
     """The Engine.IO message of a ``location:update``, spliced around the event's bytes.
 
-    Whatever is published on an entity's channel comes here, another program's too.
+    The bytes may be those of another program that publishes on the channel: text that is
+    not UTF-8 is repaired.
     """
     if not event.isascii():
         event = event.decode(errors="replace").encode()
@@ -199,9 +203,9 @@ _LOCATION_EMIT = re.compile(rf'[25](?:\d+-)?\["{SocketEvents.LOCATION_UPDATE}"(?
 
 
 def emitted_location(parts: list[str | bytes]) -> bytes | None:
-    """What an encoded Socket.IO packet says of a position; ``None`` when it is another event's.
+    """The argument of an encoded ``location:update``; ``None`` for any other event.
 
-    It need not be an event's JSON: a host emits what it likes.
+    It may be anything: a host emits what it likes.
     """
     head = parts[0]
     if isinstance(head, bytes) or (found := _LOCATION_EMIT.match(head)) is None:
@@ -209,11 +213,11 @@ def emitted_location(parts: list[str | bytes]) -> bytes | None:
     return head[found.end() : -1].encode(errors="replace")
 
 
-def strict_packets(config: RealtimeConfig) -> type[Packet]:
-    """Packets within the configured bounds."""
+def packet_class(config: RealtimeConfig) -> type[SocketIOPacket]:
+    """The packet class with the configured limits."""
 
-    class BoundPacket(Packet):
-        bounds = Bounds(
+    class LimitedPacket(SocketIOPacket):
+        limits = PacketLimits(
             max_depth=config.max_depth,
             max_event_name=config.max_event_name,
             max_arguments=config.max_arguments,
@@ -221,4 +225,4 @@ def strict_packets(config: RealtimeConfig) -> type[Packet]:
             max_namespace=config.max_namespace,
         )
 
-    return BoundPacket
+    return LimitedPacket

@@ -1,50 +1,67 @@
 """Emits to rooms that may have members on other servers.
 
-Location events have a channel each (see :mod:`atriz_realtime.core.hub.channels`).
+Location events have a channel for each entity (see :mod:`atriz_realtime.core.hub.channels`).
 Everything else that is emitted to a room (``send_to_user``, ``broadcast_to_authenticated``,
-whatever a host emits through ``socket_io``) is rare, and travels on one channel that
-all servers hear.
+whatever a host emits through ``socket_io``) is rare, and travels on one channel that every
+server subscribes to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from atriz_realtime.api.contracts import Fanout
 from atriz_realtime.api.errors import InvalidRequest, Unavailable
 from atriz_realtime.api.wire import Emit, RedisChannels
-from atriz_realtime.core.hub.rooms import Rooms
 from atriz_realtime.core.runtime.incidents import Incidents
 
 MAX_SENDING = 1_000
-"""Emits that may be under way; beyond, further ones reach this server only."""
+"""Emits that may be on their way to Redis; further ones reach this server only."""
+
+EmitEncoded = Callable[[str, list[str] | None, list[str], list[str | bytes], str | None], None]
+"""Sends an emit to the sockets of this server: namespace, rooms (``None``: everyone), rooms
+to skip, the encoded packet with its attachments, the conflation key."""
 
 
 class Relay:
-    """Carries emits between the servers."""
+    """Carries emits between the servers; before it is started it sends nothing."""
 
-    def __init__(self, rooms: Rooms, fanout: Fanout, incidents: Incidents) -> None:
-        self._rooms = rooms
-        self._fanout = fanout
+    def __init__(self, incidents: Incidents) -> None:
         self._incidents = incidents
         self._name = secrets.token_hex(8)
         self._sending: set[asyncio.Future[None]] = set()
+        self._fanout: Fanout | None = None
 
-    async def start(self) -> None:
-        """Begin to receive, and to send."""
-        await self._fanout.subscribe(RedisChannels.EMITS, self._receive)
-        self._rooms.relay = self._send
+    async def start(self, fanout: Fanout, emit: EmitEncoded) -> None:
+        """Begin to send, and to receive.
+
+        :param emit: called with what other servers have sent.
+        """
+
+        def receive(_: str, data: bytes) -> None:
+            try:
+                sent = Emit.decode(data)
+            except InvalidRequest as error:
+                self._incidents.report("foreign emit ignored", error.message)
+                return
+            if sent.sender != self._name:
+                parts: list[str | bytes] = [sent.packet, *sent.attachments]
+                emit(sent.namespace, sent.rooms, sent.skip, parts, sent.key)
+
+        await fanout.subscribe(RedisChannels.EMITS, receive)
+        self._fanout = fanout
 
     async def aclose(self) -> None:
-        """Stop; what is under way is sent, for a second at most."""
-        self._rooms.relay = None
-        self._fanout.unsubscribe(RedisChannels.EMITS)
+        """Stop; emits that are being sent have one second to finish."""
+        if self._fanout is not None:
+            self._fanout.unsubscribe(RedisChannels.EMITS)
+            self._fanout = None
         if self._sending:
             await asyncio.wait(self._sending, timeout=1.0)
 
-    def _send(
+    def send(
         self,
         namespace: str,
         rooms: list[str] | None,
@@ -52,6 +69,9 @@ class Relay:
         parts: list[str | bytes],
         key: str | None,
     ) -> None:
+        """Send an emit to the other servers: see :data:`EmitEncoded`."""
+        if self._fanout is None:
+            return
         if len(self._sending) >= MAX_SENDING:
             self._incidents.report("emits not relayed", f"more than {MAX_SENDING} under way")
             return
@@ -78,14 +98,3 @@ class Relay:
             self._incidents.report("emits not relayed", error.message)
         except Exception as error:  # a plugin's fan-out may raise what it should not
             self._incidents.report("emits not relayed", f"{type(error).__name__}: {error}")
-
-    def _receive(self, _: str, data: bytes) -> None:
-        try:
-            emit = Emit.decode(data)
-        except InvalidRequest as error:
-            self._incidents.report("foreign emit ignored", error.message)
-            return
-        if emit.sender != self._name:
-            self._rooms.emit_encoded(
-                emit.namespace, emit.rooms, emit.skip, [emit.packet, *emit.attachments], emit.key
-            )

@@ -1,156 +1,58 @@
-"""Who is in which room, and the broadcast to them.
+"""Membership of rooms, and emits to them.
 
-:class:`Rooms` is python-socketio's client manager (its ``client_manager=`` seam),
-so ``socket_io.emit(…, room=…)``, ``enter_room``, namespaces and acknowledgements
-go through it, and location frames go the short way: one packet, encoded once,
-appended to every watcher's outbox.
+:class:`RoomManager` is python-socketio's client manager (its ``client_manager=`` seam), so
+``socket_io.emit(…, room=…)``, ``enter_room``, namespaces and acknowledgements go through it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import socketio
 import socketio.packet
 
-from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.wire import Rooms as RoomNames
-from atriz_realtime.core.hub.packets import emitted_location, location_packet
+from atriz_realtime.core.hub.packets import emitted_location
+from atriz_realtime.core.hub.relay import Relay
 from atriz_realtime.core.hub.views import Views
-from atriz_realtime.core.hub.watermarks import Watermarks, event_time
 from atriz_realtime.engine.protocol import packets
 from atriz_realtime.engine.session import Session
 
 DEFAULT_NAMESPACE = "/"
 
-GREETING_PAUSE = 0.002
-"""Seconds between a connection's welcome and what its ``connect`` handler sent meanwhile."""
-
-NOBODY: frozenset[str | None] = frozenset()
-
-Relay = Callable[[str, list[str] | None, list[str], list[str | bytes], str | None], None]
-"""Passes an emit on to the other servers: namespace, rooms (``None``: everyone),
-rooms to skip, the encoded packet with its attachments, the conflation key."""
+WELCOME_PAUSE = 0.002
+"""Seconds between the answer to a CONNECT and what the ``connect`` handler sent meanwhile."""
 
 
-class Rooms(socketio.AsyncManager):
-    """Membership of rooms, and broadcast.
+class RoomManager(socketio.AsyncManager):
+    """The sockets of this server, the rooms they are in, and emits to those rooms.
 
-    :param first_joined: called with a room of the default namespace that was empty.
-    :param last_left: called with a room of the default namespace that is now empty.
+    :param views: changes what some sockets see of a location; ``None``: no plugin does.
+    :param relay: carries emits to the other servers.
     """
 
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        first_joined: Callable[[str], None],
-        last_left: Callable[[str], None],
-    ) -> None:
+    def __init__(self, views: Views | None, relay: Relay) -> None:
         super().__init__()
-        self._followers = [(first_joined, last_left)]
+        self._views = views
+        self._relay = relay
+        self._followers: list[tuple[Callable[[str], None], Callable[[str], None]]] = []
         self._joined: dict[str, set[str]] = {}
         self._sids: dict[tuple[str, str], str] = {}
         self._connecting: set[str] = set()
-        self._early: dict[str, list[packets.Packet]] = {}
         self._disconnecting: set[str] = set()
-        self._last: dict[str, bytes] = {}
-        self.watermarks = Watermarks(clock)
-        self.views: Views | None = None
-        """Who sees what otherwise than it was published; ``None``: nobody does."""
-        self.relay: Relay | None = None
-        self._queued = 0
-
-    def statistics(self) -> dict[str, float]:
-        """Location frames ``queued`` for clients, and how many of them were ``conflated``."""
-        return {"queued": self._queued, "conflated": self.server.eio.conflated}
-
-    # -- location frames -------------------------------------------------------------------
-
-    def deliver(self, room: str, event: bytes) -> None:
-        """Send an event's bytes as ``location:update`` to everyone in a room on this server.
-
-        The same bytes twice in a row are sent once: a fan-out that was interrupted may
-        bring an entity's newest event again.
-        """
-        members = self.rooms.get(DEFAULT_NAMESPACE, {}).get(room)
-        if not members or self._last.get(room) == event:
-            return
-        self._last[room] = event
-        spared = self.watermarks.already_seen(room, event) if self.watermarks else NOBODY
-        if None in spared:
-            return
-        if self.views is not None and room in self.views.by_room:
-            spared = {*spared, *self._deliver_views(self.views, room, event, spared)}
-        packet = location_packet(event)
-        sockets, early = self.server.eio.sockets, self._early
-        queued = 0
-        for sid, eio_sid in members.items():
-            session = sockets.get(eio_sid)
-            if session is None or sid in spared:
-                continue
-            if sid in early:
-                early[sid].append(packet)
-            else:
-                session.put_frame(room, packet)
-                queued += 1
-        self._queued += queued
-
-    def _deliver_views(
-        self, views: Views, room: str, event: bytes, spared: Container[str | None]
-    ) -> Collection[str]:
-        """Send an event to those members of a room who do not see it whole; returns them."""
-        shown, viewers = views.shown(event), views.by_room[room]
-        members = self.rooms[DEFAULT_NAMESPACE][room]
-        sockets = self.server.eio.sockets
-        for sid, chain in viewers.items():
-            session = sockets.get(members.get(sid))
-            if session is None or sid in spared:
-                continue
-            seen = shown.packet(chain)
-            if seen is None:
-                continue
-            if sid in self._early:
-                self._early[sid].append(seen)
-            else:
-                session.put_frame(room, seen)
-                self._queued += 1
-        return viewers
-
-    def last(self, room: str) -> bytes | None:
-        """The event that went out to a room last, since its first member joined."""
-        return self._last.get(room)
-
-    def show(self, sid: str, room: str, event: bytes) -> None:
-        """Send one member of a room the entity's current location."""
-        session = self.session(sid)
-        if session is None:
-            return
-        self.watermarks.advance(room, sid, event)
-        views = self.views
-        packet = location_packet(event) if views is None else views.packet(room, sid, event)
-        if packet is not None:
-            session.put_frame(room, packet)
-            self._queued += 1
-
-    def show_all(self, room: str, event: bytes) -> bool:
-        """Send everyone in a room the entity's current location; whether it is newer."""
-        last = self._last.get(room)
-        if last is not None and event_time(event) <= event_time(last):
-            return False
-        self.deliver(room, event)
-        self.watermarks.advance(room, None, event)
-        return True
-
-    def session(self, sid: str, namespace: str = DEFAULT_NAMESPACE) -> Session | None:
-        """A socket's Engine.IO session; ``None`` when it is gone."""
-        session: Session | None = self.server.eio.sockets.get(self.eio_sid_from_sid(sid, namespace))
-        return session
+        self.unwelcomed: dict[str, list[packets.Packet]] = {}
+        """What was sent to sockets whose CONNECT is not answered yet, by sid."""
+        self.frames_queued = 0
+        """Location frames queued for clients since the start."""
 
     def follow(self, filled: Callable[[str], None], emptied: Callable[[str], None]) -> None:
-        """Tell which rooms of the default namespace have members, sockets' own left out."""
+        """Call ``filled`` and ``emptied`` when a room gets its first member and loses its last.
+
+        Only rooms of the default namespace count, and no socket's own room. ``filled`` is
+        called at once for the rooms that have members already.
+        """
         self._followers.append((filled, emptied))
         for room in list(self.rooms.get(DEFAULT_NAMESPACE, {})):
             if room is not None and not self.is_sid_room(DEFAULT_NAMESPACE, room):
@@ -161,6 +63,11 @@ class Rooms(socketio.AsyncManager):
         """Rooms of the default namespace with members, each socket's own included."""
         rooms = self.rooms.get(DEFAULT_NAMESPACE, {})
         return len(rooms) - (None in rooms) - (RoomNames.AUTHENTICATED in rooms)
+
+    def session(self, sid: str, namespace: str = DEFAULT_NAMESPACE) -> Session | None:
+        """A socket's Engine.IO session; ``None`` when it has ended."""
+        session: Session | None = self.server.eio.sockets.get(self.eio_sid_from_sid(sid, namespace))
+        return session
 
     # -- emits -----------------------------------------------------------------------------
 
@@ -177,8 +84,8 @@ class Rooms(socketio.AsyncManager):
     ) -> None:
         """Send an event to a socket, to rooms, or to everyone, on every server.
 
-        With a ``callback``, which needs an answer from one socket, only sockets of
-        this server are reached.
+        A ``callback`` takes the answer of one socket, so only sockets of this server are
+        reached with one.
         """
         target = to or room
         if callback is not None:
@@ -191,11 +98,11 @@ class Rooms(socketio.AsyncManager):
         skip = [skip_sid] if isinstance(skip_sid, str) else list(skip_sid or ())
         key = kwargs.get("conflation_key")
         self.emit_encoded(namespace, rooms, skip, parts, key)
-        if self.relay is not None and not self._is_local_socket(namespace, rooms):
-            self.relay(namespace, rooms, skip, parts, key)
+        if not self._is_local_socket(namespace, rooms):
+            self._relay.send(namespace, rooms, skip, parts, key)
 
     def send(self, sid: str, event: str, data: Any) -> None:
-        """Send an event to one socket of this server; harmless when it is gone."""
+        """Send an event to one socket of this server; does nothing when it has disconnected."""
         session = self.session(sid)
         if session is not None:
             for part in self.encoded(event, data, DEFAULT_NAMESPACE):
@@ -204,7 +111,7 @@ class Rooms(socketio.AsyncManager):
     def encoded(self, event: str, data: Any, namespace: str) -> list[str | bytes]:
         """A Socket.IO event packet, followed by its attachments.
 
-        As python-socketio has it, a tuple is several arguments, ``None`` is none.
+        As in python-socketio, a tuple is several arguments and ``None`` is none.
         """
         arguments = [data] if data is not None else []
         if isinstance(data, tuple):
@@ -225,41 +132,108 @@ class Rooms(socketio.AsyncManager):
         """Send an encoded Socket.IO packet to the members of rooms on this server.
 
         :param skip: rooms whose members are left out; a socket's id is its own room.
-        :param key: when given, the packet is a location frame, replaced by newer
-            ones of the same key while a client lags.
+        :param key: when given, the packet is a location frame: while a client lags, a newer
+            one of the same key replaces it.
         """
         encoded = [packets.message(part) for part in parts]
         skipped = {sid for sid, _ in self.get_participants(namespace, skip)} if skip else set()
-        if self.views is not None and namespace == DEFAULT_NAMESPACE and rooms:
-            skipped |= self._emit_views(self.views, rooms, skipped, parts)
+        if self._views is not None and namespace == DEFAULT_NAMESPACE and rooms:
+            skipped |= self._emit_through_views(self._views, rooms, skipped, parts)
         sockets = self.server.eio.sockets
         for sid, eio_sid in self.get_participants(namespace, rooms):
             session = sockets.get(eio_sid)
             if session is None or sid in skipped:
                 continue
-            if sid in self._early:
-                self._early[sid] += encoded
+            if sid in self.unwelcomed:
+                self.unwelcomed[sid] += encoded
                 continue
             for packet in encoded:
                 if key is not None:
                     session.put_frame(key, packet)
-                    self._queued += 1
+                    self.frames_queued += 1
                 else:
                     session.put(packet)
 
-    def _emit_views(
+    def _emit_through_views(
         self, views: Views, rooms: list[str], skipped: set[str], parts: list[str | bytes]
     ) -> set[str]:
-        """Send a position that was emitted to those who do not see it whole; returns them."""
-        served: set[str] = set()
+        """Send an emitted location to the members of rooms that have views; returns them."""
+        viewers: set[str] = set()
         event = emitted_location(parts)
         if event is not None:
             for room in views.by_room.keys() & rooms:
-                served |= {*self._deliver_views(views, room, event, skipped | served)}
-        return served
+                viewers |= {*self.send_through_views(views, room, event, skipped | viewers)}
+        return viewers
+
+    def send_through_views(
+        self, views: Views, room: str, event: bytes, skip: Container[str | None]
+    ) -> Collection[str]:
+        """Send a location to the members of a room that have views; returns their sids.
+
+        :param skip: members that are sent nothing.
+        """
+        rendered, viewers = views.rendered(event), views.by_room[room]
+        members = self.rooms[DEFAULT_NAMESPACE][room]
+        sockets = self.server.eio.sockets
+        for sid, chain in viewers.items():
+            session = sockets.get(members.get(sid))
+            if session is None or sid in skip:
+                continue
+            packet = rendered.packet(chain)
+            if packet is None:
+                continue
+            if sid in self.unwelcomed:
+                self.unwelcomed[sid].append(packet)
+            else:
+                session.put_frame(room, packet)
+                self.frames_queued += 1
+        return viewers
 
     def _is_local_socket(self, namespace: str, rooms: list[str] | None) -> bool:
         return rooms is not None and len(rooms) == 1 and bool(self.is_sid_room(namespace, rooms[0]))
+
+    # -- connections -----------------------------------------------------------------------
+
+    def register(self, eio_sid: str, namespace: str) -> str | None:
+        """Register a connection that has yet to be accepted; ``None`` when there is one already.
+
+        What is sent to it waits until :meth:`accept`.
+        """
+        if (namespace, eio_sid) in self._sids:
+            return None
+        sid: str = self.server.eio.generate_id()
+        self._sids[namespace, eio_sid] = sid
+        self._connecting.add(sid)
+        self.unwelcomed[sid] = []
+        self._joined[sid] = set()
+        self.rooms.setdefault(namespace, {}).setdefault(None, {})[sid] = eio_sid
+        self.basic_enter_room(sid, namespace, sid)
+        return sid
+
+    def accept(self, sid: str, namespace: str, welcome: packets.Packet) -> None:
+        """Accept a connection: the answer to its CONNECT goes first, then what has waited.
+
+        The two leave in separate writes, because a client may add its listeners only when
+        it is connected.
+        """
+        self._connecting.discard(sid)
+        session = self.session(sid, namespace)
+        if session is not None:
+            session.put(welcome)
+        if self.unwelcomed.get(sid):
+            asyncio.get_running_loop().call_later(WELCOME_PAUSE, self._send_waiting, sid, namespace)
+        else:
+            self.unwelcomed.pop(sid, None)
+
+    def _send_waiting(self, sid: str, namespace: str) -> None:
+        session = self.session(sid, namespace)
+        for packet in self.unwelcomed.pop(sid, ()):
+            if session is not None:
+                session.put(packet)
+
+    def disconnect_soon(self, sid: str) -> None:
+        """Begin to disconnect a socket of the default namespace."""
+        self.server.start_background_task(self.server.disconnect, sid)
 
     # -- python-socketio's client manager --------------------------------------------------
 
@@ -276,70 +250,19 @@ class Rooms(socketio.AsyncManager):
         return iter(members.items())
 
     def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
-        """The session id that an Engine.IO session has in a namespace."""
+        """The socket id that an Engine.IO session has in a namespace."""
         return self._sids.get((namespace, eio_sid))
 
     def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
-        """The Engine.IO session behind a session id."""
+        """The id of a socket's Engine.IO session."""
         try:
             eio_sid: str = self.rooms[namespace][None][sid]
         except KeyError:
             return None
         return eio_sid
 
-    def register(self, eio_sid: str, namespace: str) -> str | None:
-        """Register a connection that is yet to be accepted; ``None`` when there is one already.
-
-        What is sent to it waits until it is.
-        """
-        if (namespace, eio_sid) in self._sids:
-            return None
-        sid: str = self.server.eio.generate_id()
-        self._sids[namespace, eio_sid] = sid
-        self._connecting.add(sid)
-        self._early[sid] = []
-        self._joined[sid] = set()
-        self.rooms.setdefault(namespace, {}).setdefault(None, {})[sid] = eio_sid
-        self.basic_enter_room(sid, namespace, sid)
-        return sid
-
-    def accept(self, sid: str, namespace: str, welcome: packets.Packet) -> None:
-        """Accept a connection: the welcome goes first, then what has waited.
-
-        That comes in a write of its own: a client may begin to listen with the welcome.
-        """
-        self._connecting.discard(sid)
-        session = self.session(sid, namespace)
-        if session is not None:
-            session.put(welcome)
-        if self._early.get(sid):
-            asyncio.get_running_loop().call_later(GREETING_PAUSE, self._greet, sid, namespace)
-        else:
-            self._early.pop(sid, None)
-
-    def _greet(self, sid: str, namespace: str) -> None:
-        """Send what was sent to a connection before it was accepted, and since."""
-        session = self.session(sid, namespace)
-        for packet in self._early.pop(sid, ()):
-            if session is not None:
-                session.put(packet)
-
-    async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
-        """See :meth:`register`."""
-        return self.register(eio_sid, namespace)
-
-    async def connect(self, sid: str, namespace: str) -> str:  # noqa: ARG002  # their signature
-        """Mark a connection as accepted."""
-        self._connecting.discard(sid)
-        self._early.pop(sid, None)
-        return sid
-
-    def is_pre_connected(self, sid: str, namespace: str) -> bool:  # noqa: ARG002  # likewise
-        """Whether it is yet to be accepted."""
-        return sid in self._connecting
-
     def is_connected(self, sid: str | None, namespace: str) -> bool:
-        """Whether it is accepted, and not on its way out."""
+        """Whether a socket is accepted, and not being disconnected."""
         return (
             sid in self._joined
             and sid not in self._connecting
@@ -348,12 +271,12 @@ class Rooms(socketio.AsyncManager):
         )
 
     def pre_disconnect(self, sid: str, namespace: str) -> str | None:
-        """Mark a connection as on its way out."""
+        """Mark a socket as being disconnected; returns the id of its Engine.IO session."""
         self._disconnecting.add(sid)
         return self.eio_sid_from_sid(sid, namespace)
 
     def basic_disconnect(self, sid: str, namespace: str, **_: Any) -> None:
-        """Forget a connection and leave all its rooms."""
+        """Take a socket out of all its rooms and forget it."""
         for room in list(self._joined.pop(sid, ())):
             self._remove(sid, namespace, room)
         eio_sid = self.eio_sid_from_sid(sid, namespace)
@@ -362,7 +285,7 @@ class Rooms(socketio.AsyncManager):
         self._remove(sid, namespace, None)
         self.callbacks.pop(sid, None)
         self._connecting.discard(sid)
-        self._early.pop(sid, None)
+        self.unwelcomed.pop(sid, None)
         self._disconnecting.discard(sid)
 
     def basic_enter_room(
@@ -391,7 +314,7 @@ class Rooms(socketio.AsyncManager):
         self._joined[sid].add(room)
 
     def basic_leave_room(self, sid: str, namespace: str, room: str) -> None:
-        """Take a socket out of a room; harmless when it is not in it."""
+        """Take a socket out of a room; does nothing when it is not in it."""
         joined = self._joined.get(sid)
         if joined is not None and room in joined:
             joined.discard(room)
@@ -404,8 +327,8 @@ class Rooms(socketio.AsyncManager):
         return list(self._joined.get(sid, ()))
 
     def _remove(self, sid: str, namespace: str, room: str | None) -> None:
-        if self.views is not None and room is not None and namespace == DEFAULT_NAMESPACE:
-            self.views.forget(room, sid)
+        if self._views is not None and room is not None and namespace == DEFAULT_NAMESPACE:
+            self._views.forget(room, sid)
         rooms = self.rooms.get(namespace, {})
         members = rooms.get(room)
         if members is None or members.pop(sid, None) is None or members:
@@ -414,7 +337,39 @@ class Rooms(socketio.AsyncManager):
         if not rooms:
             del self.rooms[namespace]
         if room is not None and namespace == DEFAULT_NAMESPACE and sid != room:
-            self._last.pop(room, None)
-            self.watermarks.forget(room)
             for _, emptied in self._followers:
                 emptied(room)
+
+
+class Membership:
+    """Rooms and their members on this server: see :class:`~atriz_realtime.api.Membership`."""
+
+    def __init__(self, rooms: RoomManager) -> None:
+        self._rooms = rooms
+        self.disconnect = rooms.disconnect_soon
+        self.follow = rooms.follow
+
+    def select(
+        self, rooms: Collection[str], skip: Collection[str]
+    ) -> Mapping[str, Collection[str]]:
+        """The sockets in any of ``rooms``, or all when there are none, with their rooms."""
+        manager = self._rooms
+        found = dict(manager.get_participants(DEFAULT_NAMESPACE, rooms or None))
+        skipped = dict(manager.get_participants(DEFAULT_NAMESPACE, skip))
+        return {
+            sid: manager.get_rooms(sid, DEFAULT_NAMESPACE)
+            for sid in found
+            if sid not in skipped and manager.is_connected(sid, DEFAULT_NAMESPACE)
+        }
+
+    def join(self, sid: str, room: str) -> None:
+        """Put a socket into a room."""
+        manager = self._rooms
+        if manager.is_connected(sid, DEFAULT_NAMESPACE) and not manager.is_sid_room(
+            DEFAULT_NAMESPACE, room
+        ):
+            manager.basic_enter_room(sid, DEFAULT_NAMESPACE, room)
+
+    def leave(self, sid: str, room: str) -> None:
+        """Take a socket out of a room."""
+        self._rooms.basic_leave_room(sid, DEFAULT_NAMESPACE, room)

@@ -1,7 +1,7 @@
 """Signals: small messages between the plugins of all servers, over the fan-out.
 
-They are delivered at most once: one that is sent while a server cannot hear is lost
-there, so what must not be lost is kept elsewhere too.
+They are delivered at most once: a server that has lost its subscription misses them, so
+what must not be lost is stored elsewhere too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Signals:
         self._fanout: Fanout | None = None
 
     async def start(self, fanout: Fanout) -> None:
-        """Begin to hear other servers, and to be heard."""
+        """Begin to receive the signals of other servers, and to send."""
         self._fanout = fanout
         await fanout.subscribe(RedisChannels.SIGNALS, self._receive)
 
@@ -39,11 +39,11 @@ class Signals:
             self._fanout = None
 
     def listen(self, name: str, handler: SignalHandler) -> None:
-        """Call a handler with the data of each signal of a name."""
+        """Call a handler with the data of each signal of this name."""
         self._handlers.setdefault(name, []).append(handler)
 
     async def send(self, name: str, data: Any) -> None:
-        """Send a signal: here at once, then to the other servers."""
+        """Send a signal: to the handlers here at once, then to the other servers."""
         message = encode_json({"from": self._name, "name": name, "data": data})
         if len(message) > MAX_SIGNAL:
             raise PayloadTooLarge

@@ -19,6 +19,7 @@ from atriz_realtime.api.contracts import Cache, Clock, Fanout, Interruptible
 from atriz_realtime.api.errors import Unavailable
 from atriz_realtime.api.model import EntityRef
 from atriz_realtime.api.wire import Payload, RedisChannels, event_json
+from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.publish.backlog import Backlog, Unsent
 from atriz_realtime.core.publish.in_flight import InFlight
@@ -56,13 +57,14 @@ class Delivery:
     def __init__(
         self,
         kinds: Mapping[str, EntityKind],
+        broadcaster: LocationBroadcaster,
         channels: ChannelSubscriptions,
         clock: Clock,
         incidents: Incidents,
     ) -> None:
         self._kinds = kinds
         self._channels = channels
-        self._rooms = channels.rooms
+        self._broadcaster = broadcaster
         self._incidents = incidents
         self._in_flight = InFlight(self._deliver, clock)
         self.backlog = Backlog(self._send_again, incidents)
@@ -151,7 +153,7 @@ class Delivery:
 
     def _comes_back(self, payload: Payload) -> bool:
         """Whether somebody here is to have a fix that is sent on."""
-        return bool(self._taps) or self._channels.watched(payload.channel)
+        return bool(self._taps) or self._channels.is_subscribed(payload.channel)
 
     def _pass_on(self, payload: Payload) -> Awaitable[None]:
         try:
@@ -181,21 +183,21 @@ class Delivery:
     # -- on the way in ---------------------------------------------------------------------
 
     def _deliver(self, channel: str, event: bytes) -> None:
-        self._rooms.deliver(channel.removeprefix(RedisChannels.PREFIX), event)
+        self._broadcaster.broadcast(RedisChannels.room(channel), event)
         for tap in self._taps:
             tap.put((channel, event))
 
     async def tap(self, tap: Tap) -> None:
         """Hand every event of every server to a worker, as (channel, bytes)."""
         self._taps.append(tap)
-        await self._channels.follow_all()
+        await self._channels.subscribe_all()
 
     def untap(self, tap: Tap) -> None:
         """Stop doing so."""
         if tap in self._taps:
             self._taps.remove(tap)
             if not self._taps:
-                self._channels.unfollow_all()
+                self._channels.unsubscribe_all()
 
     # -- when backends come and go ---------------------------------------------------------
 
@@ -241,11 +243,13 @@ class Delivery:
             self.resync.runs += bool(rooms)
 
     async def _resync_rooms(self, rooms: list[str]) -> None:
-        entities = [EntityRef(*room.split(":", 1)) for room in rooms]
+        entities = [entity for room in rooms if (entity := EntityRef.parse(room)) is not None]
         locations = await asyncio.gather(*map(self.cache.get, entities))
         for entity, location in zip(entities, locations, strict=True):
             if location is not None:
-                shown = self._rooms.show_all(str(entity), event_json(entity, location))
+                shown = self._broadcaster.broadcast_current(
+                    str(entity), event_json(entity, location)
+                )
                 self.resync.entities += shown
 
 

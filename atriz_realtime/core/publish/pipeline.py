@@ -21,10 +21,7 @@ from atriz_realtime.api.errors import (
     UnknownEntityType,
 )
 from atriz_realtime.api.model import EntityRef, Identity, Location, LocationEvent
-from atriz_realtime.api.wire import (
-    Payload,
-    encode,
-)
+from atriz_realtime.api.wire import Payload, RedisChannels, encode
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.runtime.counters import Fixes
@@ -106,7 +103,7 @@ class Pipeline:
             raise UnknownEntityType(field="type")
         if not isinstance(entity_id, str) or not kind.matches_id(entity_id):
             raise InvalidEntityId(field="entityId")
-        if entity_id.endswith("*"):  # its channel would be a pattern of others'
+        if RedisChannels.is_pattern(entity_id):
             raise InvalidEntityId(field="entityId")
 
     async def publish(

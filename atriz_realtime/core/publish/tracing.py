@@ -108,10 +108,10 @@ class TracedDelivery(Delivery):
             super()._deliver(channel, event)
             return
         with _span("deliver", SpanKind.CONSUMER, context) as span:
-            before = self._rooms.statistics()["queued"]
+            before = self._broadcaster.statistics()["queued"]
             super()._deliver(channel, event)
             span.set_attribute(
-                "atriz_realtime.frames", int(self._rooms.statistics()["queued"] - before)
+                "atriz_realtime.frames", int(self._broadcaster.statistics()["queued"] - before)
             )
 
 

@@ -1,4 +1,4 @@
-"""The numbers of this process, and of those that serve the same port."""
+"""Reports on this process, and on the others that serve the same port."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _MEMORY = Path("/proc/self/statm")
 
 
 class Reports:
-    """Makes a report when somebody asks; nothing is kept for it."""
+    """Makes reports on demand.
+
+    :param worker: the number of this process among those that serve the port.
+    :param others: asks the other processes for their reports; ``None``: there are none.
+    """
 
     def __init__(
         self,
@@ -25,21 +29,21 @@ class Reports:
         status: Callable[[], BackendStatus],
         statistics: Callable[[], Mapping[str, Mapping[str, float]]],
         incidents: Callable[[], Mapping[str, int]],
+        worker: int,
+        others: Callable[[], Awaitable[Sequence[ProcessReport]]] | None,
     ) -> None:
         self._started_at = clock.now()
         self._sockets = sockets
         self._status = status
         self._statistics = statistics
         self._incidents = incidents
-        self.worker = 0
-        """The number of this process among those that serve one port."""
-        self.others: Callable[[], Awaitable[Sequence[ProcessReport]]] | None = None
-        """Asks the other processes; ``None``: there are none."""
+        self._worker = worker
+        self._others = others
 
     def own(self) -> ProcessReport:
         """The report of this process."""
         return ProcessReport(
-            worker=self.worker,
+            worker=self._worker,
             started_at=self._started_at,
             cpu=time.process_time(),
             memory=_resident_memory(),
@@ -51,8 +55,8 @@ class Reports:
         )
 
     async def all(self) -> list[ProcessReport]:
-        """The reports of all processes that serve this port, by their numbers."""
-        others = [] if self.others is None else await self.others()
+        """The reports of all processes that serve this port, by worker number."""
+        others = [] if self._others is None else await self._others()
         return sorted([self.own(), *others], key=lambda report: report.worker)
 
 

@@ -1,19 +1,19 @@
-/** A refusal by the server, or a token that could not be had. */
+/** The server refused something, or the token callback failed. */
 export class TrackingError extends Error {
     code;
     entity;
     name = 'TrackingError';
     constructor(
-    /** The server's code, such as `unauthorized`; `token_unavailable` when the callback failed. */
+    /** The error code of the server, such as `unauthorized`; `token_unavailable` when the callback failed. */
     code, message, 
-    /** The entity that was refused, when one was. */
+    /** The entity that was refused, if it was one. */
     entity, options) {
         super(message, options);
         this.code = code;
         this.entity = entity;
     }
 }
-/** The string that stands for an entity in maps: types have no colon. */
+/** The key of an entity in maps; it is unique, since types have no colon. */
 export function keyOf(type, id) {
     return `${type}:${id}`;
 }

@@ -1,29 +1,29 @@
 import type { Location, TrackingError } from './model.js';
 import { type Token } from './tracker.js';
 export interface TrackingOptions {
-    /** The server; else `process.env.REACT_APP_WS_URL` where that is built in, else the page's own. */
+    /** The URL of the server. Default: `process.env.REACT_APP_WS_URL` if the bundler sets it, or else the origin of the page. */
     url?: string;
-    /** The path of the server's Socket.IO. */
+    /** The Socket.IO path of the server. */
     path?: string;
 }
 export interface Tracking {
-    /** The newest position; `null` until one has come. */
+    /** The newest position; `null` until one has arrived. */
     location: Location | null;
-    /** Whether positions can come now. */
+    /** Whether the connection is open. */
     connected: boolean;
-    /** Why the entity is not followed; `null` while it is. */
+    /** Why the entity is not tracked; `null` while it is. */
     error: TrackingError | null;
 }
-/** Follow a vehicle for as long as the component is there. */
+/** Track a vehicle while the component is mounted. */
 export declare function useVehicleTracking(vehicleId: string, token: Token, options?: TrackingOptions): Tracking;
-/** Follow a delivery for as long as the component is there. */
+/** Track a delivery while the component is mounted. */
 export declare function useDeliveryTracking(deliveryId: string, token: Token, options?: TrackingOptions): Tracking;
 /**
- * Follow an entity of any type for as long as the component is there.
+ * Track an entity of any type while the component is mounted.
  *
- * Components with the same server and token share a connection. A token function must stay the same one
- * between renderings, as one declared outside of components does; a new one is a new connection.
+ * Components with the same server and token share a connection. A token function must keep its identity
+ * between renders, as one that is declared outside of components does; a new function opens a new connection.
  *
- * @param id Nothing is followed while it is empty.
+ * @param id While it is empty, nothing is tracked.
  */
 export declare function useTracking(type: string, id: string, token: Token, options?: TrackingOptions): Tracking;

@@ -1,37 +1,37 @@
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from 'react';
 import { createTracker } from './tracker.js';
-/** Follow a vehicle for as long as the component is there. */
+/** Track a vehicle while the component is mounted. */
 export function useVehicleTracking(vehicleId, token, options) {
     return useTracking('vehicle', vehicleId, token, options);
 }
-/** Follow a delivery for as long as the component is there. */
+/** Track a delivery while the component is mounted. */
 export function useDeliveryTracking(deliveryId, token, options) {
     return useTracking('delivery', deliveryId, token, options);
 }
 /**
- * Follow an entity of any type for as long as the component is there.
+ * Track an entity of any type while the component is mounted.
  *
- * Components with the same server and token share a connection. A token function must stay the same one
- * between renderings, as one declared outside of components does; a new one is a new connection.
+ * Components with the same server and token share a connection. A token function must keep its identity
+ * between renders, as one that is declared outside of components does; a new function opens a new connection.
  *
- * @param id Nothing is followed while it is empty.
+ * @param id While it is empty, nothing is tracked.
  */
 export function useTracking(type, id, token, options = {}) {
     const { url = serverUrl(), path } = options;
-    const followed = useMemo(() => new Followed(url, path, token, type, id), [url, path, token, type, id]);
-    const subscribe = useCallback((changed) => followed.subscribe(changed), [followed]);
-    useEffect(() => followed.follow(), [followed]);
-    return useSyncExternalStore(subscribe, () => followed.shown, () => NOTHING);
+    const tracked = useMemo(() => new Tracked(url, path, token, type, id), [url, path, token, type, id]);
+    const subscribe = useCallback((changed) => tracked.subscribe(changed), [tracked]);
+    useEffect(() => tracked.start(), [tracked]);
+    return useSyncExternalStore(subscribe, () => tracked.state, () => NOTHING);
 }
 const NOTHING = { location: null, connected: false, error: null };
-/** What one component shows of one entity. */
-class Followed {
+/** The entity that a component tracks, as an external store for React. */
+class Tracked {
     url;
     path;
     token;
     type;
     id;
-    shown = NOTHING;
+    state = NOTHING;
     #changed = new Set();
     constructor(url, path, token, type, id) {
         this.url = url;
@@ -44,46 +44,46 @@ class Followed {
         this.#changed.add(changed);
         return () => void this.#changed.delete(changed);
     }
-    /** Begin; returns what ends it. */
-    follow() {
+    /** Start to track; returns a function that stops it. */
+    start() {
         const { url, path, token, type, id } = this;
         if (id === '')
             return () => undefined;
         const { tracker, release } = shared(url, path, token);
-        const endings = [
-            tracker.onLocation(({ location }) => this.#show({ location }), type, id),
-            tracker.onStatus((status) => this.#show({ connected: status === 'connected' })),
+        const unsubscribe = [
+            tracker.onLocation(({ location }) => this.#update({ location }), type, id),
+            tracker.onStatus((status) => this.#update({ connected: status === 'connected' })),
             tracker.onError((error) => {
                 if (error.entity?.type === type && error.entity.id === id)
-                    this.#show({ error });
+                    this.#update({ error });
             }),
         ];
-        this.#show({
+        this.#update({
             location: tracker.last(type, id)?.location ?? null,
             connected: tracker.status === 'connected',
             error: null,
         });
-        let over = false;
+        let stopped = false;
         tracker.track(type, id).catch((error) => {
-            if (!over)
-                this.#show({ error });
+            if (!stopped)
+                this.#update({ error });
         });
         return () => {
-            over = true;
-            for (const end of endings)
-                end();
+            stopped = true;
+            for (const remove of unsubscribe)
+                remove();
             tracker.untrack(type, id);
             release();
         };
     }
-    #show(change) {
-        this.shown = { ...this.shown, ...change };
+    #update(change) {
+        this.state = { ...this.state, ...change };
         for (const changed of this.#changed)
             changed();
     }
 }
 const trackers = new Map();
-/** A tracker that all components with the same server and token use, and how to give it back. */
+/** The tracker that components with the same server and token share, and a function to release it. */
 function shared(url, path, token) {
     const server = `${url} ${path ?? ''}`;
     const ofServer = trackers.get(server) ?? new Map();
@@ -96,7 +96,7 @@ function shared(url, path, token) {
     entry.uses += 1;
     const release = () => {
         entry.uses -= 1;
-        // a component that is drawn anew gives back and takes in one turn
+        // a component that is rendered again releases and acquires within one task
         setTimeout(() => {
             if (entry.uses > 0 || ofServer.get(token) !== entry)
                 return;
@@ -110,12 +110,12 @@ function shared(url, path, token) {
 }
 function serverUrl() {
     try {
-        const url = process.env.REACT_APP_WS_URL; // bundlers put the value in its place
+        const url = process.env.REACT_APP_WS_URL; // a bundler replaces this expression
         if (url !== undefined)
             return url;
     }
     catch {
-        // no bundler has, and a browser has no process
+        // no bundler did, and browsers have no `process`
     }
     return typeof window === 'undefined' ? '' : window.location.origin;
 }

@@ -1,35 +1,35 @@
 import { TrackingError } from './model.js';
-/** The server's acknowledgement. */
+/** The acknowledgement of the server. */
 export interface Answer {
     success: boolean;
     code?: string;
     message?: string;
 }
-/** What subscriptions need of a connection. */
+/** The connection that subscriptions use. */
 export interface Wire {
-    /** Emit and await the answer; rejects when it does not come. */
+    /** Emit an event and return its acknowledgement; rejects when none arrives. */
     ask(event: string, ids: string | string[]): Promise<Answer>;
-    /** The server does not know who this is. */
+    /** Called when the server has not authenticated the connection. */
     unauthenticated(error: TrackingError): void;
-    /** A refusal that nobody waits for. */
+    /** Called for a refusal that no call of `track` waits for. */
     failed(error: TrackingError): void;
-    /** An entity is no longer followed. */
+    /** Called when an entity is no longer tracked. */
     dropped(key: string): void;
 }
-/** What is to be followed, and how far the server has agreed. */
+/** The entities to track, and for each whether the server has confirmed it. */
 export declare class Subscriptions {
     #private;
     constructor(wire: Wire);
     has(key: string): boolean;
     add(type: string, ids: readonly string[]): Promise<void>;
     remove(type: string, ids: readonly string[]): void;
-    /** There is a connection, on which nothing is followed yet. */
+    /** A connection is open, on which nothing is tracked yet. */
     connected(): void;
-    /** There is none; everything is to be asked for again on the next. */
+    /** The connection is lost; everything is requested again on the next one. */
     disconnected(): void;
-    /** The server has ended what it agreed to. */
+    /** The server no longer permits a tracked entity. */
     revoked(type: string, id: string): void;
-    /** There will be none, unless the application wants it: nobody waits on. */
+    /** The tracker does not reconnect by itself: reject all calls that wait. */
     refused(error: TrackingError): void;
     close(): void;
 }

@@ -1,18 +1,18 @@
 import { keyOf, TrackingError } from './model.js';
-/** Entities in one request; 500 ids of 100 characters are under the server's 64 KiB. */
+/** Most entities in one request; 500 ids of 100 characters stay below the 64 KiB of the server. */
 const CHUNK = 500;
-/** Milliseconds between requests for one entity each, below the 50 events a second that a server takes. */
+/** Milliseconds between requests for single entities; the server accepts 50 events a second. */
 const PACE = 25;
-/** Milliseconds until what was not answered is asked for again. */
-const ASK_AGAIN = 1_000;
-/** What is to be followed, and how far the server has agreed. */
+/** Milliseconds after which an unanswered request is repeated. */
+const REPEAT_DELAY = 1_000;
+/** The entities to track, and for each whether the server has confirmed it. */
 export class Subscriptions {
     #wire;
     #all = new Map();
     #leaving = new Map();
     #connected = false;
     #scheduled = false;
-    #again;
+    #repeat;
     constructor(wire) {
         this.#wire = wire;
     }
@@ -20,9 +20,9 @@ export class Subscriptions {
         return this.#all.has(key);
     }
     async add(type, ids) {
-        const agreed = ids.map((id) => this.#addOne(type, id));
+        const confirmed = ids.map((id) => this.#addOne(type, id));
         this.#schedule();
-        await Promise.all(agreed);
+        await Promise.all(confirmed);
     }
     #addOne(type, id) {
         const key = keyOf(type, id);
@@ -32,7 +32,7 @@ export class Subscriptions {
             this.#all.set(key, subscription);
         }
         subscription.uses += 1;
-        if (subscription.state === 'followed')
+        if (subscription.state === 'tracked')
             return Promise.resolve();
         const { waiting } = subscription;
         return new Promise((resolve, reject) => waiting.push({ resolve, reject }));
@@ -47,7 +47,7 @@ export class Subscriptions {
                 continue;
             this.#drop(subscription);
             for (const { resolve } of subscription.waiting)
-                resolve(); // nobody wants it any more
+                resolve(); // it is not wanted any more
             if (subscription.state === 'wanted')
                 continue;
             const leaving = this.#leaving.get(type) ?? new Set();
@@ -60,28 +60,28 @@ export class Subscriptions {
         this.#all.delete(key);
         this.#wire.dropped(key);
     }
-    /** There is a connection, on which nothing is followed yet. */
+    /** A connection is open, on which nothing is tracked yet. */
     connected() {
         this.#connected = true;
         this.#schedule();
     }
-    /** There is none; everything is to be asked for again on the next. */
+    /** The connection is lost; everything is requested again on the next one. */
     disconnected() {
         this.#connected = false;
-        clearTimeout(this.#again);
+        clearTimeout(this.#repeat);
         this.#leaving.clear();
         for (const subscription of this.#all.values())
             subscription.state = 'wanted';
     }
-    /** The server has ended what it agreed to. */
+    /** The server no longer permits a tracked entity. */
     revoked(type, id) {
         const subscription = this.#all.get(keyOf(type, id));
-        if (subscription?.state !== 'followed')
-            return; // the answer to what is asked now counts
+        if (subscription?.state !== 'tracked')
+            return; // the answer to the pending request decides
         this.#drop(subscription);
         this.#wire.failed(new TrackingError('unauthorized', 'you may no longer watch this', { type, id }));
     }
-    /** There will be none, unless the application wants it: nobody waits on. */
+    /** The tracker does not reconnect by itself: reject all calls that wait. */
     refused(error) {
         for (const { waiting } of this.#all.values()) {
             for (const { reject } of waiting.splice(0))
@@ -93,8 +93,8 @@ export class Subscriptions {
         this.refused(new TrackingError('closed', 'the tracker is closed'));
         this.#all.clear();
     }
-    // -- talking to the server ------------------------------------------------------------------
-    /** Ask at the end of this turn, so that what is wanted in one turn is asked for at once. */
+    // -- requests -------------------------------------------------------------------------------
+    /** Send requests at the end of this task, so that all calls within it share one request. */
     #schedule() {
         if (this.#scheduled || !this.#connected)
             return;
@@ -108,7 +108,7 @@ export class Subscriptions {
     #flush() {
         for (const [type, ids] of this.#leaving) {
             for (const chunk of chunks([...ids])) {
-                this.#wire.ask(`untrack:${type}`, chunk).catch(() => undefined); // it is left with the connection
+                this.#wire.ask(`untrack:${type}`, chunk).catch(() => undefined); // the server forgets it with the connection
             }
         }
         this.#leaving.clear();
@@ -122,20 +122,20 @@ export class Subscriptions {
         }
         for (const ofType of wanted.values()) {
             for (const chunk of chunks(ofType))
-                void this.#follow(chunk);
+                void this.#request(chunk);
         }
     }
-    /** Ask for entities of one type; when they are refused together, for each by itself. */
-    async #follow(asked) {
-        const answer = await this.#track(asked);
+    /** Request entities of one type; if they are refused together, request each by itself. */
+    async #request(requested) {
+        const answer = await this.#track(requested);
         if (answer === undefined)
             return;
         if (answer.success) {
-            for (const subscription of asked)
-                this.#agreed(subscription);
+            for (const subscription of requested)
+                this.#confirmed(subscription);
             return;
         }
-        const [first, ...others] = asked;
+        const [first, ...others] = requested;
         if (answer.code === 'not_authenticated') {
             this.#wire.unauthenticated(refusal(answer));
         }
@@ -143,49 +143,49 @@ export class Subscriptions {
             this.#rejected(first, refusal(answer, first));
         }
         else {
-            for (const subscription of asked) {
-                if (!this.#isAsked(subscription))
+            for (const subscription of requested) {
+                if (!this.#isPending(subscription))
                     continue;
-                await this.#follow([subscription]);
+                await this.#request([subscription]);
                 await new Promise((resolve) => setTimeout(resolve, PACE));
             }
         }
     }
-    async #track(asked) {
-        const [first] = asked;
+    async #track(requested) {
+        const [first] = requested;
         if (first === undefined)
             return undefined;
-        for (const subscription of asked)
-            subscription.state = 'asked';
-        const ids = asked.map(({ id }) => id);
+        for (const subscription of requested)
+            subscription.state = 'requested';
+        const ids = requested.map(({ id }) => id);
         try {
             return await this.#wire.ask(`track:${first.type}`, ids.length === 1 ? first.id : ids);
         }
         catch {
-            for (const subscription of asked) {
-                if (this.#isAsked(subscription))
+            for (const subscription of requested) {
+                if (this.#isPending(subscription))
                     subscription.state = 'wanted';
             }
-            clearTimeout(this.#again);
+            clearTimeout(this.#repeat);
             if (this.#connected)
-                this.#again = setTimeout(() => this.#schedule(), ASK_AGAIN);
+                this.#repeat = setTimeout(() => this.#schedule(), REPEAT_DELAY);
             return undefined;
         }
     }
-    /** Whether an answer still concerns it: it was neither dropped nor is it asked for anew. */
-    #isAsked(subscription) {
+    /** Whether a request is still pending: the subscription was neither dropped nor reset. */
+    #isPending(subscription) {
         const { type, id, state } = subscription;
-        return state === 'asked' && this.#all.get(keyOf(type, id)) === subscription;
+        return state === 'requested' && this.#all.get(keyOf(type, id)) === subscription;
     }
-    #agreed(subscription) {
-        if (!this.#isAsked(subscription))
+    #confirmed(subscription) {
+        if (!this.#isPending(subscription))
             return;
-        subscription.state = 'followed';
+        subscription.state = 'tracked';
         for (const { resolve } of subscription.waiting.splice(0))
             resolve();
     }
     #rejected(subscription, error) {
-        if (!this.#isAsked(subscription))
+        if (!this.#isPending(subscription))
             return;
         this.#drop(subscription);
         const waiting = subscription.waiting.splice(0);

@@ -1,44 +1,44 @@
 import { TrackingError, type LocationEvent, type Status } from './model.js';
 export { TrackingError, type Location, type LocationEvent, type Status } from './model.js';
-/** A token, or what to call whenever a fresh one is needed. */
+/** A token, or a function that returns a fresh one. */
 export type Token = string | (() => string | Promise<string>);
 export interface TrackerOptions {
     /**
-     * The JWT. A function is called before each connection, when the server says that the token is about
-     * to expire, and when it was refused; with a string, a refusal is the end.
+     * The JWT. A function is called before each connection, when the server announces that the token is
+     * about to expire, and after a refusal. With a string, the tracker stops at a refusal.
      */
     token: Token;
-    /** The path of the server's Socket.IO; `/socket.io/` unless given. */
+    /** The Socket.IO path of the server. Default: `/socket.io/`. */
     path?: string;
-    /** Transports in the order to try; polling that is upgraded to a websocket unless given. */
+    /** Transports in the order to try. Default: long polling, which is upgraded to a websocket. */
     transports?: ('polling' | 'websocket')[];
 }
-/** Follows entities over one connection, which comes back by itself. */
+/** Tracks entities over one connection, which it makes again when it is lost. */
 export interface Tracker {
     readonly status: Status;
     /**
-     * Follow an entity, or several of a type.
+     * Track an entity, or several of one type.
      *
-     * It goes on over reconnections until as many calls of {@link untrack}. Resolves when the server has
-     * agreed, which is after the next connection when there is none.
+     * Tracking survives reconnections, and ends after as many calls of {@link untrack}. The promise resolves
+     * when the server has confirmed, which without a connection is after the next one is made.
      *
-     * @throws TrackingError when the server refuses; what was refused is no longer followed.
+     * @throws TrackingError when the server refuses an entity, which is then no longer tracked.
      */
     track(type: string, ids: string | readonly string[]): Promise<void>;
-    /** Follow no longer; harmless when it is not followed. */
+    /** Undo one call of {@link track}; harmless for entities that are not tracked. */
     untrack(type: string, ids: string | readonly string[]): void;
-    /** The newest position of an entity that is followed, if one has come. */
+    /** The newest position of a tracked entity, if one has arrived. */
     last(type: string, id: string): LocationEvent | undefined;
-    /** Hear of every position, or of one entity's; returns what ends it. */
+    /** Listen to all positions, or to those of one entity; returns a function that removes the listener. */
     onLocation(listener: (event: LocationEvent) => void, type?: string, id?: string): () => void;
-    /** Hear of every change of {@link status}; returns what ends it. */
+    /** Listen to changes of {@link status}; returns a function that removes the listener. */
     onStatus(listener: (status: Status) => void): () => void;
-    /** Hear of refusals that no call of {@link track} is waiting for; returns what ends it. */
+    /** Listen to refusals that no call of {@link track} waits for; returns a function that removes the listener. */
     onError(listener: (error: TrackingError) => void): () => void;
     /** Try again after a refusal. */
     reconnect(): void;
-    /** Leave, for good. */
+    /** Disconnect for good. */
     close(): void;
 }
-/** Begin to follow entities on a server. */
+/** Connect a tracker to a server. */
 export declare function createTracker(url: string, options: TrackerOptions): Tracker;

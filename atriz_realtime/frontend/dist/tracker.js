@@ -2,16 +2,16 @@ import { io } from 'socket.io-client';
 import { keyOf, TrackingError } from './model.js';
 import { Subscriptions } from './subscriptions.js';
 export { TrackingError } from './model.js';
-/** Milliseconds to wait for an answer before it counts as lost with its connection. */
+/** Milliseconds to wait for an acknowledgement before it counts as lost. */
 const ANSWER_TIMEOUT = 10_000;
-/** Milliseconds until a refused token is tried anew, doubled each time up to the greatest. */
+/** Milliseconds before the connection is tried again after a refusal: the first, doubled each time up to the longest. */
 const FIRST_RETRY = 500;
-const GREATEST_RETRY = 30_000;
+const LONGEST_RETRY = 30_000;
 /** Refusals in a row, with a fresh token each, before the tracker gives up. */
 const MAX_REFUSALS = 6;
-/** Milliseconds that a connection must last for the refusals before it to be forgotten. */
+/** A connection that lasted so many milliseconds resets the count of refusals. */
 const LASTING = 15_000;
-/** Begin to follow entities on a server. */
+/** Connect a tracker to a server. */
 export function createTracker(url, options) {
     return new SocketTracker(url, options);
 }
@@ -35,7 +35,7 @@ class SocketTracker {
             reconnectionDelayMax: 10_000,
             ...(path === undefined ? {} : { path }),
             ...(transports === undefined ? {} : { transports }),
-            auth: (answer) => void this.#offer(answer),
+            auth: (answer) => void this.#sendToken(answer),
         });
         this.#subscriptions = new Subscriptions({
             ask: (event, ids) => this.#ask(event, ids),
@@ -87,7 +87,7 @@ class SocketTracker {
         if (this.status !== 'refused')
             return;
         this.#refusals = 0;
-        this.#become('reconnecting');
+        this.#setStatus('reconnecting');
         this.#socket.connect();
     }
     close() {
@@ -97,22 +97,22 @@ class SocketTracker {
         this.#socket.disconnect();
         this.#subscriptions.close();
         this.#last.clear();
-        this.#become('closed');
+        this.#setStatus('closed');
     }
     // -- connection ---------------------------------------------------------------------------
-    async #offer(answer) {
+    async #sendToken(answer) {
         const token = await this.#fresh();
         if (token !== undefined) {
             answer({ token });
         }
         else if (this.status !== 'closed') {
-            this.#socket.disconnect(); // without a token there is nothing to connect for
+            this.#socket.disconnect(); // without a token a connection is of no use
             this.#refused(undefined);
         }
     }
     #connected() {
         this.#connectedAt = Date.now();
-        this.#become('connected');
+        this.#setStatus('connected');
         this.#subscriptions.connected();
     }
     #disconnected(reason) {
@@ -122,21 +122,21 @@ class SocketTracker {
         if (reason === 'io server disconnect')
             this.#refused(undefined);
         else if (reason !== 'io client disconnect')
-            this.#become('reconnecting');
+            this.#setStatus('reconnecting');
     }
     #notConnected(error) {
         if (this.#socket.active || this.status === 'closed')
-            return; // the library tries again
+            return; // socket.io-client tries again
         this.#refused(new TrackingError(error.data?.code ?? 'refused', error.message));
     }
-    /** The connection was let in, but not its token. */
+    /** The server accepted the connection, but not its token. */
     #unauthenticated(error) {
         if (!this.#socket.connected)
             return;
         this.#socket.disconnect();
         this.#refused(error);
     }
-    /** Come back later with a fresh token, when there can be one. */
+    /** Connect again later if the token callback can supply a fresh token. */
     #refused(error) {
         if (Date.now() - this.#connectedAt > LASTING)
             this.#refusals = 0;
@@ -145,15 +145,15 @@ class SocketTracker {
         if (error !== undefined)
             this.#failed(error);
         if (typeof this.#token === 'string' || this.#refusals >= MAX_REFUSALS) {
-            this.#become('refused');
+            this.#setStatus('refused');
             this.#subscriptions.refused(error ?? new TrackingError('refused', 'the server closed the connection'));
             return;
         }
-        this.#become('reconnecting');
-        const longest = Math.min(FIRST_RETRY * 2 ** this.#refusals, GREATEST_RETRY);
-        this.#retry = setTimeout(() => this.#socket.connect(), longest * (0.5 + Math.random() / 2));
+        this.#setStatus('reconnecting');
+        const delay = Math.min(FIRST_RETRY * 2 ** this.#refusals, LONGEST_RETRY);
+        this.#retry = setTimeout(() => this.#socket.connect(), delay * (0.5 + Math.random() / 2));
     }
-    /** A token; `undefined`, and an error told, when the callback has none. */
+    /** A fresh token; reports an error and returns `undefined` when the callback fails. */
     async #fresh() {
         if (typeof this.#token === 'string')
             return this.#token;
@@ -165,14 +165,14 @@ class SocketTracker {
             return undefined;
         }
     }
-    /** Authenticate again on the open connection, when there can be a fresher token. */
+    /** Authenticate again on the open connection, with a fresh token of the callback. */
     async #renew() {
         if (typeof this.#token === 'string')
             return;
         const token = await this.#fresh();
         if (token === undefined || !this.#socket.connected)
             return;
-        const answer = await this.#ask('authenticate', token).catch(() => undefined); // lost with its connection
+        const answer = await this.#ask('authenticate', token).catch(() => undefined); // the connection was lost
         if (answer !== undefined && !answer.success) {
             this.#failed(new TrackingError(answer.code ?? 'refused', answer.message ?? 'refused'));
         }
@@ -180,7 +180,7 @@ class SocketTracker {
     async #ask(event, argument) {
         return (await this.#socket.timeout(ANSWER_TIMEOUT).emitWithAck(event, argument));
     }
-    // -- what listeners hear --------------------------------------------------------------------
+    // -- listeners ------------------------------------------------------------------------------
     #moved(event) {
         const key = keyOf(event.type, event.entityId);
         if (this.#subscriptions.has(key))
@@ -190,7 +190,7 @@ class SocketTracker {
         for (const listener of this.#listeners.get(undefined) ?? [])
             listener(event);
     }
-    #become(status) {
+    #setStatus(status) {
         if (this.status === status)
             return;
         this.status = status;

@@ -1,4 +1,4 @@
-/** A reported position; optional fields are left out when they were not reported. */
+/** A reported position; fields that were not reported are absent. */
 export interface Location {
   deviceId: string;
   userId: string;
@@ -19,7 +19,7 @@ export interface Location {
   metadata?: Record<string, unknown>;
 }
 
-/** A position and the entity that it is of. */
+/** The position of an entity. */
 export interface LocationEvent {
   /** The entity type, such as `vehicle`. */
   type: string;
@@ -28,25 +28,25 @@ export interface LocationEvent {
 }
 
 /**
- * How the tracker stands with its server.
+ * The state of the connection to the server.
  *
- * - `connecting`: for the first time;
+ * - `connecting`: the first connection is being made;
  * - `connected`;
- * - `reconnecting`: the connection was lost, and comes back by itself;
- * - `refused`: the server does not want this token; {@link Tracker.reconnect} tries again;
- * - `closed`: by {@link Tracker.close}.
+ * - `reconnecting`: the connection was lost, and the tracker makes a new one by itself;
+ * - `refused`: the server refuses the token; {@link Tracker.reconnect} tries again;
+ * - `closed`: {@link Tracker.close} was called.
  */
 export type Status = 'connecting' | 'connected' | 'reconnecting' | 'refused' | 'closed';
 
-/** A refusal by the server, or a token that could not be had. */
+/** The server refused something, or the token callback failed. */
 export class TrackingError extends Error {
   override readonly name = 'TrackingError';
 
   constructor(
-    /** The server's code, such as `unauthorized`; `token_unavailable` when the callback failed. */
+    /** The error code of the server, such as `unauthorized`; `token_unavailable` when the callback failed. */
     readonly code: string,
     message: string,
-    /** The entity that was refused, when one was. */
+    /** The entity that was refused, if it was one. */
     readonly entity?: { type: string; id: string },
     options?: ErrorOptions,
   ) {
@@ -54,7 +54,7 @@ export class TrackingError extends Error {
   }
 }
 
-/** The string that stands for an entity in maps: types have no colon. */
+/** The key of an entity in maps; it is unique, since types have no colon. */
 export function keyOf(type: string, id: string): string {
   return `${type}:${id}`;
 }

@@ -4,52 +4,52 @@ import type { Location, TrackingError } from './model.js';
 import { createTracker, type Token, type Tracker } from './tracker.js';
 
 export interface TrackingOptions {
-  /** The server; else `process.env.REACT_APP_WS_URL` where that is built in, else the page's own. */
+  /** The URL of the server. Default: `process.env.REACT_APP_WS_URL` if the bundler sets it, or else the origin of the page. */
   url?: string;
-  /** The path of the server's Socket.IO. */
+  /** The Socket.IO path of the server. */
   path?: string;
 }
 
 export interface Tracking {
-  /** The newest position; `null` until one has come. */
+  /** The newest position; `null` until one has arrived. */
   location: Location | null;
-  /** Whether positions can come now. */
+  /** Whether the connection is open. */
   connected: boolean;
-  /** Why the entity is not followed; `null` while it is. */
+  /** Why the entity is not tracked; `null` while it is. */
   error: TrackingError | null;
 }
 
-/** Follow a vehicle for as long as the component is there. */
+/** Track a vehicle while the component is mounted. */
 export function useVehicleTracking(vehicleId: string, token: Token, options?: TrackingOptions): Tracking {
   return useTracking('vehicle', vehicleId, token, options);
 }
 
-/** Follow a delivery for as long as the component is there. */
+/** Track a delivery while the component is mounted. */
 export function useDeliveryTracking(deliveryId: string, token: Token, options?: TrackingOptions): Tracking {
   return useTracking('delivery', deliveryId, token, options);
 }
 
 /**
- * Follow an entity of any type for as long as the component is there.
+ * Track an entity of any type while the component is mounted.
  *
- * Components with the same server and token share a connection. A token function must stay the same one
- * between renderings, as one declared outside of components does; a new one is a new connection.
+ * Components with the same server and token share a connection. A token function must keep its identity
+ * between renders, as one that is declared outside of components does; a new function opens a new connection.
  *
- * @param id Nothing is followed while it is empty.
+ * @param id While it is empty, nothing is tracked.
  */
 export function useTracking(type: string, id: string, token: Token, options: TrackingOptions = {}): Tracking {
   const { url = serverUrl(), path } = options;
-  const followed = useMemo(() => new Followed(url, path, token, type, id), [url, path, token, type, id]);
-  const subscribe = useCallback((changed: () => void) => followed.subscribe(changed), [followed]);
-  useEffect(() => followed.follow(), [followed]);
-  return useSyncExternalStore(subscribe, () => followed.shown, () => NOTHING);
+  const tracked = useMemo(() => new Tracked(url, path, token, type, id), [url, path, token, type, id]);
+  const subscribe = useCallback((changed: () => void) => tracked.subscribe(changed), [tracked]);
+  useEffect(() => tracked.start(), [tracked]);
+  return useSyncExternalStore(subscribe, () => tracked.state, () => NOTHING);
 }
 
 const NOTHING: Tracking = { location: null, connected: false, error: null };
 
-/** What one component shows of one entity. */
-class Followed {
-  shown = NOTHING;
+/** The entity that a component tracks, as an external store for React. */
+class Tracked {
+  state = NOTHING;
   #changed = new Set<() => void>();
 
   constructor(
@@ -65,37 +65,37 @@ class Followed {
     return () => void this.#changed.delete(changed);
   }
 
-  /** Begin; returns what ends it. */
-  follow(): () => void {
+  /** Start to track; returns a function that stops it. */
+  start(): () => void {
     const { url, path, token, type, id } = this;
     if (id === '') return () => undefined;
     const { tracker, release } = shared(url, path, token);
-    const endings = [
-      tracker.onLocation(({ location }) => this.#show({ location }), type, id),
-      tracker.onStatus((status) => this.#show({ connected: status === 'connected' })),
+    const unsubscribe = [
+      tracker.onLocation(({ location }) => this.#update({ location }), type, id),
+      tracker.onStatus((status) => this.#update({ connected: status === 'connected' })),
       tracker.onError((error) => {
-        if (error.entity?.type === type && error.entity.id === id) this.#show({ error });
+        if (error.entity?.type === type && error.entity.id === id) this.#update({ error });
       }),
     ];
-    this.#show({
+    this.#update({
       location: tracker.last(type, id)?.location ?? null,
       connected: tracker.status === 'connected',
       error: null,
     });
-    let over = false;
+    let stopped = false;
     tracker.track(type, id).catch((error: TrackingError) => {
-      if (!over) this.#show({ error });
+      if (!stopped) this.#update({ error });
     });
     return () => {
-      over = true;
-      for (const end of endings) end();
+      stopped = true;
+      for (const remove of unsubscribe) remove();
       tracker.untrack(type, id);
       release();
     };
   }
 
-  #show(change: Partial<Tracking>): void {
-    this.shown = { ...this.shown, ...change };
+  #update(change: Partial<Tracking>): void {
+    this.state = { ...this.state, ...change };
     for (const changed of this.#changed) changed();
   }
 }
@@ -107,7 +107,7 @@ interface Shared {
 
 const trackers = new Map<string, Map<Token, Shared>>();
 
-/** A tracker that all components with the same server and token use, and how to give it back. */
+/** The tracker that components with the same server and token share, and a function to release it. */
 function shared(url: string, path: string | undefined, token: Token): { tracker: Tracker; release: () => void } {
   const server = `${url} ${path ?? ''}`;
   const ofServer = trackers.get(server) ?? new Map<Token, Shared>();
@@ -120,7 +120,7 @@ function shared(url: string, path: string | undefined, token: Token): { tracker:
   entry.uses += 1;
   const release = () => {
     entry.uses -= 1;
-    // a component that is drawn anew gives back and takes in one turn
+    // a component that is rendered again releases and acquires within one task
     setTimeout(() => {
       if (entry.uses > 0 || ofServer.get(token) !== entry) return;
       entry.tracker.close();
@@ -135,10 +135,10 @@ declare const process: { env: { REACT_APP_WS_URL?: string } };
 
 function serverUrl(): string {
   try {
-    const url = process.env.REACT_APP_WS_URL; // bundlers put the value in its place
+    const url = process.env.REACT_APP_WS_URL; // a bundler replaces this expression
     if (url !== undefined) return url;
   } catch {
-    // no bundler has, and a browser has no process
+    // no bundler did, and browsers have no `process`
   }
   return typeof window === 'undefined' ? '' : window.location.origin;
 }

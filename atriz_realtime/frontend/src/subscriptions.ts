@@ -1,50 +1,50 @@
 import { keyOf, TrackingError } from './model.js';
 
-/** The server's acknowledgement. */
+/** The acknowledgement of the server. */
 export interface Answer {
   success: boolean;
   code?: string;
   message?: string;
 }
 
-/** What subscriptions need of a connection. */
+/** The connection that subscriptions use. */
 export interface Wire {
-  /** Emit and await the answer; rejects when it does not come. */
+  /** Emit an event and return its acknowledgement; rejects when none arrives. */
   ask(event: string, ids: string | string[]): Promise<Answer>;
-  /** The server does not know who this is. */
+  /** Called when the server has not authenticated the connection. */
   unauthenticated(error: TrackingError): void;
-  /** A refusal that nobody waits for. */
+  /** Called for a refusal that no call of `track` waits for. */
   failed(error: TrackingError): void;
-  /** An entity is no longer followed. */
+  /** Called when an entity is no longer tracked. */
   dropped(key: string): void;
 }
 
 interface Subscription {
   readonly type: string;
   readonly id: string;
-  /** Calls of `track` that no `untrack` has taken back. */
+  /** Calls of `track` minus calls of `untrack`. */
   uses: number;
-  state: 'wanted' | 'asked' | 'followed';
+  state: 'wanted' | 'requested' | 'tracked';
   waiting: { resolve: () => void; reject: (error: TrackingError) => void }[];
 }
 
-/** Entities in one request; 500 ids of 100 characters are under the server's 64 KiB. */
+/** Most entities in one request; 500 ids of 100 characters stay below the 64 KiB of the server. */
 const CHUNK = 500;
 
-/** Milliseconds between requests for one entity each, below the 50 events a second that a server takes. */
+/** Milliseconds between requests for single entities; the server accepts 50 events a second. */
 const PACE = 25;
 
-/** Milliseconds until what was not answered is asked for again. */
-const ASK_AGAIN = 1_000;
+/** Milliseconds after which an unanswered request is repeated. */
+const REPEAT_DELAY = 1_000;
 
-/** What is to be followed, and how far the server has agreed. */
+/** The entities to track, and for each whether the server has confirmed it. */
 export class Subscriptions {
   readonly #wire: Wire;
   readonly #all = new Map<string, Subscription>();
   readonly #leaving = new Map<string, Set<string>>();
   #connected = false;
   #scheduled = false;
-  #again: ReturnType<typeof setTimeout> | undefined;
+  #repeat: ReturnType<typeof setTimeout> | undefined;
 
   constructor(wire: Wire) {
     this.#wire = wire;
@@ -55,9 +55,9 @@ export class Subscriptions {
   }
 
   async add(type: string, ids: readonly string[]): Promise<void> {
-    const agreed = ids.map((id) => this.#addOne(type, id));
+    const confirmed = ids.map((id) => this.#addOne(type, id));
     this.#schedule();
-    await Promise.all(agreed);
+    await Promise.all(confirmed);
   }
 
   #addOne(type: string, id: string): Promise<void> {
@@ -68,7 +68,7 @@ export class Subscriptions {
       this.#all.set(key, subscription);
     }
     subscription.uses += 1;
-    if (subscription.state === 'followed') return Promise.resolve();
+    if (subscription.state === 'tracked') return Promise.resolve();
     const { waiting } = subscription;
     return new Promise((resolve, reject) => waiting.push({ resolve, reject }));
   }
@@ -80,7 +80,7 @@ export class Subscriptions {
       subscription.uses -= 1;
       if (subscription.uses > 0) continue;
       this.#drop(subscription);
-      for (const { resolve } of subscription.waiting) resolve(); // nobody wants it any more
+      for (const { resolve } of subscription.waiting) resolve(); // it is not wanted any more
       if (subscription.state === 'wanted') continue;
       const leaving = this.#leaving.get(type) ?? new Set();
       this.#leaving.set(type, leaving.add(id));
@@ -94,29 +94,29 @@ export class Subscriptions {
     this.#wire.dropped(key);
   }
 
-  /** There is a connection, on which nothing is followed yet. */
+  /** A connection is open, on which nothing is tracked yet. */
   connected(): void {
     this.#connected = true;
     this.#schedule();
   }
 
-  /** There is none; everything is to be asked for again on the next. */
+  /** The connection is lost; everything is requested again on the next one. */
   disconnected(): void {
     this.#connected = false;
-    clearTimeout(this.#again);
+    clearTimeout(this.#repeat);
     this.#leaving.clear();
     for (const subscription of this.#all.values()) subscription.state = 'wanted';
   }
 
-  /** The server has ended what it agreed to. */
+  /** The server no longer permits a tracked entity. */
   revoked(type: string, id: string): void {
     const subscription = this.#all.get(keyOf(type, id));
-    if (subscription?.state !== 'followed') return; // the answer to what is asked now counts
+    if (subscription?.state !== 'tracked') return; // the answer to the pending request decides
     this.#drop(subscription);
     this.#wire.failed(new TrackingError('unauthorized', 'you may no longer watch this', { type, id }));
   }
 
-  /** There will be none, unless the application wants it: nobody waits on. */
+  /** The tracker does not reconnect by itself: reject all calls that wait. */
   refused(error: TrackingError): void {
     for (const { waiting } of this.#all.values()) {
       for (const { reject } of waiting.splice(0)) reject(error);
@@ -129,9 +129,9 @@ export class Subscriptions {
     this.#all.clear();
   }
 
-  // -- talking to the server ------------------------------------------------------------------
+  // -- requests -------------------------------------------------------------------------------
 
-  /** Ask at the end of this turn, so that what is wanted in one turn is asked for at once. */
+  /** Send requests at the end of this task, so that all calls within it share one request. */
   #schedule(): void {
     if (this.#scheduled || !this.#connected) return;
     this.#scheduled = true;
@@ -144,7 +144,7 @@ export class Subscriptions {
   #flush(): void {
     for (const [type, ids] of this.#leaving) {
       for (const chunk of chunks([...ids])) {
-        this.#wire.ask(`untrack:${type}`, chunk).catch(() => undefined); // it is left with the connection
+        this.#wire.ask(`untrack:${type}`, chunk).catch(() => undefined); // the server forgets it with the connection
       }
     }
     this.#leaving.clear();
@@ -156,63 +156,63 @@ export class Subscriptions {
       ofType.push(subscription);
     }
     for (const ofType of wanted.values()) {
-      for (const chunk of chunks(ofType)) void this.#follow(chunk);
+      for (const chunk of chunks(ofType)) void this.#request(chunk);
     }
   }
 
-  /** Ask for entities of one type; when they are refused together, for each by itself. */
-  async #follow(asked: Subscription[]): Promise<void> {
-    const answer = await this.#track(asked);
+  /** Request entities of one type; if they are refused together, request each by itself. */
+  async #request(requested: Subscription[]): Promise<void> {
+    const answer = await this.#track(requested);
     if (answer === undefined) return;
     if (answer.success) {
-      for (const subscription of asked) this.#agreed(subscription);
+      for (const subscription of requested) this.#confirmed(subscription);
       return;
     }
-    const [first, ...others] = asked;
+    const [first, ...others] = requested;
     if (answer.code === 'not_authenticated') {
       this.#wire.unauthenticated(refusal(answer));
     } else if (first !== undefined && others.length === 0) {
       this.#rejected(first, refusal(answer, first));
     } else {
-      for (const subscription of asked) {
-        if (!this.#isAsked(subscription)) continue;
-        await this.#follow([subscription]);
+      for (const subscription of requested) {
+        if (!this.#isPending(subscription)) continue;
+        await this.#request([subscription]);
         await new Promise((resolve) => setTimeout(resolve, PACE));
       }
     }
   }
 
-  async #track(asked: Subscription[]): Promise<Answer | undefined> {
-    const [first] = asked;
+  async #track(requested: Subscription[]): Promise<Answer | undefined> {
+    const [first] = requested;
     if (first === undefined) return undefined;
-    for (const subscription of asked) subscription.state = 'asked';
-    const ids = asked.map(({ id }) => id);
+    for (const subscription of requested) subscription.state = 'requested';
+    const ids = requested.map(({ id }) => id);
     try {
       return await this.#wire.ask(`track:${first.type}`, ids.length === 1 ? first.id : ids);
     } catch {
-      for (const subscription of asked) {
-        if (this.#isAsked(subscription)) subscription.state = 'wanted';
+      for (const subscription of requested) {
+        if (this.#isPending(subscription)) subscription.state = 'wanted';
       }
-      clearTimeout(this.#again);
-      if (this.#connected) this.#again = setTimeout(() => this.#schedule(), ASK_AGAIN);
+      clearTimeout(this.#repeat);
+      if (this.#connected) this.#repeat = setTimeout(() => this.#schedule(), REPEAT_DELAY);
       return undefined;
     }
   }
 
-  /** Whether an answer still concerns it: it was neither dropped nor is it asked for anew. */
-  #isAsked(subscription: Subscription): boolean {
+  /** Whether a request is still pending: the subscription was neither dropped nor reset. */
+  #isPending(subscription: Subscription): boolean {
     const { type, id, state } = subscription;
-    return state === 'asked' && this.#all.get(keyOf(type, id)) === subscription;
+    return state === 'requested' && this.#all.get(keyOf(type, id)) === subscription;
   }
 
-  #agreed(subscription: Subscription): void {
-    if (!this.#isAsked(subscription)) return;
-    subscription.state = 'followed';
+  #confirmed(subscription: Subscription): void {
+    if (!this.#isPending(subscription)) return;
+    subscription.state = 'tracked';
     for (const { resolve } of subscription.waiting.splice(0)) resolve();
   }
 
   #rejected(subscription: Subscription, error: TrackingError): void {
-    if (!this.#isAsked(subscription)) return;
+    if (!this.#isPending(subscription)) return;
     this.#drop(subscription);
     const waiting = subscription.waiting.splice(0);
     for (const { reject } of waiting) reject(error);

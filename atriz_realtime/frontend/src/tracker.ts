@@ -5,63 +5,63 @@ import { Subscriptions, type Answer } from './subscriptions.js';
 
 export { TrackingError, type Location, type LocationEvent, type Status } from './model.js';
 
-/** A token, or what to call whenever a fresh one is needed. */
+/** A token, or a function that returns a fresh one. */
 export type Token = string | (() => string | Promise<string>);
 
 export interface TrackerOptions {
   /**
-   * The JWT. A function is called before each connection, when the server says that the token is about
-   * to expire, and when it was refused; with a string, a refusal is the end.
+   * The JWT. A function is called before each connection, when the server announces that the token is
+   * about to expire, and after a refusal. With a string, the tracker stops at a refusal.
    */
   token: Token;
-  /** The path of the server's Socket.IO; `/socket.io/` unless given. */
+  /** The Socket.IO path of the server. Default: `/socket.io/`. */
   path?: string;
-  /** Transports in the order to try; polling that is upgraded to a websocket unless given. */
+  /** Transports in the order to try. Default: long polling, which is upgraded to a websocket. */
   transports?: ('polling' | 'websocket')[];
 }
 
-/** Follows entities over one connection, which comes back by itself. */
+/** Tracks entities over one connection, which it makes again when it is lost. */
 export interface Tracker {
   readonly status: Status;
   /**
-   * Follow an entity, or several of a type.
+   * Track an entity, or several of one type.
    *
-   * It goes on over reconnections until as many calls of {@link untrack}. Resolves when the server has
-   * agreed, which is after the next connection when there is none.
+   * Tracking survives reconnections, and ends after as many calls of {@link untrack}. The promise resolves
+   * when the server has confirmed, which without a connection is after the next one is made.
    *
-   * @throws TrackingError when the server refuses; what was refused is no longer followed.
+   * @throws TrackingError when the server refuses an entity, which is then no longer tracked.
    */
   track(type: string, ids: string | readonly string[]): Promise<void>;
-  /** Follow no longer; harmless when it is not followed. */
+  /** Undo one call of {@link track}; harmless for entities that are not tracked. */
   untrack(type: string, ids: string | readonly string[]): void;
-  /** The newest position of an entity that is followed, if one has come. */
+  /** The newest position of a tracked entity, if one has arrived. */
   last(type: string, id: string): LocationEvent | undefined;
-  /** Hear of every position, or of one entity's; returns what ends it. */
+  /** Listen to all positions, or to those of one entity; returns a function that removes the listener. */
   onLocation(listener: (event: LocationEvent) => void, type?: string, id?: string): () => void;
-  /** Hear of every change of {@link status}; returns what ends it. */
+  /** Listen to changes of {@link status}; returns a function that removes the listener. */
   onStatus(listener: (status: Status) => void): () => void;
-  /** Hear of refusals that no call of {@link track} is waiting for; returns what ends it. */
+  /** Listen to refusals that no call of {@link track} waits for; returns a function that removes the listener. */
   onError(listener: (error: TrackingError) => void): () => void;
   /** Try again after a refusal. */
   reconnect(): void;
-  /** Leave, for good. */
+  /** Disconnect for good. */
   close(): void;
 }
 
-/** Milliseconds to wait for an answer before it counts as lost with its connection. */
+/** Milliseconds to wait for an acknowledgement before it counts as lost. */
 const ANSWER_TIMEOUT = 10_000;
 
-/** Milliseconds until a refused token is tried anew, doubled each time up to the greatest. */
+/** Milliseconds before the connection is tried again after a refusal: the first, doubled each time up to the longest. */
 const FIRST_RETRY = 500;
-const GREATEST_RETRY = 30_000;
+const LONGEST_RETRY = 30_000;
 
 /** Refusals in a row, with a fresh token each, before the tracker gives up. */
 const MAX_REFUSALS = 6;
 
-/** Milliseconds that a connection must last for the refusals before it to be forgotten. */
+/** A connection that lasted so many milliseconds resets the count of refusals. */
 const LASTING = 15_000;
 
-/** Begin to follow entities on a server. */
+/** Connect a tracker to a server. */
 export function createTracker(url: string, options: TrackerOptions): Tracker {
   return new SocketTracker(url, options);
 }
@@ -88,7 +88,7 @@ class SocketTracker implements Tracker {
       reconnectionDelayMax: 10_000,
       ...(path === undefined ? {} : { path }),
       ...(transports === undefined ? {} : { transports }),
-      auth: (answer) => void this.#offer(answer),
+      auth: (answer) => void this.#sendToken(answer),
     });
     this.#subscriptions = new Subscriptions({
       ask: (event, ids) => this.#ask(event, ids),
@@ -145,7 +145,7 @@ class SocketTracker implements Tracker {
   reconnect(): void {
     if (this.status !== 'refused') return;
     this.#refusals = 0;
-    this.#become('reconnecting');
+    this.#setStatus('reconnecting');
     this.#socket.connect();
   }
 
@@ -155,24 +155,24 @@ class SocketTracker implements Tracker {
     this.#socket.disconnect();
     this.#subscriptions.close();
     this.#last.clear();
-    this.#become('closed');
+    this.#setStatus('closed');
   }
 
   // -- connection ---------------------------------------------------------------------------
 
-  async #offer(answer: (auth: { token?: string }) => void): Promise<void> {
+  async #sendToken(answer: (auth: { token?: string }) => void): Promise<void> {
     const token = await this.#fresh();
     if (token !== undefined) {
       answer({ token });
     } else if (this.status !== 'closed') {
-      this.#socket.disconnect(); // without a token there is nothing to connect for
+      this.#socket.disconnect(); // without a token a connection is of no use
       this.#refused(undefined);
     }
   }
 
   #connected(): void {
     this.#connectedAt = Date.now();
-    this.#become('connected');
+    this.#setStatus('connected');
     this.#subscriptions.connected();
   }
 
@@ -180,38 +180,38 @@ class SocketTracker implements Tracker {
     this.#subscriptions.disconnected();
     if (this.status === 'closed' || this.status === 'refused') return;
     if (reason === 'io server disconnect') this.#refused(undefined);
-    else if (reason !== 'io client disconnect') this.#become('reconnecting');
+    else if (reason !== 'io client disconnect') this.#setStatus('reconnecting');
   }
 
   #notConnected(error: Error & { data?: { code?: string } }): void {
-    if (this.#socket.active || this.status === 'closed') return; // the library tries again
+    if (this.#socket.active || this.status === 'closed') return; // socket.io-client tries again
     this.#refused(new TrackingError(error.data?.code ?? 'refused', error.message));
   }
 
-  /** The connection was let in, but not its token. */
+  /** The server accepted the connection, but not its token. */
   #unauthenticated(error: TrackingError): void {
     if (!this.#socket.connected) return;
     this.#socket.disconnect();
     this.#refused(error);
   }
 
-  /** Come back later with a fresh token, when there can be one. */
+  /** Connect again later if the token callback can supply a fresh token. */
   #refused(error: TrackingError | undefined): void {
     if (Date.now() - this.#connectedAt > LASTING) this.#refusals = 0;
     this.#connectedAt = Infinity;
     this.#refusals += 1;
     if (error !== undefined) this.#failed(error);
     if (typeof this.#token === 'string' || this.#refusals >= MAX_REFUSALS) {
-      this.#become('refused');
+      this.#setStatus('refused');
       this.#subscriptions.refused(error ?? new TrackingError('refused', 'the server closed the connection'));
       return;
     }
-    this.#become('reconnecting');
-    const longest = Math.min(FIRST_RETRY * 2 ** this.#refusals, GREATEST_RETRY);
-    this.#retry = setTimeout(() => this.#socket.connect(), longest * (0.5 + Math.random() / 2));
+    this.#setStatus('reconnecting');
+    const delay = Math.min(FIRST_RETRY * 2 ** this.#refusals, LONGEST_RETRY);
+    this.#retry = setTimeout(() => this.#socket.connect(), delay * (0.5 + Math.random() / 2));
   }
 
-  /** A token; `undefined`, and an error told, when the callback has none. */
+  /** A fresh token; reports an error and returns `undefined` when the callback fails. */
   async #fresh(): Promise<string | undefined> {
     if (typeof this.#token === 'string') return this.#token;
     try {
@@ -222,12 +222,12 @@ class SocketTracker implements Tracker {
     }
   }
 
-  /** Authenticate again on the open connection, when there can be a fresher token. */
+  /** Authenticate again on the open connection, with a fresh token of the callback. */
   async #renew(): Promise<void> {
     if (typeof this.#token === 'string') return;
     const token = await this.#fresh();
     if (token === undefined || !this.#socket.connected) return;
-    const answer = await this.#ask('authenticate', token).catch(() => undefined); // lost with its connection
+    const answer = await this.#ask('authenticate', token).catch(() => undefined); // the connection was lost
     if (answer !== undefined && !answer.success) {
       this.#failed(new TrackingError(answer.code ?? 'refused', answer.message ?? 'refused'));
     }
@@ -237,7 +237,7 @@ class SocketTracker implements Tracker {
     return (await this.#socket.timeout(ANSWER_TIMEOUT).emitWithAck(event, argument)) as Answer;
   }
 
-  // -- what listeners hear --------------------------------------------------------------------
+  // -- listeners ------------------------------------------------------------------------------
 
   #moved(event: LocationEvent): void {
     const key = keyOf(event.type, event.entityId);
@@ -246,7 +246,7 @@ class SocketTracker implements Tracker {
     for (const listener of this.#listeners.get(undefined) ?? []) listener(event);
   }
 
-  #become(status: Status): void {
+  #setStatus(status: Status): void {
     if (this.status === status) return;
     this.status = status;
     for (const listener of this.#statusListeners) listener(status);

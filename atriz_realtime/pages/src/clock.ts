@@ -1,14 +1,14 @@
-/** Milliseconds below which two clocks agree: the server's is told in whole seconds. */
-const AGREEMENT = 2_000;
+/** Differences below so many milliseconds are ignored: the server tells its time in whole seconds. */
+const TOLERANCE = 2_000;
 
-/** The server's time, which positions are dated by. */
+/** The clock of the server, by which positions are dated. */
 export class Clock {
   #ahead = 0;
 
-  /** Set it by the `Date` of an answer that came just now. */
+  /** Set the clock by the `Date` header of a response that has just arrived. */
   set(date: string | null): void {
     const ahead = Date.parse(date ?? '') - Date.now();
-    if (!Number.isNaN(ahead)) this.#ahead = Math.abs(ahead) < AGREEMENT ? 0 : ahead;
+    if (!Number.isNaN(ahead)) this.#ahead = Math.abs(ahead) < TOLERANCE ? 0 : ahead;
   }
 
   /** Milliseconds since the epoch. */

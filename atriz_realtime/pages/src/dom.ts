@@ -1,11 +1,11 @@
-/** The element of the page with an id; the page and this script are of one make. */
+/** The element with an id, which the page must have. */
 export function element<T extends HTMLElement = HTMLElement>(id: string): T {
   const found = document.getElementById(id);
   if (found === null) throw new Error(`the page has no #${id}`);
   return found as T;
 }
 
-/** A new element with text, never markup: what entities are called is not ours to trust. */
+/** A new element with text, never markup, since names of entities are not trusted. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   name: K,
   className = '',
@@ -17,7 +17,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** Change a text only when it is another: a screen reader reads what is written. */
+/** Set a text only if it changes, since screen readers announce each write. */
 export function write(target: HTMLElement, text: string): void {
   if (target.textContent !== text) target.textContent = text;
 }

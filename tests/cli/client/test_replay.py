@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.cli.client.client import Api, Connection, Unreachable
+from atriz_realtime.cli.client.connection import Api, Target, Unreachable
 from atriz_realtime.cli.client.replay import Replay, Tally
-from atriz_realtime.cli.client.tracks import Fix, read_track
+from atriz_realtime.cli.client.tracks import RecordedFix, read_track
 from tests.cli.processes import (
     Command,
     Served,
@@ -32,6 +32,7 @@ from tests.support.servers.serving import Live, serving, token, until, watching
 
 pytestmark = pytest.mark.usefixtures("plain")
 
+PLACE = {"latitude": 1.0, "longitude": 2.0}
 JOURNEY = [(52.6 + number / 1_000, -8.6) for number in range(10)]
 
 
@@ -44,7 +45,7 @@ def journey(tmp_path: Path) -> Path:
 async def watched(
     entity_id: str, kind: str = "vehicle", **variables: str
 ) -> AsyncIterator[tuple[Served, Command]]:
-    """A server, and who watches one entity there."""
+    """A server, and a command that watches one entity of it."""
     async with (
         serve(env=environment(**variables)) as served,
         started(
@@ -103,7 +104,7 @@ async def test_throttled_fixes_count_as_accepted_and_are_counted(journey: Path) 
     assert latitudes(watch) == [52.6]
 
 
-async def test_times_are_those_of_sending_unless_they_are_kept(journey: Path) -> None:
+async def test_fixes_carry_the_time_of_sending_unless_keep_times_is_given(journey: Path) -> None:
     async with watched("bus-304") as (served, watch):
         before = datetime.now(UTC)
         for arguments in ([], ["--keep-times"]):
@@ -121,20 +122,22 @@ async def test_times_are_those_of_sending_unless_they_are_kept(journey: Path) ->
     assert times[len(JOURNEY) :] == [f"2026-01-31T00:00:0{n}.000Z" for n in range(len(JOURNEY))]
 
 
-async def test_a_file_without_times_has_none_to_keep(tmp_path: Path) -> None:
+async def test_keep_times_needs_a_file_with_times(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("lat,lon\n1,2\n")
     done = await finished("replay", str(path), "--keep-times")
     assert (done.status, done.out) == (2, "")
-    assert "has no times to keep" in only_line(done.err)
+    assert "has no times" in only_line(done.err)
 
 
-async def test_fixes_go_out_when_they_are_due_and_delays_do_not_add_up() -> None:
-    """No fix goes before its time; the whole takes what the file did, divided by the speed."""
+async def test_fixes_are_sent_when_they_are_due_and_delays_do_not_add_up() -> None:
+    """No fix is sent early, and the run takes as long as the track, divided by the speed."""
     due = [0, 0, 1, 1.5, 4, 5, 7, 7, 8, 10]
     start = datetime(2026, 1, 31, tzinfo=UTC).timestamp()
     fixes = [
-        Fix({"latitude": 1.0, "longitude": 2.0}, datetime.fromtimestamp(start + second, UTC))
+        RecordedFix(
+            {"latitude": 1.0, "longitude": 2.0}, datetime.fromtimestamp(start + second, UTC)
+        )
         for second in due
     ]
     sent: list[float] = []
@@ -156,7 +159,7 @@ async def test_fixes_go_out_when_they_are_due_and_delays_do_not_add_up() -> None
     assert [moment >= second / 10 for moment, second in zip(sent, due, strict=True)] == [True] * 10
 
 
-async def test_a_loop_begins_again_and_ends_with_status_0(journey: Path) -> None:
+async def test_a_loop_starts_again_and_exits_with_status_0(journey: Path) -> None:
     async with (
         watched("bus-304") as (served, watch),
         started(
@@ -170,7 +173,7 @@ async def test_a_loop_begins_again_and_ends_with_status_0(journey: Path) -> None
         assert ", 0 throttled, 0 refused" in only_line("\n".join(replay.out))
 
 
-async def test_a_run_that_is_interrupted_has_not_done_its_work(tmp_path: Path) -> None:
+async def test_an_interrupted_run_exits_with_status_130(tmp_path: Path) -> None:
     path = write_gpx(tmp_path / "v1.gpx", JOURNEY, step=3_600)
     async with watched("v1") as (served, watch):
         async with started("replay", str(path), "--url", served.url) as replay:
@@ -180,7 +183,7 @@ async def test_a_run_that_is_interrupted_has_not_done_its_work(tmp_path: Path) -
         assert "".join(replay.err).strip() == ""
 
 
-async def test_it_waits_for_a_server_that_is_away_and_loses_nothing(
+async def test_it_retries_while_a_server_is_down_and_loses_nothing(
     tmp_path: Path, unused_tcp_port: int
 ) -> None:
     path = write_gpx(tmp_path / "v1.gpx", [(float(n), 0.0) for n in range(60)])
@@ -200,8 +203,8 @@ async def test_it_waits_for_a_server_that_is_away_and_loses_nothing(
     assert "cannot be reached" in only_line("\n".join(replay.err))
 
 
-async def test_it_gives_up_on_a_server_that_stays_away(unused_tcp_port: int) -> None:
-    connection = Connection(f"http://127.0.0.1:{unused_tcp_port}", token)
+async def test_it_gives_up_on_a_server_that_does_not_come_back(unused_tcp_port: int) -> None:
+    connection = Target(f"http://127.0.0.1:{unused_tcp_port}", token)
     reports: list[str] = []
     tally = Tally()
     async with Api(connection) as server:
@@ -218,7 +221,7 @@ async def test_it_gives_up_on_a_server_that_stays_away(unused_tcp_port: int) -> 
         )
         before = time.monotonic()
         with pytest.raises(Unreachable, match="connection refused"):
-            await replay.run([Fix({"latitude": 1.0, "longitude": 2.0}, None)] * 3, loop=False)
+            await replay.run([RecordedFix(PLACE, None)] * 3, loop=False)
     assert time.monotonic() - before < 5
     assert len(reports) == 1
     assert tally == Tally()
@@ -240,14 +243,14 @@ async def test_a_refusal_that_concerns_every_fix_ends_the_run(journey: Path) -> 
             assert reason in line
 
 
-async def test_what_is_no_journey_is_one_line(tmp_path: Path) -> None:
+async def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing.gpx", tmp_path):
         done = await finished("replay", str(path), "--speed", "60")
         assert (done.status, done.out) == (1, "")
         assert only_line(done.err).startswith(f"error: {path}: ")
 
 
-async def test_a_terminal_shows_a_bar(journey: Path) -> None:
+async def test_a_terminal_shows_a_progress_bar(journey: Path) -> None:
     async with serve() as served:
         arguments = ("replay", str(journey), "--speed", "20", "--url", served.url)
         async with on_terminal(*arguments) as terminal:
@@ -260,11 +263,11 @@ async def test_a_terminal_shows_a_bar(journey: Path) -> None:
 
 @asynccontextmanager
 async def api(live: Live) -> AsyncIterator[Api]:
-    async with Api(Connection(live.url, token)) as server:
+    async with Api(Target(live.url, token)) as server:
         yield server
 
 
-async def test_one_connection_carries_all_of_it(tmp_path: Path) -> None:
+async def test_all_fixes_share_one_connection(tmp_path: Path) -> None:
     accepted = 0
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -284,7 +287,7 @@ async def test_one_connection_carries_all_of_it(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{between.sockets[0].getsockname()[1]}"
         async with watching(live, "v1") as watcher:
             tally = Tally()
-            async with Api(Connection(url, token)) as server:
+            async with Api(Target(url, token)) as server:
                 await Replay(
                     server,
                     tally,

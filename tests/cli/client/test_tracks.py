@@ -1,4 +1,4 @@
-"""Reading recorded journeys."""
+"""Reading recorded tracks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atriz_realtime.cli.client.tracks import Fix, Unreadable, read_track, spacing
+from atriz_realtime.cli.client.tracks import RecordedFix, UnreadableTrack, read_track, spacing
 
 
 def at(second: float, hour: int = 12) -> datetime:
     return datetime.fromtimestamp(1_769_817_600 + hour * 3600 + second, UTC)
 
 
-def read(tmp_path: Path, text: str | bytes) -> list[Fix]:
+def read(tmp_path: Path, text: str | bytes) -> list[RecordedFix]:
     path = tmp_path / "journey"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return read_track(path)
@@ -35,7 +35,7 @@ def point(latitude: float, second: int, tag: str = "trkpt", inside: str = "") ->
     return f'<{tag} lat="{latitude}" lon="-8.5"><ele>12.5</ele>{time}{inside}</{tag}>'
 
 
-def latitudes(fixes: list[Fix]) -> list[Any]:
+def latitudes(fixes: list[RecordedFix]) -> list[Any]:
     return [fix.values["latitude"] for fix in fixes]
 
 
@@ -47,7 +47,7 @@ def test_gpx_tracks_and_their_segments_follow_each_other(tmp_path: Path) -> None
     body = f"{point(9, 9, 'wpt')}<trk>{segments[0]}{segments[1]}</trk><trk>{segments[2]}</trk>"
     fixes = read(tmp_path, gpx(body))
     assert latitudes(fixes) == [1, 1.5, 2, 2.5, 3, 3.5]
-    assert fixes[0] == Fix({"latitude": 1.0, "longitude": -8.5, "altitude": 12.5}, at(1))
+    assert fixes[0] == RecordedFix({"latitude": 1.0, "longitude": -8.5, "altitude": 12.5}, at(1))
 
 
 def test_gpx_without_tracks_gives_its_routes_else_its_waypoints(tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ def test_gpx_times_are_read_in_their_zone(tmp_path: Path) -> None:
 TIMES = ["2026-01-31T12:00:00Z", "2026-01-31T12:00:07Z"]
 LINE = {"type": "LineString", "coordinates": [[-8.6, 52.6], [-8.7, 52.7, 30]]}
 FIXES = [
-    Fix({"latitude": 52.6, "longitude": -8.6}, at(0)),
-    Fix({"latitude": 52.7, "longitude": -8.7, "altitude": 30}, at(7)),
+    RecordedFix({"latitude": 52.6, "longitude": -8.6}, at(0)),
+    RecordedFix({"latitude": 52.7, "longitude": -8.7, "altitude": 30}, at(7)),
 ]
 
 
@@ -113,7 +113,7 @@ def test_a_geojson_line_has_a_time_for_each_position(
 
 
 def test_a_bare_geojson_geometry_has_no_times(tmp_path: Path) -> None:
-    assert read(tmp_path, json.dumps(LINE)) == [Fix(fix.values, None) for fix in FIXES]
+    assert read(tmp_path, json.dumps(LINE)) == [RecordedFix(fix.values, None) for fix in FIXES]
     assert read(tmp_path, json.dumps({**feature(LINE), "properties": None}))[1].time is None
 
 
@@ -138,7 +138,7 @@ def test_geojson_points_carry_what_their_properties_say(tmp_path: Path) -> None:
         feature(None),
     ]
     assert read(tmp_path, json.dumps({"type": "FeatureCollection", "features": points})) == [
-        Fix(
+        RecordedFix(
             {
                 "latitude": 52.6,
                 "longitude": -8.6,
@@ -149,7 +149,7 @@ def test_geojson_points_carry_what_their_properties_say(tmp_path: Path) -> None:
             },
             at(0),
         ),
-        Fix({"latitude": 52.7, "longitude": -8.7}, at(7)),
+        RecordedFix({"latitude": 52.7, "longitude": -8.7}, at(7)),
     ]
 
 
@@ -165,10 +165,10 @@ def test_geojson_points_carry_what_their_properties_say(tmp_path: Path) -> None:
         " lat , lng , time , speed , course , accuracy , altitude ",
     ],
 )
-def test_csv_columns_go_by_many_names(tmp_path: Path, header: str, delimiter: str) -> None:
+def test_csv_columns_have_aliases(tmp_path: Path, header: str, delimiter: str) -> None:
     text = f"{header}\r\n52.6,-8.6,2026-01-31T12:00:00Z,40.5,90,4,7\r\n52.7, -8.7,,,,,\r\n"
     assert read(tmp_path, "\ufeff" + text.replace(",", delimiter)) == [
-        Fix(
+        RecordedFix(
             {
                 "latitude": 52.6,
                 "longitude": -8.6,
@@ -179,7 +179,7 @@ def test_csv_columns_go_by_many_names(tmp_path: Path, header: str, delimiter: st
             },
             at(0),
         ),
-        Fix({"latitude": 52.7, "longitude": -8.7}, None),
+        RecordedFix({"latitude": 52.7, "longitude": -8.7}, None),
     ]
 
 
@@ -199,17 +199,17 @@ def test_csv_times_are_iso_8601_or_count_from_the_epoch(tmp_path: Path, time: st
     assert fix.time == at(5)
 
 
-def test_columns_of_others_are_left_alone_and_of_two_alike_the_first_counts(
+def test_unknown_columns_are_ignored_and_the_first_alias_counts(
     tmp_path: Path,
 ) -> None:
     (fix,) = read(tmp_path, 'name,lat,lon,latitude\n"a, b",1,2,3\n')
     assert fix.values == {"latitude": 1, "longitude": 2}
 
 
-# -- what is wrong ---------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------
 
 
-def test_values_that_make_no_sense_are_the_servers_to_refuse(tmp_path: Path) -> None:
+def test_invalid_values_are_left_for_the_server_to_refuse(tmp_path: Path) -> None:
     fixes = read(tmp_path, "lat,lon,speed\n91,2,-5\nnorth,2,\n,2,\n")
     assert [dict(fix.values) for fix in fixes] == [
         {"latitude": 91, "longitude": 2, "speed": -5},
@@ -224,9 +224,9 @@ def test_values_that_make_no_sense_are_the_servers_to_refuse(tmp_path: Path) -> 
         ("", "neither GPX, GeoJSON nor CSV"),
         ("hello\n", "neither GPX, GeoJSON nor CSV"),
         ("lat,lon\n", "no fix in it"),
-        ("lat,lon,time\n1,2,yesterday\n", "line 2: 'yesterday' is no time"),
-        ("lat,lon,time\n1,2,1e300\n", "line 2: '1e300' is no time"),
-        ("lat,lon,time\n1,2,nan\n", "line 2: 'nan' is no time"),
+        ("lat,lon,time\n1,2,yesterday\n", "line 2: 'yesterday' is not a time"),
+        ("lat,lon,time\n1,2,1e300\n", "line 2: '1e300' is not a time"),
+        ("lat,lon,time\n1,2,nan\n", "line 2: 'nan' is not a time"),
         (b"\xff\xfe\x00", "not UTF-8"),
         ("<gpx", "not GPX"),
         (gpx(""), "no fix in it"),
@@ -235,26 +235,26 @@ def test_values_that_make_no_sense_are_the_servers_to_refuse(tmp_path: Path) -> 
         ("{", "not GeoJSON"),
         ("{}", "no fix in it"),
         ('{"features": 5}', "features must be a list"),
-        ('{"features": [5]}', "feature 1 is no object"),
+        ('{"features": [5]}', "feature 1 is not an object"),
         ('{"type": "LineString"}', "feature 1 has no coordinates"),
-        ('{"type": "LineString", "coordinates": [[1]]}', "feature 1 has a position that is none"),
-        ('{"type": "Point", "coordinates": []}', "feature 1 has a position that is none"),
+        ('{"type": "LineString", "coordinates": [[1]]}', "feature 1 has an invalid position"),
+        ('{"type": "Point", "coordinates": []}', "feature 1 has an invalid position"),
         ('{"type":' * 100_000, "not GeoJSON"),
     ],
 )
-def test_what_is_no_journey_is_said_in_words(
+def test_an_unreadable_file_gives_the_reason(
     tmp_path: Path, text: str | bytes, reason: str
 ) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableTrack) as caught:
         read(tmp_path, text)
     assert reason in caught.value.message
     assert caught.value.message.startswith(str(tmp_path / "journey"))
 
 
-def test_a_file_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
-    with pytest.raises(Unreadable, match="No such file"):
+def test_a_missing_file_gives_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableTrack, match="No such file"):
         read_track(tmp_path / "nothing.gpx")
-    with pytest.raises(Unreadable, match="Is a directory"):
+    with pytest.raises(UnreadableTrack, match="Is a directory"):
         read_track(tmp_path)
 
 
@@ -290,12 +290,12 @@ JSON = st.recursive(
     | JSON.map(lambda value: json.dumps({"features": [value]}).encode())
     | JSON.map(lambda value: json.dumps(value).encode())
 )
-def test_whatever_a_file_holds_it_is_fixes_or_unreadable(
+def test_any_content_is_fixes_or_unreadable(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("any") / "file"
     path.write_bytes(content)
-    with suppress(Unreadable):
+    with suppress(UnreadableTrack):
         fixes = read_track(path)
         assert len(spacing(fixes)) == len(fixes) > 0
 
@@ -303,8 +303,8 @@ def test_whatever_a_file_holds_it_is_fixes_or_unreadable(
 # -- spacing ---------------------------------------------------------------------------------
 
 
-def timed(*seconds: float | None) -> list[Fix]:
-    return [Fix({}, None if second is None else at(second)) for second in seconds]
+def timed(*seconds: float | None) -> list[RecordedFix]:
+    return [RecordedFix({}, None if second is None else at(second)) for second in seconds]
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def timed(*seconds: float | None) -> list[Fix]:
         ((5,), [0]),
     ],
 )
-def test_spacing_is_the_files_and_never_goes_back(
+def test_spacing_follows_the_times_and_never_goes_backwards(
     seconds: tuple[float | None, ...], offsets: list[float]
 ) -> None:
     assert spacing(timed(*seconds)) == offsets

@@ -61,10 +61,10 @@ async def test_every_fix_of_a_replay_arrives_in_order(tmp_path: Path) -> None:
     assert {(event["type"], event["entityId"]) for event in watch.events} == {("vehicle", "bus-7")}
     times = [event["location"]["timestamp"] for event in watch.events]
     assert times == sorted(times)
-    assert times[0] > "2026-02"  # of sending, not the file's
+    assert times[0] > "2026-02"  # the time of sending, not of the file
 
 
-async def test_without_ids_it_follows_all_of_a_type_and_those_that_come() -> None:
+async def test_without_ids_it_tracks_all_entities_and_new_ones() -> None:
     async with serve() as served:
         await publish(served, "v1")
         await publish(served, "d1", "delivery")
@@ -105,7 +105,7 @@ async def test_it_tracks_as_many_as_one_connection_may() -> None:
     assert only_line(refused.err) == "error: the server refused: Subscription limit"
 
 
-async def test_in_a_pipe_it_is_a_line_for_each_position() -> None:
+async def test_a_pipe_gets_a_line_for_each_position() -> None:
     async with serve() as served, started("watch", "--id", "v1", "--url", served.url) as watch:
         await watch.until_said("connected")
         await publish(served, "v1", speed=42, heading=180.4)
@@ -117,7 +117,7 @@ async def test_in_a_pipe_it_is_a_line_for_each_position() -> None:
     assert first[0] <= second[0]
 
 
-async def test_it_connects_again_and_tracks_again(unused_tcp_port: int) -> None:
+async def test_it_reconnects_and_tracks_again(unused_tcp_port: int) -> None:
     async with serve(port=unused_tcp_port) as served, AsyncExitStack() as stack:
         arguments = ("watch", "--id", "v1", "--json", "--url", served.url)
         watch = await stack.enter_async_context(started(*arguments))
@@ -135,7 +135,7 @@ async def test_it_connects_again_and_tracks_again(unused_tcp_port: int) -> None:
     assert not [line for line in watch.err if "Traceback" in line or "Unclosed" in line]
 
 
-async def test_a_reader_that_has_had_enough_ends_it_quietly() -> None:
+async def test_a_closed_pipe_ends_it_quietly() -> None:
     async with serve() as served:
         await publish(served, "v1")
         head = "import sys; sys.stdin.readline(); print('enough')"
@@ -184,7 +184,7 @@ async def test_a_refusal_is_one_line_and_status_1(
     assert line in done.err
 
 
-async def test_a_server_that_is_not_there_is_one_line(unused_tcp_port: int) -> None:
+async def test_an_unreachable_server_is_one_line(unused_tcp_port: int) -> None:
     url = f"http://127.0.0.1:{unused_tcp_port}"
     for command in (
         ["watch"],
@@ -198,7 +198,7 @@ async def test_a_server_that_is_not_there_is_one_line(unused_tcp_port: int) -> N
         )
 
 
-async def test_a_server_of_another_kind_is_one_line() -> None:
+async def test_another_kind_of_server_is_one_line() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello")
@@ -212,7 +212,7 @@ async def test_a_server_of_another_kind_is_one_line() -> None:
             assert "404" in only_line(done.err)
 
 
-async def test_https_where_there_is_none_says_so() -> None:
+async def test_https_to_an_http_server_gives_the_reason() -> None:
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -227,7 +227,7 @@ async def test_https_where_there_is_none_says_so() -> None:
             assert "is it an http:// server?" in done.err
 
 
-async def test_where_the_server_is_comes_from_the_configuration(unused_tcp_port: int) -> None:
+async def test_the_url_of_the_server_comes_from_the_configuration(unused_tcp_port: int) -> None:
     env = environment(PORT=str(unused_tcp_port), HOST="0.0.0.0")
     async with serve(port=unused_tcp_port):
         done = await finished("publish", "--id", "v1", "--lat", "1", "--lon", "2", env=env)
@@ -242,7 +242,7 @@ async def test_without_a_secret_or_a_token_it_says_what_is_missing() -> None:
         assert "set JWT_SECRET" in only_line(done.err)
 
 
-async def test_on_a_terminal_it_is_a_table_that_is_kept_up_to_date() -> None:
+async def test_a_terminal_shows_a_table_that_is_updated_in_place() -> None:
     async with serve() as served:
         await publish(served, "v1", speed=42)
         await publish(served, "v10")
@@ -265,7 +265,7 @@ async def test_on_a_terminal_it_is_a_table_that_is_kept_up_to_date() -> None:
             assert "Traceback" not in terminal.screen
 
 
-async def test_a_table_that_is_too_long_says_how_much_more_there_is() -> None:
+async def test_a_long_table_counts_the_rows_that_do_not_fit() -> None:
     async with serve() as served:
         for number in range(30):
             await publish(served, f"v{number}")

@@ -1,4 +1,4 @@
-"""Binding sockets, and what hosts mean."""
+"""Binding sockets, and the meaning of hosts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atriz_realtime.cli.serving.addresses import (
 )
 
 
-def test_a_free_port_is_bound_on_every_address_of_a_name() -> None:
+def test_every_address_of_a_name_gets_the_same_free_port() -> None:
     sockets = listen("localhost", 0)
     try:
         assert {port_of([bound]) for bound in sockets} == {port_of(sockets)}
@@ -29,7 +29,7 @@ def test_a_free_port_is_bound_on_every_address_of_a_name() -> None:
             bound.close()
 
 
-def test_a_port_in_use_is_said_in_words_and_leaves_nothing_bound() -> None:
+def test_a_port_in_use_gives_the_reason_and_binds_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
@@ -41,12 +41,12 @@ def test_a_port_in_use_is_said_in_words_and_leaves_nothing_bound() -> None:
 @pytest.mark.parametrize(
     ("host", "reason"),
     [
-        ("192.0.2.1", "this machine has no such address"),  # TEST-NET-1: nobody's
+        ("192.0.2.1", "this machine has no such address"),  # TEST-NET-1
         ("no-such-host.invalid", "no such host"),
         ("a" * 70, "no such host"),
     ],
 )
-def test_a_host_that_cannot_be_listened_on_is_said_in_words(host: str, reason: str) -> None:
+def test_an_unusable_host_gives_the_reason(host: str, reason: str) -> None:
     with pytest.raises(click.ClickException, match=reason):
         listen(host, 0)
 
@@ -63,7 +63,7 @@ def test_a_host_that_cannot_be_listened_on_is_said_in_words(host: str, reason: s
         ("192.0.2.1", True, "192.0.2.1"),
     ],
 )
-def test_who_reaches_a_host(host: str, beyond: bool, found_at: str) -> None:
+def test_hosts_beyond_loopback_are_recognised(host: str, beyond: bool, found_at: str) -> None:
     assert beyond_loopback(host) is beyond
     assert reachable(host) == found_at
 

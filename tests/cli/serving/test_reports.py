@@ -1,4 +1,4 @@
-"""What workers tell each other of themselves, over real sockets."""
+"""Reports that workers exchange over real sockets."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from atriz_realtime.asgi import create_app
-from atriz_realtime.cli.serving.workers.reports import Exchange
+from atriz_realtime.cli.serving.reports import WorkerReports
 from atriz_realtime.core.runtime.reports import Reports
 from atriz_realtime.testing import config, serving
 from tests.support.plugins.files import Plugins, plugins_in
@@ -25,22 +25,23 @@ def plugins(tmp_path: Path) -> Iterator[Plugins]:
         yield plugins
 
 
-def reports() -> Reports:
-    """Those of a server that nobody has connected to."""
-    made: Reports = create_app(config()).state.realtime.reports
-    return made
+@asynccontextmanager
+async def worker(number: int, directory: Path) -> AsyncIterator[Reports]:
+    """The reports of a worker that answers the others and has no clients."""
+    exchange = WorkerReports(directory, number)
+    app = create_app(config(), worker=number, other_reports=exchange.others)
+    reports: Reports = app.state.realtime.reports
+    async with exchange.answering(reports.own):
+        yield reports
 
 
-def left_in(folder: Path) -> list[Path]:
+def sockets_in(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
 async def test_each_worker_has_the_reports_of_all(tmp_path: Path) -> None:
-    workers = [reports() for _ in range(3)]
     async with AsyncExitStack() as stack:
-        for number, each in enumerate(workers):
-            exchange = Exchange(tmp_path, number, each)
-            await stack.enter_async_context(exchange.answering())
+        workers = [await stack.enter_async_context(worker(number, tmp_path)) for number in range(3)]
         for each in workers:
             assert [report.worker for report in await each.all()] == [0, 1, 2]
         own = workers[1].own()
@@ -49,11 +50,10 @@ async def test_each_worker_has_the_reports_of_all(tmp_path: Path) -> None:
         assert same.statistics == own.statistics
         assert 0 < same.cpu <= time.process_time()
         assert same.memory > 1_000_000
-    assert left_in(tmp_path) == []
+    assert not sockets_in(tmp_path)
 
 
 async def test_a_worker_that_does_not_answer_is_left_out(tmp_path: Path) -> None:
-    here = reports()
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(os.fspath(tmp_path / "report-1.sock"))
 
@@ -62,22 +62,18 @@ async def test_a_worker_that_does_not_answer_is_left_out(tmp_path: Path) -> None
         writer.close()
 
     other = await asyncio.start_unix_server(another, tmp_path / "report-2.sock")
-    async with Exchange(tmp_path, 0, here).answering():
+    async with worker(0, tmp_path) as here:
         assert [report.worker for report in await here.all()] == [0]
     other.close()
 
 
-async def test_a_worker_that_was_killed_takes_its_place_again(tmp_path: Path) -> None:
+async def test_a_socket_left_by_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "report-0.sock").touch()
-    here, there = reports(), reports()
-    async with (
-        Exchange(tmp_path, 0, here).answering(),
-        Exchange(tmp_path, 1, there).answering(),
-    ):
+    async with worker(0, tmp_path), worker(1, tmp_path) as there:
         assert [report.worker for report in await there.all()] == [0, 1]
 
 
-async def test_plugins_can_ask_for_them(plugins: Plugins) -> None:
+async def test_plugins_can_ask_for_reports(plugins: Plugins) -> None:
     name = plugins.module(
         "asking",
         """

@@ -1,4 +1,4 @@
-"""Serving until something ends."""
+"""Serving with a companion, and the tuning of the garbage collector."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_companion_that_fails_stops_the_server_and_says_why() -> None:
         uvicorn_server.run(create_app(config()), sockets, ready=lambda: None, companion=companion)
 
 
-def test_a_companion_that_is_done_stops_the_server() -> None:
+def test_a_companion_that_returns_stops_the_server() -> None:
     said = []
 
     async def companion() -> None:
@@ -34,7 +34,7 @@ def test_a_companion_that_is_done_stops_the_server() -> None:
     assert said == ["ready", "done"]
 
 
-def test_what_is_there_when_clients_may_come_is_not_looked_through_again() -> None:
+def test_the_garbage_collector_is_tuned_while_the_server_runs() -> None:
     thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
     seen = []
 

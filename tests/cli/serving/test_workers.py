@@ -1,4 +1,4 @@
-"""``serve --workers N``: real processes, real clients, signals and kills."""
+"""``serve --workers N`` with real processes, clients and signals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ import attrs
 import pytest
 import socketio
 
-from atriz_realtime.cli.serving.workers.handover import owner_of, session_prefix
+from atriz_realtime.cli.serving.handover import owner_of
+from atriz_realtime.core.clients.socket_engine import session_prefix
 from tests.cli.processes import environment, started
 from tests.support.servers.serving import SECRET, TIMEOUT, token, until
 
@@ -36,7 +37,7 @@ class Workers:
         return any(text in line for line in self.lines)
 
     def children(self) -> list[int]:
-        """The processes of the parent, oldest first."""
+        """The child processes of the parent, oldest first."""
         pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in pids.split()]
 
@@ -44,7 +45,7 @@ class Workers:
         return [
             pid
             for pid in self.children()
-            if b"workers.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            if b"serving.worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
 
 
@@ -105,7 +106,7 @@ async def connect(url: str, transports: list[str] | None) -> tuple[socketio.Asyn
 
 
 async def tracks_again(client: socketio.AsyncClient) -> Any:
-    """Track once the client is back: it may take a moment to notice that it was away."""
+    """Track again; it may take the client a moment to notice the lost connection."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -129,13 +130,13 @@ def test_a_request_names_the_owner_of_its_session(line: bytes, owner: int | None
     assert owner_of(line) == owner
 
 
-def test_a_session_id_begins_with_its_worker() -> None:
+def test_a_session_prefix_names_its_worker() -> None:
     request = f"GET /socket.io/?sid={session_prefix(7)}x HTTP/1.1\r\n".encode()
     assert owner_of(request) == 7
 
 
-async def test_every_transport_works_with_no_load_balancer(unused_tcp_port: int) -> None:
-    """Long polling and upgrades reach their session whichever worker accepts them."""
+async def test_every_transport_works_without_a_load_balancer(unused_tcp_port: int) -> None:
+    """Long polling and upgrades reach their session on any worker."""
     async with serving_workers(unused_tcp_port) as workers, aiohttp.ClientSession() as session:
         clients = await asyncio.gather(
             *(
@@ -164,7 +165,7 @@ async def test_a_rolling_restart_refuses_no_publish_and_clients_come_back(
         workers.process.send_signal(signal.SIGHUP)
         async with asyncio.timeout(60):
             while not workers.said("workers restarted"):
-                # a connection that its worker is just closing is lost, as behind any balancer
+                # a connection that its worker is closing is lost, as behind any load balancer
                 with contextlib.suppress(aiohttp.ClientConnectionError):
                     await publish(session, workers.url)
         assert not set(before) & set(workers.workers())
@@ -191,7 +192,7 @@ async def test_a_restart_into_a_broken_configuration_stops_at_the_first_worker(
         assert await command.ended(signal.SIGTERM) == 0
 
 
-async def test_any_worker_tells_the_metrics_of_all(
+async def test_any_worker_reports_the_metrics_of_all(
     unused_tcp_port: int, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     networks = "ATRIZ_REALTIME_PLUGINS__METRICS__NETWORKS"
@@ -199,7 +200,7 @@ async def test_any_worker_tells_the_metrics_of_all(
     async with serving_workers(unused_tcp_port, redis_url, count=2) as workers:
         clients = await asyncio.gather(*(connect(workers.url, ["websocket"]) for _ in range(4)))
         connections: dict[str, str] = {}
-        for _ in range(4):  # whichever answers
+        for _ in range(4):  # any worker may answer
             async with (
                 aiohttp.ClientSession() as session,
                 session.get(f"{workers.url}/metrics") as answer,
@@ -243,7 +244,7 @@ async def test_sigterm_ends_everything_the_embedded_valkey_last(unused_tcp_port:
         await client.disconnect()
 
 
-async def test_a_worker_that_cannot_start_stops_the_start_with_one_line(
+async def test_a_worker_that_cannot_start_is_one_line(
     unused_tcp_port: int,
 ) -> None:
     process = await asyncio.create_subprocess_exec(

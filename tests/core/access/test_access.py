@@ -23,6 +23,7 @@ from atriz_realtime.api import (
     View,
 )
 from atriz_realtime.core.access.access import AccessControl
+from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.testing import FakeClock
@@ -55,7 +56,9 @@ def make(incidents: Incidents, clock: FakeClock) -> Make:
             [record for record in records if isinstance(record, Authorizer)],
             [record for record in records if isinstance(record, View)],
         )
-        return AccessControl(registered, PluginRunner(incidents, clock, limit=0.05), incidents)
+        runner = PluginRunner(incidents, clock, limit=0.05)
+        views = Views(registered, runner, incidents)
+        return AccessControl(registered, runner, incidents, views)
 
     return make
 

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from atriz_realtime.core.clients import expiry
-from atriz_realtime.core.clients.expiry import FOREVER, SLACK, TURN, IdentityExpiry
+from atriz_realtime.core.clients.expiry import BATCH, FOREVER, SLACK, IdentityExpiry
 from atriz_realtime.testing import FakeClock, until
 
 
@@ -29,7 +29,7 @@ class Watched:
 
     def look(self) -> None:
         """What the timer does."""
-        self.lifetimes._look()
+        self.lifetimes._run()
 
 
 async def test_told_before_and_cut_after() -> None:
@@ -111,12 +111,12 @@ async def test_what_is_kept_is_bounded_by_the_sockets() -> None:
 
 async def test_many_at_once_leave_others_a_turn() -> None:
     watched = Watched(notice=0)
-    for number in range(2 * TURN + 1):
+    for number in range(2 * BATCH + 1):
         watched.lifetimes.set(f"s{number}", watched.now + 1)
     watched.clock.advance(1)
     watched.look()
-    assert len(watched.cut) == TURN
-    await until(lambda: len(watched.cut) == 2 * TURN + 1)
+    assert len(watched.cut) == BATCH
+    await until(lambda: len(watched.cut) == 2 * BATCH + 1)
 
 
 def test_the_clock_is_looked_at_often_enough_to_cut_within_a_second() -> None:

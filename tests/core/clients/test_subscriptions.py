@@ -8,7 +8,7 @@ import pytest
 
 from atriz_realtime.api import InvalidRequest
 from atriz_realtime.core.clients.subscriptions import as_ids
-from tests.core.edge import Edge, user
+from tests.core.parts import Hub, user
 
 
 @pytest.mark.parametrize(
@@ -40,18 +40,18 @@ def test_no_id_is_refused() -> None:
     ids=lambda event: str(event)[:20],
 )
 async def test_an_unknown_type_is_refused_and_no_failure(event: list[Any]) -> None:
-    edge = Edge()
-    member = await edge.connect(user("u1"))
-    answer = await edge.send(member, *event)
+    hub = Hub()
+    member = await hub.sign_in(user("u1"))
+    answer = await hub.send(member, *event)
     assert (answer["success"], answer["code"]) == (False, "unknown_type")
     assert len(str(answer)) < 300
-    assert dict(edge.hub.incidents.counts) == {"refused unknown_type": 1}
+    assert dict(hub.incidents.counts) == {"refused unknown_type": 1}
 
 
 async def test_who_is_nobody_may_not_track() -> None:
-    edge = Edge()
-    member = await edge.connect()
-    answer = await edge.send(member, "track:vehicle", "v1")
+    hub = Hub()
+    member = await hub.sign_in()
+    answer = await hub.send(member, "track:vehicle", "v1")
     assert answer == {
         "success": False,
         "code": "not_authenticated",
@@ -61,8 +61,8 @@ async def test_who_is_nobody_may_not_track() -> None:
 
 @pytest.mark.parametrize("ids", [None, 5, [5], [None], [["v1"]], {"id": "v1"}])
 async def test_ids_that_cannot_be_are_refused(ids: Any) -> None:
-    edge = Edge()
-    member = await edge.connect(user("u1"))
-    answer = await edge.send(member, "untrack:vehicle", ids)
+    hub = Hub()
+    member = await hub.sign_in(user("u1"))
+    answer = await hub.send(member, "untrack:vehicle", ids)
     assert answer["code"] in ("bad_request", "invalid_entity_id")
     assert answer["field"] == "entityId"

@@ -28,7 +28,7 @@ class Heard:
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LEAVE_GRACE", 0.01)
+    monkeypatch.setattr(module, "UNSUBSCRIBE_DELAY", 0.01)
 
 
 def start(hub: Hub, fanout: Fanned) -> Heard:
@@ -44,14 +44,14 @@ async def test_the_first_watcher_subscribes_and_the_last_unsubscribes(hub: Hub) 
     for member in (one, two):
         hub.enter(member, "vehicle:v1")
     assert fanout.asked == [f"+{channel()}"]
-    assert hub.channels.watched(channel())
+    assert hub.channels.is_subscribed(channel())
     assert hub.channels.watched_rooms() == ["vehicle:v1"]
     hub.leave(one, "vehicle:v1")
     await hub.disconnect(two)
     await until(lambda: heard.forgotten)
     assert fanout.asked == [f"+{channel()}", f"-{channel()}"]
     assert fanout.subscribed == set()
-    assert not hub.channels.watched(channel())
+    assert not hub.channels.is_subscribed(channel())
     assert heard.forgotten == [channel()]
 
 
@@ -67,7 +67,7 @@ async def test_who_comes_right_back_costs_nothing(hub: Hub) -> None:
     hub.leave(member, "vehicle:v2")
     await until(lambda: heard.forgotten)
     assert fanout.asked == [f"+{channel()}", f"+{channel('v2')}", f"-{channel('v2')}"]
-    assert hub.channels.watched(channel())
+    assert hub.channels.is_subscribed(channel())
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ async def test_ready_waits_for_the_confirmation(hub: Hub) -> None:
     fanout = Fanned(confirms=False)
     start(hub, fanout)
     hub.enter(await hub.connect(), "vehicle:v1")
-    ready = [asyncio.ensure_future(hub.channels.ready("vehicle:v1")) for _ in range(2)]
+    ready = [asyncio.ensure_future(hub.channels.confirmed("vehicle:v1")) for _ in range(2)]
     await asyncio.sleep(0)
     assert not any(waiting.done() for waiting in ready)
     ready.pop().cancel()  # one who gives up takes nobody along
     fanout.confirm()
     await ready[0]
-    await hub.channels.ready("vehicle:v1")
-    await hub.channels.ready("vehicle:nobody")
+    await hub.channels.confirmed("vehicle:v1")
+    await hub.channels.confirmed("vehicle:nobody")
 
 
 async def test_who_left_while_it_was_being_subscribed_leaves_nothing(hub: Hub) -> None:
@@ -113,7 +113,7 @@ async def test_who_left_while_it_was_being_subscribed_leaves_nothing(hub: Hub) -
     hub.enter(member, "vehicle:v1")
     hub.leave(member, "vehicle:v1")
     await until(lambda: heard.forgotten)
-    await hub.channels.ready("vehicle:v1")
+    await hub.channels.confirmed("vehicle:v1")
     fanout.confirm()
     assert fanout.subscribed == set()
 
@@ -121,12 +121,12 @@ async def test_who_left_while_it_was_being_subscribed_leaves_nothing(hub: Hub) -
 async def test_following_everything_brings_each_event_once(hub: Hub) -> None:
     fanout = Fanned()
     heard = start(hub, fanout)
-    await hub.channels.follow_all()
+    await hub.channels.subscribe_all()
     hub.enter(await hub.connect(), "vehicle:v1")
     await fanout.publish(channel("v1"), b"watched")
     await fanout.publish(channel("v2"), b"not watched")
     assert heard.events == [(channel("v1"), b"watched"), (channel("v2"), b"not watched")]
-    hub.channels.unfollow_all()
+    hub.channels.unsubscribe_all()
     await fanout.publish(channel("v2"), b"not followed")
     assert len(heard.events) == 2
     assert fanout.subscribed == {channel("v1")}
@@ -137,7 +137,7 @@ async def test_following_everything_misses_nothing_while_a_channel_is_being_subs
 ) -> None:
     fanout = Fanned(confirms=False)
     heard = start(hub, fanout)
-    await hub.channels.follow_all()
+    await hub.channels.subscribe_all()
     hub.enter(await hub.connect(), "vehicle:v1")
     await fanout.publish(channel(), b"before")
     assert heard.events == [(channel(), b"before")]
@@ -151,7 +151,7 @@ async def test_with_a_lane_an_event_is_delivered_once(hub: Hub) -> None:
     delivered: list[bytes] = []
     lane = InFlight(lambda _, event: delivered.append(event), hub.clock)
     hub.channels.start(fanout, lane.received, lane.forget)
-    await hub.channels.follow_all()
+    await hub.channels.subscribe_all()
     hub.enter(await hub.connect(), "vehicle:v1")
     lane.sent(channel(), b"1")
     await fanout.publish(channel(), b"1")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import socketio.packet
 
-from atriz_realtime.core.hub.packets import Packet, StrictJson, is_too_deep, location_packet
+from atriz_realtime.core.hub.packets import SocketIOPacket as Packet
+from atriz_realtime.core.hub.packets import StrictJson, is_too_deep, location_packet
 from atriz_realtime.testing import event, location, moment, payload
 
 

@@ -40,8 +40,8 @@ class Shared(Fanned):
 
 @asynccontextmanager
 async def relaying(hub: Hub, fanout: Any) -> AsyncIterator[Relay]:
-    relay = Relay(hub.rooms, fanout, hub.incidents)
-    await relay.start()
+    relay = hub.relay
+    await relay.start(fanout, hub.rooms.emit_encoded)
     try:
         yield relay
     finally:
@@ -131,8 +131,8 @@ async def test_what_is_under_way_is_bounded(hub: Hub, monkeypatch: pytest.Monkey
 
 async def test_closing_waits_for_what_is_under_way(hub: Hub) -> None:
     fanout = Shared()
-    relay = Relay(hub.rooms, fanout, hub.incidents)
-    await relay.start()
+    relay = hub.relay
+    await relay.start(fanout, hub.rooms.emit_encoded)
     await hub.server.emit("e")
     await relay.aclose()
     assert len(fanout.published) == 1

@@ -1,4 +1,4 @@
-"""Membership of rooms, and broadcast: python-socketio's client manager, and the short way."""
+"""Membership of rooms, and emits: python-socketio's client manager."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ import pytest
 import socketio
 
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE
+from atriz_realtime.engine.protocol.packets import Packet
 from tests.core.parts import Hub
 
 
 def event(number: int) -> bytes:
     return b'{"n":%d,"location":{"timestamp":"2026-01-31T12:00:%02d.000Z"}}' % (number, number)
-
-
-def frame(number: int) -> str:
-    return f'2["location:update",{event(number).decode()}]'
 
 
 class Watched:
@@ -123,12 +120,11 @@ async def test_closing_a_room(hub: Hub) -> None:
 
 async def test_the_life_of_a_connection(hub: Hub) -> None:
     rooms = hub.rooms
-    sid = await rooms.pre_connect("eio", DEFAULT_NAMESPACE)
+    sid = rooms.register("eio", DEFAULT_NAMESPACE)
     assert sid is not None
-    assert rooms.is_pre_connected(sid, DEFAULT_NAMESPACE)
     assert not rooms.is_connected(sid, DEFAULT_NAMESPACE)
-    assert await rooms.pre_connect("eio", DEFAULT_NAMESPACE) is None  # once is enough
-    await rooms.connect(sid, DEFAULT_NAMESPACE)
+    assert rooms.register("eio", DEFAULT_NAMESPACE) is None  # once is enough
+    rooms.accept(sid, DEFAULT_NAMESPACE, Packet(b"40"))
     assert rooms.is_connected(sid, DEFAULT_NAMESPACE)
     assert rooms.pre_disconnect(sid, DEFAULT_NAMESPACE) == "eio"
     assert not rooms.is_connected(sid, DEFAULT_NAMESPACE)
@@ -148,13 +144,13 @@ async def test_nothing_is_left_of_a_connection(hub: Hub) -> None:
         for member in members:
             for room in ("vehicle:v1", "vehicle:v2", "other"):
                 hub.enter(member, room)
-            hub.rooms.deliver("vehicle:v1", event(1))
-            hub.rooms.show(member.sid, "vehicle:v2", event(1))
+            hub.broadcaster.broadcast("vehicle:v1", event(1))
+            hub.broadcaster.send_current(member.sid, "vehicle:v2", event(1))
             await hub.rooms.emit("ask", None, DEFAULT_NAMESPACE, to=member.sid, callback=print)
         for member in members:
             await hub.disconnect(member)
     assert size() == before
-    assert not hub.rooms.watermarks
+    assert not hub.broadcaster._watermarks
 
 
 async def test_namespaces_are_apart(hub: Hub) -> None:
@@ -163,7 +159,7 @@ async def test_namespaces_are_apart(hub: Hub) -> None:
     hub.rooms.basic_enter_room(member.sid, "/admin", "vehicle:v1")
     assert watched.notes == []
     assert hub.rooms.room_count == 0
-    hub.rooms.deliver("vehicle:v1", event(1))
+    hub.broadcaster.broadcast("vehicle:v1", event(1))
     assert member.frames == []
     await hub.rooms.emit("hello", 1, "/admin")
     assert member.frames == ['2/admin,["hello",1]']
@@ -250,17 +246,15 @@ async def test_an_emit_to_whom_is_gone_is_harmless(hub: Hub) -> None:
     await hub.server.emit("e")
     hub.rooms.send(member.sid, "e", None)
     hub.rooms.send("nobody", "e", None)
-    hub.rooms.show("nobody", "vehicle:v1", event(1))
+    hub.broadcaster.send_current("nobody", "vehicle:v1", event(1))
     assert member.frames == []
 
 
-async def test_emits_are_relayed_unless_they_are_for_a_socket_here(hub: Hub) -> None:
+async def test_emits_are_relayed_unless_they_are_for_a_socket_here(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     relayed: list[Any] = []
-
-    def relay(*arguments: Any) -> None:
-        relayed.append(arguments)
-
-    hub.rooms.relay = relay
+    monkeypatch.setattr(hub.relay, "send", lambda *arguments: relayed.append(arguments))
     member = await hub.connect()
     await hub.server.emit("e", 1, to=member.sid)
     await hub.server.emit("e", 2, to=member.sid, callback=print)
@@ -273,88 +267,6 @@ async def test_emits_are_relayed_unless_they_are_for_a_socket_here(hub: Hub) -> 
         ("/", None, [], ['2["e",4]'], None),
         ("/", ["a"], [], ['2["e",5]'], "a"),
     ]
-
-
-# -- location frames -----------------------------------------------------------------------
-
-
-async def test_a_delivery_reaches_the_members_of_its_room(hub: Hub) -> None:
-    one, two, other = [await hub.connect() for _ in range(3)]
-    hub.enter(one, "vehicle:v1")
-    hub.enter(two, "vehicle:v1")
-    hub.rooms.deliver("vehicle:v1", event(1))
-    hub.rooms.deliver("vehicle:nobody", event(1))
-    assert one.frames == two.frames == [frame(1)]
-    assert other.frames == []
-    assert hub.rooms.statistics() == {"queued": 2, "conflated": 0}
-    assert hub.rooms.last("vehicle:v1") == event(1)
-    assert hub.rooms.last("vehicle:nobody") is None
-
-
-async def test_the_same_event_twice_in_a_row_is_sent_once(hub: Hub) -> None:
-    member = await hub.connect()
-    hub.enter(member, "vehicle:v1")
-    for number in (1, 1, 2, 2, 1):
-        hub.rooms.deliver("vehicle:v1", event(number))
-    assert member.frames == [frame(1), frame(2), frame(1)]
-
-
-async def test_a_lagging_member_alone_gets_fewer() -> None:
-    hub = Hub(max_pending_frames=2)
-    slow, quick = await hub.connect(), await hub.connect()
-    received = []
-    for member in (slow, quick):
-        hub.enter(member, "vehicle:v1")
-    slow.session.hold()
-    for number in range(10):
-        hub.rooms.deliver("vehicle:v1", event(number))
-        received += quick.frames
-    assert received == [frame(number) for number in range(10)]
-    assert hub.rooms.statistics() == {"queued": 20, "conflated": 9}
-    slow.session.release()
-    assert slow.frames == [frame(9)]
-    assert hub.rooms.statistics() == {"queued": 20, "conflated": 9}
-
-
-async def test_what_another_program_published_as_no_text_hurts_nobody(hub: Hub) -> None:
-    member = await hub.connect()
-    hub.enter(member, "vehicle:v1")
-    hub.rooms.deliver("vehicle:v1", b"\xff\xfe")
-    hub.rooms.deliver("vehicle:v1", event(1))
-    assert member.frames[-1] == frame(1)
-
-
-async def test_who_was_shown_the_current_location_is_spared_what_is_older(hub: Hub) -> None:
-    new, old = await hub.connect(), await hub.connect()
-    hub.enter(old, "vehicle:v1")
-    hub.enter(new, "vehicle:v1")
-    hub.rooms.show(new.sid, "vehicle:v1", event(5))
-    for number in (3, 4, 5, 6):  # still on their way when the cache was read
-        hub.rooms.deliver("vehicle:v1", event(number))
-    assert new.frames == [frame(5), frame(6)]
-    assert old.frames == [frame(3), frame(4), frame(5), frame(6)]
-
-
-async def test_everyone_is_brought_up_to_date_once(hub: Hub) -> None:
-    member = await hub.connect()
-    hub.enter(member, "vehicle:v1")
-    hub.rooms.deliver("vehicle:v1", event(3))
-    shown = [hub.rooms.show_all("vehicle:v1", event(number)) for number in (2, 3, 5)]
-    assert shown == [False, False, True]
-    hub.rooms.deliver("vehicle:v1", event(4))
-    hub.rooms.deliver("vehicle:v1", event(5))
-    hub.rooms.deliver("vehicle:v1", event(6))
-    assert member.frames == [frame(3), frame(5), frame(6)]
-
-
-async def test_floors_are_forgotten(hub: Hub) -> None:
-    member = await hub.connect()
-    hub.enter(member, "vehicle:v1")
-    hub.rooms.show(member.sid, "vehicle:v1", event(5))
-    hub.clock.advance(60)
-    hub.rooms.deliver("vehicle:v1", event(4))  # a device whose clock was set back
-    assert member.frames == [frame(5), frame(4)]
-    assert not hub.rooms.watermarks
 
 
 # -- python-socketio's own tools -----------------------------------------------------------

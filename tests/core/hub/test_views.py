@@ -13,7 +13,6 @@ from atriz_realtime.api import EntityRef, Identity, LocationEvent, View, encode
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE
 from atriz_realtime.core.hub.views import Views
-from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.testing import location
 from tests.core.parts import Hub, Member
 
@@ -40,42 +39,31 @@ class Marks:
         return View(name, applies, apply, order=order)
 
 
-@attrs.frozen
-class Registered:
-    """What the registry would have."""
-
-    views: list[View]
-    authenticators: tuple[()] = ()
-    authorizers: tuple[()] = ()
-
-    @staticmethod
-    def owner(record: View) -> str:
-        return f"plugin-of-{record.name}"
-
-
 @pytest.fixture
 def marks() -> Marks:
     return Marks()
 
 
-def access_of(hub: Hub, *views: View) -> AccessControl:
-    registered: Any = Registered(list(views))
-    return AccessControl(registered, PluginRunner(hub.incidents, hub.clock, 0.05), hub.incidents)
+def access_of(hub: Hub) -> AccessControl:
+    return AccessControl(hub.registry, hub.plugin_runner, hub.incidents, hub.views)
 
 
 @pytest.fixture
-def views(hub: Hub, marks: Marks) -> Views:
-    """Two: ``a`` is for u1, u2 and u3, ``b`` for u2 and u3."""
-    found = access_of(hub, marks.view("a", users="u1 u2 u3"), marks.view("b", users="u2 u3")).views
-    assert found is not None
-    hub.rooms.views = found
-    return found
+async def hub(marks: Marks) -> Hub:
+    """A hub with two views: ``a`` applies to u1, u2 and u3, ``b`` to u2 and u3."""
+    return Hub(marks.view("a", users="u1 u2 u3"), marks.view("b", users="u2 u3"))
+
+
+@pytest.fixture
+def views(hub: Hub) -> Views:
+    assert hub.views is not None
+    return hub.views
 
 
 async def enter(hub: Hub, views: Views, user: str) -> Member:
     """A watcher, with the views that apply to a user."""
     member = await hub.connect()
-    views.set(ROOM, member.sid, await views.chosen(Identity(user_id=user), VEHICLE))
+    views.set(ROOM, member.sid, await views.chain(Identity(user_id=user), VEHICLE))
     hub.enter(member, ROOM)
     return member
 
@@ -89,38 +77,36 @@ def frame(event: bytes, device: str = "d1") -> str:
     return f'2["location:update",{event.decode()}]'.replace('"d1"', f'"{device}"')
 
 
-async def test_nobody_has_a_view_when_there_is_none(hub: Hub) -> None:
-    access = access_of(hub)
-    assert access.views is None
-    assert await access.shown(ME, VEHICLE, b"anything") == b"anything"
+async def test_without_views_a_location_stays_as_it_is() -> None:
+    assert await access_of(Hub()).shown(ME, VEHICLE, b"anything") == b"anything"
 
 
 async def test_what_several_share_is_made_once(hub: Hub, views: Views, marks: Marks) -> None:
     members = [await enter(hub, views, user) for user in ("u1", "u2", "u3", "u1", "other")]
-    hub.rooms.deliver(ROOM, fix())
+    hub.broadcaster.broadcast(ROOM, fix())
     seen = [member.frames for member in members]
     one, both = frame(fix(), "d1+a"), frame(fix(), "d1+a+b")
     assert seen == [[one], [both], [both], [one], [frame(fix())]]
     assert marks.made == ["a", "b"]
-    assert hub.rooms.statistics()["queued"] == len(members)
+    assert hub.broadcaster.statistics()["queued"] == len(members)
 
 
 async def test_the_same_again_is_sent_once(hub: Hub, views: Views, marks: Marks) -> None:
     member = await enter(hub, views, "u1")
-    hub.rooms.deliver(ROOM, fix())
-    hub.rooms.deliver(ROOM, fix())
+    hub.broadcaster.broadcast(ROOM, fix())
+    hub.broadcaster.broadcast(ROOM, fix())
     assert member.frames == [frame(fix(), "d1+a")]
     assert marks.made == ["a"]
 
 
 async def test_what_was_shown_is_not_followed_by_older(hub: Hub, views: Views) -> None:
     member = await enter(hub, views, "u1")
-    hub.rooms.show(member.sid, ROOM, fix(5))
+    hub.broadcaster.send_current(member.sid, ROOM, fix(5))
     for second in (4, 5, 6):
-        hub.rooms.deliver(ROOM, fix(second))
+        hub.broadcaster.broadcast(ROOM, fix(second))
     assert member.frames == [frame(fix(5), "d1+a"), frame(fix(6), "d1+a")]
-    assert not hub.rooms.show_all(ROOM, fix(5))
-    assert hub.rooms.show_all(ROOM, fix(7))
+    assert not hub.broadcaster.broadcast_current(ROOM, fix(5))
+    assert hub.broadcaster.broadcast_current(ROOM, fix(7))
     assert member.frames == [frame(fix(7), "d1+a")]
 
 
@@ -135,7 +121,7 @@ async def test_nothing_is_kept_of_who_has_left(hub: Hub, views: Views, leave: st
             await hub.disconnect(member)
     assert views.by_room == {}
     member = await enter(hub, views, "u1")
-    assert not views.set(ROOM, member.sid, await views.chosen(ME, VEHICLE))
+    assert not views.set(ROOM, member.sid, await views.chain(ME, VEHICLE))
     assert views.set(ROOM, member.sid, ())
     assert views.by_room == {}
     assert not views.set(ROOM, member.sid, ())
@@ -173,25 +159,25 @@ async def test_other_emits_go_out_as_they_are(hub: Hub, views: Views, marks: Mar
 
 async def test_what_another_program_publishes_is_not_shown(hub: Hub, views: Views) -> None:
     viewer, other = await enter(hub, views, "u1"), await enter(hub, views, "u9")
-    hub.rooms.deliver(ROOM, b'{"anything":1}')
+    hub.broadcaster.broadcast(ROOM, b'{"anything":1}')
     assert (viewer.frames, other.frames) == ([], ['2["location:update",{"anything":1}]'])
     assert hub.incidents.counts == {"unreadable fix hidden": 1}
 
 
 async def test_who_is_about_to_be_accepted_waits(hub: Hub, views: Views) -> None:
     member = await enter(hub, views, "u1")
-    hub.rooms._early[member.sid] = []
-    hub.rooms.deliver(ROOM, fix())
+    hub.rooms.unwelcomed[member.sid] = []
+    hub.broadcaster.broadcast(ROOM, fix())
     assert member.frames == []
-    hub.rooms._greet(member.sid, DEFAULT_NAMESPACE)
+    hub.rooms._send_waiting(member.sid, DEFAULT_NAMESPACE)
     assert member.frames == [frame(fix(), "d1+a")]
 
 
-async def test_a_view_that_cannot_say_in_time_hides(hub: Hub) -> None:
+async def test_a_view_that_cannot_say_in_time_hides() -> None:
     async def never(_: Identity, __: EntityRef) -> bool:
         return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
-    access = access_of(hub, View("slow", never, lambda event: event))
+    hub = Hub(View("slow", never, lambda event: event), plugin_timeout=0.05)
     event = LocationEvent(VEHICLE, location())
-    assert await access.shown(ME, VEHICLE, encode(event).location) is None
+    assert await access_of(hub).shown(ME, VEHICLE, encode(event).location) is None
     assert hub.incidents.counts == {"plugin plugin-of-slow timed out": 1}

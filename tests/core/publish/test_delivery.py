@@ -82,7 +82,11 @@ class Parts:
 @pytest.fixture
 async def parts(hub: Hub) -> AsyncIterator[Parts]:
     delivery = Delivery(
-        {name: kind(name) for name in KINDS}, hub.channels, hub.clock, hub.incidents
+        {name: kind(name) for name in KINDS},
+        hub.broadcaster,
+        hub.channels,
+        hub.clock,
+        hub.incidents,
     )
     cache = Away(MemoryCache(hub.clock, MemorySettings()))
     fanout = Interruptible(Fanned())
@@ -163,7 +167,7 @@ async def test_every_follower_hears_from_the_moment_it_is_one(hub: Hub) -> None:
         def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
             return confirmed
 
-    delivery = Delivery({}, hub.channels, hub.clock, hub.incidents)
+    delivery = Delivery({}, hub.broadcaster, hub.channels, hub.clock, hub.incidents)
     fanout = Slow()
     delivery.start(MemoryCache(hub.clock, MemorySettings()), fanout, fanout)
     parts = Parts(hub, delivery, None, Interruptible(fanout))

@@ -99,7 +99,9 @@ class Parts:
         plugin_runner = PluginRunner(hub.incidents, hub.clock, limit=5)
         self.cache = Away(MemoryCache(hub.clock, MemorySettings()))
         self.fanout = Away(Fanned())
-        self.delivery = Delivery(registry.kinds, hub.channels, hub.clock, hub.incidents)
+        self.delivery = Delivery(
+            registry.kinds, hub.broadcaster, hub.channels, hub.clock, hub.incidents
+        )
         self.delivery.start(self.cache, self.fanout, self.fanout)
         self.pipeline = Pipeline(
             registry=registry,

@@ -1,13 +1,13 @@
 import type { Location } from '../../../frontend/dist/tracker.js';
 import type { Clock } from '../clock.ts';
 
-/** A current position in a listing. */
+/** An entry of a listing. */
 export interface Listed {
   entityId: string;
   location: Location;
 }
 
-/** A refusal over HTTP. */
+/** An error response of the HTTP interface. */
 export class Refusal extends Error {
   constructor(
     readonly status: number,
@@ -17,7 +17,7 @@ export class Refusal extends Error {
   }
 }
 
-/** The server's HTTP interface, as far as the console asks it. */
+/** The part of the HTTP interface that the console uses. */
 export class Api {
   constructor(
     readonly base: URL,
@@ -26,7 +26,7 @@ export class Api {
   ) {}
 
   /**
-   * Every current position of a type that this user may see, a page at a time.
+   * The current positions of a type that the user may see, page by page.
    *
    * @throws Refusal
    */

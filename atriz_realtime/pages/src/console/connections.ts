@@ -9,9 +9,9 @@ import {
 export interface Listeners {
   moved(event: LocationEvent): void;
   status(status: Status): void;
-  /** An entity may not be followed. */
+  /** The user may not track an entity. */
   refused(type: string, id: string): void;
-  /** A refusal that is of no entity. */
+  /** A refusal that concerns no single entity. */
   failed(error: TrackingError): void;
 }
 
@@ -23,7 +23,7 @@ interface Connection {
 /** From the worst to the best. */
 const STATUSES: readonly Status[] = ['closed', 'refused', 'reconnecting', 'connecting', 'connected'];
 
-/** As many connections as it takes to follow everything, each within what a server lets one follow. */
+/** As many connections as all entities need; the server limits the entities of each. */
 export class Connections {
   readonly #connections: Connection[] = [];
   #status: Status = 'connecting';
@@ -37,7 +37,7 @@ export class Connections {
     this.#connect();
   }
 
-  /** The status of the connection that is worst off. */
+  /** The worst status of all connections. */
   get status(): Status {
     return this.#status;
   }
@@ -51,7 +51,7 @@ export class Connections {
       for (const id of part) {
         followed.add(`${type}:${id}`);
         tracker.track(type, id).catch((error: TrackingError) => {
-          if (error.entity === undefined) return; // it is the connection's, which is told of below
+          if (error.entity === undefined) return; // reported by onError
           followed.delete(`${type}:${id}`);
           this.listeners.refused(type, id);
         });
@@ -65,7 +65,7 @@ export class Connections {
     found?.tracker.untrack(type, id);
   }
 
-  /** Try again where the server has sent us away. */
+  /** Connect again where the server refused. */
   reconnect(): void {
     for (const { tracker } of this.#connections) tracker.reconnect();
   }
@@ -76,7 +76,7 @@ export class Connections {
 
   #connect(): Connection {
     const tracker = createTracker(this.base.origin, {
-      // called for each connection: a server that restarts sends everybody away, and we come back
+      // a function, so that the tracker reconnects when a server that restarts closes the connection
       token: () => this.token,
       path: `${this.base.pathname}socket.io/`,
       transports: ['websocket', 'polling'],

@@ -12,13 +12,13 @@ import { Stage } from './stage.ts';
 import { StatusBar } from './status.ts';
 import { isUnknownUser, Sync } from './sync.ts';
 
-/** Milliseconds between two looks at how old everything has become. */
+/** Milliseconds between two updates of ages. */
 const TICK = 1_000;
 
-/** Milliseconds until a server that has sent us away is asked whether it still does. */
-const AGAIN = 5_000;
+/** Milliseconds after a refused connection until the server is asked again. */
+const RETRY_DELAY = 5_000;
 
-/** The console of a user who has signed in. */
+/** The console of a signed-in user. */
 export class Console {
   readonly #settings: Settings;
   readonly #clock = new Clock();
@@ -39,7 +39,7 @@ export class Console {
   #known = false;
   #failure: unknown;
 
-  /** @param left Called when the server no longer takes the token. */
+  /** @param left Called when the server does not accept the token. */
   constructor(settings: Settings, token: string, left: (reason: string) => void) {
     const { types, maxSubscriptions, staleAfter, tileUrl, tileAttribution } = settings;
     this.#settings = settings;
@@ -66,10 +66,10 @@ export class Console {
       status: (status) => {
         this.#status.connection(status);
         if (status === 'connected') this.#sync.start();
-        if (status === 'refused') setTimeout(() => this.#sync.start(), AGAIN);
+        if (status === 'refused') setTimeout(() => this.#sync.start(), RETRY_DELAY);
       },
       refused: (type, id) => this.#sync.refuse(type, id),
-      failed: () => this.#sync.start(), // which finds out whether the token is still good
+      failed: () => this.#sync.start(), // it finds out whether the token is still valid
     });
     this.#sync = new Sync(types, new Api(BASE, token, this.#clock), this.#connections, this.#fleet, {
       changed: () => this.#changed(),
@@ -88,14 +88,14 @@ export class Console {
     this.#sync.start();
   }
 
-  // -- what comes from the server -------------------------------------------------------------
+  // -- events of the server -------------------------------------------------------------------
 
   #moved(type: string, id: string, location: Entity['location']): void {
     const entity = this.#fleet.entities.get(`${type}:${id}`);
-    if (entity === undefined) return; // refused, or gone, a moment ago
+    if (entity === undefined) return; // refused or removed just before
     const before = entity.at;
     this.#fleet.take(type, id, location);
-    // where it was when it was asked for is sent again, and is no news
+    // tracking sends the last known position again, which must not count as an update
     if (entity.at > before) this.#meter.add(this.#clock.now() - entity.at);
     this.#stage.moved(entity.mark);
     if (entity === this.#chosen) this.#describe();
@@ -112,7 +112,7 @@ export class Console {
     this.#changed();
   }
 
-  /** What is not as it should be, in a sentence; empty: nothing. */
+  /** A sentence about what is wrong; empty: nothing. */
   #trouble(): string {
     const failure = this.#failure;
     if (failure !== undefined) {
@@ -123,7 +123,7 @@ export class Console {
     return refused === 0 ? '' : `${refused.toLocaleString()} not shown: the server does not let you follow them`;
   }
 
-  /** Entities have come or gone: once a frame is enough. */
+  /** Entities were added or removed: update the page, at most once per frame. */
   #changed(): void {
     if (this.#selecting) return;
     this.#selecting = true;
@@ -144,9 +144,9 @@ export class Console {
     if (this.#chosen !== undefined) this.#describe();
   }
 
-  // -- what the user wants ----------------------------------------------------------------------
+  // -- actions of the user ----------------------------------------------------------------------
 
-  /** Show what the filters let through, in the list and on the map. */
+  /** Show the entities that pass the filters, in the list and on the map. */
   #select(): void {
     const { shown, search } = this.#filters;
     const entities = this.#fleet.select(shown, search.value);
@@ -188,7 +188,7 @@ export class Console {
     const { search } = this.#filters;
     const typing = event.target === search;
     if (event.key === '/' && !typing) search.focus();
-    else if (event.key === 'Escape' && typing && search.value !== '') return; // the field empties itself
+    else if (event.key === 'Escape' && typing && search.value !== '') return; // the browser clears the field
     else if (event.key === 'Escape' && this.#chosen !== undefined) this.#choose(undefined);
     else if (event.key === 'ArrowDown' && typing) element('list').focus();
     else return;

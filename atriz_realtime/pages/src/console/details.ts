@@ -3,13 +3,13 @@ import { element, make, write } from '../dom.ts';
 import type { Entity } from './fleet.ts';
 import { glyph, setKind } from '../map/glyph.ts';
 
-/** Entries of an entity's own metadata that are shown, and their characters. */
+/** Most metadata entries that are shown, and most characters of each. */
 const ENTRIES = 8;
 const LENGTH = 120;
 
 const POINTS = ['N', 'NE', 'E', 'SE', 'S', 'SW', 'W', 'NW'];
 
-/** All that is known of the chosen entity. */
+/** The card of the chosen entity. */
 export class Details {
   readonly #card = element('details');
   readonly #name = element('details-name');
@@ -20,8 +20,8 @@ export class Details {
   readonly #values = new Map<string, HTMLElement>();
 
   /**
-   * @param follow Called when it is to be followed, or no longer.
-   * @param close Called when there is to be none.
+   * @param follow Called when the user toggles following.
+   * @param close Called when the user closes the card.
    */
   constructor(follow: () => void, close: () => void) {
     element('details-glyph').append(this.#shape);
@@ -33,7 +33,7 @@ export class Details {
     this.#card.hidden = true;
   }
 
-  /** Show one as it is at a moment on the server's clock. */
+  /** Show an entity; `now` is a time of the server clock. */
   show({ id, type, location, at, mark }: Entity, now: number, staleAfter: number, followed: boolean): void {
     this.#card.hidden = false;
     setKind(this.#shape, mark.kind);

@@ -1,20 +1,20 @@
 import { element, make, write } from '../dom.ts';
 import { glyph, setKind } from '../map/glyph.ts';
 
-/** Which entities the list and the map show: those of the types that are on, by a part of the id. */
+/** Filters of the list and the map: entity types, and a part of the id. */
 export class Filters {
   readonly shown: Set<string>;
   readonly search = element<HTMLInputElement>('search');
   readonly #counts = new Map<string, HTMLElement>();
 
-  /** @param changed Called when others are to be shown. */
+  /** @param changed Called when a filter changes. */
   constructor(types: readonly string[], changed: () => void) {
     this.shown = new Set(types);
     element('types').replaceChildren(...types.map((type, kind) => this.#button(type, kind, changed)));
     this.search.addEventListener('input', changed);
   }
 
-  /** Say how many there are of each. */
+  /** Show the number of entities of each type. */
   count(counts: ReadonlyMap<string, number>): void {
     for (const [type, count] of this.#counts) write(count, (counts.get(type) ?? 0).toLocaleString());
   }

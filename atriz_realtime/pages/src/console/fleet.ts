@@ -2,39 +2,39 @@ import type { Location } from '../../../frontend/dist/tracker.js';
 import { opacity } from '../map/age.ts';
 import { Mark } from '../map/mark.ts';
 
-/** An entity, where it is, and how it is shown. */
+/** An entity with its position and its marker. */
 export interface Entity {
   readonly key: string;
   readonly type: string;
   readonly id: string;
   readonly mark: Mark;
   location: Location;
-  /** When it was there, in milliseconds since the epoch. */
+  /** The time of the position, in milliseconds since the epoch. */
   at: number;
-  /** When it was last heard of, on this machine's clock. */
+  /** When a position was last received, by the local clock. */
   heardAt: number;
 }
 
 const byName = new Intl.Collator(undefined, { numeric: true });
 
-/** Everything that is shown. */
+/** All known entities. */
 export class Fleet {
   readonly entities = new Map<string, Entity>();
   readonly marks = new Set<Mark>();
   readonly #types: readonly string[];
   readonly #ofMark = new Map<Mark, Entity>();
 
-  /** @param types In the order of their colours. */
+  /** @param types The entity types, in the order of their colours. */
   constructor(types: readonly string[]) {
     this.#types = types;
   }
 
-  /** Which of the kinds that can be told apart a type is. */
+  /** The number of a type, for its shape and colour. */
   kindOf(type: string): number {
     return Math.max(0, this.#types.indexOf(type));
   }
 
-  /** Take a position in; whether it is the first of its entity. */
+  /** Store a position; returns whether it is the first of its entity. */
   take(type: string, id: string, location: Location): boolean {
     const key = `${type}:${id}`;
     const at = Date.parse(location.timestamp);
@@ -49,7 +49,7 @@ export class Fleet {
       return true;
     }
     known.heardAt = Date.now();
-    if (at < known.at) return false; // part of its way, but no longer where it is
+    if (at < known.at) return false; // an older position
     known.location = location;
     known.at = at;
     known.mark.heading = location.heading ?? known.mark.heading;
@@ -63,12 +63,12 @@ export class Fleet {
     this.marks.delete(entity.mark);
   }
 
-  /** The entity that a mark stands for. */
+  /** The entity of a marker. */
   of(mark: Mark): Entity | undefined {
     return this.#ofMark.get(mark);
   }
 
-  /** Let marks fade with the age of their positions; whether any looks different now. */
+  /** Fade markers by the age of their positions; returns whether any changed. */
   age(now: number, staleAfter: number): boolean {
     let changed = false;
     for (const { mark, at } of this.entities.values()) {
@@ -80,7 +80,7 @@ export class Fleet {
     return changed;
   }
 
-  /** Those of some types whose id has a text in it, in order. */
+  /** The entities of some types whose id contains a text, sorted by type and id. */
   select(types: ReadonlySet<string>, text: string): Entity[] {
     const wanted = text.trim().toLocaleLowerCase();
     return [...this.entities.values()]

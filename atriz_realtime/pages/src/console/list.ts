@@ -3,10 +3,10 @@ import { make, write } from '../dom.ts';
 import type { Entity } from './fleet.ts';
 import { glyph, setKind } from '../map/glyph.ts';
 
-/** Pixels of a row, as in the style sheet. */
+/** Height of a row in pixels, as in the style sheet. */
 const ROW = 44;
 
-/** Rows beyond the visible ones, on either side. */
+/** Additional rows above and below the visible ones. */
 const SPARE = 6;
 
 interface Row {
@@ -18,15 +18,15 @@ interface Row {
 }
 
 export interface ListOptions {
-  /** An entity is chosen, by pointer or key. */
+  /** Called when the user chooses an entity. */
   choose(entity: Entity): void;
-  /** Milliseconds since the epoch, on the server's clock. */
+  /** The time of the server clock, in milliseconds since the epoch. */
   now(): number;
   /** Seconds after which a position counts as stale. */
   staleAfter: number;
 }
 
-/** A list box with elements for the rows that can be seen, however many there are. */
+/** A virtual list box: only visible rows have elements. */
 export class List {
   readonly #box: HTMLElement;
   readonly #sheet = make('div', 'sheet');
@@ -53,14 +53,14 @@ export class List {
     this.draw();
   }
 
-  /** Mark one as chosen, and bring it into view. */
+  /** Mark an entity as chosen, and scroll to it. */
   choose(key: string | undefined): void {
     this.#chosen = key;
     if (key !== undefined) this.#activate(this.#indexOf(key));
     this.draw();
   }
 
-  /** Write down what can be seen. */
+  /** Update the visible rows. */
   draw(): void {
     const box = this.#box;
     const { length } = this.#entities;
@@ -109,7 +109,7 @@ export class List {
     write(age, ageText(seconds));
   }
 
-  // -- moving about in it ---------------------------------------------------------------------
+  // -- navigation -----------------------------------------------------------------------------
 
   #indexOf(key: string | undefined): number {
     return this.#entities.findIndex((entity) => entity.key === key);

@@ -3,10 +3,10 @@ import { element, write } from '../dom.ts';
 import { loadSettings } from './settings.ts';
 import { forgetToken, keepToken, knownToken } from './token.ts';
 
-/** Why the sign-in is shown, for the page that is loaded next. */
+/** Session storage key of the message that the sign-in shows after a reload. */
 const REASON = 'atriz-realtime-reason';
 
-/** Begin anew, without anything of the user who was here. */
+/** Sign out, and reload the page so that nothing of the user remains. */
 function leave(reason: string): void {
   forgetToken();
   if (reason === '') sessionStorage.removeItem(REASON);

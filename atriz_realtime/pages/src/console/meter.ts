@@ -1,20 +1,20 @@
-/** Milliseconds that are looked back at. */
+/** Milliseconds over which is measured. */
 const WINDOW = 5_000;
 
-/** How many updates come, and how old they are when they do. */
+/** Measures the rate of updates and their lag. */
 export class Meter {
-  /** When each came, and its lag, both in milliseconds; the oldest first. */
+  /** Arrival times and lags of updates in milliseconds, the oldest first. */
   #times: number[] = [];
   #lags: number[] = [];
   #since = performance.now();
 
-  /** An update has come that is so many milliseconds old. */
+  /** Count an update that has arrived with a lag in milliseconds. */
   add(lag: number): void {
     this.#times.push(performance.now());
     this.#lags.push(lag);
   }
 
-  /** Updates a second and their median lag in milliseconds, of the last seconds. */
+  /** Updates per second and their median lag in milliseconds. */
   read(): { rate: number; lag: number | undefined } {
     const now = performance.now();
     const start = this.#times.findIndex((time) => time > now - WINDOW);

@@ -1,8 +1,8 @@
-/** What the server says of itself to whoever opens the page. */
+/** Settings that the server sends to the page. */
 export interface Settings {
-  /** The entity types there are. */
+  /** The registered entity types. */
   types: string[];
-  /** Entities that one connection may track. */
+  /** Most entities that one connection may track. */
   maxSubscriptions: number;
   /** Seconds after which a position counts as stale. */
   staleAfter: number;
@@ -10,13 +10,13 @@ export interface Settings {
   tileAttribution: string;
 }
 
-/** The folder that the server's paths are under, behind whatever proxy. */
+/** The base URL of the server, also behind a proxy that adds a path. */
 export const BASE = new URL('.', location.href);
 
-/** The page's own files. */
+/** The URL of the files of this page. */
 export const FILES = new URL('console/', BASE).href;
 
-/** Ask the server. */
+/** Fetch the settings. */
 export async function loadSettings(): Promise<Settings> {
   const response = await fetch(`${FILES}settings.json`);
   if (!response.ok) throw new Error(`settings: ${response.status}`);

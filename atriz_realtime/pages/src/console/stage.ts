@@ -8,13 +8,13 @@ import { isStill } from '../map/motion.ts';
 import { Trails } from '../map/trails.ts';
 import { element } from '../dom.ts';
 
-/** The zoom that a followed entity is looked at from, at least. */
+/** Lowest zoom for a followed entity. */
 const CLOSE = 13;
 
-/** The zoom that everything is looked at from, at most. */
+/** Highest zoom when all entities are shown. */
 const FAR = 13;
 
-/** The map, and what is on it. */
+/** The map with its layers. */
 export class Stage {
   readonly map: Map;
   readonly #trails = new Trails();
@@ -22,8 +22,8 @@ export class Stage {
   #followed: Mark | undefined;
 
   /**
-   * @param choose Called with a mark that was clicked on.
-   * @param released Called when the map was dragged off the mark that it followed.
+   * @param choose Called with a marker that was clicked.
+   * @param released Called when the user drags the map away from the followed marker.
    */
   constructor(options: MapOptions, choose: (mark: Mark) => void, released: () => void) {
     this.map = createMap(element('map'), options);
@@ -45,37 +45,37 @@ export class Stage {
     });
   }
 
-  /** Have these on the map. */
+  /** Set the markers on the map. */
   show(marks: ReadonlySet<Mark>): void {
     this.#marks.show(marks);
     this.#trails.show(marks);
   }
 
-  /** Marks have faded. */
+  /** Draw markers that have faded. */
   faded(): void {
     this.#marks.changed();
   }
 
-  /** Show all of these at once. */
+  /** Zoom so that all markers are visible. */
   fit(marks: Iterable<Mark>): void {
     const places = [...marks].map(({ place }) => toLatLng(place));
     if (places.length > 0) this.map.fitBounds(latLngBounds(places), { padding: [40, 40], maxZoom: FAR, animate: false });
   }
 
-  /** Let one stand out; `undefined`: none. */
+  /** Highlight a marker; `undefined`: none. */
   choose(mark: Mark | undefined): void {
     this.#marks.chosen = mark;
     this.#marks.changed();
   }
 
-  /** Keep one in the middle; `undefined`: none. */
+  /** Keep a marker in the centre; `undefined`: none. */
   follow(mark: Mark | undefined): void {
     this.#followed = mark;
     if (mark === undefined) return;
     this.map.setView(toLatLng(mark.place), Math.max(this.map.getZoom(), CLOSE), { animate: !isStill() });
   }
 
-  /** A mark has begun to move. */
+  /** Draw a marker that has been moved. */
   moved(mark: Mark): void {
     this.#marks.moved();
     this.#trails.keepUp(performance.now());

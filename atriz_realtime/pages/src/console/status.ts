@@ -10,7 +10,7 @@ const WORDS: Readonly<Record<Status, string>> = {
   closed: 'Signed out',
 };
 
-/** How the connection stands, and how much comes over it. */
+/** The bar with the connection status and traffic. */
 export class StatusBar {
   readonly #bar = element('status');
   readonly #connection = element('connection');
@@ -31,7 +31,7 @@ export class StatusBar {
     write(this.#shown, shown.toLocaleString());
   }
 
-  /** Something that is not as it should be; empty: nothing. */
+  /** Show a problem; empty: none. */
   notice(text: string): void {
     write(this.#notice, text);
     this.#notice.hidden = text === '';

@@ -2,22 +2,22 @@ import { Refusal, type Api } from './api.ts';
 import type { Connections } from './connections.ts';
 import type { Entity, Fleet } from './fleet.ts';
 
-/** Milliseconds between two looks at what there is, and how many more for each entity. */
+/** Milliseconds between two listings, and how many more for each entity. */
 const PERIOD = 3_000;
 const PERIOD_EACH = 5;
 
-/** Milliseconds that an entity may be missing from the listing while it is heard of. */
-const HEARD = 15_000;
+/** An entity that was updated within so many milliseconds is kept though the listing lacks it. */
+const RECENT = 15_000;
 
 export interface SyncListeners {
-  /** Entities have come or gone. */
+  /** Entities were added or removed. */
   changed(): void;
   gone(entity: Entity): void;
-  /** A whole look is over; `undefined`: it went well. */
+  /** A listing is complete; `undefined`: without a failure. */
   done(failure: unknown): void;
 }
 
-/** Keeps the fleet to what the server lists for this user, and follows it. */
+/** Lists the entities regularly, tracks new ones, and removes those that are gone. */
 export class Sync {
   readonly #refused = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -32,12 +32,12 @@ export class Sync {
     readonly listeners: SyncListeners,
   ) {}
 
-  /** How many entities may not be followed, though they are listed. */
+  /** The number of listed entities that the user may not track. */
   get refused(): number {
     return this.#refused.size;
   }
 
-  /** An entity may not be followed, and is not shown until the next connection. */
+  /** Hide an entity that the user may not track, until the next connection. */
   refuse(type: string, id: string): void {
     const key = `${type}:${id}`;
     this.#refused.add(key);
@@ -46,10 +46,10 @@ export class Sync {
     this.listeners.changed();
   }
 
-  /** Look now, and go on looking; what was refused is asked for again. */
+  /** List now and regularly from then on; refused entities are tried again. */
   start(): void {
     this.#refused.clear();
-    void this.#look();
+    void this.#list();
   }
 
   close(): void {
@@ -57,24 +57,24 @@ export class Sync {
     clearTimeout(this.#timer);
   }
 
-  async #look(): Promise<void> {
+  async #list(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
     clearTimeout(this.#timer);
     let failure: unknown;
     try {
-      for (const type of this.types) await this.#lookAt(type);
+      for (const type of this.types) await this.#listType(type);
     } catch (error) {
       failure = error;
     }
     this.#running = false;
     if (this.#over) return;
     const period = PERIOD + PERIOD_EACH * this.fleet.entities.size;
-    this.#timer = setTimeout(() => void this.#look(), period);
+    this.#timer = setTimeout(() => void this.#list(), period);
     this.listeners.done(failure);
   }
 
-  async #lookAt(type: string): Promise<void> {
+  async #listType(type: string): Promise<void> {
     const listed = new Set<string>();
     for await (const page of this.api.list(type)) {
       if (this.#over) return;
@@ -91,7 +91,7 @@ export class Sync {
     for (const key of this.#refused) {
       if (key.startsWith(`${type}:`) && !listed.has(key)) this.#refused.delete(key);
     }
-    const since = Date.now() - HEARD;
+    const since = Date.now() - RECENT;
     for (const entity of this.fleet.entities.values()) {
       if (entity.type === type && !listed.has(entity.key) && entity.heardAt < since) {
         this.#drop(entity);
@@ -107,7 +107,7 @@ export class Sync {
   }
 }
 
-/** Whether a failure means that the server does not know this user. */
+/** Whether a failure means that the server does not accept the token. */
 export function isUnknownUser(failure: unknown): boolean {
   return failure instanceof Refusal && failure.status === 401;
 }

@@ -1,11 +1,11 @@
-/** Where the token is kept: by this tab, until it is closed. */
+/** Session storage key of the token, which lasts until the tab is closed. */
 const KEY = 'atriz-realtime-token';
 
-/** The token of this tab: from the address's fragment, which no server sees, or kept from before. */
+/** The token of this tab: from the fragment of the address, which no server sees, or from the session storage. */
 export function knownToken(): string | null {
   const given = new URLSearchParams(location.hash.slice(1)).get('token');
   if (given !== null) {
-    history.replaceState(null, '', location.pathname + location.search); // not for the next one to copy
+    history.replaceState(null, '', location.pathname + location.search); // so that nobody copies it with the address
     keepToken(given);
   }
   return sessionStorage.getItem(KEY);

@@ -1,4 +1,4 @@
-/** How old a position is, in words as short as they go. */
+/** The age of a position as a short text. */
 export function ageText(seconds: number): string {
   if (seconds < 1) return 'now';
   if (seconds < 60) return `${Math.floor(seconds)} s`;
@@ -7,12 +7,12 @@ export function ageText(seconds: number): string {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
-/** How opaque the faintest marker is. */
+/** The lowest opacity of a marker. */
 const FAINTEST = 0.3;
 
 /**
- * How opaque a marker of some age is: it fades from the moment that it counts as stale, and
- * has faded when it is three times as old.
+ * The opacity of a marker by its age in seconds: it starts to fade when it becomes stale, and is
+ * faintest at three times that age.
  */
 export function opacity(age: number, staleAfter: number): number {
   const faded = Math.min(1, Math.max(0, (age - staleAfter) / (2 * staleAfter)));

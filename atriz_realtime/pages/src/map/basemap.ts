@@ -4,19 +4,19 @@ import { latitudeAt, southOf } from './mercator.ts';
 import { theme } from './theme.ts';
 import { loadWorld, meet, trace, type Box, type World } from './world.ts';
 
-/** From this zoom on coasts are drawn in detail. */
+/** From this zoom on, coasts are drawn in detail. */
 const DETAILED = 5;
 
 /** Pixels of a tile. */
 const TILE = 256;
 
-/** Degrees between two lines of the grid, the first that leaves room for few on the screen. */
+/** Possible distances between two grid lines, in degrees. */
 const STEPS = [30, 15, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
 
-/** Pixels between two meridians, at least. */
-const ROOM = 170;
+/** Smallest distance between two meridians of the grid, in pixels. */
+const MIN_SPACING = 170;
 
-/** A map of the world that needs no other server: land, borders, and a grid for the eye to hold on to. */
+/** A map of the world that needs no tile server: land, borders, and a grid for orientation. */
 export class Basemap extends GridLayer {
   readonly #files: string;
   #coarse: World | undefined;
@@ -29,7 +29,7 @@ export class Basemap extends GridLayer {
     this.#files = files;
   }
 
-  /** Fetch the map; without it there is the grid alone. */
+  /** Fetch the map; until then only the grid is drawn. */
   async load(): Promise<void> {
     this.#coarse = await loadWorld(`${this.#files}world-50m.json`);
     this.redraw();
@@ -42,7 +42,7 @@ export class Basemap extends GridLayer {
 
   override createTile(coords: Coords): HTMLElement {
     if (coords.z >= DETAILED && this.#coarse !== undefined && this.#loading === undefined) {
-      this.#loading = this.#loadDetailed().catch(() => undefined); // the coarse one remains
+      this.#loading = this.#loadDetailed().catch(() => undefined); // the coarse map remains
     }
     const world = coords.z >= DETAILED ? (this.#detailed ?? this.#coarse) : this.#coarse;
     return drawn(coords, world);
@@ -79,7 +79,7 @@ function drawn({ x, y, z }: Coords, world: World | undefined): HTMLCanvasElement
   return canvas;
 }
 
-/** A little more than a tile, so that edges outside are drawn outside. */
+/** A box slightly larger than a tile, so that the edges of clipped areas stay outside the tile. */
 function around({ west, north, east, south }: Box): Box {
   const margin = (east - west) / 32;
   return { west: west - margin, north: north - margin, east: east + margin, south: south + margin };
@@ -87,7 +87,7 @@ function around({ west, north, east, south }: Box): Box {
 
 function grid(box: Box, scale: number): Path2D {
   const path = new Path2D();
-  const step = STEPS.findLast((degrees) => (degrees / 360) * scale >= ROOM) ?? 30;
+  const step = STEPS.findLast((degrees) => (degrees / 360) * scale >= MIN_SPACING) ?? 30;
   for (let line = Math.ceil(((box.west - 0.5) * 360) / step); line * step <= (box.east - 0.5) * 360; line += 1) {
     const x = ((line * step) / 360 + 0.5 - box.west) * scale;
     path.moveTo(x, 0);

@@ -3,10 +3,10 @@ import { DomUtil, Layer, Point, type LeafletEventHandlerFnMap, type Map, type Zo
 import type { Place } from './mercator.ts';
 import { onTheme } from './theme.ts';
 
-/** Pixels of Web Mercator's square at zoom 0. */
+/** Width of the Web Mercator square at zoom 0, in pixels. */
 const SQUARE = 256;
 
-/** How places of the square are seen in the map's window, in pixels. */
+/** Maps places of the Web Mercator square to pixels of the map window. */
 export interface View {
   readonly scale: number;
   readonly left: number;
@@ -16,7 +16,7 @@ export interface View {
   readonly zoom: number;
 }
 
-/** How a map is seen at the moment. */
+/** The current view of a map. */
 export function viewOf(map: Map): View {
   const { x: width, y: height } = map.getSize();
   const { min } = map.getPixelBounds();
@@ -24,14 +24,14 @@ export function viewOf(map: Map): View {
   return { scale: SQUARE * 2 ** zoom, left: min?.x ?? 0, top: min?.y ?? 0, width, height, zoom };
 }
 
-/** Where a place is seen. */
+/** The pixel of a place. */
 export function seenAt({ x, y }: Place, { scale, left, top }: View): Point {
   return new Point(x * scale - left, y * scale - top);
 }
 
-/** A canvas over the map's whole window, which goes along when the map moves. */
+/** A canvas that covers the map window and moves with the map. */
 export abstract class CanvasLayer extends Layer {
-  /** Milliseconds between two pictures, unless the map itself has changed. */
+  /** Milliseconds between two frames, unless the map itself changes. */
   protected abstract readonly interval: number;
   readonly #canvas = document.createElement('canvas');
   #endTheme: (() => void) | undefined;
@@ -41,19 +41,19 @@ export abstract class CanvasLayer extends Layer {
   #until = 0;
   #zooming = false;
 
-  /** @param name The canvas's class. */
+  /** @param name CSS class of the canvas. */
   constructor(name: string) {
     super();
     this.#canvas.className = `leaflet-zoom-animated ${name}`;
   }
 
-  /** Draw at the next opportunity. */
+  /** Draw with the next animation frame. */
   changed(): void {
     this.#forced = true;
     this.#schedule();
   }
 
-  /** Go on drawing, a picture each interval, until a moment of `performance.now()`. */
+  /** Keep drawing, one frame per interval, until a time of `performance.now()`. */
   keepUp(until: number): void {
     this.#until = Math.max(this.#until, until);
     this.#schedule();
@@ -79,15 +79,15 @@ export abstract class CanvasLayer extends Layer {
     return this;
   }
 
-  /** Draw on an empty canvas. */
+  /** Draw on the cleared canvas. */
   protected abstract paint(context: CanvasRenderingContext2D, view: View, now: number): void;
 
-  /** Colours or the screen have changed. */
+  /** Called when the colours or the screen have changed. */
   protected restyled(): void {
-    // nothing is kept, unless a layer says otherwise
+    // layers that cache drawings override this
   }
 
-  /** The map's events, each always with the same handler. */
+  /** Handlers of map events; must be the same functions on each call. */
   protected handlers(): LeafletEventHandlerFnMap {
     return this.#handlers;
   }
@@ -98,7 +98,7 @@ export abstract class CanvasLayer extends Layer {
 
   #tick(now: number): void {
     this.#frame = 0;
-    if (!this._map || this.#zooming) return; // it is drawn when the map has come to rest
+    if (!this._map || this.#zooming) return; // the end of the zoom draws
     if (this.#forced || now - this.#drawnAt >= this.interval) this.#draw(now);
     if (now < this.#until) this.#schedule();
   }
@@ -125,13 +125,13 @@ export abstract class CanvasLayer extends Layer {
     this.paint(context, view, now);
   }
 
-  /** The map has come to rest elsewhere: be there within the same frame. */
+  /** The map has stopped moving: draw within the same frame. */
   readonly #rested = (): void => {
     this.#zooming = false;
     this.#draw(performance.now());
   };
 
-  /** The map glides to another zoom, and the canvas with it. */
+  /** The map animates a zoom: scale the canvas along with it. */
   readonly #zooms = ({ center, zoom }: ZoomAnimEvent): void => {
     this.#zooming = true;
     const map = this._map;

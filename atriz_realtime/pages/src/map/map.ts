@@ -4,15 +4,15 @@ import { Basemap } from './basemap.ts';
 import { onTheme } from './theme.ts';
 
 export interface MapOptions {
-  /** The folder with the offline map. */
+  /** The folder of the offline map. */
   files: string;
-  /** The template of another server's tiles, in place of the offline map; empty: none. */
+  /** URL template of a tile server, to use instead of the offline map; empty: none. */
   tileUrl: string;
-  /** Whom to thank for them. */
+  /** Attribution of the tiles. */
   tileAttribution: string;
 }
 
-/** A map of the world in an element, without anything on it. */
+/** Create an empty map of the world in an element. */
 export function createMap(element: HTMLElement, { files, tileUrl, tileAttribution }: MapOptions): Map {
   const map = createLeaflet(element, {
     center: [30, 0],
@@ -31,7 +31,7 @@ export function createMap(element: HTMLElement, { files, tileUrl, tileAttributio
   control.attribution({ position: 'bottomright', prefix: 'Leaflet' }).addTo(map);
   control.scale({ position: 'bottomright', imperial: false }).addTo(map);
   if (tileUrl !== '') {
-    // some of those who give tiles away want to know for which site
+    // some tile servers require the origin as referrer
     tileLayer(tileUrl, { attribution: escaped(tileAttribution), referrerPolicy: 'origin', maxZoom: 18 }).addTo(map);
     return map;
   }
@@ -41,7 +41,7 @@ export function createMap(element: HTMLElement, { files, tileUrl, tileAttributio
   return map;
 }
 
-/** Text as HTML, which is what Leaflet takes attributions for. */
+/** Escape a text, since Leaflet treats attributions as HTML. */
 function escaped(text: string): string {
   const element = document.createElement('span');
   element.textContent = text;

@@ -1,27 +1,27 @@
 import { toPlace, type Place } from './mercator.ts';
 import { isStill } from './motion.ts';
 
-/** Milliseconds that a marker takes to its new place: it glides, so that the eye can follow. */
+/** Milliseconds in which a marker glides to its new place. */
 export const GLIDE = 600;
 
-/** Points of the longest trail. */
+/** Most points of a trail. */
 const TRAIL = 240;
 
-/** Something that is shown on the map: where it is, where it was, and how it looks. */
+/** A marker on the map, with its trail. */
 export class Mark {
   /** Degrees clockwise from north; `undefined` when it is not known. */
   heading: number | undefined;
-  /** How opaque it is, 0 to 1. */
+  /** 0 to 1. */
   opacity = 1;
-  /** Where it was, the newest last. */
+  /** Its places so far, the newest last. */
   readonly trail: Place[] = [];
   #from: Place;
   #to: Place;
   #since = 0;
 
   /**
-   * @param kind Counted from 0; it chooses shape and colour.
-   * @param label What stands beside it when there is room.
+   * @param kind Number from 0, which determines shape and colour.
+   * @param label Text beside the marker, shown when few markers are visible.
    */
   constructor(
     readonly kind: number,
@@ -33,7 +33,7 @@ export class Mark {
     this.trail.push(this.#to);
   }
 
-  /** It is somewhere else now. */
+  /** Move the marker. */
   move(latitude: number, longitude: number, now: number): void {
     const place = toPlace(latitude, longitude);
     if (place.x === this.#to.x && place.y === this.#to.y) return;
@@ -44,12 +44,12 @@ export class Mark {
     if (this.trail.length > TRAIL) this.trail.shift();
   }
 
-  /** Where it was last reported. */
+  /** The place it was last moved to. */
   get place(): Place {
     return this.#to;
   }
 
-  /** Where it is shown at a moment, in milliseconds of `performance.now()`. */
+  /** The place where it is drawn at a time of `performance.now()`. */
   at(now: number): Place {
     const part = (now - this.#since) / GLIDE;
     if (part >= 1) return this.#to;

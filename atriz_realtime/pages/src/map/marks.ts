@@ -6,21 +6,21 @@ import { colourOf, Sprites } from './sprites.ts';
 import { theme } from './theme.ts';
 import { trace } from './trails.ts';
 
-/** Pixels from a mark within which it is meant. */
+/** Most pixels between a click and the marker that it selects. */
 const NEAR = 16;
 
-/** Labels on the screen, at most. */
+/** Labels are shown while at most so many markers are visible. */
 const LABELS = 40;
 
-/** Characters of a label. */
+/** Most characters of a label. */
 const LABEL_LENGTH = 28;
 
 const FONT = 'Inter, system-ui, sans-serif';
 
-/** All marks, drawn anew when something moves. */
+/** The layer of all markers. */
 export class Marks extends CanvasLayer {
   protected override readonly interval = 33;
-  /** The one that stands out, with its whole trail. */
+  /** The marker that is highlighted, with its whole trail. */
   chosen: Mark | undefined;
   #marks: ReadonlySet<Mark> = new Set();
   #chooses: ((mark: Mark | undefined) => void) | undefined;
@@ -30,18 +30,18 @@ export class Marks extends CanvasLayer {
     super('marks');
   }
 
-  /** Show these. */
+  /** Set the markers to show. */
   show(marks: ReadonlySet<Mark>): void {
     this.#marks = marks;
     this.changed();
   }
 
-  /** Marks have begun to move. */
+  /** Draw the animation of markers that have been moved. */
   moved(): void {
     this.keepUp(performance.now() + GLIDE + this.interval);
   }
 
-  /** Hear which mark is clicked on; `undefined`: none. */
+  /** Set the listener for clicks; it gets the marker, or `undefined` for a click beside all. */
   onChoice(chooses: (mark: Mark | undefined) => void): void {
     this.#chooses = chooses;
   }
@@ -63,7 +63,7 @@ export class Marks extends CanvasLayer {
     const size = sizeAt(view.zoom);
     const chosen = visible.find(({ mark }) => mark === this.chosen);
     for (const { mark, x, y } of visible) {
-      if (mark === this.chosen) continue; // it comes last, over all others
+      if (mark === this.chosen) continue; // drawn last, above all others
       context.globalAlpha = mark.opacity;
       const sprite = this.#sprites.get(mark.kind, mark.heading, size);
       context.drawImage(sprite, x - size / 2, y - size / 2, size, size);
@@ -99,7 +99,7 @@ export class Marks extends CanvasLayer {
     drawLabel(context, mark, x, y, true);
   }
 
-  // -- pointing at it ---------------------------------------------------------------------------
+  // -- pointer ----------------------------------------------------------------------------------
 
   #nearest(at: Point): Mark | undefined {
     const [now, view] = [performance.now(), viewOf(this._map)];
@@ -124,7 +124,7 @@ export class Marks extends CanvasLayer {
   };
 }
 
-/** Pixels of a mark. */
+/** Size of markers in pixels. */
 function sizeAt(zoom: number): number {
   return zoom < 6 ? 14 : zoom < 9 ? 17 : zoom < 12 ? 20 : 24;
 }

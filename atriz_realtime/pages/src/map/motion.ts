@@ -1,6 +1,6 @@
 const reduced = matchMedia('(prefers-reduced-motion: reduce)');
 
-/** Whether the reader's system asks that nothing glides. */
+/** Whether the user has asked the system for reduced motion. */
 export function isStill(): boolean {
   return reduced.matches;
 }

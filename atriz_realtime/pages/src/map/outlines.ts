@@ -1,7 +1,7 @@
-/** Half the width of the box that shapes are drawn in, around 0, 0. */
+/** Half the width of the box of a shape, which is centred on 0, 0. */
 export const REACH = 12;
 
-/** The shapes of kinds, in turn; all point up, so that a heading can turn them. */
+/** SVG paths of the kinds, which repeat; all point up, so that a heading can rotate them. */
 export const SHAPES = [
   'M0 -10 L7.5 8.5 L0 4.6 L-7.5 8.5 Z',
   'M0 -10 L6.5 -3 V7.5 H-6.5 V-3 Z',
@@ -11,10 +11,10 @@ export const SHAPES = [
   'M0 -9 L8 6 L0 9 L-8 6 Z',
 ] as const;
 
-/** A circle, for what has not said where it heads. */
+/** A circle, for markers without a heading. */
 export const ROUND = 'M-6.5 0 A6.5 6.5 0 1 1 6.5 0 A6.5 6.5 0 1 1 -6.5 0 Z';
 
-/** The outline of a kind. */
+/** The path of a kind. */
 export function shapeOf(kind: number): string {
   return SHAPES[kind % SHAPES.length] ?? ROUND;
 }

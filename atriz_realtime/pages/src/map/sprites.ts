@@ -1,22 +1,22 @@
 import { REACH, ROUND, shapeOf } from './outlines.ts';
 import { theme } from './theme.ts';
 
-/** Headings that are drawn, in a turn. */
+/** Number of distinct headings in a full turn. */
 const TURNS = 48;
 
-/** Markers, each drawn once and copied from then on. */
+/** A cache of drawn markers. */
 export class Sprites {
   readonly #drawn = new Map<string, HTMLCanvasElement>();
 
-  /** Colours or the screen have changed. */
+  /** Drop all drawings, when colours or the screen have changed. */
   clear(): void {
     this.#drawn.clear();
   }
 
   /**
-   * A marker, centred.
+   * A marker, centred on its canvas.
    *
-   * @param kind Counted from 0; it chooses shape and colour.
+   * @param kind Number from 0, which determines shape and colour.
    * @param heading Degrees clockwise from north.
    * @param size Pixels.
    */

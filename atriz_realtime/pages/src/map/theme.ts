@@ -1,17 +1,17 @@
 import { SHAPES } from './outlines.ts';
 
-/** What canvases are painted with, as `theme.css` has it. */
+/** The colours of canvases, from `theme.css`. */
 export interface Theme {
   readonly sea: string;
   readonly land: string;
   readonly coast: string;
   readonly border: string;
   readonly grid: string;
-  /** The edge that sets a marker off from the map. */
+  /** The outline that separates markers from the map. */
   readonly halo: string;
   readonly text: string;
   readonly focus: string;
-  /** One a kind of entity, in turn. */
+  /** One colour per kind of entity, which repeat. */
   readonly kinds: readonly string[];
 }
 
@@ -23,7 +23,7 @@ dark.addEventListener('change', () => {
   current = undefined;
 });
 
-/** The colours that the reader's system asks for. */
+/** The colours for the light or dark scheme of the system. */
 export function theme(): Theme {
   current ??= read();
   return current;
@@ -45,7 +45,7 @@ function read(): Theme {
   };
 }
 
-/** Hear when the system asks for others; returns what ends it. */
+/** Listen to changes of the colour scheme; returns a function that removes the listener. */
 export function onTheme(listener: () => void): () => void {
   dark.addEventListener('change', listener);
   return () => dark.removeEventListener('change', listener);

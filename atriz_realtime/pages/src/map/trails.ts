@@ -2,13 +2,13 @@ import { CanvasLayer, seenAt, type View } from './canvas.ts';
 import type { Mark } from './mark.ts';
 import { colourOf } from './sprites.ts';
 
-/** Points of all trails together: the more there are, the shorter each is. */
+/** Most points of all trails together: the more trails, the shorter each is. */
 const POINTS = 24_000;
 
-/** Where marks have been, drawn more rarely than the marks, as there is so much more of it. */
+/** The layer of all trails; it is drawn less often than the markers, since it has far more points. */
 export class Trails extends CanvasLayer {
   protected override readonly interval = 1_000;
-  /** Whether there are any. */
+  /** Whether trails are shown. */
   shown = true;
   #marks: ReadonlySet<Mark> = new Set();
 
@@ -16,7 +16,7 @@ export class Trails extends CanvasLayer {
     super('trails');
   }
 
-  /** Show these. */
+  /** Set the markers whose trails to show. */
   show(marks: ReadonlySet<Mark>): void {
     this.#marks = marks;
     this.changed();
@@ -27,7 +27,7 @@ export class Trails extends CanvasLayer {
     const points = Math.floor(POINTS / Math.max(1, this.#marks.size));
     const paths = new Map<number, Path2D>();
     for (const mark of this.#marks) {
-      if (mark.opacity < 1) continue; // what is old has no tail
+      if (mark.opacity < 1) continue; // stale markers have no trail
       const path = paths.get(mark.kind) ?? new Path2D();
       paths.set(mark.kind, path);
       trace(path, mark, points, view, now);
@@ -43,7 +43,7 @@ export class Trails extends CanvasLayer {
   }
 }
 
-/** Add a mark's trail to a path: its newest points, and where it is now. */
+/** Add the trail of a marker to a path: its current place and its newest points. */
 export function trace(path: Path2D, mark: Mark, points: number, view: View, now: number): void {
   const { trail } = mark;
   if (trail.length < 2) return;

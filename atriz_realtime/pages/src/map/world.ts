@@ -3,9 +3,9 @@ import type { GeometryCollection, GeometryObject, Topology } from 'topojson-spec
 
 import { toPlace, type Place } from './mercator.ts';
 
-/** A line or the edge of an area on Web Mercator's square, and the box around it. */
+/** A line or the edge of an area on the Web Mercator square, with its bounding box. */
 export interface Course {
-  /** x and y in turns. */
+  /** x and y, alternating. */
   readonly points: Float64Array;
   readonly box: Box;
 }
@@ -17,7 +17,7 @@ export interface Box {
   readonly south: number;
 }
 
-/** Land and the borders on it, as world-atlas has them. */
+/** Land and borders of world-atlas. */
 export interface World {
   readonly land: readonly Course[];
   readonly borders: readonly Course[];
@@ -42,7 +42,7 @@ export async function loadWorld(url: string): Promise<World> {
   };
 }
 
-/** The edge of an area; one around a pole goes on beside the square, and has its ends beyond the pole. */
+/** The edge of an area; an edge around a pole is repeated beside the square and closed beyond the pole. */
 function ring(positions: readonly number[][]): Course[] {
   const places = unrolled(positions);
   const [first, last] = [places[0], places.at(-1)];
@@ -55,7 +55,7 @@ function ring(positions: readonly number[][]): Course[] {
   return [course(around)];
 }
 
-/** Places one after another; what crosses the antimeridian goes on beyond the square's edge. */
+/** A line of places; where it crosses the antimeridian it continues beyond the edge of the square. */
 function unrolled(positions: readonly number[][]): Place[] {
   let before: number | undefined;
   return positions.map(([longitude = 0, latitude = 0]) => {
@@ -65,7 +65,7 @@ function unrolled(positions: readonly number[][]): Place[] {
   });
 }
 
-/** A course, and as often again as it is seen on the square when that is rolled up. */
+/** A line, and its copies for parts that wrap around the edges of the square. */
 function copies(places: readonly Place[]): Course[] {
   const found = course(places);
   const { west, east } = found.box;
@@ -91,26 +91,26 @@ function course(places: readonly Place[]): Course {
   return { points, box: { west, north, east, south } };
 }
 
-/** Whether two boxes have a place in common. */
+/** Whether two boxes overlap. */
 export function meet(one: Box, other: Box): boolean {
   return one.west <= other.east && other.west <= one.east && one.north <= other.south && other.north <= one.south;
 }
 
 /**
- * Add a course to a path, enlarged, and without the points that cannot be seen in a box.
+ * Add a line to a path, scaled, and without points that do not matter inside a box.
  *
- * A point may go when it and both its neighbours lie beyond the same edge: what changes lies there too.
+ * A point is dropped when it and both its neighbours lie beyond the same edge of the box.
  */
 export function trace(path: Path2D, { points }: Course, box: Box, scale: number, closed: boolean): void {
   const last = points.length - 2;
   let [x, y] = [points[0] ?? 0, points[1] ?? 0];
   path.moveTo((x - box.west) * scale, (y - box.north) * scale);
-  let before = outside(x, y, box);
+  let before = outcode(x, y, box);
   [x, y] = [points[2] ?? 0, points[3] ?? 0];
-  let here = outside(x, y, box);
+  let here = outcode(x, y, box);
   for (let index = 2; index <= last; index += 2) {
     const [nextX, nextY] = [points[index + 2] ?? x, points[index + 3] ?? y];
-    const next = outside(nextX, nextY, box);
+    const next = outcode(nextX, nextY, box);
     if (index === last || (before & here & next) === 0) {
       path.lineTo((x - box.west) * scale, (y - box.north) * scale);
       before = here;
@@ -120,7 +120,7 @@ export function trace(path: Path2D, { points }: Course, box: Box, scale: number,
   if (closed) path.closePath();
 }
 
-/** Beyond which edges of a box a point lies, a bit each (Cohen and Sutherland's outcode). */
-function outside(x: number, y: number, { west, north, east, south }: Box): number {
+/** The edges of a box that a point lies beyond, one bit each (outcode of Cohen and Sutherland). */
+function outcode(x: number, y: number, { west, north, east, south }: Box): number {
   return (x < west ? 1 : x > east ? 2 : 0) | (y < north ? 4 : y > south ? 8 : 0);
 }

@@ -2,24 +2,24 @@ import { createTracker, type LocationEvent, type Tracker } from '../../../fronte
 
 import type { Link } from './link.ts';
 
-/** How the page stands with the server. */
+/** The state of the connection, or of the link. */
 export type State = 'connecting' | 'connected' | 'reconnecting' | 'ended';
 
-/** Codes that say that the link is good no longer, or never was. */
-const OVER = new Set(['invalid_token', 'not_authenticated', 'unauthorized', 'unknown_type', 'invalid_entity_id']);
+/** Error codes that mean that the link has ended or is invalid. */
+const FINAL = new Set(['invalid_token', 'not_authenticated', 'unauthorized', 'unknown_type', 'invalid_entity_id']);
 
-/** Milliseconds until a connection that was cut for another reason is tried again, doubled each time. */
+/** Milliseconds before a connection that ended for another reason is tried again, doubled each time. */
 const FIRST_RETRY = 250;
-const GREATEST_RETRY = 30_000;
+const LONGEST_RETRY = 30_000;
 
-/** Milliseconds that a connection must last for the retries before it to be forgotten. */
+/** A connection that lasted so many milliseconds resets the delay of retries. */
 const LASTING = 15_000;
 
-/** Follow what a link shows, until it has ended or is closed; nothing is heard after that. */
+/** Track the entity of a link, until the link ends or the caller closes; after that no listener is called. */
 export function follow(
   link: Link,
   server: { origin: string; path: string },
-  heard: { moved: (event: LocationEvent) => void; became: (state: State) => void },
+  listeners: { moved: (event: LocationEvent) => void; became: (state: State) => void },
 ): { close: () => void } {
   let retry = FIRST_RETRY;
   let connectedAt = Infinity;
@@ -34,33 +34,33 @@ export function follow(
   const end = () => {
     if (over) return;
     close();
-    heard.became('ended');
+    listeners.became('ended');
   };
   tracker.onLocation((event) => {
-    if (!over) heard.moved(event);
+    if (!over) listeners.moved(event);
   });
   tracker.onError((error) => {
     code = error.code;
-    if (error.entity !== undefined && OVER.has(code)) end();
+    if (error.entity !== undefined && FINAL.has(code)) end();
   });
   tracker.onStatus((status) => {
     if (over || status === 'closed') return;
     if (status !== 'refused') {
       if (status === 'connected') [connectedAt, code] = [Date.now(), ''];
-      heard.became(status);
-    } else if (OVER.has(code)) {
+      listeners.became(status);
+    } else if (FINAL.has(code)) {
       end();
     } else {
-      // cut, which says nothing of why, or kept out by a limit: whoever asks again is told
+      // the connection was closed without a reason, or a limit was reached: connect again to find out
       if (Date.now() - connectedAt > LASTING) retry = FIRST_RETRY;
       connectedAt = Infinity;
-      heard.became('reconnecting');
+      listeners.became('reconnecting');
       setTimeout(() => tracker.reconnect(), retry);
-      retry = Math.min(retry * 2, GREATEST_RETRY);
+      retry = Math.min(retry * 2, LONGEST_RETRY);
     }
   });
   tracker.track(link.type, link.id).catch((error: { code: string }) => {
-    if (OVER.has(error.code)) end();
+    if (FINAL.has(error.code)) end();
   });
   return { close };
 }

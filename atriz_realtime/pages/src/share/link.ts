@@ -1,4 +1,4 @@
-/** What a link says of its share; whether it holds, the server decides. */
+/** The claims of a link; only the server can verify them. */
 export interface Link {
   token: string;
   type: string;
@@ -7,7 +7,7 @@ export interface Link {
   endsAt: number;
 }
 
-/** The share that a page's address is for: its token stands behind the `#`, or ends the path. */
+/** Parse the address of the page: the token is its fragment, or the last part of its path. */
 export function linkOf({ hash, pathname }: { hash: string; pathname: string }): Link | undefined {
   const token = hash.length > 1 ? hash.slice(1) : pathname.slice(pathname.lastIndexOf('/') + 1);
   try {

@@ -7,10 +7,10 @@ import { duration, moment } from './time.ts';
 
 import type { Location } from '../../../frontend/dist/tracker.js';
 
-/** Milliseconds after which a position is no longer a live one. */
+/** Milliseconds after which a position is no longer live. */
 const STALE = 60_000;
 
-/** Milliseconds that the page waits for the server's word when it is known that the sharing has ended. */
+/** Milliseconds after the end of the link for which the page waits for the server to end it. */
 const GRACE = 5_000;
 
 const WORDS = {
@@ -24,7 +24,7 @@ const WORDS = {
 
 const COMPASS = ['north', 'north-east', 'east', 'south-east', 'south', 'south-west', 'west', 'north-west'];
 
-/** Nothing is left of the position, whatever the link was; the text is the same for all. */
+/** Remove the position from the page; the text does not tell why the link is not valid. */
 function showEnd(): void {
   element('live').remove();
   element('over').hidden = false;
@@ -89,7 +89,7 @@ function show(link: Link): void {
   draw();
   fetch('', { method: 'HEAD' }).then(
     ({ headers }) => clock.set(headers.get('Date')),
-    () => undefined, // this device's clock has to do
+    () => undefined, // use the clock of this device
   );
 }
 
@@ -104,7 +104,7 @@ const link = linkOf(location);
 if (link === undefined) {
   showEnd();
 } else {
-  // out of the path, where a later request would carry it
+  // move the token out of the path, so that later requests do not carry it
   if (location.hash === '') history.replaceState(null, '', `./#${link.token}`);
   addEventListener('hashchange', () => location.reload());
   show(link);

@@ -6,17 +6,17 @@ import { isStill } from '../map/motion.ts';
 
 import { latLng, type LatLng, type Map } from 'leaflet';
 
-/** How near the map is at first. */
+/** The initial zoom. */
 const ZOOM = 15;
 
-/** The map with the one thing that is on it. */
+/** The map with a single marker. */
 export class Place {
   readonly #map: Map;
   readonly #marks = new Marks();
   #mark: Mark | undefined;
   #at: LatLng | undefined;
   #following = true;
-  #heard: ((following: boolean) => void) | undefined;
+  #listener: ((following: boolean) => void) | undefined;
 
   constructor(
     element: HTMLElement,
@@ -33,18 +33,18 @@ export class Place {
     });
   }
 
-  /** Hear whether the map keeps to the mark. */
-  onFollow(heard: (following: boolean) => void): void {
-    this.#heard = heard;
+  /** Set the listener for whether the map follows the marker. */
+  onFollow(listener: (following: boolean) => void): void {
+    this.#listener = listener;
   }
 
-  /** Keep to the mark from now on. */
+  /** Keep the marker in the centre from now on. */
   follow(): void {
     this.#follow(true);
     if (this.#at !== undefined) this.#centre(this.#at);
   }
 
-  /** It is somewhere else now; the heading is in degrees clockwise from north. */
+  /** Move the marker; the heading is in degrees clockwise from north. */
   move(latitude: number, longitude: number, heading: number | undefined): void {
     const first = this.#at === undefined;
     this.#at = latLng(latitude, longitude);
@@ -61,14 +61,14 @@ export class Place {
     else if (this.#following) this.#centre(this.#at);
   }
 
-  /** Let the mark look as old as it is. */
+  /** Fade the marker by the age of its position. */
   fade(age: number, staleAfter: number): void {
     if (this.#mark === undefined) return;
     this.#mark.opacity = opacity(age, staleAfter);
     this.#marks.changed();
   }
 
-  /** Take everything off the screen. */
+  /** Remove the map from the page. */
   remove(): void {
     this.#map.remove();
   }
@@ -80,6 +80,6 @@ export class Place {
   #follow(following: boolean): void {
     if (this.#following === following) return;
     this.#following = following;
-    this.#heard?.(following);
+    this.#listener?.(following);
   }
 }

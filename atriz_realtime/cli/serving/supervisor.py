@@ -1,4 +1,4 @@
-"""The parent of the workers: starts them, restarts what dies, and stops them in order."""
+"""The parent process of the workers: it starts, restarts and stops them."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ import attrs
 import click
 import structlog
 
-from atriz_realtime.cli.serving.workers.valkey import EmbeddedValkey
+from atriz_realtime.cli.serving.valkey import EmbeddedValkey
 
 READY_TIMEOUT = 30.0
-"""Seconds a worker has to say that it serves."""
+"""Seconds within which a worker must be ready."""
 
 STOP_TIMEOUT = 7.0
-"""Seconds a worker has to end after SIGTERM: more than a server takes to close."""
+"""Seconds a worker has to exit after SIGTERM: more than a server takes to close."""
 
 BACKOFF_FIRST = 0.5
 BACKOFF_MOST = 10.0
-"""Seconds before a worker that died is started again; doubled while it goes on dying."""
+"""Seconds before a dead worker is restarted: the first, doubled each time up to the most."""
 
 STEADY_SECONDS = 30.0
-"""A worker that lived this long starts with the shortest backoff again."""
+"""A worker that ran for this long gets the first backoff again when it dies."""
 
 logger = structlog.get_logger("atriz_realtime.serve")
 
 
 @attrs.define(eq=False)
-class _Worker:
+class _WorkerState:
     number: int
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     backoff: float = BACKOFF_FIRST
     due: float = 0.0
-    """When to start it again, in seconds of the monotonic clock."""
+    """When to restart it, in seconds of the monotonic clock."""
 
 
 class Supervisor:
-    """Runs ``count`` workers on sockets that are bound already.
+    """Runs workers on sockets that are bound already.
 
-    :param url: where they are reached, for the log.
-    :param arguments: what ``serve`` was called with, for the workers.
-    :param redis_url: the Redis they share; ``None``: one is started for them.
+    :param url: the URL of the server, for the log.
+    :param arguments: command-line arguments for the workers.
+    :param redis_url: the Redis that they share; ``None``: a Valkey is started for them.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Supervisor:
         arguments: Sequence[str],
         redis_url: str | None,
     ) -> None:
-        self._workers = [_Worker(number) for number in range(count)]
+        self._workers = [_WorkerState(number) for number in range(count)]
         self._sockets = sockets
         self._url = url
         self._arguments = arguments
@@ -74,13 +74,13 @@ class Supervisor:
         self._restarting = False
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_out, False)
-        # ends for the workers when this process does, however it does
+        # the pipe closes when this process ends, even when it is killed; the workers then stop
         self._alive_in, self._alive_out = os.pipe()
 
     def run(self) -> None:
         """Run until SIGINT or SIGTERM; SIGHUP restarts the workers one after another.
 
-        :raises click.ClickException: when the workers cannot start at all.
+        :raises click.ClickException: when a worker cannot start.
         """
         signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
         before = {number: signal.signal(number, self._signalled) for number in signals}
@@ -93,7 +93,7 @@ class Supervisor:
             logger.info("workers ready", count=len(self._workers), url=self._url)
             while not self._stopping:
                 self._wait()
-                self._tend()
+                self._restart_dead()
         finally:
             self._stop_all()
             if self._valkey is not None:
@@ -107,18 +107,18 @@ class Supervisor:
             self._stopping = True
         elif number == signal.SIGHUP:
             self._restarting = True
-        with contextlib.suppress(BlockingIOError):  # enough wake-ups wait already
+        with contextlib.suppress(BlockingIOError):  # the pipe is full, so a wake-up is pending
             os.write(self._wake_out, b".")
 
     def _wait(self) -> None:
-        """Sleep until a signal comes, or a worker is due."""
+        """Sleep until a signal arrives, or a worker is due to be restarted."""
         due = [worker.due for worker in self._workers if worker.process is None]
         timeout = max(0.0, min(due) - time.monotonic()) if due else None
         if select.select([self._wake_in], [], [], timeout)[0]:
             os.read(self._wake_in, 4_096)
 
-    def _tend(self) -> None:
-        """Start what has died, and restart everything when that was asked for."""
+    def _restart_dead(self) -> None:
+        """Restart what has died, and after SIGHUP all workers."""
         if self._valkey is not None:
             self._valkey.keep_running()
         for worker in self._workers:
@@ -130,7 +130,7 @@ class Supervisor:
             self._restart()
 
     def _restart(self) -> None:
-        """Restart one worker after another; the first that does not come back ends it."""
+        """Restart one worker after another; stop at the first that does not come back."""
         logger.info("restarting the workers")
         for worker in self._workers:
             if self._asked_to_stop():
@@ -145,9 +145,9 @@ class Supervisor:
         logger.info("workers restarted", count=len(self._workers))
 
     def _asked_to_stop(self) -> bool:
-        return self._stopping  # a signal may set it at any moment
+        return self._stopping  # a signal handler may set it at any time
 
-    def _reap(self, worker: _Worker) -> None:
+    def _reap(self, worker: _WorkerState) -> None:
         if worker.process is None or worker.process.poll() is None:
             return
         if time.monotonic() - worker.started > STEADY_SECONDS:
@@ -160,16 +160,16 @@ class Supervisor:
         )
         self._postpone(worker)
 
-    def _postpone(self, worker: _Worker) -> None:
+    def _postpone(self, worker: _WorkerState) -> None:
         worker.process = None
         worker.due = time.monotonic() + worker.backoff
         worker.backoff = min(worker.backoff * 2, BACKOFF_MOST)
 
-    def _start(self, worker: _Worker) -> bool:
-        """Start a worker, and wait until it serves; whether it does."""
+    def _start(self, worker: _WorkerState) -> bool:
+        """Start a worker and wait until it is ready; returns whether it is."""
         ready_in, ready_out = os.pipe()
         command = [
-            *(sys.executable, "-m", "atriz_realtime.cli.serving.workers.child"),
+            *(sys.executable, "-m", "atriz_realtime.cli.serving.worker_process"),
             *("--worker", str(worker.number)),
             *("--directory", str(self._directory)),
             *("--ready", str(ready_out)),
@@ -186,13 +186,13 @@ class Supervisor:
         os.close(ready_out)
         try:
             readable = select.select([ready_in], [], [], READY_TIMEOUT)[0]
-            serves = bool(readable) and os.read(ready_in, 1) == b"+"
+            is_ready = bool(readable) and os.read(ready_in, 1) == b"+"
         finally:
             os.close(ready_in)
-        if not serves:
+        if not is_ready:
             self._stop(worker)
             self._postpone(worker)
-        return serves
+        return is_ready
 
     def _environment(self) -> Mapping[str, str]:
         if self._valkey is None:
@@ -206,8 +206,8 @@ class Supervisor:
         for worker in self._workers:
             self._stop(worker)
 
-    def _stop(self, worker: _Worker) -> None:
-        """End a worker, gracefully if it can, and wait until it has ended."""
+    def _stop(self, worker: _WorkerState) -> None:
+        """Terminate a worker, kill it after a while, and wait until it has exited."""
         if worker.process is None:
             return
         worker.process.terminate()

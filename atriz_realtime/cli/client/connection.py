@@ -1,12 +1,14 @@
-"""A server from outside: where it is, what to show it, and its HTTP interface."""
+"""How commands reach a running server: its URL, a token for it, and its HTTP interface."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
+import signal
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -24,27 +26,27 @@ from atriz_realtime.cli.token import DEFAULT_TTL, minter
 from atriz_realtime.plugin_system.config import RealtimeConfig
 
 USER = "atriz-realtime"
-"""The user that commands are when they make their own token."""
+"""The user of tokens that commands make themselves."""
 
 ANSWER_TIMEOUT = 10.0
-"""Seconds that a server may take to answer."""
+"""Seconds within which a server must answer."""
 
 RENEWAL = DEFAULT_TTL / 2
-"""Seconds after which a token of our own is made anew."""
+"""Seconds after which a command replaces the token that it made."""
 
 
 class Unreachable(click.ClickException):
-    """Nobody answers."""
+    """No server answers at the URL."""
 
     def format_message(self) -> str:
-        """The message, and what may help."""
+        """The message, with a hint."""
         return f"{self.message}; is the server running?"
 
 
 class Refused(click.ClickException):
-    """The server answered, and said no.
+    """The server refused a request.
 
-    :param status: of HTTP; 0 when the refusal came over a socket.
+    :param status: the HTTP status; 0 for a refusal over Socket.IO.
     """
 
     def __init__(self, code: str, message: str, *, field: str = "", status: int = 0) -> None:
@@ -54,51 +56,51 @@ class Refused(click.ClickException):
         self.reason = message
         hint = ""
         if status == NotAuthenticated.status or code in ("not_authenticated", "invalid_token"):
-            hint = "; is the token good for this server (--token), or JWT_SECRET the server's?"
+            hint = "; is --token valid for this server, or JWT_SECRET the secret of this server?"
         super().__init__(f"the server refused: {message}{hint}")
 
     @property
     def temporary(self) -> bool:
-        """Whether it is worth trying again: overload, or a backend that is away."""
+        """Whether a retry may succeed: the server is overloaded, or a backend is down."""
         return self.status in (429, 502, Unavailable.status, 504)
 
 
 @attrs.frozen
-class Connection:
-    """Where a server is, and the token to show it."""
+class Target:
+    """The server that a command talks to."""
 
     url: str
-    """Without a slash at the end."""
+    """Without a trailing slash."""
     token: Callable[[], str]
-    """Gives a token that is good now."""
+    """Returns a token that is valid now."""
 
 
-def connection_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add ``--url``, ``--token`` and ``--config``; the command gets a :class:`Connection`."""
+def target_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--url``, ``--token`` and ``--config``; the command gets a :class:`Target`."""
 
     @functools.wraps(command)
-    def connected(url: str | None, token: str | None, file: str | None, **options: Any) -> None:
-        command(connect_to(url, token, file), **options)
+    def with_target(url: str | None, token: str | None, file: str | None, **options: Any) -> None:
+        command(find_target(url, token, file), **options)
 
     for add in (
         config_option,
         click.option(
             "--token",
             metavar="JWT",
-            help="The token to show.  [default: one made with JWT_SECRET]",
+            help="Token to authenticate with.  [default: one made with JWT_SECRET]",
         ),
         click.option(
             "--url",
             metavar="URL",
-            help="The server.  [default: http://127.0.0.1:3001, or as HOST and PORT say]",
+            help="URL of the server.  [default: http://127.0.0.1:3001, or from HOST and PORT]",
         ),
     ):
-        connected = add(connected)
-    return connected
+        with_target = add(with_target)
+    return with_target
 
 
-def connect_to(url: str | None, token: str | None, file: str | None) -> Connection:
-    """Fill in from the configuration what the command line leaves open.
+def find_target(url: str | None, token: str | None, file: str | None) -> Target:
+    """The server to talk to; what the command line does not say comes from the configuration.
 
     :raises RealtimeError: when the configuration is broken, or has no secret to make a token with.
     """
@@ -107,22 +109,24 @@ def connect_to(url: str | None, token: str | None, file: str | None) -> Connecti
             raise click.BadParameter("must look like http://127.0.0.1:3001", param_hint="--url")
         url = url.rstrip("/")
     if token is not None and not token.isprintable():
-        raise click.BadParameter("holds a line break or the like", param_hint="--token")
+        raise click.BadParameter(
+            "must not contain line breaks or other control characters", param_hint="--token"
+        )
     if token is not None and url is not None:
-        return Connection(url, lambda: token)
+        return Target(url, lambda: token)
     config = RealtimeConfig.load(file)
     if url is None:
         url = f"http://{location(reachable(config.host), config.port)}"
     if token is not None:
-        return Connection(url, lambda: token)
-    return Connection(url, _Renewed(minter(config, USER)))
+        return Target(url, lambda: token)
+    return Target(url, _RenewedToken(minter(config, USER)))
 
 
 def _is_base_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError:  # half an IPv6 address, or a port that is no number or too high
+    except ValueError:  # a broken IPv6 address, or a port that is no number or too high
         return False
     return (
         parts.scheme in ("http", "https")
@@ -132,8 +136,8 @@ def _is_base_url(text: str) -> bool:
     )
 
 
-class _Renewed:
-    """A token of our own, made anew before it ends."""
+class _RenewedToken:
+    """A token that is made here, and replaced long before it expires."""
 
     def __init__(self, mint: Callable[[], str]) -> None:
         self._mint = mint
@@ -147,13 +151,13 @@ class _Renewed:
 
 
 class Api:
-    """The HTTP interface, over one connection that is kept alive.
+    """The HTTP interface of a server, over one keep-alive connection.
 
     Every method raises :class:`Unreachable` or :class:`Refused`.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, target: Target) -> None:
+        self._target = target
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=1),
             timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT),
@@ -171,11 +175,11 @@ class Api:
         await self._session.close()
 
     async def publish(self, update: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Publish one update; returns the answer."""
+        """Publish one position; returns the answer."""
         return await self._request("POST", "/api/tracking/location", update)
 
     async def entity_ids(self, kind: str) -> list[str]:
-        """The ids of every entity of a type whose location is known."""
+        """The ids of all entities of a type whose location is known."""
         ids: list[str] = []
         path = f"/api/tracking/{quote(kind, safe='')}"
         cursor: str | None = None
@@ -193,17 +197,17 @@ class Api:
         try:
             async with self._session.request(
                 method,
-                self._connection.url + path,
+                self._target.url + path,
                 data=None if body is None else encode_json(body),
                 headers={
-                    "Authorization": f"Bearer {self._connection.token()}",
+                    "Authorization": f"Bearer {self._target.token()}",
                     "Content-Type": "application/json",
                 },
                 allow_redirects=False,
             ) as response:
                 return self._read(response.status, await response.read())
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one of the latter
-            raise unreachable(self._connection, error) from error
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            raise unreachable(self._target, error) from error
 
     def _read(self, status: int, body: bytes) -> Mapping[str, Any]:
         try:
@@ -213,7 +217,7 @@ class Api:
         if not isinstance(answer, dict) or (status != 200 and "code" not in answer):
             raise Refused(
                 f"http_{status}",
-                f"HTTP {status}; is {self._connection.url} an atriz-realtime server?",
+                f"HTTP {status}; is {self._target.url} an atriz-realtime server?",
                 status=status,
             )
         if status != 200:
@@ -226,8 +230,8 @@ class Api:
         return answer
 
 
-def unreachable(connection: Connection, error: BaseException) -> Unreachable:
-    """Say why: what the operating system says about a connection, else what the library does."""
+def unreachable(target: Target, error: BaseException) -> Unreachable:
+    """The error to raise: it gives the operating system's reason, or else the library's."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     number = cause.errno if isinstance(cause, OSError) else None
     if isinstance(cause, ssl.SSLError):
@@ -238,4 +242,30 @@ def unreachable(connection: Connection, error: BaseException) -> Unreachable:
         why = os.strerror(number).lower()
     else:
         why = str(cause) or type(cause).__name__
-    return Unreachable(f"{connection.url} cannot be reached: {why}")
+    return Unreachable(f"{target.url} cannot be reached: {why}")
+
+
+def run_interruptibly(work: Coroutine[Any, Any, None]) -> bool:
+    """Run a coroutine until it is done, or SIGINT or SIGTERM cancels it.
+
+    Cancelled work still cleans up, so that a terminal gets its cursor back.
+
+    :returns: whether the work was done.
+    """
+
+    async def run() -> None:
+        task = asyncio.ensure_future(work)
+
+        def interrupt() -> None:
+            if not task.cancelling():  # a second signal must not interrupt the cleanup
+                task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, interrupt)
+        await task
+
+    try:
+        asyncio.run(run())
+    except asyncio.CancelledError:
+        return False
+    return True

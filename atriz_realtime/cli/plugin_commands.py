@@ -1,0 +1,58 @@
+"""The commands that plugins add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from atriz_realtime.api.contracts import Resources
+from atriz_realtime.api.errors import PluginError
+from atriz_realtime.core.runtime.clock import SystemClock
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.plugin_system.config import RealtimeConfig, view
+from atriz_realtime.plugin_system.discovery import DISTRIBUTION
+from atriz_realtime.plugin_system.plugins import PluginHost
+from atriz_realtime.redis_link import make_link
+
+
+def load(built_in: Iterable[str]) -> dict[str, click.Command]:
+    """Ask the configured plugins for their commands; returns them by name.
+
+    :param built_in: names that are taken.
+    :raises RealtimeError: when the configuration or a plugin is broken, or two commands have
+        one name.
+    """
+    config = RealtimeConfig.load()
+    commands: dict[str, click.Command] = {}
+    owners = dict.fromkeys(built_in, DISTRIBUTION)
+    for plugin, returned in PluginHost(config).call(
+        "register_commands", resources=_resources(config)
+    ):
+        for command in _commands(plugin, returned):
+            name = command.name or ""
+            if name in owners:
+                raise PluginError(
+                    f"plugins {owners[name]!r} and {plugin!r} both register the command {name!r}"
+                )
+            owners[name], commands[name] = plugin, command
+    return commands
+
+
+def _resources(config: RealtimeConfig) -> Resources:
+    """What a server would give its plugins, with no connection open."""
+    clock = SystemClock()
+    link = None
+    if config.redis_url is not None:
+        link = make_link(config.redis_url, Incidents(clock))
+    return Resources(clock=clock, redis=link, settings=view(config))
+
+
+def _commands(plugin: str, returned: object) -> Iterable[click.Command]:
+    for command in returned if isinstance(returned, Iterable) else [returned]:
+        if not isinstance(command, click.Command):
+            raise PluginError(
+                f"plugin {plugin!r}: register_commands must return click commands, "
+                f"not {type(command).__name__}"
+            )
+        yield command

@@ -1,0 +1,78 @@
+"""Lets any worker report on all: it asks the others over Unix sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+
+from atriz_realtime.api import ProcessReport, RealtimeError, decode_json, encode_json
+
+ANSWER_TIMEOUT = 1.0
+"""Seconds a worker has to answer; one that takes longer is left out."""
+
+MAX_ANSWER = 1_048_576
+"""Most bytes of an answer that are read."""
+
+
+class WorkerReports:
+    """Asks the other workers for their reports, and answers them.
+
+    :param directory: holds the sockets of all workers; only this user may enter it.
+    """
+
+    def __init__(self, directory: Path, worker: int) -> None:
+        self._directory = directory
+        self._path = directory / f"report-{worker}.sock"
+
+    @asynccontextmanager
+    async def answering(self, own: Callable[[], ProcessReport]) -> AsyncIterator[None]:
+        """Answer the other workers while the context lasts.
+
+        :param own: makes the report of this worker.
+        """
+
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(encode_json(attrs.asdict(own())))
+            writer.close()
+            with contextlib.suppress(OSError):  # the other worker has gone
+                await writer.wait_closed()
+
+        self._path.unlink(missing_ok=True)  # left by a worker that was killed
+        server = await asyncio.start_unix_server(answer, self._path)
+        try:
+            yield
+        finally:
+            server.close()
+            self._path.unlink(missing_ok=True)
+
+    async def others(self) -> list[ProcessReport]:
+        """The reports of the other workers that answer."""
+        paths = [path for path in self._directory.glob("report-*.sock") if path != self._path]
+        reports = await asyncio.gather(*map(_ask, paths))
+        return [report for report in reports if report is not None]
+
+
+async def _ask(path: Path) -> ProcessReport | None:
+    """A worker's report; ``None`` when it does not answer."""
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                answer = await reader.read(MAX_ANSWER)
+                while chunk := await reader.read(MAX_ANSWER - len(answer)):
+                    answer += chunk
+            finally:
+                writer.close()
+        return ProcessReport(**decode_json(answer))
+    except (
+        OSError,
+        TimeoutError,
+        RealtimeError,
+        TypeError,
+    ):  # stopping, or of another version
+        return None

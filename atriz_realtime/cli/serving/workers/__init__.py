@@ -1,1 +1,0 @@
-"""``serve --workers N``: several processes on one port, over one Redis."""

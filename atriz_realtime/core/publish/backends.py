@@ -1,0 +1,92 @@
+"""The cache, the fan-out and the layers on it: opened when the server starts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
+
+from atriz_realtime.api.contracts import (
+    BackendStatus,
+    Cache,
+    Closeable,
+    Fanout,
+    Reporting,
+    Resources,
+)
+from atriz_realtime.api.records import FanoutLayer
+from atriz_realtime.core.runtime.statistics import Statistics
+from atriz_realtime.plugin_system.registry import Registry
+from atriz_realtime.redis_link import Link
+
+B = TypeVar("B")
+
+
+class Backends:
+    """What the plugins registered to cache locations and to fan them out.
+
+    :param link: the connection to Redis, when one is configured.
+    :param layers: wrap the fan-out, the first one innermost.
+    """
+
+    cache: Cache
+    fanout: Fanout
+    """The fan-out with all layers."""
+    innermost_fanout: Fanout
+    """The fan-out below all layers, which reports interruptions."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        resources: Resources,
+        link: Link | None,
+        layers: Sequence[FanoutLayer],
+        statistics: Statistics,
+    ) -> None:
+        self._registry = registry
+        self._resources = resources
+        self._link = link
+        self._layers = layers
+        self._statistics = statistics
+        self._reporting: list[Reporting] = []
+
+    async def open(self, opened: AsyncExitStack, reachable: Callable[[], None]) -> None:
+        """Open everything, to be closed with ``opened``.
+
+        :param reachable: called each time Redis has become reachable.
+        """
+        registry, resources = self._registry, self._resources
+        if self._link is not None:
+            opened.push_async_callback(self._link.aclose)
+            await self._link.start(reachable)
+            self._reporting.append(self._link)
+            self._statistics.add("redis", self._link)
+        cache, fanout = registry.cache, registry.fanout
+        self.cache = await self._opened("cache", cache, cache.open(resources), opened)
+        self.innermost_fanout = self.fanout = await self._opened(
+            "fanout", fanout, fanout.open(resources), opened
+        )
+        for layer in self._layers:
+            self.fanout = await self._opened(
+                f"layer {layer.name}", layer, layer.open(self.fanout), opened
+            )
+
+    async def _opened(
+        self, name: str, record: Any, opening: Awaitable[B], opened: AsyncExitStack
+    ) -> B:
+        backend = await opening
+        if isinstance(backend, Closeable):
+            opened.push_async_callback(backend.aclose)
+        if isinstance(backend, Reporting):
+            self._reporting.append(backend)
+        self._statistics.add(name, backend, self._registry.owner(record))
+        return backend
+
+    def status(self) -> BackendStatus:
+        """The state of the least healthy backend."""
+        statuses = [backend.status() for backend in self._reporting]
+        for state in ("disconnected", "connected"):
+            for status in statuses:
+                if status.state == state:
+                    return status
+        return BackendStatus("embedded")
