@@ -147,7 +147,7 @@ def build(project: Path, outcome: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """A fresh environment with the core's wheel and what that depends on."""
+    """A fresh environment with the core's wheel and what `serve` needs."""
     wheels = tmp_path_factory.mktemp("wheels")
     environment = Environment(
         tmp_path_factory.mktemp("environment"),
@@ -155,7 +155,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
         {name: build(project, wheels / name) for name, project in PLUGINS.items()},
     )
     venv.create(environment.folder)
-    environment.pip("install", environment.core)
+    environment.pip("install", f"{environment.core}[serve]")
     return environment
 
 
