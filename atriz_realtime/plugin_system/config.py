@@ -1,4 +1,4 @@
-"""Settings: what they are, and where their values come from."""
+"""The settings of a server, and loading them from file and environment."""
 
 from __future__ import annotations
 
@@ -46,48 +46,48 @@ def _setting(default: Any, help: str, **options: Any) -> Any:  # noqa: A002  # a
 
 @attrs.frozen(kw_only=True)
 class EntitySettings:
-    """The table ``[realtime.entities.<type>]``: overrides for one entity type."""
+    """The table ``[realtime.entities.<type>]``: the settings of one entity type."""
 
-    throttle: str | None = _setting(None, "The throttling policy's name.")
+    throttle: str | None = _setting(None, "The name of the throttling policy.")
     throttle_interval: float | None = _setting(
         None, "Milliseconds between two updates of one entity.", validator=at_least(0)
     )
     throttle_options: dict[str, Any] = _setting({}, "Further options of the policy.")
     cache_ttl: float | None = _setting(
-        None, "Seconds a current location is kept.", validator=at_least(1)
+        None, "Seconds that a current location is cached.", validator=at_least(1)
     )
 
 
 @attrs.frozen(kw_only=True)
 class RealtimeConfig:
-    """Every setting of a server.  Built directly, it reads neither file nor environment.
+    """Every setting of a server.  The constructor reads neither file nor environment.
 
-    :raises ConfigurationError: naming the setting that cannot be.
+    :raises ConfigurationError: naming the setting with an invalid value.
     """
 
     redis_url: str | None = _setting(
         None,
-        "Redis to fan out and cache through; none: one process, in memory.",
+        "The Redis for fan-out and cache; none: a single process, in memory.",
         converter=blank_is_none,
         validator=check_redis_url,
         repr=lambda url: repr(url and mask_url(url)),
         secret="password",  # noqa: S106  # which part to mask
     )
     redis_prefix: str = _setting(
-        "", "Stands before every key and channel, on a Redis shared with others."
+        "", "The prefix of every key and channel, on a Redis shared with other programs."
     )
-    # written with attrs.field itself, so that type checkers see what the converters take
+    # attrs.field itself, so that type checkers see the types that the converter accepts
     cors_origin: tuple[str, ...] = attrs.field(
         default=(),
         converter=as_origins,
         validator=check_origins,
         metadata=_about(
-            'Origins that browsers may connect from: one, a list, or "*"; none: the server\'s own.'
+            'Origins whose pages may connect: one, a list, or "*"; none: the server\'s own origin.'
         ),
     )
     jwt_secret: str | None = _setting(
         None,
-        "Key that tokens are checked with; none: every token is refused.",
+        "The secret that tokens are verified with; none: every token is refused.",
         converter=blank_is_none,
         repr=False,
         secret=True,
@@ -101,69 +101,73 @@ class RealtimeConfig:
         25_000, "Milliseconds between two pings of a client.", validator=at_least(1)
     )
     ping_timeout: int = _setting(
-        20_000, "Milliseconds a client has to answer a ping.", validator=at_least(1)
+        20_000, "Milliseconds that a client has to answer a ping.", validator=at_least(1)
     )
     max_payload: int = _setting(
-        65_536, "Bytes of one incoming socket message.", validator=at_least(1)
+        65_536, "Bytes of one message from a client.", validator=at_least(1)
     )
-    max_body: int = _setting(1_048_576, "Bytes of one HTTP body.", validator=at_least(1))
+    max_body: int = _setting(1_048_576, "Bytes of one HTTP request's body.", validator=at_least(1))
     max_batch: int = _setting(1_000, "Updates in one batch.", validator=at_least(1))
     auth_timeout: float = _setting(
-        10.0, "Seconds until an unauthenticated socket is closed; 0: never.", validator=at_least(0)
+        10.0,
+        "Seconds after which an unauthenticated socket is closed; 0: never.",
+        validator=at_least(0),
     )
     token_notice: float = _setting(
         60.0,
-        "Seconds before a socket's token expires that it gets `token:expiring`; 0: it does not.",
+        "Seconds before a token expires at which its socket gets `token:expiring`; 0: never.",
         validator=at_least(0),
     )
     connect_timeout: float = _setting(
         10.0,
-        "Seconds until a session that never connects to a namespace is closed; 0: never.",
+        "Seconds after which a session without a namespace is closed; 0: never.",
         validator=at_least(0),
     )
     require_handshake_auth: bool = _setting(
-        False, "Refuse connections whose handshake carries no valid token."
+        False, "Refuse connections without a valid token in the handshake."
     )
     recheck_interval: float = _setting(
         5.0,
-        "Seconds between two checks that the identities of connected sockets still hold.",
+        "Seconds between two checks that the identities of connected sockets are still valid.",
         validator=at_least(0.001),
     )
     max_subscriptions: int = _setting(
-        1_000, "Entities one socket may track.", validator=at_least(1)
+        1_000, "Entities that one socket may track.", validator=at_least(1)
     )
     max_events_per_second: float = _setting(
-        50.0, "Events one socket may send, sustained; 0: no limit.", validator=at_least(0)
+        50.0,
+        "Events per second that one socket may send, on average; 0: no limit.",
+        validator=at_least(0),
     )
     max_events_burst: int = _setting(
-        500, "Events one socket may send at once.", validator=at_least(1)
+        500, "Events that one socket may send at once.", validator=at_least(1)
     )
     max_user_events_per_second: float = _setting(
         500.0,
-        "Events all sockets of one user on one server may send, sustained; 0: no limit.",
+        "Events per second from all sockets of a user on one server, on average; 0: no limit.",
         validator=at_least(0),
     )
     max_user_events_burst: int = _setting(
-        5_000, "Events all sockets of one user may send at once.", validator=at_least(1)
+        5_000, "Events that all sockets of a user may send at once.", validator=at_least(1)
     )
     max_errors_per_second: float = _setting(
         5.0,
-        "Points of a session's error budget that come back in a second; 0: no budget.",
+        "Points of a session's error budget that are restored in a second; 0: no budget.",
         validator=at_least(0),
     )
     max_errors_burst: int = _setting(
         500, "Points of a session's error budget.", validator=at_least(1)
     )
     max_depth: int = _setting(
-        64, "Levels of arrays and objects in one socket packet.", validator=at_least(1)
+        64, "Levels of nested arrays and objects in one packet.", validator=at_least(1)
     )
     max_event_name: int = _setting(256, "Characters of an event's name.", validator=at_least(1))
     max_arguments: int = _setting(
-        32, "Arguments of one event, besides its name.", validator=at_least(0)
+        32, "Arguments of one event, without its name.", validator=at_least(0)
     )
-    max_attachments: int = _setting(10, "Binary parts of one packet.", validator=at_least(0))
+    max_attachments: int = _setting(10, "Binary attachments of one packet.", validator=at_least(0))
     max_namespace: int = _setting(
-        128, "Characters of a namespace's name, its query included.", validator=at_least(1)
+        128, "Characters of a namespace's name, with its query.", validator=at_least(1)
     )
     max_packets: int = _setting(1_000, "Packets in one polling request.", validator=at_least(1))
     max_connections_per_user: int = _setting(
@@ -178,56 +182,56 @@ class RealtimeConfig:
         validator=check_proxies,
         metadata=_about(
             "Proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are"
-            " believed: addresses, networks, `unix`; none: those that uvicorn's"
-            " `forwarded_allow_ips` names, of whom no `X-Forwarded-Host` is taken."
+            " trusted: addresses, networks, `unix`; none: those in uvicorn's"
+            " `forwarded_allow_ips`, without their `X-Forwarded-Host`."
         ),
     )
     max_auth_failures: int = _setting(
         100,
-        "Failed authentications of one address within `auth_failure_window`; 0: no limit.",
+        "Failed authentications from one address within `auth_failure_window`; 0: no limit.",
         validator=at_least(0),
     )
     auth_failure_window: float = _setting(
         60.0,
-        "Seconds in which `max_auth_failures` failures are forgotten.",
+        "Seconds after which `max_auth_failures` failures are forgotten.",
         validator=at_least(1),
     )
     max_auth_backoff: float = _setting(
         60.0,
-        "Seconds that an address over `max_auth_failures` is refused at most, after 1 at first.",
+        "Longest refusal, in seconds, of an address over `max_auth_failures`; the first lasts 1.",
         validator=at_least(1),
     )
     max_pending_frames: int = _setting(
         256,
-        "Frames that may wait for one client before only each entity's newest is kept.",
+        "Frames queued for one client, beyond which only each entity's newest stays queued.",
         validator=at_least(1),
     )
     max_lag: float = _setting(
         60.0,
-        "Seconds a client may stay behind before it is cut; 0: no limit.",
+        "Seconds that a client may lag before it is disconnected; 0: no limit.",
         validator=at_least(0),
     )
     flush_interval: float = _setting(
         0.0,
-        "Milliseconds between two writes to the clients at least: fewer system calls, later"
+        "Least milliseconds between two writes to the clients; more save system calls and delay"
         " positions; 0: as soon as the server is not busy writing.",
         validator=at_least(0),
     )
     max_clock_skew: float = _setting(
-        300.0, "Seconds a fix's timestamp may lie in the future.", validator=at_least(0)
+        300.0, "Seconds by which a fix's timestamp may lie in the future.", validator=at_least(0)
     )
     cache: str | None = _setting(
-        None, "Where current locations live; default: redis with a redis_url, else memory."
+        None, "The cache of current locations; default: redis with a redis_url, else memory."
     )
     cache_ttl: float = _setting(
         float(CacheTTL.CURRENT_LOCATION),
-        "Seconds a current location is kept.",
+        "Seconds that a current location is cached.",
         validator=at_least(1),
     )
     fanout: str | None = _setting(
-        None, "How servers reach each other; default: redis with a redis_url, else memory."
+        None, "The fan-out between servers; default: redis with a redis_url, else memory."
     )
-    throttle: str = _setting("interval", "The throttling policy of types that name none.")
+    throttle: str = _setting("interval", "The throttling policy of entity types that name none.")
     throttle_interval: float = _setting(
         1_000.0,
         "Milliseconds between two updates of one entity; 0: no throttle.",
@@ -235,11 +239,11 @@ class RealtimeConfig:
     )
     plugin_timeout: float = _setting(
         2.0,
-        "Seconds a plugin's authenticator, authorizer, throttle, filter or event may take.",
+        "Seconds that a plugin's authenticator, authorizer, throttle, filter or event may take.",
         validator=at_least(0.001),
     )
     tracing: bool = _setting(
-        False, "Make OpenTelemetry spans of each fix; needs `atriz-realtime[otel]`."
+        False, "Create OpenTelemetry spans for each fix; needs `atriz-realtime[otel]`."
     )
     disabled_plugins: tuple[str, ...] = attrs.field(
         default=(), converter=as_names, metadata=_about("Plugins that are not loaded.")
@@ -247,27 +251,25 @@ class RealtimeConfig:
     optional_plugins: tuple[str, ...] = attrs.field(
         default=(),
         converter=as_names,
-        metadata=_about(
-            "Plugins that are reported and skipped, rather than stop the start, when they fail."
-        ),
+        metadata=_about("Plugins whose failure is logged, rather than stopping the start."),
     )
     disabled_hooks: tuple[str, ...] = attrs.field(
         default=(),
         converter=as_names,
-        metadata=_about("Single hooks that are not called, as `plugin:hook`."),
+        metadata=_about("Hooks that are not called, each as `plugin:hook`."),
     )
     extra_plugins: tuple[str, ...] = attrs.field(
         default=(),
         converter=as_names,
-        metadata=_about("Further plugins, as `module` or `module:object`."),
+        metadata=_about("Further plugins, each as `module` or `module:object`."),
     )
     entities: dict[str, EntitySettings] = attrs.field(
         factory=dict,
         converter=_entity_settings,
-        metadata=_about("Overrides by entity type."),
+        metadata=_about("Settings of single entity types."),
     )
     plugins: dict[str, dict[str, Any]] = _setting(
-        {}, "Each plugin's own table.", repr=False, secret=True
+        {}, "The table of each plugin.", repr=False, secret=True
     )
 
     @classmethod
@@ -282,18 +284,18 @@ class RealtimeConfig:
         :param file: a TOML file; default: ``atriz.toml``, else ``pyproject.toml``,
             in the working directory, when there is one.
         :param environ: default: the process's.
-        :raises ConfigurationError: naming the key or variable that is wrong.
+        :raises ConfigurationError: naming the key or variable that is invalid.
         """
         return load_config(file, environ, **overrides).config
 
 
 @attrs.frozen
 class LoadedConfig:
-    """A configuration, and where each of its values came from."""
+    """A configuration, with the source of each value."""
 
     config: RealtimeConfig
     sources: Mapping[str, str]
-    """By setting; a setting that is not there has its default."""
+    """The source of each setting; one that is missing has its default."""
 
 
 def load_config(
@@ -301,7 +303,7 @@ def load_config(
     environ: Mapping[str, str] | None = None,
     **overrides: Any,
 ) -> LoadedConfig:
-    """Like :meth:`RealtimeConfig.load`, and says where the values came from."""
+    """Like :meth:`RealtimeConfig.load`, with the source of each value."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     hints = get_type_hints(RealtimeConfig)
@@ -321,7 +323,7 @@ def load_config(
 
 
 def view(config: RealtimeConfig) -> Mapping[str, Any]:
-    """The settings as plugins see them: by name, read-only, without others' tables."""
+    """The settings by name, read-only, as plugins see them: without the tables of plugins."""
     return MappingProxyType(
         {
             f.name: getattr(config, f.name)
@@ -332,7 +334,7 @@ def view(config: RealtimeConfig) -> Mapping[str, Any]:
 
 
 def describe(config: RealtimeConfig) -> dict[str, Any]:
-    """The effective settings with secrets masked, ready to print."""
+    """The settings by name, with secrets masked, for printing."""
     described: dict[str, Any] = {}
     for field in attrs.fields(RealtimeConfig):
         value = getattr(config, field.name)
