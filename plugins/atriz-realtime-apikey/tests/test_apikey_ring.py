@@ -167,13 +167,13 @@ async def test_with_redis_away_a_key_is_good_for_what_its_entry_has_left_and_no_
     assert await ring.find(key.id) == key
     link.away = True
     clock.advance(SECONDS - 0.001)
-    assert await ring.good(key.id) == key
+    assert await ring.find_valid(key.id) == key
     clock.advance(0.001)
     for _ in range(2):
         with pytest.raises(Unavailable):
-            await ring.good(key.id)
+            await ring.find_valid(key.id)
     link.away = False
-    assert await ring.good(key.id) == key
+    assert await ring.find_valid(key.id) == key
 
 
 async def test_the_configuration_comes_first_and_needs_no_redis(
@@ -197,11 +197,11 @@ async def test_an_expired_key_is_found_and_not_good(
     key = made(expires=later)
     await store.add(key, clock.now())
     clock.advance(later.timestamp() - clock.now() - 1)
-    kept = await ring.good(key.id)
+    kept = await ring.find_valid(key.id)
     assert kept is not None
     clock.advance(1)
     assert await ring.find(key.id) == kept
-    assert await ring.good(key.id) is None
+    assert await ring.find_valid(key.id) is None
 
 
 async def test_a_damaged_key_is_none_and_is_reported(

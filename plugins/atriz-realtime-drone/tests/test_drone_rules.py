@@ -186,15 +186,15 @@ async def test_five_fixes_a_second_pass() -> None:
 async def test_a_lone_server_forgets_a_recall_when_it_ends() -> None:
     clock = FakeClock()
     recalls = MemoryRecalls(clock, 60)
-    assert await recalls.remember("DR-0001", b"first") is None
+    assert await recalls.add("DR-0001", b"first") is None
     clock.advance(59)
-    assert await recalls.remember("DR-0002", b"second") is None
-    assert await recalls.remember("DR-0001", b"third") == b"first"
+    assert await recalls.add("DR-0002", b"second") is None
+    assert await recalls.add("DR-0001", b"third") == b"first"
     clock.advance(1)
-    assert await recalls.standing("DR-0001") is None
-    assert await recalls.standing("DR-0002") == b"second"
-    assert await recalls.remember("DR-0001", b"fourth") is None
-    assert await recalls.standing("DR-0001") == b"fourth"
+    assert await recalls.find("DR-0001") is None
+    assert await recalls.find("DR-0002") == b"second"
+    assert await recalls.add("DR-0001", b"fourth") is None
+    assert await recalls.find("DR-0001") == b"fourth"
 
 
 # -- the documentation ---------------------------------------------------------------------
