@@ -1,4 +1,4 @@
-"""A tutorial, done as its reader does it: files written, commands typed, in one shell.
+"""Follows a tutorial like a reader: writes its files, and runs its commands in one shell.
 
 ``bash``
     is run by one bash from the first block to the last, with what it leaves running.
@@ -28,7 +28,7 @@ import attrs
 from tests.support.servers.serving import TIMEOUT, until
 
 STEP_TIMEOUT = 120.0
-"""Seconds until a step is given up: packages are downloaded."""
+"""Seconds that one step may take, downloads of packages included."""
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"# (?P<name>[\w./-]+)(?P<above>, above its last import)?\n")
@@ -53,7 +53,7 @@ def steps(document: Path) -> list[Step]:
 
 
 class Reader:
-    """Somebody at a terminal."""
+    """A reader at a terminal."""
 
     def __init__(self, shell: asyncio.subprocess.Process, notes: Path, patience: float) -> None:
         self._shell = shell
@@ -64,11 +64,11 @@ class Reader:
         self._seen = 0
 
     def output(self) -> str:
-        """What the last commands have printed so far."""
+        """The output of the last commands so far."""
         return self._screen.read_bytes()[self._seen :].decode(errors="replace")
 
     async def run(self, script: str) -> int:
-        """Type commands; returns the status of the last."""
+        """Run commands, and return the status of the last one."""
         self._seen = self._screen.stat().st_size
         typed, screen = self._notes / "typed", shlex.quote(str(self._screen))
         typed.write_text(script)
@@ -76,12 +76,12 @@ class Reader:
         return int(await self._told())
 
     async def folder(self) -> Path:
-        """Where the shell is."""
+        """The working directory of the shell."""
         await self._tell("pwd")
         return Path(await self._told())
 
     async def write(self, text: str) -> None:
-        """Write, or extend, the file that the first line names."""
+        """Write the file that the first line names, or extend it."""
         named = _FILE.match(text)
         assert named is not None, f"which file is it?\n{text}"
         path = await self.folder() / named["name"]
@@ -90,7 +90,7 @@ class Reader:
         path.write_text(text)
 
     async def sees(self, expected: str) -> None:
-        """Wait until every line that is expected was printed."""
+        """Wait until every expected line is printed."""
         for line in expected.splitlines():
             words = ".*".join(re.escape(" ".join(part.split())) for part in line.split("…"))
             words = words.replace(r"\ .*", r"\ ?.*").replace(r".*\ ", r".*\ ?")
@@ -155,7 +155,7 @@ async def reading(
 
 
 async def follow(reader: Reader, document: Path, replace: Mapping[str, str]) -> None:
-    """Do what a document says, from top to bottom.
+    """Follow a document from top to bottom.
 
     :param replace: what the test has elsewhere, such as a port.
     """

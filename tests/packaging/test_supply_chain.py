@@ -30,7 +30,7 @@ NAME = PROJECT["name"]
 
 @attrs.frozen
 class Pin:
-    """An entry of the lock."""
+    """An entry of the lock file."""
 
     requirement: Requirement
     hashes: int
@@ -86,7 +86,7 @@ def runtime() -> set[str]:
     return found
 
 
-def test_the_lock_is_in_step_with_the_project() -> None:
+def test_the_lock_matches_the_project() -> None:
     locked = {pin.name: pin for pin in pins()}
     wanted = {canonicalize_name(each.name): each for each in declared("dev")}
     for name, requirement in wanted.items():
@@ -112,7 +112,7 @@ def test_the_documented_lower_bounds_are_those_of_the_project() -> None:
 
 
 def documented(program: str) -> list[str]:
-    """The arguments of the only command of that program in the documentation."""
+    """The arguments of the documented command of a program."""
     page = (ROOT / "docs" / "security.md").read_text()
     (line,) = re.findall(rf"^{program} .*$", page, re.MULTILINE)
     return shlex.split(line)[1:]
@@ -138,12 +138,12 @@ def advisory(name: str, version: str) -> dict[str, Any]:
 
 @attrs.define
 class Advisories:
-    """A service as OSV's: https://google.github.io/osv.dev/post-v1-query/."""
+    """An advisory service with the API of OSV: https://google.github.io/osv.dev/post-v1-query/."""
 
     vulnerable: str
     url: str = ""
     asked: dict[str, str] = attrs.field(factory=dict)
-    """The version of each name that somebody asked about."""
+    """The version of each package that was queried."""
 
     async def answer(self, request: web.Request) -> web.Response:
         query = await request.json()
@@ -178,7 +178,7 @@ class Audited:
 
 
 async def audit(url: str, folder: Path) -> Audited:
-    """Run the documented check, with another service to ask and another file to write."""
+    """Run the documented check with the test's service and output file."""
     arguments = documented("pip-audit")
     place = arguments.index("-o") + 1
     bill, arguments[place] = folder / arguments[place], str(folder / arguments[place])
@@ -198,7 +198,7 @@ def listed(bill: Mapping[str, Any]) -> dict[str, str]:
     return {canonicalize_name(each["name"]): each["version"] for each in bill["components"]}
 
 
-async def test_all_that_is_locked_is_looked_up_and_listed(tmp_path: Path) -> None:
+async def test_every_locked_package_is_audited_and_listed(tmp_path: Path) -> None:
     async with advisories() as service:
         done = await audit(service.url, tmp_path)
     assert done.status == 0, done.output
@@ -217,7 +217,7 @@ async def test_one_known_vulnerability_fails_the_check(tmp_path: Path) -> None:
     assert found["id"] in {"PYSEC-2026-1", "CVE-2026-1"}
 
 
-async def test_a_service_that_cannot_be_reached_fails_the_check(
+async def test_an_unreachable_advisory_service_fails_the_check(
     tmp_path: Path, unused_tcp_port: int
 ) -> None:
     done = await audit(f"http://127.0.0.1:{unused_tcp_port}/v1/query", tmp_path)

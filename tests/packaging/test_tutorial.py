@@ -1,4 +1,4 @@
-"""docs/plugins/tutorial.md works the first time, in an empty folder, with the built wheel."""
+"""docs/plugins/tutorial.md works as written, in an empty folder, with the built wheel."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
         ("```python\nimport os\n```\n", "page.md:1: which file is it"),
     ],
 )
-async def test_a_tutorial_that_does_not_work_is_found_out(
+async def test_a_tutorial_that_does_not_work_fails(
     document: str, complaint: str, tmp_path: Path
 ) -> None:
     page = tmp_path / "page.md"

@@ -1,4 +1,4 @@
-"""What is built is what works: wheels, in an environment that has nothing else, from outside."""
+"""The built wheels work in a fresh environment, away from the sources."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PLUGINS = {path.name.rpartition("-")[2]: path for path in sorted((ROOT / "plugin
 """The project of each plugin, by the plugin's name."""
 
 OUR_OWN = ("ATRIZ_", "PYTHON", "VIRTUAL_ENV", "REDIS_URL", "JWT_SECRET", "CORS_ORIGIN", "HOST")
-"""How variables begin that could reach into the environment under test."""
+"""Prefixes of variables that would affect the environment under test."""
 
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
 QUICK = {"PIP_NO_COMPILE": "1"}
-"""Has pip leave it to Python to compile what is used."""
+"""Leaves compiling to Python, which compiles only what it imports."""
 
 PYTEST_INI = """
 [pytest]
@@ -63,7 +63,7 @@ NORTH = token("pilot", fleets=["north"])
 
 @attrs.frozen
 class Environment:
-    """A virtual environment with the core installed, and the wheels there are."""
+    """A virtual environment with the core installed, and the wheels."""
 
     folder: Path
     core: Path
@@ -72,18 +72,18 @@ class Environment:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The process's own, without what is ours."""
+        """The environment of this process, without its own settings."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(OUR_OWN)}
         return kept | {"JWT_SECRET": SECRET}
 
     def command(self, *command: str | Path) -> list[str]:
-        """A command of this environment."""
+        """The full path and arguments of a command of this environment."""
         return [str(self.folder / "bin" / command[0]), *map(str, command[1:])]
 
     def run(
         self, *command: str | Path, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of this environment to its end, away from the sources."""
+        """Run a command of this environment, away from the sources."""
         return subprocess.run(
             self.command(*command),
             cwd=cwd or self.folder,
@@ -94,13 +94,13 @@ class Environment:
         )
 
     def done(self, *command: str | Path, cwd: Path | None = None) -> str:
-        """Run a command that has to succeed; returns what it printed."""
+        """Run a command that must succeed; returns its output."""
         ran = self.run(*command, cwd=cwd)
         assert ran.returncode == 0, f"{command}:\n{ran.stdout}\n{ran.stderr}"
         return ran.stdout
 
     def pip(self, *arguments: str | Path) -> None:
-        """Have our own pip change this environment, which has none."""
+        """Run this process's pip on the environment, which has no pip."""
         ran = subprocess.run(
             [*PIP, "--python", str(self.folder / "bin" / "python"), *map(str, arguments)],
             cwd=self.folder,
@@ -112,7 +112,7 @@ class Environment:
         assert ran.returncode == 0, f"{arguments}:\n{ran.stdout}\n{ran.stderr}"
 
     def origins(self, cwd: Path) -> dict[str, str]:
-        """Where each active plugin comes from, as the command line lists them."""
+        """The origin of each active plugin, as ``atriz-realtime plugins`` lists it."""
         listed = json.loads(self.done("atriz-realtime", "plugins", "--json", cwd=cwd))
         return {entry["name"]: entry["origin"] for entry in listed if entry["state"] == "active"}
 
@@ -126,7 +126,7 @@ class Environment:
 
 
 def files(package: Path) -> list[Path]:
-    """The files of a package, without what Python and npm leave there."""
+    """The files of a package, without caches and installed npm packages."""
     return [
         path
         for path in sorted(package.rglob("*"))
@@ -161,7 +161,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 @asynccontextmanager
 async def served(environment: Environment, folder: Path) -> AsyncIterator[Live]:
-    """A server as its command runs it, configured in a folder."""
+    """A server that ``serve`` runs, with the configuration of a folder."""
     process = await asyncio.create_subprocess_exec(
         *environment.command("atriz-realtime", "serve", "--port", "0"),
         cwd=folder,
@@ -190,7 +190,7 @@ async def served(environment: Environment, folder: Path) -> AsyncIterator[Live]:
 
 @asynccontextmanager
 async def pilot(live: Live) -> AsyncIterator[Watcher]:
-    """A client of whoever may have to do with drones, where there are any."""
+    """A client with a token for drones."""
     watcher = Watcher()
     await watcher.client.connect(live.url, auth={"token": NORTH}, transports=["websocket"])
     try:
@@ -202,7 +202,7 @@ async def pilot(live: Live) -> AsyncIterator[Watcher]:
 async def publish(
     live: Live, kind: str, entity_id: str, token: str, battery: int = 64
 ) -> tuple[int, Any]:
-    """Publish a position; returns the status, and the code of the refusal or what became of it."""
+    """Publish a location; returns the status, and the error's code or the outcome."""
     body = {
         "type": kind,
         "entityId": entity_id,
@@ -218,7 +218,7 @@ async def publish(
 
 
 async def check_that_there_are_none(environment: Environment, bare: Path) -> None:
-    """Neither the plugins, nor anything they offer."""
+    """Check that neither the plugins nor their records are there."""
     assert not environment.origins(bare).keys() & PLUGINS.keys()
     for configuration, complaint in (
         (CONFIGURATION, "[realtime.plugins.drone]: no such plugin"),
@@ -248,26 +248,28 @@ def test_a_wheel_holds_the_package_and_nothing_else(environment: Environment) ->
         assert f"{package.name}/py.typed" in held
 
 
-def test_the_client_for_front_ends_comes_along(environment: Environment, tmp_path: Path) -> None:
+def test_the_wheel_contains_the_client_for_front_ends(
+    environment: Environment, tmp_path: Path
+) -> None:
     environment.done("atriz-realtime", "frontend", tmp_path)
     assert (tmp_path / "dist" / "tracker.js").is_file()
     assert (tmp_path / "dist" / "react.d.ts").is_file()
 
 
-def test_the_files_for_operators_come_along(environment: Environment, tmp_path: Path) -> None:
+def test_the_wheel_contains_the_deployment_files(environment: Environment, tmp_path: Path) -> None:
     environment.done("atriz-realtime", "deployment", tmp_path)
     shipped = ROOT / "atriz_realtime" / "deployment"
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in shipped.iterdir()}
 
 
-def test_tracing_says_what_it_needs(environment: Environment, tmp_path: Path) -> None:
+def test_tracing_says_what_to_install(environment: Environment, tmp_path: Path) -> None:
     (tmp_path / "atriz.toml").write_text("[realtime]\ntracing = true\n")
     done = environment.run("atriz-realtime", "check", cwd=tmp_path)
     assert done.returncode == 1
     assert "pip install 'atriz-realtime[otel]'" in done.stdout + done.stderr
 
 
-async def test_plugins_come_and_go_with_their_wheels(
+async def test_installing_and_removing_a_wheel_adds_and_removes_its_plugin(
     environment: Environment, tmp_path: Path
 ) -> None:
     bare, configured = tmp_path / "bare", tmp_path / "configured"
@@ -306,7 +308,7 @@ async def test_plugins_come_and_go_with_their_wheels(
 
 
 @pytest.mark.parametrize("name", PLUGINS)
-def test_a_plugin_s_own_tests_pass_on_its_wheel(
+def test_the_tests_of_a_plugin_pass_on_its_wheel(
     environment: Environment, tmp_path: Path, name: str
 ) -> None:
     shutil.copytree(PLUGINS[name] / "tests", tmp_path / "tests")

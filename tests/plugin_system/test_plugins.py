@@ -1,4 +1,4 @@
-"""Finding, loading, ordering and switching off plugins."""
+"""Finding, loading, ordering and disabling plugins."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def test_two_distributions_of_one_name_are_both_named(plugins: Plugins) -> None:
     assert "dist-2" in message
 
 
-def test_nobody_takes_a_default_s_name(plugins: Plugins) -> None:
+def test_no_plugin_may_have_the_name_of_a_default(plugins: Plugins) -> None:
     plugins.commands("mine")
     plugins.distribution("acme-realtime", {"memory": "mine"})
     message = refusal()

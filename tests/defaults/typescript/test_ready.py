@@ -70,7 +70,7 @@ async def test_a_subscription_is_done_when_both_channels_are(order: tuple[str, s
     watching = asyncio.ensure_future(bridge.subscribe(TRACKING, print))
     await asyncio.sleep(0)
     fanout.asked[order[0]].set_result(None)
-    for _ in range(10):  # turns of the loop, more than it takes to notice
+    for _ in range(10):  # more turns of the loop than the result needs
         await asyncio.sleep(0)
     assert not watching.done()
     fanout.asked[order[1]].set_result(None)

@@ -1,4 +1,4 @@
-"""On a Redis Cluster a fix of theirs comes through the adapter alone; all the rest is the same."""
+"""On a Redis Cluster a fix of a TypeScript server arrives through the adapter alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def test_fixes_reach_every_watcher_once_in_order(on_a_redis_cluster: Clust
             assert client.updates == [event(number) for number in range(59)]
 
 
-async def test_who_has_begun_to_watch_misses_nothing(on_a_redis_cluster: Cluster) -> None:
+async def test_a_new_watcher_misses_nothing(on_a_redis_cluster: Cluster) -> None:
     cluster = on_a_redis_cluster
     for number in range(1, 21):
         async with client_of(cluster.ours[0].url, "u1", f"v{number}") as client:
