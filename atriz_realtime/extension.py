@@ -34,7 +34,7 @@ class RealtimeExtension:
         if not isinstance(app, Starlette):
             raise ConfigurationError(
                 f"cannot install into a {type(host).__name__}: it is no Starlette "
-                "application and has none as its .app"
+                "application, and its .app is none either"
             )
         if hasattr(app.state, "realtime"):
             raise ConfigurationError("live tracking is installed in this application already")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atriz_realtime.api.contracts import BackendStatus, Resources, ServerHandle
 from atriz_realtime.api.errors import Unavailable
@@ -32,24 +32,25 @@ from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.publish.backends import Backends
 from atriz_realtime.core.publish.fix_path import fix_path
 from atriz_realtime.core.publish.pipeline import Pipeline
-from atriz_realtime.core.publish.service import TrackingService
+from atriz_realtime.core.publish.service import TrackingParts, TrackingService
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.core.runtime.lag import ClientLag
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.reports import Reports
-from atriz_realtime.core.runtime.statistics import Statistics
-from atriz_realtime.core.runtime.worker import Worker
-from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket, websocket_protocol
-from atriz_realtime.http.application import install
+from atriz_realtime.core.runtime.statistics import ClientLag, Statistics
+from atriz_realtime.http.application import http_protocol, install, websocket_protocol
 from atriz_realtime.http.endpoints import EndpointRoute, Endpoints
 from atriz_realtime.http.probes import Probes
-from atriz_realtime.http.protocol import http_protocol
-from atriz_realtime.http.routes import SOCKET_PATH, RealtimeRoutes
+from atriz_realtime.http.routes import RealtimeRoutes
 from atriz_realtime.plugin_system.config import RealtimeConfig, view
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.redis_link import make_link
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 
 STARTING_HOOK_TIMEOUT = 10.0
 """Seconds that one ``server_started`` hook may take."""
@@ -89,7 +90,7 @@ class RealtimeServer(ServerInterface):
         self.incidents = incidents = Incidents(clock)
         self._plugins = PluginHost(config)
         redis_url = config.redis_url
-        self._link = None if redis_url is None else make_link(redis_url, incidents)
+        self._link = None if redis_url is None else make_link(redis_url, incidents.report)
         self._resources = Resources(
             clock=clock, redis=self._link, settings=view(config), report=incidents.report
         )
@@ -148,16 +149,19 @@ class RealtimeServer(ServerInterface):
             incidents=incidents,
             clock=clock,
         )
-        self.socket_io = SocketServer(
-            config,
-            rooms,
-            self._gateway,
-            handlers,
-            incidents,
-            self,
-            "" if other_reports is None else session_prefix(worker),
+        redis = None if self._link is None else self._link.client
+        parts = TrackingParts(
+            redis=redis,
+            delivery=self.delivery,
+            plugin_runner=self.plugin_runner,
+            incidents=incidents,
+            started_pipeline=self.started_pipeline,
         )
-        self._websocket_protocol = websocket_protocol(self.socket_io.eio, SOCKET_PATH)
+        prefix = "" if other_reports is None else session_prefix(worker)
+        self.socket_io = SocketServer(
+            config, rooms, self._gateway, handlers, incidents, parts, prefix
+        )
+        self._websocket_protocol: type[UvicornWebSocket] | None = None
         self._statistics = statistics = Statistics(incidents)
         statistics.add("frames", broadcaster)
         statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
@@ -171,13 +175,12 @@ class RealtimeServer(ServerInterface):
         self.permissions = Permissions(
             access, self._gateway, subscriptions, self.signals, incidents, pipeline
         )
-        self.delivery.after_gap = self.permissions.signals_lost
         self.reports = Reports(
             clock=clock,
             sockets=sockets,
             status=self.status,
             statistics=statistics.read,
-            incidents=lambda: incidents.counts,
+            incidents=incidents,
             worker=worker,
             others=other_reports,
         )
@@ -195,7 +198,7 @@ class RealtimeServer(ServerInterface):
             reports=self.reports.all,
         )
         self._backends = Backends(
-            registry, self._resources, self._link, registry.fanout_layers(handle), statistics
+            registry, self._resources, registry.fanout_layers(handle), statistics, self._link
         )
         for event in registry.socket_events(handle):
             self._gateway.add_event(registry.owner(event), event)
@@ -203,7 +206,6 @@ class RealtimeServer(ServerInterface):
         self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self.socket_io.eio.starting = self.start
-        redis = None if self._link is None else self._link.client
         super().__init__(sockets, pipeline, redis, clock)
         self.tracking = TrackingService(redis, self.socket_io)
         self._endpoints = Endpoints(
@@ -243,20 +245,25 @@ class RealtimeServer(ServerInterface):
 
         Websockets of the application's other routes are served as they would be without;
         the application's middleware does not see those of ``/socket.io/``.
+
+        :raises ConfigurationError: when uvicorn is not installed.
         """
+        if self._websocket_protocol is None:
+            self._websocket_protocol = websocket_protocol(self.socket_io.eio)
         return self._websocket_protocol
 
     def http_protocol(
-        self, ordinary: type[HttpToolsProtocol] = HttpToolsProtocol
+        self, fallback: type[HttpToolsProtocol] | None = None
     ) -> type[asyncio.Protocol]:
         """What to hand to uvicorn as ``http=``, so that endpoints and handshakes need no ASGI.
 
-        Everything else goes to ``ordinary``; the application's middleware does not see
-        calls of endpoints from programs, while those from web pages go all the way.
+        Everything else goes to ``fallback``, by default uvicorn's own protocol. The application's
+        middleware does not see requests of programs to endpoints, but it sees those of web pages.
+
+        :raises ConfigurationError: when uvicorn or httptools is not installed.
         """
-        return http_protocol(
-            self._endpoints, self._websocket_protocol, ordinary, self.socket_io.eio.proxies
-        )
+        websocket, proxies = self.websocket_protocol(), self.socket_io.eio.proxies
+        return http_protocol(self._endpoints, websocket, fallback, proxies)
 
     async def started_pipeline(self) -> Pipeline:
         """The publish pipeline; starts the server when it has not started.
@@ -287,7 +294,7 @@ class RealtimeServer(ServerInterface):
         endpoints, engine = self._endpoints, self.socket_io.eio
         routes = RealtimeRoutes(
             [
-                *(EndpointRoute(each, endpoints) for each in endpoints.by_call.values()),
+                *(EndpointRoute(each, endpoints) for each in endpoints.by_route.values()),
                 *self._registry.routes(self._handle),
             ],
             self.socket_io.handle_request,
@@ -300,25 +307,22 @@ class RealtimeServer(ServerInterface):
         install(app, [routes, probes], self.start, self.close)
 
     async def _start(self) -> None:
-        registry, backends = self._registry, self._backends
+        backends = self._backends
         async with AsyncExitStack() as opened:
-            await backends.open(opened, self.delivery.reachable)
-            observers = [
-                Worker(
-                    registry.owner(observer),
-                    f"observer {observer.name!r}",
-                    observer.observe,
-                    size=observer.queue_size,
-                    limit=observer.timeout,
-                    plugin_runner=self.plugin_runner,
-                    incidents=self.incidents,
-                )
-                for observer in registry.observers(self._handle)
-            ]
-            self.delivery.start(backends.cache, backends.fanout, backends.innermost_fanout)
+            if self._link is not None:
+                opened.push_async_callback(self._link.aclose)
+                await self._link.start(self.delivery.reachable)
+                self._statistics.add("redis", self._link)
+            await backends.open(opened)
+            observers = self._registry.observers(self._handle)
+            self.delivery.start(
+                cache=backends.cache,
+                fanout=backends.fanout,
+                innermost_fanout=backends.innermost_fanout,
+                after_gap=self.permissions.signals_lost,
+            )
             opened.push_async_callback(self.delivery.aclose)
-            policies = {name: registry.policy(kind) for name, kind in registry.kinds.items()}
-            self._pipeline.start(policies=policies, observers=observers)
+            self._pipeline.start(backends.cache, observers)
             opened.push_async_callback(self._pipeline.aclose)
             await self._relay.start(backends.fanout, self._rooms.emit_encoded)
             opened.push_async_callback(self._relay.aclose)

@@ -1,7 +1,7 @@
-"""How Sphinx makes a site of these documents; docs/contributing.md has the command.
+"""Sphinx's configuration for the site of these documents; docs/contributing.md has the command.
 
-The documents are written for a Git host: plain Markdown, relative links, no directives.  What
-Sphinx needs besides is made here, out of what they say anyway.
+The documents are written for a Git host: plain Markdown, relative links, no directives.  The
+tables of contents that Sphinx needs are derived here from the index.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ linkcheck_ignore = [r"https?://(localhost|[\w-]+\.(example|internal))\b"]
 
 
 def toctrees(index: str) -> Iterator[str]:
-    """For each section of the index, a table of contents of the pages that it links to."""
+    """For each section of the index, a table of contents with the pages that it links to."""
     for section in index.split("\n## ")[1:]:
         title, _, text = section.partition("\n")
         pages = dict.fromkeys(re.findall(r"\]\(([^)#:]+)\.md\)", text))
@@ -57,7 +57,7 @@ def toctrees(index: str) -> Iterator[str]:
 
 
 def read(_: Sphinx, name: str, source: list[str]) -> None:
-    """Take comments out, which are for the tests, and put the tables of contents in."""
+    """Remove comments, which are for the tests, and add the tables of contents."""
     parts = re.split(r"(^ *```.*?^ *```$)", source[0], flags=re.DOTALL | re.MULTILINE)
     parts[::2] = [
         re.sub(r"<!--.*?-->", lambda comment: "\n" * comment[0].count("\n"), text, flags=re.DOTALL)
@@ -69,7 +69,7 @@ def read(_: Sphinx, name: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the above."""
+    """Register the lexer and the reader."""
     app.add_lexer("env", BashLexer)
     app.connect("source-read", read)
     return {"parallel_read_safe": True}

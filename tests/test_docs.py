@@ -20,6 +20,7 @@ import pytest
 import atriz_realtime
 from atriz_realtime import EntitySettings, RealtimeConfig, RealtimeError, api
 from atriz_realtime.api import errors
+from atriz_realtime.core.runtime.incidents import PLUGIN_PROBLEM
 from atriz_realtime.defaults.metrics.families import FAMILIES
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from atriz_realtime.plugin_system.plugins import PluginHost
@@ -105,7 +106,13 @@ def incidents() -> set[str]:
             match node:
                 case ast.Call(func=ast.Attribute(attr="report" | "_report"), args=[first, *_]):
                     kinds.add(_text(first))
-                case ast.Call(func=ast.Attribute(attr="_done"), args=[_, ast.Constant() as second]):
+                case ast.Call(
+                    func=ast.Attribute(attr="plugin_problem"), args=[_, ast.Constant() as second, _]
+                ):
+                    kinds.add(PLUGIN_PROBLEM.format(plugin="…", problem=_text(second)))
+                case ast.Call(
+                    func=ast.Attribute(attr="_attempt"), args=[_, ast.Constant() as second]
+                ):
                     kinds.add(_text(second))
                 case ast.Assign(targets=[ast.Name(id="kind")], value=ast.Constant() as value):
                     kinds.add(_text(value))

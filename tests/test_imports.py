@@ -18,7 +18,7 @@ BELOW: Mapping[str, frozenset[str]] = {
     "api": frozenset(),
     "plugin_system": frozenset({"api"}),
     "engine": frozenset({"api.errors"}),
-    "redis_link": frozenset({"api", "plugin_system", "core.runtime"}),
+    "redis_link": frozenset({"api", "plugin_system.checks"}),
     "core": frozenset({"api", "plugin_system", "engine"}),
     "http": frozenset({"api", "core", "engine"}),
     "server": frozenset({"api", "plugin_system", "core", "engine", "http", "redis_link"}),

@@ -1,4 +1,4 @@
-"""Lengths of time as people write them."""
+"""Durations in text, such as ``1h30m``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNITS = MappingProxyType({"s": 1, "m": 60, "h": 3_600, "d": 86_400})
 
 
 def parse_duration(text: str) -> int:
-    """Read a length of time such as ``30s``, ``15m``, ``1h``, ``1h30m`` or ``2d``, in seconds.
+    """Read a duration such as ``30s``, ``15m``, ``1h``, ``1h30m`` or ``2d``, in seconds.
 
     :raises InvalidRequest: for anything else.
     """

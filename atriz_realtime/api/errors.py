@@ -1,10 +1,10 @@
-"""The one error tree.
+"""The error classes.
 
-Every refusal a client, a device or an operator can meet is one of these
-classes.  Each has a stable machine-readable ``code``, the HTTP ``status`` it
-answers with, and a default ``message``; the socket event ``error`` carries the
-message alone, acknowledgements and HTTP bodies carry code, message and, where
-one field is to blame, its name on the wire.
+Every refusal that a client, a device or an operator can get is one of these
+classes.  Each has a stable machine-readable ``code``, an HTTP ``status`` and a
+default ``message``.  The socket event ``error`` carries only the message;
+acknowledgements and HTTP bodies carry the code, the message and, if one field is
+to blame, its name on the wire.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class RealtimeError(Exception):
 
     @property
     def http_headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """What an HTTP refusal has besides: names in lower case, and values."""
+        """Further headers of an HTTP refusal: names in lower case, and values."""
         return ()
 
     def to_wire(self) -> dict[str, object]:
@@ -42,7 +42,7 @@ class RealtimeError(Exception):
 
 
 class InvalidRequest(RealtimeError):
-    """Input whose shape is wrong: broken JSON, a missing field, a wrong type."""
+    """Malformed input: broken JSON, a missing field, a wrong type."""
 
     code = "bad_request"
     status = 400
@@ -50,7 +50,7 @@ class InvalidRequest(RealtimeError):
 
 
 class InvalidLocation(RealtimeError):
-    """A position with a field that is missing, of the wrong type or out of range."""
+    """A location field that is missing, of the wrong type or out of range."""
 
     code = "invalid_location"
     status = 422
@@ -82,7 +82,7 @@ class LocationNotFound(RealtimeError):
 
 
 class NotAuthenticated(RealtimeError):
-    """The caller has not authenticated, or offered nothing to authenticate with."""
+    """The caller has not authenticated, or sent no credentials."""
 
     code = "not_authenticated"
     status = 401
@@ -90,10 +90,10 @@ class NotAuthenticated(RealtimeError):
 
 
 class AuthenticationRejected(RealtimeError):
-    """Credentials that an authenticator recognised as its own, and found bad.
+    """Invalid credentials, as the authenticator for their kind decided.
 
-    The message on the wire is always the generic one: the reason is for the
-    server's log, not for whoever is trying tokens.
+    The message on the wire is always the generic one: the reason is only for the
+    server's log, so that it does not help an attacker who tries tokens.
     """
 
     code = "invalid_token"
@@ -106,7 +106,7 @@ class AuthenticationRejected(RealtimeError):
 
 
 class NotAuthorized(RealtimeError):
-    """An authenticated caller who may not do this to this entity."""
+    """The caller is authenticated, but may not do this with this entity."""
 
     code = "unauthorized"
     status = 403
@@ -114,7 +114,7 @@ class NotAuthorized(RealtimeError):
 
 
 class SubscriptionLimit(RealtimeError):
-    """A socket that would track more entities than ``max_subscriptions``."""
+    """The socket would track more entities than ``max_subscriptions``."""
 
     code = "subscription_limit"
     status = 429
@@ -124,7 +124,7 @@ class SubscriptionLimit(RealtimeError):
 class RateLimited(RealtimeError):
     """More events, connections or failed authentications than the configured limits allow.
 
-    :param retry_after: seconds until it is worth another try, when that is known.
+    :param retry_after: seconds until a retry can succeed, if that is known.
     """
 
     code = "rate_limited"
@@ -143,7 +143,7 @@ class RateLimited(RealtimeError):
 
     @property
     def http_headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """``Retry-After``, when it is known."""
+        """``Retry-After``, if it is known."""
         if self.retry_after is None:
             return ()
         return ((b"retry-after", b"%d" % self.retry_after),)
@@ -166,7 +166,7 @@ class Unavailable(RealtimeError):
 
 
 class PluginFailed(RealtimeError):
-    """A plugin that raised or took too long where its answer was needed."""
+    """A plugin raised an exception or took too long when its answer was needed."""
 
     code = "plugin_failed"
     status = 500
@@ -174,7 +174,7 @@ class PluginFailed(RealtimeError):
 
 
 class ConfigurationError(RealtimeError):
-    """Settings or plugins that cannot work; stops the start with one line."""
+    """Settings or plugins that cannot work; the start stops with one line."""
 
     code = "configuration"
     default_message = "Invalid configuration"

@@ -1,24 +1,24 @@
 """Every hook a plugin may implement, with its whole contract.
 
-Hooks are handed, by name, any of: ``config``, a read-only view of the settings and of
-the plugin's own table; ``resources``, the clock, the connection to Redis, which is open
-from ``server_started`` on, and a way to report failures that were survived; ``server``, a
-narrow handle on the running server.
-State belongs in what a hook creates, not in the module: a process may run several
-servers.
+A hook receives, by name, any of these arguments: ``config``, a read-only view of the
+settings and of the plugin's own table; ``resources``, which are the clock, the connection
+to Redis (open from ``server_started`` on) and a function that reports survived failures;
+``server``, a narrow handle on the running server.
+A plugin's state belongs to the objects that a hook creates, not to the module, because a
+process may run several servers.
 
 Registration hooks (``register_*``) are synchronous, run once while the server
-starts, and return records; the message path never enters pluggy.  An
+starts, and return records; a message in flight never enters pluggy.  An
 implementation names only the arguments it wants, in any subset.  It returns a
 list of records, a single record, or ``None``.
 
-The order of plugins is pluggy's: defaults first, then entry points, then the
-plugins named in configuration; ``tryfirst`` and ``trylast`` move one.  Two
+Default plugins are called first, then those with entry points, then those that the
+configuration names; pluggy's ``tryfirst`` and ``trylast`` move one implementation.  Two
 records of one kind with the same name stop the start with an error that names
-both plugins.  An exception in a hook stops the start and names the plugin, unless
-``optional_plugins`` lists it: then it is reported, and the plugin does without the
-hook.  Nothing is optional about authenticators, authorizers, filters and views, whose
-absence could let somebody in, or see too much.
+both plugins.  An exception in a hook stops the start and names the plugin.  If
+``optional_plugins`` lists the plugin, the exception is only reported and the plugin runs
+without the hook.  Authenticators, authorizers, filters and views are never optional:
+without them the server could admit people, or show them more, than it should.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 
 @hookspec
 def register_settings() -> type[Any] | None:
-    """Name the attrs class of the plugin's own table, ``[realtime.plugins.<name>]``.
+    """Return the attrs class of the plugin's own table, ``[realtime.plugins.<name>]``.
 
-    Called once at start, before any other hook, even when there is no table.  The
-    table is checked against the class: an unknown key, a missing one or one of a wrong
-    type stops the start and names it.  Any hook then gets it with
-    ``config.load(TheClass)``.  A table for a plugin without settings is an error.
+    Called once at start, before any other hook, even if there is no table.  The server
+    checks the table against the class; an unknown key, a missing key or a value of the
+    wrong type stops the start with an error that names it.  Any hook then gets the table
+    with ``config.load(TheClass)``.  A table for a plugin without settings is an error.
 
     Example::
 
@@ -81,13 +81,13 @@ def register_settings() -> type[Any] | None:
 def register_authenticators(
     config: PluginConfig, resources: Resources
 ) -> Iterable[Authenticator] | Authenticator | None:
-    """Offer ways to find out who a caller is.
+    """Register authenticators, which find out who a caller is.
 
     Called once at start.  Authenticators are asked in their ``order`` until one
-    returns an identity.  Returning ``None`` abstains and the next is asked;
-    raising :class:`AuthenticationRejected` refuses and ends the asking.  Any
-    other exception refuses too.  When all abstain, the caller is not
-    authenticated.
+    returns an identity.  One that returns ``None`` abstains, and the next is asked.
+    One that raises :class:`AuthenticationRejected` refuses the caller, and no other is
+    asked; any other exception refuses the caller too.  If all abstain, the caller is
+    not authenticated.
 
     Example::
 
@@ -106,11 +106,11 @@ def register_authenticators(
 def register_authorizers(
     config: PluginConfig, resources: Resources
 ) -> Iterable[Authorizer] | Authorizer | None:
-    """Offer rules about who may watch or publish which entity.
+    """Register authorizers, which decide who may watch or publish which entity.
 
-    Called once at start.  All authorizers are asked; any refusal wins, and an
-    exception refuses.  When none is registered, every authenticated user may
-    watch and publish everything, which is the documented behaviour.
+    Called once at start.  All authorizers are asked; one refusal is enough, and an
+    exception counts as a refusal.  If none is registered, every authenticated user may
+    watch and publish everything.
 
     Example::
 
@@ -125,12 +125,12 @@ def register_authorizers(
 
 @hookspec
 def register_entity_types(config: PluginConfig) -> Iterable[EntityType] | EntityType | None:
-    """Offer kinds of things that can be tracked.
+    """Register entity types: kinds of things that can be tracked.
 
-    Called once at start.  Each type makes ``track:<name>`` and
-    ``untrack:<name>``, its rooms, channels, keys and HTTP paths work.  What the
-    record leaves open comes from configuration, and a table
-    ``[realtime.entities.<name>]`` overrides what it sets.
+    Called once at start.  Each type enables ``track:<name>`` and
+    ``untrack:<name>``, its rooms, channels, keys and HTTP paths.  The configuration
+    supplies what the record leaves open, and a table
+    ``[realtime.entities.<name>]`` overrides what the record sets.
 
     Example::
 
@@ -142,10 +142,10 @@ def register_entity_types(config: PluginConfig) -> Iterable[EntityType] | Entity
 
 @hookspec
 def register_throttles(config: PluginConfig) -> Iterable[Throttle] | Throttle | None:
-    """Offer throttling policies that configuration chooses by name.
+    """Register throttling policies, which the configuration chooses by name.
 
     Called once at start; ``create`` is then called once for each entity type
-    that uses the policy.  A policy that raises while deciding refuses the fix.
+    that uses the policy.  If a policy raises an exception, the fix is refused.
 
     Example::
 
@@ -165,12 +165,12 @@ def register_throttles(config: PluginConfig) -> Iterable[Throttle] | Throttle | 
 
 @hookspec
 def register_caches(config: PluginConfig) -> Iterable[CacheBackend] | CacheBackend | None:
-    """Offer places where current locations live; the setting ``cache`` chooses one.
+    """Register caches, which store current locations; the setting ``cache`` chooses one.
 
     Called once at start.  Only the chosen backend is opened; an exception while
-    opening stops the start.  One that is :class:`Closeable` is closed at the
-    end, one that is :class:`Reporting` appears in the health report, and so do the
-    numbers of one that is :class:`Measuring`.
+    opening stops the start.  A :class:`Closeable` backend is closed at the end.  The
+    health report includes the state of a :class:`Reporting` backend and the numbers of
+    a :class:`Measuring` one.
 
     Example::
 
@@ -185,12 +185,12 @@ def register_caches(config: PluginConfig) -> Iterable[CacheBackend] | CacheBacke
 
 @hookspec
 def register_fanouts(config: PluginConfig) -> Iterable[FanoutBackend] | FanoutBackend | None:
-    """Offer ways in which a payload reaches the other servers; ``fanout`` chooses one.
+    """Register fan-outs, which carry payloads to the other servers; ``fanout`` chooses one.
 
     Called once at start.  Only the chosen backend is opened; an exception while
-    opening stops the start.  One that is :class:`Closeable` is closed at the
-    end, one that is :class:`Reporting` appears in the health report, and so do the
-    numbers of one that is :class:`Measuring`.
+    opening stops the start.  A :class:`Closeable` backend is closed at the end.  The
+    health report includes the state of a :class:`Reporting` backend and the numbers of
+    a :class:`Measuring` one.
 
     Example::
 
@@ -207,16 +207,16 @@ def register_fanouts(config: PluginConfig) -> Iterable[FanoutBackend] | FanoutBa
 def register_fanout_layers(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Iterable[FanoutLayer] | FanoutLayer | None:
-    """Offer layers between the core and the fan-out: to watch, change or add to what passes.
+    """Register layers between the core and the fan-out, which observe, change or add messages.
 
-    Called once at start.  All that are registered are opened, in their ``order``, each on
-    top of the one before; an exception while opening stops the start.  What is published
-    goes down through them, what is received comes up: fixes on their entity's channel,
+    Called once at start.  All registered layers are opened in their ``order``, each on
+    top of the one before; an exception while opening stops the start.  Published messages
+    go down through the layers, and received ones come up: fixes on their entity's channel,
     :class:`Emit` messages on ``RedisChannels.EMITS``, and :class:`Signals` between servers on
-    ``RedisChannels.SIGNALS``, which a layer passes on as they are.  One that is
-    :class:`Closeable` is closed at the end, before what is below.  Whether the fan-out is
-    :class:`Interruptible` or :class:`Reporting` the core asks the fan-out itself; a layer
-    that is :class:`Measuring` shows its numbers as ``layer <name>``.
+    ``RedisChannels.SIGNALS``.  A layer must pass signals on unchanged.  A :class:`Closeable`
+    layer is closed at the end, before what is below it.  The core asks only the fan-out
+    itself whether it is :class:`Interruptible` or :class:`Reporting`; the numbers of a
+    :class:`Measuring` layer appear as ``layer <name>``.
 
     Example::
 
@@ -242,11 +242,11 @@ def register_fanout_layers(
 def register_filters(
     config: PluginConfig, resources: Resources
 ) -> Iterable[Filter] | Filter | None:
-    """Offer filters that amend, pass or drop a fix before it is published.
+    """Register filters, which change, pass or drop a fix before it is published.
 
     Called once at start.  Filters run in their ``order``, after validation and
-    throttle, each on what the one before returned; ``None`` drops the fix.  A
-    filter that raises refuses the fix.
+    throttle.  Each receives what the one before returned; ``None`` drops the fix.  If a
+    filter raises an exception, the fix is refused.
 
     Example::
 
@@ -261,18 +261,18 @@ def register_filters(
 
 @hookspec
 def register_views(config: PluginConfig, resources: Resources) -> Iterable[View] | View | None:
-    """Offer views: what some watchers are shown instead of a fix as it was published.
+    """Register views, which decide what some watchers are shown instead of the whole fix.
 
     Called once at start.  All views that apply to an identity and an entity are applied in
-    their ``order``, each on what the one before returned; ``None`` shows nothing.  What
-    travels between servers and lies in the cache stays whole: views are applied where the
-    watcher is, to live fixes, to the current location that a new watcher gets, and to what
-    ``GET /api/tracking/…`` answers.  A fix is read, changed and encoded once for each
-    distinct combination of views, not for each watcher; for those to whom none applies
-    nothing is done.
+    their ``order``.  Each receives what the one before returned; ``None`` shows nothing.
+    Messages between servers and the cache have the whole fix.  Each server applies views to
+    its own watchers: to live fixes, to the current location that a new watcher gets, and to
+    the answers of ``GET /api/tracking/…``.  A fix is decoded, changed and encoded once for
+    each distinct combination of views, not for each watcher; watchers without a view cause
+    no extra work.
 
-    It fails closed: where ``applies`` raises or takes too long, or ``apply`` raises, nothing
-    is shown, which is counted.  What a host emits itself goes out as it is, except
+    Views fail closed: if ``applies`` raises or takes too long, or ``apply`` raises, nothing
+    is shown and the failure is counted.  A host's own emits go out unchanged, except
     ``location:update`` to the room of an entity.
 
     Example::
@@ -293,11 +293,11 @@ def register_views(config: PluginConfig, resources: Resources) -> Iterable[View]
 def register_observers(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Iterable[Observer] | Observer | None:
-    """Offer observers of every event published on this server.
+    """Register observers, which receive every event published on this server.
 
-    Called once at start.  An observer gets the event after it was published,
-    from a bounded queue of its own, in order; an exception is counted and
-    logged, and the next event follows.
+    Called once at start.  An observer receives each event after it was published, in
+    order, from a bounded queue of its own.  An exception is counted and logged, and the
+    next event follows.
 
     Example::
 
@@ -314,12 +314,12 @@ def register_observers(
 def register_socket_events(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Iterable[SocketEvent] | SocketEvent | None:
-    """Offer further client → server events.
+    """Register further client → server events.
 
-    Called once at start.  Names of the protocol and of other plugins are
-    conflicts.  What a handler returns is the acknowledgement; a
-    :class:`RealtimeError` becomes ``error`` and a negative acknowledgement, and
-    any other exception an ``Internal error``.
+    Called once at start.  A name that the protocol or another plugin uses stops the
+    start.  A handler's return value is the acknowledgement.  A :class:`RealtimeError` that
+    it raises becomes ``error`` and a negative acknowledgement, and any other exception
+    an ``Internal error``.
 
     Example::
 
@@ -337,11 +337,11 @@ def register_socket_events(
 def register_routes(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Iterable[BaseRoute] | BaseRoute | None:
-    """Offer further HTTP, as Starlette routes.
+    """Register further HTTP paths, as Starlette routes.
 
     Called once, when the server is attached to its application; requests come
-    only after the start.  A path that two plugins claim stops the start.  A
-    :class:`RealtimeError` that an endpoint raises becomes its JSON refusal.
+    only after the start.  A path that two plugins claim stops the start.  If a route
+    raises a :class:`RealtimeError`, the answer is its JSON refusal.
 
     Example::
 
@@ -358,12 +358,12 @@ def register_routes(
 def register_endpoints(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Iterable[Endpoint] | Endpoint | None:
-    """Offer further HTTP calls of one path each, for what is called all the time.
+    """Register endpoints: HTTP calls of one path each that are made very often.
 
     Called once, when the server is attached to its application; calls come only after
     the start.  ``serve`` answers them before the application and its middleware see
     them; elsewhere they are ordinary routes.  A path that two plugins claim stops the
-    start.  A :class:`RealtimeError` that a handler raises becomes its JSON refusal.
+    start.  If a handler raises a :class:`RealtimeError`, the answer is its JSON refusal.
 
     Example::
 
@@ -380,12 +380,12 @@ def register_endpoints(
 def register_commands(
     config: PluginConfig, resources: Resources
 ) -> Iterable[click.Command] | click.Command | None:
-    """Offer further commands of ``atriz-realtime``, as click commands.
+    """Register further commands of ``atriz-realtime``, as click commands.
 
     Called once, when the command line starts; no server is running.  ``config`` comes
-    from the configuration file in the working directory and the environment.  Of
-    ``resources.redis`` nothing is open: a command that needs Redis, wherever that is,
-    uses its ``client``, and closes it.
+    from the configuration file in the working directory and the environment.
+    ``resources.redis`` is not connected: a command that needs Redis uses its ``client``,
+    which connects as the settings say, and closes it.
 
     Example::
 
@@ -403,9 +403,9 @@ def register_commands(
 def server_started(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Awaitable[None] | None:
-    """Told once, when the backends are open and before the first client.
+    """Called once, when the backends are open and before the first client connects.
 
-    May be a coroutine function; it is awaited, for ten seconds at most.  An exception
+    May be a coroutine function; it is awaited, for at most ten seconds.  An exception
     stops the start.
 
     Example::
@@ -420,10 +420,10 @@ def server_started(
 def server_stopping(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Awaitable[None] | None:
-    """Told once, before clients are sent away and backends are closed.
+    """Called once, before clients are disconnected and backends are closed.
 
-    May be a coroutine function; it is awaited, for one second at most.  An exception
-    is logged and does not hold up the stop.
+    May be a coroutine function; it is awaited, for at most one second.  An exception
+    is logged and does not delay the stop.
 
     Example::
 

@@ -14,9 +14,9 @@ from atriz_realtime.api.wire import decode_json
 
 
 class Headers(Mapping[str, str]):
-    """A request's headers: names in lower case, each with its first value.
+    """The headers of a request by name in lower case; of repeated ones the first.
 
-    :param raw: names in lower case and values, as they came.
+    :param raw: names in lower case and values, in the order of the request.
     """
 
     __slots__ = ("_raw",)
@@ -49,16 +49,16 @@ class HttpCall:
     address: str | None
     """The caller's network address."""
     offered: Credentials | None = attrs.field(default=None, repr=False)
-    """What :meth:`credentials` returns, when that is known already."""
+    """The credentials, when they have been read already."""
 
     def credentials(self) -> Credentials:
-        """What the caller offers to be known by."""
+        """What the caller authenticates with."""
         return self.offered or Credentials.from_http(self.headers, self.address)
 
     def json_object(self) -> dict[str, Any]:
-        """The JSON object that is the body.
+        """The body, read as a JSON object.
 
-        :raises InvalidRequest: when it is none.
+        :raises InvalidRequest: when it is anything else.
         """
         data = decode_json(self.body)
         if not isinstance(data, dict):
@@ -67,7 +67,7 @@ class HttpCall:
 
 
 def credentials_of(request: HTTPConnection) -> Credentials:
-    """What the caller of a Starlette route offers to be known by."""
+    """What the caller of a Starlette route authenticates with."""
     address = request.client.host if request.client else None
     return Credentials.from_http(Headers(request.headers.raw), address)
 
@@ -79,7 +79,7 @@ class HttpAnswer:
     body: bytes
     """JSON."""
     status: int = 200
-    """The HTTP status; one of those whose responses have a body."""
+    """The HTTP status; not one without a body, such as 204."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """Further headers, such as ``(b"retry-after", b"3")``: names in lower case."""
 

@@ -1,8 +1,7 @@
-"""The values the whole system speaks of: positions, entities, identities.
+"""The values that travel through the system: locations, entities, identities.
 
-All are frozen and validated when built, so a value that exists is a good one.
-Attribute names are Python's, ``from_wire``/``to_wire`` use the names of the
-wire (camelCase JSON).
+All are frozen, and validated when they are built. Attributes have Python's names;
+``from_wire`` and ``to_wire`` use the camelCase names of the JSON.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def _check_timestamp(value: object) -> None:
 
 
 def _check_json(value: object, depth: int) -> None:
-    """Refuse in ``metadata`` whatever JSON cannot say, or says too deeply."""
+    """Check that ``metadata`` has a JSON form, and is not nested too deeply."""
     if type(value) is str:
         _check_text(value)
     elif value is None or type(value) is bool:
@@ -244,8 +243,8 @@ def _check_name(value: object, field: str) -> None:
 class EntityRef:
     """Which entity: its type and its id.
 
-    Only shape is checked here; whether the type exists and the id fits its
-    pattern is the registry's to say.
+    Both must be non-empty strings. Whether the type exists and the id fits its pattern is
+    checked when a fix is published or an entity is tracked.
     """
 
     type: str
@@ -290,8 +289,8 @@ class LocationEvent:
     def from_wire(cls, data: Mapping[str, Any]) -> LocationEvent:
         """Build from the event JSON ``{"type", "entityId", "location"}``.
 
-        :raises InvalidRequest: when the shape is wrong.
-        :raises InvalidLocation: when the location is.
+        :raises InvalidRequest: when it has not that shape.
+        :raises InvalidLocation: when the location is bad.
         """
         location = data.get("location")
         if not isinstance(location, Mapping):
@@ -310,33 +309,32 @@ class LocationEvent:
 
 @attrs.frozen(kw_only=True)
 class Identity:
-    """Who a caller turned out to be."""
+    """An authenticated caller."""
 
     user_id: str
     """The user's id; names the room ``user:<userId>``."""
     claims: Mapping[str, Any] = attrs.field(default=_EMPTY, repr=False)
-    """What the authenticator vouches for, such as a token's claims; read-only."""
+    """What the authenticator knows of the user, such as a token's claims; read-only."""
     authenticator: str = ""
-    """The name of the authenticator that said so; the core fills it in."""
+    """The name of the authenticator that returned it; the core fills it in."""
     expires_at: float | None = None
-    """Seconds since the epoch after which this no longer holds; ``None``: never."""
+    """When it expires, in seconds since the epoch; ``None``: never."""
     only: EntityRef | None = None
-    """The one entity that it is good for: it may watch and read that, whatever authorizers
-    say, and nothing else; ``None``: a user, of whom authorizers are asked."""
+    """The single entity that it may watch and read, whatever authorizers say; it may do nothing
+    else. ``None``: the authorizers decide."""
     granted_by: str | None = None
-    """The user whose grant it is, when it is somebody's; what is revoked of that user's
-    tokens is revoked of it as well."""
+    """The user who granted it, if one did: revoking that user's tokens revokes it as well."""
 
 
 @attrs.frozen(kw_only=True)
 class Credentials:
-    """What a caller offered to authenticate with.
+    """What a caller authenticates with.
 
-    Its representation never shows a secret, so that it can be logged.
+    Its ``repr`` shows no secret, so that it can be logged.
     """
 
     token: str | None = attrs.field(default=None, repr=False)
-    """The bearer token, wherever it came from."""
+    """The bearer token."""
     source: Literal["handshake", "event", "http"] = "http"
     """``handshake``: the Socket.IO ``auth`` object; ``event``: the event
     ``authenticate``; ``http``: a request's headers."""
@@ -349,7 +347,7 @@ class Credentials:
 
     @classmethod
     def from_http(cls, headers: Mapping[str, str], address: str | None) -> Credentials:
-        """What a request offers: a bearer token of its header ``Authorization``, if it has one.
+        """The credentials of an HTTP request: the bearer token of its ``Authorization`` header.
 
         :param headers: names in lower case.
         """

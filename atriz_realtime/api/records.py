@@ -1,4 +1,4 @@
-"""The records that registration hooks return: a name, and what the core calls."""
+"""The records that registration hooks return: a name, and the callables that the core calls."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ class Authenticator:
     name: str
     """Unique among authenticators."""
     authenticate: Callable[[Credentials], Awaitable[Identity | None]]
-    """An :class:`Identity`; ``None`` to abstain ("not mine"); raises
-    :class:`AuthenticationRejected` to refuse ("mine, and bad")."""
+    """Returns an :class:`Identity`, or ``None`` to abstain (the credentials are not its own);
+    raises :class:`AuthenticationRejected` to refuse (they are its own, and invalid)."""
     order: int = attrs.field(default=0, kw_only=True)
     """Lower is asked first."""
     still_holds: Callable[[Identity], Awaitable[bool]] | None = attrs.field(
         default=None, kw_only=True
     )
-    """Whether an identity that it gave is still good.  Asked about every connected socket
-    each ``recheck_interval`` seconds, after which a socket whose identity is not is closed;
-    one stays when this raises or takes too long, and is asked about again.  ``None``: an
-    identity that was once good stays so."""
+    """Whether an identity that this authenticator returned is still valid.  Asked every
+    ``recheck_interval`` seconds for every connected socket; if not, the socket is closed.  If
+    this raises or takes too long, the socket stays and is asked about again.  ``None``: an
+    identity stays valid."""
     at_once: Callable[[Credentials], Identity | None] | None = attrs.field(
         default=None, kw_only=True
     )
-    """The same as ``authenticate`` for one that never has to wait: a plain function, which
-    is asked instead, without a coroutine's cost."""
+    """The same as ``authenticate`` as a plain function, for an authenticator that never has
+    to wait.  The server calls it instead, which saves the cost of a coroutine."""
     weakness: str | None = attrs.field(default=None, kw_only=True)
-    """Why it must not be relied on beyond this machine, in one line: ``serve`` then
-    refuses to listen beyond loopback unless ``allow_weak_secret`` is on."""
+    """Why it is not safe beyond this machine, in one line.  If set, ``serve`` refuses to
+    listen beyond loopback unless ``allow_weak_secret`` is on."""
 
 
 @attrs.frozen(eq=False)
 class Authorizer:
-    """Says who may watch or publish which entity; any refusal wins."""
+    """Decides who may watch or publish which entity; one refusal is enough."""
 
     name: str
     """Unique among authorizers."""
@@ -71,41 +71,41 @@ class Authorizer:
 class EntityType:
     """A kind of thing that can be tracked.
 
-    Registering one makes ``track:<name>``, ``untrack:<name>``, its rooms,
-    channels, keys and HTTP paths work.
+    Registering one enables ``track:<name>``, ``untrack:<name>``, its rooms,
+    channels, keys and HTTP paths.
     """
 
     name: str = attrs.field(validator=attrs.validators.matches_re(r"[a-z][a-z0-9_-]{0,31}"))
     """Lower-case letters, digits, ``_`` and ``-``; at most 32 characters."""
     validate: Callable[[LocationEvent], None] | None = attrs.field(default=None, kw_only=True)
-    """Further checks; raises :class:`InvalidLocation` with the field to refuse."""
+    """Further checks; to refuse, raises :class:`InvalidLocation` with the field."""
     throttle: str | None = attrs.field(default=None, kw_only=True)
     """A throttling policy's name; ``None``: the configured default."""
     throttle_options: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
     """The policy's options, for example ``{"interval": 200}``."""
     cache_ttl: float | None = attrs.field(default=None, kw_only=True, validator=_LIFETIME)
-    """Seconds a current location is kept; ``None``: the configured default."""
+    """Seconds until a current location expires; ``None``: the configured default."""
     id_pattern: str = attrs.field(default=DEFAULT_ID_PATTERN, kw_only=True)
-    """A regular expression that must match the whole id; one that ends in ``*`` is
-    refused whatever it says."""
+    """A regular expression that must match the whole id.  An id that ends in ``*`` is
+    always refused."""
 
 
 @attrs.frozen(eq=False)
 class Throttle:
-    """A throttling policy that configuration can choose by name."""
+    """A throttling policy that the configuration can choose by name."""
 
     name: str
     """Unique among policies."""
     create: Callable[[Any, Resources], ThrottlePolicy]
-    """Makes the policy of one entity type from its options: an instance of
-    ``options``, or the bare mapping when there is none."""
+    """Creates the policy of one entity type from its options: an instance of
+    ``options``, or the plain mapping if ``options`` is ``None``."""
     options: type[Any] | None = attrs.field(default=None, kw_only=True)
     """An attrs class that the options table is checked against."""
 
 
 @attrs.frozen(eq=False)
 class CacheBackend:
-    """A place for current locations that configuration can choose by name."""
+    """A cache for current locations that the configuration can choose by name."""
 
     name: str
     """Unique among caches."""
@@ -115,7 +115,7 @@ class CacheBackend:
 
 @attrs.frozen(eq=False)
 class FanoutBackend:
-    """A way to the other servers that configuration can choose by name."""
+    """A fan-out to the other servers that the configuration can choose by name."""
 
     name: str
     """Unique among fan-outs."""
@@ -125,19 +125,19 @@ class FanoutBackend:
 
 @attrs.frozen(eq=False)
 class FanoutLayer:
-    """Something between the core and the fan-out, which sees all that passes."""
+    """A layer between the core and the fan-out, which sees every message."""
 
     name: str
     """Unique among layers."""
     open: Callable[[Fanout], Awaitable[Fanout]]
-    """Puts it on top of a fan-out; raises :class:`ConfigurationError` when it cannot work."""
+    """Opens it on top of a fan-out; raises :class:`ConfigurationError` when it cannot work."""
     order: int = attrs.field(default=0, kw_only=True)
-    """Lower is nearer to the fan-out."""
+    """Lower is closer to the fan-out."""
 
 
 @attrs.frozen(eq=False)
 class Filter:
-    """Amends, passes or drops a fix before it is published."""
+    """Changes, passes or drops a fix before it is published."""
 
     name: str
     """Unique among filters."""
@@ -149,32 +149,32 @@ class Filter:
 
 @attrs.frozen(eq=False)
 class View:
-    """What those it applies to are shown instead of the fix as it was published."""
+    """What the identities that it applies to are shown instead of the published fix."""
 
     name: str
     """Unique among views."""
     applies: Callable[[Identity, EntityRef], Awaitable[bool]]
-    """Whether this identity sees this entity only so.  Asked when it begins to watch, when
-    its socket authenticates anew, and when it reads over HTTP."""
+    """Whether this identity sees this entity only through the view.  Asked when it starts to
+    watch, when its socket authenticates again, and when it reads over HTTP."""
     apply: Callable[[LocationEvent], LocationEvent | None]
     """The event to show, or ``None`` to show nothing.  A plain function that does not wait,
-    since watchers get fixes in order; called once for each fix, whoever watches."""
+    because watchers get fixes in order.  Called once for each fix, not for each watcher."""
     order: int = attrs.field(default=0, kw_only=True)
-    """Of several that apply, lower is applied first."""
+    """If several apply, lower is applied first."""
 
 
 @attrs.frozen(eq=False)
 class Observer:
-    """Sees every event published on this server, and never slows the sender."""
+    """Receives every event published on this server, without slowing down the sender."""
 
     name: str
     """Unique among observers."""
     observe: Callable[[LocationEvent], Awaitable[None]]
     """Called for one event after another, in order."""
     queue_size: int = attrs.field(default=1024, kw_only=True, validator=attrs.validators.ge(1))
-    """Events that may wait; over it the oldest are dropped and counted."""
+    """Events that may wait; beyond that, the oldest are dropped and counted."""
     timeout: float = attrs.field(default=30.0, kw_only=True, validator=attrs.validators.gt(0))
-    """Seconds one call may take; one that takes longer is given up and counted."""
+    """Seconds one call may take; one that takes longer is cancelled and counted."""
 
 
 @attrs.frozen(eq=False)
@@ -184,13 +184,13 @@ class SocketEvent:
     name: str
     """The event's name."""
     handle: Callable[..., Awaitable[Any]]
-    """Called with a :class:`SocketClient` and the event's arguments; what it
-    returns is the acknowledgement.  A :class:`RealtimeError` it raises becomes
+    """Called with a :class:`SocketClient` and the event's arguments; its return value
+    is the acknowledgement.  A :class:`RealtimeError` that it raises becomes
     the event ``error`` and a negative acknowledgement."""
     authenticated: bool = attrs.field(default=True, kw_only=True)
     """Whether only authenticated sockets may send it."""
     binary: bool = attrs.field(default=False, kw_only=True)
-    """Whether its arguments may hold bytes; else an event with bytes is refused unread."""
+    """Whether its arguments may contain bytes; otherwise such an event is refused, not decoded."""
     timeout: float | None = attrs.field(
         default=None, kw_only=True, validator=attrs.validators.optional(attrs.validators.gt(0))
     )
@@ -199,15 +199,15 @@ class SocketEvent:
 
 @attrs.frozen(eq=False)
 class Endpoint:
-    """An HTTP call of one path that is made all the time, and answered in few steps.
+    """An HTTP call of one path that is made very often and is quick to answer.
 
-    It has no parameters in its path and no middleware of Starlette's before it.
+    Its path has no parameters, and Starlette's middleware does not run for it.
     """
 
     path: str
     """The whole path."""
     handle: Callable[[HttpCall], Awaitable[HttpAnswer]]
-    """Answers a call; a :class:`RealtimeError` it raises becomes its JSON refusal."""
+    """Answers a call; if it raises a :class:`RealtimeError`, the answer is its JSON refusal."""
     method: str = attrs.field(default="POST", kw_only=True)
     """The HTTP method."""
 

@@ -1,8 +1,8 @@
-"""What one process of a server says of itself to whoever watches it."""
+"""The metrics of one server process."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -29,3 +29,6 @@ class ProcessReport:
     """The numbers of each part that has some, by its name and theirs."""
     incidents: Mapping[str, int]
     """How often each kind of failure was survived since the start."""
+    labelled_incidents: Sequence[tuple[str, Mapping[str, str], int]] = ()
+    """The same counts as (kind, labels, count): the labels are values for the placeholders in
+    ``kind``, such as ``{plugin}``; most kinds have none."""

@@ -1,4 +1,4 @@
-"""The names on the wire, and the one place where an event becomes bytes."""
+"""Names and encodings of the wire: events, rooms, channels, keys, JSON."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Rooms:
     """Room names."""
 
     AUTHENTICATED = "realtime:authenticated"
-    """The room of every authenticated socket; the server's own, so it is not counted."""
+    """The room of every authenticated socket; room counts leave it out."""
 
     @staticmethod
     def entity(entity: EntityRef) -> str:
@@ -84,10 +84,10 @@ class RedisChannels:
     """The pattern that matches every entity's channel."""
 
     EMITS = "realtime:emit"
-    """The channel of all servers, on which emits to rooms travel: see :class:`Emit`."""
+    """The channel that carries emits to rooms between servers: see :class:`Emit`."""
 
     SIGNALS = "realtime:signal"
-    """The channel of all servers, on which signals travel."""
+    """The channel that carries signals between servers."""
 
     @staticmethod
     def entity(entity: EntityRef) -> str:
@@ -126,7 +126,7 @@ class RedisChannels:
 
 
 class CacheTTL:
-    """How long things are kept, in seconds."""
+    """Lifetimes in the cache, in seconds."""
 
     CURRENT_LOCATION = 300
     SESSION = 3600
@@ -141,7 +141,7 @@ class Emit:
     """An emit to rooms that may have members on other servers."""
 
     sender: str = attrs.field(validator=_TEXT)
-    """The sending server, which has served its own clients already."""
+    """The sending server, which has already sent it to its own clients."""
     namespace: str = attrs.field(validator=_TEXT)
     """The Socket.IO namespace; ``/`` is the default one."""
     rooms: list[str] | None = attrs.field(validator=attrs.validators.optional(_TEXTS))
@@ -151,7 +151,7 @@ class Emit:
     packet: str = attrs.field(validator=_TEXT)
     """The encoded Socket.IO packet."""
     attachments: list[bytes]
-    """What its binary placeholders stand for."""
+    """The binary attachments of the packet."""
     key: str | None = attrs.field(validator=attrs.validators.optional(_TEXT))
     """When given, a client that lags gets only the newest packet of this key."""
 
@@ -171,9 +171,9 @@ class Emit:
 
     @classmethod
     def decode(cls, data: bytes) -> Emit:
-        """Read that message.
+        """Read such a message.
 
-        :raises InvalidRequest: when it is none: other programs may publish there too.
+        :raises InvalidRequest: for anything else: other programs may publish there too.
         """
         message = decode_json(data)
         try:
@@ -214,22 +214,22 @@ def decode_json(data: bytes | str) -> Any:
 
 @attrs.frozen(eq=False)
 class Payload:
-    """A fix, encoded once: the bytes that go to Redis and into frames unchanged."""
+    """A fix, encoded once: the same bytes go to Redis and into every frame."""
 
     entity: EntityRef
     """What reported it."""
     channel: str
-    """The topic the event is published on."""
+    """The channel the event is published on."""
     event: bytes = attrs.field(repr=False)
     """The event JSON."""
     location: bytes = attrs.field(repr=False)
     """The location JSON, a slice of the event."""
     timestamp: str
-    """The location's time as it stands in the JSON; sorts as time does."""
+    """The location's time as in the JSON; as text it sorts by time."""
 
 
 def event_json(entity: EntityRef, location: bytes) -> bytes:
-    """The event JSON, spliced around a location's JSON."""
+    """The event JSON, built around a location's JSON."""
     return b'{"type":%b,"entityId":%b,"location":%b}' % (
         encode_json(entity.type),
         encode_json(entity.id),
@@ -238,7 +238,7 @@ def event_json(entity: EntityRef, location: bytes) -> bytes:
 
 
 def encode(event: LocationEvent) -> Payload:
-    """Encode an event; everything downstream carries these bytes."""
+    """Encode an event, once for everything downstream."""
     entity = event.entity
     wire = event.location.to_wire()
     location = encode_json(wire)
@@ -277,7 +277,7 @@ def _object(data: bytes) -> Mapping[str, Any]:
 
 
 def tracking_stats(counts: Mapping[str, int]) -> dict[str, int]:
-    """The statistics of the wire contract, from the cached locations by type."""
+    """The ``tracking`` statistics of the health report, from the counts of cached locations."""
     return {
         "activeVehicles": counts.get("vehicle", 0),
         "activeDeliveries": counts.get("delivery", 0),

@@ -44,7 +44,7 @@ def _resources(config: RealtimeConfig) -> Resources:
     clock = SystemClock()
     link = None
     if config.redis_url is not None:
-        link = make_link(config.redis_url, Incidents(clock))
+        link = make_link(config.redis_url, Incidents(clock).report)
     return Resources(clock=clock, redis=link, settings=view(config))
 
 

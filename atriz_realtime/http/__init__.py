@@ -1,1 +1,1 @@
-"""The fast HTTP path: endpoints answered on uvicorn without ASGI."""
+"""The fast HTTP path: under uvicorn, endpoints are answered without ASGI."""

@@ -1,18 +1,20 @@
-"""The calls of endpoints on one connection: read, answered one after another, and waited for.
+"""The endpoint requests of one connection: parsed, queued, and answered in order.
 
-A call costs one read and one write, and no ASGI.  Who sends further calls without waiting
-for answers gets them in order.
+A request costs one read and one write, and no ASGI.  Pipelined requests are answered in
+the order in which they came.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
@@ -20,205 +22,226 @@ from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.request.proxies import TrustedProxies, seen_through_proxies
 from atriz_realtime.engine.request.request import Address
 from atriz_realtime.engine.transports.raw_write import descriptor, send
-from atriz_realtime.engine.transports.uvicorn import client_of
+from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket, client_of
 from atriz_realtime.http.endpoints import HEADERS, HEADERS_OF, Endpoints
-from atriz_realtime.http.request_head import UNUSUAL, HeadCache
+from atriz_realtime.http.request_head import FALLBACK_HEADERS, HeadCache
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
-MAX_WAITING = 16
-"""EndpointConnection that one connection may send without waiting for answers."""
+MAX_PIPELINED = 16
+"""Requests to endpoints that may wait on one connection while an earlier one is answered."""
 
-MAX_HEAD = 65_536
-"""Bytes that the head of a call which is sent ahead may have."""
+MAX_PIPELINED_HEAD = 65_536
+"""Bytes that the head of a pipelined request may have."""
 
-MAX_UNLIKE = 4
-"""Heads in a row, each unlike the one before, after which a connection's are no longer kept
-to be known again: a proxy's, which has the calls of many."""
+MAX_HEAD_MISSES = 4
+"""After this many different heads in a row the connection stops caching them: it is probably
+a proxy's."""
 
-PATIENCE = 5.0
-"""Seconds that a client has at least to send something, however short keep-alive is."""
+REQUEST_TIMEOUT = 5.0
+"""Seconds that a client has for its first request, and between two parts of a request, even
+where the keep-alive timeout is shorter."""
+
+
+@attrs.frozen(eq=False)
+class Shared:
+    """What all connections of a server share."""
+
+    endpoints: Endpoints
+    by_request_line: Mapping[bytes, Endpoint]
+    """The endpoints by the first line of a request to them."""
+    websocket: type[UvicornWebSocket]
+    """The protocol for new websockets of Socket.IO."""
+    socket_line: bytes
+    """The beginning of their handshakes."""
+    fallback: type[HttpToolsProtocol]
+    """uvicorn's own protocol, for everything else."""
+    proxies: TrustedProxies | None
+    """The proxies to believe about the client's address; ``None``: those that uvicorn trusts."""
+    first_requests: Deadlines[EndpointConnection] = attrs.field(
+        factory=lambda: Deadlines(REQUEST_TIMEOUT, EndpointConnection.check_idle)
+    )
+    """The deadlines of connections that have not sent a request yet."""
+    response_heads: dict[int, tuple[Any, bytes]] = attrs.field(factory=dict)
+    """The first lines of responses by status, each with the headers of uvicorn's in them."""
 
 
 class EndpointConnection(asyncio.Protocol):
-    """The calls on one connection."""
+    """Reads and answers requests to endpoints on one connection."""
 
     __slots__ = (
+        "_answering",
         "_body",
+        "_cached",
         "_client",
         "_config",
-        "_deaf",
+        "_draining",
         "_endpoint",
+        "_error",
         "_fd",
-        "_full",
+        "_head_misses",
         "_head_size",
         "_headers",
-        "_held",
         "_idle_since",
         "_in_head",
-        "_known",
+        "_in_request",
+        "_is_routed",
         "_loop",
         "_parser",
-        "_receiving",
-        "_refusal",
-        "_repeated",
+        "_queue",
+        "_read_paused",
         "_server_state",
-        "_serving",
+        "_shared",
         "_stopping",
         "_timer",
         "_transport",
-        "_unlike",
         "_url",
-        "_waiting",
+        "_write_paused",
     )
 
-    endpoints: ClassVar[Endpoints]
-    proxies: ClassVar[TrustedProxies | None]
-    """Whose word on the client's address is taken; ``None``: of those that uvicorn trusts."""
-    calls: ClassVar[dict[bytes, Endpoint]]
-    """Endpoints by how a call of them begins."""
-    newcomers: ClassVar[Deadlines[EndpointConnection]]
-    """Who has not sent anything yet."""
-    heads: ClassVar[dict[int, tuple[Any, bytes]]]
-    """What responses begin with, by status, with uvicorn's headers that are in it."""
-
-    def __init__(self, config: uvicorn.Config, server_state: ServerState) -> None:
+    def __init__(self, shared: Shared, config: uvicorn.Config, server_state: ServerState) -> None:
+        self._shared = shared
         self._config = config
         self._server_state: Any = server_state
         self._client: Address | None = None
         self._parser: Any = None
         self._fd = -1
-        self._receiving = False  # a request has begun and is not complete
+        self._in_request = False  # a request was started and is not complete
         self._in_head = False
         self._head_size = 0
-        self._known = False  # whose call it is, before the parser has seen it
+        self._is_routed = False  # the endpoint was found before the parser saw the head
         self._endpoint: Endpoint | None = None
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: bytes | bytearray = b""
-        self._repeated: tuple[HeadCache, Endpoint, HttpCall] | None = None
-        self._unlike = 0
-        self._waiting: list[tuple[Endpoint, HttpCall, bool]] = []  # few: no deque, which is large
-        self._serving: asyncio.Task[None] | None = None
-        self._refusal: HttpAnswer | None = None  # after everything that waits
-        self._deaf = False  # nothing more is read
+        self._cached: tuple[HeadCache, Endpoint, HttpCall] | None = None
+        self._head_misses = 0
+        self._queue: list[tuple[Endpoint, HttpCall, bool]] = []  # short: a deque is larger
+        self._answering: asyncio.Task[None] | None = None
+        self._error: HttpAnswer | None = None  # sent after the answers to what is queued
+        self._draining = False  # no request is read any more; closes once the queue is answered
         self._stopping = False
-        self._full = self._held = False  # the client does not read; nor do we, then
+        self._write_paused = self._read_paused = False
         self._timer: asyncio.TimerHandle | None = None
 
     # -- asyncio.Protocol ------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        """Take the connection; who sends nothing is not waited for."""
+        """Start the timeout of the first request."""
         self._transport: Any = transport
         self._client = client_of(transport)
         self._server_state.connections.add(self)
-        self._loop = self.newcomers.loop
+        self._loop = self._shared.first_requests.loop
         self._idle_since = self._loop.time()
-        self.newcomers.begin(self)
+        self._shared.first_requests.begin(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Take note of the end."""
+        """Drop the requests that are not being answered yet."""
         self._server_state.connections.discard(self)
-        self._deaf = True
+        self._draining = True
         self._parser = None
-        self._waiting.clear()
+        self._queue.clear()
         self._stop_timer()
 
     def eof_received(self) -> None:
-        """Close when the client has closed its side."""
+        """Close the transport, by returning nothing."""
 
     def pause_writing(self) -> None:
-        """Take note that the client does not read."""
-        self._full = True
+        """Stop reading after the next answer: the client does not read its answers."""
+        self._write_paused = True
 
     def resume_writing(self) -> None:
-        """Take note that it does again."""
-        self._full = False
-        if self._held:
-            self._held = False
+        """Read again."""
+        self._write_paused = False
+        if self._read_paused:
+            self._read_paused = False
             with contextlib.suppress(RuntimeError):  # it is closing
                 self._transport.resume_reading()
 
-    # -- calls -----------------------------------------------------------------------------
+    # -- requests --------------------------------------------------------------------------
 
-    def _take(self, endpoint: Endpoint, data: bytes) -> None:
-        """Take a call whose head is in ``data``."""
+    def _read(self, endpoint: Endpoint, data: bytes) -> None:
+        """Read a request whose whole head is in ``data``, and cache that head."""
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
             self._fd = descriptor(self._transport)
         self._endpoint = endpoint
-        self._known = True
+        self._is_routed = True
         self._feed(data)
-        if self._waiting and not self._receiving and self._unlike < MAX_UNLIKE:
+        if self._queue and not self._in_request and self._head_misses < MAX_HEAD_MISSES:
             head = HeadCache.of(data)
             if head is not None:
-                call = self._waiting[-1][1]
+                call = self._queue[-1][1]
                 bare = HttpCall(call.headers, b"", call.address, call.credentials())
-                self._repeated = head, endpoint, bare
+                self._cached = head, endpoint, bare
 
-    def _take_again(self, data: bytes) -> bool:
-        """Take a call that differs from the one before in its body alone; whether it is one."""
-        if self._repeated is None:
+    def _read_cached(self, data: bytes) -> bool:
+        """Read a whole request that has the cached head; returns whether it is one."""
+        if self._cached is None:
             return False
-        head, endpoint, bare = self._repeated
-        body = head.body(data, self.endpoints.max_body)
+        head, endpoint, bare = self._cached
+        body = head.body(data, self._shared.endpoints.max_body)
         if body is None:
-            self._repeated = None
-            self._unlike += 1
+            self._cached = None
+            self._head_misses += 1
             return False
-        self._unlike = 0
+        self._head_misses = 0
         call = HttpCall(bare.headers, body, bare.address, bare.offered)
-        self._accept(endpoint, call, keep_alive=True)
+        self._enqueue(endpoint, call, keep_alive=True)
         return True
 
     def _feed(self, data: bytes) -> None:
-        if self._deaf:
+        if self._draining:
             return
         if self._in_head:
             self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
-                self._end(self.endpoints.broken())
+            if self._head_size > MAX_PIPELINED_HEAD:
+                self._drain(self._shared.endpoints.malformed())
                 return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._end(self.endpoints.broken())
-        if self._receiving:
-            self._wait()
+            self._drain(self._shared.endpoints.malformed())
+        if self._in_request:
+            self._restart_timer()
+
+    # -- callbacks of the parser -----------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """A request begins: the parser calls this, and the following."""
-        self._receiving = self._in_head = True
+        """Start a request."""
+        self._in_request = self._in_head = True
         self._head_size = 0
         self._url = b""
         self._headers = []
         self._body = b""
 
     def on_url(self, url: bytes) -> None:
-        """A part of the path."""
+        """Append a part of the target."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
+        """Append a header."""
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """The head is there: of a call that was sent ahead, look whose it is."""
+        """Find the endpoint of a pipelined request; without one, close the connection.
+
+        The client then sends the request again on a new connection.
+        """
         self._in_head = False
-        if self._known:
-            self._known = False
+        if self._is_routed:
+            self._is_routed = False
             return
         parser = self._parser
-        begins = (parser.get_method(), self._url, parser.get_http_version().encode())
-        self._endpoint = self.calls.get(b"%b %b HTTP/%b\r\n" % begins)
-        if self._endpoint is None or any(name in UNUSUAL for name, _ in self._headers):
-            self._end()  # the client sends it again, on another connection
+        line = (parser.get_method(), self._url, parser.get_http_version().encode())
+        self._endpoint = self._shared.by_request_line.get(b"%b %b HTTP/%b\r\n" % line)
+        if self._endpoint is None or any(name in FALLBACK_HEADERS for name, _ in self._headers):
+            self._drain()
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body; of one that is too long no more is kept."""
-        if self._deaf:
+        """Append a part of the body, up to the limit."""
+        if self._draining:
             return
         if not self._body:
             self._body = body
@@ -226,60 +249,60 @@ class EndpointConnection(asyncio.Protocol):
             if isinstance(self._body, bytes):
                 self._body = bytearray(self._body)
             self._body += body
-        if len(self._body) > self.endpoints.max_body:
-            self._end(self.endpoints.too_large())
+        if len(self._body) > self._shared.endpoints.max_body:
+            self._drain(self._shared.endpoints.too_large())
 
     def on_message_complete(self) -> None:
-        """The request is there."""
-        self._receiving = False
+        """Queue the request."""
+        self._in_request = False
         endpoint, self._endpoint = self._endpoint, None
-        if self._deaf or endpoint is None:
+        if self._draining or endpoint is None:
             return
-        if len(self._waiting) >= MAX_WAITING:
-            self._end()
+        if len(self._queue) >= MAX_PIPELINED:
+            self._drain()
             return
         address = None if self._client is None else self._client[0]
-        if self.proxies is not None:
-            address = self.proxies.client(address, self._headers)
+        if self._shared.proxies is not None:
+            address = self._shared.proxies.client(address, self._headers)
         elif self._config.proxy_headers:
             address = seen_through_proxies(self._config, address, self._headers)
         call = HttpCall(Headers(self._headers), bytes(self._body), address)
-        self._accept(endpoint, call, keep_alive=self._parser.should_keep_alive())
+        self._enqueue(endpoint, call, keep_alive=self._parser.should_keep_alive())
 
-    def _accept(self, endpoint: Endpoint, call: HttpCall, *, keep_alive: bool) -> None:
-        """Answer a call, after those before."""
-        self._deaf = not keep_alive
-        self._waiting.append((endpoint, call, keep_alive))
-        if self._serving is None:
-            self._serving = self._loop.create_task(self._serve())
+    # -- answers ---------------------------------------------------------------------------
 
-    async def _serve(self) -> None:
-        """Answer calls one after another."""
-        waiting = self._waiting
+    def _enqueue(self, endpoint: Endpoint, call: HttpCall, *, keep_alive: bool) -> None:
+        self._draining = not keep_alive
+        self._queue.append((endpoint, call, keep_alive))
+        if self._answering is None:
+            self._answering = self._loop.create_task(self._answer_queue())
+
+    async def _answer_queue(self) -> None:
+        queue = self._queue
         try:
-            while waiting:
-                endpoint, call, keep_alive = waiting.pop(0)
-                answer = await self.endpoints.answer(endpoint, call)
+            while queue:
+                endpoint, call, keep_alive = queue.pop(0)
+                answer = await self._shared.endpoints.answer(endpoint, call)
                 self._server_state.total_requests += 1
-                ends = (self._deaf or self._stopping) and not waiting and self._refusal is None
+                ends = (self._draining or self._stopping) and not queue and self._error is None
                 self._write(answer, last=ends or not keep_alive)
         finally:
-            self._serving = None
-        if self._refusal is not None:
-            self._write(self._refusal, last=True)
+            self._answering = None
+        if self._error is not None:
+            self._write(self._error, last=True)
 
-    def _end(self, refusal: HttpAnswer | None = None) -> None:
-        """Read no more, and close once everything before is answered, and with this."""
-        if self._deaf:
+    def _drain(self, error: HttpAnswer | None = None) -> None:
+        """Read no more, and close once the queue is answered; ``error`` is the last answer."""
+        if self._draining:
             return
-        self._deaf = True
-        self._receiving = False
+        self._draining = True
+        self._in_request = False
         self._headers = []
         self._body = b""
-        if self._serving is not None:
-            self._refusal = refusal
-        elif refusal is not None:
-            self._write(refusal, last=True)
+        if self._answering is not None:
+            self._error = error
+        elif error is not None:
+            self._write(error, last=True)
         else:
             self._transport.close()
 
@@ -289,7 +312,7 @@ class EndpointConnection(asyncio.Protocol):
             return
         body = answer.body
         response = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (
-            self._head(answer.status),
+            self._response_head(answer.status),
             b"".join([b"%b: %b\r\n" % header for header in answer.headers])
             if answer.headers
             else b"",
@@ -299,58 +322,56 @@ class EndpointConnection(asyncio.Protocol):
         )
         send(transport, self._fd, response)
         if last:
-            self._deaf = True
+            self._draining = True
             transport.close()
             return
-        if self._full:
-            self._held = True
+        if self._write_paused:
+            self._read_paused = True
             transport.pause_reading()
-        self._wait()
+        self._restart_timer()
 
-    def _head(self, status: int) -> bytes:
-        """What responses of a status begin with; uvicorn's own headers change each second."""
-        always = self._server_state.default_headers
-        kept = self.heads.get(status)
-        if kept is None or kept[0] is not always:
-            headers = [*always, *HEADERS_OF.get(status, HEADERS)]
+    def _response_head(self, status: int) -> bytes:
+        """Return the status line and the headers that all responses of a status have.
+
+        uvicorn replaces its list of default headers each second, for the date.
+        """
+        defaults = self._server_state.default_headers
+        cached = self._shared.response_heads.get(status)
+        if cached is None or cached[0] is not defaults:
+            headers = [*defaults, *HEADERS_OF.get(status, HEADERS)]
             lines = [b"%b: %b\r\n" % header for header in headers]
-            kept = self.heads[status] = always, STATUS_LINE[status] + b"".join(lines)
-        return kept[1]
+            cached = defaults, STATUS_LINE[status] + b"".join(lines)
+            self._shared.response_heads[status] = cached
+        return cached[1]
 
-    # -- patience --------------------------------------------------------------------------
+    # -- timeouts --------------------------------------------------------------------------
 
-    def _wait(self) -> None:
-        """Wait for the client from now on, but not for long."""
+    def _restart_timer(self) -> None:
+        """Restart the idle timeout."""
         now = self._idle_since = self._loop.time()
-        patience = self._patience()
-        if self._timer is not None and self._timer.when() > now + patience:
+        timeout = self._timeout()
+        if self._timer is not None and self._timer.when() > now + timeout:
             self._stop_timer()
         if self._timer is None:
-            self._timer = self._loop.call_at(now + patience, self.look)
+            self._timer = self._loop.call_at(now + timeout, self.check_idle)
 
-    def look(self) -> None:
-        """Close the connection if nothing has happened on it for a while."""
+    def check_idle(self) -> None:
+        """Close the connection if it has been idle for its timeout; else check again later."""
         self._timer = None
-        if self._serving is not None:
+        if self._answering is not None:
             return
-        due = self._idle_since + self._patience()
+        due = self._idle_since + self._timeout()
         if due > self._loop.time():
-            self._timer = self._loop.call_at(due, self.look)
+            self._timer = self._loop.call_at(due, self.check_idle)
         else:
             self._transport.close()
 
-    def _patience(self) -> float:
-        """Seconds that the client has now."""
+    def _timeout(self) -> float:
         keep_alive: float = self._config.timeout_keep_alive
-        return max(keep_alive, PATIENCE) if self._receiving else keep_alive
+        return max(keep_alive, REQUEST_TIMEOUT) if self._in_request else keep_alive
 
     def _stop_timer(self) -> None:
-        self.newcomers.end(self)
+        self._shared.first_requests.end(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def patience_for_newcomers() -> Deadlines[EndpointConnection]:
-    """Waits for what connections send first."""
-    return Deadlines(PATIENCE, EndpointConnection.look)

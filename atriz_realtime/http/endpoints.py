@@ -1,4 +1,4 @@
-"""HTTP calls that plugins answer in few steps: over ASGI here, in the front door without it."""
+"""The endpoints of plugins: how each is answered, with and without ASGI."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from atriz_realtime.core.runtime.incidents import Incidents
 
 
 class Endpoints:
-    """The endpoints, and how each is answered.
+    """The endpoints of a server, and their answers.
 
-    :param ready: awaited before the first call: a server whose host runs no lifespan
-        starts with it.
-    :param max_body: bytes that a body may have.
+    :param ready: awaited before the first request; starts the server where the host runs no
+        lifespan.
+    :param max_body: bytes that the body of a request may have.
     """
 
     def __init__(
@@ -34,21 +34,21 @@ class Endpoints:
         max_body: int,
         incidents: Incidents,
     ) -> None:
-        self.by_call = {(each.method, each.path): each for each in endpoints}
-        """By method and path."""
+        self.by_route = {(each.method, each.path): each for each in endpoints}
+        """The endpoints by method and path."""
         self.max_body = max_body
         self._ready: Callable[[], Awaitable[None]] | None = ready
         self._incidents = incidents
 
     async def answer(self, endpoint: Endpoint, call: HttpCall) -> HttpAnswer:
-        """Answer a call; never raises."""
+        """Answer a request; never raises."""
         try:
             if self._ready is not None:
                 await self._ready()
                 self._ready = None
             answer: object = await endpoint.handle(call)
             if not isinstance(answer, HttpAnswer):
-                raise TypeError(f"{type(answer).__name__} is no HttpAnswer")
+                raise TypeError(f"{type(answer).__name__} is not an HttpAnswer")
             return answer
         except RealtimeError as error:
             return self._refused(f"{endpoint.method} {endpoint.path}", error)
@@ -58,36 +58,36 @@ class Endpoints:
             )
             failure = RealtimeError()
             self._incidents.refusals.count(failure.code)
-            return refusal(failure)
+            return error_answer(failure)
 
     def too_large(self) -> HttpAnswer:
-        """The answer to a body over the limit."""
+        """Return the answer to a body over the limit."""
         error = PayloadTooLarge(f"the body is larger than {self.max_body} bytes")
-        return self._refused("a call", error)
+        return self._refused("a request", error)
 
-    def broken(self) -> HttpAnswer:
-        """The answer to what is not HTTP."""
-        return self._refused("a call", InvalidRequest("the request is not well-formed HTTP"))
+    def malformed(self) -> HttpAnswer:
+        """Return the answer to bytes that are not HTTP."""
+        return self._refused("a request", InvalidRequest("the request is not well-formed HTTP"))
 
     def _refused(self, what: str, error: RealtimeError) -> HttpAnswer:
         self._incidents.refused(what, error)
-        return refusal(error)
+        return error_answer(error)
 
 
-def refusal(error: RealtimeError) -> HttpAnswer:
-    """The answer that an error becomes."""
+def error_answer(error: RealtimeError) -> HttpAnswer:
+    """Make the answer for an error."""
     return HttpAnswer(encode_json(error.to_wire()), error.status, error.http_headers)
 
 
 HEADERS = [(b"content-type", b"application/json")]
-"""The headers of a response, besides its length."""
+"""The headers of every response, besides the content length."""
 
 HEADERS_OF = {NotAuthenticated.status: [*HEADERS, (b"www-authenticate", b"Bearer")]}
-"""The same for statuses that have more."""
+"""The same by status, where there are more."""
 
 
 class EndpointRoute(BaseRoute):
-    """An endpoint as a route of the application."""
+    """An endpoint as a route of a Starlette application."""
 
     def __init__(self, endpoint: Endpoint, endpoints: Endpoints) -> None:
         self.path = endpoint.path
@@ -96,16 +96,16 @@ class EndpointRoute(BaseRoute):
         self._endpoints = endpoints
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Whether this endpoint is called."""
+        """Match the endpoint's method and path."""
         if scope["type"] != "http" or scope["method"] not in self.methods:
             return Match.NONE, {}
         path, mounted_at = scope["path"], scope.get("root_path", "")
-        called = path.removeprefix(mounted_at) == self.path
-        return (Match.FULL if called else Match.NONE), {}
+        matched = path.removeprefix(mounted_at) == self.path
+        return (Match.FULL if matched else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        answer = await self._answered(scope, receive)
+        answer = await self._answer(scope, receive)
         if answer is None:
             return
         await send(
@@ -121,8 +121,8 @@ class EndpointRoute(BaseRoute):
         )
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answered(self, scope: Scope, receive: Receive) -> HttpAnswer | None:
-        """The answer; ``None`` when the client has gone before its body was there."""
+    async def _answer(self, scope: Scope, receive: Receive) -> HttpAnswer | None:
+        """Read the body and answer; ``None`` when the client disconnects before its end."""
         body = bytearray()
         while True:
             message = await receive()

@@ -1,4 +1,4 @@
-"""``/livez`` and ``/readyz``: what an orchestrator and a load balancer ask all the time."""
+"""The probes ``/livez`` and ``/readyz``, for orchestrators and load balancers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from atriz_realtime.api.errors import Unavailable
 ALIVE = "/livez"
 READY = "/readyz"
 
-START_PATIENCE = 1.0
-"""Seconds that ``/readyz`` waits for a server that is starting before it says so."""
+START_TIMEOUT = 1.0
+"""Seconds that ``/readyz`` waits for the server to start before it answers ``starting``."""
 
 
 class Probes(BaseRoute):
-    """Answers both, before the start and while the server closes.
+    """Answers the probes, also before the server has started and while it closes.
 
-    A route of the host's own with one of the paths is served instead.
+    Where the host has a route with the path of a probe, that route is served instead.
 
-    :param router: the host's.
-    :param start: starts the server, or waits for its start.
-    :param closing: whether it is being closed.
+    :param router: the host's router.
+    :param start: starts the server, or waits until it has started.
+    :param closing: tells whether the server is being closed.
     """
 
     def __init__(
@@ -36,15 +36,15 @@ class Probes(BaseRoute):
         self._closing = closing
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Whether a probe is meant."""
+        """Match a request for a probe that the host does not serve itself."""
         path = _path(scope)
         if scope["type"] != "http" or path not in (ALIVE, READY):
             return Match.NONE, {}
-        asked = scope["method"] in ("GET", "HEAD") and not self._is_hosts_own(path)
-        return (Match.FULL if asked else Match.NONE), {}
+        matched = scope["method"] in ("GET", "HEAD") and not self._is_hosts_own(path)
+        return (Match.FULL if matched else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Answer with the state as JSON: status 200, or 503 while not ready."""
         state = "alive" if _path(scope) == ALIVE else await self._readiness()
         status = 200 if state in ("alive", "ready") else Unavailable.status
         await JSONResponse({"status": state}, status)(scope, receive, send)
@@ -56,11 +56,11 @@ class Probes(BaseRoute):
         if self._closing():
             return "closing"
         try:
-            async with asyncio.timeout(START_PATIENCE):
+            async with asyncio.timeout(START_TIMEOUT):
                 await self._start()
         except TimeoutError:
             return "starting"
-        except Exception:  # which whoever starts it is told
+        except Exception:  # the application's lifespan raises it
             return "failed"
         return "ready"
 

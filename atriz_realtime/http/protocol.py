@@ -1,15 +1,14 @@
-"""The front door: where connections come in, on uvicorn.
+"""The protocol for uvicorn's ``http=``: it decides which protocol answers each request.
 
-uvicorn's ``http=`` takes a protocol class. Ours looks at each request that comes: calls of
-an endpoint are answered here, in one read and one write and without ASGI; new websockets
-of Socket.IO go straight to their lane; everything else is uvicorn's own protocol's, as if
-nothing stood before it. A request that is unusual in any way is everything else.
+Requests to endpoints are answered here, in one read and one write and without ASGI; new
+websockets of Socket.IO go straight to the engine.  Everything else, and every request that
+is unusual in any way, goes to uvicorn's own protocol, as if this one were not there.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -17,134 +16,143 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket, request_on
-from atriz_realtime.http.connection import EndpointConnection, patience_for_newcomers
+from atriz_realtime.http.connection import EndpointConnection, Shared
 from atriz_realtime.http.endpoints import Endpoints
-from atriz_realtime.http.request_head import END, is_handshake, is_unusual, is_whole
+from atriz_realtime.http.request_head import END, is_handshake, is_whole, needs_fallback
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 
 class HttpProtocol(EndpointConnection):
-    """One connection."""
+    """One connection, which uvicorn's own protocol may share or take over."""
 
-    __slots__ = ("_ordinary", "_previous_cycle", "_state")
-
-    lane: ClassVar[type[UvicornWebSocket]]
-    ordinary: ClassVar[type[HttpToolsProtocol]]
-    socket_call: ClassVar[bytes]
-    """How a handshake of Socket.IO begins."""
+    __slots__ = ("_app_state", "_fallback", "_previous_cycle")
 
     def __init__(
         self,
+        shared: Shared,
         config: uvicorn.Config,
         server_state: ServerState,
         app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state)
-        self._state = app_state
-        self._ordinary: HttpToolsProtocol | None = None
+        super().__init__(shared, config, server_state)
+        self._app_state = app_state
+        self._fallback: HttpToolsProtocol | None = None
         self._previous_cycle: Any = None
 
     # -- asyncio.Protocol ------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes to whoever answers them."""
-        if self._receiving or self._serving is not None:  # the rest of a call, or further ones
+        """Pass the bytes to the protocol that reads their request."""
+        if self._in_request or self._answering is not None:  # the rest of it, or pipelined ones
             self._feed(data)
-        elif self._deaf:
+        elif self._draining:
             pass
-        elif self._ordinary is not None and not self._between_requests():
-            self._hand_over(self._ordinary, data)
+        elif self._fallback is not None and not self._between_requests():
+            self._hand_over(self._fallback, data)
         else:
-            self._begin(data)
+            self._dispatch(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take note of the end."""
+        """Drop what is queued, and tell uvicorn's own protocol."""
         super().connection_lost(exc)
-        if self._ordinary is not None:
-            self._ordinary.connection_lost(exc)
+        if self._fallback is not None:
+            self._fallback.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Take note that the client does not read."""
+        """Stop reading after the next answer, and tell uvicorn's own protocol."""
         super().pause_writing()
-        if self._ordinary is not None:
-            self._ordinary.pause_writing()
+        if self._fallback is not None:
+            self._fallback.pause_writing()
 
     def resume_writing(self) -> None:
-        """Take note that it does again."""
+        """Read again, and tell uvicorn's own protocol."""
         super().resume_writing()
-        if self._ordinary is not None:
-            self._ordinary.resume_writing()
+        if self._fallback is not None:
+            self._fallback.resume_writing()
 
     def shutdown(self) -> None:
-        """Answer what is under way, and close: uvicorn stops."""
+        """Finish the request that is being read or answered, then close; uvicorn is stopping."""
         self._stopping = True
-        if self._serving is not None or self._receiving:
+        if self._answering is not None or self._in_request:
             return
-        if self._ordinary is not None:
-            self._ordinary.shutdown()
+        if self._fallback is not None:
+            self._fallback.shutdown()
         else:
             self._transport.close()
 
-    # -- who answers -----------------------------------------------------------------------
+    # -- dispatch --------------------------------------------------------------------------
 
-    def _begin(self, data: bytes) -> None:
-        """Look at how a request begins."""
-        most = self._config.limit_concurrency
-        if most is not None and self._is_full(most):
-            self._pass_on(data)  # uvicorn's own protocol says so
+    def _dispatch(self, data: bytes) -> None:
+        """Pass a new request to the protocol that answers it."""
+        limit = self._config.limit_concurrency
+        if limit is not None and self._is_full(limit):
+            self._fall_back(data)  # uvicorn's own protocol answers 503
             return
-        if self._take_again(data):
-            self._stop_other_timer()
+        if self._read_cached(data):
+            self._stop_keep_alive_timer()
             return
-        endpoint = self.calls.get(data[: data.find(b"\r\n") + 2])
+        endpoint = self._shared.by_request_line.get(data[: data.find(b"\r\n") + 2])
         if endpoint is not None:
             end = data.find(END)
-            if end >= 0 and not is_unusual(data, end):
-                self._call(endpoint, data)
+            if end >= 0 and not needs_fallback(data, end):
+                self._read_first(endpoint, data)
                 return
-        elif data.startswith(self.socket_call) and self._opens_websocket(data):
+        elif data.startswith(self._shared.socket_line) and self._opens_websocket(data):
             return
-        self._pass_on(data)
+        self._fall_back(data)
 
-    def _is_full(self, most: int) -> bool:
+    def _is_full(self, limit: int) -> bool:
         state = self._server_state
-        return len(state.connections) >= most or len(state.tasks) >= most
+        return len(state.connections) >= limit or len(state.tasks) >= limit
 
-    def _pass_on(self, data: bytes) -> None:
-        """Let uvicorn's own protocol have a request, or whatever it is."""
+    def _read_first(self, endpoint: Endpoint, data: bytes) -> None:
+        self._shared.first_requests.end(self)
+        self._stop_keep_alive_timer()
+        self._read(endpoint, data)
+
+    def _stop_keep_alive_timer(self) -> None:
+        """Stop the timer of uvicorn's own protocol, as a request to it would."""
+        if self._fallback is not None:
+            self._fallback._unset_keepalive_if_required()  # noqa: SLF001
+
+    # -- uvicorn's own protocol ------------------------------------------------------------
+
+    def _fall_back(self, data: bytes) -> None:
+        """Pass bytes to uvicorn's own protocol: for one request, or with the connection."""
         self._stop_timer()
-        ordinary = self._ordinary
-        if ordinary is None:
-            ordinary = self._ordinary = self.ordinary(
-                config=self._config, server_state=self._server_state, app_state=self._state
+        fallback = self._fallback
+        if fallback is None:
+            fallback = self._fallback = self._shared.fallback(
+                config=self._config, server_state=self._server_state, app_state=self._app_state
             )
-            ordinary.connection_made(self._transport)
-            if self._full:
-                ordinary.pause_writing()
-            self._server_state.connections.discard(ordinary)  # it is one connection with ours
+            fallback.connection_made(self._transport)
+            if self._write_paused:
+                fallback.pause_writing()
+            self._server_state.connections.discard(fallback)  # count the connection once
         if not is_whole(data):
-            self._hand_over(ordinary, data)
+            self._hand_over(fallback, data)
             return
-        self._previous_cycle = ordinary.cycle
-        ordinary.data_received(data)
+        self._previous_cycle = fallback.cycle
+        fallback.data_received(data)
 
-    def _hand_over(self, ordinary: HttpToolsProtocol, data: bytes) -> None:
-        """Let it have the connection for good: where its requests end is not known here."""
+    def _hand_over(self, fallback: HttpToolsProtocol, data: bytes) -> None:
+        """Give up the connection for good: where its requests end is not known here."""
         self._server_state.connections.discard(self)
-        self._server_state.connections.add(ordinary)
-        self._transport.set_protocol(ordinary)
-        ordinary.data_received(data)
+        self._server_state.connections.add(fallback)
+        self._transport.set_protocol(fallback)
+        fallback.data_received(data)
 
     def _between_requests(self) -> bool:
-        """Whether uvicorn's protocol has answered the one request that it was given."""
-        cycle: Any = self._ordinary.cycle if self._ordinary is not None else None
+        """Return whether uvicorn's own protocol has answered the request that it was given."""
+        cycle: Any = self._fallback.cycle if self._fallback is not None else None
         return cycle is not self._previous_cycle and bool(cycle.response_complete)
 
+    # -- websockets ------------------------------------------------------------------------
+
     def _opens_websocket(self, data: bytes) -> bool:
-        """Hand a handshake for a new session to the lane, if that is what it is."""
+        """Give a new session's handshake to the engine; returns whether it is one."""
         line = data[: data.find(b"\r\n")]
         if b"transport=websocket" not in line or b"sid=" in line:
             return False
@@ -152,55 +160,51 @@ class HttpProtocol(EndpointConnection):
             return False
         self._server_state.connections.discard(self)
         self._stop_timer()
-        self._stop_other_timer()
-        lane = self.lane(
-            config=self._config, server_state=self._server_state, app_state=self._state
+        self._stop_keep_alive_timer()
+        websocket = self._shared.websocket(
+            config=self._config, server_state=self._server_state, app_state=self._app_state
         )
-        lane.connection_made(self._transport)
-        self._transport.set_protocol(lane)
+        websocket.connection_made(self._transport)
+        self._transport.set_protocol(websocket)
         head = data[: -len(END) + 2]
-        lane.accept(request_on(self._transport, self._client, head, self._config, self.proxies))
+        proxies = self._shared.proxies
+        websocket.accept(request_on(self._transport, self._client, head, self._config, proxies))
         return True
-
-    # -- calls of endpoints ----------------------------------------------------------------
-
-    def _call(self, endpoint: Endpoint, data: bytes) -> None:
-        self.newcomers.end(self)
-        self._stop_other_timer()
-        self._take(endpoint, data)
-
-    def _stop_other_timer(self) -> None:
-        """Stop what uvicorn's own protocol waits with, as a request does."""
-        if self._ordinary is not None:
-            self._ordinary._unset_keepalive_if_required()  # noqa: SLF001
 
 
 def http_protocol(
     endpoints: Endpoints,
-    lane: type[UvicornWebSocket],
-    ordinary: type[HttpToolsProtocol] = HttpToolsProtocol,
-    trusted: TrustedProxies | None = None,
+    websocket: type[UvicornWebSocket],
+    fallback: type[HttpToolsProtocol] | None = None,
+    proxies: TrustedProxies | None = None,
 ) -> type[asyncio.Protocol]:
-    """What to hand to uvicorn as ``http=``.
+    """Make the class for uvicorn's ``http=``, which uvicorn instantiates for each connection.
 
-    :param ordinary: uvicorn's protocol, for everything else.
-    :param trusted: the proxies to believe, instead of those that uvicorn does.
+    :param fallback: serves everything else; default: uvicorn's own protocol.
+    :param proxies: the proxies to believe, instead of those that uvicorn trusts.
     """
-    doors, lanes, others, arriving = endpoints, lane, ordinary, patience_for_newcomers()
+    shared = Shared(
+        endpoints=endpoints,
+        by_request_line={
+            f"{method} {path} HTTP/1.1\r\n".encode(): endpoint
+            for (method, path), endpoint in endpoints.by_route.items()
+        },
+        websocket=websocket,
+        socket_line=f"GET {websocket.path}?".encode(),
+        fallback=fallback or HttpToolsProtocol,
+        proxies=proxies,
+    )
 
     class BoundHttpProtocol(HttpProtocol):
         __slots__ = ()
 
-        endpoints = doors
-        lane = lanes
-        ordinary = others
-        proxies = trusted
-        calls = {  # noqa: RUF012  # of the class, and never changed
-            f"{method} {path} HTTP/1.1\r\n".encode(): endpoint
-            for (method, path), endpoint in endpoints.by_call.items()
-        }
-        socket_call = f"GET {lane.path}?".encode()
-        newcomers = arriving
-        heads = {}  # noqa: RUF012  # kept for all connections
+        def __init__(
+            self,
+            config: uvicorn.Config,
+            server_state: ServerState,
+            app_state: dict[str, Any],
+            _loop: asyncio.AbstractEventLoop | None = None,
+        ) -> None:
+            super().__init__(shared, config, server_state, app_state)
 
     return BoundHttpProtocol

@@ -1,4 +1,4 @@
-"""What the front door reads of a request's head before anybody has parsed it."""
+"""What the raw bytes of a request say before, or instead of, parsing them."""
 
 from __future__ import annotations
 
@@ -7,32 +7,38 @@ import re
 import httptools
 
 END = b"\r\n\r\n"
-"""Where a head ends."""
+"""The end of a request head."""
 
-MAX_REPEATED = 4_096
-"""Bytes of a head that is kept to be known again."""
+MAX_CACHED_HEAD = 4_096
+"""Bytes of a request head that is cached."""
 
 MAX_DIGITS = 9
-"""Digits of a body's length in a head that is known again."""
+"""Digits of the content length that a cached head may be completed with."""
 
-UNUSUAL = frozenset({b"origin", b"expect", b"transfer-encoding", b"upgrade"})
-"""Headers that make a call somebody else's: CORS, 100-continue, chunks, upgrades."""
+FALLBACK_HEADERS = frozenset({b"origin", b"expect", b"transfer-encoding", b"upgrade"})
+"""Headers that uvicorn's own protocol has to handle: CORS, 100-continue, chunks, upgrades."""
 
-_UNUSUAL = re.compile(rb"\n(?:%b):" % b"|".join(sorted(UNUSUAL)), re.IGNORECASE)
+_FALLBACK = re.compile(rb"\n(?:%b):" % b"|".join(sorted(FALLBACK_HEADERS)), re.IGNORECASE)
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
 
+_FOLDED = re.compile(rb"\n[ \t]")
 
-def is_unusual(data: bytes, end: int) -> bool:
-    """Whether the head that ends there has such a header."""
-    return _UNUSUAL.search(data, 0, end) is not None
+_UPGRADE = re.compile(rb"\nupgrade:[ \t]*(.*?)[ \t]*\r", re.IGNORECASE)
+
+_NO_CALLBACKS = object()
+"""For a parser that only has to accept its input."""
+
+
+def needs_fallback(data: bytes, end: int) -> bool:
+    """Return whether the head that ends at ``end`` has one of :data:`FALLBACK_HEADERS`."""
+    return _FALLBACK.search(data, 0, end) is not None
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether these bytes are one whole ordinary request and nothing else.
+    """Return whether the bytes are exactly one request, with its body, beyond doubt.
 
-    When in doubt they are not: whoever takes them for whole would take what follows for
-    another request.
+    A wrong yes would let a part of one request be read as another (request smuggling).
     """
     head_end = data.find(END)
     if head_end < 0:
@@ -50,13 +56,29 @@ def is_whole(data: bytes) -> bool:
     return len(data) == head_end + len(END) + length
 
 
-class HeadCache:
-    """A request's head that was parsed once, to be known by its bytes when it comes again.
+def is_handshake(data: bytes) -> bool:
+    """Return whether the bytes are exactly one websocket handshake, without folded headers."""
+    if not data.endswith(END) or data.count(END) != 1:
+        return False
+    if _FOLDED.search(data) or data.count(b"\n") != data.count(b"\r\n"):
+        return False
+    try:
+        httptools.HttpRequestParser(_NO_CALLBACKS).feed_data(data)
+    except httptools.HttpParserUpgrade:
+        upgrades: list[bytes] = _UPGRADE.findall(data)
+        return len(upgrades) == 1 and upgrades[0].lower() == b"websocket"
+    except httptools.HttpParserError:
+        pass
+    return False
 
-    A device sends the same head with every fix, but for the digits of the body's length.
+
+class HeadCache:
+    """The bytes of a parsed request head, to recognise the next request that has the same.
+
+    A device sends the same head with every fix, except for the digits of the content length.
 
     :param before: the head up to those digits.
-    :param after: the rest of it.
+    :param after: the rest of the head.
     """
 
     __slots__ = ("_after", "_before")
@@ -67,17 +89,17 @@ class HeadCache:
 
     @classmethod
     def of(cls, data: bytes) -> HeadCache | None:
-        """The head of one whole request that says how long it is; ``None`` for anything else."""
+        """Cache the head of a whole request with a content length; ``None`` for anything else."""
         end = data.find(END) + len(END)
-        found = _LENGTH.search(data[:end].lower()) if end <= MAX_REPEATED else None
+        found = _LENGTH.search(data[:end].lower()) if end <= MAX_CACHED_HEAD else None
         if found is None or not is_whole(data):
             return None
         return cls(data[: found.start(1)], data[found.end(1) : end])
 
-    def body(self, data: bytes, most: int) -> bytes | None:
-        """The body of a whole request with this head; ``None`` for any other.
+    def body(self, data: bytes, max_body: int) -> bytes | None:
+        """Return the body of a whole request that has this head; ``None`` for any other bytes.
 
-        :param most: bytes that a body may have.
+        :param max_body: bytes that the body may have.
         """
         before, after = self._before, self._after
         if not data.startswith(before):
@@ -87,29 +109,5 @@ class HeadCache:
         digits = data[start:end]
         if end < 0 or not digits.isdigit():
             return None
-        begins, length = end + len(after), int(digits)
-        return data[begins:] if len(data) - begins == length <= most else None
-
-
-def is_handshake(data: bytes) -> bool:
-    """Whether these bytes are a websocket handshake and nothing else, a header to each line."""
-    if not data.endswith(END) or data.count(END) != 1:
-        return False
-    if _FOLDED.search(data) or data.count(b"\n") != data.count(b"\r\n"):
-        return False
-    try:
-        httptools.HttpRequestParser(_NOBODY).feed_data(data)
-    except httptools.HttpParserUpgrade:
-        upgrades: list[bytes] = _UPGRADE.findall(data)
-        return len(upgrades) == 1 and upgrades[0].lower() == b"websocket"
-    except httptools.HttpParserError:
-        pass
-    return False
-
-
-_FOLDED = re.compile(rb"\n[ \t]")
-
-_UPGRADE = re.compile(rb"\nupgrade:[ \t]*(.*?)[ \t]*\r", re.IGNORECASE)
-
-_NOBODY = object()
-"""Takes nothing off a parser, which only has to agree."""
+        body_start, length = end + len(after), int(digits)
+        return data[body_start:] if len(data) - body_start == length <= max_body else None

@@ -13,15 +13,17 @@ from atriz_realtime.api.errors import LocationNotFound, NotAuthenticated, Realti
 from atriz_realtime.engine.request.proxies import TrustedProxies
 
 SOCKET_PATH = "/socket.io"
+"""Where Socket.IO is served."""
 
 
 class RealtimeRoutes(BaseRoute):
-    """Everything the server answers, and nothing else: the host's other routes are untouched.
+    """Everything that the server answers; the host's own routes are untouched.
 
-    :param proxies: whose word on the client's address is taken; ``None``: uvicorn's business.
-    :param ready: awaited before each request, so that a server whose host runs no
-        lifespan starts with its first client.
-    :param refused: told what was wanted and why it was refused.
+    :param origins: the origins that web pages may call from; none: no CORS headers.
+    :param ready: awaited before each request; starts the server where the host runs no
+        lifespan.
+    :param refused: called with a refused request's method and path, and the error.
+    :param proxies: the proxies to believe about the client; ``None``: the ASGI server decides.
     """
 
     def __init__(
@@ -44,24 +46,24 @@ class RealtimeRoutes(BaseRoute):
                 self._dispatch,
                 allow_origins=origins,
                 allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["*"],  # whatever an authenticator may read
+                allow_headers=["*"],  # an authenticator may read any
                 max_age=600,
             )
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Whether one of the routes is meant."""
+        """Match whatever one of the routes matches, even partially."""
         if scope["type"] not in ("http", "websocket"):
             return Match.NONE, {}
         found, _, __ = self._find(scope)
         return (found, {}) if found is Match.NONE else (Match.FULL, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Start the server if necessary, and pass the request to its route."""
         if self._proxies is not None:
             self._proxies.look_through(scope)
         await self._ready()
         if self._socket.matches(scope)[0] is Match.FULL:
-            await self._dispatch(scope, receive, send)  # Socket.IO has CORS of its own
+            await self._dispatch(scope, receive, send)  # the engine handles CORS itself
         else:
             await self._app(scope, receive, send)
 
@@ -80,17 +82,17 @@ class RealtimeRoutes(BaseRoute):
         scope.update(child_scope)
         started = False
 
-        async def watched(message: Message) -> None:
+        async def send_watched(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
         try:
-            await route.handle(scope, receive, watched)
+            await route.handle(scope, receive, send_watched)
         except RealtimeError as error:
             if started or scope["type"] != "http":
                 raise
-            if error.status != LocationNotFound.status:  # which is an answer
+            if error.status != LocationNotFound.status:  # which is not a refusal
                 self._refused(f"{scope['method']} {scope['path']}", error)
             headers = {name.decode(): value.decode() for name, value in error.http_headers}
             if error.status == NotAuthenticated.status:

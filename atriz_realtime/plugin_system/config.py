@@ -54,7 +54,7 @@ class EntitySettings:
     )
     throttle_options: dict[str, Any] = _setting({}, "Further options of the policy.")
     cache_ttl: float | None = _setting(
-        None, "Seconds that a current location is cached.", validator=at_least(1)
+        None, "Seconds until a current location expires.", validator=at_least(1)
     )
 
 
@@ -62,19 +62,19 @@ class EntitySettings:
 class RealtimeConfig:
     """Every setting of a server.  The constructor reads neither file nor environment.
 
-    :raises ConfigurationError: naming the setting with an invalid value.
+    :raises ConfigurationError: naming the invalid setting.
     """
 
     redis_url: str | None = _setting(
         None,
-        "The Redis for fan-out and cache; none: a single process, in memory.",
+        "The Redis for fan-out and cache; none: one process, in memory.",
         converter=blank_is_none,
         validator=check_redis_url,
         repr=lambda url: repr(url and mask_url(url)),
         secret="password",  # noqa: S106  # which part to mask
     )
     redis_prefix: str = _setting(
-        "", "The prefix of every key and channel, on a Redis shared with other programs."
+        "", "Prefix of every key and channel, for a Redis that others use too."
     )
     # attrs.field itself, so that type checkers see the types that the converter accepts
     cors_origin: tuple[str, ...] = attrs.field(
@@ -87,7 +87,7 @@ class RealtimeConfig:
     )
     jwt_secret: str | None = _setting(
         None,
-        "The secret that tokens are verified with; none: every token is refused.",
+        "Key for checking tokens; none: every token is refused.",
         converter=blank_is_none,
         repr=False,
         secret=True,
@@ -115,7 +115,7 @@ class RealtimeConfig:
     )
     token_notice: float = _setting(
         60.0,
-        "Seconds before a token expires at which its socket gets `token:expiring`; 0: never.",
+        "Seconds before a socket's token expires at which it gets `token:expiring`; 0: never.",
         validator=at_least(0),
     )
     connect_timeout: float = _setting(
@@ -128,7 +128,7 @@ class RealtimeConfig:
     )
     recheck_interval: float = _setting(
         5.0,
-        "Seconds between two checks that the identities of connected sockets are still valid.",
+        "Seconds between two checks that identities of connected sockets are still valid.",
         validator=at_least(0.001),
     )
     max_subscriptions: int = _setting(
@@ -152,7 +152,7 @@ class RealtimeConfig:
     )
     max_errors_per_second: float = _setting(
         5.0,
-        "Points of a session's error budget that are restored in a second; 0: no budget.",
+        "Points of a session's error budget that are restored each second; 0: no budget.",
         validator=at_least(0),
     )
     max_errors_burst: int = _setting(
@@ -167,7 +167,7 @@ class RealtimeConfig:
     )
     max_attachments: int = _setting(10, "Binary attachments of one packet.", validator=at_least(0))
     max_namespace: int = _setting(
-        128, "Characters of a namespace's name, with its query.", validator=at_least(1)
+        128, "Characters of a namespace's name, including its query.", validator=at_least(1)
     )
     max_packets: int = _setting(1_000, "Packets in one polling request.", validator=at_least(1))
     max_connections_per_user: int = _setting(
@@ -181,9 +181,9 @@ class RealtimeConfig:
         converter=as_names,
         validator=check_proxies,
         metadata=_about(
-            "Proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are"
-            " trusted: addresses, networks, `unix`; none: those in uvicorn's"
-            " `forwarded_allow_ips`, without their `X-Forwarded-Host`."
+            "Proxies from which `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`"
+            " are accepted: addresses, networks, `unix`; none: those in uvicorn's"
+            " `forwarded_allow_ips`, without `X-Forwarded-Host`."
         ),
     )
     max_auth_failures: int = _setting(
@@ -193,39 +193,39 @@ class RealtimeConfig:
     )
     auth_failure_window: float = _setting(
         60.0,
-        "Seconds after which `max_auth_failures` failures are forgotten.",
+        "Seconds after which `max_auth_failures` failures no longer count.",
         validator=at_least(1),
     )
     max_auth_backoff: float = _setting(
         60.0,
-        "Longest refusal, in seconds, of an address over `max_auth_failures`; the first lasts 1.",
+        "Most seconds that an address over `max_auth_failures` is refused; at first it is 1.",
         validator=at_least(1),
     )
     max_pending_frames: int = _setting(
         256,
-        "Frames queued for one client, beyond which only each entity's newest stays queued.",
+        "Frames that may wait for one client before only the newest of each entity is queued.",
         validator=at_least(1),
     )
     max_lag: float = _setting(
         60.0,
-        "Seconds that a client may lag before it is disconnected; 0: no limit.",
+        "Seconds a client may stay behind before it is disconnected; 0: no limit.",
         validator=at_least(0),
     )
     flush_interval: float = _setting(
         0.0,
-        "Least milliseconds between two writes to the clients; more save system calls and delay"
-        " positions; 0: as soon as the server is not busy writing.",
+        "Least milliseconds between two writes to the clients: more means fewer system calls"
+        " but later positions; 0: as soon as the server is not busy writing.",
         validator=at_least(0),
     )
     max_clock_skew: float = _setting(
-        300.0, "Seconds by which a fix's timestamp may lie in the future.", validator=at_least(0)
+        300.0, "Seconds that a fix's timestamp may be in the future.", validator=at_least(0)
     )
     cache: str | None = _setting(
-        None, "The cache of current locations; default: redis with a redis_url, else memory."
+        None, "The cache for current locations; default: redis with a redis_url, else memory."
     )
     cache_ttl: float = _setting(
         float(CacheTTL.CURRENT_LOCATION),
-        "Seconds that a current location is cached.",
+        "Seconds until a current location expires.",
         validator=at_least(1),
     )
     fanout: str | None = _setting(
@@ -251,7 +251,9 @@ class RealtimeConfig:
     optional_plugins: tuple[str, ...] = attrs.field(
         default=(),
         converter=as_names,
-        metadata=_about("Plugins whose failure is logged, rather than stopping the start."),
+        metadata=_about(
+            "Plugins that are reported and skipped if they fail, instead of stopping the start."
+        ),
     )
     disabled_hooks: tuple[str, ...] = attrs.field(
         default=(),
@@ -266,7 +268,7 @@ class RealtimeConfig:
     entities: dict[str, EntitySettings] = attrs.field(
         factory=dict,
         converter=_entity_settings,
-        metadata=_about("Settings of single entity types."),
+        metadata=_about("Overrides for entity types."),
     )
     plugins: dict[str, dict[str, Any]] = _setting(
         {}, "The table of each plugin.", repr=False, secret=True

@@ -1,6 +1,7 @@
-"""The server's connection to Redis, wherever that is."""
+"""The server's connection to Redis: one server, a primary behind Sentinels, or a cluster."""
 
-from atriz_realtime.core.runtime.incidents import Incidents
+from collections.abc import Callable
+
 from atriz_realtime.redis_link.cluster import ClusterLink
 from atriz_realtime.redis_link.single import SingleLink
 from atriz_realtime.redis_link.url import parse_redis_url
@@ -8,15 +9,16 @@ from atriz_realtime.redis_link.url import parse_redis_url
 Link = SingleLink | ClusterLink
 
 
-def make_link(url: str, incidents: Incidents) -> Link:
-    """The link that fits a ``redis_url``; nothing is connected yet.
+def make_link(url: str, report: Callable[[str, str], None]) -> Link:
+    """Make the link for a ``redis_url``, not connected yet.
 
+    :param report: called with an incident's kind and message when Redis cannot be reached.
     :raises ConfigurationError: when the URL cannot be used.
     """
     parsed = parse_redis_url(url)
     if parsed.kind == "cluster":
-        return ClusterLink(parsed, incidents)
-    return SingleLink(parsed, incidents)
+        return ClusterLink(parsed, report)
+    return SingleLink(parsed, report)
 
 
 __all__ = ["ClusterLink", "Link", "SingleLink", "make_link", "parse_redis_url"]

@@ -1,8 +1,7 @@
-"""The server's connection to a Redis Cluster: a pipe a primary, commands routed by key.
+"""The connection to a Redis Cluster: one pipe per primary, commands routed by key.
 
-Topology is redis-py's business: its cluster client discovers the nodes and maps slots to
-them.  It is asked again when a node answers ``MOVED``, when a pipe is lost, and now and
-then.
+redis-py's cluster client discovers the nodes and maps slots to them.  The topology is read
+again when a node answers ``MOVED``, when a pipe is lost, and every :data:`REFRESH_SECONDS`.
 """
 
 from __future__ import annotations
@@ -19,35 +18,36 @@ from redis.exceptions import AskError, MovedError, RedisError
 
 from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import ConfigurationError, Unavailable
-from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.redis_link.pipe import ANSWER_TIMEOUT, RedisPipe, describe
-from atriz_realtime.redis_link.single import CLIENT_NAME, opened
+from atriz_realtime.redis_link.single import CLIENT_NAME, connected
 from atriz_realtime.redis_link.stream import Stream
 from atriz_realtime.redis_link.url import RedisUrl
 
 REFRESH_SECONDS = 10.0
-"""Time between two looks at the topology while nothing is wrong."""
+"""Seconds between two reads of the topology while every primary answers."""
 
 REPAIR_SECONDS = 0.5
-"""The same while a primary is out of reach."""
+"""Seconds between two reads of the topology while a primary cannot be reached."""
 
 PAUSE_SECONDS = 0.1
-"""The shortest time between two looks, however often commands go astray."""
+"""Least seconds between two reads of the topology, however many commands are redirected."""
 
 _KEY_POSITION = {"EVAL": 3, "EVALSHA": 3}
+"""Where a command has its key; others have it right after their name."""
 
 
 class ClusterLink:
-    """See :class:`~atriz_realtime.api.RedisLink`.
+    """A :class:`~atriz_realtime.api.RedisLink` to a cluster.
 
+    :param report: called with an incident's kind and message when the cluster cannot be reached.
     :raises ConfigurationError: when the URL cannot be used.
     """
 
     sharded = True
 
-    def __init__(self, url: RedisUrl, incidents: Incidents) -> None:
+    def __init__(self, url: RedisUrl, report: Callable[[str, str], None]) -> None:
         self._url = url
-        self._incidents = incidents
+        self._report = report
         options: dict[str, Any] = {
             "protocol": 2,
             "socket_connect_timeout": ANSWER_TIMEOUT,
@@ -65,22 +65,26 @@ class ClusterLink:
         self._retired_reconnects = 0
         self._detail = "not connected yet"
         self._stale = asyncio.Event()
-        self._looking = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
+        self._refresher: asyncio.Task[None] | None = None
 
     @property
     def client(self) -> RedisCluster:
-        """The ordinary redis-py cluster client."""
+        """redis-py's own cluster client."""
         return self._client
 
-    async def start(self, connected: Callable[[], None]) -> None:
-        """Discover the cluster, and wait for the first attempt to end, whatever comes of it."""
-        self._connected = connected
+    async def start(self, on_connect: Callable[[], None]) -> None:
+        """Discover the cluster, and wait until each primary is connected or has failed to be.
+
+        :param on_connect: called whenever a primary is connected, for the first time or again.
+        """
+        self._on_connect = on_connect
         await self.refresh()
         await asyncio.gather(*(pipe.attempted() for pipe in self._pipes.values()))
-        self._refreshing = asyncio.get_running_loop().create_task(self._keep_fresh())
+        self._refresher = asyncio.get_running_loop().create_task(self._keep_fresh())
 
     def execute(self, *command: str | bytes | float) -> Awaitable[Any]:
-        """Queue a command on the node that serves its key."""
+        """Queue a command for the node that serves its key."""
         pipe = self._pipe_of(str(command[_KEY_POSITION.get(str(command[0]), 1)]))
         if pipe is None:
             return _unroutable()
@@ -89,7 +93,7 @@ class ClusterLink:
     def evaluate(
         self, script: str, keys: tuple[str, ...], arguments: tuple[str | bytes | float, ...]
     ) -> Awaitable[Any]:
-        """Queue a Lua script, of one key, on the node that serves it."""
+        """Queue a Lua script with one key for the node that serves that key."""
         pipe = self._pipe_of(keys[0])
         if pipe is None:
             return _unroutable()
@@ -97,29 +101,29 @@ class ClusterLink:
         return self._followed(first, ("EVAL", script, len(keys), *keys, *arguments))
 
     def route(self, channel: str) -> str:
-        """The node that serves a channel; empty while no node does."""
+        """Name the node that serves a channel; empty while none does."""
         with contextlib.suppress(RedisError):
             return self._node_of(channel).name
         return ""
 
     async def refresh(self) -> None:
-        """Ask for the topology, and bring the pipes in line with it."""
-        async with self._looking:
+        """Read the topology, open pipes to new primaries and close those to former ones."""
+        async with self._refreshing:
             try:
                 async with asyncio.timeout(ANSWER_TIMEOUT * 2):
                     await self._client.nodes_manager.initialize()
             except (RedisError, OSError, TimeoutError) as error:
                 self._detail = describe(error)
-                self._incidents.report("redis disconnected", f"{self._url}: {self._detail}")
+                self._report("redis disconnected", f"{self._url}: {self._detail}")
                 return
             await self._follow_topology()
 
     async def connect(self, received: Callable[[Any], None], route: str = "") -> Stream:
-        """Open a further connection to a node."""
+        """Open another connection, to the node that :meth:`route` named or to any primary."""
         return Stream(await self._open(route), received)
 
     def status(self) -> BackendStatus:
-        """Whether every primary answers."""
+        """Report the cluster as disconnected while any primary does not answer."""
         if not self._pipes:
             return BackendStatus("disconnected", self._detail)
         for name, pipe in self._pipes.items():
@@ -129,7 +133,7 @@ class ClusterLink:
         return BackendStatus("connected")
 
     def statistics(self) -> dict[str, float]:
-        """Over all ``primaries``, whose number is told: as :meth:`RedisPipe.statistics`."""
+        """Count ``primaries``, and sum :meth:`RedisPipe.statistics` over them."""
         pipes = self._pipes.values()
         return {
             "primaries": len(pipes),
@@ -138,16 +142,17 @@ class ClusterLink:
         }
 
     async def aclose(self) -> None:
-        """Close every connection; what still waits fails."""
-        self._refreshing.cancel()
-        await asyncio.gather(self._refreshing, return_exceptions=True)
+        """Close every connection; pending commands fail."""
+        if self._refresher is not None:
+            self._refresher.cancel()
+            await asyncio.gather(self._refresher, return_exceptions=True)
         await asyncio.gather(*(pipe.aclose() for pipe in self._pipes.values()))
         await self._client.aclose()
-        for nodes in ("nodes_cache", "startup_nodes"):  # it closes only what it discovered itself
+        for nodes in ("nodes_cache", "startup_nodes"):  # aclose() of the client leaves these open
             await self._client.nodes_manager.aclose(nodes)
 
     async def _followed(self, first: Awaitable[Any], command: tuple[Any, ...]) -> Any:
-        """Await an answer; a redirection is followed once."""
+        """Await an answer, following one redirection."""
         try:
             return await first
         except MovedError as moved:
@@ -170,7 +175,9 @@ class ClusterLink:
         try:
             return self._pipes[redirection.node_addr[0] + f":{redirection.node_addr[1]}"]
         except KeyError:
-            raise Unavailable("Redis redirects to a node that is not known yet") from None
+            raise Unavailable(
+                "Redis redirects to a node that has not been discovered yet"
+            ) from None
 
     def _node_of(self, key: str) -> ClusterNode:
         node: ClusterNode = self._client.nodes_manager.get_node_from_slot(self._client.keyslot(key))
@@ -183,7 +190,7 @@ class ClusterLink:
         node = self._client.get_node(node_name=route) if route else self._any_primary()
         if node is None:
             raise RedisError(f"no node {route or 'at all'} in the cluster")
-        return await opened(node.connection_class(**node.connection_kwargs))
+        return await connected(node.connection_class(**node.connection_kwargs))
 
     async def _keep_fresh(self) -> None:
         while True:
@@ -205,9 +212,9 @@ class ClusterLink:
             self._pipes[name] = RedisPipe(
                 name,
                 functools.partial(self._open, name),
-                self._connected,
-                self._incidents,
-                self._stale.set,
+                on_connect=self._on_connect,
+                on_disconnect=self._stale.set,
+                report=self._report,
             )
 
 

@@ -1,8 +1,8 @@
 """One pipelined connection to one Redis server.
 
-What is queued in one turn of the loop leaves in one write, and the answers are read back
-in order.  While the server does not answer, commands fail at once rather than wait, and
-the pipe reconnects by itself.
+Commands queued in one turn of the loop leave in one write; answers come back in order.
+While the server cannot be reached, commands fail at once instead of waiting, and the pipe
+reconnects by itself.
 """
 
 from __future__ import annotations
@@ -29,67 +29,68 @@ from redis.exceptions import (
 
 from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import Unavailable
-from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.redis_link.stream import Stream, pack
 
 logger = logging.getLogger("atriz_realtime")
 
 ANSWER_TIMEOUT = 0.9
-"""Seconds that an answer may take."""
+"""Seconds that Redis has to answer a command."""
 
 CONNECT_TIMEOUT = 4.0
-"""Seconds that a connection attempt may take: it is several answers, one after another."""
+"""Seconds that an attempt to connect may take: it needs several answers in a row."""
 
 MAX_PENDING = 20_000
-"""Commands that may wait for an answer; beyond, further ones fail at once."""
+"""Commands that may wait for an answer; further ones fail at once."""
 
 BACKOFF_FIRST = 0.05
 BACKOFF_MOST = 1.0
 """Seconds between two attempts to connect: doubled each time, with full jitter."""
 
-NOT_NOW = (OutOfMemoryError, ClusterDownError, TryAgainError)
-"""Errors that are about the server's state, not about the command."""
+SERVER_STATE_ERRORS = (OutOfMemoryError, ClusterDownError, TryAgainError)
+"""Errors caused by the server's state rather than by the command."""
 
-NOT_NOW_EITHER = ("MISCONF ", "NOREPLICAS ", "BUSY ")
-"""How further ones begin, for which redis-py has no class: it cannot save to disk, has too
-few replicas, or runs a script that does not end."""
+SERVER_STATE_PREFIXES = ("MISCONF ", "NOREPLICAS ", "BUSY ")
+"""Prefixes of more such errors, for which redis-py has no class: the server cannot save to
+disk, has too few replicas, or runs a script that does not end."""
 
 Connect = Callable[[], Awaitable[AbstractConnection]]
 
 
 @attrs.define(eq=False)
 class _Command:
-    """A queued command and whoever waits for its answer."""
+    """A queued command and the future of its answer."""
 
     packed: bytes
     answer: asyncio.Future[Any]
     deadline: float
-    whole: tuple[str | bytes | float, ...] | None = None
-    """What to send when Redis does not know the script that it names by its hash."""
+    fallback: tuple[str | bytes | float, ...] | None = None
+    """Sent instead when Redis does not have the script that the command names by its hash."""
 
 
 class RedisPipe:
-    """Executes commands on one server.
+    """Executes commands on one server; connects in a task of its own until closed.
 
-    :param name: the server as errors name it; never with a password.
-    :param connect: opens a connection to the server, whichever it is at that moment.
-    :param connected: called whenever the connection is there, again or for the first time.
-    :param lost: called whenever it is lost.
+    :param name: how errors name the server; holds no password.
+    :param connect: opens a connection to the current server.
+    :param on_connect: called whenever a connection is made, for the first time or again.
+    :param on_disconnect: called whenever the connection is lost.
+    :param report: called with an incident's kind and message when the connection is lost.
     """
 
     def __init__(
         self,
         name: str,
         connect: Connect,
-        connected: Callable[[], None],
-        incidents: Incidents,
-        lost: Callable[[], None] = lambda: None,
+        *,
+        on_connect: Callable[[], None],
+        on_disconnect: Callable[[], None] = lambda: None,
+        report: Callable[[str, str], None],
     ) -> None:
         self._name = name
         self._connect = connect
-        self._connected = connected
-        self._told_lost = lost
-        self._incidents = incidents
+        self._on_connect = on_connect
+        self._on_disconnect = on_disconnect
+        self._report = report
         self._loop = asyncio.get_running_loop()
         self._outgoing: list[_Command] = []
         self._waiting: deque[_Command] = deque()
@@ -105,27 +106,27 @@ class RedisPipe:
 
     @property
     def pending(self) -> int:
-        """Commands that wait for an answer."""
+        """How many commands wait for an answer."""
         return len(self._outgoing) + len(self._waiting)
 
     @property
     def address(self) -> str:
-        """The address of the server it is connected to; empty while it is not."""
+        """The ``host:port`` it is connected to; empty while disconnected."""
         connection: Any = self._stream and self._stream.connection
         return f"{connection.host}:{connection.port}" if hasattr(connection, "host") else ""
 
     def status(self) -> BackendStatus:
-        """Whether the server answers."""
+        """Report whether the pipe is connected, and if not, why."""
         if self._stream is not None:
             return BackendStatus("connected")
         return BackendStatus("disconnected", self._detail)
 
     def statistics(self) -> dict[str, float]:
-        """Commands ``pending``, and ``reconnects`` since the start."""
+        """Count the ``pending`` commands, and the ``reconnects`` since the start."""
         return {"pending": self.pending, "reconnects": self.reconnects}
 
     async def attempted(self) -> None:
-        """Wait for the first attempt to connect to end, whatever comes of it."""
+        """Wait until the first attempt to connect has succeeded or failed."""
         await asyncio.shield(self._first_attempt)
 
     def execute(self, *command: str | bytes | float) -> asyncio.Future[Any]:
@@ -135,7 +136,7 @@ class RedisPipe:
     def _queue(
         self,
         command: tuple[str | bytes | float, ...],
-        whole: tuple[str | bytes | float, ...] | None,
+        fallback: tuple[str | bytes | float, ...] | None,
     ) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = self._loop.create_future()
         if self._stream is None:
@@ -146,7 +147,7 @@ class RedisPipe:
             if not self._outgoing:
                 self._loop.call_soon(self._send)
             deadline = self._loop.time() + ANSWER_TIMEOUT
-            self._outgoing.append(_Command(pack(command), answer, deadline, whole))
+            self._outgoing.append(_Command(pack(command), answer, deadline, fallback))
             if self._watchdog is None:
                 self._watchdog = self._loop.call_later(ANSWER_TIMEOUT, self._watch)
         return answer
@@ -154,7 +155,7 @@ class RedisPipe:
     def evaluate(
         self, script: str, keys: tuple[str, ...], arguments: tuple[str | bytes | float, ...]
     ) -> Awaitable[Any]:
-        """Queue a Lua script: in full once a connection, by its hash from then on."""
+        """Queue a Lua script: its text the first time on a connection, then only its hash."""
         digest = self._digests.get(script)
         if digest is None:
             digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
@@ -166,7 +167,7 @@ class RedisPipe:
         return self.execute("EVAL", script, *rest)
 
     async def aclose(self) -> None:
-        """Close the connection; what still waits fails."""
+        """Close the connection; pending commands fail."""
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
         if self._watchdog is not None:
@@ -186,7 +187,7 @@ class RedisPipe:
                 stream = Stream(connection, self._answered)
                 self._opened(stream)
                 await stream.ended()
-            except Exception as error:  # whatever it is, the pipe must come back
+            except Exception as error:  # the pipe reconnects after any failure
                 self._lost(describe(error))
             finally:
                 self._stream = None
@@ -197,23 +198,23 @@ class RedisPipe:
             delay = min(delay * 2, BACKOFF_MOST)
 
     async def _replace_previous(self, connection: AbstractConnection) -> None:
-        """End the previous connection on the server's side too.
+        """Close the previous connection on the server's side too.
 
-        A server that was stopped may hold commands of it that it has not read yet.
-        What this pipe gave up on must not be published after what it sends next.
+        A server that was stopped for a while may not have read all of its commands yet.
+        Commands that have already failed here must not run after those that follow.
         """
         kill = ("CLIENT", "KILL", *self._client)
         commands = [kill, ("CLIENT", "INFO")] if self._client else [("CLIENT", "INFO")]
         await connection.send_packed_command(connection.pack_commands(commands))
         if self._client:
-            with contextlib.suppress(ResponseError):  # it is gone, or we may not
+            with contextlib.suppress(ResponseError):  # it is gone, or the user lacks the permission
                 await connection.read_response()
         self._client = ()
         with contextlib.suppress(ResponseError):
-            self._client = itself(await connection.read_response())
+            self._client = kill_filter(await connection.read_response())
 
     def _send(self) -> None:
-        """Send what was queued in this turn of the loop."""
+        """Write the commands that were queued in this turn of the loop."""
         batch, self._outgoing = self._outgoing, []
         if self._stream is not None and batch:
             self._waiting.extend(batch)
@@ -221,23 +222,25 @@ class RedisPipe:
 
     def _answered(self, response: Any) -> None:
         if isinstance(response, ReadOnlyError):
-            raise response  # the server has become a replica: look for the primary
+            raise response  # the server has become a replica: reconnect to the primary
         command = self._waiting.popleft()
         answer = command.answer
         if answer.done():
             return
-        if isinstance(response, NoScriptError) and command.whole is not None:
-            again = _Command(pack(command.whole), answer, command.deadline)
-            self._send_again(again)  # somebody flushed the script cache
+        if isinstance(response, NoScriptError) and command.fallback is not None:
+            # the script cache was flushed
+            self._resend(_Command(pack(command.fallback), answer, command.deadline))
             return
         if not isinstance(response, Exception):
             answer.set_result(response)
-        elif isinstance(response, NOT_NOW) or str(response).startswith(NOT_NOW_EITHER):
+        elif isinstance(response, SERVER_STATE_ERRORS) or str(response).startswith(
+            SERVER_STATE_PREFIXES
+        ):
             answer.set_exception(Unavailable(f"Redis at {self._name}: {response}"))
         else:
             answer.set_exception(response)
 
-    def _send_again(self, command: _Command) -> None:
+    def _resend(self, command: _Command) -> None:
         self._waiting.append(command)
         if self._stream is not None:
             self._stream.write(command.packed)
@@ -250,20 +253,20 @@ class RedisPipe:
             self._first_attempt.set_result(None)
         self._known_scripts.clear()
         self._stream = stream
-        self._connected()
+        self._on_connect()
 
     def _lost(self, reason: str) -> None:
         was_connected = self._stream is not None
         self._detail = reason
         if was_connected or not self._first_attempt.done():
-            self._incidents.report(
+            self._report(
                 "redis disconnected",
                 f"{self._name}: {reason}; watchers of this server are served, retrying",
             )
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)
         if was_connected:
-            self._told_lost()
+            self._on_disconnect()
 
     def _fail_all(self) -> None:
         failed = [*self._waiting, *self._outgoing]
@@ -274,7 +277,7 @@ class RedisPipe:
                 command.answer.set_exception(Unavailable(f"Redis at {self._name}: {self._detail}"))
 
     def _watch(self) -> None:
-        """Drop the connection when the oldest command has waited for too long."""
+        """Drop the connection when the oldest command is past its deadline."""
         self._watchdog = None
         pending = self._waiting or self._outgoing
         if not pending:
@@ -290,10 +293,11 @@ class RedisPipe:
             stream.end(TimeoutError())
 
 
-def itself(info: str | bytes) -> tuple[str, ...]:
-    """The filter of ``CLIENT KILL`` that fits a connection, from its ``CLIENT INFO``.
+def kill_filter(info: str | bytes) -> tuple[str, ...]:
+    """Return the arguments of ``CLIENT KILL`` that match only the connection of a ``CLIENT INFO``.
 
-    By its number alone it would fit another's, once another server is behind the address.
+    The id alone is not enough: another server behind the same address may have given it to
+    another connection.
     """
     text = info if isinstance(info, str) else info.decode()
     fields = dict(field.partition("=")[::2] for field in text.split())
@@ -301,7 +305,7 @@ def itself(info: str | bytes) -> tuple[str, ...]:
 
 
 def describe(error: BaseException) -> str:
-    """What is wrong with a connection, in a few words."""
+    """Say in one line why a connection failed."""
     if isinstance(error, TimeoutError):
         return f"no answer within {ANSWER_TIMEOUT:g} s"
     return str(error).partition("\n")[0] or type(error).__name__

@@ -1,4 +1,4 @@
-"""The server's connection to Redis: one server, or the primary that Sentinels name."""
+"""The connection to one Redis server, or to the primary that Sentinels name."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from redis.exceptions import RedisError
 
 from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import ConfigurationError
-from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.redis_link.pipe import ANSWER_TIMEOUT, CONNECT_TIMEOUT, RedisPipe
 from atriz_realtime.redis_link.stream import Stream
 from atriz_realtime.redis_link.url import RedisUrl
 
 CLIENT_NAME = "atriz-realtime"
+"""How the server's connections appear in ``CLIENT LIST``."""
 
-ASKING_A_SENTINEL: Mapping[str, Any] = {
+SENTINEL_OPTIONS: Mapping[str, Any] = {
     "socket_connect_timeout": ANSWER_TIMEOUT / 2,
     "socket_timeout": ANSWER_TIMEOUT / 2,
-    "retry": Retry(NoBackoff(), 0),  # one that is away is not asked again: the next one is
+    "retry": Retry(NoBackoff(), 0),  # ask the next Sentinel rather than the same one again
 }
 
 
 class SingleLink:
-    """See :class:`~atriz_realtime.api.RedisLink`.
+    """A :class:`~atriz_realtime.api.RedisLink` to one server at a time.
 
+    :param report: called with an incident's kind and message when Redis cannot be reached.
     :raises ConfigurationError: when the URL cannot be used.
     """
 
     sharded = False
 
-    def __init__(self, url: RedisUrl, incidents: Incidents) -> None:
+    def __init__(self, url: RedisUrl, report: Callable[[str, str], None]) -> None:
         self._url = url
-        self._incidents = incidents
+        self._report = report
         options: dict[str, Any] = {
             "protocol": 2,
             "socket_connect_timeout": ANSWER_TIMEOUT,
@@ -52,11 +53,11 @@ class SingleLink:
             else:
                 make: Any = Sentinel  # redis-py leaves it untyped
                 options.update(url.options)
-                sentinel = make(list(url.nodes), sentinel_kwargs=ASKING_A_SENTINEL, **options)
+                sentinel = make(list(url.nodes), sentinel_kwargs=SENTINEL_OPTIONS, **options)
                 self._client = sentinel.master_for(url.service)
                 self._sentinels = sentinel.sentinels
             pool: Any = self._client.connection_pool  # redis-py leaves it untyped
-            pool.make_connection()  # only now are the options read; nothing is opened
+            pool.make_connection()  # validates the options without connecting
         except TypeError as error:
             option = str(error).rpartition(" ")[2]
             raise ConfigurationError(f"redis_url: no option {option}", field="redis_url") from error
@@ -65,15 +66,17 @@ class SingleLink:
 
     @property
     def client(self) -> redis.asyncio.Redis:
-        """The ordinary redis-py client."""
+        """redis-py's own client."""
         return self._client
 
-    async def start(self, connected: Callable[[], None]) -> None:
-        """Connect, and wait for the first attempt to end, whatever comes of it.
+    async def start(self, on_connect: Callable[[], None]) -> None:
+        """Make the first attempt to connect, and return when it has succeeded or failed.
 
-        :param connected: called whenever the connection is there, again or for the first time.
+        :param on_connect: called whenever Redis is connected, for the first time or again.
         """
-        self._pipe = RedisPipe(str(self._url), self._open, connected, self._incidents)
+        self._pipe = RedisPipe(
+            str(self._url), self._open, on_connect=on_connect, report=self._report
+        )
         await self._pipe.attempted()
 
     def execute(self, *command: str | bytes | float) -> Awaitable[Any]:
@@ -87,14 +90,14 @@ class SingleLink:
         return self._pipe.evaluate(script, keys, arguments)
 
     def route(self, _: str) -> str:
-        """The server that all channels are on; another one after a failover."""
+        """Name the server, which has all channels; another one after a failover."""
         return self._pipe.address
 
     async def refresh(self) -> None:
-        """Nothing: the pipe looks for the primary whenever it connects."""
+        """Do nothing: the pipe resolves the primary whenever it connects."""
 
     async def connect(self, received: Callable[[Any], None], _: str = "") -> Stream:
-        """Open a further connection."""
+        """Open another connection to the same server."""
         return Stream(await self._open(), received)
 
     def status(self) -> BackendStatus:
@@ -106,23 +109,23 @@ class SingleLink:
         return self._pipe.statistics()
 
     async def aclose(self) -> None:
-        """Close every connection; what still waits fails."""
+        """Close every connection; pending commands fail."""
         await self._pipe.aclose()
         await self._client.aclose()
         await asyncio.gather(*(sentinel.aclose() for sentinel in self._sentinels))
 
     async def _open(self) -> AbstractConnection:
         pool: Any = self._client.connection_pool  # redis-py leaves these calls untyped
-        return await opened(pool.make_connection())
+        return await connected(pool.make_connection())
 
 
-async def opened(connection: Any) -> AbstractConnection:
-    """Connect, within the time limit.
+async def connected(connection: Any) -> AbstractConnection:
+    """Connect a connection of redis-py's within :data:`CONNECT_TIMEOUT`, and return it.
 
     :raises redis.exceptions.RedisError: when it cannot be opened.
     :raises TimeoutError: when Redis does not answer in time.
     """
-    connection.socket_timeout = None  # whoever uses it keeps the time
+    connection.socket_timeout = None  # its user has timeouts of its own
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await connection.connect()

@@ -1,7 +1,8 @@
-"""A Redis connection of which nobody awaits replies: they are handed on as they come.
+"""A Redis connection that hands each reply to a callback as it arrives.
 
-redis-py opens the connection, with all that its URL may ask for, and is past from then on:
-its way of reading takes a task that wakes for every read, and several calls for each reply.
+redis-py opens the connection, with TLS, authentication and whatever else the URL asks for.
+Then this takes over its transport, because redis-py's own reader wakes a task for every
+read and makes several calls for every reply.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from redis.asyncio.connection import AbstractConnection, DefaultParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
-_NONE_YET = object()
+_INCOMPLETE = object()
 
 
 class Stream(asyncio.Protocol):
-    """See :class:`~atriz_realtime.api.RedisStream`.
+    """A :class:`~atriz_realtime.api.RedisStream` over an open connection of redis-py's.
 
-    :param connection: an open one, with no reply under way; it is the stream's from now on.
+    :param connection: has no reply under way, and belongs to the stream from now on.
+    :param received: takes each reply; an error of Redis is an exception that is not raised.
     """
 
     def __init__(self, connection: AbstractConnection, received: Callable[[Any], None]) -> None:
@@ -30,10 +32,10 @@ class Stream(asyncio.Protocol):
         self._replies = hiredis.Reader(
             protocolError=InvalidResponse,
             replyError=DefaultParser.parse_error,
-            notEnoughData=_NONE_YET,
+            notEnoughData=_INCOMPLETE,
         )
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        writer: Any = connection._writer  # noqa: SLF001  # redis-py has no other way to it
+        writer: Any = connection._writer  # noqa: SLF001  # redis-py does not expose the transport
         self._transport: asyncio.Transport = writer.transport
         self._transport.set_protocol(self)
 
@@ -42,23 +44,23 @@ class Stream(asyncio.Protocol):
         self.write(b"".join(map(pack, commands)))
 
     def write(self, packed: bytes) -> None:
-        """Send what :func:`pack` made of commands."""
+        """Send commands encoded by :func:`pack`."""
         if not self._transport.is_closing():
             self._transport.write(packed)
 
     async def ended(self) -> None:
-        """Wait until the connection ends, and raise why."""
+        """Wait until the connection ends, and raise the reason."""
         await asyncio.shield(self._ended)
 
     def end(self, error: Exception) -> None:
-        """End the connection at once, whatever is still to be sent."""
+        """End the connection at once, discarding what is not sent yet."""
         self._end(error)
         self._transport.abort()
 
     def _end(self, error: Exception) -> None:
         if not self._ended.done():
             self._ended.set_exception(error)
-            self._ended.exception()  # whoever waits is told; perhaps nobody does
+            self._ended.exception()  # mark it as retrieved: ended() may never be called
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -67,23 +69,23 @@ class Stream(asyncio.Protocol):
     # -- asyncio.Protocol ------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Hand on the replies that are complete."""
+        """Pass the complete replies to ``received``."""
         replies, received = self._replies, self._received
         replies.feed(data)
         try:
-            while (reply := replies.gets(False)) is not _NONE_YET:
+            while (reply := replies.gets(False)) is not _INCOMPLETE:
                 if self._ended.done():
                     return
                 received(reply)
-        except Exception as error:  # the replies that follow belong to nobody
+        except Exception as error:  # the replies that follow would be mismatched
             self.end(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take note of the end."""
+        """Make :meth:`ended` raise."""
         self._end(RedisConnectionError(str(exc or "Redis has closed the connection")))
 
 
 def pack(command: tuple[str | bytes | float, ...]) -> bytes:
-    """A command as Redis reads it."""
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # it takes numbers too
+    """Encode a command for the wire."""
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its type lacks numbers
     return packed

@@ -1,4 +1,4 @@
-"""Where Redis is: what a ``redis_url`` says.
+"""Parsing a ``redis_url``.
 
 ==============================================  ==========================================
 ``redis://[user:password@]host:port[/db]``      one server
@@ -36,25 +36,25 @@ class RedisUrl:
     kind: str
     """``single``, ``sentinel`` or ``cluster``."""
     nodes: tuple[tuple[str, int], ...] = ()
-    """Sentinels, or nodes of the cluster to begin with, as (host, port)."""
+    """The Sentinels, or nodes to discover the cluster from, as (host, port)."""
     service: str | None = None
-    """The service that the Sentinels watch."""
+    """The name by which Sentinels know the primary."""
     options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    """User, password, database, TLS and what else the URL has, as redis-py takes them."""
+    """User, password, database, TLS and further options, as redis-py's connections take them."""
 
     def __str__(self) -> str:
         return mask_url(self.text)
 
 
 def parse_redis_url(text: str) -> RedisUrl:
-    """Read a ``redis_url``.
+    """Parse a ``redis_url``.
 
-    :raises ConfigurationError: when it is incomplete, or names no database.
+    :raises ConfigurationError: when it is incomplete, or its database is not a number.
     """
     scheme, separator, kind = urlsplit(text).scheme.partition("+")
     netloc, path = urlsplit(text).netloc, urlsplit(text).path
     if not separator:
-        if scheme != "unix" and not re.fullmatch(r"/?|/\d+/?", path):  # redis-py would take 0
+        if scheme != "unix" and not re.fullmatch(r"/?|/\d+/?", path):  # redis-py would use 0
             raise ConfigurationError(
                 f"redis_url must look like {scheme}://host:6379[/db], with a number for db",
                 field="redis_url",
@@ -91,10 +91,10 @@ def parse_redis_url(text: str) -> RedisUrl:
 
 
 def _query(text: str) -> dict[str, Any]:
-    read: Any = parse_url  # its result is a TypedDict of what it knows
+    read: Any = parse_url  # its result is typed as a TypedDict of known options
     try:
         options: dict[str, Any] = read(f"unix://?{text}")
-    except ValueError as error:  # it names the option, not its value
+    except ValueError as error:  # its text has the option, not the value
         raise ConfigurationError(f"redis_url: {error}", field="redis_url") from error
     options.pop("connection_class")
     return options
@@ -104,7 +104,7 @@ def _node(text: str, default_port: int) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{text}")
         return parts.hostname or "localhost", parts.port or default_port
-    except ValueError:  # it repeats a part of the URL, which may be the password's
+    except ValueError:  # its text repeats a part of the URL, perhaps of the password
         raise ConfigurationError(
             "redis_url: a host or its port is wrong; does the password need %-escapes?",
             field="redis_url",

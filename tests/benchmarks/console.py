@@ -77,7 +77,7 @@ async def run(entities: int, seconds: float) -> None:
         print(f"Chromium {browser.version}, {entities:,} entities, {seconds:g} s each\n")
         print("|  | frames/s | median | p95 | worst | updates/s | lag |")
         print("| --- | --- | --- | --- | --- | --- | --- |")
-        for name, action in (("looked at", look), ("dragged", drag), ("scrolled", scroll)):
+        for name, action in (("viewed", look), ("dragged", drag), ("scrolled", scroll)):
             deltas = sorted(await measured(page, seconds, action))
             rate, lag = [await page.locator(each).inner_text() for each in ("#rate", "#lag")]
             print(

@@ -25,7 +25,7 @@ async def open_link() -> AsyncIterator[OpenLink]:
     async with AsyncExitStack() as links:
 
         async def open_link(url: str) -> RedisLink:
-            link = make_link(url, Incidents(SystemClock()))
+            link = make_link(url, Incidents(SystemClock()).report)
             await link.start(lambda: None)
             links.push_async_callback(link.aclose)
             return link

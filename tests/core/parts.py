@@ -115,7 +115,11 @@ class StubAccess:
         self.gate.set()
 
     async def authenticate(
-        self, credentials: Credentials, *, narrow: bool = False, known: bool = False
+        self,
+        credentials: Credentials,
+        *,
+        narrow: bool = False,
+        already_authenticated: bool = False,
     ) -> Identity:
         await self.gate.wait()
         match credentials.token:

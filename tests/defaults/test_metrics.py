@@ -139,6 +139,39 @@ async def test_incidents_and_plugins_problems_are_different_metrics(plugins: Plu
         assert kinds == {"refused credentials"}
 
 
+async def test_each_refused_event_of_a_flood_is_counted() -> None:
+    async with (
+        serving(max_events_per_second=0.001, max_events_burst=3, **HERE) as live,
+        watching(live) as flooding,
+    ):
+        for _ in range(5):
+            await flooding.client.emit("untrack:vehicle", "v1")
+        counted = live.server.incidents.refusals.statistics
+        await until(lambda: counted().get("rate_limited") == 2)
+        found = await numbers(live)
+        assert found("refusals_total", code="rate_limited") == 2
+        assert found("incidents_total", kind="refused rate_limited") == 0
+
+
+async def test_kinds_that_a_plugin_reports_are_not_templates(plugins: Plugins) -> None:
+    name = plugins.module(
+        "odd",
+        """
+        @hookimpl
+        def server_started(resources):
+            resources.report("odd {kind}", "one")
+            resources.report("plugin x failed", "no plugin's fault")
+            resources.report("jammed {gate}", "with a label", labels={"gate": "north"})
+        """,
+    )
+    async with serving(extra_plugins=[name], **HERE) as live:
+        found = await numbers(live)
+        for kind in ("odd {kind}", "plugin x failed", "jammed north"):
+            assert found("incidents_total", kind=kind) == 1
+            assert live.server.incidents.counts[kind] == 1
+        assert not [key for key in found.samples if "plugin_problems" in key[0]]
+
+
 # -- who may read them ---------------------------------------------------------------------
 
 

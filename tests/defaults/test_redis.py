@@ -36,7 +36,7 @@ async def keys(client: redis.asyncio.Redis) -> set[str]:
 
 @pytest.fixture
 async def link(redis_url: str) -> AsyncIterator[RedisLink]:
-    link = make_link(redis_url, Incidents(SystemClock()))
+    link = make_link(redis_url, Incidents(SystemClock()).report)
     await link.start(lambda: None)
     yield link
     await link.aclose()
@@ -93,7 +93,7 @@ async def test_a_prefix_keeps_two_installations_apart(
 async def proxied(valkey: ValkeyServer, redis_url: str) -> AsyncIterator[tuple[RedisLink, Proxy]]:
     """A link through a proxy that can delay answers."""
     async with proxying(valkey.port) as proxy:
-        link = make_link(proxy.url, Incidents(SystemClock()))
+        link = make_link(proxy.url, Incidents(SystemClock()).report)
         await link.start(lambda: None)
         yield link, proxy
         await link.aclose()

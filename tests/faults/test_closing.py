@@ -19,7 +19,7 @@ CLOSE_LIMIT = 2.5
 @pytest.mark.parametrize("turns", range(30))
 async def test_connections_that_are_cut_while_they_are_closed(single: Node, turns: int) -> None:
     """The cut arrives some turns of the loop before the close, during it, or after."""
-    link = make_link(single.url, Incidents(SystemClock()))
+    link = make_link(single.url, Incidents(SystemClock()).report)
     await link.start(lambda: None)
     fanout = RedisFanout(link, "")
     await fanout.subscribe("tracking:vehicle:v1", lambda *_: None)

@@ -110,7 +110,7 @@ async def fanout_layers(serve: Serve, _: pytest.CaptureFixture[str]) -> None:
     async with serve() as live, watching(live, "v1") as watcher:
         await live.publish("v1")
         await until(lambda: watcher.updates)
-        fanout: Any = live.server.delivery.fanout
+        fanout: Any = live.server.delivery._fanout
         assert fanout.published == 1
 
 

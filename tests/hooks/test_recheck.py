@@ -111,10 +111,10 @@ async def test_a_socket_that_authenticated_anew_stays(authenticator: FakeAuthent
 
 async def test_it_runs_only_with_an_authenticator_to_ask(authenticator: FakeAuthenticator) -> None:
     async with server():
-        assert "recheck" in tasks()
-    assert "recheck" not in tasks()
+        assert "identity revalidator" in tasks()
+    assert "identity revalidator" not in tasks()
     async with serving():
-        assert "recheck" not in tasks()
+        assert "identity revalidator" not in tasks()
 
 
 async def test_an_identity_names_its_authenticator(authenticator: FakeAuthenticator) -> None:

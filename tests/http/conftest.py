@@ -1,4 +1,4 @@
-"""Servers behind the front door, one for the tests of a module."""
+"""Servers on the fast HTTP path, one for the tests of a module."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from atriz_realtime import RealtimeExtension
 from tests.support.plugins.files import Plugins, plugins_in
 from tests.support.servers.http_server import (
     Connection,
-    Door,
-    behind_the_door,
+    HttpServer,
+    http_server,
 )
 from tests.support.servers.serving import config, until
 
@@ -97,17 +97,17 @@ ROUTES = [
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plugins]:
     with plugins_in(tmp_path_factory.mktemp("plugins")) as plugins:
-        plugins.module("door_calls", ENDPOINTS)
+        plugins.module("http_endpoints", ENDPOINTS)
         yield plugins
 
 
 @pytest.fixture(scope="module")
 def application(plugins: Plugins) -> Callable[..., Starlette]:
-    """Applications whose server has those endpoints."""
+    """Make applications with these endpoints."""
 
     def make(**settings: Any) -> Starlette:
         app = Starlette(routes=ROUTES)
-        defaults = {"extra_plugins": ["door_calls"], "max_body": 2_000}
+        defaults = {"extra_plugins": ["http_endpoints"], "max_body": 2_000}
         RealtimeExtension(config(**defaults | settings)).install(app)
         return app
 
@@ -115,32 +115,32 @@ def application(plugins: Plugins) -> Callable[..., Starlette]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(application: Callable[..., Starlette]) -> AsyncIterator[Door]:
+async def shared(application: Callable[..., Starlette]) -> AsyncIterator[HttpServer]:
     app = application(cors_origin=["https://app.example"])
-    async with behind_the_door(app) as door:
-        yield door
+    async with http_server(app) as server:
+        yield server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def impatient(application: Callable[..., Starlette]) -> AsyncIterator[Door]:
+async def short_timeouts(application: Callable[..., Starlette]) -> AsyncIterator[HttpServer]:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("atriz_realtime.http.connection.PATIENCE", 0.2)
-        async with behind_the_door(application(), timeout_keep_alive=0.1) as door:
-            yield door
+        monkeypatch.setattr("atriz_realtime.http.connection.REQUEST_TIMEOUT", 0.2)
+        async with http_server(application(), timeout_keep_alive=0.1) as server:
+            yield server
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def door(shared: Door) -> AsyncIterator[Door]:
-    """The server, as if nobody had called it."""
+async def server(shared: HttpServer) -> AsyncIterator[HttpServer]:
+    """The module's server, without the requests of earlier tests."""
     shared.over_asgi.clear()
     yield shared
     await until(lambda: shared.connections == 0)
 
 
 @pytest.fixture
-def calls(plugins: Plugins, shared: Door) -> Iterator[Any]:
-    """The plugin whose endpoints they are, as if nobody had called them."""
-    module = plugins.loaded("door_calls")
+def endpoints(plugins: Plugins, shared: HttpServer) -> Iterator[Any]:
+    """The plugin with the endpoints, without the calls of earlier tests."""
+    module = plugins.loaded("http_endpoints")
     module.called.clear()
     module.gate.clear()
     yield module
@@ -148,6 +148,6 @@ def calls(plugins: Plugins, shared: Door) -> Iterator[Any]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def client(door: Door, calls: Any) -> AsyncIterator[Connection]:
-    async with door.connect() as connection:
+async def client(server: HttpServer, endpoints: Any) -> AsyncIterator[Connection]:
+    async with server.connect() as connection:
         yield connection

@@ -1,4 +1,4 @@
-"""The front door's answers are those that ASGI gives."""
+"""Answers are the same with and without ASGI."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.support.servers.http_server import (
     AUTHORIZATION,
     Answer,
     Connection,
-    Door,
-    behind_the_door,
+    HttpServer,
     echo,
     fix,
+    http_server,
     request,
 )
 
@@ -39,22 +39,22 @@ SAME = {
 }
 
 
-def seen(answer: Answer) -> tuple[int, dict[str, str], bytes]:
-    """What an answer says, whenever and over whichever way."""
+def compared(answer: Answer) -> tuple[int, dict[str, str], bytes]:
+    """What must be the same in both answers."""
     headers = {k: v for k, v in answer.headers.items() if k not in ("date", "vary", "connection")}
     return answer.status, headers, answer.body
 
 
 @pytest.mark.parametrize("case", SAME)
-async def test_an_answer_is_the_one_that_asgi_gives(door: Door, case: str) -> None:
+async def test_an_answer_is_the_same_as_over_asgi(server: HttpServer, case: str) -> None:
     status, sent = SAME[case]
-    async with door.connect() as first, door.connect() as second:
+    async with server.connect() as first, server.connect() as second:
         answer = await first.call(sent)
-        assert door.over_asgi == []
+        assert server.over_asgi == []
         line, _, rest = sent.partition(b"\r\n")
         over_asgi = await second.call(line.replace(b" HTTP", b"?asgi HTTP") + b"\r\n" + rest)
-        assert len(door.over_asgi) == 1
-    assert seen(answer) == seen(over_asgi)
+        assert len(server.over_asgi) == 1
+    assert compared(answer) == compared(over_asgi)
     assert answer.status == status
     assert answer.headers.get("www-authenticate") == ("bearer" if status == 401 else None)
     assert answer.headers["content-type"] == "application/json"
@@ -62,24 +62,26 @@ async def test_an_answer_is_the_one_that_asgi_gives(door: Door, case: str) -> No
 
 async def test_a_throttled_fix(application: Callable[..., Starlette]) -> None:
     async with (
-        behind_the_door(application(throttle_interval=60)) as door,
-        door.connect() as client,
+        http_server(application(throttle_interval=60)) as server,
+        server.connect() as client,
     ):
         assert "throttled" not in (await client.call(request(fix()))).json
         assert (await client.call(request(fix()))).json["throttled"] is True
-        assert door.over_asgi == []
+        assert server.over_asgi == []
 
 
-async def test_an_endpoint_that_fails_is_an_incident(door: Door, client: Connection) -> None:
-    before = door.server.incidents.counts.get("endpoint failed", 0)
+async def test_an_endpoint_that_fails_is_an_incident(
+    server: HttpServer, client: Connection
+) -> None:
+    before = server.realtime.incidents.counts.get("endpoint failed", 0)
     answer = await client.call(request(b"{}", "/api/fails"))
     assert (answer.status, answer.json["code"]) == (500, "internal")
     assert (await client.call(request(b"{}", "/api/nothing"))).status == 500
-    assert door.server.incidents.counts["endpoint failed"] == before + 2
+    assert server.realtime.incidents.counts["endpoint failed"] == before + 2
     assert (await client.call(echo("on"))).json == "on"
 
 
-# -- who calls -----------------------------------------------------------------------------
+# -- proxies ------------------------------------------------------------------------------
 FORWARDED = b"X-Forwarded-For: 198.51.100.7"
 
 
@@ -94,16 +96,16 @@ FORWARDED = b"X-Forwarded-For: 198.51.100.7"
         ({"proxy_headers": False}, [FORWARDED], "127.0.0.1"),
     ],
 )
-async def test_a_caller_behind_proxies(
+async def test_a_client_behind_proxies(
     application: Callable[..., Starlette],
-    calls: Any,
+    endpoints: Any,
     options: dict[str, Any],
     headers: list[bytes],
     address: str,
 ) -> None:
-    async with behind_the_door(application(), **options) as door, door.connect() as client:
+    async with http_server(application(), **options) as server, server.connect() as client:
         answer = await client.call(request(b"{}", "/api/caller", *headers))
         assert answer.json[0] == address
-        assert door.over_asgi == []
+        assert server.over_asgi == []
         over_asgi = await client.call(request(b"{}", "/api/caller?asgi", *headers))
         assert over_asgi.json == answer.json

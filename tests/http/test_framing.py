@@ -1,4 +1,4 @@
-"""Where a request ends, whatever it looks like: nothing is smuggled behind it."""
+"""The end of a request is never mistaken, so that nothing can be smuggled behind it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.servers.http_server import (
     Connection,
-    Door,
+    HttpServer,
     echo,
     fix,
     get,
@@ -19,29 +19,31 @@ from tests.support.servers.serving import until
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_head_and_body_in_segments_of_their_own(door: Door, client: Connection) -> None:
+async def test_head_and_body_in_segments_of_their_own(
+    server: HttpServer, client: Connection
+) -> None:
     head, _, body = request(fix()).partition(b"\r\n\r\n")
     assert (await client.call(head + b"\r\n\r\n", body)).status == 200
     assert (await client.call(head + b"\r\n\r\n", body[:9], body[9:])).status == 200
-    assert door.over_asgi == []
+    assert server.over_asgi == []
 
 
 @pytest.mark.parametrize("cut", [1, 4, 5, 20, 29, 30, 31, 32, 40, 60, 100])
-async def test_a_head_that_is_split(client: Connection, calls: Any, cut: int) -> None:
+async def test_a_head_split_anywhere(client: Connection, endpoints: Any, cut: int) -> None:
     sent = echo("whole")
     assert (await client.call(sent[:cut], sent[cut:])).json == "whole"
     assert (await client.call(echo("next"))).json == "next"
-    assert calls.called == ['"whole"', '"next"']
+    assert endpoints.called == ['"whole"', '"next"']
 
 
-async def test_byte_by_byte(client: Connection, calls: Any) -> None:
+async def test_byte_by_byte(client: Connection, endpoints: Any) -> None:
     await client.call(echo("first"))
     sent = echo("every byte") + echo("and again")
     await client.send(*(sent[n : n + 1] for n in range(len(sent))))
     assert [(await client.answer()).json for _ in range(2)] == ["every byte", "and again"]
 
 
-async def test_a_body_of_many_parts_is_bounded(door: Door, client: Connection) -> None:
+async def test_a_body_of_many_parts_is_bounded(server: HttpServer, client: Connection) -> None:
     head = b"POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
     await client.send(head, *([b"x" * 10] * 201))
     answer = await client.answer()
@@ -65,7 +67,7 @@ async def test_expect(client: Connection, name: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", [b"Origin", b"ORIGIN", b"origin"])
-async def test_a_web_page_s_call_gets_its_cors_headers(client: Connection, name: bytes) -> None:
+async def test_a_web_page_s_request_gets_cors_headers(client: Connection, name: bytes) -> None:
     answer = await client.call(echo("page", name + b": https://app.example"))
     assert answer.headers["access-control-allow-origin"] == "https://app.example"
     assert answer.json == "page"
@@ -82,7 +84,7 @@ async def test_header_names_in_any_case(client: Connection) -> None:
         assert answer.status == 200
 
 
-# -- what is no proper request -------------------------------------------------------------
+# -- malformed requests -------------------------------------------------------------------
 HIDDEN = echo("smuggled")
 START = b"POST %b HTTP/1.1\r\nHost: x\r\n"
 ODD = {
@@ -110,15 +112,15 @@ ODD = {
 @pytest.mark.parametrize("path", [b"/api/echo", b"/early"])
 @pytest.mark.parametrize("separate", [False, True])
 async def test_nothing_is_smuggled_behind_an_odd_head(
-    client: Connection, calls: Any, path: bytes, odd: str, separate: bool
+    client: Connection, endpoints: Any, path: bytes, odd: str, separate: bool
 ) -> None:
-    """An odd head is refused, and the connection with it."""
+    """An odd head is refused, and its connection closed."""
     head = START % path + ODD[odd]
     await client.send(*([head, HIDDEN] if separate else [head + HIDDEN]))
     received = await client.until_closed()
     assert received.startswith(b"HTTP/1.1 400")
     assert received.count(b"HTTP/1.1") == 1
-    assert calls.called == []
+    assert endpoints.called == []
 
 
 LENGTHS = [
@@ -135,30 +137,30 @@ LENGTHS = [
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("path", [b"/early", b"/nowhere"])
-async def test_a_body_that_follows_an_early_answer_is_no_request(
-    client: Connection, calls: Any, path: bytes, length: bytes
+async def test_a_body_after_an_early_answer_is_not_a_request(
+    client: Connection, endpoints: Any, path: bytes, length: bytes
 ) -> None:
-    """Whoever answers without having read the body does not turn it into a call."""
+    """A route that answers without reading the body does not turn the body into a request."""
     head = START % path + length % len(HIDDEN) + b"\r\n\r\n"
     assert (await client.call(head)).status in (200, 404)
     await client.send(HIDDEN)
     assert (await client.call(get("/hello"))).json == "hello"
-    assert calls.called == []
+    assert endpoints.called == []
 
 
 async def test_a_body_over_several_segments_after_an_early_answer(
-    client: Connection, calls: Any
+    client: Connection, endpoints: Any
 ) -> None:
     chunked = START % b"/early" + b"Transfer-Encoding: chunked\r\n\r\n"
     assert (await client.call(chunked)).body == b"early"
     chunk = b"%x\r\n%b\r\n" % (len(HIDDEN), HIDDEN)
     await client.send(chunk[:4], chunk[4:], b"0\r\n\r\n")
     assert (await client.call(get("/hello"))).json == "hello"
-    assert calls.called == []
+    assert endpoints.called == []
 
 
 @pytest.mark.parametrize("rubbish", [b"\x16\x03\x01\x02\x00\x01", b"\x00" * 64, b"HELO you\r\n"])
-async def test_rubbish(door: Door, client: Connection, rubbish: bytes) -> None:
+async def test_rubbish(server: HttpServer, client: Connection, rubbish: bytes) -> None:
     await client.send(rubbish)
     assert (await client.until_closed()).startswith(b"HTTP/1.1 400")
-    await until(lambda: door.connections == 0)
+    await until(lambda: server.connections == 0)

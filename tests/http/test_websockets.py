@@ -1,4 +1,4 @@
-"""Websockets that come through the front door."""
+"""Websocket handshakes on the fast HTTP path."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from starlette.applications import Starlette
 
 from tests.support.servers.http_server import (
     Connection,
-    Door,
-    behind_the_door,
+    HttpServer,
     echo,
     fix,
     get,
+    http_server,
     request,
 )
 from tests.support.servers.serving import TIMEOUT, until, watching
@@ -39,13 +39,13 @@ SOCKET = HANDSHAKE % b"/socket.io/?EIO=4&transport=websocket"
 
 
 def masked(text: bytes) -> bytes:
-    """A client's frame with a text; the mask is zero."""
+    """Encode a client's text frame; the mask is zero."""
     assert len(text) < 126
     return bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text
 
 
 async def next_text(client: Connection) -> bytes:
-    """The text of the server's next frame, which is short."""
+    """Read the server's next frame, a short text."""
     async with asyncio.timeout(TIMEOUT):
         opcode, length = await client.reader.readexactly(2)
         assert opcode == 0x81
@@ -56,19 +56,21 @@ async def next_text(client: Connection) -> bytes:
 
 @pytest.mark.parametrize("cut", [0, 1, 20, 60, 120, len(SOCKET) - 1])
 @pytest.mark.parametrize("before", [[], [get("/hello")], [echo("x")]], ids=["first", "get", "call"])
-async def test_a_websocket_of_socket_io(door: Door, cut: int, before: list[bytes]) -> None:
-    async with door.connect() as client:
+async def test_a_websocket_of_socket_io(server: HttpServer, cut: int, before: list[bytes]) -> None:
+    async with server.connect() as client:
         for sent in before:
             await client.call(sent)
         assert (await client.call(*filter(None, (SOCKET[:cut], SOCKET[cut:])))).status == 101
         assert (await next_text(client)).startswith(b'0{"sid":')
-        assert door.connections == 1
-    await until(lambda: door.connections == 0)
+        assert server.connections == 1
+    await until(lambda: server.connections == 0)
 
 
 @pytest.mark.parametrize("before", [[], [get("/hello")], [echo("x")]], ids=["first", "get", "call"])
-async def test_a_websocket_outlives_keep_alive(impatient: Door, before: list[bytes]) -> None:
-    async with impatient.connect() as client:
+async def test_a_websocket_outlives_keep_alive(
+    short_timeouts: HttpServer, before: list[bytes]
+) -> None:
+    async with short_timeouts.connect() as client:
         for sent in before:
             await client.call(sent)
         assert (await client.call(SOCKET)).status == 101
@@ -80,26 +82,26 @@ async def test_a_websocket_outlives_keep_alive(impatient: Door, before: list[byt
 
 @pytest.mark.parametrize("cut", [0, 30])
 @pytest.mark.parametrize("before", [[], [get("/hello")], [echo("x")]], ids=["first", "get", "call"])
-async def test_a_websocket_of_the_application_s_own(
-    door: Door, cut: int, before: list[bytes]
+async def test_a_websocket_of_the_application(
+    server: HttpServer, cut: int, before: list[bytes]
 ) -> None:
     handshake = HANDSHAKE % b"/shout"
-    async with door.connect() as client:
+    async with server.connect() as client:
         for sent in before:
             await client.call(sent)
         answer = await client.call(*filter(None, (handshake[:cut], handshake[cut:])))
         assert answer.status == 101
         await client.send(masked(b"hey"))
         assert await next_text(client) == b"HEY"
-        assert door.connections == 1
-    await until(lambda: door.connections == 0)
+        assert server.connections == 1
+    await until(lambda: server.connections == 0)
 
 
 @pytest.mark.parametrize(
     "order", ["EIO=4&transport=websocket&sid=%s", "sid=%s&EIO=4&transport=websocket"]
 )
-async def test_a_websocket_that_takes_over_from_polling(door: Door, order: str) -> None:
-    async with door.connect() as polling, door.connect() as socket:
+async def test_an_upgrade_from_polling(server: HttpServer, order: str) -> None:
+    async with server.connect() as polling, server.connect() as socket:
         opened = await polling.call(get("/socket.io/?EIO=4&transport=polling"))
         sid = json.loads(opened.body[1:])["sid"]
         handshake = HANDSHAKE % f"/socket.io/?{order % sid}".encode()
@@ -108,22 +110,22 @@ async def test_a_websocket_that_takes_over_from_polling(door: Door, order: str) 
         assert await next_text(socket) == b"3probe"
         await socket.send(masked(b"5"), masked(b"40{}"))
         assert (await next_text(socket)).startswith(b"40{")
-        assert door.connections == 2
+        assert server.connections == 2
 
 
 @pytest.mark.parametrize("path", [b"/shout", b"/socket.io/?EIO=4&transport=websocket"])
 @pytest.mark.parametrize("cut", [0, 30])
 async def test_the_server_stops_with_websockets_open(
-    application: Callable[..., Starlette], calls: Any, path: bytes, cut: int
+    application: Callable[..., Starlette], endpoints: Any, path: bytes, cut: int
 ) -> None:
-    """They are closed in order, and nothing keeps uvicorn waiting."""
+    """They are closed with a closing handshake, and uvicorn does not wait."""
     handshake = HANDSHAKE % path
     async with (
-        behind_the_door(application(), timeout_graceful_shutdown=None) as door,
-        door.connect() as client,
+        http_server(application(), timeout_graceful_shutdown=None) as server,
+        server.connect() as client,
     ):
         await client.call(*filter(None, (handshake[:cut], handshake[cut:])))
-        door.web.should_exit = True
+        server.web.should_exit = True
         async with asyncio.timeout(TIMEOUT):
             while not (await client.reader.readexactly(1)).startswith(b"\x88"):
                 pass
@@ -133,16 +135,16 @@ async def test_the_server_stops_with_websockets_open(
         await client.until_closed()
 
 
-async def test_another_upgrade_is_no_websocket(door: Door, client: Connection) -> None:
+async def test_another_upgrade_is_refused(server: HttpServer, client: Connection) -> None:
     answer = await client.call(SOCKET.replace(b"Upgrade: websocket", b"Upgrade: h2c"))
     assert answer.status == 400
 
 
-async def test_clients_of_both_kinds_follow_what_comes_through_the_door(door: Door) -> None:
+async def test_clients_of_both_transports_see_a_published_fix(server: HttpServer) -> None:
     async with (
-        watching(door.live, "v1") as upgraded,
-        watching(door.live, "v1", polling=True) as polling,
-        door.connect() as client,
+        watching(server.live, "v1") as upgraded,
+        watching(server.live, "v1", polling=True) as polling,
+        server.connect() as client,
     ):
         assert (await client.call(request(fix()))).status == 200
         await until(lambda: upgraded.updates and polling.updates)

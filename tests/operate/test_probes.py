@@ -53,7 +53,7 @@ async def test_a_running_server_is_alive_and_ready() -> None:
 async def test_it_is_alive_and_not_ready_while_it_starts(
     plugins: Plugins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "START_PATIENCE", 0.05)
+    monkeypatch.setattr(probes, "START_TIMEOUT", 0.05)
     name = plugins.module(
         "slow",
         """

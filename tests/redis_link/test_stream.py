@@ -1,4 +1,4 @@
-"""A connection of one's own: its replies in order, its errors, and its end."""
+"""A stream passes on replies in order, errors among them, and says how it ended."""
 
 from __future__ import annotations
 
@@ -14,41 +14,39 @@ from tests.support.servers.tcp_proxy import Proxy
 
 
 async def test_replies_come_in_order_and_undecoded(linked: Linked) -> None:
-    said: asyncio.Queue[Any] = asyncio.Queue()
-    stream = await linked.link.connect(said.put_nowait)
+    replies: asyncio.Queue[Any] = asyncio.Queue()
+    stream = await linked.link.connect(replies.put_nowait)
     stream.send(("ECHO", b"\xff"), ("ECHO", 1), ("LRANGE", "nothing", 0, -1))
     stream.send(("GET", "nothing"))
-    assert [await said.get() for _ in range(4)] == [b"\xff", b"1", [], None]
+    assert [await replies.get() for _ in range(4)] == [b"\xff", b"1", [], None]
     await stream.aclose()
 
 
-async def test_a_reply_that_comes_in_pieces_is_handed_on_whole(
-    linked: Linked, proxy: Proxy
-) -> None:
+async def test_a_reply_in_many_segments_is_passed_on_whole(linked: Linked, proxy: Proxy) -> None:
     long = b"x" * 1_000_000
-    said: asyncio.Queue[Any] = asyncio.Queue()
-    stream = await linked.link.connect(said.put_nowait)
+    replies: asyncio.Queue[Any] = asyncio.Queue()
+    stream = await linked.link.connect(replies.put_nowait)
     stream.send(("ECHO", long), ("ECHO", 2))
-    assert await said.get() == long
-    assert await said.get() == b"2"
+    assert await replies.get() == long
+    assert await replies.get() == b"2"
     await stream.aclose()
 
 
-async def test_an_error_is_a_reply(linked: Linked) -> None:
-    said: asyncio.Queue[Any] = asyncio.Queue()
-    stream = await linked.link.connect(said.put_nowait)
+async def test_an_error_is_passed_on_as_a_reply(linked: Linked) -> None:
+    replies: asyncio.Queue[Any] = asyncio.Queue()
+    stream = await linked.link.connect(replies.put_nowait)
     stream.send(("NO SUCH COMMAND",), ("EVALSHA", "0" * 40, 0), ("ECHO", 1))
-    assert isinstance(await said.get(), redis.exceptions.ResponseError)
-    assert isinstance(await said.get(), redis.exceptions.NoScriptError)
-    assert await said.get() == b"1"
+    assert isinstance(await replies.get(), redis.exceptions.ResponseError)
+    assert isinstance(await replies.get(), redis.exceptions.NoScriptError)
+    assert await replies.get() == b"1"
     await stream.aclose()
 
 
-async def test_it_ends_with_what_its_receiver_raises(linked: Linked) -> None:
-    heard: list[Any] = []
+async def test_it_ends_with_what_received_raises(linked: Linked) -> None:
+    seen: list[Any] = []
 
     def received(reply: Any) -> None:
-        heard.append(reply)
+        seen.append(reply)
         raise ValueError(reply)
 
     stream = await linked.link.connect(received)
@@ -56,12 +54,12 @@ async def test_it_ends_with_what_its_receiver_raises(linked: Linked) -> None:
     async with asyncio.timeout(TIMEOUT):
         with pytest.raises(ValueError, match="1"):
             await stream.ended()
-    assert heard == [b"1"]
+    assert seen == [b"1"]
     stream.send(("ECHO", 3))  # without effect
     await stream.aclose()
 
 
-async def test_it_ends_when_the_network_does(linked: Linked, proxy: Proxy) -> None:
+async def test_it_ends_when_the_network_fails(linked: Linked, proxy: Proxy) -> None:
     stream = await linked.link.connect(lambda _: None)
     ending = asyncio.create_task(stream.ended())
     await asyncio.sleep(0)
@@ -72,14 +70,14 @@ async def test_it_ends_when_the_network_does(linked: Linked, proxy: Proxy) -> No
     await stream.aclose()
 
 
-async def test_who_is_cancelled_while_waiting_leaves_it_open(linked: Linked) -> None:
-    said: asyncio.Queue[Any] = asyncio.Queue()
-    stream = await linked.link.connect(said.put_nowait)
+async def test_a_cancelled_wait_for_the_end_leaves_it_open(linked: Linked) -> None:
+    replies: asyncio.Queue[Any] = asyncio.Queue()
+    stream = await linked.link.connect(replies.put_nowait)
     ending = asyncio.create_task(stream.ended())
     await asyncio.sleep(0)
     ending.cancel()
     stream.send(("ECHO", 1))
-    assert await said.get() == b"1"
+    assert await replies.get() == b"1"
     stream.end(TimeoutError())
     with pytest.raises(TimeoutError):
         await stream.ended()

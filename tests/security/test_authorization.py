@@ -103,7 +103,7 @@ async def test_nothing_is_looked_up_before_a_refusal(
     ):
         await watcher.call("authenticate", token(see=OWN, move=OWN))
         for touched in ("get", "put"):  # each would fail, and that is another answer
-            monkeypatch.delattr(type(live.server.delivery.cache), touched)
+            monkeypatch.delattr(type(live.server.delivery._cache), touched)
         update = {"vehicleId": "v8", "latitude": 1, "longitude": 2}
         headers = bearer(see=OWN, move=OWN)
         answers = [

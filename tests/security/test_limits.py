@@ -12,15 +12,13 @@ import pytest
 
 from atriz_realtime.api import ConfigurationError, HttpAnswer, RateLimited
 from atriz_realtime.asgi import create_app
-from atriz_realtime.core.access.auth_backoff import MAX_ADDRESSES, AuthBackoff, network
 from atriz_realtime.engine.request.proxies import TrustedProxies
-from atriz_realtime.http.endpoints import refusal
-from atriz_realtime.testing import FakeClock
+from atriz_realtime.http.endpoints import error_answer
 from tests.security.conftest import Serve
 from tests.security.test_edge import PATH, is_served, joined
 from tests.support.clients.polling import polling
 from tests.support.clients.websocket import OFFER, engine_wire, wire
-from tests.support.servers.http_server import behind_the_door, fix, request
+from tests.support.servers.http_server import fix, http_server, request
 from tests.support.servers.serving import Live, config, token, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -112,13 +110,13 @@ async def test_an_address_that_guesses_is_refused(serve: Serve) -> None:
 
 async def test_it_is_told_when_to_come_back_whichever_way_it_asks() -> None:
     app = create_app(config(max_auth_failures=1, max_auth_backoff=30))
-    async with behind_the_door(app) as door:
+    async with http_server(app) as server:
         bad = request(fix()).replace(b"Bearer ", b"Bearer x")
-        async with door.connect() as client:
+        async with server.connect() as client:
             assert [(await client.call(bad)).status for _ in range(2)] == [401, 401]
             answer = await client.call(bad)
             assert (answer.status, answer.headers["retry-after"]) == (429, "1")
-            assert door.over_asgi == []
+            assert server.over_asgi == []
             answer = await client.call(bad.replace(b"/location HTTP", b"/location?asgi HTTP"))
             assert (answer.status, answer.headers["retry-after"]) == (429, "1")
             answer = await client.call(request(b"", "/api/tracking/vehicle", method="GET"))
@@ -127,60 +125,8 @@ async def test_it_is_told_when_to_come_back_whichever_way_it_asks() -> None:
 
 async def test_an_answer_may_have_headers() -> None:
     made = HttpAnswer(b"{}", 429, headers=((b"retry-after", b"3"),))
-    assert refusal(RateLimited(retry_after=3)).headers == made.headers
-    assert refusal(RateLimited()).headers == ()
-
-
-async def test_the_wait_grows_and_is_bounded() -> None:
-    clock = FakeClock()
-    attempts = AuthBackoff(clock, limit=2, window=10, most=8)
-    assert [attempts.failed("a") for _ in range(2)] == [False, False]
-    waits = []
-    for _ in range(5):
-        while not attempts.failed("a"):
-            pass
-        with pytest.raises(RateLimited) as refused:
-            attempts.check("a")
-        wait = refused.value.retry_after
-        assert wait is not None
-        waits.append(wait)
-        attempts.check("b")
-        clock.advance(wait)
-        attempts.check("a")
-    assert waits == [1, 2, 4, 8, 8]
-    clock.advance(100)
-    assert [attempts.failed("a") for _ in range(3)] == [False, False, True]
-    with pytest.raises(RateLimited) as refused:
-        attempts.check("a")
-    assert refused.value.retry_after == 1
-
-
-async def test_good_tokens_take_failures_back() -> None:
-    attempts = AuthBackoff(FakeClock(), limit=5, window=60, most=60)
-    for _ in range(1_000):
-        assert not attempts.failed("nat")
-        attempts.succeeded("nat")
-
-
-async def test_the_addresses_that_are_remembered_are_bounded() -> None:
-    attempts = AuthBackoff(FakeClock(), limit=1, window=60, most=60)
-    for number in range(MAX_ADDRESSES + 500):
-        attempts.failed(f"a{number}")
-    assert len(attempts._records) == MAX_ADDRESSES
-
-
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::9%eth0", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("a:b", "a:b"),
-    ],
-)
-async def test_an_ipv6_address_counts_as_its_network(address: str, counted: str) -> None:
-    assert network(address) == counted
+    assert error_answer(RateLimited(retry_after=3)).headers == made.headers
+    assert error_answer(RateLimited()).headers == ()
 
 
 # -- behind proxies ------------------------------------------------------------------------
@@ -262,7 +208,7 @@ async def status_of(path: Path, call: bytes) -> bytes:
 async def test_a_proxy_on_a_unix_socket(tmp_path: Path, trusted: list[str], refused: bytes) -> None:
     app = create_app(config(trusted_proxies=trusted, max_auth_failures=1))
     path = tmp_path / "s"
-    async with behind_the_door(app, uds=str(path), proxy_headers=False):
+    async with http_server(app, uds=str(path), proxy_headers=False):
 
         async def ask(address: str, *, asgi: bool = False) -> bytes:
             where = LOCATION + ("?asgi" if asgi else "")
@@ -275,17 +221,17 @@ async def test_a_proxy_on_a_unix_socket(tmp_path: Path, trusted: list[str], refu
         assert await ask("203.0.113.9") == b"401"
 
 
-# -- the front door ------------------------------------------------------------------------
+# -- connections ---------------------------------------------------------------------------
 
 
-async def test_uvicorn_s_limit_concurrency_holds_at_the_front_door() -> None:
+async def test_uvicorn_s_limit_concurrency_holds_for_endpoints() -> None:
     async with (
-        behind_the_door(create_app(config()), limit_concurrency=2) as door,
-        door.connect() as first,
+        http_server(create_app(config()), limit_concurrency=2) as server,
+        server.connect() as first,
     ):
         assert (await first.call(request(fix()))).status == 200
-        async with door.connect() as second:
-            await until(lambda: door.connections == 2)
+        async with server.connect() as second:
+            await until(lambda: server.connections == 2)
             assert (await second.call(request(fix()))).status == 503
-        await until(lambda: door.connections == 1)
+        await until(lambda: server.connections == 1)
         assert (await first.call(request(fix()))).status == 200

@@ -1,8 +1,8 @@
-"""The contracts between the core and what plugs into it.
+"""The contracts between the core and plugins.
 
 Each is a :class:`typing.Protocol` of at most five methods.  A backend may also
-be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`; the core asks with
-``isinstance``.
+be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`; the core checks that
+with ``isinstance``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a plugin is given to work with: time, settings, the connection to Redis."""
+"""What plugins receive: the clock, their settings, and the connection to Redis."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ logger = logging.getLogger("atriz_realtime")
 
 
 class Clock(Protocol):
-    """Time, so that tests can own it."""
+    """Tells the time; tests replace it."""
 
     def now(self) -> float:
         """Seconds since the epoch."""
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never goes back."""
+        """Seconds on a clock that never goes backwards."""
 
 
 class PluginConfig(Protocol):
-    """What a plugin sees of the configuration; read-only."""
+    """The configuration as a plugin sees it; read-only."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -40,42 +40,42 @@ class PluginConfig(Protocol):
         """The plugin's own table, ``[realtime.plugins.<name>]``."""
 
     def load(self, settings_class: type[T]) -> T:
-        """The plugin's own table as an instance of an attrs class.
+        """Return the plugin's own table as an instance of an attrs class.
 
         :raises ConfigurationError: naming the key that is unknown or of a wrong type.
         """
 
 
 class RedisStream(Protocol):
-    """A connection of one's own to Redis, whose replies are handed on as they come."""
+    """A separate connection to Redis that passes each reply to a callback."""
 
     def send(self, *commands: tuple[str | bytes | float, ...]) -> None:
-        """Send commands in one write; without effect once the connection has ended."""
+        """Send commands in one write; no effect after the connection has ended."""
 
     async def ended(self) -> None:
         """Wait until the connection ends.
 
-        :raises redis.exceptions.ConnectionError: when Redis, or the network, has ended it.
-        :raises Exception: what :meth:`end` was told, or taking a reply has raised.
+        :raises redis.exceptions.ConnectionError: when Redis or the network has ended it.
+        :raises Exception: the error given to :meth:`end`, or raised by the callback.
         """
 
     def end(self, error: Exception) -> None:
-        """End the connection at once, whatever is still to be sent."""
+        """End the connection at once, discarding unsent data."""
 
     async def aclose(self) -> None:
         """Close the connection; safe to call twice."""
 
 
 class RedisLink(Protocol):
-    """The server's connection to Redis, shared by everything that plugs in."""
+    """The server's connection to Redis, shared by all plugins."""
 
     @property
     def client(self) -> Redis | RedisCluster:
-        """The ordinary redis-py client, for anything outside the hot path."""
+        """The ordinary redis-py client, for everything but the hot path."""
 
     @property
     def sharded(self) -> bool:
-        """Whether it is a cluster: scripts touch one key, pub/sub is ``SPUBLISH``'s."""
+        """Whether it is a cluster: scripts touch one key, and pub/sub uses ``SPUBLISH``."""
 
     def execute(self, *command: str | bytes | float) -> Awaitable[Any]:
         """Queue a command; all commands of one turn of the loop share a round trip.
@@ -95,18 +95,18 @@ class RedisLink(Protocol):
         """
 
     def route(self, channel: str) -> str:
-        """Which server a channel is on; another one after a failover, empty while unknown."""
+        """Return the Redis server of a channel, which a failover may change; empty if unknown."""
 
     async def refresh(self) -> None:
-        """Look which channels are on which servers now; if that fails, all stay where they were."""
+        """Update the map of channels to Redis servers; if that fails, the map stays as it was."""
 
     async def connect(self, received: Callable[[Any], None], route: str = "") -> RedisStream:
-        """Open a further connection, for whoever must have one alone (a subscriber).
+        """Open a separate connection, for a caller that cannot share one (a subscriber).
 
-        Whoever opens it keeps the time, and closes it.
+        The caller is responsible for timeouts and for closing it.
 
-        :param received: takes each reply, in order and undecoded; an error is an exception
-            that is not raised.  The connection ends with what this raises.
+        :param received: called with each reply, in order and undecoded; an error reply is
+            passed as an exception.  If it raises, the connection ends with that exception.
         :param route: the server to connect to, on a cluster.
         :raises redis.exceptions.RedisError: when it cannot be opened.
         :raises TimeoutError: when Redis does not answer within the time limit.
@@ -116,22 +116,30 @@ class RedisLink(Protocol):
         """Whether Redis answers."""
 
 
-def _log(kind: str, message: str) -> None:
-    """Report a failure where no server counts them."""
-    logger.warning("%s: %s", kind, message)
+class Report(Protocol):
+    """Counts and logs incidents: see :attr:`Resources.report`."""
+
+    def __call__(self, kind: str, message: str, *, labels: Mapping[str, str] | None = None) -> None:
+        """Report an incident."""
+
+
+def _log(kind: str, message: str, *, labels: Mapping[str, str] | None = None) -> None:
+    """Log an incident where no server counts it."""
+    logger.warning("%s: %s", kind.format(**labels) if labels else kind, message)
 
 
 @attrs.frozen(kw_only=True)
 class Resources:
-    """What a backend or a policy may use when it is opened."""
+    """What a backend or a policy receives when it is opened."""
 
     clock: Clock
-    """Time; the one thing to ask for it, so that tests can own it."""
+    """The clock.  Take the time only from here, so that tests can control it."""
     redis: RedisLink | None
     """``None`` when no Redis is configured."""
     settings: Mapping[str, Any]
     """The effective settings, read-only."""
-    report: Callable[[str, str], None] = _log
-    """Count a failure that was survived, and log it unless one of its kind was logged
-    within the last minute: its kind, a short name out of a small set, and one line about
-    it without secrets.  It is seen where ``ServerHandle.incidents`` is."""
+    report: Report = _log
+    """``report(kind, message, *, labels=None)`` counts a survived failure, and logs it unless
+    one of its kind was logged within the last minute.  ``kind`` is a short name from a small
+    set, ``message`` one line without secrets; ``labels`` are values for placeholders in
+    ``kind``, such as ``{code}``.  The counts are in ``ServerHandle.incidents``."""

@@ -1,4 +1,4 @@
-"""How often an entity's fixes go out."""
+"""The contract of throttling policies."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Verdict:
     """What a throttle decides about one fix."""
 
     outcome: Literal["pass", "drop", "hold"]
-    """``pass``: goes out now.  ``drop``: is cached, not sent.  ``hold``: is cached, and sent
-    after ``delay`` unless a newer one comes."""
+    """``pass``: send it now.  ``drop``: cache it, but do not send it.  ``hold``: cache it, and
+    send it after ``delay`` unless a newer one replaces it."""
     delay: float = 0.0
-    """For ``hold``: seconds until the newest held fix of the entity goes out."""
+    """For ``hold``: seconds until the newest held fix of the entity is sent."""
 
 
 PASS = Verdict("pass")
@@ -27,13 +27,12 @@ DROP = Verdict("drop")
 
 
 class ThrottlePolicy(Protocol):
-    """How often an entity's fixes go out.  One instance serves one entity type."""
+    """Limits how often an entity's fixes are sent.  One instance serves one entity type."""
 
     async def admit(self, entity: EntityRef, location: Location) -> Verdict:
         """Decide about a fix.
 
-        Called once for each fix in the order of arrival.  A fix that is held
-        replaces the one held before it, and is published when its delay is over
-        without being asked about again; one that passes discards a held one.
-        Memory is bounded by the policy itself.
+        Called once for each fix, in the order of arrival.  A held fix replaces the
+        one held before it, and is published after its delay without another call;
+        a fix that passes discards a held one.  The policy must bound its own memory.
         """

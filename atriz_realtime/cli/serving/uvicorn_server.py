@@ -137,7 +137,7 @@ def run(
     websockets.listens(sockets)
     config = uvicorn.Config(
         app,
-        http=realtime.http_protocol(*([] if handover is None else [sticky_protocol(handover)])),
+        http=realtime.http_protocol(None if handover is None else sticky_protocol(handover)),
         log_config=None,
         access_log=False,
         proxy_headers=not realtime.config.trusted_proxies,  # uvicorn must not trust others besides

@@ -1,4 +1,4 @@
-"""Who a caller is, and what they may do: the authenticators and authorizers, asked in order."""
+"""Authentication and authorization: asks the authenticators and authorizers in order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ Rule = Callable[[Identity, EntityRef], Awaitable[bool]]
 
 
 class AccessControl:
-    """See :class:`~atriz_realtime.api.Access`."""
+    """See :class:`~atriz_realtime.api.Access`.
+
+    :param views: what restricts how callers see entities; ``None``: nothing does.
+    :param backoff: delays addresses that fail to authenticate; ``None``: none is delayed.
+    """
 
     def __init__(
         self,
@@ -34,9 +38,10 @@ class AccessControl:
         plugin_runner: PluginRunner,
         incidents: Incidents,
         views: Views | None = None,
-        attempts: AuthBackoff | None = None,
+        backoff: AuthBackoff | None = None,
     ) -> None:
-        self._attempts = attempts
+        self._views = views
+        self._backoff = backoff
         self._plugin_runner = plugin_runner
         self._incidents = incidents
         self._authenticators = [
@@ -47,8 +52,7 @@ class AccessControl:
             for record in registry.authenticators
             if record.still_holds is not None
         }
-        self._views = views
-        self.guards: list[Callable[[Identity], bool]] = []
+        self._guards: list[Callable[[Identity], bool]] = []
         self._may_track: list[tuple[str, str, Rule]] = []
         self._may_publish: list[tuple[str, str, Rule]] = []
         for record in registry.authorizers:
@@ -59,21 +63,25 @@ class AccessControl:
                 self._may_publish.append((plugin, what, record.may_publish))
 
     async def authenticate(
-        self, credentials: Credentials, *, narrow: bool = False, known: bool = False
+        self,
+        credentials: Credentials,
+        *,
+        narrow: bool = False,
+        already_authenticated: bool = False,
     ) -> Identity:
-        """Ask the authenticators in order until one knows the caller.
+        """Ask the authenticators in order until one returns an identity.
 
-        :param narrow: whether who is good for one entity only is let in.
-        :param known: whether it is authenticated already, and may renew its token whatever
-            else fails at its address.
-        :raises AuthenticationRejected: when one refuses, or fails.
+        :param narrow: whether to accept a single-entity identity (``Identity.only``).
+        :param already_authenticated: whether the caller renews its token: it may, however
+            many others fail to authenticate from its address.
+        :raises AuthenticationRejected: when an authenticator refuses, or fails.
         :raises NotAuthenticated: when all abstain.
-        :raises NotAuthorized: when it is good for one entity only, and that is not enough.
-        :raises RateLimited: when too many have failed from the caller's address.
+        :raises NotAuthorized: for a single-entity identity, unless ``narrow``.
+        :raises RateLimited: when too many callers failed from the same address.
         """
-        attempts = self._attempts
-        if attempts is not None and credentials.token is not None and not known:
-            attempts.check(credentials.address)
+        backoff = self._backoff
+        if backoff is not None and credentials.token is not None and not already_authenticated:
+            backoff.check(credentials.address)
         for plugin, authenticator in self._authenticators:
             what = f"authenticator {authenticator.name!r}"
             try:
@@ -89,7 +97,7 @@ class AccessControl:
                 self._incidents.report(
                     "refused credentials", f"{what}: {refusal.reason}", level=logging.INFO
                 )
-                if attempts is not None and attempts.failed(credentials.address):
+                if backoff is not None and backoff.failed(credentials.address):
                     self._incidents.report(
                         "address refused", f"{credentials.address}: too many failed to authenticate"
                     )
@@ -97,11 +105,11 @@ class AccessControl:
             except PluginFailed as error:
                 raise AuthenticationRejected("the authenticator failed") from error
             if identity is not None:
-                if self.guards and not self.is_accepted(identity):
+                if self._guards and not self.is_accepted(identity):
                     self._incidents.report("refused credentials", "revoked", level=logging.INFO)
                     raise AuthenticationRejected("revoked")
-                if attempts is not None:
-                    attempts.succeeded(credentials.address)
+                if backoff is not None:
+                    backoff.succeeded(credentials.address)
                 if identity.only is not None and not narrow:
                     raise NotAuthorized
                 if identity.authenticator == authenticator.name:
@@ -109,10 +117,14 @@ class AccessControl:
                 return attrs.evolve(identity, authenticator=authenticator.name)
         raise NotAuthenticated
 
+    def add_guard(self, holds: Callable[[Identity], bool]) -> None:
+        """Ask a function about every identity that an authenticator returns."""
+        self._guards.append(holds)
+
     def is_accepted(self, identity: Identity) -> bool:
-        """Whether every guard accepts an identity; one that fails does not."""
+        """Whether every guard accepts an identity; a guard that raises does not."""
         try:
-            for holds in self.guards:  # no generator: it is asked for every fix
+            for holds in self._guards:  # a plain loop: this runs for every fix
                 if not holds(identity):
                     return False
         except Exception as error:  # a plugin's
@@ -122,14 +134,13 @@ class AccessControl:
 
     @property
     def can_recheck(self) -> bool:
-        """Whether an authenticator can say that an identity no longer holds."""
+        """Whether some authenticator can be asked if its identities still hold."""
         return bool(self._still_holds)
 
     async def still_holds(self, identity: Identity) -> bool:
-        """Whether nobody says that an identity no longer holds.
+        """Whether an identity still holds, as far as its authenticator knows.
 
-        One whose authenticator fails stays good: what is new, the authenticators and
-        authorizers decide, and an outage must not send everybody away.
+        It does while the authenticator fails: an outage must not disconnect every client.
         """
         plugin, still_holds = self._still_holds.get(identity.authenticator, ("", None))
         if still_holds is None:
@@ -137,22 +148,22 @@ class AccessControl:
         what = f"authenticator {identity.authenticator!r}"
         try:
             return await self._plugin_runner.run(plugin, what, still_holds(identity))
-        except RealtimeError:  # failures are counted by the plugin_runner
+        except RealtimeError:  # the runner has counted it
             return True
 
     @property
     def authorizes(self) -> bool:
-        """Whether some authorizer has a say in who watches what."""
+        """Whether some authorizer decides about watching."""
         return bool(self._may_track)
 
     async def may_track(self, identity: Identity, entity: EntityRef) -> bool:
-        """Whether every authorizer lets this identity watch this entity."""
+        """Whether every authorizer allows an identity to watch an entity."""
         if identity.only is not None:
             return identity.only == entity
         return not self._may_track or await self._all(self._may_track, identity, entity)
 
     async def may_publish(self, identity: Identity, entity: EntityRef) -> bool:
-        """Whether every authorizer lets this identity publish this entity."""
+        """Whether every authorizer allows an identity to publish an entity's positions."""
         if identity.only is not None:
             return False
         return not self._may_publish or await self._all(self._may_publish, identity, entity)
@@ -168,11 +179,11 @@ class AccessControl:
         return None if seen is None else seen.location
 
     async def sees_no_more(self, identity: Identity, than: Identity, entity: EntityRef) -> bool:
-        """Whether each view that keeps something of an entity from another keeps it from this."""
+        """Whether every view that applies to ``than`` applies to this identity as well."""
         if self._views is None:
             return True
-        kept = await self._views.chain(than, entity)
-        return set(kept) <= set(await self._views.chain(identity, entity))
+        others = await self._views.chain(than, entity)
+        return set(others) <= set(await self._views.chain(identity, entity))
 
     async def _all(
         self, rules: list[tuple[str, str, Rule]], identity: Identity, entity: EntityRef
@@ -181,6 +192,6 @@ class AccessControl:
             try:
                 if not await self._plugin_runner.run(plugin, what, rule(identity, entity)):
                     return False
-            except RealtimeError:  # failures are counted; what a rule says stays here
+            except RealtimeError:  # a refusal; the runner has counted a failure
                 return False
         return True

@@ -1,7 +1,7 @@
-"""Failed authentications by address: whoever guesses is asked to wait, longer each time.
+"""Exponential backoff for addresses that fail to authenticate.
 
-A good token takes one failure back, so that an address which many share is refused only
-while far more fails there than succeeds.
+A successful authentication cancels one failure, so that an address which many clients share
+is refused only while failures far outnumber successes.
 """
 
 from __future__ import annotations
@@ -16,86 +16,85 @@ from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import RateLimited
 
 MAX_ADDRESSES = 10_000
-"""Addresses whose failures are remembered; beyond, the one that failed longest ago is forgotten."""
+"""Addresses with recorded failures; beyond, the one that failed longest ago is dropped."""
 
 FIRST_BACKOFF = 1.0
-"""Seconds that an address is refused for the first time; doubled each time it fails again."""
+"""Seconds that an address is refused for at first; doubled with each further failure."""
 
 
 @attrs.define(eq=False)
-class Record:
-    """What is known of one address."""
+class _Failures:
+    """The failures of one address."""
 
-    now: float
+    last: float
     """When it failed last, in seconds of the monotonic clock."""
-    failures: float = 0.0
-    """How many, less what time and good tokens took back."""
+    count: float = 0.0
+    """How many failures are left after time and successes have cancelled some."""
     backoff: float = 0.0
-    """Seconds that it was refused last."""
+    """Seconds that it was last refused for."""
     refused_until: float = 0.0
 
 
 class AuthBackoff:
-    """The failures, bounded.
+    """Counts failures by address, in bounded memory.
 
-    :param limit: failures within the window that an address may have; 0: no limit.
-    :param window: seconds in which as many are forgotten.
-    :param most: seconds that an address is refused at most.
+    :param limit: failures that an address may have within the window; 0: no limit.
+    :param window: seconds in which ``limit`` failures expire.
+    :param max_backoff: seconds that an address is refused for at most.
     """
 
-    def __init__(self, clock: Clock, limit: int, window: float, most: float) -> None:
+    def __init__(self, clock: Clock, limit: int, window: float, max_backoff: float) -> None:
         self._clock = clock
         self._limit = limit
         self._window = window
-        self._most = most
-        self._records: OrderedDict[str, Record] = OrderedDict()
+        self._max_backoff = max_backoff
+        self._by_network: OrderedDict[str, _Failures] = OrderedDict()
 
     def check(self, address: str | None) -> None:
-        """Let an address try.
+        """Check that an address may try to authenticate now.
 
         :raises RateLimited: while it is refused.
         """
-        if not self._records or not address:
+        if not self._by_network or not address:
             return
-        record = self._records.get(network(address))
-        wait = 0.0 if record is None else record.refused_until - self._clock.monotonic()
+        failures = self._by_network.get(network(address))
+        wait = 0.0 if failures is None else failures.refused_until - self._clock.monotonic()
         if wait > 0:
             raise RateLimited("Too many failed authentications", retry_after=math.ceil(wait))
 
     def failed(self, address: str | None) -> bool:
-        """Count a failure; whether the address is refused from now on."""
+        """Count a failure; returns whether the address is refused from now on."""
         if not self._limit or not address:
             return False
         key, now = network(address), self._clock.monotonic()
-        record = self._records.get(key)
-        if (
-            record is None
-            or now > max(record.now, record.refused_until) + self._window + self._most
+        failures = self._by_network.get(key)
+        if failures is None or now > (
+            max(failures.last, failures.refused_until) + self._window + self._max_backoff
         ):
-            record = self._records[key] = Record(now)
-            if len(self._records) > MAX_ADDRESSES:
-                self._records.popitem(last=False)
-        forgotten = (now - record.now) * self._limit / self._window
-        record.failures = max(0.0, record.failures - forgotten) + 1
-        record.now = now
-        self._records.move_to_end(key)
-        if record.failures <= self._limit:
+            failures = self._by_network[key] = _Failures(now)
+            if len(self._by_network) > MAX_ADDRESSES:
+                self._by_network.popitem(last=False)
+        expired = (now - failures.last) * self._limit / self._window
+        failures.count = max(0.0, failures.count - expired) + 1
+        failures.last = now
+        self._by_network.move_to_end(key)
+        if failures.count <= self._limit:
             return False
-        record.backoff = min(self._most, record.backoff * 2 or FIRST_BACKOFF)
-        record.refused_until = now + record.backoff
+        failures.backoff = min(self._max_backoff, failures.backoff * 2 or FIRST_BACKOFF)
+        failures.refused_until = now + failures.backoff
         return True
 
     def succeeded(self, address: str | None) -> None:
-        """Take one failure back."""
-        if not self._records or not address:
+        """Cancel one failure."""
+        if not self._by_network or not address:
             return
-        record = self._records.get(network(address))
-        if record is not None:
-            record.failures = max(0.0, record.failures - 1)
+        failures = self._by_network.get(network(address))
+        if failures is not None:
+            failures.count = max(0.0, failures.count - 1)
 
 
 def network(address: str) -> str:
-    """What an address is counted as: one of IPv6 as its /64, which is one client's."""
+    """The key that an address is counted by: for IPv6 its /64, which one client can own."""
     if ":" not in address:
         return address
     try:

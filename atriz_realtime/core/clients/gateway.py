@@ -31,7 +31,7 @@ from atriz_realtime.core.clients.expiry import IdentityExpiry
 from atriz_realtime.core.clients.sockets import Client, ConnectedSocket
 from atriz_realtime.core.clients.subscriptions import Subscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
-from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.incidents import REFUSED, Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.token_bucket import TokenBucket, UserBuckets
 from atriz_realtime.engine.request.request import Request
@@ -219,7 +219,7 @@ class Gateway:
                     address=socket.address,
                 ),
                 narrow=True,
-                known=socket.identity is not None,
+                already_authenticated=socket.identity is not None,
             )
             if socket.identity is None or socket.identity.user_id != identity.user_id:
                 self._check_user_limit(identity)
@@ -296,8 +296,10 @@ class Gateway:
                 return True
             if bucket.refused > bucket.burst:  # disconnects each socket that goes on
                 answer = "exhausted"
+        self._incidents.refusals.count(RateLimited.code)
         if bucket.refused == 1:
-            self._incidents.report("refused rate_limited", "events came too fast")
+            code = {"code": RateLimited.code}
+            self._incidents.report(REFUSED, "events came too fast", labels=code)
             self._rooms.send(sid, SocketEvents.ERROR, RateLimited.default_message)
         if answer == "exhausted":
             self._incidents.report("flooding client cut", "events kept coming too fast")

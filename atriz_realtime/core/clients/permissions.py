@@ -46,7 +46,7 @@ class Permissions:
 
     def guard(self, holds: Callable[[Identity], bool]) -> None:
         """Add a rule that every identity must pass."""
-        self._access.guards.append(holds)
+        self._access.add_guard(holds)
 
     def enforce(self) -> None:
         """Begin to disconnect the sockets of this server whose identity a guard refuses."""

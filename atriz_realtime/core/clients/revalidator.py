@@ -33,7 +33,9 @@ class IdentityRevalidator:
     def start(self) -> None:
         """Begin, if an authenticator can be asked."""
         if self._access.can_recheck:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="revalidator")
+            self._task = asyncio.get_running_loop().create_task(
+                self._run(), name="identity revalidator"
+            )
 
     async def aclose(self) -> None:
         """Stop."""

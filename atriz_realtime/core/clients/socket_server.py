@@ -26,15 +26,15 @@ from atriz_realtime.core.hub.packets import (
     packet_class,
 )
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
-from atriz_realtime.core.publish.service import TrackingSource
-from atriz_realtime.core.runtime.budget import (
+from atriz_realtime.core.publish.service import TrackingParts
+from atriz_realtime.core.runtime.eager import run_eagerly
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.token_bucket import (
     NAMESPACE_COST,
     PAYLOAD_COST,
     REFUSAL_COST,
     PenaltyBudget,
 )
-from atriz_realtime.core.runtime.eager import begin
-from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.protocol.packets import Packet, message
 from atriz_realtime.engine.session import Session
@@ -49,7 +49,7 @@ class SocketServer(socketio.AsyncServer):
 
     :param gateway: accepts connections to the default namespace, and limits their events.
     :param own_handlers: the handlers of the package's own events and those of plugins.
-    :param tracking_source: lets ``TrackingService(redis, socket_io)`` find its server.
+    :param tracking_parts: what ``TrackingService(redis, socket_io)`` uses of the server.
     :param session_prefix: how the ids of its sessions begin.
     """
 
@@ -60,7 +60,7 @@ class SocketServer(socketio.AsyncServer):
         gateway: Gateway,
         own_handlers: EventHandlers,
         incidents: Incidents,
-        tracking_source: TrackingSource,
+        tracking_parts: TrackingParts,
         session_prefix: str,
     ) -> None:
         self._config = config
@@ -72,7 +72,7 @@ class SocketServer(socketio.AsyncServer):
         super().__init__(client_manager=rooms, serializer=packet_class(config), async_mode="asgi")
         self.environ = Requests(self.eio)
         self.manager_initialized = True
-        self.tracking_source = tracking_source
+        self.tracking_parts = tracking_parts
         self._errors = PenaltyBudget(config.max_errors_per_second, config.max_errors_burst)
 
     def _engineio_server_class(self) -> Callable[..., Engine]:
@@ -201,7 +201,7 @@ class SocketServer(socketio.AsyncServer):
             return None
         kind, namespace = packet.packet_type, packet.namespace or DEFAULT_NAMESPACE
         if kind == socketio.packet.CONNECT:
-            return begin(self._connect(session, namespace, packet.data))
+            return run_eagerly(self._connect(session, namespace, packet.data))
         self._sid_of(session, packet)
         handling: Awaitable[None]
         if kind == socketio.packet.DISCONNECT:

@@ -1,1 +1,1 @@
-"""The way of a fix: checked, throttled, encoded, cached and fanned out."""
+"""What happens to a published fix: checked, throttled, encoded, cached and fanned out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -17,7 +17,6 @@ from atriz_realtime.api.contracts import (
 from atriz_realtime.api.records import FanoutLayer
 from atriz_realtime.core.runtime.statistics import Statistics
 from atriz_realtime.plugin_system.registry import Registry
-from atriz_realtime.redis_link import Link
 
 B = TypeVar("B")
 
@@ -25,8 +24,8 @@ B = TypeVar("B")
 class Backends:
     """What the plugins registered to cache locations and to fan them out.
 
-    :param link: the connection to Redis, when one is configured.
     :param layers: wrap the fan-out, the first one innermost.
+    :param link: the connection to Redis, when one is configured.
     """
 
     cache: Cache
@@ -39,28 +38,19 @@ class Backends:
         self,
         registry: Registry,
         resources: Resources,
-        link: Link | None,
         layers: Sequence[FanoutLayer],
         statistics: Statistics,
+        link: Reporting | None,
     ) -> None:
         self._registry = registry
         self._resources = resources
-        self._link = link
         self._layers = layers
         self._statistics = statistics
-        self._reporting: list[Reporting] = []
+        self._reporting: list[Reporting] = [] if link is None else [link]
 
-    async def open(self, opened: AsyncExitStack, reachable: Callable[[], None]) -> None:
-        """Open everything, to be closed with ``opened``.
-
-        :param reachable: called each time Redis has become reachable.
-        """
+    async def open(self, opened: AsyncExitStack) -> None:
+        """Open everything, to be closed with ``opened``."""
         registry, resources = self._registry, self._resources
-        if self._link is not None:
-            opened.push_async_callback(self._link.aclose)
-            await self._link.start(reachable)
-            self._reporting.append(self._link)
-            self._statistics.add("redis", self._link)
         cache, fanout = registry.cache, registry.fanout
         self.cache = await self._opened("cache", cache, cache.open(resources), opened)
         self.innermost_fanout = self.fanout = await self._opened(

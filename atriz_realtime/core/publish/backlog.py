@@ -1,4 +1,4 @@
-"""What could not be sent, the newest of each entity, until it can."""
+"""The newest fix of each entity that a backend has not taken, until a retry succeeds."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ MAX_ENTITIES = 100_000
 """Entities whose newest fix may wait; beyond, the one that has waited longest is dropped."""
 
 CHUNK = 500
-"""Fixes sent at once when the way is free again."""
+"""Fixes that are retried at once."""
 
 RETRY_FIRST = 0.25
 RETRY_MOST = 2.0
-"""Seconds until the next attempt when nothing says earlier that the way is free; doubled
-each time."""
+"""Seconds until the next retry at most, unless a backend reports that it is back; the pause
+starts at 0.25 s and doubles each time."""
 
 
 @attrs.frozen(eq=False)
 class Unsent:
-    """A fix, and what has not been done with it."""
+    """A fix, and the steps that have failed."""
 
     payload: Payload
     publish: bool
@@ -33,20 +33,19 @@ class Unsent:
 
 
 class Backlog:
-    """Keeps each entity's newest unsent fix, and sends it when that is possible again.
+    """Holds at most one fix of each entity, and retries all of them in the background.
 
-    :param send: does what has not been done; whatever it returns could not be done still.
+    :param retry: attempts the steps that have failed; returns what is still left to do.
     """
 
     def __init__(
-        self, send: Callable[[Unsent], Awaitable[Unsent | None]], incidents: Incidents
+        self, retry: Callable[[Unsent], Awaitable[Unsent | None]], incidents: Incidents
     ) -> None:
-        self._send = send
+        self._retry = retry
         self._incidents = incidents
-        self._waiting: OrderedDict[str, Unsent] = OrderedDict()  # by channel: a name of the entity
-        self._under_way: dict[str, Payload] = {}
+        self._waiting: OrderedDict[str, Unsent] = OrderedDict()  # by channel
         self._flushing: asyncio.Task[None] | None = None
-        self._retry: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._delay = RETRY_FIRST
         self._superseded = self._dropped = 0
 
@@ -55,7 +54,7 @@ class Backlog:
         return len(self._waiting)
 
     def statistics(self) -> dict[str, float]:
-        """How many wait; how many a newer fix ``superseded``, and how many were too many."""
+        """Fixes ``waiting``, ``superseded`` by a newer one, and ``dropped`` over the limit."""
         return {
             "waiting": len(self),
             "superseded": self._superseded,
@@ -63,9 +62,9 @@ class Backlog:
         }
 
     def add(self, unsent: Unsent) -> None:
-        """Keep a fix, in place of an older one of its entity."""
+        """Hold a fix, in place of an older one of its entity."""
         channel = unsent.payload.channel
-        self._discard(channel)
+        self.discard(channel)
         self._waiting[channel] = unsent
         if len(self._waiting) > MAX_ENTITIES:
             self._waiting.popitem(last=False)
@@ -73,54 +72,38 @@ class Backlog:
             self._incidents.report("fixes dropped", f"more than {MAX_ENTITIES} entities wait")
         self._schedule()
 
-    def begin(self, payload: Payload) -> None:
-        """A fix is about to be sent: an older one of its entity need not be any more."""
-        self._under_way[payload.channel] = payload
-        if self._waiting:
-            self._discard(payload.channel)
-
-    def end(self, payload: Payload) -> bool:
-        """It was tried; whether it is still its entity's newest.
-
-        An answer may be waited for in vain while a newer fix fails at once, or gets through.
-        """
-        newest = self._under_way.get(payload.channel) is payload
-        if newest:
-            del self._under_way[payload.channel]
-        return newest
-
-    def _discard(self, channel: str) -> None:
-        """Forget an entity's fix: there is a newer one."""
-        if self._waiting.pop(channel, None) is not None:
+    def discard(self, channel: str) -> None:
+        """Drop an entity's fix, if one waits: a newer one is being published."""
+        if self._waiting and self._waiting.pop(channel, None) is not None:
             self.supersede()
 
     def supersede(self) -> None:
-        """Count a fix that is not sent because there is a newer one."""
+        """Count a fix that is not retried because there is a newer one."""
         self._superseded += 1
 
     def flush(self) -> None:
-        """Try to send now."""
+        """Retry now."""
         self._delay = RETRY_FIRST
-        self._begin()
+        self._start_flush()
 
     async def aclose(self) -> None:
-        """Make a last attempt, and stop."""
-        self._begin()
+        """Retry a last time, for a second at most."""
+        self._start_flush()
         if self._flushing is not None:
             await asyncio.wait([self._flushing], timeout=1.0)
             self._flushing.cancel()
-        if self._retry is not None:
-            self._retry.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _begin(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+    def _start_flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._waiting and (self._flushing is None or self._flushing.done()):
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
 
     async def _flush(self) -> None:
-        """Attempt everything that waits once, a chunk at a time."""
+        """Retry everything that waits once, a chunk at a time."""
         channels = list(self._waiting)
         for start in range(0, len(channels), CHUNK):
             await asyncio.gather(*map(self._attempt, channels[start : start + CHUNK]))
@@ -129,9 +112,9 @@ class Backlog:
 
     async def _attempt(self, channel: str) -> None:
         unsent = self._waiting.get(channel)
-        if unsent is None:  # a newer fix has gone its own way
+        if unsent is None:  # a newer fix was published meanwhile
             return
-        left = await self._send(unsent)  # queues before anything newer can
+        left = await self._retry(unsent)  # queues its commands before a newer fix can
         if self._waiting.get(channel) is not unsent:
             return
         if left is None:
@@ -140,6 +123,7 @@ class Backlog:
             self._waiting[channel] = left
 
     def _schedule(self) -> None:
-        if self._retry is None:
-            self._retry = asyncio.get_running_loop().call_later(self._delay, self._begin)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._delay, self._start_flush)
             self._delay = min(self._delay * 2, RETRY_MOST)

@@ -1,11 +1,10 @@
-"""One order for every watcher of this server, whether the fan-out works or not.
+"""Fixes of this server between publishing and delivery.
 
-What is published here comes back over the fan-out like everyone else's, so that all
-servers see one order.  Until it has come back it is *under way*.  When the fan-out
-refuses it, or stops hearing, it is delivered from here, past the fan-out, together with
-everything older that is under way on its channel; and should it come back after all, it
-is swallowed.  So watchers of this server miss nothing that was published here, and get
-nothing twice.
+A fix that is published here comes back over the fan-out like every other server's, so that all
+servers deliver in one order.  When the fan-out refuses it, or loses its connection, it is
+delivered directly, after everything older that is still expected on its channel; if it comes
+back after all, it is ignored.  So watchers of this server get every fix that was published
+here, once and in order.
 """
 
 from __future__ import annotations
@@ -14,58 +13,77 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from atriz_realtime.api.contracts import Clock
+from atriz_realtime.api.wire import Payload
 
-MAX_UNDER_WAY = 1_000
-"""Events of one channel that may be under way; beyond, the oldest is no longer expected."""
+MAX_EXPECTED = 1_000
+"""Events that one channel may expect back; beyond, the oldest is no longer expected."""
 
 MAX_BYPASSED = 100_000
-"""Bypassed events that are remembered."""
+"""Directly delivered events that are remembered, to ignore them if they come back."""
 
 REMEMBER_SECONDS = 30.0
-"""How long a bypassed event may still come back: longer than any buffer on the way lasts."""
+"""Seconds that a directly delivered event is remembered: longer than any buffer on the way holds
+it."""
 
 
 class InFlight:
     """Passes events on to ``deliver``, each once and in order.
 
-    :param deliver: takes a channel and an event's bytes to whoever watches here.
+    :param deliver: takes a channel and an event's bytes to the watchers on this server.
     """
 
     def __init__(self, deliver: Callable[[str, bytes], None], clock: Clock) -> None:
         self._deliver = deliver
         self._clock = clock
-        self._under_way: dict[str, dict[bytes, None]] = {}
+        self._newest: dict[str, Payload] = {}  # fixes that the backends have not answered yet
+        self._expected: dict[str, dict[bytes, None]] = {}  # oldest first
         self._bypassed: OrderedDict[tuple[str, bytes], float] = OrderedDict()
-        self.hearing = True
+        self.connected = True
         """Whether what is published comes back."""
 
-    def sent(self, channel: str, event: bytes) -> None:
-        """Expect an event back that is being published on a channel somebody here hears."""
-        expected = self._under_way.setdefault(channel, {})
-        expected[event] = None
-        if not self.hearing:
-            self.bypass(channel, event)
-        elif len(expected) > MAX_UNDER_WAY:
-            del expected[next(iter(expected))]
+    def add(self, payload: Payload, *, comes_back: bool) -> None:
+        """Track a fix that is about to be published.
+
+        :param comes_back: whether this server subscribes to its channel.
+        """
+        channel = payload.channel
+        self._newest[channel] = payload
+        if comes_back:
+            expected = self._expected.setdefault(channel, {})
+            expected[payload.event] = None
+            if not self.connected:
+                self.bypass(channel, payload.event)
+            elif len(expected) > MAX_EXPECTED:
+                del expected[next(iter(expected))]
+
+    def answered(self, payload: Payload) -> bool:
+        """Record that the backends have taken or refused a fix.
+
+        Returns whether it is still the newest of its entity: answers may overtake each other.
+        """
+        newest = self._newest.get(payload.channel) is payload
+        if newest:
+            del self._newest[payload.channel]
+        return newest
 
     def received(self, channel: str, event: bytes) -> None:
-        """Take an event off the fan-out."""
-        expected = self._under_way.get(channel)
+        """Take an event from the fan-out."""
+        expected = self._expected.get(channel)
         if expected is not None and event in expected:
-            while expected:  # what was published before it and has not come will not come
+            while expected:  # the fan-out keeps the order: older events are lost
                 oldest = next(iter(expected))
                 del expected[oldest]
                 if oldest == event:
                     break
             if not expected:
-                del self._under_way[channel]
+                del self._expected[channel]
         if self._bypassed and (channel, event) in self._bypassed:
-            return  # it may come more than once: it may have been sent again
+            return  # a retry may have published it again, so it stays remembered
         self._deliver(channel, event)
 
     def bypass(self, channel: str, event: bytes) -> None:
-        """Deliver an event past the fan-out, after what is older; unless it has come back."""
-        expected = self._under_way.get(channel)
+        """Deliver an event directly, after everything older; harmless once it has come back."""
+        expected = self._expected.get(channel)
         if expected is None or event not in expected:
             return
         while expected:
@@ -76,22 +94,22 @@ class InFlight:
             if oldest == event:
                 break
         if not expected:
-            del self._under_way[channel]
+            del self._expected[channel]
 
     def forget(self, channel: str) -> None:
-        """Expect nothing on a channel any more: nobody here hears it."""
-        self._under_way.pop(channel, None)
+        """Expect nothing more on a channel that this server no longer subscribes to."""
+        self._expected.pop(channel, None)
 
-    def deaf(self) -> None:
-        """The fan-out has stopped hearing: nothing under way will come back."""
-        self.hearing = False
-        for channel, expected in list(self._under_way.items()):
+    def disconnected(self) -> None:
+        """Deliver everything that is expected: the fan-out has lost it."""
+        self.connected = False
+        for channel, expected in list(self._expected.items()):
             if expected:
                 self.bypass(channel, next(reversed(expected)))
 
-    def hears(self) -> None:
-        """The fan-out hears again."""
-        self.hearing = True
+    def reconnected(self) -> None:
+        """Expect what is published from now on to come back."""
+        self.connected = True
 
     def _remember(self, channel: str, event: bytes) -> None:
         now = self._clock.monotonic()

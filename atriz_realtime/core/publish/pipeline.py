@@ -1,17 +1,17 @@
 """The publish pipeline.
 
-A fix goes: may publish? → validate → throttle → filters → encode once → fan-out and
-cache in one round trip → observers.
+The steps of a fix: authorize → validate → throttle → filter → encode once → cache and fan out
+in one round trip → observe.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
 
-from atriz_realtime.api.contracts import Clock, Page, PublishResult, ThrottlePolicy
+from atriz_realtime.api.contracts import Cache, Clock, Page, PublishResult, Verdict
 from atriz_realtime.api.errors import (
     InvalidEntityId,
     InvalidLocation,
@@ -21,22 +21,38 @@ from atriz_realtime.api.errors import (
     UnknownEntityType,
 )
 from atriz_realtime.api.model import EntityRef, Identity, Location, LocationEvent
+from atriz_realtime.api.records import Observer
 from atriz_realtime.api.wire import Payload, RedisChannels, encode
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish.delivery import Delivery
-from atriz_realtime.core.runtime.counters import Fixes
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.worker import Worker
 from atriz_realtime.plugin_system.registry import Registry
 
 MAX_HELD = 100_000
-"""Fixes that may be held for the end of their throttling window; beyond, they are dropped."""
+"""Fixes that may be held until their throttling window ends; further fixes are not sent."""
+
+Admit = Callable[[EntityRef, Location], Awaitable[Verdict]]
 
 
 @attrs.define(eq=False)
-class _Held:
-    """The newest fix of an entity that waits for its throttling window to end."""
+class Fixes:
+    """How many fixes of one entity type this server took, by outcome."""
+
+    published: int = 0
+    throttled: int = 0
+    held: int = 0
+    dropped: int = 0
+
+    def statistics(self) -> dict[str, float]:
+        """How many fixes had each outcome: see :class:`~atriz_realtime.api.PublishResult`."""
+        return attrs.asdict(self)
+
+
+@attrs.define(eq=False)
+class _HeldFix:
+    """The newest fix of an entity, until its throttling window ends."""
 
     timer: asyncio.TimerHandle
     event: LocationEvent
@@ -44,7 +60,9 @@ class _Held:
 
 
 class Pipeline:
-    """Takes fixes in and lets positions be read: see :class:`~atriz_realtime.api.Tracking`."""
+    """Accepts fixes and reads positions: see :class:`~atriz_realtime.api.Tracking`."""
+
+    _cache: Cache
 
     def __init__(
         self,
@@ -57,39 +75,52 @@ class Pipeline:
         incidents: Incidents,
         max_clock_skew: float,
     ) -> None:
+        self._registry = registry
         self._kinds = registry.kinds
         self.fixes = {name: Fixes() for name in registry.kinds}
-        """What became of the fixes of each entity type."""
+        """The outcomes of each entity type's fixes."""
         self._filters = [
             (registry.owner(record), f"filter {record.name!r}", record.apply)
             for record in registry.filters
         ]
-        self._throttles = {
-            name: (registry.owner(registry.throttles[kind.throttle]), f"throttle {kind.throttle!r}")
-            for name, kind in registry.kinds.items()
-        }
         self._plugin_runner = plugin_runner
         self._access = access
         self._delivery = delivery
         self._clock = clock
         self._incidents = incidents
         self._max_clock_skew = max_clock_skew
-        self._held: dict[EntityRef, _Held] = {}
-        self._background: set[asyncio.Task[None]] = set()
-        self._observers: Sequence[Worker[LocationEvent]] = ()
+        self._throttles: dict[str, tuple[str, str, Admit]] = {}
+        self._held: dict[EntityRef, _HeldFix] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
+        self._observers: list[Worker[LocationEvent]] = []
 
-    def start(
-        self,
-        *,
-        policies: Mapping[str, ThrottlePolicy],
-        observers: Sequence[Worker[LocationEvent]],
-    ) -> None:
-        """Begin to take fixes; nothing may be published before."""
-        self._policies = policies
-        self._observers = observers
+    def start(self, cache: Cache, observers: Iterable[Observer]) -> None:
+        """Create the throttling policies and start the observers; nothing may be published before.
+
+        :raises ConfigurationError: when a throttle's options are invalid.
+        :raises PluginError: when a policy cannot be created.
+        """
+        registry = self._registry
+        self._cache = cache
+        for name, kind in registry.kinds.items():
+            plugin = registry.owner(registry.throttles[kind.throttle])
+            policy = registry.policy(kind)
+            self._throttles[name] = (plugin, f"throttle {kind.throttle!r}", policy.admit)
+        self._observers = [
+            Worker(
+                registry.owner(observer),
+                f"observer {observer.name!r}",
+                observer.observe,
+                size=observer.queue_size,
+                limit=observer.timeout,
+                plugin_runner=self._plugin_runner,
+                incidents=self._incidents,
+            )
+            for observer in observers
+        ]
 
     def entity(self, entity_type: object, entity_id: object) -> EntityRef:
-        """Check a type and an id that came from outside.
+        """Check a type and an id that come from outside.
 
         :raises UnknownEntityType: when no active plugin registers the type.
         :raises InvalidEntityId: when the id does not fit the type's pattern.
@@ -112,18 +143,17 @@ class Pipeline:
         """Take a fix through the pipeline.
 
         :raises NotAuthorized: when an authorizer refuses.
-        :raises InvalidLocation: when the entity type's own validation refuses, or the
+        :raises InvalidLocation: when the entity type's own validation refuses the fix, or its
             timestamp lies too far in the future.
-        :raises PluginFailed: when a plugin on the way fails: the fix is refused.
+        :raises PluginFailed: when a plugin fails; the fix is refused.
         """
         self._check(entity.type, entity.id)
         if identity is not None and not await self._access.may_publish(identity, entity):
             raise NotAuthorized
         event = LocationEvent(entity, location)
         self._validate(event)
-        verdict = await self._plugin_runner.run(
-            *self._throttles[entity.type], self._policies[entity.type].admit(entity, location)
-        )
+        plugin, what, admit = self._throttles[entity.type]
+        verdict = await self._plugin_runner.run(plugin, what, admit(entity, location))
         if self._held and verdict.outcome != "drop":
             self._discard_held(entity)
         fixes = self.fixes[entity.type]
@@ -133,13 +163,13 @@ class Pipeline:
             return PublishResult("dropped", location)
         payload = encode(passed)
         if verdict.outcome == "pass":
-            await self._delivery.send(payload)
+            await self._delivery.publish(payload)
             self._observe(passed)
             fixes.published += 1
             return PublishResult("published", passed.location, payload.timestamp)
-        # held at once: while the cache is written, a fix that passes must find it
+        # before the cache is written: a fix that passes meanwhile must find the held one
         held = verdict.outcome == "hold" and self._hold(passed, payload, verdict.delay)
-        await self._delivery.keep(payload)
+        await self._delivery.cache(payload)
         if held:
             fixes.held += 1
             return PublishResult("held", passed.location, payload.timestamp)
@@ -147,36 +177,36 @@ class Pipeline:
         return PublishResult("throttled", passed.location, payload.timestamp)
 
     def current(self, entity: EntityRef) -> Awaitable[bytes | None]:
-        """The cached location JSON, or ``None``; asked for before it is awaited."""
-        return self._delivery.cache.get(entity)
+        """The cached location JSON, or ``None``; the read is queued before it is awaited."""
+        return self._cache.get(entity)
 
     async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
-        """A part of the cached locations of a type."""
+        """One page of the cached locations of a type."""
         if entity_type not in self._kinds:
             raise UnknownEntityType(field="type")
-        return await self._delivery.cache.page(entity_type, cursor, limit)
+        return await self._cache.page(entity_type, cursor, limit)
 
     async def counts(self) -> dict[str, int]:
         """How many locations are cached, by entity type."""
         names = list(self._kinds)
-        counted = await asyncio.gather(*map(self._delivery.cache.count, names))
+        counted = await asyncio.gather(*map(self._cache.count, names))
         return dict(zip(names, counted, strict=True))
 
     async def remember(self, event: LocationEvent) -> None:
-        """Write an event's location to the cache alone."""
-        await self._delivery.put(encode(event))
+        """Write an event's location to the cache, and publish nothing."""
+        await self._cache.put(encode(event), self._kinds[event.type].cache_ttl)
 
     async def forget(self, entity: EntityRef) -> None:
         """Remove an entity's location from the cache."""
-        await self._delivery.cache.delete(entity)
+        await self._cache.delete(entity)
 
     async def aclose(self) -> None:
-        """Send what is held, and stop the observers."""
+        """Publish the held fixes, and stop the observers."""
         for entity in list(self._held):
             self._held[entity].timer.cancel()
             self._release(entity)
-        if self._background:
-            await asyncio.wait(self._background, timeout=1.0)
+        if self._releasing:
+            await asyncio.wait(self._releasing, timeout=1.0)
         for observer in self._observers:
             await observer.aclose()
 
@@ -192,8 +222,9 @@ class Pipeline:
         except RealtimeError:
             raise
         except (Exception, SystemExit) as error:
-            self._incidents.report(
-                f"plugin {self._kinds[event.type].plugin} failed",
+            self._incidents.plugin_problem(
+                self._kinds[event.type].plugin,
+                "failed",
                 f"validation of {event.type!r}: {type(error).__name__}: {error}",
             )
             raise PluginFailed from error
@@ -217,7 +248,7 @@ class Pipeline:
         entity = event.entity
         self._discard_held(entity)
         timer = asyncio.get_running_loop().call_later(delay, self._release, entity)
-        self._held[entity] = _Held(timer, event, payload)
+        self._held[entity] = _HeldFix(timer, event, payload)
         return True
 
     def _discard_held(self, entity: EntityRef) -> None:
@@ -226,9 +257,10 @@ class Pipeline:
             held.timer.cancel()
 
     def _release(self, entity: EntityRef) -> None:
-        """Send an entity's held fix; its location is being cached already."""
+        """Publish an entity's held fix; it went to the cache when it was held."""
         held = self._held.pop(entity)
-        task = asyncio.get_running_loop().create_task(self._delivery.fan_out(held.payload))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        publishing = self._delivery.publish(held.payload, cached=True)
+        task = asyncio.get_running_loop().create_task(publishing)
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
         self._observe(held.event)

@@ -1,23 +1,25 @@
-"""The TypeScript package's ``TrackingService``, on top of the publish pipeline."""
+"""The TypeScript package's ``TrackingService``, on the publish pipeline."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
+
+import attrs
 
 from atriz_realtime.api.contracts import PublishResult
 from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.api.model import Location, LocationEvent
 from atriz_realtime.api.wire import decode_event, decode_location, tracking_stats
-from atriz_realtime.core.publish.delivery import Delivery, Tap
+from atriz_realtime.core.publish.delivery import Delivery, Listener
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.worker import Worker
 
 LISTING_PAGE = 1_000
-"""Locations read at once while everything of a type is listed."""
+"""Locations that are read at once to list all of a type."""
 
 MAX_WAITING_CALLBACKS = 1_024
 """Events that may wait for one callback of ``subscribe_to_location_updates``."""
@@ -26,44 +28,34 @@ CALLBACK_TIMEOUT = 30.0
 """Seconds that one call of such a callback may take."""
 
 
-class TrackingSource(Protocol):
-    """What a :class:`TrackingService` needs of its server."""
+@attrs.frozen(eq=False, kw_only=True)
+class TrackingParts:
+    """The parts of a server that its :class:`TrackingService` uses."""
 
-    @property
-    def redis(self) -> Any:
-        """The server's redis-py client, or ``None``."""
-
-    @property
-    def delivery(self) -> Delivery:
-        """Where every event comes by."""
-
-    @property
-    def plugin_runner(self) -> PluginRunner:
-        """Runs callbacks within limits."""
-
-    @property
-    def incidents(self) -> Incidents:
-        """Where failures are counted."""
-
-    async def started_pipeline(self) -> Pipeline:
-        """The publish pipeline; starts the server when it has not started."""
+    redis: Any
+    """The server's redis-py client, or ``None``."""
+    delivery: Delivery
+    plugin_runner: PluginRunner
+    incidents: Incidents
+    started_pipeline: Callable[[], Awaitable[Pipeline]]
+    """Returns the publish pipeline; starts the server first, if it has not started."""
 
 
 class Subscription:
-    """What ``subscribe_to_location_updates`` returns."""
+    """A callback that ``subscribe_to_location_updates`` has subscribed."""
 
-    def __init__(self, delivery: Delivery, worker: Tap) -> None:
+    def __init__(self, delivery: Delivery, listener: Listener) -> None:
         self._delivery = delivery
-        self._worker = worker
+        self._listener = listener
 
     async def close(self) -> None:
         """Stop calling the callback; safe to call twice."""
-        self._delivery.untap(self._worker)
-        await self._worker.aclose()
+        self._delivery.unsubscribe(self._listener)
+        await self._listener.aclose()
 
 
 class TrackingService:
-    """Publish, read and follow positions: the TypeScript package's ``TrackingService``.
+    """Publishes, reads and follows positions: the TypeScript package's ``TrackingService``.
 
     :param redis: the server's own client, ``server.redis``.
     :param socket_io: the server's own Socket.IO server, ``server.socket_io``.
@@ -72,14 +64,14 @@ class TrackingService:
     """
 
     def __init__(self, redis: Any, socket_io: Any) -> None:
-        owner = getattr(socket_io, "tracking_source", None)
-        if owner is None:
+        parts = getattr(socket_io, "tracking_parts", None)
+        if not isinstance(parts, TrackingParts):
             raise ConfigurationError(
                 "TrackingService needs the socket_io of a RealtimeServer: "
                 "TrackingService(server.redis, server.socket_io)"
             )
-        self._source: TrackingSource = owner
-        if redis is not self._source.redis:
+        self._parts = parts
+        if redis is not parts.redis:
             raise ConfigurationError(
                 "TrackingService needs the redis of the same RealtimeServer: "
                 "TrackingService(server.redis, server.socket_io)"
@@ -95,7 +87,7 @@ class TrackingService:
         :raises InvalidEntityId: when the id does not fit the type.
         :raises InvalidLocation: naming the field that is wrong.
         """
-        pipeline = await self._source.started_pipeline()
+        pipeline = await self._parts.started_pipeline()
         entity = pipeline.entity(entity_type, entity_id)
         return await pipeline.publish(entity, as_location(location))
 
@@ -104,7 +96,7 @@ class TrackingService:
 
         :raises Unavailable: when the cache cannot be reached.
         """
-        pipeline = await self._source.started_pipeline()
+        pipeline = await self._parts.started_pipeline()
         data = await pipeline.current(pipeline.entity(entity_type, entity_id))
         return None if data is None else decode_location(data)
 
@@ -115,16 +107,16 @@ class TrackingService:
 
         :raises Unavailable: when the cache cannot be reached.
         """
-        pipeline = await self._source.started_pipeline()
+        pipeline = await self._parts.started_pipeline()
         entity = pipeline.entity(entity_type, entity_id)
         await pipeline.remember(LocationEvent(entity, as_location(location)))
 
     async def clear_current_location(self, entity_type: str, entity_id: str) -> None:
-        """Forget the current location.
+        """Remove the current location.
 
         :raises Unavailable: when the cache cannot be reached.
         """
-        pipeline = await self._source.started_pipeline()
+        pipeline = await self._parts.started_pipeline()
         await pipeline.forget(pipeline.entity(entity_type, entity_id))
 
     async def get_all_locations(self, entity_type: str) -> dict[str, Location]:
@@ -132,7 +124,7 @@ class TrackingService:
 
         :raises Unavailable: when the cache cannot be reached.
         """
-        pipeline = await self._source.started_pipeline()
+        pipeline = await self._parts.started_pipeline()
         found: dict[str, Location] = {}
         cursor: str | None = None
         while True:
@@ -148,17 +140,17 @@ class TrackingService:
 
     async def get_tracking_stats(self) -> dict[str, int]:
         """``activeVehicles``, ``activeDeliveries``, and ``totalTracking`` over all types."""
-        return tracking_stats(await (await self._source.started_pipeline()).counts())
+        return tracking_stats(await (await self._parts.started_pipeline()).counts())
 
     async def subscribe_to_location_updates(
         self, callback: Callable[[str, LocationEvent], Awaitable[None] | None]
     ) -> Subscription:
         """Call ``callback(channel, event)`` for every event of every server.
 
-        Events come in order, one at a time, from a bounded queue: a callback that
-        is too slow loses the oldest, which is counted.
+        Events come in order, one at a time, from a bounded queue: a callback that is too
+        slow loses the oldest, and each loss is counted.
         """
-        await self._source.started_pipeline()
+        await self._parts.started_pipeline()
 
         async def call(message: tuple[str, bytes]) -> None:
             channel, data = message
@@ -166,21 +158,21 @@ class TrackingService:
             if inspect.isawaitable(result):
                 await result
 
-        worker = Worker(
+        listener = Worker(
             "host",
             "location callback",
             call,
             size=MAX_WAITING_CALLBACKS,
             limit=CALLBACK_TIMEOUT,
-            plugin_runner=self._source.plugin_runner,
-            incidents=self._source.incidents,
+            plugin_runner=self._parts.plugin_runner,
+            incidents=self._parts.incidents,
         )
-        await self._source.delivery.tap(worker)
-        return Subscription(self._source.delivery, worker)
+        await self._parts.delivery.subscribe(listener)
+        return Subscription(self._parts.delivery, listener)
 
 
 def as_location(location: Location | Mapping[str, Any]) -> Location:
-    """A location given as an object or as its JSON.
+    """A location from an object or from its JSON.
 
     :raises InvalidLocation: naming the field that is wrong.
     """

@@ -1,8 +1,8 @@
 """OpenTelemetry spans of a fix: call → publish → fan-out → deliver.
 
-These stand in for the parts that they are derived from while the setting ``tracing`` is
-on; otherwise nothing imports them.  What travels stays the same bytes, so a fix's trace
-ends on the server that took it: the delivery to that server's own watchers is in it.
+The setting ``tracing`` puts these classes in place of their base classes; while it is off,
+nothing imports this module.  Messages between servers carry no trace context, so a fix's trace
+covers the server that accepted it, including the delivery to watchers there.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from atriz_realtime.api.records import Endpoint
 from atriz_realtime.api.wire import Payload
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.publish.pipeline import Pipeline
-from atriz_realtime.core.runtime.eager import Outside
+from atriz_realtime.core.runtime.eager import this_thread
 
 MAX_IN_FLIGHT = 10_000
-"""Fixes whose way back to the watchers here is waited for; beyond, the oldest has no such span."""
+"""Fixes that may await their delivery on this server; beyond, the oldest gets no span for it."""
 
 _tracer = trace.get_tracer("atriz_realtime")
 
@@ -37,7 +37,7 @@ def _attributes(entity: EntityRef) -> dict[str, str]:
 
 
 def _fail(span: Span, error: Exception) -> None:
-    """Note why something failed: a refusal is no failure of the server."""
+    """Record an error; a refusal is not the server's failure, and leaves the status unset."""
     refusal = error if isinstance(error, RealtimeError) else RealtimeError()
     span.set_attribute("error.type", refusal.code)
     if refusal.status >= RealtimeError.status:
@@ -49,20 +49,20 @@ def _span(name: str, kind: SpanKind, context: Context | None = None, **options: 
         name,
         context,
         kind,
-        record_exception=False,  # its text may hold what is nobody's business
+        record_exception=False,  # its text may contain personal data
         set_status_on_exception=False,
         **options,
     )
 
 
 class TracedPipeline(Pipeline):
-    """The pipeline, with a span for each fix."""
+    """A pipeline with a span for each fix."""
 
     async def publish(
         self, entity: EntityRef, location: Location, identity: Identity | None = None
     ) -> PublishResult:
-        """Take a fix through the pipeline."""
-        if Outside.now:  # the current span is a task's
+        """Take a fix through the pipeline, within a span."""
+        if this_thread.in_eager_step:  # a span becomes current in a task's context
             return await asyncio.ensure_future(self.publish(entity, location, identity))
         name = f"publish {entity.type}"
         with _span(name, SpanKind.INTERNAL, attributes=_attributes(entity)) as span:
@@ -76,34 +76,28 @@ class TracedPipeline(Pipeline):
 
 
 class TracedDelivery(Delivery):
-    """The delivery, with a span for sending a fix, and one for its delivery here."""
+    """A delivery with a span for each fan-out, and one for the delivery on this server."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._awaited: OrderedDict[bytes, Context] = OrderedDict()
+        self._undelivered: OrderedDict[bytes, Context] = OrderedDict()
 
-    async def send(self, payload: Payload) -> None:
-        """Cache a fix and fan it out."""
+    async def publish(self, payload: Payload, *, cached: bool = False) -> None:
+        """Cache a fix and fan it out, within a span."""
         with _span("fan-out", SpanKind.PRODUCER, attributes=_attributes(payload.entity)):
             self._expect(payload)
-            await super().send(payload)
-
-    async def fan_out(self, payload: Payload) -> None:
-        """Fan out a fix that is cached already; its span's parent is what it was held by."""
-        with _span("fan-out", SpanKind.PRODUCER, attributes=_attributes(payload.entity)):
-            self._expect(payload)
-            await super().fan_out(payload)
+            await super().publish(payload, cached=cached)
 
     def _expect(self, payload: Payload) -> None:
-        """Remember a fix until it comes back to the watchers here, if there are any."""
+        """Remember the span of a fix that is going to be delivered on this server."""
         span = trace.get_current_span()
         if span.is_recording() and self._comes_back(payload):
-            self._awaited[payload.event] = trace.set_span_in_context(span)
-            if len(self._awaited) > MAX_IN_FLIGHT:
-                self._awaited.popitem(last=False)
+            self._undelivered[payload.event] = trace.set_span_in_context(span)
+            if len(self._undelivered) > MAX_IN_FLIGHT:
+                self._undelivered.popitem(last=False)
 
     def _deliver(self, channel: str, event: bytes) -> None:
-        context = self._awaited.pop(event, None)
+        context = self._undelivered.pop(event, None)
         if context is None:
             super()._deliver(channel, event)
             return
@@ -116,15 +110,15 @@ class TracedDelivery(Delivery):
 
 
 def traced(endpoint: Endpoint) -> Endpoint:
-    """An endpoint with a span for each call, whose parent is what the caller says it is."""
+    """An endpoint with a span for each call; its parent comes from the caller's headers."""
 
     async def handle(call: HttpCall) -> HttpAnswer:
-        if Outside.now:  # as above
+        if this_thread.in_eager_step:  # as in TracedPipeline.publish
             return await asyncio.ensure_future(handle(call))
         within = trace.get_current_span().get_span_context().is_valid
         with _span(
             f"{endpoint.method} {endpoint.path}",
-            SpanKind.INTERNAL if within else SpanKind.SERVER,  # the host traces its requests
+            SpanKind.INTERNAL if within else SpanKind.SERVER,  # inside a host's own span
             None if within else propagate.extract(call.headers),
             attributes={"http.request.method": endpoint.method, "http.route": endpoint.path},
         ) as span:

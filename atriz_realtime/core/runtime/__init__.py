@@ -1,1 +1,1 @@
-"""What the other parts of the core run on."""
+"""What every part of the core runs on: plugins' code within limits, counters, rate limits."""

@@ -1,24 +1,35 @@
-"""Coroutines of which the first step is taken at once."""
+"""Coroutines that take their first step at once, without a task.
+
+Most of them finish in that step, and need no task at all.  A task of asyncio's own can
+start eagerly only from Python 3.12 on.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class Outside:
-    """Whether the code that runs now was begun without a task."""
+class _Thread(threading.local):
+    in_eager_step = False
 
-    now = False
+
+this_thread = _Thread()
+"""``in_eager_step`` is true while the thread takes a coroutine's first step.
+
+The current task, if there is one, is then not the task that runs the rest of the coroutine.
+The flag belongs to a thread because each thread runs one event loop at a time.
+"""
 
 
 class EagerCoroutine(Generic[T]):
-    """What is left of an awaitable after its first step.
+    """The rest of an awaitable that has taken its first step.
 
-    :param steps: the generator behind it.
-    :param waits_for: what its first step waits for.
+    :param steps: the awaitable's iterator.
+    :param waits_for: what the first step yielded.
     """
 
     def __init__(self, steps: Generator[Any, Any, T], waits_for: Any) -> None:
@@ -32,7 +43,7 @@ class EagerCoroutine(Generic[T]):
             thrown: BaseException | None = None
             try:
                 sent = yield waits_for
-            except BaseException as error:  # handed on to the work
+            except BaseException as error:  # cancellation too is the awaitable's to handle
                 thrown = error
             try:
                 waits_for = self._step(sent, thrown)
@@ -41,22 +52,23 @@ class EagerCoroutine(Generic[T]):
                 return result
 
     def _step(self, sent: Any, thrown: BaseException | None) -> Any:
-        """Take one more step; returns what it waits for."""
+        """Take one more step; returns what it yields."""
         return self._steps.send(sent) if thrown is None else self._steps.throw(thrown)
 
 
-def begin(coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
-    """Run a coroutine up to where it first waits, without a task; returns what is left.
+def run_eagerly(coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
+    """Run a coroutine up to its first wait; returns the rest, or ``None`` when it is done.
 
-    It must not count on :func:`asyncio.current_task` before it waits: code of our own may
-    be begun like this, a plugin's may not.
+    Whoever gets the rest must await it.  Code that relies on :func:`asyncio.current_task`,
+    as timeouts and task groups do, must not run in the first step:
+    :class:`~atriz_realtime.core.runtime.plugin_runner.PluginRunner` gives plugins a task.
     """
     steps = coroutine.__await__()
-    Outside.now = True
+    this_thread.in_eager_step = True
     try:
         waits_for = steps.send(None)
     except StopIteration:
         return None
     finally:
-        Outside.now = False
+        this_thread.in_eager_step = False
     return EagerCoroutine(steps, waits_for)

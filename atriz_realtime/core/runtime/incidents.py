@@ -1,4 +1,4 @@
-"""Failures the system survives: counted, logged once a burst, shown in the health report."""
+"""Failures that the server survives, and refusals: counted, and logged once per burst."""
 
 from __future__ import annotations
 
@@ -6,69 +6,137 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal
 
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import RealtimeError
-from atriz_realtime.core.runtime.counters import Refusals
 
 logger = logging.getLogger("atriz_realtime")
 
 QUIET_SECONDS = 60.0
-"""How long a burst lasts: after an incident was logged, others of its kind are only counted."""
+"""After an incident is logged, others of its kind are only counted for this many seconds."""
 
 MAX_LINE = 500
-"""Characters of a message that are logged: some of it may be a client's."""
+"""Characters of a message that are logged: part of it may come from a client."""
 
 MAX_KINDS = 1_000
-"""Kinds that are told apart; beyond, all are counted as ``other``."""
+"""Kinds that are counted separately; any further kind is counted as ``other``."""
+
+MAX_CODES = 100
+"""Error codes that are counted separately; any further code is counted as ``other``."""
+
+PLUGIN_PROBLEM = "plugin {plugin} {problem}"
+"""A plugin did something that its caller had to be protected from."""
+
+REFUSED = "refused {code}"
+"""A client was refused something, with an error code."""
+
+Labels = tuple[tuple[str, str], ...]
+"""Names and values, sorted by name."""
+
+
+class Refusals:
+    """Counts how often clients are refused, over HTTP and sockets, by error code."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def count(self, code: str) -> None:
+        """Count one refusal."""
+        if code not in self._counts and len(self._counts) >= MAX_CODES:
+            code = "other"  # plugins define codes of their own
+        self._counts[code] += 1
+
+    def statistics(self) -> dict[str, float]:
+        """How often each code was given."""
+        return dict(self._counts)
 
 
 class Incidents:
-    """Counts of what went wrong, by kind."""
+    """Counts incidents by kind and labels, and logs the first of each burst.
+
+    A kind is a name out of a small set.  With labels it is a template, and their values fill
+    it in wherever people read it; without labels it is used as it is, braces included.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.refusals = Refusals()
-        self._counts: Counter[str] = Counter()
-        self._logged: dict[str, tuple[float, int]] = {}
+        self._counts: Counter[tuple[str, Labels]] = Counter()
+        self._logged: dict[tuple[str, Labels], tuple[float, int]] = {}
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How often each kind has happened since the start."""
-        return MappingProxyType(self._counts)
+        """How often each kind has happened since the start, with its labels filled in."""
+        counts: Counter[str] = Counter()
+        for (kind, labels), count in self._counts.items():
+            counts[_filled_in(kind, labels)] += count
+        return MappingProxyType(counts)
 
-    def report(self, kind: str, message: str, *, level: int = logging.WARNING) -> None:
-        """Count an incident, and log it unless one of its kind was logged lately.
+    def labelled_counts(self) -> list[tuple[str, dict[str, str], int]]:
+        """How often each kind has happened since the start, apart from its labels."""
+        return [(kind, dict(labels), count) for (kind, labels), count in self._counts.items()]
 
-        :param kind: a short name out of a small set; becomes a metric's label.
-        :param message: without tokens; what would break the line is escaped.
+    def report(
+        self,
+        kind: str,
+        message: str,
+        *,
+        level: int = logging.WARNING,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """Count an incident, and log it unless the same was logged recently.
+
+        :param message: what happened, without secrets; control characters are escaped.
+        :param labels: values for the placeholders of ``kind``.
         """
-        if kind not in self._counts and len(self._counts) >= MAX_KINDS:
+        key: tuple[str, Labels] = (kind, tuple(sorted(labels.items())) if labels else ())
+        if key not in self._counts and len(self._counts) >= MAX_KINDS:
             kind = "other"
-        self._counts[kind] += 1
+            key = (kind, ())
+        self._counts[key] += 1
         now = self._clock.monotonic()
-        since, count = self._logged.get(kind, (-QUIET_SECONDS, 0))
+        since, count = self._logged.get(key, (-QUIET_SECONDS, 0))
         if now - since < QUIET_SECONDS:
             return
-        suppressed = self._counts[kind] - count - 1
-        self._logged[kind] = (now, self._counts[kind])
+        suppressed = self._counts[key] - count - 1
+        self._logged[key] = (now, self._counts[key])
         suffix = f" ({suppressed} more since the last such line)" if suppressed else ""
+        name = _filled_in(*key)
         logger.log(
             level,
             "%s: %s%s",
-            kind,
+            name,
             _one_line(message),
             suffix,
-            extra={"incident": kind, "count": self._counts[kind]},
+            extra={"incident": name, "count": self._counts[key]},
         )
 
-    def refused(self, what: str, error: RealtimeError) -> None:
-        """Count what a client was refused.
+    def plugin_problem(
+        self,
+        plugin: str,
+        problem: Literal["failed", "timed out", "blocked the loop", "too slow"],
+        message: str,
+    ) -> None:
+        """Report what a plugin did wrong.
 
-        :param what: what it wanted.
+        :param message: what the plugin was asked for, and how that ended.
+        """
+        self.report(PLUGIN_PROBLEM, message, labels={"plugin": plugin, "problem": problem})
+
+    def refused(self, what: str, error: RealtimeError) -> None:
+        """Count and report a refusal.
+
+        :param what: what the client asked for.
         """
         self.refusals.count(error.code)
-        self.report(f"refused {error.code}", f"{what}: {error.message}", level=logging.INFO)
+        self.report(
+            REFUSED, f"{what}: {error.message}", level=logging.INFO, labels={"code": error.code}
+        )
+
+
+def _filled_in(kind: str, labels: Labels) -> str:
+    return kind.format(**dict(labels)) if labels else kind
 
 
 def _one_line(message: str) -> str:

@@ -1,9 +1,7 @@
-"""Plugins' coroutines, run so that none can hurt more than itself.
+"""Runs plugins' code within limits, so that a plugin that fails harms only its own caller.
 
-What a plugin raises or how long it takes is its own affair up to a limit; beyond, the
-call fails, the failure is counted under the plugin's name and logged once a burst.  A
-step that keeps the event loop from everybody else cannot be interrupted, but it is
-seen and named.
+A call that raises or takes too long fails; the failure is counted under the plugin's name.
+A step that blocks the event loop cannot be interrupted, but it is measured and reported.
 """
 
 from __future__ import annotations
@@ -14,19 +12,19 @@ from typing import Any, TypeVar
 
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import PluginFailed, RealtimeError
-from atriz_realtime.core.runtime.eager import EagerCoroutine, Outside
+from atriz_realtime.core.runtime.eager import EagerCoroutine, this_thread
 from atriz_realtime.core.runtime.incidents import Incidents
 
 T = TypeVar("T")
 
 BLOCKING_SECONDS = 0.1
-"""A step that takes longer than this without awaiting blocks the loop."""
+"""A step that takes longer than this without awaiting is reported as blocking the loop."""
 
 
 class PluginRunner:
-    """Runs plugins' coroutines within limits.
+    """Runs plugins' functions and coroutines.
 
-    :param limit: seconds that one call may take, unless it says otherwise.
+    :param limit: seconds that a coroutine may take, unless the call sets its own limit.
     """
 
     def __init__(self, incidents: Incidents, clock: Clock, limit: float) -> None:
@@ -37,11 +35,11 @@ class PluginRunner:
     def call(self, plugin: str, what: str, function: Callable[..., T], *arguments: Any) -> T:
         """Call a plugin's plain function.
 
-        :param what: what the plugin was asked for, for the log.
-        :raises RealtimeError: as the plugin raised it, to refuse on purpose.
-        :raises PluginFailed: when it raised anything else.
+        :param what: what the plugin is asked for, for the log.
+        :raises RealtimeError: as the plugin raises it, to refuse on purpose.
+        :raises PluginFailed: when the plugin raises anything else.
         """
-        began = self._now()
+        started = self._now()
         try:
             return function(*arguments)
         except RealtimeError:
@@ -50,24 +48,24 @@ class PluginRunner:
             self._failed(plugin, what, error)
             raise PluginFailed from error
         finally:
-            self._watch(plugin, what, self._now() - began)
+            self._check_blocking(plugin, what, self._now() - started)
 
     async def run(
         self, plugin: str, what: str, work: Awaitable[T], limit: float | None = None
     ) -> T:
-        """Await a plugin's work.
+        """Await a plugin's coroutine, or anything else that can be awaited.
 
-        :param what: what the plugin was asked for, for the log.
-        :raises RealtimeError: as the plugin raised it, to refuse on purpose.
-        :raises PluginFailed: when it raised anything else, or took too long.
+        :param what: what the plugin is asked for, for the log.
+        :raises RealtimeError: as the plugin raises it, to refuse on purpose.
+        :raises PluginFailed: when the plugin raises anything else, or takes too long.
         """
-        if Outside.now:  # the work, and the timer, count on being in a task
+        if this_thread.in_eager_step:  # the plugin, and the timeout, need a task of their own
             return await asyncio.ensure_future(self.run(plugin, what, work, limit))
-        generator = work.__await__()
-        began = self._now()
+        steps = work.__await__()
+        started = self._now()
         try:
-            waits_for = generator.send(None)
-        except StopIteration as end:  # the usual case: it need not wait, and no timer is needed
+            waits_for = steps.send(None)
+        except StopIteration as end:  # most calls do not wait, and need no timeout
             result: T = end.value
             return result
         except RealtimeError:
@@ -76,49 +74,46 @@ class PluginRunner:
             self._failed(plugin, what, error)
             raise PluginFailed from error
         finally:
-            self._watch(plugin, what, self._now() - began)
-        return await self._rest(plugin, what, _Steps(generator, waits_for, self._now), limit)
+            self._check_blocking(plugin, what, self._now() - started)
+        return await self._finish(plugin, what, _TimedSteps(steps, waits_for, self._now), limit)
 
-    async def _rest(self, plugin: str, what: str, steps: _Steps[T], limit: float | None) -> T:
-        """Await what is left of a plugin's work."""
-        timer = asyncio.timeout(self._limit if limit is None else limit)
+    async def _finish(self, plugin: str, what: str, rest: _TimedSteps[T], limit: float | None) -> T:
+        """Await the rest of a plugin's work, for as long as it may take."""
+        timeout = asyncio.timeout(self._limit if limit is None else limit)
         try:
-            async with timer:
-                return await steps
+            async with timeout:
+                return await rest
         except RealtimeError:
             raise
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if _is_cancelled(error):
                 raise
-            if timer.expired():
-                self._incidents.report(f"plugin {plugin} timed out", what)
+            if timeout.expired():
+                self._incidents.plugin_problem(plugin, "timed out", what)
             else:
                 self._failed(plugin, what, error)
             raise PluginFailed from error
         finally:
-            self._watch(plugin, what, steps.longest)
+            self._check_blocking(plugin, what, rest.longest)
 
     def _failed(self, plugin: str, what: str, error: BaseException) -> None:
-        self._incidents.report(
-            f"plugin {plugin} failed", f"{what}: {type(error).__name__}: {error}"
-        )
+        self._incidents.plugin_problem(plugin, "failed", f"{what}: {type(error).__name__}: {error}")
 
-    def _watch(self, plugin: str, what: str, seconds: float) -> None:
-        """Tell of a step that kept the loop from everybody else."""
+    def _check_blocking(self, plugin: str, what: str, seconds: float) -> None:
         if seconds > BLOCKING_SECONDS:
-            self._incidents.report(
-                f"plugin {plugin} blocked the loop", f"{what}: for {seconds * 1000:.0f} ms"
+            self._incidents.plugin_problem(
+                plugin, "blocked the loop", f"{what}: for {seconds * 1000:.0f} ms"
             )
 
 
 def _is_cancelled(error: BaseException) -> bool:
-    """Whether this task is being cancelled, rather than one that the plugin awaited."""
+    """Whether the current task is cancelled, rather than one that the plugin awaits."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-class _Steps(EagerCoroutine[T]):
-    """What is left of a plugin's work after its first step; the others are timed."""
+class _TimedSteps(EagerCoroutine[T]):
+    """The rest of a plugin's work after its first step; measures its longest step."""
 
     def __init__(
         self, steps: Generator[Any, Any, T], waits_for: Any, now: Callable[[], float]
@@ -128,8 +123,8 @@ class _Steps(EagerCoroutine[T]):
         self.longest = 0.0
 
     def _step(self, sent: Any, thrown: BaseException | None) -> Any:
-        began = self._now()
+        started = self._now()
         try:
             return super()._step(sent, thrown)
         finally:
-            self.longest = max(self.longest, self._now() - began)
+            self.longest = max(self.longest, self._now() - started)

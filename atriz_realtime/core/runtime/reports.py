@@ -10,6 +10,7 @@ from pathlib import Path
 
 from atriz_realtime.api.contracts import BackendStatus, Clock, Sockets
 from atriz_realtime.api.reports import ProcessReport
+from atriz_realtime.core.runtime.incidents import Incidents
 
 _MEMORY = Path("/proc/self/statm")
 
@@ -28,7 +29,7 @@ class Reports:
         sockets: Sockets,
         status: Callable[[], BackendStatus],
         statistics: Callable[[], Mapping[str, Mapping[str, float]]],
-        incidents: Callable[[], Mapping[str, int]],
+        incidents: Incidents,
         worker: int,
         others: Callable[[], Awaitable[Sequence[ProcessReport]]] | None,
     ) -> None:
@@ -51,7 +52,8 @@ class Reports:
             rooms=self._sockets.rooms,
             connected=self._status().state != "disconnected",
             statistics=self._statistics(),
-            incidents=dict(self._incidents()),
+            incidents=dict(self._incidents.counts),
+            labelled_incidents=self._incidents.labelled_counts(),
         )
 
     async def all(self) -> list[ProcessReport]:

@@ -1,4 +1,4 @@
-"""How many events a socket may send, and all sockets of a user: a token bucket."""
+"""Rate limits: what a socket or a user may send, and how many errors a client may make."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from typing import Literal
 import attrs
 
 MAX_USERS = 100_000
-"""Users whose allowance is remembered; beyond, the one that connected longest ago has a new one."""
+"""Users with a token bucket; beyond, the one that connected longest ago starts with a full one."""
+
+REFUSAL_COST = 1
+"""What a refused event, or leaving a namespace, takes from a session's error budget."""
+
+PAYLOAD_COST = 5
+"""What an event that is not JSON, or exceeds a limit on its shape, takes from the same budget."""
+
+NAMESPACE_COST = 50
+"""What a refused connection to a namespace takes from a session's error budget."""
 
 
 @attrs.define(eq=False)
 class TokenBucket:
-    """Refills at ``rate`` events a second, up to ``burst``; a rate of 0 has no limit."""
+    """Refills at ``rate`` tokens a second, up to ``burst``; a rate of 0 means no limit."""
 
     rate: float
     burst: int
@@ -21,16 +30,16 @@ class TokenBucket:
     """When it was last refilled, in seconds of the monotonic clock."""
     left: float = attrs.field(init=False)
     refused: int = attrs.field(default=0, init=False)
-    """Events refused in a row."""
+    """Requests refused in a row."""
 
     def __attrs_post_init__(self) -> None:
         self.left = self.burst
 
     def take(self, now: float, cost: float = 1) -> Literal["granted", "refused", "exhausted"]:
-        """Take one event's worth, or what it costs.
+        """Take tokens.
 
-        ``exhausted`` comes once, when as many were refused in a row as the burst has:
-        whoever goes on like that does not listen.
+        The answer is ``exhausted`` once, when as many requests in a row were refused as the
+        bucket holds tokens: the client does not slow down.
         """
         if not self.rate:
             return "granted"
@@ -45,7 +54,7 @@ class TokenBucket:
 
 
 class UserBuckets:
-    """An allowance for each user, kept when the last socket goes: coming back refills nothing."""
+    """A token bucket per user; it outlives the user's sockets, so reconnecting refills nothing."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self._rate = rate
@@ -53,14 +62,50 @@ class UserBuckets:
         self._by_user: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def of(self, user_id: str, now: float) -> TokenBucket | None:
-        """A user's; ``None`` where there is no limit."""
+        """A user's bucket; ``None`` when there is no limit."""
         if not self._rate:
             return None
-        allowance = self._by_user.get(user_id)
-        if allowance is None:
-            allowance = self._by_user[user_id] = TokenBucket(self._rate, self._burst, now)
+        bucket = self._by_user.get(user_id)
+        if bucket is None:
+            bucket = self._by_user[user_id] = TokenBucket(self._rate, self._burst, now)
             if len(self._by_user) > MAX_USERS:
                 self._by_user.popitem(last=False)
         else:
             self._by_user.move_to_end(user_id)
-        return allowance
+        return bucket
+
+
+class PenaltyBudget:
+    """How many errors each session's client may make before it is disconnected.
+
+    Most clients make none: a session gets a bucket with its first error.
+
+    :param rate: how much a session's budget regains in a second; 0: there is no limit.
+    :param burst: the budget that a session starts with, and has at most.
+    """
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._buckets: dict[str, TokenBucket] = {}
+
+    def spend(self, eio_sid: str, cost: int, now: float) -> Literal["within", "over", "spent"]:
+        """Charge a session for an error.
+
+        :param now: seconds of the monotonic clock.
+        :returns: ``over`` for the first error that exceeds the budget, ``spent`` afterwards.
+        """
+        if not self._rate:
+            return "within"
+        bucket = self._buckets.get(eio_sid)
+        if bucket is None:
+            bucket = self._buckets[eio_sid] = TokenBucket(self._rate, self._burst, now)
+        elif bucket.refused:
+            return "spent"
+        if bucket.take(now, min(cost, self._burst)) == "granted":
+            return "within"
+        return "over"
+
+    def forget(self, eio_sid: str) -> None:
+        """Drop a session that has ended."""
+        self._buckets.pop(eio_sid, None)

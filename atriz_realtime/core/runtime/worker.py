@@ -1,4 +1,4 @@
-"""A bounded queue with one consumer, for work that must never slow whoever makes it."""
+"""A bounded queue with one consumer, for work that must not slow down its producer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 
 class Worker(Generic[T]):
-    """Hands items to a coroutine function, one after another, in order.
+    """Passes items to a coroutine function, one at a time and in order.
 
-    When more than ``size`` items wait, the oldest are dropped and counted.  A call that
-    fails or takes longer than ``limit`` seconds is given up, and the next item follows.
+    When more than ``size`` items wait, the oldest are dropped and counted.  After a call that
+    fails, or takes longer than ``limit`` seconds, the worker goes on with the next item.
 
-    :param plugin: whose work it is; failures are counted under this name.
+    :param plugin: the plugin that the work is of; failures are counted under this name.
     :param name: what the work is, for example ``observer 'history'``.
     """
 
@@ -49,15 +49,14 @@ class Worker(Generic[T]):
     def put(self, item: T) -> None:
         """Queue an item; never waits."""
         if len(self._items) == self._items.maxlen:
-            self._incidents.report(
-                f"plugin {self._plugin} too slow",
-                f"{self._name}: its queue is full; the oldest goes",
+            self._incidents.plugin_problem(
+                self._plugin, "too slow", f"{self._name}: its queue is full; the oldest goes"
             )
         self._items.append(item)
         self._wake.set()
 
     async def aclose(self) -> None:
-        """Stop; what is queued is left undone."""
+        """Stop, and drop what is queued."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -67,7 +66,7 @@ class Worker(Generic[T]):
             self._wake.clear()
             while self._items:
                 item = self._items.popleft()
-                with contextlib.suppress(RealtimeError):  # counted by the plugin_runner
+                with contextlib.suppress(RealtimeError):  # the runner has counted it
                     await self._plugin_runner.run(
                         self._plugin, self._name, self._work(item), self._limit
                     )

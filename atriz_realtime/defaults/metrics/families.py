@@ -6,7 +6,6 @@ Names follow https://prometheus.io/docs/practices/naming/: base units, counters 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from typing import Literal
@@ -40,11 +39,8 @@ class Family:
 FIXES = "fixes "
 """The prefix of the parts that count the fixes of an entity type."""
 
-_PLUGIN = re.compile(
-    r"plugin (?P<plugin>.+) (?P<problem>failed|timed out|blocked the loop|too slow)"
-)
-_REFUSED = "refused "
-_CREDENTIALS = "refused credentials"
+PLUGIN_LABELS = ("plugin", "problem")
+"""The labels of incidents that are a plugin's fault; those of refusals have ``code`` alone."""
 
 _known: set[tuple[str, str]] = set()
 """Parts and numbers with a metric of their own."""
@@ -91,16 +87,15 @@ def _refusals(report: ProcessReport) -> Iterator[Sample]:
 
 
 def _plugin_problems(report: ProcessReport) -> Iterator[Sample]:
-    for kind, count in report.incidents.items():
-        if found := _PLUGIN.fullmatch(kind):
-            yield (found["plugin"], found["problem"]), count
+    for _, labels, count in report.labelled_incidents:
+        if labels.keys() == set(PLUGIN_LABELS):
+            yield tuple(labels[name] for name in PLUGIN_LABELS), count
 
 
 def _incidents(report: ProcessReport) -> Iterator[Sample]:
-    for kind, count in report.incidents.items():
-        is_refusal = kind.startswith(_REFUSED) and kind != _CREDENTIALS
-        if not is_refusal and not _PLUGIN.fullmatch(kind):
-            yield (kind,), count
+    for kind, labels, count in report.labelled_incidents:
+        if labels.keys() not in ({"code"}, set(PLUGIN_LABELS)):
+            yield (kind.format(**labels) if labels else kind,), count
 
 
 def _others(report: ProcessReport) -> Iterator[Sample]:

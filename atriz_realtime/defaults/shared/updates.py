@@ -79,7 +79,11 @@ class Updates:
         results = [result for entity_results in done for result in entity_results]
         throttled = sum(result.throttled for result in results)
         for index, refusal in rejected:
-            self._report(f"refused {refusal.code}", f"update {index} of a batch: {refusal.message}")
+            self._report(
+                "refused {code}",
+                f"update {index} of a batch: {refusal.message}",
+                labels={"code": refusal.code},
+            )
         return {
             "success": True,
             "accepted": len(results) - throttled,

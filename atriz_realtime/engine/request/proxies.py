@@ -6,10 +6,10 @@ import contextlib
 import functools
 import ipaddress
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import uvicorn
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+if TYPE_CHECKING:
+    import uvicorn
 
 Header = tuple[bytes, bytes]
 
@@ -131,6 +131,8 @@ def look_through(config: uvicorn.Config, scope: dict[str, Any]) -> None:
 
 @functools.cache
 def _middleware(hosts: str) -> Any:
+    from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: PLC0415  # an extra
+
     return ProxyHeadersMiddleware(_nothing, hosts)
 
 

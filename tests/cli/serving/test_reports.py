@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from atriz_realtime import RealtimeServer
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli.serving.reports import WorkerReports
 from atriz_realtime.core.runtime.reports import Reports
@@ -27,12 +28,13 @@ def plugins(tmp_path: Path) -> Iterator[Plugins]:
 
 @asynccontextmanager
 async def worker(number: int, directory: Path) -> AsyncIterator[Reports]:
-    """The reports of a worker that answers the others and has no clients."""
+    """The reports of a worker without clients, one of whose plugins has failed."""
     exchange = WorkerReports(directory, number)
     app = create_app(config(), worker=number, other_reports=exchange.others)
-    reports: Reports = app.state.realtime.reports
-    async with exchange.answering(reports.own):
-        yield reports
+    server: RealtimeServer = app.state.realtime
+    server.incidents.plugin_problem("shop", "failed", "filter 'x'")
+    async with exchange.answering(server.reports.own):
+        yield server.reports
 
 
 def sockets_in(folder: Path) -> list[Path]:
@@ -48,6 +50,9 @@ async def test_each_worker_has_the_reports_of_all(tmp_path: Path) -> None:
         (same,) = [report for report in await workers[2].all() if report.worker == 1]
         assert same.started_at == own.started_at
         assert same.statistics == own.statistics
+        assert same.incidents == {"plugin shop failed": 1}
+        ((_, labels, count),) = same.labelled_incidents
+        assert (labels, count) == ({"plugin": "shop", "problem": "failed"}, 1)
         assert 0 < same.cpu <= time.process_time()
         assert same.memory > 1_000_000
     assert not sockets_in(tmp_path)

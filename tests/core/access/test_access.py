@@ -1,4 +1,4 @@
-"""Who a caller is, and what they may do."""
+"""Authentication and authorization."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Make = Callable[..., AccessControl]
 
 @attrs.frozen
 class Registered:
-    """What the registry would have."""
+    """Stands in for the registry."""
 
     authenticators: list[Authenticator]
     authorizers: list[Authorizer]
@@ -57,7 +57,7 @@ def make(incidents: Incidents, clock: FakeClock) -> Make:
             [record for record in records if isinstance(record, View)],
         )
         runner = PluginRunner(incidents, clock, limit=0.05)
-        views = Views(registered, runner, incidents)
+        views = Views(registered, runner, incidents) if registered.views else None
         return AccessControl(registered, runner, incidents, views)
 
     return make
@@ -79,7 +79,7 @@ def answering(result: Any, asked: list[Any] | None = None) -> Any:
 # -- authentication ------------------------------------------------------------------------
 
 
-async def test_the_first_that_knows_the_caller_decides(make: Make) -> None:
+async def test_the_first_authenticator_that_returns_an_identity_decides(make: Make) -> None:
     asked: list[Any] = []
     access = make(
         Authenticator("abstains", answering(None, asked)),
@@ -91,50 +91,50 @@ async def test_the_first_that_knows_the_caller_decides(make: Make) -> None:
     assert asked == [(TOKEN,)] * 2
 
 
-async def test_an_identity_bears_the_name_of_who_gave_it(make: Make) -> None:
-    pretender = Identity(user_id="u1", authenticator="somebody else")
+async def test_an_identity_carries_the_name_of_its_authenticator(make: Make) -> None:
+    pretender = Identity(user_id="u1", authenticator="another authenticator")
     identity = await make(Authenticator("knows", answering(pretender))).authenticate(TOKEN)
     assert identity.authenticator == "knows"
 
 
 @pytest.mark.parametrize("authenticators", [0, 2])
-async def test_when_all_abstain_the_caller_is_nobody(make: Make, authenticators: int) -> None:
+async def test_nobody_is_authenticated_when_all_abstain(make: Make, authenticators: int) -> None:
     access = make(*(Authenticator(f"a{n}", answering(None)) for n in range(authenticators)))
     with pytest.raises(NotAuthenticated):
         await access.authenticate(TOKEN)
 
 
-async def test_a_refusal_ends_the_asking_and_its_reason_is_logged(
+async def test_a_refusal_is_final_and_its_reason_is_logged(
     make: Make, incidents: Incidents, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     access = make(
-        Authenticator("door", answering(AuthenticationRejected("it has expired"))),
+        Authenticator("tokens", answering(AuthenticationRejected("it has expired"))),
         Authenticator("knows", answering(ME)),
     )
     with pytest.raises(AuthenticationRejected) as refusal:
         await access.authenticate(TOKEN)
     assert "expired" not in refusal.value.message
     assert dict(incidents.counts) == {"refused credentials": 1}
-    assert caplog.messages == ["refused credentials: authenticator 'door': it has expired"]
+    assert caplog.messages == ["refused credentials: authenticator 'tokens': it has expired"]
     assert "a-secret-token" not in caplog.text
 
 
-async def test_one_that_fails_refuses(
+async def test_an_authenticator_that_fails_refuses(
     make: Make, incidents: Incidents, caplog: pytest.LogCaptureFixture
 ) -> None:
     access = make(
-        Authenticator("door", answering(LookupError("stuck"))),
+        Authenticator("tokens", answering(LookupError("stuck"))),
         Authenticator("knows", answering(ME)),
     )
     with pytest.raises(AuthenticationRejected):
         await access.authenticate(TOKEN)
-    assert dict(incidents.counts) == {"plugin plugin-of-door failed": 1}
+    assert dict(incidents.counts) == {"plugin plugin-of-tokens failed": 1}
 
 
-async def test_one_whose_store_is_away_refuses_for_now(make: Make) -> None:
+async def test_an_authenticator_whose_store_is_away_raises_unavailable(make: Make) -> None:
     access = make(
-        Authenticator("door", answering(Unavailable("the key store is away"))),
+        Authenticator("tokens", answering(Unavailable("the key store is away"))),
         Authenticator("knows", answering(ME)),
     )
     with pytest.raises(Unavailable):
@@ -175,7 +175,7 @@ async def test_any_refusal_wins_and_an_exception_refuses(
     assert all(arguments == (ME, VEHICLE) for arguments in asked)
 
 
-async def test_a_rule_may_have_no_opinion(make: Make) -> None:
+async def test_an_authorizer_may_decide_about_one_action_or_none(make: Make) -> None:
     access = make(
         Authorizer("watching", may_track=answering(False)),
         Authorizer("publishing", may_publish=answering(True)),
@@ -185,7 +185,7 @@ async def test_a_rule_may_have_no_opinion(make: Make) -> None:
     assert await access.may_publish(ME, VEHICLE)
 
 
-# -- whether it still holds ----------------------------------------------------------------
+# -- revalidation --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -193,29 +193,33 @@ async def test_a_rule_may_have_no_opinion(make: Make) -> None:
     [(True, True), (False, False), (LookupError("a bug"), True), (Unavailable(), True)],
     ids=repr,
 )
-async def test_whoever_said_so_is_asked_again(make: Make, answer: Any, holds: bool) -> None:
-    access = make(Authenticator("door", answering(ME), still_holds=answering(answer)))
+async def test_an_identity_holds_until_its_authenticator_says_otherwise(
+    make: Make, answer: Any, holds: bool
+) -> None:
+    access = make(Authenticator("tokens", answering(ME), still_holds=answering(answer)))
     assert access.can_recheck
     identity = await access.authenticate(TOKEN)
     assert await access.still_holds(identity) is holds
     assert await access.still_holds(attrs.evolve(identity, authenticator="another"))
 
 
-async def test_who_cannot_be_asked_again_is_not(make: Make) -> None:
-    access = make(Authenticator("door", answering(ME)))
+async def test_an_authenticator_that_cannot_be_asked_again_is_not(make: Make) -> None:
+    access = make(Authenticator("tokens", answering(ME)))
     assert not access.can_recheck
     assert await access.still_holds(await access.authenticate(TOKEN))
 
 
-async def test_who_is_good_for_one_entity_is_let_in_where_that_is_enough(make: Make) -> None:
-    async def narrow(_: Credentials) -> Identity:
+async def test_a_single_entity_identity_is_accepted_only_if_narrow(
+    make: Make,
+) -> None:
+    async def share_link(_: Credentials) -> Identity:
         return Identity(user_id="link", only=VEHICLE)
 
     async def refuse(*_: Any) -> bool:
         return False
 
     access = make(
-        Authenticator("links", narrow), Authorizer("none", may_track=refuse, may_publish=refuse)
+        Authenticator("links", share_link), Authorizer("none", may_track=refuse, may_publish=refuse)
     )
     with pytest.raises(NotAuthorized):
         await access.authenticate(TOKEN)
@@ -227,8 +231,10 @@ async def test_who_is_good_for_one_entity_is_let_in_where_that_is_enough(make: M
     assert not await make().may_publish(identity, VEHICLE)
 
 
-async def test_who_sees_no_more_than_another(make: Make) -> None:
-    def of(*users: str) -> View:
+async def test_an_identity_sees_no_more_where_all_views_of_the_other_apply(
+    make: Make,
+) -> None:
+    def view_for(*users: str) -> View:
         async def applies(identity: Identity, _: EntityRef) -> bool:
             if identity.user_id == "broken":
                 raise RuntimeError
@@ -236,7 +242,7 @@ async def test_who_sees_no_more_than_another(make: Make) -> None:
 
         return View("-".join(users), applies, lambda event: event)
 
-    access = make(of("coarse", "both"), of("anonymous", "both"))
+    access = make(view_for("coarse", "both"), view_for("anonymous", "both"))
 
     async def no_more(one: str, other: str) -> bool:
         return await access.sees_no_more(Identity(user_id=one), Identity(user_id=other), VEHICLE)
@@ -245,5 +251,5 @@ async def test_who_sees_no_more_than_another(make: Make) -> None:
         assert await no_more(one, other)
     for one, other in [("u1", "coarse"), ("coarse", "both"), ("coarse", "anonymous")]:
         assert not await no_more(one, other)
-    assert not await no_more("u1", "broken")  # who knows what that one is not shown
+    assert not await no_more("u1", "broken")  # a view that fails may hide anything
     assert await make().sees_no_more(ME, Identity(user_id="broken"), VEHICLE)

@@ -114,8 +114,10 @@ async def test_a_flood_is_refused_and_cut() -> None:
     answers = [await hub.send(member, "untrack:vehicle", "v1") for _ in range(5)]
     assert answers == [{"success": True}] * 3 + [None] * 2
     assert hub.incidents.counts["refused rate_limited"] == 1
+    assert hub.incidents.refusals.statistics() == {"rate_limited": 2}
     hub.clock.advance(1)
     assert await hub.send(member, "untrack:vehicle", "v1") == {"success": True}
     for _ in range(4):
         await hub.send(member, "untrack:vehicle", "v1")
     assert hub.incidents.counts["flooding client cut"] == 1
+    assert hub.incidents.refusals.statistics() == {"rate_limited": 6}

@@ -8,7 +8,7 @@ import pytest
 
 from atriz_realtime.core.hub import channels as module
 from atriz_realtime.core.publish.in_flight import InFlight
-from atriz_realtime.testing import until
+from atriz_realtime.testing import payload, until
 from tests.core.parts import Fanned, Hub, channel
 
 
@@ -146,13 +146,14 @@ async def test_following_everything_misses_nothing_while_a_channel_is_being_subs
     assert heard.events == [(channel(), b"before"), (channel(), b"after")]
 
 
-async def test_with_a_lane_an_event_is_delivered_once(hub: Hub) -> None:
+async def test_an_event_that_comes_on_two_subscriptions_is_delivered_once(hub: Hub) -> None:
     fanout = Fanned()
     delivered: list[bytes] = []
-    lane = InFlight(lambda _, event: delivered.append(event), hub.clock)
-    hub.channels.start(fanout, lane.received, lane.forget)
+    in_flight = InFlight(lambda _, event: delivered.append(event), hub.clock)
+    hub.channels.start(fanout, in_flight.received, in_flight.forget)
     await hub.channels.subscribe_all()
     hub.enter(await hub.connect(), "vehicle:v1")
-    lane.sent(channel(), b"1")
-    await fanout.publish(channel(), b"1")
-    assert delivered == [b"1"]
+    fix = payload()
+    in_flight.add(fix, comes_back=True)
+    await fanout.publish(channel(), fix.event)
+    assert delivered == [fix.event]

@@ -1,4 +1,4 @@
-"""An encoded fix on its way, while backends answer, fail, and come back."""
+"""Publishing and delivery while backends answer, fail, and come back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import pytest
 
-from atriz_realtime.api import Deliver, EntityRef, FanoutEvents, Payload, Unavailable
-from atriz_realtime.core.publish.delivery import Delivery, Tap
+from atriz_realtime.api import Deliver, EntityRef, FanoutEvents, Payload
+from atriz_realtime.core.publish.delivery import Delivery, Listener
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.worker import Worker
 from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
@@ -35,7 +35,7 @@ def kind(name: str) -> EntityKind:
 
 
 class Interruptible(Away):
-    """A fan-out that says when it is deaf."""
+    """A fan-out that reports interruptions."""
 
     def attach(self, events: FanoutEvents) -> None:
         self.events = events
@@ -47,25 +47,27 @@ class Parts:
     delivery: Delivery
     cache: Any
     fanout: Interruptible
+    gaps: list[str] = attrs.field(factory=list)
+    """One entry for each gap that is over."""
 
     @property
     def counts(self) -> dict[str, int]:
         return dict(self.hub.incidents.counts)
 
-    async def tap(self) -> list[tuple[str, bytes]]:
-        """Follow everything; what is seen is added to the list."""
+    async def subscribe(self) -> list[tuple[str, bytes]]:
+        """Subscribe to every event; each is added to the list."""
         seen: list[tuple[str, bytes]] = []
 
         async def see(message: tuple[str, bytes]) -> None:
             seen.append(message)
 
-        await self.delivery.tap(self.worker(see))
+        await self.delivery.subscribe(self.listener(see))
         return seen
 
-    def worker(self, work: Any) -> Tap:
+    def listener(self, work: Any) -> Listener:
         return Worker(
             "test",
-            "tap",
+            "listener",
             work,
             size=100,
             limit=10,
@@ -73,10 +75,25 @@ class Parts:
             incidents=self.hub.incidents,
         )
 
+    @property
+    def resynced(self) -> bool:
+        """Whether a resync has run, and none runs now."""
+        task = self.delivery.resync._task
+        return task is not None and task.done()
+
     async def cached(self) -> bytes | None:
         self.cache.away = None
         found: bytes | None = await self.cache.get(VEHICLE)
         return found
+
+
+def start(delivery: Delivery, cache: Any, fanout: Any, gaps: list[str]) -> None:
+    delivery.start(
+        cache=cache,
+        fanout=fanout,
+        innermost_fanout=fanout,
+        after_gap=lambda: gaps.append("over"),
+    )
 
 
 @pytest.fixture
@@ -90,8 +107,9 @@ async def parts(hub: Hub) -> AsyncIterator[Parts]:
     )
     cache = Away(MemoryCache(hub.clock, MemorySettings()))
     fanout = Interruptible(Fanned())
-    delivery.start(cache, fanout, fanout)
-    yield Parts(hub, delivery, cache, fanout)
+    gaps: list[str] = []
+    start(delivery, cache, fanout, gaps)
+    yield Parts(hub, delivery, cache, fanout, gaps)
     await delivery.aclose()
 
 
@@ -105,62 +123,62 @@ async def watcher(parts: Parts) -> Any:
     return member
 
 
-# -- while all is well ---------------------------------------------------------------------
+# -- while the backends answer -------------------------------------------------------------
 
 
 async def test_a_fix_is_cached_and_reaches_its_watchers(parts: Parts) -> None:
     member, fix = await watcher(parts), payload()
-    await parts.delivery.send(fix)
+    await parts.delivery.publish(fix)
     assert member.frames == [frame(fix)]
     assert await parts.cached() == fix.location
     assert parts.counts == {}
 
 
-async def test_the_cache_is_asked_before_the_fan_out(parts: Parts) -> None:
+async def test_the_cache_is_called_before_the_fan_out(parts: Parts) -> None:
     asked: list[str] = []
     parts.cache.calls = parts.fanout.calls = asked
-    await parts.delivery.send(payload())
+    await parts.delivery.publish(payload())
     assert asked == ["put", "publish"]
 
 
-async def test_what_is_only_kept_or_only_fanned_out(parts: Parts) -> None:
+async def test_a_fix_can_be_cached_alone_or_fanned_out_alone(parts: Parts) -> None:
     member, first, second = await watcher(parts), payload(seconds=1), payload(seconds=2)
-    await parts.delivery.keep(first)
+    await parts.delivery.cache(first)
     assert member.frames == []
     assert await parts.cached() == first.location
-    await parts.delivery.fan_out(second)
+    await parts.delivery.publish(second, cached=True)
     assert member.frames == [frame(second)]
     assert await parts.cached() == first.location
 
 
-async def test_followers_get_every_event_once_watched_or_not(parts: Parts) -> None:
-    seen = await parts.tap()
+async def test_listeners_get_every_event_once_watched_or_not(parts: Parts) -> None:
+    seen = await parts.subscribe()
     await watcher(parts)
     watched, unwatched = payload("v1"), payload("v2")
-    await parts.delivery.send(watched)
-    await parts.delivery.send(unwatched)
+    await parts.delivery.publish(watched)
+    await parts.delivery.publish(unwatched)
     await until(lambda: len(seen) == 2)
     assert seen == [(channel("v1"), watched.event), (channel("v2"), unwatched.event)]
 
 
-async def test_the_last_follower_to_leave_ends_following(parts: Parts) -> None:
+async def test_the_last_listener_ends_the_subscription_to_every_channel(parts: Parts) -> None:
     async def ignore(_: Any) -> None:
         """Nothing to do."""
 
-    one, two = parts.worker(ignore), parts.worker(ignore)
+    one, two = parts.listener(ignore), parts.listener(ignore)
     fanned: Fanned = parts.fanout._backend
-    await parts.delivery.tap(one)
-    await parts.delivery.tap(two)
-    parts.delivery.untap(one)
+    await parts.delivery.subscribe(one)
+    await parts.delivery.subscribe(two)
+    parts.delivery.unsubscribe(one)
     assert "tracking:*" in fanned.subscribed
-    parts.delivery.untap(two)
-    parts.delivery.untap(two)
+    parts.delivery.unsubscribe(two)
+    parts.delivery.unsubscribe(two)
     assert fanned.subscribed == set()
-    for tap in (one, two):
-        await tap.aclose()
+    for listener in (one, two):
+        await listener.aclose()
 
 
-async def test_every_follower_hears_from_the_moment_it_is_one(hub: Hub) -> None:
+async def test_every_listener_waits_until_the_subscription_is_confirmed(hub: Hub) -> None:
     confirmed = asyncio.get_running_loop().create_future()
 
     class Slow(Fanned):
@@ -169,14 +187,14 @@ async def test_every_follower_hears_from_the_moment_it_is_one(hub: Hub) -> None:
 
     delivery = Delivery({}, hub.broadcaster, hub.channels, hub.clock, hub.incidents)
     fanout = Slow()
-    delivery.start(MemoryCache(hub.clock, MemorySettings()), fanout, fanout)
+    start(delivery, MemoryCache(hub.clock, MemorySettings()), fanout, [])
     parts = Parts(hub, delivery, None, Interruptible(fanout))
-    following = [asyncio.ensure_future(parts.tap()) for _ in range(2)]
+    subscribing = [asyncio.ensure_future(parts.subscribe()) for _ in range(2)]
     for _ in range(5):
         await asyncio.sleep(0)
-    assert [each.done() for each in following] == [False, False]
+    assert [each.done() for each in subscribing] == [False, False]
     confirmed.set_result(None)
-    await asyncio.gather(*following)
+    await asyncio.gather(*subscribing)
     await delivery.aclose()
 
 
@@ -188,9 +206,9 @@ async def test_watchers_here_are_served_while_the_fan_out_fails(
     parts: Parts, failure: Exception
 ) -> None:
     member, fix = await watcher(parts), payload()
-    seen = await parts.tap()
+    seen = await parts.subscribe()
     parts.fanout.away = failure
-    await parts.delivery.send(fix)
+    await parts.delivery.publish(fix)
     assert member.frames == [frame(fix)]
     await until(lambda: seen)
     assert await parts.cached() == fix.location
@@ -201,8 +219,8 @@ async def test_watchers_here_are_served_while_the_fan_out_fails(
 async def test_watchers_are_served_while_the_cache_fails(parts: Parts, failure: Exception) -> None:
     member, fix = await watcher(parts), payload()
     parts.cache.away = failure
-    await parts.delivery.send(fix)
-    await parts.delivery.keep(payload(seconds=1))
+    await parts.delivery.publish(fix)
+    await parts.delivery.cache(payload(seconds=1))
     assert member.frames == [frame(fix)]
     assert sum(parts.counts.values()) == 2
 
@@ -214,7 +232,7 @@ async def test_a_backend_that_fails_before_it_is_awaited_is_survived_too(
     member, fix = await watcher(parts), payload()
     backend: Away = getattr(parts, part)
     backend.away, backend.at_once = BROKEN, True
-    await parts.delivery.send(fix)
+    await parts.delivery.publish(fix)
     assert member.frames == [frame(fix)]
     assert sum(parts.counts.values()) == 1
     backend.away = None
@@ -223,11 +241,11 @@ async def test_a_backend_that_fails_before_it_is_awaited_is_survived_too(
     assert await parts.cached() == fix.location
 
 
-async def test_what_failed_is_made_up_for_when_it_can_be(parts: Parts) -> None:
+async def test_failed_steps_are_retried_when_a_backend_is_back(parts: Parts) -> None:
     member = await watcher(parts)
     parts.cache.away = parts.fanout.away = AWAY
     for seconds in range(3):
-        await parts.delivery.send(payload(seconds=seconds))
+        await parts.delivery.publish(payload(seconds=seconds))
     assert len(member.frames) == 3
     parts.cache.away = parts.fanout.away = None
     there: list[bytes] = []
@@ -239,9 +257,9 @@ async def test_what_failed_is_made_up_for_when_it_can_be(parts: Parts) -> None:
     assert member.frames == []
 
 
-async def test_only_what_failed_is_made_up_for(parts: Parts) -> None:
+async def test_only_the_steps_that_failed_are_retried(parts: Parts) -> None:
     parts.cache.away = AWAY
-    await parts.delivery.send(payload())
+    await parts.delivery.publish(payload())
     parts.cache.away = None
     parts.fanout.calls.clear()
     parts.delivery.reachable()
@@ -249,15 +267,15 @@ async def test_only_what_failed_is_made_up_for(parts: Parts) -> None:
     assert parts.fanout.calls == []
 
 
-async def test_a_newer_fix_makes_an_unsent_one_old(parts: Parts) -> None:
+async def test_a_newer_fix_replaces_one_that_waits_for_a_retry(parts: Parts) -> None:
     parts.fanout.away = AWAY
-    await parts.delivery.send(payload(seconds=1))
+    await parts.delivery.publish(payload(seconds=1))
     parts.fanout.away = None
     there: list[bytes] = []
     await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
-    await parts.delivery.send(payload(seconds=2))
+    await parts.delivery.publish(payload(seconds=2))
     parts.delivery.reachable()
-    await parts.delivery.send(payload(seconds=3))
+    await parts.delivery.publish(payload(seconds=3))
     assert there == [payload(seconds=2).event, payload(seconds=3).event]
 
 
@@ -267,14 +285,14 @@ async def test_an_older_fix_that_fails_late_is_not_sent_after_a_newer_one(
 ) -> None:
     gate = parts.fanout.gate = asyncio.Event()
     parts.fanout.away = AWAY
-    older = asyncio.create_task(parts.delivery.send(payload(seconds=1)))
+    older = asyncio.create_task(parts.delivery.publish(payload(seconds=1)))
     await until(lambda: "publish" in parts.fanout.calls)
     await asyncio.sleep(0.01)
     parts.fanout.gate = None
     parts.fanout.away = AWAY if newer_fails else None
     there: list[bytes] = []
     await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
-    await parts.delivery.send(payload(seconds=2))
+    await parts.delivery.publish(payload(seconds=2))
     parts.fanout.away = AWAY
     gate.set()
     await older
@@ -285,49 +303,45 @@ async def test_an_older_fix_that_fails_late_is_not_sent_after_a_newer_one(
     assert parts.delivery.backlog.statistics()["superseded"] == 1
 
 
-async def test_who_asks_for_the_cache_alone_is_told(parts: Parts) -> None:
-    parts.cache.away = AWAY
-    with pytest.raises(Unavailable):
-        await parts.delivery.put(payload())
-    assert parts.counts == {}
-
-
 # -- after a gap ---------------------------------------------------------------------------
 
 
 async def test_watchers_are_brought_up_to_date_after_a_gap(parts: Parts) -> None:
     member = await watcher(parts)
-    await parts.delivery.send(payload(seconds=1))
+    await parts.delivery.publish(payload(seconds=1))
     parts.fanout.events.deaf()
     await parts.cache.put(payload(seconds=5), 300)  # by another server
     parts.fanout.events.hearing()
+    assert parts.gaps == ["over"]
     await until(lambda: parts.counts.get("resynchronised"))
     await until(lambda: member.count() == 2)
     assert member.frames == [frame(payload(seconds=1)), frame(payload(seconds=5))]
 
 
-async def test_who_missed_nothing_gets_nothing_after_a_gap(parts: Parts) -> None:
+async def test_watchers_that_missed_nothing_get_nothing_after_a_gap(parts: Parts) -> None:
     member = await watcher(parts)
-    await parts.delivery.send(payload(seconds=1))
+    await parts.delivery.publish(payload(seconds=1))
     parts.fanout.events.deaf()
     parts.fanout.events.hearing()
-    await until(lambda: parts.delivery._resyncing and parts.delivery._resyncing.done())
+    await until(lambda: parts.resynced)
     assert member.frames == [frame(payload(seconds=1))]
 
 
-async def test_what_is_published_while_deaf_reaches_watchers_here_at_once(parts: Parts) -> None:
+async def test_a_fix_reaches_watchers_here_at_once_while_the_fan_out_is_interrupted(
+    parts: Parts,
+) -> None:
     member = await watcher(parts)
     parts.fanout.events.deaf()
     parts.fanout._backend.unsubscribe(channel())
-    await parts.delivery.send(payload(seconds=1))
+    await parts.delivery.publish(payload(seconds=1))
     assert member.frames == [frame(payload(seconds=1))]
 
 
-async def test_a_cache_that_is_back_before_its_failure_is_known_is_asked_again(
+async def test_a_cache_that_is_back_before_its_failure_is_known_is_read_again(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever says that it is reachable comes while the question is still under way."""
-    monkeypatch.setattr("atriz_realtime.core.publish.delivery.RESYNC_RETRY", 0.05)
+    """The backend reports that it is back before the failed read is known."""
+    monkeypatch.setattr("atriz_realtime.core.publish.resync.RESYNC_RETRY", 0.05)
     member = await watcher(parts)
     parts.fanout.events.deaf()
     await parts.cache.put(payload(seconds=5), 300)
@@ -343,7 +357,7 @@ async def test_a_cache_that_is_back_before_its_failure_is_known_is_asked_again(
 
 
 @pytest.mark.parametrize("failure", [AWAY, BROKEN], ids=["away", "broken"])
-async def test_a_cache_that_fails_after_a_gap_is_asked_again(
+async def test_a_cache_that_fails_after_a_gap_is_read_again(
     parts: Parts, failure: Exception
 ) -> None:
     member = await watcher(parts)
@@ -351,7 +365,7 @@ async def test_a_cache_that_fails_after_a_gap_is_asked_again(
     await parts.cache.put(payload(seconds=5), 300)
     parts.cache.away = failure
     parts.fanout.events.hearing()
-    await until(lambda: parts.delivery._resyncing and parts.delivery._resyncing.done())
+    await until(lambda: parts.resynced)
     assert member.frames == []
     parts.cache.away = None
     parts.delivery.reachable()
@@ -359,7 +373,7 @@ async def test_a_cache_that_fails_after_a_gap_is_asked_again(
     assert member.frames == [frame(payload(seconds=5))]
 
 
-async def test_a_gap_while_catching_up_is_caught_up_with_too(parts: Parts) -> None:
+async def test_a_gap_during_a_resync_is_followed_by_another_resync(parts: Parts) -> None:
     member = await watcher(parts)
     parts.fanout.events.deaf()
     await parts.cache.put(payload(seconds=5), 300)
@@ -370,7 +384,7 @@ async def test_a_gap_while_catching_up_is_caught_up_with_too(parts: Parts) -> No
     await until(lambda: frame(payload(seconds=6)) in member.frames)
 
 
-async def test_rooms_that_a_host_made_up_do_not_hinder_catching_up(parts: Parts) -> None:
+async def test_rooms_of_the_host_s_own_do_not_disturb_a_resync(parts: Parts) -> None:
     odd = await parts.hub.connect()
     for room in ("vehicle:", "vehicle", "vehicle:a:b", "vehicle:*", ":"):
         parts.hub.enter(odd, room)
@@ -382,7 +396,7 @@ async def test_rooms_that_a_host_made_up_do_not_hinder_catching_up(parts: Parts)
     assert member.frames == [frame(payload(seconds=5))]
 
 
-async def test_a_location_another_program_wrote_is_shown_as_it_is(parts: Parts) -> None:
+async def test_a_location_that_another_program_wrote_is_delivered_unchanged(parts: Parts) -> None:
     member = await watcher(parts)
     foreign = attrs.evolve(payload(), location=b'{"latitude":1}', timestamp="")
     parts.fanout.events.deaf()

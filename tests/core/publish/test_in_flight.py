@@ -1,14 +1,16 @@
-"""One order for every watcher of a server, whether the fan-out works or not."""
+"""Fixes in flight: delivered once and in order, whether the fan-out works or not."""
 
 from __future__ import annotations
 
 import random
 
+import attrs
 import pytest
 
+from atriz_realtime.api import Payload
 from atriz_realtime.core.publish import in_flight as module
-from atriz_realtime.core.publish.in_flight import MAX_UNDER_WAY, REMEMBER_SECONDS, InFlight
-from atriz_realtime.testing import FakeClock
+from atriz_realtime.core.publish.in_flight import MAX_EXPECTED, REMEMBER_SECONDS, InFlight
+from atriz_realtime.testing import FakeClock, payload
 
 CHANNEL = "tracking:vehicle:v1"
 
@@ -27,144 +29,162 @@ def delivered() -> Delivered:
 
 
 @pytest.fixture
-def lane(delivered: Delivered, clock: FakeClock) -> InFlight:
+def in_flight(delivered: Delivered, clock: FakeClock) -> InFlight:
     return InFlight(delivered, clock)
 
 
-def sent(lane: InFlight, *events: bytes) -> None:
+def fix(event: bytes, channel: str = CHANNEL) -> Payload:
+    return attrs.evolve(payload(), channel=channel, event=event)
+
+
+def published(in_flight: InFlight, *events: bytes) -> None:
     for event in events:
-        lane.sent(CHANNEL, event)
+        in_flight.add(fix(event), comes_back=True)
 
 
-def received(lane: InFlight, *events: bytes) -> None:
+def received(in_flight: InFlight, *events: bytes) -> None:
     for event in events:
-        lane.received(CHANNEL, event)
+        in_flight.received(CHANNEL, event)
 
 
-def test_what_comes_over_the_fan_out_is_delivered(lane: InFlight, delivered: Delivered) -> None:
-    sent(lane, b"mine")
+def test_events_from_the_fan_out_are_delivered(in_flight: InFlight, delivered: Delivered) -> None:
+    published(in_flight, b"mine")
     assert delivered.events == []
-    received(lane, b"theirs", b"mine")
+    received(in_flight, b"theirs", b"mine")
     assert delivered.events == [b"theirs", b"mine"]
 
 
-def test_what_the_fan_out_refuses_is_delivered_from_here(
-    lane: InFlight, delivered: Delivered
+def test_an_event_that_the_fan_out_refuses_is_delivered_directly(
+    in_flight: InFlight, delivered: Delivered
 ) -> None:
-    sent(lane, b"1", b"2", b"3")
-    lane.bypass(CHANNEL, b"2")
-    assert delivered.events == [b"1", b"2"]  # and what is older, in order
-    lane.bypass(CHANNEL, b"1")
-    lane.bypass(CHANNEL, b"2")
+    published(in_flight, b"1", b"2", b"3")
+    in_flight.bypass(CHANNEL, b"2")
+    assert delivered.events == [b"1", b"2"]  # older events first
+    in_flight.bypass(CHANNEL, b"1")
+    in_flight.bypass(CHANNEL, b"2")
     assert delivered.events == [b"1", b"2"]
 
 
-def test_what_came_back_is_not_delivered_again(lane: InFlight, delivered: Delivered) -> None:
-    sent(lane, b"1")
-    received(lane, b"1")
-    lane.bypass(CHANNEL, b"1")
+def test_an_event_that_came_back_is_not_delivered_again(
+    in_flight: InFlight, delivered: Delivered
+) -> None:
+    published(in_flight, b"1")
+    received(in_flight, b"1")
+    in_flight.bypass(CHANNEL, b"1")
     assert delivered.events == [b"1"]
 
 
-def test_what_was_delivered_from_here_is_swallowed_however_often_it_comes(
-    lane: InFlight, delivered: Delivered
+def test_a_bypassed_event_is_ignored_however_often_it_comes_back(
+    in_flight: InFlight, delivered: Delivered
 ) -> None:
-    sent(lane, b"1")
-    lane.bypass(CHANNEL, b"1")
-    received(lane, b"1", b"1", b"2")
+    published(in_flight, b"1")
+    in_flight.bypass(CHANNEL, b"1")
+    received(in_flight, b"1", b"1", b"2")
     assert delivered.events == [b"1", b"2"]
 
 
 def test_a_bypassed_event_is_remembered_for_a_while(
-    lane: InFlight, delivered: Delivered, clock: FakeClock
+    in_flight: InFlight, delivered: Delivered, clock: FakeClock
 ) -> None:
-    sent(lane, b"1")
-    lane.bypass(CHANNEL, b"1")
+    published(in_flight, b"1")
+    in_flight.bypass(CHANNEL, b"1")
     clock.advance(REMEMBER_SECONDS + 1)
-    sent(lane, b"2")
-    lane.bypass(CHANNEL, b"2")  # forgets what is too old
-    received(lane, b"1", b"2")
+    published(in_flight, b"2")
+    in_flight.bypass(CHANNEL, b"2")  # drops what is too old
+    received(in_flight, b"1", b"2")
     assert delivered.events == [b"1", b"2", b"1"]
 
 
-def test_a_lane_that_has_gone_deaf_delivers_at_once_and_in_order(
-    lane: InFlight, delivered: Delivered
+def test_events_are_delivered_directly_while_the_fan_out_is_disconnected(
+    in_flight: InFlight, delivered: Delivered
 ) -> None:
-    sent(lane, b"1", b"2")
-    lane.deaf()
+    published(in_flight, b"1", b"2")
+    in_flight.disconnected()
     assert delivered.events == [b"1", b"2"]
-    sent(lane, b"3")
+    published(in_flight, b"3")
     assert delivered.events == [b"1", b"2", b"3"]
-    lane.hears()
-    sent(lane, b"4")
-    received(lane, b"1", b"2", b"3", b"4")
+    in_flight.reconnected()
+    published(in_flight, b"4")
+    received(in_flight, b"1", b"2", b"3", b"4")
     assert delivered.events == [b"1", b"2", b"3", b"4"]
 
 
-def test_what_is_overtaken_on_the_way_is_no_longer_expected(
-    lane: InFlight, delivered: Delivered
+def test_an_event_that_is_overtaken_is_no_longer_expected(
+    in_flight: InFlight, delivered: Delivered
 ) -> None:
-    sent(lane, b"1", b"2")
-    received(lane, b"2")
-    lane.bypass(CHANNEL, b"1")
-    lane.deaf()
+    published(in_flight, b"1", b"2")
+    received(in_flight, b"2")
+    in_flight.bypass(CHANNEL, b"1")
+    in_flight.disconnected()
     assert delivered.events == [b"2"]
 
 
-def test_channels_are_apart(lane: InFlight, delivered: Delivered) -> None:
-    sent(lane, b"1")
-    lane.sent("another", b"1")
-    lane.bypass("another", b"1")
-    received(lane, b"1")
+def test_the_newest_fix_of_an_entity_is_known_until_it_is_answered(in_flight: InFlight) -> None:
+    older, newer, other = fix(b"1"), fix(b"2"), fix(b"1", "another")
+    for each in (older, newer, other):
+        in_flight.add(each, comes_back=False)
+    assert not in_flight.answered(older)
+    assert in_flight.answered(newer)
+    assert not in_flight.answered(newer)
+    assert in_flight.answered(other)
+
+
+def test_channels_are_independent(in_flight: InFlight, delivered: Delivered) -> None:
+    published(in_flight, b"1")
+    in_flight.add(fix(b"1", "another"), comes_back=True)
+    in_flight.bypass("another", b"1")
+    received(in_flight, b"1")
     assert delivered.events == [b"1", b"1"]
 
 
-def test_a_channel_nobody_hears_is_forgotten(lane: InFlight, delivered: Delivered) -> None:
-    sent(lane, b"1")
-    lane.forget(CHANNEL)
-    lane.forget(CHANNEL)
-    lane.deaf()
+def test_nothing_is_expected_on_a_channel_that_is_forgotten(
+    in_flight: InFlight, delivered: Delivered
+) -> None:
+    published(in_flight, b"1")
+    in_flight.forget(CHANNEL)
+    in_flight.forget(CHANNEL)
+    in_flight.disconnected()
     assert delivered.events == []
 
 
 def test_memory_is_bounded(
-    lane: InFlight, delivered: Delivered, monkeypatch: pytest.MonkeyPatch
+    in_flight: InFlight, delivered: Delivered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_BYPASSED", 10)
-    events = [b"%d" % number for number in range(MAX_UNDER_WAY + 5)]
-    sent(lane, *events)
-    lane.deaf()
+    events = [b"%d" % number for number in range(MAX_EXPECTED + 5)]
+    published(in_flight, *events)
+    in_flight.disconnected()
     assert delivered.events == events[5:]
-    received(lane, *events)
-    assert delivered.events == events[5:] + events[:-10]  # the last ten are remembered
+    received(in_flight, *events)
+    assert delivered.events == events[5:] + events[:-10]  # only the last ten are remembered
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_nothing_is_missed_doubled_or_out_of_order(
-    lane: InFlight, delivered: Delivered, seed: int
+def test_nothing_is_lost_duplicated_or_reordered(
+    in_flight: InFlight, delivered: Delivered, seed: int
 ) -> None:
     chance = random.Random(seed)
-    published = [b"%03d" % number for number in range(200)]
-    on_their_way: list[bytes] = []
+    events = [b"%03d" % number for number in range(200)]
+    returning: list[bytes] = []
     lost = False
-    for event in published:
-        sent(lane, event)
+    for event in events:
+        published(in_flight, event)
         fate = chance.random()
-        if fate < 0.1:  # the fan-out is gone, and with it what was on its way, or not
+        if fate < 0.1:  # the fan-out disconnects, and may lose what it holds
             lost = chance.random() < 0.5
-            lane.deaf()
+            in_flight.disconnected()
             if lost:
-                on_their_way.clear()
+                returning.clear()
         elif fate < 0.2:
-            lane.hears()
-        if lane.hearing and fate > 0.3:
-            on_their_way.append(event)
-        elif lane.hearing:
-            lane.bypass(CHANNEL, event)  # it refused this one
+            in_flight.reconnected()
+        if in_flight.connected and fate > 0.3:
+            returning.append(event)
+        elif in_flight.connected:
+            in_flight.bypass(CHANNEL, event)  # it refuses this one
             if chance.random() < 0.5:
-                on_their_way.append(event)  # and has sent it all the same
-        while on_their_way and chance.random() < 0.6:
-            received(lane, on_their_way.pop(0))
-    received(lane, *on_their_way)
-    lane.deaf()
-    assert delivered.events == published
+                returning.append(event)  # and sends it all the same
+        while returning and chance.random() < 0.6:
+            received(in_flight, returning.pop(0))
+    received(in_flight, *returning)
+    in_flight.disconnected()
+    assert delivered.events == events

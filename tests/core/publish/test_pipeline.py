@@ -1,4 +1,4 @@
-"""The way of a fix: asked, checked, throttled, filtered, encoded, sent, observed."""
+"""The steps of a fix: authorized, validated, throttled, filtered, sent, observed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from atriz_realtime.api import (
     InvalidEntityId,
     InvalidLocation,
     NotAuthorized,
+    Observer,
     PluginFailed,
     PublishResult,
     Resources,
+    Unavailable,
     UnknownEntityType,
     Verdict,
     decode_location,
@@ -28,7 +30,6 @@ from atriz_realtime.core.publish import pipeline
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
-from atriz_realtime.core.runtime.worker import Worker
 from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
 from atriz_realtime.plugin_system.config import view
 from atriz_realtime.plugin_system.plugins import PluginHost
@@ -37,7 +38,7 @@ from atriz_realtime.testing import event, location, until
 from tests.core.parts import AWAY, Away, Fanned, Hub
 from tests.support.plugins.files import plugins_in
 
-SOMEBODY = Identity(user_id="u1")
+CALLER = Identity(user_id="u1")
 
 STEPS = """
 steps = []
@@ -102,7 +103,12 @@ class Parts:
         self.delivery = Delivery(
             registry.kinds, hub.broadcaster, hub.channels, hub.clock, hub.incidents
         )
-        self.delivery.start(self.cache, self.fanout, self.fanout)
+        self.delivery.start(
+            cache=self.cache,
+            fanout=self.fanout,
+            innermost_fanout=self.fanout,
+            after_gap=lambda: None,
+        )
         self.pipeline = Pipeline(
             registry=registry,
             access=AccessControl(registry, plugin_runner, hub.incidents),
@@ -117,29 +123,18 @@ class Parts:
         async def observe(seen: Any) -> None:
             self.observed.append((seen.entity_id, seen.location.timestamp.second))
 
-        self.pipeline.start(
-            policies={name: registry.policy(kind) for name, kind in registry.kinds.items()},
-            observers=[
-                Worker(
-                    "test",
-                    "observer",
-                    observe,
-                    size=100,
-                    limit=5,
-                    plugin_runner=plugin_runner,
-                    incidents=hub.incidents,
-                )
-            ],
-        )
+        observer = Observer("observer", observe)
+        registry._owners[observer] = "test"
+        self.pipeline.start(self.cache, [observer])
         self.sent: list[int] = []
-        self.delivery.fanout.subscribe("tracking:*", self._sent)
+        self.fanout.subscribe("tracking:*", self._sent)
 
     def _sent(self, _: str, data: bytes) -> None:
         self.sent.append(int(data.partition(b'"timestamp":"')[2][17:19]))
 
     @property
     def steps(self) -> list[str]:
-        """Take the steps that were taken."""
+        """The steps since the last call."""
         taken, self.module.steps[:] = list(self.module.steps), []
         return taken
 
@@ -147,7 +142,7 @@ class Parts:
         self, seconds: float = 0, *, kind: str = "van", entity_id: str = "v1", **fields: Any
     ) -> PublishResult:
         entity = EntityRef(kind, entity_id)
-        return await self.pipeline.publish(entity, location(seconds, **fields), SOMEBODY)
+        return await self.pipeline.publish(entity, location(seconds, **fields), CALLER)
 
     async def cached(self, kind: str = "van", entity_id: str = "v1") -> int | None:
         found = await self.pipeline.current(EntityRef(kind, entity_id))
@@ -189,7 +184,7 @@ async def test_the_server_itself_is_not_asked_for_permission(made: Parts) -> Non
 
 
 @pytest.mark.parametrize("step", ["validate", "throttle", "first", "second"])
-async def test_a_refusal_stops_a_fix_where_it_is(made: Parts, step: str) -> None:
+async def test_a_refusal_ends_the_pipeline_at_that_step(made: Parts, step: str) -> None:
     with pytest.raises(InvalidLocation, match=f"refused by {step}"):
         await made.publish(metadata={"refused by": step})
     assert made.steps[-1] == step
@@ -242,7 +237,7 @@ async def test_an_older_fix_goes_out_but_is_not_the_current_one(made: Parts) -> 
     assert await made.cached() == 5
 
 
-# -- what comes from outside ---------------------------------------------------------------
+# -- entities ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["vans", "", None, 1, [], {}, "VEHICLE"])
@@ -257,7 +252,7 @@ async def test_an_unknown_type(made: Parts, kind: Any) -> None:
     ["", "a:b", "a\nb", "\x00", "\ud800", "x" * 129, "x" * 10_240, None, 1, ["v1"], "*", "v*"],
     ids=repr,
 )
-async def test_an_id_that_cannot_be(made: Parts, entity_id: Any) -> None:
+async def test_an_invalid_id(made: Parts, entity_id: Any) -> None:
     with pytest.raises(InvalidEntityId) as refusal:
         made.pipeline.entity("vehicle", entity_id)
     assert refusal.value.field == "entityId"
@@ -265,11 +260,11 @@ async def test_an_id_that_cannot_be(made: Parts, entity_id: Any) -> None:
 
 
 @pytest.mark.parametrize("entity_id", ["v1", "飛-🚚", "a b", "*a", "..", "%2a"])
-async def test_an_id_that_can(made: Parts, entity_id: str) -> None:
+async def test_a_valid_id(made: Parts, entity_id: str) -> None:
     assert made.pipeline.entity("vehicle", entity_id) == EntityRef("vehicle", entity_id)
 
 
-async def test_an_entity_that_a_program_made_up_is_checked_too(made: Parts) -> None:
+async def test_publishing_checks_the_entity_too(made: Parts) -> None:
     with pytest.raises(InvalidEntityId):
         await made.pipeline.publish(EntityRef("vehicle", "a:b"), location())
     with pytest.raises(UnknownEntityType):
@@ -294,6 +289,13 @@ async def test_the_cache_alone_can_be_written_and_cleared(made: Parts) -> None:
     assert await made.cached() is None
 
 
+async def test_a_cache_that_is_away_is_reported_to_the_caller(made: Parts) -> None:
+    made.cache.away = AWAY
+    with pytest.raises(Unavailable):
+        await made.pipeline.remember(event("v1", 4, kind="van"))
+    assert dict(made.hub.incidents.counts) == {}
+
+
 # -- throttled -----------------------------------------------------------------------------
 
 
@@ -314,7 +316,7 @@ async def test_a_held_fix_goes_out_when_its_delay_is_over(made: Parts) -> None:
     assert await made.cached() == 1
     await until(lambda: made.observed)
     assert made.sent == [1]
-    assert made.steps.count("throttle") == 1  # it is not asked about again
+    assert made.steps.count("throttle") == 1  # the throttle is not asked again
 
 
 async def test_only_the_newest_held_fix_goes_out(made: Parts) -> None:
@@ -334,7 +336,7 @@ async def test_a_fix_that_passes_discards_a_held_one(made: Parts) -> None:
     assert made.sent == [2, 3]
 
 
-async def test_a_dropped_one_leaves_the_held_one(made: Parts) -> None:
+async def test_a_throttled_fix_leaves_the_held_one(made: Parts) -> None:
     made.module.verdicts[:] = [Verdict("hold", 0.01), Verdict("drop")]
     await made.publish(1)
     await made.publish(2)
@@ -343,7 +345,7 @@ async def test_a_dropped_one_leaves_the_held_one(made: Parts) -> None:
     assert await made.cached() == 2
 
 
-async def test_entities_are_held_apart(made: Parts) -> None:
+async def test_entities_are_held_independently(made: Parts) -> None:
     made.module.verdicts[:] = [Verdict("hold", 0.01), Verdict("hold", 0.01), Verdict("pass")]
     await made.publish(1, entity_id="v1")
     await made.publish(2, entity_id="v2")
@@ -360,11 +362,11 @@ async def test_a_slow_cache_does_not_let_a_held_fix_follow_a_newer_one(made: Par
     made.cache.gate.set()
     await asyncio.gather(*publishing)
     await until(lambda: 2 in made.sent)
-    await made.pipeline.aclose()  # whatever is held goes out now
+    await made.pipeline.aclose()  # publishes what is held
     assert made.sent == [2]
 
 
-async def test_what_is_held_goes_out_at_the_end(made: Parts) -> None:
+async def test_closing_publishes_what_is_held(made: Parts) -> None:
     made.module.verdicts[:] = [Verdict("hold", 60)]
     await made.publish(1)
     await made.pipeline.aclose()
@@ -379,7 +381,7 @@ async def test_holding_is_bounded(made: Parts, monkeypatch: pytest.MonkeyPatch) 
     assert made.hub.incidents.counts["held fixes dropped"] == 2
 
 
-async def test_a_held_fix_of_a_full_house_is_still_replaced(
+async def test_a_held_fix_is_replaced_even_at_the_limit(
     made: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "MAX_HELD", 1)

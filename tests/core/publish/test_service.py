@@ -33,7 +33,7 @@ def tracking(server: RealtimeServer) -> TrackingService:
     return TrackingService(server.redis, server.socket_io)
 
 
-async def test_the_first_use_starts_the_server(
+async def test_the_first_call_starts_the_server(
     server: RealtimeServer, tracking: TrackingService
 ) -> None:
     assert server.get_stats()["uptime"] == 0
@@ -63,7 +63,7 @@ async def test_publishing_and_reading(tracking: TrackingService) -> None:
     assert await tracking.get_current_location("vehicle", "v1") is None
 
 
-async def test_caching_alone_tells_nobody(tracking: TrackingService) -> None:
+async def test_caching_publishes_nothing(tracking: TrackingService) -> None:
     seen: list[str] = []
     handle = await tracking.subscribe_to_location_updates(lambda channel, _: seen.append(channel))
     await tracking.cache_current_location("vehicle", "v1", location(1))
@@ -92,7 +92,7 @@ async def test_a_listing_of_many_pages(
         ("vehicle", "v1", {"latitude": 91}, InvalidLocation),
     ],
 )
-async def test_what_cannot_be_is_refused_everywhere(
+async def test_invalid_updates_are_refused_by_every_method(
     tracking: TrackingService,
     kind: str,
     entity_id: str,
@@ -106,7 +106,7 @@ async def test_what_cannot_be_is_refused_everywhere(
         await tracking.cache_current_location(kind, entity_id, wire)
 
 
-# -- following everything ------------------------------------------------------------------
+# -- subscriptions to every update ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("awaited", [False, True])
@@ -133,7 +133,7 @@ async def test_a_callback_gets_every_event_in_order(
     assert len(seen) == 5
 
 
-async def test_a_callback_that_fails_is_counted_and_gets_the_next(
+async def test_a_callback_that_fails_is_counted_and_called_for_the_next_event(
     server: RealtimeServer, tracking: TrackingService
 ) -> None:
     seen: list[int] = []
@@ -151,7 +151,7 @@ async def test_a_callback_that_fails_is_counted_and_gets_the_next(
     await handle.close()
 
 
-async def test_callbacks_are_apart(tracking: TrackingService) -> None:
+async def test_callbacks_are_independent(tracking: TrackingService) -> None:
     one, two = [], []
     first = await tracking.subscribe_to_location_updates(lambda *_: one.append(1))
     second = await tracking.subscribe_to_location_updates(lambda *_: two.append(1))
@@ -164,10 +164,10 @@ async def test_callbacks_are_apart(tracking: TrackingService) -> None:
     await second.close()
 
 
-# -- whose it is ---------------------------------------------------------------------------
+# -- the server behind it ------------------------------------------------------------------
 
 
-async def test_it_needs_a_server_s_own_parts(server: RealtimeServer) -> None:
+async def test_it_needs_the_parts_of_one_server(server: RealtimeServer) -> None:
     with pytest.raises(ConfigurationError, match="socket_io of a RealtimeServer"):
         TrackingService(None, object())
     with pytest.raises(ConfigurationError, match="redis of the same RealtimeServer"):

@@ -1,4 +1,4 @@
-"""Plugins' coroutines within limits: what they raise, how long they take, what they block."""
+"""Plugins' coroutines within limits: exceptions, timeouts, and steps that block the loop."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ async def returning(value: Any, turns: int = 0) -> Any:
 
 
 @pytest.mark.parametrize("turns", [0, 1, 5])
-async def test_what_a_plugin_returns(plugin_runner: PluginRunner, turns: int) -> None:
+async def test_the_plugin_s_result_is_returned(plugin_runner: PluginRunner, turns: int) -> None:
     assert await plugin_runner.run("p", "what", returning("it", turns)) == "it"
 
 
-async def test_anything_that_can_be_awaited(plugin_runner: PluginRunner) -> None:
+async def test_any_awaitable_can_be_run(plugin_runner: PluginRunner) -> None:
     future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(future.set_result, 1)
     assert await plugin_runner.run("p", "what", future) == 1
@@ -38,7 +38,7 @@ async def test_anything_that_can_be_awaited(plugin_runner: PluginRunner) -> None
 
 
 @pytest.mark.parametrize("turns", [0, 2])
-async def test_a_refusal_passes_as_it_is(
+async def test_a_refusal_is_raised_as_it_is(
     plugin_runner: PluginRunner, incidents: Incidents, turns: int
 ) -> None:
     async def refuse() -> None:
@@ -54,7 +54,7 @@ async def test_a_refusal_passes_as_it_is(
 @pytest.mark.parametrize(
     "error", [LookupError("a bug"), TimeoutError(), StopAsyncIteration(), SystemExit(3)]
 )
-async def test_anything_else_is_a_failure_counted_under_its_name(
+async def test_any_other_exception_is_counted_under_the_plugin_s_name(
     plugin_runner: PluginRunner,
     incidents: Incidents,
     caplog: pytest.LogCaptureFixture,
@@ -73,7 +73,7 @@ async def test_anything_else_is_a_failure_counted_under_its_name(
     assert caplog.messages == [f"plugin p failed: filter 'x': {type(error).__name__}: {error}"]
 
 
-async def test_what_takes_too_long_is_given_up(
+async def test_a_call_that_takes_too_long_is_cancelled(
     plugin_runner: PluginRunner, incidents: Incidents
 ) -> None:
     cancelled: list[bool] = []
@@ -91,7 +91,7 @@ async def test_what_takes_too_long_is_given_up(
     assert dict(incidents.counts) == {"plugin p timed out": 1}
 
 
-async def test_who_is_cancelled_is_cancelled(
+async def test_cancelling_the_caller_cancels_the_plugin(
     plugin_runner: PluginRunner, incidents: Incidents
 ) -> None:
     running = asyncio.ensure_future(plugin_runner.run("p", "what", returning(None, 1_000)))
@@ -105,18 +105,18 @@ async def test_who_is_cancelled_is_cancelled(
 async def test_a_plugin_s_own_cancellation_is_a_failure(
     plugin_runner: PluginRunner, incidents: Incidents
 ) -> None:
-    async def await_what_was_cancelled() -> None:
+    async def await_a_cancelled_task() -> None:
         task = asyncio.ensure_future(asyncio.Event().wait())
         task.cancel()
         await task
 
     with pytest.raises(PluginFailed):
-        await plugin_runner.run("p", "what", await_what_was_cancelled())
+        await plugin_runner.run("p", "what", await_a_cancelled_task())
     assert dict(incidents.counts) == {"plugin p failed": 1}
 
 
 @pytest.mark.parametrize("turns", [0, 2])
-async def test_a_step_that_blocks_the_loop_is_named(
+async def test_a_step_that_blocks_the_loop_is_reported(
     plugin_runner: PluginRunner, incidents: Incidents, clock: FakeClock, turns: int
 ) -> None:
     async def block(seconds: float) -> None:

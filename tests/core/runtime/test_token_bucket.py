@@ -1,4 +1,4 @@
-"""How many events a socket may send."""
+"""Rate limits as token buckets."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import pytest
 from atriz_realtime.core.runtime.token_bucket import TokenBucket, UserBuckets
 
 
-def taken(allowance: TokenBucket, count: int, now: float = 0.0) -> list[str]:
-    return [allowance.take(now) for _ in range(count)]
+def taken(bucket: TokenBucket, count: int, now: float = 0.0) -> list[str]:
+    return [bucket.take(now) for _ in range(count)]
 
 
 def test_a_burst_is_granted_and_no_more() -> None:
-    allowance = TokenBucket(rate=10, burst=3, now=0)
-    assert taken(allowance, 5) == ["granted"] * 3 + ["refused"] * 2
+    bucket = TokenBucket(rate=10, burst=3, now=0)
+    assert taken(bucket, 5) == ["granted"] * 3 + ["refused"] * 2
 
 
 def test_it_refills_at_its_rate_up_to_the_burst() -> None:
-    allowance = TokenBucket(rate=10, burst=3, now=0)
-    taken(allowance, 3)
-    assert taken(allowance, 2, now=0.1) == ["granted", "refused"]
-    assert taken(allowance, 1, now=0.15) == ["refused"]
-    assert taken(allowance, 1, now=0.2) == ["granted"]
-    assert taken(allowance, 5, now=1_000.0) == ["granted"] * 3 + ["refused"] * 2
-    assert allowance.refused == 2
+    bucket = TokenBucket(rate=10, burst=3, now=0)
+    taken(bucket, 3)
+    assert taken(bucket, 2, now=0.1) == ["granted", "refused"]
+    assert taken(bucket, 1, now=0.15) == ["refused"]
+    assert taken(bucket, 1, now=0.2) == ["granted"]
+    assert taken(bucket, 5, now=1_000.0) == ["granted"] * 3 + ["refused"] * 2
+    assert bucket.refused == 2
 
 
-def test_who_goes_on_is_exhausted_once() -> None:
-    allowance = TokenBucket(rate=1, burst=3, now=0)
-    assert taken(allowance, 10) == [
+def test_a_client_that_does_not_slow_down_exhausts_its_bucket_once() -> None:
+    bucket = TokenBucket(rate=1, burst=3, now=0)
+    assert taken(bucket, 10) == [
         *["granted"] * 3,
         *["refused"] * 2,
         "exhausted",
@@ -36,23 +36,23 @@ def test_who_goes_on_is_exhausted_once() -> None:
     ]
 
 
-def test_a_granted_event_forgives() -> None:
-    allowance = TokenBucket(rate=1, burst=3, now=0)
-    taken(allowance, 5)
-    assert taken(allowance, 3, now=1.0) == ["granted", "refused", "refused"]
+def test_a_granted_event_resets_the_count_of_refusals() -> None:
+    bucket = TokenBucket(rate=1, burst=3, now=0)
+    taken(bucket, 5)
+    assert taken(bucket, 3, now=1.0) == ["granted", "refused", "refused"]
 
 
-def test_what_is_sustained_is_granted_forever() -> None:
-    allowance = TokenBucket(rate=50, burst=5, now=0)
-    assert {allowance.take(number / 50) for number in range(10_000)} == {"granted"}
+def test_a_sustained_rate_is_always_granted() -> None:
+    bucket = TokenBucket(rate=50, burst=5, now=0)
+    assert {bucket.take(number / 50) for number in range(10_000)} == {"granted"}
 
 
 @pytest.mark.parametrize("count", [1, 10_000])
-def test_a_rate_of_zero_has_no_limit(count: int) -> None:
+def test_a_rate_of_zero_means_no_limit(count: int) -> None:
     assert set(taken(TokenBucket(rate=0, burst=1, now=0), count)) == {"granted"}
 
 
-def test_a_user_has_one_allowance_and_the_longest_away_is_forgotten(
+def test_a_user_has_one_bucket_and_the_least_recent_user_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("atriz_realtime.core.runtime.token_bucket.MAX_USERS", 2)
@@ -68,5 +68,5 @@ def test_a_user_has_one_allowance_and_the_longest_away_is_forgotten(
     assert second.now == 2
 
 
-def test_users_have_none_where_there_is_no_limit() -> None:
+def test_users_have_no_bucket_without_a_limit() -> None:
     assert UserBuckets(rate=0, burst=3).of("u1", 0) is None

@@ -33,7 +33,7 @@ def make(incidents: Incidents, clock: FakeClock) -> MakeWorker:
     return make
 
 
-async def test_items_are_worked_on_one_after_another_in_order(make: MakeWorker) -> None:
+async def test_items_are_processed_one_at_a_time_in_order(make: MakeWorker) -> None:
     log: list[str] = []
 
     async def work(item: int) -> None:
@@ -51,7 +51,7 @@ async def test_items_are_worked_on_one_after_another_in_order(make: MakeWorker) 
     await worker.aclose()
 
 
-async def test_when_too_many_wait_the_oldest_go(make: MakeWorker, incidents: Incidents) -> None:
+async def test_a_full_queue_drops_the_oldest_items(make: MakeWorker, incidents: Incidents) -> None:
     gate, done = asyncio.Event(), []
 
     async def work(item: int) -> None:
@@ -60,7 +60,7 @@ async def test_when_too_many_wait_the_oldest_go(make: MakeWorker, incidents: Inc
 
     worker = make(work, size=3)
     worker.put(0)
-    await asyncio.sleep(0)  # the first is being worked on
+    await asyncio.sleep(0)  # the worker takes the first item
     for item in range(1, 8):
         worker.put(item)
     gate.set()
@@ -71,7 +71,7 @@ async def test_when_too_many_wait_the_oldest_go(make: MakeWorker, incidents: Inc
 
 
 @pytest.mark.parametrize("failure", [LookupError("a bug"), asyncio.CancelledError()], ids=repr)
-async def test_a_failure_is_counted_and_the_next_item_follows(
+async def test_after_a_failure_the_worker_goes_on_with_the_next_item(
     make: MakeWorker, incidents: Incidents, failure: BaseException
 ) -> None:
     done: list[int] = []
@@ -90,7 +90,7 @@ async def test_a_failure_is_counted_and_the_next_item_follows(
     await worker.aclose()
 
 
-async def test_work_that_hangs_is_given_up(make: MakeWorker, incidents: Incidents) -> None:
+async def test_work_that_hangs_times_out(make: MakeWorker, incidents: Incidents) -> None:
     done: list[int] = []
 
     async def work(item: int) -> None:
@@ -106,7 +106,7 @@ async def test_work_that_hangs_is_given_up(make: MakeWorker, incidents: Incident
     await worker.aclose()
 
 
-async def test_closing_leaves_the_rest_undone(make: MakeWorker) -> None:
+async def test_closing_drops_what_is_queued(make: MakeWorker) -> None:
     done: list[int] = []
 
     async def work(item: int) -> None:

@@ -28,6 +28,7 @@ from atriz_realtime.plugin_system.sources import DOCUMENTED_ENVIRONMENT
 from tests.support.docs import commands
 from tests.support.docs.docstrings import attribute_docs, documented, first_sentence, markdown
 from tests.support.docs.figures import figures
+from tests.support.seams import SEAMS
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -163,7 +164,7 @@ def limits() -> str:
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         module = module.removesuffix(".__init__")
-        if module.startswith(("cli", "testing")):
+        if module.startswith(("cli", "demo", "testing")):
             continue  # of a tool's own, not of a server
         for name, value, text in documented(ast.parse(path.read_text()).body):
             number = _number(value)
@@ -191,6 +192,19 @@ def metrics() -> str:
         rows.append((f"`{family.name}`", family.kind, labels, family.meaning))
     rows.append((f"`{ENTITIES}`", "gauge", "`type`", ENTITIES_MEANING))
     return table(("metric", "type", "labels", "meaning"), rows)
+
+
+# -- libraries -----------------------------------------------------------------------------
+
+
+def seams() -> str:
+    """The undocumented names of libraries that the package uses."""
+    rows: list[tuple[str, ...]] = []
+    for seam in SEAMS:
+        names = ", ".join(f"`{name.partition('(')[0]}`" for name in seam.names)
+        users = ", ".join(f"`{user}`" for user in seam.users)
+        rows.append((seam.library, f"`{seam.owner}`: {names}", users, seam.why))
+    return table(("library", "names", "used in", "for"), rows)
 
 
 # -- files that are shipped ----------------------------------------------------------------
@@ -334,6 +348,7 @@ def _returned(function: Callable[..., Any]) -> str:
 
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     README: {"figures": figures},
+    "architecture.md": {"seams": seams},
     "cli.md": {"commands": commands.described},
     "configuration.md": {
         "settings": settings,

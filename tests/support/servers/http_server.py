@@ -1,4 +1,4 @@
-"""A server behind the front door, as ``serve`` has it, and clients that send it bytes."""
+"""A server on the protocols that ``serve`` uses, and clients that send it bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Answer:
 
     status: int
     headers: dict[str, str]
-    """By their names in lower case."""
+    """By name, in lower case."""
     body: bytes
 
     @property
@@ -36,20 +36,20 @@ class Answer:
 
 @attrs.define(eq=False)
 class Connection:
-    """A connection of a client's."""
+    """A client's connection."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def send(self, *segments: bytes) -> None:
-        """Send segments, each of which the server reads by itself."""
+        """Send segments, which the server reads one by one."""
         for segment in segments:
             self.writer.write(segment)
-            for _ in range(4):  # the kernel has it at once, and the server in the next turn
+            for _ in range(4):  # the server reads it within the next turns of the loop
                 await asyncio.sleep(0)
 
     async def answer(self) -> Answer:
-        """The next response; informational ones count."""
+        """Read the next response, which may be an informational one."""
         async with asyncio.timeout(TIMEOUT):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             line, *lines = head.split("\r\n")[:-2]
@@ -58,7 +58,7 @@ class Connection:
             return Answer(int(line.split(" ")[1]), headers, body)
 
     async def until_closed(self) -> bytes:
-        """What else comes until the server closes."""
+        """Read until the server closes the connection."""
         async with asyncio.timeout(TIMEOUT):
             try:
                 return await self.reader.read()
@@ -66,24 +66,24 @@ class Connection:
                 return b""
 
     async def call(self, *segments: bytes) -> Answer:
-        """Send segments and take one response."""
+        """Send segments and read one response."""
         await self.send(*segments)
         return await self.answer()
 
     async def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self.writer.close()
 
 
 @attrs.define(eq=False)
-class Door:
-    """The server; it keeps which requests came over ASGI."""
+class HttpServer:
+    """A running server that records which requests came over ASGI."""
 
     app: Starlette
     live: Live = attrs.field(init=False)
     web: uvicorn.Server = attrs.field(init=False)
     over_asgi: list[str] = attrs.field(factory=list)
-    """The paths of those that did."""
+    """Their paths."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI application."""
@@ -92,18 +92,18 @@ class Door:
         await self.app(scope, receive, send)
 
     @property
-    def server(self) -> RealtimeServer:
-        """The server in it."""
+    def realtime(self) -> RealtimeServer:
+        """The application's server."""
         return self.live.server
 
     @property
     def connections(self) -> int:
-        """How many connections uvicorn has."""
+        """How many connections uvicorn counts."""
         return len(self.web.server_state.connections)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Connection]:
-        """A connection."""
+        """Connect a client."""
         connection = Connection(*await asyncio.open_connection("127.0.0.1", self.live.port))
         try:
             yield connection
@@ -112,9 +112,9 @@ class Door:
 
 
 @asynccontextmanager
-async def behind_the_door(app: Starlette, **options: Any) -> AsyncIterator[Door]:
-    """Serve an application that has a server behind that server's front door."""
-    door = Door(app)
+async def http_server(app: Starlette, **options: Any) -> AsyncIterator[HttpServer]:
+    """Serve an application on uvicorn with its server's protocols."""
+    server = HttpServer(app)
     realtime: RealtimeServer = app.state.realtime
     defaults: dict[str, Any] = {
         "port": 0,
@@ -124,9 +124,9 @@ async def behind_the_door(app: Starlette, **options: Any) -> AsyncIterator[Door]
         "http": realtime.http_protocol(),
         "ws": realtime.websocket_protocol(),
     }
-    async with on_uvicorn(uvicorn.Config(door, **defaults | options)) as door.web:
-        door.live = Live(app, port_of(door.web))
-        yield door
+    async with on_uvicorn(uvicorn.Config(server, **defaults | options)) as server.web:
+        server.live = Live(app, port_of(server.web))
+        yield server
 
 
 def request(
@@ -137,7 +137,7 @@ def request(
     version: str = "1.1",
     sized: bool = True,
 ) -> bytes:
-    """A request with a token of ``u1``."""
+    """Encode a request with a token of ``u1``."""
     lines = [f"{method} {path} HTTP/{version}".encode(), b"Host: here", AUTHORIZATION, *headers]
     if body and sized:
         lines.append(b"Content-Length: %d" % len(body))
@@ -145,16 +145,16 @@ def request(
 
 
 def fix(entity_id: str = "v1", **fields: Any) -> bytes:
-    """The body that publishes a vehicle's position."""
+    """Encode a body that publishes a vehicle's position."""
     fixed = {"latitude": 52.6, "longitude": -8.6, "timestamp": "2026-01-31T12:00:00Z"}
     return json.dumps({"vehicleId": entity_id} | fixed | fields).encode()
 
 
 def echo(text: str, *headers: bytes, **options: Any) -> bytes:
-    """A call of an endpoint that answers with its body."""
+    """Encode a request to an endpoint that answers with its body."""
     return request(json.dumps(text).encode(), "/api/echo", *headers, **options)
 
 
 def get(path: str, *headers: bytes) -> bytes:
-    """A request without a body."""
+    """Encode a request without a body."""
     return request(b"", path, *headers, method="GET")

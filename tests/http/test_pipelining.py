@@ -1,4 +1,4 @@
-"""Many requests on one connection: each is answered once, in its turn, or not at all."""
+"""Pipelined requests are answered once and in order, or not at all."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.http.connection import MAX_HEAD, MAX_WAITING
+from atriz_realtime.http.connection import MAX_PIPELINED, MAX_PIPELINED_HEAD
 from tests.support.servers.http_server import (
     Connection,
-    Door,
+    HttpServer,
     echo,
     fix,
     get,
@@ -19,80 +19,80 @@ from tests.support.servers.http_server import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_keep_alive(door: Door, client: Connection) -> None:
-    before = door.web.server_state.total_requests
+async def test_keep_alive(server: HttpServer, client: Connection) -> None:
+    before = server.web.server_state.total_requests
     for number in range(5):
         answer = await client.call(echo(str(number)))
         assert (answer.json, answer.headers.get("connection")) == (str(number), None)
-    assert door.connections == 1
-    assert door.web.server_state.total_requests == before + 5
+    assert server.connections == 1
+    assert server.web.server_state.total_requests == before + 5
 
 
 @pytest.mark.parametrize("name", [b"Connection", b"connection", b"CONNECTION"])
-async def test_connection_close(client: Connection, calls: Any, name: bytes) -> None:
+async def test_connection_close(client: Connection, endpoints: Any, name: bytes) -> None:
     answer = await client.call(echo("last", name + b": close") + echo("after"))
     assert (answer.json, answer.headers["connection"]) == ("last", "close")
     assert await client.until_closed() == b""
-    assert calls.called == ['"last"']
+    assert endpoints.called == ['"last"']
 
 
-async def test_http_1_0(door: Door, client: Connection) -> None:
+async def test_http_1_0(server: HttpServer, client: Connection) -> None:
     answer = await client.call(echo("old", version="1.0"))
     assert answer.json == "old"
     assert await client.until_closed() == b""
-    assert door.over_asgi == ["/api/echo"]
+    assert server.over_asgi == ["/api/echo"]
 
 
-async def test_calls_that_are_sent_ahead_are_answered_in_order(
-    client: Connection, calls: Any
-) -> None:
+async def test_pipelined_requests_are_answered_in_order(client: Connection, endpoints: Any) -> None:
     slow = request(b"{}", "/api/slow")
     await client.send(slow + echo("1") + echo("2"), echo("3"), echo("4")[:50], echo("4")[50:])
-    calls.gate.set()
+    endpoints.gate.set()
     answers = [(await client.answer()).json for _ in range(5)]
     assert answers == ["slow", "1", "2", "3", "4"]
     assert (await client.call(echo("5"))).json == "5"
 
 
 @pytest.mark.parametrize("cut", range(0, 160, 9))
-async def test_two_calls_that_are_split_anywhere(client: Connection, calls: Any, cut: int) -> None:
+async def test_two_requests_split_anywhere(client: Connection, endpoints: Any, cut: int) -> None:
     first, second = echo("first"), echo("second")
     await client.send(first + second[:cut], second[cut:])
     assert [(await client.answer()).json for _ in range(2)] == ["first", "second"]
-    assert calls.called == ['"first"', '"second"']
+    assert endpoints.called == ['"first"', '"second"']
 
 
-async def test_too_many_calls_ahead_are_not_kept(client: Connection, calls: Any) -> None:
+async def test_too_many_pipelined_requests_close_the_connection(
+    client: Connection, endpoints: Any
+) -> None:
     slow = request(b"{}", "/api/slow")
-    await client.send(slow, b"".join(echo(str(n)) for n in range(3 * MAX_WAITING)))
-    calls.gate.set()
+    await client.send(slow, b"".join(echo(str(n)) for n in range(3 * MAX_PIPELINED)))
+    endpoints.gate.set()
     assert (await client.answer()).json == "slow"
-    for number in range(MAX_WAITING):
+    for number in range(MAX_PIPELINED):
         assert (await client.answer()).json == str(number)
     assert await client.until_closed() == b""
-    assert len(calls.called) == 1 + MAX_WAITING
+    assert len(endpoints.called) == 1 + MAX_PIPELINED
 
 
 @pytest.mark.parametrize("separate", [False, True])
 @pytest.mark.parametrize("other", [b"GET /hello", b"POST /hello", b"POST /api/echoes"])
-async def test_a_request_for_others_that_is_sent_ahead_is_not_answered_out_of_turn(
-    client: Connection, calls: Any, other: bytes, separate: bool
+async def test_a_pipelined_request_to_another_route_closes_the_connection(
+    client: Connection, endpoints: Any, other: bytes, separate: bool
 ) -> None:
-    """Nor is its body taken for a request."""
+    """It is not answered out of order, and its body is not read as a request."""
     hidden = echo("smuggled")
     after = b"%b HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % (other, len(hidden))
     slow = request(b"{}", "/api/slow")
     segments = [slow, after, hidden] if separate else [slow + after, hidden]
     await client.send(*segments)
-    calls.gate.set()
+    endpoints.gate.set()
     answer = await client.answer()
     assert (answer.json, answer.headers["connection"]) == ("slow", "close")
     assert await client.until_closed() == b""
-    assert calls.called == ["slow"]
+    assert endpoints.called == ["slow"]
 
 
-async def test_the_rest_of_a_request_for_others_closes_the_connection(
-    client: Connection, calls: Any
+async def test_the_rest_of_a_request_to_another_route_closes_the_connection(
+    client: Connection, endpoints: Any
 ) -> None:
     await client.send(echo("mine") + b"GET /hello HTT")
     assert (await client.answer()).json == "mine"
@@ -100,11 +100,13 @@ async def test_the_rest_of_a_request_for_others_closes_the_connection(
     assert await client.until_closed() == b""
 
 
-async def test_a_path_that_comes_in_parts_is_read_as_one(client: Connection, calls: Any) -> None:
+async def test_a_path_split_over_segments_is_read_as_one(
+    client: Connection, endpoints: Any
+) -> None:
     await client.send(echo("mine") + b"POST /api/echo", b"es HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await client.answer()).json == "mine"
     assert await client.until_closed() == b""
-    assert calls.called == ['"mine"']
+    assert endpoints.called == ['"mine"']
 
 
 @pytest.mark.parametrize(
@@ -115,25 +117,25 @@ async def test_a_path_that_comes_in_parts_is_read_as_one(client: Connection, cal
         echo("x" * 3_000),
         echo("x", b"Transfer-Encoding: chunked"),
         echo("x", b"Origin: https://app.example"),
-        b"POST /api/echo HTTP/1.1\r\nX: " + b"x" * 2 * MAX_HEAD,
+        b"POST /api/echo HTTP/1.1\r\nX: " + b"x" * 2 * MAX_PIPELINED_HEAD,
     ],
     ids=["nonsense", "lengths", "too large", "chunks", "origin", "endless head"],
 )
-async def test_what_is_wrong_with_a_call_ahead_is_not_said_to_the_one_before(
-    client: Connection, calls: Any, broken: bytes
+async def test_an_error_of_a_pipelined_request_is_not_the_answer_to_the_one_before(
+    client: Connection, endpoints: Any, broken: bytes
 ) -> None:
     middle = len(broken) // 2
     await client.send(request(b"{}", "/api/slow"), broken[:middle], broken[middle:])
     await client.send(b"x" * 10)
-    calls.gate.set()
+    endpoints.gate.set()
     assert (await client.answer()).json == "slow"
     rest = await client.until_closed()
     assert rest.count(b"HTTP/1.1") <= 1
     assert b"HTTP/1.1 200" not in rest
-    assert calls.called == ["slow"]
+    assert endpoints.called == ["slow"]
 
 
-async def test_a_mixed_connection(door: Door, client: Connection) -> None:
+async def test_a_mixed_connection(server: HttpServer, client: Connection) -> None:
     for _ in range(3):
         health = await client.call(get("/health/realtime"))
         assert health.json["status"] == "healthy"
@@ -143,5 +145,5 @@ async def test_a_mixed_connection(door: Door, client: Connection) -> None:
         await client.send(get("/parts"))
         chunks = await client.reader.readuntil(b"0\r\n\r\n")
         assert chunks.count(b"part") == 3
-    assert door.connections == 1
-    assert "/api/tracking/location" not in door.over_asgi
+    assert server.connections == 1
+    assert "/api/tracking/location" not in server.over_asgi

@@ -1,4 +1,4 @@
-"""How long the front door waits, and how it stops."""
+"""Idle and request timeouts, flow control, and shutdown."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from starlette.applications import Starlette
 
 from tests.support.servers.http_server import (
     Connection,
-    Door,
-    behind_the_door,
+    HttpServer,
     echo,
     get,
+    http_server,
     request,
 )
 from tests.support.servers.serving import TIMEOUT, until
@@ -28,59 +28,63 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
     [[], [echo("a")], [get("/hello")], [echo("a"), get("/hello")], [get("/hello"), echo("a")]],
     ids=["nothing", "call", "other", "call, other", "other, call"],
 )
-async def test_an_idle_connection_is_closed(impatient: Door, before: list[bytes]) -> None:
-    async with impatient.connect() as client:
+async def test_an_idle_connection_is_closed(
+    short_timeouts: HttpServer, before: list[bytes]
+) -> None:
+    async with short_timeouts.connect() as client:
         for sent in before:
             assert (await client.call(sent)).status == 200
         assert await client.until_closed() == b""
-        await until(lambda: impatient.connections == 0)
+        await until(lambda: short_timeouts.connections == 0)
 
 
 @pytest.mark.parametrize("before", [[], [get("/hello")]], ids=["first", "later"])
-async def test_a_call_that_stops_in_the_middle_is_given_up(
-    impatient: Door, before: list[bytes]
+async def test_an_incomplete_request_times_out(
+    short_timeouts: HttpServer, before: list[bytes]
 ) -> None:
-    async with impatient.connect() as client:
+    async with short_timeouts.connect() as client:
         for sent in before:
             await client.call(sent)
         await client.send(echo("never")[:-3])
         assert await client.until_closed() == b""
-        await until(lambda: impatient.connections == 0)
+        await until(lambda: short_timeouts.connections == 0)
 
 
-async def test_a_body_that_goes_on_coming_is_waited_for(impatient: Door, calls: Any) -> None:
+async def test_a_slow_body_is_waited_for(short_timeouts: HttpServer, endpoints: Any) -> None:
     body = json.dumps("slowly").encode()
-    async with impatient.connect() as client:
+    async with short_timeouts.connect() as client:
         await client.send(echo("slowly")[: -len(body)])
         for n in range(len(body)):
-            await asyncio.sleep(0.06)  # more than the patience in all
+            await asyncio.sleep(0.06)  # more than the request timeout in all
             await client.send(body[n : n + 1])
         assert (await client.answer()).json == "slowly"
 
 
-async def test_who_answers_is_waited_for(impatient: Door, calls: Any) -> None:
-    async with impatient.connect() as client:
+async def test_a_slow_answer_is_waited_for(short_timeouts: HttpServer, endpoints: Any) -> None:
+    async with short_timeouts.connect() as client:
         await client.send(request(b"{}", "/api/slow"))
         await asyncio.sleep(0.3)
-        calls.gate.set()
+        endpoints.gate.set()
         assert (await client.answer()).json == "slow"
 
 
-async def test_without_keep_alive_clients_still_have_time_to_call(
-    application: Callable[..., Starlette], calls: Any
+async def test_the_first_request_has_time_without_keep_alive(
+    application: Callable[..., Starlette], endpoints: Any
 ) -> None:
     async with (
-        behind_the_door(application(), timeout_keep_alive=0) as door,
-        door.connect() as client,
+        http_server(application(), timeout_keep_alive=0) as server,
+        server.connect() as client,
     ):
         await asyncio.sleep(0.05)
         assert (await client.call(echo("late"))).json == "late"
         assert await client.until_closed() == b""
 
 
-async def test_a_client_that_reads_no_answers_is_not_read(door: Door, client: Connection) -> None:
-    """What it is owed is bounded by its connection's buffers, whatever it goes on asking."""
-    (protocol,) = door.web.server_state.connections
+async def test_reading_pauses_while_the_client_reads_no_answers(
+    server: HttpServer, client: Connection
+) -> None:
+    """Unread answers are bounded by the connection's buffers."""
+    (protocol,) = server.web.server_state.connections
     transport: Any = getattr(protocol, "_transport")  # noqa: B009
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
     sent = 0
@@ -97,49 +101,49 @@ async def test_a_client_that_reads_no_answers_is_not_read(door: Door, client: Co
 
 # -- shutdown ------------------------------------------------------------------------------
 @pytest.mark.parametrize("before", [[], [get("/hello")]], ids=["first", "later"])
-async def test_a_call_that_is_under_way_is_answered_when_the_server_stops(
-    application: Callable[..., Starlette], calls: Any, before: list[bytes]
+async def test_shutdown_waits_for_a_request_that_is_being_answered(
+    application: Callable[..., Starlette], endpoints: Any, before: list[bytes]
 ) -> None:
     async with (
-        behind_the_door(application()) as door,
-        door.connect() as client,
-        door.connect() as idle,
+        http_server(application()) as server,
+        server.connect() as client,
+        server.connect() as idle,
     ):
         for sent in before:
             await client.call(sent)
         await client.send(request(b"{}", "/api/slow"))
-        await until(lambda: calls.called)
-        door.web.should_exit = True
+        await until(lambda: endpoints.called)
+        server.web.should_exit = True
         assert await idle.until_closed() == b""
-        calls.gate.set()
+        endpoints.gate.set()
         answer = await client.answer()
         assert (answer.json, answer.headers["connection"]) == ("slow", "close")
         assert await client.until_closed() == b""
 
 
-async def test_a_call_that_is_coming_is_answered_when_the_server_stops(
-    application: Callable[..., Starlette], calls: Any
+async def test_shutdown_waits_for_a_request_that_is_being_read(
+    application: Callable[..., Starlette], endpoints: Any
 ) -> None:
     async with (
-        behind_the_door(application()) as door,
-        door.connect() as client,
-        door.connect() as idle,
+        http_server(application()) as server,
+        server.connect() as client,
+        server.connect() as idle,
     ):
         await client.send(echo("nearly")[:-3])
-        door.web.should_exit = True
+        server.web.should_exit = True
         assert await idle.until_closed() == b""
         answer = await client.call(echo("nearly")[-3:])
         assert (answer.json, answer.headers["connection"]) == ("nearly", "close")
 
 
-async def test_a_client_that_is_gone_takes_its_calls_with_it(
-    door: Door, client: Connection, calls: Any
+async def test_a_lost_connection_drops_its_queued_requests(
+    server: HttpServer, client: Connection, endpoints: Any
 ) -> None:
     await client.send(request(b"{}", "/api/slow") + echo("never"))
-    await until(lambda: calls.called)
+    await until(lambda: endpoints.called)
     await client.close()
-    await until(lambda: door.connections == 0)
-    calls.gate.set()
-    async with door.connect() as other:
+    await until(lambda: server.connections == 0)
+    endpoints.gate.set()
+    async with server.connect() as other:
         assert (await other.call(echo("other"))).json == "other"
-    assert calls.called == ["slow", '"other"']
+    assert endpoints.called == ["slow", '"other"']

@@ -1,4 +1,4 @@
-"""What the front door takes for a websocket handshake."""
+"""Which bytes are recognised as a websocket handshake."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UPGRADE = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
         b"X: \xff\r\n" + UPGRADE,
     ],
 )
-def test_a_handshake_is_one(headers: bytes) -> None:
+def test_a_handshake_is_recognised(headers: bytes) -> None:
     assert is_handshake(LINE + headers + b"\r\n")
 
 
@@ -57,5 +57,5 @@ def test_a_handshake_is_one(headers: bytes) -> None:
         "version",
     ],
 )
-def test_everything_else_is_uvicorn_s(data: bytes) -> None:
+def test_anything_else_is_not(data: bytes) -> None:
     assert not is_handshake(data)

@@ -1,4 +1,4 @@
-"""A head that comes again with another body is known by its bytes, and nothing else is."""
+"""A request head that is repeated with another body is recognised, and nothing else is."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from atriz_realtime.http.connection import MAX_UNLIKE
-from atriz_realtime.http.request_head import MAX_REPEATED, HeadCache
-from tests.support.servers.http_server import AUTHORIZATION, Connection, Door, echo, fix, request
+from atriz_realtime.http.connection import MAX_HEAD_MISSES
+from atriz_realtime.http.request_head import MAX_CACHED_HEAD, HeadCache
+from tests.support.servers.http_server import (
+    AUTHORIZATION,
+    Connection,
+    HttpServer,
+    echo,
+    fix,
+    request,
+)
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\nAccept: */*\r\n\r\n"
 LENGTH_LAST = b"POST /x HTTP/1.1\r\nHost: x\r\ncontent-length:%b\r\n\r\n"
@@ -22,7 +29,7 @@ def whole(head: bytes, body: bytes) -> bytes:
     return head % str(len(body)).encode() + body
 
 
-def known(head: bytes = HEAD) -> HeadCache:
+def cached(head: bytes = HEAD) -> HeadCache:
     found = HeadCache.of(whole(head, b"{}"))
     assert found is not None
     return found
@@ -30,8 +37,8 @@ def known(head: bytes = HEAD) -> HeadCache:
 
 @HEADS
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"a":1}', b"x" * 100, b"\r\n\r\n", HEAD])
-def test_a_head_is_known_whatever_body_comes_with_it(head: bytes, body: bytes) -> None:
-    assert known(head).body(whole(head, body), 100) == body
+def test_a_repeated_head_is_recognised_with_any_body(head: bytes, body: bytes) -> None:
+    assert cached(head).body(whole(head, body), 100) == body
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,7 @@ def test_a_head_is_known_whatever_body_comes_with_it(head: bytes, body: bytes) -
     ids=[
         "nothing",
         "not all of the body",
-        "another call behind it",
+        "another request behind it",
         "no length",
         "a sign",
         "a space",
@@ -71,8 +78,8 @@ def test_a_head_is_known_whatever_body_comes_with_it(head: bytes, body: bytes) -
         "too long a body",
     ],
 )
-def test_anything_else_is_not_known(data: bytes) -> None:
-    assert known().body(data, 100) is None
+def test_anything_else_is_not_recognised(data: bytes) -> None:
+    assert cached().body(data, 100) is None
 
 
 @pytest.mark.parametrize(
@@ -84,16 +91,16 @@ def test_anything_else_is_not_known(data: bytes) -> None:
         (HEAD % b"2").replace(b"Accept", b"Content-Length: 2\r\nAccept") + b"{}",
         (HEAD % b"2").replace(b"Accept", b"X-Content-Length") + b"{}",
         HEAD % b"2x" + b"{}",
-        (HEAD % b"2").replace(b"Accept", b"X: " + b"x" * MAX_REPEATED + b"\r\nAccept") + b"{}",
+        (HEAD % b"2").replace(b"Accept", b"X: " + b"x" * MAX_CACHED_HEAD + b"\r\nAccept") + b"{}",
     ],
     ids=["no length", "not whole", "two", "two lengths", "its name twice", "no number", "long"],
 )
-def test_such_a_head_is_not_kept(data: bytes) -> None:
+def test_such_a_head_is_not_cached(data: bytes) -> None:
     assert HeadCache.of(data) is None
 
 
 class Parsed:
-    """What a parser makes of one request."""
+    """What a parser reads of one request."""
 
     def __init__(self, data: bytes) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
@@ -121,11 +128,11 @@ class Parsed:
     body=st.binary(max_size=30),
 )
 @example(before=b"", digits=b"007", after=b"", body=b"x" * 7)
-def test_what_is_known_is_what_a_parser_makes_of_it(
+def test_a_recognised_request_is_what_a_parser_reads(
     before: bytes, digits: bytes, after: bytes, body: bytes
 ) -> None:
     data = before + HEAD.replace(b"%b", digits + after) + body
-    found = known().body(data, 1_000)
+    found = cached().body(data, 1_000)
     if found is None:
         return
     parsed = Parsed(data)
@@ -141,24 +148,26 @@ def test_what_is_known_is_what_a_parser_makes_of_it(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_each_call_has_its_own_body(door: Door, client: Connection, calls: Any) -> None:
+async def test_each_request_has_its_own_body(
+    server: HttpServer, client: Connection, endpoints: Any
+) -> None:
     bodies = ["x" * n for n in (1, 5, 1, 200, 0, 1_000)]
     for body in bodies:
         assert (await client.call(echo(body))).json == body
-    assert calls.called == [f'"{body}"' for body in bodies]
+    assert endpoints.called == [f'"{body}"' for body in bodies]
     assert (await client.call(request(b"x" * 2_001))).status == 413
-    assert door.over_asgi == []
+    assert server.over_asgi == []
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_each_call_has_its_own_headers(client: Connection) -> None:
-    for number in [1, 1, 2, 2, 1, *range(3 * MAX_UNLIKE), 1, 1]:
+async def test_each_request_has_its_own_headers(client: Connection) -> None:
+    for number in [1, 1, 2, 2, 1, *range(3 * MAX_HEAD_MISSES), 1, 1]:
         seen = (await client.call(request(b"{}", "/api/caller", b"X-Number: %d" % number))).json[1]
         assert seen["x-number"] == str(number)
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_each_call_is_authenticated(client: Connection) -> None:
+async def test_each_request_is_authenticated(client: Connection) -> None:
     bad = request(fix()).replace(AUTHORIZATION, b"Authorization: Bearer x")
     statuses = [(await client.call(sent)).status for sent in [request(fix())] * 2 + [bad] * 2]
     assert statuses == [200, 200, 401, 401]
@@ -166,10 +175,12 @@ async def test_each_call_is_authenticated(client: Connection) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_what_follows_a_known_head_is_another_request(client: Connection, calls: Any) -> None:
+async def test_what_follows_a_cached_request_is_another_request(
+    client: Connection, endpoints: Any
+) -> None:
     for _ in range(2):
         await client.call(echo("a"))
     await client.send(echo("b") + echo("c"), echo("d")[:-2], echo("d")[-2:])
     assert [(await client.answer()).json for _ in range(3)] == ["b", "c", "d"]
     assert (await client.call(echo("e"))).json == "e"
-    assert calls.called == [f'"{body}"' for body in "aabcde"]
+    assert endpoints.called == [f'"{body}"' for body in "aabcde"]
