@@ -269,6 +269,14 @@ def test_tracing_says_what_to_install(environment: Environment, tmp_path: Path) 
     assert "pip install 'atriz-realtime[otel]'" in done.stdout + done.stderr
 
 
+def test_a_client_needs_another_extra_than_a_server(
+    environment: Environment, tmp_path: Path
+) -> None:
+    ran = environment.run("atriz-realtime", "watch", "v1", cwd=tmp_path)
+    needs = "watch needs aiohttp: pip install 'atriz-realtime[cli]'"
+    assert (ran.returncode, ran.stderr) == (1, f"error: {needs}\n")
+
+
 async def test_installing_and_removing_a_wheel_adds_and_removes_its_plugin(
     environment: Environment, tmp_path: Path
 ) -> None:
