@@ -138,12 +138,22 @@ class EngineServer:
         :param other: uvicorn's implementation for the websockets of other paths.
         """
         from atriz_realtime.engine.transports.uvicorn import (  # noqa: PLC0415  # may be missing
-            websocket_protocol,
+            UvicornWebSocket,
         )
 
-        return websocket_protocol(
-            self.sessions, self._admission, path, proxies=self.proxies, other=other
-        )
+        served, served_path = self.sessions, path if path.endswith("/") else f"{path}/"
+
+        class BoundUvicornWebSocket(UvicornWebSocket):
+            __slots__ = ()
+
+            sessions = served
+            admission = self._admission
+            proxies = self.proxies
+            path = served_path
+            fallback = other
+            ack_timeout = int((served.ping_interval + served.ping_timeout) * 1000)
+
+        return BoundUvicornWebSocket
 
     # -- the application's handlers --------------------------------------------------------
 

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from atriz_realtime.engine import EngineServer
-from atriz_realtime.engine.transports.stream import HIGH_WATER, MAX_IGNORED, UNSENT
+from atriz_realtime.engine.transports.uvicorn import HIGH_WATER, MAX_IGNORED, UNSENT
 from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.engine.host import PATH, Host, hosting
 from tests.support.clients.websocket import PING, PONG, engine_wire, frame
