@@ -16,7 +16,6 @@ import attrs
 
 from atriz_realtime.engine.loop_bound import LoopBound
 from atriz_realtime.engine.outbox import CLOSED, Outbox
-from atriz_realtime.engine.protocol import packets
 from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.request.request import Request
 
@@ -166,10 +165,6 @@ class Session:
             self._services.flush_soon(self)
         else:
             self._pending.append(packet)
-
-    def ping(self) -> None:
-        """Send a ping."""
-        self.put(packets.PING_PACKET)
 
     def flush(self) -> None:
         """Write the packets that were sent since the last flush."""
