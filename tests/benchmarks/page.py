@@ -34,6 +34,20 @@ def compared(value: float | None, most: float | None) -> str:
     return f"{shown(value)} {'≤' if value <= most else '>'} {shown(most)}"
 
 
+def beside(results: Results) -> str:
+    """A table of every figure beside another checkout's, with the ratio of the medians."""
+    rows: list[tuple[str, ...]] = []
+    for scenario in SCENARIOS:
+        for figure in scenario.figures:
+            ours, other = (
+                results.median(scenario.name, name, figure.key) for name in (OURS, "beside")
+            )
+            if ours is not None and other:
+                ratio = f"{ours / other:.2f}"
+                rows.append((f"{scenario.name}: {figure.title}", shown(ours), shown(other), ratio))
+    return table(("figure", "ours", "beside", "ours ÷ beside"), rows)
+
+
 def summary(results: Results) -> str:
     """A table of the figures that have targets."""
     rows = []

@@ -24,10 +24,10 @@ from atriz_realtime.api import Throttle, hookspecs
 from atriz_realtime.defaults.metrics.families import ENTITIES, ENTITIES_MEANING, FAMILIES
 from atriz_realtime.plugin_system.plugins import DEFAULT_PLUGINS, PluginHost
 from atriz_realtime.plugin_system.sources import DOCUMENTED_ENVIRONMENT
+from tests.support.checks.seams import SEAMS
 from tests.support.docs import commands
 from tests.support.docs.docstrings import attribute_docs, documented, first_sentence, markdown
 from tests.support.docs.figures import figures
-from tests.support.seams import SEAMS
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
