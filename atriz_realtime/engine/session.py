@@ -37,7 +37,7 @@ class State(Enum):
     """The stages of a session."""
 
     OPENING = "opening"
-    """The ``connect`` handler has not accepted it yet."""
+    """The ``connect`` handler has not accepted the session yet."""
     OPEN = "open"
     CLOSED = "closed"
     """Nothing is received any more; packets that wait may still be sent."""
@@ -68,10 +68,7 @@ class Transport:
 
 
 class _Gone(Transport):
-    """The transport of a session that has ended.
-
-    With its own, the two would keep each other in memory.
-    """
+    """Replaces the transport of a session that has ended: each would keep the other in memory."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -141,7 +138,7 @@ class Session:
 
     @property
     def upgraded(self) -> bool:
-        """Whether it is on a websocket."""
+        """Whether the session is on a websocket."""
         return self.transport.name == "websocket"
 
     # -- sending ---------------------------------------------------------------------------

@@ -32,13 +32,10 @@ CLIENT_REASONS = frozenset({Reason.CLIENT_DISCONNECT, Reason.TRANSPORT_CLOSE})
 class Sessions(LoopBound):
     """The sessions of one server.
 
-    :param ping_interval: seconds between two pings of a session.
-    :param ping_timeout: seconds that a pong may take.
-    :param max_payload: bytes that one message, or one polling request, may have.
+    What is not described here is as in :class:`.EngineServer`.
+
     :param limits: limits of the outboxes.
-    :param flush_interval: seconds between two writes to the clients at least.
     :param id_prefix: the beginning of each session id.
-    :param report: told what clients do wrong.
     :param connect: called with each new session; ``False`` or an exception refuses it.
     :param message: called with each message; returns what is left to be awaited.
     :param disconnect: called with each session that has ended, and the reason.
@@ -122,7 +119,7 @@ class Sessions(LoopBound):
         return session
 
     def open(self, session: Session) -> bool | Awaitable[bool]:
-        """Ask the application to accept a session, and open it unless that refuses.
+        """Ask the application to accept a session, and open it unless the application refuses.
 
         :returns: whether it is open; an awaitable only if the application's answer is one.
         """

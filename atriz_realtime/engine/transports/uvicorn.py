@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import contextlib
 import functools
 import hashlib
@@ -61,11 +60,14 @@ _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 _TCP_NOTSENT_LOWAT = 25 if sys.platform == "linux" else None
 """From ``linux/tcp.h``; Python has no name for it."""
 
+Arguments = tuple[uvicorn.Config, "ServerState", dict[str, Any]]
+"""The arguments with which uvicorn makes a protocol."""
+
 
 class UvicornWebSocket(WebSocket, asyncio.Protocol):
-    """A websocket on a connection, of which uvicorn makes one for each request for a websocket.
+    """Serves one connection; uvicorn makes one for each request that asks for a websocket.
 
-    :meth:`.EngineServer.websocket_protocol` makes the subclass of a server.
+    The class attributes are set by :meth:`.EngineServer.websocket_protocol`, in a subclass.
     """
 
     __slots__ = (
@@ -96,11 +98,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
     def __init__(
         self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]
     ) -> None:
-        self._arguments: tuple[uvicorn.Config, ServerState, dict[str, Any]] | None = (
-            config,
-            server_state,
-            app_state,
-        )
+        self._arguments: Arguments | None = (config, server_state, app_state)
         self._connections: Any = server_state.connections
         self._other: asyncio.Protocol | None = None  # uvicorn's, for another path
         self._is_open = False
@@ -124,7 +122,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         elif self._other is not None:
             self._other.data_received(data)
         elif self._arguments is not None:
-            self._begin_handshake(*self._arguments, data)
+            self._begin_handshake(self._arguments, data)
         else:  # the client did not wait for the response
             self._transport.abort()
 
@@ -158,13 +156,8 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
 
     # -- the handshake ---------------------------------------------------------------------
 
-    def _begin_handshake(
-        self,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        head: bytes,
-    ) -> None:
+    def _begin_handshake(self, arguments: Arguments, head: bytes) -> None:
+        config, server_state, app_state = arguments
         path = head.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1")
         if path in (self.path, self.path[:-1]):
             client = client_of(self._transport)
@@ -203,7 +196,8 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
 
     async def _accept_later(self, starting: Awaitable[None], request: Request) -> None:
         await starting
-        self.accept(request)
+        if not self._transport.is_closing():
+            self.accept(request)
 
     def _answer(self, request: Request) -> None:
         transport = self._transport
@@ -357,10 +351,10 @@ def accept_key(request: Request) -> bytes | None:
     key = request.header(b"sec-websocket-key") or ""
     version = request.header(b"sec-websocket-version")
     try:
-        is_valid = len(base64.b64decode(key, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        is_valid = False
-    if not is_valid or version != "13" or request.method != "GET":
+        size = len(base64.b64decode(key, validate=True))
+    except ValueError:
+        return None
+    if size != 16 or version != "13" or request.method != "GET":
         return None
     digest = hashlib.sha1(key.encode() + _ACCEPT_SALT, usedforsecurity=False).digest()
     return base64.b64encode(digest)
