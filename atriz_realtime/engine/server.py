@@ -34,7 +34,7 @@ Handler = Callable[..., Any]
 
 
 def _ignore(*_: Any) -> Any:
-    """Handle an event that the application does not handle."""
+    """Stand in for a handler that the application has not set."""
 
 
 def _log(kind: str, message: str) -> None:
