@@ -21,12 +21,13 @@ from atriz_realtime.api.records import Endpoint
 from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import Address
-from atriz_realtime.engine.transports.raw_write import descriptor, send
-from atriz_realtime.engine.transports.uvicorn import (
-    UvicornWebSocket,
+from atriz_realtime.engine.transports.connections import (
     client_of,
+    descriptor,
     seen_through_proxies,
+    send,
 )
+from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.http.request_head import FALLBACK_HEADERS, HeadCache
 

@@ -15,7 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.engine.request.proxies import TrustedProxies
-from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket, request_on
+from atriz_realtime.engine.transports.connections import request_on
+from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.connection import EndpointConnection, Shared
 from atriz_realtime.http.endpoints import Endpoints
 from atriz_realtime.http.request_head import END, is_handshake, is_whole, needs_fallback

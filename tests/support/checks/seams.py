@@ -237,7 +237,7 @@ SEAMS = (
         "uvicorn",
         "uvicorn.middleware.proxy_headers:ProxyHeadersMiddleware",
         ("__call__(scope, receive, send)", "__init__(app, trusted_hosts)"),
-        ("engine/transports/uvicorn.py",),
+        ("engine/transports/connections.py",),
         "runs the middleware in one step, without a task: it awaits nothing but the application",
     ),
     # -- redis-py --------------------------------------------------------------------------
