@@ -1,7 +1,6 @@
 """The endpoint requests of one connection: parsed, queued, and answered in order.
 
-A request costs one read and one write, and no ASGI.  Pipelined requests are answered in
-the order in which they came.
+A request costs one read and one write, and no ASGI.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Shared:
     websocket: type[UvicornWebSocket]
     """The protocol for new websockets of Socket.IO."""
     socket_line: bytes
-    """The beginning of their handshakes."""
+    """How the request line of a Socket.IO handshake begins."""
     fallback: type[HttpToolsProtocol]
     """uvicorn's own protocol, for everything else."""
     proxies: TrustedProxies | None
@@ -68,7 +67,7 @@ class Shared:
     )
     """The deadlines of connections that have not sent a request yet."""
     response_heads: dict[int, tuple[Any, bytes]] = attrs.field(factory=dict)
-    """The first lines of responses by status, each with the headers of uvicorn's in them."""
+    """By status: uvicorn's default headers, and the start of a response that has them."""
 
 
 class EndpointConnection(asyncio.Protocol):
@@ -148,9 +147,6 @@ class EndpointConnection(asyncio.Protocol):
         self._queue.clear()
         self._stop_timer()
 
-    def eof_received(self) -> None:
-        """Close the transport, by returning nothing."""
-
     def pause_writing(self) -> None:
         """Stop reading after the next answer: the client does not read its answers."""
         self._write_paused = True
@@ -218,7 +214,7 @@ class EndpointConnection(asyncio.Protocol):
         self._head_size = 0
         self._url = b""
         self._headers = []
-        self._body = b""
+        self._body = bytearray()
 
     def on_url(self, url: bytes) -> None:
         """Append a part of the target."""
@@ -229,9 +225,9 @@ class EndpointConnection(asyncio.Protocol):
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Find the endpoint of a pipelined request; without one, close the connection.
+        """Find the endpoint of a pipelined request.
 
-        The client then sends the request again on a new connection.
+        Where there is none the connection closes, and the client sends the request on a new one.
         """
         self._in_head = False
         if self._is_routed:
@@ -247,12 +243,7 @@ class EndpointConnection(asyncio.Protocol):
         """Append a part of the body, up to the limit."""
         if self._draining:
             return
-        if not self._body:
-            self._body = body
-        else:
-            if isinstance(self._body, bytes):
-                self._body = bytearray(self._body)
-            self._body += body
+        self._body += body
         if len(self._body) > self._shared.endpoints.max_body:
             self._drain(self._shared.endpoints.too_large())
 
@@ -335,11 +326,8 @@ class EndpointConnection(asyncio.Protocol):
         self._restart_timer()
 
     def _response_head(self, status: int) -> bytes:
-        """Return the status line and the headers that all responses of a status have.
-
-        uvicorn replaces its list of default headers each second, for the date.
-        """
-        defaults = self._server_state.default_headers
+        """Return the status line and the headers that all responses of a status have."""
+        defaults = self._server_state.default_headers  # a new list each second, for the date
         cached = self._shared.response_heads.get(status)
         if cached is None or cached[0] is not defaults:
             headers = [*defaults, *HEADERS_OF.get(status, HEADERS)]
