@@ -13,7 +13,7 @@ from atriz_realtime.api import ServerHandle, Unavailable, hookimpl, tracking_sta
 
 @hookimpl
 def register_routes(server: ServerHandle) -> Route:
-    """Serve ``/health/realtime``."""
+    """Register ``/health/realtime``."""
 
     async def health(_: Request) -> Response:
         status = server.status()

@@ -1,4 +1,4 @@
-"""The documented HTTP interface: publish one or many positions, read the current ones."""
+"""The documented HTTP API: publish locations, one or many, and read the current ones."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from atriz_realtime.api import (
     encode_json,
     hookimpl,
 )
-from atriz_realtime.defaults.updates import Updates
+from atriz_realtime.defaults.shared.updates import Updates
 
 PREFIX = "/api/tracking"
 
 MAX_PAGE = 1_000
-"""Locations on one page of a listing; also how many there are when nobody says."""
+"""Locations on one page of a listing, at most and by default."""
 
 
 class TrackingApi:
@@ -39,14 +39,14 @@ class TrackingApi:
         self._updates = Updates(config, server, resources)
 
     def endpoints(self) -> list[Endpoint]:
-        """What devices call all the time."""
+        """The calls of devices, which are frequent."""
         return [
             Endpoint(f"{PREFIX}/location", self.publish),
             Endpoint(f"{PREFIX}/batch", self.publish_batch),
         ]
 
     def routes(self) -> list[Route]:
-        """What is called now and then."""
+        """The calls that read locations, which are rare."""
         return [
             Route(f"{PREFIX}/{{type}}", self.list_type, methods=["GET"]),
             Route(f"{PREFIX}/{{type}}/{{id:path}}", self.current, methods=["GET"]),
@@ -120,7 +120,7 @@ def _page_limit(text: str | None) -> int:
 def register_endpoints(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> list[Endpoint]:
-    """Take positions under ``/api/tracking``."""
+    """Register the calls that publish locations."""
     return TrackingApi(config, server, resources).endpoints()
 
 
@@ -128,5 +128,5 @@ def register_endpoints(
 def register_routes(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> list[Route]:
-    """Tell positions under ``/api/tracking``."""
+    """Register the calls that read locations."""
     return TrackingApi(config, server, resources).routes()

@@ -1,4 +1,4 @@
-"""What all plugins together contribute: collected once, conflicts found, looked up by type."""
+"""The records that all plugins register, checked for conflicts, with typed look-ups."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ from atriz_realtime.api.records import (
 )
 from atriz_realtime.api.wire import SocketEvents, track_event, untrack_event
 from atriz_realtime.plugin_system.config import EntitySettings, RealtimeConfig
-from atriz_realtime.plugin_system.names import nearest
 from atriz_realtime.plugin_system.plugins import PluginHost
-from atriz_realtime.plugin_system.structure import structure
+from atriz_realtime.plugin_system.structure import nearest, structure
 
 
 class _Named(Protocol):
@@ -48,24 +47,24 @@ R = TypeVar("R")
 Named = TypeVar("Named", bound=_Named)
 Ordered = TypeVar("Ordered", bound=_Ordered)
 
-_TAKEN_EVENTS = frozenset(SocketEvents) | {"connect_error", "message"}
+_RESERVED_EVENTS = frozenset(SocketEvents) | {"connect_error", "message"}
 
 RESERVED_TYPES = frozenset({"user", "realtime"})
-"""Names no entity type may have: their rooms are the users' and the server's own."""
+"""Names that no entity type may have; rooms of users and of the server use them."""
 
 ANY_METHOD = "*"
-"""The method of a route that serves them all."""
+"""The method of a route that serves every method."""
 
 
 @attrs.frozen(kw_only=True)
 class EntityKind:
-    """An entity type as it is in effect: the plugin's record, configuration applied."""
+    """An entity type in effect: the plugin's record with the configuration applied."""
 
     name: str
     plugin: str
     """The plugin that registered it."""
     matches_id: Callable[[str], object]
-    """Truthy when it matches the whole id."""
+    """Returns a true value when the pattern matches the whole id."""
     validate: Callable[[LocationEvent], None] | None
     cache_ttl: float
     """Seconds."""
@@ -75,10 +74,10 @@ class EntityKind:
 
 
 class Registry:
-    """Typed look-ups over everything the plugins registered.
+    """Everything that the plugins register, with typed look-ups.
 
-    :raises PluginError: when two plugins claim one name, or a plugin fails.
-    :raises ConfigurationError: when configuration chooses a name that nobody registers.
+    :raises PluginError: when two plugins register one name, or a plugin fails.
+    :raises ConfigurationError: when configuration chooses a name that no plugin registers.
     """
 
     def __init__(self, host: PluginHost, config: RealtimeConfig, resources: Resources) -> None:
@@ -115,9 +114,9 @@ class Registry:
         self.fanout = self._chosen("fanout", config.fanout, self.fanouts, distributed)
 
     def contributed(self, hook: str) -> list[tuple[str, str]]:
-        """What a hook that has been called gave: the name of each record, and its plugin.
+        """Pairs of a record's name and its plugin, for a hook that has been called.
 
-        A route's name is its path.
+        The name of a route is its path.
         """
         return list(self._contributed.get(hook, ()))
 
@@ -128,7 +127,7 @@ class Registry:
         )
 
     def fanout_layers(self, server: ServerHandle) -> list[FanoutLayer]:
-        """Call ``register_fanout_layers``; the lowest layer comes first."""
+        """Call ``register_fanout_layers``; the lowest layer is first."""
         return self._ordered(
             self._collect(
                 "register_fanout_layers", FanoutLayer, server=server, resources=self._resources
@@ -138,16 +137,16 @@ class Registry:
     def socket_events(self, server: ServerHandle) -> list[SocketEvent]:
         """Call ``register_socket_events``.
 
-        :raises PluginError: for a name that the protocol or an entity type has taken.
+        :raises PluginError: for a name that the protocol or an entity type uses.
         """
         events = self._collect(
             "register_socket_events", SocketEvent, server=server, resources=self._resources
         )
-        taken = set(_TAKEN_EVENTS)
+        reserved = set(_RESERVED_EVENTS)
         for kind in self.kinds:
-            taken |= {track_event(kind), untrack_event(kind)}
+            reserved |= {track_event(kind), untrack_event(kind)}
         for event in events:
-            if event.name in taken:
+            if event.name in reserved:
                 raise PluginError(
                     f"plugin {self.owner(event)!r} registers the event {event.name!r}, "
                     "which the protocol has taken"
@@ -157,7 +156,7 @@ class Registry:
     def routes(self, server: ServerHandle) -> list[BaseRoute]:
         """Call ``register_routes``.
 
-        :raises PluginError: when two plugins claim one path and method.
+        :raises PluginError: when two plugins register one path and method.
         """
         routes: list[BaseRoute] = []
         for plugin, returned in self._host.call(
@@ -175,7 +174,7 @@ class Registry:
     def endpoints(self, server: ServerHandle) -> list[Endpoint]:
         """Call ``register_endpoints``.
 
-        :raises PluginError: when two plugins claim one path and method.
+        :raises PluginError: when two plugins register one path and method.
         """
         endpoints: list[Endpoint] = []
         for plugin, returned in self._host.call(
@@ -196,10 +195,10 @@ class Registry:
         served.update(dict.fromkeys(methods, plugin))
 
     def policy(self, kind: EntityKind) -> ThrottlePolicy:
-        """Make the throttling policy of an entity type.
+        """Create the throttling policy of an entity type.
 
-        :raises ConfigurationError: when its options cannot be.
-        :raises PluginError: when it cannot be made.
+        :raises ConfigurationError: when its options are invalid.
+        :raises PluginError: when the plugin fails to create it.
         """
         throttle = self.throttles[kind.throttle]
         where = f"throttle {throttle.name!r} of {kind.name!r}"
@@ -264,7 +263,7 @@ class Registry:
         return known[chosen]
 
     def _collect(self, hook: str, record_class: type[Named], **arguments: Any) -> list[Named]:
-        """Call a hook and check its records: their class, and that no name stands twice."""
+        """Call a hook, and check the class of its records and that their names differ."""
         records: list[Named] = []
         for plugin, returned in self._host.call(hook, **arguments):
             for record in _records(plugin, hook, record_class, returned):
@@ -272,7 +271,7 @@ class Registry:
                     if other.name == record.name:
                         raise PluginError(
                             f"plugins {self.owner(other)!r} and {plugin!r} both register the "
-                            f"{_spoken(record_class)} {record.name!r}"
+                            f"{_in_words(record_class)} {record.name!r}"
                         )
                 self._owners[record] = plugin
                 self._note(hook, record.name, plugin)
@@ -312,5 +311,5 @@ def _field_names(settings_class: type[Any]) -> set[str]:
     return set(attrs.fields_dict(settings_class))
 
 
-def _spoken(record_class: type[Any]) -> str:
+def _in_words(record_class: type[Any]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", " ", record_class.__name__).lower()

@@ -23,7 +23,7 @@ import attrs
 from redis.asyncio.connection import parse_url
 
 from atriz_realtime.api.errors import ConfigurationError
-from atriz_realtime.plugin_system.masking import mask_url
+from atriz_realtime.plugin_system.checks import mask_url
 
 DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
 

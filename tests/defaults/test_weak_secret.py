@@ -1,4 +1,4 @@
-"""A secret that is too short is complained about once, at the start, and then works."""
+"""A secret that is too short is logged once at the start, and works."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.servers.serving import serving
 SECRET = "short"
 
 
-async def test_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_it_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InsecureKeyLengthWarning)
         token = jwt.encode({"userId": "u1"}, SECRET, "HS256")

@@ -1,4 +1,4 @@
-"""What the docstrings of the hooks promise besides their examples, on a live server."""
+"""The promises in the docstrings of the hooks, on a live server."""
 
 from __future__ import annotations
 
@@ -468,7 +468,7 @@ async def test_a_failure_of_server_started_stops_the_start_and_closes_what_is_op
     assert far.closed == ["fanout"]
 
 
-async def test_a_failure_of_server_stopping_holds_nothing_up(plugins: Plugins) -> None:
+async def test_a_failure_of_server_stopping_does_not_delay_the_stop(plugins: Plugins) -> None:
     plugins.module(
         "sticky",
         """

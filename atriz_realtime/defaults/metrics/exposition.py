@@ -1,4 +1,4 @@
-"""Reports in the formats that Prometheus reads."""
+"""Encodes reports in the formats that Prometheus reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Snapshot(Collector):
         self._entities = entities
 
     def collect(self) -> Iterator[Metric]:
-        """Every family that has a number now."""
+        """Every family with at least one sample."""
         for family in FAMILIES:
             metric = _metric(family)
             for report in self._reports:
@@ -47,7 +47,7 @@ def _metric(family: Family) -> CounterMetricFamily | GaugeMetricFamily:
 def exposition(
     reports: Sequence[ProcessReport], entities: Mapping[str, int], accept: str
 ) -> tuple[bytes, str]:
-    """The metrics in the format that a scraper accepts, and the format's media type."""
+    """Encode the metrics in a format that the scraper accepts; also returns its media type."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Snapshot(reports, entities))
     encode, media_type = choose_encoder(accept)

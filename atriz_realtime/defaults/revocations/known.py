@@ -1,4 +1,4 @@
-"""What is revoked, as one server knows it: from signals, and from Redis."""
+"""The revocations in force, as one server knows them from signals and from Redis."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from atriz_realtime.defaults.revocations.records import (
 )
 
 POLL_SECONDS = 0.5
-"""Time between two looks at the version."""
+"""Seconds between two reads of the version in Redis."""
 
 _BATCH = 1_000
-"""Revocations that are written at once."""
+"""Revocations in one write."""
 
 
 @attrs.frozen(kw_only=True)
@@ -38,12 +38,12 @@ class RevocationSettings:
         default=2_592_000,
         validator=[attrs.validators.ge(60), attrs.validators.le(315_360_000)],
     )
-    """Seconds that a revocation stays in force when nobody says when the token expires; not
-    less than the longest life of a token."""
+    """Seconds that a revocation stays in force when the token's expiry is not given; at least the
+    longest life of a token."""
 
 
 class Revocations:
-    """What is revoked, as one server knows it."""
+    """The revocations in force on one server."""
 
     def __init__(
         self,
@@ -63,20 +63,20 @@ class Revocations:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Read what is in force, and begin to look for more."""
+        """Read what is in force, and start to look for new revocations."""
         self._server.permissions.guard(self.holds)
         self._server.signals.listen(SIGNAL, self._signalled)
-        await self._look()
+        await self._refresh()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="revocations")
 
     async def aclose(self) -> None:
-        """Stop."""
+        """Stop looking for new revocations."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def holds(self, identity: Identity) -> bool:
-        """Whether nothing that is revoked concerns an identity."""
+        """Whether no revocation applies to an identity."""
         known = self._known
         if not known:
             return True
@@ -126,18 +126,18 @@ class Revocations:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             self._expire()
-            await self._look()
+            await self._refresh()
 
-    async def _look(self) -> None:
+    async def _refresh(self) -> None:
         try:
             await self._synchronise()
         except Unavailable:
-            pass  # the connection counts and logs that itself
+            pass  # the connection counts and logs it
         except RedisError as error:
             self._report("revocations unread", str(error))
 
     async def _synchronise(self) -> None:
-        """Write what Redis lacks, and read what is new there."""
+        """Write to Redis what it lacks, and read what is new there."""
         if self._link is None:
             return
         await self._save()
@@ -162,7 +162,7 @@ class Revocations:
                 found.add((made.kind, made.value))
                 changed |= self._add(made)
         self._version = version
-        if len(members) < MAX_REVOCATIONS:  # else Redis has dropped some on purpose
+        if len(members) < MAX_REVOCATIONS:  # else some were dropped for want of room
             self._unsaved |= {key: each for key, each in self._known.items() if key not in found}
         if changed:
             self._server.permissions.enforce()
@@ -178,7 +178,7 @@ class Revocations:
 
 
 def _issued(claims: Mapping[str, Any]) -> float:
-    """When a token was issued; one that does not say was issued before everything."""
+    """The time when a token was issued; minus infinity when it does not say."""
     issued = claims.get("iat")
     if isinstance(issued, int | float) and not isinstance(issued, bool):
         return float(issued)

@@ -1,4 +1,4 @@
-"""What is revoked, and how it stands in Redis."""
+"""A revocation, and its form in Redis."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ SIGNAL = "atriz:revoked"
 """The signal that carries a revocation."""
 
 KEY = "{realtime:revocations}"
-"""The sorted set of revocations, scored by expiry; its slot is that of the next one."""
+"""The sorted set of revocations, scored by expiry; its slot is that of the version's key."""
 
 VERSION_KEY = "{realtime:revocations}:version"
-"""Changes with every revocation."""
+"""The key whose value changes with every revocation."""
 
 MAX_REVOCATIONS = 100_000
-"""Revocations in force; beyond, those that expire first are forgotten."""
+"""Revocations in force; beyond, those that expire first are dropped."""
 
 EXPIRY_MARGIN = 600
-"""Seconds that a revocation outlives the token's expiry: more than any leeway."""
+"""Seconds that a revocation outlives the token; more than any leeway."""
 
 MAX_VALUE_LENGTH = 256
-"""Characters of what is revoked."""
+"""Characters of a revoked token's, user's or session's id."""
 
 Kind = Literal["token", "user", "session"]
 
-# Adds ARGV[5…] in pairs of expiry and member to KEYS[1], drops what expired before
-# ARGV[1] and what is beyond ARGV[2], and sets the version KEYS[2] to ARGV[4].  Both
-# keys live for ARGV[3] seconds more.
+# Adds ARGV[5…] in pairs of expiry and member to KEYS[1], removes members that expired
+# before ARGV[1] or exceed the number ARGV[2], and sets the version KEYS[2] to ARGV[4].
+# Both keys live for ARGV[3] seconds more.
 ADD = """
 redis.call('ZADD', KEYS[1], unpack(ARGV, 5))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
@@ -47,25 +47,25 @@ return 1
 
 @attrs.frozen
 class Revocation:
-    """What is no longer good."""
+    """A token, a user or a session that is refused."""
 
     kind: Kind
-    """``token``: the one with this ``jti``.  ``user``: all tokens of this user that were
-    issued until ``at``.  ``session``: the socket of this id, and tokens with this ``sid``."""
+    """``token``: the token with this ``jti``.  ``user``: the tokens of this user that were issued
+    up to ``at``.  ``session``: the socket with this id, and tokens with this ``sid``."""
     value: str
     """The ``jti``, user id or session id."""
     at: int
-    """Seconds since the epoch when it was revoked."""
+    """The time of the revocation, in seconds since the epoch."""
     expires: int
-    """Seconds since the epoch when the last token that it concerns has expired."""
+    """The time when every token it applies to has expired, in seconds since the epoch."""
 
     def encode(self) -> str:
-        """As it stands in Redis."""
+        """The member of the sorted set."""
         return json.dumps([self.kind, self.value, self.at, self.expires])
 
     @classmethod
     def read(cls, data: Any) -> Revocation:
-        """Read what came in a signal, or from Redis.
+        """Read the data of a signal, or a member of the sorted set.
 
         :raises InvalidRequest: when it is no revocation.
         """
@@ -77,9 +77,9 @@ class Revocation:
 
 
 def revocation(kind: Kind, value: str, expires: float | None, max_life: int) -> Revocation:
-    """Make a revocation that begins now.
+    """Make a revocation that is in force from now on.
 
-    :param expires: when the token expires, in seconds since the epoch; ``None``: after
+    :param expires: the time when the token expires, in seconds since the epoch; ``None``: in
         ``max_life`` seconds.
     :raises InvalidRequest: when the value is empty or too long.
     """

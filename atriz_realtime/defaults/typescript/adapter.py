@@ -1,4 +1,4 @@
-"""What both kinds of adapter share."""
+"""The base of the two adapters."""
 
 from __future__ import annotations
 
@@ -7,41 +7,42 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import attrs
-
 from atriz_realtime.api import Fanout, Unavailable
-from atriz_realtime.defaults.typescript.codec import Broadcast, Unreadable, unpack
+from atriz_realtime.defaults.typescript.codec import Broadcast, UnreadableMessage, unpack
 from atriz_realtime.defaults.typescript.members import Members
 
-MAX_ANSWERING = 1_000
-"""Answers that may be under way; beyond, whoever asked waits in vain."""
-
-
-@attrs.frozen(kw_only=True)
-class AdapterEvents:
-    """What an adapter tells the bridge."""
-
-    received: Callable[[Broadcast], None]
-    """An emit, of ours or of theirs."""
-    report: Callable[[str, str], None]
-    """A failure that was survived: see :class:`~atriz_realtime.api.Resources`."""
+MAX_RESPONSES_IN_FLIGHT = 1_000
+"""Responses to other servers that may be in flight; beyond, requests go unanswered."""
 
 
 class Adapter(ABC):
-    """One side of the bridge: the other servers' way of talking to each other.
+    """Speaks the protocol of one Socket.IO adapter with the TypeScript servers.
 
-    :param carrier: what its channels are on.
+    :param carrier: publishes and subscribes its channels.
+    :param key: the prefix of those channels.
+    :param received: called with every emit that arrives, this server's own included.
+    :param report: see :class:`~atriz_realtime.api.Resources`.
     """
 
-    def __init__(self, carrier: Fanout, members: Members, events: AdapterEvents) -> None:
+    def __init__(
+        self,
+        carrier: Fanout,
+        key: str,
+        members: Members,
+        *,
+        received: Callable[[Broadcast], None],
+        report: Callable[[str, str], None],
+    ) -> None:
         self._carrier = carrier
+        self._channel = f"{key}#/#"
         self._members = members
-        self._events = events
-        self._posting: set[asyncio.Future[None]] = set()
+        self._received = received
+        self._report = report
+        self._responses_in_flight: set[asyncio.Future[None]] = set()
 
     @abstractmethod
     def start(self) -> Awaitable[Any]:
-        """Begin to receive."""
+        """Subscribe to the channels that every server listens on."""
 
     @abstractmethod
     def send(self, broadcast: Broadcast) -> Awaitable[None]:
@@ -51,10 +52,10 @@ class Adapter(ABC):
         """
 
     @abstractmethod
-    def take(self, channel: str, message: Any) -> None:
-        """Handle what came.
+    def handle(self, channel: str, message: Any) -> None:
+        """Handle an emit or a request.
 
-        :raises Unreadable: when no adapter would send it.
+        :raises UnreadableMessage: when no adapter would send it.
         """
 
     def ready(self, room: str) -> Awaitable[Any]:  # noqa: ARG002  # for those that need it
@@ -62,30 +63,33 @@ class Adapter(ABC):
         return _nothing()
 
     async def aclose(self) -> None:
-        """Stop; what is under way is sent, for a second at most."""
-        if self._posting:
-            await asyncio.wait(self._posting, timeout=1.0)
+        """Wait for the responses in flight, a second at most."""
+        if self._responses_in_flight:
+            await asyncio.wait(self._responses_in_flight, timeout=1.0)
 
-    def post(self, sending: Awaitable[None]) -> None:
-        """Send an answer without waiting for it."""
-        if len(self._posting) >= MAX_ANSWERING:
+    def _channel_of(self, room: str) -> str:
+        return f"{self._channel}{room}#"
+
+    def _respond(self, publishing: Awaitable[None]) -> None:
+        """Publish a response without waiting for it."""
+        if len(self._responses_in_flight) >= MAX_RESPONSES_IN_FLIGHT:
             return
-        posting = asyncio.ensure_future(self._posted(sending))
-        self._posting.add(posting)
-        posting.add_done_callback(self._posting.discard)
+        responding = asyncio.ensure_future(self._published(publishing))
+        self._responses_in_flight.add(responding)
+        responding.add_done_callback(self._responses_in_flight.discard)
 
-    async def _posted(self, sending: Awaitable[None]) -> None:
+    async def _published(self, publishing: Awaitable[None]) -> None:
         try:
-            await sending
+            await publishing
         except Unavailable as error:
-            self._events.report("bridge request unanswered", error.message)
+            self._report("bridge request unanswered", error.message)
 
-    def _receive(self, channel: str, data: bytes) -> None:
+    def _deliver(self, channel: str, data: bytes) -> None:
         try:
-            self.take(channel, unpack(data))
-        except Unreadable as error:
-            self._events.report("bridge message unreadable", f"{channel}: {error}")
+            self.handle(channel, unpack(data))
+        except UnreadableMessage as error:
+            self._report("bridge message unreadable", f"{channel}: {error}")
 
 
 async def _nothing() -> None:
-    """Nothing to wait for."""
+    """Return at once: there is nothing to wait for."""

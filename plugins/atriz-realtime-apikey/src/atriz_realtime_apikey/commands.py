@@ -22,27 +22,27 @@ from atriz_realtime_apikey.store import KeyStore
 T = TypeVar("T")
 
 MAX_DAYS = 3_650
-"""Longest life of a key that has an end: longer is a slip of the hand."""
+"""Longest life of a key that expires; a longer one is probably a typing error."""
 
 _UNITS = MappingProxyType({"s": 1, "m": 60, "h": 3_600, "d": 86_400})
 
 
 @attrs.frozen(kw_only=True)
 class Administration:
-    """What the commands work on."""
+    """The keys that the commands administer."""
 
     configured: Mapping[str, ApiKey]
     """The keys of the configuration, by id."""
     client: Redis | RedisCluster | None = attrs.field(repr=False)
-    """``None`` when no Redis is configured."""
+    """The client; ``None`` when no Redis is configured."""
     prefix: str
-    """Stands before every Redis key."""
+    """The prefix of every Redis key."""
     clock: Clock
 
     def on_redis(self, work: Callable[[KeyStore], Awaitable[T]]) -> T:
-        """Work on the keys in Redis.
+        """Run a coroutine on the keys in Redis.
 
-        :raises click.ClickException: when there is no Redis, or it cannot do what it is told.
+        :raises click.ClickException: when there is no Redis, or it fails.
         """
         if self.client is None:
             raise click.ClickException("no redis_url is configured (REDIS_URL)")
@@ -57,13 +57,13 @@ class Administration:
         except TimeoutError:
             raise click.ClickException("Redis does not answer") from None
         except (RedisError, RedisClusterException, OSError) as error:
-            # one line, and of a Sentinel's not the whole connection pool
+            # one line; a message about a Sentinel would contain the whole connection pool
             reason = str(error).partition("\n")[0].partition(" : ")[0]
             raise click.ClickException(f"Redis: {reason or type(error).__name__}") from error
 
 
 def read_duration(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
-    """Read a length of time such as ``90d``, ``12h`` or ``1h30m``."""
+    """Parse a duration such as ``90d``, ``12h`` or ``1h30m``."""
     if value is None:
         return None
     if not re.fullmatch(r"([0-9]{1,9}[smhd])+", value):
@@ -77,7 +77,7 @@ def read_duration(_: click.Context, __: click.Parameter, value: str | None) -> t
 
 
 def command_group(administration: Administration) -> click.Group:
-    """The commands, on these keys and this Redis."""
+    """The group ``apikey`` with its commands."""
 
     @click.group("apikey", short_help="Issue, list and revoke API keys.")
     @click.pass_context

@@ -1,4 +1,4 @@
-"""The built pages of ``pages/dist``, with headers that let them do no more than they must."""
+"""Serves the built pages in ``pages/dist``, with headers that restrict what they may do."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ MEDIA_TYPES: Mapping[str, str] = MappingProxyType(
 )
 
 WORLD = ("world-50m.json", "world-10m.json")
-"""The offline map."""
+"""The files of the offline map."""
 
 TILE_URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>(?:\{s\}\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[0-9]+)?)/"
     r"[^\s\"';]*\{z\}[^\s\"';]*",
     re.IGNORECASE,
 )
-"""A template of tiles: an address with ``{z}``, ``{x}``, ``{y}`` and perhaps ``{s}.`` in it."""
+"""A tile server's address template, with ``{z}``, ``{x}``, ``{y}`` and optionally ``{s}.``."""
 
 
 def check_tile_url(template: str) -> None:
-    """Refuse what is no template of tiles; none at all is the offline map.
+    """Check a tile server's address template; an empty one stands for the offline map.
 
-    :raises ConfigurationError: saying how one looks.
+    :raises ConfigurationError: when it is malformed, with an example.
     """
     if template and not TILE_URL.fullmatch(template):
         raise ConfigurationError(
@@ -70,9 +70,9 @@ def _read(name: str) -> _File:
 
 
 def security_headers(tile_url: str = "") -> dict[str, str]:
-    """What a page may do: run its own script, and speak to its own server.
+    """Headers that allow a page its own scripts, and connections to its own server, alone.
 
-    :param tile_url: a template that :data:`TILE_URL` matches; its host may be asked for images.
+    :param tile_url: a template that :data:`TILE_URL` matches; images may come from its host.
     """
     images = "'self' data:"
     if tile := TILE_URL.fullmatch(tile_url):
@@ -91,7 +91,7 @@ def security_headers(tile_url: str = "") -> dict[str, str]:
 
 
 def file_routes(prefix: str, names: tuple[str, ...], headers: Mapping[str, str]) -> list[Route]:
-    """Routes of built files, below a path."""
+    """Routes for built files below a path."""
     return [
         Route(f"{prefix}/{name}", file_endpoint(name, headers), methods=["GET"]) for name in names
     ]
@@ -100,7 +100,7 @@ def file_routes(prefix: str, names: tuple[str, ...], headers: Mapping[str, str])
 def file_endpoint(
     name: str, headers: Mapping[str, str]
 ) -> Callable[[Request], Awaitable[Response]]:
-    """What answers with one built file: compressed, and not again to who has it."""
+    """An endpoint for one built file, compressed, with an ETag."""
     media_type = MEDIA_TYPES[name.rpartition(".")[2]]
 
     async def endpoint(request: Request) -> Response:
@@ -108,7 +108,7 @@ def file_endpoint(
         sent = {**headers, "cache-control": "no-cache", "etag": file.tag, "vary": "Accept-Encoding"}
         if request.headers.get("if-none-match") == file.tag:
             return Response(status_code=304, headers=sent)
-        if not _takes_gzip(request.headers):
+        if not _accepts_gzip(request.headers):
             return Response(file.body, media_type=media_type, headers=sent)
         sent["content-encoding"] = "gzip"
         return Response(file.packed, media_type=media_type, headers=sent)
@@ -116,7 +116,7 @@ def file_endpoint(
     return endpoint
 
 
-def _takes_gzip(headers: Headers) -> bool:
+def _accepts_gzip(headers: Headers) -> bool:
     named = (
         each.partition(";")[0].strip() for each in headers.get("accept-encoding", "").split(",")
     )
