@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import httptools
@@ -28,9 +28,6 @@ from atriz_realtime.engine.transports.uvicorn import (
 )
 from atriz_realtime.http.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.http.request_head import FALLBACK_HEADERS, HeadCache
-
-if TYPE_CHECKING:
-    from uvicorn.server import ServerState
 
 MAX_PIPELINED = 16
 """Requests to endpoints that may wait on one connection while an earlier one is answered."""
@@ -70,69 +67,43 @@ class Shared:
     """By status: uvicorn's default headers, and the start of a response that has them."""
 
 
+@attrs.define(eq=False, repr=False, weakref_slot=False)  # a repr would show tokens
 class EndpointConnection(asyncio.Protocol):
     """Reads and answers requests to endpoints on one connection."""
 
-    __slots__ = (
-        "_answering",
-        "_body",
-        "_cached",
-        "_client",
-        "_config",
-        "_draining",
-        "_endpoint",
-        "_error",
-        "_fd",
-        "_head_misses",
-        "_head_size",
-        "_headers",
-        "_idle_since",
-        "_in_head",
-        "_in_request",
-        "_is_routed",
-        "_loop",
-        "_parser",
-        "_queue",
-        "_read_paused",
-        "_server_state",
-        "_shared",
-        "_stopping",
-        "_timer",
-        "_transport",
-        "_url",
-        "_write_paused",
-    )
-
-    def __init__(self, shared: Shared, config: uvicorn.Config, server_state: ServerState) -> None:
-        self._shared = shared
-        self._config = config
-        self._server_state: Any = server_state
-        self._client: Address | None = None
-        self._parser: Any = None
-        self._fd = -1
-        self._in_request = False  # a request was started and is not complete
-        self._in_head = False
-        self._head_size = 0
-        self._is_routed = False  # the endpoint was found before the parser saw the head
-        self._endpoint: Endpoint | None = None
-        self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._body: bytes | bytearray = b""
-        self._cached: tuple[HeadCache, Endpoint, HttpCall] | None = None
-        self._head_misses = 0
-        self._queue: list[tuple[Endpoint, HttpCall, bool]] = []  # short: a deque is larger
-        self._answering: asyncio.Task[None] | None = None
-        self._error: HttpAnswer | None = None  # sent after the answers to what is queued
-        self._draining = False  # no request is read any more; closes once the queue is answered
-        self._stopping = False
-        self._write_paused = self._read_paused = False
-        self._timer: asyncio.TimerHandle | None = None
+    _shared: Shared
+    _config: uvicorn.Config
+    _server_state: Any
+    _loop: asyncio.AbstractEventLoop = attrs.field(init=False)
+    _transport: Any = attrs.field(init=False)
+    _client: Address | None = None
+    _parser: Any = None
+    _fd: int = -1
+    _in_request: bool = False  # a request was started and is not complete
+    _in_head: bool = False
+    _head_size: int = 0
+    _is_routed: bool = False  # the endpoint was found before the parser saw the head
+    _endpoint: Endpoint | None = None
+    _url: bytes = b""
+    _headers: list[tuple[bytes, bytes]] = attrs.field(factory=list)
+    _body: bytes | bytearray = b""
+    _cached: tuple[HeadCache, Endpoint, HttpCall] | None = None
+    _head_misses: int = 0
+    _queue: list[tuple[Endpoint, HttpCall, bool]] = attrs.field(factory=list)  # a deque is larger
+    _answering: asyncio.Task[None] | None = None
+    _error: HttpAnswer | None = None  # sent after the answers to what is queued
+    _draining: bool = False  # reads no more, and closes once the queue is answered
+    _stopping: bool = False
+    _write_paused: bool = False
+    _read_paused: bool = False
+    _timer: asyncio.TimerHandle | None = None
+    _idle_since: float = attrs.field(init=False)
 
     # -- asyncio.Protocol ------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         """Start the timeout of the first request."""
-        self._transport: Any = transport
+        self._transport = transport
         self._client = client_of(transport)
         self._server_state.connections.add(self)
         self._loop = self._shared.first_requests.loop

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -23,25 +24,16 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 
+@attrs.define(eq=False, repr=False, weakref_slot=False)
 class HttpProtocol(EndpointConnection):
     """One connection, which uvicorn's own protocol may share or take over.
 
     :param app_state: the state of the application's lifespan, for uvicorn's own protocol.
     """
 
-    __slots__ = ("_app_state", "_fallback", "_previous_cycle")
-
-    def __init__(
-        self,
-        shared: Shared,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-    ) -> None:
-        super().__init__(shared, config, server_state)
-        self._app_state = app_state
-        self._fallback: HttpToolsProtocol | None = None
-        self._previous_cycle: Any = None
+    _app_state: dict[str, Any] = attrs.field(kw_only=True)
+    _fallback: HttpToolsProtocol | None = None
+    _previous_cycle: Any = None
 
     # -- asyncio.Protocol ------------------------------------------------------------------
 
@@ -200,6 +192,6 @@ def http_protocol(
             app_state: dict[str, Any],
             _loop: asyncio.AbstractEventLoop | None = None,
         ) -> None:
-            super().__init__(shared, config, server_state, app_state)
+            super().__init__(shared, config, server_state, app_state=app_state)
 
     return BoundHttpProtocol
