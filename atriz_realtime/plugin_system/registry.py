@@ -217,11 +217,7 @@ class Registry:
         if interval is None and "interval" not in options:
             interval = config.throttle_interval
         accepted = self.throttles[throttle].options
-        if (
-            interval is not None
-            and accepted is not None
-            and "interval" in attrs.fields_dict(accepted)
-        ):
+        if interval is not None and accepted and "interval" in attrs.fields_dict(accepted):
             options["interval"] = interval
         try:
             pattern = re.compile(entity_type.id_pattern)
