@@ -62,10 +62,9 @@ class PluginView:
 class PluginHost:
     """The plugins of one server.
 
-    :raises PluginError: when a plugin cannot be loaded, or implements a hook
-        that does not exist.
-    :raises ConfigurationError: when configuration names a plugin or a hook that
-        does not exist, with the nearest one that does.
+    :raises PluginError: when a plugin cannot be loaded, or implements a hook that does not exist.
+    :raises ConfigurationError: when configuration names a plugin or a hook that does not exist,
+        with the nearest one that does.
     """
 
     def __init__(self, config: RealtimeConfig) -> None:
@@ -237,54 +236,42 @@ class PluginHost:
             raise _failure(name, hook, error) from error
 
     def _load(self, name: str, source: PluginSource) -> None:
+        what = f"plugin {name!r} ({source.origin})"
         try:
             plugin = source.load()
         except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"plugin {name!r} ({source.origin}) cannot be loaded: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            reason = f"{type(error).__name__}: {error}"
+            raise PluginError(f"{what} cannot be loaded: {reason}") from error
         if inspect.isclass(plugin):
-            raise PluginError(
-                f"plugin {name!r} ({source.origin}) is a class; name a module or an instance"
-            )
+            raise PluginError(f"{what} is a class; name a module or an instance")
         try:
             self._manager.register(plugin, name=name)
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
-            hint = ""
-            if isinstance(error, pluggy.PluginValidationError):
-                unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
-                if unknown:
-                    hint = nearest(unknown, self._hooks())
-            raise PluginError(f"plugin {name!r} ({source.origin}): {error}{hint}") from error
+            unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
+            hint = nearest(unknown, self._hooks()) if unknown else ""
+            raise PluginError(f"{what}: {error}{hint}") from error
         if not self._manager.get_hookcallers(plugin):
             raise PluginError(
-                f"plugin {name!r} ({source.origin}) implements no hook; "
-                "mark its functions with atriz_realtime.api.hookimpl"
+                f"{what} implements no hook; mark its functions with atriz_realtime.api.hookimpl"
             )
 
     def _read_disabled_hooks(self) -> set[tuple[str, str]]:
         blocked: set[tuple[str, str]] = set()
         for entry in self._config.disabled_hooks:
             name, separator, hook = entry.partition(":")
-            where = f"disabled_hooks: {entry!r}"
+            problem = ""
             if not separator:
-                raise ConfigurationError(f"{where} must be plugin:hook", field="disabled_hooks")
-            if name not in self._sources:
-                raise ConfigurationError(
-                    f"{where}: no plugin {name!r}{nearest(name, self._sources)}",
-                    field="disabled_hooks",
-                )
-            if hook not in self._hooks():
-                raise ConfigurationError(
-                    f"{where}: no hook {hook!r}{nearest(hook, self._hooks())}",
-                    field="disabled_hooks",
-                )
-            if name not in self._config.disabled_plugins and hook not in self._hooks_of(name):
-                raise ConfigurationError(
-                    f"{where}: plugin {name!r} does not implement {hook}", field="disabled_hooks"
-                )
+                problem = " must be plugin:hook"
+            elif name not in self._sources:
+                problem = f": no plugin {name!r}{nearest(name, self._sources)}"
+            elif hook not in self._hooks():
+                problem = f": no hook {hook!r}{nearest(hook, self._hooks())}"
+            elif name not in self._config.disabled_plugins and hook not in self._hooks_of(name):
+                problem = f": plugin {name!r} does not implement {hook}"
+            if problem:
+                setting = "disabled_hooks"
+                raise ConfigurationError(f"{setting}: {entry!r}{problem}", field=setting)
             blocked.add((name, hook))
         return blocked
 

@@ -125,11 +125,7 @@ def _instance(data: Mapping[str, Any], settings_class: type[T]) -> T:
     if not attrs.has(settings_class):
         raise TypeError(f"{settings_class!r} is not an attrs class")
     hints = get_type_hints(settings_class)
-    fields: dict[str, attrs.Attribute[Any]] = {
-        name.lstrip("_"): field
-        for name, field in attrs.fields_dict(settings_class).items()
-        if field.init
-    }
+    fields = {str(field.alias): field for field in attrs.fields(settings_class) if field.init}
     values: dict[str, Any] = {}
     for key, value in data.items():
         field = fields.get(key)
@@ -143,11 +139,9 @@ def _instance(data: Mapping[str, Any], settings_class: type[T]) -> T:
         except Exception as error:  # cattrs passes on whatever a hook raises
             reason = str(error) or "unusable"
             raise ConfigurationError(f"{key}: {reason}", field=key) from error
-    missing = [
-        alias for alias, f in fields.items() if f.default is attrs.NOTHING and alias not in values
-    ]
-    if missing:
-        raise ConfigurationError(f"{missing[0]} is required", field=missing[0])
+    for key, field in fields.items():
+        if field.default is attrs.NOTHING and key not in values:
+            raise ConfigurationError(f"{key} is required", field=key)
     try:
         return make(**values)
     except (ValueError, TypeError) as error:  # from the class's validators

@@ -342,7 +342,7 @@ SEAMS = (
         "starlette",
         "starlette.routing:BaseRoute",
         ("handle(scope, receive, send)", "matches(scope)"),
-        ("http/routes.py", "http/endpoints.py", "http/probes.py"),
+        ("http/routes.py", "http/endpoints.py"),
         "adds routes of the server's own kinds",
     ),
     Seam(
