@@ -197,10 +197,7 @@ class JwtAuthenticator:
         self._verified: dict[str, Identity] = {}
         self._algorithms = list(settings.algorithms)
         decoder = StrictJwt(
-            {
-                "verify_aud": settings.audience is not None,
-                "require": list(settings.required_claims),
-            }
+            {"verify_aud": settings.audience is not None, "require": list(settings.required_claims)}
         )
         self._decode = functools.partial(
             decoder.decode,
@@ -343,10 +340,7 @@ def register_authenticators(config: PluginConfig, resources: Resources) -> Authe
         )
     with extra("jwks", "jwks"):
         importlib.import_module("cryptography")
-        from atriz_realtime.defaults.jwt_auth.jwks import (  # noqa: PLC0415
-            KeySource,
-            check_source,
-        )
+        from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source  # noqa: PLC0415
     check_source(settings.jwks, settings.jwks_allow_http)
     source = KeySource(settings.jwks, settings.jwks_interval, settings.jwks_pause, resources.report)
     jwt_authenticator = JwtAuthenticator(secret, settings, source)

@@ -70,9 +70,7 @@ def _secret(value: str) -> jwt.PyJWK:
 def _public(value: str) -> jwt.PyJWK:
     with extra("crypto", "a public key"):
         from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
-        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-            load_pem_public_key,
-        )
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
     public: Any = load_pem_public_key(Path(value.removeprefix(FILE)).read_bytes())
     if isinstance(public, rsa.RSAPublicKey):
         fields = jwt.algorithms.RSAAlgorithm.to_jwk(public, as_dict=True)

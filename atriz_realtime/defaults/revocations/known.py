@@ -35,8 +35,7 @@ class RevocationSettings:
     """The table ``[realtime.plugins.revocations]``."""
 
     max_life: int = attrs.field(
-        default=2_592_000,
-        validator=[attrs.validators.ge(60), attrs.validators.le(315_360_000)],
+        default=2_592_000, validator=[attrs.validators.ge(60), attrs.validators.le(315_360_000)]
     )
     """Seconds that a revocation stays in force when the token's expiry is not given; at least the
     longest life of a token."""
@@ -46,10 +45,7 @@ class Revocations:
     """The revocations in force on one server."""
 
     def __init__(
-        self,
-        server: ServerHandle,
-        resources: Resources,
-        settings: RevocationSettings,
+        self, server: ServerHandle, resources: Resources, settings: RevocationSettings
     ) -> None:
         prefix = resources.settings["redis_prefix"]
         self._server = server

@@ -17,13 +17,7 @@ from atriz_realtime.api import (
     Resources,
     hookimpl,
 )
-from atriz_realtime_apikey.access import (
-    NAME,
-    KeyAuthenticator,
-    may_publish,
-    may_track,
-    still_holds,
-)
+from atriz_realtime_apikey.access import NAME, KeyAuthenticator, may_publish, may_track, still_holds
 from atriz_realtime_apikey.commands import Administration, command_group
 from atriz_realtime_apikey.keys import ApiKey, is_id
 from atriz_realtime_apikey.ring import KeyRing
