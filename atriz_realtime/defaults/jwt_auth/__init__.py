@@ -32,7 +32,7 @@ from atriz_realtime.api import (
     decode_json,
     hookimpl,
 )
-from atriz_realtime.defaults.jwt_auth.keys import MAX_KID, configured
+from atriz_realtime.defaults.jwt_auth.keys import MAX_KID, configured, hmac_key
 from atriz_realtime.defaults.shared.extras import extra
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
 
     :raises ConfigurationError: when the secret looks like a key of another kind.
     """
-    (algorithm, *others) = algorithms
+    algorithm, *others = algorithms
     known = jwt.algorithms.get_default_algorithms()[algorithm]
     if others or not isinstance(known, jwt.algorithms.HMACAlgorithm):
         return secret
@@ -131,8 +131,7 @@ def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
         known.prepare_key(secret)
     except jwt.InvalidKeyError as error:
         raise ConfigurationError(f"jwt_secret: {error}", field="jwt_secret") from error
-    encoded = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
-    key = jwt.PyJWK({"kty": "oct", "k": encoded, "alg": algorithm})
+    key = hmac_key(secret.encode(), algorithm)
     key.Algorithm = _OneSecret(known.hash_alg)
     return key
 
@@ -231,7 +230,7 @@ class JwtAuthenticator:
             self._verified.clear()  # some may be signed with a key that is no longer in the set
         remembered = self._verified.get(token)
         if remembered is not None:
-            if _is_current(remembered):
+            if remembered.expires_at is None or remembered.expires_at > time.time():
                 return remembered
             del self._verified[token]
         if self._key is None and not self._has_ids:
@@ -291,10 +290,6 @@ class JwtAuthenticator:
             return self._decode(token, key, algorithms=algorithms)
 
 
-def _is_current(identity: Identity) -> bool:
-    return identity.expires_at is None or identity.expires_at > time.time()
-
-
 def user_id(claims: Mapping[str, Any]) -> str:
     """The user that a token's claims name.
 
@@ -330,18 +325,18 @@ def register_authenticators(config: PluginConfig, resources: Resources) -> Authe
             logger.warning("%s", weakness)
     elif not settings.keys and settings.jwks is None:
         logger.warning("no JWT secret is configured (JWT_SECRET): every token is refused")
-    if settings.jwks is None:
-        jwt_authenticator = JwtAuthenticator(secret, settings)
-        return Authenticator(
-            "jwt",
-            jwt_authenticator.authenticate,
-            at_once=jwt_authenticator.identify,
-            weakness=weakness,
+    source = None
+    if settings.jwks is not None:
+        with extra("jwks", "jwks"):
+            importlib.import_module("cryptography")
+            from atriz_realtime.defaults.jwt_auth.jwks import (  # noqa: PLC0415
+                KeySource,
+                check_source,
+            )
+        check_source(settings.jwks, settings.jwks_allow_http)
+        source = KeySource(
+            settings.jwks, settings.jwks_interval, settings.jwks_pause, resources.report
         )
-    with extra("jwks", "jwks"):
-        importlib.import_module("cryptography")
-        from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source  # noqa: PLC0415
-    check_source(settings.jwks, settings.jwks_allow_http)
-    source = KeySource(settings.jwks, settings.jwks_interval, settings.jwks_pause, resources.report)
-    jwt_authenticator = JwtAuthenticator(secret, settings, source)
-    return Authenticator("jwt", jwt_authenticator.authenticate, weakness=weakness)
+    verifier = JwtAuthenticator(secret, settings, source)
+    at_once = verifier.identify if source is None else None
+    return Authenticator("jwt", verifier.authenticate, at_once=at_once, weakness=weakness)

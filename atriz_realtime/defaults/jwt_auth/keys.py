@@ -63,8 +63,13 @@ def _secret(value: str) -> jwt.PyJWK:
     secret = value.encode()
     if len(secret) < MIN_SECRET or b"-----BEGIN" in secret:
         raise ValueError("not a secret")
+    return hmac_key(secret, "HS256")
+
+
+def hmac_key(secret: bytes, algorithm: str) -> jwt.PyJWK:
+    """A secret as the key of one HMAC algorithm."""
     encoded = base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
-    return jwt.PyJWK({"kty": "oct", "k": encoded, "alg": "HS256"})
+    return jwt.PyJWK({"kty": "oct", "k": encoded, "alg": algorithm})
 
 
 def _public(value: str) -> jwt.PyJWK:

@@ -95,7 +95,7 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> Route | None:
     if settings.token is None and not settings.networks:
         return None
     with extra("metrics", "plugin metrics"):  # and 50 ms to import
-        from atriz_realtime.defaults.metrics.exposition import exposition  # noqa: PLC0415
+        from atriz_realtime.defaults.metrics.families import exposition  # noqa: PLC0415
 
     gate = Gate(settings)
 
