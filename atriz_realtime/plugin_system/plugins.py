@@ -155,10 +155,10 @@ class PluginHost:
             hooks = self._hooks_of(name)
             infos.append(
                 PluginInfo(
-                    name,
-                    source.version,
-                    source.origin,
-                    self._state(name),
+                    name=name,
+                    version=source.version,
+                    origin=source.origin,
+                    state=self._state(name),
                     hooks=tuple(hook for hook in hooks if (name, hook) not in self._blocked),
                     blocked_hooks=tuple(hook for hook in hooks if (name, hook) in self._blocked),
                     failure=self._failures.get(name, ""),

@@ -139,24 +139,17 @@ def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
 TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 """Accepted values of the header ``typ`` in a token that names a key, in lower case."""
 
-_OBJECT = "eyJ"
-"""The first characters of a segment whose JSON begins with the two bytes ``{"``, which no JSON in
-UTF-16 or UTF-32 does."""
-
 
 def is_utf8(token: str) -> bool:
-    """Whether the JSON of a decoded token is UTF-8 without a byte order mark.
+    """Whether the header of a decoded token is JSON in UTF-8, without a byte order mark.
 
-    Python's ``json`` also reads UTF-16 and UTF-32, which RFC 8725, section 3.7, forbids.  Both
-    contain zero bytes; JSON in UTF-8 contains none.
+    PyJWT reads headers with Python's ``json``, which accepts UTF-16 and UTF-32 as well; RFC 8725,
+    section 3.7, forbids them.  Both contain zero bytes; JSON in UTF-8 contains none.
     """
-    if token.startswith(_OBJECT) and token.startswith(_OBJECT, token.find(".") + 1):
-        return True  # nearly every token
-    for segment in token.split(".", 2)[:2]:
-        text = base64.urlsafe_b64decode(segment + "==")
-        if b"\0" in text or not text.lstrip(b" \t\r\n").startswith(b"{"):
-            return False
-    return True
+    if token.startswith("eyJ"):  # {" in one byte each, as in nearly every token
+        return True
+    text = base64.urlsafe_b64decode(token.partition(".")[0] + "==")
+    return b"\0" not in text and text.lstrip(b" \t\r\n").startswith(b"{")
 
 
 class UnknownKey(AuthenticationRejected):
@@ -164,7 +157,7 @@ class UnknownKey(AuthenticationRejected):
 
 
 class StrictJwt(jwt.PyJWT):
-    """PyJWT, with the package's strict JSON decoder for the claims."""
+    """PyJWT, with the package's strict JSON decoder for the claims, which accepts UTF-8 alone."""
 
     def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
         """Decode the claims; PyJWT documents this method for subclasses."""
@@ -253,7 +246,9 @@ class JwtAuthenticator:
             expires_at=expires_at,
         )
         if credentials.source == "http":  # a device sends the same token with every fix
-            self._remember(token, identity)
+            self._verified[token] = identity
+            if len(self._verified) > MAX_REMEMBERED:
+                del self._verified[next(iter(self._verified))]
         return identity
 
     def _key_of(self, token: str) -> str | jwt.PyJWK:
@@ -272,11 +267,6 @@ class JwtAuthenticator:
         if self._key is None:
             raise AuthenticationRejected("the token names no key")
         return self._key
-
-    def _remember(self, token: str, identity: Identity) -> None:
-        self._verified[token] = identity
-        if len(self._verified) > MAX_REMEMBERED:
-            del self._verified[next(iter(self._verified))]
 
     def _claims(self, token: str, key: str | jwt.PyJWK) -> Mapping[str, Any]:
         if isinstance(key, jwt.PyJWK) and key is not self._key:
@@ -329,10 +319,7 @@ def register_authenticators(config: PluginConfig, resources: Resources) -> Authe
     if settings.jwks is not None:
         with extra("jwks", "jwks"):
             importlib.import_module("cryptography")
-            from atriz_realtime.defaults.jwt_auth.jwks import (  # noqa: PLC0415
-                KeySource,
-                check_source,
-            )
+            from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source  # noqa: PLC0415
         check_source(settings.jwks, settings.jwks_allow_http)
         source = KeySource(
             settings.jwks, settings.jwks_interval, settings.jwks_pause, resources.report

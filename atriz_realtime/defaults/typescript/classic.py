@@ -14,15 +14,10 @@ from enum import IntEnum
 from typing import Any
 
 import attrs
+import msgpack
 
 from atriz_realtime.defaults.typescript.adapter import Adapter
-from atriz_realtime.defaults.typescript.codec import (
-    Broadcast,
-    UnreadableMessage,
-    names,
-    pack,
-    to_json,
-)
+from atriz_realtime.defaults.typescript.codec import Broadcast, UnreadableMessage, names, to_json
 
 
 class RequestType(IntEnum):
@@ -70,7 +65,7 @@ class ClassicAdapter(Adapter):
         rooms = broadcast.rooms
         channel = self._channel_of(rooms[0]) if len(rooms) == 1 else self._channel
         message = [broadcast.sender, broadcast.packet, broadcast.options]
-        return self._carrier.publish(channel, pack(message))
+        return self._carrier.publish(channel, msgpack.packb(message))
 
     def handle(self, channel: str, message: Any) -> None:
         """Handle an emit, or a request."""

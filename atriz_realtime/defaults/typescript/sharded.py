@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Any
 
 import attrs
+import msgpack
 
 from atriz_realtime.defaults.typescript.adapter import Adapter
 from atriz_realtime.defaults.typescript.codec import (
@@ -21,7 +22,6 @@ from atriz_realtime.defaults.typescript.codec import (
     Broadcast,
     UnreadableMessage,
     has_binary,
-    pack,
     to_json,
 )
 
@@ -122,7 +122,7 @@ class ShardedAdapter(Adapter):
         self, channel: str, uid: str, kind: MessageType, data: Mapping[str, Any]
     ) -> Awaitable[None]:
         message = {"uid": uid, "nsp": NAMESPACE, "type": kind, "data": data}
-        encode = pack if has_binary(message) else to_json
+        encode = msgpack.packb if has_binary(message) else to_json
         return self._carrier.publish(channel, encode(message))
 
     def _filled(self, room: str) -> None:

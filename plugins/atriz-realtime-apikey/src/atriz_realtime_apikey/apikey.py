@@ -34,9 +34,8 @@ def _keys(tables: Mapping[str, Any]) -> dict[str, ApiKey]:
         try:
             keys[key_id] = ApiKey.from_table(key_id, table)
         except ConfigurationError as error:
-            where = (
-                f"keys.{key_id}" if is_id(key_id) else "keys"
-            )  # the id may be a key, put there by mistake
+            # the id may be a key, put there by mistake
+            where = f"keys.{key_id}" if is_id(key_id) else "keys"
             raise ConfigurationError(f"{where}: {error.message}", field="keys") from error
     return keys
 
