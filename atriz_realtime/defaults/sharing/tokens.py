@@ -43,6 +43,8 @@ MAX_TOKEN_LENGTH = 4_096
 
 _REQUIRED = ("aud", "exp", "iat", "jti", "type", "id")
 
+_MALFORMED = (jwt.PyJWTError, RealtimeError, ValueError, AttributeError)
+
 _EXPIRY_BYTES = 5
 _RANDOM_BYTES = 9
 _TAG_BYTES = 10
@@ -91,8 +93,10 @@ class ShareTokens:
         self._signing = key("signature")
         self._naming = key("id")
         with extra("crypto", "plugin sharing"):
+            from cryptography.exceptions import InvalidTag  # noqa: PLC0415
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
         self._cipher = AESGCM(key("creator"))
+        self._invalid_tag = InvalidTag
 
     def make(self, entity: EntityRef, seconds: int, by: str | None = None) -> tuple[Share, str]:
         """Make a share that starts now, and its token."""
@@ -132,9 +136,13 @@ class ShareTokens:
                 # another server's clock may be ahead of this one's
                 options={"require": list(_REQUIRED), "verify_iat": False},
             )
-            by = self._creator(claims["jti"], claims["by"]) if "by" in claims else None
+            by = None
+            if "by" in claims:
+                sealed = _bytes(claims["by"])
+                nonce, encrypted = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+                by = self._cipher.decrypt(nonce, encrypted, claims["jti"].encode()).decode()
             entity = EntityRef(claims["type"], claims["id"])
-        except (jwt.PyJWTError, RealtimeError, ValueError, AttributeError) as error:
+        except (*_MALFORMED, self._invalid_tag) as error:
             raise AuthenticationRejected(f"a share's token: {type(error).__name__}") from None
         return Share(claims["jti"], entity, int(claims["iat"]), int(claims["exp"]), by)
 
@@ -151,20 +159,6 @@ class ShareTokens:
         if not hmac.compare_digest(tag, self._tag(unique, user)):
             raise NotAuthorized
         return expiry_of(share_id)
-
-    def _creator(self, share_id: str, sealed: str) -> str:
-        """The user who created a share, from the encrypted claim of its token.
-
-        :raises ValueError: when the claim is forged, or another share's.
-        """
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
-
-        raw = _bytes(sealed)
-        nonce, encrypted = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
-        try:
-            return self._cipher.decrypt(nonce, encrypted, share_id.encode()).decode()
-        except InvalidTag:
-            raise ValueError("not encrypted with this key") from None
 
     def _tag(self, unique: bytes, by: str | None) -> bytes:
         return hmac.digest(self._naming, unique + (by or "").encode(), "sha256")[:_TAG_BYTES]
