@@ -11,7 +11,6 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -99,16 +98,10 @@ def file_endpoint(
         sent = {**headers, "cache-control": "no-cache", "etag": tag, "vary": "Accept-Encoding"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=sent)
-        if not _accepts_gzip(request.headers):
+        accepted = request.headers.get("accept-encoding", "").split(",")
+        if "gzip" not in (each.partition(";")[0].strip() for each in accepted):
             return Response(body, media_type=media_type, headers=sent)
         sent["content-encoding"] = "gzip"
         return Response(packed, media_type=media_type, headers=sent)
 
     return endpoint
-
-
-def _accepts_gzip(headers: Headers) -> bool:
-    named = (
-        each.partition(";")[0].strip() for each in headers.get("accept-encoding", "").split(",")
-    )
-    return "gzip" in named
