@@ -110,8 +110,7 @@ def at_least(minimum: float) -> Any:
             raise ConfigurationError(f"{attribute.name} must be a number", field=attribute.name)
         if not minimum <= value < math.inf:  # refuses NaN as well
             raise ConfigurationError(
-                f"{attribute.name} must be {minimum:g} or more, not {value:g}",
-                field=attribute.name,
+                f"{attribute.name} must be {minimum:g} or more, not {value:g}", field=attribute.name
             )
 
     return check
