@@ -32,7 +32,7 @@ ADMIN_UI = "defaults/admin_ui/ui.py"
 UVICORN_SERVER = "cli/serving/uvicorn_server.py"
 HTTP_CONNECTION = "http/connection.py"
 HTTP_PROTOCOL = "http/protocol.py"
-HANDOVER = "cli/serving/workers/handover.py"
+HANDOVER = "cli/serving/handover.py"
 WEBSOCKET = "engine/transports/uvicorn.py"
 CLUSTER = "redis_link/cluster.py"
 
