@@ -13,12 +13,10 @@ from atriz_realtime.cli import logs
 from atriz_realtime.cli.options import config_option, json_option
 from atriz_realtime.cli.output import print_json, print_table
 from atriz_realtime.cli.serve import require_strength
-from atriz_realtime.plugin_system.config import LoadedConfig, describe, load_config
+from atriz_realtime.plugin_system.config import describe, load_config
 from atriz_realtime.plugin_system.plugins import PluginInfo
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.server import RealtimeServer
-
-_DEFAULT = "default"
 
 _NAMED_HOOKS = {
     "fanout_layers": "register_fanout_layers",
@@ -47,7 +45,10 @@ def check(as_json: bool, file: str | None) -> None:
     require_strength(server)
     for kind in server.registry.kinds.values():
         server.registry.policy(kind)
-    settings = _settings(loaded)
+    settings = {
+        name: {"value": value, "source": loaded.sources.get(name, "default")}
+        for name, value in describe(loaded.config).items()
+    }
     registered = _registered(server.registry, server.plugins())
     if as_json:
         print_json({"settings": settings, "registered": registered})
@@ -69,13 +70,6 @@ def check(as_json: bool, file: str | None) -> None:
     )
 
 
-def _settings(loaded: LoadedConfig) -> dict[str, dict[str, Any]]:
-    return {
-        name: {"value": value, "source": loaded.sources.get(name, _DEFAULT)}
-        for name, value in describe(loaded.config).items()
-    }
-
-
 def _registered(
     registry: Registry, plugins: Sequence[PluginInfo]
 ) -> dict[str, list[dict[str, Any]]]:
@@ -88,18 +82,11 @@ def _registered(
             for record in records
         ]
 
-    kinds = [
-        {
-            "name": kind.name,
-            "plugin": kind.plugin,
-            "throttle": kind.throttle,
-            "throttle_options": dict(kind.throttle_options),
-            "cache_ttl": kind.cache_ttl,
-        }
-        for kind in registry.kinds.values()
-    ]
+    shown = ("name", "plugin", "throttle", "throttle_options", "cache_ttl")
     return {
-        "entity_types": kinds,
+        "entity_types": [
+            {name: getattr(kind, name) for name in shown} for kind in registry.kinds.values()
+        ],
         "authenticators": entries(registry.authenticators),
         "authorizers": entries(registry.authorizers),
         "filters": entries(registry.filters),
@@ -135,8 +122,6 @@ def _details(entry: Mapping[str, Any]) -> str:
     """The rest of an entry as text."""
     if "throttle" in entry:
         options = entry["throttle_options"].items()
-        policy = " ".join(
-            [entry["throttle"], *(f"{name}={_text(value)}" for name, value in options)]
-        )
-        return f"throttle {policy}, cached for {entry['cache_ttl']:g} s"
+        named = "".join(f" {name}={_text(value)}" for name, value in options)
+        return f"throttle {entry['throttle']}{named}, cached for {entry['cache_ttl']:g} s"
     return "chosen" if entry.get("chosen") else ""

@@ -59,12 +59,7 @@ python-socketio and python-engineio write to standard error themselves unless a 
 
 def redact(text: str) -> str:
     """Replace everything in a text that looks like a secret."""
-    return _SECRETS.sub(_hide, text)
-
-
-def _hide(match: re.Match[str]) -> str:
-    kept = match["scheme"] or match["name"] or match["user"] or ""
-    return kept + HIDDEN
+    return _SECRETS.sub(lambda m: f"{m['scheme'] or m['name'] or m['user'] or ''}{HIDDEN}", text)
 
 
 def redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:

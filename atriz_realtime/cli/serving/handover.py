@@ -73,10 +73,7 @@ class Handover:
         rights = array.array("i", [connection])
         try:
             self._outgoing.sendmsg(
-                [data],
-                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)],
-                0,
-                str(self._path(owner)),
+                [data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], 0, str(self._path(owner))
             )
         except OSError as error:
             logger.warning("connection not handed over", worker=owner, reason=error.strerror)
