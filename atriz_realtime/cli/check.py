@@ -24,10 +24,10 @@ _NAMED_HOOKS = {
     "endpoints": "register_endpoints",
     "routes": "register_routes",
 }
-"""Hooks of whose records only the name is shown, by kind."""
+"""Kinds of records that are shown by name alone, each with the hook that registers them."""
 
 _LATE_HOOKS = {"observers": "register_observers", "commands": "register_commands"}
-"""Hooks that are not called before a server starts: they are shown instead of their records."""
+"""Hooks that `check` does not call, so that it shows the hooks instead of their records."""
 
 
 @click.command(short_help="Check the configuration without starting a server.")

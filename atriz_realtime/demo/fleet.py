@@ -33,7 +33,7 @@ MAX_LAPSE = 5.0
 """Most seconds driven at once, so that entities do not jump after the machine was suspended."""
 
 USER = "demo"
-"""The user who reports, and of the printed token."""
+"""The user of all reported positions, and of the printed token."""
 
 Publish = Callable[[str, str, Location], Awaitable[Any]]
 """Takes a type, an id and a location."""

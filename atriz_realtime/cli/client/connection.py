@@ -151,7 +151,7 @@ class Api:
         return await self._request("POST", "/api/tracking/location", update)
 
     async def entity_ids(self, kind: str) -> list[str]:
-        """The ids of all entities of a type whose location is known."""
+        """The ids of all entities of a type with a known location."""
         ids: list[str] = []
         path = f"/api/tracking/{quote(kind, safe='')}"
         query = ""
