@@ -209,7 +209,7 @@ def unreachable(target: Target, error: BaseException) -> Unreachable:
     elif isinstance(cause, TimeoutError):
         why = f"no answer within {ANSWER_TIMEOUT:g} s"
     elif isinstance(cause, socket.gaierror):
-        why = "no such host"
+        why = str(cause.strerror).lower()
     elif isinstance(cause, OSError) and cause.errno:
         why = os.strerror(cause.errno).lower()
     else:

@@ -84,7 +84,7 @@ class Lines:
             return
         location = event["location"]
         entity = f"{event['type']}:{event['entityId']}"
-        print(location["timestamp"], entity, *_cells(location), flush=True)  # noqa: T201
+        click.echo(" ".join([location["timestamp"], entity, *_cells(location)]))
 
     def state(self, text: str) -> None:
         """Print the state of the connection, if it has changed."""
