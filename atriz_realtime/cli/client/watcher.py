@@ -103,7 +103,7 @@ class EntityWatcher:
         if self._ids:
             await connection.track(self._kind, self._ids)
             self._show_count(connection)
-            await connection.wait()
+            await connection.wait()  # raises
         while True:
             full = await self._track_new(connection)
             self._show_count(connection, "; more than one connection may track" if full else "")
