@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.api.wire import encode_json
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
+from atriz_realtime.cli.addresses import beyond_loopback
 from atriz_realtime.cli.options import config_option, json_option
 from atriz_realtime.cli.output import print_json, print_table
-from atriz_realtime.cli.serve import require_strength
 from atriz_realtime.plugin_system.config import describe, load_config
 from atriz_realtime.plugin_system.plugins import PluginInfo
 from atriz_realtime.plugin_system.registry import Registry
@@ -28,6 +29,40 @@ _NAMED_HOOKS = {
 
 _LATE_HOOKS = {"observers": "register_observers", "commands": "register_commands"}
 """Hooks that `check` does not call, so that it shows the hooks instead of their records."""
+
+PUBLISHED_SECRETS: Final = frozenset(
+    {
+        "a-secret-of-more-than-thirty-two-bytes",
+        "at-least-thirty-two-bytes-of-random-text",
+        "another secret of more than thirty-two bytes",
+        "your-secret-key",
+    }
+)
+"""Secrets that the documentation prints: long enough, but anybody can sign tokens with them."""
+
+
+def require_strength(server: RealtimeServer) -> None:
+    """Refuse weak authentication on an address that other machines can reach.
+
+    :raises ConfigurationError: when the documentation prints the JWT secret, or when an
+        authenticator reports a weakness and ``allow_weak_secret`` is not set.
+    """
+    config = server.config
+    if not beyond_loopback(config.host):
+        return
+    if config.jwt_secret in PUBLISHED_SECRETS:
+        raise ConfigurationError(
+            "the JWT secret is printed in the documentation, so anybody can sign tokens with it; "
+            f"choose another before listening beyond loopback ({config.host})"
+        )
+    if config.allow_weak_secret:
+        return
+    for authenticator in server.registry.authenticators:
+        if authenticator.weakness is not None:
+            raise ConfigurationError(
+                f"{authenticator.weakness}; fix that before listening beyond loopback "
+                f"({config.host}), or set allow_weak_secret"
+            )
 
 
 @click.command(short_help="Check the configuration without starting a server.")

@@ -109,7 +109,7 @@ class Handover:
 
 def sticky_protocol(handover: Handover) -> type[HttpToolsProtocol]:
     """Uvicorn's HTTP protocol, which passes on the connections of other workers' sessions."""
-    # imported here, so that `check` runs where httptools is not installed
+    # imported here, so that `serve` can say what to install when httptools is missing
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415
 
     class StickyProtocol(HttpToolsProtocol):
