@@ -12,7 +12,8 @@ import pytest
 
 from atriz_realtime import EntitySettings, RealtimeConfig, api
 from atriz_realtime.api import RealtimeError, errors
-from atriz_realtime.plugin_system.plugins import DEFAULT_PLUGINS, PluginHost
+from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
+from atriz_realtime.plugin_system.plugins import PluginHost
 from tests.hooks.test_examples import CHECKS
 from tests.support.checks.evidence import Evidence, sources
 from tests.support.docs import reference

@@ -22,7 +22,8 @@ from atriz_realtime import EntitySettings, RealtimeConfig, RealtimeError, api
 from atriz_realtime.api import errors
 from atriz_realtime.core.runtime.incidents import PLUGIN_PROBLEM
 from atriz_realtime.defaults.metrics.families import FAMILIES
-from atriz_realtime.plugin_system.plugins import DEFAULT_PLUGINS, PluginHost
+from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
+from atriz_realtime.plugin_system.plugins import PluginHost
 from tests.support.docs import blocks, commands, reference
 from tests.support.docs.reference import DOCS, PACKAGE, PARTS, ROOT
 

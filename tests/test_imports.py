@@ -33,7 +33,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "api": frozenset(),
     "engine": frozenset({"api.errors"}),
     "plugin_system": frozenset({"api"}),
-    "redis_link": frozenset({"api", "plugin_system.masking"}),
+    "redis_link": frozenset({"api", "plugin_system.checks"}),
     **{
         f"core.{wing}": BELOW_CORE | {f"core.{lower}" for lower in WINGS[:place]}
         for place, wing in enumerate(WINGS)

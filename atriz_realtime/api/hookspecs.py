@@ -24,9 +24,8 @@ without them the server could admit people, or show them more, than it should.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
 import pluggy
 from starlette.routing import BaseRoute
 
@@ -45,6 +44,9 @@ from atriz_realtime.api.records import (
     Throttle,
     View,
 )
+
+if TYPE_CHECKING:
+    import click
 
 PROJECT_NAME = "atriz_realtime"
 """The pluggy project, and the entry-point group plugins are found in."""

@@ -1,5 +1,18 @@
-"""``python -m atriz_realtime.cli``."""
+"""The console script ``atriz-realtime``, and ``python -m atriz_realtime.cli``."""
 
-from atriz_realtime.cli.main import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say what to install when its libraries are missing."""
+    try:
+        from atriz_realtime.cli import main as cli  # noqa: PLC0415  # it needs the extra
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: atriz-realtime needs {error.name}: pip install 'atriz-realtime[cli]'")
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from atriz_realtime.api.errors import PluginError, RealtimeError
+from atriz_realtime.api.errors import ConfigurationError, PluginError, RealtimeError
 from atriz_realtime.cli.output import complain, discard_output, warn
-from atriz_realtime.plugin_system.plugins import DISTRIBUTION
+from atriz_realtime.plugin_system.discovery import DISTRIBUTION
 
 NAME = "atriz-realtime"
 
@@ -33,6 +33,9 @@ COMMANDS = MappingProxyType(
     }
 )
 """The built-in commands, and for each the module of this package that defines it."""
+
+_SERVING = frozenset({"serve", "demo"})
+"""The commands whose libraries the extra ``serve`` installs; ``cli`` has those of the others."""
 
 _INTERRUPTED = 130
 """The exit status that shells give a program that SIGINT ended."""
@@ -57,9 +60,11 @@ class Program(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Find a command by its name."""
         if cmd_name in COMMANDS:
-            command: click.Command = getattr(
-                import_module(f"{__package__}.{COMMANDS[cmd_name]}"), cmd_name
-            )
+            try:
+                module = import_module(f"{__package__}.{COMMANDS[cmd_name]}")
+            except ModuleNotFoundError as error:
+                return _without_library(cmd_name, error)
+            command: click.Command = getattr(module, cmd_name)
             return command
         try:
             return _plugin_commands(ctx).get(cmd_name)
@@ -93,7 +98,7 @@ def program(**_: object) -> None:
     """Live GPS tracking: run a server, feed it, watch it.
 
     Settings come from the environment (JWT_SECRET, REDIS_URL, HOST, PORT, …), from atriz.toml or
-    from pyproject.toml in the working directory; `atriz-realtime check` shows them.
+    from pyproject.toml in the working directory; the command `check` shows them.
     """
 
 
@@ -132,6 +137,23 @@ def run(arguments: Sequence[str] | None = None, command: click.Command = program
         complain(f"unexpected {type(error).__name__}: {error} (--traceback shows where)")
         return 1
     return status if isinstance(status, int) else 0
+
+
+def _without_library(name: str, error: ModuleNotFoundError) -> click.Command:
+    """A stand-in for a command that cannot be imported; it says what to install."""
+    extra = "serve" if name in _SERVING else "cli"
+    reason = f"needs {error.name}: pip install 'atriz-realtime[{extra}]'"
+
+    def refuse() -> None:
+        raise ConfigurationError(f"{name} {reason}") from error
+
+    return click.Command(
+        name,
+        callback=refuse,
+        short_help=reason.capitalize(),
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
 
 
 def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:

@@ -2,60 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import click
 import structlog
 
-from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
-from atriz_realtime.cli.addresses import (
-    beyond_loopback,
-    listen,
-    location,
-    port_of,
-    reachable,
-)
+from atriz_realtime.cli.addresses import listen, local_url, port_of
+from atriz_realtime.cli.check import require_strength
 from atriz_realtime.cli.options import config_option, log_format_option
 from atriz_realtime.cli.serving import uvicorn_server
 from atriz_realtime.cli.serving.supervisor import Supervisor
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
-
-PUBLISHED_SECRETS: Final = frozenset(
-    {
-        "a-secret-of-more-than-thirty-two-bytes",
-        "at-least-thirty-two-bytes-of-random-text",
-        "another secret of more than thirty-two bytes",
-        "your-secret-key",
-    }
-)
-"""Secrets that the documentation prints: long enough, but anybody can sign tokens with them."""
-
-
-def require_strength(server: RealtimeServer) -> None:
-    """Refuse weak authentication on an address that other machines can reach.
-
-    :raises ConfigurationError: when the documentation prints the JWT secret, or when an
-        authenticator reports a weakness and ``allow_weak_secret`` is not set.
-    """
-    config = server.config
-    if not beyond_loopback(config.host):
-        return
-    if config.jwt_secret in PUBLISHED_SECRETS:
-        raise ConfigurationError(
-            "the JWT secret is printed in the documentation, so anybody can sign tokens with it; "
-            f"choose another before listening beyond loopback ({config.host})"
-        )
-    if config.allow_weak_secret:
-        return
-    for authenticator in server.registry.authenticators:
-        if authenticator.weakness is not None:
-            raise ConfigurationError(
-                f"{authenticator.weakness}; fix that before listening beyond loopback "
-                f"({config.host}), or set allow_weak_secret"
-            )
 
 
 def announce(server: RealtimeServer, url: str) -> None:
@@ -87,11 +45,7 @@ def announce(server: RealtimeServer, url: str) -> None:
 @config_option
 @log_format_option
 def serve(
-    host: str | None,
-    port: int | None,
-    file: str | None,
-    workers: int,
-    log_format: logs.LogFormat,
+    host: str | None, port: int | None, file: str | None, workers: int, log_format: logs.LogFormat
 ) -> None:
     """Run a server until SIGINT or SIGTERM.
 
@@ -107,15 +61,12 @@ def serve(
     config = server.config
     require_strength(server)
     sockets = listen(config.host, config.port)
-    url = f"http://{location(reachable(config.host), port_of(sockets))}"
-    if workers > 1:
-        arguments = [
-            f"--host={config.host}",
-            f"--port={port_of(sockets)}",
-            f"--log-format={log_format}",
-        ]
-        if file is not None:
-            arguments.append(f"--config={file}")
-        Supervisor(workers, sockets, url, arguments, config.redis_url).run()
+    port = port_of(sockets)
+    url = local_url(config.host, port)
+    if workers == 1:
+        uvicorn_server.run(app, sockets, ready=lambda: announce(server, url))
         return
-    uvicorn_server.run(app, sockets, ready=lambda: announce(server, url))
+    arguments = [f"--host={config.host}", f"--port={port}", f"--log-format={log_format}"]
+    if file is not None:
+        arguments.append(f"--config={file}")
+    Supervisor(workers, sockets, url, arguments, config.redis_url).run()

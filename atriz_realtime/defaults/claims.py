@@ -1,8 +1,8 @@
-"""An authorizer that reads from a token's claims what its holder may watch and publish.
+"""An authorizer that reads from a token's claims which entities the user may track and publish.
 
-The claim is an object from types to what is allowed of each: ``"*"``, an id, a pattern,
-or a list of those.  A type that is not named is refused, and so is a claim that is
-missing, too large or of another form, as a whole.
+The claim is an object that maps each entity type to ``"*"``, an id, a pattern, or a list of those.
+A type that is not in it is refused.  A claim that is missing, too large or malformed allows
+nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import attrs
 from atriz_realtime.api import Authorizer, EntityRef, Identity, PluginConfig, hookimpl
 
 MAX_RULES = 1_000
-"""Ids and patterns in one claim; one with more allows nothing."""
+"""Ids and patterns of one type in a claim; a claim with more allows nothing."""
 
 MAX_RULE_LENGTH = 256
-"""Characters of an id or pattern in a claim; a longer one makes the claim allow nothing."""
+"""Characters of an id or pattern; a claim with a longer one allows nothing."""
 
 MAX_STARS = 4
-"""Stars in one pattern, which bounds the time that matching takes."""
+"""Stars in one pattern, which bounds the time of a match."""
 
 
 @attrs.frozen(kw_only=True)
@@ -29,13 +29,13 @@ class ClaimsSettings:
     """The table ``[realtime.plugins.claims]``."""
 
     track: str | None = None
-    """The claim that says what may be watched and read; none: everything."""
+    """The claim that lists the entities a user may track and read; none: all of them."""
     publish: str | None = None
-    """The claim that says what may be published; none: everything."""
+    """The claim that lists the entities a user may publish; none: all of them."""
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a pattern matches a whole text: ``*`` is any characters, all else is itself."""
+    """Whether a pattern matches a whole text; ``*`` stands for any characters."""
     first, *rest = pattern.split("*")
     if not rest:
         return pattern == text
@@ -51,29 +51,25 @@ def matches(pattern: str, text: str) -> bool:
     return True
 
 
-def rules_of(allowed: object) -> list[str] | None:
-    """What a claim allows of one type, as patterns; ``None`` when it is malformed."""
-    rules = [allowed] if isinstance(allowed, str) else allowed
-    if not isinstance(rules, list) or len(rules) > MAX_RULES:
-        return None
-    for rule in rules:
-        if not isinstance(rule, str) or not 0 < len(rule) <= MAX_RULE_LENGTH:
-            return None
-        if rule.count("*") > MAX_STARS:
-            return None
-    return rules
+def is_rule(rule: object) -> bool:
+    """Whether an item of a claim is an id or a pattern within the limits."""
+    return (
+        isinstance(rule, str) and 0 < len(rule) <= MAX_RULE_LENGTH and rule.count("*") <= MAX_STARS
+    )
 
 
 def allows(claim: Any, entity: EntityRef) -> bool:
     """Whether a claim allows an entity."""
-    if not isinstance(claim, dict):
+    rules = claim.get(entity.type) if isinstance(claim, dict) else None
+    if isinstance(rules, str):
+        rules = [rules]
+    if not isinstance(rules, list) or len(rules) > MAX_RULES or not all(map(is_rule, rules)):
         return False
-    rules = rules_of(claim.get(entity.type))
-    return rules is not None and any(matches(rule, entity.id) for rule in rules)
+    return any(matches(rule, entity.id) for rule in rules)
 
 
 def rule_of(name: str | None) -> Callable[[Identity, EntityRef], Awaitable[bool]] | None:
-    """The authorizer's function for one claim."""
+    """The authorizer's callable for one claim; ``None`` when none is configured."""
     if name is None:
         return None
 
@@ -85,13 +81,13 @@ def rule_of(name: str | None) -> Callable[[Identity, EntityRef], Awaitable[bool]
 
 @hookimpl
 def register_settings() -> type[ClaimsSettings]:
-    """The plugin's own table."""
+    """Return the settings class."""
     return ClaimsSettings
 
 
 @hookimpl
 def register_authorizers(config: PluginConfig) -> Authorizer | None:
-    """Register the authorizer, when a claim is named."""
+    """Register the authorizer, when a claim is configured."""
     settings = config.load(ClaimsSettings)
     if settings.track is None and settings.publish is None:
         return None

@@ -1,4 +1,4 @@
-"""The live map at ``/console``: a page of the server's own; off by default."""
+"""The live map at ``/console``, a page of the server; off by default."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from atriz_realtime.api import PluginConfig, ServerHandle, hookimpl
-from atriz_realtime.defaults.pages import (
+from atriz_realtime.defaults.shared.pages import (
     WORLD,
     check_tile_url,
     file_endpoint,
@@ -26,14 +26,14 @@ class ConsoleSettings:
     """The table ``[realtime.plugins.console]``."""
 
     enabled: bool = False
-    """Whether the live map is served at `/console`."""
+    """Serve the live map at `/console`."""
     stale_after: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
-    """Seconds after which a position counts as stale, and begins to fade."""
+    """Seconds after which a position counts as stale and fades."""
     tile_url: str = ""
-    """The template of a tile server's addresses, with `{z}`, `{x}` and `{y}`; empty: the offline
-    map that comes with the package."""
+    """The address template of a tile server, with `{z}`, `{x}` and `{y}`; empty: the offline map
+    that comes with the package."""
     tile_attribution: str = ""
-    """Whom the map thanks for the tiles."""
+    """The attribution that the map shows for the tiles."""
 
     def __attrs_post_init__(self) -> None:
         check_tile_url(self.tile_url)
@@ -41,20 +41,20 @@ class ConsoleSettings:
 
 @hookimpl
 def register_settings() -> type[ConsoleSettings]:
-    """The plugin's own table."""
+    """Return the settings class."""
     return ConsoleSettings
 
 
 @hookimpl
 def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
-    """Serve the page, its files, and what it has to know of the server."""
+    """Register the page, its files and its settings, when it is enabled."""
     settings = config.load(ConsoleSettings)
     if not settings.enabled:
         return []
     headers = security_headers(settings.tile_url)
     types: list[str] = []
 
-    async def told(_: Request) -> Response:
+    async def page_settings(_: Request) -> Response:
         if not types:
             types.extend(await server.tracking.counts())
         return JSONResponse(
@@ -70,6 +70,6 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
 
     return [
         Route(PATH, file_endpoint("console.html", headers), methods=["GET"]),
-        Route(f"{PATH}/settings.json", told, methods=["GET"]),
+        Route(f"{PATH}/settings.json", page_settings, methods=["GET"]),
         *file_routes(PATH, FILES, headers),
     ]

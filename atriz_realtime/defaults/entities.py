@@ -1,4 +1,4 @@
-"""The documented entity types, a plugin each: ``vehicle`` and ``delivery``."""
+"""The documented entity types ``vehicle`` and ``delivery``, each a plugin."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from atriz_realtime.api import EntityType, hookimpl
 
 @attrs.frozen(eq=False)
 class EntityTypePlugin:
-    """A plugin that registers one plain entity type."""
+    """A plugin that registers one entity type, with default settings."""
 
     name: str
 
     @hookimpl
     def register_entity_types(self) -> EntityType:
-        """Register the type."""
+        """Register the entity type."""
         return EntityType(self.name)
 
 

@@ -13,7 +13,7 @@ from atriz_realtime.api import ServerHandle, Unavailable, hookimpl, tracking_sta
 
 @hookimpl
 def register_routes(server: ServerHandle) -> Route:
-    """Serve ``/health/realtime``."""
+    """Register ``/health/realtime``."""
 
     async def health(_: Request) -> Response:
         status = server.status()
@@ -25,10 +25,7 @@ def register_routes(server: ServerHandle) -> Route:
             status = type(status)("disconnected", status.detail or error.message)
         report: dict[str, Any] = {
             "status": "healthy" if healthy else "degraded",
-            "websocket": {
-                "connections": server.sockets.connections,
-                "rooms": server.sockets.rooms,
-            },
+            "websocket": {"connections": server.sockets.connections, "rooms": server.sockets.rooms},
             "tracking": tracking,
             "redis": status.state,
         }

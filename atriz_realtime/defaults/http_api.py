@@ -1,4 +1,4 @@
-"""The documented HTTP interface: publish one or many positions, read the current ones."""
+"""The documented HTTP API: publish locations, one or many, and read the current ones."""
 
 from __future__ import annotations
 
@@ -23,34 +23,20 @@ from atriz_realtime.api import (
     encode_json,
     hookimpl,
 )
-from atriz_realtime.defaults.updates import Updates
+from atriz_realtime.defaults.shared.updates import Updates
 
 PREFIX = "/api/tracking"
 
 MAX_PAGE = 1_000
-"""Locations on one page of a listing; also how many there are when nobody says."""
+"""Locations on one page of a listing, at most and by default."""
 
 
 class TrackingApi:
-    """The endpoints under ``/api/tracking``."""
+    """The calls under ``/api/tracking``."""
 
     def __init__(self, config: PluginConfig, server: ServerHandle, resources: Resources) -> None:
         self._server = server
         self._updates = Updates(config, server, resources)
-
-    def endpoints(self) -> list[Endpoint]:
-        """What devices call all the time."""
-        return [
-            Endpoint(f"{PREFIX}/location", self.publish),
-            Endpoint(f"{PREFIX}/batch", self.publish_batch),
-        ]
-
-    def routes(self) -> list[Route]:
-        """What is called now and then."""
-        return [
-            Route(f"{PREFIX}/{{type}}", self.list_type, methods=["GET"]),
-            Route(f"{PREFIX}/{{type}}/{{id:path}}", self.current, methods=["GET"]),
-        ]
 
     async def publish(self, call: HttpCall) -> HttpAnswer:
         """``POST /api/tracking/location``."""
@@ -120,13 +106,21 @@ def _page_limit(text: str | None) -> int:
 def register_endpoints(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> list[Endpoint]:
-    """Take positions under ``/api/tracking``."""
-    return TrackingApi(config, server, resources).endpoints()
+    """Register the calls that publish locations, which are frequent."""
+    api = TrackingApi(config, server, resources)
+    return [
+        Endpoint(f"{PREFIX}/location", api.publish),
+        Endpoint(f"{PREFIX}/batch", api.publish_batch),
+    ]
 
 
 @hookimpl
 def register_routes(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> list[Route]:
-    """Tell positions under ``/api/tracking``."""
-    return TrackingApi(config, server, resources).routes()
+    """Register the calls that read locations, which are rare."""
+    api = TrackingApi(config, server, resources)
+    return [
+        Route(f"{PREFIX}/{{type}}", api.list_type, methods=["GET"]),
+        Route(f"{PREFIX}/{{type}}/{{id:path}}", api.current, methods=["GET"]),
+    ]

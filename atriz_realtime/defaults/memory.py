@@ -1,4 +1,4 @@
-"""The cache and the fan-out of a server that is alone: in this process, without Redis."""
+"""The cache and the fan-out of a single server, in its process and without Redis."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from atriz_realtime.api import (
 )
 
 MAX_CURSOR_LENGTH = 18
-"""Digits of a cursor, more than any server lives to hand out."""
+"""Digits of a cursor; more than the number of updates in any server's life."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +34,7 @@ class MemorySettings:
     """The table ``[realtime.plugins.memory]``."""
 
     max_entries: int = attrs.field(default=1_000_000, validator=attrs.validators.ge(1))
-    """Locations cached of one type; beyond, the longest unchanged is forgotten."""
+    """Cached locations of one type; beyond, the one that was updated longest ago is dropped."""
 
 
 @attrs.frozen(eq=False)
@@ -46,10 +46,10 @@ class _Entry:
 
 
 class MemoryCache:
-    """Current locations by type, each type in the order of its last updates.
+    """Current locations by type, ordered by their last update.
 
-    All locations of a type live equally long, so the front of that order is what
-    expires first, and expired ones are dropped from there.
+    All locations of a type have the same lifetime, so those at the front expire first and are
+    dropped from there.
     """
 
     def __init__(self, clock: Clock, settings: MemorySettings) -> None:
@@ -59,7 +59,7 @@ class MemoryCache:
         self._numbers = 0
 
     async def put(self, payload: Payload, ttl: float) -> None:
-        """Remember a location; an older fix never replaces a newer one."""
+        """Store a location; an older fix does not replace a newer one."""
         entries = self._unexpired(payload.entity.type)
         held = entries.get(payload.entity.id)
         if held is not None and held.timestamp > payload.timestamp:
@@ -78,11 +78,11 @@ class MemoryCache:
         return None if entry is None else entry.location
 
     async def delete(self, entity: EntityRef) -> None:
-        """Forget a location."""
+        """Remove a location."""
         self._types[entity.type].pop(entity.id, None)
 
     async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
-        """Locations in the order of their last update; the cursor is the last one's number."""
+        """Locations in the order of their last update; the cursor is the number of the last one."""
         after = 0
         if cursor is not None:
             if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > MAX_CURSOR_LENGTH:
@@ -100,11 +100,11 @@ class MemoryCache:
         return Page(items, None)
 
     async def count(self, entity_type: str) -> int:
-        """How many unexpired locations of a type there are."""
+        """The number of unexpired locations of a type."""
         return len(self._unexpired(entity_type))
 
     def status(self) -> BackendStatus:
-        """Never away."""
+        """Always ``embedded``."""
         return BackendStatus("embedded")
 
     def _unexpired(self, entity_type: str) -> OrderedDict[str, _Entry]:
@@ -119,14 +119,14 @@ class MemoryCache:
 
 
 class MemoryFanout:
-    """Hands messages straight to this server's own subscribers."""
+    """Delivers messages directly to the subscribers in this process."""
 
     def __init__(self) -> None:
         self._channels: dict[str, Deliver] = {}
         self._patterns: dict[str, Deliver] = {}
 
     async def publish(self, channel: str, data: bytes) -> None:
-        """Deliver at once."""
+        """Deliver a message to the channel's subscriber, and to those of matching patterns."""
         deliver = self._channels.get(channel)
         if deliver is not None:
             deliver(channel, data)
@@ -135,9 +135,10 @@ class MemoryFanout:
                 matched(channel, data)
 
     def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
-        """Receive a channel, or with a ``*`` at its end every channel that begins so.
+        """Subscribe to a channel, or with a ``*`` at the end to every channel with that prefix.
 
-        It is subscribed before anybody awaits: who unsubscribes at once must find it.
+        The channel is subscribed before the result is awaited, so that an ``unsubscribe`` that
+        follows at once finds it.
         """
         if channel.endswith("*"):
             self._patterns[channel[:-1]] = deliver
@@ -148,20 +149,20 @@ class MemoryFanout:
         return subscribed
 
     def unsubscribe(self, channel: str) -> None:
-        """Stop receiving it."""
+        """Unsubscribe from a channel or pattern."""
         if channel.endswith("*"):
             self._patterns.pop(channel[:-1], None)
         else:
             self._channels.pop(channel, None)
 
     def status(self) -> BackendStatus:
-        """Never away."""
+        """Always ``embedded``."""
         return BackendStatus("embedded")
 
 
 @hookimpl
 def register_settings() -> type[MemorySettings]:
-    """The plugin's own table."""
+    """Return the settings class."""
     return MemorySettings
 
 

@@ -1,7 +1,7 @@
-"""Less than the whole position for some watchers: coarser, and without some fields.
+"""Views that show some watchers less of a location: coarser coordinates, and fewer fields.
 
-Positions are moved to the points of a grid that stands still, so that a vehicle at rest
-stays at one point and no number of fixes averages out to where it is.
+Coordinates are rounded to the points of a fixed grid, so a vehicle at rest stays at one point and
+no average over many fixes reveals its position.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ from atriz_realtime.api import (
 )
 
 HIDDEN = "hidden"
-"""What stands in place of an id that is hidden: clients count on there being one."""
+"""The value of a hidden id; clients expect the field to be present."""
 
 METRES_PER_DEGREE = 111_319.49  # of longitude at the equator, by WGS 84
 DECIMALS = 6  # of a coarse position; the last is 11 cm
 
 IDS = {"deviceId": "device_id", "userId": "user_id"}
-"""Fields that every location has, and that can be hidden, by their names on the wire."""
+"""The required fields that can be hidden: the attribute of each by its name on the wire."""
 
 MEASURED = ("speed", "heading", "accuracy", "altitude", "metadata")
-"""Fields that a location may have; they can tell more of where it is."""
+"""The optional fields, which may reveal more about the position."""
 
 
 @attrs.frozen(kw_only=True)
 class PrivacyRule:
-    """One table ``[realtime.plugins.privacy.rules.<name>]``: who sees less, and how much less."""
+    """One table ``[realtime.plugins.privacy.rules.<name>]``: whom it applies to, what it hides."""
 
     claim: str | None = None
-    """The claim of an identity that says whether the rule is for it; none: it is for everybody."""
+    """The claim that decides whether the rule applies to a watcher; none: it applies to all."""
     values: tuple[str, ...] = ()
-    """Values of the claim, or of an item of it, that the rule is for."""
+    """Values of the claim, or of an item of it, that the rule applies to."""
     except_values: tuple[str, ...] = ()
-    """Or those that it is not for; it is then for all others, and for who lacks the claim."""
+    """Values that it does not apply to; it applies to all others, and when the claim is missing."""
     entity_types: tuple[str, ...] = ()
-    """Entity types that it is for; none named: all."""
+    """Entity types that it applies to; none: all."""
     precision: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
-    """Metres between the points that positions are moved to, 1 or more; 0: they stay."""
+    """Metres between the grid points that positions are rounded to, 1 or more; 0: no rounding."""
     hide: tuple[str, ...] = ()
-    """Fields to leave out; of `deviceId` and `userId`, which clients count on, the value is
-    `"hidden"` instead."""
+    """Fields to leave out.  `deviceId` and `userId`, which clients expect, get the value `"hidden"`
+    instead."""
     keep: tuple[str, ...] = ()
-    """Fields that stay although `precision` is set, which leaves out `speed`, `heading`,
-    `accuracy`, `altitude` and `metadata`."""
+    """Fields to show although `precision` is set, which leaves out `speed`, `heading`, `accuracy`,
+    `altitude` and `metadata`."""
 
     def __attrs_post_init__(self) -> None:
         if self.claim is None and (self.values or self.except_values):
@@ -84,11 +84,11 @@ class PrivacySettings:
     """The table ``[realtime.plugins.privacy]``."""
 
     rules: dict[str, PrivacyRule] = attrs.field(factory=dict)
-    """A table for each rule, by a name of its own; all that are for a watcher apply."""
+    """A table for each rule, by name; a watcher sees less by all rules that apply to it."""
 
 
 class Rule:
-    """A rule at work."""
+    """Applies one rule."""
 
     def __init__(self, rule: PrivacyRule) -> None:
         self._rule = rule
@@ -99,7 +99,7 @@ class Rule:
         self._changes |= {own: HIDDEN for name, own in IDS.items() if name in hidden}
 
     async def applies(self, identity: Identity, entity: EntityRef) -> bool:
-        """Whether the rule is for this identity and this entity."""
+        """Whether the rule applies to an identity and an entity."""
         rule = self._rule
         if rule.entity_types and entity.type not in rule.entity_types:
             return False
@@ -113,7 +113,7 @@ class Rule:
         return not named.isdisjoint(rule.values)
 
     def apply(self, event: LocationEvent) -> LocationEvent:
-        """The event as the rule lets it be seen."""
+        """The event without what the rule hides."""
         changes = self._changes
         if self._rule.precision:
             latitude, longitude = coarse(
@@ -126,8 +126,8 @@ class Rule:
 def coarse(latitude: float, longitude: float, metres: float) -> tuple[float, float]:
     """The nearest point of a grid, in degrees.
 
-    Rows are ``metres`` apart.  How far apart the points of a row are depends on the row
-    alone, not on the exact latitude, which they would give away.
+    Rows are ``metres`` apart.  The distance of the points within a row depends on the row, not on
+    the exact latitude, which it would reveal.
     """
     step = metres / METRES_PER_DEGREE
     row = min(90.0, max(-90.0, round(latitude / step) * step))
@@ -137,19 +137,19 @@ def coarse(latitude: float, longitude: float, metres: float) -> tuple[float, flo
 
 
 def _as_text(value: object) -> str | None:
-    """A claim as it is written in the configuration: text as it is, the rest as its JSON."""
+    """A claim's value as configuration writes it: a string as it is, anything else as JSON."""
     return value if value is None or isinstance(value, str) else encode_json(value).decode()
 
 
 @hookimpl
 def register_settings() -> type[PrivacySettings]:
-    """The plugin's own table."""
+    """Return the settings class."""
     return PrivacySettings
 
 
 @hookimpl
 def register_views(config: PluginConfig) -> list[View]:
-    """A view for each rule."""
+    """Register a view for each rule."""
     views = []
     for name, settings in config.load(PrivacySettings).rules.items():
         rule = Rule(settings)
@@ -159,7 +159,7 @@ def register_views(config: PluginConfig) -> list[View]:
 
 @hookimpl
 def server_started(config: PluginConfig, server: ServerHandle) -> None:
-    """Refuse to start with a rule for an entity type that there is not: it would hide nothing."""
+    """Refuse to start with a rule for an unknown entity type: it would hide nothing."""
     for name, rule in config.load(PrivacySettings).rules.items():
         for kind in rule.entity_types:
             try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 import attrs
 
@@ -21,7 +20,7 @@ from atriz_realtime.api import (
 )
 
 MAX_ENTITIES = 100_000
-"""Entities whose last update is remembered; beyond, the longest silent is forgotten."""
+"""Entities with a window; beyond, the window that ends first is dropped."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,10 +32,10 @@ class IntervalOptions:
 
 
 class _Windows:
-    """When each entity's throttling window ends, for those whose has not long ended.
+    """The end of each entity's throttling window.
 
-    An entity that opens a window moves to the end of the dictionary, so the front
-    holds those that ended first, and forgetting them costs nothing extra.
+    An entity whose window opens moves to the end of the dictionary, so windows that ended first
+    are at the front, where dropping them is cheap.
     """
 
     def __init__(self, options: IntervalOptions, clock: Clock) -> None:
@@ -46,12 +45,12 @@ class _Windows:
         self._holding: set[str] = set()
 
     def remaining(self, entity_id: str) -> float:
-        """Seconds left of the entity's window; 0: there was none, and one begins now."""
+        """Seconds until the entity's window ends; 0: it had none, and one opens now."""
         now = self._clock.monotonic()
         end = self._ends.get(entity_id)
         if end is not None and end <= now and entity_id in self._holding:
             self._holding.discard(entity_id)
-            end += self._seconds  # the held fix went out then, and began a window
+            end += self._seconds  # the held fix went out then, and opened a window
             self._open(entity_id, end, now)
         if end is not None and end > now:
             return end - now
@@ -59,7 +58,7 @@ class _Windows:
         return 0.0
 
     def hold(self, entity_id: str) -> None:
-        """Note that a fix goes out when the entity's window ends."""
+        """Record that a fix goes out when the entity's window ends."""
         self._holding.add(entity_id)
 
     def _open(self, entity_id: str, end: float, now: float) -> None:
@@ -81,18 +80,18 @@ class Interval:
         self._windows = windows
 
     async def admit(self, entity: EntityRef, _: Location) -> Verdict:
-        """Pass the first of a window, drop the rest."""
+        """Pass the first fix of a window; drop the others."""
         return DROP if self._windows.remaining(entity.id) else PASS
 
 
 class Latest:
-    """The same limit, but the newest fix of a window goes out when it ends."""
+    """Like :class:`Interval`, but the newest fix of a window goes out when it ends."""
 
     def __init__(self, windows: _Windows) -> None:
         self._windows = windows
 
     async def admit(self, entity: EntityRef, _: Location) -> Verdict:
-        """Pass the first of a window, hold the rest until it ends."""
+        """Pass the first fix of a window; hold the others until it ends."""
         remaining = self._windows.remaining(entity.id)
         if not remaining:
             return PASS
@@ -101,30 +100,27 @@ class Latest:
 
 
 class Unlimited:
-    """Every fix passes."""
+    """No limit."""
 
     async def admit(self, _: EntityRef, __: Location) -> Verdict:
-        """Pass."""
+        """Pass every fix."""
         return PASS
 
 
-def _interval(options: IntervalOptions, resources: Resources) -> ThrottlePolicy:
-    return Interval(_Windows(options, resources.clock)) if options.interval else Unlimited()
+def _limited(
+    policy: type[Interval | Latest],
+) -> Callable[[IntervalOptions, Resources], ThrottlePolicy]:
+    def create(options: IntervalOptions, resources: Resources) -> ThrottlePolicy:
+        return policy(_Windows(options, resources.clock)) if options.interval else Unlimited()
 
-
-def _latest(options: IntervalOptions, resources: Resources) -> ThrottlePolicy:
-    return Latest(_Windows(options, resources.clock)) if options.interval else Unlimited()
-
-
-def _none(_: Mapping[str, Any], __: Resources) -> ThrottlePolicy:
-    return Unlimited()
+    return create
 
 
 @hookimpl
 def register_throttles() -> list[Throttle]:
     """Register the three policies."""
     return [
-        Throttle("interval", _interval, options=IntervalOptions),
-        Throttle("latest", _latest, options=IntervalOptions),
-        Throttle("none", _none),
+        Throttle("interval", _limited(Interval), options=IntervalOptions),
+        Throttle("latest", _limited(Latest), options=IntervalOptions),
+        Throttle("none", lambda *_: Unlimited()),
     ]

@@ -1,1 +1,1 @@
-"""Configuration, plugins, and the registry of what plugins contribute."""
+"""Configuration, loading of plugins, and the registry of their records."""

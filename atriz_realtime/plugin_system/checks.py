@@ -1,20 +1,20 @@
-"""What the values of settings may be: converters and validators.
+"""Converters and validators of settings.
 
-Each raises :class:`ConfigurationError`, naming the setting, for what cannot be.
+Each raises :class:`ConfigurationError`, naming the setting, for an invalid value.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
 from atriz_realtime.api.errors import ConfigurationError
-from atriz_realtime.plugin_system.masking import mask_url
 
 REDIS_SCHEMES = (
     "redis",
@@ -28,11 +28,11 @@ REDIS_SCHEMES = (
 
 
 def as_origins(value: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Origins from a list, or from a text with commas between them."""
+    """Origins from a list, or from a comma-separated string."""
     if value is None:
         return ()
     if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
+        value = as_names(value)
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise ConfigurationError(
             'cors_origin must be an origin, a list of origins or "*"', field="cors_origin"
@@ -41,7 +41,7 @@ def as_origins(value: str | Iterable[str] | None) -> tuple[str, ...]:
 
 
 def check_origins(_: object, __: object, value: tuple[str, ...]) -> None:
-    """Take origins only: a scheme, a host and maybe a port."""
+    """Accept origins: a scheme, a host and optionally a port."""
     for origin in value:
         if origin in ("*", "null"):
             continue
@@ -54,14 +54,14 @@ def check_origins(_: object, __: object, value: tuple[str, ...]) -> None:
 
 
 def check_redis_url(_: object, __: object, value: str | None) -> None:
-    """Take a URL that a client can be made from."""
+    """Accept a URL of a known scheme, with a host or a path."""
     if value is None:
         return
     try:
         parts = urlsplit(value)
         if "," not in parts.netloc:
             parts.port  # noqa: B018  # raises for a port that is not a number
-    except ValueError:  # it repeats a part of the URL, which may be the password's
+    except ValueError:  # its message repeats a part of the URL, maybe of the password
         raise ConfigurationError(
             "redis_url: the host or the port is wrong; does the password need %-escapes?",
             field="redis_url",
@@ -75,14 +75,14 @@ def check_redis_url(_: object, __: object, value: str | None) -> None:
 
 
 def as_names(value: str | Iterable[str]) -> tuple[str, ...]:
-    """Names from a list, or from a text with commas between them."""
+    """Names from a list, or from a comma-separated string."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return tuple(value)
 
 
 def check_proxies(_: object, __: object, value: tuple[str, ...]) -> None:
-    """Take addresses, networks and ``unix``."""
+    """Accept addresses, networks and ``unix``."""
     for proxy in value:
         try:
             if proxy != "unix":
@@ -96,22 +96,30 @@ def check_proxies(_: object, __: object, value: tuple[str, ...]) -> None:
 
 
 def blank_is_none(value: str | None) -> str | None:
-    """Take an empty value for none."""
+    """Convert an empty string to ``None``."""
     return value or None
 
 
 def at_least(minimum: float) -> Any:
-    """Take finite numbers from a minimum on, and ``None``."""
+    """Accept ``None``, and finite numbers of at least a minimum."""
 
     def check(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
         if value is None:
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigurationError(f"{attribute.name} must be a number", field=attribute.name)
-        if not minimum <= value < math.inf:  # true for NaN as well
+        if not minimum <= value < math.inf:  # refuses NaN as well
             raise ConfigurationError(
-                f"{attribute.name} must be {minimum:g} or more, not {value:g}",
-                field=attribute.name,
+                f"{attribute.name} must be {minimum:g} or more, not {value:g}", field=attribute.name
             )
 
     return check
+
+
+def mask_url(url: str) -> str:
+    """A URL without its password."""
+    parts = urlsplit(url)
+    if parts.password is not None:
+        user, _, host = parts.netloc.rpartition("@")
+        url = urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+    return re.sub(r"([?&]password=)[^&#]*", r"\1***", url)  # redis-py reads one there as well

@@ -1,4 +1,4 @@
-"""Settings: what they are, and where their values come from."""
+"""The settings of a server, and loading them from file and environment."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from atriz_realtime.plugin_system.checks import (
     check_origins,
     check_proxies,
     check_redis_url,
+    mask_url,
 )
-from atriz_realtime.plugin_system.masking import mask_url, masked_repr
 from atriz_realtime.plugin_system.sources import merged, read_environment, read_file
 from atriz_realtime.plugin_system.structure import structure
 
@@ -37,30 +37,36 @@ def _about(text: str, *, secret: bool | str = False) -> dict[str, Any]:
     return {"help": text, "secret": secret}
 
 
-def _setting(default: Any, help: str, **options: Any) -> Any:  # noqa: A002  # as click says it
-    metadata = _about(help, secret=options.pop("secret", False))
-    if isinstance(default, dict):
-        return attrs.field(factory=dict, metadata=metadata, **options)
-    return attrs.field(default=default, metadata=metadata, **options)
+def _setting(
+    default: Any,
+    text: str,
+    *,
+    minimum: float | None = None,
+    secret: bool | str = False,
+    **options: Any,
+) -> Any:
+    """Define a setting; ``minimum`` is for numbers."""
+    if minimum is not None:
+        options["validator"] = at_least(minimum)
+    default = attrs.Factory(dict) if default == {} else default
+    return attrs.field(default=default, metadata=_about(text, secret=secret), **options)
 
 
 @attrs.frozen(kw_only=True)
 class EntitySettings:
-    """The table ``[realtime.entities.<type>]``: overrides for one entity type."""
+    """The table ``[realtime.entities.<type>]``: the settings of one entity type."""
 
-    throttle: str | None = _setting(None, "The throttling policy's name.")
+    throttle: str | None = _setting(None, "The name of the throttling policy.")
     throttle_interval: float | None = _setting(
-        None, "Milliseconds between two updates of one entity.", validator=at_least(0)
+        None, "Milliseconds between two updates of one entity.", minimum=0
     )
     throttle_options: dict[str, Any] = _setting({}, "Further options of the policy.")
-    cache_ttl: float | None = _setting(
-        None, "Seconds until a current location expires.", validator=at_least(1)
-    )
+    cache_ttl: float | None = _setting(None, "Seconds until a current location expires.", minimum=1)
 
 
 @attrs.frozen(kw_only=True)
 class RealtimeConfig:
-    """Every setting of a server.  Built directly, it reads neither file nor environment.
+    """Every setting of a server.  The constructor reads neither file nor environment.
 
     :raises ConfigurationError: naming the invalid setting.
     """
@@ -70,19 +76,19 @@ class RealtimeConfig:
         "The Redis for fan-out and cache; none: one process, in memory.",
         converter=blank_is_none,
         validator=check_redis_url,
-        repr=masked_repr,
+        repr=lambda url: repr(url and mask_url(url)),
         secret="password",  # noqa: S106  # which part to mask
     )
     redis_prefix: str = _setting(
         "", "Prefix of every key and channel, for a Redis that others use too."
     )
-    # written with attrs.field itself, so that type checkers see what the converters take
+    # attrs.field itself, so that type checkers see the types that the converter accepts
     cors_origin: tuple[str, ...] = attrs.field(
         default=(),
         converter=as_origins,
         validator=check_origins,
         metadata=_about(
-            'Origins that browsers may connect from: one, a list, or "*"; none: the server\'s own.'
+            'Origins whose pages may connect: one, a list, or "*"; none: the server\'s own origin.'
         ),
     )
     jwt_secret: str | None = _setting(
@@ -96,81 +102,65 @@ class RealtimeConfig:
         False, "Let `serve` listen beyond loopback with an HMAC secret that is too short."
     )
     host: str = _setting("127.0.0.1", "Address that `serve` listens on.")
-    port: int = _setting(3001, "Port that `serve` listens on.", validator=at_least(0))
-    ping_interval: int = _setting(
-        25_000, "Milliseconds between two pings of a client.", validator=at_least(1)
-    )
+    port: int = _setting(3001, "Port that `serve` listens on.", minimum=0)
+    ping_interval: int = _setting(25_000, "Milliseconds between two pings of a client.", minimum=1)
     ping_timeout: int = _setting(
-        20_000, "Milliseconds that a client has to answer a ping.", validator=at_least(1)
+        20_000, "Milliseconds that a client has to answer a ping.", minimum=1
     )
-    max_payload: int = _setting(
-        65_536, "Bytes of one incoming socket message.", validator=at_least(1)
-    )
-    max_body: int = _setting(1_048_576, "Bytes of one HTTP body.", validator=at_least(1))
-    max_batch: int = _setting(1_000, "Updates in one batch.", validator=at_least(1))
+    max_payload: int = _setting(65_536, "Bytes of one message from a client.", minimum=1)
+    max_body: int = _setting(1_048_576, "Bytes of one HTTP request's body.", minimum=1)
+    max_batch: int = _setting(1_000, "Updates in one batch.", minimum=1)
     auth_timeout: float = _setting(
-        10.0, "Seconds until an unauthenticated socket is closed; 0: never.", validator=at_least(0)
+        10.0, "Seconds after which an unauthenticated socket is closed; 0: never.", minimum=0
     )
     token_notice: float = _setting(
         60.0,
         "Seconds before a socket's token expires at which it gets `token:expiring`; 0: never.",
-        validator=at_least(0),
+        minimum=0,
     )
     connect_timeout: float = _setting(
-        10.0,
-        "Seconds until a session that never connects to a namespace is closed; 0: never.",
-        validator=at_least(0),
+        10.0, "Seconds after which a session without a namespace is closed; 0: never.", minimum=0
     )
     require_handshake_auth: bool = _setting(
-        False, "Refuse connections whose handshake carries no valid token."
+        False, "Refuse connections without a valid token in the handshake."
     )
     recheck_interval: float = _setting(
         5.0,
         "Seconds between two checks that identities of connected sockets are still valid.",
-        validator=at_least(0.001),
+        minimum=0.001,
     )
-    max_subscriptions: int = _setting(
-        1_000, "Entities one socket may track.", validator=at_least(1)
-    )
+    max_subscriptions: int = _setting(1_000, "Entities that one socket may track.", minimum=1)
     max_events_per_second: float = _setting(
-        50.0, "Events one socket may send, sustained; 0: no limit.", validator=at_least(0)
+        50.0, "Events per second that one socket may send, on average; 0: no limit.", minimum=0
     )
-    max_events_burst: int = _setting(
-        500, "Events one socket may send at once.", validator=at_least(1)
-    )
+    max_events_burst: int = _setting(500, "Events that one socket may send at once.", minimum=1)
     max_user_events_per_second: float = _setting(
         500.0,
-        "Events all sockets of one user on one server may send, sustained; 0: no limit.",
-        validator=at_least(0),
+        "Events per second from all sockets of a user on one server, on average; 0: no limit.",
+        minimum=0,
     )
     max_user_events_burst: int = _setting(
-        5_000, "Events all sockets of one user may send at once.", validator=at_least(1)
+        5_000, "Events that all sockets of a user may send at once.", minimum=1
     )
     max_errors_per_second: float = _setting(
         5.0,
         "Points of a session's error budget that are restored each second; 0: no budget.",
-        validator=at_least(0),
+        minimum=0,
     )
-    max_errors_burst: int = _setting(
-        500, "Points of a session's error budget.", validator=at_least(1)
-    )
-    max_depth: int = _setting(
-        64, "Levels of arrays and objects in one socket packet.", validator=at_least(1)
-    )
-    max_event_name: int = _setting(256, "Characters of an event's name.", validator=at_least(1))
-    max_arguments: int = _setting(
-        32, "Arguments of one event, besides its name.", validator=at_least(0)
-    )
-    max_attachments: int = _setting(10, "Binary parts of one packet.", validator=at_least(0))
+    max_errors_burst: int = _setting(500, "Points of a session's error budget.", minimum=1)
+    max_depth: int = _setting(64, "Levels of nested arrays and objects in one packet.", minimum=1)
+    max_event_name: int = _setting(256, "Characters of an event's name.", minimum=1)
+    max_arguments: int = _setting(32, "Arguments of one event, without its name.", minimum=0)
+    max_attachments: int = _setting(10, "Binary attachments of one packet.", minimum=0)
     max_namespace: int = _setting(
-        128, "Characters of a namespace's name, including its query.", validator=at_least(1)
+        128, "Characters of a namespace's name, including its query.", minimum=1
     )
-    max_packets: int = _setting(1_000, "Packets in one polling request.", validator=at_least(1))
+    max_packets: int = _setting(1_000, "Packets in one polling request.", minimum=1)
     max_connections_per_user: int = _setting(
-        0, "Sockets of one user on one server; 0: no limit.", validator=at_least(0)
+        0, "Sockets of one user on one server; 0: no limit.", minimum=0
     )
     max_connections_per_address: int = _setting(
-        0, "Sockets from one address on one server; 0: no limit.", validator=at_least(0)
+        0, "Sockets from one address on one server; 0: no limit.", minimum=0
     )
     trusted_proxies: tuple[str, ...] = attrs.field(
         default=(),
@@ -184,59 +174,51 @@ class RealtimeConfig:
     )
     max_auth_failures: int = _setting(
         100,
-        "Failed authentications of one address within `auth_failure_window`; 0: no limit.",
-        validator=at_least(0),
+        "Failed authentications from one address within `auth_failure_window`; 0: no limit.",
+        minimum=0,
     )
     auth_failure_window: float = _setting(
-        60.0,
-        "Seconds after which `max_auth_failures` failures no longer count.",
-        validator=at_least(1),
+        60.0, "Seconds after which `max_auth_failures` failures no longer count.", minimum=1
     )
     max_auth_backoff: float = _setting(
         60.0,
         "Most seconds that an address over `max_auth_failures` is refused; at first it is 1.",
-        validator=at_least(1),
+        minimum=1,
     )
     max_pending_frames: int = _setting(
         256,
         "Frames that may wait for one client before only the newest of each entity is queued.",
-        validator=at_least(1),
+        minimum=1,
     )
     max_lag: float = _setting(
-        60.0,
-        "Seconds a client may stay behind before it is disconnected; 0: no limit.",
-        validator=at_least(0),
+        60.0, "Seconds a client may stay behind before it is disconnected; 0: no limit.", minimum=0
     )
     flush_interval: float = _setting(
         0.0,
         "Least milliseconds between two writes to the clients: more means fewer system calls"
         " but later positions; 0: as soon as the server is not busy writing.",
-        validator=at_least(0),
+        minimum=0,
     )
     max_clock_skew: float = _setting(
-        300.0, "Seconds that a fix's timestamp may be in the future.", validator=at_least(0)
+        300.0, "Seconds that a fix's timestamp may be in the future.", minimum=0
     )
     cache: str | None = _setting(
         None, "The cache for current locations; default: redis with a redis_url, else memory."
     )
     cache_ttl: float = _setting(
-        float(CacheTTL.CURRENT_LOCATION),
-        "Seconds until a current location expires.",
-        validator=at_least(1),
+        float(CacheTTL.CURRENT_LOCATION), "Seconds until a current location expires.", minimum=1
     )
     fanout: str | None = _setting(
         None, "The fan-out between servers; default: redis with a redis_url, else memory."
     )
     throttle: str = _setting("interval", "The throttling policy of entity types that name none.")
     throttle_interval: float = _setting(
-        1_000.0,
-        "Milliseconds between two updates of one entity; 0: no throttle.",
-        validator=at_least(0),
+        1_000.0, "Milliseconds between two updates of one entity; 0: no throttle.", minimum=0
     )
     plugin_timeout: float = _setting(
         2.0,
         "Seconds that a plugin's authenticator, authorizer, throttle, filter or event may take.",
-        validator=at_least(0.001),
+        minimum=0.001,
     )
     tracing: bool = _setting(
         False, "Create OpenTelemetry spans for each fix; needs `atriz-realtime[otel]`."
@@ -254,20 +236,18 @@ class RealtimeConfig:
     disabled_hooks: tuple[str, ...] = attrs.field(
         default=(),
         converter=as_names,
-        metadata=_about("Single hooks that are not called, as `plugin:hook`."),
+        metadata=_about("Hooks that are not called, each as `plugin:hook`."),
     )
     extra_plugins: tuple[str, ...] = attrs.field(
         default=(),
         converter=as_names,
-        metadata=_about("Further plugins, as `module` or `module:object`."),
+        metadata=_about("Further plugins, each as `module` or `module:object`."),
     )
     entities: dict[str, EntitySettings] = attrs.field(
-        factory=dict,
-        converter=_entity_settings,
-        metadata=_about("Overrides for entity types."),
+        factory=dict, converter=_entity_settings, metadata=_about("Overrides for entity types.")
     )
     plugins: dict[str, dict[str, Any]] = _setting(
-        {}, "Each plugin's own table.", repr=False, secret=True
+        {}, "The table of each plugin.", repr=False, secret=True
     )
 
     @classmethod
@@ -282,18 +262,18 @@ class RealtimeConfig:
         :param file: a TOML file; default: ``atriz.toml``, else ``pyproject.toml``,
             in the working directory, when there is one.
         :param environ: default: the process's.
-        :raises ConfigurationError: naming the key or variable that is wrong.
+        :raises ConfigurationError: naming the key or variable that is invalid.
         """
         return load_config(file, environ, **overrides).config
 
 
 @attrs.frozen
 class LoadedConfig:
-    """A configuration, and where each of its values came from."""
+    """A configuration, with the source of each value."""
 
     config: RealtimeConfig
     sources: Mapping[str, str]
-    """By setting; a setting that is not there has its default."""
+    """The source of each setting; one that is missing has its default."""
 
 
 def load_config(
@@ -301,7 +281,7 @@ def load_config(
     environ: Mapping[str, str] | None = None,
     **overrides: Any,
 ) -> LoadedConfig:
-    """Like :meth:`RealtimeConfig.load`, and says where the values came from."""
+    """Like :meth:`RealtimeConfig.load`, with the source of each value."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     hints = get_type_hints(RealtimeConfig)
@@ -321,18 +301,13 @@ def load_config(
 
 
 def view(config: RealtimeConfig) -> Mapping[str, Any]:
-    """The settings as plugins see them: by name, read-only, without others' tables."""
-    return MappingProxyType(
-        {
-            f.name: getattr(config, f.name)
-            for f in attrs.fields(RealtimeConfig)
-            if f.name != "plugins"
-        }
-    )
+    """The settings by name, read-only, as plugins see them: without the tables of plugins."""
+    names = [name for name in attrs.fields_dict(RealtimeConfig) if name != "plugins"]
+    return MappingProxyType({name: getattr(config, name) for name in names})
 
 
 def describe(config: RealtimeConfig) -> dict[str, Any]:
-    """The effective settings with secrets masked, ready to print."""
+    """The settings by name, with secrets masked, for printing."""
     described: dict[str, Any] = {}
     for field in attrs.fields(RealtimeConfig):
         value = getattr(config, field.name)

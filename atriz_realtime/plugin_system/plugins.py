@@ -1,13 +1,11 @@
-"""Loading plugins: the defaults, installed distributions, names from configuration."""
+"""The plugins of a server: loading them, switching them off, calling their hooks."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points, version
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
@@ -17,41 +15,23 @@ import pluggy
 from atriz_realtime.api import hookspecs
 from atriz_realtime.api.errors import ConfigurationError, PluginError
 from atriz_realtime.plugin_system.config import RealtimeConfig, view
-from atriz_realtime.plugin_system.names import nearest
-from atriz_realtime.plugin_system.structure import structure
+from atriz_realtime.plugin_system.discovery import PluginSource, find_plugins
+from atriz_realtime.plugin_system.structure import nearest, structure
 
 T = TypeVar("T")
-
-DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
-    {
-        "jwt_auth": "atriz_realtime.defaults.jwt_auth",
-        "revocations": "atriz_realtime.defaults.revocations",
-        "claims": "atriz_realtime.defaults.claims",
-        "vehicle": "atriz_realtime.defaults.entities:vehicle",
-        "delivery": "atriz_realtime.defaults.entities:delivery",
-        "throttling": "atriz_realtime.defaults.throttling",
-        "memory": "atriz_realtime.defaults.memory",
-        "redis": "atriz_realtime.defaults.redis",
-        "typescript": "atriz_realtime.defaults.typescript",
-        "http_api": "atriz_realtime.defaults.http_api",
-        "socket_publish": "atriz_realtime.defaults.socket_publish",
-        "privacy": "atriz_realtime.defaults.privacy",
-        "sharing": "atriz_realtime.defaults.sharing",
-        "health": "atriz_realtime.defaults.health",
-        "metrics": "atriz_realtime.defaults.metrics",
-        "admin_ui": "atriz_realtime.defaults.admin_ui",
-        "console": "atriz_realtime.defaults.console",
-    }
-)
-"""The plugins that come with the package, by name: ordinary ones, loaded first."""
-
-DISTRIBUTION = "atriz-realtime"
 
 GUARDING_HOOKS = frozenset(
     {"register_authenticators", "register_authorizers", "register_filters", "register_views"}
 )
-"""Hooks whose failure stops the start even of an optional plugin: without what they
-register, somebody might get in, or see what they should not."""
+"""Hooks that no plugin is optional in: without what they register, a server would let in a
+caller, or show a location, that it should not."""
+
+HOOKS = tuple(
+    name
+    for name, member in inspect.getmembers(hookspecs, inspect.isfunction)
+    if hasattr(member, f"{hookspecs.PROJECT_NAME}_spec")
+)
+"""The names of all hooks."""
 
 logger = logging.getLogger("atriz_realtime")
 
@@ -66,30 +46,16 @@ class PluginInfo:
     """``default``, the distribution it came with, or ``configuration``."""
     state: Literal["active", "disabled", "failed"]
     hooks: tuple[str, ...]
-    """The hooks it implements and that are called."""
+    """The hooks it implements, those in ``blocked_hooks`` apart."""
     blocked_hooks: tuple[str, ...] = ()
-    """The hooks it implements and that configuration has turned off."""
+    """The hooks it implements and that configuration turns off."""
     failure: str = ""
-    """Why it failed."""
-
-
-@attrs.frozen
-class _Source:
-    """Where a plugin comes from."""
-
-    origin: str
-    version: str
-    load: Callable[[], Any]
-    target: str = ""
-    """What configuration names."""
-
-    def __str__(self) -> str:
-        return f"{self.origin} ({self.target})" if self.target else self.origin
+    """Why it failed, when it did."""
 
 
 @attrs.frozen
 class PluginView:
-    """What a plugin sees of the configuration: see :class:`~atriz_realtime.api.PluginConfig`."""
+    """The configuration of one plugin: see :class:`~atriz_realtime.api.PluginConfig`."""
 
     name: str
     settings: Mapping[str, Any]
@@ -112,23 +78,16 @@ class PluginHost:
     def __init__(self, config: RealtimeConfig) -> None:
         self._config = config
         self._settings = view(config)
-        self._sources = _find(config)
+        self._sources = find_plugins(config.extra_plugins)
         self._manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
         self._manager.add_hookspecs(hookspecs)
         self._failures: dict[str, str] = {}
+        self._blocked: set[tuple[str, str]] = set()
         for setting in ("disabled_plugins", "optional_plugins"):
             for name in getattr(config, setting):
-                if name not in self._sources:
-                    raise ConfigurationError(
-                        f"{setting}: no plugin {name!r}{nearest(name, self._sources)}",
-                        field=setting,
-                    )
+                self._check_known(name, f"{setting}: no plugin {name!r}", setting)
         for name in config.plugins:
-            if name not in self._sources:
-                raise ConfigurationError(
-                    f"[realtime.plugins.{name}]: no such plugin{nearest(name, self._sources)}",
-                    field="plugins",
-                )
+            self._check_known(name, f"[realtime.plugins.{name}]: no such plugin", "plugins")
         for name, source in self._sources.items():
             if name not in config.disabled_plugins:
                 try:
@@ -139,37 +98,43 @@ class PluginHost:
         self.settings = self._read_tables()
 
     def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """Call one hook of every plugin in order, each with its own configuration.
+        """Call a hook's implementations in order, each with its plugin's configuration.
 
-        Returns each plugin's name with what it returned.
+        Returns pairs of a plugin's name and what its implementation returned.  An
+        implementation that returns ``None`` is left out.
 
-        :raises PluginError: naming the plugin, when its implementation raises.
+        :raises PluginError: naming the plugin, when an implementation raises.
         """
         results: list[tuple[str, Any]] = []
-        for name in self._callees(hook):
+        for implementation in self._implementations(hook):
+            name = implementation.plugin_name
             try:
-                results += [(name, result) for result in self._call(name, hook, arguments)]
+                result = self._call(hook, implementation, arguments)
             except ConfigurationError as error:
                 self._tolerate(name, error, hook)
+            else:
+                if result is not None:
+                    results.append((name, result))
         return results
 
     async def notify(
         self, hook: str, limit: float, *, tolerant: bool = False, **arguments: Any
     ) -> list[ConfigurationError]:
-        """Call a life-cycle hook of every plugin in order, awaiting coroutine functions.
+        """Call a life-cycle hook's implementations in order, awaiting those that are coroutines.
 
-        :param limit: seconds that one plugin may take.
-        :param tolerant: whether every plugin's failure is only returned.
-        :returns: the failures that were tolerated.
-        :raises PluginError: for the first one that is not.
+        :param limit: seconds that one implementation may take.
+        :param tolerant: return the failure of any plugin, rather than an optional one's alone.
+        :returns: the failures that did not stop the call.
+        :raises PluginError: for the first failure that does.
         """
         failures: list[ConfigurationError] = []
-        for name in self._callees(hook):
+        for implementation in self._implementations(hook):
+            name = implementation.plugin_name
             try:
                 async with asyncio.timeout(limit):
-                    for result in self._call(name, hook, arguments):
-                        if inspect.isawaitable(result):
-                            await result
+                    result = self._call(hook, implementation, arguments)
+                    if inspect.isawaitable(result):
+                        await result
             except (Exception, SystemExit) as error:
                 failure = _failure(name, hook, error)
                 if not tolerant:
@@ -178,24 +143,22 @@ class PluginHost:
         return failures
 
     def view(self, name: str) -> PluginView:
-        """The configuration as this plugin sees it."""
+        """The configuration as the plugin of this name sees it."""
         return PluginView(
             name, self._settings, MappingProxyType(dict(self._config.plugins.get(name, {})))
         )
 
     def describe(self) -> list[PluginInfo]:
-        """Every plugin that was found, in load order."""
+        """Every plugin that was found, in load order, disabled and failed ones included."""
         infos = []
         for name, source in self._sources.items():
-            plugin = self._manager.get_plugin(name)
-            callers = self._manager.get_hookcallers(plugin) if plugin is not None else None
-            hooks = sorted(caller.name for caller in callers or ())
+            hooks = self._hooks_of(name)
             infos.append(
                 PluginInfo(
                     name=name,
                     version=source.version,
                     origin=source.origin,
-                    state=self._state(name, plugin),
+                    state=self._state(name),
                     hooks=tuple(hook for hook in hooks if (name, hook) not in self._blocked),
                     blocked_hooks=tuple(hook for hook in hooks if (name, hook) in self._blocked),
                     failure=self._failures.get(name, ""),
@@ -203,13 +166,21 @@ class PluginHost:
             )
         return infos
 
-    def _state(self, name: str, plugin: Any) -> Literal["active", "disabled", "failed"]:
+    def _state(self, name: str) -> Literal["active", "disabled", "failed"]:
         if name in self._failures:
             return "failed"
-        return "disabled" if plugin is None else "active"
+        return "active" if self._manager.has_plugin(name) else "disabled"
+
+    def _hooks_of(self, name: str) -> list[str]:
+        plugin = self._manager.get_plugin(name)
+        callers = self._manager.get_hookcallers(plugin) if plugin is not None else None
+        return sorted(caller.name for caller in callers or ())
 
     def _tolerate(self, name: str, error: ConfigurationError, hook: str = "") -> None:
-        """Report the failure of an optional plugin; any other stops the start."""
+        """Log the failure of an optional plugin; raise that of any other.
+
+        :param hook: where it failed; empty: while it was loaded.
+        """
         if name not in self._config.optional_plugins or hook in GUARDING_HOOKS:
             raise error
         self._failures[name] = error.message
@@ -231,154 +202,89 @@ class PluginHost:
                 )
         return settings
 
-    def _callees(self, hook: str) -> list[str]:
-        return [name for name in self._implementers(hook) if (name, hook) not in self._blocked]
+    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        """The implementations of a hook that are called, in calling order.
 
-    def _call(self, name: str, hook: str, arguments: Mapping[str, Any]) -> list[Any]:
-        """Call one plugin's implementation of a hook.
+        pluggy calls the plugin that was registered last first.  Records read better in load
+        order, so of pluggy's order only ``tryfirst`` and ``trylast`` count.
+        """
+        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
+        names = list(self._sources)
+        return sorted(
+            (
+                each
+                for each in caller.get_hookimpls()
+                if (each.plugin_name, hook) not in self._blocked
+            ),
+            key=lambda each: (each.trylast - each.tryfirst, names.index(each.plugin_name)),
+        )
+
+    def _call(
+        self, hook: str, implementation: pluggy.HookImpl, arguments: Mapping[str, Any]
+    ) -> Any:
+        """Call one implementation with the arguments that it names; a generator runs here.
 
         :raises ConfigurationError: as the plugin raised it.
         :raises PluginError: when it raised anything else.
         """
-        if "config" in inspect.signature(getattr(hookspecs, hook)).parameters:
-            arguments = {**arguments, "config": self.view(name)}
-        caller = self._manager.subset_hook_caller(
-            hook, [plugin for other, plugin in self._active() if other != name]
-        )
+        name = implementation.plugin_name
+        values = {**arguments, "config": self.view(name)}
         try:
-            returned = [
-                list(result) if isinstance(result, Iterator) else result  # a generator runs here
-                for result in caller(**arguments)
-            ]
+            result = implementation.function(*[values[each] for each in implementation.argnames])
+            return list(result) if isinstance(result, Iterator) else result
         except (Exception, SystemExit) as error:
             raise _failure(name, hook, error) from error
-        return returned
 
-    def _load(self, name: str, source: _Source) -> None:
+    def _load(self, name: str, source: PluginSource) -> None:
+        where = f"plugin {name!r} ({source.origin})"
         try:
             plugin = source.load()
         except (Exception, SystemExit) as error:
             raise PluginError(
-                f"plugin {name!r} ({source.origin}) cannot be loaded: "
-                f"{type(error).__name__}: {error}"
+                f"{where} cannot be loaded: {type(error).__name__}: {error}"
             ) from error
         if inspect.isclass(plugin):
-            raise PluginError(
-                f"plugin {name!r} ({source.origin}) is a class; name a module or an instance"
-            )
+            raise PluginError(f"{where} is a class; name a module or an instance")
         try:
             self._manager.register(plugin, name=name)
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
-            hint = ""
-            if isinstance(error, pluggy.PluginValidationError):
-                unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
-                if unknown:
-                    hint = nearest(unknown, self._hooks())
-            raise PluginError(f"plugin {name!r} ({source.origin}): {error}{hint}") from error
+            unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
+            hint = nearest(unknown, HOOKS) if unknown else ""
+            raise PluginError(f"{where}: {error}{hint}") from error
         if not self._manager.get_hookcallers(plugin):
             raise PluginError(
-                f"plugin {name!r} ({source.origin}) implements no hook; "
-                "mark its functions with atriz_realtime.api.hookimpl"
+                f"{where} implements no hook; mark its functions with atriz_realtime.api.hookimpl"
             )
+
+    def _check_known(self, name: str, problem: str, field: str) -> None:
+        if name not in self._sources:
+            raise ConfigurationError(f"{problem}{nearest(name, self._sources)}", field=field)
 
     def _read_disabled_hooks(self) -> set[tuple[str, str]]:
         blocked: set[tuple[str, str]] = set()
         for entry in self._config.disabled_hooks:
             name, separator, hook = entry.partition(":")
-            where = f"disabled_hooks: {entry!r}"
+            where, field = f"disabled_hooks: {entry!r}", "disabled_hooks"
             if not separator:
-                raise ConfigurationError(f"{where} must be plugin:hook", field="disabled_hooks")
-            if name not in self._sources:
-                raise ConfigurationError(
-                    f"{where}: no plugin {name!r}{nearest(name, self._sources)}",
-                    field="disabled_hooks",
-                )
-            if hook not in self._hooks():
-                raise ConfigurationError(
-                    f"{where}: no hook {hook!r}{nearest(hook, self._hooks())}",
-                    field="disabled_hooks",
-                )
-            if name not in self._config.disabled_plugins and name not in self._implementers(hook):
-                raise ConfigurationError(
-                    f"{where}: plugin {name!r} does not implement {hook}", field="disabled_hooks"
-                )
+                raise ConfigurationError(f"{where} must be plugin:hook", field=field)
+            self._check_known(name, f"{where}: no plugin {name!r}", field)
+            problem = ""
+            if hook not in HOOKS:
+                problem = f"no hook {hook!r}{nearest(hook, HOOKS)}"
+            elif name not in self._config.disabled_plugins and hook not in self._hooks_of(name):
+                problem = f"plugin {name!r} does not implement {hook}"
+            if problem:
+                raise ConfigurationError(f"{where}: {problem}", field=field)
             blocked.add((name, hook))
         return blocked
 
-    def _hooks(self) -> list[str]:
-        return [
-            name
-            for name, member in inspect.getmembers(hookspecs, inspect.isfunction)
-            if hasattr(member, f"{hookspecs.PROJECT_NAME}_spec")
-        ]
-
-    def _implementers(self, hook: str) -> list[str]:
-        """Names of the plugins that implement a hook, in calling order.
-
-        pluggy calls the plugin registered last first; records read better in load
-        order, so of its ordering only ``tryfirst`` and ``trylast`` are kept.
-        """
-        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
-        names = list(self._sources)
-        implementations = sorted(
-            caller.get_hookimpls(),
-            key=lambda found: (found.trylast - found.tryfirst, names.index(found.plugin_name)),
-        )
-        return [implementation.plugin_name for implementation in implementations]
-
-    def _active(self) -> list[tuple[str, Any]]:
-        return self._manager.list_name_plugin()
-
 
 def _failure(name: str, hook: str, error: BaseException) -> ConfigurationError:
-    """What a plugin raised, with its name; what it raised on purpose stays as it is."""
+    """A failure that names plugin and hook; a ``ConfigurationError`` is returned as it is."""
     if isinstance(error, ConfigurationError):
         return error
     reason = "took too long" if isinstance(error, TimeoutError) else repr(error)
     if str(error):
         reason = f"{type(error).__name__}: {error}"
     return PluginError(f"plugin {name!r} failed in {hook}: {reason}")
-
-
-def _find(config: RealtimeConfig) -> dict[str, _Source]:
-    """Every plugin there is, by name, in load order.
-
-    :raises PluginError: when two have the same name, naming both origins.
-    """
-    sources: dict[str, _Source] = {}
-
-    def add(name: str, source: _Source) -> None:
-        if name in sources:
-            raise PluginError(
-                f"two plugins are named {name!r}: one from {sources[name]}, one from {source}"
-            )
-        sources[name] = source
-
-    own_version = version(DISTRIBUTION)
-    for name, target in DEFAULT_PLUGINS.items():
-        add(name, _Source("default", own_version, _loader(target)))
-    for entry_point in sorted(
-        entry_points(group=hookspecs.PROJECT_NAME), key=lambda found: found.name
-    ):
-        add(entry_point.name, _installed(entry_point))
-    for target in config.extra_plugins:
-        name = target.partition(":")[2] or target.partition(":")[0].rpartition(".")[2]
-        add(name, _Source("configuration", "-", _loader(target), target))
-    return sources
-
-
-def _installed(entry_point: EntryPoint) -> _Source:
-    distribution = entry_point.dist
-    if distribution is None:
-        return _Source("entry point", "-", entry_point.load)
-    return _Source(distribution.name, distribution.version, entry_point.load)
-
-
-def _loader(target: str) -> Callable[[], Any]:
-    def load() -> Any:
-        module_name, _, attribute = target.partition(":")
-        module = importlib.import_module(module_name)
-        return getattr(module, attribute) if attribute else module
-
-    return load

@@ -1,4 +1,4 @@
-"""Where settings come from: a TOML file, and the environment."""
+"""Reads settings from a TOML file and from the environment."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from types import MappingProxyType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from atriz_realtime.api.errors import ConfigurationError
-from atriz_realtime.plugin_system.names import nearest
+from atriz_realtime.plugin_system.structure import nearest
 
 ENVIRONMENT_PREFIX = "ATRIZ_REALTIME_"
-"""Every setting can be given as this prefix and its name in capitals."""
+"""The variable of a setting is this prefix and the setting's name in capitals."""
 
 DOCUMENTED_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {
@@ -28,16 +28,16 @@ DOCUMENTED_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "PORT": "port",
     }
 )
-"""The variables of the TypeScript package; a later row wins over an earlier one."""
+"""The variables of the TypeScript package; a later row overrides an earlier one."""
 
 
 def read_file(
     file: str | os.PathLike[str] | None, hints: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], str]:
-    """Our part of the configuration file, and its name; nothing when there is no file.
+    """The package's settings in the configuration file, and its name; empty without a file.
 
-    :param hints: the types of the settings, by name.
-    :raises ConfigurationError: when it cannot be read.
+    :param hints: the types of the settings by name.
+    :raises ConfigurationError: when the file cannot be read.
     """
     if file is not None:
         path = Path(file)
@@ -61,10 +61,10 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _table(document: dict[str, Any], path: Path, names: Container[str]) -> Mapping[str, Any]:
-    """Our part of the document: ``[realtime]``, or ``[tool.atriz.realtime]`` in pyproject.toml.
+    """The package's table: ``[realtime]``, or ``[tool.atriz.realtime]`` in pyproject.toml.
 
-    ``atriz.toml`` is the framework's own file, so settings may also stand at its
-    top; other keys there are someone else's, unless one is ours misspelt.
+    ``atriz.toml`` belongs to the framework, so settings may also stand at its top level.  Other
+    keys there belong to other packages, unless one is ``realtime`` misspelt.
     """
     if path.name == "pyproject.toml":
         outer = document.get("tool", {}).get("atriz", {})
@@ -87,13 +87,13 @@ def _table(document: dict[str, Any], path: Path, names: Container[str]) -> Mappi
 def read_environment(
     environ: Mapping[str, str], hints: Mapping[str, Any]
 ) -> dict[str, tuple[Any, str]]:
-    """The settings the environment gives, with the variable that gives each.
+    """The settings in the environment, each with the name of its variable.
 
-    ``ATRIZ_REALTIME_<SETTING>`` wins over the documented names; two underscores
-    step into a table: ``ATRIZ_REALTIME_PLUGINS__JWT_AUTH__AUDIENCE``.
+    ``ATRIZ_REALTIME_<SETTING>`` overrides the documented names.  Two underscores separate the
+    keys of nested tables: ``ATRIZ_REALTIME_PLUGINS__JWT_AUTH__AUDIENCE``.
 
-    :param hints: the types of the settings, by name.
-    :raises ConfigurationError: naming the variable that is unknown or wrong.
+    :param hints: the types of the settings by name.
+    :raises ConfigurationError: naming the variable that is unknown or invalid.
     """
     found: dict[str, tuple[Any, str]] = {}
     for variable, key in DOCUMENTED_ENVIRONMENT.items():
@@ -119,7 +119,7 @@ def read_environment(
 
 
 def merged(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Two tables as one; where both have a value, the second wins."""
+    """Merge two tables, and the tables within; the second overrides the first."""
     result = dict(base)
     for key, value in extra.items():
         old = result.get(key)
@@ -130,7 +130,7 @@ def merged(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _toml_value(text: str) -> Any:
-    """A value of a plugin's table: TOML where it is TOML (numbers, lists), else a string."""
+    """A value of a plugin's table: parsed as TOML when it is valid TOML, else a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -142,7 +142,7 @@ _FALSE = frozenset({"0", "false", "no", "off", ""})
 
 
 def _from_text(text: str, hint: Any, variable: str) -> Any:
-    """An environment variable's text as the type its setting has."""
+    """Convert a variable's text to the type of its setting."""
     if get_origin(hint) in (Union, UnionType):
         hint = next(kind for kind in get_args(hint) if kind is not type(None))
     text = text.strip()

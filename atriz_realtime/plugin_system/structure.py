@@ -1,22 +1,33 @@
-"""Plain values (from TOML, from the environment) into attrs classes, strictly.
+"""Converts plain values, from TOML and the environment, to attrs classes, strictly.
 
-cattrs does the work.  Its leniency (``int("1")``, ``bool("no")``) is switched
-off, and what it finds wrong becomes one :class:`ConfigurationError` that names
-the key.
+cattrs does the work, without its lenient conversions (``int("1")``, ``bool("no")``).  An error
+becomes a :class:`ConfigurationError` that names the key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
 import cattrs
 
 from atriz_realtime.api.errors import ConfigurationError
-from atriz_realtime.plugin_system.names import nearest
 
 T = TypeVar("T")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest known one, or all of them."""
+    names = sorted(known)
+    match = get_close_matches(name, names, n=1, cutoff=0.6)
+    if match:
+        return f"; did you mean {match[0]!r}?"
+    if not names:
+        return "; there are none"
+    return "; known: " + ", ".join(names)
+
 
 _LIST = tuple[str, ...]
 
@@ -31,7 +42,7 @@ _KINDS: dict[type, str] = {
 
 
 def _wrong(expected: str, value: object) -> TypeError:
-    """A value of a wrong type, which is not repeated: it may be a secret."""
+    """The error for a value of a wrong type; it leaves out the value, which may be secret."""
     return TypeError(f"must be {expected}, not {_KINDS.get(type(value), type(value).__name__)}")
 
 
@@ -47,23 +58,23 @@ def _strict(kind: type) -> Callable[[Any, Any], Any]:
 
 
 def _strings(value: Any, _: Any) -> tuple[str, ...]:
-    """A list of strings; one string alone would come apart into its letters."""
+    """A list of strings; a single string would be split into its characters."""
     if not isinstance(value, list | tuple) or not all(type(item) is str for item in value):
         raise _wrong("a list of strings", value)
     return tuple(value)
 
 
 def _table(value: Any, settings_class: type[Any]) -> Any:
-    """A table within a table."""
+    """An attrs class from a nested table."""
     if isinstance(value, settings_class):
         return value
     if not isinstance(value, Mapping):
         raise _wrong("a table", value)
-    return _made(value, settings_class)
+    return _instance(value, settings_class)
 
 
 def _tables(value: Any, kind: Any) -> Any:
-    """Tables by name within a table."""
+    """A dictionary of attrs classes from nested tables."""
     if not isinstance(value, Mapping):
         raise _wrong("a table", value)
     settings_class = get_args(kind)[1]
@@ -80,36 +91,31 @@ def _holds_tables(kind: Any) -> bool:
     return get_origin(kind) is dict and attrs.has(get_args(kind)[1])
 
 
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(detailed_validation=False)
-    for kind in (bool, int, float, str):
-        converter.register_structure_hook(kind, _strict(kind))
-    converter.register_structure_hook_func(lambda kind: kind == _LIST, _strings)
-    converter.register_structure_hook_func(attrs.has, _table)
-    converter.register_structure_hook_func(_holds_tables, _tables)
-    return converter
-
-
-_CONVERTER = _converter()
+_CONVERTER = cattrs.Converter(detailed_validation=False)
+for _kind in (bool, int, float, str):
+    _CONVERTER.register_structure_hook(_kind, _strict(_kind))
+_CONVERTER.register_structure_hook_func(lambda kind: kind == _LIST, _strings)
+_CONVERTER.register_structure_hook_func(attrs.has, _table)
+_CONVERTER.register_structure_hook_func(_holds_tables, _tables)
 
 
 def structure(
     data: Mapping[str, Any], settings_class: type[T], where: str | Mapping[str, str]
 ) -> T:
-    """An instance of an attrs class from a table.
+    """Make an instance of an attrs class from a table.
 
-    :param where: how an error names the table, for example ``[realtime]``; or, where each key has
-        a source of its own, the source by key.
-    :raises ConfigurationError: naming the key that is unknown, missing or wrong.
+    :param where: the table's name in errors, for example ``[realtime]``; or the source of each
+        key, when they differ.
+    :raises ConfigurationError: naming the key that is unknown, missing or invalid.
     """
     try:
-        return _made(data, settings_class)
+        return _instance(data, settings_class)
     except ConfigurationError as error:
         source = where if isinstance(where, str) else where.get(error.field or "", "settings")
         raise ConfigurationError(f"{source}: {error.message}", field=error.field) from error
 
 
-def _made(data: Mapping[str, Any], settings_class: type[T]) -> T:
+def _instance(data: Mapping[str, Any], settings_class: type[T]) -> T:
     make: Callable[..., T] = settings_class
     if not attrs.has(settings_class):
         raise TypeError(f"{settings_class!r} is not an attrs class")
@@ -121,23 +127,21 @@ def _made(data: Mapping[str, Any], settings_class: type[T]) -> T:
     }
     values: dict[str, Any] = {}
     for key, value in data.items():
-        field = fields.get(key)
-        if field is None:
+        if key not in fields:
             raise ConfigurationError(f"unknown key {key!r}{nearest(key, fields)}", field=key)
+        field = fields[key]
         if isinstance(value, str) and hints[field.name] == _LIST and field.converter is not None:
             values[key] = value  # the field's own converter reads one string as a list
             continue
         try:
             values[key] = _CONVERTER.structure(value, hints[field.name])
-        except Exception as error:  # cattrs lets each hook raise what it likes
+        except Exception as error:  # cattrs passes on whatever a hook raises
             reason = str(error) or "unusable"
             raise ConfigurationError(f"{key}: {reason}", field=key) from error
-    missing = [
-        alias for alias, f in fields.items() if f.default is attrs.NOTHING and alias not in values
-    ]
-    if missing:
-        raise ConfigurationError(f"{missing[0]} is required", field=missing[0])
+    for alias, field in fields.items():
+        if field.default is attrs.NOTHING and alias not in values:
+            raise ConfigurationError(f"{alias} is required", field=alias)
     try:
         return make(**values)
-    except (ValueError, TypeError) as error:  # from the class's own attrs validators
+    except (ValueError, TypeError) as error:  # from the class's validators
         raise ConfigurationError(str(error.args[0] if error.args else error)) from error

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from atriz_realtime.cli.main import run
-from atriz_realtime.plugin_system.plugins import DEFAULT_PLUGINS
+from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from tests.cli.processes import environment, finished, only_line
 from tests.support.servers.serving import SECRET
 

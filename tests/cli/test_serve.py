@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 import socketio
 
-from atriz_realtime.cli.serve import PUBLISHED_SECRETS
+from atriz_realtime.cli.check import PUBLISHED_SECRETS
 from tests.cli.processes import environment, finished, only_line, own_uvicorn, serve
 from tests.support.servers.serving import TIMEOUT, token, until
 

@@ -1,4 +1,4 @@
-"""What the Redis backends are tested on: two servers' links, one of them through a proxy."""
+"""Fixtures for the Redis backends: the links of two servers, one of them through a proxy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def open_link() -> AsyncIterator[OpenLink]:
 
 @pytest.fixture
 async def proxy(valkey: ValkeyServer, redis_url: str) -> AsyncIterator[Proxy]:
-    """The way from the first server to Redis, which can be cut."""
+    """The proxy between the first server and Redis, which can cut connections."""
     async with proxying(valkey.port) as proxy:
         yield proxy
 
@@ -48,13 +48,13 @@ async def link(proxy: Proxy, open_link: OpenLink) -> RedisLink:
 
 @pytest.fixture
 async def other_link(redis_url: str, open_link: OpenLink) -> RedisLink:
-    """Another server's link, straight to Redis."""
+    """Another server's link, without the proxy."""
     return await open_link(redis_url)
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[ValkeyServer]:
-    """A cluster: of one node, which has all the slots."""
+    """A Redis Cluster of one node with all slots."""
     with (
         ValkeyServer(
             port=free_port(), config={"cluster-enabled": "yes", "cluster-port": free_port()}
@@ -69,7 +69,7 @@ def cluster() -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 async def cluster_link(cluster: ValkeyServer, open_link: OpenLink) -> RedisLink:
-    """A server's link to that cluster, emptied."""
+    """A server's link to that cluster, with an empty database."""
     with redis.Redis(port=cluster.port) as client:
         client.flushall()
     return await open_link(f"redis+cluster://127.0.0.1:{cluster.port}")

@@ -1,4 +1,4 @@
-"""The authenticator contract, on every authenticator that comes with the package."""
+"""The contract of authenticators, for ``jwt_auth``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contracts, on the backends of a server that is alone."""
+"""The contracts of backends, for those in memory."""
 
 from __future__ import annotations
 

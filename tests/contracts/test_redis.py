@@ -1,4 +1,4 @@
-"""The contracts, on Redis: a real server, an outage that breaks real connections."""
+"""The contracts of backends, for those on a real Redis, with outages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PREFIX = "app:"
 
 
 def passing_time(clock: FakeClock, client: redis.asyncio.Redis) -> PassTime:
-    """Redis has a clock of its own: its keys lose the time that passes here."""
+    """Redis has its own clock, so time passes by shortening the lifetime of keys."""
 
     async def pass_time(seconds: float) -> None:
         clock.advance(seconds)

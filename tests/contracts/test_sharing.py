@@ -1,4 +1,4 @@
-"""The authenticator contract, on the one that knows the tokens of shares."""
+"""The contract of authenticators, for the tokens of shares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The throttle contract, on every policy that comes with the package."""
+"""The contract of throttling policies, for the default ones."""
 
 from __future__ import annotations
 

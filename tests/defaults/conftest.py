@@ -1,4 +1,4 @@
-"""Plugins beside the defaults."""
+"""Fixtures that write plugins."""
 
 from __future__ import annotations
 

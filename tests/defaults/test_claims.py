@@ -1,4 +1,4 @@
-"""What a claim allows: patterns, and claims that are no such thing."""
+"""The patterns of a claim, and malformed claims."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def test_patterns(pattern: str, text: str, matched: bool) -> None:
         {"vehicle": ["v1"] * (MAX_RULES + 1)},
     ],
 )
-def test_what_is_no_such_claim_allows_nothing(claim: Any) -> None:
+def test_a_malformed_claim_allows_nothing(claim: Any) -> None:
     assert not allows(claim, EntityRef("vehicle", "v1"))

@@ -1,4 +1,4 @@
-"""The live map's page: off unless it is turned on, and never more powerful than it must be."""
+"""The page of the live map: off by default, and restricted by its headers."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def policy_of(headers: Any) -> set[str]:
     return set(headers["content-security-policy"].split("; "))
 
 
-async def test_it_is_off_unless_it_is_turned_on() -> None:
+async def test_it_is_off_by_default() -> None:
     async with serving() as live:
         for path in ("/console", "/console/console.js", "/console/settings.json"):
             assert (await fetched(live, path))[0] == 404
 
 
-async def test_its_files_may_do_no_more_than_they_must() -> None:
+async def test_its_headers_restrict_the_page() -> None:
     async with serving(plugins=ON) as live:
         for name, kind in (
             ("", "text/html; charset=utf-8"),
@@ -64,7 +64,7 @@ async def test_its_files_may_do_no_more_than_they_must() -> None:
         assert (await fetched(live, "/console/..%2Fpackage.json"))[0] == 404
 
 
-async def test_files_are_compressed_and_not_sent_twice() -> None:
+async def test_files_are_compressed_and_cached() -> None:
     async with serving(plugins=ON) as live:
         _, plain, body = await fetched(live, "/console/console.js", **{"Accept-Encoding": "br"})
         assert "content-encoding" not in plain
@@ -77,7 +77,7 @@ async def test_files_are_compressed_and_not_sent_twice() -> None:
         assert (await fetched(live, "/console/console.js", **known))[::2] == (304, b"")
 
 
-async def test_the_page_is_told_what_it_must_know() -> None:
+async def test_the_page_gets_its_settings() -> None:
     async with serving(
         plugins={"console": {"enabled": True, "stale_after": 12.5}},
         max_subscriptions=7,
@@ -103,7 +103,9 @@ async def test_the_page_is_told_what_it_must_know() -> None:
         ("http://10.0.0.7:8080/styles/{z}/{x}/{y}.webp", "http://10.0.0.7:8080"),
     ],
 )
-async def test_a_tile_server_is_let_in_alone(tile_url: str, source: str) -> None:
+async def test_the_headers_allow_images_of_the_tile_server_alone(
+    tile_url: str, source: str
+) -> None:
     table = {"enabled": True, "tile_url": tile_url, "tile_attribution": "© Somebody"}
     async with serving(plugins={"console": table}) as live:
         _, headers, _ = await fetched(live, "/console")
@@ -124,6 +126,6 @@ async def test_a_tile_server_is_let_in_alone(tile_url: str, source: str) -> None
         {"stale_after": 0},
     ],
 )
-def test_what_cannot_be_meant_stops_the_start(table: dict[str, Any]) -> None:
+def test_an_invalid_table_stops_the_start(table: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(table))):
         create_app(RealtimeConfig(plugins={"console": {"enabled": True, **table}}))

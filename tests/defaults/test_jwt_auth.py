@@ -1,4 +1,4 @@
-"""JWT authentication, beyond its contract: claims, algorithms, times, weak secrets."""
+"""JWT authentication beyond the contract: claims, algorithms, times, weak secrets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make(secret: str | None = SECRET, **settings: Any) -> JwtAuthenticator:
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
-    """Let this moment be now, for PyJWT too."""
+    """Set the current time, for PyJWT as well."""
 
     class Clock(datetime):
         @classmethod
@@ -76,7 +76,7 @@ async def test_claims_cannot_be_changed() -> None:
 
 
 @pytest.mark.parametrize("secret", [None, SECRET])
-async def test_no_token_is_somebody_else_s_affair(secret: str | None) -> None:
+async def test_credentials_without_a_token_are_left_to_others(secret: str | None) -> None:
     assert await make(secret).authenticate(Credentials()) is None
 
 
@@ -104,14 +104,14 @@ async def test_only_configured_algorithms_are_accepted() -> None:
 
 
 @pytest.mark.parametrize("algorithms", [["none"], ["HS257"], ["HS256", "None"]])
-def test_an_algorithm_nobody_has_stops_the_start(algorithms: list[str]) -> None:
+def test_an_unknown_algorithm_stops_the_start(algorithms: list[str]) -> None:
     with pytest.raises(ConfigurationError) as error:
         make(algorithms=algorithms)
     assert error.value.field == "algorithms"
 
 
 @pytest.mark.parametrize("algorithms", [[], "HS256"])
-def test_algorithms_are_a_list_and_there_is_one(algorithms: Any) -> None:
+def test_algorithms_are_a_list_that_is_not_empty(algorithms: Any) -> None:
     with pytest.raises(ConfigurationError, match="algorithms"):
         make(algorithms=algorithms)
 
@@ -151,7 +151,7 @@ def test_a_public_key_cannot_be_the_secret() -> None:
 # -- times, audience, issuer ---------------------------------------------------------------
 
 
-async def test_when_it_expires_is_known() -> None:
+async def test_the_identity_has_the_expiry() -> None:
     expires = int(time.time()) + 60
     for exp in (expires, float(expires), str(expires)):
         identity = await make().authenticate(signed({"userId": "a", "exp": exp}))
@@ -166,7 +166,7 @@ async def test_when_it_expires_is_known() -> None:
 @pytest.mark.parametrize(
     "exp", ["soon", [], {}, None, "nan", "inf", float("inf"), 10**400], ids=lambda exp: str(exp)[:8]
 )
-async def test_an_expiry_that_is_none_is_refused(exp: Any) -> None:
+async def test_an_invalid_expiry_is_refused(exp: Any) -> None:
     await refused(make(), signed({"userId": "a", "exp": exp}))
 
 
@@ -193,11 +193,11 @@ async def test_audience_and_issuer() -> None:
 @pytest.mark.parametrize(
     "headers", [{"crit": ["exp"]}, {"crit": ["b64"], "b64": False}, {"crit": []}, {"crit": "exp"}]
 )
-async def test_an_extension_that_must_be_understood_is_not(headers: dict[str, Any]) -> None:
+async def test_an_unknown_critical_extension_is_refused(headers: dict[str, Any]) -> None:
     await refused(make(), signed({"userId": "a"}, headers=headers))
 
 
-async def test_a_huge_token_is_refused_unread() -> None:
+async def test_a_huge_token_is_refused_without_being_parsed() -> None:
     huge = signed({"userId": "a", "padding": "x" * jwt_auth.MAX_TOKEN_LENGTH})
     assert await refused(make(), huge) == "the token is too long"
 
@@ -206,7 +206,7 @@ async def test_a_huge_token_is_refused_unread() -> None:
 
 
 class Counting(JwtAuthenticator):
-    """Counts how often a token is really checked."""
+    """Counts how often a token is verified."""
 
     checked = 0
 
@@ -223,7 +223,7 @@ def sent(claims: dict[str, Any], source: Literal["http", "handshake"] = "http") 
     return Credentials(token=jwt.encode(claims, SECRET, "HS256"), source=source)
 
 
-async def test_the_token_of_http_calls_is_checked_once() -> None:
+async def test_the_token_of_http_calls_is_verified_once() -> None:
     authenticator, credentials = counting(), sent({"userId": "a"})
     first = await authenticator.authenticate(credentials)
     assert await authenticator.authenticate(credentials) is first
@@ -243,7 +243,7 @@ async def test_the_token_of_a_socket_is_not_remembered(source: Any) -> None:
 
 @pytest.mark.parametrize("leeway", [0.0, 5.0])
 @pytest.mark.parametrize("exp", [1_900_000_000, 1_900_000_000.9, "1900000000"])
-async def test_a_remembered_token_expires_when_it_would_anew(
+async def test_a_remembered_token_expires_on_time(
     monkeypatch: pytest.MonkeyPatch, leeway: float, exp: Any
 ) -> None:
     credentials, remembers = sent({"userId": "a", "exp": exp}), counting(leeway=leeway)
@@ -261,7 +261,7 @@ async def test_a_remembered_token_expires_when_it_would_anew(
         assert outcomes == [moment < ends] * 2, moment
 
 
-async def test_a_token_that_is_refused_is_never_remembered() -> None:
+async def test_a_refused_token_is_not_remembered() -> None:
     authenticator = counting()
     late = sent({"userId": "a", "exp": int(time.time()) - 5})
     nameless, forged = sent({"name": "a"}), Credentials(token="x.y.z", source="http")
@@ -269,22 +269,22 @@ async def test_a_token_that_is_refused_is_never_remembered() -> None:
         for credentials in (late, nameless, forged):
             await refused(authenticator, credentials)
         assert authenticator.checked == 3 * count
-    assert not authenticator._good
+    assert not authenticator._verified
 
 
-async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwt_auth, "MAX_REMEMBERED", 3)
     authenticator = counting()
     tokens = [sent({"userId": str(number)}) for number in range(5)]
     for credentials in tokens:
         await authenticator.authenticate(credentials)
-    assert len(authenticator._good) == 3
+    assert len(authenticator._verified) == 3
     checked = authenticator.checked
     for credentials in tokens[2:]:
         await authenticator.authenticate(credentials)
     assert authenticator.checked == checked
     await authenticator.authenticate(tokens[0])
-    assert (authenticator.checked, len(authenticator._good)) == (checked + 1, 3)
+    assert (authenticator.checked, len(authenticator._verified)) == (checked + 1, 3)
 
 
 async def test_an_expired_token_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +293,7 @@ async def test_an_expired_token_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     await authenticator.authenticate(credentials)
     set_clock(monkeypatch, 1_900_000_000)
     await refused(authenticator, credentials)
-    assert not authenticator._good
+    assert not authenticator._verified
 
 
 # -- weak secrets --------------------------------------------------------------------------
@@ -309,13 +309,13 @@ async def test_an_expired_token_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
         ("short", ("RS256",), None),
     ],
 )
-def test_how_long_a_secret_must_be(
+def test_the_shortest_secret_of_each_algorithm(
     secret: str, algorithms: tuple[str, ...], weakness: str | None
 ) -> None:
     assert secret_weakness(secret, algorithms) == weakness
 
 
-async def test_a_weak_secret_works_and_is_said_once_without_it(
+async def test_a_weak_secret_works_and_is_logged_once_without_its_value(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     record = jwt_auth.register_authenticators(

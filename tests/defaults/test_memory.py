@@ -1,4 +1,4 @@
-"""The memory backends, beyond their contracts: memory is bounded."""
+"""The memory backends beyond their contracts: memory is bounded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def cache(max_entries: int = 3) -> MemoryCache:
     return MemoryCache(FakeClock(), MemorySettings(max_entries=max_entries))
 
 
-async def test_beyond_the_limit_the_longest_unchanged_is_forgotten() -> None:
+async def test_beyond_the_limit_the_oldest_location_is_dropped() -> None:
     held = cache()
     for entity_id in ("v1", "v2", "v3"):
         await held.put(payload(entity_id), 300)
@@ -57,6 +57,6 @@ def test_its_settings_are_checked(table: dict[str, object]) -> None:
         structure(table, MemorySettings, "[realtime.plugins.memory]")
 
 
-def test_neither_is_ever_away() -> None:
+def test_both_are_always_embedded() -> None:
     assert cache().status().state == "embedded"
     assert MemoryFanout().status().state == "embedded"

@@ -1,4 +1,4 @@
-"""``/metrics``: what Prometheus reads, who may read it, and that the numbers move."""
+"""``/metrics``: its content, the access to it, and its formats."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def numbers(live: Live) -> Scraped:
     return Scraped(text)
 
 
-async def test_the_numbers_are_those_of_what_real_clients_do(redis_url: str) -> None:
+async def test_the_metrics_count_what_real_clients_do(redis_url: str) -> None:
     async with (
         serving(redis_url=redis_url, throttle_interval=60_000, **HERE) as live,
         watching(live, "v1", "v2") as one,
@@ -87,7 +87,7 @@ async def test_the_numbers_are_those_of_what_real_clients_do(redis_url: str) -> 
         assert not [key for key in found.samples if "statistic" in key[0]]
 
 
-async def test_both_formats_can_be_read_and_say_the_same() -> None:
+async def test_both_formats_have_the_same_content() -> None:
     async with serving(**HERE) as live:
         _, media_type, text = await scrape(live)
         assert media_type.startswith("text/plain; version=")
@@ -98,7 +98,7 @@ async def test_both_formats_can_be_read_and_say_the_same() -> None:
         assert names == {family.name for family in classic(text)}
 
 
-async def test_incidents_are_told_apart_from_plugins_problems(plugins: Plugins) -> None:
+async def test_incidents_and_plugins_problems_are_different_metrics(plugins: Plugins) -> None:
     name = plugins.module(
         "scales",
         """
@@ -175,12 +175,12 @@ async def test_kinds_that_a_plugin_reports_are_not_templates(plugins: Plugins) -
 # -- who may read them ---------------------------------------------------------------------
 
 
-async def test_there_are_none_unless_it_is_said_who_may_read_them() -> None:
+async def test_there_is_no_metrics_path_without_a_token_or_network() -> None:
     async with serving() as live:
         assert (await scrape(live))[0] == 404
 
 
-async def test_a_token_is_asked_for() -> None:
+async def test_the_token_is_required() -> None:
     async with serving(plugins={"metrics": {"token": TOKEN}}) as live:
         for headers in ({}, {"authorization": "Bearer x"}, {"authorization": f"Basic {TOKEN}"}):
             status, _, text = await scrape(live, **headers)
@@ -190,7 +190,7 @@ async def test_a_token_is_asked_for() -> None:
         assert (await scrape(live, authorization=f"Bearer {TOKEN}"))[0] == 200
 
 
-async def test_who_comes_from_elsewhere_needs_the_token() -> None:
+async def test_a_client_of_another_network_needs_the_token() -> None:
     plugins = {"metrics": {"token": TOKEN, "networks": ["10.0.0.0/8", "::1"]}}
     async with serving(plugins=plugins, trusted_proxies=["127.0.0.1"]) as live:
         assert (await scrape(live))[0] == 401

@@ -1,4 +1,4 @@
-"""The rules of the plugin ``privacy``: for whom they are, and how coarse a position gets."""
+"""The rules of the plugin ``privacy``: the watchers they apply to, and coarse positions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ precisions = st.floats(1, 1_000_000)
 
 
 @given(latitudes, longitudes, precisions)
-def test_a_coarse_position_is_one_and_stays(
+def test_a_coarse_position_is_a_fixed_point(
     latitude: float, longitude: float, metres: float
 ) -> None:
     row, column = coarse(latitude, longitude, metres)
@@ -32,22 +32,22 @@ def test_a_coarse_position_is_one_and_stays(
 
 
 @given(st.floats(-80, 80), longitudes, st.floats(1, 10_000))
-def test_it_is_no_further_away_than_half_a_cell(
-    latitude: float, longitude: float, metres: float
-) -> None:
+def test_it_is_within_half_a_cell(latitude: float, longitude: float, metres: float) -> None:
     row, column = coarse(latitude, longitude, metres)
     width = math.cos(math.radians(row)) * METRES_PER_DEGREE
     assert abs(column - longitude) * width <= metres / 2 + 1
 
 
 @given(st.floats(-45, 45), st.floats(0, 0.9), longitudes)
-def test_a_row_has_one_set_of_points(row: float, within: float, longitude: float) -> None:
+def test_the_points_of_a_row_do_not_depend_on_the_latitude_within(
+    row: float, within: float, longitude: float
+) -> None:
     step = 1_000 / METRES_PER_DEGREE
     south = (math.floor(row / step) - 0.45) * step
     assert coarse(south, longitude, 1_000) == coarse(south + within * step, longitude, 1_000)
 
 
-def test_a_coarse_position_says_nothing_of_the_exact_one() -> None:
+def test_a_coarse_position_does_not_reveal_the_exact_one() -> None:
     event = LocationEvent(
         VEHICLE, location(latitude=52.66341, longitude=-8.62675, speed=1, heading=2, altitude=3)
     )
@@ -85,7 +85,7 @@ def test_a_coarse_position_says_nothing_of_the_exact_one() -> None:
         ({"entity_types": ("delivery",)}, {}, False),
     ],
 )
-async def test_whom_a_rule_is_for(
+async def test_the_watchers_that_a_rule_applies_to(
     rule: dict[str, Any], claims: dict[str, Any], applies: bool
 ) -> None:
     made = Rule(PrivacyRule(precision=100, **rule))
@@ -106,6 +106,6 @@ async def test_whom_a_rule_is_for(
         ({"precision": 9, "keep": ("userId",)}, "'userId' cannot be named here"),
     ],
 )
-def test_a_rule_that_cannot_be(rule: dict[str, Any], said: str) -> None:
+def test_an_invalid_rule_is_refused(rule: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         PrivacyRule(**rule)

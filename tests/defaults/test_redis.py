@@ -1,4 +1,4 @@
-"""The Redis backends, beyond their contracts: documented names, lifetimes, other programs."""
+"""The Redis backends beyond their contracts: documented names, lifetimes, other programs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ INDEX = "location:index:vehicle"
 
 
 async def keys(client: redis.asyncio.Redis) -> set[str]:
-    """The keys there are."""
+    """All keys in Redis."""
     return {str(key, "utf-8") for key in await client.keys() if isinstance(key, bytes)}
 
 
@@ -91,7 +91,7 @@ async def test_a_prefix_keeps_two_installations_apart(
 
 @pytest.fixture
 async def proxied(valkey: ValkeyServer, redis_url: str) -> AsyncIterator[tuple[RedisLink, Proxy]]:
-    """A link through a network that can hold what passes."""
+    """A link through a proxy that can delay answers."""
     async with proxying(valkey.port) as proxy:
         link = make_link(proxy.url, Incidents(SystemClock()).report)
         await link.start(lambda: None)
@@ -99,9 +99,7 @@ async def proxied(valkey: ValkeyServer, redis_url: str) -> AsyncIterator[tuple[R
         await link.aclose()
 
 
-async def test_an_older_fix_leaves_the_newer_one_its_time(
-    cache: RedisCache, clock: FakeClock
-) -> None:
+async def test_an_older_fix_does_not_change_the_expiry(cache: RedisCache, clock: FakeClock) -> None:
     await cache.put(payload(seconds=5), 300)
     clock.advance(60)
     await cache.put(payload(seconds=4), 300)
@@ -114,7 +112,7 @@ async def test_an_older_fix_leaves_the_newer_one_its_time(
 @pytest.mark.parametrize(
     "foreign", ["nonsense", "[]", "{}", '{"timestamp":5}', '{"timestamp":null}', "null", "5"]
 )
-async def test_what_another_program_wrote_there_is_replaced(
+async def test_a_foreign_value_is_replaced(
     cache: RedisCache, redis_client: redis.asyncio.Redis, foreign: str
 ) -> None:
     await redis_client.set(KEY, foreign)
@@ -123,7 +121,7 @@ async def test_what_another_program_wrote_there_is_replaced(
     assert await cache.get(VEHICLE) == fix.location
 
 
-async def test_a_location_that_the_typescript_package_wrote_counts(
+async def test_a_newer_location_of_the_typescript_package_stays(
     cache: RedisCache, redis_client: redis.asyncio.Redis
 ) -> None:
     theirs = json.dumps({"latitude": 1, "timestamp": "2026-01-31T12:00:05.000Z"})
@@ -146,18 +144,18 @@ async def test_the_index_never_outgrows_what_is_cached(
     assert await cache.count("vehicle") == 10
 
 
-async def test_an_index_nobody_writes_expires_as_a_whole(
+async def test_an_index_without_writes_expires(
     cache: RedisCache, redis_client: redis.asyncio.Redis
 ) -> None:
     await cache.put(payload("v1"), 300)
-    await cache.put(payload("v2"), 10)  # an entity type's lifetime was configured anew
+    await cache.put(payload("v2"), 10)  # the lifetime of the type was changed
     assert await redis_client.ttl(INDEX) > 290
 
 
 async def test_a_put_is_one_round_trip(
     cache: RedisCache, redis_client: redis.asyncio.Redis
 ) -> None:
-    await cache.put(payload(), 300)  # the scripts are known from now on
+    await cache.put(payload(), 300)  # loads the scripts
     before = await redis_client.info("stats")
     for seconds in range(1, 51):
         await cache.put(payload(seconds=seconds), 300)
@@ -196,7 +194,7 @@ async def test_a_page_is_two_round_trips_however_long(
 # -- the fan-out ---------------------------------------------------------------------------
 
 
-async def test_anybody_on_redis_can_hear_and_be_heard(
+async def test_other_programs_can_publish_and_subscribe(
     fanout: RedisFanout, redis_client: redis.asyncio.Redis
 ) -> None:
     inbox = Inbox()
@@ -225,7 +223,7 @@ async def test_only_watched_channels_are_subscribed(
             await asyncio.sleep(0.01)
 
 
-async def test_channels_that_are_wanted_one_after_another_share_commands(
+async def test_subscriptions_in_quick_succession_share_commands(
     fanout: RedisFanout, redis_client: redis.asyncio.Redis
 ) -> None:
     await fanout.subscribe("first", Inbox())
@@ -258,7 +256,7 @@ async def test_prefixes_keep_channels_apart(
 
 
 class Events:
-    """What a fan-out tells of its connection."""
+    """Records the events of a fan-out."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -273,7 +271,7 @@ class Events:
         self.told.append("reachable")
 
 
-async def test_who_connects_is_told_when_it_hears_and_when_not(
+async def test_the_core_is_told_when_messages_are_missed_and_when_not(
     fanout: RedisFanout, redis_client: redis.asyncio.Redis
 ) -> None:
     events = Events()
@@ -287,7 +285,7 @@ async def test_who_connects_is_told_when_it_hears_and_when_not(
     assert fanout.statistics()["reconnects"] == 1
 
 
-async def test_the_lag_grows_while_a_sign_of_life_is_waited_for(
+async def test_the_lag_grows_while_a_pong_is_overdue(
     proxied: tuple[RedisLink, Proxy],
 ) -> None:
     link, proxy = proxied
@@ -300,7 +298,7 @@ async def test_the_lag_grows_while_a_sign_of_life_is_waited_for(
     await fanout.aclose()
 
 
-async def test_a_deaf_listener_hears_again_though_nobody_wants_anything(
+async def test_a_listener_without_channels_reconnects(
     fanout: RedisFanout, redis_client: redis.asyncio.Redis
 ) -> None:
     class Leaving(Events):
@@ -318,14 +316,14 @@ async def test_a_deaf_listener_hears_again_though_nobody_wants_anything(
 
 
 @pytest.mark.parametrize("pattern", ["*", "tracking:*", "a?b[c]\\d**", "[^x]*", "\\*", "ü*"])
-def test_a_pattern_is_a_glob_and_back(pattern: str) -> None:
+def test_a_pattern_survives_conversion_to_a_glob_and_back(pattern: str) -> None:
     assert from_glob(as_glob(pattern).encode()).decode() == pattern
 
 
 # -- without Redis -------------------------------------------------------------------------
 
 
-async def test_without_a_redis_url_they_cannot_be_chosen() -> None:
+async def test_they_need_a_redis_url() -> None:
     resources = Resources(clock=FakeClock(), redis=None, settings={"redis_prefix": ""})
     for setting, record in (("cache", register_caches()), ("fanout", register_fanouts())):
         with pytest.raises(ConfigurationError) as error:
@@ -334,7 +332,7 @@ async def test_without_a_redis_url_they_cannot_be_chosen() -> None:
         assert error.value.field == setting
 
 
-async def test_a_full_redis_is_one_that_is_away(
+async def test_a_full_redis_counts_as_away(
     cache: RedisCache, redis_client: redis.asyncio.Redis
 ) -> None:
     await redis_client.config_set("maxmemory", 1)

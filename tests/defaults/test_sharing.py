@@ -22,8 +22,7 @@ from atriz_realtime.api import (
     RateLimited,
 )
 from atriz_realtime.asgi import create_app
-from atriz_realtime.defaults.sharing import ACCESS_LOG
-from atriz_realtime.defaults.sharing.access_log import Redaction
+from atriz_realtime.defaults.sharing import ACCESS_LOG, Redaction
 from atriz_realtime.defaults.sharing.http import HOUR, MAX_USERS, Quota
 from atriz_realtime.defaults.sharing.settings import SharingSettings
 from atriz_realtime.defaults.sharing.tokens import (
@@ -40,7 +39,7 @@ BUS = EntityRef("vehicle", "bus-304")
 TOKENS = ShareTokens(SECRET)
 
 
-def test_what_is_made_is_read() -> None:
+def test_a_token_is_read_as_it_was_made() -> None:
     share, made = TOKENS.make(BUS, 60, "u1")
     assert TOKENS.read(made) == share
     assert (share.entity, share.by) == (BUS, "u1")
@@ -50,14 +49,14 @@ def test_what_is_made_is_read() -> None:
     assert (identity.user_id, identity.claims["jti"]) == (f"share:{share.id}", share.id)
 
 
-def test_the_bearer_is_not_told_who_made_it() -> None:
+def test_the_token_does_not_reveal_its_creator() -> None:
     _, made = TOKENS.make(BUS, 60, "somebody@example.com")
     payload = base64.urlsafe_b64decode(made.split(".")[1] + "==")
     assert json.loads(payload).keys() == {"aud", "jti", "iat", "exp", "type", "id", "by"}
     assert b"somebody" not in payload
 
 
-def test_an_id_says_when_it_ends_and_whose_it_is() -> None:
+def test_an_id_carries_its_expiry_and_its_creator() -> None:
     share, made = TOKENS.make(BUS, 60, "u1")
     assert expiry_of(share.id) == share.expires == TOKENS.made_by(share.id, "u1")
     for link in (share.id, made, f"https://x.example/track/#{made}", f"http://x/track/{made}"):
@@ -76,12 +75,12 @@ def test_an_id_says_when_it_ends_and_whose_it_is() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "https://x.example/track/#", token(), "A" * 31])
-def test_what_is_no_share_is_said_to_be_none(text: str) -> None:
+def test_text_without_a_share_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
         id_in(text)
 
 
-def test_a_token_of_another_kind_is_left_to_others() -> None:
+def test_a_token_of_another_kind_is_not_read() -> None:
     assert TOKENS.read(token()) is None
     assert TOKENS.read("") is None
     assert TOKENS.read(jwt.encode({"aud": AUDIENCE}, TOKENS._signing, "HS256")) is None
@@ -105,7 +104,7 @@ def signed(payload: dict[str, Any], key: str | bytes = TOKENS._signing) -> str:
     return jwt.encode(present, key, "HS256", {"typ": TYPE})
 
 
-def test_the_tokens_that_follow_are_bad_by_one_thing_each() -> None:
+def test_the_template_of_the_bad_tokens_is_valid() -> None:
     assert TOKENS.read(signed(claims())) is not None
 
 
@@ -133,7 +132,7 @@ def test_a_bad_token_is_refused(bad: str) -> None:
 
 
 @given(st.text())
-def test_whatever_claims_to_be_a_share_is_refused_in_one_way(text: str) -> None:
+def test_every_forged_share_is_refused_alike(text: str) -> None:
     with pytest.raises(AuthenticationRejected):
         TOKENS.read(HEADER + text)
     with pytest.raises(InvalidRequest):
@@ -176,7 +175,7 @@ def test_shares_of_one_user_are_counted() -> None:
         ({"url": "https://x.example", "hide": ("latitude",)}, "'latitude' cannot be named"),
     ],
 )
-def test_settings_that_cannot_be(table: dict[str, Any], said: str) -> None:
+def test_invalid_settings_are_refused(table: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         SharingSettings(**table)
 
@@ -189,12 +188,12 @@ def test_settings_that_cannot_be(table: dict[str, Any], said: str) -> None:
         ({"disabled_hooks": ["revocations:server_started"]}, "needs the plugin revocations"),
     ],
 )
-def test_a_server_that_could_not_share_does_not_start(settings: dict[str, Any], said: str) -> None:
+def test_a_server_that_cannot_share_does_not_start(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         create_app(config(plugins={"sharing": {"url": "https://x.example"}}, **settings))
 
 
-def test_it_is_off_unless_it_has_a_url() -> None:
+def test_it_is_off_without_a_url() -> None:
     registry = create_app(config()).state.realtime.registry
     paths = [path for path, _ in registry.contributed("register_routes")]
     assert not any("/shares" in path or "/track/" in path for path in paths)

@@ -1,4 +1,4 @@
-"""The throttles that come with the package, beyond their contract."""
+"""The default throttling policies beyond their contract."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ async def test_latest_holds_until_the_window_ends() -> None:
     assert await policy.admit(vehicle("v1"), HERE) == Verdict("hold", 0.75)
 
 
-async def test_with_latest_the_newest_of_a_burst_goes_out_and_so_does_the_last_of_all() -> None:
+async def test_latest_publishes_the_newest_fix_of_each_window() -> None:
     clock = FakeClock()
     fixes = [Fix(number / 16, "v1", number) for number in range(40)]
     outcome = await replay(make("latest", clock), clock, fixes)
     assert outcome.sent["v1"] == [(0.0, 0), (1.0, 15), (2.0, 31), (3.0, 39)]
 
 
-async def test_with_interval_the_rest_of_a_burst_is_gone() -> None:
+async def test_interval_drops_the_rest_of_a_burst() -> None:
     clock = FakeClock()
     fixes = [Fix(number / 16, "v1", number) for number in range(40)]
     outcome = await replay(make("interval", clock), clock, fixes)
@@ -84,7 +84,7 @@ async def test_memory_is_bounded(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("name", ["interval", "latest"])
-async def test_entities_that_fell_silent_take_no_memory(name: str) -> None:
+async def test_entities_without_updates_take_no_memory(name: str) -> None:
     clock = FakeClock()
     policy: Any = make(name, clock)
     for number in range(50):
@@ -97,6 +97,6 @@ async def test_entities_that_fell_silent_take_no_memory(name: str) -> None:
 
 
 @pytest.mark.parametrize("interval", [-1, float("nan")])
-def test_an_interval_that_cannot_be(interval: float) -> None:
+def test_an_invalid_interval_is_refused(interval: float) -> None:
     with pytest.raises(ValueError, match="interval"):
         IntervalOptions(interval=interval)

@@ -1,4 +1,4 @@
-"""What an authenticator is told about a caller, and what it may say about itself."""
+"""The credentials that authenticators get, and the options of their records."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WEAK = """
         async def authenticate(credentials):
             return None
 
-        return Authenticator("weak", authenticate, weakness="the door has no lock")
+        return Authenticator("weak", authenticate, weakness="the secret is public")
     """
 
 
@@ -54,7 +54,7 @@ AT_ONCE = """
 
 
 async def seen(live: Live, credentials: list[Credentials]) -> dict[str, Credentials]:
-    """What was seen of a caller who comes in every way, by the way."""
+    """The credentials of a caller, by the way it authenticates."""
     headers = {"Authorization": f"Bearer {token('http')}", "X-Device": "d1"}
     await live.get("/api/tracking/vehicle", headers=headers)
     async with watching(live, user="shakes-hands") as watcher:
@@ -63,7 +63,7 @@ async def seen(live: Live, credentials: list[Credentials]) -> dict[str, Credenti
     return {each.source: each for each in credentials}
 
 
-async def test_credentials_say_how_they_came_and_from_where(plugins: Plugins) -> None:
+async def test_credentials_have_their_source_and_address(plugins: Plugins) -> None:
     plugins.module("listening", LISTENING)
     async with serving(extra_plugins=["listening"]) as live:
         by_source = await seen(live, import_module("listening").SEEN)
@@ -78,7 +78,7 @@ async def test_credentials_say_how_they_came_and_from_where(plugins: Plugins) ->
     assert all(str(each.token) not in repr(each) for each in by_source.values())
 
 
-async def test_one_that_says_it_is_weak_is_not_served_to_strangers(
+async def test_a_weak_authenticator_is_refused_beyond_loopback(
     plugins: Plugins, tmp_path: Path
 ) -> None:
     plugins.module("weak", WEAK)
@@ -88,7 +88,7 @@ async def test_one_that_says_it_is_weak_is_not_served_to_strangers(
     )
     refused = await finished("check", env=variables)
     assert refused.status == 1
-    assert only_line(refused.err).startswith("error: the door has no lock; mend that before")
+    assert only_line(refused.err).startswith("error: the secret is public; fix that before")
     for allowed in ({"HOST": "127.0.0.1"}, {"ATRIZ_REALTIME_ALLOW_WEAK_SECRET": "true"}):
         assert (await finished("check", env={**variables, **allowed})).status == 0
 
@@ -102,7 +102,7 @@ async def test_one_that_says_it_is_weak_is_not_served_to_strangers(
         ("nobody's", 401, "not_authenticated"),
     ],
 )
-async def test_one_that_never_waits_is_asked_without_a_coroutine(
+async def test_an_authenticator_that_never_waits_is_called_without_a_coroutine(
     plugins: Plugins, offered: str, status: int, code: str
 ) -> None:
     plugins.module("quick", AT_ONCE)

@@ -1,4 +1,4 @@
-"""The example in each hook's docstring, as a plugin of a live server: it does what it says."""
+"""The example in each hook's docstring works, as a plugin of a live server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout as MyFanout
 def MyCache(clock):
     return MemoryCache(clock, MemorySettings())
 """
-"""What the examples leave out: their imports, and backends to call their own."""
+"""The parts that the examples leave out: imports, and backends."""
 
 HOOKS = [
     name
@@ -214,7 +214,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-async def test_the_example_does_what_it_says(
+async def test_the_example_works(
     hook: str, plugins: Plugins, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plugins.module("example", example(hook))
@@ -225,7 +225,7 @@ async def test_the_example_does_what_it_says(
     await CHECKS[hook](serve, capsys)
 
 
-def test_every_hook_says_when_it_is_called() -> None:
+def test_every_hook_documents_when_it_is_called() -> None:
     assert CHECKS.keys() >= set(HOOKS)
     for hook in HOOKS:
         assert "once" in (inspect.getdoc(getattr(hookspecs, hook)) or ""), hook

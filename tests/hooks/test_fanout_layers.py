@@ -1,4 +1,4 @@
-"""Layers on the fan-out see all that passes, in their order, and are closed before it."""
+"""Fan-out layers get every message, in order, and are closed before the fan-out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.servers.serving import serving, until, watching
 
 @attrs.define(eq=False)
 class Layer:
-    """Signs each fix on its way down, and takes its signature off on its way up."""
+    """Signs each fix that is published, and removes the signature of each that is delivered."""
 
     name: str
     below: Fanout
@@ -55,13 +55,13 @@ class Layer:
 
 @pytest.fixture
 def log() -> list[str]:
-    """What the layers note."""
+    """Records the calls of the layers."""
     return []
 
 
 @pytest.fixture
 def layers(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> str:
-    """A plugin that registers two."""
+    """A plugin that registers two layers."""
 
     def layer(name: str, order: int) -> FanoutLayer:
         async def open_layer(below: Fanout) -> Fanout:
@@ -80,7 +80,7 @@ def layers(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> str:
 
 
 @pytest.mark.parametrize("distributed", [False, True])
-async def test_all_that_passes_goes_through_each(
+async def test_every_message_passes_through_each_layer(
     layers: str, log: list[str], distributed: bool, redis_url: str
 ) -> None:
     url = redis_url if distributed else None
@@ -103,7 +103,9 @@ async def test_all_that_passes_goes_through_each(
     ]
 
 
-async def test_what_plugins_do_with_members_of_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_plugins_can_read_and_change_the_members_of_rooms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     handles: list[ServerHandle] = []
 
     @hookimpl

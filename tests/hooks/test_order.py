@@ -1,4 +1,4 @@
-"""When hooks are called, and with what: as docs/plugins/promises.md has it."""
+"""The order of hook calls and their arguments, as in docs/plugins/promises.md."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ HANDED = {"config": PluginView, "resources": Resources, "server": ServerHandle}
 
 @attrs.frozen
 class Settings:
-    """Nothing to set."""
+    """No settings."""
 
 
 def implementation(hook: str, called: list[str]) -> Callable[..., Any]:
-    """An implementation of a hook that takes all it can get, and notes that it was called."""
+    """An implementation of a hook that takes every argument and records the call."""
 
     def implement(**arguments: Any) -> Any:
         called.append(hook)
@@ -80,5 +80,5 @@ async def test_each_hook_is_called_once_in_the_documented_order(called: list[str
 
 
 def test_every_hook_has_its_place_in_that_order() -> None:
-    placed = {*MADE, *STARTED, *STOPPED, "register_commands"}  # which no server calls
+    placed = {*MADE, *STARTED, *STOPPED, "register_commands"}  # no server calls it
     assert placed == set(reference.hook_names())

@@ -1,4 +1,4 @@
-"""``Authenticator.still_holds``: sockets whose identity no longer holds are closed."""
+"""``Authenticator.still_holds``: sockets with an identity that is no longer valid are closed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ INTERVAL = 0.02
 
 
 @attrs.define
-class Door:
-    """Lets everybody in who says a name; knows whom to let stay."""
+class FakeAuthenticator:
+    """Accepts any name as a token, and withdraws identities when the test says so."""
 
     gone: set[str] = attrs.field(factory=set)
     asked: list[str] = attrs.field(factory=list)
@@ -29,7 +29,7 @@ class Door:
         return Identity(user_id=token) if token.isalpha() else None
 
     async def still_holds(self, identity: Identity) -> bool:
-        assert identity.authenticator == "door"
+        assert identity.authenticator == "authenticator"
         self.asked.append(identity.user_id)
         if self.away:
             raise Unavailable
@@ -39,14 +39,16 @@ class Door:
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch) -> Door:
-    """An authenticator, in the plugin ``doors``."""
-    door = Door()
-    record = Authenticator("door", door.authenticate, order=-1, still_holds=door.still_holds)
-    module = ModuleType("doors")
+def authenticator(monkeypatch: pytest.MonkeyPatch) -> FakeAuthenticator:
+    """An authenticator that the plugin ``fake_plugin`` registers."""
+    authenticator = FakeAuthenticator()
+    record = Authenticator(
+        "authenticator", authenticator.authenticate, order=-1, still_holds=authenticator.still_holds
+    )
+    module = ModuleType("fake_plugin")
     vars(module)["register_authenticators"] = hookimpl(lambda: record)
-    monkeypatch.setitem(sys.modules, "doors", module)
-    return door
+    monkeypatch.setitem(sys.modules, "fake_plugin", module)
+    return authenticator
 
 
 def tasks() -> set[str]:
@@ -54,7 +56,7 @@ def tasks() -> set[str]:
 
 
 def server(**settings: Any) -> Any:
-    return serving(extra_plugins=["doors"], recheck_interval=INTERVAL, **settings)
+    return serving(extra_plugins=["fake_plugin"], recheck_interval=INTERVAL, **settings)
 
 
 async def enter(live: Live, watcher: Watcher, user: str) -> None:
@@ -62,7 +64,9 @@ async def enter(live: Live, watcher: Watcher, user: str) -> None:
     assert await watcher.call("track:vehicle", "v1") == {"success": True}
 
 
-async def test_a_socket_whose_identity_no_longer_holds_is_closed(door: Door) -> None:
+async def test_a_socket_with_an_invalid_identity_is_closed(
+    authenticator: FakeAuthenticator,
+) -> None:
     async with (
         server() as live,
         watching(live, user=None) as ann,
@@ -71,39 +75,41 @@ async def test_a_socket_whose_identity_no_longer_holds_is_closed(door: Door) -> 
     ):
         await enter(live, ann, "ann")
         await enter(live, bob, "bob")
-        door.gone.add("ann")
+        authenticator.gone.add("ann")
         await until(lambda: not ann.client.connected)
-        asked = len(door.asked)
-        await until(lambda: len(door.asked) > asked + 1)
+        asked = len(authenticator.asked)
+        await until(lambda: len(authenticator.asked) > asked + 1)
         await live.publish("v1")
         await until(lambda: bob.updates)
         await until(lambda: jwt.updates)
         assert ann.updates == []
-        assert set(door.asked[asked:]) == {"bob"}
+        assert set(authenticator.asked[asked:]) == {"bob"}
         assert live.server.incidents.counts["identity withdrawn"] == 1
 
 
 @pytest.mark.parametrize("user", ["cause", "ann"], ids=["raises", "away"])
-async def test_a_socket_stays_while_nobody_can_say(door: Door, user: str) -> None:
+async def test_a_socket_stays_while_its_identity_cannot_be_checked(
+    authenticator: FakeAuthenticator, user: str
+) -> None:
     async with server() as live, watching(live, user=None) as watcher:
-        door.away = user == "ann"
+        authenticator.away = user == "ann"
         await enter(live, watcher, user)
-        await until(lambda: door.asked.count(user) >= 3)
+        await until(lambda: authenticator.asked.count(user) >= 3)
         await live.publish("v1")
         await until(lambda: watcher.updates)
 
 
-async def test_a_socket_that_became_somebody_else_stays(door: Door) -> None:
+async def test_a_socket_that_authenticated_anew_stays(authenticator: FakeAuthenticator) -> None:
     async with server() as live, watching(live, user=None) as watcher:
         await enter(live, watcher, "ann")
         await enter(live, watcher, "bob")
-        door.gone.add("ann")
-        asked = len(door.asked)
-        await until(lambda: len(door.asked) > asked + 2)
+        authenticator.gone.add("ann")
+        asked = len(authenticator.asked)
+        await until(lambda: len(authenticator.asked) > asked + 2)
         assert watcher.client.connected
 
 
-async def test_it_runs_only_where_somebody_can_be_asked(door: Door) -> None:
+async def test_it_runs_only_with_an_authenticator_to_ask(authenticator: FakeAuthenticator) -> None:
     async with server():
         assert "identity revalidator" in tasks()
     assert "identity revalidator" not in tasks()
@@ -111,8 +117,8 @@ async def test_it_runs_only_where_somebody_can_be_asked(door: Door) -> None:
         assert "identity revalidator" not in tasks()
 
 
-async def test_an_identity_says_whose_it_is(door: Door) -> None:
+async def test_an_identity_names_its_authenticator(authenticator: FakeAuthenticator) -> None:
     async with server() as live:
-        access = live.server._access
+        access = live.server.permissions._access
         identity = await access.authenticate(Credentials(token="ann"))
-        assert identity == Identity(user_id="ann", authenticator="door")
+        assert identity == Identity(user_id="ann", authenticator="authenticator")

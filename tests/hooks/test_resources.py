@@ -1,4 +1,4 @@
-"""What hooks and what they create are handed as ``resources``."""
+"""The argument ``resources`` of hooks and of what they create."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.servers.serving import serving
 
 
 def plugin(monkeypatch: pytest.MonkeyPatch, name: str, **functions: Any) -> str:
-    """A module that implements hooks; returns its name."""
+    """Write a module that implements hooks, and return its name."""
     module = ModuleType(name)
     for hook, function in functions.items():
         setattr(module, hook, hookimpl(function))
@@ -40,7 +40,7 @@ async def test_what_a_plugin_reports_is_counted_and_logged_once(
     assert caplog.messages.count("clouds: rain is near") == 1
 
 
-async def test_both_life_cycle_hooks_are_handed_the_resources(
+async def test_both_life_cycle_hooks_get_the_resources(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handed: list[Resources] = []

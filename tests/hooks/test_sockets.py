@@ -1,4 +1,4 @@
-"""What plugins can send through ``server.sockets``."""
+"""Emits of plugins through ``server.sockets``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.servers.serving import serving, until, watching
 
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A plugin whose event ``shout`` sends ``shouted`` to the rooms it is given."""
+    """A plugin with an event ``shout`` that emits ``shouted`` to the given rooms."""
 
     @hookimpl
     def register_socket_events(server: ServerHandle) -> SocketEvent:

@@ -1,4 +1,4 @@
-"""Backends and layers that are ``Measuring`` show their numbers, and routes can have them."""
+"""Statistics of backends and layers are in the health report, and plugins can read them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def register_routes(server):
 """
 
 
-async def test_the_numbers_of_plugins_are_in_the_report_and_on_the_handle(plugins: Plugins) -> None:
+async def test_statistics_of_plugins_are_in_the_report_and_on_the_handle(plugins: Plugins) -> None:
     name = plugins.module("scales", MEASURING)
     async with serving(extra_plugins=[name], cache="measured", fanout="measured") as live:
         await live.server.send_to_user("u1", "hello", {})  # goes through the layer

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from atriz_realtime.defaults.pages import DIST
+from atriz_realtime.defaults.shared.pages import DIST
 from tests.frontend.test_build import contents
 from tests.support.clients.node import with_packages
 

@@ -1,4 +1,4 @@
-"""Plugins to load."""
+"""Fixtures that write plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: every source, which one wins, and that nobody sees a secret."""
+"""The sources of settings, their precedence, and the masking of secrets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from atriz_realtime import EntitySettings, RealtimeConfig
 from atriz_realtime.api import ConfigurationError
+from atriz_realtime.plugin_system.checks import mask_url
 from atriz_realtime.plugin_system.config import describe, load_config, view
-from atriz_realtime.plugin_system.masking import mask_url
 
 NOTHING: dict[str, str] = {}
 SECRET = "hunter2"
@@ -52,7 +52,7 @@ def test_every_setting_has_its_help(settings_class: type[Any]) -> None:
         assert field.kw_only
 
 
-def test_built_directly_it_reads_nothing(
+def test_the_constructor_reads_neither_file_nor_environment(
     working_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(working_directory / "atriz.toml", "port = 1")
@@ -99,7 +99,7 @@ def test_built_directly_it_reads_nothing(
         ("redis_url", "redis://[::1"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_by_name(setting: str, value: Any) -> None:
+def test_an_invalid_setting_is_named(setting: str, value: Any) -> None:
     settings: dict[str, Any] = {setting: value}
     with pytest.raises(ConfigurationError) as error:
         RealtimeConfig(**settings)
@@ -108,7 +108,7 @@ def test_a_setting_that_cannot_be_is_refused_by_name(setting: str, value: Any) -
 
 
 @pytest.mark.parametrize("setting", ["cache_ttl", "throttle_interval"])
-def test_an_entity_s_setting_that_cannot_be_is_refused_by_name(setting: str) -> None:
+def test_an_invalid_setting_of_an_entity_type_is_named(setting: str) -> None:
     settings: dict[str, Any] = {setting: -1}
     with pytest.raises(ConfigurationError, match=setting):
         EntitySettings(**settings)
@@ -139,7 +139,7 @@ def test_the_forms_of_a_redis_url(url: str) -> None:
     assert RealtimeConfig(redis_url=url).redis_url == url
 
 
-def test_blank_is_not_given() -> None:
+def test_an_empty_value_is_none() -> None:
     config = RealtimeConfig(redis_url="", jwt_secret="")
     assert config.redis_url is None
     assert config.jwt_secret is None
@@ -202,7 +202,7 @@ def test_documented_names_for_one_setting() -> None:
     assert RealtimeConfig.load(environ=own).cors_origin == ("http://c.example",)
 
 
-def test_an_empty_documented_variable_says_nothing(working_directory: Path) -> None:
+def test_an_empty_documented_variable_is_ignored(working_directory: Path) -> None:
     write(working_directory / "atriz.toml", "redis_url = 'redis://localhost'")
     assert RealtimeConfig.load(environ={"REDIS_URL": ""}).redis_url == "redis://localhost"
     assert RealtimeConfig.load(environ={"ATRIZ_REALTIME_REDIS_URL": ""}).redis_url is None
@@ -251,12 +251,12 @@ def test_every_setting_has_a_variable(text: str, setting: str, value: Any) -> No
         ("WS_PING_INTERVAL", "0", "environment variable WS_PING_INTERVAL"),
     ],
 )
-def test_a_variable_that_is_wrong_is_named(variable: str, text: str, problem: str) -> None:
+def test_an_invalid_variable_is_named(variable: str, text: str, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         RealtimeConfig.load(environ={variable: text})
 
 
-def test_two_underscores_step_into_a_table(working_directory: Path) -> None:
+def test_two_underscores_separate_the_keys_of_tables(working_directory: Path) -> None:
     write(
         working_directory / "atriz.toml",
         """
@@ -303,7 +303,7 @@ def test_two_underscores_step_into_a_table(working_directory: Path) -> None:
         ("pyproject.toml", "[tool.atriz.realtime]\nport = 9\n[tool.other]\nhost = 'x'"),
     ],
 )
-def test_where_the_file_has_them(working_directory: Path, name: str, text: str) -> None:
+def test_the_tables_of_the_file(working_directory: Path, name: str, text: str) -> None:
     file = write(working_directory / name, text)
     assert RealtimeConfig.load(environ=NOTHING).port == 9
     assert RealtimeConfig.load(file, NOTHING).port == 9
@@ -315,7 +315,7 @@ def test_atriz_toml_hides_pyproject(working_directory: Path) -> None:
     assert RealtimeConfig.load(environ=NOTHING) == RealtimeConfig()
 
 
-def test_a_pyproject_of_something_else_is_no_file(working_directory: Path) -> None:
+def test_a_pyproject_without_a_table_is_ignored(working_directory: Path) -> None:
     write(working_directory / "pyproject.toml", "[project]\nname = 'x'\nport = 9")
     assert load_config(None, NOTHING).sources == {}
 
@@ -369,7 +369,7 @@ def test_lists_and_tables_in_a_file(tmp_path: Path) -> None:
         ("[realtime.plugins]\njwt_auth = 1", "plugins"),
     ],
 )
-def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str, problem: str) -> None:
+def test_an_invalid_file_is_named(tmp_path: Path, text: str, problem: str) -> None:
     file = tmp_path / "server.toml"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigurationError, match=problem) as error:
@@ -398,7 +398,7 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str, problem: str) 
         ),
     ],
 )
-def test_a_mistake_is_laid_to_where_it_was_made_alone(
+def test_an_error_names_its_source_alone(
     working_directory: Path, text: str, environ: dict[str, str], message: str
 ) -> None:
     write(working_directory / "atriz.toml", text)
@@ -407,7 +407,7 @@ def test_a_mistake_is_laid_to_where_it_was_made_alone(
     assert error.value.message == message
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"missing\.toml: No such file"):
         RealtimeConfig.load(tmp_path / "missing.toml", NOTHING)
 
@@ -417,7 +417,7 @@ def test_an_unknown_override_is_refused() -> None:
         RealtimeConfig.load(None, NOTHING, prot=1)
 
 
-def test_overrides_take_what_the_constructor_takes() -> None:
+def test_overrides_accept_the_values_of_the_constructor() -> None:
     config = RealtimeConfig.load(
         None,
         NOTHING,
@@ -464,7 +464,7 @@ def test_secrets_are_masked_wherever_settings_are_shown(url: str) -> None:
     assert set(described) == {field.name for field in attrs.fields(RealtimeConfig)}
 
 
-def test_what_is_not_set_is_shown_as_such() -> None:
+def test_unset_values_are_shown_as_none() -> None:
     described = describe(RealtimeConfig(entities={"vehicle": EntitySettings(throttle="none")}))
     assert described["jwt_secret"] is None
     assert described["redis_url"] is None

@@ -1,4 +1,4 @@
-"""Calling hooks: what they are handed, what they raise, which failures are tolerated."""
+"""Calling hooks: arguments, errors, and the failures that are tolerated."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_an_exception_in_a_hook_names_plugin_and_hook(plugins: Plugins, source: 
     assert error.value.message == "plugin 'shop' failed in register_commands: LookupError: no van"
 
 
-def test_what_a_plugin_refuses_on_purpose_stays_as_it_is(plugins: Plugins) -> None:
+def test_a_configuration_error_of_a_plugin_is_not_wrapped(plugins: Plugins) -> None:
     name = plugins.module(
         "shop",
         """
@@ -53,7 +53,7 @@ def test_what_a_plugin_refuses_on_purpose_stays_as_it_is(plugins: Plugins) -> No
     assert (error.value.message, error.value.field) == ("no vans are configured", "vans")
 
 
-def test_a_hook_names_only_the_arguments_it_wants(plugins: Plugins) -> None:
+def test_an_implementation_gets_the_arguments_that_it_names(plugins: Plugins) -> None:
     for name, wanted in {"none": "", "some": "resources", "all": "resources, config"}.items():
         plugins.module(name, f"@hookimpl\ndef register_filters({wanted}):\n    return [{wanted}]")
     host = host_of("none", "some", "all")
@@ -115,7 +115,7 @@ def test_a_table_is_checked_at_the_start(
     assert message.startswith(f"[realtime.plugins.shop]: {problem}")
 
 
-def test_a_table_is_checked_even_when_it_is_not_there(plugins: Plugins) -> None:
+def test_a_missing_table_is_checked_too(plugins: Plugins) -> None:
     message = refusal(plugins.module("shop", SETTINGS))
     assert message == "[realtime.plugins.shop]: fleet is required"
 
@@ -125,7 +125,7 @@ def test_a_table_for_a_plugin_without_settings_stops_the_start(plugins: Plugins)
     assert message == "[realtime.plugins.shop]: the plugin has no settings"
 
 
-def test_the_table_of_a_disabled_plugin_is_left_alone(plugins: Plugins) -> None:
+def test_the_table_of_a_disabled_plugin_is_not_checked(plugins: Plugins) -> None:
     name = plugins.module("shop", SETTINGS)
     host_of(name, disabled_plugins=["shop"], plugins={"shop": {"nonsense": 1}})
 
@@ -150,7 +150,7 @@ def test_an_optional_plugin_that_cannot_be_loaded_is_reported_and_skipped(
     ]
 
 
-def test_an_optional_plugin_does_without_a_hook_that_fails(plugins: Plugins) -> None:
+def test_a_hook_of_an_optional_plugin_that_fails_is_skipped(plugins: Plugins) -> None:
     name = plugins.module(
         "shop",
         """
@@ -176,7 +176,7 @@ def test_an_optional_plugin_does_without_a_hook_that_fails(plugins: Plugins) -> 
     "hook",
     ["register_authenticators", "register_authorizers", "register_filters", "register_views"],
 )
-def test_nothing_is_optional_about_who_may_do_what(plugins: Plugins, hook: str) -> None:
+def test_guarding_hooks_are_never_optional(plugins: Plugins, hook: str) -> None:
     name = plugins.module("shop", f"@hookimpl\ndef {hook}():\n    raise LookupError('no van')")
     host = host_of(name, optional_plugins=["shop"])
     with pytest.raises(PluginError, match=f"plugin 'shop' failed in {hook}"):
@@ -218,7 +218,7 @@ HANGING = """
 """
 
 
-async def test_a_life_cycle_hook_that_hangs_is_given_up_and_named(plugins: Plugins) -> None:
+async def test_a_life_cycle_hook_that_hangs_times_out_and_is_named(plugins: Plugins) -> None:
     host = host_of(plugins.module("shop", HANGING))
     with pytest.raises(PluginError, match="plugin 'shop' failed in server_started: took too long"):
         await host.notify("server_started", 0.01, **arguments("server_started", server=None))
@@ -241,7 +241,7 @@ async def test_failures_can_be_tolerated(plugins: Plugins) -> None:
     assert told == [1]
 
 
-async def test_stopping_a_start_is_no_failure_of_a_plugin(plugins: Plugins) -> None:
+async def test_cancelling_a_start_is_no_failure_of_a_plugin(plugins: Plugins) -> None:
     host = host_of(plugins.module("shop", HANGING))
     starting = asyncio.ensure_future(
         host.notify(

@@ -1,4 +1,4 @@
-"""Finding, loading, ordering and switching off plugins."""
+"""Finding, loading, ordering and disabling plugins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from atriz_realtime import RealtimeConfig
-from atriz_realtime.plugin_system.plugins import DEFAULT_PLUGINS, PluginHost, PluginInfo
+from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
+from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from tests.support.plugins.files import Plugins, answers, call, host_of, info, refusal
 
 # -- where plugins come from ---------------------------------------------------------------
@@ -250,7 +251,7 @@ def test_two_distributions_of_one_name_are_both_named(plugins: Plugins) -> None:
     assert "dist-2" in message
 
 
-def test_nobody_takes_a_default_s_name(plugins: Plugins) -> None:
+def test_no_plugin_may_have_the_name_of_a_default(plugins: Plugins) -> None:
     plugins.commands("mine")
     plugins.distribution("acme-realtime", {"memory": "mine"})
     message = refusal()

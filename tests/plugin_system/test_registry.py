@@ -1,4 +1,4 @@
-"""What all plugins together contribute: conflicts, choices, overrides."""
+"""The registry: conflicts between plugins, choices, overrides."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_record_that_cannot_be_built_names_the_plugin(plugins: Plugins) -> Non
     assert error.message.startswith("plugin 'shop' failed in register_entity_types: ValueError")
 
 
-def test_a_record_may_be_of_a_class_of_its_own(plugins: Plugins) -> None:
+def test_a_record_may_be_of_a_subclass(plugins: Plugins) -> None:
     plugins.module(
         "shop",
         """
@@ -109,7 +109,7 @@ def test_two_plugins_with_one_name_are_both_named(
     assert error.message == f"plugins 'first' and 'second' both register the {spoken} 'x'"
 
 
-def test_one_plugin_with_one_name_twice(plugins: Plugins) -> None:
+def test_a_plugin_that_registers_a_name_twice_is_named(plugins: Plugins) -> None:
     name = plugins.returning("shop", "register_filters", "[Filter('x', None), Filter('x', None)]")
     assert "both register the filter 'x'" in refusal(name).message
 
@@ -247,19 +247,19 @@ def test_an_override_of_the_interval_keeps_the_type_s_policy(plugins: Plugins) -
         ),
     ],
 )
-def test_a_choice_nobody_registers_stops_the_start(settings: dict[str, Any], problem: str) -> None:
+def test_a_choice_that_no_plugin_registers_stops_the_start(
+    settings: dict[str, Any], problem: str
+) -> None:
     assert refusal(**settings).message == problem
 
 
-def test_a_pattern_that_is_none_names_the_plugin(plugins: Plugins) -> None:
+def test_an_invalid_pattern_names_the_plugin(plugins: Plugins) -> None:
     name = plugins.returning("shop", "register_entity_types", "EntityType('van', id_pattern='[')")
     assert refusal(name).message.startswith("plugin 'shop': id_pattern of 'van': unterminated")
 
 
 @pytest.mark.parametrize("name", ["user", "realtime"])
-def test_a_type_cannot_take_the_rooms_of_users_or_of_the_server(
-    plugins: Plugins, name: str
-) -> None:
+def test_a_type_cannot_have_a_reserved_name(plugins: Plugins, name: str) -> None:
     error = refusal(plugins.returning("shop", "register_entity_types", f"EntityType({name!r})"))
     assert isinstance(error, PluginError)
     assert error.message == f"plugin 'shop': the entity type {name!r} is reserved"
@@ -328,7 +328,7 @@ def test_the_options_of_a_policy_are_checked(options: dict[str, Any], problem: s
     assert error.value.message.startswith(f"throttle 'interval' of 'vehicle': {problem}")
 
 
-def test_a_policy_that_cannot_be_made_names_the_plugin(plugins: Plugins) -> None:
+def test_a_policy_that_fails_to_be_created_names_the_plugin(plugins: Plugins) -> None:
     plugins.module(
         "shop",
         """
@@ -348,7 +348,7 @@ def test_a_policy_that_cannot_be_made_names_the_plugin(plugins: Plugins) -> None
     )
 
 
-def test_a_type_s_own_validation_is_kept(plugins: Plugins) -> None:
+def test_the_validation_of_a_type_is_used(plugins: Plugins) -> None:
     plugins.module(
         "shop",
         """

@@ -1,4 +1,4 @@
-"""What plugins contribute that needs the server: observers, events, routes."""
+"""The registry's records that need a server: observers, events, routes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atriz_realtime.api import PluginError
 from tests.support.plugins.files import Plugins, registry_of
 
 SERVER: Any = None
-"""What the registry hands on to hooks and does not look at."""
+"""A placeholder that the registry passes to hooks."""
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ SERVER: Any = None
         ("register_socket_events", "SocketEvent('x', None)", "socket_events"),
     ],
 )
-def test_conflicts_of_what_needs_the_server(
+def test_conflicts_of_records_that_need_the_server(
     plugins: Plugins, hook: str, expression: str, method: str
 ) -> None:
     found = registry_of(
@@ -50,7 +50,7 @@ def test_conflicts_of_what_needs_the_server(
         "untrack:delivery",
     ],
 )
-def test_the_protocol_s_events_are_taken(plugins: Plugins, name: str) -> None:
+def test_the_events_of_the_protocol_are_reserved(plugins: Plugins, name: str) -> None:
     found = registry_of(
         plugins.returning("shop", "register_socket_events", f"SocketEvent({name!r}, None)")
     )
@@ -61,7 +61,7 @@ def test_the_protocol_s_events_are_taken(plugins: Plugins, name: str) -> None:
     )
 
 
-def test_the_events_of_a_plugin_s_type_are_taken(plugins: Plugins) -> None:
+def test_the_events_of_a_plugin_s_type_are_reserved(plugins: Plugins) -> None:
     plugins.module(
         "shop",
         """
@@ -113,7 +113,7 @@ def test_a_path_may_be_shared_by_method_and_within_a_plugin(plugins: Plugins) ->
         ("WebSocketRoute('/x', print)", "WebSocketRoute('/x', print)"),
     ],
 )
-def test_whoever_serves_every_method_shares_with_nobody(
+def test_a_route_for_every_method_shares_its_path_with_no_plugin(
     plugins: Plugins, mine: str, theirs: str
 ) -> None:
     found = registry_of(
@@ -132,7 +132,7 @@ def test_websockets_have_paths_of_their_own(plugins: Plugins) -> None:
     assert len(found.routes(SERVER)) == 3
 
 
-def test_a_default_s_path_is_taken(plugins: Plugins) -> None:
+def test_the_paths_of_defaults_are_reserved(plugins: Plugins) -> None:
     name = plugins.module("mine", ROUTE.format("Route('/health/realtime', print)"))
     with pytest.raises(PluginError, match="'health' and 'mine' both serve '/health/realtime'"):
         registry_of(name).routes(SERVER)

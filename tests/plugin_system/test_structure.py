@@ -1,4 +1,4 @@
-"""Tables into attrs classes: strict about types, clear about keys."""
+"""The conversion of tables to attrs classes is strict, and errors name the key."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import attrs
 import pytest
 
 from atriz_realtime.api import ConfigurationError
-from atriz_realtime.plugin_system.names import nearest
-from atriz_realtime.plugin_system.structure import structure
+from atriz_realtime.plugin_system.structure import nearest, structure
 
 
 @attrs.frozen
@@ -81,14 +80,14 @@ def test_every_kind_of_value() -> None:
         ("inners", {"one": {"size": None}}),
     ],
 )
-def test_a_value_of_a_wrong_type_is_refused_by_its_key(key: str, value: Any) -> None:
+def test_a_value_of_a_wrong_type_names_its_key(key: str, value: Any) -> None:
     with pytest.raises(ConfigurationError) as error:
         load(**{key: value})
     assert error.value.message.startswith(f"[table]: {key}")
     assert error.value.field == key
 
 
-def test_a_value_of_a_wrong_type_is_not_repeated() -> None:
+def test_an_error_does_not_contain_the_value() -> None:
     with pytest.raises(ConfigurationError) as error:
         load(name=987_654_321)
     assert "987" not in error.value.message  # it may be a secret without its quotes
@@ -100,12 +99,12 @@ def test_an_unknown_key_is_refused_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("table", [{"inner": {"sise": 2}}, {"inners": {"one": {"sise": 2}}}])
-def test_an_unknown_key_of_a_table_within_is_refused(table: dict[str, Any]) -> None:
+def test_an_unknown_key_of_a_nested_table_is_refused(table: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="sise"):
         load(**table)
 
 
-def test_what_is_not_for_settings_is_unknown() -> None:
+def test_attributes_without_init_are_unknown_keys() -> None:
     with pytest.raises(ConfigurationError, match="unknown key 'derived'"):
         load(derived=1)
 
@@ -115,7 +114,7 @@ def test_a_missing_key_is_named() -> None:
         structure({}, Settings, "[table]")
 
 
-def test_the_class_s_own_validators_speak() -> None:
+def test_the_class_s_validators_are_applied() -> None:
     with pytest.raises(ConfigurationError, match=r"^\[table\]: .*ratio.*"):
         load(ratio=-1.0)
 
@@ -133,5 +132,5 @@ def test_only_attrs_classes_hold_settings() -> None:
         ("xyz", [], "; there are none"),
     ],
 )
-def test_whoever_mistypes_a_name_is_helped(name: str, known: list[str], hint: str) -> None:
+def test_the_nearest_known_name_is_suggested(name: str, known: list[str], hint: str) -> None:
     assert nearest(name, known) == hint

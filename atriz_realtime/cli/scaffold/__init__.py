@@ -12,7 +12,7 @@ from string import Template
 import click
 
 from atriz_realtime.api import hookspecs
-from atriz_realtime.plugin_system.plugins import DEFAULT_PLUGINS
+from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 
 KINDS = ("entity", "authenticator", "throttle", "cache")
 """What a skeleton may add."""

@@ -1,11 +1,11 @@
-"""Socket.IO's admin UI: off unless enabled, behind a password."""
+"""Socket.IO's admin UI, behind a password; off by default."""
 
 from __future__ import annotations
 
+import functools
 import hmac
 import os
 import socket
-from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 NAMESPACE = "/admin"
 
 STATS_INTERVAL = 2
-"""Seconds between two reports to the admin UI."""
+"""Seconds between two statistics that the admin UI gets."""
 
 MIN_PASSWORD = 16
-"""Characters of the admin UI's password at least: nobody is kept from guessing."""
+"""Fewest characters of the admin UI's password; guesses are not limited."""
 
 
 @attrs.frozen(kw_only=True)
@@ -32,17 +32,17 @@ class AdminUiSettings:
     enabled: bool = False
     """Serve Socket.IO's admin UI, in the namespace `/admin`."""
     username: str = "admin"
-    """Who signs in."""
+    """The user name to sign in with."""
     password: str = attrs.field(default="", repr=False)
-    """With which password; required, 16 characters or more."""
+    """The password to sign in with; required, 16 characters or more."""
     mode: str = attrs.field(
         default="production", validator=attrs.validators.in_(["production", "development"])
     )
-    """`"production"`: shows counts. `"development"`: sockets, rooms and events besides, at a price
-    for each connection and each emit."""
+    """`"production"`: show counts. `"development"`: also show sockets, rooms and events, which
+    costs time for each connection and each emit."""
     read_only: bool = True
-    """With `"development"`: whether it only looks; `false`: it can emit, disconnect, and move
-    sockets among rooms."""
+    """With `"development"`: show only; `false`: the UI can also emit, disconnect sockets, and move
+    them between rooms."""
 
     def __attrs_post_init__(self) -> None:
         if self.enabled and len(self.password) < MIN_PASSWORD:
@@ -52,43 +52,38 @@ class AdminUiSettings:
             )
 
 
-def signs_in(settings: AdminUiSettings) -> Callable[[Any], bool]:
-    """Whether the ``auth`` of a handshake is right."""
-
-    def check(auth: Any) -> bool:
-        given = auth if isinstance(auth, dict) else {}
-        expected = {"username": settings.username, "password": settings.password}
-        right = [
-            hmac.compare_digest(str(given.get(name, "")).encode(errors="replace"), value.encode())
-            for name, value in expected.items()
-        ]
-        return all(right)
-
-    return check
+def signs_in(settings: AdminUiSettings, auth: Any) -> bool:
+    """Whether a handshake's ``auth`` has the user name and the password; in constant time."""
+    given = auth if isinstance(auth, dict) else {}
+    right = [
+        hmac.compare_digest(str(given.get(name, "")).encode(errors="replace"), value.encode())
+        for name, value in (("username", settings.username), ("password", settings.password))
+    ]
+    return all(right)
 
 
-_RUNNING: MutableMapping[ServerHandle, AdminUi] = WeakKeyDictionary()
-"""The admin UI of each server in this process that has one."""
+_RUNNING: WeakKeyDictionary[ServerHandle, AdminUi] = WeakKeyDictionary()
+"""The running admin UI of each server in this process."""
 
 
 @hookimpl
 def register_settings() -> type[AdminUiSettings]:
-    """The table ``[realtime.plugins.admin_ui]``."""
+    """Return the settings class."""
     return AdminUiSettings
 
 
 @hookimpl
 def server_started(config: PluginConfig, server: ServerHandle) -> None:
-    """Attach the admin UI, if it is enabled."""
+    """Start the admin UI, when it is enabled."""
     settings = config.load(AdminUiSettings)
     if not settings.enabled:
         return
-    # not on everybody's way, and it brings python-socketio with it
+    # imports python-socketio, which a server without the UI need not wait for here
     from atriz_realtime.defaults.admin_ui.ui import AdminUi  # noqa: PLC0415
 
     _RUNNING[server] = AdminUi(
         server.socket_io,
-        auth=signs_in(settings),
+        auth=functools.partial(signs_in, settings),
         namespace=NAMESPACE,
         read_only=settings.read_only,
         server_id=f"{socket.gethostname()}-{os.getpid()}",
@@ -99,7 +94,7 @@ def server_started(config: PluginConfig, server: ServerHandle) -> None:
 
 @hookimpl
 async def server_stopping(server: ServerHandle) -> None:
-    """Stop telling."""
+    """Stop the admin UI."""
     running = _RUNNING.pop(server, None)
     if running is not None:
         await running.shutdown()

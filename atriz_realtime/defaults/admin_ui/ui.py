@@ -1,7 +1,7 @@
-"""python-socketio's instrumentation, without what has no place in this server.
+"""python-socketio's instrumentation, adapted to this server.
 
-What it does to python-engineio's sockets, of which there are none here, is undone; what
-it would show of handshakes is only what holds no secrets.
+Its patches of python-engineio's sockets, which this server does not use, are undone.  Of a
+handshake it shows only what holds no secrets.
 """
 
 from __future__ import annotations
@@ -15,54 +15,49 @@ from socketio.async_admin import InstrumentedAsyncServer
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 SHOWN_HEADERS = frozenset({"host", "origin", "user-agent", "x-forwarded-for"})
-"""Headers of a handshake that are shown; others may hold tokens and cookies."""
+"""Headers of a handshake that are shown; others may contain tokens and cookies."""
 
 SHOWN_QUERY = frozenset({"EIO", "transport"})
-"""Parameters of its URL that are shown."""
+"""Query parameters of a handshake that are shown."""
+
+ACTIONS = ("EMIT", "JOIN", "LEAVE", "DISCONNECT", "MJOIN", "MLEAVE", "MDISCONNECT")
+"""What the UI can do when it is not read-only."""
 
 _PATCHED = ("handle_post_request", "_websocket_handler", "_send_ping")
 
 
 class AdminUi(InstrumentedAsyncServer):
-    """python-socketio's instrumentation, on this server."""
+    """The instrumentation of one server."""
 
     def instrument(self) -> None:
-        """Attach, to this server and nothing else in the process."""
-        kept = {name: getattr(AsyncSocket, name) for name in _PATCHED}
+        """Instrument this server, and no other in the process."""
+        originals = {name: getattr(AsyncSocket, name) for name in _PATCHED}
         super().instrument()
-        for name, method in kept.items():
+        for name, method in originals.items():
             setattr(AsyncSocket, name, method)
-        self.sio.handlers.setdefault("/", {})  # a namespace whose sockets are counted
+        self.sio.handlers.setdefault("/", {})  # the UI counts sockets of known namespaces
         self.stop_stats_event = self.sio.eio.create_event()
         self._checking: set[Any] = set()
         self.stats_task = self.sio.start_background_task(self._emit_server_stats)
 
     async def shutdown(self) -> None:
-        """Stop telling."""
+        """Stop the reports."""
         for task in (self.stats_task, *self._checking):
             task.cancel()
 
     async def admin_connect(self, sid: str, environ: Any, client_auth: Any) -> None:  # noqa: ARG002
-        """Let somebody in who has the password, and tell them what is there."""
+        """Accept a connection that has the password, and send it the current state."""
         if not self.auth(client_auth):
             raise Refused("authentication failed")
-        self.sio.start_background_task(self._greet, sid)
+        self.sio.start_background_task(self._send_state, sid)
 
-    async def _greet(self, sid: str) -> None:
+    async def _send_state(self, sid: str) -> None:
         features = ["AGGREGATED_EVENTS"]
         if self.mode == "development":
             features.append("ALL_EVENTS")
             if not self.read_only:
-                features += [
-                    "EMIT",
-                    "JOIN",
-                    "LEAVE",
-                    "DISCONNECT",
-                    "MJOIN",
-                    "MLEAVE",
-                    "MDISCONNECT",
-                ]
-        await self._tell(sid, "config", {"supportedFeatures": features})
+                features += ACTIONS
+        await self._send(sid, "config", {"supportedFeatures": features})
         if self.mode == "development":
             manager = self.sio.manager
             sockets = [
@@ -70,13 +65,13 @@ class AdminUi(InstrumentedAsyncServer):
                 for namespace in list(manager.get_namespaces())
                 for each, eio_sid in manager.get_participants(namespace, None)
             ]
-            await self._tell(sid, "all_sockets", sockets)
+            await self._send(sid, "all_sockets", sockets)
 
-    async def _tell(self, sid: str, event: str, data: Any) -> None:
+    async def _send(self, sid: str, event: str, data: Any) -> None:
         await self.sio.emit(event, data, to=sid, namespace=self.admin_namespace)
 
     async def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
-        """Tell of an event; of connections that are refused nothing is kept."""
+        """Report an event, and forget a connection that is refused."""
         timestamps = self.sio.manager._timestamps  # noqa: SLF001  # the instrumentation's own
         if event == "disconnect":
             timestamps.setdefault(args[0], 0)
@@ -88,7 +83,7 @@ class AdminUi(InstrumentedAsyncServer):
             raise
 
     async def _check_for_upgrade(self, eio_sid: str, sid: str, namespace: str) -> None:
-        """Look for half a minute whether a socket changes from polling, unless the server stops."""
+        """Watch a socket for an upgrade for half a minute, or until the server stops."""
         task = asyncio.current_task()
         self._checking.add(task)
         try:
@@ -99,7 +94,7 @@ class AdminUi(InstrumentedAsyncServer):
     def serialize_socket(
         self, sid: str, namespace: str, eio_sid: str | None = None
     ) -> Mapping[str, Any]:
-        """A socket as the UI shows it, without what may be a secret."""
+        """A socket as the UI shows it, without possible secrets."""
         shown: dict[str, Any] = super().serialize_socket(sid, namespace, eio_sid)
         handshake = shown["handshake"]
         headers = {name.replace("_", "-"): text for name, text in handshake["headers"].items()}

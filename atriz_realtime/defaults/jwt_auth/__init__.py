@@ -1,19 +1,20 @@
 """JWT authentication, on PyJWT.
 
-The user is the token's claim ``userId``, else ``id``, else ``sub``.  Which algorithms
-are good comes from configuration, never from the token (RFC 8725, section 3.1).
+The user is the token's claim ``userId``, else ``id``, else ``sub``.  The algorithms that are
+accepted come from configuration, never from the token (RFC 8725, section 3.1).
 """
 
 from __future__ import annotations
 
 import base64
 import functools
+import importlib
 import logging
 import time
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import jwt
@@ -31,23 +32,26 @@ from atriz_realtime.api import (
     decode_json,
     hookimpl,
 )
-from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source
-from atriz_realtime.defaults.jwt_auth.keys import MAX_KID, configured
+from atriz_realtime.defaults.jwt_auth.keys import MAX_KID, configured, hmac_key
+from atriz_realtime.defaults.shared.extras import extra
+
+if TYPE_CHECKING:
+    from atriz_realtime.defaults.jwt_auth.jwks import KeySource
 
 logger = logging.getLogger("atriz_realtime.jwt_auth")
 
 USER_CLAIMS = ("userId", "id", "sub")
-"""The claims that name the user; the first one present does."""
+"""The claims that may name the user, in order; the first one present counts."""
 
 MAX_TOKEN_LENGTH = 8_192
-"""Characters of a token; a longer one is refused unread."""
+"""Characters of a token; a longer one is refused without being parsed."""
 
 MAX_REMEMBERED = 10_000
-"""Tokens of HTTP calls that are known to be good until they expire; beyond, the one that was
-checked first is checked again."""
+"""Verified tokens of HTTP calls that are remembered until they expire; beyond, the oldest one is
+forgotten, and verified again when it comes back."""
 
 MIN_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
-"""Shortest secret of an HMAC algorithm, in bytes (RFC 7518, section 3.2)."""
+"""Fewest bytes of an HMAC algorithm's secret (RFC 7518, section 3.2)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,27 +59,32 @@ class JwtSettings:
     """The table ``[realtime.plugins.jwt_auth]``."""
 
     algorithms: tuple[str, ...] = ("HS256",)
-    """Signature algorithms that are accepted."""
+    """Accepted signature algorithms; those with public keys need `atriz-realtime[crypto]`."""
     audience: str | None = None
-    """The audience (``aud``) a token must be for."""
+    """The audience (``aud``) that a token must name."""
     issuer: str | None = None
-    """The issuer (``iss``) a token must come from."""
+    """The issuer (``iss``) that a token must name."""
     leeway: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
-    """Seconds of clock skew allowed when times are checked."""
+    """Seconds by which the issuer's clock may differ."""
     required_claims: tuple[str, ...] = ()
     """Claims that a token must have, such as `exp`."""
     keys: dict[str, str] = attrs.field(factory=dict, repr=False)
-    """Further keys by `kid`: an HS256 secret, or `file:` and the path of a PEM public key."""
+    """Further keys by `kid`: an HS256 secret, or `file:` and the path of a PEM public key, which
+    needs `atriz-realtime[crypto]`."""
     jwks: str | None = None
-    """A JWK set with further keys: an https URL, or a file's path."""
+    """A JWK set with further keys: an https URL, or a path; needs `atriz-realtime[jwks]`."""
     jwks_interval: float = attrs.field(default=300.0, validator=attrs.validators.ge(1))
-    """Seconds until the JWK set is read again."""
+    """Seconds between two reads of the JWK set."""
     jwks_pause: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
-    """Seconds between two reads of it at least, for a `kid` that it has not."""
+    """Least seconds between two reads, when a token names a `kid` that the set lacks."""
     jwks_allow_http: bool = False
-    """Let the URL be http beyond loopback."""
+    """Accept an http URL beyond loopback."""
 
     def __attrs_post_init__(self) -> None:
+        for algorithm in self.algorithms:
+            if algorithm in jwt.algorithms.requires_cryptography:
+                with extra("crypto", algorithm):
+                    importlib.import_module("cryptography")
         known = set(jwt.algorithms.get_default_algorithms()) - {"none"}
         if not self.algorithms:
             raise ConfigurationError("algorithms: at least one is needed", field="algorithms")
@@ -88,7 +97,7 @@ class JwtSettings:
 
 
 def secret_weakness(secret: str, algorithms: tuple[str, ...]) -> str | None:
-    """Why a secret is too short for its algorithms, or ``None``."""
+    """The reason why a secret is weak, or ``None`` when it is long enough for its algorithms."""
     size = len(secret.encode())
     for algorithm in algorithms:
         least = MIN_SECRET_BYTES.get(algorithm, 0)
@@ -98,23 +107,23 @@ def secret_weakness(secret: str, algorithms: tuple[str, ...]) -> str | None:
 
 
 class _OneSecret(jwt.algorithms.HMACAlgorithm):
-    """HMAC with one secret, which is looked at once.
+    """HMAC with one secret that was checked before.
 
-    PyJWT asks anew with every token whether the secret may be a key of another kind, which
-    takes longer than everything else that it does.
+    PyJWT checks with every token whether the secret is a key of another kind, which takes longer
+    than the rest of its work.
     """
 
     def prepare_key(self, key: str | bytes) -> bytes:
-        """The secret's bytes; it was found good when this was made."""
+        """Return the secret's bytes, unchecked."""
         return key if isinstance(key, bytes) else key.encode()
 
 
 def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
-    """What PyJWT is to check signatures with.
+    """The key that PyJWT verifies signatures with.
 
-    :raises ConfigurationError: when the secret is a key of another kind.
+    :raises ConfigurationError: when the secret looks like a key of another kind.
     """
-    (algorithm, *others) = algorithms
+    algorithm, *others = algorithms
     known = jwt.algorithms.get_default_algorithms()[algorithm]
     if others or not isinstance(known, jwt.algorithms.HMACAlgorithm):
         return secret
@@ -122,45 +131,36 @@ def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
         known.prepare_key(secret)
     except jwt.InvalidKeyError as error:
         raise ConfigurationError(f"jwt_secret: {error}", field="jwt_secret") from error
-    encoded = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
-    key = jwt.PyJWK({"kty": "oct", "k": encoded, "alg": algorithm})
+    key = hmac_key(secret.encode(), algorithm)
     key.Algorithm = _OneSecret(known.hash_alg)
     return key
 
 
 TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
-"""What the header ``typ`` of a token that names a key may be, in lower case."""
-
-
-_OBJECT = "eyJ"
-"""How a segment begins whose JSON has ``{"`` as its first two bytes: neither can be half of a
-character of UTF-16 or UTF-32."""
+"""Accepted values of the header ``typ`` in a token that names a key, in lower case."""
 
 
 def is_utf8(token: str) -> bool:
-    """Whether the JSON of a token that could be read is in UTF-8, and begins with no mark.
+    """Whether the header of a decoded token is JSON in UTF-8, without a byte order mark.
 
-    Python's ``json`` reads UTF-16 and UTF-32 as well, which RFC 8725, 3.7 forbids.  Both have
-    zero bytes, which JSON in UTF-8 has none of.
+    PyJWT reads headers with Python's ``json``, which accepts UTF-16 and UTF-32 as well; RFC 8725,
+    section 3.7, forbids them.  Both contain zero bytes; JSON in UTF-8 contains none.
     """
-    if token.startswith(_OBJECT) and token.startswith(_OBJECT, token.find(".") + 1):
-        return True  # the usual case
-    for segment in token.split(".", 2)[:2]:
-        text = base64.urlsafe_b64decode(segment + "==")
-        if b"\0" in text or not text.lstrip(b" \t\r\n").startswith(b"{"):
-            return False
-    return True
+    if token.startswith("eyJ"):  # {" in one byte each, as in nearly every token
+        return True
+    text = base64.urlsafe_b64decode(token.partition(".")[0] + "==")
+    return b"\0" not in text and text.lstrip(b" \t\r\n").startswith(b"{")
 
 
 class UnknownKey(AuthenticationRejected):
-    """A token names a key that is not known (yet)."""
+    """A token names a key that is not known, or not yet."""
 
 
 class StrictJwt(jwt.PyJWT):
-    """PyJWT, which reads a token's claims as strictly as all other JSON is read."""
+    """PyJWT, with the package's strict JSON decoder for the claims, which accepts UTF-8 alone."""
 
     def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
-        """What PyJWT has subclasses override."""
+        """Decode the claims; PyJWT documents this method for subclasses."""
         try:
             claims = decode_json(decoded["payload"])
         except InvalidRequest as error:
@@ -171,9 +171,9 @@ class StrictJwt(jwt.PyJWT):
 
 
 class JwtAuthenticator:
-    """Checks bearer tokens against the secret, or the key that they name.
+    """Verifies bearer tokens with the secret, or with the key that they name.
 
-    :param source: further keys, of which some may be added later.
+    :param source: the keys of a JWK set, which change over time.
     """
 
     def __init__(
@@ -186,13 +186,10 @@ class JwtAuthenticator:
         self._key = None if secret is None else signing_key(secret, settings.algorithms)
         self._settings = settings
         self._is_weak = secret is not None and bool(secret_weakness(secret, settings.algorithms))
-        self._good: dict[str, Identity] = {}
+        self._verified: dict[str, Identity] = {}
         self._algorithms = list(settings.algorithms)
         decoder = StrictJwt(
-            {
-                "verify_aud": settings.audience is not None,
-                "require": list(settings.required_claims),
-            }
+            {"verify_aud": settings.audience is not None, "require": list(settings.required_claims)}
         )
         self._decode = functools.partial(
             decoder.decode,
@@ -202,7 +199,7 @@ class JwtAuthenticator:
         )
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
-        """See :meth:`identify`; reads the key set when it is time to."""
+        """Like :meth:`identify`, after reading the key set when it is due."""
         if self._source is None or credentials.token is None:
             return self.identify(credentials)
         await self._source.current()
@@ -213,22 +210,22 @@ class JwtAuthenticator:
             return self.identify(credentials)
 
     def identify(self, credentials: Credentials) -> Identity | None:
-        """The token's user; ``None`` when there is no token.
+        """The identity of a token's user; ``None`` when there is no token.
 
-        :raises AuthenticationRejected: for a token that is not good, or when no
-            secret is configured.
+        :raises AuthenticationRejected: for a token that is not valid, or when no secret is
+            configured.
         """
         token = credentials.token
         if token is None:
             return None
         if self._source is not None and self._published is not self._source.keys:
             self._published = self._source.keys
-            self._good.clear()  # what a key that has gone had signed is good no more
-        remembered = self._good.get(token)
+            self._verified.clear()  # some may be signed with a key that is no longer in the set
+        remembered = self._verified.get(token)
         if remembered is not None:
-            if self._holds(remembered):
+            if remembered.expires_at is None or remembered.expires_at > time.time():
                 return remembered
-            del self._good[token]
+            del self._verified[token]
         if self._key is None and not self._has_ids:
             raise AuthenticationRejected("no JWT secret is configured (JWT_SECRET)")
         if len(token) > MAX_TOKEN_LENGTH:
@@ -236,7 +233,7 @@ class JwtAuthenticator:
         try:
             claims = self._claims(token, self._key_of(token))
             expires_at = None
-            if "exp" in claims:  # as PyJWT reads it
+            if "exp" in claims:  # converted as PyJWT does
                 expires_at = float(int(claims["exp"])) + self._settings.leeway
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise AuthenticationRejected(type(error).__name__) from error
@@ -248,8 +245,10 @@ class JwtAuthenticator:
             authenticator="jwt",
             expires_at=expires_at,
         )
-        if credentials.source == "http":  # a device sends its token with every fix
-            self._remember(token, identity)
+        if credentials.source == "http":  # a device sends the same token with every fix
+            self._verified[token] = identity
+            if len(self._verified) > MAX_REMEMBERED:
+                del self._verified[next(iter(self._verified))]
         return identity
 
     def _key_of(self, token: str) -> str | jwt.PyJWK:
@@ -269,16 +268,6 @@ class JwtAuthenticator:
             raise AuthenticationRejected("the token names no key")
         return self._key
 
-    def _holds(self, identity: Identity) -> bool:
-        """Whether a token that was good when it was checked has not expired since."""
-        expires_at = identity.expires_at
-        return expires_at is None or expires_at > time.time()
-
-    def _remember(self, token: str, identity: Identity) -> None:
-        self._good[token] = identity
-        if len(self._good) > MAX_REMEMBERED:
-            del self._good[next(iter(self._good))]
-
     def _claims(self, token: str, key: str | jwt.PyJWK) -> Mapping[str, Any]:
         if isinstance(key, jwt.PyJWK) and key is not self._key:
             algorithms = [key.algorithm_name]
@@ -286,7 +275,7 @@ class JwtAuthenticator:
             algorithms = self._algorithms
         if not self._is_weak:
             return self._decode(token, key, algorithms=algorithms)
-        with warnings.catch_warnings():  # it is said once, at the start
+        with warnings.catch_warnings():  # the start logs it, once
             warnings.simplefilter("ignore", InsecureKeyLengthWarning)
             return self._decode(token, key, algorithms=algorithms)
 
@@ -294,7 +283,7 @@ class JwtAuthenticator:
 def user_id(claims: Mapping[str, Any]) -> str:
     """The user that a token's claims name.
 
-    :raises AuthenticationRejected: when none does, or not with a string or a whole number.
+    :raises AuthenticationRejected: when no claim does, or its value is no string and no integer.
     """
     for claim in USER_CLAIMS:
         value = claims.get(claim)
@@ -310,13 +299,13 @@ def user_id(claims: Mapping[str, Any]) -> str:
 
 @hookimpl
 def register_settings() -> type[JwtSettings]:
-    """The plugin's own table."""
+    """Return the settings class."""
     return JwtSettings
 
 
 @hookimpl
 def register_authenticators(config: PluginConfig, resources: Resources) -> Authenticator:
-    """Check bearer tokens with the setting ``jwt_secret``, and with keys of the plugin's own."""
+    """Register the authenticator ``jwt``, for the setting ``jwt_secret`` and the plugin's keys."""
     settings = config.load(JwtSettings)
     secret = config.settings["jwt_secret"]
     weakness = None
@@ -326,10 +315,15 @@ def register_authenticators(config: PluginConfig, resources: Resources) -> Authe
             logger.warning("%s", weakness)
     elif not settings.keys and settings.jwks is None:
         logger.warning("no JWT secret is configured (JWT_SECRET): every token is refused")
-    if settings.jwks is None:
-        checks = JwtAuthenticator(secret, settings)
-        return Authenticator("jwt", checks.authenticate, at_once=checks.identify, weakness=weakness)
-    check_source(settings.jwks, settings.jwks_allow_http)
-    source = KeySource(settings.jwks, settings.jwks_interval, settings.jwks_pause, resources.report)
-    checks = JwtAuthenticator(secret, settings, source)
-    return Authenticator("jwt", checks.authenticate, weakness=weakness)
+    source = None
+    if settings.jwks is not None:
+        with extra("jwks", "jwks"):
+            importlib.import_module("cryptography")
+            from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source  # noqa: PLC0415
+        check_source(settings.jwks, settings.jwks_allow_http)
+        source = KeySource(
+            settings.jwks, settings.jwks_interval, settings.jwks_pause, resources.report
+        )
+    verifier = JwtAuthenticator(secret, settings, source)
+    at_once = verifier.identify if source is None else None
+    return Authenticator("jwt", verifier.authenticate, at_once=at_once, weakness=weakness)

@@ -1,4 +1,4 @@
-"""A JWK set in a file or at a URL: read again now and then, the last good one kept."""
+"""A JWK set from a file or a URL, read periodically; the last valid one stays in use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atriz_realtime.api import ConfigurationError
 from atriz_realtime.defaults.jwt_auth.keys import Keys, published
 
 TIMEOUT = 1.5
-"""Seconds that a read may take: less than an authenticator has (``plugin_timeout``)."""
+"""Seconds that a read may take; less than an authenticator has (``plugin_timeout``)."""
 
 MAX_BYTES = 262_144
 """Bytes of a JWK set; a larger one is refused."""
@@ -24,7 +24,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def check_source(source: str, allow_http: bool) -> None:
-    """Refuse a URL that anybody on the way could answer.
+    """Refuse a URL whose answer could be forged on the way.
 
     :raises ConfigurationError: for ``http`` beyond loopback, unless it is allowed.
     """
@@ -37,10 +37,10 @@ def check_source(source: str, allow_http: bool) -> None:
 
 
 class KeySource:
-    """The keys of a JWK set, read when they are asked for.
+    """The keys of a JWK set, read on demand.
 
-    :param interval: seconds until the set is read again.
-    :param pause: seconds between two reads at least, whoever asks for one.
+    :param interval: seconds after which the set is read again.
+    :param pause: least seconds between two reads.
     :param report: see :class:`~atriz_realtime.api.Resources`.
     """
 
@@ -52,30 +52,30 @@ class KeySource:
         self._interval = interval
         self._pause = pause
         self._report = report
-        self._tried = -math.inf
+        self._last_read = -math.inf
         self._reading: asyncio.Task[None] | None = None
 
     async def current(self) -> None:
-        """See that the keys are not old: nobody waits for a read unless they are very old."""
-        age = time.monotonic() - self._tried
+        """Read the set when the keys are older than the interval; wait for it after two of them."""
+        age = time.monotonic() - self._last_read
         if age > self._interval:
-            reading = self._begin()
+            reading = self._start_read()
             if reading is not None and (not self.keys or age > 2 * self._interval):
                 await asyncio.shield(reading)
 
     async def refresh(self) -> None:
-        """Read the set for a key it has not, unless that was tried a moment ago."""
-        reading = self._begin()
+        """Read the set now, for a key that it lacks, unless the last read is too recent."""
+        reading = self._start_read()
         if reading is not None:
             await asyncio.shield(reading)
 
-    def _begin(self) -> asyncio.Task[None] | None:
+    def _start_read(self) -> asyncio.Task[None] | None:
         if self._reading is not None and not self._reading.done():
             return self._reading
         now = time.monotonic()
-        if now - self._tried < self._pause:
+        if now - self._last_read < self._pause:
             return None
-        self._tried = now
+        self._last_read = now
         self._reading = asyncio.get_running_loop().create_task(self._read(), name="jwks")
         return self._reading
 
@@ -83,6 +83,8 @@ class KeySource:
         try:
             async with asyncio.timeout(TIMEOUT):
                 document = await self._document()
+            if len(document) > MAX_BYTES:
+                raise ValueError("too large")
             self.keys = published(document)
         except (OSError, ValueError, TimeoutError, aiohttp.ClientError) as error:
             self._report(
@@ -103,12 +105,9 @@ class KeySource:
             async for part in response.content.iter_any():
                 content += part
                 if len(content) > MAX_BYTES:
-                    raise ValueError("too large")
+                    break
             return bytes(content)
 
     def _file(self) -> bytes:
         with Path(self._source).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ValueError("too large")
-        return content
+            return file.read(MAX_BYTES + 1)

@@ -1,7 +1,7 @@
-"""Keys by their id, each with the one algorithm that it is for.
+"""Keys by their id, each for one algorithm.
 
-The algorithm is the key's, never the token's (RFC 8725, sections 3.1 and 3.2): a public key
-can be no HMAC secret, whatever a token's header says.
+The algorithm comes from the key, never from the token (RFC 8725, sections 3.1 and 3.2), so a
+public key is never used as an HMAC secret, whatever a token's header says.
 """
 
 from __future__ import annotations
@@ -13,38 +13,37 @@ from typing import Any
 
 import jwt
 import orjson
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from atriz_realtime.api import ConfigurationError
+from atriz_realtime.defaults.shared.extras import extra
 
 ASYMMETRIC = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 )
-"""Signature algorithms with a public key that are accepted."""
+"""Accepted signature algorithms with a public key."""
 
 MIN_RSA_BITS = 2_048
-"""Shortest RSA key (RFC 7518, section 3.3)."""
+"""Fewest bits of an RSA key (RFC 7518, section 3.3)."""
 
 MIN_SECRET = 32
-"""Bytes of an HS256 secret at least (RFC 7518, section 3.2)."""
+"""Fewest bytes of an HS256 secret (RFC 7518, section 3.2)."""
 
 MAX_KEYS = 100
-"""Keys of one set; the others are left out."""
+"""Keys that are read of one set; the rest are ignored."""
 
 MAX_KID = 128
-"""Characters of a key's id; a longer one is none."""
+"""Characters of a key's id; a key with a longer one is ignored."""
 
 FILE = "file:"
-"""What stands before the path of a PEM file."""
+"""The prefix of a path to a PEM file."""
 
 Keys = Mapping[str, jwt.PyJWK]
 
 
 def configured(table: Mapping[str, str]) -> dict[str, jwt.PyJWK]:
-    """The setting ``keys``: by id, an HS256 secret, or ``file:`` and a PEM public key's path.
+    """The keys of the setting ``keys``.
 
-    :raises ConfigurationError: naming the key that cannot be used.
+    :raises ConfigurationError: naming the key that cannot be used, or a library that is missing.
     """
     keys = {}
     for kid, value in table.items():
@@ -64,11 +63,19 @@ def _secret(value: str) -> jwt.PyJWK:
     secret = value.encode()
     if len(secret) < MIN_SECRET or b"-----BEGIN" in secret:
         raise ValueError("not a secret")
+    return hmac_key(secret, "HS256")
+
+
+def hmac_key(secret: bytes, algorithm: str) -> jwt.PyJWK:
+    """A secret as the key of one HMAC algorithm."""
     encoded = base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
-    return jwt.PyJWK({"kty": "oct", "k": encoded, "alg": "HS256"})
+    return jwt.PyJWK({"kty": "oct", "k": encoded, "alg": algorithm})
 
 
 def _public(value: str) -> jwt.PyJWK:
+    with extra("crypto", "a public key"):
+        from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
     public: Any = load_pem_public_key(Path(value.removeprefix(FILE)).read_bytes())
     if isinstance(public, rsa.RSAPublicKey):
         fields = jwt.algorithms.RSAAlgorithm.to_jwk(public, as_dict=True)
@@ -91,9 +98,9 @@ def _checked(fields: Mapping[str, Any]) -> jwt.PyJWK:
 
 
 def published(document: bytes) -> dict[str, jwt.PyJWK]:
-    """The keys of a JWK set (RFC 7517) that are for signatures and that we can use.
+    """The usable signature keys of a JWK set (RFC 7517).
 
-    :raises ValueError: when it is no such set, or none of its keys can be used.
+    :raises ValueError: when the document is no JWK set, or has no usable key.
     """
     parsed = orjson.loads(document)
     listed = parsed.get("keys") if isinstance(parsed, dict) else None
@@ -109,7 +116,7 @@ def published(document: bytes) -> dict[str, jwt.PyJWK]:
         try:
             keys[kid] = _checked(fields)
         except (ValueError, TypeError, jwt.PyJWTError):
-            continue  # a kind that a newer issuer has is no reason to refuse the others
+            continue  # a kind of key that is not supported does not make the others unusable
     if not keys:
         raise ValueError("no key of the JWK set can be used")
     return keys

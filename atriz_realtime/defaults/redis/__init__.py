@@ -1,4 +1,4 @@
-"""The cache and the fan-out on Redis."""
+"""The cache ``redis`` and the fan-out ``redis``."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -23,7 +23,7 @@ from atriz_realtime.api import (
 
 # Sets KEYS[1] to ARGV[1] for ARGV[2] seconds, unless it holds a location whose
 # timestamp is later than ARGV[3].  Timestamps are all UTC with milliseconds, so
-# they sort as text.  What another program wrote there and is not JSON is replaced.
+# they sort as text.  A value that is not JSON, from another program, is replaced.
 _PUT = """
 local held = redis.call('GET', KEYS[1])
 if held then
@@ -37,10 +37,10 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 return 1
 """
 
-# Notes in the index KEYS[1] that ARGV[1] expires at ARGV[2] (ms since the epoch).
-# Each write also clears up to 16 entries that expired before ARGV[3], more than it
-# adds, so the index never outgrows what is cached; with nothing written for ARGV[4]
-# seconds it expires as a whole.  Answers with the expiry noted before.
+# Records in the index KEYS[1] that the id ARGV[1] expires at ARGV[2] (ms since the epoch).
+# Each write also removes up to 16 entries that expired before ARGV[3], more than it
+# adds, so the index never outgrows what is cached.  After ARGV[4] seconds without a
+# write it expires as a whole.  Returns the id's expiry from before.
 _INDEX = """
 local before = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local gone = redis.call('ZRANGE', KEYS[1], '-inf', ARGV[3], 'BYSCORE', 'LIMIT', 0, 16)
@@ -50,8 +50,8 @@ if redis.call('TTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('EXPIRE', KEYS
 return before
 """
 
-# Both at once, of the keys KEYS[1] and KEYS[2], where one server has both: ARGV is the
-# location, its seconds and its timestamp, then the id, the expiry, now.
+# Both scripts in one, on the keys KEYS[1] and KEYS[2], where one server has both.  ARGV is
+# the location, its seconds and its timestamp, then the id, the expiry and now.
 _PUT_AND_INDEX = f"""
 local function put(KEYS, ARGV) {_PUT} end
 local function index(KEYS, ARGV) {_INDEX} end
@@ -61,8 +61,8 @@ end
 return 1
 """
 
-# Notes again in the index KEYS[1] that ARGV[1] expires at ARGV[3], or, when that is empty,
-# nothing; unless somebody has noted anything else than ARGV[2] meanwhile.
+# Sets the expiry of the id ARGV[1] in the index KEYS[1] back to ARGV[3], or removes it when
+# that is empty, unless the expiry is no longer ARGV[2].
 _RESTORE = """
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then
   if ARGV[3] == '' then redis.call('ZREM', KEYS[1], ARGV[1])
@@ -72,15 +72,15 @@ return 1
 """
 
 MAX_SCORE_LENGTH = 15
-"""Digits of an expiry in a cursor: what a sorted set's score holds exactly."""
+"""Digits of an expiry in a cursor; the score of a sorted set holds as many exactly."""
 
 
 class RedisCache:
-    """Current locations under ``location:current:<type>:<id>``, and an index a type.
+    """Current locations under ``location:current:<type>:<id>``, with an index for each type.
 
     On a cluster, every command and script touches one key.
 
-    :param prefix: stands before every key.
+    :param prefix: the prefix of every key.
     """
 
     def __init__(self, link: RedisLink, clock: Clock, prefix: str) -> None:
@@ -101,23 +101,23 @@ class RedisCache:
                 (self._key(entity), self._index(entity.type)),
                 (payload.location, seconds, payload.timestamp, entity.id, expires, now),
             )
-        kept = self._link.evaluate(
+        putting = self._link.evaluate(
             _PUT, (self._key(entity),), (payload.location, seconds, payload.timestamp)
         )
-        indexed = self._link.evaluate(
+        indexing = self._link.evaluate(
             _INDEX, (self._index(entity.type),), (entity.id, expires, now, seconds)
         )
-        return self._put(entity, expires, kept, indexed)
+        return self._put(entity, expires, putting, indexing)
 
     async def _put(
-        self, entity: EntityRef, expires: int, keeping: Awaitable[Any], indexing: Awaitable[Any]
+        self, entity: EntityRef, expires: int, putting: Awaitable[Any], indexing: Awaitable[Any]
     ) -> None:
-        kept, before = await _all(keeping, indexing)
-        if not kept:  # it is older: what is held expires when it would have
+        replaced, before = await _all(putting, indexing)
+        if not replaced:  # the fix is older: the cached one expires when it did before
             answer = self._link.evaluate(
                 _RESTORE, (self._index(entity.type),), (entity.id, expires, before or b"")
             )
-            restoring = asyncio.ensure_future(_forgiven(answer))
+            restoring = asyncio.ensure_future(_ignored(answer))
             self._restoring.add(restoring)
             restoring.add_done_callback(self._restoring.discard)
 
@@ -126,23 +126,23 @@ class RedisCache:
         return self._link.execute("GET", self._key(entity))
 
     async def delete(self, entity: EntityRef) -> None:
-        """Forget the location and its index entry."""
+        """Remove the location and its index entry."""
         await _all(
             self._link.execute("DEL", self._key(entity)),
             self._link.execute("ZREM", self._index(entity.type), entity.id),
         )
 
     async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
-        """Locations in the order they expire; the cursor is ``<expiry>:<id>`` of the last.
+        """Locations in the order of their expiry; the cursor is ``<expiry>:<id>`` of the last.
 
-        An update moves an entity towards the end of that order, never to the part
-        that was read already.
+        An update moves an entity towards the end of that order, never into the part that was
+        read before.
         """
         last = _parse_cursor(cursor)
         start = max(last[0], int(self._clock.now() * 1000))
-        size = limit + 2  # the last one read, and one more than is asked for
+        size = limit + 2  # the last one of the page before, and one that follows this page
         while True:
-            # each look begins anew: by the next, others may have moved
+            # each read starts over: entities may have moved since the last
             answer: list[bytes] = await self._link.execute(
                 *("ZRANGE", self._index(entity_type), start, "+inf"),
                 *("BYSCORE", "LIMIT", 0, size, "WITHSCORES"),
@@ -154,13 +154,13 @@ class RedisCache:
             found = [entry for entry in entries if cursor is None or entry > last]
             if len(found) > limit or len(entries) < size:
                 break
-            size *= 2  # many expire at the same time as the last one read
+            size *= 2  # many expire in the same millisecond as the last one read
         more = len(found) > limit
         found = found[:limit]
         if not found:
             return Page([], None)
-        values: list[bytes | None] = await self._values(
-            EntityRef(entity_type, entity_id) for _, entity_id in found
+        values: list[bytes | None] = await asyncio.gather(
+            *(self.get(EntityRef(entity_type, entity_id)) for _, entity_id in found)
         )
         items = [
             (entity_id, value)
@@ -170,7 +170,7 @@ class RedisCache:
         return Page(items, f"{found[-1][0]}:{found[-1][1]}" if more else None)
 
     async def count(self, entity_type: str) -> int:
-        """How many unexpired locations of a type there are, from the index."""
+        """The number of unexpired locations of a type, from the index."""
         now = int(self._clock.now() * 1000)
         count: int = await self._link.execute("ZCOUNT", self._index(entity_type), f"({now}", "+inf")
         return count
@@ -181,18 +181,15 @@ class RedisCache:
     def _index(self, entity_type: str) -> str:
         return self._prefix + RedisChannels.location_index(entity_type)
 
-    async def _values(self, entities: Iterable[EntityRef]) -> list[bytes | None]:
-        return await asyncio.gather(*map(self.get, entities))
 
-
-async def _forgiven(answer: Awaitable[Any]) -> None:
-    """Await what nobody has to wait for: without it, an index entry expires late."""
+async def _ignored(answer: Awaitable[Any]) -> None:
+    """Await an answer and ignore its failure: an index entry then expires late."""
     with contextlib.suppress(Unavailable, RedisError):
         await answer
 
 
 async def _all(*answers: Awaitable[Any]) -> list[Any]:
-    """Await everything that was queued, then return the answers or raise the first failure."""
+    """Await every command that was queued; return the answers, or raise the first failure."""
     results: list[Any] = []
     failure: Exception | None = None
     for answer in answers:

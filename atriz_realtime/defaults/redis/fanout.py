@@ -1,7 +1,7 @@
 """Events over Redis pub/sub: classic on one server, sharded on a cluster.
 
-Only servers that watch an entity subscribe to its channel, so a publish costs nothing on
-the others.
+Only servers with a watcher of an entity subscribe to its channel, so a publish costs the others
+nothing.
 """
 
 from __future__ import annotations
@@ -11,37 +11,31 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable
 
-from atriz_realtime.api import (
-    BackendStatus,
-    Deliver,
-    FanoutEvents,
-    RedisLink,
-    Unavailable,
-)
+from atriz_realtime.api import BackendStatus, Deliver, FanoutEvents, RedisLink, Unavailable
 from atriz_realtime.defaults.redis.listener import Listener, ListenerEvents
 
 CONFIRM_TIMEOUT = 1.0
-"""Seconds that a new watcher waits for Redis to confirm a subscription."""
+"""Seconds that a new watcher waits at most for Redis to confirm a subscription."""
 
 REMAP_SECONDS = 0.5
-"""Time between two looks for the servers of channels that are on the move."""
+"""Seconds between two attempts to find the server of a channel whose slot moves."""
 
 FOLLOWED_KEY = "realtime:followed"
-"""On a cluster, which has no patterns for sharded channels: exists while some server
-follows every channel."""
+"""On a cluster, where sharded channels have no patterns: this key exists while some server
+subscribes to a pattern."""
 
 FOLLOWED_CHANNEL = "realtime:followed"
-"""Where everything is published once more while that key exists: the channel, a NUL, the
-message."""
+"""The channel that every message is copied to while that key exists: the message's channel, a NUL
+and the message."""
 
 FOLLOWED_SECONDS = 5
-"""How long the key lives; it is renewed, and looked at, each second."""
+"""Seconds that the key lives; servers renew it, and look for it, about once a second."""
 
 
 class RedisFanout:
-    """Publishes through the server's link; listens on connections of its own.
+    """Publishes through the server's link; subscribes on connections of its own.
 
-    :param prefix: stands before every channel.
+    :param prefix: the prefix of every channel.
     """
 
     def __init__(self, link: RedisLink, prefix: str) -> None:
@@ -51,12 +45,12 @@ class RedisFanout:
         self._loop = asyncio.get_running_loop()
         self._deliver: dict[str, Deliver] = {}
         self._unconfirmed: dict[str, asyncio.Future[None]] = {}
-        self._waited_for: deque[tuple[float, str, asyncio.Future[None]]] = deque()
+        self._deadlines: deque[tuple[float, str, asyncio.Future[None]]] = deque()
         self._listeners: dict[str, Listener] = {}
         self._assigned: dict[str, Listener] = {}
         self._unassigned: set[str] = set()
         self._retired_reconnects = 0
-        self._hears = False
+        self._complete = False
         self._followed = False
         self._patterns: set[str] = set()
         self._events: FanoutEvents | None = None
@@ -70,38 +64,38 @@ class RedisFanout:
         self._tasks: list[asyncio.Task[None]] = []
         if link.sharded:
             self._tasks = [
-                self._loop.create_task(self._keep_assigned(), name="redis channels"),
-                self._loop.create_task(self._keep_followed(), name="redis followers"),
+                self._loop.create_task(self._reassign(), name="redis channels"),
+                self._loop.create_task(self._renew_followed(), name="redis followers"),
             ]
         else:
             self._listeners[""] = Listener(link, "", self._listener_events)
 
     def attach(self, events: FanoutEvents) -> None:
-        """Tell when this server stops and begins to hear."""
+        """Report from now on when this server starts or stops missing messages."""
         self._events = events
-        if not self._hears:
+        if not self._complete:
             events.deaf()
         self._listener_changed()
 
     def publish(self, channel: str, data: bytes) -> Awaitable[None]:
-        """Queue a PUBLISH."""
+        """Queue a PUBLISH, or SPUBLISH on a cluster."""
         channel = self._prefix + channel
         sending = self._link.execute(self._publish_command, channel, data)
         if not self._followed:
             return sending
         copy = b"%b\0%b" % (channel.encode(), data)
-        return _first_counts(
+        return _with_copy(
             sending, self._link.execute("SPUBLISH", self._prefix + FOLLOWED_CHANNEL, copy)
         )
 
     def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
-        """Receive a channel from now on; the future is done when Redis has confirmed."""
+        """Subscribe to a channel; the future is done when Redis has confirmed."""
         channel = self._prefix + channel
         pattern = channel.endswith("*")
         self._deliver[channel] = deliver
         if pattern and self._link.sharded:
             self._patterns.add(channel)
-            return self._followed_from(self.subscribe(FOLLOWED_CHANNEL, self._copy))
+            return self._subscribed_to_copies(self.subscribe(FOLLOWED_CHANNEL, self._copy))
         confirmed = self._unconfirmed.get(channel)
         if confirmed is not None:
             return confirmed
@@ -111,14 +105,14 @@ class RedisFanout:
             confirmed.set_result(None)
             return confirmed
         self._unconfirmed[channel] = confirmed
-        self._waited_for.append((self._loop.time() + CONFIRM_TIMEOUT, channel, confirmed))
-        if len(self._waited_for) == 1:
-            self._loop.call_later(CONFIRM_TIMEOUT, self._give_up)
+        self._deadlines.append((self._loop.time() + CONFIRM_TIMEOUT, channel, confirmed))
+        if len(self._deadlines) == 1:
+            self._loop.call_later(CONFIRM_TIMEOUT, self._expire)
         self._assign(channel)
         return confirmed
 
     def unsubscribe(self, channel: str) -> None:
-        """Stop receiving it."""
+        """Unsubscribe from a channel."""
         channel = self._prefix + channel
         if self._deliver.pop(channel, None) is None:
             return
@@ -126,18 +120,18 @@ class RedisFanout:
         listener = self._assigned.pop(channel, None)
         if listener is not None:
             listener.remove(channel)
-        self._confirmed(channel)  # whoever waited does so in vain
+        self._confirmed(channel)  # no confirmation will come
         if channel in self._patterns:
             self._patterns.discard(channel)
             if not self._patterns:
                 self.unsubscribe(FOLLOWED_CHANNEL)
 
     def status(self) -> BackendStatus:
-        """Whether every listener hears Redis."""
-        if self._hears:
+        """``connected`` while every channel is subscribed."""
+        if self._complete:
             return BackendStatus("connected")
         for listener in self._listeners.values():
-            if not listener.hears:
+            if not listener.complete:
                 return BackendStatus("disconnected", f"subscriber: {listener.detail}")
         return BackendStatus("disconnected", f"{len(self._unassigned)} channels on no server")
 
@@ -152,7 +146,7 @@ class RedisFanout:
         }
 
     async def aclose(self) -> None:
-        """Stop listening."""
+        """Close the connections of all listeners."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -160,7 +154,7 @@ class RedisFanout:
         for channel, confirmed in list(self._unconfirmed.items()):
             self._confirm(channel, confirmed)
 
-    # -- what listeners tell ---------------------------------------------------------------
+    # -- callbacks of the listeners --------------------------------------------------------
 
     def _message(self, channel: bytes, data: bytes) -> None:
         name = channel.decode()
@@ -184,34 +178,36 @@ class RedisFanout:
         if self._unconfirmed.get(channel) is confirmed:
             del self._unconfirmed[channel]
 
-    def _give_up(self) -> None:
-        """Let nobody wait longer for a confirmation; one timer serves all, first come first."""
-        waited_for, now = self._waited_for, self._loop.time()
-        while waited_for and waited_for[0][0] <= now:
-            _, channel, confirmed = waited_for.popleft()
+    def _expire(self) -> None:
+        """Confirm the subscriptions whose deadline has passed; one timer serves them all."""
+        deadlines, now = self._deadlines, self._loop.time()
+        while deadlines and deadlines[0][0] <= now:
+            _, channel, confirmed = deadlines.popleft()
             self._confirm(channel, confirmed)
-        while waited_for and waited_for[0][2].done():
-            waited_for.popleft()
-        if waited_for:
-            self._loop.call_at(waited_for[0][0], self._give_up)
+        while deadlines and deadlines[0][2].done():
+            deadlines.popleft()
+        if deadlines:
+            self._loop.call_at(deadlines[0][0], self._expire)
 
     def _listener_changed(self) -> None:
-        hears = not self._unassigned and all(one.hears for one in self._listeners.values())
-        if hears == self._hears:
+        complete = not self._unassigned and all(
+            listener.complete for listener in self._listeners.values()
+        )
+        if complete == self._complete:
             return
-        self._hears = hears
+        self._complete = complete
         if self._events is not None:
-            if hears:
+            if complete:
                 self._events.hearing()
             else:
                 self._events.deaf()
 
     # -- which server a channel is on ------------------------------------------------------
 
-    def _assign(self, channel: str, *, again: bool = False) -> None:
-        """Hear a channel from the server it is on; look again later when there is none.
+    def _assign(self, channel: str, *, gap: bool = False) -> None:
+        """Subscribe to a channel on its server, or retry later when no server has it.
 
-        :param again: whether it may have been heard before, from this server or another.
+        :param gap: whether it may have been subscribed before, on this server or another.
         """
         if not self._link.sharded:
             listener = self._listeners[""]
@@ -225,24 +221,24 @@ class RedisFanout:
             listener = self._listeners[route]
         self._unassigned.discard(channel)
         previous = self._assigned.get(channel)
-        if previous is listener and listener.expects(channel):
+        if previous is listener and listener.includes(channel):
             return
         self._assigned[channel] = listener
-        listener.add(channel, again=again)  # first: or it would seem for a moment that all is heard
+        listener.add(channel, gap=gap)  # before the removal: the gap must show throughout
         if previous is not None and previous is not listener:
             previous.remove(channel)
 
     def _moved(self) -> None:
-        """Look for every channel's server again."""
+        """Find the server of every channel anew."""
         self._unassigned.update(self._deliver)
 
-    async def _keep_assigned(self) -> None:
+    async def _reassign(self) -> None:
         while True:
             await asyncio.sleep(REMAP_SECONDS)
             pending = set(self._unassigned)
-            if not self._hears:
+            if not self._complete:
                 pending |= {
-                    channel for channel, listener in self._assigned.items() if not listener.hears
+                    channel for channel, listener in self._assigned.items() if not listener.complete
                 }
             if not pending:
                 continue
@@ -251,7 +247,7 @@ class RedisFanout:
                 if channel.endswith("*"):
                     self._unassigned.discard(channel)
                 else:
-                    self._assign(channel, again=True)
+                    self._assign(channel, gap=True)
             needed = set(self._assigned.values())
             for route, listener in list(self._listeners.items()):
                 if listener not in needed:
@@ -260,7 +256,7 @@ class RedisFanout:
                     await listener.aclose()
             self._listener_changed()
 
-    # -- following everything on a cluster -------------------------------------------------
+    # -- patterns on a cluster -------------------------------------------------------------
 
     def _copy(self, _: str, copy: bytes) -> None:
         channel, __, data = copy.partition(b"\0")
@@ -268,16 +264,16 @@ class RedisFanout:
             if channel.startswith(pattern[:-1].encode()):
                 self._pattern_message(pattern.encode(), channel, data)
 
-    async def _followed_from(self, subscribed: Awaitable[None]) -> None:
+    async def _subscribed_to_copies(self, subscribed: Awaitable[None]) -> None:
         with contextlib.suppress(Unavailable):
             await self._mark_followed()
         await subscribed
-        await asyncio.sleep(1.0)  # by then every server has looked at the key
+        await asyncio.sleep(1.0)  # by then every server has seen the key
 
     async def _mark_followed(self) -> None:
         await self._link.execute("SET", self._prefix + FOLLOWED_KEY, "1", "EX", FOLLOWED_SECONDS)
 
-    async def _keep_followed(self) -> None:
+    async def _renew_followed(self) -> None:
         while True:
             with contextlib.suppress(Unavailable):
                 if self._prefix + FOLLOWED_CHANNEL in self._deliver:
@@ -288,8 +284,8 @@ class RedisFanout:
             await asyncio.sleep(0.8)
 
 
-async def _first_counts(first: Awaitable[None], copy: Awaitable[None]) -> None:
-    """Await both; followers may miss what watchers do not."""
+async def _with_copy(first: Awaitable[None], copy: Awaitable[None]) -> None:
+    """Await both publishes; a failure of the copy does not count."""
     try:
         await first
     finally:

@@ -1,4 +1,4 @@
-"""The channels that are heard from one server, subscribed to in batches."""
+"""The subscriptions on one Redis server, made in batches."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import Any
 import attrs
 
 from atriz_realtime.api import RedisLink, RedisStream
-from atriz_realtime.defaults.redis.subscriber import Subscriber
+from atriz_realtime.defaults.shared.subscriber import Subscriber
 
 logger = logging.getLogger("atriz_realtime.redis")
 
 SUBSCRIBE_BATCH = 500
-"""Channels subscribed or unsubscribed with one command."""
+"""Channels in one SUBSCRIBE or UNSUBSCRIBE."""
 
 SUBSCRIBE_PAUSE = 0.005
-"""Seconds between two commands that subscribe at least. The first leaves at once; when many
-begin to watch, each carries what was wanted meanwhile, and what follows the answers goes together
-too (``python -m tests.benchmarks idle``)."""
+"""Least seconds between two commands that subscribe.  The first leaves at once; when many clients
+start to watch, each later one carries the channels of the meantime, and the reads of the cache
+that follow are batched as well (``python -m tests.benchmarks idle``)."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class ListenerEvents:
-    """What a listener tells its owner."""
+    """The callbacks of a listener."""
 
     message: Callable[[bytes, bytes], None]
-    """A channel, and what came on it."""
+    """Called with a channel and a message on it."""
     pattern_message: Callable[[bytes, bytes, bytes], None]
-    """A pattern, the channel that matched, and what came on it."""
+    """Called with a pattern, the channel that matched, and a message on it."""
     confirmed: Callable[[str], None]
-    """A channel that is heard from now on."""
+    """Called with a channel when Redis has confirmed its subscription."""
     changed: Callable[[], None]
-    """:attr:`Listener.hears` has changed."""
+    """Called when :attr:`Listener.complete` changes."""
     moved: Callable[[], None]
-    """A channel is on another server now."""
+    """Called when a channel has moved to another server."""
 
 
 class Listener(Subscriber):
-    """Hears channels of one server; the parameters are :class:`Subscriber`'s."""
+    """Keeps the subscriptions on one server; the parameters are :class:`Subscriber`'s."""
 
     def __init__(self, link: RedisLink, route: str, events: ListenerEvents) -> None:
         super().__init__(link, name="redis listener", route=route)
@@ -50,82 +50,82 @@ class Listener(Subscriber):
         self._subscribed: set[str] = set()
         self._changed: dict[str, None] = {}
         self._not_before = 0.0
-        self._asked: Counter[str] = Counter()
-        self._unheard: set[str] = set()
+        self._unconfirmed: Counter[str] = Counter()
+        self._missing: set[str] = set()
         self._primary = ""
-        self.hears = False
-        """Whether everything that is wanted is heard."""
+        self.complete = False
+        """Whether every wanted channel is subscribed, so that no message is missed."""
         self.detail = "not connected yet"
         self.reconnects = 0
 
     def is_subscribed(self, channel: str) -> bool:
-        """Whether Redis has confirmed that a channel is heard."""
-        settled = channel in self._subscribed and channel not in self._changed
-        return settled and channel not in self._asked
+        """Whether Redis has confirmed the subscription to a channel."""
+        requested = channel in self._subscribed and channel not in self._changed
+        return requested and channel not in self._unconfirmed
 
-    def expects(self, channel: str) -> bool:
-        """Whether it hears a channel, or has asked to."""
+    def includes(self, channel: str) -> bool:
+        """Whether a channel is subscribed, or will be with the next command."""
         return channel in self._wanted and (channel in self._subscribed or channel in self._changed)
 
-    def add(self, channel: str, *, again: bool = False) -> None:
-        """Hear a channel.
+    def add(self, channel: str, *, gap: bool = False) -> None:
+        """Subscribe to a channel.
 
-        :param again: whether somebody has heard it before: what comes until Redis has
-            confirmed is missed.
+        :param gap: whether it was subscribed before, so that messages are missed until Redis
+            has confirmed.
         """
         self._wanted.add(channel)
-        if again:
-            self._miss(channel)
+        if gap:
+            self._set_missing(channel)
         self._change(channel)
 
     def remove(self, channel: str) -> None:
-        """Stop hearing it."""
+        """Unsubscribe from a channel."""
         self._wanted.discard(channel)
         self._change(channel)
-        self._heard_again(channel)
+        self._unset_missing(channel)
 
     def _change(self, channel: str) -> None:
         if not self._changed:
-            self._loop.call_at(self._not_before, self._settle)
+            self._loop.call_at(self._not_before, self._synchronise)
         self._changed[channel] = None
 
-    # -- one connection after another ------------------------------------------------------
+    # -- connections -----------------------------------------------------------------------
 
     def _opened(self) -> None:
         self._primary = ""
         self._subscribed.clear()
-        self._asked.clear()
+        self._unconfirmed.clear()
         self._changed = dict.fromkeys(self._wanted)
-        self._unheard = set(self._wanted)
-        self._settle()
-        if not self._unheard:
-            self._set_hears(True)
+        self._missing = set(self._wanted)
+        self._synchronise()
+        if not self._missing:
+            self._set_complete(True)
 
     def _lost(self, reason: str) -> None:
-        if self.hears:
+        if self.complete:
             logger.warning("the subscriber's connection was lost: %s", reason)
             self.reconnects += 1
         self.detail = reason
-        self._set_hears(False)
+        self._set_complete(False)
 
-    def _set_hears(self, hears: bool) -> None:
-        if self.hears != hears:
-            self.hears = hears
+    def _set_complete(self, complete: bool) -> None:
+        if self.complete != complete:
+            self.complete = complete
             self._events.changed()
 
-    def _miss(self, channel: str) -> None:
-        self._unheard.add(channel)
-        self._set_hears(False)
+    def _set_missing(self, channel: str) -> None:
+        self._missing.add(channel)
+        self._set_complete(False)
 
-    def _heard_again(self, channel: str) -> None:
-        if self._unheard:
-            self._unheard.discard(channel)
-            if not self._unheard:
-                self._set_hears(True)
+    def _unset_missing(self, channel: str) -> None:
+        if self._missing:
+            self._missing.discard(channel)
+            if not self._missing:
+                self._set_complete(True)
 
-    def _settle(self) -> None:
-        """Bring Redis' subscriptions in line with what is wanted."""
-        if self._stream is None:  # all that is wanted is asked for when there is one
+    def _synchronise(self) -> None:
+        """Subscribe to what is wanted, and unsubscribe from the rest."""
+        if self._stream is None:  # a new connection subscribes to all that is wanted
             return
         self._not_before = self._loop.time() + SUBSCRIBE_PAUSE
         changed, self._changed = self._changed, {}
@@ -133,9 +133,9 @@ class Listener(Subscriber):
         unwanted = [c for c in changed if c not in self._wanted and c in self._subscribed]
         self._subscribed.update(wanted)
         self._subscribed.difference_update(unwanted)
-        self._asked.update(wanted)
+        self._unconfirmed.update(wanted)
         for channel in filter(self.is_subscribed, changed):
-            self._events.confirmed(channel)  # left and joined in one turn
+            self._events.confirmed(channel)  # unsubscribed and subscribed within one turn
         self._send(self._stream, "UNSUBSCRIBE", unwanted)
         self._send(self._stream, "SUBSCRIBE", wanted)
 
@@ -160,28 +160,28 @@ class Listener(Subscriber):
         elif kind == b"pmessage":
             self._events.pattern_message(from_glob(message[1]), message[2], message[3])
         elif kind in (b"subscribe", b"ssubscribe"):
-            self._answered(message[1].decode())
+            self._confirmed(message[1].decode())
         elif kind == b"psubscribe":
-            self._answered(from_glob(message[1]).decode())
+            self._confirmed(from_glob(message[1]).decode())
         elif kind == b"sunsubscribe" and message[1].decode() in self._subscribed:
-            self._taken(message[1].decode())
+            self._slot_moved(message[1].decode())
 
-    def _taken(self, channel: str) -> None:
-        """Redis has ended a subscription: its slot has left this server."""
+    def _slot_moved(self, channel: str) -> None:
+        """Called when Redis ends a subscription: the channel's slot has left this server."""
         self._subscribed.discard(channel)
         self.detail = "a channel is on another server now"
-        self._miss(channel)
+        self._set_missing(channel)
         self._events.moved()
 
-    def _answered(self, channel: str) -> None:
-        """Redis hears one of the requests to subscribe; a later one may be on its way."""
-        self._asked[channel] -= 1
-        if self._asked[channel] <= 0:
-            del self._asked[channel]
+    def _confirmed(self, channel: str) -> None:
+        """Count one confirmation; a later request for the channel may still be in flight."""
+        self._unconfirmed[channel] -= 1
+        if self._unconfirmed[channel] <= 0:
+            del self._unconfirmed[channel]
             self._events.confirmed(channel)
-            self._heard_again(channel)
+            self._unset_missing(channel)
 
-    def _superseded(self) -> str | None:
+    def _stale(self) -> str | None:
         if self._link.sharded:
             return None
         primary = self._link.route("")
@@ -190,10 +190,10 @@ class Listener(Subscriber):
 
 
 def as_glob(pattern: str) -> str:
-    """A pattern as Redis has it: of ours, only the ``*`` at the end is special."""
+    """A pattern in Redis' syntax; in this package's only the ``*`` at the end is special."""
     return re.sub(r"[\\*?\[]", r"\\\g<0>", pattern[:-1]) + "*"
 
 
 def from_glob(glob: bytes) -> bytes:
-    """The pattern that :func:`as_glob` made a glob of."""
+    """The pattern that :func:`as_glob` converted."""
     return re.sub(rb"\\(.)", rb"\1", glob[:-1]) + b"*"

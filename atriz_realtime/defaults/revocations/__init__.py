@@ -1,20 +1,19 @@
-"""Revocation: tokens, users and sessions that are no longer good, on every server.
+"""Revocation of tokens, users and sessions, on every server.
 
-A revocation reaches the other servers as a signal, and stands in Redis until it expires.
-Each server looks twice a second whether there is anything new, so one that missed
-the signal, that starts later, or that the command line did not know of, has it too; and
-what Redis has lost, the servers write again.
+A revocation reaches the other servers as a signal, and stays in Redis until it expires.  Each
+server looks for new ones there twice a second, so that it also has those whose signal it missed,
+that are older than itself, or that the command line wrote.  Revocations that Redis has lost are
+written again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import attrs
-import click
 from redis.exceptions import RedisError
 
 from atriz_realtime.api import (
@@ -27,8 +26,7 @@ from atriz_realtime.api import (
     Unavailable,
     hookimpl,
 )
-from atriz_realtime.defaults.revocations.known import Revocations, RevocationSettings
-from atriz_realtime.defaults.revocations.records import (
+from atriz_realtime.defaults.revocations.known import (
     ADD,
     EXPIRY_MARGIN,
     KEY,
@@ -36,24 +34,28 @@ from atriz_realtime.defaults.revocations.records import (
     VERSION_KEY,
     Kind,
     Revocation,
+    Revocations,
+    RevocationSettings,
     arguments,
-    revocation,
 )
+
+if TYPE_CHECKING:
+    import click
 
 
 async def revoke(signals: Signals, kind: Kind, value: str, *, expires: float | None = None) -> None:
     """Revoke a token, a user or a session on every server of the cluster.
 
-    This server refuses it when this returns, or raises :class:`Unavailable`; the others
+    When this returns, or raises :class:`Unavailable`, this server refuses it.  The others follow
     within a second, or when Redis is back.
 
     :param signals: the ``signals`` of a server, or of a plugin's ``ServerHandle``.
     :param kind: ``token`` (the claim ``jti``), ``user``, or ``session`` (a Socket.IO
         session id, or the claim ``sid``).
-    :param expires: when the token expires, in seconds since the epoch, if that is known.
+    :param expires: the time when the token expires, in seconds since the epoch, if known.
     :raises InvalidRequest: when the value is empty or longer than 256 characters.
-    :raises ConfigurationError: when this plugin does not run on the server: nothing is revoked.
-    :raises Unavailable: when only this server knows so far.
+    :raises ConfigurationError: when the plugin is off on this server; nothing is revoked then.
+    :raises Unavailable: when the revocation has reached no other server yet.
     """
     if not any(server.signals is signals for server in _RUNNING):
         raise ConfigurationError(
@@ -66,18 +68,18 @@ async def revoke(signals: Signals, kind: Kind, value: str, *, expires: float | N
 
 
 _RUNNING: WeakKeyDictionary[ServerHandle, Revocations] = WeakKeyDictionary()
-"""What each server of this process started."""
+"""The revocations of each server in this process."""
 
 
 @hookimpl
 def register_settings() -> type[RevocationSettings]:
-    """The plugin's own table."""
+    """Return the settings class."""
     return RevocationSettings
 
 
 @hookimpl
 async def server_started(config: PluginConfig, server: ServerHandle, resources: Resources) -> None:
-    """Begin to refuse what is revoked."""
+    """Read the revocations, and start to look for new ones."""
     settings = config.load(RevocationSettings)
     running = Revocations(server, resources, settings)
     _RUNNING[server] = running
@@ -86,7 +88,7 @@ async def server_started(config: PluginConfig, server: ServerHandle, resources: 
 
 @hookimpl
 async def server_stopping(server: ServerHandle) -> None:
-    """Stop looking for more."""
+    """Stop looking for new ones."""
     running = _RUNNING.pop(server, None)
     if running is not None:
         await running.aclose()
@@ -94,7 +96,9 @@ async def server_stopping(server: ServerHandle) -> None:
 
 @hookimpl
 def register_commands(config: PluginConfig, resources: Resources) -> click.Command:
-    """Offer ``atriz-realtime revoke``."""
+    """Register ``atriz-realtime revoke``."""
+    import click  # noqa: PLC0415  # a server need not have it
+
     settings = config.load(RevocationSettings)
 
     @click.command("revoke", short_help="Revoke a token, a user or a session.")
@@ -110,19 +114,29 @@ def register_commands(config: PluginConfig, resources: Resources) -> click.Comma
         """
         if resources.redis is None:
             raise ConfigurationError("revoke needs a redis_url (REDIS_URL)", field="redis_url")
-        made = revocation(kind, value, expires, settings.max_life)
         prefix = config.settings["redis_prefix"]
-        asyncio.run(write(resources.redis, prefix, made))
+        asyncio.run(
+            revoke_in_redis(resources.redis, prefix, kind, value, expires, settings.max_life)
+        )
         click.echo(f"revoked {kind} {value}")
 
     return command
 
 
-async def write(link: RedisLink, prefix: str, made: Revocation) -> None:
-    """Write a revocation where no server runs; the servers read it within a second.
+async def revoke_in_redis(
+    link: RedisLink, prefix: str, kind: Kind, value: str, expires: float | None, max_life: int
+) -> None:
+    """Revoke from a process that is no server; the servers read it from Redis within a second.
 
-    :raises Unavailable: when Redis does not take it.
+    :param expires: the time when the token expires, in seconds since the epoch; ``None``: in
+        ``max_life`` seconds.
+
+    :raises InvalidRequest: when the value is empty or too long.
+    :raises Unavailable: when Redis does not accept it.
     """
+    now = int(time.time())
+    until = now + max_life if expires is None else int(expires) + EXPIRY_MARGIN
+    made = Revocation.read([kind, value, now, until])
     client: Any = link.client
     try:
         await client.eval(ADD, 2, prefix + KEY, prefix + VERSION_KEY, *arguments([made]))

@@ -1,11 +1,12 @@
-"""Links that show one entity for a while, to whoever has them; off unless it has a ``url``."""
+"""Links that show one entity for a while to whoever has them; off unless ``url`` is set."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import click
 from starlette.routing import Route
 
 from atriz_realtime.api import (
@@ -21,85 +22,112 @@ from atriz_realtime.api import (
     hookimpl,
 )
 from atriz_realtime.defaults.privacy import PrivacyRule, Rule
-from atriz_realtime.defaults.sharing import page
-from atriz_realtime.defaults.sharing.access_log import Redaction
-from atriz_realtime.defaults.sharing.commands import commands
-from atriz_realtime.defaults.sharing.http import PATH, SharesApi
+from atriz_realtime.defaults.sharing.http import PATH, SharesApi, page_routes
 from atriz_realtime.defaults.sharing.settings import SharingSettings, sharing
 from atriz_realtime.defaults.sharing.tokens import NAME
 
+if TYPE_CHECKING:
+    import click
+
 ACCESS_LOG = logging.getLogger("uvicorn.access")
+
+_SECRET_SEGMENT = re.compile(r"((?:/track/|/api/tracking/shares/))[^/?# ]+(?=[?# ]|$)")
+
+
+class Redaction(logging.Filter):
+    """Hides tokens and ids of shares in the paths of uvicorn's access log.
+
+    A link has the token behind a ``#``, which browsers send to no server, but a person may put
+    it into the path; and the request that ends a share has the share's id there.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record, which is logged in any case."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                _SECRET_SEGMENT.sub(r"\1***", each) if isinstance(each, str) else each
+                for each in record.args
+            )
+        return True
+
 
 _REDACTION = Redaction()
 
 
 @hookimpl
 def register_settings() -> type[SharingSettings]:
-    """The plugin's own table."""
+    """Return the settings class."""
     return SharingSettings
 
 
 @hookimpl
 def register_authenticators(config: PluginConfig) -> Authenticator | None:
-    """Know the tokens of shares, before others refuse what they do not know."""
-    found = sharing(config)
-    if found is None:
+    """Register the authenticator of share tokens, ahead of those that would refuse them."""
+    configured = sharing(config)
+    if configured is None:
         return None
+    tokens = configured.tokens
 
     def identify(credentials: Credentials) -> Identity | None:
-        share = None if credentials.token is None else found.tokens.read(credentials.token)
+        share = None if credentials.token is None else tokens.read(credentials.token)
         return None if share is None else share.identity()
 
     async def authenticate(credentials: Credentials) -> Identity | None:
         return identify(credentials)
 
-    return Authenticator(NAME, authenticate, order=-100, at_once=identify, weakness=found.weakness)
+    return Authenticator(
+        NAME, authenticate, order=-100, at_once=identify, weakness=configured.weakness
+    )
 
 
 @hookimpl
 def register_views(config: PluginConfig) -> View | None:
-    """Show less than the whole location to those who have a link."""
-    found = sharing(config)
-    if found is None or not found.settings.hide:
+    """Register the view that hides fields from holders of a link."""
+    configured = sharing(config)
+    if configured is None or not configured.settings.hide:
         return None
 
-    async def has_a_link(identity: Identity, _: EntityRef) -> bool:
+    async def has_link(identity: Identity, _: EntityRef) -> bool:
         return identity.authenticator == NAME
 
-    return View(NAME, has_a_link, Rule(PrivacyRule(hide=found.settings.hide)).apply)
+    return View(NAME, has_link, Rule(PrivacyRule(hide=configured.settings.hide)).apply)
 
 
 @hookimpl
 def register_endpoints(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Endpoint | None:
-    """Make shares."""
-    found = sharing(config)
-    if found is None:
+    """Register the endpoint that creates shares."""
+    configured = sharing(config)
+    if configured is None:
         return None
-    return Endpoint(PATH, SharesApi(found, server, resources.clock).create)
+    return Endpoint(PATH, SharesApi(configured, server, resources.clock).create)
 
 
 @hookimpl
 def register_routes(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Iterable[Route]:
-    """End shares, and show them."""
-    found = sharing(config)
-    if found is None:
+    """Register the route that ends a share, and those of the page."""
+    configured = sharing(config)
+    if configured is None:
         return []
-    api = SharesApi(found, server, resources.clock)
-    return [Route(f"{PATH}/{{id}}", api.end, methods=["DELETE"]), *page.routes(found.settings)]
+    api = SharesApi(configured, server, resources.clock)
+    end = Route(f"{PATH}/{{id}}", api.end, methods=["DELETE"])
+    return [end, *page_routes(configured.settings)]
 
 
 @hookimpl
 def register_commands(config: PluginConfig, resources: Resources) -> list[click.Command]:
-    """Offer ``atriz-realtime share`` and ``unshare``."""
+    """Register ``atriz-realtime share`` and ``unshare``."""
+    # with the commands comes click, which a server need not have
+    from atriz_realtime.defaults.sharing.commands import commands  # noqa: PLC0415
+
     return commands(config, resources)
 
 
 @hookimpl
 def server_started(config: PluginConfig) -> None:
-    """Keep tokens out of the access log; once is enough for all servers of a process."""
+    """Keep tokens out of the access log; one filter serves all servers of a process."""
     if sharing(config) is not None:
         ACCESS_LOG.addFilter(_REDACTION)

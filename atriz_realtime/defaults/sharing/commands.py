@@ -7,7 +7,6 @@ import re
 import time
 from typing import Any
 
-import aiohttp
 import click
 
 from atriz_realtime.api import (
@@ -25,17 +24,17 @@ from atriz_realtime.api import (
     encode_json,
     parse_duration,
 )
-from atriz_realtime.defaults.revocations import write
-from atriz_realtime.defaults.revocations.records import revocation
+from atriz_realtime.defaults.revocations import revoke_in_redis
+from atriz_realtime.defaults.shared.extras import extra
 from atriz_realtime.defaults.sharing.http import PATH, described
 from atriz_realtime.defaults.sharing.settings import SharingSettings, sharing
 from atriz_realtime.defaults.sharing.tokens import expiry_of, id_in
 
 TYPE_PATTERN = r"[a-z][a-z0-9_-]{0,31}"
-"""What an entity type's name may be; which there are, only a server knows."""
+"""The form of an entity type's name; which types exist, only a server knows."""
 
 TIMEOUT = 10.0
-"""Seconds that a server has to answer `share` and `unshare`."""
+"""Seconds that `share` and `unshare` wait for a server's answer."""
 
 url_option = click.option(
     "--url", metavar="URL", help="Ask the server there, rather than use the secret or Redis."
@@ -44,7 +43,7 @@ token_option = click.option("--token", metavar="JWT", help="The token to show th
 
 
 def commands(config: PluginConfig, resources: Resources) -> list[click.Command]:
-    """Both commands."""
+    """The two commands."""
     return [_share(config), _unshare(config, resources)]
 
 
@@ -59,12 +58,7 @@ def _share(config: PluginConfig) -> click.Command:
     @url_option
     @token_option
     def command(
-        kind: str,
-        entity_id: str,
-        duration: str,
-        as_json: bool,
-        url: str | None,
-        token: str | None,
+        kind: str, entity_id: str, duration: str, as_json: bool, url: str | None, token: str | None
     ) -> None:
         """Print a link to a page that shows where one entity is, when it ends, and its id.
 
@@ -131,18 +125,21 @@ async def _revoke(config: PluginConfig, resources: Resources, share_id: str) -> 
     expires = expiry_of(share_id)
     if expires > time.time() + life + 1:
         raise InvalidRequest("that is no share", field="id")
-    made = revocation("token", share_id, expires, life)
-    await write(resources.redis, config.settings["redis_prefix"], made)
+    prefix = config.settings["redis_prefix"]
+    await revoke_in_redis(resources.redis, prefix, "token", share_id, expires, life)
 
 
 async def _ask(method: str, url: str, token: str | None, body: Any = None) -> dict[str, Any]:
-    """Call a server; returns its answer.
+    """Call a server, and return its answer.
 
     :raises RealtimeError: when it refuses.
     :raises Unavailable: when it does not answer.
+    :raises ConfigurationError: when ``aiohttp`` is not installed.
     """
     if token is None:
         raise click.UsageError("--url needs --token")
+    with extra("cli", "--url"):
+        import aiohttp  # noqa: PLC0415
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT)) as session,
@@ -155,7 +152,7 @@ async def _ask(method: str, url: str, token: str | None, body: Any = None) -> di
         raise Unavailable(f"no answer: {type(error).__name__}") from None
     try:
         answer = decode_json(content)
-    except InvalidRequest:  # whatever stands in front of it, or a server that shares nothing
+    except InvalidRequest:  # from a proxy, or a server with sharing off
         answer = None
     if not isinstance(answer, dict) or status >= 400:
         said = answer.get("message") if isinstance(answer, dict) else "it is no server that shares"

@@ -1,7 +1,8 @@
-"""Making a share, and ending it, over HTTP."""
+"""The HTTP side of shares: the API that creates and ends them, and the page that shows one."""
 
 from __future__ import annotations
 
+import html
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -9,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
 
 from atriz_realtime.api import (
     Clock,
@@ -25,21 +27,33 @@ from atriz_realtime.api import (
     format_timestamp,
 )
 from atriz_realtime.defaults.revocations import revoke
-from atriz_realtime.defaults.sharing.settings import Sharing
+from atriz_realtime.defaults.shared.pages import (
+    DIST,
+    MEDIA_TYPES,
+    WORLD,
+    file_routes,
+    security_headers,
+)
+from atriz_realtime.defaults.sharing.settings import Sharing, SharingSettings
 from atriz_realtime.defaults.sharing.tokens import Share
 
 PATH = "/api/tracking/shares"
 
+PAGE_PATH = "/track"
+
+FILES = ("share.js", "share.css", "LICENSES.txt", *WORLD)
+"""The page's files."""
+
 HOUR = 3_600.0
 
 MAX_USERS = 10_000
-"""Users whose shares are counted; beyond, the one who made one longest ago is forgotten."""
+"""Users whose shares are counted; beyond, the user with the oldest count is forgotten."""
 
 FIELDS = {"type", "entityId", "seconds"}
 
 
 class Quota:
-    """How many shares each user made within an hour."""
+    """Limits the shares that each user creates in an hour."""
 
     def __init__(self, limit: int, clock: Clock) -> None:
         self._limit = limit
@@ -47,20 +61,20 @@ class Quota:
         self._made: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def take(self, user: str) -> None:
-        """Count one more.
+        """Count one share.
 
-        :raises RateLimited: when those were all.
+        :raises RateLimited: when the user has reached the limit.
         """
         if not self._limit:
             return
         now = self._clock.monotonic()
-        begun, count = self._made.get(user, (now, 0))
-        if now - begun >= HOUR:
-            begun, count = now, 0
+        start, count = self._made.get(user, (now, 0))
+        if now - start >= HOUR:
+            start, count = now, 0
         if count >= self._limit:
-            wait = math.ceil(begun + HOUR - now)
+            wait = math.ceil(start + HOUR - now)
             raise RateLimited("Too many shares", retry_after=wait)
-        self._made[user] = (begun, count + 1)
+        self._made[user] = (start, count + 1)
         self._made.move_to_end(user)
         if len(self._made) > MAX_USERS:
             self._made.popitem(last=False)
@@ -77,11 +91,11 @@ class SharesApi:
     async def create(self, call: HttpCall) -> HttpAnswer:
         """``POST /api/tracking/shares``.
 
-        Nobody shares what they may not track, or more than they are shown of it.
+        A caller cannot share an entity that it may not track, nor more than it sees of it.
         """
         access = self._server.access
         caller = await access.authenticate(call.credentials())
-        entity, seconds = self._wanted(call.json_object())
+        entity, seconds = self._read(call.json_object())
         if not await access.may_track(caller, entity):
             raise NotAuthorized
         share, token = self._sharing.tokens.make(entity, seconds, caller.user_id)
@@ -92,14 +106,14 @@ class SharesApi:
         return HttpAnswer(encode_json(body), 201, ((b"cache-control", b"no-store"),))
 
     async def end(self, request: Request) -> Response:
-        """``DELETE /api/tracking/shares/<id>``, by whoever made it."""
+        """``DELETE /api/tracking/shares/<id>``, for the user who created it."""
         caller = await self._server.access.authenticate(credentials_of(request))
         share_id: str = request.path_params["id"]
         expires = self._sharing.tokens.made_by(share_id, caller.user_id)
         await revoke(self._server.signals, "token", share_id, expires=expires)
         return JSONResponse({"success": True})
 
-    def _wanted(self, data: Mapping[str, Any]) -> tuple[EntityRef, int]:
+    def _read(self, data: Mapping[str, Any]) -> tuple[EntityRef, int]:
         for field in data.keys() - FIELDS:
             raise InvalidRequest(f"unknown field {field[:64]!r}", field=field[:64])
         for field in FIELDS - data.keys():
@@ -111,7 +125,7 @@ class SharesApi:
 
 
 def described(share: Share, token: str, sharing: Sharing) -> dict[str, object]:
-    """A share as whoever made it is told of it."""
+    """A share as its creator gets it."""
     return {
         "id": share.id,
         "type": share.entity.type,
@@ -120,3 +134,28 @@ def described(share: Share, token: str, sharing: Sharing) -> dict[str, object]:
         "token": token,
         "url": sharing.link(token),
     }
+
+
+def page_routes(settings: SharingSettings) -> list[Route]:
+    """The page and its files.  The page is the same for every link, and for what is none."""
+    headers = security_headers(settings.tile_url) | {"x-robots-tag": "noindex, nofollow"}
+    page = (DIST / "share.html").read_text("utf-8")
+    page = page.replace("{tile-url}", html.escape(settings.tile_url))
+    page = page.replace("{tile-attribution}", html.escape(settings.tile_attribution))
+
+    async def show(_: Request) -> Response:
+        """Answer with the page, whatever the path; its socket shows whether the token is good."""
+        return Response(
+            page, media_type=MEDIA_TYPES["html"], headers={**headers, "cache-control": "no-store"}
+        )
+
+    async def redirect(_: Request) -> Response:
+        """Add the slash that the page's relative addresses need, under any prefix of a proxy."""
+        return RedirectResponse(f"{PAGE_PATH.rpartition('/')[2]}/", 308, headers)
+
+    return [
+        Route(PAGE_PATH, redirect, methods=["GET"]),
+        Route(f"{PAGE_PATH}/", show, methods=["GET"]),
+        *file_routes(f"{PAGE_PATH}/files", FILES, headers),
+        Route(f"{PAGE_PATH}/{{token}}", show, methods=["GET"]),
+    ]

@@ -1,4 +1,4 @@
-"""The plugin's settings."""
+"""The plugin's settings, and what they configure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 import attrs
 
 from atriz_realtime.api import ConfigurationError, PluginConfig
-from atriz_realtime.defaults.pages import check_tile_url
 from atriz_realtime.defaults.privacy import PrivacyRule
+from atriz_realtime.defaults.shared.pages import check_tile_url
 from atriz_realtime.defaults.sharing.tokens import ShareTokens
 
 MIN_SECRET = 32
-"""Bytes of the secret that shares are signed with at least (RFC 7518, section 3.2)."""
+"""Fewest bytes of the secret that shares are signed with (RFC 7518, section 3.2)."""
 
 MAX_LIFE = 31_622_400
-"""Seconds that a share can be let last: a leap year."""
+"""Greatest value of ``max_life``, in seconds: a leap year."""
 
 
 @attrs.frozen(kw_only=True)
@@ -23,24 +23,24 @@ class SharingSettings:
     """The table ``[realtime.plugins.sharing]``."""
 
     url: str | None = None
-    """Where customers reach this server, such as `https://live.example.com`; none: nothing is
-    shared."""
+    """The address at which recipients reach this server, such as `https://live.example.com`; none:
+    sharing is off."""
     secret: str | None = attrs.field(default=None, repr=False)
-    """What the tokens of shares are signed with, 32 bytes or more; none: `jwt_secret`."""
+    """The secret that tokens of shares are signed with, 32 bytes or more; none: `jwt_secret`."""
     max_life: int = attrs.field(
         default=86_400, validator=[attrs.validators.ge(1), attrs.validators.le(MAX_LIFE)]
     )
-    """Seconds that a share may last."""
+    """Longest life of a share, in seconds."""
     hide: tuple[str, ...] = ("userId", "deviceId", "metadata")
-    """Fields of a location that are not shown, as with the plugin `privacy`."""
+    """Fields of a location that recipients do not see, as with the plugin `privacy`."""
     max_created: int = attrs.field(default=100, validator=attrs.validators.ge(0))
-    """Shares that one user may make in an hour on one server; 0: no limit."""
+    """Shares that one user may create in an hour on one server; 0: no limit."""
 
     tile_url: str = ""
-    """The template of a tile server's addresses for the page's map, with `{z}`, `{x}` and `{y}`;
+    """The address template of a tile server for the page's map, with `{z}`, `{x}` and `{y}`;
     empty: the offline map that comes with the package."""
     tile_attribution: str = ""
-    """Whom the map thanks for the tiles."""
+    """The attribution that the map shows for the tiles."""
 
     def __attrs_post_init__(self) -> None:
         if self.url is not None:
@@ -59,31 +59,31 @@ class SharingSettings:
             raise ConfigurationError(f"secret: has {MIN_SECRET} bytes or more", field="secret")
         check_tile_url(self.tile_url)
         if self.hide:
-            PrivacyRule(hide=self.hide)  # which says what cannot be hidden
+            PrivacyRule(hide=self.hide)  # raises for a field that cannot be hidden
 
 
 @attrs.frozen
 class Sharing:
-    """What there is to share with."""
+    """The configuration of a server that shares."""
 
     settings: SharingSettings
     tokens: ShareTokens
     weakness: str | None
-    """Why strangers might make tokens."""
+    """Why an outsider might forge tokens; ``None`` when the secret is strong."""
 
     def link(self, token: str) -> str:
-        """Where a share is seen.
+        """The link to a share.
 
-        The token stands behind the ``#``, which browsers keep to themselves: it is in no
-        request, so that no server and no proxy can log it.
+        The token stands behind a ``#``, which browsers do not send, so no server and no proxy can
+        log it.
         """
         return f"{(self.settings.url or '').rstrip('/')}/track/#{token}"
 
 
 def sharing(config: PluginConfig) -> Sharing | None:
-    """What is configured; ``None`` when nothing is to be shared.
+    """Read the configuration; ``None`` when sharing is off.
 
-    :raises ConfigurationError: when there is no secret, or shares could not be ended.
+    :raises ConfigurationError: when there is no secret, or the plugin that ends shares is off.
     """
     settings = config.load(SharingSettings)
     if settings.url is None:

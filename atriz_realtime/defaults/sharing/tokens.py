@@ -1,9 +1,9 @@
-"""The tokens of shares, and their ids: nothing about a share is stored anywhere.
+"""The tokens and ids of shares, which carry everything about a share: none is stored.
 
-A token is a JWT of a kind of its own (RFC 8725, sections 3.11 and 3.12): its type and its
-audience are no other token's, and it is signed with a key that is derived for this alone,
-so that neither passes for the other whatever the rest says.  An id says when its share ends,
-and to whoever has the key, whether a user made it.
+A token is a JWT with a type and an audience of its own (RFC 8725, sections 3.11 and 3.12), signed
+with a key that is derived for this purpose, so a token of a share never passes for a user's, nor
+a user's for one of a share.  An id holds the time when its share ends, and a tag by which the
+server recognises the user who created it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from typing import Any
 
 import attrs
 import jwt
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from atriz_realtime.api import (
     AuthenticationRejected,
@@ -28,32 +26,35 @@ from atriz_realtime.api import (
     NotAuthorized,
     RealtimeError,
 )
+from atriz_realtime.defaults.shared.extras import extra
 
 NAME = "sharing"
-"""The authenticator that knows these tokens, and the view of those who have one."""
+"""The name of the plugin's authenticator, and of its view."""
 
 TYPE = "share+jwt"
 AUDIENCE = "atriz-realtime:share"
 ALGORITHM = "HS256"
 
 HEADER = jwt.encode({}, bytes(32), ALGORITHM, {"typ": TYPE}).partition(".")[0] + "."
-"""What every token begins with: one that begins otherwise is somebody else's."""
+"""The first characters of every token of a share, and of no other token."""
 
 MAX_TOKEN_LENGTH = 4_096
-"""Characters of the token of a share; a longer one is refused unread."""
+"""Characters of a share's token; a longer one is refused without being parsed."""
 
 _REQUIRED = ("aud", "exp", "iat", "jti", "type", "id")
+
+_MALFORMED = (jwt.PyJWTError, RealtimeError, ValueError, AttributeError)
 
 _EXPIRY_BYTES = 5
 _RANDOM_BYTES = 9
 _TAG_BYTES = 10
-_ID_BYTES = _EXPIRY_BYTES + _RANDOM_BYTES + _TAG_BYTES
 _NONCE_BYTES = 12
+_ID_BYTES = _EXPIRY_BYTES + _RANDOM_BYTES + _TAG_BYTES
 
 
 @attrs.frozen
 class Share:
-    """Who may see what, and until when."""
+    """A share: one entity, for a while."""
 
     id: str
     entity: EntityRef
@@ -62,10 +63,10 @@ class Share:
     expires: int
     """Seconds since the epoch."""
     by: str | None = None
-    """The user who made it; ``None``: who runs the server did."""
+    """The user who created it; ``None``: the operator, on the command line."""
 
     def identity(self) -> Identity:
-        """Who has the token."""
+        """The identity of a token's holder."""
         return Identity(
             user_id=f"share:{self.id}",
             claims={"jti": self.id, "iat": self.issued},
@@ -77,9 +78,10 @@ class Share:
 
 
 class ShareTokens:
-    """Makes tokens and reads them.
+    """Makes tokens, and reads them.
 
-    :param secret: what the keys are derived from; another one ends every share.
+    :param secret: the keys are derived from it; a new one ends every share.
+    :raises ConfigurationError: when ``cryptography`` is not installed.
     """
 
     def __init__(self, secret: str) -> None:
@@ -90,10 +92,14 @@ class ShareTokens:
 
         self._signing = key("signature")
         self._naming = key("id")
-        self._sealing = AESGCM(key("creator"))
+        with extra("crypto", "plugin sharing"):
+            from cryptography.exceptions import InvalidTag  # noqa: PLC0415
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+        self._cipher = AESGCM(key("creator"))
+        self._invalid_tag = InvalidTag
 
     def make(self, entity: EntityRef, seconds: int, by: str | None = None) -> tuple[Share, str]:
-        """A share from now on, and its token."""
+        """Make a share that starts now, and its token."""
         now = time.time()
         expires = math.ceil(now + seconds)
         unique = expires.to_bytes(_EXPIRY_BYTES) + secrets.token_bytes(_RANDOM_BYTES)
@@ -106,16 +112,16 @@ class ShareTokens:
             "type": entity.type,
             "id": entity.id,
         }
-        if by is not None:  # which the bearer need not know
+        if by is not None:  # encrypted: the holder of the link need not know it
             nonce = secrets.token_bytes(_NONCE_BYTES)
-            sealed = self._sealing.encrypt(nonce, by.encode(), share.id.encode())
+            sealed = self._cipher.encrypt(nonce, by.encode(), share.id.encode())
             claims["by"] = _text(nonce + sealed)
         return share, jwt.encode(claims, self._signing, ALGORITHM, {"typ": TYPE})
 
     def read(self, token: str) -> Share | None:
-        """The share that a token is of; ``None`` when it is a token of another kind.
+        """The share of a token; ``None`` for a token of another kind.
 
-        :raises AuthenticationRejected: when it is of none, or of one that has expired.
+        :raises AuthenticationRejected: when it is forged, malformed or expired.
         """
         if not token.startswith(HEADER):
             return None
@@ -133,18 +139,17 @@ class ShareTokens:
             by = None
             if "by" in claims:
                 sealed = _bytes(claims["by"])
-                by = self._sealing.decrypt(
-                    sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], claims["jti"].encode()
-                ).decode()
+                nonce, encrypted = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+                by = self._cipher.decrypt(nonce, encrypted, claims["jti"].encode()).decode()
             entity = EntityRef(claims["type"], claims["id"])
-        except (jwt.PyJWTError, InvalidTag, RealtimeError, ValueError, AttributeError) as error:
+        except (*_MALFORMED, self._invalid_tag) as error:
             raise AuthenticationRejected(f"a share's token: {type(error).__name__}") from None
         return Share(claims["jti"], entity, int(claims["iat"]), int(claims["exp"]), by)
 
     def made_by(self, share_id: str, user: str) -> int:
-        """When a share of a user's ends, in seconds since the epoch.
+        """The time when a user's share ends, in seconds since the epoch.
 
-        :raises NotAuthorized: when it is not the user's, or there is none.
+        :raises NotAuthorized: when another user created it, or the id is no share's.
         """
         try:
             raw = _raw_id(share_id)
@@ -160,19 +165,19 @@ class ShareTokens:
 
 
 def expiry_of(share_id: str) -> int:
-    """When a share ends, in seconds since the epoch, by its id alone.
+    """The time when a share ends, in seconds since the epoch, from its id.
 
-    :raises InvalidRequest: when it is no share's.
+    :raises InvalidRequest: when the id is no share's.
     """
     return int.from_bytes(_raw_id(share_id)[:_EXPIRY_BYTES])
 
 
 def id_in(text: str) -> str:
-    """The id of a share that is given by its link, its token or its id.
+    """The id of a share, from its link, its token or the id itself.
 
-    The signature is not looked at: whoever has the id may end it.
+    The signature is not checked: a caller that has the id may end the share.
 
-    :raises InvalidRequest: when it is none of them.
+    :raises InvalidRequest: when the text is none of the three.
     """
     last = text.rpartition("#")[2].rpartition("/")[2]
     if not last.startswith(HEADER):

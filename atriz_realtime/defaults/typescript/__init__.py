@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import attrs
 
 from atriz_realtime.api import (
     ConfigurationError,
@@ -13,12 +13,30 @@ from atriz_realtime.api import (
     ServerHandle,
     hookimpl,
 )
-from atriz_realtime.defaults.typescript.settings import TypescriptSettings
+from atriz_realtime.defaults.shared.extras import extra
+
+
+@attrs.frozen(kw_only=True)
+class TypescriptSettings:
+    """The table ``[realtime.plugins.typescript]``."""
+
+    adapter: str = attrs.field(
+        default="off", validator=attrs.validators.in_(["off", "classic", "sharded"])
+    )
+    """The adapter of `@socket.io/redis-adapter` that the TypeScript servers use: `"classic"`
+    (`createAdapter`), `"sharded"` (`createShardedAdapter`), or `"off"`: no bridge."""
+    key: str = attrs.field(
+        default="socket.io", validator=attrs.validators.matches_re(r"[^*?\[\]\\\s]+")
+    )
+    """The prefix of the adapter's channels: its option `key` or `channelPrefix`."""
+    authenticated_room: str = "authenticated"
+    """The room that the TypeScript servers keep authenticated sockets in, for
+    `broadcastToAuthenticated`."""
 
 
 @hookimpl
 def register_settings() -> type[TypescriptSettings]:
-    """The plugin's own table."""
+    """Return the settings class."""
     return TypescriptSettings
 
 
@@ -39,15 +57,22 @@ def register_fanout_layers(
         raise ConfigurationError(
             'plugin typescript: on a Redis Cluster the adapter must be "sharded"'
         )
-    try:
-        bridge = importlib.import_module("atriz_realtime.defaults.typescript.bridge")
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"plugin typescript: {error.name} is missing: pip install 'atriz-realtime[typescript]'"
-        ) from error
+    with extra("typescript", "plugin typescript"):
+        from atriz_realtime.defaults.typescript.bridge import Bridge  # noqa: PLC0415
+        from atriz_realtime.defaults.typescript.shards import ShardChannels  # noqa: PLC0415
 
     async def open_layer(below: Fanout) -> Fanout:
-        layer: Fanout = bridge.open_bridge(below, link, settings, server.membership, resources)
-        return layer
+        carrier = below
+        if settings.adapter == "sharded" and not link.sharded:  # a cluster's fan-out is sharded
+            carrier = ShardChannels(link, resources.report)
+        return Bridge(
+            below,
+            carrier,
+            server.membership,
+            resources,
+            adapter=settings.adapter,
+            key=settings.key,
+            authenticated_room=settings.authenticated_room,
+        )
 
     return FanoutLayer("typescript", open_layer)

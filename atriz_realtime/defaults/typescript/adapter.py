@@ -1,47 +1,105 @@
-"""What both kinds of adapter share."""
+"""The base of the two adapters, and the sockets of this server that their requests address."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import product
 from typing import Any
 
 import attrs
 
-from atriz_realtime.api import Fanout, Unavailable
-from atriz_realtime.defaults.typescript.codec import Broadcast, Unreadable, unpack
-from atriz_realtime.defaults.typescript.members import Members
+from atriz_realtime.api import Fanout, Membership, Rooms, Unavailable
+from atriz_realtime.defaults.typescript.codec import Broadcast, UnreadableMessage, names, unpack
 
-MAX_ANSWERING = 1_000
-"""Answers that may be under way; beyond, whoever asked waits in vain."""
-
-
-@attrs.frozen(kw_only=True)
-class AdapterEvents:
-    """What an adapter tells the bridge."""
-
-    received: Callable[[Broadcast], None]
-    """An emit, of ours or of theirs."""
-    report: Callable[[str, str], None]
-    """A failure that was survived: see :class:`~atriz_realtime.api.Resources`."""
+MAX_RESPONSES_IN_FLIGHT = 1_000
+"""Responses to other servers that may be in flight; beyond, requests go unanswered."""
 
 
+@attrs.frozen
+class RoomNames:
+    """Translates the one room with another name on TypeScript servers."""
+
+    authenticated: str
+    """Their name for the room of authenticated sockets."""
+
+    def theirs(self, rooms: Iterable[str]) -> list[str]:
+        """Rooms of this package under their names on TypeScript servers."""
+        return [self.authenticated if room == Rooms.AUTHENTICATED else room for room in rooms]
+
+    def ours(self, rooms: Iterable[str]) -> list[str]:
+        """Rooms of TypeScript servers under their names in this package."""
+        return [Rooms.AUTHENTICATED if room == self.authenticated else room for room in rooms]
+
+
+@attrs.frozen
+class Members:
+    """Finds and changes this server's sockets by an adapter's options, with TypeScript names."""
+
+    membership: Membership
+    names: RoomNames
+
+    def details(self, options: Any) -> list[dict[str, Any]]:
+        """The matching sockets as ``fetchSockets`` returns them, handshake and data left out."""
+        return [
+            {"id": sid, "handshake": {}, "rooms": self.names.theirs(rooms), "data": {}}
+            for sid, rooms in self._matching(options).items()
+        ]
+
+    def rooms(self) -> list[str]:
+        """Every room with a member here."""
+        sockets = self.membership.select([], [])
+        return self.names.theirs({room for rooms in sockets.values() for room in rooms})
+
+    def join(self, options: Any, rooms: Any) -> None:
+        """Add the matching sockets to rooms."""
+        for sid, room in product(self._matching(options), self.names.ours(names(rooms))):
+            self.membership.join(sid, room)
+
+    def leave(self, options: Any, rooms: Any) -> None:
+        """Remove the matching sockets from rooms."""
+        for sid, room in product(self._matching(options), self.names.ours(names(rooms))):
+            self.membership.leave(sid, room)
+
+    def disconnect(self, options: Any) -> None:
+        """Disconnect the matching sockets."""
+        for sid in self._matching(options):
+            self.membership.disconnect(sid)
+
+    def _matching(self, options: Any) -> Mapping[str, Any]:
+        if not isinstance(options, Mapping):
+            raise UnreadableMessage("no options")
+        ours = self.names.ours
+        return self.membership.select(
+            ours(names(options.get("rooms"))), ours(names(options.get("except")))
+        )
+
+
+@attrs.define(eq=False, kw_only=True)
 class Adapter(ABC):
-    """One side of the bridge: the other servers' way of talking to each other.
+    """Speaks the protocol of one Socket.IO adapter with the TypeScript servers."""
 
-    :param carrier: what its channels are on.
-    """
+    _carrier: Fanout
+    """Publishes and subscribes the adapter's channels."""
+    _key: str
+    """The prefix of those channels."""
+    _uid: str
+    """This server's id as a sender."""
+    _members: Members
+    _received: Callable[[Broadcast], None]
+    """Called with every emit that arrives, this server's own included."""
+    _report: Callable[[str, str], None]
+    """See :class:`~atriz_realtime.api.Resources`."""
+    _channel: str = attrs.field(init=False)
+    _responses_in_flight: set[asyncio.Future[None]] = attrs.field(init=False, factory=set)
 
-    def __init__(self, carrier: Fanout, members: Members, events: AdapterEvents) -> None:
-        self._carrier = carrier
-        self._members = members
-        self._events = events
-        self._posting: set[asyncio.Future[None]] = set()
+    def __attrs_post_init__(self) -> None:
+        self._channel = f"{self._key}#/#"
 
     @abstractmethod
     def start(self) -> Awaitable[Any]:
-        """Begin to receive."""
+        """Subscribe to the channels that every server listens on."""
 
     @abstractmethod
     def send(self, broadcast: Broadcast) -> Awaitable[None]:
@@ -51,41 +109,40 @@ class Adapter(ABC):
         """
 
     @abstractmethod
-    def take(self, channel: str, message: Any) -> None:
-        """Handle what came.
+    def handle(self, channel: str, message: Any) -> None:
+        """Handle an emit or a request.
 
-        :raises Unreadable: when no adapter would send it.
+        :raises UnreadableMessage: when no adapter would send it.
         """
 
-    def ready(self, room: str) -> Awaitable[Any]:  # noqa: ARG002  # for those that need it
+    @abstractmethod
+    def ready(self, room: str) -> Awaitable[Any]:
         """Wait until emits to a room with members here arrive."""
-        return _nothing()
 
     async def aclose(self) -> None:
-        """Stop; what is under way is sent, for a second at most."""
-        if self._posting:
-            await asyncio.wait(self._posting, timeout=1.0)
+        """Wait for the responses in flight, a second at most."""
+        if self._responses_in_flight:
+            await asyncio.wait(self._responses_in_flight, timeout=1.0)
 
-    def post(self, sending: Awaitable[None]) -> None:
-        """Send an answer without waiting for it."""
-        if len(self._posting) >= MAX_ANSWERING:
+    def _channel_of(self, room: str) -> str:
+        return f"{self._channel}{room}#"
+
+    def _respond(self, publishing: Awaitable[None]) -> None:
+        """Publish a response without waiting for it."""
+        if len(self._responses_in_flight) >= MAX_RESPONSES_IN_FLIGHT:
             return
-        posting = asyncio.ensure_future(self._posted(sending))
-        self._posting.add(posting)
-        posting.add_done_callback(self._posting.discard)
+        responding = asyncio.ensure_future(self._published(publishing))
+        self._responses_in_flight.add(responding)
+        responding.add_done_callback(self._responses_in_flight.discard)
 
-    async def _posted(self, sending: Awaitable[None]) -> None:
+    async def _published(self, publishing: Awaitable[None]) -> None:
         try:
-            await sending
+            await publishing
         except Unavailable as error:
-            self._events.report("bridge request unanswered", error.message)
+            self._report("bridge request unanswered", error.message)
 
-    def _receive(self, channel: str, data: bytes) -> None:
+    def _deliver(self, channel: str, data: bytes) -> None:
         try:
-            self.take(channel, unpack(data))
-        except Unreadable as error:
-            self._events.report("bridge message unreadable", f"{channel}: {error}")
-
-
-async def _nothing() -> None:
-    """Nothing to wait for."""
+            self.handle(channel, unpack(data))
+        except UnreadableMessage as error:
+            self._report("bridge message unreadable", f"{channel}: {error}")

@@ -1,7 +1,7 @@
-"""The bridge: a layer on the fan-out that speaks to TypeScript servers through their adapter.
+"""The bridge: a layer on the fan-out that talks to TypeScript servers through their adapter.
 
-What this server publishes goes out twice, in one round trip: as it always does, for
-servers of this package, and as the adapter's emit, for the others.  What comes through the
+Whatever this server publishes goes out twice, in one round trip: as always, for servers of this
+package, and as an emit of the adapter, for TypeScript servers.  Whatever arrives through the
 adapter is handed to the core as if a server of this package had sent it.
 """
 
@@ -9,164 +9,207 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import attrs
 
 from atriz_realtime.api import (
+    Clock,
     Deliver,
     Emit,
     Fanout,
     InvalidRequest,
     Membership,
     RedisChannels,
-    RedisLink,
     Resources,
     SocketEvents,
     decode_json,
 )
-from atriz_realtime.defaults.typescript.adapter import Adapter, AdapterEvents
+from atriz_realtime.defaults.typescript.adapter import Adapter, Members, RoomNames
 from atriz_realtime.defaults.typescript.classic import ClassicAdapter
 from atriz_realtime.defaults.typescript.codec import (
     NAMESPACE,
     Broadcast,
-    Unreadable,
+    UnreadableMessage,
+    canonical_json,
     emit_of,
     event_of,
-    same_json,
     to_json,
 )
-from atriz_realtime.defaults.typescript.copies import Copies
-from atriz_realtime.defaults.typescript.members import Members, RoomNames
-from atriz_realtime.defaults.typescript.settings import TypescriptSettings
 from atriz_realtime.defaults.typescript.sharded import ShardedAdapter
 from atriz_realtime.defaults.typescript.shards import ShardChannels
 
-OURS = "atriz-"
-"""How the names begin under which servers of this package emit: what they send to each
-other goes another way, so each leaves the others' emits to the adapter alone."""
+OWN_PREFIX = "atriz-"
+"""The prefix of the sender ids of this package's servers.  They reach each other without the
+adapter, so each ignores the emits that the others send through it."""
 
 
-def open_bridge(
-    below: Fanout,
-    link: RedisLink,
-    settings: TypescriptSettings,
-    membership: Membership,
-    resources: Resources,
-) -> Fanout:
-    """Put the bridge on top of a fan-out."""
-    room_names = RoomNames(settings.authenticated_room)
-    members = Members(membership, room_names)
-    bridge = Bridge(below, room_names, resources)
-    events = AdapterEvents(received=bridge.received, report=resources.report)
-    if settings.adapter == "classic":
-        bridge.adapter = ClassicAdapter(below, settings.key, members, events)
-        return bridge
-    carrier = below  # on a cluster, its pub/sub is the sharded one
-    if not link.sharded:
-        carrier = bridge.shards = ShardChannels(link, resources.report)
-    bridge.adapter = ShardedAdapter(
-        carrier,
-        settings.key,
-        members,
-        events,
-        uid=bridge.uid,
-        membership=membership,
-        room_names=room_names,
-    )
-    return bridge
+REMEMBER_SECONDS = 10.0
+"""Seconds that a fix is remembered while its second copy is missing."""
+
+MAX_REMEMBERED = 50_000
+"""Fixes that are remembered while their second copy is missing."""
+
+Source = Literal["channel", "adapter"]
+
+
+class DuplicateFilter:
+    """Recognises the second copy of a fix.
+
+    A server of the TypeScript package sends each fix twice: on the entity's channel, and through
+    its adapter to the entity's room.  Either copy may arrive first.  The same event from the same
+    source again is not a copy but a new fix.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._unmatched: OrderedDict[tuple[str, bytes], tuple[Source, int, float]] = OrderedDict()
+
+    def is_new(self, room: str, event: bytes, source: Source) -> bool:
+        """Whether this is the first copy of a fix, which is then remembered."""
+        if self.is_duplicate(room, event, source):
+            return False
+        now = self._clock.monotonic()
+        _, count, _ = self._unmatched.pop((room, event), (source, 0, 0.0))
+        self._unmatched[room, event] = (source, count + 1, now + REMEMBER_SECONDS)
+        self._forget(now)
+        return True
+
+    def is_duplicate(self, room: str, event: bytes, source: Source) -> bool:
+        """Whether the other source has delivered this fix, which is then forgotten."""
+        self._forget(self._clock.monotonic())
+        first, count, until = self._unmatched.get((room, event), (source, 0, 0.0))
+        if first == source:
+            return False
+        if count > 1:
+            self._unmatched[room, event] = (first, count - 1, until)
+        else:
+            del self._unmatched[room, event]
+        return True
+
+    def __len__(self) -> int:
+        return len(self._unmatched)
+
+    def _forget(self, now: float) -> None:
+        while self._unmatched:
+            oldest = next(iter(self._unmatched))
+            if self._unmatched[oldest][2] >= now and len(self._unmatched) <= MAX_REMEMBERED:
+                break
+            del self._unmatched[oldest]
 
 
 class Bridge:
-    """See :class:`~atriz_realtime.api.Fanout`."""
+    """A :class:`~atriz_realtime.api.Fanout` that adds the TypeScript servers to another one.
 
-    adapter: Adapter
-    shards: ShardChannels | None = None
+    :param carrier: carries the adapter's channels.
+    """
 
-    def __init__(self, below: Fanout, room_names: RoomNames, resources: Resources) -> None:
+    def __init__(
+        self,
+        below: Fanout,
+        carrier: Fanout,
+        membership: Membership,
+        resources: Resources,
+        *,
+        adapter: str,
+        key: str,
+        authenticated_room: str,
+    ) -> None:
         self._below = below
-        self._names = room_names
-        self._report = resources.report
-        self._copies = Copies(resources.clock)
-        self.uid = OURS + secrets.token_hex(8)
+        self._carrier = carrier
+        self._names = RoomNames(authenticated_room)
+        self._duplicates = DuplicateFilter(resources.clock)
+        self._uid = OWN_PREFIX + secrets.token_hex(8)
         self._deliver: dict[str, Deliver] = {}
+        adapter_class: type[Adapter] = ClassicAdapter if adapter == "classic" else ShardedAdapter
+        self._adapter = adapter_class(
+            carrier=carrier,
+            key=key,
+            uid=self._uid,
+            members=Members(membership, self._names),
+            received=self._received,
+            report=resources.report,
+        )
 
     async def aclose(self) -> None:
-        """Stop."""
-        await self.adapter.aclose()
-        if self.shards is not None:
-            await self.shards.aclose()
+        """Close the adapter, and the connection that carries it."""
+        await self._adapter.aclose()
+        if isinstance(self._carrier, ShardChannels):
+            await self._carrier.aclose()
 
     # -- from the core ---------------------------------------------------------------------
 
     def publish(self, channel: str, data: bytes) -> Awaitable[None]:
-        """Publish as ever, and through the adapter."""
-        sending = self._below.publish(channel, data)
+        """Publish below, and through the adapter."""
+        publishing = self._below.publish(channel, data)
         broadcast: Broadcast | None = None
         if channel.startswith(RedisChannels.PREFIX):
             room = channel.removeprefix(RedisChannels.PREFIX)
             arguments = [SocketEvents.LOCATION_UPDATE.value, decode_json(data)]
-            broadcast = Broadcast(sender=self.uid, rooms=[room], arguments=arguments)
+            broadcast = Broadcast(sender=self._uid, rooms=[room], arguments=arguments)
         elif channel == RedisChannels.EMITS:
             broadcast = self._outgoing(Emit.decode(data))
         if broadcast is None:
-            return sending
-        return _both(sending, self.adapter.send(broadcast))
+            return publishing
+        return _both(publishing, self._adapter.send(broadcast))
 
     def _outgoing(self, emit: Emit) -> Broadcast | None:
         if emit.namespace != NAMESPACE or emit.rooms == []:  # to an adapter, no room is everyone
             return None
         return Broadcast(
-            sender=self.uid,
+            sender=self._uid,
             rooms=self._names.theirs(emit.rooms or []),
             skip=self._names.theirs(emit.skip),
             arguments=event_of(emit),
         )
 
     def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
-        """Subscribe as ever, listening for what the adapter brings as well."""
+        """Subscribe below, and deliver what arrives through the adapter as well."""
         if channel == RedisChannels.EMITS:
             self._deliver[channel] = deliver
-            return _both(self._below.subscribe(channel, deliver), self.adapter.start())
+            return _both(self._below.subscribe(channel, deliver), self._adapter.start())
         if not channel.startswith(RedisChannels.PREFIX) or channel.endswith("*"):
             return self._below.subscribe(channel, deliver)
         self._deliver[channel] = deliver
         room = channel.removeprefix(RedisChannels.PREFIX)
-        return _both(self._below.subscribe(channel, self._from_channel), self.adapter.ready(room))
+        return _both(self._below.subscribe(channel, self._from_channel), self._adapter.ready(room))
 
     def unsubscribe(self, channel: str) -> None:
-        """Stop receiving it."""
+        """Unsubscribe below, and ignore what arrives through the adapter."""
         self._deliver.pop(channel, None)
         self._below.unsubscribe(channel)
 
-    # -- from the other servers ------------------------------------------------------------
+    # -- from other servers ----------------------------------------------------------------
 
     def _from_channel(self, channel: str, data: bytes) -> None:
-        """Take an event that somebody published on an entity's channel."""
+        """Deliver an event from an entity's channel, unless the adapter has brought it."""
         deliver = self._deliver.get(channel)
         if deliver is None:
             return
         room = channel.removeprefix(RedisChannels.PREFIX)
         try:
-            event = same_json(decode_json(data))
-        except InvalidRequest:  # anybody may publish there; the core knows what to do
+            event = canonical_json(decode_json(data))
+        except InvalidRequest:  # any program may publish there; the core reports what is no JSON
             deliver(channel, data)
             return
-        if self._copies.is_first(room, event, "channel"):
+        if self._duplicates.is_new(room, event, "channel"):
             deliver(channel, data)
 
-    def received(self, broadcast: Broadcast) -> None:
-        """Take an emit that came through the adapter."""
-        room = _fix_of(broadcast)
+    def _received(self, broadcast: Broadcast) -> None:
+        """Deliver an emit from the adapter, unless it has come another way."""
+        room = _entity_room(broadcast)
         channel = f"{RedisChannels.PREFIX}{room}"
         deliver = self._deliver.get(channel) if room is not None else None
-        ours = broadcast.sender.startswith(OURS)
+        ours = broadcast.sender.startswith(OWN_PREFIX)
         if room is not None and deliver is not None:
             event = broadcast.arguments[1]
-            same = _json(same_json, event)
+            canonical = _encoded(canonical_json, event)
             if ours:
-                self._copies.is_second(room, same, "adapter")
-            elif self._copies.is_first(room, same, "adapter"):
-                deliver(channel, _json(to_json, event))
+                self._duplicates.is_duplicate(room, canonical, "adapter")
+            elif self._duplicates.is_new(room, canonical, "adapter"):
+                deliver(channel, _encoded(to_json, event))
         elif not ours:
             self._incoming(broadcast)
 
@@ -175,19 +218,14 @@ class Bridge:
         if deliver is None:
             return
         ours = self._names.ours
-        update = broadcast.arguments[0] == SocketEvents.LOCATION_UPDATE
-        translated = Broadcast(
-            sender=broadcast.sender,
-            rooms=ours(broadcast.rooms),
-            skip=ours(broadcast.skip),
-            arguments=broadcast.arguments,
-        )
-        key = broadcast.rooms[0] if update and len(broadcast.rooms) == 1 else None
+        translated = attrs.evolve(broadcast, rooms=ours(broadcast.rooms), skip=ours(broadcast.skip))
+        is_update = broadcast.arguments[0] == SocketEvents.LOCATION_UPDATE
+        key = broadcast.rooms[0] if is_update and len(broadcast.rooms) == 1 else None
         deliver(RedisChannels.EMITS, emit_of(translated, key).encode())
 
 
-def _fix_of(broadcast: Broadcast) -> str | None:
-    """The room of the entity whose position this is; ``None`` when it is anything else."""
+def _entity_room(broadcast: Broadcast) -> str | None:
+    """The room of the entity that an emit is a fix of; ``None`` for any other emit."""
     if len(broadcast.rooms) != 1 or broadcast.skip or len(broadcast.arguments) != 2:
         return None
     match broadcast.arguments:
@@ -199,16 +237,15 @@ def _fix_of(broadcast: Broadcast) -> str | None:
     return None
 
 
-def _json(encode: Any, value: Any) -> bytes:
+def _encoded(encode: Callable[[Any], bytes], value: Any) -> bytes:
     try:
-        encoded: bytes = encode(value)
+        return encode(value)
     except TypeError as error:
-        raise Unreadable(str(error)) from error
-    return encoded
+        raise UnreadableMessage(str(error)) from error
 
 
 async def _both(first: Awaitable[Any], second: Awaitable[Any]) -> None:
-    """Await two things that were begun; raise the first failure."""
+    """Await two things that are under way; raise the first failure."""
     for failure in await asyncio.gather(first, second, return_exceptions=True):
         if isinstance(failure, BaseException):
             raise failure

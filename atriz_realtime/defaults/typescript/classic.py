@@ -1,8 +1,9 @@
 """The adapter that ``createAdapter`` of ``@socket.io/redis-adapter`` 8.3 makes.
 
-Emits are MessagePack ``[uid, packet, options]`` on ``<key>#/#<room>#``, or on ``<key>#/#``
-unless they are for exactly one room.  Requests are JSON on ``<key>-request#/#``; whoever
-asks waits for as many answers as that channel has subscribers, so each is answered.
+An emit is MessagePack, ``[uid, packet, options]``.  One to exactly one room goes on
+``<key>#/#<room>#``, any other on ``<key>#/#``.  Requests are JSON on ``<key>-request#/#``.  The
+server that asks waits for as many responses as that channel has subscribers, so every request is
+answered.
 """
 
 from __future__ import annotations
@@ -12,20 +13,15 @@ from collections.abc import Awaitable, Mapping
 from enum import IntEnum
 from typing import Any
 
-from atriz_realtime.api import Fanout
-from atriz_realtime.defaults.typescript.adapter import Adapter, AdapterEvents
-from atriz_realtime.defaults.typescript.codec import (
-    Broadcast,
-    Unreadable,
-    names,
-    pack,
-    to_json,
-)
-from atriz_realtime.defaults.typescript.members import Members
+import attrs
+import msgpack
+
+from atriz_realtime.defaults.typescript.adapter import Adapter
+from atriz_realtime.defaults.typescript.codec import Broadcast, UnreadableMessage, names, to_json
 
 
-class Request(IntEnum):
-    """What its ``RequestType`` numbers."""
+class RequestType(IntEnum):
+    """The adapter's enumeration of the same name."""
 
     SOCKETS = 0
     ALL_ROOMS = 1
@@ -38,71 +34,74 @@ class Request(IntEnum):
     BROADCAST_CLIENT_COUNT = 8
 
 
+@attrs.define(eq=False, kw_only=True)
 class ClassicAdapter(Adapter):
     """Emits on a pattern of channels, requests on a channel of their own."""
 
-    def __init__(self, carrier: Fanout, key: str, members: Members, events: AdapterEvents) -> None:
-        super().__init__(carrier, members, events)
-        self._channel = f"{key}#/#"
-        self._requests = f"{key}-request#/#"
-        self._responses = f"{key}-response#/#"
+    _requests: str = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self._requests = f"{self._key}-request#/#"
 
     def start(self) -> Awaitable[Any]:
-        """Begin to receive."""
+        """Subscribe to emits and requests."""
         return asyncio.gather(
-            self._carrier.subscribe(self._channel + "*", self._receive),
-            self._carrier.subscribe(self._requests, self._receive),
+            self._carrier.subscribe(self._channel + "*", self._deliver),
+            self._carrier.subscribe(self._requests, self._deliver),
         )
 
     async def aclose(self) -> None:
-        """Stop."""
+        """Unsubscribe, and wait for the responses in flight."""
         self._carrier.unsubscribe(self._channel + "*")
         self._carrier.unsubscribe(self._requests)
         await super().aclose()
 
+    async def ready(self, room: str) -> None:
+        """Return at once: the pattern matches every room's channel."""
+
     def send(self, broadcast: Broadcast) -> Awaitable[None]:
         """Emit to the sockets of other servers."""
-        channel = self._channel
-        if len(broadcast.rooms) == 1:
-            channel += f"{broadcast.rooms[0]}#"
+        rooms = broadcast.rooms
+        channel = self._channel_of(rooms[0]) if len(rooms) == 1 else self._channel
         message = [broadcast.sender, broadcast.packet, broadcast.options]
-        return self._carrier.publish(channel, pack(message))
+        return self._carrier.publish(channel, msgpack.packb(message))
 
-    def take(self, channel: str, message: Any) -> None:
-        """Handle what came."""
+    def handle(self, channel: str, message: Any) -> None:
+        """Handle an emit, or a request."""
         if channel == self._requests:
             self._answer(message)
             return
         if not isinstance(message, list) or len(message) < 3:
-            raise Unreadable("no [uid, packet, options]")
+            raise UnreadableMessage("no [uid, packet, options]")
         broadcast = Broadcast.read(*message[:3])
         if broadcast is not None:
-            self._events.received(broadcast)
+            self._received(broadcast)
 
     def _answer(self, request: Any) -> None:
         if not isinstance(request, Mapping):
-            raise Unreadable("no request")
+            raise UnreadableMessage("no request")
         members, options = self._members, request.get("opts", {})
+        answer: dict[str, Any] | None = None
         match request.get("type"):
-            case Request.SOCKETS:
+            case RequestType.SOCKETS:
                 matching = members.details({"rooms": names(request.get("rooms"))})
-                self._respond(request, {"sockets": [socket["id"] for socket in matching]})
-            case Request.ALL_ROOMS:
-                self._respond(request, {"rooms": members.rooms()})
-            case Request.REMOTE_JOIN:
+                answer = {"sockets": [socket["id"] for socket in matching]}
+            case RequestType.ALL_ROOMS:
+                answer = {"rooms": members.rooms()}
+            case RequestType.REMOTE_JOIN:
                 members.join(options, request.get("rooms"))
-            case Request.REMOTE_LEAVE:
+            case RequestType.REMOTE_LEAVE:
                 members.leave(options, request.get("rooms"))
-            case Request.REMOTE_DISCONNECT:
+            case RequestType.REMOTE_DISCONNECT:
                 members.disconnect(options)
-            case Request.REMOTE_FETCH:
-                self._respond(request, {"sockets": members.details(options)})
-            case Request.SERVER_SIDE_EMIT if "requestId" in request:
-                self._respond(request, {"type": Request.SERVER_SIDE_EMIT, "data": None})
-            case Request.BROADCAST:  # which asks every client for an acknowledgement
-                count = {"type": Request.BROADCAST_CLIENT_COUNT, "clientCount": 0}
-                self._respond(request, count)
-
-    def _respond(self, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-        message = to_json({"requestId": request.get("requestId"), **answer})
-        self.post(self._carrier.publish(f"{self._responses}{request.get('uid')}#", message))
+            case RequestType.REMOTE_FETCH:
+                answer = {"sockets": members.details(options)}
+            case RequestType.SERVER_SIDE_EMIT if "requestId" in request:
+                answer = {"type": RequestType.SERVER_SIDE_EMIT, "data": None}
+            case RequestType.BROADCAST:  # it asks every client for an acknowledgement
+                answer = {"type": RequestType.BROADCAST_CLIENT_COUNT, "clientCount": 0}
+        if answer is not None:
+            response = to_json({"requestId": request.get("requestId"), **answer})
+            channel = f"{self._key}-response#/#{request.get('uid')}#"
+            self._respond(self._carrier.publish(channel, response))

@@ -1,4 +1,4 @@
-"""Socket.IO packets as the adapters carry them, and as text for this server's own clients."""
+"""Encodes Socket.IO packets for the adapters, and decodes those that they bring."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import socketio.packet
 from atriz_realtime.api import Emit, format_timestamp
 
 NAMESPACE = "/"
-"""The one that is bridged."""
+"""The namespace that is bridged."""
 
 
-class Unreadable(Exception):
-    """A message that no adapter would send."""
+class UnreadableMessage(Exception):
+    """A message has a form that no adapter sends."""
 
 
 @attrs.frozen(kw_only=True)
 class Broadcast:
-    """An emit, as every adapter has it."""
+    """An emit, in the form that both adapters share."""
 
     sender: str
     rooms: list[str] = attrs.field(factory=list)
-    """None: everyone."""
+    """The rooms it is for; empty: every client."""
     skip: list[str] = attrs.field(factory=list)
-    """Rooms whose members are left out; a socket's id is a room of its own."""
+    """Rooms whose members do not get it; a socket's id is its own room."""
     arguments: list[Any]
-    """The event's name, then what it came with."""
+    """The event's name, then its arguments."""
 
     @property
     def packet(self) -> dict[str, Any]:
@@ -39,23 +39,23 @@ class Broadcast:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Whom it is for."""
+        """The adapter's options: the rooms, and those left out."""
         return {"rooms": self.rooms, "except": self.skip, "flags": {}}
 
     @classmethod
     def read(cls, sender: Any, packet: Any, options: Any) -> Broadcast | None:
-        """Take a message's parts; ``None`` when it is no event of the bridged namespace.
+        """Read the parts of a message; ``None`` when it is no event of the bridged namespace.
 
-        :raises Unreadable: when they are anything else than an adapter's.
+        :raises UnreadableMessage: when they have a form that no adapter sends.
         """
         if not isinstance(packet, Mapping) or not isinstance(options, Mapping):
-            raise Unreadable("no packet with options")
+            raise UnreadableMessage("no packet with options")
         event = packet.get("type") == socketio.packet.EVENT
         if not event or packet.get("nsp", NAMESPACE) != NAMESPACE:
             return None
         arguments = packet.get("data")
         if not isinstance(arguments, list) or not arguments or not isinstance(arguments[0], str):
-            raise Unreadable("no event")
+            raise UnreadableMessage("no event")
         return cls(
             sender=str(sender),
             rooms=names(options.get("rooms")),
@@ -65,46 +65,40 @@ class Broadcast:
 
 
 def names(rooms: Any) -> list[str]:
-    """A list of rooms; JavaScript's may be numbers.
+    """A list of rooms as strings; in JavaScript they may be numbers.
 
-    :raises Unreadable: when it is no list.
+    :raises UnreadableMessage: when it is no list.
     """
     if rooms is None:
         return []
     if not isinstance(rooms, list):
-        raise Unreadable("rooms are no list")
+        raise UnreadableMessage("rooms are no list")
     return [str(room) for room in rooms]
 
 
-def pack(value: Any) -> bytes:
-    """MessagePack."""
-    packed: bytes = msgpack.packb(value)
-    return packed
-
-
 def unpack(data: bytes) -> Any:
-    """Read JSON or MessagePack: adapters send either, told apart by the first byte.
+    """Decode JSON or MessagePack, which the first byte tells apart.
 
-    :raises Unreadable: when it is neither.
+    :raises UnreadableMessage: when it is neither.
     """
     try:
         return orjson.loads(data) if data.startswith(b"{") else msgpack.unpackb(data)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise Unreadable(f"{type(error).__name__}: {error}") from error
+        raise UnreadableMessage(f"{type(error).__name__}: {error}") from error
 
 
 def to_json(value: Any) -> bytes:
-    """JSON as JavaScript has it: times as ISO 8601, what is no number as null."""
+    """Encode as JavaScript does: times as ISO 8601, NaN and infinities as null."""
     return orjson.dumps(value, _plain)
 
 
-def same_json(value: Any) -> bytes:
-    """JSON that two equal values share, whatever the order of their keys."""
+def canonical_json(value: Any) -> bytes:
+    """Encode with sorted keys, so that equal values have equal JSON."""
     return orjson.dumps(value, _plain, orjson.OPT_SORT_KEYS)
 
 
 def has_binary(value: Any) -> bool:
-    """Whether bytes, which JSON has no form for, are anywhere in a value."""
+    """Whether a value contains bytes, which JSON cannot carry."""
     if isinstance(value, dict):
         return any(map(has_binary, value.values()))
     if isinstance(value, list):
@@ -133,7 +127,7 @@ class _Packet(socketio.packet.Packet):
 
 
 def event_of(emit: Emit) -> list[Any]:
-    """The event that an emit of ours carries, with its arguments."""
+    """The event of an emit of this package, with its arguments."""
     packet = _Packet(encoded_packet=emit.packet)
     for attachment in emit.attachments:
         packet.add_attachment(attachment)
@@ -142,14 +136,15 @@ def event_of(emit: Emit) -> list[Any]:
 
 
 def emit_of(broadcast: Broadcast, key: str | None) -> Emit:
-    """An emit of theirs, for this server's own clients.
+    """An emit of a TypeScript server, for this server's own clients.
 
-    :raises Unreadable: when it has no JSON form.
+    :param key: the entity's room, when the emit is a location update.
+    :raises UnreadableMessage: when an argument has no JSON form.
     """
     try:
         encoded: Any = _Packet(socketio.packet.EVENT, broadcast.arguments).encode()
     except (TypeError, RecursionError) as error:
-        raise Unreadable(str(error)) from error
+        raise UnreadableMessage(str(error)) from error
     packet, *attachments = encoded if isinstance(encoded, list) else [encoded]
     return Emit(
         sender=broadcast.sender,

@@ -1,9 +1,9 @@
 """The adapter that ``createShardedAdapter`` of ``@socket.io/redis-adapter`` 8.3 makes.
 
-Messages are JSON objects, or MessagePack where there are bytes in them, over sharded
-pub/sub.  Emits to one room that is no socket's own go on ``<key>#/#<room>#``, which servers
-with a member subscribe to; everything else on ``<key>#/#``, and answers on
-``<key>#/#<uid of who asked>#``.
+Messages are JSON objects, or MessagePack when they contain bytes, over sharded pub/sub.  An emit
+to one room that is no socket's own goes on ``<key>#/#<room>#``, which servers with a member of
+the room subscribe to.  Everything else goes on ``<key>#/#``, and responses on
+``<key>#/#<uid of the server that asked>#``.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from collections.abc import Awaitable, Mapping
 from enum import IntEnum
 from typing import Any
 
-from atriz_realtime.api import Fanout, Membership
-from atriz_realtime.defaults.typescript.adapter import Adapter, AdapterEvents
+import attrs
+import msgpack
+
+from atriz_realtime.defaults.typescript.adapter import Adapter
 from atriz_realtime.defaults.typescript.codec import (
     NAMESPACE,
     Broadcast,
-    Unreadable,
+    UnreadableMessage,
     has_binary,
-    pack,
     to_json,
 )
-from atriz_realtime.defaults.typescript.members import Members, RoomNames
 
 SOCKET_ID_LENGTH = 20
-"""Characters of a room that the adapter takes for a socket's own."""
+"""Characters of a room's name that the adapter takes for a socket's own room."""
 
 
 class MessageType(IntEnum):
-    """What its ``MessageType`` numbers."""
+    """The adapter's enumeration of the same name."""
 
     BROADCAST = 3
     SOCKETS_JOIN = 4
@@ -43,40 +43,22 @@ class MessageType(IntEnum):
     BROADCAST_CLIENT_COUNT = 11
 
 
+@attrs.define(eq=False, kw_only=True)
 class ShardedAdapter(Adapter):
-    """Emits on one channel, and on one for each room that has members here.
+    """Emits on one channel, and on one for each room that has members here."""
 
-    :param uid: under which this server answers.
-    """
-
-    def __init__(
-        self,
-        carrier: Fanout,
-        key: str,
-        members: Members,
-        events: AdapterEvents,
-        *,
-        uid: str,
-        membership: Membership,
-        room_names: RoomNames,
-    ) -> None:
-        super().__init__(carrier, members, events)
-        self._channel = f"{key}#/#"
-        self._uid = uid
-        self._membership = membership
-        self._names = room_names
-        self._rooms: dict[str, asyncio.Future[Any]] = {}
-        self._started = False
+    _rooms: dict[str, asyncio.Future[Any]] = attrs.field(init=False, factory=dict)
+    _started: bool = attrs.field(init=False, default=False)
 
     def start(self) -> Awaitable[Any]:
-        """Begin to receive."""
+        """Subscribe to the common channel, and to those of rooms with members."""
         self._started = True
-        subscribed = asyncio.ensure_future(self._carrier.subscribe(self._channel, self._receive))
-        self._membership.follow(self._filled, self._emptied)
+        subscribed = asyncio.ensure_future(self._carrier.subscribe(self._channel, self._deliver))
+        self._members.membership.follow(self._filled, self._emptied)
         return asyncio.gather(subscribed, *self._rooms.values())
 
     async def aclose(self) -> None:
-        """Stop."""
+        """Unsubscribe, and wait for the responses in flight."""
         self._started = False
         self._carrier.unsubscribe(self._channel)
         for room in list(self._rooms):
@@ -100,22 +82,22 @@ class ShardedAdapter(Adapter):
             {"packet": broadcast.packet, "opts": broadcast.options},
         )
 
-    def take(self, channel: str, message: Any) -> None:  # noqa: ARG002  # the message says all
-        """Handle what came."""
+    def handle(self, channel: str, message: Any) -> None:  # noqa: ARG002  # the message says all
+        """Handle an emit, or a request."""
         if not isinstance(message, Mapping) or not isinstance(message.get("data"), Mapping):
-            raise Unreadable("no message with data")
+            raise UnreadableMessage("no message with data")
         if message.get("nsp") != NAMESPACE:
             return
         data: Mapping[str, Any] = message["data"]
         asked = data.get("requestId") is not None
         members, options = self._members, data.get("opts", {})
         match message.get("type"):
-            case MessageType.BROADCAST if asked:  # every client, for an acknowledgement
+            case MessageType.BROADCAST if asked:  # it asks every client for an acknowledgement
                 self._answer(message, MessageType.BROADCAST_CLIENT_COUNT, {"clientCount": 0})
             case MessageType.BROADCAST:
                 broadcast = Broadcast.read(message.get("uid"), data.get("packet"), options)
                 if broadcast is not None:
-                    self._events.received(broadcast)
+                    self._received(broadcast)
             case MessageType.SOCKETS_JOIN:
                 members.join(options, data.get("rooms"))
             case MessageType.SOCKETS_LEAVE:
@@ -134,28 +116,23 @@ class ShardedAdapter(Adapter):
     ) -> None:
         data = {"requestId": request["data"].get("requestId"), **answer}
         channel = self._channel_of(str(request.get("uid")))
-        self.post(self._publish(channel, self._uid, kind, data))
+        self._respond(self._publish(channel, self._uid, kind, data))
 
     def _publish(
         self, channel: str, uid: str, kind: MessageType, data: Mapping[str, Any]
     ) -> Awaitable[None]:
         message = {"uid": uid, "nsp": NAMESPACE, "type": kind, "data": data}
-        encode = pack if has_binary(message) else to_json
+        encode = msgpack.packb if has_binary(message) else to_json
         return self._carrier.publish(channel, encode(message))
 
     def _filled(self, room: str) -> None:
         if self._started and room not in self._rooms:
-            self._rooms[room] = asyncio.ensure_future(
-                self._carrier.subscribe(self._channel_of(self._theirs(room)), self._receive)
-            )
+            subscribing = self._carrier.subscribe(self._room_channel(room), self._deliver)
+            self._rooms[room] = asyncio.ensure_future(subscribing)
 
     def _emptied(self, room: str) -> None:
-        subscribing = self._rooms.pop(room, None)
-        if subscribing is not None:
-            self._carrier.unsubscribe(self._channel_of(self._theirs(room)))
+        if self._rooms.pop(room, None) is not None:
+            self._carrier.unsubscribe(self._room_channel(room))
 
-    def _theirs(self, room: str) -> str:
-        return self._names.theirs([room])[0]
-
-    def _channel_of(self, room: str) -> str:
-        return f"{self._channel}{room}#"
+    def _room_channel(self, room: str) -> str:
+        return self._channel_of(self._members.names.theirs([room])[0])

@@ -1,4 +1,7 @@
-"""Sharded pub/sub on a Redis that is no cluster, where the fan-out's is the other kind."""
+"""Sharded pub/sub on a single Redis server, for the sharded adapter.
+
+There the server's own fan-out uses classic pub/sub.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from atriz_realtime.api import Deliver, RedisLink
-from atriz_realtime.defaults.redis.subscriber import Subscriber
+from atriz_realtime.defaults.shared.subscriber import Subscriber
 
 CONFIRM_TIMEOUT = 1.0
-"""Seconds that a subscriber waits for Redis to confirm."""
+"""Seconds that a caller waits for Redis to confirm a subscription."""
 
 
 class ShardChannels(Subscriber):
-    """Publishes through the server's link; hears on a connection of its own.
+    """Publishes through the server's link; subscribes on a connection of its own.
 
     A :class:`~atriz_realtime.api.Fanout` without patterns.
     """
@@ -30,29 +33,27 @@ class ShardChannels(Subscriber):
         return self._link.execute("SPUBLISH", channel, data)
 
     def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
-        """Receive a channel from now on; the future is done when Redis has confirmed."""
+        """Subscribe to a channel; the future is done when Redis has confirmed."""
         self._deliver[channel] = deliver
         confirmed = self._unconfirmed.setdefault(channel, self._loop.create_future())
-        self._loop.call_later(CONFIRM_TIMEOUT, _done, confirmed)
+        self._loop.call_later(CONFIRM_TIMEOUT, _set_done, confirmed)
         self._send("SSUBSCRIBE", channel)
         return confirmed
 
     def unsubscribe(self, channel: str) -> None:
-        """Stop receiving it."""
+        """Unsubscribe from a channel."""
         if self._deliver.pop(channel, None) is not None:
-            confirmed = self._unconfirmed.pop(channel, None)
-            if confirmed is not None:
-                _done(confirmed)
+            self._confirmed(channel)
             self._send("SUNSUBSCRIBE", channel)
 
     async def aclose(self) -> None:
         """Close the connection."""
         await super().aclose()
-        for confirmed in self._unconfirmed.values():
-            _done(confirmed)
+        for channel in list(self._unconfirmed):
+            self._confirmed(channel)
 
     def _send(self, command: str, *channels: str) -> None:
-        if self._stream is not None:  # else it is told all at once, when there is one
+        if self._stream is not None:  # else a new connection subscribes to all of them
             self._stream.send(*[(command, channel) for channel in channels])
 
     def _opened(self) -> None:
@@ -68,11 +69,14 @@ class ShardChannels(Subscriber):
             if deliver is not None:
                 deliver(channel, message[2])
         elif message[0] == b"ssubscribe":
-            confirmed = self._unconfirmed.pop(message[1].decode(), None)
-            if confirmed is not None:
-                _done(confirmed)
+            self._confirmed(message[1].decode())
+
+    def _confirmed(self, channel: str) -> None:
+        confirmed = self._unconfirmed.pop(channel, None)
+        if confirmed is not None:
+            _set_done(confirmed)
 
 
-def _done(confirmed: asyncio.Future[None]) -> None:
+def _set_done(confirmed: asyncio.Future[None]) -> None:
     if not confirmed.done():
         confirmed.set_result(None)

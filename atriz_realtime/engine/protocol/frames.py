@@ -6,13 +6,9 @@ The server negotiates no extensions, so a reserved bit is always an error.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import NamedTuple
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # a build without the C extension
-    from websockets.utils import apply_mask
 
 CONTINUATION = 0x0
 TEXT = 0x1
@@ -78,15 +74,26 @@ def encode_close(code: int, reason: str = "") -> bytes:
     return encode(CLOSE, _LENGTH_16.pack(code) + text)
 
 
+@cache
+def _mask_function() -> Callable[[bytes, bytes], bytes]:
+    """The ``apply_mask`` of websockets, an extra that other servers' websockets do without."""
+    try:
+        from websockets.speedups import apply_mask  # noqa: PLC0415
+    except ImportError:  # a build without the C extension
+        from websockets.utils import apply_mask  # noqa: PLC0415
+    return apply_mask
+
+
 class FrameReader:
     """Parses a client's bytes into messages.
 
     :param limit: bytes that a message may have.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_limit", "_needed", "_opcode")
+    __slots__ = ("_apply_mask", "_buffer", "_fragments", "_limit", "_needed", "_opcode")
 
     def __init__(self, limit: int) -> None:
+        self._apply_mask = _mask_function()
         self._limit = limit
         self._buffer: bytearray | None = None  # an incomplete frame
         self._needed = 0  # bytes that the buffer needs before it is parsed again
@@ -115,7 +122,7 @@ class FrameReader:
                 break
             payload = data[start : start + length]
             if length:
-                payload = apply_mask(payload, data[start - 4 : start])
+                payload = self._apply_mask(payload, data[start - 4 : start])
             position = start + length
             received = self._frame(first, payload)
             if received is not None:

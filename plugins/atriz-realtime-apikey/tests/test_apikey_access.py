@@ -1,4 +1,4 @@
-"""The authenticator and the authorizer, as the plugin registers them."""
+"""The authenticator and the authorizer that the plugin registers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def authenticator(clock: FakeClock) -> Authenticator:
-    """The plugin's, with two keys in its configuration."""
+    """The plugin's authenticator, with two keys in its configuration."""
     expires = datetime.fromtimestamp(clock.now() + SECOND, UTC)
     keys = {
         KEY_ID: {"hash": hash_key(KEY), "publish": ["vehicle:bus-*"], "label": "depot 7"},
@@ -129,14 +129,14 @@ class TestApiKeyAuthenticator(AuthenticatorContract):
         Credentials(source="handshake", auth={"token": KEY}, token=KEY),
         Credentials(source="handshake", headers={"x-api-key": KEY}),
         Credentials(source="event", token=KEY),
-        # a key counts before whatever else is offered
+        # a key takes precedence over other credentials
         Credentials(source="handshake", auth={"apiKey": KEY, "token": "x.y.z"}, token="x.y.z"),
         Credentials(headers={"x-api-key": KEY, "authorization": "Bearer x.y.z"}, token="x.y.z"),
         Credentials(headers={"x-api-key": "letmein", "authorization": f"ApiKey {KEY}"}),
     ],
     ids=range(12),
 )
-async def test_a_key_is_found_wherever_it_may_stand(
+async def test_a_key_is_found_in_each_place(
     authenticator: Authenticator, credentials: Credentials
 ) -> None:
     identity = await authenticator.authenticate(credentials)
@@ -144,21 +144,19 @@ async def test_a_key_is_found_wherever_it_may_stand(
     assert identity.user_id == f"device:{KEY_ID}"
 
 
-async def test_a_bad_key_is_refused_though_there_is_a_good_token_too(
-    authenticator: Authenticator,
-) -> None:
+async def test_a_bad_key_is_refused_beside_a_good_token(authenticator: Authenticator) -> None:
     with pytest.raises(AuthenticationRejected):
         await authenticator.authenticate(Credentials(headers={"x-api-key": WRONG}, token=token()))
 
 
-async def test_it_is_asked_before_jwt(authenticator: Authenticator) -> None:
+async def test_it_precedes_jwt(authenticator: Authenticator) -> None:
     assert authenticator.order < 0
 
 
 # -- the identity ----------------------------------------------------------------------------
 
 
-async def test_the_identity_says_what_the_key_is_and_nothing_secret(
+async def test_the_identity_describes_the_key_without_its_secret(
     authenticator: Authenticator, clock: FakeClock
 ) -> None:
     identity = await identify(authenticator, OTHER)
@@ -177,7 +175,7 @@ async def test_the_identity_says_what_the_key_is_and_nothing_secret(
     assert OTHER.split("_", 2)[2] not in shown
 
 
-async def test_unknown_wrong_and_expired_keys_get_one_answer(
+async def test_unknown_wrong_and_expired_keys_get_the_same_answer(
     authenticator: Authenticator, clock: FakeClock
 ) -> None:
     clock.advance(SECOND)
@@ -189,7 +187,7 @@ async def test_unknown_wrong_and_expired_keys_get_one_answer(
     assert answers[0] == answers[1] == answers[2]
 
 
-async def test_a_key_is_good_until_it_expires(
+async def test_a_key_is_valid_until_it_expires(
     authenticator: Authenticator, clock: FakeClock
 ) -> None:
     clock.advance(SECOND - 0.001)
@@ -202,7 +200,7 @@ async def test_a_key_is_good_until_it_expires(
 # -- the scopes ------------------------------------------------------------------------------
 
 
-async def test_each_key_is_held_to_its_scopes(authenticator: Authenticator) -> None:
+async def test_each_key_is_limited_to_its_scopes(authenticator: Authenticator) -> None:
     rule = apikey.register_authorizers()
     assert rule.may_publish is not None
     assert rule.may_track is not None
@@ -214,7 +212,7 @@ async def test_each_key_is_held_to_its_scopes(authenticator: Authenticator) -> N
         assert await rule.may_track(identity, TRAM) is tracks
 
 
-async def test_an_expired_key_may_do_nothing_any_more(
+async def test_an_expired_key_allows_nothing(
     authenticator: Authenticator, clock: FakeClock
 ) -> None:
     rule = apikey.register_authorizers()
@@ -226,13 +224,13 @@ async def test_an_expired_key_may_do_nothing_any_more(
     assert not await rule.may_track(identity, TRAM)
 
 
-async def test_other_identities_are_not_its_business() -> None:
+async def test_other_identities_are_not_restricted() -> None:
     rule = apikey.register_authorizers()
     assert rule.may_publish is not None
     assert rule.may_track is not None
     for identity in (
         Identity(user_id="u1", authenticator="jwt"),
-        # nobody makes himself a key, or of a key somebody else, by what he claims
+        # claims neither make an identity a key, nor change the key
         Identity(user_id="u1", authenticator="apikey", claims={"apiKey": KEY_ID, "track": []}),
     ):
         assert await rule.may_publish(identity, TRAM)

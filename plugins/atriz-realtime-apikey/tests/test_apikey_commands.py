@@ -38,7 +38,7 @@ def server() -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def valkey(server: ValkeyServer) -> Iterator[redis.Redis]:
-    """A client of it, emptied."""
+    """A client of that server, with an empty database."""
     with redis.Redis(port=server.port, decode_responses=True) as client:
         client.flushall()
         yield client
@@ -50,7 +50,7 @@ def clock() -> FakeClock:
 
 
 def runner(port: int | None, clock: FakeClock, **options: Any) -> Run:
-    """Runs the commands on a Redis at a port, with a client as the server's is."""
+    """Runs the commands on a Redis at a port, with a client like the server's."""
 
     def run(*arguments: str) -> Result:
         client = port and redis.asyncio.from_url(f"redis://127.0.0.1:{port}", **options)
@@ -81,7 +81,7 @@ def alone(clock: FakeClock) -> Run:
 
 
 def issued(result: Result) -> tuple[str, str]:
-    """The id and the key that a run printed, alone on standard output."""
+    """The id and the key that a run printed to standard output."""
     assert result.exit_code == 0, result.output
     form = KEY_FORM.fullmatch(result.stdout.removesuffix("\n"))
     assert form is not None
@@ -91,7 +91,7 @@ def issued(result: Result) -> tuple[str, str]:
 # -- issue -----------------------------------------------------------------------------------
 
 
-def test_issue_prints_the_key_alone_and_keeps_the_hash_alone(
+def test_issue_prints_only_the_key_and_stores_only_the_hash(
     run: Run, valkey: redis.Redis, clock: FakeClock
 ) -> None:
     result = run("issue", "--publish", "vehicle:bus-*", "--publish", "delivery:d1")
@@ -108,8 +108,8 @@ def test_issue_prints_the_key_alone_and_keeps_the_hash_alone(
     assert key.rpartition(key_id)[2] not in stored
 
 
-def test_issue_takes_everything_a_key_can_have(server: ValkeyServer, valkey: redis.Redis) -> None:
-    clock = FakeClock(4_000_000_000)  # Redis drops what expires in its own past
+def test_issue_accepts_every_field_of_a_key(server: ValkeyServer, valkey: redis.Redis) -> None:
+    clock = FakeClock(4_000_000_000)  # Redis drops keys that expire in its past
     arguments = ["--publish=vehicle:*", "--track=*:*", "--label=depot 7", "--user=u7"]
     key_id, key = issued(runner(server.port, clock)("issue", *arguments, "--ttl=1d12h"))
 
@@ -150,7 +150,7 @@ def test_issue_print_config_needs_no_redis(alone: Run) -> None:
     }
 
 
-def test_issue_print_config_leaves_redis_alone(run: Run, valkey: redis.Redis) -> None:
+def test_issue_print_config_stores_nothing_in_redis(run: Run, valkey: redis.Redis) -> None:
     issued(run("issue", "--publish", "vehicle:*", "--print-config"))
     assert valkey.dbsize() == 0
 
@@ -170,7 +170,7 @@ def test_issue_print_config_leaves_redis_alone(run: Run, valkey: redis.Redis) ->
         (["--publish", "vehicle:*", "--ttl", "999999999d999999999d"], "is not between"),
     ],
 )
-def test_issue_refuses_what_cannot_be(
+def test_issue_refuses_invalid_options(
     run: Run, valkey: redis.Redis, arguments: list[str], complaint: str
 ) -> None:
     result = run("issue", *arguments)
@@ -227,7 +227,7 @@ def test_list_without_redis_shows_the_configuration(alone: Run) -> None:
     assert [row["id"] for row in json.loads(alone("list", "--json").stdout)] == ["c1"]
 
 
-def test_list_goes_on_past_a_damaged_key(run: Run, valkey: redis.Redis) -> None:
+def test_list_skips_a_damaged_key(run: Run, valkey: redis.Redis) -> None:
     bad, _ = issued(run("issue", "--publish", "vehicle:*"))
     good, _ = issued(run("issue", "--publish", "vehicle:*"))
     valkey.hset(redis_key(bad, PREFIX), "publish", "everything")
@@ -240,7 +240,7 @@ def test_list_goes_on_past_a_damaged_key(run: Run, valkey: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_revoke_forgets_a_key(run: Run, valkey: redis.Redis, whole: bool) -> None:
+def test_revoke_removes_a_key(run: Run, valkey: redis.Redis, whole: bool) -> None:
     key_id, key = issued(run("issue", "--publish", "vehicle:*"))
     result = run("revoke", key if whole else key_id)
     assert (result.exit_code, result.output) == (0, f"revoked {key_id}\n")
@@ -265,14 +265,14 @@ def test_revoke_says_that_it_cannot_edit_the_configuration(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", [["issue", "--publish=vehicle:*"], ["revoke", "0"]])
-def test_without_redis_one_line_says_so(alone: Run, command: list[str]) -> None:
+def test_a_missing_redis_url_is_reported_in_one_line(alone: Run, command: list[str]) -> None:
     result = alone(*command)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "Error: no redis_url is configured (REDIS_URL)\n"
 
 
 @pytest.mark.parametrize("command", [["issue", "--publish=vehicle:*"], ["list"], ["revoke", "0"]])
-def test_a_redis_that_is_not_there_is_one_line(clock: FakeClock, command: list[str]) -> None:
+def test_an_unreachable_redis_is_reported_in_one_line(clock: FakeClock, command: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     result = runner(port, clock, password="hunter2")(*command)
@@ -281,7 +281,7 @@ def test_a_redis_that_is_not_there_is_one_line(clock: FakeClock, command: list[s
     assert "hunter2" not in result.stderr
 
 
-def test_a_redis_that_is_silent_is_one_line(
+def test_a_silent_redis_is_reported_in_one_line(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("atriz_realtime_apikey.store.ANSWER_SECONDS", 0.05)
@@ -291,7 +291,7 @@ def test_a_redis_that_is_silent_is_one_line(
     assert result.stderr == "Error: Redis does not answer\n"
 
 
-def test_a_redis_that_refuses_is_one_line_without_the_hash(
+def test_a_redis_error_is_reported_in_one_line_without_the_hash(
     run: Run, server: ValkeyServer, valkey: redis.Redis, clock: FakeClock
 ) -> None:
     valkey.acl_setuser(

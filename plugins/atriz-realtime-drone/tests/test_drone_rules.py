@@ -1,4 +1,4 @@
-"""A drone's fixes, fleets and settings, without a server around them."""
+"""A drone's fixes, fleets and settings, without a server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def server(settings: Mapping[str, Any] | None = None, **table: Any) -> RealtimeS
 
 
 def fix(**fields: Any) -> LocationEvent:
-    """A good fix of a drone, unless said otherwise."""
+    """A valid fix of a drone, with some fields changed."""
     good: dict[str, Any] = {"altitude": 80, "metadata": {"battery": 64}}
     return event("DR-0001", kind="drone", **good | fields)
 
@@ -117,7 +117,7 @@ FLEETS = {"DR-0": "north", "DR-1": "south", "DR-17": "survey"}
         ({"fleets": [None], "fleet": None}, "DR-9001", False),
     ],
 )
-async def test_a_drone_is_for_those_who_carry_its_fleet(
+async def test_a_drone_is_visible_to_users_of_its_fleet(
     claims: dict[str, Any], drone: str, allowed: bool
 ) -> None:
     rule = FleetRule(FLEETS)
@@ -126,7 +126,7 @@ async def test_a_drone_is_for_those_who_carry_its_fleet(
     )
 
 
-async def test_other_entities_are_not_its_business() -> None:
+async def test_other_entities_are_not_restricted() -> None:
     assert await FleetRule(FLEETS).allows(Identity(user_id="u"), EntityRef("vehicle", "DR-0001"))
 
 
@@ -155,7 +155,7 @@ def test_a_bad_setting_stops_the_start(table: dict[str, Any], reason: str) -> No
     assert refusal.value.message.startswith(f"[realtime.plugins.drone]: {reason}")
 
 
-def test_without_fleets_the_log_says_that_nobody_may(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_fleets_the_log_warns(caplog: pytest.LogCaptureFixture) -> None:
     said = (
         "atriz_realtime.drone",
         logging.WARNING,
@@ -173,8 +173,7 @@ async def test_five_fixes_a_second_pass() -> None:
     throttle = registry.throttles[kind.throttle]
     assert throttle.options is not None
     policy = throttle.create(
-        throttle.options(**kind.throttle_options),
-        Resources(clock=clock, redis=None, settings={}),
+        throttle.options(**kind.throttle_options), Resources(clock=clock, redis=None, settings={})
     )
     passed = 0
     for _ in range(100):
@@ -183,18 +182,18 @@ async def test_five_fixes_a_second_pass() -> None:
     assert passed == 5
 
 
-async def test_a_lone_server_forgets_a_recall_when_it_ends() -> None:
+async def test_a_single_server_drops_a_recall_when_it_ends() -> None:
     clock = FakeClock()
     recalls = MemoryRecalls(clock, 60)
-    assert await recalls.remember("DR-0001", b"first") is None
+    assert await recalls.add("DR-0001", b"first") is None
     clock.advance(59)
-    assert await recalls.remember("DR-0002", b"second") is None
-    assert await recalls.remember("DR-0001", b"third") == b"first"
+    assert await recalls.add("DR-0002", b"second") is None
+    assert await recalls.add("DR-0001", b"third") == b"first"
     clock.advance(1)
-    assert await recalls.standing("DR-0001") is None
-    assert await recalls.standing("DR-0002") == b"second"
-    assert await recalls.remember("DR-0001", b"fourth") is None
-    assert await recalls.standing("DR-0001") == b"fourth"
+    assert await recalls.find("DR-0001") is None
+    assert await recalls.find("DR-0002") == b"second"
+    assert await recalls.add("DR-0001", b"fourth") is None
+    assert await recalls.find("DR-0001") == b"fourth"
 
 
 # -- the documentation ---------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Both policies keep the contract of every throttling policy, as configuration makes them."""
+"""The contract of throttling policies, for both policies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TestTokenBucketOfOne(IntervalThrottleContract):
 
 
 class TestDistanceOfWhatIsParked(IntervalThrottleContract):
-    """What never moves goes out once a heartbeat."""
+    """An entity that never moves is published once per heartbeat."""
 
     @pytest.fixture
     def make_policy(self) -> MakePolicy:

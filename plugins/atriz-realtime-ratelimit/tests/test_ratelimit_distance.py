@@ -1,4 +1,4 @@
-"""``distance`` in one process, with a clock that only the test moves."""
+"""``distance`` in one process, with a fake clock."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atriz_realtime.testing import FakeClock, location
-from atriz_realtime_ratelimit.distance import (
-    EARTH_RADIUS,
-    Distance,
-    DistanceOptions,
-    great_circle,
-)
+from atriz_realtime_ratelimit.distance import EARTH_RADIUS, Distance, DistanceOptions, great_circle
 from atriz_realtime_ratelimit.memory import MAX_ENTITIES
 
 DEGREE = math.radians(1) * EARTH_RADIUS
@@ -30,7 +25,7 @@ Point = tuple[float, float]
 
 
 def by_vectors(one: Point, other: Point) -> float:
-    """The same distance by another way: the angle between two vectors in space."""
+    """The same distance from another formula: the angle between two vectors in space."""
 
     def vector(point: Point) -> tuple[float, float, float]:
         latitude, longitude = map(math.radians, point)
@@ -48,7 +43,7 @@ def by_vectors(one: Point, other: Point) -> float:
 
 
 class Vehicle:
-    """Reports where it is."""
+    """Reports positions."""
 
     def __init__(self, **options: Any) -> None:
         self.clock = FakeClock()
@@ -57,7 +52,7 @@ class Vehicle:
     def report(
         self, latitude: float, longitude: float, after: float = 0.0, entity_id: str = "v1"
     ) -> bool:
-        """Report a position, so many seconds after the last one."""
+        """Report a position a number of seconds after the last one."""
         self.clock.advance(after)
         return self.limit.admit(entity_id, location(latitude=latitude, longitude=longitude))
 
@@ -82,7 +77,7 @@ def test_known_distances(one: Point, other: Point, metres: float) -> None:
     assert great_circle(*one, *other) == pytest.approx(metres, abs=1e-6)
 
 
-def test_a_surveyed_line_is_met_within_what_the_earth_differs_from_a_sphere() -> None:
+def test_a_surveyed_line_is_met_within_the_error_of_a_sphere() -> None:
     """Flinders Peak to Buninyong, the test line of Australia's GDA2020 Technical Manual."""
     flinders_peak = (-37.951033417, 144.424867889)
     buninyong = (-37.652821139, 143.926495528)
@@ -99,7 +94,7 @@ def test_the_distance_is_that_of_the_angle_between_two_vectors(one: Point, other
 
 
 @given(one=POINTS, other=POINTS)
-def test_the_distance_there_is_the_distance_back(one: Point, other: Point) -> None:
+def test_the_distance_is_symmetric(one: Point, other: Point) -> None:
     assert great_circle(*one, *other) == great_circle(*other, *one)
 
 
@@ -107,7 +102,7 @@ def test_the_distance_there_is_the_distance_back(one: Point, other: Point) -> No
 
 
 @given(start=POINTS, metres=METRES, ends=st.lists(POINTS, min_size=2, max_size=2))
-def test_whoever_moved_farther_passes_if_one_who_moved_less_does(
+def test_a_longer_move_passes_if_a_shorter_one_does(
     start: Point, metres: float, ends: list[Point]
 ) -> None:
     nearer, farther = sorted(ends, key=lambda end: great_circle(*start, *end))
@@ -120,7 +115,7 @@ def test_whoever_moved_farther_passes_if_one_who_moved_less_does(
 
 
 @given(start=POINTS, end=POINTS, thresholds=st.lists(METRES, min_size=2, max_size=2))
-def test_whoever_passes_a_threshold_passes_every_lower_one(
+def test_a_fix_that_passes_a_threshold_passes_every_lower_one(
     start: Point, end: Point, thresholds: list[float]
 ) -> None:
     passes = []
@@ -137,7 +132,7 @@ def test_whoever_passes_a_threshold_passes_every_lower_one(
     seconds=st.integers(1, 86_400),
     silences=st.lists(st.integers(0, 200_000), min_size=2, max_size=2),
 )
-def test_whoever_passes_after_a_silence_passes_after_a_longer_one(
+def test_a_fix_that_passes_after_a_pause_passes_after_a_longer_one(
     start: Point, end: Point, seconds: int, silences: list[int]
 ) -> None:
     passes = []
@@ -169,7 +164,7 @@ def test_two_published_fixes_are_far_apart_in_space_or_in_time(
 
 
 @given(one=POINTS, other=POINTS)
-def test_entities_are_apart(one: Point, other: Point) -> None:
+def test_entities_are_independent(one: Point, other: Point) -> None:
     vehicle = Vehicle(metres=1)
     assert vehicle.report(*one, entity_id="v1")
     assert vehicle.report(*other, entity_id="v2")
@@ -178,15 +173,15 @@ def test_entities_are_apart(one: Point, other: Point) -> None:
 
 
 @given(start=POINTS, end=POINTS, metres=METRES)
-def test_what_was_published_elsewhere_counts(start: Point, end: Point, metres: float) -> None:
+def test_fixes_published_by_other_servers_count(start: Point, end: Point, metres: float) -> None:
     vehicle = Vehicle(metres=metres)
     vehicle.limit.note("v1", location(latitude=start[0], longitude=start[1]))
     assert vehicle.report(*end) is (great_circle(*start, *end) >= metres)
 
 
-def test_a_creeping_vehicle_is_measured_from_where_it_was_published() -> None:
+def test_slow_movement_is_measured_from_the_published_position() -> None:
     vehicle = Vehicle(metres=10, seconds=60)
-    step = 4 / DEGREE  # degrees of four metres
+    step = 4 / DEGREE  # four metres, in degrees
     assert [vehicle.report(52 + step * number, -8) for number in range(8)] == [
         *(True, False, False),
         *(True, False, False),
@@ -200,7 +195,7 @@ def test_a_parked_vehicle_shows_that_it_is_alive() -> None:
     assert reports == [True, False, False, True, False, False, True]
 
 
-def test_memory_is_bounded_and_the_longest_silent_is_forgotten_first() -> None:
+def test_memory_is_bounded_and_the_oldest_entity_is_dropped_first() -> None:
     vehicle = Vehicle()
     for number in range(MAX_ENTITIES + 1):
         assert vehicle.report(52, -8, entity_id=f"v{number}")

@@ -1,4 +1,4 @@
-"""The memory of what happened in one process."""
+"""The bounded store of values that expire."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WRITES = st.lists(
 
 
 @given(writes=WRITES)
-def test_everything_is_remembered_until_its_time(writes: list[tuple[str, int, int]]) -> None:
+def test_values_are_stored_until_they_expire(writes: list[tuple[str, int, int]]) -> None:
     memory: Memory[int] = Memory()
     expected: dict[str, tuple[int, int]] = {}
     now = 0
@@ -27,7 +27,7 @@ def test_everything_is_remembered_until_its_time(writes: list[tuple[str, int, in
 
 
 @given(writes=WRITES, most=st.integers(1, 8))
-def test_it_never_holds_more_than_it_may(writes: list[tuple[str, int, int]], most: int) -> None:
+def test_the_size_is_bounded(writes: list[tuple[str, int, int]], most: int) -> None:
     memory: Memory[int] = Memory(most)
     now = 0
     for value, (entity_id, later, lifetime) in enumerate(writes):
@@ -37,7 +37,7 @@ def test_it_never_holds_more_than_it_may(writes: list[tuple[str, int, int]], mos
         assert memory.get(entity_id, now) == value
 
 
-def test_what_has_expired_is_cleared_by_later_writes() -> None:
+def test_later_writes_remove_expired_values() -> None:
     memory: Memory[None] = Memory()
     for number in range(1_000):
         memory.put(f"v{number}", None, until=number, now=0)
@@ -46,7 +46,7 @@ def test_what_has_expired_is_cleared_by_later_writes() -> None:
     assert len(memory) == 500
 
 
-def test_what_was_written_longest_ago_makes_room() -> None:
+def test_the_oldest_value_makes_room() -> None:
     memory: Memory[int] = Memory(3)
     for now, entity_id in enumerate("abacd"):
         memory.put(entity_id, now, until=10, now=now)

@@ -1,4 +1,4 @@
-"""The configuration in the README does what the README says."""
+"""The configuration in the README works as the README says."""
 
 from __future__ import annotations
 

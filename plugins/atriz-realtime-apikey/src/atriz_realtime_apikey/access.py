@@ -1,4 +1,4 @@
-"""Who a key stands for, and what they may do."""
+"""Authentication with keys, and the authorization of their users."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ _SCHEMES = frozenset({"apikey", "bearer"})
 
 @attrs.frozen(kw_only=True)
 class KeyIdentity(Identity):
-    """Whoever authenticated with a key; nobody else is one, whatever they claim."""
+    """The identity of a caller that authenticated with a key."""
 
     key: ApiKey = attrs.field(repr=False)
-    """The key as it was then."""
+    """The key as it was at that time."""
     ring: KeyRing = attrs.field(repr=False, eq=False)
-    """Where it is looked up again, so that a socket outlives neither key nor scope."""
+    """Looks the key up again, so that its revocation reaches open sockets."""
 
     async def current(self) -> ApiKey | None:
-        """The key as it is now; ``None`` when it is no longer good, or has another secret."""
-        key = await self.ring.good(self.key.id)
+        """The key as it is now; ``None`` when it has expired, is gone, or has another secret."""
+        key = await self.ring.find_valid(self.key.id)
         return key if key is not None and key.hash == self.key.hash else None
 
     async def may(self, action: Action, entity: EntityRef) -> bool:
-        """Whether the key, as it is now, covers an entity."""
+        """Whether the key's current scopes allow an action on an entity."""
         key = await self.current()
         return key is not None and key.may(action, entity)
 
 
 @attrs.frozen(eq=False)
 class KeyAuthenticator:
-    """Checks keys against one ring."""
+    """Authenticates callers by their keys."""
 
     _ring: KeyRing
     _clock: Clock
 
     async def authenticate(self, credentials: Credentials) -> KeyIdentity | None:
-        """The key's user; ``None`` when no key is offered.
+        """The identity of a key's user; ``None`` when the credentials contain no key.
 
-        :raises AuthenticationRejected: for a key that is not good.
-        :raises Unavailable: when that cannot be found out now.
+        :raises AuthenticationRejected: for a key that is not valid.
+        :raises Unavailable: when Redis is away and the key is not in the cache.
         """
         offered = offered_key(credentials)
         if offered is None:
             return None
         form = KEY_FORM.fullmatch(offered)
         if form is None:
-            raise AuthenticationRejected("what begins like an API key is none")
+            raise AuthenticationRejected("the API key is malformed")
         key_id = form["id"]
         key = await self._ring.find(key_id)
         # an unknown id takes the same steps as a wrong secret, and gets the same answer
@@ -82,7 +82,7 @@ class KeyAuthenticator:
 
 
 def offered_key(credentials: Credentials) -> str | None:
-    """The first that says it is a key: ``auth.apiKey``, ``X-API-Key``, ``Authorization``, token."""
+    """The first key in ``auth.apiKey``, ``X-API-Key``, ``Authorization`` and the token."""
     scheme, _, value = credentials.headers.get("authorization", "").partition(" ")
     for candidate in (
         credentials.auth.get("apiKey"),
@@ -96,18 +96,18 @@ def offered_key(credentials: Credentials) -> str | None:
 
 
 async def still_holds(identity: Identity) -> bool:
-    """Whether the key of a connected socket is still good.
+    """Whether the key of a connected socket is still valid.
 
-    :raises Unavailable: when that cannot be found out now; the socket then stays.
+    :raises Unavailable: when Redis is away; the socket then stays connected.
     """
     return not isinstance(identity, KeyIdentity) or await identity.current() is not None
 
 
 async def may_publish(identity: Identity, entity: EntityRef) -> bool:
-    """Whether a key may publish an entity; whoever came without a key is not our business."""
+    """Whether a key allows its user to publish an entity; true for callers without a key."""
     return not isinstance(identity, KeyIdentity) or await identity.may("publish", entity)
 
 
 async def may_track(identity: Identity, entity: EntityRef) -> bool:
-    """Whether a key may watch an entity; whoever came without a key is not our business."""
+    """Whether a key allows its user to track an entity; true for callers without a key."""
     return not isinstance(identity, KeyIdentity) or await identity.may("track", entity)

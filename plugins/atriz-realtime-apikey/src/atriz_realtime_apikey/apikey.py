@@ -1,4 +1,4 @@
-"""The plugin ``apikey``: every hook it implements."""
+"""The hooks of the plugin ``apikey``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,7 @@ from atriz_realtime.api import (
     Resources,
     hookimpl,
 )
-from atriz_realtime_apikey.access import (
-    NAME,
-    KeyAuthenticator,
-    may_publish,
-    may_track,
-    still_holds,
-)
+from atriz_realtime_apikey.access import NAME, KeyAuthenticator, may_publish, may_track, still_holds
 from atriz_realtime_apikey.commands import Administration, command_group
 from atriz_realtime_apikey.keys import ApiKey, is_id
 from atriz_realtime_apikey.ring import KeyRing
@@ -31,7 +25,7 @@ from atriz_realtime_apikey.ring import KeyRing
 logger = logging.getLogger("atriz_realtime.apikey")
 
 ORDER = -100
-"""Before the other authenticators (JWT's is 0), so that none of them ever sees a key."""
+"""Precedes the other authenticators (that of JWTs has 0), so that none of them gets a key."""
 
 
 def _keys(tables: Mapping[str, Any]) -> dict[str, ApiKey]:
@@ -40,7 +34,8 @@ def _keys(tables: Mapping[str, Any]) -> dict[str, ApiKey]:
         try:
             keys[key_id] = ApiKey.from_table(key_id, table)
         except ConfigurationError as error:
-            where = f"keys.{key_id}" if is_id(key_id) else "keys"  # it may be a key by mistake
+            # the id may be a key, put there by mistake
+            where = f"keys.{key_id}" if is_id(key_id) else "keys"
             raise ConfigurationError(f"{where}: {error.message}", field="keys") from error
     return keys
 
@@ -50,22 +45,22 @@ class ApiKeySettings:
     """The table ``[realtime.plugins.apikey]``."""
 
     cache_seconds: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
-    """How long what Redis says about a key is good for; so a revoked one may work for longer."""
+    """Seconds that an answer of Redis about a key is cached; a revoked key may work as long."""
     cache_size: int = attrs.field(default=10_000, validator=attrs.validators.ge(1))
-    """How many keys are remembered for that time; as many unknown ids besides."""
+    """Keys in that cache; as many unknown ids are cached separately."""
     keys: dict[str, Any] = attrs.field(factory=dict, converter=_keys, repr=False)
     """Keys by id, each a table with the fields of :class:`ApiKey`."""
 
 
 @hookimpl
 def register_settings() -> type[ApiKeySettings]:
-    """The plugin's own table."""
+    """Return the settings class."""
     return ApiKeySettings
 
 
 @hookimpl
 def register_authenticators(config: PluginConfig, resources: Resources) -> Authenticator:
-    """Check keys against the configuration and Redis."""
+    """Register the authenticator of keys from the configuration and from Redis."""
     settings = config.load(ApiKeySettings)
     if not settings.keys and resources.redis is None:
         logger.warning("neither keys nor a redis_url are configured: every API key is refused")
@@ -88,13 +83,13 @@ def register_authenticators(config: PluginConfig, resources: Resources) -> Authe
 
 @hookimpl
 def register_authorizers() -> Authorizer:
-    """Hold each key to its scopes."""
+    """Register the authorizer that limits each key to its scopes."""
     return Authorizer(NAME, may_track=may_track, may_publish=may_publish)
 
 
 @hookimpl
 def register_commands(config: PluginConfig, resources: Resources) -> click.Command:
-    """Offer ``atriz-realtime apikey``."""
+    """Register ``atriz-realtime apikey``."""
     return command_group(
         Administration(
             configured=config.load(ApiKeySettings).keys,

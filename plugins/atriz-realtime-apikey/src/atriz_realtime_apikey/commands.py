@@ -22,27 +22,27 @@ from atriz_realtime_apikey.store import KeyStore
 T = TypeVar("T")
 
 MAX_DAYS = 3_650
-"""Longest life of a key that has an end: longer is a slip of the hand."""
+"""Longest life of a key that expires; a longer one is probably a typing error."""
 
 _UNITS = MappingProxyType({"s": 1, "m": 60, "h": 3_600, "d": 86_400})
 
 
 @attrs.frozen(kw_only=True)
 class Administration:
-    """What the commands work on."""
+    """The keys that the commands administer."""
 
     configured: Mapping[str, ApiKey]
     """The keys of the configuration, by id."""
     client: Redis | RedisCluster | None = attrs.field(repr=False)
-    """``None`` when no Redis is configured."""
+    """The client; ``None`` when no Redis is configured."""
     prefix: str
-    """Stands before every Redis key."""
+    """The prefix of every Redis key."""
     clock: Clock
 
     def on_redis(self, work: Callable[[KeyStore], Awaitable[T]]) -> T:
-        """Work on the keys in Redis.
+        """Run a coroutine on the keys in Redis.
 
-        :raises click.ClickException: when there is no Redis, or it cannot do what it is told.
+        :raises click.ClickException: when there is no Redis, or it fails.
         """
         if self.client is None:
             raise click.ClickException("no redis_url is configured (REDIS_URL)")
@@ -57,13 +57,13 @@ class Administration:
         except TimeoutError:
             raise click.ClickException("Redis does not answer") from None
         except (RedisError, RedisClusterException, OSError) as error:
-            # one line, and of a Sentinel's not the whole connection pool
+            # one line; a message about a Sentinel would contain the whole connection pool
             reason = str(error).partition("\n")[0].partition(" : ")[0]
             raise click.ClickException(f"Redis: {reason or type(error).__name__}") from error
 
 
 def read_duration(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
-    """Read a length of time such as ``90d``, ``12h`` or ``1h30m``."""
+    """Parse a duration such as ``90d``, ``12h`` or ``1h30m``."""
     if value is None:
         return None
     if not re.fullmatch(r"([0-9]{1,9}[smhd])+", value):
@@ -77,7 +77,7 @@ def read_duration(_: click.Context, __: click.Parameter, value: str | None) -> t
 
 
 def command_group(administration: Administration) -> click.Group:
-    """The commands, on these keys and this Redis."""
+    """The group ``apikey`` with its commands."""
 
     @click.group("apikey", short_help="Issue, list and revoke API keys.")
     @click.pass_context
@@ -105,11 +105,11 @@ def command_group(administration: Administration) -> click.Group:
 )
 @click.option("--label", default="", help="A name for people.")
 @click.option("--user", metavar="ID", help="The user it acts for.  [default: device:<key id>]")
-@click.option("--ttl", callback=read_duration, help="How long it is good for: 90d, 12h, 1h30m.")
+@click.option("--ttl", callback=read_duration, help="How long it is valid: 90d, 12h, 1h30m.")
 @click.option(
     "--print-config",
     is_flag=True,
-    help="Print the table for the configuration file instead of keeping the hash in Redis.",
+    help="Print the table for the configuration file instead of storing the hash in Redis.",
 )
 @click.pass_obj
 def issue(
@@ -123,8 +123,8 @@ def issue(
 ) -> None:
     """Make a key and print it, alone, on standard output.
 
-    It is shown this once: only its hash is kept, in Redis or, with --print-config, in the
-    table that goes to standard error, to be pasted into the configuration file.
+    It cannot be shown again: only its hash is stored, in Redis or, with --print-config, in the
+    table for the configuration file, which goes to standard error.
     """
     now = administration.clock.now()
     key_id, secret = new_key()
@@ -164,14 +164,14 @@ def list_keys(administration: Administration, as_json: bool) -> None:
         _print_table(rows)
 
 
-@click.command("revoke", short_help="Forget a key in Redis.")
+@click.command("revoke", short_help="Remove a key from Redis.")
 @click.argument("key_id", metavar="ID")
 @click.pass_obj
 def revoke(administration: Administration, key_id: str) -> None:
-    """Forget a key in Redis; ID may also be the key itself.
+    """Remove a key from Redis; ID may also be the key itself.
 
-    Servers refuse it as soon as what they remember of it is too old: within the setting
-    cache_seconds, which is 5 unless said otherwise.
+    Servers refuse it once their cached copy expires, within the setting cache_seconds (5 by
+    default).
     """
     form = KEY_FORM.fullmatch(key_id)
     if form is not None:

@@ -1,4 +1,4 @@
-"""API keys: how one is made and checked, and what is kept of it."""
+"""API keys: their form, their hash, and the record that is stored of each."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from atriz_realtime.api import ConfigurationError, EntityRef, format_timestamp
 Action = Literal["publish", "track"]
 
 PREFIX = "ak_"
-"""How every key begins; no JWT does, whose first character is always ``e``."""
+"""The prefix of every key, and of no JWT: those start with ``e``."""
 
 ID_BYTES = 8
-"""Random bytes of a new id.  It is public, and only has to be unique."""
+"""Random bytes of a new id, which is public and only has to be unique."""
 
 SECRET_BYTES = 32
 """Random bytes of a new secret: 256 bits, 43 characters of URL-safe base64."""
 
 KEY_FORM = re.compile(r"ak_(?P<id>[a-z0-9]{1,32})_(?P<secret>[A-Za-z0-9_-]{43,128})")
-"""A whole key.  Ids are lower-case, as environment variables that configure them are read so."""
+"""A whole key.  Ids are lower case, like the keys of settings in environment variables."""
 
 MAX_LABEL = 100
 """Characters of a label."""
@@ -39,40 +39,40 @@ _ID_FORM = re.compile(r"[a-z0-9]{1,32}")
 _HASH_FORM = re.compile(r"sha256:[0-9a-f]{64}")
 
 NO_HASH = "sha256:" + "0" * 64
-"""What a key with an unknown id is compared with; the hash of nothing that anybody has."""
+"""The hash that a key with an unknown id is compared with; no key has it."""
 
 
 def new_key() -> tuple[str, str]:
-    """Make a key; returns its id, and the key itself, which is nowhere kept."""
+    """Make a key; returns its id and the key, which is stored nowhere."""
     key_id = secrets.token_hex(ID_BYTES)
     return key_id, f"{PREFIX}{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
 
 
 def hash_key(key: str) -> str:
-    """What is kept instead of a key.
+    """The hash that is stored instead of a key.
 
-    One SHA-256 is enough, without salt or stretching: those make guessing slow where there
-    are few likely secrets, as with passwords, but nobody guesses 256 random bits however
-    fast the hash is.  NIST SP 800-63B, section 5.1.2.2, draws that line at 112 bits: secrets
-    above it "SHALL be hashed with an approved one-way function", those below with a salted
-    key derivation function.  A slow one would cost every request its time instead.  The id
-    is hashed with the secret, so that a hash is of no use under another id.
+    One SHA-256 is enough, without salt or stretching.  Those slow down guessing where few secrets
+    are likely, as with passwords; 256 random bits cannot be guessed however fast the hash is.
+    NIST SP 800-63B, section 5.1.2.2, draws the line at 112 bits: secrets above it "SHALL be hashed
+    with an approved one-way function", those below with a salted key derivation function.  A slow
+    function would only delay every request.  The hash covers the id, so it is useless under
+    another id.
     """
     return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 
 def hash_matches(key: str, stored: str) -> bool:
-    """Whether a hash is that of a key, in a time that does not tell how much of it is."""
+    """Whether a hash is that of a key, compared in constant time."""
     return hmac.compare_digest(hash_key(key), stored)
 
 
 def is_id(value: object) -> bool:
-    """Whether something can be the id of a key."""
+    """Whether a value has the form of a key's id."""
     return isinstance(value, str) and _ID_FORM.fullmatch(value) is not None
 
 
 def _check_id(_: object, __: object, value: Any) -> None:
-    # the message leaves the value out: somebody may have put a key there
+    # the message leaves out the value, which may be a key
     if not is_id(value):
         raise ConfigurationError("an id is 1 to 32 lower-case letters and digits")
 
@@ -125,9 +125,9 @@ def _moment(value: object) -> datetime | None:
 
 @attrs.frozen(kw_only=True)
 class ApiKey:
-    """What is known of a key: everything but the key.
+    """The record of a key, which does not contain the key.
 
-    :raises ConfigurationError: naming the field that cannot be, without its value.
+    :raises ConfigurationError: naming the invalid field, without its value.
     """
 
     id: str = attrs.field(validator=_check_id)
@@ -135,15 +135,15 @@ class ApiKey:
     hash: str = attrs.field(validator=_check_hash, repr=False)
     """See :func:`hash_key`."""
     publish: tuple[str, ...] = attrs.field(default=(), converter=_scopes, validator=_check_scopes)
-    """What it may publish: ``<type>:<id>``, each part a pattern with ``*``, ``?`` and ``[…]``."""
+    """Entities it may publish: ``<type>:<id>``, each part a pattern with ``*``, ``?``, ``[…]``."""
     track: tuple[str, ...] = attrs.field(default=(), converter=_scopes, validator=_check_scopes)
-    """What it may watch and read, in the same form; nothing unless said."""
+    """Entities it may track and read, in the same form."""
     label: str = attrs.field(default="", validator=_text(MAX_LABEL))
     """A name for people."""
     user: str = attrs.field(validator=_text(256))
     """The user it acts for."""
     expires: datetime | None = attrs.field(default=None, converter=_moment)
-    """When it stops to be good; ``None``: never."""
+    """When it expires; ``None``: never."""
 
     @user.default
     def _own_user(self) -> str:
@@ -159,8 +159,8 @@ class ApiKey:
     def from_table(cls, key_id: str, table: object) -> ApiKey:
         """Read a table of the configuration.
 
-        :raises ConfigurationError: for an unknown name, too: a misspelt ``expires`` would
-            make a key that never does.
+        :raises ConfigurationError: also for an unknown name: a misspelt ``expires`` would make a
+            key that never expires.
         """
         if not isinstance(table, Mapping):
             raise ConfigurationError("must be a table with hash, and publish or track")
@@ -175,7 +175,7 @@ class ApiKey:
         return cls(id=key_id, **table)
 
     def to_table(self) -> dict[str, Any]:
-        """Plain values, those that say nothing left out."""
+        """Plain values; empty ones are left out."""
         table: dict[str, Any] = {
             "hash": self.hash,
             "publish": list(self.publish),
@@ -188,16 +188,16 @@ class ApiKey:
         return {name: value for name, value in table.items() if value}
 
     def expired(self, now: float) -> bool:
-        """Whether it is no longer good at a time, in seconds since the epoch."""
+        """Whether it has expired at a time, in seconds since the epoch."""
         return self.expires is not None and self.expires.timestamp() <= now
 
     def may(self, action: Action, entity: EntityRef) -> bool:
-        """Whether one of its scopes covers an entity."""
+        """Whether one of its scopes allows an action on an entity."""
         scopes = self.publish if action == "publish" else self.track
         return any(_covers(scope, entity) for scope in scopes)
 
 
 def _covers(scope: str, entity: EntityRef) -> bool:
-    """The parts are matched apart: no ``*`` reaches over the colon into the other."""
+    """Match the two parts separately: no ``*`` extends across the colon."""
     kind, _, entity_id = scope.partition(":")
     return fnmatchcase(entity.type, kind) and fnmatchcase(entity.id, entity_id)

@@ -1,4 +1,4 @@
-"""Finding a key by its id: in the configuration, else in Redis through a short cache."""
+"""Finds a key by its id: in the configuration, then in Redis through a cache."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from atriz_realtime_apikey.keys import ApiKey
 T = TypeVar("T")
 
 Execute = Callable[..., Awaitable[Any]]
-"""Sends Redis a command: see :class:`atriz_realtime.api.RedisLink`."""
+"""Sends a command to Redis: see :class:`atriz_realtime.api.RedisLink`."""
 
 Report = Callable[[str, str], None]
-"""Counts a failure that was survived: see :class:`atriz_realtime.api.Resources`."""
+"""Counts an incident: see :class:`atriz_realtime.api.Resources`."""
 
 
-class Recent(Generic[T]):
-    """What was found lately, for a time, up to a number of entries.
+class ExpiringCache(Generic[T]):
+    """A cache whose entries expire after a time, bounded in size.
 
-    All entries live equally long, so the oldest is the first to expire, and to leave.
+    All entries have the same lifetime, so the oldest one expires first, and is dropped first.
     """
 
     def __init__(self, seconds: float, size: int) -> None:
@@ -33,7 +33,7 @@ class Recent(Generic[T]):
         return len(self._entries)
 
     def get(self, name: str, now: float) -> T | None:
-        """What was found, unless it is too long ago."""
+        """The cached value, unless it has expired."""
         entry = self._entries.get(name)
         if entry is None:
             return None
@@ -44,7 +44,7 @@ class Recent(Generic[T]):
         return None
 
     def put(self, name: str, value: T, since: float) -> None:
-        """Remember what was found."""
+        """Cache a value."""
         self._entries.pop(name, None)
         self._entries[name] = since, value
         if len(self._entries) > self._size:
@@ -54,11 +54,11 @@ class Recent(Generic[T]):
 class KeyRing:
     """The keys of one server.
 
-    :param configured: the keys of the configuration, by id; they come before those in Redis.
-    :param execute: how to ask Redis; ``None`` when there is none.
-    :param prefix: stands before every Redis key.
-    :param seconds: how long an answer of Redis is good for, a negative one too.
-    :param size: how many answers are kept, positive and negative each.
+    :param configured: the keys of the configuration by id, which precede those in Redis.
+    :param execute: sends a command to Redis; ``None`` without one.
+    :param prefix: the prefix of every Redis key.
+    :param seconds: how long an answer of Redis is cached, a negative one too.
+    :param size: how many positive answers are cached, and how many negative ones.
     """
 
     def __init__(
@@ -77,20 +77,20 @@ class KeyRing:
         self._prefix = prefix
         self._clock = clock
         self._report = report
-        self._found: Recent[ApiKey] = Recent(seconds, size)
-        # apart, so that whoever tries ids at random cannot push out those that exist
-        self._missing: Recent[bool] = Recent(seconds, size)
+        self._found: ExpiringCache[ApiKey] = ExpiringCache(seconds, size)
+        # separate, so that requests with random ids cannot push out keys that exist
+        self._missing: ExpiringCache[bool] = ExpiringCache(seconds, size)
 
     async def find(self, key_id: str) -> ApiKey | None:
         """The key with an id, expired or not; ``None`` when there is none.
 
-        :raises Unavailable: when Redis, which would know, cannot be asked.  None of its keys
-            is good beyond the cache then: an outage must not bring back one that was revoked.
+        :raises Unavailable: when Redis is away and the key is not cached.  The cache is not
+            extended then: an outage must not bring back a key that was revoked.
         """
         configured = self._configured.get(key_id)
         if configured is not None or self._execute is None:
             return configured
-        # the answer is as old as the question: a key revoked in between is not kept longer
+        # the answer is as old as its request, so a key revoked meanwhile is not cached longer
         now = self._clock.monotonic()
         found = self._found.get(key_id, now)
         if found is not None or self._missing.get(key_id, now):
@@ -107,8 +107,8 @@ class KeyRing:
             self._found.put(key_id, found, now)
         return found
 
-    async def good(self, key_id: str) -> ApiKey | None:
-        """The key with an id, unless it has expired or there is none.
+    async def find_valid(self, key_id: str) -> ApiKey | None:
+        """The key with an id; ``None`` when it has expired or there is none.
 
         :raises Unavailable: as :meth:`find` does.
         """

@@ -1,4 +1,4 @@
-"""Keys in Redis: a hash each, and an index of them that expired ones leave by themselves.
+"""Keys in Redis: a hash for each, and an index from which expired keys are removed.
 
 =========================  =========================================================
 ``realtime:apikey:<id>``   the fields of :class:`ApiKey`; the lists as JSON
@@ -6,7 +6,7 @@
                            epoch, ``+inf`` for never)
 =========================  =========================================================
 
-The setting ``redis_prefix`` stands before both.
+Both have the setting ``redis_prefix`` as prefix.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ T = TypeVar("T")
 INDEX = "realtime:apikeys"
 
 FIELDS = ("hash", "publish", "track", "label", "user", "expires")
-"""The fields of a key's hash, in the order :func:`decode` takes them."""
+"""The fields of a key's hash, in the order that :func:`decode` expects."""
 
 ANSWER_SECONDS = 5.0
-"""Time that Redis has to answer a command."""
+"""Seconds that Redis has to answer a command."""
 
 PAGE = 500
-"""Keys read in one round trip."""
+"""Keys that are read in one round trip."""
 
 _LISTS = frozenset({"publish", "track"})
 
 
 def redis_key(key_id: str, prefix: str = "") -> str:
-    """The Redis key that a key's hash is under."""
+    """The Redis key of an API key's hash."""
     return f"{prefix}realtime:apikey:{key_id}"
 
 
@@ -52,9 +52,9 @@ def encode(key: ApiKey) -> dict[str, str]:
 
 
 def decode(key_id: str, values: Sequence[bytes | None]) -> ApiKey | None:
-    """The key of what ``HMGET`` of :data:`FIELDS` answers; ``None`` when there is none.
+    """The key from the answer to ``HMGET`` of :data:`FIELDS`; ``None`` when there is none.
 
-    :raises ConfigurationError: when it is not what :func:`encode` makes.
+    :raises ConfigurationError: when it has a form that :func:`encode` does not produce.
     """
     if all(value is None for value in values):
         return None
@@ -64,26 +64,26 @@ def decode(key_id: str, values: Sequence[bytes | None]) -> ApiKey | None:
             for field, value in zip(FIELDS, values, strict=True)
             if value is not None
         }
-    except ValueError as error:  # broken JSON, broken UTF-8; what they quote may be the hash
+    except ValueError as error:  # broken JSON or UTF-8; the message may quote the hash
         raise ConfigurationError("a field is not JSON, or not UTF-8") from error
     return ApiKey.from_table(key_id, table)
 
 
 @attrs.frozen
 class KeyStore:
-    """The keys in Redis, for whoever administers them.
+    """Adds, lists and removes the keys in Redis.
 
-    Each command touches one Redis key, so that a cluster will do.  Every method raises what
-    redis-py does when Redis cannot do it, and :class:`TimeoutError` when it does not answer.
+    Each command touches one Redis key, so that it works on a cluster.  Every method raises
+    redis-py's errors, and :class:`TimeoutError` when Redis does not answer.
     """
 
     _client: Any = attrs.field(repr=False)  # Redis or RedisCluster: typed alike, not the same
     _prefix: str = ""
 
     async def add(self, key: ApiKey, now: float) -> None:
-        """Keep a key until it expires.
+        """Store a key until it expires.
 
-        The index goes first: a key that works is always one that is listed.
+        The index is written first, so that a key that works is always listed.
         """
         expiry = math.inf if key.expires is None else key.expires.timestamp()
         index, name = self._prefix + INDEX, redis_key(key.id, self._prefix)
@@ -94,7 +94,7 @@ class KeyStore:
             await _answer(self._client.expireat(name, math.ceil(expiry)))
 
     async def all(self, now: float) -> dict[str, ApiKey | ConfigurationError]:
-        """Every key that has not expired, soonest to expire first; or what is wrong with it."""
+        """Every key that has not expired, in the order of expiry; an error for a damaged one."""
         members = await _answer(self._client.zrange(self._prefix + INDEX, 0, -1))
         ids = [member.decode() for member in members]
         found: dict[str, ApiKey | ConfigurationError] = {}
@@ -114,7 +114,7 @@ class KeyStore:
         return found
 
     async def remove(self, key_id: str) -> bool:
-        """Forget a key; whether there was one."""
+        """Remove a key; returns whether it existed."""
         deleted = await _answer(self._client.delete(redis_key(key_id, self._prefix)))
         await _answer(self._client.zrem(self._prefix + INDEX, key_id))
         return bool(deleted)

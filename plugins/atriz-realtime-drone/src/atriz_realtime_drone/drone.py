@@ -1,4 +1,4 @@
-"""The plugin ``drone``: every hook it implements."""
+"""The hooks of the plugin ``drone``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ logger = logging.getLogger("atriz_realtime.drone")
 
 @hookimpl
 def register_settings() -> type[DroneSettings]:
-    """The plugin's own table."""
+    """Return the settings class."""
     return DroneSettings
 
 
 @hookimpl
 def register_entity_types(config: PluginConfig) -> EntityType:
-    """Register ``drone``: five fixes a second, known for a minute after the last."""
+    """Register ``drone``: five updates a second, and a location that is cached for a minute."""
     settings = config.load(DroneSettings)
     return EntityType(
         DRONE,
@@ -41,7 +41,7 @@ def register_entity_types(config: PluginConfig) -> EntityType:
 
 @hookimpl
 def register_authorizers(config: PluginConfig) -> Authorizer:
-    """Keep each fleet's drones to those whose token carries the fleet."""
+    """Register the authorizer that gives each fleet's drones to users of that fleet alone."""
     settings = config.load(DroneSettings)
     if not settings.fleets:
         logger.warning("no fleets are configured: nobody may track or publish a drone")
@@ -53,7 +53,7 @@ def register_authorizers(config: PluginConfig) -> Authorizer:
 def register_socket_events(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> list[SocketEvent]:
-    """Offer ``drone:recall`` and ``drone:recall-state``."""
+    """Register ``drone:recall`` and ``drone:recall-state``."""
     ttl = config.load(DroneSettings).recall_ttl
     store: RedisRecalls | MemoryRecalls = MemoryRecalls(resources.clock, ttl)
     if resources.redis is not None:

@@ -1,4 +1,4 @@
-"""Calling a drone back: the socket events, and what is remembered of a recall."""
+"""The socket events that recall a drone, and the storage of recalls."""
 
 from __future__ import annotations
 
@@ -22,47 +22,47 @@ from atriz_realtime.api import (
 from atriz_realtime_drone.rules import DRONE
 
 RECALLED = "drone:recalled"
-"""The command, as the drone and the operator get it."""
+"""The event that the drone and the operator get."""
 
 
 @attrs.frozen(eq=False)
 class RedisRecalls:
-    """Recalls that every server sees: a key each, ``drone:recall:<id>``, which expires."""
+    """Recalls shared by all servers: each has a key ``drone:recall:<id>``, which expires."""
 
     _redis: RedisLink
     _ttl: float
 
-    async def remember(self, drone_id: str, recall: bytes) -> bytes | None:
-        """Keep a recall unless one stands already, in one step; returns that one."""
+    async def add(self, drone_id: str, recall: bytes) -> bytes | None:
+        """Store a recall unless there is one, atomically; returns the existing one."""
         key, milliseconds = f"drone:recall:{drone_id}", round(self._ttl * 1000)
-        standing: bytes | None = await self._redis.execute(
+        existing: bytes | None = await self._redis.execute(
             "SET", key, recall, "NX", "GET", "PX", milliseconds
         )
-        return standing
+        return existing
 
-    async def standing(self, drone_id: str) -> bytes | None:
-        """The recall that stands, or ``None``."""
+    async def find(self, drone_id: str) -> bytes | None:
+        """The recall in force, or ``None``."""
         recall: bytes | None = await self._redis.execute("GET", f"drone:recall:{drone_id}")
         return recall
 
 
 @attrs.frozen(eq=False)
 class MemoryRecalls:
-    """Recalls of a server that is alone, in the order in which they end."""
+    """Recalls of a single server, in the order in which they end."""
 
     _clock: Clock
     _ttl: float
     _recalls: dict[str, tuple[float, bytes]] = attrs.field(factory=dict, init=False)
 
-    async def remember(self, drone_id: str, recall: bytes) -> bytes | None:
-        """Keep a recall unless one stands already; returns that one."""
-        standing = await self.standing(drone_id)
-        if standing is None:
+    async def add(self, drone_id: str, recall: bytes) -> bytes | None:
+        """Store a recall unless there is one; returns the existing one."""
+        existing = await self.find(drone_id)
+        if existing is None:
             self._recalls[drone_id] = (self._clock.monotonic() + self._ttl, recall)
-        return standing
+        return existing
 
-    async def standing(self, drone_id: str) -> bytes | None:
-        """The recall that stands, or ``None``; forgets all that have ended."""
+    async def find(self, drone_id: str) -> bytes | None:
+        """The recall in force, or ``None``; removes those that have ended."""
         now = self._clock.monotonic()
         for other, (end, _) in list(self._recalls.items()):
             if end > now:
@@ -84,11 +84,11 @@ class Recalls:
     async def recall(
         self, client: SocketClient, drone_id: object = None, *_: object
     ) -> dict[str, Any]:
-        """Call a drone back; one that is called back already gets the same command again.
+        """Recall a drone; one that is recalled already gets the same command again.
 
         :raises InvalidEntityId: for anything but a drone's id.
         :raises NotAuthorized: unless the user may publish the drone.
-        :raises LocationNotFound: when nobody knows where the drone is.
+        :raises LocationNotFound: when the drone has no current location.
         """
         drone = self.server.tracking.entity(DRONE, drone_id)
         operator = client.identity
@@ -103,17 +103,17 @@ class Recalls:
             "recalledAt": format_timestamp(datetime.fromtimestamp(now, UTC)),
             "expiresAt": format_timestamp(datetime.fromtimestamp(now + self.ttl, UTC)),
         }
-        standing = await self.store.remember(drone.id, encode_json(recall))
-        if standing is not None:
-            recall = decode_json(standing)
+        existing = await self.store.add(drone.id, encode_json(recall))
+        if existing is not None:
+            recall = decode_json(existing)
         rooms = [Rooms.entity(drone), Rooms.user(operator.user_id)]
         await self.server.sockets.emit(RECALLED, recall, rooms)
-        return {"success": True, "recall": recall, "repeated": standing is not None}
+        return {"success": True, "recall": recall, "repeated": existing is not None}
 
     async def state(
         self, client: SocketClient, drone_id: object = None, *_: object
     ) -> dict[str, Any]:
-        """The recall that stands, for a drone that was out of reach when it was sent.
+        """The recall in force, for a drone that was not connected when it was sent.
 
         :raises InvalidEntityId: for anything but a drone's id.
         :raises NotAuthorized: unless the user may track the drone.
@@ -123,5 +123,5 @@ class Recalls:
             client.identity, drone
         ):
             raise NotAuthorized
-        standing = await self.store.standing(drone.id)
-        return {"success": True, "recall": None if standing is None else decode_json(standing)}
+        existing = await self.store.find(drone.id)
+        return {"success": True, "recall": None if existing is None else decode_json(existing)}

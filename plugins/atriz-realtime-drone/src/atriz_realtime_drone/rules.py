@@ -1,4 +1,4 @@
-"""What a drone's fix must say, and whose drone it is."""
+"""The validation of a drone's fixes, and the rule that ties a drone to its fleet."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class DroneSettings:
     """The table ``[realtime.plugins.drone]``."""
 
     fleets: dict[str, str] = attrs.field(factory=dict, validator=_check_fleets)
-    """The fleet of the drones whose ids begin with a prefix; the longest prefix wins."""
+    """The fleet of each prefix of drones' ids; the longest prefix that matches counts."""
     ceiling: float = attrs.field(default=120.0, validator=gt(0))
-    """Metres; a fix with a higher ``altitude`` is refused."""
+    """Greatest ``altitude`` of a fix, in metres."""
     recall_ttl: float = attrs.field(default=900.0, validator=[ge(1), le(86_400)])
-    """Seconds that a recall stands."""
+    """Seconds that a recall is in force."""
 
 
 def flight_check(ceiling: float) -> Callable[[LocationEvent], None]:
-    """A validation that asks for the altitude, up to a ceiling, and the battery's charge.
+    """A validation that requires the battery's charge, and an altitude up to a ceiling.
 
     It raises :class:`InvalidLocation`, naming ``altitude`` or ``metadata.battery``.
     """
@@ -70,24 +70,24 @@ def flight_check(ceiling: float) -> Callable[[LocationEvent], None]:
 
 
 class FleetRule:
-    """Gives users the drones of the fleets that their token carries, and no others."""
+    """Allows users the drones of the fleets in their token."""
 
     def __init__(self, fleets: Mapping[str, str]) -> None:
         self._longest_first = sorted(fleets.items(), key=lambda entry: -len(entry[0]))
 
     async def allows(self, identity: Identity, entity: EntityRef) -> bool:
-        """Whether the user may watch or publish the entity; only drones are its business."""
-        return entity.type != DRONE or self.fleet_of(entity.id) in fleets_carried(identity)
+        """Whether the user may track or publish an entity; true for any that is no drone."""
+        return entity.type != DRONE or self.fleet_of(entity.id) in fleets_of(identity)
 
     def fleet_of(self, drone_id: str) -> str | None:
-        """The fleet a drone belongs to; ``None`` when no prefix fits."""
+        """The fleet of a drone; ``None`` when no prefix matches."""
         for prefix, fleet in self._longest_first:
             if drone_id.startswith(prefix):
                 return fleet
         return None
 
 
-def fleets_carried(identity: Identity) -> set[str]:
+def fleets_of(identity: Identity) -> set[str]:
     """The fleets in the claims ``fleets`` (a list of strings) and ``fleet`` (a string)."""
     several, one = identity.claims.get("fleets"), identity.claims.get("fleet")
     claimed = [*several, one] if isinstance(several, list) else [one]

@@ -1,4 +1,4 @@
-"""``distance``: a fix goes out when the entity has moved, or has long been silent."""
+"""``distance``: a fix passes when the entity has moved, or after a time without one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ EARTH_RADIUS = 6_371_008.8
 """Metres: the mean radius R1 of the ellipsoid (H. Moritz, "Geodetic Reference System 1980",
 Journal of Geodesy 74, 2000).  On a sphere of it, distances are off by 0.6 % at most."""
 
-# KEYS[1] holds where the entity was when it was last published, as "<latitude> <longitude>",
-# and expires when the next fix is due wherever it is.  ARGV: latitude, longitude, metres to
-# move, milliseconds until the key expires.  The distance is that of `great_circle` below.
+# KEYS[1] holds the last published position as "<latitude> <longitude>", and expires when the
+# next fix passes wherever it is.  ARGV: latitude, longitude, metres to move, milliseconds until
+# the key expires.  The distance is that of `great_circle` below.
 _DECIDE = f"""
 local held = redis.call('GET', KEYS[1])
 if held then
@@ -48,8 +48,8 @@ class DistanceOptions(ScopeOptions):
     seconds: float = attrs.field(
         default=60.0, validator=[attrs.validators.gt(0), attrs.validators.le(86_400)]
     )
-    """Seconds after the last published position at which a fix passes all the same, so that
-    a parked vehicle shows that it is alive; a day at most."""
+    """Seconds after the last published position at which any fix passes, so that a parked vehicle
+    shows that it is alive; a day at most."""
 
 
 def great_circle(
@@ -79,11 +79,11 @@ class Distance:
         self._published: Memory[tuple[float, float]] = Memory()
 
     def arguments(self, location: Location) -> tuple[str | float, ...]:
-        """Where it is, how far it has to move, and how long that is remembered."""
+        """The position, the metres to move, and the milliseconds until the key expires."""
         return (location.latitude, location.longitude, self._metres, self._milliseconds)
 
     def admit(self, entity_id: str, location: Location) -> bool:
-        """Pass unless it is near where it was published, and that not long ago."""
+        """Pass a fix that is far enough from the last published one, or late enough."""
         last = self._published.get(entity_id, microseconds(self._clock))
         if last is not None and self._metres > great_circle(
             *last, location.latitude, location.longitude
@@ -93,7 +93,7 @@ class Distance:
         return True
 
     def note(self, entity_id: str, location: Location) -> None:
-        """Remember where it was published, and when."""
+        """Store the published position, and the time."""
         now = microseconds(self._clock)
         self._published.put(
             entity_id,

@@ -1,4 +1,4 @@
-"""A bounded memory that forgets by itself: in this process what ``SET … PX`` is in Redis."""
+"""A bounded store of values that expire, like ``SET … PX`` in Redis but in this process."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from atriz_realtime.api import Clock
 V = TypeVar("V")
 
 MAX_ENTITIES = 100_000
-"""Entities of one type that are remembered; beyond, the longest silent is forgotten."""
+"""Entities of one type with a value; beyond, the one that was written longest ago is dropped."""
 
 
 def microseconds(clock: Clock) -> int:
-    """The monotonic clock in whole microseconds, which add up without rounding."""
+    """The monotonic clock in whole microseconds, so that sums are exact."""
     return round(clock.monotonic() * 1_000_000)
 
 
 class Memory(Generic[V]):
-    """Values by entity id, each until a time of its own.
+    """Values by entity id, each with an expiry.
 
-    What is written moves to the end of the dictionary, so the longest silent are at the
-    front: each write clears what has expired there, and makes room.
+    A value that is written moves to the end of the dictionary, so the oldest are at the front.
+    Each write removes what has expired there, and makes room.
     """
 
-    def __init__(self, most: int = MAX_ENTITIES) -> None:
-        self._most = most
+    def __init__(self, size: int = MAX_ENTITIES) -> None:
+        self._size = size
         self._entries: dict[str, tuple[V, int]] = {}
 
     def __len__(self) -> int:
@@ -37,12 +37,12 @@ class Memory(Generic[V]):
         return None if entry is None or entry[1] <= now else entry[0]
 
     def put(self, entity_id: str, value: V, until: int, now: int) -> None:
-        """Remember a value until a time, both times in microseconds."""
+        """Store a value until a time; both times are in microseconds."""
         entries = self._entries
         entries.pop(entity_id, None)
         while entries:
             oldest = next(iter(entries))
-            if entries[oldest][1] > now and len(entries) < self._most:
+            if entries[oldest][1] > now and len(entries) < self._size:
                 break
             del entries[oldest]
         entries[entity_id] = (value, until)

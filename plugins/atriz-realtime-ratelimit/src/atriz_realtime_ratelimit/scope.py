@@ -1,4 +1,4 @@
-"""Where a limit holds: on each server by itself, or on all that share a Redis."""
+"""Applies a limit to each server on its own, or to all servers that share a Redis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from atriz_realtime.api import (
 )
 
 KEY_PREFIX = "realtime:throttle:"
-"""Keys are ``realtime:throttle:<policy>:<type>:<id>`` after the ``redis_prefix``, one an
+"""Keys are ``realtime:throttle:<policy>:<type>:<id>`` after the ``redis_prefix``, one for each
 entity, and always expire."""
 
 Scope = Literal["cluster", "server"]
@@ -29,47 +29,47 @@ Scope = Literal["cluster", "server"]
 
 @attrs.frozen(kw_only=True)
 class ScopeOptions:
-    """What the options of every policy of this plugin have."""
+    """The options that all policies of this plugin share."""
 
     scope: Scope | None = None
-    """``cluster``: one limit on all servers that share the Redis.  ``server``: each has its
-    own.  Default: ``cluster`` where a Redis is configured."""
+    """``cluster``: one limit for all servers that share the Redis.  ``server``: one for each
+    server.  Default: ``cluster`` when a Redis is configured."""
 
 
 class Limit(Protocol):
     """A limit on one entity type's fixes, decided in this process or by a script in Redis."""
 
     name: ClassVar[str]
-    """The policy's."""
+    """The name of the policy."""
     script: ClassVar[str]
-    """Decides in Redis: handed the entity's one key, returns 1 to let a fix pass, else 0."""
+    """The decision in Redis: with the entity's key, it returns 1 when a fix passes, else 0."""
 
     def arguments(self, location: Location) -> tuple[str | float, ...]:
         """The script's arguments."""
 
     def admit(self, entity_id: str, location: Location) -> bool:
-        """Decide in this process, and remember what passes."""
+        """Decide in this process, and record a fix that passes."""
 
     def note(self, entity_id: str, location: Location) -> None:
-        """Remember what passed by a decision of Redis."""
+        """Record a fix that Redis let pass."""
 
 
 class ServerWide:
-    """The limit of this server alone."""
+    """A limit of this server."""
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
 
     async def admit(self, entity: EntityRef, location: Location) -> Verdict:
-        """Pass or drop."""
+        """Pass or drop a fix."""
         return PASS if self._limit.admit(entity.id, location) else DROP
 
 
 class ClusterWide:
-    """One limit on all servers; while Redis does not decide, each server's own.
+    """One limit for all servers; while Redis is away, each server has its own.
 
-    What Redis let pass is remembered here too, so that its absence does not begin with
-    every entity's fixes passing afresh.
+    Fixes that Redis lets pass are recorded here as well, so that an outage does not start with
+    an empty record.
     """
 
     def __init__(self, limit: Limit, resources: Resources, link: RedisLink) -> None:
@@ -79,12 +79,12 @@ class ClusterWide:
         self._link = link
 
     async def admit(self, entity: EntityRef, location: Location) -> Verdict:
-        """Pass or drop."""
+        """Pass or drop a fix."""
         limit = self._limit
         keys = (f"{self._keys}{entity.type}:{entity.id}",)
         try:
             passes = await self._link.evaluate(limit.script, keys, limit.arguments(location))
-        except (Unavailable, RedisError) as error:  # out of reach, or refuses to write
+        except (Unavailable, RedisError) as error:  # unreachable, or read-only
             self._report("throttle without redis", f"{limit.name} limits each server: {error}")
             return PASS if limit.admit(entity.id, location) else DROP
         if not passes:
@@ -94,9 +94,9 @@ class ClusterWide:
 
 
 def scoped(limit: Limit, scope: Scope | None, resources: Resources) -> ThrottlePolicy:
-    """The limit as a policy of this scope.
+    """Make a policy of a limit and a scope.
 
-    :raises ConfigurationError: for a cluster without a Redis.
+    :raises ConfigurationError: for the scope ``cluster`` without a Redis.
     """
     if scope == "server" or (scope is None and resources.redis is None):
         return ServerWide(limit)

@@ -1,9 +1,9 @@
-"""``token-bucket``: so many fixes a second of each entity, and a burst now and then.
+"""``token-bucket``: a number of fixes per second for each entity, with bursts.
 
-The generic cell rate algorithm in its virtual scheduling form (ITU-T I.371, annex A): the
-whole bucket is one number, the *theoretical arrival time* (TAT), at which it will be full
-again.  A fix that passes moves it on by the time one token takes; a fix passes unless that
-puts it further ahead than the time the whole bucket takes.
+The generic cell rate algorithm in its virtual scheduling form (ITU-T I.371, annex A): the bucket
+is one number, the *theoretical arrival time* (TAT), at which it will be full again.  A fix that
+passes advances the TAT by the time of one token.  A fix does not pass when that would put the TAT
+further ahead than the time of the whole bucket.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from atriz_realtime_ratelimit.scope import ScopeOptions
 # KEYS[1] holds the TAT, ARGV[1] is the time of one token and ARGV[2] that of the whole
 # bucket, all in microseconds: whole numbers far below 2^53, which Lua's doubles hold
 # exactly.  The clock is Redis' own (TIME), so that servers whose clocks differ share one
-# limit.  A TAT further ahead than the bucket reaches was written under other options, or
-# before that clock stepped back; it is cut to an empty bucket rather than waited for.
+# limit.  A TAT further ahead than the whole bucket was written under other options, or
+# before that clock stepped back; it is reduced to that of an empty bucket.
 _DECIDE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -46,14 +46,13 @@ class TokenBucketOptions(ScopeOptions):
     """Options of ``token-bucket``."""
 
     rate: float = attrs.field(
-        default=1.0,
-        validator=[attrs.validators.ge(0.001), attrs.validators.le(1_000)],
+        default=1.0, validator=[attrs.validators.ge(0.001), attrs.validators.le(1_000)]
     )
-    """Fixes a second that pass of one entity, sustained; 0.001 to 1,000."""
+    """Fixes of one entity that pass per second, on average; 0.001 to 1,000."""
     burst: int = attrs.field(
         default=1, validator=[attrs.validators.ge(1), attrs.validators.le(10_000)]
     )
-    """Fixes that pass at once after a silence; 1 to 10,000."""
+    """Fixes that pass at once after a pause; 1 to 10,000."""
 
 
 class TokenBucket:
@@ -63,7 +62,7 @@ class TokenBucket:
     script: ClassVar[str] = _DECIDE
 
     def __init__(self, options: TokenBucketOptions, clock: Clock) -> None:
-        # exactly, and up: never more than the rate
+        # exact and rounded up, so that the rate is never exceeded
         self._token = math.ceil(1_000_000 / Fraction(options.rate))
         self._bucket = options.burst * self._token
         self._clock = clock
@@ -83,7 +82,7 @@ class TokenBucket:
         return True
 
     def note(self, entity_id: str, _: Location) -> None:
-        """Take a token, if there is one; if not, the clocks of Redis and of here differ."""
+        """Take a token; there may be none, when this clock and that of Redis differ."""
         now = microseconds(self._clock)
         arrival = min(self._next(entity_id, now), now + self._bucket)
         self._arrivals.put(entity_id, arrival, until=arrival, now=now)

@@ -1,4 +1,4 @@
-"""``tests/js/bridge/server.mjs``: a server of the TypeScript package's kind, in Node."""
+"""Runs ``tests/js/bridge/server.mjs``, which behaves like a server of the TypeScript package."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ BRIDGE = JS / "bridge"
 
 
 class NodeError(Exception):
-    """What a command raised over there."""
+    """The error of a command in the TypeScript server."""
 
 
 @attrs.define(eq=False)
 class TypescriptServer:
-    """One that runs."""
+    """A running TypeScript server."""
 
     url: str
     _process: asyncio.subprocess.Process
     server_side: list[Any] = attrs.field(factory=list, init=False)
-    """What other servers told it with ``serverSideEmit``."""
+    """The arguments of each ``serverSideEmit`` that it received."""
     _asked: dict[int, asyncio.Future[Any]] = attrs.field(factory=dict, init=False)
     _numbers: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
 
     async def call(self, command: str, *arguments: Any) -> Any:
-        """Have it do something; returns when it has, with the result."""
+        """Run a command in the server, and return its result."""
         number = next(self._numbers)
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         assert self._process.stdin is not None
@@ -44,7 +44,7 @@ class TypescriptServer:
             return await answer
 
     async def read(self) -> None:
-        """Hand out its answers until it ends."""
+        """Resolve the answers to commands until the process ends."""
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             report = json.loads(line)
@@ -58,7 +58,7 @@ class TypescriptServer:
 
 @asynccontextmanager
 async def typescript(kind: str, redis_url: str) -> AsyncIterator[TypescriptServer]:
-    """Run one with the ``classic`` or the ``sharded`` adapter."""
+    """Run a TypeScript server with the ``classic`` or the ``sharded`` adapter."""
     async with running(str(BRIDGE / "server.mjs"), kind, redis_url, SECRET) as process:
         assert process.stdout is not None
         async with asyncio.timeout(TIMEOUT):
@@ -71,7 +71,7 @@ async def typescript(kind: str, redis_url: str) -> AsyncIterator[TypescriptServe
 
 @asynccontextmanager
 async def client_of(url: str, user: str | None = "u1", *ids: str) -> AsyncIterator[PythonClient]:
-    """A client of any server, of python-socketio, that tracks the vehicles given."""
+    """A python-socketio client of a server that tracks the given vehicles."""
     client = PythonClient()
     await client.connect(url, {"token": token(user)} if user is not None else {})
     try:

@@ -1,4 +1,4 @@
-"""A fix reaches whoever watches, on either kind of server: once, and in order."""
+"""A fix reaches every watcher on either kind of server once, and in order."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from tests.bridge.conftest import Cluster
-from tests.bridge.typescript import client_of
+from tests.defaults.typescript.conftest import Cluster
+from tests.defaults.typescript.servers import client_of
 from tests.support.clients.node import Node
 from tests.support.clients.python_socketio import PythonClient
 from tests.support.servers.serving import token, until
@@ -38,12 +38,12 @@ def event(number: int, **fields: Any) -> dict[str, Any]:
 async def watchers(stack: AsyncExitStack, cluster: Cluster, *ids: str) -> list[PythonClient]:
     """A client on each server."""
     clients = [await stack.enter_async_context(client_of(url, "u1", *ids)) for url in cluster.urls]
-    await cluster.hearing(*(f"vehicle:{each}" for each in ids))
+    await cluster.wait_subscribed(*(f"vehicle:{each}" for each in ids))
     return clients
 
 
 async def fence(cluster: Cluster, clients: list[PythonClient], number: int = 1) -> None:
-    """Return when all that either kind of server has sent so far has come.
+    """Wait until everything that either kind of server has sent has arrived.
 
     Each server's own connections to Redis keep their order, so its fence comes last.
     """
@@ -55,7 +55,7 @@ async def fence(cluster: Cluster, clients: list[PythonClient], number: int = 1) 
         await client.next("fence", 4 * number)
 
 
-async def test_of_ours_reaches_every_watcher_once_in_order(cluster: Cluster) -> None:
+async def test_a_fix_of_this_package_reaches_every_watcher_once_in_order(cluster: Cluster) -> None:
     async with AsyncExitStack() as stack:
         clients = await watchers(stack, cluster, "v1")
         others = await watchers(stack, cluster, "v2")
@@ -69,7 +69,9 @@ async def test_of_ours_reaches_every_watcher_once_in_order(cluster: Cluster) -> 
         assert [client.updates for client in others] == [[]] * 4
 
 
-async def test_of_theirs_reaches_every_watcher_once_in_order(cluster: Cluster) -> None:
+async def test_a_fix_of_a_typescript_server_reaches_every_watcher_once_in_order(
+    cluster: Cluster,
+) -> None:
     async with AsyncExitStack() as stack:
         clients = await watchers(stack, cluster, "v1")
         for number in range(COUNT):
@@ -79,7 +81,7 @@ async def test_of_theirs_reaches_every_watcher_once_in_order(cluster: Cluster) -
             assert client.updates == [event(number) for number in range(COUNT)]
 
 
-async def test_its_two_copies_may_come_in_either_order(cluster: Cluster) -> None:
+async def test_the_two_copies_of_a_fix_may_arrive_in_either_order(cluster: Cluster) -> None:
     async with AsyncExitStack() as stack:
         clients = await watchers(stack, cluster, "v1")
         locations = [location(number) for number in range(COUNT)]
@@ -91,7 +93,7 @@ async def test_its_two_copies_may_come_in_either_order(cluster: Cluster) -> None
             assert client.updates == [event(number) for number in range(COUNT + 1)]
 
 
-async def test_both_kinds_at_once_lose_and_double_nothing(cluster: Cluster) -> None:
+async def test_fixes_of_both_kinds_at_once_arrive_once(cluster: Cluster) -> None:
     async with AsyncExitStack() as stack:
         clients = await watchers(stack, cluster, "v1")
 
@@ -137,7 +139,7 @@ async def test_a_position_that_is_only_emitted_reaches_every_watcher_once(
             assert len(client.updates) == 4
 
 
-async def test_dates_and_numbers_of_theirs_are_what_json_makes_of_them(cluster: Cluster) -> None:
+async def test_dates_and_numbers_of_typescript_servers_become_json(cluster: Cluster) -> None:
     odd = {"timestamp": {"$date": "2026-01-31T12:00:01.250Z"}, "metadata": {"load": {"$nan": True}}}
     wanted = event(1, timestamp="2026-01-31T12:00:01.250Z", metadata={"load": None})
     async with AsyncExitStack() as stack:
@@ -148,7 +150,9 @@ async def test_dates_and_numbers_of_theirs_are_what_json_makes_of_them(cluster: 
             assert client.updates == [wanted]
 
 
-async def test_a_watcher_of_ours_is_shown_what_theirs_cached(cluster: Cluster) -> None:
+async def test_a_new_watcher_gets_the_location_that_a_typescript_server_cached(
+    cluster: Cluster,
+) -> None:
     await cluster.theirs[0].call("publish", "vehicle", "v1", location(1))
     async with client_of(cluster.ours[0].url, "u1", "v1") as late:
         await late.next("location:update")
@@ -157,7 +161,7 @@ async def test_a_watcher_of_ours_is_shown_what_theirs_cached(cluster: Cluster) -
         assert late.updates == [event(1), event(2)]
 
 
-async def test_followers_of_the_channels_hear_each_fix_once(
+async def test_subscribers_to_the_channels_get_each_fix_once(
     cluster: Cluster, redis_url: str
 ) -> None:
     heard: list[float] = []
@@ -186,7 +190,7 @@ async def test_followers_of_the_channels_hear_each_fix_once(
 
 
 @pytest.mark.parametrize("kind", ["classic"], indirect=True)
-async def test_the_javascript_client_sees_the_same(cluster: Cluster, js: Node) -> None:
+async def test_the_javascript_client_gets_the_same(cluster: Cluster, js: Node) -> None:
     clients = [await js.connect(url, {"token": token()}) for url in cluster.urls]
     for client in clients:
         assert await client.call("track:vehicle", "v1") == {"success": True}

@@ -1,4 +1,4 @@
-"""What either kind of server emits to rooms reaches the others' sockets, once."""
+"""An emit to rooms, from either kind of server, reaches the sockets of all servers once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from tests.bridge.conftest import Cluster
-from tests.bridge.typescript import client_of
+from tests.defaults.typescript.conftest import Cluster
+from tests.defaults.typescript.servers import client_of
 from tests.support.clients.node import Node
 from tests.support.clients.python_socketio import Client
 from tests.support.servers.serving import token, until
@@ -24,12 +24,12 @@ async def clients_of(
     clients = [await stack.enter_async_context(client_of(url, user, *ids)) for url in cluster.urls]
     if user is not None:
         rooms = [f"vehicle:{each}" for each in ids]
-        await cluster.hearing(f"user:{user}", "authenticated", *rooms)
+        await cluster.wait_subscribed(f"user:{user}", "authenticated", *rooms)
     return list(clients)
 
 
 async def fence(cluster: Cluster, clients: Sequence[Client], count: int = 1) -> None:
-    """Return when all that the first server of each kind has emitted so far has come."""
+    """Wait until everything that the first server of each kind has emitted has arrived."""
     await cluster.ours[0].server.socket_io.emit("fence", "ours")
     await cluster.theirs[0].call("emit", {}, "fence", "theirs")
     for client in clients:
@@ -105,7 +105,7 @@ async def test_rooms_and_exceptions(cluster: Cluster) -> None:
             assert got(client, "ours") == [("ours all", [{"b": 1}])]
 
 
-async def test_what_is_local_there_stays_there(cluster: Cluster) -> None:
+async def test_a_local_emit_stays_on_its_server(cluster: Cluster) -> None:
     async with AsyncExitStack() as stack:
         clients = await clients_of(stack, cluster, "u1")
         await cluster.theirs[0].call("emit", {"flags": {"local": True}}, "local", 1)
@@ -113,7 +113,7 @@ async def test_what_is_local_there_stays_there(cluster: Cluster) -> None:
         assert [client.of("local") for client in clients] == [[], [], [1], []]
 
 
-async def test_one_socket_is_reached_or_left_out_by_its_id(cluster: Cluster, js: Node) -> None:
+async def test_a_socket_s_id_is_a_room(cluster: Cluster, js: Node) -> None:
     clients = [await js.connect(url, {"token": token()}) for url in cluster.urls]
     call, io = cluster.theirs[0].call, cluster.ours[0].server.socket_io
     for client in clients:
@@ -129,7 +129,7 @@ async def test_one_socket_is_reached_or_left_out_by_its_id(cluster: Cluster, js:
         assert sorted(client.of("others")) == sorted(expected)
 
 
-async def test_bytes_arrive_whole(cluster: Cluster) -> None:
+async def test_binary_arguments_arrive_intact(cluster: Cluster) -> None:
     data = {"name": "x", "parts": [bytes(range(256)), b""]}
     async with AsyncExitStack() as stack:
         clients = await clients_of(stack, cluster, "u1")
@@ -141,7 +141,7 @@ async def test_bytes_arrive_whole(cluster: Cluster) -> None:
             assert client.of("ours") == client.of("theirs") == [data]
 
 
-async def test_other_namespaces_are_left_alone(cluster: Cluster) -> None:
+async def test_other_namespaces_are_not_bridged(cluster: Cluster) -> None:
     async with AsyncExitStack() as stack:
         clients = await clients_of(stack, cluster, "u1")
         await cluster.theirs[0].call("emitInNamespace", "stray", 1)
@@ -151,13 +151,13 @@ async def test_other_namespaces_are_left_alone(cluster: Cluster) -> None:
             assert {name for name, _ in client.received} == {"fence"}
 
 
-async def test_who_has_left_gets_nothing_more(cluster: Cluster) -> None:
+async def test_a_socket_that_has_left_a_room_gets_no_more_emits(cluster: Cluster) -> None:
     async with AsyncExitStack() as stack:
         clients = await clients_of(stack, cluster, "u1", "v1")
         for client in clients:
             await client.emit("untrack:vehicle", "v1")
             await client.disconnect()
-        await cluster.hearing("user:u1", "vehicle:v1", servers=0)
+        await cluster.wait_subscribed("user:u1", "vehicle:v1", servers=0)
         stayed = await clients_of(stack, cluster, "u1")
         await until(lambda: all(live.server.connection_count == 1 for live in cluster.ours))
         await cluster.ours[0].server.send_to_user("u1", "notice", "ours")

@@ -1,4 +1,4 @@
-"""Updates as devices send them, whichever way they come: read, published, answered."""
+"""Publishes the updates of devices, from HTTP and from sockets, and answers them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from atriz_realtime.api import (
 )
 
 DOCUMENTED_IDS = {"vehicleId": "vehicle", "deliveryId": "delivery"}
-"""Names an update may give an id by, each with the type it stands for."""
+"""Fields that an update may name its entity by, each with the entity type it implies."""
 
 
 class Updates:
-    """Publishes one update or many on behalf of a caller, and says what became of them."""
+    """Publishes updates on behalf of a caller, and returns the answer for the device."""
 
     def __init__(self, config: PluginConfig, server: ServerHandle, resources: Resources) -> None:
         self._server = server
@@ -50,9 +50,9 @@ class Updates:
         return answer
 
     async def publish_batch(self, updates: list[object], identity: Identity) -> dict[str, object]:
-        """Publish many: each update stands for itself, in order by entity.
+        """Publish many updates independently; those of one entity stay in order.
 
-        :raises PayloadTooLarge: for more than ``max_batch``; none is published.
+        :raises PayloadTooLarge: for more than ``max_batch`` updates; none is published.
         """
         if len(updates) > self._max_batch:
             raise PayloadTooLarge(f"more than {self._max_batch} updates", field="updates")
@@ -89,7 +89,8 @@ class Updates:
             "accepted": len(results) - throttled,
             "throttled": throttled,
             "rejected": [
-                {"index": index} | _without_success(error)
+                {"index": index}
+                | {key: value for key, value in error.to_wire().items() if key != "success"}
                 for index, error in sorted(rejected, key=lambda entry: entry[0])
             ],
         }
@@ -98,10 +99,12 @@ class Updates:
 def read_update(
     tracking: Tracking, update: object, identity: Identity
 ) -> tuple[EntityRef, Location]:
-    """Read one update: which entity, and where it is.
+    """Parse an update into an entity and its location.
 
-    ``deviceId`` defaults to the entity's id and ``timestamp`` to now; ``userId``
-    is always the caller's.
+    ``deviceId`` defaults to the entity's id and ``timestamp`` to now.  ``userId`` is always the
+    caller's.
+
+    :raises RealtimeError: when the update is invalid.
     """
     if not isinstance(update, dict):
         raise InvalidRequest("an update must be a JSON object")
@@ -124,7 +127,3 @@ def read_update(
         fields["timestamp"] = datetime.now(UTC)
     fields["userId"] = identity.user_id
     return entity, Location.from_wire(fields)
-
-
-def _without_success(error: RealtimeError) -> dict[str, object]:
-    return {key: value for key, value in error.to_wire().items() if key != "success"}

@@ -1,4 +1,4 @@
-"""After an outage the bridge carries again, and nothing is carried twice."""
+"""After an outage the bridge works again, and delivers nothing twice."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
-from tests.bridge.conftest import Cluster
-from tests.bridge.test_emits import clients_of
-from tests.bridge.test_fixes import event, location
+from tests.defaults.typescript.conftest import Cluster
+from tests.defaults.typescript.test_emits import clients_of
+from tests.defaults.typescript.test_fixes import event, location
 from tests.support.servers.serving import TIMEOUT
 
 
 async def subscribers(client: Any) -> list[int]:
-    """Connections of this package's servers that are subscribed to something."""
+    """The subscribed connections of this package's servers."""
     return [
         int(each["id"])
         for each in await client.client_list()
@@ -22,16 +22,18 @@ async def subscribers(client: Any) -> list[int]:
     ]
 
 
-async def test_a_lost_connection_is_made_anew_with_all_its_channels(cluster: Cluster) -> None:
+async def test_a_lost_connection_comes_back_with_all_its_channels(cluster: Cluster) -> None:
     async with AsyncExitStack() as stack:
         clients = await clients_of(stack, cluster, "u1", "v1")
         lost = await subscribers(cluster.redis)
         for number in lost:
             await cluster.redis.client_kill_filter(_id=number)
         async with asyncio.timeout(TIMEOUT):
-            while len(await subscribers(cluster.redis)) != len(lost) or not await cluster.whole():
+            while (
+                len(await subscribers(cluster.redis)) != len(lost) or not await cluster.complete()
+            ):
                 await asyncio.sleep(0.01)
-        await cluster.hearing("user:u1", "authenticated", "vehicle:v1")
+        await cluster.wait_subscribed("user:u1", "authenticated", "vehicle:v1")
         await cluster.theirs[0].call("sendToUser", "u1", "notice", 1)
         await cluster.theirs[0].call("publish", "vehicle", "v1", location(1))
         await cluster.ours[0].server.tracking.publish_location_update("vehicle", "v1", location(2))

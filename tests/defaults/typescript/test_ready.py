@@ -1,4 +1,4 @@
-"""Whoever begins to watch is told so when both ways that a fix may come are subscribed."""
+"""A watcher's subscription is confirmed when the channel and the adapter are both subscribed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 import pytest
 
 from atriz_realtime.api import Deliver, RedisChannels, Resources
-from atriz_realtime.defaults.typescript.adapter import AdapterEvents
 from atriz_realtime.defaults.typescript.bridge import Bridge
-from atriz_realtime.defaults.typescript.members import Members, RoomNames
-from atriz_realtime.defaults.typescript.sharded import ShardedAdapter
 from atriz_realtime.testing import FakeClock
 
 TRACKING = "tracking:vehicle:v1"
 ROOM = "socket.io#/#vehicle:v1#"
 
 
-class Unhurried:
-    """A fan-out that confirms what it is asked to when the test says so."""
+class ManualFanout:
+    """A fan-out that confirms a subscription when the test does."""
 
     def __init__(self) -> None:
         self.asked: dict[str, asyncio.Future[None]] = {}
@@ -35,7 +32,7 @@ class Unhurried:
         del self.asked[channel]
 
 
-class Nobody:
+class NoMembers:
     """A server without sockets."""
 
     def select(
@@ -53,17 +50,16 @@ class Nobody:
 
 
 @pytest.mark.parametrize("order", [(TRACKING, ROOM), (ROOM, TRACKING)])
-async def test_a_subscription_is_done_when_both_ways_are(order: tuple[str, str]) -> None:
-    fanout, names = Unhurried(), RoomNames("authenticated")
-    bridge = Bridge(fanout, names, Resources(clock=FakeClock(), redis=None, settings={}))
-    bridge.adapter = ShardedAdapter(
+async def test_a_subscription_is_done_when_both_channels_are(order: tuple[str, str]) -> None:
+    fanout = ManualFanout()
+    bridge = Bridge(
         fanout,
-        "socket.io",
-        Members(Nobody(), names),
-        AdapterEvents(received=bridge.received, report=print),
-        uid=bridge.uid,
-        membership=Nobody(),
-        room_names=names,
+        fanout,
+        NoMembers(),
+        Resources(clock=FakeClock(), redis=None, settings={}),
+        adapter="sharded",
+        key="socket.io",
+        authenticated_room="authenticated",
     )
     started = asyncio.ensure_future(bridge.subscribe(RedisChannels.EMITS, print))
     await asyncio.sleep(0)
@@ -74,7 +70,7 @@ async def test_a_subscription_is_done_when_both_ways_are(order: tuple[str, str])
     watching = asyncio.ensure_future(bridge.subscribe(TRACKING, print))
     await asyncio.sleep(0)
     fanout.asked[order[0]].set_result(None)
-    for _ in range(10):  # turns of the loop, more than it takes to notice
+    for _ in range(10):  # more turns of the loop than the result needs
         await asyncio.sleep(0)
     assert not watching.done()
     fanout.asked[order[1]].set_result(None)

@@ -1,4 +1,4 @@
-"""What a TypeScript server asks of all servers, ours answer and do."""
+"""Servers of this package answer the requests of TypeScript servers."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.bridge.conftest import Cluster
-from tests.bridge.test_emits import clients_of, fence
+from tests.defaults.typescript.conftest import Cluster
+from tests.defaults.typescript.test_emits import clients_of, fence
 from tests.support.clients.node import Node
 from tests.support.clients.python_socketio import SERVER_DISCONNECT
 from tests.support.servers.serving import token
 
 
-async def test_fetch_sockets_finds_those_of_every_server(cluster: Cluster, js: Node) -> None:
+async def test_fetch_sockets_finds_the_sockets_of_every_server(cluster: Cluster, js: Node) -> None:
     clients = [await js.connect(url, {"token": token()}) for url in cluster.urls]
     stranger = await js.connect(cluster.ours[0].url, {})
     for client in clients:
@@ -52,7 +52,7 @@ async def test_sockets_join_and_leave_rooms(cluster: Cluster) -> None:
         first = cluster.theirs[0]
         await first.call("socketsJoin", {"rooms": ["user:u1"]}, ["fleet", "depot"])
         await fence(cluster, [*clients, *others], 1)
-        await cluster.hearing("fleet", "depot")
+        await cluster.wait_subscribed("fleet", "depot")
         for sender in ("theirs", "ours"):
             await emit(cluster, sender, "fleet")
         for client in clients:
@@ -98,7 +98,9 @@ async def test_server_side_emits_are_answered_with_nothing(cluster: Cluster) -> 
     assert cluster.theirs[1].server_side == [["hello"], ["bye"], ["fence"]]
 
 
-async def test_emits_that_want_acknowledgements_leave_our_clients_out(cluster: Cluster) -> None:
+async def test_emits_with_acknowledgements_do_not_reach_clients_of_this_package(
+    cluster: Cluster,
+) -> None:
     async with AsyncExitStack() as stack:
         clients = await clients_of(stack, cluster, "u1")
         answers = await cluster.theirs[0].call("emitWithAck", "question", 1)

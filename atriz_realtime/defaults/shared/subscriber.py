@@ -1,4 +1,4 @@
-"""A subscriber's connection, which cannot go deaf unnoticed and comes back by itself."""
+"""A pub/sub connection to Redis that notices when it is dead, and reconnects."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from redis.exceptions import RedisError
 from atriz_realtime.api import RedisLink, RedisStream
 
 PING_INTERVAL = 1.0
-"""Seconds between two signs of life asked for."""
+"""Seconds between two PINGs."""
 
 SILENCE_LIMIT = 2.0
-"""Seconds without one after which the connection is given up."""
+"""Seconds without a message or a PONG after which the connection counts as dead."""
 
 BACKOFF_FIRST = 0.05
-BACKOFF_MOST = 0.5
-"""Seconds between two attempts to connect: doubled each time, with full jitter."""
+BACKOFF_MAX = 0.5
+"""Seconds between two attempts to connect, at most; doubled each time, with full jitter."""
 
 
 class Subscriber(ABC):
-    """Hears one server, over one connection after another.
+    """Receives messages from one Redis server, over one connection after another.
 
-    :param name: of its task.
+    :param name: the name of its task.
     :param route: the server, as :meth:`RedisLink.route` names it; empty: the only one.
     """
 
@@ -35,7 +35,7 @@ class Subscriber(ABC):
         self._route = route
         self._loop = asyncio.get_running_loop()
         self._stream: RedisStream | None = None
-        self._heard = 0.0
+        self._last_reply = 0.0
         self._pings: deque[float] = deque()
         self._lag = 0.0
         self._closing = False
@@ -43,19 +43,20 @@ class Subscriber(ABC):
 
     @property
     def lag(self) -> float:
-        """Seconds that the last sign of life took, or the next has been waited for.
+        """Seconds that the last PONG took, or that the next is overdue.
 
-        It comes after every message that was there before it: so far behind is this subscriber.
+        A PONG comes after every message that Redis sent before it, so this is how far the
+        subscriber is behind.
         """
         return self._loop.time() - self._pings[0] if self._pings else self._lag
 
     async def aclose(self) -> None:
-        """Close the connection."""
+        """Close the connection, and open no other."""
         self._closing = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    # -- what subscribers do each in their way ---------------------------------------------
+    # -- for subclasses --------------------------------------------------------------------
 
     @abstractmethod
     def _opened(self) -> None:
@@ -63,65 +64,65 @@ class Subscriber(ABC):
 
     @abstractmethod
     def _received(self, message: list[Any]) -> None:
-        """Take what Redis sends; the connection ends with what this raises."""
+        """Handle a message; the connection ends when this raises."""
 
     @abstractmethod
     def _lost(self, reason: str) -> None:
-        """Take note that the connection is lost, or could not be opened."""
+        """Called when the connection is lost, or cannot be opened."""
 
     def _refused(self, error: Exception) -> None:
-        """Take what Redis answers instead of a subscription."""
+        """Called with the error that Redis answers a subscription with."""
         raise RedisError(f"cannot subscribe: {error}") from error
 
-    def _superseded(self) -> str | None:
-        """Why this is no longer the server to hear, if it is not."""
+    def _stale(self) -> str | None:
+        """The reason to leave this server for another one, when there is one."""
         return None
 
-    # -- one connection after another ------------------------------------------------------
+    # -- connections -----------------------------------------------------------------------
 
     async def _run(self) -> None:
         delay = BACKOFF_FIRST
         while True:
             stream: RedisStream | None = None
             try:
-                stream = await self._link.connect(self._take, self._route)
+                stream = await self._link.connect(self._reply, self._route)
                 delay = BACKOFF_FIRST
-                self._heard = self._loop.time()
+                self._last_reply = self._loop.time()
                 self._pings.clear()
                 self._stream = stream
                 self._opened()
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(stream.ended())
                     tasks.create_task(self._watch(stream))
-            except* Exception as group:  # whatever it is, the subscriber must come back
+            except* Exception as group:  # whatever it is, the subscriber has to reconnect
                 error = group.exceptions[0]
                 self._lost(str(error).partition("\n")[0] or type(error).__name__)
             finally:
                 self._stream = None
                 if stream is not None:
                     await stream.aclose()
-            if self._closing:  # a task group that fails forgets that it was cancelled, too
+            if self._closing:  # a task group that fails swallows the cancellation
                 return
             await asyncio.sleep(random.uniform(0, delay))  # noqa: S311  # jitter, not a secret
-            delay = min(delay * 2, BACKOFF_MOST)
+            delay = min(delay * 2, BACKOFF_MAX)
 
-    def _take(self, reply: Any) -> None:
-        self._heard = self._loop.time()
+    def _reply(self, reply: Any) -> None:
+        self._last_reply = self._loop.time()
         if isinstance(reply, list) and reply[0] != b"pong":
             self._received(reply)
-        elif isinstance(reply, Exception):  # MOVED, CLUSTERDOWN: this is not the server to ask
+        elif isinstance(reply, Exception):  # MOVED or CLUSTERDOWN: the channel is elsewhere
             self._refused(reply)
-        else:  # as long as nothing is subscribed, a pong is no list
-            self._lag = self._heard - self._pings.popleft()
+        else:  # a PONG; it is a list only while something is subscribed
+            self._lag = self._last_reply - self._pings.popleft()
 
     async def _watch(self, stream: RedisStream) -> None:
-        """Ask for signs of life, and leave a server that gives none, or is no longer it."""
+        """Ping the server; leave it when it is silent or no longer the right one."""
         while True:
             await asyncio.sleep(PING_INTERVAL)
-            silence = self._loop.time() - self._heard
+            silence = self._loop.time() - self._last_reply
             if silence > SILENCE_LIMIT:
                 raise RedisError(f"Redis was silent for {silence:.1f} s")
-            if reason := self._superseded():
+            if reason := self._stale():
                 raise RedisError(reason)
             self._pings.append(self._loop.time())
             stream.send(("PING",))

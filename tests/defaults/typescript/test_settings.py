@@ -1,4 +1,4 @@
-"""When the bridge is off it leaves no trace; when it cannot work, the start says why."""
+"""Turning the bridge on and off, its settings, and invalid combinations."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from starlette.applications import Starlette
 
 from atriz_realtime import RealtimeServer
 from atriz_realtime.api import ConfigurationError, Location
-from tests.bridge.conftest import bridged
-from tests.bridge.test_fixes import event, location
-from tests.bridge.typescript import client_of
+from tests.defaults.typescript.conftest import bridged
+from tests.defaults.typescript.servers import client_of
+from tests.defaults.typescript.test_fixes import event, location
 from tests.support.servers.serving import TIMEOUT, Live, config, serving
 
 PLUGIN = "atriz_realtime.defaults.typescript"
@@ -24,7 +24,7 @@ PLUGIN = "atriz_realtime.defaults.typescript"
 
 @asynccontextmanager
 async def monitored(client: Any) -> AsyncIterator[list[str]]:
-    """Every command that reaches Redis meanwhile."""
+    """Every command that reaches Redis in this block."""
     commands: list[str] = []
 
     async with client.monitor() as monitor:
@@ -44,7 +44,7 @@ async def monitored(client: Any) -> AsyncIterator[list[str]]:
 
 
 async def use(live: Live) -> None:
-    """Send one of each thing that a bridge carries."""
+    """Send one message of each kind that the bridge carries."""
     async with client_of(live.url, "u1", "v1") as client:
         await live.server.tracking.publish_location_update("vehicle", "v1", location(1))
         await live.server.send_to_user("u1", "notice", 1)
@@ -56,7 +56,7 @@ async def use(live: Live) -> None:
 @pytest.mark.parametrize(
     "settings", [{}, {"disabled_plugins": ("typescript",)}, {"plugins": {"typescript": {}}}]
 )
-async def test_off_it_touches_no_channel_of_the_adapter(
+async def test_when_off_it_uses_no_channel_of_the_adapter(
     settings: dict[str, Any], redis_url: str, redis_client: Any
 ) -> None:
     async with (
@@ -69,7 +69,9 @@ async def test_off_it_touches_no_channel_of_the_adapter(
 
 
 @pytest.mark.parametrize("kind", ["classic", "sharded"])
-async def test_on_each_thing_is_sent_once(kind: str, redis_url: str, redis_client: Any) -> None:
+async def test_when_on_each_message_is_published_once(
+    kind: str, redis_url: str, redis_client: Any
+) -> None:
     async with monitored(redis_client) as commands, serving(**bridged(kind, redis_url)) as live:
         await use(live)
     command = "PUBLISH" if kind == "classic" else "SPUBLISH"
@@ -94,7 +96,7 @@ async def test_key_and_room_are_settings(redis_url: str, redis_client: Any) -> N
 
 
 def nested(depth: int) -> list[Any]:
-    """Lists in lists."""
+    """Nested lists."""
     value: list[Any] = []
     for _ in range(depth):
         value = [value]
@@ -102,7 +104,7 @@ def nested(depth: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", ["classic", "sharded"])
-async def test_what_no_adapter_sends_is_reported_and_hurts_nobody(
+async def test_an_unreadable_message_is_reported_and_dropped(
     kind: str, redis_url: str, redis_client: Any
 ) -> None:
     packet = {"type": 2, "data": ["bad", 1], "nsp": "/"}
@@ -146,7 +148,7 @@ async def test_what_no_adapter_sends_is_reported_and_hurts_nobody(
         assert live.server.incidents.counts["bridge message unreadable"] == expected
 
 
-async def test_what_is_no_event_on_an_entity_channel_is_passed_on_as_ever(
+async def test_a_malformed_event_on_an_entity_s_channel_is_passed_on(
     redis_url: str, redis_client: Any
 ) -> None:
     async with (
@@ -172,7 +174,7 @@ async def test_what_is_no_event_on_an_entity_channel_is_passed_on_as_ever(
         (bridged("classic", "redis+cluster://localhost:7000"), "must be"),
     ],
 )
-def test_what_cannot_be_stops_the_start(settings: dict[str, Any], words: str) -> None:
+def test_invalid_settings_stop_the_start(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         RealtimeServer(Starlette(), config(**settings))
 

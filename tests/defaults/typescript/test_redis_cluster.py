@@ -1,13 +1,13 @@
-"""On a Redis Cluster a fix of theirs comes through the adapter alone; all the rest is the same."""
+"""On a Redis Cluster a fix of a TypeScript server arrives through the adapter alone."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from tests.bridge.conftest import Cluster
-from tests.bridge.test_emits import clients_of
-from tests.bridge.test_fixes import COUNT, event, fence, location, watchers
-from tests.bridge.typescript import client_of
+from tests.defaults.typescript.conftest import Cluster
+from tests.defaults.typescript.servers import client_of
+from tests.defaults.typescript.test_emits import clients_of
+from tests.defaults.typescript.test_fixes import COUNT, event, fence, location, watchers
 
 
 async def test_fixes_reach_every_watcher_once_in_order(on_a_redis_cluster: Cluster) -> None:
@@ -25,7 +25,7 @@ async def test_fixes_reach_every_watcher_once_in_order(on_a_redis_cluster: Clust
             assert client.updates == [event(number) for number in range(59)]
 
 
-async def test_who_has_begun_to_watch_misses_nothing(on_a_redis_cluster: Cluster) -> None:
+async def test_a_new_watcher_misses_nothing(on_a_redis_cluster: Cluster) -> None:
     cluster = on_a_redis_cluster
     for number in range(1, 21):
         async with client_of(cluster.ours[0].url, "u1", f"v{number}") as client:

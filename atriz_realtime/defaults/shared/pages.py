@@ -1,4 +1,4 @@
-"""The built pages of ``pages/dist``, with headers that let them do no more than they must."""
+"""Serves the built pages in ``pages/dist``, with headers that restrict what they may do."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-import attrs
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -32,20 +30,20 @@ MEDIA_TYPES: Mapping[str, str] = MappingProxyType(
 )
 
 WORLD = ("world-50m.json", "world-10m.json")
-"""The offline map."""
+"""The files of the offline map."""
 
 TILE_URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>(?:\{s\}\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[0-9]+)?)/"
     r"[^\s\"';]*\{z\}[^\s\"';]*",
     re.IGNORECASE,
 )
-"""A template of tiles: an address with ``{z}``, ``{x}``, ``{y}`` and perhaps ``{s}.`` in it."""
+"""A tile server's address template, with ``{z}``, ``{x}``, ``{y}`` and optionally ``{s}.``."""
 
 
 def check_tile_url(template: str) -> None:
-    """Refuse what is no template of tiles; none at all is the offline map.
+    """Check a tile server's address template; an empty one stands for the offline map.
 
-    :raises ConfigurationError: saying how one looks.
+    :raises ConfigurationError: when it is malformed, with an example.
     """
     if template and not TILE_URL.fullmatch(template):
         raise ConfigurationError(
@@ -54,25 +52,17 @@ def check_tile_url(template: str) -> None:
         )
 
 
-@attrs.frozen
-class _File:
-    body: bytes
-    packed: bytes
-    tag: str
-
-
 @cache
-def _read(name: str) -> _File:
+def _read(name: str) -> tuple[bytes, bytes, str]:
+    """A file's content, the content compressed, and its ETag."""
     body = (DIST / name).read_bytes()
-    return _File(
-        body, gzip.compress(body, 6, mtime=0), f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    )
+    return body, gzip.compress(body, 6, mtime=0), f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def security_headers(tile_url: str = "") -> dict[str, str]:
-    """What a page may do: run its own script, and speak to its own server.
+    """Headers that allow a page its own scripts, and connections to its own server, alone.
 
-    :param tile_url: a template that :data:`TILE_URL` matches; its host may be asked for images.
+    :param tile_url: a template that :data:`TILE_URL` matches; images may come from its host.
     """
     images = "'self' data:"
     if tile := TILE_URL.fullmatch(tile_url):
@@ -91,7 +81,7 @@ def security_headers(tile_url: str = "") -> dict[str, str]:
 
 
 def file_routes(prefix: str, names: tuple[str, ...], headers: Mapping[str, str]) -> list[Route]:
-    """Routes of built files, below a path."""
+    """Routes for built files below a path."""
     return [
         Route(f"{prefix}/{name}", file_endpoint(name, headers), methods=["GET"]) for name in names
     ]
@@ -100,24 +90,18 @@ def file_routes(prefix: str, names: tuple[str, ...], headers: Mapping[str, str])
 def file_endpoint(
     name: str, headers: Mapping[str, str]
 ) -> Callable[[Request], Awaitable[Response]]:
-    """What answers with one built file: compressed, and not again to who has it."""
+    """An endpoint for one built file, compressed, with an ETag."""
     media_type = MEDIA_TYPES[name.rpartition(".")[2]]
 
     async def endpoint(request: Request) -> Response:
-        file = await asyncio.to_thread(_read, name)
-        sent = {**headers, "cache-control": "no-cache", "etag": file.tag, "vary": "Accept-Encoding"}
-        if request.headers.get("if-none-match") == file.tag:
+        body, packed, tag = await asyncio.to_thread(_read, name)
+        sent = {**headers, "cache-control": "no-cache", "etag": tag, "vary": "Accept-Encoding"}
+        if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=sent)
-        if not _takes_gzip(request.headers):
-            return Response(file.body, media_type=media_type, headers=sent)
+        accepted = request.headers.get("accept-encoding", "").split(",")
+        if "gzip" not in (each.partition(";")[0].strip() for each in accepted):
+            return Response(body, media_type=media_type, headers=sent)
         sent["content-encoding"] = "gzip"
-        return Response(file.packed, media_type=media_type, headers=sent)
+        return Response(packed, media_type=media_type, headers=sent)
 
     return endpoint
-
-
-def _takes_gzip(headers: Headers) -> bool:
-    named = (
-        each.partition(";")[0].strip() for each in headers.get("accept-encoding", "").split(",")
-    )
-    return "gzip" in named

@@ -1,0 +1,1 @@
+"""What several default plugins use; none of it is a plugin."""

@@ -1,0 +1,93 @@
+"""The plugins that a server can load: the defaults, installed ones, those that settings name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import entry_points, version
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from atriz_realtime.api import hookspecs
+from atriz_realtime.api.errors import PluginError
+
+DISTRIBUTION = "atriz-realtime"
+
+DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
+    {
+        "jwt_auth": "atriz_realtime.defaults.jwt_auth",
+        "revocations": "atriz_realtime.defaults.revocations",
+        "claims": "atriz_realtime.defaults.claims",
+        "vehicle": "atriz_realtime.defaults.entities:vehicle",
+        "delivery": "atriz_realtime.defaults.entities:delivery",
+        "throttling": "atriz_realtime.defaults.throttling",
+        "memory": "atriz_realtime.defaults.memory",
+        "redis": "atriz_realtime.defaults.redis",
+        "typescript": "atriz_realtime.defaults.typescript",
+        "http_api": "atriz_realtime.defaults.http_api",
+        "socket_publish": "atriz_realtime.defaults.socket_publish",
+        "privacy": "atriz_realtime.defaults.privacy",
+        "sharing": "atriz_realtime.defaults.sharing",
+        "health": "atriz_realtime.defaults.health",
+        "metrics": "atriz_realtime.defaults.metrics",
+        "admin_ui": "atriz_realtime.defaults.admin_ui",
+        "console": "atriz_realtime.defaults.console",
+    }
+)
+"""The plugins of the package by name, each a module or ``module:object``; loaded first."""
+
+
+@attrs.frozen
+class PluginSource:
+    """Where a plugin comes from, and how to load it."""
+
+    origin: str
+    """``default``, a distribution's name, or ``configuration``."""
+    version: str
+    load: Callable[[], Any]
+    target: str = ""
+    """What configuration names."""
+
+    def __str__(self) -> str:
+        return f"{self.origin} ({self.target})" if self.target else self.origin
+
+
+def find_plugins(extra: Iterable[str]) -> dict[str, PluginSource]:
+    """Every plugin there is, by name, in load order; none is imported.
+
+    :param extra: the setting ``extra_plugins``.
+    :raises PluginError: when two have the same name, naming both origins.
+    """
+    sources: dict[str, PluginSource] = {}
+
+    def add(name: str, source: PluginSource) -> None:
+        if name in sources:
+            raise PluginError(
+                f"two plugins are named {name!r}: one from {sources[name]}, one from {source}"
+            )
+        sources[name] = source
+
+    own_version = version(DISTRIBUTION)
+    for name, target in DEFAULT_PLUGINS.items():
+        add(name, PluginSource("default", own_version, _loader(target)))
+    for found in sorted(entry_points(group=hookspecs.PROJECT_NAME), key=lambda each: each.name):
+        origin, number = "entry point", "-"
+        if found.dist is not None:
+            origin, number = found.dist.name, found.dist.version
+        add(found.name, PluginSource(origin, number, found.load))
+    for target in extra:
+        module, _, attribute = target.partition(":")
+        name = attribute or module.rpartition(".")[2]
+        add(name, PluginSource("configuration", "-", _loader(target), target))
+    return sources
+
+
+def _loader(target: str) -> Callable[[], Any]:
+    def load() -> Any:
+        module_name, _, attribute = target.partition(":")
+        module = importlib.import_module(module_name)
+        return getattr(module, attribute) if attribute else module
+
+    return load
