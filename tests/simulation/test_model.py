@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from atriz_realtime.defaults.redis import cache
-from atriz_realtime.defaults.revocations import records
+from atriz_realtime.defaults.revocations import known
 from tests.simulation.loop import Deadlock, Process, VirtualLoop, current_process
 from tests.simulation.redis_model import Data, Server
 
@@ -29,7 +29,7 @@ def commands(chance: random.Random) -> list[list[Any]]:
         keys = [f"location:{entity}", "index"]
         put = [cache._PUT_AND_INDEX, 2, *keys, location, 60, stamp, entity, expires, now]
         revoked = [expires, f'["token", "{chance.randint(1, 9)}", 1, {expires}]']
-        add = [records.ADD, 2, "revoked", "version", now, 5, 60, str(number), *revoked]
+        add = [known.ADD, 2, "revoked", "version", now, 5, 60, str(number), *revoked]
         made.append(
             chance.choice(
                 [

@@ -28,7 +28,7 @@ from atriz_realtime.api import EntityRef
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.defaults import revocations
 from atriz_realtime.engine import flusher
-from atriz_realtime.plugin_system import plugins
+from atriz_realtime.plugin_system import discovery
 from atriz_realtime.redis_link.single import SingleLink
 from atriz_realtime.redis_link.url import parse_redis_url
 from tests.simulation.loop import Process, VirtualLoop
@@ -178,7 +178,7 @@ def virtual_world(loop: VirtualLoop, seed: str) -> Iterator[None]:
             (os, "urandom", chance.randbytes),
             (secrets, "token_bytes", chance.randbytes),
             (secrets, "token_hex", lambda size: chance.randbytes(size).hex()),
-            (plugins, "entry_points", _entry_points),
+            (discovery, "entry_points", _entry_points),
         ):
             stack.enter_context(patch.object(target, name, value))
         asyncio.set_event_loop(loop)
