@@ -14,26 +14,30 @@ from tests.support.servers.serving import Chosen
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Servers of end-to-end tests are reached in one of several ways."""
-    ways = ["lane", "portable", "hypercorn"]
-    parser.addoption("--lane", choices=ways, default="lane", help="how sockets reach servers")
+    """Add the choice of the websocket transport that servers of tests are served over."""
+    parser.addoption(
+        "--transport",
+        choices=["uvicorn", "asgi", "hypercorn"],
+        default="uvicorn",
+        help="the websocket transport of the servers in end-to-end tests",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take the choice over."""
-    Chosen.lane = config.getoption("--lane")
+    """Read that choice."""
+    Chosen.transport = config.getoption("--transport")
 
 
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[ValkeyServer]:
-    """A real Valkey server for the whole run."""
+    """A real Valkey server, one for the whole run."""
     with ValkeyServer(port=free_port()) as server:
         yield server
 
 
 @pytest.fixture
 def redis_url(valkey: ValkeyServer) -> str:
-    """The URL of that server, emptied."""
+    """The URL of that server; each test finds it empty."""
     url = f"redis://127.0.0.1:{valkey.port}"
     with redis.Redis.from_url(url) as client:
         client.flushall()
@@ -42,6 +46,6 @@ def redis_url(valkey: ValkeyServer) -> str:
 
 @pytest.fixture
 async def redis_client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
-    """A client of it."""
+    """A client of that server."""
     async with redis.asyncio.from_url(redis_url) as client:
         yield client

@@ -1,4 +1,4 @@
-"""Every hook, record field, setting and error code is documented, and used in some test."""
+"""Every hook, record field, setting and error code is documented and used in a test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.docs.reference import DOCS
 
 
 def records() -> list[type[Any]]:
-    """Every attrs class that plugins see."""
+    """Every attrs class in the public API."""
     members = [getattr(api, name) for name in api.__all__]
     return [each for each in members if inspect.isclass(each) and attrs.has(each)]
 
@@ -54,7 +54,7 @@ def undocumented_fields(classes: list[type[Any]], document: str) -> list[str]:
 
 
 def unused_fields(classes: list[type[Any]], evidence: Evidence) -> list[str]:
-    """The fields that no test gives to a record, or reads of a value that the server makes."""
+    """The fields that no test passes to a record, or reads from a value that the server makes."""
     return [
         f"{owner.__name__}.{field.name}"
         for owner in classes
@@ -85,17 +85,17 @@ def test_every_setting_is_set_in_a_test(evidence: Evidence) -> None:
     assert [each.name for each in settings() if not evidence.sets(each)] == []
 
 
-def test_every_error_is_met_in_a_test(evidence: Evidence) -> None:
-    missing = [each for each in error_classes() if not evidence.refuses(each, each.code)]
+def test_every_error_is_expected_in_a_test(evidence: Evidence) -> None:
+    missing = [each for each in error_classes() if not evidence.expects(each, each.code)]
     assert missing == []
 
 
-# -- what is missing is found --------------------------------------------------------------
+# -- the checks themselves -----------------------------------------------------------------
 
 
 @attrs.frozen
 class Planted:
-    """A record, or settings, that nobody knows."""
+    """A record, or settings, unknown to the documentation and the tests."""
 
     name: str
     plant_size: int = 3
@@ -139,7 +139,7 @@ def test_an_unused_field_is_found(source: str, missing: list[str]) -> None:
     assert unused_fields([Planted], Evidence([source])) == missing
 
 
-def test_what_hooks_return_has_to_be_made_with_a_field(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_field_that_hooks_return_must_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Planted, "__module__", api.records.__name__)
     read = Evidence(["Planted('x').plant_size"])
     assert unused_fields([Planted], read) == ["Planted.plant_size"]
@@ -164,7 +164,7 @@ def test_a_setting_that_is_never_set_is_found(source: str, is_set: bool) -> None
 
 
 @pytest.mark.parametrize(
-    ("source", "is_met"),
+    ("source", "is_expected"),
     [
         ("", False),
         ("message = 'planted'", False),
@@ -174,8 +174,8 @@ def test_a_setting_that_is_never_set_is_found(source: str, is_set: bool) -> None
         ("raise PlantedError", False),
     ],
 )
-def test_an_error_that_is_never_met_is_found(source: str, is_met: bool) -> None:
-    assert Evidence([source]).refuses(PlantedError, PlantedError.code) is is_met
+def test_an_error_that_is_never_expected_is_found(source: str, is_expected: bool) -> None:
+    assert Evidence([source]).expects(PlantedError, PlantedError.code) is is_expected
 
 
 def test_a_planted_hook_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import atriz_realtime
-from tests.support.seams import SEAMS, Seam
+from tests.support.checks.seams import SEAMS, Seam
 
 PACKAGE = Path(atriz_realtime.__file__).parent
 PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]

@@ -1,4 +1,4 @@
-"""What is shipped for plugin authors: its fixtures work as told, and its suites find mistakes."""
+"""The testing package for plugin authors: its fixtures work, and its suites find faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.plugins.flawed_backends import FOUND
 
 
 def pytest_on(path: Path, *options: str) -> tuple[dict[str, str], str]:
-    """Run tests in a pytest of their own; returns each one's outcome, and what was printed."""
+    """Run tests in a separate pytest; returns the outcome of each, and the output."""
     result = subprocess.run(
         [
             sys.executable,
@@ -28,7 +28,9 @@ def pytest_on(path: Path, *options: str) -> tuple[dict[str, str], str]:
         ],
         cwd=path.parent,
         stdin=subprocess.DEVNULL,
-        env={name: value for name, value in os.environ.items() if name != "CI"},  # short reports
+        env={
+            name: value for name, value in os.environ.items() if name != "CI"
+        },  # which makes reports longer
         capture_output=True,
         text=True,
         check=False,
@@ -50,7 +52,7 @@ def run(folder: Path, source: str, conftest: str = "") -> tuple[dict[str, str], 
 # -- clock and samples ---------------------------------------------------------------------
 
 
-def test_a_fake_clock_moves_when_it_is_told_to() -> None:
+def test_a_fake_clock_moves_only_when_advanced() -> None:
     clock = FakeClock()
     assert (clock.now(), clock.now()) == (START, START)
     before = clock.monotonic()
@@ -61,7 +63,7 @@ def test_a_fake_clock_moves_when_it_is_told_to() -> None:
     assert FakeClock(5).now() == 5
 
 
-def test_samples_begin_when_the_clock_does() -> None:
+def test_samples_start_at_the_time_of_the_clock() -> None:
     assert moment().timestamp() == START
     assert location(2.5).timestamp == moment(2.5)
     assert event("v7", kind="delivery", speed=5).location.speed == 5
@@ -121,7 +123,7 @@ def test_the_fixtures_serve_a_plugin(tmp_path: Path) -> None:
     assert "warning" not in printed
 
 
-def test_the_suites_find_mistakes() -> None:
+def test_the_suites_find_faults() -> None:
     only = " or ".join(f"({suite} and {test})" for suite, test in FOUND.items())
     outcomes, printed = pytest_on(Path(flawed_backends.__file__), "-k", only)
     found = {name.partition("[")[0] for name, outcome in outcomes.items() if outcome == "FAILED"}

@@ -11,9 +11,9 @@ from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.api.wire import encode_json
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
+from atriz_realtime.cli.addresses import beyond_loopback
 from atriz_realtime.cli.options import config_option, json_option
 from atriz_realtime.cli.output import print_json, print_table
-from atriz_realtime.cli.serving.addresses import beyond_loopback
 from atriz_realtime.plugin_system.config import LoadedConfig, describe, load_config
 from atriz_realtime.plugin_system.plugins import PluginInfo
 from atriz_realtime.plugin_system.registry import Registry

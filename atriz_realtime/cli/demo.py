@@ -12,10 +12,10 @@ import click
 
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
+from atriz_realtime.cli.addresses import listen, location, port_of, reachable
 from atriz_realtime.cli.main import NAME
 from atriz_realtime.cli.serve import announce
 from atriz_realtime.cli.serving import uvicorn_server
-from atriz_realtime.cli.serving.addresses import listen, location, port_of, reachable
 from atriz_realtime.cli.token import minter
 from atriz_realtime.demo import country, town
 from atriz_realtime.demo.fleet import USER, Fleet

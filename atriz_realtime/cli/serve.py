@@ -7,10 +7,10 @@ import structlog
 
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
+from atriz_realtime.cli.addresses import listen, location, port_of, reachable
 from atriz_realtime.cli.check import require_strength
 from atriz_realtime.cli.options import config_option, log_format_option
 from atriz_realtime.cli.serving import uvicorn_server
-from atriz_realtime.cli.serving.addresses import listen, location, port_of, reachable
 from atriz_realtime.cli.serving.supervisor import Supervisor
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer

@@ -1,38 +1,45 @@
-"""New sessions a few in each turn of the loop, so that a storm of them starves nobody.
-
-When every client of a server that went away comes at once, each turn would otherwise be as
-long as all their handshakes together, and whoever is connected would wait as long.
-"""
+"""Decides which requests may open or use a session, and when."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from atriz_realtime.engine.loop_bound import LoopBound
+from atriz_realtime.engine.request import errors
+from atriz_realtime.engine.request.errors import Refusal
+from atriz_realtime.engine.request.origins import Origins
+from atriz_realtime.engine.request.request import Request
+from atriz_realtime.engine.session import Session
+from atriz_realtime.engine.sessions import Sessions
+
+PROTOCOL_VERSION = "4"
+
+TRANSPORTS = ("polling", "websocket")
 
 ADMITTED_PER_TURN = 16
-"""Handshakes in one turn of the loop: about a millisecond's worth."""
+"""Handshakes in one turn of the event loop: they take about a millisecond."""
 
 MAX_WAITING = 20_000
-"""Handshakes that may wait; beyond, further ones are told to come back later."""
+"""Handshakes that may wait for their turn; further ones are refused with 503."""
 
 
-class Admission(LoopBound):
-    """Lets handshakes in, first come first."""
+class HandshakeQueue(LoopBound):
+    """Admits a few handshakes in each turn of the event loop, first come first served.
+
+    When the clients of a server that went away all reconnect at once, a turn of the loop would
+    otherwise last as long as all their handshakes together, and connected clients would wait
+    for it.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
         self._left = ADMITTED_PER_TURN
         self._turn: asyncio.Handle | None = None
 
-    def __len__(self) -> int:
-        """How many wait."""
-        return len(self._waiting)
-
-    def ask(self, admit: Callable[[], None]) -> bool:
-        """Call ``admit`` now, or in its turn; whether it will be called at all."""
+    def add(self, admit: Callable[[], None]) -> bool:
+        """Call ``admit`` now or in a later turn; returns False, and never does, when it is full."""
         if self._turn is None:
             self._turn = self.loop.call_soon(self._next_turn)
         if self._left:
@@ -52,3 +59,77 @@ class Admission(LoopBound):
         while self._left and self._waiting:
             self._left -= 1
             self._waiting.popleft()()
+
+
+class Admission:
+    """Checks requests, and queues the handshakes of new sessions.
+
+    :param ready: called before each handshake; returns what it has to wait for, or ``None``.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        origins: Origins,
+        ready: Callable[[], Awaitable[None] | None],
+    ) -> None:
+        self.ready = ready
+        self._sessions = sessions
+        self._origins = origins
+        self._queue = HandshakeQueue()
+
+    def check(self, request: Request, transport: str) -> tuple[Refusal | None, Session | None]:
+        """Why a request is refused, or the session that it is for.
+
+        Neither is given for a request that opens a session, nor for a CORS preflight.
+
+        :param transport: the transport that the request uses.
+        """
+        if not self._origins.allow(request):
+            self._sessions.report("origin refused", "a web page that is not on the list")
+            return errors.FORBIDDEN, None
+        method = request.method
+        if method == "OPTIONS":
+            return None, None
+        query = request.query()
+        if query.get("EIO") != PROTOCOL_VERSION:
+            return errors.BAD_VERSION, None
+        named = query.get("transport")
+        if named not in TRANSPORTS:
+            return errors.UNKNOWN_TRANSPORT, None
+        sid = query.get("sid")
+        if sid is None:
+            if method != "GET":
+                return errors.BAD_METHOD, None
+            if self._sessions.is_closing:
+                return errors.UNAVAILABLE, None
+            return (None if named == transport else errors.BAD_REQUEST), None
+        session = self._sessions.find(sid)
+        if session is None:
+            return errors.UNKNOWN_SESSION, None
+        if named != transport:
+            return errors.BAD_REQUEST, None
+        return None, session
+
+    def refused(self, refusal: Refusal) -> None:
+        """Report that a request is refused."""
+        if refusal.is_incident:
+            self._sessions.report("request refused", refusal.message)
+
+    def enqueue(self, admit: Callable[[], None]) -> bool:
+        """Call ``admit`` when it is a handshake's turn; returns False when too many wait."""
+        queued = self._queue.add(admit)
+        if not queued:
+            self._sessions.report("admission refused", "too many clients connect at once")
+        return queued
+
+    async def turn(self) -> bool:
+        """Wait for a handshake's turn; returns False when too many wait."""
+        starting = self.ready()
+        if starting is not None:
+            await starting
+        admitted = asyncio.Event()
+        if not self.enqueue(admitted.set):
+            return False
+        await admitted.wait()
+        return True

@@ -1,4 +1,4 @@
-"""Deadlines of many who have the same time for something each, with one timer."""
+"""Deadlines for many items that all have the same timeout, with one timer."""
 
 from __future__ import annotations
 
@@ -8,61 +8,61 @@ from typing import Generic, TypeVar
 
 from atriz_realtime.engine.loop_bound import LoopBound
 
-Who = TypeVar("Who")
+Item = TypeVar("Item")
 
-LEAST_PAUSE = 0.01
-"""Seconds between two looks at the deadlines at least, so that one look serves many."""
+MIN_PAUSE = 0.01
+"""Seconds between two checks of the deadlines at least, so that one check serves many items."""
 
 
-class Deadlines(LoopBound, Generic[Who]):
-    """Those whose time runs.
+class Deadlines(LoopBound, Generic[Item]):
+    """Calls back for each item that is not ended within the timeout.
 
-    :param timeout: seconds that each has; 0: forever.
-    :param overdue: called with one whose time is over; must not raise.
+    :param timeout: seconds that each item has; 0: no limit.
+    :param overdue: called with an item whose deadline has passed; must not raise.
     """
 
-    def __init__(self, timeout: float, overdue: Callable[[Who], None]) -> None:
+    def __init__(self, timeout: float, overdue: Callable[[Item], None]) -> None:
         self._timeout = timeout
         self._overdue = overdue
-        self._due: dict[Who, float] = {}  # whoever began first is due first
+        self._due: dict[Item, float] = {}  # in the order of their deadlines
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def begin(self, who: Who) -> None:
-        """Let the time of one run, unless it runs already."""
-        if self._timeout and who not in self._due and not self._closed:
-            self._due[who] = self.loop.time() + self._timeout
+    def begin(self, item: Item) -> None:
+        """Set an item's deadline, unless it has one."""
+        if self._timeout and item not in self._due and not self._closed:
+            self._due[item] = self.loop.time() + self._timeout
             if self._timer is None:
-                self._timer = self.loop.call_later(self._timeout, self._look)
+                self._timer = self.loop.call_later(self._timeout, self._check_all)
 
-    def end(self, who: Who) -> bool:
-        """Wait no longer for one; whether its time ran."""
-        return self._due.pop(who, None) is not None
+    def end(self, item: Item) -> bool:
+        """Remove an item's deadline; returns whether it had one."""
+        return self._due.pop(item, None) is not None
 
-    def check(self, who: Who) -> None:
-        """Tell of one whose time is over now, rather than in a moment."""
-        due = self._due.get(who)
+    def check(self, item: Item) -> None:
+        """Call back for an item now if its deadline has passed, without waiting for the timer."""
+        due = self._due.get(item)
         if due is not None and due <= self.loop.time():
-            self._tell(who)
+            self._expire(item)
 
     def close(self) -> None:
-        """Wait for nobody any more."""
+        """Remove all deadlines, and set none from now on."""
         self._closed = True
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self) -> None:
+    def _check_all(self) -> None:
         self._timer = None
         now, overdue = self.loop.time(), []
-        for who, due in self._due.items():
+        for item, due in self._due.items():
             if due > now:
-                self._timer = self.loop.call_at(max(due, now + LEAST_PAUSE), self._look)
+                self._timer = self.loop.call_at(max(due, now + MIN_PAUSE), self._check_all)
                 break
-            overdue.append(who)
-        for who in overdue:
-            self._tell(who)
+            overdue.append(item)
+        for item in overdue:
+            self._expire(item)
 
-    def _tell(self, who: Who) -> None:
-        if self.end(who):
-            self._overdue(who)
+    def _expire(self, item: Item) -> None:
+        if self.end(item):
+            self._overdue(item)

@@ -1,78 +1,71 @@
-"""When frames leave: together, and not too often.
+"""Decides when packets are written: together, and not too often.
 
-Whatever is sent to a socket within one turn of the loop leaves in one write.  A server that
-is busy gathers more for each write instead of writing more often: after a flush the next
-waits as long as the last one took, and from then on for a turn of the loop that has nothing
-else to do, up to a few times as long.  The delay is nothing while there is little to do.
+Everything sent to a session within one turn of the event loop leaves in one write.  A busy
+server gathers more for each write instead of writing more often: the next flush waits as long
+as the last one took, then for a turn of the loop that has nothing else to do, up to
+``MAX_DELAY_FACTOR`` times as long as the last one took.  An idle server flushes at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 from time import perf_counter
-from typing import Protocol
 
 from atriz_realtime.engine.loop_bound import LoopBound
+from atriz_realtime.engine.session import Session
 
-PATIENCE = 4
-"""Times as long as a flush took that the next is put off at most, while there is something
-else to do: a busy server writes for a fifth of its time."""
+MAX_DELAY_FACTOR = 4
+"""A flush is delayed at most this many times as long as the last one took, while the loop has
+other work: a busy server spends at least a fifth of its time on writing."""
 
 MAX_PAUSE = 0.02
-"""Seconds that a flush is put off at most because the last one took long."""
+"""Seconds that a flush is delayed at most because the last one took long."""
 
 IDLE_TURN = 10e-6
-"""Seconds that a turn of the loop may take in which there is nothing to do: on uvloop it takes
+"""Seconds that a turn of the loop takes at most when it has nothing to do: on uvloop it takes
 a millionth."""
 
 
-class Flushable(Protocol):
-    """Something with packets to write."""
-
-    def flush(self) -> None:
-        """Write them; must not raise."""
-
-
 class Flusher(LoopBound):
-    """Flushes whatever asks for it.
+    """Flushes the sessions that ask for it.
 
-    :param interval: seconds between two flushes at least; 0: only what the pacing above adds.
+    :param interval: seconds between two flushes at least, besides the pacing above.
     """
 
     def __init__(self, interval: float = 0.0) -> None:
         self._interval = interval
-        self._waiting: list[Flushable] = []
+        self._waiting: list[Session] = []
         self._not_before = 0.0
         self._no_later_than = 0.0
-        self._looked = 0.0
+        self._last_turn = 0.0
         self._handle: asyncio.Handle | None = None
 
-    def add(self, one: Flushable) -> None:
-        """Flush it soon; it asks once until it has been flushed."""
-        self._waiting.append(one)
+    def add(self, session: Session) -> None:
+        """Flush a session soon; it must not ask again before it is flushed."""
+        self._waiting.append(session)
         if self._handle is None:
             pause = self._not_before - perf_counter()
             if pause > 0:
-                self._handle = self.loop.call_later(pause, self._look)
+                self._handle = self.loop.call_later(pause, self._turn)
             else:
-                self._handle = self.loop.call_soon(self._look)
+                self._handle = self.loop.call_soon(self._turn)
 
-    def _look(self) -> None:
-        """Flush, unless the loop has something else to do, and time for it."""
+    def _turn(self) -> None:
+        """Flush, or wait one more turn of the loop while it is busy and there is time."""
         now = perf_counter()
-        is_busy = now - self._looked > IDLE_TURN
-        self._looked = now
+        is_busy = now - self._last_turn > IDLE_TURN
+        self._last_turn = now
         if is_busy and now < self._no_later_than:
-            self._handle = self.loop.call_soon(self._look)
+            self._handle = self.loop.call_soon(self._turn)
         else:
             self._flush(now)
 
-    def _flush(self, begun: float) -> None:
+    def _flush(self, started: float) -> None:
         self._handle = None
         waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.flush()
+        for session in waiting:
+            session.flush()
         ended = perf_counter()
-        took = ended - begun
+        took = ended - started
         self._not_before = ended + max(self._interval, min(took, MAX_PAUSE))
-        self._no_later_than = ended + min(PATIENCE * took, MAX_PAUSE)
+        self._no_later_than = ended + min(MAX_DELAY_FACTOR * took, MAX_PAUSE)

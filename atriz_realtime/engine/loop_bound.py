@@ -1,4 +1,4 @@
-"""The loop that something runs on."""
+"""Access to the event loop that an object runs on."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from functools import cached_property
 
 
 class LoopBound:
-    """Knows its loop.
+    """Caches its event loop.
 
-    Before Python 3.12 ``asyncio.get_running_loop()`` asks the system each time whether the
-    process has forked, which is a large part of a small step.
+    Before Python 3.12 each ``asyncio.get_running_loop()`` makes a system call, to find out
+    whether the process has forked.
     """
 
     @cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that was running when it was first asked for."""
+        """The loop that ran when it was first asked for."""
         return asyncio.get_running_loop()

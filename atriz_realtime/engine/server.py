@@ -1,6 +1,6 @@
 """An Engine.IO v4 server, usable alone or below python-socketio's server.
 
-https://socket.io/docs/v4/engine-io-protocol/ is what it speaks.
+It speaks https://socket.io/docs/v4/engine-io-protocol/.
 """
 
 from __future__ import annotations
@@ -9,47 +9,57 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from atriz_realtime.engine.admission import Admission
-from atriz_realtime.engine.flusher import Flusher
-from atriz_realtime.engine.heartbeat import Heartbeat
-from atriz_realtime.engine.interface import Interface
-from atriz_realtime.engine.outbox import Outbox
+from atriz_realtime.engine.outbox import OutboxLimits
 from atriz_realtime.engine.protocol import packets
 from atriz_realtime.engine.protocol.packets import Packet
-from atriz_realtime.engine.reasons import CLIENTS_OWN, Reason
 from atriz_realtime.engine.request import errors
-from atriz_realtime.engine.request.errors import Refusal
-from atriz_realtime.engine.request.exchange import Exchange
+from atriz_realtime.engine.request.errors import Report
+from atriz_realtime.engine.request.exchange import HttpExchange
 from atriz_realtime.engine.request.origins import Origins
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import Request
-from atriz_realtime.engine.session import Session, State, Transport
+from atriz_realtime.engine.session import Reason, Session
+from atriz_realtime.engine.sessions import Sessions
 from atriz_realtime.engine.transports import asgi, polling
+
+if TYPE_CHECKING:
+    from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 
 logger = logging.getLogger("atriz_realtime.engine")
 
-PROTOCOL_VERSION = "4"
+EVENTS = frozenset({"connect", "message", "disconnect"})
 
-TRANSPORTS = ("polling", "websocket")
-
-LINGER_SECONDS = 5.0
-"""Seconds that what waits for a client that polls outlives its session."""
+Handler = Callable[..., Any]
 
 
-class EngineServer(Interface):
-    """The sessions, and what may be done with them.
+def _log(kind: str, message: str) -> None:
+    logger.warning("%s: %s", kind, message)
+
+
+class EngineServer:
+    """An Engine.IO server, with the methods that python-socketio calls on python-engineio's.
 
     :param ping_interval: seconds between two pings of a session.
-    :param ping_timeout: seconds that its pong may take.
+    :param ping_timeout: seconds that a pong may take.
     :param max_payload: bytes that one message, or one polling request, may have.
-    :param cors_allowed_origins: ``None``: pages of the server's own; ``*``: all; else a list.
+    :param max_packets: packets that one polling request may have.
+    :param cors_allowed_origins: ``None`` for the server's own origin, ``*`` for every origin, or
+        a list.
     :param max_frames: location frames that wait for a client before conflation begins.
-    :param max_lag: seconds a client may lag before it is cut; 0: forever.
+    :param max_lag: seconds of conflation after which a client is cut; 0: no limit.
     :param flush_interval: seconds between two writes to the clients at least.
-    :param max_packets: packets that one polling request may bring.
+    :param session_prefix: the beginning of each session id, which tells the sessions of several
+        processes apart.
+    :param proxies: the trusted proxies; ``None`` for those that uvicorn trusts.
+    :param report: told what clients do wrong; default: a warning in the log.
+    :param ready: called before each handshake; returns what it has to wait for, or ``None``.
     """
+
+    reason: ClassVar[type[Reason]] = Reason
+    async_mode: ClassVar[str] = "asgi"
 
     def __init__(
         self,
@@ -57,291 +67,161 @@ class EngineServer(Interface):
         ping_interval: float = 25.0,
         ping_timeout: float = 20.0,
         max_payload: int = 1_000_000,
+        max_packets: int = 1_000,
         cors_allowed_origins: str | Sequence[str] | None = None,
         max_frames: int = 256,
         max_lag: float = 60.0,
         flush_interval: float = 0.0,
-        max_packets: int = 1_000,
+        session_prefix: str = "",
+        proxies: TrustedProxies | None = None,
+        report: Report = _log,
+        ready: Callable[[], Awaitable[None] | None] = lambda: None,
     ) -> None:
-        super().__init__()
-        self.ping_interval = ping_interval
-        self.ping_timeout = ping_timeout
-        self.max_payload = max_payload
-        self.max_packets = max_packets
-        self.origins = Origins(cors_allowed_origins)
-        self.past_conflated = 0
-        """Frames that newer ones replaced, of clients that have caught up or gone."""
-        self.report: Callable[[str, str], None] = _log
-        """Told of what a client did wrong: a kind, and one line without secrets."""
-        self.proxies: TrustedProxies | None = None
-        """Whose word on the client's address is taken; ``None``: of those that uvicorn trusts."""
-        self.starting: Callable[[], Awaitable[None]] | None = None
-        """Awaited before the first session, when set."""
-        self.admission = Admission()
-        self.flusher = Flusher(flush_interval)
-        self.heartbeat = Heartbeat(ping_interval, ping_timeout, self._expired)
-        self._terms = (
-            f'"pingInterval":{int(ping_interval * 1000)},"pingTimeout":{int(ping_timeout * 1000)},'
-            f'"maxPayload":{max_payload}'
+        self.proxies = proxies
+        self.handlers: dict[str, Handler] = {}
+        self._limits = OutboxLimits(max_frames, max_lag)
+        self.sessions = Sessions(
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            max_payload=max_payload,
+            limits=self._limits,
+            flush_interval=flush_interval,
+            id_prefix=session_prefix,
+            report=report,
+            connect=self.call_connect,
+            message=self.call_message,
+            disconnect=self.call_disconnect,
         )
-        self._max_frames = max_frames
-        self._max_lag = max_lag
-        self._lingering: dict[str, Session] = {}
-        self._closing = False
-
-    async def shutdown(self) -> None:
-        """Take no more sessions, close those that are open, and wait until all are handled."""
-        self._closing = True
-        await self.disconnect()
-        self.heartbeat.close()
-        for session in list(self._lingering.values()):
-            self.forget(session)
-        while pending := [task for task in self._tasks if task is not asyncio.current_task()]:
-            await asyncio.wait(pending)
-
-    # -- requests --------------------------------------------------------------------------
-
-    async def handle_request(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve a request, of HTTP or a websocket, over ASGI."""
-        request = Request.of_scope(scope)
-        if scope["type"] == "websocket":
-            await asgi.serve(self, request, receive, send)
-            return
-        exchange = Exchange(self, request, receive, send)
-        refusal, session = self.find(request, "polling")
-        if refusal is not None:
-            await exchange.refuse(refusal)
-        elif request.method == "OPTIONS":
-            headers = self.origins.preflight(request)
-            await exchange.respond(200, b"text/plain; charset=UTF-8", b"", headers)
-        elif session is None:
-            await polling.begin(exchange)
-        elif request.method == "GET":
-            await polling.poll(session, exchange)
-        elif request.method == "POST":
-            await polling.post(session, exchange)
-        else:
-            await exchange.refuse(errors.BAD_REQUEST)
-
-    def find(self, request: Request, transport: str) -> tuple[Refusal | None, Session | None]:
-        """What a request is for: a session, or with ``None`` a new one; or why it is refused.
-
-        :param transport: what the request is made with.
-        """
-        if not self.origins.allow(request):
-            self.report("origin refused", "a web page that is not on the list")
-            return errors.FORBIDDEN, None
-        method = request.method
-        if method == "OPTIONS":
-            return None, None
-        query = request.query()
-        if query.get("EIO") != PROTOCOL_VERSION:
-            return errors.BAD_VERSION, None
-        named = query.get("transport")
-        if named not in TRANSPORTS:
-            return errors.UNKNOWN_TRANSPORT, None
-        sid = query.get("sid")
-        if sid is None:
-            if method != "GET":
-                return errors.BAD_METHOD, None
-            if self._closing:
-                return errors.UNAVAILABLE, None
-            return (None if named == transport else errors.BAD_REQUEST), None
-        session = self._lingering.get(sid) or self.sockets.get(sid)
-        if session is not None:
-            self.heartbeat.check(session)
-        if session is None or not (session.is_open or sid in self._lingering):
-            return errors.UNKNOWN_SESSION, None
-        if named != transport:
-            return errors.BAD_REQUEST, None
-        return None, session
-
-    async def admitted(self) -> bool:
-        """Wait for a new session's turn; whether it comes at all."""
-        if self.starting is not None:
-            await self.starting()
-        turn = asyncio.Event()
-        if not self.admission.ask(turn.set):
-            self.report("admission refused", "too many clients connect at once")
-            return False
-        await turn.wait()
-        return True
-
-    # -- sessions --------------------------------------------------------------------------
-
-    def open_packet(self, session: Session, *, upgrades: str = "") -> Packet:
-        """The first packet of a session.
-
-        :param upgrades: the transports that it may go over to, as they stand in JSON.
-        """
-        return Packet(
-            f'{packets.OPEN}{{"sid":"{session.sid}","upgrades":[{upgrades}],{self._terms}}}'.encode()
-        )
-
-    def let_in(self, session: Session) -> bool | Awaitable[bool]:
-        """Ask the application about a session, and open it unless that refuses.
-
-        The answer is there at once unless a coroutine has to be awaited for it.
-        """
-        self.sockets[session.sid] = session
-        try:
-            answer = self.ask(session)
-        except Exception as error:
-            return self._admit(session, self._refused(error))
-        if answer is not None and inspect.isawaitable(answer):
-            return self._let_in_later(session, answer)
-        return self._admit(session, answer)
-
-    def ask(self, session: Session) -> Any:
-        """What the ``connect`` handler says of a session; ``False`` refuses it."""
-        handler = self._handlers.get("connect")
-        return None if handler is None else handler(session.sid, session.request.environ())
-
-    async def _let_in_later(self, session: Session, asking: Awaitable[Any]) -> bool:
-        try:
-            answer = await asking
-        except Exception as error:
-            answer = self._refused(error)
-        return self._admit(session, answer)
-
-    def _refused(self, error: Exception) -> bool:
-        self.report("connect handler failed", f"{type(error).__name__}: {error}")
-        return False
-
-    def _admit(self, session: Session, answer: Any) -> bool:
-        if answer is False or session.state is State.CLOSED:
-            session.state = State.CLOSED
-            self.sockets.pop(session.sid, None)
-            return False
-        session.opened()
-        self.heartbeat.start(session)
-        return True
-
-    def dispatch(self, session: Session, data: str | bytes) -> Awaitable[Any] | None:
-        """Hand a message to the application; returns what is still to be awaited.
-
-        A message that the application cannot take ends the session.
-        """
-        try:
-            return self.hear(session, data)
-        except Exception as error:
-            self.broken(session, error)
-            return None
-
-    def hear(self, session: Session, data: str | bytes) -> Awaitable[Any] | None:
-        """Call the ``message`` handler; returns what is still to be awaited of it."""
-        handler = self._handlers.get("message")
-        answer = None if handler is None else handler(session.sid, data)
-        return answer if inspect.isawaitable(answer) else None
-
-    async def finish(self, session: Session, handling: Awaitable[Any]) -> None:
-        """Await the handling of a message."""
-        try:
-            await handling
-        except Exception as error:
-            self.broken(session, error)
-
-    def broken(self, session: Session, error: Exception) -> None:
-        """End a session whose client does not keep to the protocol; nothing waits for it."""
-        self.report("protocol broken", f"{type(error).__name__}: {error}; the session was closed")
-        self.end(session, Reason.TRANSPORT_ERROR, farewell=None)
-
-    def take_over(self, session: Session, transport: Transport) -> None:
-        """Let a websocket take the place of polling; what waits leaves through it."""
-        previous, session.transport = session.transport, transport
-        session.upgrading = None
-        if isinstance(previous, polling.Polling):
-            previous.leave()
-        session.release()
-
-    def end(
-        self, session: Session, reason: str, *, farewell: Packet | None = packets.CLOSE_PACKET
-    ) -> None:
-        """Close a session in order: what was sent to it goes out before.
-
-        :param farewell: the last packet; with ``None`` nothing waits for a client that polls.
-        """
-        if not self._ended(session, reason):
-            return
-        if session.transport.name == "websocket":
-            session.release()
-        elif farewell is not None:
-            self._lingering[session.sid] = session
-            self.loop.call_later(LINGER_SECONDS, self.forget, session)
-        if farewell is not None:
-            session.put(farewell)
-        session.flush()
-        session.transport.close()
-        if session.sid not in self._lingering:
-            session.discard()
-
-    def cut(self, session: Session, reason: str) -> None:
-        """Close a session at once."""
-        if self._ended(session, reason):
-            session.transport.abort()
-            session.discard()
-
-    def lost(self, session: Session, reason: str = Reason.TRANSPORT_CLOSE) -> None:
-        """Take note that a session's connection is gone."""
-        if self._ended(session, reason):
-            session.discard()
-
-    def forget(self, session: Session) -> None:
-        """Keep nothing more for a closed session."""
-        self._lingering.pop(session.sid, None)
-        session.discard()
-
-    def _ended(self, session: Session, reason: str) -> bool:
-        """Take a session out; whether it was not out already."""
-        if session.state is State.CLOSED:
-            return False
-        session.state = State.CLOSED
-        self.heartbeat.stop(session)
-        if session.outbox is not None:
-            self.past_conflated += session.outbox.conflated
-        if session.upgrading is not None:
-            session.upgrading.close()
-        if reason not in CLIENTS_OWN:
-            session.clear_inbox()
-        self.start_background_task(self._disconnected, session, reason)
-        return True
-
-    async def _disconnected(self, session: Session, reason: str) -> None:
-        """Tell the application, for which the session is there until it has taken note."""
-        await session.handled()
-        sid, handler = session.sid, self._handlers.get("disconnect")
-        try:
-            answer = None if handler is None else handler(sid, reason)
-            if inspect.isawaitable(answer):
-                await answer
-        except Exception as error:
-            self.report("disconnect handler failed", f"{type(error).__name__}: {error}")
-        finally:
-            self.sockets.pop(sid, None)
-
-    def _expired(self, session: Session) -> None:
-        """End a session that does not answer pings."""
-        self.end(session, Reason.PING_TIMEOUT, farewell=None)
+        self.sockets = self.sessions.by_id
+        self.generate_id = self.sessions.generate_id
+        self.start_background_task = self.sessions.start_task
+        self.shutdown = self.sessions.shutdown
+        self._origins = Origins(cors_allowed_origins)
+        self._admission = Admission(self.sessions, self._origins, ready)
+        self._polling = polling.PollingRequests(self.sessions, self._admission, max_packets)
 
     @property
     def conflated(self) -> int:
         """Frames that newer ones replaced before they were written."""
-        return self.past_conflated + sum(
-            session.outbox.conflated
-            for session in self.sockets.values()
-            if session.outbox is not None and session.state is not State.CLOSED
+        return self._limits.conflated
+
+    # -- requests --------------------------------------------------------------------------
+
+    async def handle_request(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve an HTTP request or a websocket over ASGI."""
+        request = Request.of_scope(scope)
+        if scope["type"] == "websocket":
+            await asgi.serve(self.sessions, self._admission, request, receive, send)
+            return
+        exchange = HttpExchange(request, receive, send, self._origins, self._admission.refused)
+        refusal, session = self._admission.check(request, "polling")
+        if refusal is not None:
+            await exchange.refuse(refusal)
+        elif request.method == "OPTIONS":
+            headers = self._origins.preflight(request)
+            await exchange.respond(200, b"text/plain; charset=UTF-8", b"", headers)
+        elif session is None:
+            await self._polling.open(exchange)
+        elif request.method == "GET":
+            await self._polling.poll(session, exchange)
+        elif request.method == "POST":
+            await self._polling.post(session, exchange)
+        else:
+            await exchange.refuse(errors.BAD_REQUEST)
+
+    def websocket_protocol(
+        self, path: str = "/engine.io/", *, other: str = "auto"
+    ) -> type[UvicornWebSocket]:
+        """The class to pass to uvicorn as ``ws=``, which serves websockets without ASGI.
+
+        :param path: the path of the engine's websockets.
+        :param other: uvicorn's implementation for the websockets of other paths.
+        """
+        from atriz_realtime.engine.transports.uvicorn import (  # noqa: PLC0415  # may be missing
+            websocket_protocol,
         )
 
-    def new_outbox(self, session: Session) -> Outbox:
-        """What keeps a session's packets while its transport takes none."""
+        return websocket_protocol(
+            self.sessions, self._admission, path, proxies=self.proxies, other=other
+        )
 
-        def overflow(reason: str) -> None:
-            self.report("slow client cut", reason)
-            self.cut(session, Reason.TRANSPORT_ERROR)
+    # -- the application's handlers --------------------------------------------------------
 
-        return Outbox(max_frames=self._max_frames, max_lag=self._max_lag, overflow=overflow)
+    def on(self, event: str, handler: Handler) -> None:
+        """Handle ``connect(sid, environ)``, ``message(sid, data)`` or ``disconnect(sid, reason)``.
 
+        A handler is a function or a coroutine function. A ``connect`` handler that returns
+        ``False`` or raises refuses the session.
 
-def _log(kind: str, message: str) -> None:
-    """Report what nobody else wants to know of."""
-    logger.warning("%s: %s", kind, message)
+        :raises ValueError: for another event.
+        """
+        if event not in EVENTS:
+            raise ValueError(f"no such event: {event}")
+        self.handlers[event] = handler
+
+    def call_connect(self, session: Session) -> Any:
+        """Call the ``connect`` handler; ``False`` refuses the session."""
+        handler = self.handlers.get("connect")
+        return None if handler is None else handler(session.sid, session.request.environ())
+
+    def call_message(self, session: Session, data: str | bytes) -> Awaitable[Any] | None:
+        """Call the ``message`` handler; returns what is left to be awaited."""
+        handler = self.handlers.get("message")
+        answer = None if handler is None else handler(session.sid, data)
+        return answer if inspect.isawaitable(answer) else None
+
+    def call_disconnect(self, session: Session, reason: str) -> Any:
+        """Call the ``disconnect`` handler; returns what is left to be awaited, if anything."""
+        handler = self.handlers.get("disconnect")
+        return None if handler is None else handler(session.sid, reason)
+
+    # -- what the application calls --------------------------------------------------------
+
+    async def send(self, sid: str, data: str | bytes) -> None:
+        """Send a message; does nothing when the session is gone."""
+        session = self.sockets.get(sid)
+        if session is not None:
+            session.put(packets.message(data))
+
+    async def send_packet(self, sid: str, pkt: Any) -> None:
+        """Send one of python-engineio's packets; does nothing when the session is gone."""
+        session = self.sockets.get(sid)
+        if session is not None:
+            encoded = pkt.encode()
+            content = encoded if isinstance(encoded, bytes) else encoded.encode()
+            session.put(Packet(content, binary=isinstance(encoded, bytes)))
+
+    async def disconnect(self, sid: str) -> None:
+        """Close a session after everything that was sent to it."""
+        if sid in self.sockets:
+            self.sessions.end(self.sockets[sid], Reason.SERVER_DISCONNECT)
+
+    async def abort(self, sid: str) -> None:
+        """Close a session at once, without sending what waits for its client."""
+        if sid in self.sockets:
+            self.sessions.cut(self.sockets[sid], Reason.SERVER_DISCONNECT)
+
+    async def get_session(self, sid: str) -> dict[str, Any]:
+        """The dictionary that the application stores with a session.
+
+        :raises KeyError: when there is no such session.
+        """
+        session = self.sockets[sid]
+        if session.user_session is None:
+            session.user_session = {}
+        return session.user_session
+
+    def transport(self, sid: str) -> str:
+        """``polling`` or ``websocket``.
+
+        :raises KeyError: when there is no such session.
+        """
+        return self.sockets[sid].transport.name
+
+    async def sleep(self, seconds: float = 0) -> None:
+        """Sleep."""
+        await asyncio.sleep(seconds)
+
+    def create_event(self) -> asyncio.Event:
+        """An event."""
+        return asyncio.Event()

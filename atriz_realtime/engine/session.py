@@ -1,6 +1,6 @@
-"""One client's Engine.IO session, whatever transport it uses at the moment.
+"""One client's Engine.IO session, on whichever transport it currently uses.
 
-An idle session is one object: no task, timer, queue or request dictionary of its own.  A
+An idle session is one object, without a task, timer, queue or request dictionary of its own.  A
 task runs only while messages of the client are being handled, one after another.
 """
 
@@ -8,88 +8,105 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
+import attrs
+
+from atriz_realtime.engine.loop_bound import LoopBound
 from atriz_realtime.engine.outbox import CLOSED, Outbox
 from atriz_realtime.engine.protocol import packets
-from atriz_realtime.engine.protocol.packets import InvalidPacket, Packet
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    from atriz_realtime.engine.request.request import Request
-    from atriz_realtime.engine.server import EngineServer
+from atriz_realtime.engine.protocol.packets import Packet
+from atriz_realtime.engine.request.request import Request
 
 MAX_INBOX = 64
-"""Messages of a client that wait to be handled before no more are read from it."""
+"""Messages of one client that may wait to be handled; at this many its transport stops reading."""
 
 
-class Transport(Protocol):
-    """How packets reach the client."""
+class Reason:
+    """Why a session ended, as python-socketio names it."""
+
+    SERVER_DISCONNECT = "server disconnect"
+    CLIENT_DISCONNECT = "client disconnect"
+    PING_TIMEOUT = "ping timeout"
+    TRANSPORT_CLOSE = "transport close"
+    TRANSPORT_ERROR = "transport error"
+
+
+class State(Enum):
+    """The stages of a session."""
+
+    OPENING = "opening"
+    """The ``connect`` handler has not accepted it yet."""
+    OPEN = "open"
+    CLOSED = "closed"
+    """Nothing is received any more; packets that wait may still be sent."""
+
+
+class Transport:
+    """Carries a session's packets to the client; this one carries none."""
+
+    __slots__ = ()
 
     name: str
     """``polling`` or ``websocket``."""
 
     def write(self, content: list[Packet]) -> None:
-        """Send packets; called only while the session may write, and must not raise."""
+        """Send packets; called only while the session has no outbox, and must not raise."""
 
     def pause_reading(self) -> None:
-        """Read no more from the client until told to; it may still deliver what it has read."""
+        """Stop reading from the client; what is read already may still be delivered."""
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Read from the client again."""
 
     def close(self) -> None:
-        """Close in order, within a bounded time; what was written is sent before."""
+        """Close within a bounded time, after everything written is sent."""
 
     def abort(self) -> None:
         """Close at once."""
 
 
-class _Gone:
-    """The transport of a session that has ended, which its own would keep alive, and it that."""
+class _Gone(Transport):
+    """The transport of a session that has ended.
+
+    With its own, the two would keep each other in memory.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
-
-    def write(self, _: list[Packet]) -> None:
-        """Nothing, as all of this."""
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def abort(self) -> None: ...
 
 
 _GONE = {name: _Gone(name) for name in ("polling", "websocket")}
 
 
-class State(Enum):
-    """How far a session has come."""
+@attrs.frozen(slots=False)
+class SessionServices(LoopBound):
+    """Functions of the server that its sessions call."""
 
-    OPENING = "opening"
-    """The ``connect`` handler has not let it in yet."""
-    OPEN = "open"
-    CLOSED = "closed"
-    """Nothing is received any more; what waits may still be sent."""
+    flush_soon: Callable[[Session], None]
+    """Calls the session's ``flush`` soon."""
+    new_outbox: Callable[[Session], Outbox]
+    handle_message: Callable[[Session, str | bytes], Awaitable[Any] | None]
+    """Hands a message to the application; returns what is left to be awaited."""
+    protocol_broken: Callable[[Session, Exception], None]
+    """Ends a session because a message of its client could not be handled."""
 
 
 class Session:
     """A session.
 
-    :param transport: how it was opened.
+    :param request: the request that opened it.
+    :param transport: the transport that it was opened on.
     """
 
     __slots__ = (
-        "_engine",
         "_handling",
         "_inbox",
         "_pending",
         "_resume",
+        "_services",
         "outbox",
         "request",
         "sid",
@@ -100,20 +117,19 @@ class Session:
     )
 
     def __init__(
-        self, engine: EngineServer, sid: str, request: Request, transport: Transport
+        self, services: SessionServices, sid: str, request: Request, transport: Transport
     ) -> None:
-        self._engine = engine
+        self._services = services
         self.sid = sid
         self.request = request
-        """The request that opened it."""
         self.transport = transport
         self.state = State.OPENING
         self.upgrading: Transport | None = None
-        """The websocket that has probed and not taken over yet."""
+        """A websocket that has probed and has not replaced polling yet."""
         self.outbox: Outbox | None = None
-        """What waits while the transport takes nothing; ``None`` while it takes everything."""
+        """Packets that wait for the transport; ``None`` while it accepts everything."""
         self.user_session: dict[str, Any] | None = None
-        """What ``get_session()`` keeps for the application."""
+        """What the application stores with the session."""
         self._pending: list[Packet] | None = None
         self._inbox: deque[str | bytes] | None = None
         self._handling: asyncio.Task[None] | None = None
@@ -121,7 +137,7 @@ class Session:
 
     @property
     def is_open(self) -> bool:
-        """Whether the client can be reached and heard."""
+        """Whether packets are sent to the client and received from it."""
         return self.state is State.OPEN
 
     @property
@@ -129,110 +145,75 @@ class Session:
         """Whether it is on a websocket."""
         return self.transport.name == "websocket"
 
-    # -- out -------------------------------------------------------------------------------
+    # -- sending ---------------------------------------------------------------------------
 
     def put_frame(self, key: str, packet: Packet) -> None:
-        """Send a location frame; while the client lags, newer ones of its key replace it."""
+        """Send a location frame; while the client lags, newer frames of its key replace it."""
         if self.outbox is not None:
             self.outbox.put_frame(key, packet)
         elif self._pending is None:
             self._pending = [packet]
-            self._engine.flusher.add(self)
+            self._services.flush_soon(self)
         else:
             self._pending.append(packet)
 
     def put(self, packet: Packet) -> None:
-        """Send a packet that nothing replaces."""
+        """Send a packet that no other replaces."""
         if self.outbox is not None:
             self.outbox.put(packet)
         elif self._pending is None:
             self._pending = [packet]
-            self._engine.flusher.add(self)
+            self._services.flush_soon(self)
         else:
             self._pending.append(packet)
 
     def ping(self) -> None:
-        """Ask for a sign of life."""
+        """Send a ping."""
         self.put(packets.PING_PACKET)
 
     def flush(self) -> None:
-        """Write what was sent in this turn of the loop."""
+        """Write the packets that were sent since the last flush."""
         pending, self._pending = self._pending, None
         if pending:
             self.transport.write(pending)
 
     def hold(self) -> None:
-        """Let packets wait: the transport takes no more for now."""
+        """Queue packets in an outbox from now on: the transport accepts no more."""
         if self.outbox is None:
-            self.outbox = self._engine.new_outbox(self)
+            self.outbox = self._services.new_outbox(self)
 
     def release(self) -> None:
-        """Send what has waited, and everything from now on: the transport takes it again."""
+        """Send what is in the outbox and everything that follows: the transport accepts it."""
         outbox = self.outbox
         if outbox is None or outbox is CLOSED:
             return
         self.outbox = None
         if outbox:
-            self._engine.past_conflated += outbox.conflated
             waiting = outbox.take()
             if self._pending is None:
-                self._engine.flusher.add(self)
+                self._services.flush_soon(self)
                 self._pending = waiting
             else:
                 self._pending.extend(waiting)
 
+    def move_to(self, transport: Transport) -> None:
+        """Complete an upgrade: send through another transport from now on."""
+        self.transport = transport
+        self.upgrading = None
+        self.release()
+
     def discard(self) -> None:
-        """Keep nothing that is sent from now on, nor what sent it: it has ended."""
+        """Drop all packets, now and later, and the transport: the session has ended."""
         self._pending = None
         self.outbox = CLOSED
         self.transport = _GONE[self.transport.name]
 
-    # -- in --------------------------------------------------------------------------------
+    # -- receiving -------------------------------------------------------------------------
 
-    def receive(self, kind: str, data: str | bytes) -> None:
-        """Take a packet from the client.
-
-        :raises InvalidPacket: when a client must not send it.
-        """
-        if self.state is State.CLOSED:
-            return
-        if kind == packets.MESSAGE:
-            self._receive_message(data)
-        elif kind == packets.PONG:
-            self._engine.heartbeat.pong(self)
-        elif kind == packets.CLOSE:
-            self._engine.end(
-                self, self._engine.reason.CLIENT_DISCONNECT, farewell=packets.NOOP_PACKET
-            )
-        else:
-            raise InvalidPacket("a client must not send this")
-
-    def clear_inbox(self) -> None:
-        """Forget what the client has sent and nobody has handled: it is sent away."""
-        if self._inbox:
-            self._inbox.clear()
-
-    async def handled(self) -> None:
-        """Wait until everything that the client has sent is handled."""
-        if self._handling is not None:
-            await asyncio.wait((self._handling,))
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether as many messages wait to be handled as may."""
-        return self._inbox is not None and len(self._inbox) >= MAX_INBOX
-
-    async def until_idle(self) -> None:
-        """Wait until more messages may come."""
-        while self.is_busy and self.state is not State.CLOSED:
-            if self._resume is None:
-                self._resume = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._resume)
-
-    def _receive_message(self, data: str | bytes) -> None:
-        """Handle a message now, if nothing that came before it is still being handled."""
+    def receive_message(self, data: str | bytes) -> None:
+        """Handle a message now, or after those that are still being handled."""
         if self._inbox is None and self.state is State.OPEN:
-            unfinished = self._engine.dispatch(self, data)
+            unfinished = self._dispatch(data)
             if unfinished is not None:
                 self._inbox = deque()
                 self._handle_later(unfinished)
@@ -244,30 +225,66 @@ class Session:
             self.transport.pause_reading()
 
     def opened(self) -> None:
-        """Begin to handle what the client has sent."""
+        """Handle messages from now on, and those that have come already."""
         self.state = State.OPEN
         if self._inbox:
             self._handle_later()
 
+    def clear_inbox(self) -> None:
+        """Drop the messages that are not handled yet."""
+        if self._inbox:
+            self._inbox.clear()
+
+    async def handled(self) -> None:
+        """Wait until every message that has come is handled."""
+        if self._handling is not None:
+            await asyncio.wait((self._handling,))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the inbox is full."""
+        return self._inbox is not None and len(self._inbox) >= MAX_INBOX
+
+    async def until_idle(self) -> None:
+        """Wait until the inbox has room."""
+        while self.is_busy and self.state is not State.CLOSED:
+            if self._resume is None:
+                self._resume = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._resume)
+
+    def _dispatch(self, data: str | bytes) -> Awaitable[Any] | None:
+        """Hand a message to the application; returns what is left to be awaited."""
+        try:
+            return self._services.handle_message(self, data)
+        except Exception as error:
+            self._services.protocol_broken(self, error)
+            return None
+
     def _handle_later(self, unfinished: Awaitable[Any] | None = None) -> None:
-        """Handle messages in a task; a session's end waits for it."""
-        self._handling = self._engine.loop.create_task(self._handle(unfinished))
+        """Handle messages in a task; the end of the session waits for it."""
+        self._handling = self._services.loop.create_task(self._handle(unfinished))
 
     async def _handle(self, unfinished: Awaitable[Any] | None = None) -> None:
         """Handle messages in the order they came, until there are none."""
         inbox = self._inbox
         try:
             if unfinished is not None:
-                await self._engine.finish(self, unfinished)
+                await self._finish(unfinished)
             while inbox:
-                unfinished = self._engine.dispatch(self, inbox.popleft())
+                unfinished = self._dispatch(inbox.popleft())
                 if unfinished is not None:
-                    await self._engine.finish(self, unfinished)
+                    await self._finish(unfinished)
                 if len(inbox) == MAX_INBOX // 2:
                     self._read_again()
         finally:
             self._inbox = self._handling = None
             self._read_again()
+
+    async def _finish(self, handling: Awaitable[Any]) -> None:
+        try:
+            await handling
+        except Exception as error:
+            self._services.protocol_broken(self, error)
 
     def _read_again(self) -> None:
         self.transport.resume_reading()

@@ -1,4 +1,4 @@
-"""How a server gets its requests: inside the host's application, and from uvicorn directly.
+"""How a server gets its requests: through the host's application, or from uvicorn directly.
 
 uvicorn and httptools are imported only for the latter.
 """
@@ -14,10 +14,13 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from atriz_realtime.api.errors import ConfigurationError
-from atriz_realtime.engine import EngineServer
-from atriz_realtime.engine.request.proxies import TrustedProxies
-from atriz_realtime.http.endpoints import Endpoints
-from atriz_realtime.http.routes import SOCKET_PATH
+from atriz_realtime.api.records import Endpoint
+from atriz_realtime.core.clients.socket_server import SocketServer
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.http.endpoints import EndpointRoute, Endpoints
+from atriz_realtime.http.probes import Probes
+from atriz_realtime.http.routes import SOCKET_PATH, RealtimeRoutes
+from atriz_realtime.plugin_system.config import RealtimeConfig
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -25,58 +28,80 @@ if TYPE_CHECKING:
     from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 
 
-def install(
-    app: Starlette,
-    routes: Sequence[BaseRoute],
-    start: Callable[[], Awaitable[None]],
-    close: Callable[[], Awaitable[None]],
-) -> None:
-    """Put routes before the application's own, and start and close with its lifespan.
+class HttpInterface:
+    """The server's part of an application, and its protocols for uvicorn.
 
     The application's own routes, middleware and lifespan stay as they are.
-    """
-    app.router.routes[:0] = routes
-    lifespan = app.router.lifespan_context
 
-    @asynccontextmanager
-    async def with_server(host: Any) -> AsyncIterator[Any]:
-        await start()
+    :param endpoints: the endpoints of plugins; ``routes``: their other routes.
+    :param start: awaited before the first request is answered.
+    :param is_closing: whether the server is being closed.
+    """
+
+    def __init__(
+        self,
+        app: Starlette,
+        config: RealtimeConfig,
+        socket_io: SocketServer,
+        incidents: Incidents,
+        *,
+        endpoints: Sequence[Endpoint],
+        routes: Sequence[BaseRoute],
+        start: Callable[[], Awaitable[None]],
+        close: Callable[[], Awaitable[None]],
+        is_closing: Callable[[], bool],
+    ) -> None:
+        self._engine = engine = socket_io.eio
+        self._endpoints = Endpoints(endpoints, start, config.max_body, incidents)
+        self._websocket: type[UvicornWebSocket] | None = None
+        own = RealtimeRoutes(
+            [
+                *(EndpointRoute(each, self._endpoints) for each in endpoints),
+                *routes,
+            ],
+            socket_io.handle_request,
+            config.cors_origin,
+            start,
+            incidents.refused,
+            engine.proxies,
+        )
+        app.router.routes[:0] = [own, Probes(app.router, start, is_closing)]
+        lifespan = app.router.lifespan_context
+
+        @asynccontextmanager
+        async def with_server(host: Any) -> AsyncIterator[Any]:
+            await start()
+            try:
+                async with lifespan(host) as state:
+                    yield state
+            finally:
+                await close()
+
+        app.router.lifespan_context = with_server
+
+    def websocket_protocol(self) -> type[UvicornWebSocket]:
+        """The class for uvicorn's ``ws=``.
+
+        :raises ConfigurationError: when uvicorn is not installed.
+        """
+        if self._websocket is None:
+            try:
+                self._websocket = self._engine.websocket_protocol(SOCKET_PATH)
+            except ImportError as error:
+                raise _not_installed("websocket_protocol()", error) from error
+        return self._websocket
+
+    def http_protocol(self, fallback: type[HttpToolsProtocol] | None) -> type[asyncio.Protocol]:
+        """The class for uvicorn's ``http=``: see :func:`.protocol.http_protocol`.
+
+        :raises ConfigurationError: when uvicorn or httptools is not installed.
+        """
+        websocket = self.websocket_protocol()
         try:
-            async with lifespan(host) as state:
-                yield state
-        finally:
-            await close()
-
-    app.router.lifespan_context = with_server
-
-
-def websocket_protocol(engine: EngineServer) -> type[UvicornWebSocket]:
-    """Make the class for uvicorn's ``ws=``.
-
-    :raises ConfigurationError: when uvicorn is not installed.
-    """
-    try:
-        from atriz_realtime.engine.transports import uvicorn  # noqa: PLC0415
-    except ImportError as error:
-        raise _not_installed("websocket_protocol()", error) from error
-    return uvicorn.websocket_protocol(engine, SOCKET_PATH)
-
-
-def http_protocol(
-    endpoints: Endpoints,
-    websocket: type[UvicornWebSocket],
-    fallback: type[HttpToolsProtocol] | None,
-    proxies: TrustedProxies | None,
-) -> type[asyncio.Protocol]:
-    """Make the class for uvicorn's ``http=``: see :func:`.protocol.http_protocol`.
-
-    :raises ConfigurationError: when uvicorn or httptools is not installed.
-    """
-    try:
-        from atriz_realtime.http import protocol  # noqa: PLC0415
-    except ImportError as error:
-        raise _not_installed("http_protocol()", error) from error
-    return protocol.http_protocol(endpoints, websocket, fallback, proxies)
+            from atriz_realtime.http import protocol  # noqa: PLC0415
+        except ImportError as error:
+            raise _not_installed("http_protocol()", error) from error
+        return protocol.http_protocol(self._endpoints, websocket, fallback, self._engine.proxies)
 
 
 def _not_installed(what: str, error: ImportError) -> ConfigurationError:

@@ -19,10 +19,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.engine.deadlines import Deadlines
-from atriz_realtime.engine.request.proxies import TrustedProxies, seen_through_proxies
+from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import Address
 from atriz_realtime.engine.transports.raw_write import descriptor, send
-from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket, client_of
+from atriz_realtime.engine.transports.uvicorn import (
+    UvicornWebSocket,
+    client_of,
+    seen_through_proxies,
+)
 from atriz_realtime.http.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.http.request_head import FALLBACK_HEADERS, HeadCache
 

@@ -60,7 +60,7 @@ class RealtimeRoutes(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start the server if necessary, and pass the request to its route."""
         if self._proxies is not None:
-            self._proxies.look_through(scope)
+            self._proxies.rewrite(scope)
         await self._ready()
         if self._socket.matches(scope)[0] is Match.FULL:
             await self._dispatch(scope, receive, send)  # the engine handles CORS itself

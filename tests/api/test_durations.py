@@ -1,4 +1,4 @@
-"""Lengths of time as people write them."""
+"""Durations such as ``1h30m``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def test_a_duration_is_read_in_seconds(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "-1h", "1 h", "1w", "1H", "1.5h", "1234567890s"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="no duration"):
         parse_duration(text)

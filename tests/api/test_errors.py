@@ -1,4 +1,4 @@
-"""The one error tree: every code is unique and stable, every refusal says what a client needs."""
+"""The errors: every code is unique and stable, and each error has what a client needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_every_code_is_unique() -> None:
     assert len(codes) == len(set(codes))
 
 
-def test_the_codes_that_clients_rely_on() -> None:
+def test_codes_and_statuses() -> None:
     assert {error.__name__: (error.code, error.status) for error in CLASSES} == {
         "RealtimeError": ("internal", 500),
         "InvalidRequest": ("bad_request", 400),
@@ -66,7 +66,7 @@ def test_the_documented_messages(error: type[RealtimeError], message: str) -> No
     assert error().message == message
 
 
-def test_a_refusal_names_its_field() -> None:
+def test_an_error_names_its_field() -> None:
     error = InvalidLocation("speed must be 0 or more", field="speed")
     assert str(error) == "speed must be 0 or more"
     assert error.to_wire() == {
@@ -77,7 +77,7 @@ def test_a_refusal_names_its_field() -> None:
     }
 
 
-def test_why_credentials_were_refused_stays_here() -> None:
+def test_the_reason_of_a_rejection_is_not_sent() -> None:
     error = AuthenticationRejected("the signature is wrong")
     assert error.reason == "the signature is wrong"
     assert "signature" not in str(error.to_wire())

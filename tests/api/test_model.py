@@ -1,4 +1,4 @@
-"""Positions and entities: what is refused, naming which field, and that nothing is lost."""
+"""Locations and entities: refusals that name the field, and lossless encoding."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def nested(depth: int) -> Any:
     return value
 
 
-def test_the_documented_location_is_good() -> None:
+def test_the_documented_location_is_valid() -> None:
     location = Location.from_wire(GOOD)
     assert location == Location(
         device_id="v1",
@@ -69,7 +69,7 @@ def test_the_documented_location_is_good() -> None:
     assert set(GOOD) == LOCATION_FIELDS
 
 
-def test_what_is_optional_is_left_out_rather_than_null() -> None:
+def test_optional_fields_are_omitted_rather_than_null() -> None:
     least = {name: GOOD[name] for name in REQUIRED}
     assert Location.from_wire(least).to_wire() == least
 
@@ -95,7 +95,7 @@ def test_what_is_optional_is_left_out_rather_than_null() -> None:
         ("timestamp", "1970-01-01T00:00:00Z"),
     ],
 )
-def test_the_edges_of_what_is_good(field: str, value: Any) -> None:
+def test_valid_boundary_values(field: str, value: Any) -> None:
     location = Location.from_wire(GOOD | {field: value})
     assert Location.from_wire(location.to_wire()) == location
 
@@ -175,14 +175,14 @@ def test_a_number_is_a_finite_json_number(field: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("field", REQUIRED)
-def test_what_is_required_is_asked_for_by_name(field: str) -> None:
+def test_a_missing_field_is_named(field: str) -> None:
     with pytest.raises(InvalidLocation, match="is required") as refusal:
         Location.from_wire({name: value for name, value in GOOD.items() if name != field})
     assert refusal.value.field == field
 
 
 @pytest.mark.parametrize("field", sorted(LOCATION_FIELDS))
-def test_null_is_no_value(field: str) -> None:
+def test_null_is_refused(field: str) -> None:
     with pytest.raises(InvalidLocation) as refusal:
         Location.from_wire(GOOD | {field: None})
     assert refusal.value.field == field
@@ -205,13 +205,13 @@ def test_a_huge_unknown_field_is_not_echoed() -> None:
     ("name", "value"),
     [("timestamp", moment().replace(tzinfo=None)), ("timestamp", None), ("speed", "1")],
 )
-def test_a_location_is_checked_however_it_is_built(name: str, value: Any) -> None:
+def test_a_location_is_validated_however_it_is_constructed(name: str, value: Any) -> None:
     with pytest.raises(InvalidLocation) as refusal:
         attrs.evolve(Location.from_wire(GOOD), **{name: value})
     assert refusal.value.field == name
 
 
-# -- nothing is lost on the wire -----------------------------------------------------------
+# -- lossless encoding ---------------------------------------------------------------------
 
 quick = settings(max_examples=50, deadline=None)
 
@@ -219,7 +219,7 @@ identifiers = st.text(
     st.characters(exclude_categories=["C", "Z"]) | st.just(" "),
     min_size=1,
     max_size=MAX_ID_LENGTH,
-).filter(str.isprintable)  # which Python's own Unicode version decides
+).filter(str.isprintable)  # which depends on Python's Unicode version
 json_values = st.recursive(
     st.none()
     | st.booleans()
@@ -260,19 +260,19 @@ locations = st.builds(
 
 @quick
 @given(locations)
-def test_a_location_survives_the_wire(location: Location) -> None:
+def test_a_location_is_encoded_losslessly(location: Location) -> None:
     assert Location.from_wire(location.to_wire()) == location
 
 
 @quick
 @given(st.builds(LocationEvent, st.builds(EntityRef, identifiers, identifiers), locations))
-def test_an_event_survives_the_wire(event: LocationEvent) -> None:
+def test_an_event_is_encoded_losslessly(event: LocationEvent) -> None:
     assert LocationEvent.from_wire(event.to_wire()) == event
 
 
 @quick
 @given(moments)
-def test_a_moment_survives_the_wire(when: datetime) -> None:
+def test_a_timestamp_is_encoded_losslessly(when: datetime) -> None:
     text = format_timestamp(when)
     assert parse_timestamp(text) == when
     assert len(text) == len("2026-01-31T12:00:00.000Z")
@@ -281,7 +281,7 @@ def test_a_moment_survives_the_wire(when: datetime) -> None:
 
 @quick
 @given(moments, moments)
-def test_moments_sort_as_their_text_does(one: datetime, other: datetime) -> None:
+def test_timestamps_sort_like_their_text(one: datetime, other: datetime) -> None:
     assert (one < other) == (format_timestamp(one) < format_timestamp(other))
 
 
@@ -294,7 +294,7 @@ def test_moments_sort_as_their_text_does(one: datetime, other: datetime) -> None
         ("2026-01-31T23:59:59.999-00:01", "2026-02-01T00:00:59.999Z"),
     ],
 )
-def test_timestamps_are_put_into_one_form(text: str, expected: str) -> None:
+def test_timestamps_are_normalized(text: str, expected: str) -> None:
     assert format_timestamp(parse_timestamp(text)) == expected
 
 
@@ -307,13 +307,13 @@ def test_an_entity_has_a_type_and_an_id(kind: Any, entity_id: Any) -> None:
         EntityRef(kind, entity_id)
 
 
-def test_an_entity_is_a_key() -> None:
+def test_an_entity_is_hashable() -> None:
     assert {EntityRef("vehicle", "1"): 1}[EntityRef("vehicle", "1")] == 1
     assert EntityRef("vehicle", "1") != EntityRef("delivery", "1")
     assert str(EntityRef("vehicle", "1")) == "vehicle:1"
 
 
-def test_an_event_says_which_entity_it_is_about() -> None:
+def test_an_event_names_its_entity() -> None:
     event = LocationEvent.from_wire({"type": "vehicle", "entityId": "v1", "location": GOOD})
     assert (event.type, event.entity_id) == ("vehicle", "v1")
     assert event.to_wire() == {"type": "vehicle", "entityId": "v1", "location": GOOD}

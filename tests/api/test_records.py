@@ -28,24 +28,24 @@ async def nothing(*_: Any) -> None:
 @pytest.mark.parametrize(
     "name", ["", "Vehicle", "1st", "a b", "a:b", "ä", "x" * 33, "-a", "vehicle\n", "a.b", "a/b"]
 )
-def test_a_type_s_name_goes_into_rooms_channels_and_paths(name: str) -> None:
+def test_a_type_name_unfit_for_rooms_channels_and_paths_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="name"):
         EntityType(name)
 
 
 @pytest.mark.parametrize("name", ["a", "vehicle", "e-bike_2", "x" * 32])
-def test_names_that_can_be(name: str) -> None:
+def test_valid_type_names(name: str) -> None:
     assert EntityType(name).name == name
 
 
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf")])
-def test_a_lifetime_is_some_time_but_not_forever(ttl: float) -> None:
+def test_a_cache_ttl_is_positive_and_finite(ttl: float) -> None:
     with pytest.raises(ValueError, match="cache_ttl"):
         EntityType("van", cache_ttl=ttl)
 
 
 @pytest.mark.parametrize("setting", [{"queue_size": 0}, {"timeout": 0}, {"timeout": -1.0}])
-def test_an_observer_s_limits(setting: dict[str, Any]) -> None:
+def test_an_observer_s_limits_are_positive(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):
         Observer("x", nothing, **setting)
 
@@ -78,19 +78,19 @@ RECORDS = [
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_a_record_is_told_apart_by_being_itself(record: type[Any]) -> None:
-    """Records are keys: who registered one is looked up by it."""
+def test_records_are_compared_by_identity(record: type[Any]) -> None:
+    """Records are keys by which the plugin that registered one is looked up."""
     fields: Any = attrs.fields(record)
     assert fields[0].name in ("name", "path")
     required = [field for field in fields if field.default is attrs.NOTHING]
-    made, twin = (record(*["x" for _ in required]) for _ in range(2))
-    assert made != twin
-    assert {made: "mine", twin: "other"}[made] == "mine"
+    one, twin = (record(*["x" for _ in required]) for _ in range(2))
+    assert one != twin
+    assert {one: "mine", twin: "other"}[one] == "mine"
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        made.name = "y"
+        one.name = "y"
 
 
-# -- what an endpoint gets and gives -------------------------------------------------------
+# -- calls and answers of endpoints --------------------------------------------------------
 
 
 def test_headers_are_read_by_name_without_a_copy() -> None:
@@ -103,13 +103,13 @@ def test_headers_are_read_by_name_without_a_copy() -> None:
     assert len(headers) == 3
 
 
-def test_a_call_keeps_its_body_out_of_logs() -> None:
+def test_the_representation_of_a_call_has_no_body() -> None:
     call = HttpCall(Headers([]), b"secret", "127.0.0.1")
     assert (call.body, call.address, len(call.headers)) == (b"secret", "127.0.0.1", 0)
     assert "secret" not in repr(call)
 
 
-def test_a_call_offers_what_its_headers_hold_or_what_is_known_of_them() -> None:
+def test_credentials_come_from_the_headers_or_are_given() -> None:
     headers = Headers([(b"authorization", b"bearer abc")])
     call = HttpCall(headers, b"{}", "127.0.0.1")
     assert call.credentials() == Credentials(token="abc", headers=headers, address="127.0.0.1")
@@ -118,14 +118,14 @@ def test_a_call_offers_what_its_headers_hold_or_what_is_known_of_them() -> None:
     assert "abc" not in repr(HttpCall(headers, b"", None, offered=known))
 
 
-def test_an_answer_is_json_and_fine_unless_said_otherwise() -> None:
+def test_the_default_status_of_an_answer_is_200() -> None:
     assert HttpAnswer(b"{}").status == 200
     assert HttpAnswer(b"{}", status=202).body == b"{}"
 
 
 @pytest.mark.parametrize("status", [0, 99, 100, 101, 199, 204, 205, 304, 600])
-def test_an_answer_s_status_is_one_that_has_a_body(status: int) -> None:
-    """With another, a client would take the body for the next answer."""
+def test_an_answer_s_status_must_allow_a_body(status: int) -> None:
+    """With another status, a client would read the body as the next response."""
     with pytest.raises(ValueError, match="no body"):
         HttpAnswer(b"{}", status)
 
@@ -140,6 +140,6 @@ async def answers(call: HttpCall) -> HttpAnswer:
     return HttpAnswer(call.body)
 
 
-def test_an_endpoint_is_posted_to_unless_said_otherwise() -> None:
+def test_the_default_method_of_an_endpoint_is_post() -> None:
     assert Endpoint("/api/x", answers).method == "POST"
     assert Endpoint("/api/x", answers, method="GET").handle is answers

@@ -1,4 +1,4 @@
-"""Names on the wire, and events as bytes."""
+"""The names of the wire contract, and the bytes of events."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ def test_an_event_byte_for_byte() -> None:
 
 def test_a_payload_is_not_printed_with_its_bytes() -> None:
     assert "latitude" not in repr(encode(event()))
-    assert encode(event()) != encode(event())  # identity is what tells payloads apart
+    assert encode(event()) != encode(event())  # payloads are compared by identity
 
 
 @quick
 @given(locations)
-def test_what_is_encoded_is_decoded(position: Any) -> None:
+def test_encoding_and_decoding(position: Any) -> None:
     sent = LocationEvent(EntityRef("vehicle", 'a"b\\c'), position)
     encoded: Payload = encode(sent)
     assert decode_event(encoded.event) == sent
@@ -159,13 +159,13 @@ def test_javascript_would_write_the_same_bytes() -> None:
     ],
     ids=lambda text: text[:12].decode(errors="replace"),
 )
-def test_what_is_not_strict_json_is_refused(text: bytes) -> None:
+def test_json_that_is_not_strict_is_refused(text: bytes) -> None:
     with pytest.raises(InvalidRequest):
         decode_json(text)
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}, b"bytes", "\ud800", 2**65])
-def test_what_has_no_json_form_is_refused_or_null(value: Any) -> None:
+def test_a_value_without_a_json_form_is_refused_or_null(value: Any) -> None:
     try:
         encoded = encode_json(value)
     except InvalidRequest:
@@ -181,7 +181,7 @@ def test_an_event_is_an_object(data: bytes) -> None:
         decode_location(data)
 
 
-def test_a_bad_location_is_found_when_decoding() -> None:
+def test_an_invalid_location_is_refused_by_the_decoder() -> None:
     wire = location().to_wire() | {"latitude": 91}
     with pytest.raises(InvalidLocation):
         decode_location(encode_json(wire))

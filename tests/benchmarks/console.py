@@ -1,8 +1,8 @@
 """Frame times of the live map while everything moves: ``python -m tests.benchmarks.console``.
 
-A demo of its own, in a process of its own, reports each entity once a second; Chromium shows
-the page without a graphics card, and tells the time between each two frames: while the page
-is only looked at, while the map is dragged, and while the list is scrolled.
+A demo in its own process reports each entity once a second.  Chromium shows the page without a
+graphics card, and measures the time between frames: while the page is only looked at, while the map
+is dragged, and while the list is scrolled.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ async def look(_: Page) -> None:
 
 
 async def drag(page: Page) -> None:
-    """Drag the map about."""
+    """Drag the map to and fro."""
     await page.mouse.move(800, 400)
     await page.mouse.down()
     for step in range(40):
@@ -53,7 +53,7 @@ async def scroll(page: Page) -> None:
 async def measured(
     page: Page, seconds: float, action: Callable[[Page], Awaitable[None]]
 ) -> list[float]:
-    """Milliseconds of each frame while something is done over and over."""
+    """Milliseconds of each frame while an action is repeated."""
     frames = asyncio.ensure_future(page.evaluate(FRAMES, seconds))
     while not frames.done():
         await action(page)
@@ -63,7 +63,7 @@ async def measured(
 
 
 async def run(entities: int, seconds: float) -> None:
-    """Measure, and print a row for each."""
+    """Measure each action, and print a row for it."""
     async with (
         started("demo", "--port", "0", "--entities", str(entities)) as demo,
         chromium() as browser,
@@ -73,7 +73,7 @@ async def run(entities: int, seconds: float) -> None:
         page = await browser.new_page(viewport={"width": 1280, "height": 800})
         await page.goto(url)
         await expect(page.locator("#shown")).to_have_text(f"{entities:,}", timeout=30_000)
-        await asyncio.sleep(10)  # until trails have grown, and the rate is one of steady days
+        await asyncio.sleep(10)  # until the trails have grown and the rate is steady
         print(f"Chromium {browser.version}, {entities:,} entities, {seconds:g} s each\n")
         print("|  | frames/s | median | p95 | worst | updates/s | lag |")
         print("| --- | --- | --- | --- | --- | --- | --- |")

@@ -1,4 +1,4 @@
-"""The servers that are compared, and how each is started."""
+"""The servers that are compared, and how they are started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.benchmarks.measure import Server, server
+from tests.benchmarks.measure import ROOT, Server, server
 
 PEERS_DIRECTORY = Path(__file__).parent / "peers"
 BUN = PEERS_DIRECTORY / "node_modules" / "@oven" / "bun-linux-x64" / "bin" / "bun"
@@ -24,11 +24,14 @@ class Contestant:
     command: Sequence[str]
     environment: Mapping[str, str] = attrs.field(factory=dict)
     foreign: bool = False
-    """Whether it comes out of npm."""
+    """Whether it is installed from npm."""
+    folder: Path = ROOT
+    """Where it is started."""
 
     def started(self, redis_port: int) -> AbstractContextManager[Server]:
-        """One that runs, with a local Redis."""
-        return server(self.command, f"redis://127.0.0.1:{redis_port}", self.environment)
+        """Run the server with a local Redis."""
+        url = f"redis://127.0.0.1:{redis_port}"
+        return server(self.command, url, self.environment, self.folder)
 
 
 CONTESTANTS = (
@@ -52,3 +55,15 @@ CONTESTANTS = (
         (sys.executable, "-m", "tests.benchmarks.plain_socketio"),
     ),
 )
+
+
+def beside(checkout: Path) -> Contestant:
+    """Another checkout of this project, which has its dependencies in its own ``.venv``."""
+    python = str(checkout.resolve() / ".venv" / "bin" / "python")
+    return attrs.evolve(
+        CONTESTANTS[0],
+        name="beside",
+        title=checkout.name,
+        command=(python, *CONTESTANTS[0].command[1:]),
+        folder=checkout.resolve(),
+    )

@@ -1,4 +1,4 @@
-"""What is published, and by whom."""
+"""The fixes that are published, and the tokens of clients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def token(user: str) -> str:
 class Fix:
     """The positions of one entity, as bodies for ``POST /api/tracking/location``.
 
-    :param size: bytes of the event that watchers get.
+    :param size: bytes of the event that watchers receive.
     """
 
     def __init__(self, entity: str, size: int = EVENT_BYTES) -> None:
@@ -38,9 +38,9 @@ class Fix:
         )
 
     def body(self, stamp: int) -> bytes:
-        """A position of now.
+        """The body of a fix with the current time.
 
-        :param stamp: the time from which its latency counts, of :func:`microseconds`.
+        :param stamp: the time from which latency is measured, of :func:`microseconds`.
         """
         now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
         return self._format % (now.encode(), stamp)

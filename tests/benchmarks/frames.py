@@ -1,4 +1,4 @@
-"""What a Socket.IO client on a websocket writes, as bytes."""
+"""The bytes that a Socket.IO client writes on a websocket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DISTANT_BUFFER = 65_536
 
 
 def masked(payload: bytes, first: int = TEXT) -> bytes:
-    """A frame from a client, with a random mask."""
+    """A client's frame, with a random mask."""
     size = len(payload)
     mask = os.urandom(4)
     repeated = (mask * (size // 4 + 1))[:size]
@@ -31,15 +31,15 @@ UPGRADE = (
     b"Sec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-"""Opens an Engine.IO session straight on a websocket."""
+"""The request that opens an Engine.IO session directly on a websocket."""
 
 
 def connected_socket(port: int, *, distant: bool = False) -> socket.socket:
     """A non-blocking TCP connection to a local server.
 
-    :param distant: with segments and a receive buffer as over a network; those of the
-        loopback interface are so large that megabytes are under way before a server
-        notices that nobody reads.
+    :param distant: use segments and a receive buffer as over a network.  Those of the
+        loopback interface are so large that megabytes are in flight before a server
+        notices that nothing is read.
     """
     sock = socket.socket()
     if distant:

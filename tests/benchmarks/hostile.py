@@ -1,4 +1,4 @@
-"""A client that sends as fast as it is read, on one socket, and comes back when it is cut."""
+"""A client that sends on one socket as fast as the server reads, and reconnects when it is cut."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.benchmarks.fixes import token
 from tests.benchmarks.frames import UPGRADE, connected_socket, masked
 
 BURST = 200
-"""Frames that are written at once."""
+"""Frames in one write."""
 
-PATIENCE = 1.0
-"""Seconds until a socket that is not read is looked at again."""
+SEND_TIMEOUT = 1.0
+"""Seconds that a send waits for the server to read."""
 
 FRAMES = b"".join(
     masked(payload)
@@ -28,18 +28,18 @@ FRAMES = b"".join(
     )
     * (BURST // 4)
 )
-"""Events over the limit, some of them broken or long."""
+"""Events over the limit, some of them invalid or long."""
 
 
 @attrs.define(eq=False)
 class Hostile:
-    """What it has done."""
+    """The client, and what it has done."""
 
     port: int
     sent: int = attrs.field(default=0, init=False)
-    """Bytes."""
+    """Bytes sent."""
     connections: int = attrs.field(default=0, init=False)
-    _over: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _stop: threading.Event = attrs.field(factory=threading.Event, init=False)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -49,21 +49,21 @@ class Hostile:
         try:
             yield
         finally:
-            self._over.set()
+            self._stop.set()
             thread.join()
 
     def _work(self) -> None:
-        while not self._over.is_set():
+        while not self._stop.is_set():
             with contextlib.suppress(OSError):
                 self._flood()
 
     def _flood(self) -> None:
         with connected_socket(self.port) as sock:
             self.connections += 1
-            sock.settimeout(PATIENCE)
+            sock.settimeout(SEND_TIMEOUT)
             sock.sendall(UPGRADE)
             sock.recv(4_096)
             sock.sendall(masked(b'40{"token":"%b"}' % token("hostile").encode()))
-            while not self._over.is_set():
+            while not self._stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     self.sent += sock.send(FRAMES)

@@ -1,4 +1,4 @@
-"""How a swarm is driven: closed loops, a fixed rate, and what is measured meanwhile."""
+"""Drives a swarm in a closed loop or at a fixed rate, and measures the work done."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tests.benchmarks.measure import Server, cpu_seconds, waited_seconds
 from tests.benchmarks.swarm import Swarm, microseconds
 
 WRITE_OFF = 3.0
-"""Seconds without a delivery after which those that are missing are given up."""
+"""Seconds without a delivery after which the missing ones are given up."""
 
 
 @attrs.frozen
 class Work:
-    """What was done between two moments, and what it cost."""
+    """The work done between two moments, and its cost."""
 
     seconds: float
     cpu: float
-    """Of the server, in seconds."""
+    """CPU seconds of the server."""
     own_cpu: float
-    """Of the load generator, in seconds."""
+    """CPU seconds of the load generator."""
     published: int
     delivered: int
     reads: int
     waited: float
-    """Seconds that the server's main thread could have run while others had its core."""
+    """Seconds in which the server's main thread was runnable while others had its core."""
 
     def per(self, units: int) -> dict[str, float]:
         """Microseconds of CPU per unit, and units a second."""
@@ -44,7 +44,7 @@ class Work:
 
 
 class Meter:
-    """Measures from when it is made."""
+    """Measures the work since its construction."""
 
     def __init__(self, server: Server, swarm: Swarm) -> None:
         self._server, self._swarm = server, swarm
@@ -62,7 +62,7 @@ class Meter:
         )
 
     def read(self) -> Work:
-        """What happened since."""
+        """The work done since."""
         seconds, cpu, own, published, delivered, reads, waited = self._start
         now = self._now()
         return Work(
@@ -78,7 +78,7 @@ class Meter:
 
 @attrs.define(eq=False)
 class Publishing:
-    """Fixes of a round of entities, published by a swarm's publishers.
+    """Fixes of several entities in turn, published by a swarm's publishers.
 
     :param watchers: how many clients track each entity.
     """
@@ -98,14 +98,14 @@ class Publishing:
 
     @property
     def missing(self) -> int:
-        """Deliveries that have not arrived and are still waited for."""
+        """Deliveries that have not arrived and are not written off."""
         delivered = self.swarm.delivered - self._before
         return self.published * self.watchers - delivered - self.written_off
 
     def closed_loop(self, seconds: float, outstanding: int) -> None:
-        """Publish as fast as answers come, with so many undelivered fixes at most.
+        """Publish as fast as responses arrive, with at most so many undelivered fixes.
 
-        A fix is undelivered until all its watchers have it.
+        A fix is undelivered until all its watchers have received it.
         """
         swarm, watchers = self.swarm, self.watchers
         now = time.monotonic()
@@ -122,9 +122,9 @@ class Publishing:
                 self.written_off += self.missing
 
     def at_rate(self, seconds: float, rate: float) -> None:
-        """Publish so many fixes a second, whatever the server does.
+        """Publish so many fixes a second, however slow the server is.
 
-        The latency of a fix that finds every publisher waiting counts from when it was due.
+        When every publisher is waiting, the latency of a fix counts from when it was due.
         """
         swarm = self.swarm
         start = now = time.monotonic()
@@ -140,7 +140,7 @@ class Publishing:
             now = time.monotonic()
 
     def drain(self) -> None:
-        """Wait for what is under way; write off what does not come."""
+        """Wait for what is in flight; write off what does not arrive."""
         swarm = self.swarm
         seen, since = -1, time.monotonic()
         while self.missing > 0 or len(swarm.idle) < len(swarm.publishers):

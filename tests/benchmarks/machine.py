@@ -1,4 +1,4 @@
-"""What the benchmarks ran on."""
+"""Describes the machine that the benchmarks run on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PYTHON_PACKAGES = ("python-socketio", "python-engineio", "uvicorn", "uvloop", "r
 
 
 def described() -> dict[str, str]:
-    """The machine and the versions, by what a reader calls them."""
+    """The machine and the versions of software, by their labels on the page."""
     lock = json.loads((PEERS_DIRECTORY / "package-lock.json").read_text())["packages"]
     return {
         "Date": datetime.now(UTC).date().isoformat(),

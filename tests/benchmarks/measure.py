@@ -1,4 +1,4 @@
-"""Servers as processes on a core of their own, and what the operating system says they cost."""
+"""Runs servers as processes on their own core, and reads their cost from the operating system."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ SECRET = "a-secret-of-more-than-thirty-two-bytes"
 ROOT = Path(__file__).parents[2]
 
 START_TIMEOUT = 20.0
-"""Seconds until a server has to answer."""
+"""Seconds that a server has to answer."""
 
 STOP_TIMEOUT = 5.0
-"""Seconds that a server has to end by itself."""
+"""Seconds that a server has to end after SIGTERM."""
 
 CORES = sorted(os.sched_getaffinity(0))
-"""What this process may run on."""
+"""The cores that this process may run on."""
 
 SERVER_CORE, LOAD_CORE = 0, 1
-"""Where servers run; and where the load generator and Redis do."""
+"""The core of the servers, and that of the load generator and Redis."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -41,10 +41,10 @@ def cpu_seconds(pid: int) -> float:
 
 
 def waited_seconds(pid: int) -> float:
-    """How long a process's main thread could have run while others had its core: ``schedstat``.
+    """How long a process's main thread was runnable while others had its core (``schedstat``).
 
-    What the process's own other threads used on that core, as engines of JavaScript have
-    them, is taken off.
+    The time of the process's other threads on that core, which JavaScript engines have, is
+    subtracted.
     """
     ran, waited = Path(f"/proc/{pid}/schedstat").read_text().split()[:2]
     return int(waited) / 1e9 - (cpu_seconds(pid) - int(ran) / 1e9)
@@ -57,7 +57,7 @@ def resident_bytes(pid: int) -> int:
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """Run this thread, and what it starts meanwhile, on one of the cores that there are."""
+    """Run this thread, and what it starts meanwhile, on one core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {CORES[core % len(CORES)]})
     try:
@@ -76,13 +76,13 @@ class Server:
 
 @contextmanager
 def server(
-    command: Sequence[str], redis_url: str, environment: Mapping[str, str]
+    command: Sequence[str], redis_url: str, environment: Mapping[str, str], folder: Path = ROOT
 ) -> Iterator[Server]:
     """Start a server that listens on ``PORT``, and stop it afterwards."""
     port = free_port()
     process = subprocess.Popen(
         command,
-        cwd=ROOT,
+        cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={

@@ -1,4 +1,4 @@
-"""The results as Markdown, and into docs/benchmarks.md and README.md."""
+"""Writes the results as Markdown into docs/benchmarks.md and README.md."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PLOT = DOCS / "images" / "benchmarks.svg"
 BEGIN, END = "<!-- begin: results -->\n", "<!-- end: results -->"
 
 CHOSEN = CONTESTANTS[::-1]
-"""Ours last, beside the ratios."""
+"""The order of the columns: ours last, beside the ratios."""
 
 
 def targets(results: Results) -> Iterator[tuple[Scenario, Figure]]:
-    """Each figure that has a target and was measured."""
+    """Each measured figure that has a target."""
     for scenario in SCENARIOS:
         for figure in scenario.figures:
             aimed = figure.bun is not None or figure.limit is not None
@@ -28,14 +28,28 @@ def targets(results: Results) -> Iterator[tuple[Scenario, Figure]]:
 
 
 def compared(value: float | None, most: float | None) -> str:
-    """A value beside the most that it may be: ``0.80 ≤ 0.85`` or ``0.90 > 0.85``."""
+    """A value beside its maximum: ``0.80 ≤ 0.85`` or ``0.90 > 0.85``."""
     if value is None or most is None:
         return shown(value)
     return f"{shown(value)} {'≤' if value <= most else '>'} {shown(most)}"
 
 
+def beside(results: Results) -> str:
+    """A table of every figure beside another checkout's, with the ratio of the medians."""
+    rows: list[tuple[str, ...]] = []
+    for scenario in SCENARIOS:
+        for figure in scenario.figures:
+            ours, other = (
+                results.median(scenario.name, name, figure.key) for name in (OURS, "beside")
+            )
+            if ours is not None and other:
+                ratio = f"{ours / other:.2f}"
+                rows.append((f"{scenario.name}: {figure.title}", shown(ours), shown(other), ratio))
+    return table(("figure", "ours", "beside", "ours ÷ beside"), rows)
+
+
 def summary(results: Results) -> str:
-    """What there are targets for."""
+    """A table of the figures that have targets."""
     rows = []
     for scenario, figure in targets(results):
         cells = [f"{scenario.name}: {figure.title}"]
@@ -51,7 +65,7 @@ def summary(results: Results) -> str:
 
 
 def details(results: Results) -> Iterator[str]:
-    """A table of everything for each scenario."""
+    """A table of all figures for each scenario."""
     for scenario in SCENARIOS:
         if scenario.name in results.runs:
             yield f"### {scenario.name}\n\n{scenario.load[0].upper()}{scenario.load[1:]}."
@@ -69,7 +83,7 @@ def details(results: Results) -> Iterator[str]:
 
 
 def disturbance(results: Results) -> str:
-    """How busy the machine was, when that matters."""
+    """A warning when the machine was too busy; otherwise empty."""
     waited = (
         results.median(scenario, contestant, "waited") or 0.0
         for scenario, contestants in results.runs.items()
@@ -85,7 +99,7 @@ def disturbance(results: Results) -> str:
 
 
 def write(results: Results) -> None:
-    """Bring the page, its plot and what README.md takes from it up to date."""
+    """Update the page, its plot and the table in README.md."""
     PLOT.write_text(plot(results))
     machine = table(("", ""), [(f"**{name}**", value) for name, value in results.machine.items()])
     count = min(len(runs) for each in results.runs.values() for runs in each.values())

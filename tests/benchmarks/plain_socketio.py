@@ -1,7 +1,7 @@
-"""The peer: plain python-socketio with its own Redis manager, as its documentation has it.
+"""The peer: plain python-socketio with its own Redis manager, as its documentation shows.
 
-It offers what the benchmarks use: ``track:vehicle`` and ``POST /api/tracking/location``
-with a JWT, and keeps current locations in Redis.
+It has what the benchmarks use: ``track:vehicle`` and ``POST /api/tracking/location`` with a JWT,
+and current locations in Redis.
 """
 
 from __future__ import annotations

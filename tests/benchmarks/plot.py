@@ -1,4 +1,4 @@
-"""The results as bars: an SVG without a library."""
+"""Draws the results as bars in an SVG."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STYLE = """
 
 
 def plot(results: Results) -> str:
-    """A panel for each figure that is to be a fraction of Bun's."""
+    """A panel for each figure whose target is a fraction of Bun's."""
     chosen = [
         (scenario, figure)
         for scenario in SCENARIOS

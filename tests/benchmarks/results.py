@@ -1,4 +1,4 @@
-"""What the runs gave: medians, ratios, and a file to keep them in."""
+"""The results of the runs: medians, ratios, and their file format."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ class Results:
 
     machine: dict[str, str]
     short: bool = False
-    """Whether they are of short runs."""
+    """Whether the runs were short."""
     runs: dict[str, dict[str, list[Figures]]] = attrs.field(factory=dict)
-    """By scenario and contestant; runs of one number were made one after another.
-    A run that failed has no figures."""
+    """By scenario and contestant; runs with the same index were made one after another.
+    A failed run has no figures."""
 
     def add(self, scenario: str, contestant: str, figures: Figures) -> None:
-        """Note one run."""
+        """Record one run."""
         self.runs.setdefault(scenario, {}).setdefault(contestant, []).append(figures)
 
     def median(self, scenario: str, contestant: str, key: str) -> float | None:
-        """The median over the runs, or ``None`` when there are none."""
+        """The median of the runs, or ``None`` without runs."""
         runs = self.runs.get(scenario, {}).get(contestant, [])
         values = [run[key] for run in runs if key in run]
         return median(values) if values else None
 
     def ratio(self, scenario: str, contestant: str, key: str) -> float | None:
-        """Ours to another's: the median of the ratios within each run."""
+        """The ratio of ours to another's: the median of the ratios within each run."""
         both = self.runs.get(scenario, {})
         pairs = zip(both.get(OURS, []), both.get(contestant, []), strict=False)
         ratios = [
@@ -44,17 +44,17 @@ class Results:
         return median(ratios) if ratios else None
 
     def save(self, path: Path) -> None:
-        """Write them to a file."""
+        """Write the results to a file."""
         path.write_text(json.dumps(attrs.asdict(self), indent=1) + "\n")
 
 
 def load(path: Path) -> Results:
-    """Results that were saved."""
+    """Read saved results."""
     return Results(**json.loads(path.read_text()))
 
 
 def shown(value: float | None) -> str:
-    """A figure with as many digits as it deserves."""
+    """A figure with three digits, or with all digits of its integer part."""
     if value is None:
         return "–"  # noqa: RUF001
     digits = 0 if abs(value) >= 100 or value == 0 else 1 if abs(value) >= 10 else 2

@@ -1,9 +1,9 @@
 """What a fix costs as servers are added: ``python -m tests.benchmarks.scale``.
 
-Fixes of one entity are published on the first server; its only watcher is on the first
-server too, and every other server has a client that watches something else.  What the
-other servers spend is the price of a fan-out that does not know who is interested.  Beside
-ours run the others, which send every message to every server.
+Fixes of one entity are published on the first server, where its only watcher is too; every other
+server has a client that watches another entity.  What the other servers spend is the cost of a
+fan-out that does not know which servers are interested.  The peers send every message to every
+server.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Cost:
     """CPU per fix in microseconds."""
 
     first: float
-    """Of the server that publishes and has the watcher."""
+    """Of the first server, which publishes and has the watcher."""
     others: float
-    """Of each server that has nothing to do with the entity."""
+    """Of each other server, which has no watcher of the entity."""
 
 
 def run(contestant: Contestant, count: int, seconds: float) -> Cost:
-    """Publish positions of one entity with ``count`` servers up."""
+    """Publish fixes of one entity while ``count`` servers run."""
     with ExitStack() as stack:
         stack.enter_context(on_core(LOAD_CORE))
         valkey = stack.enter_context(ValkeyServer(port=free_port()))
@@ -63,7 +63,7 @@ def run(contestant: Contestant, count: int, seconds: float) -> Cost:
 
 
 def main() -> None:
-    """Run every server with every number of servers, and print a table."""
+    """Measure each contestant with each number of servers, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--runs", type=int, default=3)

@@ -1,4 +1,4 @@
-"""The loads that servers are put under, and what is noted of each."""
+"""The scenarios: loads on a server, and the figures that are measured."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Figures = Mapping[str, float]
 
 @attrs.frozen
 class Length:
-    """How long is measured, in seconds."""
+    """The length of a run; times are in seconds."""
 
     warm_up: float
-    """Until compilers have seen the load."""
+    """Before the measurement, for just-in-time compilers."""
     measured: float
     settling: float
-    """Until memory is looked at."""
+    """Before memory is measured."""
     idle_clients: int
     attempts: int
-    """How often a run is made when others disturb it."""
+    """How often a disturbed run is made at most."""
 
 
 MOST_WAITED = 5.0
-"""Percent of a run that others may have had the server's core."""
+"""Percent of a run for which other processes may have the server's core."""
 
 FULL = Length(warm_up=3.0, measured=10.0, settling=5.0, idle_clients=5_000, attempts=3)
 SHORT = Length(warm_up=1.0, measured=3.0, settling=1.0, idle_clients=2_000, attempts=1)
@@ -40,21 +40,21 @@ SHORT = Length(warm_up=1.0, measured=3.0, settling=1.0, idle_clients=2_000, atte
 
 @attrs.frozen
 class Figure:
-    """One thing that is measured."""
+    """One measured quantity."""
 
     key: str
     title: str
     bun: float | None = None
-    """The most that ours may be of Bun's."""
+    """The largest ratio of ours to Bun's that meets the target."""
     node: float | None = None
-    """The most that ours may be of Node's."""
+    """The same for Node's."""
     limit: float | None = None
-    """The most that ours may be by itself."""
+    """The largest value of ours that meets the target."""
 
 
 @attrs.frozen
 class Scenario:
-    """A load, and the figures that it gives."""
+    """A load, and the figures measured under it."""
 
     name: str
     load: str
@@ -64,7 +64,7 @@ class Scenario:
 
 @contextmanager
 def swarm_at(server: Server, publishers: int) -> Iterator[Swarm]:
-    """A swarm with so many publishers."""
+    """A swarm with so many publishers, and no clients yet."""
     swarm = Swarm(server.port)
     try:
         swarm.add_publishers(token(f"publisher{number}") for number in range(publishers))
@@ -74,7 +74,7 @@ def swarm_at(server: Server, publishers: int) -> Iterator[Swarm]:
 
 
 def percentile(swarm: Swarm, percent: float) -> float:
-    """Milliseconds that so many percent of the deliveries took at most."""
+    """A percentile of the deliveries' latencies, in milliseconds."""
     ordered = sorted(swarm.latencies)
     return ordered[int((len(ordered) - 1) * percent / 100)] / 1_000
 
@@ -110,7 +110,7 @@ FLEET_RATE = 500
 
 @contextmanager
 def fleet_at(server: Server) -> Iterator[tuple[Swarm, Publishing]]:
-    """Dashboards that track a part of the fleet each; every entity has as many watchers."""
+    """Dashboards that each track a part of the fleet; every entity has equally many watchers."""
     ids = [f"v{number:04}" for number in range(ENTITIES)]
     step = ENTITIES // DASHBOARDS
     with swarm_at(server, PUBLISHERS) as swarm:
@@ -125,7 +125,7 @@ def fleet_at(server: Server) -> Iterator[tuple[Swarm, Publishing]]:
 
 
 def fleet(server: Server, length: Length) -> Figures:
-    """As many fixes as the server takes, with two undelivered ones for each publisher."""
+    """As many fixes as the server accepts, with two undelivered ones for each publisher."""
     with fleet_at(server) as (swarm, publishing):
         publishing.closed_loop(length.warm_up, FLEET_UNDELIVERED)
         meter = Meter(server, swarm)
@@ -136,7 +136,7 @@ def fleet(server: Server, length: Length) -> Figures:
 
 
 def fleet_at_rate(server: Server, length: Length) -> Figures:
-    """The same at a fixed rate."""
+    """The fleet at a fixed rate."""
     with fleet_at(server) as (swarm, publishing):
         publishing.at_rate(length.warm_up, FLEET_RATE)
         publishing.drain()
@@ -160,7 +160,7 @@ INGEST_PUBLISHERS = 16
 
 
 def ingest(server: Server, length: Length) -> Figures:
-    """Publishers as fast as answers come, and nobody who watches."""
+    """Publishers as fast as responses arrive, and no watchers."""
     with swarm_at(server, INGEST_PUBLISHERS) as swarm:
         publishing = Publishing(swarm, [Fix(f"v{number:04}") for number in range(ENTITIES)], 0)
         publishing.closed_loop(length.warm_up, 1)
@@ -175,11 +175,11 @@ def ingest(server: Server, length: Length) -> Figures:
 
 
 FIRST_CLIENTS = 50
-"""Connect before anything is measured."""
+"""Clients that connect before anything is measured."""
 
 
 def idle(server: Server, length: Length) -> Figures:
-    """Clients that track an entity each, and nothing happens."""
+    """Clients that each track an entity of which no fix is published."""
     clients = [
         (token(f"u{number}"), [f"v{number:05}"])
         for number in range(FIRST_CLIENTS + length.idle_clients)
@@ -252,7 +252,7 @@ HOSTILE_WATCHERS, HOSTILE_RATE = 200, 50
 
 
 def hostile(server: Server, length: Length) -> Figures:
-    """One client sends as much as the server takes."""
+    """One client sends as much as the server reads."""
     with swarm_at(server, 2) as swarm:
         swarm.connect((token(f"u{number}"), ["v0000"]) for number in range(HOSTILE_WATCHERS))
         publishing = Publishing(swarm, [Fix("v0000")], HOSTILE_WATCHERS)

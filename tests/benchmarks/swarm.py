@@ -1,8 +1,8 @@
 """The load generator: many websocket clients and a few publishers on one epoll.
 
-It must cost less than any server that it measures.  So there is no task and no buffer per
-client, and nothing is parsed: a location update is known by its first bytes, and counted;
-its latency is read from the digits that the publisher put into ``metadata``.
+It must cost less than any server that it measures.  So clients have no tasks and no buffers, and
+nothing is parsed: a location update is recognized by its first bytes and counted, and its latency
+is read from the digits that the publisher put into ``metadata``.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ STAMP_DIGITS = 16
 _STAMP_BASE = 1_000_000_000_000_000
 
 MAX_CONNECTING = 50
-"""Clients that are on their way to their first acknowledgement at the same time."""
+"""Clients that may be connecting at the same time."""
 
 SILENCE = 20.0
-"""Seconds without progress after which a load is given up."""
+"""Seconds without progress after which a run is given up."""
 
 
 class LoadError(Exception):
-    """The server did something that makes a measurement worthless."""
+    """The server did something that makes the measurement worthless."""
 
 
 def microseconds() -> int:
-    """Now, in a number of :data:`STAMP_DIGITS` digits that only means something here."""
+    """The current time, as a number of :data:`STAMP_DIGITS` digits with an arbitrary origin."""
     return _STAMP_BASE + time.monotonic_ns() // 1_000
 
 
@@ -45,35 +45,35 @@ class Swarm:
 
     port: int
     timed: bool = False
-    """Whether deliveries' latencies are noted."""
+    """Whether the latencies of deliveries are recorded."""
     delivered: int = attrs.field(default=0, init=False)
-    """Location updates that have arrived."""
+    """Location updates received."""
     reads: int = attrs.field(default=0, init=False)
-    """Reads of sockets by which updates, and the little else, have come."""
+    """Reads of clients' sockets."""
     answered: int = attrs.field(default=0, init=False)
-    """Publishes that were accepted."""
+    """Accepted publishes."""
     closed: int = attrs.field(default=0, init=False)
-    """Clients whose connection the server has ended."""
+    """Clients that the server has disconnected."""
     tracking: int = attrs.field(default=0, init=False)
     """Clients that are authenticated and track."""
     latencies: array[int] = attrs.field(factory=lambda: array("q"), init=False)
     """Microseconds."""
     clients: list[Client] = attrs.field(factory=list, init=False)
     idle: deque[Publisher] = attrs.field(factory=deque, init=False)
-    """Publishers that have their answer."""
+    """Publishers that are not waiting for a response."""
     publishers: list[Publisher] = attrs.field(factory=list, init=False)
     buffer: bytearray = attrs.field(factory=lambda: bytearray(2**18), init=False)
     _epoll: select.epoll = attrs.field(factory=select.epoll, init=False)
     _readers: dict[int, Callable[[], None]] = attrs.field(factory=dict, init=False)
 
     def turn(self, timeout: float) -> None:
-        """Read what has arrived; wait for it up to ``timeout`` seconds."""
+        """Read what has arrived; wait up to ``timeout`` seconds for it."""
         readers = self._readers
         for descriptor, _ in self._epoll.poll(timeout, 512):
             readers[descriptor]()
 
     def wait(self, seconds: float) -> None:
-        """Turn for so long."""
+        """Read what arrives for so many seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self.turn(left)
@@ -84,12 +84,12 @@ class Swarm:
         self._epoll.register(descriptor, select.EPOLLIN)
 
     def ignore(self, descriptor: int) -> None:
-        """Leave what arrives unread."""
+        """Stop reading from a descriptor."""
         self._epoll.unregister(descriptor)
         del self._readers[descriptor]
 
     def until(self, done: Callable[[], bool], progress: Callable[[], int]) -> bool:
-        """Turn until ``done``; ``False`` when ``progress`` has stood still for too long."""
+        """Read until ``done``; ``False`` when ``progress`` has not changed for too long."""
         seen, since = progress(), time.monotonic()
         while not done():
             self.turn(0.1)
@@ -104,18 +104,18 @@ class Swarm:
     ) -> None:
         """Connect a client for each token, authenticated and tracking the ids beside it.
 
-        :param distant: with the small buffers of a network.
+        :param distant: use the small buffers of a network.
         """
         opened = len(self.clients)
         before = self.tracking - opened
 
-        def room() -> bool:
+        def may_connect() -> bool:
             return opened + before - self.tracking < MAX_CONNECTING
 
         for token, ids in wanted:
             self.clients.append(Client(self, token, ids, distant))
             opened += 1
-            self._progress(room)
+            self._progress(may_connect)
         self._progress(lambda: self.tracking - before == opened)
 
     def _progress(self, done: Callable[[], bool]) -> None:
@@ -139,7 +139,7 @@ class Swarm:
 
 
 class Client:
-    """One websocket."""
+    """One websocket client."""
 
     def __init__(self, swarm: Swarm, token: str, ids: Sequence[str], distant: bool) -> None:
         self._swarm = swarm
@@ -184,7 +184,7 @@ class Client:
                 self._rest = bytes(buffer[position:size])
 
     def _read(self, buffer: bytes | bytearray, size: int) -> int:
-        """Take what is complete; returns how far that was."""
+        """Handle complete frames; returns the position after them."""
         position = 0
         if not self._upgraded:
             position = self._read_upgrade(buffer, size)
@@ -224,7 +224,7 @@ class Client:
         return end + 4
 
     def _packet(self, first: int, payload: bytes) -> None:
-        """Everything but location updates."""
+        """Handle a packet that is no location update."""
         if first == CLOSE:
             self._ended()
         elif first == PING:
@@ -252,7 +252,7 @@ class Client:
 
 
 class Publisher:
-    """One keep-alive HTTP connection, one request at a time."""
+    """One keep-alive HTTP connection with one request at a time."""
 
     def __init__(self, swarm: Swarm, token: str) -> None:
         self._swarm = swarm
@@ -288,7 +288,7 @@ class Publisher:
         if not data:
             if self._busy:
                 raise LoadError("the server closed a publisher's connection")
-            self._swarm.ignore(self._descriptor)  # kept open for longer than the server wants
+            self._swarm.ignore(self._descriptor)  # the keep-alive timeout of the server has passed
             self._socket.close()
             self._open()
             return

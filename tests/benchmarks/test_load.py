@@ -1,4 +1,4 @@
-"""The load generator counts what a real server delivers, no more and no less."""
+"""The load generator counts exactly what a real server delivers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_every_delivery_is_counted(ours: Server, swarm: Swarm) -> None:
     assert all(0 < latency < 10e6 for latency in swarm.latencies)
 
 
-def test_what_does_not_arrive_is_written_off(swarm: Swarm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_deliveries_are_written_off(swarm: Swarm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "WRITE_OFF", 0.2)
     swarm.clients[0].stall()
     publishing = Publishing(swarm, [Fix("v1")], WATCHERS)
@@ -61,7 +61,7 @@ def test_what_does_not_arrive_is_written_off(swarm: Swarm, monkeypatch: pytest.M
     assert publishing.missing == 0
 
 
-def test_a_refusal_ends_a_load(swarm: Swarm) -> None:
+def test_a_refusal_ends_a_run(swarm: Swarm) -> None:
     with pytest.raises(LoadError, match="Not authenticated"):
         swarm.connect([("not a token", ["v1"])])
 

@@ -36,7 +36,7 @@ from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.defaults.memory import MemoryFanout
 from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.request.request import Request
-from atriz_realtime.engine.session import Session, State
+from atriz_realtime.engine.session import Session, State, Transport
 from atriz_realtime.testing import FakeClock
 
 KINDS = ("vehicle", "delivery")
@@ -54,8 +54,8 @@ def messages(content: Iterable[Packet]) -> list[str | bytes]:
     ]
 
 
-class Wire:
-    """A transport that keeps what it was given to send."""
+class Wire(Transport):
+    """A transport that records the packets that are sent."""
 
     name = "websocket"
 
@@ -63,20 +63,8 @@ class Wire:
         self.sent: list[Packet] = []
 
     def write(self, content: list[Packet]) -> None:
-        """Keep it."""
+        """Record packets."""
         self.sent += content
-
-    def pause_reading(self) -> None:
-        """Nothing comes in here."""
-
-    def resume_reading(self) -> None:
-        """Likewise."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def abort(self) -> None:
-        """Likewise."""
 
 
 @attrs.frozen(eq=False)
@@ -196,15 +184,14 @@ class Hub:
             clock=self.clock,
         )
         self.server = SocketServer(
-            config, self.rooms, self.gateway, handlers, self.incidents, UNUSED, ""
+            config, self.rooms, self.gateway, handlers, self.incidents, UNUSED, lambda: None, ""
         )
 
     async def connect(self, namespace: str = DEFAULT_NAMESPACE) -> Member:
         """A new session, connected to a namespace past the gateway."""
         engine, wire = self.server.eio, Wire()
-        session = Session(engine, engine.generate_id(), REQUEST, wire)
+        session = engine.sessions.create(REQUEST, wire)
         session.state = State.OPEN
-        engine.sockets[session.sid] = session
         sid = self.rooms.register(session.sid, namespace)
         assert sid is not None
         self.rooms.accept(sid, namespace, Packet(b"40"))

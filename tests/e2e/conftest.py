@@ -1,4 +1,4 @@
-"""The ways the wire contract is tested: each backend, each client."""
+"""Servers on each backend, and clients of each library."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from tests.support.servers.serving import Live, serving
 
 @pytest.fixture(scope="session")
 def node() -> Path:
-    """The folder of the JavaScript client, with what its lock names installed."""
+    """The folder of the JavaScript client, with its dependencies installed."""
     return with_packages(JS)
 
 
 @pytest.fixture(scope="session")
 def node_port() -> Iterator[int]:
-    """A process that opens sockets of the JavaScript client."""
+    """The port of a process that opens sockets of the JavaScript client."""
     with node_process() as port:
         yield port
 
 
 @pytest.fixture
 async def js(node_port: int) -> AsyncIterator[Node]:
-    """Opens some of them, for one test."""
+    """Opens sockets of the JavaScript client, for one test."""
     async with node_clients(node_port) as node:
         yield node
 
 
 @pytest.fixture(params=["memory", "redis"])
 def backend_url(request: pytest.FixtureRequest) -> str | None:
-    """Where the server's backend is: in memory, and on Redis."""
+    """The URL of the server's backend: none for memory, then Redis'."""
     return request.getfixturevalue("redis_url") if request.param == "redis" else None
 
 
@@ -61,7 +61,7 @@ async def live(serve: Serve) -> AsyncIterator[Live]:
 
 @pytest.fixture(params=["js-websocket", "js-upgrade", "python"])
 def connect(request: pytest.FixtureRequest) -> Connect:
-    """Open clients: JavaScript's over a websocket alone or its default way, and Python's."""
+    """Open clients: JavaScript's over a websocket alone, and with an upgrade; and Python's."""
     if request.param == "python":
         return python_connect
     node: Node = request.getfixturevalue("js")

@@ -1,4 +1,4 @@
-"""Socket.IO's admin UI: its protocol, with the real client; who gets in; what it leaves alone."""
+"""Socket.IO's admin UI: its protocol with the real client, its sign-in, and its isolation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def admin_ui(**settings: Any) -> Mapping[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def at_short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("atriz_realtime.defaults.admin_ui.STATS_INTERVAL", 0.05)
 
 
@@ -69,24 +69,24 @@ async def test_in_development_it_shows_sockets_rooms_and_events(js: Node) -> Non
 async def test_secrets_of_handshakes_are_not_shown(js: Node) -> None:
     secret = token()
     async with serving(plugins=admin_ui(mode="development")) as live:
-        there = await js.connect(
+        watcher = await js.connect(
             f"{live.url}?key=hidden",
             {},
             extraHeaders={"authorization": f"Bearer {secret}", "cookie": "session=hidden"},
         )
-        await there.call("authenticate", secret)
+        await watcher.call("authenticate", secret)
         admin = await js.connect(live.url + "/admin", SIGN_IN)
         sockets = await admin.next("all_sockets")
         assert {each["nsp"] for each in sockets} == {"/", "/admin"}
         for each in sockets:
             assert each["handshake"]["headers"]["host"] == live.url.removeprefix("http://")
-        told = json.dumps(admin.received)
-        assert secret not in told
-        assert PASSWORD not in told
-        assert "hidden" not in told
+        shown = json.dumps(admin.received)
+        assert secret not in shown
+        assert PASSWORD not in shown
+        assert "hidden" not in shown
 
 
-async def test_it_can_act_when_that_is_allowed(js: Node) -> None:
+async def test_it_can_act_when_it_is_not_read_only(js: Node) -> None:
     plugins = admin_ui(mode="development", read_only=False)
     async with serving(plugins=plugins) as live, watching(live) as watcher:
         admin = await js.connect(live.url + "/admin", SIGN_IN)
@@ -98,7 +98,7 @@ async def test_it_can_act_when_that_is_allowed(js: Node) -> None:
         await until(lambda: live.server.connection_count == 0)
 
 
-async def test_it_cannot_act_otherwise(js: Node) -> None:
+async def test_it_cannot_act_by_default(js: Node) -> None:
     async with serving(plugins=admin_ui(mode="development")) as live, watching(live) as watcher:
         admin = await js.connect(live.url + "/admin", SIGN_IN)
         await admin.emit("emit", "/", watcher.client.get_sid(), "hello", 1)
@@ -119,7 +119,7 @@ WRONG: list[Mapping[str, Any]] = [
 ]
 
 
-async def test_nobody_gets_in_without_the_password() -> None:
+async def test_a_sign_in_without_the_password_is_refused() -> None:
     async with serving(plugins=admin_ui(mode="development")) as live:
         for auth in WRONG:
             async with python_connect(live, namespace="/admin", auth=auth, refused=True) as client:
@@ -129,7 +129,7 @@ async def test_nobody_gets_in_without_the_password() -> None:
         assert live.server.incidents.counts["connection refused"] == len(WRONG)
 
 
-async def test_there_is_no_such_namespace_unless_it_is_enabled() -> None:
+async def test_the_namespace_does_not_exist_unless_it_is_enabled() -> None:
     async with serving() as live:
         async with python_connect(live, namespace="/admin", auth=SIGN_IN, refused=True) as client:
             assert client.refused is not None
@@ -145,7 +145,7 @@ def test_it_does_not_start_without_a_password(password: str) -> None:
         PluginHost(RealtimeConfig(plugins=dict(admin_ui(password=password))))
 
 
-async def test_servers_of_others_in_the_process_are_left_alone() -> None:
+async def test_other_servers_in_the_process_are_unchanged() -> None:
     before = {name: getattr(AsyncSocket, name) for name in ("_send_ping", "handle_post_request")}
     async with serving(plugins=admin_ui(mode="development", username="root")) as live:
         assert {name: getattr(AsyncSocket, name) for name in before} == before

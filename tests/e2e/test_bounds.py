@@ -1,4 +1,4 @@
-"""Bounds that a setting moves: of a message, of the cache in memory, of a token's lateness."""
+"""Bounds that are settings: the size of a message and of the memory cache, a token's leeway."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_a_message_over_max_payload_closes_its_socket(max_payload: int, se
         assert answers == (['430[{"success":true}]'] if served else [])
 
 
-async def test_the_memory_cache_forgets_the_longest_unchanged() -> None:
+async def test_the_memory_cache_evicts_the_least_recently_updated() -> None:
     async with serving(plugins={"memory": {"max_entries": 2}}) as live:
         for vehicle in ("v1", "v2", "v1", "v3"):
             await live.publish(vehicle)
@@ -36,7 +36,7 @@ async def test_the_memory_cache_forgets_the_longest_unchanged() -> None:
 
 
 @pytest.mark.parametrize(("leeway", "status"), [(3600, 200), (0, 401)])
-async def test_a_token_may_be_late_by_the_leeway(leeway: int, status: int) -> None:
+async def test_a_token_may_be_expired_by_the_leeway(leeway: int, status: int) -> None:
     late = token("u1", exp=int(time.time()) - 60)
     async with serving(plugins={"jwt_auth": {"leeway": leeway}}) as live:
         answered, _ = await live.get(

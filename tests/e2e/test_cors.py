@@ -53,14 +53,14 @@ def allowed(headers: Headers) -> list[str]:
     return headers.getall("Access-Control-Allow-Origin", [])
 
 
-async def test_http_tells_the_configured_origin_that_it_may_read() -> None:
+async def test_http_allows_a_configured_origin() -> None:
     async with serving(cors_origin=[APP, "http://localhost:5173"]) as live:
         for origin in (APP, "http://localhost:5173"):
             status, headers = await ask(live, "POST", LOCATION, origin)
             assert (status, allowed(headers)) == (200, [origin])
             assert "Origin" in headers["Vary"]
             status, headers = await ask(live, "GET", "/api/tracking/boat", origin)
-            assert (status, allowed(headers)) == (404, [origin])  # errors can be read as well
+            assert (status, allowed(headers)) == (404, [origin])  # errors too
             status, headers = await ask(live, "OPTIONS", LOCATION, origin, PREFLIGHT)
             assert (status, allowed(headers)) == (200, [origin])
             assert "POST" in headers["Access-Control-Allow-Methods"]
@@ -72,15 +72,15 @@ async def test_http_tells_the_configured_origin_that_it_may_read() -> None:
 @pytest.mark.parametrize(
     "origin", [OTHER, "null", "https://app.example.evil", "http://app.example"]
 )
-async def test_http_does_not_tell_others(origin: str) -> None:
+async def test_http_does_not_allow_other_origins(origin: str) -> None:
     async with serving(cors_origin=APP) as live:
         status, headers = await ask(live, "POST", LOCATION, origin)
-        assert (status, allowed(headers)) == (200, [])  # the browser keeps it from the page
+        assert (status, allowed(headers)) == (200, [])  # the browser does not let the page read it
         status, headers = await ask(live, "OPTIONS", LOCATION, origin, PREFLIGHT)
         assert (status, allowed(headers)) == (400, [])
 
 
-async def test_requests_without_an_origin_are_no_browser_s() -> None:
+async def test_requests_without_an_origin_are_served() -> None:
     async with serving(cors_origin=APP) as live:
         for path in (POLL, "/health/realtime"):
             status, headers = await ask(live, "GET", path, None)
@@ -88,7 +88,7 @@ async def test_requests_without_an_origin_are_no_browser_s() -> None:
 
 
 @pytest.mark.parametrize("configured", [APP, f"{APP}/", [APP], f"http://localhost:5173, {APP}"])
-async def test_sockets_of_the_configured_origin_connect(
+async def test_sockets_of_a_configured_origin_connect(
     configured: str | list[str], js: Node
 ) -> None:
     async with serving(cors_origin=configured) as live:
@@ -103,7 +103,7 @@ async def test_sockets_of_the_configured_origin_connect(
 
 
 @pytest.mark.parametrize("origin", [OTHER, "null", "https://app.example.evil"])
-async def test_sockets_of_others_are_refused(origin: str, js: Node) -> None:
+async def test_sockets_of_other_origins_are_refused(origin: str, js: Node) -> None:
     async with serving(cors_origin=APP) as live:
         status, headers = await ask(live, "GET", POLL, origin)
         assert status in (400, 403)
@@ -120,7 +120,7 @@ async def test_sockets_of_others_are_refused(origin: str, js: Node) -> None:
         assert not live.server.socket_io.eio.sockets
 
 
-async def test_a_star_lets_everyone() -> None:
+async def test_a_star_allows_every_origin() -> None:
     async with serving(cors_origin="*") as live:
         for origin in (APP, OTHER, "null"):
             status, headers = await ask(live, "POST", LOCATION, origin)
@@ -133,7 +133,7 @@ async def test_a_star_lets_everyone() -> None:
                 assert str(await raw.recv()).startswith("0{")
 
 
-async def test_unconfigured_only_the_server_s_own_pages_may() -> None:
+async def test_by_default_only_the_server_s_own_origin_is_allowed() -> None:
     async with serving() as live:
         status, headers = await ask(live, "GET", POLL, live.url)
         assert status == 200

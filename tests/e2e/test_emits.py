@@ -1,4 +1,4 @@
-"""What a host sends from Python reaches whom it is for, on whichever server they are."""
+"""Events that a host emits from Python reach their recipients, on whichever server they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.clients.python_socketio import Client, Connect
 from tests.support.servers.serving import Live, serving, token
 
 Fleet = list[Live]
-"""One server, or two that share a Redis; what is sent from the first reaches clients of all."""
+"""One server, or two that share a Redis; what the first emits reaches the clients of both."""
 
 LOCATION = {
     "deviceId": "d1",
@@ -24,13 +24,13 @@ LOCATION = {
 }
 
 
-@pytest.fixture(params=["memory", "redis", "two servers"])
+@pytest.fixture(params=["memory", "redis", "two servers on redis"])
 async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
     url = None if request.param == "memory" else request.getfixturevalue("redis_url")
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(serving(redis_url=url))
-            for _ in range(2 if request.param == "two servers" else 1)
+            for _ in range(2 if request.param == "two servers on redis" else 1)
         ]
 
 
@@ -38,7 +38,7 @@ async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
 async def on_each(
     fleet: Fleet, connect: Connect, user: str | None, *ids: str
 ) -> AsyncIterator[list[Client]]:
-    """A client on the first server and one on the last, that track the vehicles given."""
+    """A client on the first server and one on the last, which track these vehicles."""
     async with connect(fleet[0], user=user) as first, connect(fleet[-1], user=user) as last:
         for client in (first, last) if ids else ():
             assert await client.call("track:vehicle", list(ids)) == {"success": True}
@@ -46,7 +46,7 @@ async def on_each(
 
 
 async def fence(fleet: Fleet, *clients: Client) -> None:
-    """Return when everything that was emitted before has come."""
+    """Wait until everything emitted before has been received."""
     await fleet[0].server.socket_io.emit("fence")
     for client in clients:
         await client.next("fence")
@@ -96,7 +96,7 @@ async def test_emit_location_update_to_a_room(fleet: Fleet, connect: Connect) ->
             assert client.updates == []
 
 
-async def test_emit_of_a_position_goes_to_its_watchers_and_is_not_kept(
+async def test_an_emitted_position_reaches_watchers_and_is_not_cached(
     fleet: Fleet, connect: Connect
 ) -> None:
     server = fleet[0].server
@@ -113,7 +113,9 @@ async def test_emit_of_a_position_goes_to_its_watchers_and_is_not_kept(
         assert await server.tracking.get_current_location("delivery", "d1") is None
 
 
-async def test_the_socket_io_server_emits_as_it_always_does(fleet: Fleet, connect: Connect) -> None:
+async def test_the_socket_io_server_emits_as_python_socketio_does(
+    fleet: Fleet, connect: Connect
+) -> None:
     io = fleet[0].server.socket_io
     async with (
         on_each(fleet, connect, "u1", "v1", "v2") as tracking,
@@ -143,7 +145,7 @@ async def test_the_socket_io_server_emits_as_it_always_does(fleet: Fleet, connec
             assert client.received == [("everyone", [1]), *common]
 
 
-async def test_one_socket_is_reached_or_left_out_by_its_id(fleet: Fleet, js: Node) -> None:
+async def test_one_socket_is_addressed_or_skipped_by_its_id(fleet: Fleet, js: Node) -> None:
     io = fleet[0].server.socket_io
     near = await js.connect(fleet[0].url, {"token": token()})
     far = await js.connect(fleet[-1].url, {"token": token()})

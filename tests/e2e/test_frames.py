@@ -1,4 +1,4 @@
-"""The bytes on the wire are those that the documented system's ``JSON.stringify`` makes."""
+"""The bytes on the wire are those that JavaScript's ``JSON.stringify`` produces."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ LOCATION = Location(
 
 
 def event(location: str) -> str:
-    """The event JSON around a location's."""
+    """The JSON of the event with a location's JSON."""
     return f'{{"type":"vehicle","entityId":"v1","location":{location}}}'
 
 
 def frame(location: str) -> str:
-    """The websocket's text frame around it."""
+    """The text of the websocket frame with that event."""
     return f'42["location:update",{event(location)}]'
 
 
@@ -64,7 +64,7 @@ async def post(live: Live, body: str) -> None:
         assert response.status == 200
 
 
-WAYS: dict[str, Callable[[Live], Awaitable[Any]]] = {
+SENDERS: dict[str, Callable[[Live], Awaitable[Any]]] = {
     "http": lambda live: post(live, BODY),
     "publish": lambda live: live.server.tracking.publish_location_update("vehicle", "v1", LOCATION),
     "publish JSON": lambda live: live.server.tracking.publish_location_update(
@@ -78,7 +78,7 @@ WAYS: dict[str, Callable[[Live], Awaitable[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("send", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("send", SENDERS.values(), ids=SENDERS)
 async def test_a_frame_is_what_node_would_send(
     live: Live, send: Callable[[Live], Awaitable[Any]]
 ) -> None:
@@ -94,7 +94,7 @@ async def test_the_snapshot_is_the_same_frame(live: Live) -> None:
         assert await raw.recv() == frame(await evaluate(STRINGIFIED))
 
 
-async def test_what_is_left_out_is_not_null(live: Live) -> None:
+async def test_optional_fields_are_omitted_rather_than_null(live: Live) -> None:
     async with raw_watcher(live, "v1") as raw:
         await post(
             live,
@@ -120,11 +120,11 @@ async def test_redis_and_http_carry_the_same_bytes(
     redis_url: str, redis_client: redis.asyncio.Redis
 ) -> None:
     location = await evaluate(STRINGIFIED)
-    async with serving(redis_url=redis_url) as live, redis_client.pubsub() as outside:
-        await outside.psubscribe("tracking:*")
-        await outside.get_message(timeout=10)
+    async with serving(redis_url=redis_url) as live, redis_client.pubsub() as subscriber:
+        await subscriber.psubscribe("tracking:*")
+        await subscriber.get_message(timeout=10)
         await post(live, BODY)
-        message = await outside.get_message(timeout=10)
+        message = await subscriber.get_message(timeout=10)
         assert message is not None
         assert message["channel"] == b"tracking:vehicle:v1"
         assert message["data"].decode() == event(location)

@@ -1,4 +1,4 @@
-"""What ends is freed at once: `serve` lets the garbage collector look seldom."""
+"""What ends is freed without the garbage collector, which `serve` runs seldom."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def test_nothing_is_left_behind(what: str, valkey: ValkeyServer, redis_url
             "-m",
             "tests.support.checks.garbage",
             what,
-            Chosen.lane,
+            Chosen.transport,
             str(valkey.port),
         ),
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""``GET /health/realtime``, and what the server says of itself in Python."""
+"""``GET /health/realtime``, and the same counts in Python."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_the_report_of_an_idle_server(live: Live, backend_url: str | None)
     assert statistics == {}
 
 
-async def test_the_report_counts_what_watchers_were_sent(live: Live, connect: Connect) -> None:
+async def test_the_report_counts_the_frames_sent_to_watchers(live: Live, connect: Connect) -> None:
     async with connect(live) as one, connect(live) as other:
         await one.call("track:vehicle", ["v1", "v2"])
         await other.call("track:vehicle", "v1")
@@ -53,7 +53,7 @@ async def test_the_report_counts_what_watchers_were_sent(live: Live, connect: Co
             assert statistics["fanout"]["channels"] == 4
 
 
-async def test_the_report_counts_what_an_interruption_cost(
+async def test_the_report_counts_reconnects_and_what_they_missed(
     valkey: ValkeyServer, redis_url: str
 ) -> None:
     async with (
@@ -88,7 +88,7 @@ async def test_the_report_counts_sockets_rooms_and_entities(live: Live, connect:
         await one.call("track:vehicle", ["v1", "v9"])
         status, report = await live.get("/health/realtime", headers={})
         assert status == 200
-        # two sockets' own rooms, user:u1, vehicle:v1, vehicle:v9
+        # a room for each socket, user:u1, vehicle:v1, vehicle:v9
         assert report["websocket"] == {"connections": 2, "rooms": 5}
         assert report["tracking"] == {
             "activeVehicles": 3,
@@ -120,4 +120,4 @@ async def test_a_redis_that_was_never_there() -> None:
             "activeDeliveries": 0,
             "totalTracking": 0,
         }
-        assert await live.get("/readyz", headers={}) == (200, {"status": "ready"})  # all the same
+        assert await live.get("/readyz", headers={}) == (200, {"status": "ready"})

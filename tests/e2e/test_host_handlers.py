@@ -1,4 +1,4 @@
-"""A host's own handlers on ``server.socket_io`` work beside the server's."""
+"""A host's own handlers on ``server.socket_io`` work beside the server's handlers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.support.servers.serving import Live, token, until
 
 @pytest.fixture
 def io(live: Live) -> socketio.AsyncServer:
-    """The Socket.IO server, as a host has it."""
+    """The Socket.IO server that a host registers handlers on."""
     return live.server.socket_io
 
 
-async def test_an_event_of_the_host_s_with_and_without_an_answer(
+async def test_a_host_s_event_with_and_without_an_acknowledgement(
     live: Live, io: socketio.AsyncServer, connect: Connect
 ) -> None:
     async def chat(sid: str, text: str, *more: Any) -> Any:
@@ -43,7 +43,7 @@ async def test_an_event_of_the_host_s_with_and_without_an_answer(
         assert (await client.next("location:update"))["entityId"] == "v1"
 
 
-async def test_a_failing_handler_of_the_host_s_harms_nobody(
+async def test_a_failing_handler_of_the_host_does_not_disturb_the_socket(
     live: Live, io: socketio.AsyncServer, connect: Connect
 ) -> None:
     async def broken(sid: str) -> None:
@@ -56,7 +56,7 @@ async def test_a_failing_handler_of_the_host_s_harms_nobody(
         assert await client.call("track:vehicle", "v1") == {"success": True}
 
 
-async def test_a_catch_all_gets_the_events_that_nobody_else_has(
+async def test_a_catch_all_gets_the_events_without_another_handler(
     live: Live, io: socketio.AsyncServer, connect: Connect
 ) -> None:
     caught: list[tuple[str, tuple[Any, ...]]] = []
@@ -74,7 +74,7 @@ async def test_a_catch_all_gets_the_events_that_nobody_else_has(
         assert caught == [("surprise", (1, {"two": 2}))]
 
 
-async def test_the_host_asks_a_client_and_keeps_a_session_for_it(
+async def test_the_host_calls_a_client_and_stores_a_session_for_it(
     live: Live, io: socketio.AsyncServer, connect: Connect
 ) -> None:
     sids: list[str] = []
@@ -100,16 +100,16 @@ async def test_the_host_asks_a_client_and_keeps_a_session_for_it(
         assert await client.until_disconnected() == SERVER_DISCONNECT
 
 
-@pytest.mark.parametrize("way", ["false", "exception"])
+@pytest.mark.parametrize("refusal", ["false", "exception"])
 async def test_the_host_refuses_connections(
-    live: Live, io: socketio.AsyncServer, connect: Connect, way: str
+    live: Live, io: socketio.AsyncServer, connect: Connect, refusal: str
 ) -> None:
     left: list[str] = []
 
     async def accept(sid: str, environ: dict[str, Any], auth: dict[str, Any]) -> bool:
         if auth.get("name") == "friend":
             return True
-        if way == "exception":
+        if refusal == "exception":
             raise socketio.exceptions.ConnectionRefusedError("full", {"retry": 5})
         return False
 
@@ -121,7 +121,7 @@ async def test_the_host_refuses_connections(
     io.on("disconnect", gone)
 
     async with connect(live, auth={"token": token()}, refused=True) as client:
-        if way == "exception":
+        if refusal == "exception":
             assert client.refused == Refusal("full", {"retry": 5})
     assert live.server.connection_count == 0
     await until(lambda: live.server.room_count == 0)
@@ -136,7 +136,7 @@ async def test_the_host_refuses_connections(
 
 @pytest.mark.parametrize("failure", [LookupError, TypeError])
 @pytest.mark.parametrize("namespace", ["/", "/admin"])
-@pytest.mark.parametrize("auth", [{}, {"token": token()}], ids=["stranger", "known"])
+@pytest.mark.parametrize("auth", [{}, {"token": token()}], ids=["unauthenticated", "authenticated"])
 async def test_a_connect_handler_that_fails_refuses_and_leaves_nothing_behind(
     live: Live, js: Node, failure: type[Exception], namespace: str, auth: dict[str, Any]
 ) -> None:
@@ -168,7 +168,7 @@ async def test_a_connect_handler_without_auth_serves_clients_without_it(
 
 
 class Admin(socketio.AsyncNamespace):
-    """A namespace of the host's, with rules of its own."""
+    """A namespace of the host, with its own access rule."""
 
     def __init__(self) -> None:
         super().__init__("/admin")
@@ -187,9 +187,7 @@ class Admin(socketio.AsyncNamespace):
         return start + 1
 
 
-async def test_a_namespace_of_the_host_s(
-    live: Live, io: socketio.AsyncServer, connect: Connect
-) -> None:
+async def test_a_host_s_namespace(live: Live, io: socketio.AsyncServer, connect: Connect) -> None:
     admin = Admin()
     io.register_namespace(admin)
     async with connect(live, namespace="/admin", auth={"password": "?"}, refused=True) as client:
@@ -201,7 +199,7 @@ async def test_a_namespace_of_the_host_s(
         await live.server.broadcast_to_authenticated("notice", 1)
         await io.emit("notice", 2, namespace="/admin")
         assert await client.next("notice") == 2
-        assert live.server.connection_count == 0  # sockets of the default namespace
+        assert live.server.connection_count == 0  # counts sockets of the default namespace
     await until(lambda: admin.left)
 
 

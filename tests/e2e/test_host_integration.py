@@ -1,4 +1,4 @@
-"""Inside somebody else's application: theirs goes on working, and so does the server."""
+"""Installed in a host application: the host's routes keep working, and so does the server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MakeApp = Callable[..., Starlette]
 
 @attrs.define
 class WebService:
-    """The framework's host, as far as an extension knows it."""
+    """The framework's host, as an extension sees it."""
 
     app: Starlette
 
@@ -64,7 +64,7 @@ ROUTES = [
 
 
 def fastapi(*, routes: list[Any] | None = None, **options: Any) -> FastAPI:
-    """A FastAPI application with these routes beside one of its own kind."""
+    """A FastAPI application with these routes, and one declared with a decorator."""
     app = FastAPI(**options)
     app.router.routes.extend(routes or ())
 
@@ -85,8 +85,8 @@ def install(host: Any, **settings: Any) -> RealtimeServer:
     return RealtimeExtension(config(**settings)).install(host)
 
 
-async def follows(live: Live, connect: Connect) -> None:
-    """See that a socket connects, tracks, and gets what is published over HTTP."""
+async def check_tracking(live: Live, connect: Connect) -> None:
+    """Check that a socket connects, tracks, and receives what is published over HTTP."""
     async with connect(live) as client:
         assert await client.call("track:vehicle", "v1") == {"success": True}
         await live.publish("v1")
@@ -96,7 +96,7 @@ async def follows(live: Live, connect: Connect) -> None:
 # -- installing -----------------------------------------------------------------------------
 
 
-async def test_install_into_an_application_or_what_has_one(
+async def test_install_into_an_application_or_an_object_with_one(
     make_app: MakeApp, connect: Connect
 ) -> None:
     for host in (make_app(routes=ROUTES), WebService(make_app(routes=ROUTES))):
@@ -104,10 +104,10 @@ async def test_install_into_an_application_or_what_has_one(
         server = install(host)
         assert app.state.realtime is server
         async with serving(app) as live:
-            await follows(live, connect)
+            await check_tracking(live, connect)
 
 
-def test_what_cannot_be_installed_into_is_told(make_app: MakeApp) -> None:
+def test_an_object_without_an_application_is_refused(make_app: MakeApp) -> None:
     for host in (None, object(), WebService("not an application")):  # type: ignore[arg-type]
         with pytest.raises(RealtimeError, match="Starlette"):
             install(host)
@@ -130,13 +130,13 @@ async def test_the_framework_finds_the_extension(
     app = Starlette()
     extension.install(WebService(app))
     async with serving(app) as live:
-        await follows(live, connect)
+        await check_tracking(live, connect)
 
 
 # -- routes ---------------------------------------------------------------------------------
 
 
-async def test_the_host_s_own_routes_stay_as_they_are(make_app: MakeApp) -> None:
+async def test_the_host_s_own_routes_are_unchanged(make_app: MakeApp) -> None:
     app = make_app(routes=ROUTES)
     install(app)
     app.router.routes.append(Route("/later/{name}", hello))
@@ -165,19 +165,19 @@ async def test_the_host_s_own_routes_stay_as_they_are(make_app: MakeApp) -> None
             assert "/items/{number}" in (await live.get("/openapi.json"))[1]["paths"]
 
 
-async def test_a_host_that_takes_every_path_leaves_the_server_s(
+async def test_the_server_s_routes_come_before_a_host_s_catch_all(
     make_app: MakeApp, connect: Connect
 ) -> None:
     app = make_app(routes=[Route("/{path:path}", lambda _: PlainTextResponse('"theirs"'))])
     install(app)
     async with serving(app) as live:
-        await follows(live, connect)
+        await check_tracking(live, connect)
         assert (await live.get("/health/realtime"))[1]["status"] == "healthy"
         for path in ("/", "/anything", "/socket.io", "/health/realtime/x"):
             assert await live.get(path) == (200, "theirs"), path
 
 
-async def test_a_host_with_a_tracking_api_of_its_own_turns_the_server_s_off(
+async def test_a_host_with_its_own_tracking_api_disables_the_server_s(
     make_app: MakeApp, connect: Connect
 ) -> None:
     async def locate(request: Request) -> Response:
@@ -222,7 +222,7 @@ async def test_a_mounted_application_serves_under_its_prefix(make_app: MakeApp, 
             await server.close()
 
 
-# -- life span ------------------------------------------------------------------------------
+# -- lifespan -------------------------------------------------------------------------------
 
 
 async def test_the_host_s_lifespan_runs_inside_the_server_s(make_app: MakeApp) -> None:
@@ -278,9 +278,9 @@ async def test_a_host_that_fails_to_start_closes_the_server(make_app: MakeApp) -
 
 @asynccontextmanager
 async def without_lifespan(app: Starlette) -> AsyncIterator[Live]:
-    """Serve an application on a server that tells it neither of start nor of stop."""
-    async with on_uvicorn(uvicorn.Config(app, port=0, log_config=None, lifespan="off")) as web:
-        yield Live(app, port_of(web))
+    """Serve an application without ASGI lifespan events."""
+    async with on_uvicorn(uvicorn.Config(app, port=0, log_config=None, lifespan="off")) as server:
+        yield Live(app, port_of(server))
         await app.state.realtime.close()
 
 
@@ -292,7 +292,7 @@ async def test_without_a_lifespan_the_first_socket_starts_the_server(
     async with without_lifespan(app) as live:
         assert await live.get("/hello") == (200, {"hello": "world"})
         assert server.get_stats()["uptime"] == 0  # the host's own requests do not start it
-        await follows(live, connect)
+        await check_tracking(live, connect)
         assert server.get_stats()["uptime"] > 0
 
 
@@ -310,7 +310,7 @@ async def test_without_a_lifespan_the_first_requests_start_the_server_once(
 
 
 class Signed(BaseHTTPMiddleware):
-    """Adds a header to every response, the usual way."""
+    """Adds a header to every response."""
 
     async def dispatch(
         self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
@@ -320,20 +320,20 @@ class Signed(BaseHTTPMiddleware):
         return response
 
 
-async def test_the_host_s_middleware_goes_round_everything(
+async def test_the_host_s_middleware_wraps_the_server_s_routes(
     make_app: MakeApp, connect: Connect
 ) -> None:
     app = make_app(routes=ROUTES, middleware=[Middleware(Signed)])
     install(app)
     async with serving(app) as live:
-        await follows(live, connect)
+        await check_tracking(live, connect)
         async with aiohttp.ClientSession() as session:
             for path in ("/hello", "/health/realtime", "/api/tracking/vehicle"):
                 async with session.get(live.url + path) as response:
                     assert response.headers.getall("X-Signed") == ["yes"], path
 
 
-async def test_middleware_that_is_added_after_the_installation(make_app: MakeApp) -> None:
+async def test_middleware_added_after_the_installation(make_app: MakeApp) -> None:
     app = make_app(routes=ROUTES)
     install(app)
     app.add_middleware(Signed)
@@ -346,7 +346,7 @@ async def test_middleware_that_is_added_after_the_installation(make_app: MakeApp
 
 
 @pytest.mark.parametrize("theirs", [APP, "*"])
-async def test_cors_headers_are_there_once_when_the_host_adds_them_too(
+async def test_cors_headers_are_sent_once_when_the_host_adds_them_too(
     make_app: MakeApp, theirs: str, js: Node
 ) -> None:
     cors = Middleware(

@@ -1,4 +1,4 @@
-"""``POST /api/tracking/location`` and ``/batch``: what they take, answer and refuse."""
+"""``POST /api/tracking/location`` and ``/batch``: requests, responses and refusals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOON = "2026-01-31T12:00:00.000Z"
 
 
 async def send(live: Live, path: str, body: str | bytes, **headers: str) -> Any:
-    """POST a body as it stands; returns the status, the answer and its headers."""
+    """POST a body as it is; returns the status, the response's JSON and its headers."""
     headers = {"Authorization": f"Bearer {token()}"} | headers
     async with (
         aiohttp.ClientSession() as session,
@@ -29,7 +29,7 @@ async def send(live: Live, path: str, body: str | bytes, **headers: str) -> Any:
 
 
 async def current(live: Live, entity_id: str = "v1", kind: str = "vehicle") -> Any:
-    """What is cached of an entity."""
+    """The cached location of an entity, if any."""
     status, location = await live.get(f"/api/tracking/{kind}/{entity_id}")
     return location if status == 200 else None
 
@@ -60,7 +60,7 @@ async def test_the_documented_update(live: Live) -> None:
         assert await current(live) == location
 
 
-async def test_what_is_left_out_has_a_default(live: Live) -> None:
+async def test_omitted_fields_have_defaults(live: Live) -> None:
     before = datetime.now(UTC) - timedelta(milliseconds=1)
     status, answer = await live.post(LOCATION, {"vehicleId": "v1", **HERE})
     assert status == 200
@@ -98,7 +98,7 @@ async def test_the_ways_to_name_an_entity(live: Live, named: dict[str, str], kin
     assert (await current(live, "x", kind))["deviceId"] == "x"
 
 
-async def test_a_time_in_another_zone_is_told_in_utc(live: Live) -> None:
+async def test_a_time_in_another_zone_is_returned_in_utc(live: Live) -> None:
     body = {"vehicleId": "v1", "timestamp": "2026-01-31T14:30:00.5+02:30", **HERE}
     assert (await live.post(LOCATION, body))[1]["timestamp"] == "2026-01-31T12:00:00.500Z"
 
@@ -203,7 +203,7 @@ async def test_a_body_that_is_not_a_json_object_is_refused(live: Live, path: str
 
 @pytest.mark.parametrize("path", [LOCATION, BATCH])
 async def test_a_token_is_required(live: Live, path: str) -> None:
-    refused = {
+    headers_and_codes = {
         "": "not_authenticated",
         f"Basic {token()}": "not_authenticated",
         "Bearer": "not_authenticated",
@@ -211,7 +211,7 @@ async def test_a_token_is_required(live: Live, path: str) -> None:
         f"Bearer {token(secret='another-secret-of-thirty-two-bytes-')}": "invalid_token",
         f"Bearer {token(exp=1)}": "invalid_token",
     }
-    for header, code in refused.items():
+    for header, code in headers_and_codes.items():
         status, answer, headers = await send(live, path, json.dumps(HERE), Authorization=header)
         message = {"not_authenticated": "Not authenticated"}.get(code, "Authentication failed")
         assert (status, answer) == (401, {"success": False, "code": code, "message": message})

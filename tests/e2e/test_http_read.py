@@ -1,4 +1,4 @@
-"""``GET /api/tracking/…``: one location, every location of a type in pages."""
+"""``GET /api/tracking/…``: one location, and all locations of a type in pages."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_ids_with_anything_in_them(live: Live, entity_id: str) -> None:
     assert [entry["entityId"] for page in await pages(live) for entry in page] == [entity_id]
 
 
-async def test_what_is_not_there_is_not_found(live: Live) -> None:
+async def test_a_missing_location_is_not_found(live: Live) -> None:
     await live.publish("v1")
     for path, code in {
         "vehicle/v2": "not_found",
@@ -78,7 +78,7 @@ async def test_reading_needs_a_token_too(live: Live) -> None:
         assert (status, answer["code"]) == (401, "invalid_token")
 
 
-async def test_only_what_the_caller_may_see(serve: Serve) -> None:
+async def test_only_entities_that_the_caller_may_track_are_listed(serve: Serve) -> None:
     async with serve(extra_plugins=["tests.support.plugins.own_vehicles"]) as live:
         for user in ("u1", "u2"):
             headers = {"Authorization": f"Bearer {token(user)}"}
@@ -119,7 +119,7 @@ async def test_a_page_s_size_can_be_chosen(live: Live, limit: int, sizes: list[i
     ]
 
 
-async def test_updates_meanwhile_hide_nothing(live: Live) -> None:
+async def test_updates_between_pages_hide_no_entity(live: Live) -> None:
     await fill(live, 30)
     seen: list[str] = []
     cursor: str | None = ""

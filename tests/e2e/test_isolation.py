@@ -1,4 +1,4 @@
-"""No plugin, however bad, takes the server down or a fix from others' watchers."""
+"""A misbehaving plugin neither stops the server nor costs watchers of other entities a fix."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ async def test_watchers_of_other_entities_lose_nothing_and_the_culprits_are_name
             )
             for kind in ("raising", "sleeping")
         ]
-        assert [status for status, _ in refused] == [500, 403]  # a sleeping authorizer refuses
+        assert [status for status, _ in refused] == [
+            500,
+            403,
+        ]  # an authorizer that times out refuses
         assert refused[0][1]["code"] == "plugin_failed"
         for kind in ("raising", "sleeping"):
             assert (await watcher.call(f"track:{kind}", "x1"))["code"] == "unauthorized"
@@ -59,12 +62,12 @@ async def test_watchers_of_other_entities_lose_nothing_and_the_culprits_are_name
     assert expected <= set(health["incidents"])
     for incident in expected:
         lines = [record for record in caplog.records if record.getMessage().startswith(incident)]
-        assert len(lines) == 1, "one line a burst"
+        assert len(lines) == 1, "one line per burst"
 
 
-async def test_a_hanging_event_holds_up_its_own_socket_alone(live: Live) -> None:
-    async with watching(live, "v1") as patient, watching(live, "v1") as other:
-        hanging = asyncio.create_task(patient.call("sleep"))
+async def test_a_hanging_event_delays_its_own_socket_alone(live: Live) -> None:
+    async with watching(live, "v1") as caller, watching(live, "v1") as other:
+        hanging = asyncio.create_task(caller.call("sleep"))
         await live.publish("v1")
-        await until(lambda: other.updates and patient.updates)
+        await until(lambda: other.updates and caller.updates)
         assert (await hanging)["code"] == "plugin_failed"

@@ -1,4 +1,4 @@
-"""What one client may ask of the server, and what happens to one that asks for more."""
+"""Limits on what one client may do, and what happens when it exceeds them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from websockets.asyncio.client import connect as websocket
 
 from tests.support.clients.engineio import raw_socket, socket_url
 from tests.support.clients.node import Node, js_connect
-from tests.support.clients.python_socketio import SERVER_DISCONNECT, Connect, Refusal, Serve
+from tests.support.clients.python_socketio import (
+    SERVER_DISCONNECT,
+    Connect,
+    Refusal,
+    Serve,
+    python_connect,
+)
 from tests.support.servers.serving import Live, token, until
 
 SUCCESS = {"success": True}
 
 
-async def test_the_handshake_tells_the_documented_intervals(live: Live) -> None:
+async def test_the_handshake_contains_the_documented_intervals(live: Live) -> None:
     async with websocket(socket_url(live)) as raw:
         opened = json.loads(str(await raw.recv()).removeprefix("0"))
     del opened["sid"]
@@ -28,19 +34,23 @@ async def test_the_handshake_tells_the_documented_intervals(live: Live) -> None:
     }
 
 
-async def test_who_does_not_answer_pings_is_closed(serve: Serve, connect: Connect) -> None:
+async def test_a_client_that_does_not_answer_pings_is_closed(
+    serve: Serve, connect: Connect
+) -> None:
     async with (
         serve(ping_interval=1_000, ping_timeout=500) as live,
         raw_socket(live) as silent,
-        connect(live) as answers,
+        connect(live) as answering,
     ):
         frames = [frame async for frame in silent]  # until the server closes it
         assert frames.count("2") == 1
         await until(lambda: live.server.connection_count == 1)
-        assert await answers.call("track:vehicle", "v1") == SUCCESS
+        assert await answering.call("track:vehicle", "v1") == SUCCESS
 
 
-async def test_too_many_events_are_refused_and_then_cut(serve: Serve, connect: Connect) -> None:
+async def test_too_many_events_are_refused_and_then_disconnect(
+    serve: Serve, connect: Connect
+) -> None:
     async with (
         serve(max_events_per_second=0.001, max_events_burst=20) as live,
         connect(live) as client,
@@ -58,14 +68,14 @@ async def test_too_many_events_are_refused_and_then_cut(serve: Serve, connect: C
         assert await other.call("track:vehicle", "v1") == SUCCESS
 
 
-async def test_a_burst_of_five_hundred_is_fine(live: Live, connect: Connect) -> None:
-    async with connect(live) as client:
+async def test_a_burst_of_five_hundred_is_accepted(live: Live) -> None:
+    async with python_connect(live) as client:
         await asyncio.gather(*(client.emit("track:vehicle", f"v{n}") for n in range(499)))
         assert await client.call("track:vehicle", "last") == SUCCESS
         assert client.of("error") == []
 
 
-async def test_connections_of_one_user_have_a_limit(serve: Serve, connect: Connect) -> None:
+async def test_connections_of_one_user_are_limited(serve: Serve, connect: Connect) -> None:
     async with (
         serve(max_connections_per_user=2) as live,
         connect(live) as one,
@@ -101,7 +111,7 @@ async def test_connections_of_one_user_are_refused_where_a_token_is_required(
         assert second.refused == Refusal("Too many connections", {"code": "rate_limited"})
 
 
-async def test_connections_from_one_address_have_a_limit(serve: Serve, connect: Connect) -> None:
+async def test_connections_from_one_address_are_limited(serve: Serve, connect: Connect) -> None:
     async with (
         serve(max_connections_per_address=2) as live,
         connect(live) as one,

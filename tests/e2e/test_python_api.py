@@ -1,4 +1,4 @@
-"""The Python interface: one call for each of the TypeScript package's."""
+"""The Python interface, which has a counterpart for each call of the TypeScript package."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ import redis.asyncio
 import socketio
 from starlette.applications import Starlette
 
-import atriz_realtime
 from atriz_realtime import (
-    CacheTTL,
     EntityRef,
     Location,
     LocationEvent,
     RealtimeConfig,
     RealtimeError,
     RealtimeServer,
-    RedisChannels,
-    Rooms,
-    SocketEvents,
     TrackingService,
 )
 from tests.support.clients.python_socketio import Serve
@@ -40,42 +35,11 @@ EVENT = LocationEvent(EntityRef("vehicle", "v1"), LOCATION)
 
 @pytest.fixture
 def tracking(live: Live) -> TrackingService:
-    """The service, made as the documentation has it."""
+    """The service, constructed as the documentation shows."""
     return TrackingService(live.server.redis, live.server.socket_io)
 
 
-def test_the_documented_names() -> None:
-    assert (SocketEvents.AUTHENTICATE, SocketEvents.AUTHENTICATED) == (
-        "authenticate",
-        "authenticated",
-    )
-    assert (SocketEvents.TRACK_VEHICLE, SocketEvents.UNTRACK_VEHICLE) == (
-        "track:vehicle",
-        "untrack:vehicle",
-    )
-    assert (SocketEvents.TRACK_DELIVERY, SocketEvents.UNTRACK_DELIVERY) == (
-        "track:delivery",
-        "untrack:delivery",
-    )
-    assert (SocketEvents.LOCATION_UPDATE, SocketEvents.ERROR) == ("location:update", "error")
-    assert (SocketEvents.CONNECT, SocketEvents.DISCONNECT) == ("connect", "disconnect")
-    assert (Rooms.vehicle("1"), Rooms.delivery("2"), Rooms.user("3")) == (
-        "vehicle:1",
-        "delivery:2",
-        "user:3",
-    )
-    assert (RedisChannels.vehicle("1"), RedisChannels.delivery("2"), RedisChannels.ALL) == (
-        "tracking:vehicle:1",
-        "tracking:delivery:2",
-        "tracking:*",
-    )
-    assert RedisChannels.current_location(EVENT.entity) == "location:current:vehicle:v1"
-    assert (CacheTTL.CURRENT_LOCATION, CacheTTL.SESSION) == (300, 3600)
-    for name in atriz_realtime.__all__:
-        assert getattr(atriz_realtime, name) is not None
-
-
-def test_settings_take_what_is_documented() -> None:
+def test_settings_accept_the_documented_values() -> None:
     given = RealtimeConfig(cors_origin="https://a.example, https://b.example", redis_url=None)
     assert given.cors_origin == ("https://a.example", "https://b.example")
     listed = RealtimeConfig(
@@ -90,7 +54,7 @@ def test_settings_take_what_is_documented() -> None:
     assert RealtimeConfig(cors_origin="*").cors_origin == ("*",)
 
 
-async def test_the_service_is_made_before_the_server_starts(backend_url: str | None) -> None:
+async def test_the_service_is_constructed_before_the_server_starts(backend_url: str | None) -> None:
     app = Starlette()
     server = RealtimeServer(
         app,
@@ -141,7 +105,7 @@ async def test_publish_and_read(live: Live, tracking: TrackingService) -> None:
     assert await tracking.get_current_location("delivery", "v1") is None
 
 
-async def test_cache_and_clear_send_nothing(live: Live, tracking: TrackingService) -> None:
+async def test_cache_and_clear_publish_nothing(live: Live, tracking: TrackingService) -> None:
     async with watching(live, "v1", "v2") as watcher:
         await tracking.cache_current_location("vehicle", "v1", LOCATION.to_wire())
         assert await tracking.get_current_location("vehicle", "v1") == LOCATION
@@ -190,7 +154,7 @@ async def test_refusals_name_what_is_wrong(live: Live, tracking: TrackingService
     assert (await tracking.get_tracking_stats())["totalTracking"] == 0
 
 
-async def test_subscriptions_see_every_event_until_they_are_closed(
+async def test_subscriptions_receive_every_event_until_they_are_closed(
     live: Live, tracking: TrackingService
 ) -> None:
     heard: list[tuple[str, LocationEvent]] = []
@@ -228,7 +192,9 @@ async def test_subscriptions_see_every_event_until_they_are_closed(
     await again.close()
 
 
-async def test_a_subscription_that_fails_goes_on(live: Live, tracking: TrackingService) -> None:
+async def test_a_subscription_whose_callback_fails_continues(
+    live: Live, tracking: TrackingService
+) -> None:
     heard: list[str] = []
 
     def choosy(channel: str, event: LocationEvent) -> None:
@@ -243,13 +209,15 @@ async def test_a_subscription_that_fails_goes_on(live: Live, tracking: TrackingS
     await subscription.close()
 
 
-async def test_a_subscription_hears_the_other_servers(redis_url: str) -> None:
+async def test_a_subscription_receives_fixes_of_other_servers(redis_url: str) -> None:
     heard: list[str] = []
     async with serving(redis_url=redis_url) as one, serving(redis_url=redis_url) as other:
         subscription = await one.server.tracking.subscribe_to_location_updates(
             lambda channel, _: heard.append(channel)
         )
-        async with watching(one, "v1") as watcher:  # its own channel and the pattern: heard once
+        async with watching(
+            one, "v1"
+        ) as watcher:  # channel and pattern both match, and deliver once
             await other.publish("v1")
             await one.publish("v1")
             await other.publish("v2")
@@ -259,7 +227,7 @@ async def test_a_subscription_hears_the_other_servers(redis_url: str) -> None:
         await subscription.close()
 
 
-async def test_close_sends_everyone_away_and_is_safe_to_repeat(serve: Serve) -> None:
+async def test_close_disconnects_everyone_and_is_safe_to_repeat(serve: Serve) -> None:
     async with serve() as live, watching(live, "v1") as watcher:
         await live.server.close()
         await until(lambda: not watcher.client.connected)

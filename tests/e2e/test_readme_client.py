@@ -20,11 +20,11 @@ DOCUMENTED = {
 }
 
 TYPESCRIPT = ("--import", "tsx")
-"""How Node imports it."""
+"""Options of Node for importing TypeScript."""
 
 
 def watched(live: Live) -> set[str]:
-    """The vehicles that somebody watches on a server."""
+    """The rooms of the vehicles that are watched on a server."""
     rooms = live.server.socket_io.manager.rooms.get("/", {})
     return {room for room in rooms if room is not None and room.startswith("vehicle:")}
 
@@ -35,7 +35,7 @@ async def until_watched(live: Live, vehicle_id: str) -> None:
 
 
 def location(speed: int, vehicle_id: str = "v1") -> dict[str, Any]:
-    """What the client is to be shown of :meth:`Live.publish`."""
+    """The location that a client receives from :meth:`Live.publish`."""
     return {
         "deviceId": vehicle_id,
         "userId": "u1",
@@ -47,13 +47,13 @@ def location(speed: int, vehicle_id: str = "v1") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_the_code_is_the_documentation_s_letter_for_letter(node: Path, name: str) -> None:
+def test_the_code_is_the_documented_code(node: Path, name: str) -> None:
     code = (node / "readme" / name).read_bytes()
     assert hashlib.sha256(code).hexdigest() == DOCUMENTED[name]
 
 
 async def test_the_quick_start_client(node: Path, backend_url: str | None) -> None:
-    """It connects to port 3001 of localhost, shows positions, and comes back after a restart."""
+    """It connects to port 3001 of localhost, shows positions, and reconnects after a restart."""
     async with script(
         *TYPESCRIPT, "quick-start.mjs", AUTH_TOKEN=token(), VEHICLE_ID="v1"
     ) as client:
@@ -71,7 +71,7 @@ async def test_the_quick_start_client(node: Path, backend_url: str | None) -> No
 async def test_the_react_hook(node: Path, backend_url: str | None) -> None:
     app = Recorder(create_app(config(redis_url=backend_url)))
     async with (
-        serving(app, portable=True) as live,  # what is recorded is what ASGI brings
+        serving(app, portable=True) as live,  # the recorder sees what comes over ASGI
         script(*TYPESCRIPT, "hook.mjs", REACT_APP_WS_URL=live.url) as page,
     ):
         await page.send({"render": {"vehicleId": "v1", "token": token()}})
@@ -110,7 +110,7 @@ async def test_the_react_hook_shows_that_the_server_is_gone(
             await page.until_last_is({"location": location(1), "connected": False})
 
 
-async def test_the_react_hook_with_a_bad_token_is_sent_away(
+async def test_the_react_hook_with_a_bad_token_is_disconnected(
     node: Path, backend_url: str | None
 ) -> None:
     async with (
@@ -119,7 +119,7 @@ async def test_the_react_hook_with_a_bad_token_is_sent_away(
     ):
         await page.send({"render": {"vehicleId": "v1", "token": "letmein"}})
         refused = live.server.incidents.counts
-        # in the handshake, and with "authenticate"; the page may be too slow to show more
+        # once in the handshake and once with "authenticate"
         await until(lambda: refused.get("refused credentials", 0) >= 2)
         await until(lambda: live.server.connection_count == 0)
         await page.until_last_is({"location": None, "connected": False})

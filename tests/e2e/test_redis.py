@@ -1,4 +1,4 @@
-"""What Redis carries between the servers, as an outsider sees it."""
+"""What Redis carries between servers, as another client of Redis sees it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.support.clients.python_socketio import Client, Connect
+from tests.support.clients.python_socketio import Client, Connect, python_connect
 from tests.support.servers.redis_monitor import bytes_sent, channels, eventually, subscribers
 from tests.support.servers.serving import Live, serving, token, until, watching
 
@@ -28,7 +28,7 @@ async def two(redis_url: str) -> AsyncIterator[tuple[Live, Live]]:
 
 @asynccontextmanager
 async def listening(redis: Redis) -> AsyncIterator[list[tuple[bytes, bytes]]]:
-    """An outsider's ``PSUBSCRIBE tracking:*``; yields what came, and keeps adding to it."""
+    """``PSUBSCRIBE tracking:*`` with a client of its own; yields the growing list of messages."""
     heard: list[tuple[bytes, bytes]] = []
     async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         await pubsub.psubscribe("tracking:*")
@@ -52,7 +52,9 @@ def speeds(client: Client) -> list[float]:
     return [update["location"]["speed"] for update in client.updates]
 
 
-async def test_an_outsider_hears_every_fix(two: tuple[Live, Live], redis_client: Redis) -> None:
+async def test_another_client_of_redis_receives_every_fix(
+    two: tuple[Live, Live], redis_client: Redis
+) -> None:
     async with listening(redis_client) as heard:
         for number in range(20):
             await two[number % 2].publish(f"v{number % 4}", speed=number)
@@ -79,8 +81,8 @@ async def test_throttled_fixes_are_cached_and_not_sent(redis_url: str, redis_cli
         await live.publish("v2", speed=9)
         await until(lambda: len(heard) == 2)
         assert [json.loads(data)["location"]["speed"] for _, data in heard] == [0, 9]
-        held: Any = await redis_client.get("location:current:vehicle:v1")
-        assert json.loads(held)["speed"] == 2
+        cached: Any = await redis_client.get("location:current:vehicle:v1")
+        assert json.loads(cached)["speed"] == 2
 
 
 async def test_a_fix_reaches_watchers_on_both_servers_in_one_order(
@@ -101,7 +103,7 @@ async def test_a_fix_reaches_watchers_on_both_servers_in_one_order(
         assert sorted(speeds(here)) == list(range(40))
 
 
-async def test_what_another_program_publishes_is_delivered_as_it_is(
+async def test_what_another_program_publishes_is_delivered_unchanged(
     two: tuple[Live, Live], redis_client: Redis, connect: Connect
 ) -> None:
     location = {**HERE, "timestamp": "2026-01-31T12:00:00.000Z", "theirs": [1, None]}
@@ -115,8 +117,8 @@ async def test_what_another_program_publishes_is_delivered_as_it_is(
         assert await client.next("location:update", 2) == event
 
 
-async def test_servers_subscribe_to_what_is_watched_and_to_nothing_else(
-    two: tuple[Live, Live], redis_client: Redis, connect: Connect
+async def test_servers_subscribe_only_to_watched_entities(
+    two: tuple[Live, Live], redis_client: Redis
 ) -> None:
     one, other = two
 
@@ -124,7 +126,11 @@ async def test_servers_subscribe_to_what_is_watched_and_to_nothing_else(
         return await subscribers(redis_client, CHANNEL)
 
     assert await channels(redis_client) == []
-    async with connect(one) as first, connect(one) as second, connect(other) as third:
+    async with (
+        python_connect(one) as first,
+        python_connect(one) as second,
+        python_connect(other) as third,
+    ):
         await first.call("track:vehicle", "v1")
         assert await count() == 1
         await second.call("track:vehicle", ["v1", "v2"])
@@ -174,7 +180,7 @@ async def test_a_server_without_watchers_is_sent_nothing(
     received = {client: ended[client] - started[client] for client in idle_and_watched}
     listener = max(received, key=received.__getitem__)
     assert received.pop(listener) > 200 * 200  # a fix has more than 200 bytes
-    assert sum(received.values()) < 1_000  # signs of life
+    assert sum(received.values()) < 1_000  # keep-alives
 
 
 async def test_current_locations_expire(redis_url: str, redis_client: Redis) -> None:
@@ -191,7 +197,7 @@ async def test_current_locations_expire(redis_url: str, redis_client: Redis) -> 
         assert (await live.server.tracking.get_tracking_stats())["activeVehicles"] == 0
 
 
-async def test_a_stopped_server_leaves_nothing_but_what_expires(
+async def test_a_stopped_server_leaves_only_keys_that_expire(
     redis_url: str, redis_client: Redis
 ) -> None:
     async with serving(redis_url=redis_url) as live, watching(live, "v1"):

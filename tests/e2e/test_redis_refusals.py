@@ -1,4 +1,4 @@
-"""A Redis that answers, and refuses to write."""
+"""A Redis that answers and refuses writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The event ``location:publish``: what it takes, answers and refuses."""
+"""The event ``location:publish``: arguments, acknowledgements and refusals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UPDATED = {"success": True, "timestamp": NOON, "message": "Location updated"}
 
 
 async def current(live: Live, entity_id: str, kind: str = "vehicle") -> Any:
-    """What is cached of an entity."""
+    """The cached location of an entity, if any."""
     status, location = await live.get(f"/api/tracking/{kind}/{entity_id}")
     return location if status == 200 else None
 
@@ -31,7 +31,9 @@ async def current(live: Live, entity_id: str, kind: str = "vehicle") -> Any:
 # -- one update -----------------------------------------------------------------------------
 
 
-async def test_an_update_is_taken_and_answered_as_over_http(live: Live, connect: Connect) -> None:
+async def test_an_update_is_published_and_acknowledged_as_over_http(
+    live: Live, connect: Connect
+) -> None:
     update = {
         "vehicleId": "v1",
         "speed": 65,
@@ -54,10 +56,10 @@ async def test_an_update_is_taken_and_answered_as_over_http(live: Live, connect:
             for speed in (65, 66)
         ]
         assert watcher.updates == events
-        assert device.received == []  # it watches nothing
+        assert device.received == []  # it tracks nothing
 
 
-async def test_defaults_are_those_of_http_and_the_user_is_the_socket_s(live: Live) -> None:
+async def test_defaults_are_those_of_http_and_the_user_is_of_the_socket(live: Live) -> None:
     async with python_connect(live, user="u2") as device:
         before = datetime.now(UTC) - timedelta(milliseconds=1)
         answer = await device.call(
@@ -72,7 +74,9 @@ async def test_defaults_are_those_of_http_and_the_user_is_the_socket_s(live: Liv
         assert before <= datetime.fromisoformat(answer["timestamp"]) <= datetime.now(UTC)
 
 
-async def test_what_nobody_waits_for_is_published_in_order(live: Live, connect: Connect) -> None:
+async def test_events_without_an_acknowledgement_are_published_in_order(
+    live: Live, connect: Connect
+) -> None:
     async with watching(live, "v1") as watcher, connect(live) as device:
         for speed in range(0, 60, 3):
             await device.emit(PUBLISH, {"vehicleId": "v1", "speed": speed, **HERE})
@@ -83,7 +87,7 @@ async def test_what_nobody_waits_for_is_published_in_order(live: Live, connect: 
         assert device.received == []
 
 
-# -- many -----------------------------------------------------------------------------------
+# -- several updates ------------------------------------------------------------------------
 
 
 async def test_a_list_says_what_became_of_each(serve: Serve, connect: Connect) -> None:
@@ -161,7 +165,7 @@ async def test_a_list_has_a_limit_and_may_be_empty(connect: Connect) -> None:
         }
 
 
-async def test_a_list_is_one_event_of_the_allowance() -> None:
+async def test_a_list_counts_as_one_event() -> None:
     async with (
         serving(max_events_per_second=0.001, max_events_burst=2) as live,
         python_connect(live) as device,
@@ -174,7 +178,7 @@ async def test_a_list_is_one_event_of_the_allowance() -> None:
         assert await current(live, "v2") is None
 
 
-async def test_a_list_may_take_longer_than_one_step_of_a_plugin(
+async def test_a_list_may_take_longer_than_the_timeout_of_one_plugin_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     @hookimpl
@@ -219,7 +223,9 @@ REFUSED: list[dict[str, Any]] = [
 ]
 
 
-async def test_refusals_are_those_of_http_and_of_other_events(live: Live, connect: Connect) -> None:
+async def test_refusals_are_the_same_as_over_http_and_of_other_events(
+    live: Live, connect: Connect
+) -> None:
     async with connect(live) as device:
         for count, update in enumerate(REFUSED, 1):
             _, refusal = await live.post(HTTP, update)
@@ -232,7 +238,7 @@ async def test_refusals_are_those_of_http_and_of_other_events(live: Live, connec
         )
 
 
-async def test_what_is_no_update_at_all_is_refused(connect: Connect) -> None:
+async def test_an_argument_that_is_not_an_update_is_refused(connect: Connect) -> None:
     update = {"vehicleId": "v1", **HERE}
     async with serving() as live, connect(live) as device:
         for arguments in ((), (None,), ("v1",), (7,), (update, update), (json.dumps(update),)):
@@ -242,7 +248,7 @@ async def test_what_is_no_update_at_all_is_refused(connect: Connect) -> None:
         assert await current(live, "v1") is None
 
 
-async def test_bytes_are_no_json() -> None:
+async def test_bytes_are_refused() -> None:
     async with serving() as live, python_connect(live) as device:
         for fields in ({"deviceId": b"d"}, {"latitude": b"1"}, {"metadata": {"photo": b"\xff"}}):
             answer = await device.call(PUBLISH, {"vehicleId": "v1", **HERE, **fields})
@@ -251,7 +257,7 @@ async def test_bytes_are_no_json() -> None:
         assert await current(live, "v1") is None
 
 
-async def test_strangers_are_refused_until_they_authenticate(live: Live, connect: Connect) -> None:
+async def test_unauthenticated_sockets_are_refused(live: Live, connect: Connect) -> None:
     update = {"vehicleId": "v1", "timestamp": NOON, **HERE}
     refusal = {"success": False, "code": "not_authenticated", "message": "Not authenticated"}
     async with connect(live, user=None) as device:
@@ -294,7 +300,7 @@ async def test_a_throttled_fix_is_accepted_and_says_so(serve: Serve, connect: Co
         assert await device.call(PUBLISH, {**update, "speed": 1}) == UPDATED
         answer = await device.call(PUBLISH, {**update, "speed": 2})
         assert answer == {**UPDATED, "throttled": True}
-        assert (await live.post(HTTP, {**update, "speed": 3}))[1] == answer  # one window for both
+        assert (await live.post(HTTP, {**update, "speed": 3}))[1] == answer  # both share one window
         assert await device.call(PUBLISH, {**update, "vehicleId": "v2", "speed": 4}) == UPDATED
         await until(lambda: len(watcher.updates) == 2)
         assert [each["location"]["speed"] for each in watcher.updates] == [1, 4]
@@ -304,18 +310,18 @@ async def test_a_throttled_fix_is_accepted_and_says_so(serve: Serve, connect: Co
 # -- a plugin of its own --------------------------------------------------------------------
 
 
-async def test_it_needs_no_http() -> None:
+async def test_it_does_not_need_the_http_api() -> None:
     async with serving(disabled_plugins=["http_api"]) as live, python_connect(live) as device:
         update = {"vehicleId": "v1", "timestamp": NOON, **HERE}
         assert await device.call(PUBLISH, update) == UPDATED
 
 
-async def test_a_host_that_has_such_an_event_keeps_it_with_the_plugin_off() -> None:
+async def test_a_host_s_own_event_works_when_the_plugin_is_disabled() -> None:
     async with serving(disabled_plugins=["socket_publish"]) as live:
 
-        async def its_own(_: str, update: object) -> object:
+        async def host_event(_: str, update: object) -> object:
             return ["the host's", update]
 
-        live.server.socket_io.on(PUBLISH, its_own)
+        live.server.socket_io.on(PUBLISH, host_event)
         async with python_connect(live) as device:
             assert await device.call(PUBLISH, "anything") == ["the host's", "anything"]

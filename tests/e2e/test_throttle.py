@@ -6,14 +6,14 @@ import asyncio
 from typing import Any
 
 from atriz_realtime import RealtimeConfig, create_app
-from tests.support.clients.python_socketio import Client, Connect, Serve
+from tests.support.clients.python_socketio import Client, Serve, python_connect
 from tests.support.servers.serving import SECRET, Live, serving
 
 HERE = {"latitude": 52.6, "longitude": -8.6}
 
 
 async def publish(live: Live, speed: int, kind: str = "vehicle", entity_id: str = "v1") -> bool:
-    """Publish a fix; returns whether it was sent at once."""
+    """Publish a fix; returns whether it passed the throttle."""
     status, answer = await live.post(
         "/api/tracking/location", {"type": kind, "entityId": entity_id, "speed": speed, **HERE}
     )
@@ -23,7 +23,7 @@ async def publish(live: Live, speed: int, kind: str = "vehicle", entity_id: str 
 
 
 async def publish_at_once(live: Live, *speeds: int) -> tuple[int, int]:
-    """Publish fixes of one vehicle together; returns how many were accepted and throttled."""
+    """Publish fixes of one vehicle in a batch; returns how many were accepted and throttled."""
     updates = [{"vehicleId": "v1", "speed": speed, **HERE} for speed in speeds]
     _, answer = await live.post("/api/tracking/batch", {"updates": updates})
     return answer["accepted"], answer["throttled"]
@@ -38,19 +38,17 @@ def speeds(client: Client) -> list[Any]:
     return [update["location"]["speed"] for update in client.updates]
 
 
-async def test_one_update_a_second_unless_configured(
-    backend_url: str | None, connect: Connect
-) -> None:
+async def test_one_update_a_second_by_default(backend_url: str | None) -> None:
     app = create_app(RealtimeConfig(jwt_secret=SECRET, redis_url=backend_url))
     now = asyncio.get_running_loop().time
-    async with serving(app) as live, connect(live) as client:
+    async with serving(app) as live, python_connect(live) as client:
         await client.call("track:vehicle", "v1")
         started = now()
         assert await publish(live, 0)
         first_was_answered = last_was_sent = now()
         number = 1
         while not await publish(live, number):
-            assert last_was_sent - first_was_answered < 1  # whoever is throttled is in the window
+            assert last_was_sent - first_was_answered < 1  # a throttled fix falls into the window
             number, last_was_sent = number + 1, now()
         assert number > 1
         assert now() - started >= 1
@@ -58,8 +56,8 @@ async def test_one_update_a_second_unless_configured(
         assert speeds(client) == [0, number]
 
 
-async def test_entities_are_throttled_apart(serve: Serve, connect: Connect) -> None:
-    async with serve(throttle_interval=60_000) as live, connect(live) as client:
+async def test_entities_are_throttled_apart(serve: Serve) -> None:
+    async with serve(throttle_interval=60_000) as live, python_connect(live) as client:
         await client.call("track:vehicle", ["v1", "v2"])
         await client.call("track:delivery", "v1")
         for speed, kind, entity_id in [
@@ -71,15 +69,13 @@ async def test_entities_are_throttled_apart(serve: Serve, connect: Connect) -> N
             assert not await publish(live, 10 * speed, kind, entity_id)
         await client.next("location:update", 3)
         assert speeds(client) == [1, 2, 3]
-        assert await current(live) == 10  # cached all the same
+        assert await current(live) == 10  # throttled fixes are cached
 
 
-async def test_latest_sends_the_last_one_when_the_window_ends(
-    serve: Serve, connect: Connect
-) -> None:
+async def test_latest_sends_the_last_fix_at_the_end_of_the_window(serve: Serve) -> None:
     async with (
         serve(throttle="latest", throttle_interval=1_000) as live,
-        connect(live) as client,
+        python_connect(live) as client,
     ):
         await client.call("track:vehicle", "v1")
         assert await publish_at_once(live, 0, 1, 2, 3) == (1, 3)
@@ -88,24 +84,27 @@ async def test_latest_sends_the_last_one_when_the_window_ends(
         assert speeds(client) == [0, 3]
 
 
-async def test_none_sends_everything(serve: Serve, connect: Connect) -> None:
-    async with serve(throttle="none", throttle_interval=60_000) as live, connect(live) as client:
+async def test_none_sends_everything(serve: Serve) -> None:
+    async with (
+        serve(throttle="none", throttle_interval=60_000) as live,
+        python_connect(live) as client,
+    ):
         await client.call("track:vehicle", "v1")
         assert await publish_at_once(live, *range(20)) == (20, 0)
         await client.next("location:update", 20)
         assert speeds(client) == list(range(20))
 
 
-async def test_an_interval_of_nothing_sends_everything(serve: Serve, connect: Connect) -> None:
-    async with serve(throttle_interval=0) as live, connect(live) as client:
+async def test_an_interval_of_zero_sends_everything(serve: Serve) -> None:
+    async with serve(throttle_interval=0) as live, python_connect(live) as client:
         await client.call("track:vehicle", "v1")
         assert await publish_at_once(live, *range(20)) == (20, 0)
         await client.next("location:update", 20)
 
 
-async def test_types_have_settings_of_their_own(serve: Serve, connect: Connect) -> None:
+async def test_settings_by_entity_type(serve: Serve) -> None:
     entities = {"vehicle": {"throttle": "none"}, "delivery": {"throttle_interval": 60_000}}
-    async with serve(entities=entities) as live, connect(live) as client:
+    async with serve(entities=entities) as live, python_connect(live) as client:
         await client.call("track:vehicle", "v1")
         await client.call("track:delivery", "v1")
         assert [await publish(live, 1), await publish(live, 2)] == [True, True]

@@ -1,4 +1,4 @@
-"""``track:<type>`` and ``untrack:<type>``: what they join, answer and refuse."""
+"""``track:<type>`` and ``untrack:<type>``: rooms, acknowledgements and refusals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def test_one_entity_is_followed_until_it_is_untracked(live: Live, connect:
         assert client.of("error") == []
 
 
-async def test_an_update_is_one_argument_as_documented(live: Live, connect: Connect) -> None:
+async def test_an_update_has_one_argument_as_documented(live: Live, connect: Connect) -> None:
     location = {
         "latitude": 40.7128,
         "longitude": -74.006,
@@ -43,6 +43,16 @@ async def test_an_update_is_one_argument_as_documented(live: Live, connect: Conn
             "location": {"deviceId": "v1", "userId": "u1", **location},
         }
         assert client.received == [("location:update", [event])]
+
+
+async def test_a_polling_client_receives_updates(live: Live) -> None:
+    async with watching(live, "v1", polling=True) as client, watching(live, "v2") as other:
+        await live.publish("v1", speed=65)
+        await until(lambda: client.updates)
+        assert [(each["entityId"], each["location"]["speed"]) for each in client.updates] == [
+            ("v1", 65)
+        ]
+        assert other.updates == []
 
 
 async def test_a_list_of_entities_is_joined_and_left_together(live: Live, connect: Connect) -> None:
@@ -99,7 +109,7 @@ async def test_the_current_location_comes_at_once(live: Live, connect: Connect) 
 async def test_fixes_of_the_same_second_follow_the_current_location(
     live: Live, connect: Connect
 ) -> None:
-    """Devices that tell whole seconds may send several positions with one timestamp."""
+    """Devices with timestamps in whole seconds may send several positions with one timestamp."""
     noon = "2026-01-31T12:00:00Z"
     await live.publish("v1", speed=1, timestamp=noon)
     async with connect(live) as client:
@@ -110,7 +120,7 @@ async def test_fixes_of_the_same_second_follow_the_current_location(
         assert [update["location"]["speed"] for update in client.updates] == [1, 2, 3]
 
 
-async def test_strangers_are_refused(live: Live, connect: Connect) -> None:
+async def test_unauthenticated_sockets_are_refused(live: Live, connect: Connect) -> None:
     await live.publish("v1")
     async with connect(live, user=None) as client, watching(live, "v1") as witness:
         await client.emit("track:vehicle", "v1")
@@ -133,7 +143,7 @@ async def test_the_subscription_limit(serve: Serve, connect: Connect) -> None:
         assert await client.call("track:vehicle", ["v3", "v4"]) == refused
         await client.emit("track:vehicle", ["v5", "v6"])
         assert await client.next("error", 2) == "Subscription limit"
-        # nothing of a refused list was joined, and what is joined already is not counted twice
+        # a refused list joins nothing, and an entity that is tracked already is not counted twice
         assert await client.call("track:delivery", "d1") == SUCCESS
         assert await client.call("track:vehicle", ["v1", "v2"]) == SUCCESS
         assert await client.call("track:vehicle", "v3") == refused
@@ -156,7 +166,7 @@ async def test_the_documented_limit_is_a_thousand(live: Live, connect: Connect) 
         assert (await client.next("location:update"))["entityId"] == ids[999]
 
 
-async def test_an_authorizer_refuses_alike_what_exists_and_what_does_not(
+async def test_an_authorizer_refuses_known_and_unknown_entities_alike(
     serve: Serve, connect: Connect
 ) -> None:
     refused = {"success": False, "code": "unauthorized", "message": "Unauthorized"}
@@ -217,7 +227,7 @@ async def test_bad_ids_are_refused(live: Live, connect: Connect) -> None:
         assert (await client.next("location:update"))["entityId"] == "v2"
 
 
-async def test_no_id_at_all_is_refused(live: Live, connect: Connect) -> None:
+async def test_a_missing_id_is_refused(live: Live, connect: Connect) -> None:
     async with connect(live) as client:
         for event in ("track:vehicle", "untrack:vehicle"):
             for arguments in ((), (None,)):

@@ -1,4 +1,4 @@
-"""Statistics cost the same however much is tracked: Redis is never asked to look at every key."""
+"""Statistics take constant time: no command sent to Redis grows with the number of entities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.servers.serving import serving
 ENTITIES = 100_000
 
 LINEAR = {"keys", "scan", "zscan", "sscan", "hscan", "zrange", "smembers", "hgetall", "mget", "get"}
-"""Commands whose work grows with what is tracked."""
+"""Commands whose work grows with the number of entities."""
 
 LOCATION = Location.from_wire(
     {
@@ -27,7 +27,7 @@ LOCATION = Location.from_wire(
 
 
 async def commands(redis: Redis) -> dict[str, tuple[int, float]]:
-    """How often each command ran since the last ``CONFIG RESETSTAT``, and its microseconds."""
+    """Calls and microseconds of each command since the last ``CONFIG RESETSTAT``."""
     return {
         name.removeprefix("cmdstat_"): (entry["calls"], entry["usec"])
         for name, entry in (await redis.info("commandstats")).items()

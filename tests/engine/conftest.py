@@ -1,4 +1,4 @@
-"""Engines on each lane, shared by the tests of a module: each test has sessions of its own."""
+"""An engine on each transport, shared by the tests of a module."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import pytest
 import pytest_asyncio
 
 from tests.engine.host import Host, hosting
-from tests.support.servers.transports import Lane
+from tests.support.servers.transports import Transport
 
 
-@pytest.fixture(scope="module", params=["lane", "portable", "hypercorn"])
-def lane(request: pytest.FixtureRequest) -> Lane:
-    """Each way of serving websockets."""
-    lane: Lane = request.param
-    return lane
+@pytest.fixture(scope="module", params=["uvicorn", "asgi", "hypercorn"])
+def transport(request: pytest.FixtureRequest) -> Transport:
+    """Each websocket transport."""
+    transport: Transport = request.param
+    return transport
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def host(lane: Lane) -> AsyncIterator[Host]:
-    """An application that answers each message with itself."""
-    async with hosting(lane) as host:
+async def host(transport: Transport) -> AsyncIterator[Host]:
+    """An application that echoes each message."""
+    async with hosting(transport) as host:
         yield host

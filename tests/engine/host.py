@@ -1,4 +1,4 @@
-"""An application on an engine: answers each message with itself, and keeps what happened."""
+"""An application on an engine that echoes each message and records what happens."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import attrs
 
 from atriz_realtime.engine import EngineServer
 from tests.support.servers.serving import until
-from tests.support.servers.transports import Lane, on_lane
+from tests.support.servers.transports import Transport, serving_engine
 
 PATH = "/engine.io/"
 
 
 @attrs.define(eq=False)
 class Host:
-    """The application; everything it keeps is by session."""
+    """The application; its records are by session id."""
 
     engine: EngineServer
     port: int = 0
     environs: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     messages: defaultdict[str, list[str | bytes]] = attrs.field(factory=lambda: defaultdict(list))
     ended: defaultdict[str, list[str]] = attrs.field(factory=lambda: defaultdict(list))
-    """Why it ended: one reason, in a list that shows a second."""
+    """The reasons of its end: a list, so that a second one shows."""
     polls: Counter[str] = attrs.field(factory=Counter)
-    """Polls that wait for an answer."""
+    """The number of polls that wait for an answer."""
 
     def __attrs_post_init__(self) -> None:
         self.engine.on("connect", self.on_connect)
@@ -53,16 +53,16 @@ class Host:
         self.ended[sid].append(reason)
 
     async def until_ended(self, sid: str) -> str:
-        """Wait until a session has ended; returns the one reason that was given."""
+        """Wait until a session has ended; returns the reason, which must be the only one."""
         (reason,) = await until(lambda: self.ended[sid])
         return str(reason)
 
     async def until_polled(self, sid: str) -> None:
-        """Wait until the client of a session waits for packets."""
+        """Wait until a poll of the session waits for packets."""
         await until(lambda: self.polls[sid])
 
     async def until_not_polled(self, sid: str) -> None:
-        """Wait until no request of the client's waits for packets."""
+        """Wait until no poll of the session waits for packets."""
         await until(lambda: not self.polls[sid])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -83,8 +83,8 @@ class Host:
 
 
 @asynccontextmanager
-async def hosting(lane: Lane, **settings: Any) -> AsyncIterator[Host]:
-    """Serve such an application; unless said otherwise, no heartbeat disturbs a test."""
+async def hosting(transport: Transport, **settings: Any) -> AsyncIterator[Host]:
+    """Serve such an application, by default with pings too rare to disturb a test."""
     defaults: dict[str, Any] = {
         "ping_interval": 25,
         "ping_timeout": 20,
@@ -92,5 +92,5 @@ async def hosting(lane: Lane, **settings: Any) -> AsyncIterator[Host]:
         "cors_allowed_origins": "*",
     }
     host = Host(EngineServer(**defaults | settings))
-    async with on_lane(lane, host, host.engine, PATH) as host.port:
+    async with serving_engine(transport, host, host.engine, PATH) as host.port:
         yield host

@@ -1,45 +1,46 @@
-"""A storm of handshakes: a few in each turn of the loop, in order, and a limit."""
+"""A storm of handshakes: a few in each turn of the loop, in order, up to a limit."""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from atriz_realtime.engine import admission
-from atriz_realtime.engine.admission import ADMITTED_PER_TURN, Admission
+from atriz_realtime.engine.admission import ADMITTED_PER_TURN, HandshakeQueue
 from tests.support.servers.serving import until
 
 
-async def test_each_turn_lets_a_few_in_and_everybody_in_order() -> None:
-    admissions, admitted = Admission(), list[int]()
-    wanted = 3 * ADMITTED_PER_TURN + 1
-    for number in range(wanted):
-        assert admissions.ask(lambda number=number: admitted.append(number))  # type: ignore[misc]
+async def test_each_turn_admits_a_few_in_order() -> None:
+    queue, admitted = HandshakeQueue(), list[int]()
+    count = 3 * ADMITTED_PER_TURN + 1
+    for number in range(count):
+        assert queue.add(partial(admitted.append, number))
     seen = [len(admitted)]
-    while len(admitted) < wanted:
+    while len(admitted) < count:
         await asyncio.sleep(0)
         seen.append(len(admitted))
-    assert admitted == list(range(wanted))
+    assert admitted == list(range(count))
     assert [after - before for before, after in zip([0, *seen], seen, strict=False)] == [
         *[ADMITTED_PER_TURN] * 3,
         1,
     ]
-    assert len(admissions) == 0
+    assert not queue._waiting
 
 
-async def test_who_comes_alone_does_not_wait() -> None:
-    admissions, admitted = Admission(), list[int]()
+async def test_a_single_handshake_does_not_wait() -> None:
+    queue, admitted = HandshakeQueue(), list[int]()
     for number in range(5):
-        admissions.ask(lambda number=number: admitted.append(number))  # type: ignore[misc]
+        queue.add(partial(admitted.append, number))
         assert len(admitted) == number + 1
         await asyncio.sleep(0)
 
 
-async def test_beyond_the_limit_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_queue_accepts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "MAX_WAITING", 3)
-    admissions, admitted = Admission(), list[int]()
-    asked = [admissions.ask(lambda: admitted.append(1)) for _ in range(ADMITTED_PER_TURN + 5)]
-    assert asked == [True] * (ADMITTED_PER_TURN + 3) + [False] * 2
+    queue, admitted = HandshakeQueue(), list[int]()
+    added = [queue.add(partial(admitted.append, 1)) for _ in range(ADMITTED_PER_TURN + 5)]
+    assert added == [True] * (ADMITTED_PER_TURN + 3) + [False] * 2
     await until(lambda: len(admitted) == ADMITTED_PER_TURN + 3)
-    assert admissions.ask(lambda: admitted.append(1))
+    assert queue.add(partial(admitted.append, 1))

@@ -1,4 +1,4 @@
-"""The end of a session, from either side."""
+"""Closing a session, from either side."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ async def test_a_polling_client_closes(host: Host) -> None:
         assert (await client.post("4hello")).error == UNKNOWN_SID
 
 
-async def test_a_polling_client_closes_without_a_poll(host: Host) -> None:
+async def test_a_client_closes_while_it_does_not_poll(host: Host) -> None:
     async with polling(host.port) as client:
         assert (await client.post("4last words\x1e1")).text == "ok"
         await host.until_ended(client.sid)
         assert host.messages[client.sid] == ["last words"]
-        late = await client.get()  # it may have been on its way
+        late = await client.get()  # this poll may cross the close
         assert (late.status, late.text[:1]) == (200, "6")
         assert (await client.get()).status == 400
 
@@ -43,20 +43,20 @@ async def test_a_websocket_client_closes(host: Host) -> None:
         await host.until_ended(socket.sid)
 
 
-async def test_a_websocket_is_closed_below(host: Host) -> None:
+async def test_a_client_closes_the_websocket_itself(host: Host) -> None:
     async with engine_wire(host.port) as socket:
         socket.write(close(1000, "bye"))
         assert await socket.until_closed() == 1000
         await host.until_ended(socket.sid)
 
 
-async def test_a_websocket_is_cut(host: Host) -> None:
+async def test_a_connection_is_reset(host: Host) -> None:
     async with engine_wire(host.port) as socket:
         socket.abort()
         await host.until_ended(socket.sid)
 
 
-async def test_a_websocket_s_last_messages_are_heard(host: Host) -> None:
+async def test_messages_before_a_close_are_handled(host: Host) -> None:
     async with engine_wire(host.port) as socket:
         for number in range(20):
             socket.send(f"4{number}")
@@ -66,7 +66,7 @@ async def test_a_websocket_s_last_messages_are_heard(host: Host) -> None:
         assert host.messages[socket.sid] == [str(number) for number in range(20)]
 
 
-async def test_the_host_closes_a_polling_session(host: Host) -> None:
+async def test_the_application_closes_a_polling_session(host: Host) -> None:
     async with polling(host.port) as client:
         poll = asyncio.create_task(client.get())
         await host.until_polled(client.sid)
@@ -76,7 +76,7 @@ async def test_the_host_closes_a_polling_session(host: Host) -> None:
         assert (await client.get()).error == UNKNOWN_SID
 
 
-async def test_what_the_host_sent_before_it_closed_reaches_the_next_poll(host: Host) -> None:
+async def test_messages_sent_before_the_application_closes_reach_the_next_poll(host: Host) -> None:
     async with polling(host.port) as client:
         await host.engine.send(client.sid, "last words")
         await host.engine.disconnect(client.sid)
@@ -85,7 +85,7 @@ async def test_what_the_host_sent_before_it_closed_reaches_the_next_poll(host: H
         await host.until_ended(client.sid)
 
 
-async def test_the_host_closes_a_websocket(host: Host) -> None:
+async def test_the_application_closes_a_websocket(host: Host) -> None:
     async with engine_wire(host.port) as socket:
         await host.engine.send(socket.sid, "last words")
         await host.engine.disconnect(socket.sid)
@@ -97,7 +97,7 @@ async def test_the_host_closes_a_websocket(host: Host) -> None:
         await host.until_ended(socket.sid)
 
 
-async def test_a_closed_session_is_closed_once(host: Host) -> None:
+async def test_closing_twice_is_harmless(host: Host) -> None:
     async with engine_wire(host.port) as socket:
         await host.engine.disconnect(socket.sid)
         await host.engine.disconnect(socket.sid)

@@ -1,4 +1,4 @@
-"""Deadlines with one timer: who is told of, and who is not."""
+"""Deadlines with one timer: which items expire, and which do not."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from atriz_realtime.testing import TIMEOUT
 
 
 class Watched:
-    """Deadlines, and who was overdue."""
+    """Deadlines, and the items that were overdue."""
 
     def __init__(self, timeout: float) -> None:
         self.overdue: list[str] = []
-        self.told = asyncio.Event()
-        self.deadlines = Deadlines[str](timeout, self._over)
+        self.called = asyncio.Event()
+        self.deadlines = Deadlines[str](timeout, self._expired)
 
-    def _over(self, who: str) -> None:
-        self.overdue.append(who)
-        self.told.set()
+    def _expired(self, item: str) -> None:
+        self.overdue.append(item)
+        self.called.set()
 
     async def next(self) -> None:
-        """Wait until somebody is overdue."""
+        """Wait until an item is overdue."""
         async with asyncio.timeout(TIMEOUT):
-            await self.told.wait()
-        self.told.clear()
+            await self.called.wait()
+        self.called.clear()
 
 
-async def test_who_does_not_end_in_time_is_overdue() -> None:
+async def test_an_item_that_is_not_ended_in_time_is_overdue() -> None:
     watched = Watched(0.01)
-    for who in ("a", "b", "c"):
-        watched.deadlines.begin(who)
+    for item in ("a", "b", "c"):
+        watched.deadlines.begin(item)
     watched.deadlines.end("b")
-    watched.deadlines.end("nobody")
+    watched.deadlines.end("unknown")
     await watched.next()
     assert watched.overdue == ["a", "c"]
 
 
-async def test_each_has_its_own_time() -> None:
+async def test_each_item_has_its_own_deadline() -> None:
     watched = Watched(0.05)
     watched.deadlines.begin("a")
     await asyncio.sleep(0.02)
@@ -46,12 +46,12 @@ async def test_each_has_its_own_time() -> None:
     assert watched.overdue == ["a"]
     await watched.next()
     assert watched.overdue == ["a", "b"]
-    watched.deadlines.begin("a")  # once more, after nobody was waited for
+    watched.deadlines.begin("a")  # the timer has stopped in between
     await watched.next()
     assert watched.overdue == ["a", "b", "a"]
 
 
-async def test_time_that_runs_goes_on() -> None:
+async def test_beginning_twice_does_not_move_a_deadline() -> None:
     watched = Watched(0.01)
     watched.deadlines.begin("a")
     watched.deadlines.begin("a")
@@ -61,18 +61,18 @@ async def test_time_that_runs_goes_on() -> None:
     assert watched.overdue == ["b"]
 
 
-async def test_who_is_told_of_may_end_others() -> None:
+async def test_the_callback_may_begin_and_end_deadlines() -> None:
     overdue: list[str] = []
 
-    def over(who: str) -> None:
-        overdue.append(who)
+    def expired(item: str) -> None:
+        overdue.append(item)
         deadlines.end("b")
         deadlines.begin("c")
-        if who == "c":
+        if item == "c":
             done.set()
 
     done = asyncio.Event()
-    deadlines = Deadlines[str](0.01, over)
+    deadlines = Deadlines[str](0.01, expired)
     deadlines.begin("a")
     deadlines.begin("b")
     async with asyncio.timeout(TIMEOUT):
@@ -81,7 +81,7 @@ async def test_who_is_told_of_may_end_others() -> None:
     deadlines.end("c")
 
 
-async def test_without_a_limit_nobody_is() -> None:
+async def test_a_timeout_of_zero_is_no_limit() -> None:
     watched, others = Watched(0), Watched(0.01)
     watched.deadlines.begin("a")
     others.deadlines.begin("a")

@@ -1,21 +1,30 @@
-"""When what is sent leaves: once a turn, together, and not too often."""
+"""When packets leave: once in a turn of the loop, together, and not too often."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
+from typing import Any
 
 import pytest
 
 from atriz_realtime.engine import flusher as module
-from atriz_realtime.engine.flusher import IDLE_TURN, MAX_PAUSE, PATIENCE, Flusher
+from atriz_realtime.engine.flusher import IDLE_TURN, MAX_DELAY_FACTOR, MAX_PAUSE, Flusher
 from tests.support.clients.engineio import raw_watcher
 from tests.support.servers.serving import serving, until
 
 
-class Pipe:
-    """Notes when it is flushed; that may take a while."""
+def add(flusher: Flusher, stub: Any) -> None:
+    """Ask for the flush of something that stands in for a session."""
+    flusher.add(stub)
+
+
+class Timed:
+    """Records when it is flushed.
+
+    :param takes: seconds that a flush takes.
+    """
 
     def __init__(self, flusher: Flusher, takes: float = 0.0) -> None:
         self._flusher = flusher
@@ -28,15 +37,15 @@ class Pipe:
             time.sleep(self._takes)
 
     async def once_more(self) -> float:
-        """Ask for a flush, and wait for it; returns the seconds since it was asked for."""
+        """Ask for a flush, and wait for it; returns the seconds that it took to come."""
         asked, count = time.perf_counter(), len(self.flushed)
-        self._flusher.add(self)
+        add(self._flusher, self)
         while len(self.flushed) == count:
             await asyncio.sleep(0)
         return self.flushed[-1] - asked
 
 
-async def test_all_who_ask_in_one_turn_are_flushed_at_its_end_in_order() -> None:
+async def test_everything_added_in_one_turn_is_flushed_at_its_end_in_order() -> None:
     flusher = Flusher()
     order: list[int] = []
 
@@ -48,7 +57,7 @@ async def test_all_who_ask_in_one_turn_are_flushed_at_its_end_in_order() -> None
             order.append(self._number)
 
     for number in range(3):
-        flusher.add(Numbered(number))
+        add(flusher, Numbered(number))
     assert order == []
     await asyncio.sleep(0)
     assert order == [0, 1, 2]
@@ -56,35 +65,35 @@ async def test_all_who_ask_in_one_turn_are_flushed_at_its_end_in_order() -> None
     assert order == [0, 1, 2]
 
 
-async def test_who_asks_while_others_are_flushed_has_the_next_turn() -> None:
+async def test_what_is_added_during_a_flush_is_flushed_in_the_next_turn() -> None:
     flusher = Flusher()
-    late = Pipe(flusher)
+    late = Timed(flusher)
 
     class Asks:
         def flush(self) -> None:
-            flusher.add(late)
+            add(flusher, late)
 
-    flusher.add(Asks())
+    add(flusher, Asks())
     await asyncio.sleep(0)
     assert late.flushed == []
     await until(lambda: len(late.flushed) == 1)
 
 
-async def test_a_flush_that_takes_long_puts_off_the_next_by_as_much() -> None:
-    pipe = Pipe(Flusher(), takes=0.01)
+async def test_a_long_flush_delays_the_next_by_as_much() -> None:
+    pipe = Timed(Flusher(), takes=0.01)
     await pipe.once_more()
     assert await pipe.once_more() >= 0.01
 
 
-async def test_a_flush_is_never_put_off_for_long() -> None:
-    pipe = Pipe(Flusher(), takes=0.1)
+async def test_a_flush_is_never_delayed_for_long() -> None:
+    pipe = Timed(Flusher(), takes=0.1)
     await pipe.once_more()
     waited = await pipe.once_more()
     assert MAX_PAUSE * 0.9 <= waited < 0.09  # less than it took
 
 
 class Loop:
-    """A clock that only the test and flushes move, and the turns of a loop that takes time."""
+    """A clock that only the test and flushes move, and turns of the loop that take time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
@@ -97,11 +106,11 @@ class Loop:
         self.flushed += 1
 
     async def ask_after_a_flush(self) -> None:
-        """Flush once, and ask again when the next may come."""
-        self.flusher.add(self)
+        """Flush once, and ask again when the next flush may come."""
+        add(self.flusher, self)
         await asyncio.sleep(0)
         self.now += 0.001
-        self.flusher.add(self)
+        add(self.flusher, self)
         assert self.flushed == 1
 
     async def turn(self, takes: float) -> None:
@@ -119,17 +128,17 @@ async def test_a_busy_loop_gathers_more(monkeypatch: pytest.MonkeyPatch) -> None
     assert loop.flushed == 2
 
 
-async def test_a_busy_loop_gathers_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_busy_loop_gathers_for_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop(monkeypatch)
     await loop.ask_after_a_flush()
     turns = 0
     while loop.flushed == 1:
         await loop.turn(takes=0.0005)
         turns += 1
-    assert turns == (PATIENCE - 1) * 2
+    assert turns == (MAX_DELAY_FACTOR - 1) * 2
 
 
-async def test_a_server_that_has_not_written_for_a_while_waits_for_nothing(
+async def test_an_idle_server_flushes_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loop = Loop(monkeypatch)
@@ -138,8 +147,8 @@ async def test_a_server_that_has_not_written_for_a_while_waits_for_nothing(
     assert loop.flushed == 2
 
 
-async def test_an_interval_lies_between_two_flushes() -> None:
-    pipe = Pipe(Flusher(interval=0.05))
+async def test_two_flushes_are_at_least_an_interval_apart() -> None:
+    pipe = Timed(Flusher(interval=0.05))
     assert await pipe.once_more() < 0.05
     for _ in range(2):
         await pipe.once_more()
@@ -147,11 +156,11 @@ async def test_an_interval_lies_between_two_flushes() -> None:
     assert min(gaps) >= 0.045
 
 
-async def test_a_server_s_interval_gathers_what_comes_meanwhile() -> None:
+async def test_the_setting_gathers_fixes_for_an_interval() -> None:
     async with serving(flush_interval=0.3) as live, raw_watcher(live, "v1") as watcher:
         for number in range(3):
             await live.publish("v1", speed=number)
-        begun = time.monotonic()
+        started = time.monotonic()
         speeds = [json.loads(str(await watcher.recv())[2:])[1] for _ in range(3)]
         assert [each["location"]["speed"] for each in speeds] == [0, 1, 2]
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - started < 5

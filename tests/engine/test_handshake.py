@@ -1,4 +1,4 @@
-"""Opening a session, on either transport."""
+"""Opening a session, on each transport."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest_asyncio
 from tests.engine.host import PATH, Host, hosting
 from tests.support.clients.polling import poller, polling
 from tests.support.clients.websocket import ACCEPT, CLOSE, KEY, OFFER, engine_wire, wire
-from tests.support.servers.transports import ON_UVICORN, Lane
+from tests.support.servers.transports import ON_UVICORN, Transport
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def quick(lane: Lane) -> AsyncIterator[Host]:
-    """A server whose intervals are no whole seconds."""
-    async with hosting(lane, ping_interval=0.3, ping_timeout=0.25, max_payload=12_345) as host:
+async def quick(transport: Transport) -> AsyncIterator[Host]:
+    """A server with intervals of fractions of a second."""
+    async with hosting(transport, ping_interval=0.3, ping_timeout=0.25, max_payload=12_345) as host:
         yield host
 
 
@@ -35,7 +35,7 @@ async def test_a_poll_opens_a_session(quick: Host) -> None:
         assert "EIO=4" in quick.environs[client.sid]["QUERY_STRING"]
 
 
-async def test_a_websocket_opens_a_session_that_has_nothing_to_upgrade_to(quick: Host) -> None:
+async def test_a_websocket_opens_a_session_without_upgrades(quick: Host) -> None:
     async with engine_wire(quick.port) as socket:
         assert socket.opened == {
             "sid": socket.sid,
@@ -54,7 +54,7 @@ async def test_the_open_packet_is_plain_text(host: Host) -> None:
         assert kind == "text/plain;charset=utf-8"
 
 
-async def test_sessions_have_ids_of_their_own_that_nobody_guesses(host: Host) -> None:
+async def test_session_ids_are_unique_and_long(host: Host) -> None:
     sids = set()
     async with poller(host.port) as client:
         for _ in range(5):
@@ -66,7 +66,7 @@ async def test_sessions_have_ids_of_their_own_that_nobody_guesses(host: Host) ->
     assert all(len(sid) >= 20 for sid in sids)
 
 
-async def test_the_host_s_greeting_comes_after_the_open_packet(host: Host) -> None:
+async def test_messages_of_the_connect_handler_come_after_the_open_packet(host: Host) -> None:
     query = "EIO=4&transport={}&greet=1"
     async with poller(host.port) as client:
         answer = await client.request("GET", query.format("polling"))
@@ -88,7 +88,7 @@ async def test_a_websocket_s_key_is_answered(host: Host) -> None:
         assert "sec-websocket-protocol" not in socket.headers
 
 
-async def test_header_names_and_tokens_have_no_case(host: Host) -> None:
+async def test_header_names_and_tokens_are_case_insensitive(host: Host) -> None:
     offer = [
         ("CONNECTION", "keep-alive, UPGRADE"),
         ("upgrade", "WebSocket"),
@@ -109,7 +109,7 @@ async def test_header_names_and_tokens_have_no_case(host: Host) -> None:
         ("Sec-WebSocket-Version", "12"),
     ],
 )
-async def test_an_upgrade_that_is_no_websocket_s_is_refused(
+async def test_an_invalid_websocket_handshake_is_refused(
     host: Host, name: str, value: str | None
 ) -> None:
     headers = {field: text for field, text in OFFER.items() if field != name}
@@ -121,7 +121,7 @@ async def test_an_upgrade_that_is_no_websocket_s_is_refused(
 
 
 @pytest.mark.parametrize("manner", ["refuse", "raise"])
-async def test_the_host_refuses_a_session(host: Host, manner: str) -> None:
+async def test_the_application_refuses_a_session(host: Host, manner: str) -> None:
     async with poller(host.port) as client:
         known = set(host.environs)
         polled = await client.request("GET", f"EIO=4&transport=polling&{manner}=1")
@@ -131,12 +131,12 @@ async def test_the_host_refuses_a_session(host: Host, manner: str) -> None:
         assert answer.error == (400, {"code": 1, "message": "Session ID unknown"})
         assert not host.ended[sid]
         target = f"EIO=4&transport=websocket&{manner}=1"
-        if (await client.knock(target)).status == 101:  # it may be let in before the host is asked
+        if (await client.handshake(target)).status == 101:  # admitted before the host is asked
             async with wire(host.port, f"{PATH}?{target}") as socket:
                 assert (await socket.frame()).opcode == CLOSE
 
 
-async def test_headers_and_the_address_reach_the_host(host: Host) -> None:
+async def test_headers_reach_the_application(host: Host) -> None:
     async with poller(host.port) as client:
         await client.open(**{"X-Vehicle": "v1"})
         environ = host.environs[client.sid]

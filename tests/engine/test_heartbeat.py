@@ -1,4 +1,4 @@
-"""Pings, pongs, and what happens without them."""
+"""Pings and pongs on each transport, and sessions without them."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ import pytest_asyncio
 from tests.engine.host import PATH, Host, hosting
 from tests.support.clients.polling import polling
 from tests.support.clients.websocket import engine_wire, wire
-from tests.support.servers.transports import Lane
+from tests.support.servers.transports import Transport
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def patient(lane: Lane) -> AsyncIterator[Host]:
-    """Pings often and waits long."""
-    async with hosting(lane, ping_interval=0.1, ping_timeout=10) as host:
+async def patient(transport: Transport) -> AsyncIterator[Host]:
+    """A server that pings often and waits long."""
+    async with hosting(transport, ping_interval=0.1, ping_timeout=10) as host:
         yield host
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def strict(lane: Lane) -> AsyncIterator[Host]:
-    """Pings often and waits no longer."""
-    async with hosting(lane, ping_interval=0.1, ping_timeout=0.2) as host:
+async def strict(transport: Transport) -> AsyncIterator[Host]:
+    """A server that pings often and waits briefly."""
+    async with hosting(transport, ping_interval=0.1, ping_timeout=0.2) as host:
         yield host
 
 
 async def test_pings_and_pongs_while_polling(patient: Host) -> None:
     async with polling(patient.port) as client:
-        began = monotonic()
+        started = monotonic()
         for _ in range(3):
             assert (await client.get()).packets == ["2"]
             assert (await client.post("3")).text == "ok"
-        assert monotonic() - began > 0.2
+        assert monotonic() - started > 0.2
         assert not patient.ended[client.sid]
 
 
 async def test_pings_and_pongs_over_a_websocket(patient: Host) -> None:
     async with engine_wire(patient.port) as socket:
-        began = monotonic()
+        started = monotonic()
         for _ in range(3):
             assert await socket.message() == "2"
             socket.send("3")
-        assert monotonic() - began > 0.2
+        assert monotonic() - started > 0.2
         socket.send("4hello")
         while (packet := await socket.message()) == "2":
             pass
@@ -79,9 +79,9 @@ async def test_pings_go_on_after_an_upgrade(patient: Host) -> None:
 
 async def test_a_session_that_never_polls_ends(strict: Host) -> None:
     async with polling(strict.port) as client:
-        began = monotonic()
+        started = monotonic()
         assert await strict.until_ended(client.sid) == "ping timeout"
-        assert monotonic() - began > 0.15
+        assert monotonic() - started > 0.15
         answer = await client.get()
         assert answer.error == (400, {"code": 1, "message": "Session ID unknown"})
 
@@ -95,7 +95,7 @@ async def test_a_session_that_polls_without_a_pong_ends(strict: Host) -> None:
         assert (await client.get()).status == 400
 
 
-async def test_messages_are_no_pong(strict: Host) -> None:
+async def test_messages_do_not_count_as_pongs(strict: Host) -> None:
     async with polling(strict.port) as client:
         while (await client.post("4busy")).status == 200:
             await asyncio.sleep(0.05)
@@ -104,15 +104,15 @@ async def test_messages_are_no_pong(strict: Host) -> None:
 
 async def test_a_websocket_without_a_pong_is_closed(strict: Host) -> None:
     async with engine_wire(strict.port) as socket:
-        began = monotonic()
+        started = monotonic()
         assert await socket.message() == "2"
         await socket.until_closed()
-        assert monotonic() - began > 0.15
+        assert monotonic() - started > 0.15
         assert await strict.until_ended(socket.sid) == "ping timeout"
 
 
 async def test_a_websocket_that_has_gone_quiet_is_given_up(strict: Host) -> None:
-    """Its peer neither reads nor answers the closing frame."""
+    """The client neither reads nor answers the closing frame."""
     async with engine_wire(strict.port) as socket:
         socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
         assert await strict.until_ended(socket.sid) == "ping timeout"

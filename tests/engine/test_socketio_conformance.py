@@ -1,4 +1,4 @@
-"""Socket.IO protocol v5 by hand, through a host's handlers in two namespaces."""
+"""Socket.IO protocol v5, packet by packet, with an application's handlers in two namespaces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atriz_realtime import create_app
 from tests.support.clients.polling import Polling, polling
 from tests.support.clients.websocket import Wire, engine_wire, wire
 from tests.support.servers.serving import config, until
-from tests.support.servers.transports import Lane, on_lane
+from tests.support.servers.transports import Transport, serving_engine
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,20 +26,20 @@ PATH = "/socket.io/"
 
 @attrs.define(eq=False)
 class App:
-    """Handlers in ``/`` and ``/custom``, and what happened to them."""
+    """Handlers in ``/`` and ``/custom``, and a record of their calls."""
 
     io: Any
     port: int = 0
     connected: list[tuple[str, str]] = attrs.field(factory=list)
     """Namespace and sid."""
     auth: dict[str, Any] = attrs.field(factory=dict)
-    """What each sid sent with its connect."""
+    """The payload of each sid's connect."""
     ended: list[tuple[str, str]] = attrs.field(factory=list)
-    heard: list[tuple[str, tuple[Any, ...]]] = attrs.field(factory=list)
+    received: list[tuple[str, tuple[Any, ...]]] = attrs.field(factory=list)
     """Namespace and arguments of each ``message``."""
 
     def handle(self, namespace: str) -> None:
-        """Put the handlers into a namespace."""
+        """Register the handlers in a namespace."""
         io = self.io
 
         async def connect(sid: str, environ: Any, auth: Any) -> None:
@@ -54,7 +54,7 @@ class App:
             self.ended.append((namespace, sid))
 
         async def message(sid: str, *arguments: Any) -> None:
-            self.heard.append((namespace, arguments))
+            self.received.append((namespace, arguments))
             await io.emit("message-back", arguments, to=sid, namespace=namespace)
 
         def message_with_ack(sid: str, *arguments: Any) -> tuple[Any, ...]:
@@ -66,27 +66,27 @@ class App:
         io.on("message-with-ack", message_with_ack, namespace=namespace)
 
     async def until_ended(self, namespace: str, sid: str) -> None:
-        """Wait until a socket was told to have gone; once."""
+        """Wait until the disconnect handler was called for a socket; exactly once."""
         await until(lambda: (namespace, sid) in self.ended)
         assert self.ended.count((namespace, sid)) == 1
 
 
 @asynccontextmanager
-async def serving_app(lane: Lane, **settings: Any) -> AsyncIterator[App]:
-    """Serve the application; no heartbeat disturbs a test."""
+async def serving_app(transport: Transport, **settings: Any) -> AsyncIterator[App]:
+    """Serve the application."""
     application = create_app(config(max_events_per_second=0, **settings))
     io = application.state.realtime.socket_io
     app = App(io)
     app.handle("/")
     app.handle("/custom")
-    async with on_lane(lane, application, io.eio, PATH) as app.port:
+    async with serving_engine(transport, application, io.eio, PATH) as app.port:
         yield app
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app(lane: Lane) -> AsyncIterator[App]:
+async def app(transport: Transport) -> AsyncIterator[App]:
     """Such an application, for all tests of the module."""
-    async with serving_app(lane) as app:
+    async with serving_app(transport) as app:
         yield app
 
 
@@ -129,7 +129,9 @@ async def test_connect(app: App, namespace: str, auth: str) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "/custom,"])
-async def test_what_a_connect_handler_emits_comes_after_the_connect(app: App, prefix: str) -> None:
+async def test_emits_of_a_connect_handler_come_after_the_connect_packet(
+    app: App, prefix: str
+) -> None:
     async with engine_wire(app.port, PATH) as socket:
         socket.send(f'40{prefix}{{"token":"greet"}}')
         assert str(await socket.message()).startswith(f'40{prefix}{{"sid":')
@@ -184,31 +186,31 @@ async def test_a_namespace_refuses(app: App) -> None:
         "47",
     ],
 )
-async def test_whatever_comes_before_a_connect_closes_the_session(app: App, packet: str) -> None:
+async def test_any_packet_before_a_connect_closes_the_session(app: App, packet: str) -> None:
     async with engine_wire(app.port, PATH) as socket:
         socket.send(packet)
         await socket.until_closed()
         await until(lambda: socket.sid not in app.io.eio.sockets)
-    assert not [arguments for _, arguments in app.heard if arguments[:1] == ("too early",)]
+    assert not [arguments for _, arguments in app.received if arguments[:1] == ("too early",)]
 
 
-async def test_a_connect_that_never_comes(lane: Lane) -> None:
+async def test_a_session_that_never_connects_is_closed(transport: Transport) -> None:
     async with (
-        serving_app(lane, connect_timeout=0.5) as app,
+        serving_app(transport, connect_timeout=0.5) as app,
         engine_wire(app.port, PATH) as present,
     ):
         await joined(present)
         async with (
             engine_wire(app.port, PATH) as silent,
-            engine_wire(app.port, PATH) as astray,
+            engine_wire(app.port, PATH) as misled,
             polling(app.port, PATH) as client,
         ):
-            astray.send("40/random")
-            assert await astray.message() == '44/random,{"message":"Invalid namespace"}'
+            misled.send("40/random")
+            assert await misled.message() == '44/random,{"message":"Invalid namespace"}'
             poll = await client.get()
             assert poll.status == 400 or poll.packets == ["1"]
             await silent.until_closed()
-            await astray.until_closed()
+            await misled.until_closed()
             assert (await client.get()).status == 400
             await works(present)
             assert list(app.io.eio.sockets) == [present.sid]
@@ -239,7 +241,7 @@ async def test_an_event_with_attachments(app: App, prefix: str) -> None:
             b"",
         ]
         where = prefix.strip(",") or "/"
-        assert app.heard[-1] == (where, (b"\x01\x02\x03", {"in": [b""]}))
+        assert app.received[-1] == (where, (b"\x01\x02\x03", {"in": [b""]}))
 
 
 async def test_attachments_in_another_order(app: App) -> None:
@@ -248,7 +250,7 @@ async def test_attachments_in_another_order(app: App) -> None:
         socket.send(b"\x01")
         socket.send(b"\x02")
         await socket.messages(3)
-        assert app.heard[-1] == ("/", (b"\x02", b"\x01"))
+        assert app.received[-1] == ("/", (b"\x02", b"\x01"))
 
 
 @pytest.mark.parametrize("prefix", ["", "/custom,"])
@@ -277,7 +279,7 @@ async def test_an_acknowledgement_with_attachments(app: App, prefix: str) -> Non
 
 
 @pytest.mark.parametrize("namespace", ["/", "/custom"])
-async def test_the_server_asks(app: App, namespace: str) -> None:
+async def test_the_server_asks_for_an_acknowledgement(app: App, namespace: str) -> None:
     prefix = "" if namespace == "/" else f"{namespace},"
     async with engine_wire(app.port, PATH) as socket:
         sid = await joined(socket, namespace)
@@ -296,11 +298,11 @@ async def test_the_server_asks(app: App, namespace: str) -> None:
             for attachment in attachments:
                 socket.send(attachment)
             assert await asked == result
-            socket.send(f"43{prefix}{number}[2]")  # a second answer is nothing
+            socket.send(f"43{prefix}{number}[2]")  # a second acknowledgement is ignored
         await works(socket, prefix)
 
 
-async def test_an_acknowledgement_that_nobody_waits_for(app: App) -> None:
+async def test_an_unexpected_acknowledgement_is_ignored(app: App) -> None:
     async with connected(app) as socket:
         socket.send("4399[1]")
         await works(socket)
@@ -328,7 +330,7 @@ async def test_a_client_leaves_one_namespace_of_two(app: App) -> None:
             await works(socket)
 
 
-async def test_the_server_sends_a_client_away_from_a_namespace(app: App) -> None:
+async def test_the_server_disconnects_a_client_from_a_namespace(app: App) -> None:
     async with connected(app) as socket:
         sid = await joined(socket, "/custom")
         await app.io.disconnect(sid, namespace="/custom")
@@ -347,7 +349,7 @@ async def test_all_namespaces_end_with_the_connection(app: App) -> None:
         await app.until_ended("/custom", custom)
 
 
-# -- against the rules -----------------------------------------------------------------------
+# -- protocol errors -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -388,12 +390,12 @@ async def test_all_namespaces_end_with_the_connection(app: App) -> None:
 async def test_an_invalid_packet_closes_the_session(app: App, packets: list[str | bytes]) -> None:
     async with engine_wire(app.port, PATH) as socket:
         sid = await joined(socket)
-        before = len(app.heard)
+        before = len(app.received)
         for packet in packets:
             socket.send(packet)
         await socket.until_closed()
         await app.until_ended("/", sid)
-        assert len(app.heard) == before
+        assert len(app.received) == before
         assert socket.sid not in app.io.eio.sockets
 
 
@@ -405,7 +407,7 @@ async def test_an_invalid_packet_closes_a_polling_session(app: App) -> None:
         await until(lambda: client.sid not in app.io.eio.sockets)
 
 
-# -- polling, and on to a websocket ----------------------------------------------------------
+# -- polling and upgrades ----------------------------------------------------------
 
 
 async def joined_by_polling(client: Polling) -> str:

@@ -1,4 +1,4 @@
-"""A client that stops reading: it misses positions, never the newest, and harms nobody."""
+"""A client that stops reading misses old positions, never the newest, and delays no other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-
 from atriz_realtime.engine.outbox import MAX_BYTES
 from tests.support.clients.websocket import Wire, wire
 from tests.support.servers.serving import TIMEOUT, Live, serving, token, until
+from tests.support.servers.transports import BOTH_ON_UVICORN
 
 VEHICLES = [f"v{number}" for number in range(20)]
 PADDING = "x" * 3_000
@@ -32,7 +31,7 @@ async def watching_all(live: Live) -> AsyncIterator[Wire]:
 
 
 class Reader:
-    """Reads a socket, and keeps the speeds that it is told of each vehicle."""
+    """Reads a socket, and records the speeds of each vehicle."""
 
     def __init__(self, socket: Wire) -> None:
         self.speeds: defaultdict[str, list[int]] = defaultdict(list)
@@ -45,11 +44,11 @@ class Reader:
             self.speeds[event["entityId"]].append(event["location"]["speed"])
 
     def has(self, speed: int) -> bool:
-        """Whether that is the newest of every vehicle."""
+        """Whether that is the newest speed of every vehicle."""
         return all(self.speeds[vehicle][-1:] == [speed] for vehicle in VEHICLES)
 
     async def keep_up(self, speed: int) -> None:
-        """Read until that has come, in turns of the loop."""
+        """Read until that speed has come for every vehicle, in turns of the loop."""
         while not self._task.done() and not self.has(speed):
             await asyncio.sleep(0)
 
@@ -88,7 +87,7 @@ def sessions(live: Live) -> list[Any]:
 
 
 def waiting(live: Live) -> int:
-    """Bytes that wait for all clients, wherever in this process."""
+    """Bytes that wait for all clients, anywhere in this process."""
     found = 0
     for session in sessions(live):
         if session.outbox is not None:
@@ -101,7 +100,7 @@ def waiting(live: Live) -> int:
     return found
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_a_client_that_stalls_and_wakes(portable: bool) -> None:
     async with (
         serving(portable=portable, max_pending_frames=8) as live,
@@ -132,7 +131,7 @@ async def test_a_client_that_stalls_and_wakes(portable: bool) -> None:
         assert "slow client cut" not in live.server.incidents.counts
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_a_client_that_stalls_too_long_is_cut(portable: bool) -> None:
     async with (
         serving(portable=portable, max_pending_frames=8, max_lag=0.1) as live,

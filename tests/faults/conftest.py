@@ -1,4 +1,4 @@
-"""What the faults are tried on, and the table of what each cost."""
+"""Redis topologies for the faults, and a table of what each fault cost."""
 
 from __future__ import annotations
 
@@ -19,31 +19,29 @@ MEASURED = pytest.StashKey[list[Measured]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The long way through the faults is asked for: ``pytest tests/faults --long``."""
-    parser.addoption(
-        "--long", action="store_true", help="also what takes too long for every day (tests/faults)"
-    )
+    """Add ``pytest tests/faults --long``, which also runs the long tests."""
+    parser.addoption("--long", action="store_true", help="also run the long tests of tests/faults")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the mark of what takes too long for every day."""
-    config.addinivalue_line("markers", "long: only with --long")
+    """Register the marker of the long tests."""
+    config.addinivalue_line("markers", "long: runs only with --long")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what was not asked for."""
+    """Deselect the long tests without ``--long``."""
     if config.getoption("--long", default=False):
         return
-    left_out = [item for item in items if item.get_closest_marker("long")]
-    if left_out:
+    deselected = [item for item in items if item.get_closest_marker("long")]
+    if deselected:
         items[:] = [item for item in items if not item.get_closest_marker("long")]
-        config.hook.pytest_deselected(items=left_out)
+        config.hook.pytest_deselected(items=deselected)
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Print what each fault cost."""
+    """Print the cost of each fault."""
     measured = config.stash.get(MEASURED, [])
     if measured:
         terminalreporter.section("faults")
@@ -56,20 +54,20 @@ def pytest_terminal_summary(
 
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Record:
-    """Note what a fault cost, for the table at the end."""
+    """Record the cost of a fault, for the table at the end."""
     return request.config.stash.setdefault(MEASURED, []).append
 
 
 @pytest.fixture
 def maker(valkey: ValkeyServer, tmp_path: Path) -> Maker:
-    """Makes further Valkey processes, of the program that the shared server runs."""
+    """Starts further Valkey processes, of the program that the shared server runs."""
     with redis.Redis(port=valkey.port) as client:
         return Maker(Path(client.info("server")["executable"]), tmp_path)
 
 
 @pytest.fixture
 async def single(maker: Maker) -> AsyncIterator[Node]:
-    """One Redis, for one test to break."""
+    """A Redis for one test to break."""
     async with maker.single() as node:
         yield node
 
@@ -93,5 +91,5 @@ Stage = Callable[[str, str], AbstractAsyncContextManager[Scene]]
 
 @pytest.fixture
 def stage(record: Record) -> Stage:
-    """Set the scene of a fault: where the first server and the other find Redis."""
+    """Set the scene of a fault, given the Redis URLs of the first and of the other server."""
     return partial(staged, record=record)

@@ -1,6 +1,6 @@
-"""Four servers under load: processes, devices and watchers spread over them, and one fault.
+"""Four server processes under load, with devices and watchers on each, and one fault.
 
-Sockets reach two of them over uvicorn's websocket protocol, the others over ASGI.
+Two of them use the engine's own websocket protocol, the others ASGI.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Size:
 
     entities: int
     rate: float
-    """Fixes a second, of all entities together, while none has to wait."""
+    """Fixes a second of all entities together, as long as no publish is slow."""
     seconds: float
-    """From the beginning to the end, unless the recovery takes longer."""
+    """The whole duration, unless the recovery takes longer."""
     fault: float
-    """Seconds that a fault lasts; it begins after a third of the time."""
+    """Seconds that the fault lasts; it begins after a third of the duration."""
 
 
 @attrs.define(eq=False)
 class Load:
-    """Devices on every server, and on every server watchers that see all there is."""
+    """Devices on every server, and watchers of all entities on every server."""
 
     size: Size
     servers: Sequence[Served]
@@ -56,12 +56,12 @@ class Load:
         return int(entity[1:]) % SERVERS
 
     async def kill_server(self, number: int) -> None:
-        """SIGKILL; who has been there goes on to the next."""
+        """Kill a server; its clients move to the next one."""
         self.killed = number
         await self.servers[number].command.ended(signal.SIGKILL)
 
     async def run(self, name: str, inflict: Callable[[Load, float], Awaitable[None]]) -> Measured:
-        """Publish for as long as the size says, with a fault meanwhile."""
+        """Publish for as long as the size says, and inflict a fault meanwhile."""
         began = time.perf_counter()
         counted = self.devices.count
         await asyncio.sleep(self.size.seconds / 3)
@@ -86,13 +86,15 @@ class Load:
         await until(lambda: not any(one.behind(numbers) for one in self.everyone()), RECOVERY_LIMIT)
 
     def judge(self, *, everything: bool) -> None:
-        """Look at what publishers and watchers saw.
+        """Check what publishers and watchers saw.
 
-        :param everything: whether all watchers have to have seen every fix; else those on
-            the server where it was published.
+        :param everything: whether every watcher must have seen every fix; otherwise those on
+            the server where it was published must.
         """
         cut_off = {line.partition(" ")[0] for line in self.devices.refused}
-        assert len(self.devices.refused) == len(cut_off)  # once, and then the next server's
+        assert len(self.devices.refused) == len(
+            cut_off
+        )  # one refusal each, then the next server accepts
         assert {self.home(entity) for entity in cut_off} <= {self.killed}
         assert self.devices.longest_wait <= PUBLISH_LIMIT
         assert [one.disorder() for one in self.everyone() if one.disorder()] == []
@@ -104,7 +106,7 @@ class Load:
 
 @asynccontextmanager
 async def loaded(redis_url: str, size: Size) -> AsyncIterator[Load]:
-    """Start the servers, let all watch, and begin to publish."""
+    """Start the servers, the watchers and the publishing."""
     entities = [f"v{number}" for number in range(size.entities)]
     env = environment(
         REDIS_URL=redis_url, ATRIZ_REALTIME_MAX_PENDING_FRAMES=str(MAX_PENDING_FRAMES)

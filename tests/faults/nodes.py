@@ -1,4 +1,4 @@
-"""Valkey processes that are stopped, killed and started again on the same port."""
+"""Valkey processes that can be suspended, killed and restarted on the same port."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 START_LIMIT = 15.0
-"""Seconds until a process that does not answer is given up."""
+"""Seconds that a process has to answer."""
 
 Answer = Callable[[], Any]
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that outgoing connections get."""
+    """A free port below the range of ephemeral ports."""
     while True:
         port = random.randint(15_000, 31_000)
         with socket.socket() as probe:
@@ -51,11 +51,11 @@ class Node:
 
     @property
     def url(self) -> str:
-        """Where it is, as a single server."""
+        """Its URL as a single server."""
         return f"redis://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Start it on its port, with what its folder holds, and wait until it answers."""
+        """Start it on its port, with the data in its folder, and wait until it answers."""
         config = self.folder / "valkey.conf"
         if not config.exists():  # a Sentinel and a member of a cluster write their own
             lines = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, **self.settings}
@@ -77,7 +77,7 @@ class Node:
             return False
 
     async def ask(self, *command: str | int, **options: Any) -> Any:
-        """Run one command on a connection of its own; the answer is text."""
+        """Run one command on a new connection; the reply is decoded."""
         connect: Any = redis.asyncio.Redis  # redis-py leaves execute_command untyped
         async with connect(
             port=self.port, password=self.password, decode_responses=True, socket_timeout=5
@@ -85,22 +85,22 @@ class Node:
             return await client.execute_command(*command, **options)
 
     async def wait_for(self, *command: str | int, until: Callable[[Any], Any]) -> Any:
-        """Repeat a command until its answer is as wanted; returns it."""
+        """Repeat a command until its reply satisfies a condition; returns the reply."""
         async with asyncio.timeout(START_LIMIT):
             while not until(answer := await self.ask(*command)):
                 await asyncio.sleep(0.05)
         return answer
 
     def suspend(self) -> None:
-        """SIGSTOP: its connections stay, and are not answered."""
+        """SIGSTOP: its connections stay open, and are not answered."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """SIGCONT: it answers again."""
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL; harmless when it is dead."""
+        """SIGKILL; does nothing when it is not running."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -113,7 +113,7 @@ class Node:
 
 @asynccontextmanager
 async def started(*nodes: Node) -> AsyncIterator[None]:
-    """Start processes together; kill them all in the end."""
+    """Start processes together; kill them all on exit."""
     try:
         await asyncio.gather(*(node.start() for node in nodes))
         yield

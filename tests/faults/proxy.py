@@ -1,4 +1,4 @@
-"""A network that misbehaves: a TCP proxy between servers and Redis, or clients and servers."""
+"""A misbehaving network: a TCP proxy between servers and Redis, or clients and servers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from contextlib import asynccontextmanager
 import attrs
 
 SMALL_BUFFER = 4_096
-"""Bytes the kernel may keep of what is sent here, so that whoever sends soon feels a hold."""
+"""Bytes of the kernel's receive buffer: small, so that a sender soon notices a hold."""
 
 
 @attrs.define(eq=False)
 class Wire:
-    """One connection, and what the network does to it."""
+    """One proxied connection, and the faults inflicted on it."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     subscriber: bool = False
-    """Whether it has subscribed to something."""
+    """Whether it has sent a SUBSCRIBE."""
     swallowing: bool = False
     _answers: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     _requests: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
@@ -31,71 +31,71 @@ class Wire:
         self.release()
 
     def swallow(self) -> None:
-        """Lose every answer from now on; what is asked arrives."""
+        """Drop every reply from now on; requests still arrive."""
         self.swallowing = True
 
     def hold(self) -> None:
-        """Take no answers from the server, which must keep them."""
+        """Read no replies from the server, which must buffer them."""
         self._answers.clear()
 
     def stall(self) -> None:
-        """Take nothing from either side, as when the other host is gone from the network."""
+        """Read nothing from either side, as when the other host has left the network."""
         self._answers.clear()
         self._requests.clear()
 
     def release(self) -> None:
-        """Take everything again."""
+        """Read from both sides again."""
         self._answers.set()
         self._requests.set()
 
     def drop(self) -> None:
-        """Close both sides, as a load balancer does that has had enough."""
+        """Close both sides, as a load balancer does after a timeout."""
         self.client.close()
         self.server.close()
 
     def half_close(self) -> None:
-        """Tell the client that nothing more comes; what it sends still arrives."""
+        """Close the client's incoming direction; what it sends still arrives."""
         self.client.write_eof()
         self.swallowing = True
 
     def reset(self) -> None:
-        """Break both sides (RST)."""
+        """Reset both sides (RST)."""
         for side in (self.client, self.server):
             if side.transport.is_closing():
                 continue
-            # a close with a linger time of zero is what makes the kernel send a reset
+            # closing with a linger time of zero makes the kernel send a reset
             side.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
             )
             side.transport.abort()
 
     async def answering(self) -> None:
-        """Wait while no answers are taken."""
+        """Wait while replies are held."""
         await self._answers.wait()
 
     async def asking(self) -> None:
-        """Wait while no requests are taken."""
+        """Wait while requests are held."""
         await self._requests.wait()
 
 
 class Proxy:
-    """Forwards connections to the first of some ports that accepts them.
+    """Forwards each connection to the first of several ports that accepts it.
 
     :param targets: ports of this machine.
-    :param tls: what it shows to clients, to be the TLS side of a server that has none.
+    :param tls: terminates TLS with this context, for a server without TLS.
     """
 
     def __init__(self, *targets: int, tls: ssl.SSLContext | None = None) -> None:
         self.targets = targets
-        """Where new connections go."""
+        """The ports that new connections are forwarded to."""
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
         self.wires: list[Wire] = []
-        """The connections that are open."""
+        """The open connections."""
         self.delay = 0.0
-        """Seconds that each answer takes longer."""
+        """Seconds by which each reply is delayed."""
         self.swallowing = False
-        """Whether new connections lose every answer."""
+        """Whether the replies on new connections are dropped."""
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -107,7 +107,7 @@ class Proxy:
         )
 
     async def aclose(self) -> None:
-        """Stop, and close what is open."""
+        """Stop, and reset open connections."""
         self._listener.close()
         for wire in self.all():
             wire.release()
@@ -116,24 +116,24 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where Redis seems to be."""
+        """The Redis URL of the proxied server."""
         scheme = "redis" if self._tls is None else "rediss"
         return f"{scheme}://127.0.0.1:{self.port}"
 
     def subscribers(self) -> list[Wire]:
-        """The connections that listen."""
+        """The open connections that have subscribed."""
         return [wire for wire in self.wires if wire.subscriber]
 
     def commanders(self) -> list[Wire]:
-        """The others."""
+        """The open connections that have not subscribed."""
         return [wire for wire in self.wires if not wire.subscriber]
 
     def all(self) -> list[Wire]:
-        """Every connection."""
+        """Every open connection."""
         return list(self.wires)
 
     def every(self, do: Callable[[Wire], None]) -> None:
-        """Do something to all that are open now."""
+        """Do something to every open connection."""
         for wire in self.all():
             do(wire)
 
@@ -203,7 +203,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxying(*targets: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
-    """A proxy in front of ports of this machine."""
+    """Run a proxy in front of ports of this machine."""
     proxy = Proxy(*targets, tls=tls)
     await proxy.start()
     try:

@@ -1,7 +1,7 @@
-"""The scene of a fault: devices on one server, watchers of it and of another, and their health.
+"""The scene of a fault: two servers, devices on the first, and watchers on both.
 
-Each server is reached in both ways, over uvicorn's websocket protocol and over ASGI, and is
-watched in both: what holds has to hold on either.
+Each server is served over the engine's own websocket protocol and over ASGI, and has a watcher on
+each: what is checked must hold on both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import attrs
 
 from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
 from tests.support.servers.serving import Live, serving, until
-from tests.support.servers.transports import on_lane
+from tests.support.servers.transports import serving_engine
 
 ENTITIES = tuple(f"v{number}" for number in range(10))
 
@@ -25,23 +25,23 @@ INTERVAL = 0.1
 """Seconds between two fixes of one entity."""
 
 QUIET = "quiet"
-"""An entity that publishes only while the fault lasts, once each time it is awaited."""
+"""An entity that publishes only while the fault lasts, once in each :meth:`Scene.away_for`."""
 
 MAX_PENDING_FRAMES = 10_000
-"""More than come at once when a server gives up on a silent subscription: with the default,
-a watcher of so many entities is a slow client for a moment, and sees only the newest."""
+"""More than arrive at once when a server gives up a silent subscription.  With the default, a
+watcher of so many entities would be a slow client for a moment and see only the newest."""
 
 RECOVERY_LIMIT = 15.0
-"""Seconds after the end of a fault in which everything must be well again: generous."""
+"""Seconds after the end of a fault within which everything must be well; generous."""
 
 
 @attrs.frozen
 class Measured:
-    """What a fault cost."""
+    """The cost of a fault."""
 
     fault: str
     recovery: float
-    """Seconds from its end until every watcher had the newest position and health was good."""
+    """Seconds from its end until every watcher had the newest positions and health was good."""
     slowest: float
     """Seconds that the slowest publish took."""
     published: int
@@ -52,26 +52,26 @@ Record = Callable[[Measured], None]
 
 @attrs.frozen
 class Watchers:
-    """Watchers of everything on one server."""
+    """Watchers of all entities on one server."""
 
     each: Sequence[Sightings]
 
     def behind(self, numbers: Mapping[str, int]) -> list[str]:
-        """The entities of which one of them saw something older last."""
+        """The entities of which some watcher has not seen this number or a later one."""
         return [entity for one in self.each for entity in one.behind(numbers)]
 
     def disorder(self) -> list[str]:
-        """Where a fix came twice to one of them, or after a newer one."""
+        """Fixes that some watcher received twice, or after a newer one."""
         return [found for one in self.each for found in one.disorder()]
 
     def gaps(self) -> list[str]:
-        """What did not come to one of them."""
+        """Fixes that some watcher missed."""
         return [found for one in self.each for found in one.gaps()]
 
 
 @attrs.define(eq=False)
 class Scene:
-    """Two servers: devices publish on the first, and each has watchers of everything."""
+    """Two servers; devices publish on the first, and both have watchers of all entities."""
 
     here: Live
     there: Live
@@ -82,10 +82,10 @@ class Scene:
 
     @asynccontextmanager
     async def fault(self, name: str) -> AsyncIterator[None]:
-        """A fault: begun and ended by the body, judged and recorded after it.
+        """A fault, which the body starts and ends; then check and record what it cost.
 
-        The devices go on through it and for a second after the recovery, so that
-        whatever comes late, twice or in a wrong order is seen.
+        The devices publish through it and for a second after the recovery, so that late,
+        duplicate and misordered fixes are seen.
         """
         yield
         ended = time.perf_counter()
@@ -93,18 +93,18 @@ class Scene:
         await self.judged(name, ended, list(self.devices.homes))
 
     async def judged(self, name: str, since: float, there: Sequence[str]) -> None:
-        """Wait until watchers have the newest positions; then look at all that was seen.
+        """Wait until watchers have the newest positions; then check all that they saw.
 
-        :param since: when whatever they had to recover from ended.
+        :param since: when the fault ended.
         :param there: the entities that the watchers of the other server have to see.
         """
-        await self.keeps_up(self.sees_there, there)
+        await self.catch_up(self.sees_there, there)
         recovery = time.perf_counter() - since
         await asyncio.sleep(1.0)
         assert self.devices.last[QUIET]
         self.devices.pause(*self.devices.homes)
-        await self.keeps_up(self.sees_here, list(self.devices.homes))
-        await self.keeps_up(self.sees_there, there)
+        await self.catch_up(self.sees_here, list(self.devices.homes))
+        await self.catch_up(self.sees_there, there)
         self._record(Measured(name, recovery, self.devices.slowest, self.devices.count))
         assert self.devices.refused == []
         assert self.devices.longest_wait <= PUBLISH_LIMIT
@@ -113,14 +113,14 @@ class Scene:
         assert self.sees_there.disorder() == []
 
     async def degraded(self) -> None:
-        """Wait until both servers say that something is wrong, and what."""
+        """Wait until both servers report that they are degraded, and why."""
         for report in await self._until_health(503):
             assert report["status"] == "degraded"
             assert report["redis"] == "disconnected"
             assert report["reason"]
 
     async def healthy(self) -> None:
-        """Wait until both say that all is well."""
+        """Wait until both servers report that they are healthy."""
         for report in await self._until_health(200):
             assert report["status"] == "healthy"
             assert report["redis"] == "connected"
@@ -135,20 +135,20 @@ class Scene:
                     return [report for _, report in answers]
                 await asyncio.sleep(0.02)
 
-    async def keeps_up(self, watchers: Watchers, entities: Sequence[str]) -> None:
-        """Wait until watchers have seen of each entity what is published next, or was last."""
+    async def catch_up(self, watchers: Watchers, entities: Sequence[str]) -> None:
+        """Wait until watchers have seen each entity's next fix, or its last if it is paused."""
         numbers = self.devices.coming(entities)
         with contextlib.suppress(TimeoutError):
             await until(lambda: not watchers.behind(numbers), RECOVERY_LIMIT)
         assert watchers.behind(numbers) == []
 
     async def statistics(self, live: Live) -> Any:
-        """What a server counts."""
+        """The statistics of a server."""
         _, report = await live.get("/health/realtime")
         return report["statistics"]
 
     async def away_for(self, seconds: float) -> None:
-        """Let a fault last; in its middle the quiet entity publishes its only fix."""
+        """Wait while a fault lasts; halfway, the quiet entity publishes one fix."""
         await asyncio.sleep(seconds / 2)
         self.devices.publish_once(QUIET)
         await asyncio.sleep(seconds / 2)
@@ -156,20 +156,21 @@ class Scene:
 
 @asynccontextmanager
 async def watched(live: Live, ids: Sequence[str]) -> AsyncIterator[Watchers]:
-    """Watch a server, as it is served and once more over ASGI."""
+    """Watch a server on its own port, and on one that serves it over ASGI."""
     engine = live.server.socket_io.eio
     async with AsyncExitStack() as stack:
-        lane = on_lane("portable", live.app, engine, "/socket.io/", started=True)
-        portable = await stack.enter_async_context(lane)
+        asgi_port = await stack.enter_async_context(
+            serving_engine("asgi", live.app, engine, "/socket.io/", lifespan=False)
+        )
         watchers = Watchers([Sightings(ids), Sightings(ids)])
-        for one, port in zip(watchers.each, (live.port, portable), strict=True):
+        for one, port in zip(watchers.each, (live.port, asgi_port), strict=True):
             await stack.enter_async_context(one.watching(f"http://127.0.0.1:{port}"))
         yield watchers
 
 
 @asynccontextmanager
 async def staged(here_url: str, there_url: str, record: Record) -> AsyncIterator[Scene]:
-    """Servers on two Redis URLs, devices that publish, and watchers that see all of it."""
+    """Start servers on two Redis URLs, devices and watchers."""
     ids = (*ENTITIES, QUIET)
     async with AsyncExitStack() as stack:
         here = await stack.enter_async_context(

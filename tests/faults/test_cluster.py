@@ -1,4 +1,4 @@
-"""A cluster loses nodes, and moves slots from one to another."""
+"""A cluster loses nodes, and moves slots between them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tests.faults.scene import ENTITIES, QUIET
 from tests.faults.topology import Cluster, Maker
 
 ENTITY = ENTITIES[0]
-"""The one whose node is lost, and whose slots move."""
+"""The entity of which the node is lost, or the slots move."""
 
 
 @pytest.fixture(autouse=True)
-def no_routine_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What changes in the topology has to be noticed, not met with by chance."""
+def no_periodic_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of the topology has to be noticed, not found by the periodic refresh."""
     monkeypatch.setattr(topology, "REFRESH_SECONDS", 3_600)
 
 
 def elsewhere(cluster: Cluster, lost: Node) -> list[str]:
-    """The entities that a lost node had nothing to do with."""
+    """The entities that are not on a lost node."""
     return [entity for entity in ENTITIES if cluster.home(entity) is not lost]
 
 
@@ -46,7 +46,7 @@ async def test_slots_move_to_another_node(maker: Maker, stage: Stage) -> None:
         for slot in (*(key_slot(name.encode()) for name in names), cluster.slot(ENTITY)):
             owner = cluster.owner(slot)
             async with cluster.migrating(slot, owner, cluster.other(owner)):
-                await scene.keeps_up(scene.sees_there, [ENTITY])
+                await scene.catch_up(scene.sees_there, [ENTITY])
         await scene.away_for(0)
 
 
@@ -62,7 +62,7 @@ async def test_a_node_is_lost_for_good_and_the_others_go_on(maker: Maker, stage:
         await scene.degraded()
         await scene.away_for(0)
         await scene.judged("cluster: node lost for good, entities of others", began, others)
-        assert scene.sees_there.behind(scene.devices.last)  # those whose node it was
+        assert scene.sees_there.behind(scene.devices.last)  # the entities of the lost node
 
 
 async def test_a_cluster_that_refuses_to_work_without_a_node(maker: Maker, stage: Stage) -> None:

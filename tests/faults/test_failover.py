@@ -1,4 +1,4 @@
-"""Sentinels make the replica the primary."""
+"""Sentinels promote the replica."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def test_the_primary_is_lost(watched: Watched, stage: Stage, how: str) -> 
 
 @pytest.mark.long
 async def test_a_lost_primary_comes_back_as_a_replica(watched: Watched, stage: Stage) -> None:
-    """Until then it takes itself for the primary, for some ten seconds, and answers."""
+    """For about ten seconds it still answers as a primary."""
     async with (
         stage(watched.url, watched.url) as scene,
         scene.fault("Sentinel: old primary back as a replica"),

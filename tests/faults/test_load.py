@@ -1,7 +1,7 @@
-"""Four servers under load, without a fault and with each in turn.
+"""Four servers under load, without a fault and with each fault in turn.
 
-Every day it is short and has one fault.  ``pytest tests/faults/test_load.py --long`` takes a
-minute for each, with 200 entities and 500 fixes a second, if the machine can.
+By default the load is short, with one fault.  ``pytest tests/faults/test_load.py --long`` takes a
+minute for each fault, with 200 entities and, if the machine can, 500 fixes a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONG = Size(entities=200, rate=500, seconds=60, fault=10)
 
 @attrs.frozen
 class Place:
-    """A Redis, and what is done to it."""
+    """A Redis, and the fault that is inflicted on it."""
 
     url: str
     inflict: Callable[[Load, float], Awaitable[None]]
@@ -149,7 +149,7 @@ FAULTS = (
     server_killed,
 )
 
-EVERY_DAY = (nothing, killed_and_started)
+BY_DEFAULT = (nothing, killed_and_started)
 
 
 @pytest.mark.timeout(300)
@@ -157,7 +157,7 @@ EVERY_DAY = (nothing, killed_and_started)
     "fault",
     [
         pytest.param(
-            fault, id=fault.__name__, marks=[] if fault in EVERY_DAY else [pytest.mark.long]
+            fault, id=fault.__name__, marks=[] if fault in BY_DEFAULT else [pytest.mark.long]
         )
         for fault in FAULTS
     ],

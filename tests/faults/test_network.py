@@ -1,4 +1,4 @@
-"""The network between the servers and Redis is slow, loses things, and breaks."""
+"""The network between the servers and Redis is slow, drops data, and breaks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.faults.proxy import Proxy, Wire, proxying
 from tests.faults.topology import Maker
 
 SLOW = 0.5
-"""Seconds that each answer takes longer."""
+"""Seconds by which each reply is delayed."""
 
 
 @pytest.fixture
 async def proxy(single: Node) -> AsyncIterator[Proxy]:
-    """A network of one Redis."""
+    """A proxy in front of one Redis."""
     async with proxying(single.port) as proxy:
         yield proxy
 
@@ -52,7 +52,7 @@ async def test_every_answer_takes_longer_and_the_queue_is_full(
                 proxy.delay = 0.0
                 patched.undo()
             backlog = (await scene.statistics(scene.here))["backlog"]
-            assert backlog.pop("superseded") > 10  # of each entity, the newest waited
+            assert backlog.pop("superseded") > 10  # only the newest of each entity waited
             assert backlog == {"waiting": 0, "dropped": 0}
 
 
@@ -93,7 +93,7 @@ async def test_subscribers_are_cut_off_for_their_output_buffers(maker: Maker, st
         stage(single.url, single.url) as scene,
         scene.fault("subscribers cut off for their output buffers"),
     ):
-        # in one turn of Redis', which cannot send any of it before there is too much
+        # one script runs at once, so Redis can send nothing before the buffer is full
         flood = "for _ = 1, 100 do redis.call('PUBLISH', KEYS[1], string.rep('x', 10000)) end"
         await single.ask("EVAL", flood, 1, RedisChannels.EMITS)
         stats = await single.ask("INFO", "stats")

@@ -1,4 +1,4 @@
-"""Redis itself stops, dies, or cuts its clients off."""
+"""Redis stops, dies, or disconnects its clients."""
 
 from __future__ import annotations
 

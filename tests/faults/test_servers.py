@@ -1,4 +1,4 @@
-"""A server itself is killed: nothing that it held is needed by anybody."""
+"""A server is killed: no other server and no client depends on what it held."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from tests.faults.scene import ENTITIES, INTERVAL, RECOVERY_LIMIT, Measured, Rec
 from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
 from tests.support.servers.serving import until
 
-WAYS = ("from the lane to ASGI", "from ASGI to the lane")
 
-
-@pytest.mark.parametrize("lanes", [(serve, own_uvicorn), (own_uvicorn, serve)], ids=WAYS)
-async def test_a_server_is_killed(single: Node, record: Record, lanes: Any) -> None:
-    """Clients come through an address behind which the next server takes over."""
+@pytest.mark.parametrize(
+    "servers",
+    [(serve, own_uvicorn), (own_uvicorn, serve)],
+    ids=["from serve to ASGI", "from ASGI to serve"],
+)
+async def test_a_server_is_killed(single: Node, record: Record, servers: Any) -> None:
+    """Clients connect through a balancer, behind which the next server takes over."""
     env = environment(REDIS_URL=single.url)
     async with AsyncExitStack() as stack:
         lost, left = await asyncio.gather(
-            *(stack.enter_async_context(run(env=env)) for run in lanes)
+            *(stack.enter_async_context(run(env=env)) for run in servers)
         )
         balancer = await stack.enter_async_context(proxying(lost.port, left.port))
         address = f"http://127.0.0.1:{balancer.port}"
@@ -56,7 +58,7 @@ async def test_a_server_is_killed(single: Node, record: Record, lanes: Any) -> N
         assert devices.longest_wait <= PUBLISH_LIMIT
         assert moving.reconnects == 1
         assert moving.disorder() == staying.disorder() == []
-        # who was in the middle of telling the lost server got no answer, and told the next
+        # a publish under way on the lost server fails; the device's next one goes to the other
         cut_off = {line.partition(" ")[0] for line in devices.refused}
         assert len(devices.refused) == len(cut_off)
         assert cut_off <= set(ENTITIES[:half])

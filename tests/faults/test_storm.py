@@ -1,4 +1,4 @@
-"""Every client comes at once, as when the server that they were on has gone away."""
+"""All clients connect at once, as they do when their server has gone."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 from itertools import pairwise
 
-import pytest
-
 from atriz_realtime.engine.admission import ADMITTED_PER_TURN
 from atriz_realtime.testing import location
 from tests.support.clients.websocket import OFFER
 from tests.support.servers.serving import TIMEOUT, serving, until, watching
+from tests.support.servers.transports import BOTH_ON_UVICORN
 
 CLIENTS = 300
 
@@ -28,8 +27,8 @@ HANDSHAKE = "".join(
 ).encode()
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
-async def test_everybody_is_let_in_and_nobody_who_is_connected_waits(portable: bool) -> None:
+@BOTH_ON_UVICORN
+async def test_everyone_is_admitted_and_connected_clients_do_not_wait(portable: bool) -> None:
     async with (
         serving(portable=portable) as live,
         watching(live, "v1") as watcher,
@@ -42,26 +41,26 @@ async def test_everybody_is_let_in_and_nobody_who_is_connected_waits(portable: b
             closing.callback(writer.transport.abort)
             waiting.append((reader, writer))
         before = len(engine.sockets)
-        for _, writer in waiting:  # in one turn of the loop
+        for _, writer in waiting:  # in one iteration of the loop
             writer.write(HANDSHAKE)
         moved, seen_before_the_last = False, False
-        open_by_turn = [before]
+        open_by_iteration = [before]
         async with asyncio.timeout(TIMEOUT):
-            while open_by_turn[-1] < before + CLIENTS:
+            while open_by_iteration[-1] < before + CLIENTS:
                 await asyncio.sleep(0)
-                open_by_turn.append(len(engine.sockets))
-                if not moved and open_by_turn[-1] > before:
+                open_by_iteration.append(len(engine.sockets))
+                if not moved and open_by_iteration[-1] > before:
                     moved = True
                     await live.server.emit_vehicle_location_update("v1", location())
                 seen_before_the_last = bool(watcher.updates)
         assert seen_before_the_last
-        # over ASGI each is let in by a task of its own, and two turns' may fall into one
-        at_once = max(after - earlier for earlier, after in pairwise(open_by_turn))
+        # over ASGI each is admitted in its own task, and two batches may fall into one iteration
+        at_once = max(after - earlier for earlier, after in pairwise(open_by_iteration))
         assert at_once <= ADMITTED_PER_TURN * (2 if portable else 1)
 
-        async def joins(reader: asyncio.StreamReader) -> bool:
+        async def connects(reader: asyncio.StreamReader) -> bool:
             answer = await reader.readuntil(b'"maxPayload"')
             return answer.startswith(b"HTTP/1.1 101 ")
 
-        assert all(await asyncio.gather(*(joins(reader) for reader, _ in waiting)))
+        assert all(await asyncio.gather(*(connects(reader) for reader, _ in waiting)))
     await until(lambda: not engine.sockets)

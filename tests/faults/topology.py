@@ -1,4 +1,4 @@
-"""Where a server may find its Redis: one server, Sentinels, a cluster; each of real processes."""
+"""Redis topologies of real processes: a single server, Sentinels, a cluster."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ IN_MEMORY: Settings = {"save": '""', "appendonly": "no"}
 REPLICATING: Settings = {**IN_MEMORY, "repl-diskless-sync-delay": 0, "repl-ping-replica-period": 1}
 
 SERVICE = "tracking"
-"""What the Sentinels call the primary and its replica."""
+"""The Sentinels' name for the primary and its replica."""
 
 SLOTS = 16_384
 
 BOUNDS = [index * SLOTS // 3 for index in range(4)]
-"""Where the slots of one primary end, and those of the next begin."""
+"""The bounds of the slots of each primary."""
 
 
 @attrs.frozen
 class Maker:
-    """Makes processes, each with a folder of its own.
+    """Creates processes, each with its own folder.
 
     :param program: the Valkey server.
     """
@@ -38,7 +38,7 @@ class Maker:
     folder: Path
 
     def node(self, settings: Settings, *options: str, password: str | None = None) -> Node:
-        """A process that is yet to be started."""
+        """A process that is not started yet."""
         port = free_port()
         folder = self.folder / str(port)
         folder.mkdir()
@@ -48,14 +48,14 @@ class Maker:
     async def single(
         self, settings: Settings | None = None, password: str | None = None
     ) -> AsyncIterator[Node]:
-        """One server that keeps everything in memory."""
+        """One server that persists nothing."""
         node = self.node({**IN_MEMORY, **(settings or {})}, password=password)
         async with started(node):
             yield node
 
     @asynccontextmanager
     async def sentinels(self) -> AsyncIterator[Watched]:
-        """A primary with a replica, and three Sentinels that agree on who is which."""
+        """A primary with a replica, and three Sentinels that agree on their roles."""
         primary = self.node(REPLICATING)
         replica = self.node({**REPLICATING, "replicaof": f"127.0.0.1 {primary.port}"})
         watch = {
@@ -79,9 +79,9 @@ class Maker:
     async def cluster(
         self, *, replicas: bool, full_coverage: bool = False
     ) -> AsyncIterator[Cluster]:
-        """Three primaries that share the slots, each with a replica if so wanted.
+        """Three primaries that share the slots, each with a replica when ``replicas`` is set.
 
-        :param full_coverage: whether all refuse to work while one's slots are on no node.
+        :param full_coverage: whether the cluster refuses commands while any slot has no node.
         """
         nodes = [
             self.node(
@@ -104,7 +104,7 @@ class Maker:
 
 @attrs.frozen
 class Watched:
-    """A primary and a replica under the eyes of Sentinels."""
+    """A primary and a replica that Sentinels monitor."""
 
     primary: Node
     replica: Node
@@ -112,26 +112,26 @@ class Watched:
 
     @property
     def url(self) -> str:
-        """Where servers find it."""
+        """The URL for servers."""
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{hosts}/{SERVICE}"
 
 
 @attrs.frozen
 class Cluster:
-    """Primaries that share the slots, and the replica of each, if they have one."""
+    """Primaries that share the slots, and the replica of each, if any."""
 
     primaries: Sequence[Node]
     replicas: Sequence[Node]
 
     @property
     def url(self) -> str:
-        """Where servers find it."""
+        """The URL for servers."""
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.primaries)
         return f"redis+cluster://{hosts}"
 
     async def form(self) -> None:
-        """Introduce the processes to each other, and wait until all agree."""
+        """Join the processes to a cluster, and wait until all agree on it."""
         nodes = [*self.primaries, *self.replicas]
         first, *others = nodes
         for node in others:
@@ -156,21 +156,21 @@ class Cluster:
         )
 
     async def id_of(self, node: Node) -> str:
-        """What the cluster calls a process."""
+        """The cluster's id of a process."""
         return str(await node.ask("CLUSTER MYID"))
 
     def home(self, entity_id: str) -> Node:
-        """The primary that a vehicle's channel was on when the cluster was formed."""
+        """The primary of a vehicle's channel when the cluster was formed."""
         return self.owner(self.slot(entity_id))
 
     def owner(self, slot: int) -> Node:
-        """The primary that a slot was on when the cluster was formed."""
+        """The primary of a slot when the cluster was formed."""
         return next(
             node for node, end in zip(self.primaries, BOUNDS[1:], strict=True) if slot < end
         )
 
     def other(self, owner: Node) -> Node:
-        """A primary that is not this one."""
+        """Another primary."""
         return next(node for node in self.primaries if node is not owner)
 
     @staticmethod
@@ -182,7 +182,7 @@ class Cluster:
     async def migrating(self, slot: int, source: Node, target: Node) -> AsyncIterator[None]:
         """Move a slot, with its keys, as ``redis-cli --cluster reshard`` does.
 
-        While the context lasts it is on its way, and its keys are where they were.
+        While the context lasts the slot is migrating, and its keys are still on the source.
         """
         source_id, target_id = await self.id_of(source), await self.id_of(target)
         await target.ask("CLUSTER SETSLOT", slot, "IMPORTING", source_id)

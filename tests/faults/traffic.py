@@ -1,4 +1,4 @@
-"""Devices that publish and watchers that see, each keeping what happened to it."""
+"""Devices that publish and watchers that receive; each records what happened to it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import socketio
 from tests.support.servers.serving import TIMEOUT, token
 
 PUBLISH_LIMIT = 1.5
-"""Seconds a publish may take: the promise is one, and the machine is shared."""
+"""Seconds that a publish may take: the promise is one, and the machine is shared."""
 
 TICK = 0.02
-"""Seconds between two looks at how late this process's own loop is."""
+"""Seconds between two measurements of how late this process's own loop is."""
 
 
 @attrs.define(eq=False)
 class Devices:
-    """Each publishes a numbered fix now and then, waiting for the answer to the one before.
+    """Each device publishes numbered fixes, one after the answer to the one before.
 
-    :param homes: which server each entity's device talks to, as a URL.
+    :param homes: the URL of the server that each entity's device talks to.
     :param interval: seconds between two fixes of one entity.
     """
 
@@ -36,12 +36,12 @@ class Devices:
     last: dict[str, int] = attrs.field(factory=dict, init=False)
     """The number of each entity's last accepted fix."""
     refused: list[str] = attrs.field(factory=list, init=False)
-    """What was not accepted, and why."""
+    """Fixes that were not accepted, and why."""
     slowest: float = attrs.field(default=0.0, init=False)
     """Seconds that the slowest publish took."""
     longest_wait: float = attrs.field(default=0.0, init=False)
-    """The same for the one that waited longest for the server: without the time for which
-    this process had no turn on the machine."""
+    """The longest that a publish waited for the server: without the time in which this process's
+    own loop was late."""
     count: int = attrs.field(default=0, init=False)
     _session: aiohttp.ClientSession = attrs.field(init=False)
     _paused: set[str] = attrs.field(factory=set, init=False)
@@ -61,15 +61,15 @@ class Devices:
                 )
                 for index, entity in enumerate(self.homes)
             ]
-            looking = asyncio.create_task(self._look_at_the_clock())
+            measuring = asyncio.create_task(self._measure_lateness())
             try:
                 yield
             finally:
                 stop.set()
                 await asyncio.gather(*driving)
-                looking.cancel()
+                measuring.cancel()
 
-    async def _look_at_the_clock(self) -> None:
+    async def _measure_lateness(self) -> None:
         """Add up how late this process's own loop is."""
         while True:
             due = time.perf_counter() + TICK
@@ -92,7 +92,7 @@ class Devices:
         """Publish the next fix of an entity."""
         number = self.last.get(entity, 0) + 1
         body = {"vehicleId": entity, "latitude": 52.6, "longitude": -8.6, "speed": number, **fields}
-        begun, late = time.perf_counter(), self._late
+        began, late = time.perf_counter(), self._late
         try:
             async with self._session.post(
                 f"{self.homes[entity]}/api/tracking/location",
@@ -105,28 +105,28 @@ class Devices:
         except (aiohttp.ClientError, TimeoutError) as error:
             self.refused.append(f"{entity} {number}: {error!r}")
         self.count += 1
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - began
         self.slowest = max(self.slowest, took)
         self.longest_wait = max(self.longest_wait, took - (self._late - late))
         self.last[entity] = number
 
     def coming(self, entities: Iterable[str]) -> dict[str, int]:
-        """The number of each entity's next fix; of the last one where it is silent."""
-        silent = self._paused - self._once
-        return {entity: self.last.get(entity, 0) + (entity not in silent) for entity in entities}
+        """The number of each entity's next fix; of its last one when it is paused."""
+        paused = self._paused - self._once
+        return {entity: self.last.get(entity, 0) + (entity not in paused) for entity in entities}
 
     def pause(self, *entities: str) -> None:
-        """Let entities be silent; what is under way goes on."""
+        """Stop publishing for entities; a publish under way completes."""
         self._paused.update(entities)
 
     def publish_once(self, entity: str) -> None:
-        """Let a silent entity publish one fix, within its interval."""
+        """Let a paused entity publish one fix, within its interval."""
         self._once.add(entity)
 
 
 @attrs.define(eq=False)
 class Sightings:
-    """What one watcher sees of each entity, as numbers in the order of arrival."""
+    """The numbers of the fixes that one watcher received of each entity, in order of arrival."""
 
     ids: Sequence[str]
     seen: dict[str, list[int]] = attrs.field(init=False)
@@ -152,7 +152,7 @@ class Sightings:
             await self._client.disconnect()
 
     async def _connected(self) -> None:
-        if any(self.seen.values()):  # a client asks again after a reconnect, as the README's does
+        if any(self.seen.values()):  # a client tracks again after a reconnect, as the README's does
             self.reconnects += 1
             self._resumed.update((entity, len(numbers)) for entity, numbers in self.seen.items())
             await self._client.emit("track:vehicle", (list(self.ids),))
@@ -161,17 +161,17 @@ class Sightings:
         self.seen[event["entityId"]].append(int(event["location"]["speed"]))
 
     def newest(self, entity: str) -> int:
-        """The number that was seen last; 0: none."""
+        """The last number that was received; 0: none."""
         return self.seen[entity][-1] if self.seen[entity] else 0
 
     def behind(self, numbers: Mapping[str, int]) -> list[str]:
-        """The entities of which something older than these numbers was seen last."""
+        """The entities of which this number or a later one was not received."""
         return [entity for entity in self.ids if self.newest(entity) < numbers.get(entity, 0)]
 
     def disorder(self) -> list[str]:
-        """Where a fix came twice, or after a newer one.
+        """Fixes that were received twice, or after a newer one.
 
-        Who has reconnected asks for the current location, and may have seen that one.
+        After a reconnect a watcher receives the current location, which it may have received.
         """
         return [
             f"{entity}: {later} after {earlier}"
@@ -181,7 +181,7 @@ class Sightings:
         ]
 
     def gaps(self) -> list[str]:
-        """What did not come between the first and the last that did."""
+        """Fixes that are missing between the first and the last received."""
         return [
             f"{entity}: {later} after {earlier}"
             for entity, numbers in self.seen.items()

@@ -1,1 +1,1 @@
-"""Whatever arrives from outside, thrown at what reads it."""
+"""Fuzzing of everything that parses bytes from clients."""

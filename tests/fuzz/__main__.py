@@ -1,7 +1,7 @@
-"""``python -m tests.fuzz``: atheris tries what reads strangers' bytes.
+"""``python -m tests.fuzz``: fuzz with atheris everything that parses bytes from clients.
 
-A finding is printed with its input, and the exit status is not 0. ``--keep`` adds what reached new
-code to the corpus.
+A finding is printed with its input, and the exit status is not 0.  ``--keep`` adds inputs that
+reached new code to the corpus.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.fuzz.targets import TARGETS
 
 
 def fuzz(target: str, seconds: int, keep: bool) -> int:
-    """Fuzz one target in a process of its own; returns the fuzzer's exit status."""
+    """Fuzz one target in a process; returns the fuzzer's exit status."""
     run = [sys.executable, "-m", "tests.fuzz.worker", target, f"-max_len={MAX_INPUT}"]
     with tempfile.TemporaryDirectory() as folder:
         bounds = [f"-max_total_time={seconds}", "-timeout=5", "-rss_limit_mb=2048"]
@@ -29,7 +29,7 @@ def fuzz(target: str, seconds: int, keep: bool) -> int:
 
 
 def adopt(found: Path, corpus: Path) -> None:
-    """Put new inputs into a corpus, the smallest first, until it is full."""
+    """Add new inputs to a corpus, the smallest first, until it is full."""
     size = sum(path.stat().st_size for path in corpus.iterdir())
     for path in sorted(found.iterdir(), key=lambda path: path.stat().st_size):
         size += path.stat().st_size
@@ -46,7 +46,7 @@ def main() -> int:
     command.add_argument("--keep", action="store_true", help="add to the corpus")
     options = command.parse_args()
     if unknown := set(options.targets) - TARGETS.keys():
-        command.error(f"there is no target {', '.join(sorted(unknown))}")
+        command.error(f"no target {', '.join(sorted(unknown))}")
     statuses = [fuzz(target, options.seconds, options.keep) for target in options.targets]
     return int(any(statuses))
 

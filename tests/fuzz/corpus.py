@@ -1,4 +1,4 @@
-"""Inputs that between them reach what the fuzzers have reached."""
+"""The inputs that together cover all that the fuzzers have covered."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ CORPUS = Path(__file__).parent / "corpus"
 """A folder for each target."""
 
 MAX_INPUT = 6_000
-"""Bytes of an input; beyond the limit that the targets are given."""
+"""Bytes of an input; more than the limit that the targets are given."""
 
 MAX_SIZE = 30_000
 """Bytes of one target's inputs."""

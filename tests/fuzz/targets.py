@@ -1,4 +1,4 @@
-"""What reads a stranger's bytes: each may refuse them in its own way, and in no other."""
+"""Everything that parses bytes from clients: each raises only its own kind of error."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from atriz_realtime.engine.protocol.packets import InvalidPacket
 from tests.support.servers.serving import SECRET, config, token
 
 LIMIT = 4_096
-"""Bytes of a message; small, so that a fuzzer finds what lies beyond."""
+"""Bytes of a message; small, so that a fuzzer exceeds it."""
 
 MAX_PACKETS = 64
-"""Packets of a polling body."""
+"""Packets of a polling body at most."""
 
 Target = Callable[[bytes], None]
 
 
 def read_frames(data: bytes) -> None:
-    """Websocket frames, whole and cut at a place that the first byte tells."""
+    """Websocket frames, whole and cut where the first byte says."""
     cut = data[0] if data else 0
     whole, parts = FrameReader(LIMIT), FrameReader(LIMIT)
     assert messages(whole, data[1:]) == messages(parts, data[1 : 1 + cut], data[1 + cut :])
@@ -43,7 +43,7 @@ def read_frames(data: bytes) -> None:
 
 
 def messages(reader: FrameReader, *chunks: bytes) -> list[object]:
-    """What a reader makes of bytes; a refusal comes last."""
+    """The messages that a reader finds in chunks of bytes; the code of an error comes last."""
     found: list[object] = []
     try:
         for chunk in chunks:
@@ -60,8 +60,8 @@ def messages(reader: FrameReader, *chunks: bytes) -> list[object]:
 
 
 def held(reader: FrameReader) -> int:
-    """Bytes that a reader keeps for later."""
-    return sum(len(kept) for kept in (reader._buffer, reader._fragments) if kept is not None)
+    """Bytes that a reader buffers."""
+    return sum(len(each) for each in (reader._buffer, reader._fragments) if each is not None)
 
 
 def read_payload(data: bytes) -> None:
@@ -72,7 +72,7 @@ def read_payload(data: bytes) -> None:
         return
     for kind, content in found:
         assert kind in packets.TYPES
-        if kind == packets.MESSAGE:  # what was read is what would be sent
+        if kind == packets.MESSAGE:  # encoded again, it parses to the same
             assert packets.parse(packets.message(content).text) == (kind, content)
 
 
@@ -85,14 +85,14 @@ def read_packet(data: bytes) -> None:
     except ValueError:
         return
     if isinstance(packet.data, list) and packet.attachment_count == 0:
-        again = Packet(encoded_packet=packet.encode())
-        assert (again.packet_type, again.id, again.data) == (
+        decoded = Packet(encoded_packet=packet.encode())
+        assert (decoded.packet_type, decoded.id, decoded.data) == (
             *(packet.packet_type, packet.id, packet.data),
         )
 
 
 def read_event(data: bytes) -> None:
-    """A position as it is published and as it travels."""
+    """A location event, as it is published and as it is stored."""
     try:
         value = decode_json(data)
         if not isinstance(value, dict):
@@ -101,22 +101,22 @@ def read_event(data: bytes) -> None:
     except RealtimeError:
         return
     payload = encode(event)
-    again = LocationEvent.from_wire(decode_json(payload.event))
-    assert encode(again).event == payload.event
+    decoded = LocationEvent.from_wire(decode_json(payload.event))
+    assert encode(decoded).event == payload.event
 
 
 def read_token(data: bytes) -> None:
-    """A bearer token; nothing that a fuzzer makes is signed."""
+    """A bearer token; a fuzzer cannot sign one."""
     credentials = Credentials(token=data.decode(errors="replace") or None, source="event")
     try:
         identity = CHECKS.identify(credentials)
     except AuthenticationRejected:
         return
-    assert identity is None, "let in"
+    assert identity is None, "accepted"
 
 
 class Api:
-    """A server without a network, and a client of its HTTP."""
+    """A server without a network, and an HTTP client of it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -130,13 +130,13 @@ class Api:
         )
 
     def post(self, path: str, body: bytes) -> httpx.Response:
-        """Send a body."""
+        """POST a body."""
         return self._loop.run_until_complete(self._client.post(path, content=body))
 
 
 @cache
 def api() -> Api:
-    """One for the whole run."""
+    """The server, one for the whole run."""
     return Api()
 
 

@@ -1,4 +1,4 @@
-"""Every input that is kept, and what hypothesis thinks of, goes through every target."""
+"""Every input of the corpus, and variations by hypothesis, go through their target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INPUTS = sorted(path for path in CORPUS.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_what_is_kept(name: str) -> None:
+def test_the_corpus(name: str) -> None:
     inputs = [path for path in INPUTS if path.parent.name == name]
     assert inputs
     for path in inputs:
@@ -32,8 +32,8 @@ def test_the_corpus_is_small() -> None:
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_what_hypothesis_thinks_of(target: Target, data: st.DataObject) -> None:
-    """Bytes, and inputs of the corpus with a piece exchanged."""
+def test_variations(target: Target, data: st.DataObject) -> None:
+    """Random bytes, and inputs of the corpus with a part replaced."""
     of_target = [path for path in INPUTS if TARGETS[path.parent.name] is target]
     base = data.draw(st.sampled_from(of_target).map(Path.read_bytes) | st.binary(max_size=300))
     start = data.draw(st.integers(0, len(base)))

@@ -1,19 +1,19 @@
 // The real socket.io-client, driven over TCP by tests/support/clients/node.py: prints the port that it listens on.
 //
-// Each connection has sockets of its own, which end with it.  Each line in is a command, each line out a
-// report, both JSON:
+// Each connection has its own sockets, which are closed with it.  Each line in is a command, each line out
+// a report, both JSON:
 //   {"do": "connect", "socket": 1, "url": "http://…", "options": {…}}
-//   {"do": "emit", "socket": 1, "event": "…", "args": […], "ack": 7}   ack: wanted, and its number
+//   {"do": "emit", "socket": 1, "event": "…", "args": […], "ack": 7}   ack: the number of the wanted acknowledgement
 //   {"do": "disconnect", "socket": 1}
-//   {"socket": 1, "transport": "polling"}        opened with, and upgraded to
+//   {"socket": 1, "transport": "polling"}        the first transport, then the upgraded one
 //   {"socket": 1, "connect": "<id>"}
 //   {"socket": 1, "connect_error": "<message>", "data": …}
-//   {"socket": 1, "event": "…", "args": […]}     an argument that JSON has no form for is null
+//   {"socket": 1, "event": "…", "args": […]}     an argument without a JSON form is null
 //   {"socket": 1, "ack": 7, "args": […]}
 //   {"socket": 1, "disconnect": "<reason>"}
-//   {"socket": 1, "closed": true}                after the command: nothing of the socket is left to send
-// When the server asks for an acknowledgement, it gets the event's own arguments back.
-// End of input ends the process, whatever is still open.
+//   {"socket": 1, "closed": true}                after the command: the socket has nothing left to send
+// Acknowledgements that the server asks for are the arguments of the event.
+// The process ends at the end of input, even if sockets are open.
 
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
@@ -51,8 +51,8 @@ function drive(connection) {
     sockets.get(number).emit(event, ...args, ...(ack === undefined ? [] : [answered]));
   }
 
-  // A socket counts as disconnected before what it had to send is sent and an upgrade under way is over; then
-  // the connection is closing, unless another socket shares it.
+  // A socket is disconnected before its packets are sent and an upgrade in progress is complete.  Then the
+  // connection is closing, unless another socket shares it.
   function disconnect({ socket: number }) {
     const socket = sockets.get(number);
     const { engine } = socket.io;
@@ -64,7 +64,7 @@ function drive(connection) {
 
   const commands = { connect, emit, disconnect };
 
-  connection.on('error', () => {}); // the test has gone
+  connection.on('error', () => {}); // the test has disconnected
   const lines = createInterface({ input: connection });
   lines.on('line', (line) => {
     const command = JSON.parse(line);

@@ -1,8 +1,8 @@
 // Renders a component with the documented React hook, readme/useVehicleTracking.ts, unchanged.
 //
 // Each line in is a command: {"render": {"vehicleId": "v1", "token": "…"}}, or {"unmount": true}.
-// Each line out is what the page shows: JSON of what the hook returned, null when it is empty.
-// End of input ends the process.
+// Each line out is the content of the page: the hook's result as JSON, or null when it is empty.
+// The process ends at the end of input.
 
 import { createInterface } from 'node:readline';
 
@@ -11,7 +11,7 @@ import { JSDOM } from 'jsdom';
 const { window } = new JSDOM('<div id="root"></div>');
 globalThis.window = window;
 globalThis.document = window.document;
-Object.defineProperty(globalThis, 'navigator', { value: window.navigator }); // Node may have one
+Object.defineProperty(globalThis, 'navigator', { value: window.navigator }); // Node may have its own
 
 const { StrictMode, createElement } = await import('react');
 const { createRoot } = await import('react-dom/client');

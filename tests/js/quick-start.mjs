@@ -1,5 +1,5 @@
-// Runs the documented client, readme/client.ts, unchanged: what it takes for granted is here.
-// What it prints becomes a JSON list a line.  End of input ends the process.
+// Runs the documented client, readme/client.ts, unchanged, and defines the globals that it expects.
+// Each call of console.log prints its arguments as a JSON list.  The process ends at the end of input.
 
 globalThis.authToken = process.env.AUTH_TOKEN;
 globalThis.vehicleId = process.env.VEHICLE_ID;

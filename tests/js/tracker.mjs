@@ -1,13 +1,13 @@
-// Follows entities with the project's own client, driven over pipes.
+// Tracks entities with the project's own client, driven over pipes.
 //
 // Each line in is a command, each line out is a report, all JSON:
-//   {"do": "create", "url": "http://…", "token": "…"}         or "tokens": […], one a call, null for a failure
+//   {"do": "create", "url": "http://…", "token": "…"}         or "tokens": […]: one for each call, null fails
 //   {"do": "track", "type": "vehicle", "ids": […]}
 //   {"do": "untrack", "type": "vehicle", "ids": […]}
 //   {"do": "last", "type": "vehicle", "id": "v1"}
 //   {"do": "reconnect"} and {"do": "close"}
 //   {"status": "…"}, {"location": {…}}, {"error": {…}}, {"tracked": true}, {"refused": {…}}, {"last": {…}}
-// End of input ends the process.
+// The process ends at the end of input.
 
 import { createInterface } from 'node:readline';
 
@@ -25,7 +25,7 @@ const commands = {
   create({ url, token, tokens }) {
     const next = async () => {
       const given = tokens.length > 1 ? tokens.shift() : tokens[0];
-      if (given === null) throw new Error('nobody is at home');
+      if (given === null) throw new Error('no token');
       return given;
     };
     tracker = createTracker(url, { token: token ?? next });

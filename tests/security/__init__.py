@@ -1,1 +1,1 @@
-"""What a security reviewer looks for, with the real thing sent."""
+"""Attacks and refusals, tried on real servers."""

@@ -1,4 +1,4 @@
-"""Servers on each lane, the JavaScript client, and further Valkeys."""
+"""Servers on both transports of uvicorn, the JavaScript client, and further Valkeys."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["js", "live", "maker", "node_port", "serve"]
 Serve = Callable[..., AbstractAsyncContextManager[Live]]
 
 
-@pytest.fixture(params=["lane", "portable"], scope="module")
+@pytest.fixture(params=["uvicorn", "asgi"], scope="module")
 def serve(request: pytest.FixtureRequest) -> Serve:
-    """Start a server whose websockets come in one of the two ways."""
-    return partial(testing.serving, portable=request.param == "portable")
+    """Start a server on one of the two transports."""
+    return partial(testing.serving, portable=request.param == "asgi")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

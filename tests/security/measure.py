@@ -1,7 +1,7 @@
-"""How long a token outlives its end: ``python -m tests.security.measure``.
+"""Measures how long a socket outlives its token: ``python -m tests.security.measure``.
 
-Prints the median and the longest of so many: from a token's expiry until its socket is closed;
-from a revocation on one server until another has closed the socket; and from the end of the
+Prints the median and the longest of several rounds: from a token's expiry until its socket is
+closed; from a revocation on one server until another has closed the socket; and from the end of the
 command ``revoke``, which sends no signal, until a server has noticed.
 """
 
@@ -23,7 +23,7 @@ ROUNDS = 20
 
 
 async def after_expiry(live: Live) -> float:
-    """Seconds from an expiry, which is a whole second, to the end of the socket."""
+    """Seconds from an expiry, which is a whole second, until the socket is closed."""
     expires = int(time.time()) + 2
     async with watching(live, user=None) as watcher:
         await watcher.call("authenticate", token(exp=expires))
@@ -31,19 +31,19 @@ async def after_expiry(live: Live) -> float:
         return time.time() - expires
 
 
-async def after_revocation(live: Live, begin: Callable[[str], Awaitable[object]]) -> float:
-    """Seconds from a revocation, by the token's id, to the end of the token's socket."""
+async def after_revocation(live: Live, revoked: Callable[[str], Awaitable[object]]) -> float:
+    """Seconds from a revocation by the token's id until the token's socket is closed."""
     name = str(time.time_ns())
     async with watching(live, user=None) as watcher:
         await watcher.call("authenticate", token(jti=name))
-        await begin(name)
+        await revoked(name)
         began = time.perf_counter()
         await until(lambda: not watcher.client.connected)
         return time.perf_counter() - began
 
 
 def show(what: str, seconds: list[float]) -> None:
-    """Print a line."""
+    """Print the median and the longest."""
     click.echo(f"{what}: median {statistics.median(seconds):.3f} s, longest {max(seconds):.3f} s")
 
 
@@ -63,8 +63,8 @@ async def main() -> None:
 
             expired = await asyncio.gather(*(after_expiry(other) for _ in range(ROUNDS)))
             show("expired", list(expired))
-            for what, begin in (("revoked", by_signal), ("by the command line", by_command)):
-                show(what, [await after_revocation(other, begin) for _ in range(ROUNDS)])
+            for what, action in (("revoked", by_signal), ("by the command line", by_command)):
+                show(what, [await after_revocation(other, action) for _ in range(ROUNDS)])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who may watch, read and publish what; and that it can be taken back, on every server."""
+"""Which users may track, read and publish which entities, and revocation on every server."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from atriz_realtime.core.clients.permissions import REVOKE
 from tests.support.clients.node import js_connect, node_clients
 from tests.support.clients.python_socketio import Client
 from tests.support.servers.serving import Live, serving, token, until, watching
+from tests.support.servers.transports import BOTH_ON_UVICORN
 
 OWN = {"vehicle": ["own-*", "v7"], "delivery": "*"}
 CLAIMS = {"claims": {"track": "see", "publish": "move"}}
@@ -27,7 +28,7 @@ def bearer(**claims: Any) -> dict[str, str]:
 
 @pytest.fixture
 async def two(redis_url: str) -> AsyncIterator[tuple[Live, Live]]:
-    """Two servers that share a Redis; sockets reach the other over ASGI."""
+    """Two servers that share a Redis; the other one is served over ASGI."""
     async with (
         serving(redis_url=redis_url, plugins=CLAIMS) as one,
         serving(redis_url=redis_url, plugins=CLAIMS, portable=True) as other,
@@ -43,7 +44,7 @@ async def clients(*lives: Live, auth: str, node_port: int) -> AsyncIterator[list
         yield [await stack.enter_async_context(connect(x, auth={"token": auth})) for x in lives]
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_a_socket_tracks_what_its_claims_allow(portable: bool) -> None:
     async with (
         serving(plugins=CLAIMS, portable=portable) as live,
@@ -65,7 +66,7 @@ async def test_a_malformed_claim_allows_nothing(see: Any) -> None:
         assert status == 403
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_refusals_are_the_same_whether_the_entity_exists(portable: bool) -> None:
     async with (
         serving(plugins=CLAIMS, portable=portable) as live,
@@ -92,17 +93,17 @@ async def test_refusals_are_the_same_whether_the_entity_exists(portable: bool) -
         assert known[1][0] == known[2][0] == 403
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_nothing_is_looked_up_before_a_refusal(
     monkeypatch: pytest.MonkeyPatch, portable: bool
 ) -> None:
-    """So no answer can take longer, or be another one, because there is something."""
+    """So neither the time nor the content of an answer depends on whether the entity exists."""
     async with (
         serving(plugins=CLAIMS, portable=portable) as live,
         watching(live, user=None) as watcher,
     ):
         await watcher.call("authenticate", token(see=OWN, move=OWN))
-        for touched in ("get", "put"):  # each would fail, and that is another answer
+        for touched in ("get", "put"):  # using either would fail, with another answer
             monkeypatch.delattr(type(live.server.delivery._cache), touched)
         update = {"vehicleId": "v8", "latitude": 1, "longitude": 2}
         headers = bearer(see=OWN, move=OWN)
@@ -118,7 +119,7 @@ async def test_nothing_is_looked_up_before_a_refusal(
         assert "cache unavailable" not in live.server.incidents.counts
 
 
-async def test_lists_and_batches_are_asked_about_one_by_one() -> None:
+async def test_entities_of_lists_and_batches_are_authorized_one_by_one() -> None:
     async with serving(plugins=CLAIMS) as live:
         updates = [
             {"vehicleId": each, "latitude": 1, "longitude": 2} for each in ("own-1", "x1", "v7")
@@ -137,7 +138,9 @@ async def test_lists_and_batches_are_asked_about_one_by_one() -> None:
         assert (rejected["index"], rejected["code"]) == (1, "unauthorized")
 
 
-async def test_revoke_throws_out_on_every_server(two: tuple[Live, Live], node_port: int) -> None:
+async def test_revoke_removes_watchers_on_every_server(
+    two: tuple[Live, Live], node_port: int
+) -> None:
     async with clients(*two, auth=token(see=OWN, move=OWN), node_port=node_port) as watchers:
         for watcher in watchers:
             assert (await watcher.call("track:vehicle", ["own-1", "v7"]))["success"]
@@ -155,10 +158,12 @@ async def test_revoke_throws_out_on_every_server(two: tuple[Live, Live], node_po
         for watcher in watchers:
             assert (await watcher.next("location:update"))["entityId"] == "v7"
             assert len(watcher.updates) == 1
-            assert (await watcher.call("track:vehicle", "own-1"))["success"]  # authorizers allow
+            assert (await watcher.call("track:vehicle", "own-1"))[
+                "success"
+            ]  # the authorizers still allow it
 
 
-async def test_what_cannot_be_tracked_cannot_be_revoked() -> None:
+async def test_an_entity_that_cannot_be_tracked_cannot_be_revoked() -> None:
     async with serving() as live:
         with pytest.raises(UnknownEntityType):
             await live.server.permissions.revoke("u1", EntityRef("vehcile", "v1"))
@@ -166,7 +171,7 @@ async def test_what_cannot_be_tracked_cannot_be_revoked() -> None:
             await live.server.permissions.revoke("u1", EntityRef("vehicle", "a:b"))
 
 
-async def test_a_renewed_token_that_allows_less_is_felt(two: tuple[Live, Live]) -> None:
+async def test_a_renewed_token_that_allows_less_takes_effect(two: tuple[Live, Live]) -> None:
     async with watching(two[0], user=None) as watcher:
         await watcher.call("authenticate", token(see=OWN))
         await watcher.call("track:vehicle", ["own-1", "v7"])
@@ -205,11 +210,11 @@ async def test_recheck_asks_authorizers_again_on_every_server(
         for live in (one, other):
             await until(partial(watches_only_v7, live))
         allowed.clear()
-        other.server.delivery.hearing()  # as after a gap, in which a signal may be lost
+        other.server.delivery.hearing()  # as after a gap in which a signal may be lost
         await until(lambda: watcher_rooms(other) == [])
 
 
-async def test_what_is_revoked_while_it_is_asked_for_is_asked_about_again() -> None:
+async def test_a_revocation_during_an_authorization_repeats_it() -> None:
     asked: list[str] = []
     gate = asyncio.Event()
 
@@ -229,7 +234,7 @@ async def test_what_is_revoked_while_it_is_asked_for_is_asked_about_again() -> N
         assert (await call)["code"] == "unauthorized"
 
 
-async def test_signals_reach_listeners_everywhere_and_bad_ones_are_counted(
+async def test_signals_reach_every_server_and_invalid_ones_are_counted(
     two: tuple[Live, Live], redis_client: Any
 ) -> None:
     heard: list[Any] = []

@@ -1,4 +1,4 @@
-"""Keys and tokens that are well formed, signed, and still not what they have to be (RFC 8725)."""
+"""Keys and tokens that are well formed and signed, and must still be refused (RFC 8725)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.security.test_keys import EC, Following, accepts, issuing, jwk, make, signed
+from tests.security.test_keys import EC, KeySetAuthenticator, accepts, issuing, jwk, make, signed
 from tests.support.servers.serving import SECRET
 
 CLAIMS = {"userId": "u1"}
@@ -22,7 +22,7 @@ def segment(data: bytes) -> bytes:
 
 
 def by_hand(header: bytes, payload: bytes) -> str:
-    """A token with a good signature of the usual secret, whatever it is of."""
+    """A token with any header and payload, validly signed with the usual secret."""
     text = b".".join([segment(header), segment(payload)])
     hmac = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
     return b".".join([text, segment(hmac.sign(text, SECRET.encode()))]).decode()
@@ -39,9 +39,9 @@ async def test_a_point_that_is_not_on_the_curve_is_no_key() -> None:
     moved["y"] = moved["x"]
     other = jwk("other", "ES256", ec.generate_private_key(ec.SECP256R1()), crv="P-384")
     async with issuing(good, moved, other) as issuer:
-        following = Following(issuer.url)
-        assert await following.accepts(signed("good", "ES256", EC))
-        assert set(following.source.keys) == {"good"}
+        authenticator = KeySetAuthenticator(issuer.url)
+        assert await authenticator.accepts(signed("good", "ES256", EC))
+        assert set(authenticator.source.keys) == {"good"}
 
 
 async def test_an_encrypted_or_compressed_token_is_none() -> None:

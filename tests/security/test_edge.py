@@ -1,4 +1,4 @@
-"""What no client of ours sends, by its row in the table of bad inputs (docs/security.md)."""
+"""Invalid input, by its row in the table of bad input in docs/security.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REFUSAL = '{"success":false,"code":"bad_request","message":"Bad request"}'
 
 @asynccontextmanager
 async def joined(live: Live) -> AsyncIterator[Wire]:
-    """A websocket of an authenticated client."""
+    """The websocket of an authenticated client."""
     async with engine_wire(live.port, PATH) as socket:
         socket.send("40" + json.dumps({"token": token()}))
         assert str(await socket.message()).startswith('40{"sid":')
@@ -36,7 +36,7 @@ async def is_served(socket: Wire) -> None:
 
 
 async def is_closed(live: Live, *packets: str | bytes) -> None:
-    """Check that these end a session, and that nothing of it is left."""
+    """Check that packets end a session, and that nothing of the session is left."""
     async with joined(live) as socket:
         for packet in packets:
             socket.send(packet)
@@ -98,7 +98,7 @@ async def test_rows_5_and_6_over_polling(live: Live) -> None:
         await client.post("41")
 
 
-async def test_row_5_whoever_goes_on_is_cut(serve: Serve) -> None:
+async def test_row_5_repeated_errors_close_the_session(serve: Serve) -> None:
     async with (
         serve(max_errors_per_second=0.001, max_errors_burst=50) as live,
         joined(live) as other,
@@ -113,16 +113,19 @@ async def test_row_5_whoever_goes_on_is_cut(serve: Serve) -> None:
         await is_served(other)
 
 
-async def test_refused_events_take_from_the_budget_as_well(serve: Serve) -> None:
-    async with serve(max_errors_per_second=0.001, max_errors_burst=5) as live, joined(live) as out:
+async def test_refused_events_take_from_the_error_budget_too(serve: Serve) -> None:
+    async with (
+        serve(max_errors_per_second=0.001, max_errors_burst=5) as live,
+        joined(live) as socket,
+    ):
         for _ in range(6):
-            out.send('42["track:boat","b1"]')
+            socket.send('42["track:boat","b1"]')
         errors = ['42["error","Unknown entity type"]'] * 6
-        assert await out.messages(7) == [*errors, "41"]
-        await out.until_closed()
+        assert await socket.messages(7) == [*errors, "41"]
+        await socket.until_closed()
 
 
-async def test_without_a_budget_errors_cut_nobody(serve: Serve) -> None:
+async def test_without_an_error_budget_errors_close_nothing(serve: Serve) -> None:
     async with serve(max_errors_per_second=0, max_errors_burst=1) as live, joined(live) as socket:
         for _ in range(50):
             socket.send("42[")
@@ -190,9 +193,11 @@ async def test_row_12_a_session_that_never_connects(serve: Serve) -> None:
         engine_wire(live.port, PATH) as silent,
         polling(live.port, PATH) as polls,
     ):
+        assert await silent.message() == "1"
         await silent.until_closed()
         await until(lambda: not live.server.socket_io.eio.sockets)
         assert (await polls.get()).packets == ["1"]
+        assert (await polls.get()).status == 400
         assert live.server.incidents.counts["session never connected"] == 2
 
 
@@ -204,7 +209,7 @@ async def test_row_12_a_session_that_has_left_its_last_namespace(serve: Serve) -
         assert live.server.incidents.counts["session never connected"] == 1
 
 
-async def test_row_12_a_session_that_the_server_has_sent_away(serve: Serve) -> None:
+async def test_row_12_a_session_that_the_server_has_disconnected(serve: Serve) -> None:
     async with serve(connect_timeout=0.5) as live, joined(live) as socket:
         (sid,) = live.server.socket_io.manager.rooms["/"][None]
         await live.server.socket_io.disconnect(sid)
@@ -244,7 +249,7 @@ async def test_row_17_an_origin_behind_a_tls_proxy(serve: Serve) -> None:
             assert session.request.scheme == "https"
         async with poller(live.port, PATH) as client:
             for origin in ("null", "https://evil.example.com", "http://app.example.com"):
-                answer = await client.knock("EIO=4&transport=websocket", Origin=origin)
+                answer = await client.handshake("EIO=4&transport=websocket", Origin=origin)
                 assert answer.status == 403
 
 

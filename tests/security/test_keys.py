@@ -1,4 +1,4 @@
-"""Keys by their id: configured, published as a set, rotated, out of reach."""
+"""Keys by their id: configured, published as a key set, rotated, unavailable."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_a_public_key_in_a_file(tmp_path: Path, algorithm: str, key: Any) 
     checks = make(keys={"k1": f"file:{file}"})
     assert await accepts(checks, signed("k1", algorithm, key))
     assert not await accepts(checks, signed("k2", algorithm, key))
-    # the algorithm is the key's: what is public signs nothing
+    # the algorithm is the key's, so the public key is no HMAC secret
     segments = [
         base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
         for part in ({"alg": "HS256", "typ": "JWT", "kid": "k1"}, {"userId": "u1"})
@@ -84,7 +84,7 @@ async def test_secrets_are_rotated_by_their_ids() -> None:
     checks = make(keys={"old": OTHER_SECRET, "new": SECRET * 2})
     assert await accepts(checks, signed("old", "HS256", OTHER_SECRET))
     assert await accepts(checks, signed("new", "HS256", SECRET * 2))
-    assert await accepts(checks, token())  # names no key: it is jwt_secret's
+    assert await accepts(checks, token())  # without a key id, jwt_secret is used
     for bad in (
         signed("old", "HS256", SECRET * 2),
         signed("old", "HS512", OTHER_SECRET * 2),
@@ -114,7 +114,7 @@ async def test_a_key_that_the_token_brings_is_not_read() -> None:
             "jwk": jwk("old", "RS256", RSA),
         }
         assert not await accepts(checks, signed("old", "RS256", RSA, **brought))
-        assert issuer.asked == 0
+        assert issuer.requests == 0
 
 
 async def test_claims_that_a_token_must_have() -> None:
@@ -143,16 +143,16 @@ def test_a_short_rsa_key_stops_the_start(tmp_path: Path) -> None:
 
 @attrs.define
 class Issuer:
-    """Publishes a key set over HTTP, and counts who asks."""
+    """Publishes a key set over HTTP, and counts requests."""
 
     url: str = ""
     keys: list[dict[str, Any]] = attrs.field(factory=list)
     body: bytes | None = None
     status: int = 200
-    asked: int = 0
+    requests: int = 0
 
     async def answer(self, _: web.Request) -> web.Response:
-        self.asked += 1
+        self.requests += 1
         body = json.dumps({"keys": self.keys}).encode() if self.body is None else self.body
         return web.Response(body=body, status=self.status, headers={"Location": self.url})
 
@@ -173,8 +173,8 @@ async def issuing(*keys: dict[str, Any]) -> AsyncIterator[Issuer]:
         await runner.cleanup()
 
 
-class Following:
-    """An authenticator on a key set, with what it reported."""
+class KeySetAuthenticator:
+    """An authenticator with a key set, and the incidents that it reported."""
 
     def __init__(self, source: str, interval: float = 300, pause: float = 0) -> None:
         self.reported: list[str] = []
@@ -185,23 +185,23 @@ class Following:
         return await accepts(self.checks, text, source)
 
 
-async def test_a_new_key_is_found_and_a_key_that_has_gone_is_refused() -> None:
+async def test_a_new_key_is_found_and_a_removed_key_is_refused() -> None:
     async with issuing(jwk("k1", "RS256", RSA)) as issuer:
-        following = Following(issuer.url)
+        authenticator = KeySetAuthenticator(issuer.url)
         first, second = signed("k1", "RS256", RSA), signed("k2", "ES256", EC)
-        assert await following.accepts(first, "http")
-        assert await following.accepts(first, "http")
-        assert issuer.asked == 1
+        assert await authenticator.accepts(first, "http")
+        assert await authenticator.accepts(first, "http")
+        assert issuer.requests == 1
         issuer.keys = [jwk("k2", "ES256", EC)]
-        assert await following.accepts(second)
-        assert issuer.asked == 2
-        assert not await following.accepts(first, "http")  # though it was remembered
+        assert await authenticator.accepts(second)
+        assert issuer.requests == 2
+        assert not await authenticator.accepts(first, "http")  # although it was cached
 
 
 async def test_an_outage_keeps_the_keys_that_were_read() -> None:
     async with issuing(jwk("k1", "EdDSA", ED)) as issuer:
-        following = Following(issuer.url)
-        assert await following.accepts(signed("k1", "EdDSA", ED))
+        authenticator = KeySetAuthenticator(issuer.url)
+        assert await authenticator.accepts(signed("k1", "EdDSA", ED))
         for status, body in (
             (500, None),
             (302, None),
@@ -210,29 +210,29 @@ async def test_an_outage_keeps_the_keys_that_were_read() -> None:
             (200, b" " * (jwks_module.MAX_BYTES + 1)),
         ):
             issuer.status, issuer.body = status, body
-            assert not await following.accepts(signed("k2", "EdDSA", ED))
-            assert await following.accepts(signed("k1", "EdDSA", ED))
-    await following.source.refresh()  # nobody listens any more
-    assert await following.accepts(signed("k1", "EdDSA", ED))
-    assert following.reported == ["key set unavailable"] * 6
+            assert not await authenticator.accepts(signed("k2", "EdDSA", ED))
+            assert await authenticator.accepts(signed("k1", "EdDSA", ED))
+    await authenticator.source.refresh()  # the issuer has stopped
+    assert await authenticator.accepts(signed("k1", "EdDSA", ED))
+    assert authenticator.reported == ["key set unavailable"] * 6
 
 
-async def test_unknown_keys_make_no_flood_of_requests() -> None:
+async def test_unknown_keys_cause_no_flood_of_requests() -> None:
     async with issuing(jwk("k1", "RS256", RSA)) as issuer:
-        following = Following(issuer.url, pause=60)
+        authenticator = KeySetAuthenticator(issuer.url, pause=60)
         for number in range(50):
-            assert not await following.accepts(signed(f"x{number}", "ES256", EC))
-        assert issuer.asked == 1
+            assert not await authenticator.accepts(signed(f"x{number}", "ES256", EC))
+        assert issuer.requests == 1
 
 
 async def test_a_set_is_read_again_after_its_interval(tmp_path: Path) -> None:
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [jwk("k1", "RS256", RSA)]}))
-    following = Following(str(file), interval=0)
-    assert await following.accepts(signed("k1", "RS256", RSA))
+    authenticator = KeySetAuthenticator(str(file), interval=0)
+    assert await authenticator.accepts(signed("k1", "RS256", RSA))
     file.write_text(json.dumps({"keys": [jwk("k2", "ES256", EC)]}))
-    assert not await following.accepts(signed("k1", "RS256", RSA))
-    assert await following.accepts(signed("k2", "ES256", EC))
+    assert not await authenticator.accepts(signed("k1", "RS256", RSA))
+    assert await authenticator.accepts(signed("k2", "ES256", EC))
 
 
 async def test_keys_that_are_not_for_this_are_left_out() -> None:
@@ -246,11 +246,11 @@ async def test_keys_that_are_not_for_this_are_left_out() -> None:
         {"kty": "new", "kid": "new"},
         jwk("good", "RS256", RSA),
     ) as issuer:
-        following = Following(issuer.url)
-        assert await following.accepts(signed("good", "RS256", RSA))
-        assert set(following.source.keys) == {"good"}
-        assert not await following.accepts(signed("oct", "HS256", SECRET))
-        assert not await following.accepts(signed("good", "RS512", RSA))
+        authenticator = KeySetAuthenticator(issuer.url)
+        assert await authenticator.accepts(signed("good", "RS256", RSA))
+        assert set(authenticator.source.keys) == {"good"}
+        assert not await authenticator.accepts(signed("oct", "HS256", SECRET))
+        assert not await authenticator.accepts(signed("good", "RS512", RSA))
 
 
 async def test_a_server_with_a_key_set_and_no_secret() -> None:
@@ -270,7 +270,7 @@ async def test_a_server_with_a_key_set_and_no_secret() -> None:
             assert answer["code"] == "invalid_token"
 
 
-def test_http_is_for_loopback_alone() -> None:
+def test_http_is_allowed_for_loopback_alone() -> None:
     for source in ("https://id.example.com/jwks", "http://localhost:1/jwks", "/etc/jwks.json"):
         check_source(source, allow_http=False)
     with pytest.raises(ConfigurationError, match="use https"):

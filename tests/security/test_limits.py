@@ -1,4 +1,4 @@
-"""What one user and one address may ask of a server."""
+"""Limits for one user and for one address."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_row_21_one_user_over_many_sockets(serve: Serve) -> None:
         assert live.server.incidents.counts["flooding client cut"] >= 3
 
 
-async def test_row_21_coming_back_does_not_refill(serve: Serve) -> None:
+async def test_row_21_a_reconnect_does_not_refill(serve: Serve) -> None:
     async with serve(max_user_events_per_second=0.001, max_user_events_burst=5) as live:
         async with joined(live) as socket:
             for _ in range(5):
@@ -148,7 +148,7 @@ FORWARDED: list[tuple[list[str], str | None, list[str], str | None]] = [
 
 
 @pytest.mark.parametrize(("trusted", "peer", "lines", "client"), FORWARDED)
-async def test_the_client_is_whom_the_last_trusted_proxy_names(
+async def test_the_client_is_the_one_that_the_last_trusted_proxy_names(
     trusted: list[str], peer: str | None, lines: list[str], client: str | None
 ) -> None:
     headers = [(b"x-forwarded-for", line.encode()) for line in lines]
@@ -158,14 +158,14 @@ async def test_the_client_is_whom_the_last_trusted_proxy_names(
 @pytest.mark.parametrize(
     ("protocol", "scheme"), [("https", "https"), ("https, http", "http"), ("gopher", "http")]
 )
-async def test_the_scheme_is_what_it_says(protocol: str, scheme: str) -> None:
+async def test_the_scheme_is_the_forwarded_one(protocol: str, scheme: str) -> None:
     scope: dict[str, Any] = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 5)}
     scope["headers"] = [(b"x-forwarded-proto", protocol.encode())]
-    TrustedProxies(["127.0.0.1"]).look_through(scope)
+    TrustedProxies(["127.0.0.1"]).rewrite(scope)
     assert (scope["scheme"], scope["client"]) == (scheme, ("127.0.0.1", 5))
 
 
-async def test_what_is_no_proxy_stops_the_start() -> None:
+async def test_an_invalid_proxy_stops_the_start() -> None:
     for wrong in ("proxy.example.com", "10.0.0.1/8", "*"):
         with pytest.raises(ConfigurationError, match="trusted_proxies"):
             config(trusted_proxies=[wrong])
@@ -192,11 +192,11 @@ async def test_sockets_are_counted_by_the_client_s_address(
         answers = [await live.post(LOCATION, {}, headers=guessing) for _ in range(2)]
         assert [status for status, _ in answers] == [401, 401]
         status, _ = await live.post(LOCATION, {}, headers=BAD_TOKEN)
-        assert status == (401 if seen else 429)  # another address, or the same
+        assert status == (401 if seen else 429)  # 401 from another address, 429 from the same
 
 
 async def status_of(path: Path, call: bytes) -> bytes:
-    """The status of the answer to a call over a unix socket."""
+    """The status of the response to a request over a unix socket."""
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(call)
     line = await reader.readline()

@@ -1,4 +1,4 @@
-"""Pages of the server's own, behind a proxy: the proxy's word counts, not the client's."""
+"""The server's own origin behind a proxy: trusted proxies name it, not clients."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ CLAIMED = {"X-Forwarded-Host": "evil.example.com", "X-Forwarded-Proto": "https"}
 @pytest.mark.parametrize(
     ("trusted", "page"),
     [("127.0.0.1", EVIL), ("10.0.0.1", None)],
-    ids=["from a trusted proxy", "from anybody else"],
+    ids=["from a trusted proxy", "from another client"],
 )
-async def test_who_says_what_the_server_is_called(
+async def test_only_a_trusted_proxy_names_the_server(
     serve: Serve, trusted: str, page: str | None
 ) -> None:
     async with AsyncExitStack() as stack:
         live = await stack.enter_async_context(serve(trusted_proxies=trusted))
         client = await stack.enter_async_context(poller(live.port, PATH))
-        knocked = await client.request(
+        answer = await client.request(
             "GET", "EIO=4&transport=polling", headers={**CLAIMED, "Origin": EVIL}
         )
-        assert knocked.headers.get("Access-Control-Allow-Origin") == page
-        assert knocked.status == (200 if page else 403)
+        assert answer.headers.get("Access-Control-Allow-Origin") == page
+        assert answer.status == (200 if page else 403)
         if not page:
-            refused = await client.knock("EIO=4&transport=websocket", Origin=EVIL, **CLAIMED)
+            refused = await client.handshake("EIO=4&transport=websocket", Origin=EVIL, **CLAIMED)
             assert refused.status == 403
             return
         offer = [*OFFER.items(), *CLAIMED.items(), ("Origin", EVIL)]
@@ -45,8 +45,8 @@ async def test_who_says_what_the_server_is_called(
         assert str(await socket.message()).startswith("0{")
 
 
-async def test_without_trusted_proxies_no_name_is_believed(serve: Serve) -> None:
-    """uvicorn takes a proxy's word on the scheme, by its own list; it knows no names."""
+async def test_without_trusted_proxies_forwarded_hosts_are_ignored(serve: Serve) -> None:
+    """uvicorn trusts its own list of proxies for the scheme, and ignores forwarded hosts."""
     async with serve() as live, poller(live.port, PATH) as client:
         here = f"127.0.0.1:{live.port}"
         for origin, status in [(EVIL, 403), (f"https://{here}", 200), (f"http://{here}", 403)]:
@@ -67,7 +67,7 @@ async def test_without_trusted_proxies_no_name_is_believed(serve: Serve) -> None
         ([""], [], None),
     ],
 )
-async def test_the_name_is_what_the_first_trusted_proxy_got(
+async def test_the_host_is_the_one_that_the_first_trusted_proxy_received(
     lines: list[str], hops: list[str], host: str | None
 ) -> None:
     scope: dict[str, Any] = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 5)}
@@ -75,5 +75,5 @@ async def test_the_name_is_what_the_first_trusted_proxy_got(
         *((b"x-forwarded-host", line.encode()) for line in lines),
         *((b"x-forwarded-for", line.encode()) for line in hops),
     ]
-    TrustedProxies(["127.0.0.1", "10.0.0.0/8"]).look_through(scope)
+    TrustedProxies(["127.0.0.1", "10.0.0.0/8"]).rewrite(scope)
     assert scope.get(FORWARDED_HOST) == host

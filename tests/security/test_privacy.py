@@ -1,4 +1,4 @@
-"""What each watcher is shown of one vehicle, to the byte, and how often it is made."""
+"""What each watcher sees of a vehicle, to the byte, and how often a view is rendered."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from atriz_realtime.asgi import create_app
 from atriz_realtime.testing import TIMEOUT, Live, config, serving, token, until
 from tests.support.clients.engineio import socket_url
 from tests.support.clients.websocket import Wire, wire
+from tests.support.servers.transports import BOTH_ON_UVICORN
 
 PRIVACY = {
     "rules": {
@@ -68,7 +69,7 @@ TRACKED = '430[{"success":true}]'
 
 
 def at(second: int) -> dict[str, Any]:
-    """The same fix, as many seconds later."""
+    """The same fix, so many seconds later."""
     found: dict[str, Any] = json.loads(later(WHOLE, second))
     return found
 
@@ -83,7 +84,7 @@ def frame(location: str) -> str:
 
 @asynccontextmanager
 async def raw(live: Live, role: str) -> AsyncIterator[ClientConnection]:
-    """An authenticated websocket; what is read next are its frames."""
+    """An authenticated websocket, whose handshake has been read."""
     async with websocket(socket_url(live)) as socket:
         await socket.recv()
         await socket.send("40" + json.dumps({"token": token(role=role)}))
@@ -108,8 +109,8 @@ def private(**settings: Any) -> Any:
     return serving(plugins={"privacy": PRIVACY}, **settings)
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
-async def test_each_watcher_is_shown_its_view_to_the_byte(portable: bool) -> None:
+@BOTH_ON_UVICORN
+async def test_each_watcher_receives_its_view_to_the_byte(portable: bool) -> None:
     async with private(portable=portable) as live, AsyncExitStack() as stack:
         await publish(live)
         sockets = [
@@ -127,7 +128,7 @@ async def test_each_watcher_is_shown_its_view_to_the_byte(portable: bool) -> Non
             assert await received(socket) == frame(later(SEEN[role], 2))
 
 
-async def test_after_a_gap_watchers_are_shown_their_view() -> None:
+async def test_after_a_gap_watchers_receive_their_view() -> None:
     async with (
         private() as live,
         raw(live, "customer") as customer,
@@ -153,14 +154,14 @@ async def test_http_reads_show_the_callers_view() -> None:
             assert listing["locations"] == [{"entityId": "v1", "location": json.loads(seen)}]
 
 
-async def test_whoever_becomes_somebody_else_sees_what_they_may() -> None:
+async def test_a_change_of_user_changes_the_view() -> None:
     async with private() as live, raw(live, "dispatcher") as socket:
         await track(socket)
         assert await received(socket) == TRACKED
         await publish(live)
         assert await received(socket) == frame(WHOLE)
         await socket.send("421" + json.dumps(["authenticate", token(role="customer")]))
-        assert await received(socket) == frame(CUSTOMER)  # at once, as it is seen from now on
+        assert await received(socket) == frame(CUSTOMER)  # at once, in the new view
         assert await received(socket) == '42["authenticated",{"success":true}]'
         assert await received(socket) == '431[{"success":true}]'
         await publish(live, 1)
@@ -169,7 +170,7 @@ async def test_whoever_becomes_somebody_else_sees_what_they_may() -> None:
         assert await received(socket) == frame(later(WHOLE, 1))
 
 
-async def test_between_servers_fixes_stay_whole(
+async def test_between_servers_fixes_are_sent_whole(
     redis_url: str, redis_client: redis.asyncio.Redis
 ) -> None:
     async with (
@@ -195,7 +196,7 @@ PADDING = "x" * 3_000
 
 
 async def speeds_until(socket: Wire, newest: int) -> dict[str, list[int]]:
-    """What a socket is told of each vehicle, until it knows the newest of all."""
+    """The speeds that a socket receives of each vehicle, until it has the newest of all."""
     found: dict[str, list[int]] = {vehicle: [] for vehicle in VEHICLES}
     while not all(found[vehicle][-1:] == [newest] for vehicle in VEHICLES):
         _, event = json.loads(str(await socket.message()).removeprefix("42"))
@@ -204,7 +205,7 @@ async def speeds_until(socket: Wire, newest: int) -> dict[str, list[int]]:
     return found
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_a_stalled_watcher_gets_the_newest_of_each_vehicle(portable: bool) -> None:
     async with (
         private(portable=portable, max_pending_frames=8) as live,
@@ -223,27 +224,27 @@ async def test_a_stalled_watcher_gets_the_newest_of_each_vehicle(portable: bool)
                 fix = at(0) | {"speed": newest, "metadata": {"padding": PADDING}}
                 for vehicle in VEHICLES:
                     await live.server.tracking.publish_location_update("vehicle", vehicle, fix)
-                await asyncio.sleep(0)  # none of this waits, and frames are written between turns
+                await asyncio.sleep(0)  # nothing above yields, and frames are written by the loop
         (session,) = engine.sockets.values()
         assert len(session.outbox) <= len(VEHICLES)
         socket.writer.transport.resume_reading()  # type: ignore[attr-defined]
         for seen in (await speeds_until(socket, newest)).values():
-            assert seen == sorted(set(seen)), "older after newer, or one twice"
+            assert seen == sorted(set(seen)), "older after newer, or a duplicate"
             assert len(seen) < newest
 
 
-# -- views of a plugin's own ---------------------------------------------------------------
+# -- views of a plugin ---------------------------------------------------------------------
 
 
 @attrs.define(eq=False)
 class Guests:
-    """What guests are shown, and how often it was made."""
+    """Views for guests and children, which record how often they are rendered."""
 
-    made: list[str] = attrs.field(factory=list)
+    rendered: list[str] = attrs.field(factory=list)
     applied: Any = None
-    """What ``apply`` does instead."""
+    """What ``apply`` does instead, when set."""
     asked: Any = None
-    """What ``applies`` does instead."""
+    """What ``applies`` does instead, when set."""
 
     async def is_guest(self, identity: Identity, entity: EntityRef) -> bool:
         assert entity == EntityRef("vehicle", "v1")
@@ -254,15 +255,15 @@ class Guests:
     def without_speed(self, event: LocationEvent) -> LocationEvent | None:
         if self.applied is not None:
             return self.applied(event)  # type: ignore[no-any-return]
-        self.made.append("guest")
+        self.rendered.append("guest")
         return attrs.evolve(event, location=attrs.evolve(event.location, speed=None))
 
     async def is_child(self, identity: Identity, _: EntityRef) -> bool:
         return identity.claims.get("role") == "child"
 
     def without_metadata(self, event: LocationEvent) -> LocationEvent:
-        assert event.location.speed is None, "after the view before it"
-        self.made.append("child")
+        assert event.location.speed is None, "the view with the lower order comes first"
+        self.rendered.append("child")
         return attrs.evolve(event, location=attrs.evolve(event.location, metadata=None))
 
     @property
@@ -283,7 +284,7 @@ def guests(monkeypatch: pytest.MonkeyPatch) -> Guests:
     return guests
 
 
-async def test_a_view_is_made_once_for_all_who_have_it(guests: Guests) -> None:
+async def test_a_view_is_rendered_once_for_all_its_watchers(guests: Guests) -> None:
     async with serving(extra_plugins=["guests"]) as live, AsyncExitStack() as stack:
         sockets = [
             (role, await stack.enter_async_context(raw(live, role)))
@@ -296,10 +297,10 @@ async def test_a_view_is_made_once_for_all_who_have_it(guests: Guests) -> None:
         for role, socket in sockets:
             text = await received(socket)
             assert ("speed" in text, "plate" in text) == (role == "host", role != "child")
-        assert sorted(guests.made) == ["child", "guest"]
+        assert sorted(guests.rendered) == ["child", "guest"]
 
 
-async def test_without_such_a_watcher_nothing_is_made(guests: Guests) -> None:
+async def test_without_watchers_a_view_is_not_rendered(guests: Guests) -> None:
     async with serving(extra_plugins=["guests"]) as live:
         async with raw(live, "guest") as guest, raw(live, "host") as host:
             for socket in (guest, host):
@@ -311,7 +312,7 @@ async def test_without_such_a_watcher_nothing_is_made(guests: Guests) -> None:
             assert await received(host) == frame(WHOLE)
             await track(guest)
             assert "speed" not in await received(guest)
-            guests.made.clear()
+            guests.rendered.clear()
         await until(lambda: not live.server.connection_count)
         assert live.server.registry.contributed("register_views") == [
             ("child", "guests"),
@@ -320,7 +321,7 @@ async def test_without_such_a_watcher_nothing_is_made(guests: Guests) -> None:
         async with raw(live, "host") as host:
             await track(host)
             await publish(live, 1)
-            assert guests.made == []
+            assert guests.rendered == []
 
 
 def broken(_: LocationEvent) -> LocationEvent:
@@ -358,9 +359,9 @@ async def too_late() -> bool:
         (None, at_fault, "plugin guests failed"),
         (None, too_late, "plugin guests timed out"),
     ],
-    ids=["raises", "refuses", "nonsense", "hides", "cannot say", "too late"],
+    ids=["raises", "refuses", "wrong type", "hides", "applies raises", "applies times out"],
 )
-async def test_what_cannot_be_made_is_not_shown(
+async def test_a_view_that_fails_shows_nothing(
     guests: Guests, applied: Any, asked: Any, counted: str | None
 ) -> None:
     guests.applied, guests.asked = applied, asked
@@ -379,11 +380,11 @@ async def test_what_cannot_be_made_is_not_shown(
         assert listing["locations"] == []
         assert set(live.server.incidents.counts) == ({counted} if counted else set())
         guests.applied = guests.asked = None
-        await guest.send('421["track:vehicle","v1"]')  # asked again
+        await guest.send('421["track:vehicle","v1"]')  # applies is called again
         assert "speed" not in await received(guest)
 
 
-async def test_a_rule_for_what_is_no_entity_type_stops_the_start() -> None:
+async def test_a_rule_for_an_unknown_entity_type_stops_the_start() -> None:
     rules = {"typo": {"hide": ["userId"], "entity_types": ["vehicel"]}}
     app = create_app(config(plugins={"privacy": {"rules": rules}}))
     with pytest.raises(ConfigurationError, match="no entity type 'vehicel'"):

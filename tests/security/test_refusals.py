@@ -1,4 +1,4 @@
-"""Whatever is refused is answered with a code, counted, and logged in one line without a token."""
+"""Every refusal has a code, is counted, and is logged in one line without a token."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FIX = {"vehicleId": "v1", "latitude": 52.6, "longitude": -8.6}
 UNSEEN = {"claims": {"track": "see", "publish": "move"}}
 
 Attempt = Callable[[Live], Awaitable[object]]
-"""Sends something; returns the code, or other words, by which it was refused."""
+"""Sends something invalid; returns the code, or other value, of the refusal."""
 
 
 def packets(*sent: str | bytes) -> Attempt:
-    """An authenticated socket sends packets that end it."""
+    """An authenticated socket sends packets that close it."""
 
     async def attempt(live: Live) -> object:
         async with joined(live) as socket:
@@ -42,7 +42,7 @@ def packets(*sent: str | bytes) -> Attempt:
 
 
 def frames(*sent: bytes) -> Attempt:
-    """The same with raw frames; the code of the closing frame is what it is told."""
+    """The same with raw frames; returns the code of the close frame."""
 
     async def attempt(live: Live) -> object:
         async with joined(live) as socket:
@@ -53,7 +53,7 @@ def frames(*sent: bytes) -> Attempt:
 
 
 def event(*arguments: Any, payload: str | None = None) -> Attempt:
-    """An authenticated socket sends an event; the code of its negative acknowledgement."""
+    """An authenticated socket sends an event; returns the code in the acknowledgement."""
     sent = json.dumps(arguments) if payload is None else payload
 
     async def attempt(live: Live) -> object:
@@ -66,7 +66,7 @@ def event(*arguments: Any, payload: str | None = None) -> Attempt:
 
 
 def handshake(auth: str) -> Attempt:
-    """A socket connects to the namespace with an ``auth`` that is refused, as nobody."""
+    """A socket connects with an invalid ``auth``, and so without a user."""
 
     async def attempt(live: Live) -> object:
         async with engine_wire(live.port, PATH) as socket:
@@ -92,7 +92,7 @@ def renewal(text: str) -> Attempt:
 
 
 def call(method: str, path: str, body: Any = None, bearer: str | None = None) -> Attempt:
-    """An HTTP call; the code in its answer."""
+    """An HTTP request; returns the code in the response."""
 
     async def attempt(live: Live) -> object:
         headers = {"Authorization": f"Bearer {bearer or token()}"}
@@ -105,11 +105,11 @@ def call(method: str, path: str, body: Any = None, bearer: str | None = None) ->
 
 
 def page(origin: str) -> Attempt:
-    """A web page of another origin."""
+    """A websocket handshake from another origin; returns the status."""
 
     async def attempt(live: Live) -> object:
         async with poller(live.port, PATH) as client:
-            return (await client.knock("EIO=4&transport=websocket", Origin=origin)).status
+            return (await client.handshake("EIO=4&transport=websocket", Origin=origin)).status
 
     return attempt
 
@@ -222,15 +222,15 @@ ROWS: dict[str, tuple[Attempt, object, str]] = {
 
 
 @pytest.fixture(autouse=True)
-def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     caplog.set_level(logging.INFO, logger="atriz_realtime")
     return caplog
 
 
 async def refused(live: Live, attempt: Attempt, code: object, kind: str, log: Any) -> None:
-    """Check the answer, the count and the log of one refusal."""
+    """Check the code, the count and the log line of one refusal."""
     incidents = live.server.incidents
-    incidents._logged.clear()  # as if the last of its kind was more than a minute ago
+    incidents._logged.clear()  # as if the last line of this kind were more than a minute old
     before = incidents.counts.get(kind, 0)
     log.clear()
     assert await attempt(live) == code
@@ -243,23 +243,23 @@ async def refused(live: Live, attempt: Attempt, code: object, kind: str, log: An
 
 
 @pytest.mark.parametrize("row", ROWS)
-async def test_it_is_answered_counted_and_logged(
-    live: Live, row: str, told: pytest.LogCaptureFixture
+async def test_a_refusal_is_answered_counted_and_logged(
+    live: Live, row: str, log: pytest.LogCaptureFixture
 ) -> None:
-    await refused(live, *ROWS[row], told)
+    await refused(live, *ROWS[row], log)
 
 
-async def test_a_handshake_that_is_required(serve: Serve, told: pytest.LogCaptureFixture) -> None:
+async def test_a_required_handshake(serve: Serve, log: pytest.LogCaptureFixture) -> None:
     async def attempt(live: Live) -> object:
         async with engine_wire(live.port, PATH) as socket:
             socket.send("40" + json.dumps({"token": BAD_TOKEN}))
             return json.loads(str(await socket.message()).removeprefix("44"))["data"]["code"]
 
     async with serve(require_handshake_auth=True) as live:
-        await refused(live, attempt, "invalid_token", "connection refused", told)
+        await refused(live, attempt, "invalid_token", "connection refused", log)
 
 
-async def test_limits_and_authorizers(serve: Serve, told: pytest.LogCaptureFixture) -> None:
+async def test_limits_and_authorizers(serve: Serve, log: pytest.LogCaptureFixture) -> None:
     """Rows 21 to 23."""
 
     async def flood(live: Live) -> object:
@@ -269,10 +269,10 @@ async def test_limits_and_authorizers(serve: Serve, told: pytest.LogCaptureFixtu
             return await socket.message()
 
     async with serve(max_events_per_second=0.001, max_events_burst=2) as live:
-        await refused(live, flood, '42["error","Rate limit"]', "refused rate_limited", told)
+        await refused(live, flood, '42["error","Rate limit"]', "refused rate_limited", log)
     async with serve(max_subscriptions=1) as live:
         many = event("track:vehicle", ["v1", "v2"])
-        await refused(live, many, "subscription_limit", "refused subscription_limit", told)
+        await refused(live, many, "subscription_limit", "refused subscription_limit", log)
     async with serve(plugins=UNSEEN) as live:
         for attempt in (
             event("track:vehicle", "v1"),
@@ -281,4 +281,4 @@ async def test_limits_and_authorizers(serve: Serve, told: pytest.LogCaptureFixtu
             call("POST", LOCATION, FIX),
             call("POST", BATCH, {"updates": [FIX]}),
         ):
-            await refused(live, attempt, "unauthorized", "refused unauthorized", told)
+            await refused(live, attempt, "unauthorized", "refused unauthorized", log)

@@ -1,4 +1,4 @@
-"""Tokens, users and sessions that are revoked are refused on every server within a second."""
+"""Revoked tokens, users and sessions are refused on every server within a second."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from atriz_realtime.defaults.revocations.records import Kind
 from tests.faults.topology import Maker
 from tests.support.clients.node import js_connect, node_clients
 from tests.support.servers.serving import SECRET, Live, serving, token, until, watching
+from tests.support.servers.transports import BOTH_ON_UVICORN
 
 WITHIN = 1.0 + 9.0
-"""Seconds in which every server knows: one, and what a busy machine may take.  How long it
-does take is measured by :mod:`tests.security.measure`."""
+"""Seconds within which every server knows: one, and what a busy machine may add.
+:mod:`tests.security.measure` measures the time."""
 
 EARLIER = int(time.time()) - 60
 THEIRS = token("u1", jti="t1", sid="s1", iat=EARLIER)
@@ -38,7 +39,7 @@ OTHER = token("u2", jti="t2", sid="s2", iat=EARLIER)
 
 @pytest.fixture
 async def two(redis_url: str) -> AsyncIterator[tuple[Live, Live]]:
-    """Two servers that share a Redis; sockets reach the other over ASGI."""
+    """Two servers that share a Redis; the other one is served over ASGI."""
     async with (
         serving(redis_url=redis_url) as one,
         serving(redis_url=redis_url, portable=True) as other,
@@ -55,11 +56,11 @@ async def status(live: Live, bearer: str) -> int:
 
 async def refused(live: Live, bearer: str, limit: float = WITHIN) -> float:
     """Wait until a token is refused; returns how long that took."""
-    begun = time.monotonic()
+    began = time.monotonic()
     async with asyncio.timeout(limit):
         while await status(live, bearer) != 401:
             await asyncio.sleep(0.02)
-    return time.monotonic() - begun
+    return time.monotonic() - began
 
 
 @pytest.mark.parametrize(("kind", "value"), [("token", "t1"), ("user", "u1"), ("session", "s1")])
@@ -75,23 +76,23 @@ async def test_sockets_are_cut_and_calls_refused_on_every_server(
             await stack.enter_async_context(connect(live, auth={"token": OTHER})) for live in two
         ]
         for live in two:
-            assert await status(live, THEIRS) == 200  # and remembered
-        begun = time.monotonic()
+            assert await status(live, THEIRS) == 200  # and cached
+        began = time.monotonic()
         await revoke(two[0].server.signals, kind, value)
         for client in theirs:
             assert await client.until_disconnected() == "io server disconnect"
         for live in two:
             await refused(live, THEIRS)
             assert await status(live, OTHER) == 200
-        assert time.monotonic() - begun < WITHIN
+        assert time.monotonic() - began < WITHIN
         assert all(client.connected for client in others)
 
 
-async def test_a_user_may_come_back_with_a_token_that_is_newer(two: tuple[Live, Live]) -> None:
+async def test_a_revoked_user_may_return_with_a_newer_token(two: tuple[Live, Live]) -> None:
     before = int(time.time())
     await revoke(two[0].server.signals, "user", "u1")
     await refused(two[1], THEIRS)
-    assert await status(two[1], token("u1")) == 401  # it does not say when it was issued
+    assert await status(two[1], token("u1")) == 401  # it has no time of issue
     assert await status(two[1], token("u1", iat=before)) == 401  # the same second, or just before
     held = Identity(user_id="u1", claims={"iat": int(time.time()) + 1})
     assert two[1].server._access.is_accepted(held)
@@ -105,14 +106,14 @@ async def test_a_socket_is_revoked_by_its_id(two: tuple[Live, Live]) -> None:
         assert other.client.connected
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_a_handshake_is_refused(portable: bool) -> None:
     async with serving(portable=portable) as live, watching(live, user=None) as watcher:
         await revoke(live.server.signals, "token", "t1")
         assert (await watcher.call("authenticate", THEIRS))["code"] == "invalid_token"
 
 
-async def test_a_new_server_knows_and_redis_that_lost_it_is_told(
+async def test_a_new_server_knows_a_revocation_and_a_redis_that_lost_it_is_told_again(
     redis_url: str, redis_client: Any
 ) -> None:
     async with serving(redis_url=redis_url) as one:
@@ -125,7 +126,7 @@ async def test_a_new_server_knows_and_redis_that_lost_it_is_told(
         assert 0 < await redis_client.ttl("{realtime:revocations}") <= 60 + 600
 
 
-async def test_it_survives_a_redis_that_was_away(maker: Maker) -> None:
+async def test_a_revocation_survives_an_outage_of_redis(maker: Maker) -> None:
     async with (
         maker.single() as redis,
         serving(redis_url=redis.url) as one,
@@ -150,7 +151,7 @@ async def test_a_revocation_expires() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "x" * 257])
-async def test_what_names_nothing_cannot_be_revoked(value: str) -> None:
+async def test_an_invalid_name_cannot_be_revoked(value: str) -> None:
     async with serving() as live:
         with pytest.raises(InvalidRequest):
             await revoke(live.server.signals, "token", value)
@@ -160,7 +161,7 @@ async def test_what_names_nothing_cannot_be_revoked(value: str) -> None:
     "off",
     [{"disabled_plugins": ["revocations"]}, {"disabled_hooks": ["revocations:server_started"]}],
 )
-async def test_without_the_plugin_nothing_is_revoked_in_silence(off: dict[str, Any]) -> None:
+async def test_without_the_plugin_a_revocation_fails(off: dict[str, Any]) -> None:
     async with serving(**off) as live:
         with pytest.raises(ConfigurationError, match="the plugin revocations is disabled"):
             await revoke(live.server.signals, "token", "t1")
@@ -188,7 +189,7 @@ async def test_the_command_line_revokes(two: tuple[Live, Live], redis_url: str) 
         env={"REDIS_URL": redis_url, "JWT_SECRET": SECRET},
         stdout=subprocess.PIPE,
     )
-    said, _ = await process.communicate()
-    assert said == b"revoked user u1\n"
+    printed, _ = await process.communicate()
+    assert printed == b"revoked user u1\n"
     for live in two:
         assert await refused(live, THEIRS) < WITHIN

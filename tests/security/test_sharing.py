@@ -1,4 +1,4 @@
-"""Whoever has a link sees the one entity that it is for, until it ends, and does nothing else."""
+"""A share link shows its entity until it expires, and permits nothing else."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def shared(
 
 @asynccontextmanager
 async def holding(js: Node, live: Live, share: dict[str, Any]) -> AsyncIterator[Client]:
-    """A client that has nothing but a link."""
+    """A client whose only credential is a share link."""
     connect = js_connect(js, transports=["websocket"])
     async with connect(live, auth={"token": share["token"]}) as client:
         yield client
@@ -61,10 +61,10 @@ async def sharing(serve: Serve) -> AsyncIterator[Live]:
 
 async def test_a_link_shows_its_entity_without_what_is_hidden(sharing: Live, js: Node) -> None:
     await sharing.publish("v1", **FIX)
-    begun = int(time.time())
+    began = int(time.time())
     share = await shared(sharing, seconds=7_200)
     assert share["url"] == f"https://live.example.com/track/#{share['token']}"
-    assert begun + 7_200 <= ShareTokens(SECRET).made_by(share["id"], "u1") <= begun + 7_203
+    assert began + 7_200 <= ShareTokens(SECRET).made_by(share["id"], "u1") <= began + 7_203
     assert share["expiresAt"].endswith(".000Z")
     async with holding(js, sharing, share) as client:
         assert await client.call("track:vehicle", "v1") == {"success": True}
@@ -94,7 +94,7 @@ async def test_what_is_hidden_is_configured(js: Node) -> None:
         assert (read["userId"], read["metadata"]) == ("u1", {"plate": "x"})
 
 
-async def test_its_holder_does_nothing_else_over_http(sharing: Live) -> None:
+async def test_a_link_permits_nothing_else_over_http(sharing: Live) -> None:
     await sharing.publish("v1")
     share = await shared(sharing)
     fix = {"vehicleId": "v1", "latitude": 1, "longitude": 1}
@@ -115,16 +115,16 @@ async def test_its_holder_does_nothing_else_over_http(sharing: Live) -> None:
 
 
 @pytest.fixture
-def doors(monkeypatch: pytest.MonkeyPatch) -> Doors:
-    """A plugin with doors of its own."""
-    module = ModuleType("doors")
-    doors = vars(module)["doors"] = Doors()
-    monkeypatch.setitem(sys.modules, "doors", module)
-    return doors
+def endpoints(monkeypatch: pytest.MonkeyPatch) -> OwnEndpoints:
+    """A plugin with an event and a route, which any user may use."""
+    module = ModuleType("own_endpoints")
+    endpoints = vars(module)["endpoints"] = OwnEndpoints()
+    monkeypatch.setitem(sys.modules, "own_endpoints", module)
+    return endpoints
 
 
-class Doors:
-    """Something that any user may do."""
+class OwnEndpoints:
+    """An event and a route of a plugin."""
 
     def __init__(self) -> None:
         self.heard: list[Any] = []
@@ -145,9 +145,9 @@ class Doors:
         return Route("/who", who)
 
 
-async def test_its_holder_does_nothing_else_over_a_socket(doors: Doors, js: Node) -> None:
-    heard = doors.heard
-    async with serving(plugins=SHARING, extra_plugins=["doors:doors"]) as live:
+async def test_a_link_permits_nothing_else_over_a_socket(endpoints: OwnEndpoints, js: Node) -> None:
+    heard = endpoints.heard
+    async with serving(plugins=SHARING, extra_plugins=["own_endpoints:endpoints"]) as live:
         live.server.socket_io.on("chat", lambda *said: heard.append(said))
         share = await shared(live)
         async with holding(js, live, share) as client:
@@ -182,7 +182,7 @@ LOCATION = {
 }
 
 
-async def test_a_user_who_becomes_a_holder_keeps_nothing(sharing: Live, js: Node) -> None:
+async def test_a_user_who_authenticates_with_a_link_keeps_nothing(sharing: Live, js: Node) -> None:
     share = await shared(sharing)
     async with js_connect(js, transports=["websocket"])(sharing) as client:
         assert await client.call("track:vehicle", ["v1", "v2"]) == {"success": True}
@@ -193,7 +193,7 @@ async def test_a_user_who_becomes_a_holder_keeps_nothing(sharing: Live, js: Node
         assert client.of("news") == client.updates == []
 
 
-async def test_a_holder_who_becomes_a_user_is_one(sharing: Live, js: Node) -> None:
+async def test_a_link_s_holder_may_authenticate_as_a_user(sharing: Live, js: Node) -> None:
     async with holding(js, sharing, await shared(sharing)) as client:
         assert (await client.call("authenticate", token("u2")))["success"] is True
         assert await client.call("track:vehicle", "v2") == {"success": True}
@@ -214,36 +214,38 @@ async def test_a_link_is_cut_when_it_ends_and_cannot_be_renewed(sharing: Live, j
     assert (status, answer["code"]) == (401, "invalid_token")
 
 
-@pytest.mark.parametrize("end", ["http", "user"])
-async def test_ending_it_cuts_it_on_every_server(redis_url: str, js: Node, end: str) -> None:
+@pytest.mark.parametrize("revoked_by", ["http", "user"])
+async def test_revoking_a_link_disconnects_its_holders_on_every_server(
+    redis_url: str, js: Node, revoked_by: str
+) -> None:
     async with (
         serving(redis_url=redis_url, plugins=SHARING) as one,
         serving(redis_url=redis_url, plugins=SHARING) as other,
     ):
         creator = token("u1", iat=int(time.time()))
         share = await shared(one, by=creator)
-        kept = await shared(other, by=token("u2"))
+        unrelated = await shared(other, by=token("u2"))
         async with (
             holding(js, one, share) as here,
             holding(js, other, share) as there,
-            holding(js, other, kept) as unconcerned,
+            holding(js, other, unrelated) as other_holder,
         ):
-            begun = time.monotonic()
-            if end == "http":
+            began = time.monotonic()
+            if revoked_by == "http":
                 answer = await other.request("DELETE", f"{SHARES}/{share['id']}", **bearer(creator))
                 assert answer == (200, {"success": True})
             else:
                 await revoke(one.server.signals, "user", "u1")
             for client in (here, there):
                 assert await client.until_disconnected() == "io server disconnect"
-            assert time.monotonic() - begun < SECOND + 2.0
+            assert time.monotonic() - began < SECOND + 2.0
             for live in (one, other):
                 status, _ = await live.get("/api/tracking/vehicle/v1", **bearer(share["token"]))
                 assert status == 401
-            assert unconcerned.connected
+            assert other_holder.connected
 
 
-async def test_only_its_creator_ends_it_over_http(sharing: Live) -> None:
+async def test_only_its_creator_revokes_a_link_over_http(sharing: Live) -> None:
     share = await shared(sharing)
     refused = (403, {"success": False, "code": "unauthorized", "message": "Unauthorized"})
     for share_id in (share["id"], "A" * 32, "x"):
@@ -261,7 +263,7 @@ async def test_nobody_shares_what_they_may_not_track(js: Node) -> None:
         body = {"type": "vehicle", "entityId": "v2", "seconds": 60}
         status, answer = await live.post(SHARES, body, **bearer(mine))
         assert (status, answer["code"]) == (403, "unauthorized")
-        async with holding(js, live, share) as client:  # of whom no claim is asked
+        async with holding(js, live, share) as client:  # a holder needs no claim
             assert await client.call("track:vehicle", "v1") == {"success": True}
             await live.server.permissions.recheck()
             await live.publish("v1")
@@ -272,8 +274,11 @@ async def test_nobody_shares_what_they_may_not_track(js: Node) -> None:
     ("rule", "status"),
     [
         ({"claim": "role", "values": ["customer"]}, 403),
-        ({"claim": "role", "except_values": ["dispatcher"]}, 201),  # it is for the link as well
-        ({"claim": "role", "values": ["dispatcher"]}, 201),  # it is not for this user
+        (
+            {"claim": "role", "except_values": ["dispatcher"]},
+            201,
+        ),  # the rule applies to the link as well
+        ({"claim": "role", "values": ["dispatcher"]}, 201),  # the rule does not apply to this user
         ({}, 201),
     ],
 )
@@ -298,7 +303,9 @@ async def test_nobody_shares_more_than_they_are_shown(rule: dict[str, Any], stat
         ({"type": None}, "unknown_type", None),
     ],
 )
-async def test_a_share_that_cannot_be(change: dict[str, Any], code: str, field: str | None) -> None:
+async def test_an_invalid_share_is_refused(
+    change: dict[str, Any], code: str, field: str | None
+) -> None:
     table = {**SHARING["sharing"], "max_life": 3_600}
     async with serving(plugins={"sharing": table}) as live:
         body = {"type": "vehicle", "entityId": "v1", "seconds": 3_600}
@@ -313,7 +320,7 @@ async def test_a_share_that_cannot_be(change: dict[str, Any], code: str, field: 
             assert (status, answer["field"]) == (400, missing)
 
 
-async def test_a_user_makes_so_many_an_hour() -> None:
+async def test_a_user_s_shares_per_hour_are_limited() -> None:
     table = {**SHARING["sharing"], "max_created": 1}
     async with serving(plugins={"sharing": table}) as live:
         body = {"type": "vehicle", "entityId": "v1", "seconds": 60}
@@ -323,10 +330,10 @@ async def test_a_user_makes_so_many_an_hour() -> None:
         assert (await live.post(SHARES, body, **bearer(token("u2"))))[0] == 201
 
 
-async def test_other_doors_refuse_it(doors: Doors) -> None:
+async def test_other_endpoints_refuse_it(endpoints: OwnEndpoints) -> None:
     own = {**SHARING["sharing"], "secret": "s" * 32}
     async with (
-        serving(plugins=SHARING, extra_plugins=["doors:doors"]) as live,
+        serving(plugins=SHARING, extra_plugins=["own_endpoints:endpoints"]) as live,
         serving() as off,
         serving(plugins={"sharing": own}) as with_its_own,
     ):
@@ -339,7 +346,7 @@ async def test_other_doors_refuse_it(doors: Doors) -> None:
 
 
 async def test_an_ordinary_token_is_no_share(sharing: Live) -> None:
-    """Though whoever has the secret signed it, and whatever its claims and its type say."""
+    """Even when it is validly signed and has the claims or the type of a share."""
     claims: dict[str, Any] = {
         "aud": AUDIENCE,
         "jti": "x",

@@ -1,4 +1,4 @@
-"""The page of a share over HTTP: the same whatever the link, and let do no more than it must."""
+"""The page of a share over HTTP: the same for every link, with a strict security policy."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ async def test_every_link_is_answered_alike() -> None:
         assert status == 200
         assert headers["content-type"] == "text/html; charset=utf-8"
         for token_in_path in (share["token"], share["token"][:-1], token(), "x"):
-            again = await fetched(live, f"/track/{token_in_path}")
-            assert again[:2] == (200, page)
+            other = await fetched(live, f"/track/{token_in_path}")
+            assert other[:2] == (200, page)
         assert headers["referrer-policy"] == "no-referrer"
         assert headers["cache-control"] == "no-store"
         assert headers["x-robots-tag"] == "noindex, nofollow"
@@ -47,7 +47,7 @@ async def test_every_link_is_answered_alike() -> None:
         assert (status, headers["location"]) == (308, "track/")
 
 
-async def test_its_files_are_fetched_once() -> None:
+async def test_its_files_are_cached_by_browsers() -> None:
     async with serving(plugins={"sharing": URL}) as live:
         for name in ("share.js", "share.css", "world-50m.json", "world-10m.json", "LICENSES.txt"):
             status, content, headers = await fetched(live, f"/track/files/{name}")
@@ -58,7 +58,7 @@ async def test_its_files_are_fetched_once() -> None:
         assert (await fetched(live, "/track/files/console.js"))[0] == 404
 
 
-async def test_tiles_may_come_from_where_they_are_configured_to() -> None:
+async def test_tiles_may_come_from_the_configured_host() -> None:
     table = URL | {"tile_url": TILES, "tile_attribution": 'The "tile" people'}
     async with serving(plugins={"sharing": table}) as live:
         _, page, headers = await fetched(live, "/track/")
@@ -71,13 +71,13 @@ async def test_tiles_may_come_from_where_they_are_configured_to() -> None:
 
 
 @pytest.mark.parametrize("tile_url", ["tiles", "https://x.example/'; script-src *; {z}", "{z}"])
-def test_tiles_from_nowhere_stop_the_start(tile_url: str) -> None:
+def test_an_invalid_tile_url_stops_the_start(tile_url: str) -> None:
     table: dict[str, Any] = URL | {"tile_url": tile_url}
     with pytest.raises(ConfigurationError, match="tile_url must be an address"):
         create_app(config(plugins={"sharing": table}))
 
 
-async def test_there_is_none_where_nothing_is_shared() -> None:
+async def test_there_is_no_page_without_sharing() -> None:
     async with serving() as live:
         for path in ("/track", "/track/", "/track/x", "/track/files/share.js"):
             assert (await fetched(live, path))[0] == 404

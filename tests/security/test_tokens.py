@@ -1,4 +1,4 @@
-"""The life of a token: in what it is accepted, how long a socket lives on it."""
+"""Where a token is accepted, and how long a socket lives on it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from tests.cli.processes import serve
 from tests.support.clients.node import Node, js_connect
 from tests.support.clients.python_socketio import SERVER_DISCONNECT
 from tests.support.servers.serving import serving, token, until
+from tests.support.servers.transports import BOTH_ON_UVICORN
 
 CUT_WITHIN = 1.0 + 9.0
-"""Seconds after its token's expiry in which a socket is closed: one, and what a busy machine
-may take.  How long it does take is measured by :mod:`tests.security.measure`."""
+"""Seconds after its token's expiry within which a socket is closed: one, and what a busy machine
+may add.  :mod:`tests.security.measure` measures the time."""
 
 
-@pytest.mark.parametrize("portable", [False, True])
+@BOTH_ON_UVICORN
 async def test_a_socket_is_told_and_cut_when_its_token_expires(js: Node, portable: bool) -> None:
     exp = int(time.time()) + 2
     async with (
@@ -38,7 +39,7 @@ async def test_a_socket_is_told_and_cut_when_its_token_expires(js: Node, portabl
         assert forever.of("token:expiring") == []
 
 
-@pytest.mark.parametrize("portable", [False, True])
+@BOTH_ON_UVICORN
 async def test_a_fresh_token_keeps_the_socket_and_what_it_still_may(
     js: Node, portable: bool
 ) -> None:
@@ -56,14 +57,14 @@ async def test_a_fresh_token_keeps_the_socket_and_what_it_still_may(
         rooms = live.server.socket_io.manager
         assert sum(1 for _ in rooms.get_participants("/", "vehicle:v1")) == 1
         assert sum(1 for _ in rooms.get_participants("/", "vehicle:v2")) == 0
-        await until(lambda: time.time() > exp + 0.6)  # the first one's time is over
+        await until(lambda: time.time() > exp + 0.6)  # the first token has expired
         await live.publish("v1")
         assert (await client.next("location:update"))["entityId"] == "v1"
         assert client.disconnected is None
 
 
 @pytest.mark.parametrize(("notice", "told"), [(3_600, True), (60, False), (0, False)])
-async def test_how_long_before_is_a_setting(js: Node, notice: float, told: bool) -> None:
+async def test_the_time_of_the_notice_is_a_setting(js: Node, notice: float, told: bool) -> None:
     exp = int(time.time()) + 1_800
     async with (
         serving(token_notice=notice) as live,
@@ -104,7 +105,7 @@ async def test_an_expired_token_does_not_renew(js: Node) -> None:
 # -- where a token is read -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["lane", "portable"])
+@BOTH_ON_UVICORN
 async def test_a_token_in_the_query_string_is_never_read(js: Node, portable: bool) -> None:
     async with serving(portable=portable) as live:
         for name in ("token", "access_token", "auth", "authorization", "jwt"):

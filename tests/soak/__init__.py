@@ -1,1 +1,1 @@
-"""A server under churn, which must end with what it began with."""
+"""A server under churn, which must end with the resources that it began with."""

@@ -1,6 +1,6 @@
 """``python -m tests.soak``: fifteen minutes of churn on a real server and a real Redis.
 
-The exit status is 1 when the server ends with more than it began with.
+The exit status is 1 when the server ends with more resources than it began with.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from atriz_realtime.testing import free_port
 from tests.soak.run import soak
 
 GROWTH = 0.05
-"""How much of its memory a server may keep: the allocator's, not ours."""
+"""The fraction by which a server's memory may grow, for the allocator."""
 
 
 def main() -> int:
-    """Run, print what was seen, and say whether it is well."""
+    """Run, print what was measured, and return the exit status."""
     command = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     command.add_argument("--minutes", type=float, default=15.0)
     command.add_argument("--clients", type=int, default=40, help="connected at once")
@@ -41,13 +41,13 @@ def main() -> int:
     print(f"memory       {before.memory / 2**20:.1f} MiB -> {after.memory / 2**20:.1f} MiB")
     print(f"descriptors  {before.descriptors} -> {after.descriptors}")
     print(f"tasks        {before.tasks} -> {after.tasks}")
-    is_well = (
+    is_clean = (
         after.memory <= before.memory * (1 + GROWTH)
         and after.descriptors <= before.descriptors
         and after.tasks <= before.tasks
     )
-    print("well" if is_well else "it keeps something")
-    return not is_well
+    print("nothing leaked" if is_clean else "something leaked")
+    return not is_clean
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Clients that come, do something, and leave, most of them badly."""
+"""Clients that connect, do something, and leave, most of them without closing properly."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.support.clients.websocket import OFFER, TEXT, frame
 from tests.support.servers.serving import SECRET, token
 
 ENTITIES = 200
-PATIENCE = 10.0
-"""Seconds until a client gives up what it waits for."""
+CLIENT_TIMEOUT = 10.0
+"""Seconds until a client gives up."""
 
 GARBAGE = (
     "",
@@ -35,19 +35,19 @@ GARBAGE = (
 
 @attrs.frozen
 class Target:
-    """The server."""
+    """The address of the server."""
 
     host: str
     port: int
 
     @property
     def url(self) -> str:
-        """Where HTTP goes."""
+        """Its URL for HTTP."""
         return f"http://{self.host}:{self.port}"
 
 
 class Socket:
-    """A websocket by hand: it reads when it wants to, and leaves as it wants to."""
+    """A websocket by hand, which may stop reading and abort at any time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -55,7 +55,7 @@ class Socket:
 
     @classmethod
     async def connect(cls, target: Target) -> Socket:
-        """Shake hands."""
+        """Open a websocket."""
         reader, writer = await asyncio.open_connection(target.host, target.port)
         lines = [f"Host: {target.host}", *(f"{name}: {value}" for name, value in OFFER.items())]
         head = "\r\n".join(["GET /socket.io/?EIO=4&transport=websocket HTTP/1.1", *lines, "", ""])
@@ -68,7 +68,7 @@ class Socket:
         self.writer.write(frame(TEXT, message))
 
     async def read(self, seconds: float) -> None:
-        """Take what comes for a while, and answer pings."""
+        """Read for a while, and answer pings."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while data := await self.reader.read(65_536):
@@ -76,12 +76,12 @@ class Socket:
                         self.send("3")
 
     def abort(self) -> None:
-        """Break the connection."""
+        """Abort the connection."""
         self.writer.transport.abort()
 
 
 def entities(count: int) -> str:
-    """Some vehicles, as JSON."""
+    """The ids of random vehicles, as JSON."""
     ids = random.sample(range(ENTITIES), count)
     return "[" + ",".join(f'"v{number}"' for number in ids) + "]"
 
@@ -114,7 +114,7 @@ async def stall(target: Target) -> None:
 
 
 async def misbehave(target: Target) -> None:
-    """Send what no client sends."""
+    """Send invalid packets and random bytes."""
     socket = await Socket.connect(target)
     try:
         if random.random() < 0.7:
@@ -129,7 +129,7 @@ async def misbehave(target: Target) -> None:
 
 
 async def poll(target: Target) -> None:
-    """Open a session by polling, and leave it in the middle of a poll."""
+    """Open a session by polling, and abandon it during a poll."""
     url = f"{target.url}/socket.io/?EIO=4&transport=polling"
     async with aiohttp.ClientSession() as http:
         async with http.get(url) as response:
@@ -147,7 +147,7 @@ async def poll(target: Target) -> None:
 
 
 async def guess(target: Target) -> None:
-    """Connect with a token that nobody signed."""
+    """Connect with a token that has another signature."""
     socket = await Socket.connect(target)
     try:
         socket.send(f'40{{"token":"{token(secret=SECRET[::-1])}"}}')
@@ -165,24 +165,24 @@ KINDS: tuple[tuple[str, Callable[[Target], Awaitable[None]], float], ...] = (
     ("polled and broke off", poll, 2),
     ("guessed a token", guess, 0.2),
 )
-"""What a client does, and how often in proportion."""
+"""What clients do: the name in the report, the function, and the relative frequency."""
 
 
 async def come_and_go(target: Target, stop: asyncio.Event, done: Counter[str]) -> None:
-    """Be one client after another."""
+    """Act as one client after another."""
     weights = [weight for *_, weight in KINDS]
     while not stop.is_set():
         ((name, behave, _),) = random.choices(KINDS, weights)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(CLIENT_TIMEOUT):
                 await behave(target)
             done[name] += 1
         except (OSError, EOFError, TimeoutError, aiohttp.ClientError):
-            done["sent away"] += 1  # whoever misbehaves may be
+            done["sent away"] += 1  # which the server may do to a client that misbehaves
 
 
 async def publish(target: Target, stop: asyncio.Event, done: Counter[str], rate: float) -> None:
-    """Publish fixes of all vehicles in turn, some of them bad.
+    """Publish fixes of random vehicles, some of them invalid.
 
     :param rate: fixes a second.
     """

@@ -1,4 +1,4 @@
-"""One soak: a server in a process of its own, churn, and what it holds before and after."""
+"""One soak: a server process, churn, and the resources of the process before and after."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ SETTINGS = {
     "WS_PING_INTERVAL": "1500",
     "WS_PING_TIMEOUT": "1500",
 }
-"""Whoever has broken off a poll is found out within three seconds."""
+"""An abandoned polling session ends within three seconds."""
 
 SETTLE = 20.0
-"""Seconds that a server has to notice that everybody has left."""
+"""Seconds that a server has to notice that all clients have left."""
 
 
 @attrs.frozen
 class Held:
-    """What the server's process holds while nobody is connected."""
+    """Resources of the server's process while no client is connected."""
 
     memory: int
-    """Bytes resident."""
+    """Resident bytes."""
     descriptors: int
     tasks: int
 
 
 @attrs.frozen
 class Outcome:
-    """A soak that is over."""
+    """The result of a soak."""
 
     before: Held
     """After the warm-up."""
     after: Held
     done: Mapping[str, int]
-    """What clients did, and how often."""
+    """How often clients did what."""
     incidents: Mapping[str, int]
-    """What the server has survived."""
+    """The server's incidents, by kind."""
 
 
 @asynccontextmanager
@@ -67,23 +67,23 @@ async def server(redis_url: str) -> AsyncIterator[Target]:
     target = Target("127.0.0.1", port)
     try:
         async with asyncio.timeout(3 * TIMEOUT):
-            while await insides(target) is None:
+            while await process_state(target) is None:
                 assert process.returncode is None, "the server did not start"
                 await asyncio.sleep(0.1)
         yield target
-        assert process.returncode is None, "the server did not live"
+        assert process.returncode is None, "the server ended"
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
 
 
-async def insides(target: Target) -> dict[str, Any] | None:
-    """What the server holds; ``None`` while it does not answer."""
+async def process_state(target: Target) -> dict[str, Any] | None:
+    """The state of the server's process; ``None`` while it does not answer."""
     try:
         async with (
             aiohttp.ClientSession() as http,
-            http.get(f"{target.url}/insides", headers={"Connection": "close"}) as response,
+            http.get(f"{target.url}/process-state", headers={"Connection": "close"}) as response,
         ):
             answer: dict[str, Any] = await response.json()
             return answer
@@ -92,12 +92,12 @@ async def insides(target: Target) -> dict[str, Any] | None:
 
 
 async def settled(target: Target) -> tuple[Held, dict[str, int]]:
-    """What the server holds when it has noticed that everybody has left, and its incidents."""
+    """The server's resources once it has noticed that all clients have left, and its incidents."""
     last: tuple[int, int] | None = None
     async with asyncio.timeout(2 * SETTLE):
         while True:
             await asyncio.sleep(SETTLE / 20)
-            found = await insides(target)
+            found = await process_state(target)
             assert found is not None
             held = Held(found["memory"], found["descriptors"], found["tasks"])
             still = (held.descriptors, held.tasks) == last
@@ -107,7 +107,7 @@ async def settled(target: Target) -> tuple[Held, dict[str, int]]:
 
 
 async def churn(target: Target, seconds: float, clients: int, rate: float) -> Counter[str]:
-    """Let clients come and go, and vehicles move, for a while."""
+    """Let clients connect and leave, and vehicles move, for a while."""
     stop, done = asyncio.Event(), Counter[str]()
     working = [
         asyncio.create_task(publish(target, stop, done, rate)),
@@ -122,10 +122,11 @@ async def churn(target: Target, seconds: float, clients: int, rate: float) -> Co
 async def soak(
     redis_url: str, *, warm_up: float, seconds: float, clients: int = 40, rate: float = 200
 ) -> Outcome:
-    """Warm a server up, note what it holds, and again after the churn.
+    """Compare the resources of a server after a warm-up with those after more churn.
 
-    :param warm_up: seconds of churn before the first look: what is allocated once is not a leak.
-    :param seconds: of churn between the two looks.
+    :param warm_up: seconds of churn before the first measurement: what is allocated once does
+        not leak.
+    :param seconds: seconds of churn between the two measurements.
     """
     async with server(redis_url) as target:
         await churn(target, warm_up, clients, rate)

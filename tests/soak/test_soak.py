@@ -1,4 +1,4 @@
-"""A short soak: seconds of churn; ``python -m tests.soak`` is the long one."""
+"""A short soak of a few seconds; ``python -m tests.soak`` runs a long one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import pytest
 from tests.soak.run import soak
 
 MARGIN = 8 * 2**20
-"""Bytes that an allocator may keep of a warm-up as short as this."""
+"""Bytes by which memory may grow after so short a warm-up, for the allocator."""
 
 
 @pytest.mark.timeout(120)
-async def test_everything_is_given_back_when_everybody_has_left(redis_url: str) -> None:
+async def test_resources_are_released_when_all_clients_have_left(redis_url: str) -> None:
     outcome = await soak(redis_url, warm_up=3, seconds=6, clients=20, rate=100)
     assert outcome.after.descriptors <= outcome.before.descriptors
     assert outcome.after.tasks <= outcome.before.tasks

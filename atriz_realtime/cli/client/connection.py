@@ -20,8 +20,8 @@ import orjson
 
 from atriz_realtime.api.errors import NotAuthenticated, Unavailable
 from atriz_realtime.api.wire import encode_json
+from atriz_realtime.cli.addresses import location, reachable
 from atriz_realtime.cli.options import config_option
-from atriz_realtime.cli.serving.addresses import location, reachable
 from atriz_realtime.cli.token import DEFAULT_TTL, minter
 from atriz_realtime.plugin_system.config import RealtimeConfig
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
-from atriz_realtime.cli.serving.addresses import BACKLOG
+from atriz_realtime.cli.addresses import BACKLOG
 from atriz_realtime.cli.serving.handover import Handover, sticky_protocol
 from atriz_realtime.server import RealtimeServer
 
@@ -134,7 +134,7 @@ def run(
     """
     realtime: RealtimeServer = app.state.realtime
     websockets = realtime.websocket_protocol()
-    websockets.listens(sockets)
+    websockets.listen_on(sockets)
     config = uvicorn.Config(
         app,
         http=realtime.http_protocol(None if handover is None else sticky_protocol(handover)),

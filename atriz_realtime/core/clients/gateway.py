@@ -11,7 +11,7 @@ from typing import Any
 
 import socketio.exceptions
 
-from atriz_realtime.api.contracts import Clock
+from atriz_realtime.api.contracts import Clock, ServerHandle
 from atriz_realtime.api.errors import (
     AuthenticationRejected,
     InvalidRequest,
@@ -36,6 +36,7 @@ from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.token_bucket import TokenBucket, UserBuckets
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.plugin_system.registry import Registry
 
 
 class Gateway:
@@ -77,8 +78,12 @@ class Gateway:
         )
         handlers.add(SocketEvents.AUTHENTICATE, self._authenticate)
 
-    def add_event(self, plugin: str, event: SocketEvent) -> None:
-        """Let a plugin handle an event."""
+    def add_events(self, registry: Registry, server: ServerHandle) -> None:
+        """Let plugins handle the events that they register."""
+        for event in registry.socket_events(server):
+            self._add_event(registry.owner(event), event)
+
+    def _add_event(self, plugin: str, event: SocketEvent) -> None:
         what = f"event {event.name!r}"
         signature = inspect.signature(event.handle)
 

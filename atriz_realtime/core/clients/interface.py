@@ -14,6 +14,7 @@ from atriz_realtime.api.wire import SocketEvents
 from atriz_realtime.core.clients.sockets import Sockets
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.publish.service import as_location
+from atriz_realtime.core.runtime.lifecycle import Lifecycle
 
 
 class ServerInterface:
@@ -25,12 +26,13 @@ class ServerInterface:
         pipeline: Pipeline,
         redis: Redis | RedisCluster | None,
         clock: Clock,
+        lifecycle: Lifecycle,
     ) -> None:
         self._sockets = sockets
         self._pipeline = pipeline
         self._redis = redis
         self._clock = clock
-        self._started_at: float | None = None
+        self._lifecycle = lifecycle
 
     async def emit_location_update(self, channel: str, data: Any) -> None:
         """Emit ``location:update`` to a room, on every server, without caching it."""
@@ -79,7 +81,7 @@ class ServerInterface:
 
     def get_stats(self) -> dict[str, Any]:
         """``connections`` and ``rooms`` of this server, and its ``uptime`` in seconds."""
-        started = self._started_at
+        started = self._lifecycle.started_at
         return {
             "connections": self.connection_count,
             "rooms": self.room_count,

@@ -1,4 +1,4 @@
-"""Our engine as python-socketio has it in place of python-engineio's."""
+"""The engine behind python-socketio's server, in place of python-engineio's."""
 
 from __future__ import annotations
 
@@ -16,57 +16,58 @@ Handler = Callable[..., Any]
 
 
 class Engine(EngineServer):
-    """The engine as python-socketio has it.
+    """The engine behind python-socketio's server.
 
     :param opened: called with the id of each new session.
-    :param heard: takes a session's message; returns what is left to be awaited.
+    :param received: handles a session's message; returns what is left to be awaited.
+    :param options: those of :class:`EngineServer`.
     """
 
     def __init__(
         self,
         opened: Callable[[str], None],
-        heard: Callable[[Session, str | bytes], Awaitable[None] | None],
+        received: Callable[[Session, str | bytes], Awaitable[None] | None],
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._opened = opened
-        self._heard = heard
-        self._ordinary: Handler | None = None
+        self._received = received
+        self._own_connect: Handler | None = None
 
-    def on(self, event: str, handler: Handler | None = None) -> Handler:
+    def on(self, event: str, handler: Handler) -> None:
         """Handle an event; the first ``connect`` handler is python-socketio's own."""
-        if event == "connect" and self._ordinary is None:
-            self._ordinary = handler
-        return super().on(event, handler)
+        if event == "connect" and self._own_connect is None:
+            self._own_connect = handler
+        super().on(event, handler)
 
-    def ask(self, session: Session) -> Any:
-        """Let every session in: it has to connect to a namespace before it may do anything.
+    def call_connect(self, session: Session) -> Any:
+        """Accept every session: it has to connect to a namespace before it may do anything.
 
-        python-socketio's own handler would only keep the request, which :class:`Requests`
-        has; the admin UI's replaces it.
+        python-socketio's own handler would only store the request, which :class:`Requests`
+        has; it is not called unless the admin UI has replaced it.
         """
         self._opened(session.sid)
-        replaced = self._handlers.get("connect") != self._ordinary
-        return super().ask(session) if replaced else None
+        is_replaced = self.handlers.get("connect") != self._own_connect
+        return super().call_connect(session) if is_replaced else None
 
-    def hear(self, session: Session, data: str | bytes) -> Awaitable[None] | None:
-        """Take a message past python-socketio's own handler, which needs a task for each."""
-        return self._heard(session, data)
+    def call_message(self, session: Session, data: str | bytes) -> Awaitable[None] | None:
+        """Handle a message without python-socketio's own handler, which needs a task for each."""
+        return self._received(session, data)
 
-    # what python-socketio's admin UI looks at besides
+    # private names that python-socketio's admin UI uses
 
     def _get_socket(self, sid: str) -> Session:
         return self.sockets[sid]
 
     def _ok(self, *_: Any, **__: Any) -> dict[str, Any]:
-        """Nothing: responses are not made here."""
+        """Return no response: the engine makes its own."""
         return {}
 
 
 class Requests(Mapping[str, dict[str, Any]]):
-    """The request of each session, as python-socketio hands it to ``connect`` handlers.
+    """The WSGI environment of each session's request, which python-socketio passes to handlers.
 
-    It is made when it is asked for, which is once for most sessions.
+    It is made on each access: most sessions need it once.
     """
 
     def __init__(self, engine: EngineServer) -> None:
@@ -94,31 +95,36 @@ def session_prefix(worker: int) -> str:
 def make_engine(
     config: RealtimeConfig,
     opened: Callable[[str], None],
-    heard: Callable[[Session, str | bytes], Awaitable[None] | None],
+    received: Callable[[Session, str | bytes], Awaitable[None] | None],
     incidents: Incidents,
+    ready: Callable[[], Awaitable[None] | None],
     session_prefix: str,
 ) -> Engine:
-    """The engine with our settings; ``opened`` and ``heard`` are :class:`Engine`'s."""
-    engine = Engine(
+    """The engine with the server's settings.
+
+    :param opened: :class:`Engine`'s, as is ``received``.
+    :param ready: :class:`EngineServer`'s, as is ``session_prefix``.
+    """
+    return Engine(
         opened,
-        heard,
+        received,
         ping_interval=config.ping_interval / 1000,
         ping_timeout=config.ping_timeout / 1000,
         max_payload=config.max_payload,
+        max_packets=config.max_packets,
         cors_allowed_origins=engine_origins(config.cors_origin),
         max_frames=config.max_pending_frames,
         max_lag=config.max_lag,
         flush_interval=config.flush_interval / 1000,
-        max_packets=config.max_packets,
+        session_prefix=session_prefix,
+        proxies=TrustedProxies(config.trusted_proxies) if config.trusted_proxies else None,
+        report=incidents.report,
+        ready=ready,
     )
-    engine.session_prefix = session_prefix
-    engine.report = incidents.report
-    engine.proxies = TrustedProxies(config.trusted_proxies) if config.trusted_proxies else None
-    return engine
 
 
 def engine_origins(origins: tuple[str, ...]) -> str | list[str] | None:
-    """The configured origins as the engine takes them; ``None``: the server's own."""
+    """The configured origins as :class:`EngineServer` takes them."""
     if not origins:
         return None
     return "*" if "*" in origins else list(origins)

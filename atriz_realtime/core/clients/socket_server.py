@@ -50,7 +50,8 @@ class SocketServer(socketio.AsyncServer):
     :param gateway: accepts connections to the default namespace, and limits their events.
     :param own_handlers: the handlers of the package's own events and those of plugins.
     :param tracking_parts: what ``TrackingService(redis, socket_io)`` uses of the server.
-    :param session_prefix: how the ids of its sessions begin.
+    :param ready: called before each handshake; returns what it has to wait for, or ``None``.
+    :param session_prefix: the beginning of each Engine.IO session id.
     """
 
     def __init__(
@@ -61,9 +62,12 @@ class SocketServer(socketio.AsyncServer):
         own_handlers: EventHandlers,
         incidents: Incidents,
         tracking_parts: TrackingParts,
+        ready: Callable[[], Awaitable[None] | None],
         session_prefix: str,
     ) -> None:
         self._config = config
+        self._ready = ready
+        self._session_prefix = session_prefix
         self._gateway = gateway
         self._own_handlers = own_handlers
         self._incidents = incidents
@@ -85,6 +89,7 @@ class SocketServer(socketio.AsyncServer):
             self._unconnected.begin,
             self._receive,
             self._incidents,
+            self._ready,
             self._session_prefix,
         )
 
@@ -93,7 +98,7 @@ class SocketServer(socketio.AsyncServer):
         self.start_background_task(self.eio.disconnect, eio_sid)
 
     async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
-        """Do nothing: :meth:`Engine.ask` accepts sessions."""
+        """Do nothing: :meth:`Engine.call_connect` accepts sessions."""
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         self._unconnected.end(eio_sid)
@@ -142,7 +147,7 @@ class SocketServer(socketio.AsyncServer):
 
     def _fault(self, session: Session, cost: int) -> bool:
         """Charge a client's error to its session; returns whether the client is told about it."""
-        now = self.eio.loop.time()
+        now = self._unconnected.loop.time()
         spent = self._errors.spend(session.sid, cost, now)
         if spent == "over":
             self._incidents.report("misbehaving client cut", "its errors went over the budget")

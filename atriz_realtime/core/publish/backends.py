@@ -24,7 +24,6 @@ B = TypeVar("B")
 class Backends:
     """What the plugins registered to cache locations and to fan them out.
 
-    :param layers: wrap the fan-out, the first one innermost.
     :param link: the connection to Redis, when one is configured.
     """
 
@@ -38,25 +37,26 @@ class Backends:
         self,
         registry: Registry,
         resources: Resources,
-        layers: Sequence[FanoutLayer],
         statistics: Statistics,
         link: Reporting | None,
     ) -> None:
         self._registry = registry
         self._resources = resources
-        self._layers = layers
         self._statistics = statistics
         self._reporting: list[Reporting] = [] if link is None else [link]
 
-    async def open(self, opened: AsyncExitStack) -> None:
-        """Open everything, to be closed with ``opened``."""
+    async def open(self, opened: AsyncExitStack, layers: Sequence[FanoutLayer]) -> None:
+        """Open everything, to be closed with ``opened``.
+
+        :param layers: wrap the fan-out, the first one innermost.
+        """
         registry, resources = self._registry, self._resources
         cache, fanout = registry.cache, registry.fanout
         self.cache = await self._opened("cache", cache, cache.open(resources), opened)
         self.innermost_fanout = self.fanout = await self._opened(
             "fanout", fanout, fanout.open(resources), opened
         )
-        for layer in self._layers:
+        for layer in layers:
             self.fanout = await self._opened(
                 f"layer {layer.name}", layer, layer.open(self.fanout), opened
             )

@@ -9,12 +9,13 @@ from typing import Any
 import attrs
 
 from atriz_realtime.api.contracts import PublishResult
-from atriz_realtime.api.errors import ConfigurationError
+from atriz_realtime.api.errors import ConfigurationError, Unavailable
 from atriz_realtime.api.model import Location, LocationEvent
 from atriz_realtime.api.wire import decode_event, decode_location, tracking_stats
 from atriz_realtime.core.publish.delivery import Delivery, Listener
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.lifecycle import Lifecycle
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.worker import Worker
 
@@ -34,11 +35,21 @@ class TrackingParts:
 
     redis: Any
     """The server's redis-py client, or ``None``."""
+    pipeline: Pipeline
     delivery: Delivery
     plugin_runner: PluginRunner
     incidents: Incidents
-    started_pipeline: Callable[[], Awaitable[Pipeline]]
-    """Returns the publish pipeline; starts the server first, if it has not started."""
+    lifecycle: Lifecycle
+
+    async def started_pipeline(self) -> Pipeline:
+        """The publish pipeline; starts the server first, if it has not started.
+
+        :raises Unavailable: when the server was closed.
+        """
+        if self.lifecycle.is_closing:
+            raise Unavailable("the server is closed")
+        await self.lifecycle.start()
+        return self.pipeline
 
 
 class Subscription:

@@ -1,1 +1,1 @@
-"""The wire: websocket frames and Engine.IO packets."""
+"""The wire formats: websocket frames and Engine.IO packets."""

@@ -1,6 +1,6 @@
 """Websocket frames as a server sends and receives them: RFC 6455, section 5.
 
-No extension is ever negotiated, so every reserved bit is an error.
+The server negotiates no extensions, so a reserved bit is always an error.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ Received = str | bytes | Control
 
 
 class FrameError(ValueError):
-    """A client broke the protocol.
+    """Raised when a client breaks the protocol.
 
-    :param code: the close code that says how.
+    :param code: the close code to answer with.
     """
 
     def __init__(self, code: int, reason: str) -> None:
@@ -59,7 +59,7 @@ class FrameError(ValueError):
 
 
 def encode(opcode: int, payload: bytes) -> bytes:
-    """One unmasked frame that is a whole message."""
+    """A whole message as one unmasked frame."""
     length = len(payload)
     if length < 126:
         return bytes((_FIN | opcode, length)) + payload
@@ -69,7 +69,7 @@ def encode(opcode: int, payload: bytes) -> bytes:
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
-    """A close frame; a reason that is too long is cut."""
+    """A close frame; a reason that is too long is truncated."""
     text = reason.encode()[: MAX_CONTROL_PAYLOAD - 2].decode(errors="ignore").encode()
     return encode(CLOSE, _LENGTH_16.pack(code) + text)
 
@@ -85,7 +85,7 @@ def _mask_function() -> Callable[[bytes, bytes], bytes]:
 
 
 class FrameReader:
-    """Takes a client's bytes apart into messages.
+    """Parses a client's bytes into messages.
 
     :param limit: bytes that a message may have.
     """
@@ -95,15 +95,15 @@ class FrameReader:
     def __init__(self, limit: int) -> None:
         self._apply_mask = _mask_function()
         self._limit = limit
-        self._buffer: bytearray | None = None  # a frame that is not complete
-        self._needed = 0  # bytes it must have before it is looked at again
+        self._buffer: bytearray | None = None  # an incomplete frame
+        self._needed = 0  # bytes that the buffer needs before it is parsed again
         self._fragments: bytearray | None = None
         self._opcode = 0
 
     def feed(self, data: bytes) -> Iterator[Received]:
         """The messages and control frames that these bytes complete.
 
-        :raises FrameError: when they break the protocol; nothing may be fed after it.
+        :raises FrameError: when they break the protocol; the reader is unusable afterwards.
         """
         if self._buffer is not None:
             self._buffer += data
@@ -131,7 +131,7 @@ class FrameReader:
             self._buffer = bytearray(data[position:])
 
     def _header(self, data: bytes, position: int, end: int) -> tuple[int, int, int] | None:
-        """A frame's first byte, where its payload begins, and how long it is."""
+        """The first byte of a frame, and the start and length of its payload."""
         if end - position < 2:
             return None
         first, second = data[position], data[position + 1]
@@ -190,7 +190,7 @@ class FrameReader:
 def check_close(payload: bytes) -> None:
     """Check a close frame's code and reason: section 7.4.
 
-    :raises FrameError: when they are none that a client may send.
+    :raises FrameError: when a client must not send them.
     """
     if not payload:
         return

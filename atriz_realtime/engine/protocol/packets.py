@@ -1,7 +1,7 @@
-"""Engine.IO packets, as https://socket.io/docs/v4/engine-io-protocol/ has them.
+"""Engine.IO packets: https://socket.io/docs/v4/engine-io-protocol/.
 
-A packet is encoded once, whatever number of clients it goes to and whichever transport
-they use: its bytes on a websocket with and without the frame, and its text for polling.
+A packet is encoded once for all clients and transports: as a websocket message, as the whole
+frame of that message, and as text for polling.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ NOOP = "6"
 TYPES = frozenset({OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP})
 
 SEPARATOR = "\x1e"
-"""Stands between the packets of one polling request or response."""
+"""Separates the packets of one polling request or response."""
 
 
 class InvalidPacket(ValueError):
-    """What a client sent is no packet, or none that a client may send."""
+    """Raised for data from a client that is not a packet, or not one that a client may send."""
 
 
 class Packet:
     """A packet to send.
 
-    :param content: what a websocket message holds: a type and its data as UTF-8, or a
-        binary message's bytes.
+    :param content: the websocket message: a type and its data as UTF-8, or the bytes of a
+        binary message.
     """
 
     __slots__ = ("_text", "binary", "content", "frame")
@@ -40,12 +40,12 @@ class Packet:
         self.content = content
         self.binary = binary
         self.frame = frames.encode(frames.BINARY if binary else frames.TEXT, content)
-        """The whole frame of a websocket message."""
+        """The websocket message as a frame."""
         self._text: str | None = None
 
     @property
     def text(self) -> str:
-        """The packet as it stands in a polling response."""
+        """The packet as part of a polling response."""
         if self._text is None:
             if self.binary:
                 self._text = "b" + base64.b64encode(self.content).decode()
@@ -55,7 +55,7 @@ class Packet:
 
 
 def message(data: str | bytes) -> Packet:
-    """The packet of a message."""
+    """A packet that carries a message."""
     if isinstance(data, str):
         return Packet(f"{MESSAGE}{data}".encode())
     return Packet(bytes(data), binary=True)
@@ -68,9 +68,9 @@ NOOP_PACKET = Packet(NOOP.encode())
 
 
 def parse(text: str) -> tuple[str, str | bytes]:
-    """A text packet that was received: its type and its data.
+    """The type and the data of a packet that came as text.
 
-    :raises InvalidPacket: when it is none.
+    :raises InvalidPacket: when it is not a packet.
     """
     kind = text[:1]
     if kind in TYPES:
@@ -83,16 +83,16 @@ def parse(text: str) -> tuple[str, str | bytes]:
     raise InvalidPacket("unknown packet type")
 
 
-def parse_payload(body: bytes, most: int) -> list[tuple[str, str | bytes]]:
+def parse_payload(body: bytes, limit: int) -> list[tuple[str, str | bytes]]:
     """The packets of a polling request's body.
 
-    :param most: packets that there may be.
-    :raises InvalidPacket: when one of them is none, or there are more.
+    :param limit: packets that the body may have.
+    :raises InvalidPacket: when a part of it is not a packet, or there are more.
     """
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise InvalidPacket("not UTF-8") from error
-    if text.count(SEPARATOR) >= most:
+    if text.count(SEPARATOR) >= limit:
         raise InvalidPacket("too many packets in one request")
     return [parse(packet) for packet in text.split(SEPARATOR)]

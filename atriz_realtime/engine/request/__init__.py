@@ -1,1 +1,1 @@
-"""What a request says, and how it is answered."""
+"""HTTP requests: their parts, their origins and their answers."""

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
-from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.errors import Refusal
+from atriz_realtime.engine.request.origins import Origins
 from atriz_realtime.engine.request.request import Request
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from atriz_realtime.engine.server import EngineServer
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-class Exchange:
-    """A request, and whatever is answered."""
+class HttpExchange:
+    """A request and its response.
+
+    :param receive: ASGI's.
+    :param send: ASGI's.
+    :param origins: decides which pages may read the response.
+    :param refused: called with each refusal that is sent.
+    """
 
     def __init__(
         self,
-        engine: EngineServer,
         request: Request,
         receive: Callable[[], Awaitable[Any]],
         send: Callable[[Any], Awaitable[None]],
+        origins: Origins,
+        refused: Callable[[Refusal], None],
     ) -> None:
-        self.engine = engine
         self.request = request
         self._receive = receive
         self._send = send
+        self._origins = origins
+        self._refused = refused
 
     async def body(self, limit: int) -> bytes | None:
         """The request's body; ``None`` when it has more bytes than ``limit``."""
@@ -46,8 +49,8 @@ class Exchange:
             if not message.get("more_body"):
                 return bytes(body)
 
-    async def gone(self) -> None:
-        """Wait until the client has given the request up."""
+    async def disconnected(self) -> None:
+        """Wait until the client has closed the request."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -63,7 +66,7 @@ class Exchange:
                     (b"content-type", content_type),
                     (b"content-length", str(len(body)).encode()),
                     (b"cache-control", b"no-store"),
-                    *self.engine.origins.headers(self.request),
+                    *self._origins.headers(self.request),
                     *headers,
                 ],
             }
@@ -72,5 +75,5 @@ class Exchange:
 
     async def refuse(self, refusal: Refusal) -> None:
         """Send a standard refusal."""
-        errors.count(refusal, self.engine)
+        self._refused(refusal)
         await self.respond(refusal.status, b"application/json", refusal.body)

@@ -1,7 +1,7 @@
 """Which web pages may connect: https://www.rfc-editor.org/rfc/rfc6454, and CORS.
 
-Browsers name the page's origin in every websocket's handshake and in requests to another
-origin.  Other programs need not, and are let in by what they can prove instead.
+A browser names the page's origin in every websocket handshake and in each request to another
+origin.  Other programs need not name one; they have to authenticate instead.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from collections.abc import Sequence
 
 from atriz_realtime.engine.request.request import Request
 
-EVERYBODY = "*"
+ANY = "*"
 
 
 class Origins:
     """The allowed origins.
 
-    :param allowed: ``None``: pages of the server's own; ``*``: all; else those listed.
+    :param allowed: ``None`` for the server's own origin, ``*`` for every origin, or a list.
     """
 
     def __init__(self, allowed: str | Sequence[str] | None) -> None:
         listed = [allowed] if isinstance(allowed, str) else allowed
-        self._all = listed is not None and EVERYBODY in listed
+        self._all = listed is not None and ANY in listed
         self._listed = None if listed is None else frozenset(listed)
 
     def allow(self, request: Request) -> bool:
-        """Whether a request may go on."""
+        """Whether a request comes from an allowed page, or from no page."""
         origin = request.header(b"origin")
         if origin is None or self._all:
             return True
@@ -34,7 +34,7 @@ class Origins:
         return origin in _own(request)
 
     def headers(self, request: Request) -> list[tuple[bytes, bytes]]:
-        """What tells the browser that the page may read the response."""
+        """The CORS headers that let the page read the response."""
         origin = request.header(b"origin")
         if origin is None or not self.allow(request):
             return []
@@ -45,7 +45,7 @@ class Origins:
         ]
 
     def preflight(self, request: Request) -> list[tuple[bytes, bytes]]:
-        """What tells it that the page may send the request that it asks about."""
+        """The CORS headers that let the page send the request that a preflight asks about."""
         wanted = request.header(b"access-control-request-headers")
         headers = [(b"access-control-allow-methods", b"OPTIONS, GET, POST")]
         if wanted is not None:
@@ -54,6 +54,6 @@ class Origins:
 
 
 def _own(request: Request) -> set[str]:
-    """The server's own origins: by the name it was asked for, here and at trusted proxies."""
+    """The server's own origins, after the ``Host`` of the request and of trusted proxies."""
     hosts = (request.header(b"host"), request.forwarded_host)
     return {f"{request.scheme}://{host}" for host in hosts if host is not None}

@@ -1,36 +1,32 @@
-"""Who a request comes from, where trusted proxies stand before the server."""
+"""The client of a request that came through trusted proxies."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import ipaddress
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import uvicorn
+from typing import Any
 
 Header = tuple[bytes, bytes]
 
 UNIX = "unix"
-"""Stands for proxies that connect over a unix socket: they have no address."""
+"""Stands for all proxies that connect over a Unix socket, which have no address."""
 
 MAX_HOPS = 32
-"""Proxies in a row that are looked through."""
+"""Proxies that one request may have come through; the headers of further ones are not read."""
 
 FORWARDED_HOST = "atriz_realtime.forwarded_host"
-"""Where a scope has the host that trusted proxies say the client asked for."""
+"""Key of a scope: the host that the client asked for, according to trusted proxies."""
 
 
 class TrustedProxies:
-    """The proxies whose ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are believed.
+    """Believes the ``X-Forwarded-For``, ``-Proto`` and ``-Host`` of certain proxies.
 
-    Each proxy adds at the right whom it got the request from. The client is whoever the
-    last trusted one names; what stands left of that the client may have written itself.
+    Each proxy appends the address that it received the request from. Read from the right, the
+    first address that is no trusted proxy's is the client's; the client may have written
+    everything left of it itself.
 
     :param trusted: addresses, networks such as ``10.0.0.0/8``, and :data:`UNIX`.
-    :raises ValueError: for what is none of these.
+    :raises ValueError: for anything else.
     """
 
     def __init__(self, trusted: Sequence[str]) -> None:
@@ -38,38 +34,44 @@ class TrustedProxies:
         self._networks = [ipaddress.ip_network(each) for each in trusted if each != UNIX]
 
     def trusts(self, address: str | None) -> bool:
-        """Whether a peer is one of them."""
+        """Whether a peer is a trusted proxy.
+
+        :param address: ``None`` over a Unix socket.
+        """
         if not address:
             return self._unix
         parsed = _parsed(address)
         return parsed is not None and any(parsed in network for network in self._networks)
 
     def client(self, address: str | None, headers: Sequence[Header]) -> str | None:
-        """The client's address, for a request from a peer's."""
-        return self._seen(address, headers)[0]
+        """The client's address.
 
-    def look_through(self, scope: Any) -> None:
-        """Put into a scope what they say of the client, the scheme and the host."""
+        :param address: the peer's.
+        """
+        return self._resolve(address, headers)[0]
+
+    def rewrite(self, scope: Any) -> None:
+        """Set an ASGI scope's client, scheme and host to those that trusted proxies name."""
         peer = scope.get("client")
-        address, hops = self._seen(peer[0] if peer else None, scope["headers"])
+        address, hops = self._resolve(peer[0] if peer else None, scope["headers"])
         if not hops:
             return
         if address != (peer[0] if peer else None):
             scope["client"] = (address, 0)
-        scheme = _said(scope["headers"], b"x-forwarded-proto", hops)
+        scheme = _forwarded(scope["headers"], b"x-forwarded-proto", hops)
         if scheme in ("http", "https"):
             websocket = scope["type"] == "websocket"
             scope["scheme"] = scheme.replace("http", "ws") if websocket else scheme
-        host = _said(scope["headers"], b"x-forwarded-host", hops)
+        host = _forwarded(scope["headers"], b"x-forwarded-host", hops)
         if host:
             scope[FORWARDED_HOST] = host
 
-    def _seen(self, address: str | None, headers: Sequence[Header]) -> tuple[str | None, int]:
-        """The client's address, and how many proxies are before the server."""
+    def _resolve(self, address: str | None, headers: Sequence[Header]) -> tuple[str | None, int]:
+        """The client's address, and the number of trusted proxies between it and the server."""
         if not self.trusts(address):
             return address, 0
         hops = 1
-        for named in reversed(_listed(headers, b"x-forwarded-for")[-MAX_HOPS:]):
+        for named in reversed(_items(headers, b"x-forwarded-for")[-MAX_HOPS:]):
             parsed = _parsed(_without_port(named))
             if parsed is None:
                 break
@@ -94,47 +96,13 @@ def _without_port(named: str) -> str:
     return named.partition(":")[0] if named.count(":") == 1 else named
 
 
-def _said(headers: Sequence[Header], name: bytes, hops: int) -> str:
-    """What the first of so many proxies says, each having added its own at the right."""
-    values = _listed(headers, name)
+def _forwarded(headers: Sequence[Header], name: bytes, hops: int) -> str:
+    """The value that the outermost of ``hops`` proxies added; each appends its own."""
+    values = _items(headers, name)
     return values[max(0, len(values) - hops)] if values else ""
 
 
-def _listed(headers: Sequence[Header], name: bytes) -> list[str]:
-    """The items of a header that is a list, of all lines of that name."""
+def _items(headers: Sequence[Header], name: bytes) -> list[str]:
+    """The items of a list header, from all of its lines."""
     values = [value.decode("latin-1") for key, value in headers if key == name]
     return [item.strip() for value in values for item in value.split(",")]
-
-
-def seen_through_proxies(
-    config: uvicorn.Config, address: str | None, headers: Sequence[Header]
-) -> str | None:
-    """The client's address, as uvicorn's middleware lets applications see it."""
-    for name, _ in headers:
-        if name == b"x-forwarded-for":
-            break
-    else:
-        return address
-    scope = {"type": "http", "client": (address, 0), "scheme": "http", "headers": headers}
-    look_through(config, scope)
-    client: str | None = scope["client"][0]  # type: ignore[assignment]
-    return client
-
-
-def look_through(config: uvicorn.Config, scope: dict[str, Any]) -> None:
-    """Put into a scope what trusted proxies say of the client and the scheme."""
-    hosts = config.forwarded_allow_ips or "127.0.0.1"
-    middleware = _middleware(hosts if isinstance(hosts, str) else ",".join(hosts))
-    with contextlib.suppress(StopIteration):  # nothing in it waits
-        middleware(scope, _nothing, _nothing).send(None)
-
-
-@functools.cache
-def _middleware(hosts: str) -> Any:
-    from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: PLC0415  # an extra
-
-    return ProxyHeadersMiddleware(_nothing, hosts)
-
-
-async def _nothing(*_: Any) -> None:
-    """The application behind the middleware, which has done all there is to do."""

@@ -1,4 +1,4 @@
-"""The request that opened a session, kept small: an idle session keeps nothing else of it."""
+"""An HTTP request as bytes, small enough to stay with an idle session."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from atriz_realtime.engine.request.proxies import FORWARDED_HOST
 Address = tuple[str, int]
 
 MAX_PARAMETERS = 32
-"""Parameters of a query that are read; clients send five, and whatever the application adds."""
+"""Query parameters that are read; clients send five, and those of the application."""
 
 
 class Request:
-    """A request's line and headers as bytes, from which the rest is read when asked for.
+    """A request's line and headers as bytes, parsed when they are needed.
 
-    :param head: the request line and the headers, each on one line that ends in CR LF.
-    :param client: the peer's address and port.
+    :param head: the request line and the headers, each line ending in CR LF.
+    :param client: the client's address and port; ``None`` over a Unix socket.
     :param scheme: ``http`` or ``https``.
-    :param forwarded_host: the host that a trusted proxy says the client asked for.
+    :param forwarded_host: the host that the client asked for, according to a trusted proxy.
     """
 
     __slots__ = ("client", "forwarded_host", "head", "scheme")
@@ -62,7 +62,7 @@ class Request:
 
     @property
     def target(self) -> str:
-        """The path and the query, undecoded."""
+        """The path and the query, percent-encoded."""
         return self.head.split(b" ", 2)[1].decode("latin-1")
 
     @property
@@ -72,18 +72,21 @@ class Request:
 
     @property
     def query_string(self) -> str:
-        """What follows the path, undecoded."""
+        """The query, percent-encoded."""
         return self.target.partition("?")[2]
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Names in lower case, and values."""
+        """The headers: names in lower case, and values."""
         lines = self.head.split(b"\r\n")[1:]
         parts = (line.partition(b":") for line in lines if line)
         return [(name.lower(), value.strip()) for name, _, value in parts]
 
     def header(self, name: bytes) -> str | None:
-        """The first value of a header, whose name is given in lower case."""
+        """The first value of a header.
+
+        :param name: in lower case.
+        """
         start = self.head.lower().find(b"\r\n%b:" % name)
         if start < 0:
             return None
@@ -91,7 +94,7 @@ class Request:
         return self.head[start : self.head.find(b"\r\n", start)].strip().decode("latin-1")
 
     def query(self) -> dict[str, str]:
-        """The query's parameters; of one that is repeated, the last."""
+        """The query's parameters; a repeated one has its last value."""
         text = self.query_string
         escaped = "%" in text or "+" in text
         found = {}
@@ -117,7 +120,7 @@ class Request:
         }
 
     def environ(self) -> dict[str, Any]:
-        """The request as python-socketio hands it to ``connect`` handlers: WSGI's environment."""
+        """The request as a WSGI environment, as ``connect`` handlers of python-socketio get it."""
         host, port = self.client or ("", 0)
         environ: dict[str, Any] = {
             "wsgi.errors": sys.stderr,
@@ -145,7 +148,7 @@ class Request:
 
 
 def as_environ(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers under their names in WSGI's environment; one that is repeated as one list."""
+    """Headers under their WSGI names; the values of a repeated one are joined by commas."""
     environ: dict[str, str] = {}
     for name, value in headers:
         key = name.decode("latin-1").upper().replace("-", "_")

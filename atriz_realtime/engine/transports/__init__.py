@@ -1,1 +1,1 @@
-"""How packets travel: websockets under uvicorn or ASGI, and long polling."""
+"""The transports of a session: websockets under uvicorn and over ASGI, and long polling."""

@@ -1,4 +1,4 @@
-"""Websockets over ASGI, on any server: the same work as the lane's, in its own slower way."""
+"""Websockets over ASGI, which work on any server but cost more than uvicorn's own path."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from atriz_realtime.engine.admission import Admission
 from atriz_realtime.engine.protocol import frames
 from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.errors import Refusal
 from atriz_realtime.engine.request.request import Request
-from atriz_realtime.engine.transports.websocket import CLOSE_GRACE, Websocket
-
-if TYPE_CHECKING:
-    from atriz_realtime.engine.server import EngineServer
+from atriz_realtime.engine.sessions import Sessions
+from atriz_realtime.engine.transports.websocket import CLOSE_GRACE, WebSocket
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 
-class PortableWebsocket(Websocket):
-    """A websocket that the ASGI server keeps.
+class AsgiWebSocket(WebSocket):
+    """A websocket of an ASGI server.
 
-    A task writes while there is something to write; what comes meanwhile waits in the
-    session's outbox.
+    A task writes while there is something to write; packets that come meanwhile wait in the
+    session's outbox.  It need not pause reading: :meth:`serve` waits for the session.
+
+    :param send: ASGI's.
+    :param serving: the task that serves the websocket, cancelled to close it at once.
     """
 
-    __slots__ = ("_closing", "_outgoing", "_send", "_serving", "_writing")
+    __slots__ = ("_closing", "_outgoing", "_send", "_serving", "_writing", "sessions")
 
-    def __init__(self, engine: EngineServer, send: Send, serving: asyncio.Task[Any]) -> None:
-        self.engine = engine
+    def __init__(self, sessions: Sessions, send: Send, serving: asyncio.Task[Any]) -> None:
+        self.sessions = sessions
         self._send = send
         self._serving = serving
         self._outgoing: deque[Packet] = deque()
@@ -46,22 +48,12 @@ class PortableWebsocket(Websocket):
             self.session.hold()
         self._start_writing()
 
-    def welcome(self, packet: Packet) -> None:
-        """Send a session's first packet."""
-        self.write([packet])
-
-    def pause_reading(self) -> None:
-        """Nothing: the reader asks the session before it reads on."""
-
-    def resume_reading(self) -> None:
-        """Nothing, likewise."""
-
     def close(self) -> None:
-        """Close when everything is sent."""
+        """Close after everything written is sent."""
         self.close_with(frames.NORMAL)
 
     def close_with(self, code: int) -> None:
-        """Close with a code that says why."""
+        """Close with a websocket close code."""
         if self._closing is None:
             self._closing = code
             self._start_writing()
@@ -75,7 +67,7 @@ class PortableWebsocket(Websocket):
 
     def _start_writing(self) -> None:
         if self._writing is None:
-            self._writing = self.engine.start_background_task(self._write)
+            self._writing = self.sessions.start_task(self._write)
 
     async def _write(self) -> None:
         try:
@@ -87,7 +79,7 @@ class PortableWebsocket(Websocket):
                     await self._send({"type": "websocket.send", "text": packet.text})
             if self._closing is not None:
                 await self._send({"type": "websocket.close", "code": self._closing})
-        except Exception:  # each server has its own error for a client that is gone
+        except Exception:  # each server raises its own error for a client that is gone
             self._serving.cancel()
         finally:
             self._writing = None
@@ -95,7 +87,7 @@ class PortableWebsocket(Websocket):
             self.session.release()
 
     async def serve(self, receive: Receive) -> None:
-        """Take messages until the client or the server ends it."""
+        """Handle messages until either side closes the websocket."""
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
@@ -103,45 +95,47 @@ class PortableWebsocket(Websocket):
             data = message.get("text")
             data = message.get("bytes") if data is None else data
             size = len(data.encode()) if isinstance(data, str) and not data.isascii() else len(data)
-            if size > self.engine.max_payload:
+            if size > self.sessions.max_payload:
                 if self._closing is None:
-                    self.engine.report("protocol broken", "the message is too big")
+                    self.sessions.report("protocol broken", "the message is too big")
                 self.close_with(frames.TOO_BIG)
-                self.gone()
+                self.disconnected()
                 continue
             self.received(data)
             if self._probing and self._writing is not None:
-                await asyncio.wait((self._writing,))  # the answer to a probe goes before the rest
+                await asyncio.wait((self._writing,))  # the answer to a probe goes first
             elif self.session.is_busy:
                 await self.session.until_idle()
 
 
-async def serve(engine: EngineServer, request: Request, receive: Receive, send: Send) -> None:
+async def serve(
+    sessions: Sessions, admission: Admission, request: Request, receive: Receive, send: Send
+) -> None:
     """Serve a websocket from its handshake to its end."""
     await receive()
-    refusal, session = engine.find(request, Websocket.name)
+    refusal, session = admission.check(request, WebSocket.name)
     if refusal is not None:
-        errors.count(refusal, engine)
+        admission.refused(refusal)
         await _refuse(refusal, send)
         return
-    if not await engine.admitted():
+    if not await admission.turn():
         await _refuse(errors.UNAVAILABLE, send)
         return
     await send({"type": "websocket.accept"})
     serving = asyncio.current_task()
     assert serving is not None  # noqa: S101  # a coroutine runs in a task
-    socket = PortableWebsocket(engine, send, serving)
-    socket.begin(request, session)
+    websocket = AsgiWebSocket(sessions, send, serving)
+    websocket.begin(request, session)
     try:
         with contextlib.suppress(asyncio.CancelledError):
-            await socket.serve(receive)
+            await websocket.serve(receive)
     finally:
-        socket.gone()
+        websocket.disconnected()
 
 
 async def _refuse(refusal: Refusal, send: Send) -> None:
-    """Refuse a handshake with its reason; a server that cannot pass that on answers 403."""
-    with contextlib.suppress(Exception):  # whatever it has against the extension
+    """Refuse a handshake with a response; a server without that extension answers 403."""
+    with contextlib.suppress(Exception):  # each server raises its own error
         await send(
             {
                 "type": "websocket.http.response.start",

@@ -1,4 +1,4 @@
-"""HTTP long polling: the client posts what it sends, and always has a request open to receive."""
+"""HTTP long polling: the client posts its packets, and keeps a request open to receive."""
 
 from __future__ import annotations
 
@@ -6,35 +6,40 @@ import asyncio
 import gzip
 from collections.abc import Sequence
 
+from atriz_realtime.engine.admission import Admission
 from atriz_realtime.engine.protocol import packets
 from atriz_realtime.engine.protocol.packets import InvalidPacket, Packet
 from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.errors import Refusal
-from atriz_realtime.engine.request.exchange import Exchange
-from atriz_realtime.engine.session import Session
+from atriz_realtime.engine.request.exchange import HttpExchange
+from atriz_realtime.engine.request.request import Request
+from atriz_realtime.engine.session import Reason, Session, Transport
+from atriz_realtime.engine.sessions import Sessions
 
 UPGRADE_GRACE = 0.05
-"""Seconds that a poll waits for a websocket which has probed to take over, before it is
-answered with nothing so that the client can go on; and that it waits when one has."""
+"""Seconds that a poll waits during an upgrade before it is answered with a noop, which lets the
+client go on; and that a poll waits after the upgrade before it is refused."""
 
 COMPRESS_FROM = 1_024
-"""Bytes from which a response is compressed for clients that can read it."""
+"""Bytes from which a response is compressed for clients that accept gzip."""
 
 
-class Polling:
+class Polling(Transport):
     """The transport of a session that polls.
 
-    It takes packets once for each poll: with the first that come, the poll is answered.
+    It accepts packets once for each poll, which is answered with the first that come.  It need
+    not pause reading: :meth:`PollingRequests.post` waits for the session.
     """
 
     name = "polling"
 
-    def __init__(self) -> None:
+    def __init__(self, sessions: Sessions, request: Request) -> None:
         self.poll: asyncio.Future[list[Packet] | None] | None = None
-        """The poll that waits for packets; it gets ``None`` when they go another way."""
+        """The poll that waits for packets; ``None`` as its result means that it is refused."""
         self.posting = False
-        """Whether a request of the client's is being taken."""
-        self.session: Session
+        """Whether a post of the client is being handled."""
+        self.session = sessions.create(request, self)
+        self.session.hold()
 
     def write(self, content: list[Packet]) -> None:
         """Answer the poll."""
@@ -42,87 +47,126 @@ class Polling:
         self.session.hold()
         if poll is not None and not poll.done():
             poll.set_result(content)
-        else:  # it was given up in this very turn
+        else:  # the client closed it in this turn of the loop
             for packet in content:
                 self.session.put(packet)
 
-    def pause_reading(self) -> None:
-        """Nothing: a request waits for its turn (see :func:`post`)."""
-
-    def resume_reading(self) -> None:
-        """Nothing, likewise."""
-
     def close(self) -> None:
-        """Answer the poll; without one, what waits is for the poll that is yet to come."""
-        self.abort()
-
-    def abort(self) -> None:
-        """Answer the poll with nothing."""
+        """Answer the poll with a noop; without a poll, packets wait for the next one."""
         if self.poll is not None:
             self.write([packets.NOOP_PACKET])
 
+    abort = close
+
     def leave(self) -> None:
-        """Refuse the poll: a websocket has taken over."""
+        """Refuse the poll: a websocket replaces this transport."""
         if self.poll is not None and not self.poll.done():
             self.poll.set_result(None)
 
 
-async def begin(exchange: Exchange) -> None:
-    """Open a new session, and answer with its first packet."""
-    engine = exchange.engine
-    if not await engine.admitted():
-        await exchange.refuse(errors.UNAVAILABLE)
-        return
-    transport = Polling()
-    session = transport.session = Session(engine, engine.generate_id(), exchange.request, transport)
-    session.hold()
-    admitted = engine.let_in(session)
-    if not (admitted if isinstance(admitted, bool) else await admitted):
-        await exchange.refuse(errors.BAD_REQUEST)
-        return
-    await send(exchange, [engine.open_packet(session, upgrades='"websocket"')])
+class PollingRequests:
+    """Answers the requests of sessions that poll.
 
+    :param max_packets: packets that one request may have.
+    """
 
-async def poll(session: Session, exchange: Exchange) -> None:
-    """Answer a poll with packets, when there are some."""
-    transport = session.transport
-    engine = exchange.engine
-    if not isinstance(transport, Polling):
-        await exchange.refuse(errors.BAD_REQUEST)
-        return
-    if transport.poll is not None:
-        engine.end(session, engine.reason.TRANSPORT_ERROR)
-        await exchange.refuse(errors.BAD_REQUEST)
-        return
-    future = transport.poll = asyncio.get_running_loop().create_future()
-    session.release()
-    session.flush()  # what waited need not wait for the end of the turn
-    if not future.done():
-        gone = asyncio.ensure_future(exchange.gone())
-        grace = None if session.upgrading is None else UPGRADE_GRACE
+    def __init__(self, sessions: Sessions, admission: Admission, max_packets: int) -> None:
+        self._sessions = sessions
+        self._admission = admission
+        self._max_packets = max_packets
+
+    async def open(self, exchange: HttpExchange) -> None:
+        """Open a new session, and respond with its first packet."""
+        if not await self._admission.turn():
+            await exchange.refuse(errors.UNAVAILABLE)
+            return
+        session = Polling(self._sessions, exchange.request).session
+        opened = self._sessions.open(session)
+        if not (opened if isinstance(opened, bool) else await opened):
+            await exchange.refuse(errors.BAD_REQUEST)
+            return
+        await _respond(exchange, [self._sessions.open_packet(session, upgrades='"websocket"')])
+
+    async def poll(self, session: Session, exchange: HttpExchange) -> None:
+        """Respond with the session's packets as soon as there are some.
+
+        A second poll at once closes the session.
+        """
+        transport = session.transport
+        if not isinstance(transport, Polling):
+            await exchange.refuse(errors.BAD_REQUEST)
+            return
+        if transport.poll is not None:
+            self._sessions.end(session, Reason.TRANSPORT_ERROR)
+            await exchange.refuse(errors.BAD_REQUEST)
+            return
+        future = transport.poll = asyncio.get_running_loop().create_future()
+        session.release()
+        session.flush()  # packets that waited need not wait for the end of the turn
+        if not future.done():
+            disconnected = asyncio.ensure_future(exchange.disconnected())
+            grace = None if session.upgrading is None else UPGRADE_GRACE
+            try:
+                done, _ = await asyncio.wait(
+                    (future, disconnected), return_when=asyncio.FIRST_COMPLETED, timeout=grace
+                )
+            finally:
+                disconnected.cancel()
+            if not done:
+                transport.abort()
+        if not future.done():
+            transport.poll = None
+            self._sessions.end(session, Reason.TRANSPORT_CLOSE, farewell=None)
+            return
+        content = future.result()
+        if content is None:
+            await asyncio.sleep(UPGRADE_GRACE)  # packets on the websocket arrive first
+            await exchange.refuse(errors.BAD_REQUEST)
+            return
+        await _respond(exchange, content)
+        if not session.is_open:
+            self._sessions.forget(session)
+
+    async def post(self, session: Session, exchange: HttpExchange) -> None:
+        """Handle the packets that a client posts; a second post at once closes the session."""
+        transport = session.transport
+        if not isinstance(transport, Polling) or not session.is_open:
+            await exchange.refuse(errors.BAD_REQUEST)
+            return
+        if transport.posting:
+            self._sessions.end(session, Reason.TRANSPORT_ERROR, farewell=None)
+            await exchange.refuse(errors.BAD_REQUEST)
+            return
+        transport.posting = True
         try:
-            done, _ = await asyncio.wait(
-                (future, gone), return_when=asyncio.FIRST_COMPLETED, timeout=grace
-            )
+            refusal = await self._receive(session, exchange)
         finally:
-            gone.cancel()
-        if not done:
-            transport.abort()
-    if not future.done():
-        transport.poll = None
-        engine.end(session, engine.reason.TRANSPORT_CLOSE, farewell=None)
-        return
-    content = future.result()
-    if content is None:
-        await asyncio.sleep(UPGRADE_GRACE)  # what is under way on the websocket goes first
-        await exchange.refuse(errors.BAD_REQUEST)
-        return
-    await send(exchange, content)
-    if not session.is_open:
-        engine.forget(session)
+            transport.posting = False
+        if refusal is not None:
+            await exchange.refuse(refusal)
+        else:
+            await exchange.respond(200, b"text/html", b"ok")
+
+    async def _receive(self, session: Session, exchange: HttpExchange) -> Refusal | None:
+        """Handle the packets of a request; returns why it is refused, if it is."""
+        body = await exchange.body(self._sessions.max_payload)
+        if body is None:
+            self._sessions.end(session, Reason.TRANSPORT_ERROR, farewell=None)
+            return errors.TOO_LARGE
+        if not session.is_open:
+            return errors.BAD_REQUEST
+        try:
+            for kind, data in packets.parse_payload(body, self._max_packets):
+                self._sessions.receive(session, kind, data)
+                if session.is_busy:
+                    await session.until_idle()
+        except InvalidPacket as error:
+            self._sessions.protocol_broken(session, error)
+            return errors.BAD_REQUEST
+        return None
 
 
-async def send(exchange: Exchange, content: Sequence[Packet]) -> None:
+async def _respond(exchange: HttpExchange, content: Sequence[Packet]) -> None:
     """Respond with packets."""
     body = packets.SEPARATOR.join([packet.text for packet in content]).encode()
     headers = []
@@ -130,45 +174,3 @@ async def send(exchange: Exchange, content: Sequence[Packet]) -> None:
         body = gzip.compress(body, compresslevel=1)
         headers = [(b"content-encoding", b"gzip")]
     await exchange.respond(200, b"text/plain; charset=UTF-8", body, headers)
-
-
-async def post(session: Session, exchange: Exchange) -> None:
-    """Take what a client posts; one that posts twice at once has lost its senses."""
-    transport = session.transport
-    engine = exchange.engine
-    if not isinstance(transport, Polling) or not session.is_open:
-        await exchange.refuse(errors.BAD_REQUEST)
-        return
-    if transport.posting:
-        engine.end(session, engine.reason.TRANSPORT_ERROR, farewell=None)
-        await exchange.refuse(errors.BAD_REQUEST)
-        return
-    transport.posting = True
-    try:
-        refusal = await _taken(session, exchange)
-    finally:
-        transport.posting = False
-    if refusal is not None:
-        await exchange.refuse(refusal)
-    else:
-        await exchange.respond(200, b"text/html", b"ok")
-
-
-async def _taken(session: Session, exchange: Exchange) -> Refusal | None:
-    """Take the packets of a request; why not, when they cannot be taken."""
-    engine = exchange.engine
-    body = await exchange.body(engine.max_payload)
-    if body is None:
-        engine.end(session, engine.reason.TRANSPORT_ERROR, farewell=None)
-        return errors.TOO_LARGE
-    if not session.is_open:
-        return errors.BAD_REQUEST
-    try:
-        for kind, data in packets.parse_payload(body, engine.max_packets):
-            session.receive(kind, data)
-            if session.is_busy:
-                await session.until_idle()
-    except InvalidPacket as error:
-        engine.broken(session, error)
-        return errors.BAD_REQUEST
-    return None

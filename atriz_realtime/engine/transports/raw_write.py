@@ -1,7 +1,7 @@
-"""Bytes onto a connection, past its transport while that has nothing to send.
+"""Writes to a socket past its asyncio transport, while that transport is idle.
 
-A transport keeps what it is given until the loop's turn ends, and has to be woken for it:
-half a microsecond for each write, beside the system call.
+A transport buffers what it is given until the end of the loop's turn, and has to be woken for
+it.  That costs half a microsecond for each write, besides the system call.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def descriptor(transport: Any) -> int:
-    """What :func:`send` may write to; -1 where all has to go through the transport."""
+    """The file descriptor for :func:`send`; -1 where everything has to go through the transport."""
     if sys.platform == "win32" or transport.get_extra_info("sslcontext") is not None:
         return -1
     connection = transport.get_extra_info("socket")
@@ -20,7 +20,7 @@ def descriptor(transport: Any) -> int:
 
 
 def send(transport: Any, fd: int, data: bytes) -> None:
-    """Send bytes now, or after what the transport still has to send.
+    """Send bytes now, or after those that the transport still has to send.
 
     :param fd: the transport's :func:`descriptor`.
     """

@@ -1,129 +1,107 @@
-"""What a session does on a websocket, whichever way the bytes come and go."""
+"""A session on a websocket, and its upgrade from polling, whatever carries the frames."""
 
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING
 
 from atriz_realtime.engine.protocol import packets
 from atriz_realtime.engine.protocol.packets import InvalidPacket, Packet
 from atriz_realtime.engine.request.request import Request
-from atriz_realtime.engine.session import Session
-
-if TYPE_CHECKING:
-    from atriz_realtime.engine.server import EngineServer
+from atriz_realtime.engine.session import Session, Transport
+from atriz_realtime.engine.sessions import Sessions
+from atriz_realtime.engine.transports.polling import Polling
 
 PROBE = f"{packets.PING}probe"
 
 UPGRADE_TIMEOUT = 10.0
-"""Seconds that a websocket which is to take over from polling has for it."""
+"""Seconds from the handshake of a websocket to the end of the upgrade that it is for."""
 
 CLOSE_GRACE = 1.0
-"""Seconds that a client has to take what is sent and to close its side."""
+"""Seconds that a client has to read what is sent and to close its side."""
 
 
-class Websocket(ABC):
-    """A websocket: of a new session, or one that is to take over from polling."""
+class WebSocket(Transport):
+    """The transport of a session on a websocket, or of one that upgrades from polling."""
+
+    __slots__ = ("_probing", "session")
 
     name = "websocket"
 
-    __slots__ = ("_probing", "engine", "session")
-
-    engine: EngineServer
     session: Session
+    sessions: Sessions
 
-    # -- what the two lanes do each in its way ---------------------------------------------
-
-    @abstractmethod
-    def write(self, content: list[Packet]) -> None:
-        """Send packets."""
-
-    @abstractmethod
-    def welcome(self, packet: Packet) -> None:
+    def write_first(self, packet: Packet) -> None:
         """Send a session's first packet."""
-
-    @abstractmethod
-    def pause_reading(self) -> None:
-        """Read no more from the client."""
-
-    @abstractmethod
-    def resume_reading(self) -> None:
-        """Read again."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close in order."""
-
-    @abstractmethod
-    def abort(self) -> None:
-        """Close at once."""
-
-    # -- what they share -------------------------------------------------------------------
+        self.write([packet])
 
     def begin(self, request: Request, session: Session | None) -> None:
-        """Serve a new session, or wait for the probe of one that polls."""
-        engine = self.engine
+        """Open a new session, or wait for the probe of one that polls.
+
+        :param session: the session that polls; ``None``: a new one.
+        """
         if session is not None:
             self.session = session
             self._probing = True
-            if session.upgrading is not None or session.upgraded:  # another was first
+            if session.upgrading is not None or session.upgraded:
                 self.close()
             else:
-                asyncio.get_running_loop().call_later(UPGRADE_TIMEOUT, self._never_taken_over)
+                asyncio.get_running_loop().call_later(UPGRADE_TIMEOUT, self._upgrade_timed_out)
             return
         self._probing = False
-        self.session = session = Session(engine, engine.generate_id(), request, self)
-        admitted = engine.let_in(session)
-        if isinstance(admitted, bool):
-            self._welcome(admitted)
+        self.session = self.sessions.create(request, self)
+        opened = self.sessions.open(self.session)
+        if isinstance(opened, bool):
+            self._finish(opened)
         else:
-            engine.start_background_task(self._welcome_later, admitted)
+            self.sessions.start_task(self._finish_later, opened)
 
-    async def _welcome_later(self, admitting: Awaitable[bool]) -> None:
-        self._welcome(await admitting)
+    async def _finish_later(self, opening: Awaitable[bool]) -> None:
+        self._finish(await opening)
 
-    def _welcome(self, admitted: bool) -> None:
-        if admitted:
-            self.welcome(self.engine.open_packet(self.session))
+    def _finish(self, opened: bool) -> None:
+        if opened:
+            self.write_first(self.sessions.open_packet(self.session))
         else:
             self.close()
 
     def received(self, data: str | bytes) -> None:
-        """Take a message."""
+        """Handle a message of the websocket."""
         if self._probing:
             self._probe(data)
             return
         try:
             if isinstance(data, str):
-                self.session.receive(*packets.parse(data))
+                self.sessions.receive(self.session, *packets.parse(data))
             else:
-                self.session.receive(packets.MESSAGE, data)
+                self.sessions.receive(self.session, packets.MESSAGE, data)
         except InvalidPacket as error:
-            self.engine.broken(self.session, error)
+            self.sessions.protocol_broken(self.session, error)
 
-    def gone(self) -> None:
-        """Take note that the connection is no more; a session that polls goes on."""
+    def disconnected(self) -> None:
+        """End the session, as the websocket is closed; one that still polls goes on."""
         if not self._probing:
-            self.engine.lost(self.session)
+            self.sessions.disconnected(self.session)
         elif self.session.upgrading is self:
             self.session.upgrading = None
 
     def _probe(self, data: str | bytes) -> None:
-        session = self.session
-        polls = session.is_open and not session.upgraded
-        if polls and session.upgrading is None and data == PROBE:
+        """Handle a message before the upgrade is complete."""
+        session, polling = self.session, self.session.transport
+        if not session.is_open or not isinstance(polling, Polling):
+            self.close()
+        elif session.upgrading is None and data == PROBE:
             session.upgrading = self
             self.write([packets.PROBE_ANSWER])
-            if session.outbox is None:  # a poll is open, which the client waits for
+            if session.outbox is None:  # a poll is open, and the client waits for its answer
                 session.put(packets.NOOP_PACKET)
-        elif polls and session.upgrading is self and data == packets.UPGRADE:
+        elif session.upgrading is self and data == packets.UPGRADE:
             self._probing = False
-            self.engine.take_over(session, self)
+            polling.leave()
+            session.move_to(self)
         else:
             self.close()
 
-    def _never_taken_over(self) -> None:
+    def _upgrade_timed_out(self) -> None:
         if self._probing:
             self.close()

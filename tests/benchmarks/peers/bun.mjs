@@ -1,4 +1,4 @@
-// Socket.IO on Bun, with the engine that is made for it.
+// Socket.IO on Bun, with its own Engine.IO server.
 
 import { Server as Engine } from '@socket.io/bun-engine';
 

@@ -1,6 +1,6 @@
-// The service that both Socket.IO peers run, which does what the documented package does: a JWT at
-// the handshake and on every POST, the fields checked, the event on the entity's Redis channel, the
-// current location in Redis, and the event to the entity's room through the Redis adapter.
+// The service of both Socket.IO peers.  As the documented package does, it checks a JWT at the
+// handshake and on every POST, validates the fields, publishes the event on the entity's Redis
+// channel, stores the current location in Redis, and emits to the entity's room through the adapter.
 
 import { createAdapter } from '@socket.io/redis-adapter';
 import { Redis } from 'ioredis';
@@ -42,7 +42,7 @@ io.on('connection', (socket) => {
 const between = (value, low, high) => typeof value === 'number' && value >= low && value <= high;
 const isId = (value) => typeof value === 'string' && value.length > 0 && value.length <= 256;
 
-// Whether a location is one: what the documentation requires of its fields.
+// Whether the fields of a location are as the documentation requires.
 const isValid = (location) => isId(location.deviceId) && isId(location.userId)
   && between(location.latitude, -90, 90) && between(location.longitude, -180, 180)
   && (location.speed === undefined || between(location.speed, 0, Infinity))

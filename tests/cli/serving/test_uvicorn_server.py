@@ -7,8 +7,8 @@ import gc
 import pytest
 
 from atriz_realtime import create_app
+from atriz_realtime.cli.addresses import listen
 from atriz_realtime.cli.serving import uvicorn_server
-from atriz_realtime.cli.serving.addresses import listen
 from tests.support.servers.serving import config
 
 

@@ -1,4 +1,4 @@
-"""Websocket frames taken apart and put together: RFC 6455, section 5, in any pieces."""
+"""Websocket frames, encoded and parsed in pieces of any size: RFC 6455, section 5."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LIMIT = 100_000
 
 
 def read(*parts: bytes, limit: int = LIMIT) -> list[Received]:
-    """What a new reader makes of these parts, each fed by itself."""
+    """The output of a new reader that is fed these parts one by one."""
     reader = FrameReader(limit)
     return [received for part in parts for received in reader.feed(part)]
 
 
 def refusal(*parts: bytes, limit: int = LIMIT) -> int:
-    """The close code for what a new reader refuses."""
+    """The close code with which a new reader refuses these parts."""
     with pytest.raises(FrameError) as error:
         read(*parts, limit=limit)
     return error.value.code
@@ -91,7 +91,7 @@ def test_fragments_of_invalid_text() -> None:
 # -- limits ---------------------------------------------------------------------------------
 
 
-def test_a_limit_holds_for_one_message_whatever_its_frames() -> None:
+def test_the_limit_holds_for_a_whole_message() -> None:
     whole = frame(TEXT, "x" * 10)
     assert read(whole, limit=10) == ["x" * 10]
     assert refusal(frame(TEXT, "x" * 11), limit=10) == frames.TOO_BIG
@@ -100,34 +100,36 @@ def test_a_limit_holds_for_one_message_whatever_its_frames() -> None:
     assert refusal(*parts, frame(CONTINUATION, "x" * 3), limit=10) == frames.TOO_BIG
 
 
-def test_a_limit_is_none_for_control_frames() -> None:
+def test_control_frames_do_not_count_towards_the_limit() -> None:
     assert read(frame(TEXT, "xx", fin=False), frame(PING, "x" * 99), limit=2) == [
         Control(PING, b"x" * 99)
     ]
 
 
 @pytest.mark.parametrize("size", [11, 126, 70_000, 1 << 40, (1 << 64) - 1])
-def test_what_is_too_big_is_refused_by_its_head(size: int) -> None:
+def test_a_message_that_is_too_big_is_refused_by_its_header(size: int) -> None:
     head = frame(TEXT, size=size)
     assert refusal(head, limit=10) == frames.TOO_BIG
 
 
-def test_a_frame_in_many_parts_is_gathered_once() -> None:
-    """The work grows with the bytes, not with their square; nothing is kept afterwards."""
+def test_a_frame_in_many_parts_takes_linear_time() -> None:
+    """The time grows with the size, not with its square, and the buffer is released."""
 
     def seconds(size: int) -> float:
         reader, sent = FrameReader(size), frame(BINARY, bytes(size))
-        begun = time.process_time()
+        started = time.process_time()
         found = [each for n in range(0, len(sent), 50) for each in reader.feed(sent[n : n + 50])]
         assert found == [bytes(size)]
         assert reader._buffer is None
-        return time.process_time() - begun
+        return time.process_time() - started
 
     small = min(seconds(200_000) for _ in range(3))
-    assert seconds(3_200_000) < 16 * max(small, 0.002) * 6  # 16 times that squared were 256
+    assert (
+        seconds(3_200_000) < 16 * max(small, 0.002) * 6
+    )  # quadratic time would be 256 times as long
 
 
-# -- what is wrong --------------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------
 
 WRONG = {
     "reserved bit 1": (frame(TEXT, reserved=4), frames.PROTOCOL_ERROR),
@@ -154,13 +156,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_is_wrong_has_its_code(wrong: str) -> None:
+def test_each_error_has_its_close_code(wrong: str) -> None:
     sent, code = WRONG[wrong]
     assert refusal(sent) == code
     assert refusal(*(sent[n : n + 1] for n in range(len(sent)))) == code
 
 
-def test_what_came_before_it_counts() -> None:
+def test_messages_before_an_error_are_read() -> None:
     reader = FrameReader(LIMIT)
     feed = reader.feed(frame(TEXT, "good") + frame(3))
     assert next(feed) == "good"
@@ -171,12 +173,12 @@ def test_what_came_before_it_counts() -> None:
 @pytest.mark.parametrize(
     "code", [1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4999]
 )
-def test_a_close_code_that_may_be_sent(code: int) -> None:
+def test_a_valid_close_code(code: int) -> None:
     assert read(close(code)) == [Control(CLOSE, code.to_bytes(2))]
 
 
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535])
-def test_a_close_code_that_may_not(code: int) -> None:
+def test_an_invalid_close_code(code: int) -> None:
     assert refusal(close(code)) == frames.PROTOCOL_ERROR
 
 
@@ -187,7 +189,7 @@ pieces = st.lists(st.integers(1, 400), min_size=1, max_size=20)
 
 
 def sent(message: str | bytes, sizes: list[int]) -> bytes:
-    """The frames of a message, in fragments of these sizes, a ping after each."""
+    """The frames of a message, in fragments of these sizes with a ping after each."""
     opcode = TEXT if isinstance(message, str) else BINARY
     data = message.encode() if isinstance(message, str) else message
     found = b""
@@ -213,7 +215,7 @@ def test_any_messages_in_any_pieces(
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200), pieces)
-def test_anything_is_read_alike_whole_and_in_pieces(data: bytes, sizes: list[int]) -> None:
+def test_any_bytes_are_read_alike_whole_and_in_pieces(data: bytes, sizes: list[int]) -> None:
     def outcome(*parts: bytes) -> tuple[list[Received], int | None]:
         reader, found = FrameReader(100), []
         try:
@@ -226,7 +228,7 @@ def test_anything_is_read_alike_whole_and_in_pieces(data: bytes, sizes: list[int
     assert outcome(data) == outcome(*(data[n : n + 1] for n in range(len(data))))
 
 
-# -- what a server sends --------------------------------------------------------------------
+# -- encoding --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -239,15 +241,15 @@ def test_anything_is_read_alike_whole_and_in_pieces(data: bytes, sizes: list[int
         (65_536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
     ],
 )
-def test_a_frame_that_is_sent(size: int, head: bytes) -> None:
+def test_a_frame_is_encoded(size: int, head: bytes) -> None:
     payload = bytes(size)
     assert frames.encode(frames.TEXT, payload) == head + payload
     assert frames.encode(frames.BINARY, payload)[0] == 0x82
 
 
-def test_a_close_frame_that_is_sent() -> None:
+def test_a_close_frame_is_encoded() -> None:
     assert frames.encode_close(1000) == b"\x88\x02\x03\xe8"
     assert frames.encode_close(1002, "no") == b"\x88\x04\x03\xeano"
-    cut = frames.encode_close(1002, "é" * 100)
-    assert len(cut) == 2 + 2 + 122  # no half of a character
-    assert cut[4:].decode() == "é" * 61
+    truncated = frames.encode_close(1002, "é" * 100)
+    assert len(truncated) == 2 + 2 + 122  # no half of a character
+    assert truncated[4:].decode() == "é" * 61

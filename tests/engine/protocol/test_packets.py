@@ -1,4 +1,4 @@
-"""Engine.IO packets: what is sent, and what is made of what comes."""
+"""Engine.IO packets, encoded and parsed."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ def test_a_packet_on_either_transport(packet: Packet, text: str, frame: bytes) -
         ("b", ("4", b"")),
     ],
 )
-def test_a_packet_that_comes(text: str, packet: tuple[str, str | bytes]) -> None:
+def test_a_packet_is_parsed(text: str, packet: tuple[str, str | bytes]) -> None:
     assert parse(text) == packet
 
 
 @pytest.mark.parametrize("text", ["", "7", "x", " 4hi", "٤hi", "b!", "bAQI", "b AQI=", "bé", "b🚚"])
-def test_what_is_no_packet(text: str) -> None:
+def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(InvalidPacket):
         parse(text)
 
 
 @given(st.text() | st.binary())
-def test_a_message_comes_back(data: str | bytes) -> None:
+def test_a_message_survives_encoding_and_parsing(data: str | bytes) -> None:
     assert parse(message(data).text) == ("4", data)
 
 
 @given(st.text(max_size=20))
-def test_any_text_is_a_packet_or_refused_as_none(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         kind, _ = parse(text)
     except InvalidPacket:
@@ -73,7 +73,7 @@ def test_any_text_is_a_packet_or_refused_as_none(text: str) -> None:
 
 def test_a_payload() -> None:
     binary = "b" + base64.b64encode(b"x").decode()
-    assert parse_payload(f"4a\x1e{binary}\x1e2".encode(), most=3) == [
+    assert parse_payload(f"4a\x1e{binary}\x1e2".encode(), limit=3) == [
         ("4", "a"),
         ("4", b"x"),
         ("2", ""),
@@ -81,6 +81,6 @@ def test_a_payload() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"4a\x1e", b"\x1e4a", b"4a\x1e\x1e4b"])
-def test_what_is_no_payload(body: bytes) -> None:
+def test_an_invalid_payload_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidPacket):
-        parse_payload(body, most=3)
+        parse_payload(body, limit=3)

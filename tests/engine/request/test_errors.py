@@ -1,4 +1,4 @@
-"""Requests that are no Engine.IO: 400, and an error code that clients know."""
+"""Invalid requests: status 400, and the error codes that clients know."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ QUERIES = [
 
 
 @pytest.mark.parametrize(("query", "error"), QUERIES)
-async def test_polls(host: Host, query: str, error: object) -> None:
+async def test_invalid_polls(host: Host, query: str, error: object) -> None:
     async with poller(host.port) as client:
         answer = await client.request("GET", query.format("polling"))
         assert answer.error == (400, error)
@@ -40,9 +40,9 @@ async def test_polls(host: Host, query: str, error: object) -> None:
 
 
 @pytest.mark.parametrize(("query", "error"), QUERIES)
-async def test_websockets(host: Host, query: str, error: object) -> None:
+async def test_invalid_websockets(host: Host, query: str, error: object) -> None:
     async with poller(host.port) as client:
-        answer = await client.knock(query.format("websocket"))
+        answer = await client.handshake(query.format("websocket"))
         assert answer.error == (400, error)
 
 
@@ -75,12 +75,12 @@ async def test_the_websocket_transport_without_a_websocket(host: Host) -> None:
 
 async def test_the_polling_transport_over_a_websocket(host: Host) -> None:
     async with polling(host.port) as client:
-        assert (await client.knock("EIO=4&transport=polling")).status == 400
-        assert (await client.knock(client.query)).status == 400
+        assert (await client.handshake("EIO=4&transport=polling")).status == 400
+        assert (await client.handshake(client.query)).status == 400
         await client.echoes()
 
 
-async def test_what_is_mandatory_is_so_for_open_sessions_too(host: Host) -> None:
+async def test_parameters_are_mandatory_for_open_sessions_too(host: Host) -> None:
     async with polling(host.port) as client:
         answer = await client.request("GET", f"transport=polling&sid={client.sid}")
         assert answer.error == (400, UNSUPPORTED_VERSION)
@@ -89,7 +89,7 @@ async def test_what_is_mandatory_is_so_for_open_sessions_too(host: Host) -> None
         await client.echoes()
 
 
-async def test_polls_for_a_session_that_began_as_a_websocket(host: Host) -> None:
+async def test_polls_for_a_session_on_a_websocket(host: Host) -> None:
     async with engine_wire(host.port) as socket, poller(host.port) as client:
         client.opened = socket.opened
         assert (await client.get()).error == (400, BAD_REQUEST)

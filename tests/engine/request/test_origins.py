@@ -1,4 +1,4 @@
-"""Pages of other origins: let in when they are on the list, answered 403 when not."""
+"""Requests from web pages: accepted from allowed origins, answered with 403 from others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest_asyncio
 from tests.engine.host import PATH, Host, hosting
 from tests.support.clients.polling import poller, polling
 from tests.support.clients.websocket import OFFER, wire
-from tests.support.servers.transports import Lane
+from tests.support.servers.transports import Transport
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -18,16 +18,16 @@ GOOD, EVIL = "https://app.example.com", "https://evil.example.com"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def listed(lane: Lane) -> AsyncIterator[Host]:
-    """A server with a list of origins."""
-    async with hosting(lane, cors_allowed_origins=[GOOD, "https://b.example.com"]) as host:
+async def listed(transport: Transport) -> AsyncIterator[Host]:
+    """A server that allows a list of origins."""
+    async with hosting(transport, cors_allowed_origins=[GOOD, "https://b.example.com"]) as host:
         yield host
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def own(lane: Lane) -> AsyncIterator[Host]:
-    """A server for pages of its own."""
-    async with hosting(lane, cors_allowed_origins=None) as host:
+async def own(transport: Transport) -> AsyncIterator[Host]:
+    """A server that allows its own origin."""
+    async with hosting(transport, cors_allowed_origins=None) as host:
         yield host
 
 
@@ -58,7 +58,7 @@ async def test_another_origin(listed: Host, origin: str) -> None:
         polled = await client.request("GET", "EIO=4&transport=polling", headers={"Origin": origin})
         assert polled.status == 403
         assert "Access-Control-Allow-Origin" not in polled.headers
-        assert (await client.knock("EIO=4&transport=websocket", Origin=origin)).status == 403
+        assert (await client.handshake("EIO=4&transport=websocket", Origin=origin)).status == 403
     assert len(listed.environs) == known
 
 
@@ -68,19 +68,19 @@ async def test_another_origin_in_an_open_session(listed: Host) -> None:
         assert (await client.request("GET", client.query, headers=evil)).status == 403
         pushed = await client.request("POST", client.query, body="4no", headers=evil)
         assert pushed.status == 403
-        knocked = await client.knock(f"EIO=4&transport=websocket&sid={client.sid}", Origin=EVIL)
-        assert knocked.status == 403
+        answer = await client.handshake(f"EIO=4&transport=websocket&sid={client.sid}", Origin=EVIL)
+        assert answer.status == 403
         assert not listed.messages[client.sid]
         await client.echoes()
 
 
-async def test_no_origin_is_no_page(listed: Host, own: Host) -> None:
+async def test_a_request_without_an_origin_is_accepted(listed: Host, own: Host) -> None:
     for host in (listed, own):
         async with polling(host.port) as client:
             await client.echoes()
 
 
-async def test_a_page_of_the_server_s_own(own: Host) -> None:
+async def test_the_server_s_own_origin(own: Host) -> None:
     origin = f"http://127.0.0.1:{own.port}"
     async with poller(own.port) as client:
         await client.open(Origin=origin)
@@ -89,7 +89,7 @@ async def test_a_page_of_the_server_s_own(own: Host) -> None:
                 "GET", "EIO=4&transport=polling", headers={"Origin": other}
             )
             assert polled.status == 403
-            assert (await client.knock("EIO=4&transport=websocket", Origin=other)).status == 403
+            assert (await client.handshake("EIO=4&transport=websocket", Origin=other)).status == 403
     async with wire(own.port, f"{PATH}?EIO=4&transport=websocket", offer(origin)) as socket:
         assert str(await socket.message()).startswith("0{")
 
@@ -102,7 +102,7 @@ async def test_all_origins(host: Host) -> None:
         assert str(await socket.message()).startswith("0{")
 
 
-async def test_a_browser_may_ask_first(listed: Host) -> None:
+async def test_a_preflight(listed: Host) -> None:
     preflight = {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "content-type",

@@ -1,4 +1,4 @@
-"""What is read of the request that opened a session."""
+"""A request, parsed from its head."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def made(head: bytes = HEAD, client: tuple[str, int] | None = ("1.2.3.4", 5)) ->
     return Request(head, client, "https")
 
 
-def test_its_line() -> None:
+def test_the_request_line() -> None:
     request = made()
     assert request.method == "GET"
     assert request.target == "/a%20b/?EIO=4&t=x%2By&t=z+z&flag"
@@ -36,14 +36,14 @@ def test_a_line_without_a_query() -> None:
     assert request.query() == {"": ""}
 
 
-def test_a_query_is_read_so_far_and_no_further() -> None:
+def test_a_bounded_number_of_parameters_is_read() -> None:
     query = "&".join(f"p{n}={n}" for n in range(10 * MAX_PARAMETERS))
     found = made(f"GET /?{query} HTTP/1.1\r\n".encode()).query()
     assert len(found) == MAX_PARAMETERS
     assert found[f"p{MAX_PARAMETERS - 1}"] == str(MAX_PARAMETERS - 1)
 
 
-def test_its_headers() -> None:
+def test_headers() -> None:
     request = made()
     assert request.header(b"host") == "here"
     assert request.header(b"x-two") == "1"
@@ -55,7 +55,7 @@ def test_its_headers() -> None:
     assert made(b"GET / HTTP/1.1\r\n").headers == []
 
 
-def test_a_header_s_name_in_the_line_or_in_a_value_is_none() -> None:
+def test_a_header_s_name_is_found_only_at_the_start_of_a_line() -> None:
     request = made(b"GET /?host: HTTP/1.1\r\nx: host: there\r\nhost: here\r\n")
     assert request.header(b"host") == "here"
 
@@ -73,7 +73,7 @@ def scope(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def test_of_an_asgi_scope_and_back() -> None:
+def test_an_asgi_scope_and_back() -> None:
     request = Request.of_scope(scope())
     assert request.head == b"GET /a%20b/?x=1 HTTP/1.1\r\nhost: here\r\nx-a: 1\r\n"
     assert Request.of_scope(request.scope()).head == request.head
@@ -81,7 +81,7 @@ def test_of_an_asgi_scope_and_back() -> None:
 
 
 @pytest.mark.parametrize(("given_scheme", "scheme"), [("ws", "http"), ("wss", "https")])
-def test_of_a_websocket_s_scope(given_scheme: str, scheme: str) -> None:
+def test_the_scope_of_a_websocket(given_scheme: str, scheme: str) -> None:
     request = Request.of_scope({"path": "/é", "headers": [], "scheme": given_scheme})
     assert (request.method, request.scheme, request.client) == ("GET", scheme, None)
     assert request.target.encode("latin-1").decode() == "/é"
@@ -91,7 +91,7 @@ def test_a_client_without_a_port() -> None:
     assert Request.of_scope(scope(client=("unix:", None))).client == ("unix:", 0)
 
 
-def test_as_wsgi_has_it() -> None:
+def test_the_wsgi_environment() -> None:
     environ = made().environ()
     assert environ["REQUEST_METHOD"] == "GET"
     assert environ["PATH_INFO"] == "/a b/"
@@ -106,7 +106,7 @@ def test_as_wsgi_has_it() -> None:
     assert made(client=None).environ()["REMOTE_ADDR"] == ""
 
 
-def test_headers_as_wsgi_has_them() -> None:
+def test_headers_in_the_wsgi_environment() -> None:
     headers = [(b"content-length", b"3"), (b"x-a", b"1"), (b"x-a", b"2")]
     assert as_environ(headers) == {"CONTENT_LENGTH": "3", "HTTP_X_A": "1,2"}
 

@@ -1,4 +1,4 @@
-"""Beside the engine, a host has paths of its own."""
+"""Paths of the application beside the engine's."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from websockets.exceptions import InvalidStatus
 from atriz_realtime.engine import EngineServer
 from tests.engine.host import PATH
 from tests.support.clients.websocket import engine_wire
-from tests.support.servers.transports import Lane, on_lane
+from tests.support.servers.transports import Transport, serving_engine
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def port(lane: Lane) -> AsyncIterator[int]:
-    """Where an application serves the engine and a chat."""
+async def port(transport: Transport) -> AsyncIterator[int]:
+    """The port of an application that serves the engine and a chat."""
     engine = EngineServer()
     engine.on("connect", lambda *_: None)
 
@@ -45,11 +45,11 @@ async def port(lane: Lane) -> AsyncIterator[int]:
             await receive()
             await send({"type": "websocket.close"})
 
-    async with on_lane(lane, app, engine, PATH) as port:
+    async with serving_engine(transport, app, engine, PATH) as port:
         yield port
 
 
-async def test_websockets_of_the_host_s_own(port: int) -> None:
+async def test_websockets_of_other_paths(port: int) -> None:
     url = f"ws://127.0.0.1:{port}"
     async with websocket(f"{url}/chat", subprotocols=["chat"]) as socket:  # type: ignore[list-item]
         assert socket.subprotocol == "chat"
@@ -63,7 +63,7 @@ async def test_websockets_of_the_host_s_own(port: int) -> None:
         assert engine.opened["upgrades"] == []
 
 
-async def test_requests_of_the_host_s_own(port: int) -> None:
+async def test_requests_of_other_paths(port: int) -> None:
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"http://127.0.0.1:{port}/elsewhere") as response,

@@ -44,7 +44,7 @@ async def test_binary_beside_text_is_base64(host: Host) -> None:
         assert host.messages[client.sid] == ["hello", b"\x01\x02\x03\x04", b""]
 
 
-async def test_what_the_host_sends_meets_a_waiting_poll(host: Host) -> None:
+async def test_a_message_answers_a_waiting_poll(host: Host) -> None:
     async with polling(host.port) as client:
         poll = asyncio.create_task(client.get())
         await host.until_polled(client.sid)
@@ -52,7 +52,7 @@ async def test_what_the_host_sends_meets_a_waiting_poll(host: Host) -> None:
         assert (await poll).packets == ["b//4="]
 
 
-async def test_what_the_host_sent_between_polls_leaves_together(host: Host) -> None:
+async def test_messages_sent_between_polls_leave_together(host: Host) -> None:
     async with polling(host.port) as client:
         for number in range(5):
             await host.engine.send(client.sid, f"{number}")
@@ -72,7 +72,7 @@ async def test_a_payload_in_chunks(host: Host) -> None:
         assert (await client.get()).packets == ["4in pi\u00e8ces"]
 
 
-async def test_a_session_does_not_see_another_s_packets(host: Host) -> None:
+async def test_sessions_are_separate(host: Host) -> None:
     async with polling(host.port) as first, polling(host.port) as second:
         await first.post("4first")
         await second.post("4second")
@@ -80,7 +80,7 @@ async def test_a_session_does_not_see_another_s_packets(host: Host) -> None:
         assert (await second.get()).packets == ["4second"]
 
 
-# -- against the rules -----------------------------------------------------------------------
+# -- protocol errors -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ async def test_a_waiting_poll_ends_when_an_invalid_packet_closes_the_session(hos
         await host.until_ended(client.sid)
 
 
-async def test_a_ping_of_the_client_s_closes_the_session(host: Host) -> None:
-    """Heartbeats go the other way since the fourth version."""
+async def test_a_ping_from_the_client_closes_the_session(host: Host) -> None:
+    """Since version 4 only the server pings."""
     async with polling(host.port) as client:
         await client.post("2")
         await host.until_ended(client.sid)
@@ -141,7 +141,7 @@ async def test_two_posts_at_once_close_the_session(host: Host) -> None:
             f"POST {PATH}?{client.query} HTTP/1.1",
             f"Host: 127.0.0.1:{host.port}",
             "Content-Length: 6",
-            "Expect: 100-continue",  # which shows that the server is at it
+            "Expect: 100-continue",  # its answer shows that the request is being handled
         ]
         try:
             writer.write("\r\n".join([*head, "", ""]).encode())
@@ -186,11 +186,11 @@ async def test_a_payload_of_unknown_length_beyond_the_limit_is_refused(host: Hos
             async with client.http.post(url, data=endless()) as response:
                 assert response.status in {400, 413}
         except OSError:
-            pass  # it need not listen any longer
+            pass  # the server may close before it has read everything
         assert not host.messages[client.sid]
 
 
-async def test_an_announced_length_beyond_the_limit_is_refused_unread(host: Host) -> None:
+async def test_a_content_length_beyond_the_limit_is_refused_unread(host: Host) -> None:
     async with polling(host.port) as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
         try:
@@ -203,18 +203,18 @@ async def test_an_announced_length_beyond_the_limit_is_refused_unread(host: Host
             writer.close()
 
 
-async def test_a_cancelled_poll_ends_and_takes_no_message_with_it(host: Host) -> None:
-    """The session goes on with everything, or it has ended and the host knows."""
+async def test_a_cancelled_poll_loses_no_message(host: Host) -> None:
+    """The session goes on with all messages, or the application is told of its end."""
     async with polling(host.port) as client:
         poll = asyncio.create_task(client.get())
         await host.until_polled(client.sid)
         poll.cancel()
         await asyncio.wait([poll])
         await host.until_not_polled(client.sid)
-        await host.engine.send(client.sid, "kept")
+        await host.engine.send(client.sid, "pending")
         answer: Answer = await client.get()
         if answer.status == 200:
-            assert answer.packets == ["4kept"]
+            assert answer.packets == ["4pending"]
             await client.echoes()
         else:
             assert answer.error == UNKNOWN_SID

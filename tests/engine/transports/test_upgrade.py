@@ -1,4 +1,4 @@
-"""From polling to a websocket, without losing a message."""
+"""Upgrades from polling to a websocket lose no message."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def upgrading(host: Host, sid: str) -> AbstractAsyncContextManager[Wire]:
-    """A second transport for a session."""
+    """A websocket for a session that polls."""
     return wire(host.port, f"{PATH}?EIO=4&transport=websocket&sid={sid}")
 
 
 async def probe(socket: Wire) -> None:
-    """Ask whether the websocket works."""
+    """Send a probe, and wait for its answer."""
     socket.send("2probe")
     assert await socket.message() == "3probe"
 
 
 @asynccontextmanager
 async def upgraded(host: Host) -> AsyncIterator[tuple[Polling, Wire]]:
-    """A session that has changed its transport."""
+    """A session after its upgrade."""
     async with polling(host.port) as client, upgrading(host, client.sid) as socket:
         await probe(socket)
         socket.send("5")
@@ -39,7 +39,7 @@ async def upgraded(host: Host) -> AsyncIterator[tuple[Polling, Wire]]:
 
 async def refused(host: Host, client: Polling) -> None:
     """Check that a further websocket is refused, or closed at once."""
-    answer = await client.knock(f"EIO=4&transport=websocket&sid={client.sid}")
+    answer = await client.handshake(f"EIO=4&transport=websocket&sid={client.sid}")
     if answer.status == 101:
         async with upgrading(host, client.sid) as second:
             second.send("2probe")
@@ -70,7 +70,7 @@ async def test_a_poll_that_comes_after_the_probe_is_ended_too(host: Host) -> Non
         assert await socket.message() == "4hello"
 
 
-async def test_messages_go_the_new_way_both_ways(host: Host) -> None:
+async def test_messages_go_over_the_websocket_in_both_directions(host: Host) -> None:
     async with upgraded(host) as (client, socket):
         await host.engine.send(client.sid, b"\x01\x02")
         await host.engine.send(client.sid, "text")
@@ -80,7 +80,7 @@ async def test_messages_go_the_new_way_both_ways(host: Host) -> None:
         assert host.messages[client.sid] == ["hello", b"\x03"]
 
 
-async def test_what_is_sent_during_an_upgrade_comes_in_order(host: Host) -> None:
+async def test_messages_sent_during_an_upgrade_come_in_order(host: Host) -> None:
     async with polling(host.port) as client:
         await host.engine.send(client.sid, "0")
         async with upgrading(host, client.sid) as socket:
@@ -92,7 +92,7 @@ async def test_what_is_sent_during_an_upgrade_comes_in_order(host: Host) -> None
             assert await socket.messages(4) == ["40", "41", "42", "43"]
 
 
-async def test_what_polls_take_during_an_upgrade_is_not_sent_again(host: Host) -> None:
+async def test_messages_polled_during_an_upgrade_are_not_sent_again(host: Host) -> None:
     async with polling(host.port) as client:
         await host.engine.send(client.sid, "0")
         async with upgrading(host, client.sid) as socket:
@@ -105,12 +105,12 @@ async def test_what_polls_take_during_an_upgrade_is_not_sent_again(host: Host) -
             assert [*polled, *rest] == ["40", "41", "42"]
 
 
-async def test_posts_count_until_the_upgrade_is_complete(host: Host) -> None:
+async def test_posts_are_handled_until_the_upgrade_is_complete(host: Host) -> None:
     async with polling(host.port) as client, upgrading(host, client.sid) as socket:
         await probe(socket)
-        assert (await client.post("4on its way")).text == "ok"
+        assert (await client.post("4during the upgrade")).text == "ok"
         socket.send("5")
-        assert await socket.message() == "4on its way"
+        assert await socket.message() == "4during the upgrade"
 
 
 async def test_requests_of_an_upgraded_session_are_refused(host: Host) -> None:
@@ -138,7 +138,7 @@ async def test_a_second_websocket_during_an_upgrade_is_refused(host: Host) -> No
         assert await socket.message() == "4yes"
 
 
-async def test_a_second_websocket_of_a_session_that_began_as_one_is_refused(host: Host) -> None:
+async def test_a_second_websocket_of_a_session_without_polling_is_refused(host: Host) -> None:
     async with engine_wire(host.port) as socket, polling(host.port) as client:
         client.opened = socket.opened
         await refused(host, client)
@@ -149,7 +149,9 @@ async def test_a_second_websocket_of_a_session_that_began_as_one_is_refused(host
 @pytest.mark.parametrize(
     "first", ["4hello", "2", "2other", "3probe", "abc", "", b"\x01", b"2probe"]
 )
-async def test_what_is_no_probe_closes_the_websocket_alone(host: Host, first: str | bytes) -> None:
+async def test_a_first_packet_other_than_a_probe_closes_only_the_websocket(
+    host: Host, first: str | bytes
+) -> None:
     async with polling(host.port) as client:
         async with upgrading(host, client.sid) as socket:
             socket.send(first)
@@ -159,7 +161,7 @@ async def test_what_is_no_probe_closes_the_websocket_alone(host: Host, first: st
 
 
 @pytest.mark.parametrize("second", ["4hello", "3", "abc", b"\x01"])
-async def test_what_is_no_upgrade_closes_the_websocket_alone(
+async def test_a_second_packet_other_than_an_upgrade_closes_only_the_websocket(
     host: Host, second: str | bytes
 ) -> None:
     async with polling(host.port) as client:
@@ -173,7 +175,7 @@ async def test_what_is_no_upgrade_closes_the_websocket_alone(
 
 @pytest.mark.parametrize("probed", [False, True])
 @pytest.mark.parametrize("cut", [False, True])
-async def test_an_upgrade_that_is_broken_off_leaves_the_session_polling(
+async def test_an_aborted_upgrade_leaves_the_session_polling(
     host: Host, probed: bool, cut: bool
 ) -> None:
     async with polling(host.port) as client:
@@ -212,7 +214,7 @@ async def test_an_upgraded_session_ends_with_its_websocket(host: Host) -> None:
         assert (await client.get()).error == (400, {"code": 1, "message": "Session ID unknown"})
 
 
-async def test_a_session_that_ends_takes_its_upgrade_with_it(host: Host) -> None:
+async def test_the_end_of_a_session_closes_its_upgrading_websocket(host: Host) -> None:
     async with polling(host.port) as client, upgrading(host, client.sid) as socket:
         await probe(socket)
         assert (await client.post("1")).text == "ok"

@@ -1,11 +1,11 @@
-// A server as the TypeScript package has it: socket.io, @socket.io/redis-adapter and ioredis.
+// A server like the TypeScript package's: socket.io, @socket.io/redis-adapter and ioredis.
 //
 //   node server.mjs classic|sharded <redis url> <jwt secret>
 //
-// Driven over standard input and output, a JSON object a line; the first line out is
+// Driven over standard input and output, one JSON object a line; the first line out is
 // {"port": …}.  A line in is {"id": 1, "do": "publish", "args": […]}, its answer
-// {"id": 1, "result": …} or {"id": 1, "error": "<message>"}.  Whatever another server emits
-// to servers is reported as {"serverSide": […]}.  End of input ends the process.
+// {"id": 1, "result": …} or {"id": 1, "error": "<message>"}.  What another server emits
+// to servers is reported as {"serverSide": […]}.  The process ends at the end of input.
 
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
@@ -57,7 +57,7 @@ io.on('told', (...args) => {
 });
 
 // Binary comes in as {"$bytes": "<base64>"}, a Date as {"$date": "<ISO 8601>"}, and NaN, which
-// JSON has no form for, as {"$nan": true}.
+// has no JSON form, as {"$nan": true}.
 const revive = (_, value) => {
   if (value?.$bytes !== undefined) return Buffer.from(value.$bytes, 'base64');
   if (value?.$date !== undefined) return new Date(value.$date);
@@ -80,7 +80,7 @@ const commands = {
     await redis.publish(`tracking:${type}:${id}`, JSON.stringify(update));
     io.to(`${type}:${id}`).emit('location:update', update);
   },
-  // The same with nothing awaited: two connections, and no telling which is faster.
+  // The same without awaiting: over two connections, in no defined order.
   publishAtOnce(type, id, locations) {
     for (const location of locations) {
       const update = event(type, id, location);
@@ -117,7 +117,7 @@ lines.on('line', async (line) => {
 lines.on('close', async () => {
   await io.close();
   for (const client of [redis, pub, sub]) client.disconnect();
-  process.exit(); // whatever is still waited for
+  process.exit(); // even with commands pending
 });
 
 await Promise.all([redis.ping(), pub.ping()]);

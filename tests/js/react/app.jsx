@@ -1,7 +1,7 @@
-// A page of components that follow entities, with a hook that the bundler is told of.
+// A page of components that track entities; the bundler resolves the module of the hooks.
 //
-// It renders what its fragment says, JSON: [{"hook": "useVehicleTracking", "args": ["v1", "…"]}, …].
-// Each component is a dot that stands where the entity is, and what the hook returned as text.
+// It renders the components that its fragment lists as JSON: [{"hook": "useVehicleTracking", "args": ["v1", "…"]}, …].
+// Each component is a dot at the position of the entity, and the hook's result as text.
 
 import * as hooks from 'hooks';
 import { StrictMode } from 'react';

@@ -1,6 +1,6 @@
-"""What the tests' sources show to be tested: a floor under completeness, read without running.
+"""Reads from the tests' sources which settings, fields and errors they use, without running them.
 
-It tells that something is used in a test, not that the test is a good one.
+It shows that a test uses something, not that the test is a good one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import attrs
 ROOT = Path(__file__).parents[3]
 
 ABOUT_THE_LIST = {"tests/api/test_errors.py", "tests/plugin_system/test_config.py"}
-"""Tests that go through all of something: they show that it exists, not what it does."""
+"""Tests that go through a whole list: they show that an item exists, not what it does."""
 
 
 def sources() -> Iterator[str]:
-    """The tests of the package and of the plugins beside it."""
+    """The sources of the tests, of the package and of the plugins beside it."""
     for path in [*ROOT.glob("tests/**/*.py"), *ROOT.glob("plugins/*/tests/**/*.py")]:
         if str(path.relative_to(ROOT)) not in ABOUT_THE_LIST:
             yield path.read_text()
@@ -28,15 +28,15 @@ def sources() -> Iterator[str]:
 
 @attrs.frozen
 class Given:
-    """A value that is handed over by name: by keyword, or under a key."""
+    """The value of a keyword argument, or of a dictionary's key."""
 
     callee: str
-    """What is called; empty for a key of a dictionary."""
+    """The name of what is called; empty for a dictionary's key."""
     value: ast.expr
 
 
 class Evidence:
-    """What occurs in sources, and in the sources that those have as strings."""
+    """What occurs in sources, and in the sources that they hold as strings."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._given: dict[str, list[Given]] = {}
@@ -48,7 +48,7 @@ class Evidence:
             self._add(ast.parse(text))
 
     def sets(self, setting: attrs.Attribute[Any]) -> bool:
-        """Whether a setting gets a value other than its default, or one of its variables one."""
+        """Whether a setting or its variable is given a value other than its default."""
         variable = f"ATRIZ_REALTIME_{setting.name.upper()}"
         if any(variable in text for text in self._strings | self._given.keys()):
             return True
@@ -66,8 +66,8 @@ class Evidence:
         """Whether an attribute of a field's name is read."""
         return field.name in self._read
 
-    def refuses(self, error: type[Exception], code: str) -> bool:
-        """Whether a test expects an error: its code in a comparison, or the class raised."""
+    def expects(self, error: type[Exception], code: str) -> bool:
+        """Whether a test expects an error: compares its code, or names its class in ``raises``."""
         return code in self._expected or error.__name__ in self._expected
 
     def _add(self, tree: ast.AST) -> None:
@@ -116,7 +116,7 @@ def _name(function: ast.AST) -> str:
 
 
 def _differs(value: ast.expr, default: object) -> bool:
-    """Whether an expression is anything but a default; what is computed counts as other."""
+    """Whether an expression is not a default; a computed one counts as different."""
     try:
         return bool(ast.literal_eval(value) != default)
     except ValueError:

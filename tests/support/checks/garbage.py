@@ -1,7 +1,7 @@
-"""What of ours only the garbage collector frees, found in a process of its own.
+"""Counts the objects that only the garbage collector would free, in a process of its own.
 
-``python -m tests.support.checks.garbage sockets|fixes LANE REDIS_PORT`` prints how many there
-are of each kind after the same was done again and again.
+``python -m tests.support.checks.garbage sockets|fixes TRANSPORT REDIS_PORT`` repeats some work,
+and prints how many objects of each class of the package it left each time.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ TARGET = "/socket.io/?EIO=4&transport=websocket"
 
 
 class Collector:
-    """The garbage collector, which frees nothing from its beginning on."""
+    """The garbage collector; after :meth:`begin` it keeps what it finds instead of freeing it."""
 
     def begin(self) -> None:
-        """Forget what was left behind before."""
+        """Free what was left before, and keep what is left from now on."""
         gc.disable()
         gc.collect()
         gc.set_debug(gc.DEBUG_SAVEALL)
 
     def found(self) -> dict[str, int]:
-        """What of ours was left behind each time."""
+        """How many objects of each class were left, when that was so each time."""
         gc.collect()
         kinds = Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.garbage)
         return {
@@ -52,25 +52,25 @@ class Collector:
 
 
 async def visit(live: Live, number: int) -> None:
-    """Connect, track, hear of a fix, be refused, and leave, in order or without a word."""
+    """Connect, track, receive a fix, be refused, and leave, half of the time by an abort."""
     async with wire(live.port, TARGET) as socket:
 
-        async def until_said(start: str) -> None:
+        async def until_received(start: str) -> None:
             while not str(await socket.message()).startswith(start):
                 pass
 
-        await until_said("0")
+        await until_received("0")
         socket.send(f"40{json.dumps({'token': token(f'u{number}')})}")
-        await until_said("40")
+        await until_received("40")
         socket.send(f'420["track:vehicle","v{number}"]')
-        await until_said("430")
+        await until_received("430")
         await live.publish(f"v{number}")
-        await until_said('42["location:update"')
+        await until_received('42["location:update"')
         socket.send(f'421["location:publish",{json.dumps(FIX | {"vehicleId": f"v{number}"})}]')
-        await until_said("431")
+        await until_received("431")
         for refused in REFUSED:
             socket.send(f"422{refused}")
-            await until_said("432")
+            await until_received("432")
         if number % 2:
             socket.send("41")
             socket.send("1")
@@ -79,7 +79,7 @@ async def visit(live: Live, number: int) -> None:
 
 
 async def be_refused(live: Live, number: int) -> None:
-    """Try what is refused: tokens, bodies, packets."""
+    """Send tokens, packets and bodies that are refused."""
     async with wire(live.port, TARGET) as socket:
         await socket.message()
         socket.send("40" + json.dumps({"token": "no" * number}))
@@ -92,23 +92,23 @@ async def be_refused(live: Live, number: int) -> None:
 
 
 async def sockets(redis_port: int) -> dict[str, int]:
-    """What sockets leave behind."""
+    """What sockets leave when they are gone."""
     collector = Collector()
     url = f"redis://127.0.0.1:{redis_port}"
     async with serving(redis_url=url, require_handshake_auth=True) as live:
-        there = live.server.socket_io.eio.sockets
+        sessions = live.server.socket_io.eio.sockets
         for number in range(TIMES + 2):
             if number == 2:
-                await until(lambda: not there)
+                await until(lambda: not sessions)
                 collector.begin()
             await visit(live, number)
             await be_refused(live, number)
-        await until(lambda: not there)
+        await until(lambda: not sessions)
         return collector.found()
 
 
 async def fixes(redis_port: int) -> dict[str, int]:
-    """What fixes leave behind while Redis is away."""
+    """What fixes leave that are published during an outage of Redis."""
     collector = Collector()
     async with proxying(redis_port) as proxy, serving(redis_url=proxy.url) as live:
         await live.publish("v0")
@@ -122,5 +122,5 @@ async def fixes(redis_port: int) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    what, Chosen.lane, port = sys.argv[1:]  # type: ignore[assignment]
+    what, Chosen.transport, port = sys.argv[1:]  # type: ignore[assignment]
     sys.stdout.write(json.dumps(asyncio.run({"sockets": sockets, "fixes": fixes}[what](int(port)))))

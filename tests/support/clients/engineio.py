@@ -1,4 +1,4 @@
-"""A websocket that speaks Engine.IO and Socket.IO by hand, to see every byte."""
+"""Engine.IO and Socket.IO spoken by hand over a websocket, so that a test sees every byte."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.support.servers.serving import Live, token
 
 
 def socket_url(live: Live) -> str:
-    """Where a server takes Engine.IO websockets."""
+    """The URL of a server's Engine.IO websockets."""
     return f"ws://127.0.0.1:{live.port}/socket.io/?EIO=4&transport=websocket"
 
 
 @asynccontextmanager
 async def raw_socket(live: Live) -> AsyncIterator[ClientConnection]:
-    """An authenticated websocket; what is read next are its frames."""
+    """An authenticated websocket, whose handshake has been read."""
     async with websocket(socket_url(live)) as raw:
         assert str(await raw.recv()).startswith('0{"sid":')
         await raw.send("40" + json.dumps({"token": token()}))
@@ -29,7 +29,7 @@ async def raw_socket(live: Live) -> AsyncIterator[ClientConnection]:
 
 @asynccontextmanager
 async def raw_watcher(live: Live, entity_id: str) -> AsyncIterator[ClientConnection]:
-    """Such a websocket that tracks a vehicle without a location yet."""
+    """An authenticated websocket that tracks a vehicle of which no location is cached."""
     async with raw_socket(live) as raw:
         await raw.send("420" + json.dumps(["track:vehicle", entity_id]))
         assert await raw.recv() == '430[{"success":true}]'

@@ -21,19 +21,19 @@ from tests.support.servers.serving import TIMEOUT, Live, until
 JS = Path(__file__).parents[2] / "js"
 
 MAX_LINE = 2**24
-"""Bytes of one report."""
+"""Bytes of one report at most."""
 
 
 def with_packages(folder: Path) -> Path:
-    """A folder with a lock, once what that names is installed."""
-    hidden = folder / "node_modules" / ".package-lock.json"
-    if not hidden.is_file() or _installed(hidden) != _installed(folder / "package-lock.json"):
+    """Install what a folder's package lock names, unless it is installed; returns the folder."""
+    installed = folder / "node_modules" / ".package-lock.json"
+    if not installed.is_file() or _versions(installed) != _versions(folder / "package-lock.json"):
         subprocess.run(["npm", "ci", "--prefix", folder], check=True)
     return folder
 
 
-def _installed(lock: Path) -> Mapping[str, str]:
-    """The version of each package that a lock names, those for other platforms left out."""
+def _versions(lock: Path) -> Mapping[str, str]:
+    """The version of each package that a lock names; those for other platforms are left out."""
     packages = json.loads(lock.read_text())["packages"]
     return {
         path: package["version"]
@@ -52,7 +52,7 @@ class JsClient(Client):
     _closed: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     id: str | None = attrs.field(default=None, init=False)
     transports: list[str] = attrs.field(factory=list, init=False)
-    """What the connection was opened with, and what it was upgraded to."""
+    """The transport that the connection was opened with, then the one it was upgraded to."""
 
     async def emit(self, event: str, *arguments: Any) -> None:
         await self._command("emit", event=event, args=arguments)
@@ -72,8 +72,8 @@ class JsClient(Client):
     async def _command(self, name: str, **parameters: Any) -> None:
         await self._node.send({"do": name, "socket": self._number, **parameters})
 
-    def take(self, report: Mapping[str, Any]) -> None:
-        """Note what the process reports of this socket."""
+    def handle(self, report: Mapping[str, Any]) -> None:
+        """Record what the process reports of this socket."""
         if "event" in report:
             self.received.append((report["event"], report["args"]))
         elif "ack" in report:
@@ -103,7 +103,7 @@ class Node:
     _numbers: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
 
     async def open(self, url: str, auth: Mapping[str, Any], **options: Any) -> JsClient:
-        """Begin to connect a socket; what it emits before it is connected is sent then.
+        """Start to connect a socket; what it emits before it is connected is sent once it is.
 
         :param options: of ``socket.io-client``, for example ``transports=["websocket"]``.
         """
@@ -121,7 +121,7 @@ class Node:
         return client
 
     def next_number(self) -> int:
-        """A number not given before, for a socket or an acknowledgement."""
+        """A new number, for a socket or an acknowledgement."""
         return next(self._numbers)
 
     async def send(self, command: Mapping[str, Any]) -> None:
@@ -130,15 +130,15 @@ class Node:
         await self._writer.drain()
 
     async def read(self) -> None:
-        """Hand out the process's reports until the connection ends."""
+        """Pass the process's reports to their sockets until the connection ends."""
         async for line in self._reader:
             report = json.loads(line)
-            self._sockets[report["socket"]].take(report)
+            self._sockets[report["socket"]].handle(report)
 
 
 @asynccontextmanager
 async def running(*arguments: str, folder: Path = JS, **environment: str) -> AsyncIterator[Process]:
-    """A Node process with pipes; it must end well once its input has."""
+    """A Node process with pipes; it must exit with status 0 when its input ends."""
     process = await asyncio.create_subprocess_exec(
         *("node", *arguments),
         cwd=folder,
@@ -160,24 +160,24 @@ async def running(*arguments: str, folder: Path = JS, **environment: str) -> Asy
 
 
 class Lines:
-    """What a process prints: a JSON value a line, kept."""
+    """The JSON values that a process prints, one a line."""
 
     def __init__(self, process: Process) -> None:
         self.printed: list[Any] = []
         self._process = process
 
     async def read(self) -> None:
-        """Keep what is printed until the process ends."""
+        """Record what is printed until the process ends."""
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             self.printed.append(json.loads(line))
 
     async def until_last_is(self, value: Any) -> None:
-        """Wait until the last line is this."""
+        """Wait until this is the last line."""
         await until(lambda: self.printed[-1:] == [value])
 
     async def until_printed(self, value: Any, times: int = 1) -> None:
-        """Wait until a line has come as often as that."""
+        """Wait until a line was printed so many times."""
         await until(lambda: self.printed.count(value) >= times)
 
     async def send(self, command: Any) -> None:
@@ -188,7 +188,7 @@ class Lines:
 
 @asynccontextmanager
 async def script(*arguments: str, folder: Path = JS, **environment: str) -> AsyncIterator[Lines]:
-    """A script that reads and prints JSON, a value a line."""
+    """Run a script that reads and prints JSON, one value a line."""
     reading: asyncio.Future[None] | None = None
     try:
         async with running(*arguments, folder=folder, **environment) as process:
@@ -202,7 +202,7 @@ async def script(*arguments: str, folder: Path = JS, **environment: str) -> Asyn
 
 @contextmanager
 def node_process() -> Iterator[int]:
-    """The process; yields its port.  It must end well once its input has."""
+    """Run ``client.mjs``; yields its port.  It must exit with status 0 when its input ends."""
     command = ["node", "client.mjs"]
     with subprocess.Popen(
         command, cwd=with_packages(JS), stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -219,7 +219,7 @@ def node_process() -> Iterator[int]:
 
 @asynccontextmanager
 async def node_clients(port: int) -> AsyncIterator[Node]:
-    """Opens sockets in the process; all are closed on exit."""
+    """Connect to that process; the sockets that are opened in it are closed on exit."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=MAX_LINE)
     node = Node(reader, writer)
     reading = asyncio.create_task(node.read())
@@ -234,7 +234,7 @@ async def node_clients(port: int) -> AsyncIterator[Node]:
 
 
 def js_connect(node: Node, **options: Any) -> Connect:
-    """Open clients of JavaScript's library."""
+    """Open clients of the JavaScript library."""
 
     @asynccontextmanager
     async def connected(
@@ -256,7 +256,7 @@ def js_connect(node: Node, **options: Any) -> Connect:
 
 
 async def evaluate(expression: str) -> str:
-    """What a JavaScript expression's value, a string, is in Node."""
+    """The value, a string, of a JavaScript expression in Node."""
     process = await asyncio.create_subprocess_exec(
         "node", "--print", expression, cwd=JS, stdout=PIPE
     )

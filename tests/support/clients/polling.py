@@ -1,4 +1,4 @@
-"""An Engine.IO client that polls, one request at a time and by hand."""
+"""An Engine.IO client that polls by hand, one request at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEPARATOR = "\x1e"
 
 @attrs.frozen
 class Answer:
-    """A server's answer."""
+    """The server's response to a request."""
 
     status: int
     text: str
@@ -31,25 +31,25 @@ class Answer:
 
     @property
     def error(self) -> tuple[int, Any]:
-        """The status, and what the answer says in JSON."""
+        """The status, and the JSON of the body."""
         return self.status, json.loads(self.text)
 
 
 @attrs.define(eq=False)
 class Polling:
-    """A session, or what wants to become one."""
+    """A client with a session, or about to open one."""
 
     http: aiohttp.ClientSession
     url: str
-    """With the path, without a query."""
+    """Of the engine's path, without a query."""
     opened: Any = None
-    """What the ``open`` packet said."""
+    """The content of the ``open`` packet."""
     extra: list[str] = attrs.field(factory=list)
-    """Packets that came together with it."""
+    """Packets that came in the same payload."""
 
     @property
     def sid(self) -> str:
-        """The session."""
+        """The id of the session."""
         sid: str = self.opened["sid"]
         return sid
 
@@ -66,14 +66,14 @@ class Polling:
         body: str | bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Any request."""
+        """Send any request to the engine."""
         async with self.http.request(
             method, f"{self.url}?{query}", data=body, headers=headers
         ) as response:
             return Answer(response.status, await response.text(), response.headers)
 
-    async def knock(self, query: str, **headers: str) -> Answer:
-        """A websocket's handshake that is to be refused."""
+    async def handshake(self, query: str, **headers: str) -> Answer:
+        """Send a websocket handshake as a plain request; it is expected to be refused."""
         return await self.request("GET", query, headers={**OFFER, **headers})
 
     async def open(self, **headers: str) -> Answer:
@@ -85,7 +85,7 @@ class Polling:
         return answer
 
     async def get(self) -> Answer:
-        """Poll."""
+        """Poll once."""
         return await self.request("GET", self.query)
 
     async def post(self, body: str | bytes) -> Answer:
@@ -93,7 +93,7 @@ class Polling:
         return await self.request("POST", self.query, body=body)
 
     async def echoes(self, text: str = "still there") -> None:
-        """Check that the session works, on a server that answers messages with themselves."""
+        """Check that the session works, on a server that echoes messages."""
         assert (await self.post(f"4{text}")).text == "ok"
         assert (await self.get()).packets == [f"4{text}"]
 
@@ -101,7 +101,7 @@ class Polling:
 @asynccontextmanager
 async def poller(port: int, path: str = "/engine.io/") -> AsyncIterator[Polling]:
     """A client that has not opened its session yet."""
-    # each request on a connection of its own: one that the server closes harms no other
+    # each request has its own connection, so that one which the server closes breaks no other
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(
         connector=connector, timeout=aiohttp.ClientTimeout(10)

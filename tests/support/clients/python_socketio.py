@@ -1,4 +1,4 @@
-"""What every client in a test can do, whichever library it is; and python-socketio's own."""
+"""The interface of Socket.IO clients in tests, whichever their library; and python-socketio's."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import socketio.exceptions
 from tests.support.servers.serving import TIMEOUT, Live, token, until
 
 Serve = Callable[..., AbstractAsyncContextManager[Live]]
-"""Starts servers on the backend of the test, with further settings."""
+"""Starts a server on the backend of the test, with further settings."""
 
 SERVER_DISCONNECT = "io server disconnect"
-"""The reason the JavaScript client gives when the server sends it away."""
+"""The reason that the JavaScript client gives when the server disconnects it."""
 
 
 @attrs.frozen
@@ -30,7 +30,7 @@ class Refusal:
 
 @attrs.define(eq=False)
 class Client(ABC):
-    """A Socket.IO client that keeps what happens to it."""
+    """A Socket.IO client that records what happens to it."""
 
     received: list[tuple[str, list[Any]]] = attrs.field(factory=list, init=False)
     """Every event, with its arguments, in order."""
@@ -53,7 +53,7 @@ class Client(ABC):
         """Disconnect from the client's side."""
 
     def of(self, event: str) -> list[Any]:
-        """What came with an event: its only argument each time."""
+        """The argument of each such event; a tuple when it had several or none."""
         return [
             arguments[0] if len(arguments) == 1 else tuple(arguments)
             for name, arguments in self.received
@@ -62,16 +62,16 @@ class Client(ABC):
 
     @property
     def updates(self) -> list[Any]:
-        """The positions that came."""
+        """The location updates received."""
         return self.of("location:update")
 
     async def next(self, event: str, count: int = 1) -> Any:
-        """Wait until an event has come ``count`` times; returns what the last came with."""
+        """Wait until an event was received ``count`` times; returns the argument of the last."""
         await until(lambda: len(self.of(event)) >= count)
         return self.of(event)[count - 1]
 
     async def until_disconnected(self) -> str:
-        """Wait until it is disconnected; returns the reason."""
+        """Wait until the connection ends; returns the reason."""
         await until(lambda: self.disconnected is not None)
         assert self.disconnected is not None
         return self.disconnected
@@ -89,9 +89,9 @@ class Connect(Protocol):
         namespace: str = "/",
         refused: bool = False,
     ) -> AbstractAsyncContextManager[Client]:
-        """A client of a server, connected unless it is to be ``refused``.
+        """Connect a client to a server, which has to refuse it when ``refused`` is set.
 
-        :param user: whose token the handshake carries; ``None``: no token.
+        :param user: the user of the token in the handshake; ``None``: no token.
         :param auth: the handshake's ``auth``, instead of a token.
         """
 
@@ -112,12 +112,12 @@ class PythonClient(Client):
 
     def __attrs_post_init__(self) -> None:
         self._client = socketio.AsyncClient(reconnection=False)
-        self._client.on("*", self._keep, namespace=self.namespace)
+        self._client.on("*", self._receive, namespace=self.namespace)
         self._client.on("connect_error", self._connect_error, namespace=self.namespace)
         self._client.on("disconnect", self._disconnect, namespace=self.namespace)
 
     async def connect(self, url: str, auth: Mapping[str, Any]) -> None:
-        """Connect, or keep the refusal."""
+        """Connect; record the refusal when the server refuses."""
         try:
             await self._client.connect(
                 url, auth=auth, namespaces=[self.namespace], wait_timeout=TIMEOUT
@@ -136,7 +136,7 @@ class PythonClient(Client):
     async def disconnect(self) -> None:
         await self._client.disconnect()
 
-    async def _keep(self, event: str, *arguments: Any) -> Any:
+    async def _receive(self, event: str, *arguments: Any) -> Any:
         self.received.append((event, list(arguments)))
         return arguments
 
@@ -162,7 +162,7 @@ async def python_connect(
     namespace: str = "/",
     refused: bool = False,
 ) -> AsyncIterator[Client]:
-    """Open a client of python-socketio's library."""
+    """Open a client of python-socketio."""
     client = PythonClient(namespace)
     await client.connect(live.url, handshake(user, auth))
     assert client.connected is not refused, client.refused

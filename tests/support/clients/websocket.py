@@ -1,4 +1,4 @@
-"""A websocket client that sends any bytes a test likes and sees every frame (RFC 6455)."""
+"""A websocket client that sends any bytes and sees every frame (RFC 6455)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.servers.serving import TIMEOUT
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-"""The key of the example in section 1.3, and what must be made of it."""
+"""The key of the example in section 1.3, and the answer that a server must give to it."""
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 OFFER = {
@@ -31,7 +31,7 @@ MASK = b"\x9a\x05\xf1\x3e"
 
 
 def length(size: int) -> tuple[int, bytes]:
-    """The seven bits for a payload's size, and the bytes that follow them."""
+    """The seven length bits of a payload, and the extended length that follows them."""
     if size < 126:
         return size, b""
     if size < 1 << 16:
@@ -48,10 +48,10 @@ def frame(
     masked: bool = True,
     size: int | None = None,
 ) -> bytes:
-    """The bytes of a frame, right or wrong.
+    """The bytes of a frame, valid or not.
 
     :param reserved: the three reserved bits.
-    :param size: the size to claim, when it is not the payload's.
+    :param size: the length to declare, when it is not the payload's.
     """
     data = payload.encode() if isinstance(payload, str) else payload
     short, extended = length(len(data) if size is None else size)
@@ -63,14 +63,14 @@ def frame(
 
 
 def close(code: int | None = None, reason: bytes | str = b"") -> bytes:
-    """A closing frame."""
+    """The bytes of a close frame."""
     data = reason.encode() if isinstance(reason, str) else reason
     return frame(CLOSE, b"" if code is None else struct.pack("!H", code) + data)
 
 
 @attrs.frozen
 class Frame:
-    """A frame of the server's."""
+    """A frame that the server sent."""
 
     opcode: int
     payload: bytes
@@ -78,7 +78,7 @@ class Frame:
 
     @property
     def code(self) -> int | None:
-        """The code that a closing frame gives."""
+        """The status code of a close frame."""
         return int.from_bytes(self.payload[:2], "big") if self.payload else None
 
 
@@ -89,31 +89,31 @@ class Wire:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     headers: Mapping[str, str]
-    """Of the server's answer, names in lower case."""
+    """Of the server's response, by names in lower case."""
     opened: Any = None
-    """What the Engine.IO ``open`` packet said, of a session that began here."""
-    finished: bool = False
-    """Whether a closing frame was sent."""
+    """The content of the Engine.IO ``open`` packet, when the session was opened here."""
+    close_sent: bool = False
+    """Whether a close frame was sent."""
 
     @property
     def sid(self) -> str:
-        """The Engine.IO session."""
+        """The id of the Engine.IO session."""
         sid: str = self.opened["sid"]
         return sid
 
     def write(self, *frames: bytes) -> None:
         """Send bytes as they are."""
         self.writer.writelines(frames)
-        self.finished |= any(data[0] & 15 == CLOSE for data in frames)
+        self.close_sent |= any(data[0] & 15 == CLOSE for data in frames)
 
     def send(self, message: str | bytes) -> None:
         """Send a message in one frame."""
         self.write(frame(TEXT if isinstance(message, str) else BINARY, message))
 
     async def frame(self) -> Frame:
-        """The server's next frame.
+        """Read the server's next frame.
 
-        :raises asyncio.IncompleteReadError: when it closed the connection instead.
+        :raises asyncio.IncompleteReadError: when the server closed the connection instead.
         """
         async with asyncio.timeout(TIMEOUT):
             first, second = await self.reader.readexactly(2)
@@ -126,7 +126,7 @@ class Wire:
             return Frame(first & 15, await self.reader.readexactly(size), first > 127)
 
     async def message(self) -> str | bytes:
-        """The server's next message."""
+        """Read the server's next message."""
         part = await self.frame()
         assert part.opcode in {TEXT, BINARY}, part
         kind, data = part.opcode, part.payload
@@ -137,11 +137,11 @@ class Wire:
         return data.decode() if kind == TEXT else data
 
     async def messages(self, count: int) -> list[str | bytes]:
-        """The next so many of them."""
+        """Read so many messages."""
         return [await self.message() for _ in range(count)]
 
     async def until_closed(self) -> int | None:
-        """Wait until the server closes the websocket, then the connection; returns its code."""
+        """Wait until the server has closed websocket and connection; returns the close code."""
         code = None
         try:
             while True:
@@ -149,16 +149,16 @@ class Wire:
                 if part.opcode == CLOSE:
                     code = part.code
                     break
-            if not self.finished:
+            if not self.close_sent:
                 self.write(close(code))
             async with asyncio.timeout(TIMEOUT):
-                assert await self.reader.read() == b"", "nothing follows a closing frame"
+                assert await self.reader.read() == b"", "nothing follows a close frame"
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         return code
 
     def abort(self) -> None:
-        """Cut the connection without a word."""
+        """Abort the connection without a close frame."""
         self.writer.transport.abort()
 
 
@@ -169,7 +169,7 @@ async def wire(
     headers: Iterable[tuple[str, str]] | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Wire]:
-    """A websocket; the handshake must succeed.
+    """Open a websocket; the handshake must succeed.
 
     :param headers: instead of :data:`OFFER`.
     """
@@ -192,7 +192,7 @@ async def wire(
 async def engine_wire(
     port: int, path: str = "/engine.io/", tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Wire]:
-    """A websocket that is an Engine.IO session, whose ``open`` packet was read."""
+    """Open an Engine.IO session on a websocket, and read its ``open`` packet."""
     async with wire(port, f"{path}?EIO=4&transport=websocket", tls=tls) as opened:
         packet = str(await opened.message())
         assert packet.startswith("0")

@@ -1,27 +1,28 @@
-"""What is done with a document's code blocks, by language.
+"""What the tests do with each code block of a document, by its language.
 
 ``python``
-    is executed; ``await`` may stand at the top, and ``http://localhost:3001`` is the
-    document's server.  A block whose first line is a comment with a file's name
-    (``# service.py``) becomes that file and is imported.
+    is executed; ``await`` may be used at the top level, and ``http://localhost:3001`` is
+    replaced by the document's server.  A block whose first line is a comment with a file's
+    name (``# service.py``) becomes that file and is imported.
 ``http``
     is a request, which is sent to the document's server with ``<token>`` replaced, or
-    (beginning ``HTTP/``) the answer it must have got; ``…`` stands for any one value.
+    (when it begins with ``HTTP/``) the expected response; ``…`` matches any one value.
 ``json``
-    must be strict JSON; a location or an event must be what the package itself would write.
+    must be strict JSON; a location or an event must be what the package would write.
 ``toml``, ``env``
-    must be settings that a server with a Redis starts with; ``# atriz.toml`` at the top
-    makes the file.
+    must be settings with which a server on Redis starts; ``# atriz.toml`` as the first line
+    also writes that file.
 ``bash``
-    every ``atriz-realtime`` in it must be a command that exists, with options it takes.
+    must parse, and every ``atriz-realtime`` in it must be an existing command with existing
+    options.
 ``ini``
     must be a systemd unit whose commands exist.
 ``dockerfile``
-    must consist of instructions, the last of them the start of a command that exists.
+    must consist of known instructions, and start an existing command.
 ``javascript``, ``typescript``, ``tsx``, ``html``
     must parse; of HTML, its scripts.
 
-Other languages, ``text`` for one, are only read.
+Blocks of other languages, such as ``text``, are not checked.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from tests.support.docs.documents import Document
 
 ANY = "…"
-"""Stands for any one value in an answer."""
+"""Matches any one value in a response."""
 
 DOCKER_INSTRUCTIONS = {
     *("FROM", "COPY", "RUN", "USER", "ENV"),
@@ -69,7 +70,7 @@ _FILE = re.compile(r"(?:#|//) (?P<name>[\w.-]+\.\w+)\n")
 
 @attrs.frozen
 class Answer:
-    """A server's answer to an ``http`` block."""
+    """The response to an ``http`` block."""
 
     status: int
     body: Any
@@ -81,13 +82,13 @@ def _document(example: Example) -> Document:
 
 
 def _saved(example: Example) -> Path | None:
-    """Write the block to the file that its first line names, when it names one."""
+    """Write the block to the file that its first line names, if it names one."""
     match = _FILE.match(example.parsed)
     if match is None:
         return None
     document = _document(example)
     path = document.folder / match["name"]
-    path.write_text(document.at_its_server(example.parsed))
+    path.write_text(document.with_server_url(example.parsed))
     return path
 
 
@@ -102,7 +103,7 @@ def run_python(example: Example) -> None:
         return
     line = example.line + example.parsed.line_offset
     code = compile(
-        "\n" * line + document.at_its_server(example.parsed),
+        "\n" * line + document.with_server_url(example.parsed),
         example.path,
         "exec",
         flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
@@ -114,7 +115,7 @@ def run_python(example: Example) -> None:
 
 
 def _module(path: Path) -> ModuleType:
-    """Import a file anew, so that a document may show a later state of it."""
+    """Import a file again, because a document may show a later state of it."""
     module = sys.modules[path.stem] = ModuleType(path.stem)
     module.__file__ = str(path)
     exec(compile(path.read_text(), path, "exec", dont_inherit=True), vars(module))
@@ -125,7 +126,7 @@ def _module(path: Path) -> ModuleType:
 
 
 def send_http(example: Example) -> str | None:
-    """Send a request, or compare the last answer with the one that is shown."""
+    """Send a request, or compare the last response with the one shown."""
     document = _document(example)
     head, _, body = str(example.parsed).partition("\n\n")
     first, *lines = head.splitlines()
@@ -169,7 +170,7 @@ def _matches(shown: Any, real: Any) -> bool:
 
 
 def read_json(example: Example) -> str | None:
-    """Read strict JSON; positions must be as the package writes them."""
+    """Read strict JSON; a location or an event must be as the package writes it."""
     value = decode_json(str(example.parsed))
     if not isinstance(value, dict):
         return None
@@ -182,7 +183,7 @@ def read_json(example: Example) -> str | None:
 
 
 def read_toml(example: Example) -> None:
-    """Read settings, unless the block is about packaging, and resolve every name in them."""
+    """Build a server from settings, unless the block is about packaging."""
     document = tomllib.loads(str(example.parsed))
     path = _saved(example)
     if document.keys() <= {"project", "build-system"}:
@@ -196,7 +197,7 @@ def read_toml(example: Example) -> None:
 
 
 def read_env(example: Example) -> None:
-    """Read settings from lines of ``NAME=value``."""
+    """Build a server from settings in lines of ``NAME=value``."""
     lines = [line.partition("#")[0].strip() for line in str(example.parsed).splitlines()]
     environ = dict(line.split("=", 1) for line in lines if line)
     empty = _document(example).folder / "empty.toml"
@@ -205,12 +206,12 @@ def read_env(example: Example) -> None:
 
 
 def check_bash(example: Example) -> str | None:
-    """Let bash parse a block, and look up the commands in it that are the project's."""
+    """Let bash parse a block, and check the project's commands in it."""
     return commands.complaint(str(example.parsed))
 
 
 def check_unit(example: Example) -> str | None:
-    """Read a systemd unit, and look up the commands in it that are the project's."""
+    """Parse a systemd unit, and check the project's commands in it."""
     unit = configparser.ConfigParser(strict=True, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]  # as its documentation says
     unit.read_string(str(example.parsed))
@@ -220,11 +221,11 @@ def check_unit(example: Example) -> str | None:
 
 
 def check_dockerfile(example: Example) -> str | None:
-    """Read the instructions of a container's image, and look up its command."""
+    """Parse the instructions for a container image, and check its command."""
     steps = dict(line.split(maxsplit=1) for line in str(example.parsed).splitlines())
     unknown = steps.keys() - DOCKER_INSTRUCTIONS
     if unknown:
-        return f"no instruction: {min(unknown)}"
+        return f"unknown instruction: {min(unknown)}"
     start = [*json.loads(steps["ENTRYPOINT"]), *json.loads(steps["CMD"])]
     return commands.complaint(shlex.join(start))
 
@@ -252,7 +253,7 @@ def _parse_javascript(path: Path, script: str) -> str | None:
 
 
 def parse_typescript(example: Example) -> str | None:
-    """Let esbuild, which comes with tsx, parse a block."""
+    """Let esbuild, a dependency of tsx, parse a block."""
     esbuild = JS_TESTS / "node_modules" / ".bin" / "esbuild"
     if not esbuild.exists():
         return "the tests need `npm ci --prefix tests/js` (see README.md)"

@@ -1,4 +1,4 @@
-"""The command line as documents show it: parsed as click would, and written out for docs/cli.md."""
+"""Checks commands in documents, and writes the reference of the command line in docs/cli.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _USE = re.compile(rf"(?<![\w./-])(?:\.venv/bin/)?{NAME}((?:[ \t][^|&;)>\n]*)?)")
 
 
 BAR = r"\|"
-"""A bar in a table, where one by itself begins the next cell."""
+"""A bar in a table, where an unescaped one begins the next cell."""
 
 
 def _program() -> click.Context:
@@ -26,8 +26,8 @@ def _program() -> click.Context:
 def complaint(script: str) -> str | None:
     """What is wrong with a shell script, or ``None``.
 
-    bash must parse it, and each ``atriz-realtime`` in it must be a command that exists,
-    with options that it takes and whatever it requires.
+    bash must parse it, and each ``atriz-realtime`` in it must be an existing command with
+    existing options and all required parameters.
     """
     parsed = subprocess.run(
         ["bash", "-n"], input=script, capture_output=True, text=True, check=False
@@ -43,7 +43,7 @@ def complaint(script: str) -> str | None:
 
 
 def _parse(command: click.Command, context: click.Context, arguments: list[str]) -> None:
-    """Parse arguments, without reading the values: they may name files and variables."""
+    """Parse arguments without converting the values, which may name files and variables."""
     given, rest, _ = command.make_parser(context).parse_args(arguments)
     for parameter in command.params:
         if parameter.required and not given.get(parameter.name or ""):
@@ -72,12 +72,12 @@ def built_in() -> Iterator[click.Context]:
 
 
 def path(context: click.Context) -> str:
-    """A command as it is typed, after the program's name."""
+    """A command without the program's name."""
     return context.command_path.removeprefix(f"{NAME} ")
 
 
 def described() -> str:
-    """A section for each command: what it does, how it is called, its options."""
+    """A section for each command: its usage, help, example and options."""
     return "\n\n".join(_section(context) for context in built_in())
 
 
@@ -102,7 +102,7 @@ def _section(context: click.Context) -> str:
 
 
 def _plain(text: str | None) -> str:
-    """Help as click stores it, without its marks."""
+    """Help as click stores it, without click's formatting marks."""
     return inspect.cleandoc((text or "").replace("\b\n", ""))
 
 

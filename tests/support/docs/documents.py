@@ -1,9 +1,9 @@
 """README.md and docs/ as tests: a pytest plugin that runs the code blocks of each document.
 
-A document is read from top to bottom, as its reader would, in a directory of its own,
-with the environment of ``ENVIRONMENT`` and a real Valkey behind ``REDIS_URL``.  What each
-language does is in :mod:`tests.support.docs.blocks`; besides what the document defines, its
-Python may use the names of :class:`Document`.
+The blocks of a document run from top to bottom, in a directory of their own, with the
+variables of ``ENVIRONMENT`` and a real Valkey at ``REDIS_URL``.  :mod:`tests.support.docs.blocks`
+describes what is done with each language.  Besides what the document defines, its Python may use
+the names of :meth:`Document.names`.
 """
 
 from __future__ import annotations
@@ -47,21 +47,18 @@ DOCUMENTED_URL = "http://localhost:3001"
 
 
 class Document:
-    """What the blocks of one document share besides their names.
-
-    Its methods without an underscore are names that the document's Python may use.
-    """
+    """The state that the blocks of one document share besides their names."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.answer: blocks.Answer | None = None
-        """The last answer to an ``http`` block."""
+        """The last response to an ``http`` block."""
         self._loop = asyncio.new_event_loop()
         self._open = AsyncExitStack()
         self._live: Live | None = None
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine on the document's own loop, which stands still between blocks."""
+        """Run a coroutine on the document's own loop, which does not run between blocks."""
         return self._loop.run_until_complete(work)
 
     def close(self) -> None:
@@ -77,8 +74,8 @@ class Document:
             raise LookupError("this document has not called serve()")
         return self._live
 
-    def at_its_server(self, text: str) -> str:
-        """A text with the URL of the documentation replaced by the server's."""
+    def with_server_url(self, text: str) -> str:
+        """A text with the documented URL replaced by the server's."""
         return text.replace(DOCUMENTED_URL, self._live.url) if self._live else text
 
     async def serve(self, app: Starlette | None = None, **settings: Any) -> Live:
@@ -92,7 +89,7 @@ class Document:
         return await self._open.enter_async_context(watching(self.live, *ids, kind=kind))
 
     def names(self) -> dict[str, Any]:
-        """What the document's Python may use without importing it."""
+        """The names that the document's Python may use without importing them."""
         return {"serve": self.serve, "watch": self.watch, "until": until, "token": token}
 
 
@@ -106,7 +103,7 @@ def _documents_valkey() -> Iterator[ValkeyServer]:
 def document(
     _documents_valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Document]:
-    """The state of the document that is being read."""
+    """The state of the document that is being run."""
     folder = tmp_path_factory.mktemp("document")
     modules = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
@@ -134,6 +131,6 @@ pytest_collect_file = Sybil(
     path=str(ROOT),
     filenames=["README.md"],
     patterns=["docs/*.md", "docs/**/*.md"],
-    excludes=["docs/plugins/tutorial.md"],  # which tests/packaging/test_tutorial.py does as a whole
+    excludes=["docs/plugins/tutorial.md"],  # tests/packaging/test_tutorial.py runs it as a whole
     fixtures=["document"],
 ).pytest()

@@ -1,4 +1,4 @@
-"""What README.md says about cost: the rows of docs/benchmarks.md that compare servers."""
+"""The table of costs in README.md: the rows of docs/benchmarks.md that compare servers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
 
 
 def figures() -> str:
-    """A table of the medians, each row linked to the benchmark that shows it.
+    """A table of the medians; each row links to the benchmark that it is of.
 
     :raises LookupError: when the page has no such rows.
     """

@@ -1,7 +1,7 @@
-"""The parts of docs/ and README.md that are written out of the code, so that they cannot differ.
+"""Generates the parts of docs/ and README.md that are written from the code.
 
 ``python -m tests.support.docs.reference`` brings the documents up to date; tests/test_docs.py
-fails while one is not.  A part stands between the comments ``<!-- begin: name -->`` and
+fails when one is not.  A part stands between the comments ``<!-- begin: name -->`` and
 ``<!-- end: name -->``.
 """
 
@@ -25,10 +25,10 @@ from atriz_realtime.defaults.metrics.families import ENTITIES, ENTITIES_MEANING,
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.plugin_system.sources import DOCUMENTED_ENVIRONMENT
+from tests.support.checks.seams import SEAMS
 from tests.support.docs import commands
 from tests.support.docs.docstrings import attribute_docs, documented, first_sentence, markdown
 from tests.support.docs.figures import figures
-from tests.support.seams import SEAMS
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -63,7 +63,7 @@ def _kind(field: attrs.Attribute[Any]) -> str:
 
 
 def _default(field: attrs.Attribute[Any]) -> str:
-    """A default as TOML has it."""
+    """A default as TOML writes it."""
     match field.default:
         case attrs.NOTHING:
             return "required"
@@ -119,7 +119,7 @@ def _options(settings_class: type[Any]) -> str:
 
 
 def plugin_settings() -> str:
-    """The table of each default plugin that has one."""
+    """The settings of each default plugin that has some."""
     tables = PluginHost(RealtimeConfig()).settings
     return "\n\n".join(
         f"### `[realtime.plugins.{path}]`\n\n{_options(settings_class)}"
@@ -130,7 +130,7 @@ def plugin_settings() -> str:
 
 
 def _with_tables_within(path: str, settings_class: type[Any]) -> Iterator[tuple[str, type[Any]]]:
-    """A class of settings, and those of the tables by name that it holds."""
+    """A class of settings, and the classes of the named tables in it."""
     yield path, settings_class
     for name, hint in get_type_hints(settings_class).items():
         if get_origin(hint) is dict and attrs.has(get_args(hint)[1]):
@@ -138,7 +138,7 @@ def _with_tables_within(path: str, settings_class: type[Any]) -> Iterator[tuple[
 
 
 def default_throttles() -> list[Throttle]:
-    """The policies of the default plugins."""
+    """The throttling policies of the default plugins."""
     registered = PluginHost(RealtimeConfig()).call("register_throttles")
     return [
         throttle for plugin, them in registered if plugin in DEFAULT_PLUGINS for throttle in them
@@ -159,13 +159,13 @@ def throttles() -> str:
 
 
 def limits() -> str:
-    """The bounds that are constants of the code: every number with a name and a sentence."""
+    """The bounds that are constants of the code: every named number with a docstring."""
     rows: list[tuple[str, ...]] = []
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         module = module.removesuffix(".__init__")
         if module.startswith(("cli", "demo", "testing")):
-            continue  # of a tool's own, not of a server
+            continue  # not part of a server
         for name, value, text in documented(ast.parse(path.read_text()).body):
             number = _number(value)
             if number is not None and not name.startswith("_"):
@@ -235,17 +235,17 @@ def _hook(name: str, spec: Callable[..., Any]) -> str:
 
 
 def public_names() -> str:
-    """What ``atriz_realtime`` offers."""
+    """The public names of ``atriz_realtime``."""
     return _names(atriz_realtime, atriz_realtime.__all__)
 
 
 def api_names() -> str:
-    """What ``atriz_realtime.api`` offers besides."""
+    """The further public names of ``atriz_realtime.api``."""
     return _names(api, set(api.__all__) - set(atriz_realtime.__all__))
 
 
 def testing_names() -> str:
-    """What ``atriz_realtime.testing`` offers."""
+    """The public names of ``atriz_realtime.testing``."""
     return _names(testing, testing.__all__)
 
 
@@ -317,7 +317,7 @@ def _class(owner: type[Any]) -> str:
 
 
 def _defaults(owner: type[Any]) -> Mapping[str, str]:
-    """What a record's fields are when not given: ` = 0`; of long ones, that there is one."""
+    """The defaults of a record's fields, as ` = 0`; a long one is shown as ` = …`."""
     shown = {
         field.name: repr(
             dict(field.default) if isinstance(field.default, Mapping) else field.default
@@ -367,11 +367,11 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "plugins/testing.md": {"testing names": testing_names},
     "reference.md": {"public names": public_names, "api names": api_names},
 }
-"""What is generated, by document and name of the part."""
+"""The generators, by document and name of the part."""
 
 
 def updated(document: str) -> str:
-    """A document's text, with its generated parts written anew.
+    """A document's text with its parts generated again.
 
     :raises LookupError: when the document lacks a part.
     """
@@ -387,7 +387,7 @@ def updated(document: str) -> str:
 
 
 def _formatted(document: str, text: str) -> str:
-    """The text with its Python laid out as `ruff format` has it."""
+    """The text with its Python formatted by `ruff format`."""
     ruff = [sys.executable, "-m", "ruff", "format", f"--stdin-filename={DOCS / document}", "-"]
     return subprocess.run(ruff, input=text, capture_output=True, text=True, check=True).stdout
 

@@ -1,4 +1,4 @@
-"""Plugins as bad as they come, each in its own way and only about its own entity type."""
+"""Plugins that misbehave, each in its own way and only towards its own entity type."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from atriz_realtime.api import (
 
 
 class Raiser:
-    """Raises at every opportunity, or would end the process."""
+    """Raises wherever it is called, or tries to end the process."""
 
     @hookimpl
     def register_entity_types(self) -> EntityType:
@@ -95,12 +95,12 @@ class Sleeper:
 
 
 class Blocker:
-    """Keeps the loop from everybody for 150 ms with each event."""
+    """Blocks the event loop for 150 ms with each event."""
 
     @hookimpl
     def register_observers(self) -> Observer:
         async def block(_: LocationEvent) -> None:
-            time.sleep(0.15)  # noqa: ASYNC251  # that is what is wrong with it
+            time.sleep(0.15)  # noqa: ASYNC251  # the fault under test
 
         return Observer("blocker", block)
 

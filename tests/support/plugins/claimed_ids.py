@@ -1,4 +1,4 @@
-"""A plugin with an authorizer: a token lists the ids that its bearer may see."""
+"""A plugin with an authorizer: a token lists the ids that its bearer may track."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from atriz_realtime.api import Authorizer, EntityRef, Identity, hookimpl
 
 
 async def listed(identity: Identity, entity: EntityRef) -> bool:
-    """Whether the claim ``ids`` has the entity's id."""
+    """Whether the claim ``ids`` holds the entity's id."""
     return entity.id in identity.claims.get("ids", ())
 
 
 @hookimpl
 def register_authorizers() -> Authorizer:
-    """Register the rule, for watching alone."""
+    """Register the rule, for tracking alone."""
     return Authorizer("claimed-ids", may_track=listed)

@@ -1,4 +1,4 @@
-"""A plugin with two events that tell how long their argument is; one takes bytes."""
+"""A plugin with two events that return the length of their argument; one of them takes bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from atriz_realtime.api import SocketClient, SocketEvent, hookimpl
 
 
 async def size(client: SocketClient, value: str | bytes) -> int:
-    """Tell the length."""
+    """Return the length."""
     return len(value)
 
 

@@ -20,22 +20,22 @@ from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from atriz_realtime.plugin_system.registry import Registry
 
 HEADER = "from atriz_realtime.api import *\n"
-"""What every plugin module begins with; a real one names what it imports."""
+"""The first line of every plugin module; a real one would name what it imports."""
 
 
-DEFAULTS_OWN = (
+DEFAULT_HOOKS = (
     "revocations:register_commands",
     *(f"{plugin}:server_started" for plugin in ("revocations", "admin_ui")),
     *(f"{plugin}:server_stopping" for plugin in ("revocations", "admin_ui")),
     *(f"sharing:{hook}" for hook in ("register_commands", "server_started")),
 )
-"""What a default plugin implements of the hooks that tests call for all plugins."""
+"""The default plugins' implementations of hooks that tests call on all plugins."""
 
 
 class Plugins:
-    """A directory on Python's path, to put plugins into.
+    """A directory on Python's path for plugins.
 
-    :param folder: an empty one.
+    :param folder: an empty directory.
     """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,14 +50,14 @@ class Plugins:
         return name
 
     def forget(self) -> None:
-        """Let the next test import modules of the same names."""
+        """Remove the plugins from ``sys.modules``, so that the next test can use their names."""
         for name, module in list(sys.modules.items()):
             places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
             if any(place and Path(place).is_relative_to(self._folder) for place in places):
                 del sys.modules[name]
 
     def loaded(self, name: str) -> Any:
-        """The module, as the server has it."""
+        """The module that the server has imported."""
         return sys.modules[name]
 
     def returning(self, name: str, hook: str, expression: str) -> str:
@@ -94,7 +94,7 @@ class Plugins:
 
 
 def arguments(hook: str, **given: Any) -> dict[str, Any]:
-    """What the core hands a hook besides ``config``; ``None`` where nothing is given."""
+    """The arguments of a hook besides ``config``; ``None`` for those that are not given."""
     names = inspect.signature(getattr(hookspecs, hook)).parameters
     return {name: given.get(name) for name in names if name != "config"}
 
@@ -110,8 +110,8 @@ def answers(host: PluginHost) -> list[str]:
 
 
 def host_of(*extra_plugins: str, **settings: Any) -> PluginHost:
-    """The plugin host of a configuration, where no default plugin answers what tests call."""
-    settings["disabled_hooks"] = (*settings.get("disabled_hooks", ()), *DEFAULTS_OWN)
+    """The plugin host of a configuration, without :data:`DEFAULT_HOOKS`."""
+    settings["disabled_hooks"] = (*settings.get("disabled_hooks", ()), *DEFAULT_HOOKS)
     return PluginHost(RealtimeConfig(extra_plugins=extra_plugins, **settings))
 
 
@@ -123,13 +123,13 @@ def registry_of(*extra_plugins: str, **settings: Any) -> Registry:
 
 
 def info(host: PluginHost, name: str) -> PluginInfo:
-    """One plugin, as it is listed."""
+    """The entry of one plugin in the list of plugins."""
     (found,) = (plugin for plugin in host.describe() if plugin.name == name)
     return found
 
 
 def refusal(*extra_plugins: str, **settings: Any) -> str:
-    """The error that stops the start."""
+    """The message of the error that stops the start."""
     with pytest.raises(ConfigurationError) as error:
         host_of(*extra_plugins, **settings)
     return error.value.message
@@ -137,7 +137,7 @@ def refusal(*extra_plugins: str, **settings: Any) -> str:
 
 @contextmanager
 def plugins_in(folder: Path) -> Iterator[Plugins]:
-    """A directory to put plugins into, on Python's path for as long as the context lasts."""
+    """A directory for plugins, on Python's path for as long as the context lasts."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         plugins = Plugins(folder, monkeypatch)
         try:

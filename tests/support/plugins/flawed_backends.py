@@ -1,6 +1,6 @@
-"""Backends, policies and authenticators with one mistake each, for the contract suites to find.
+"""Backends, policies and authenticators with one fault each, which the contract suites must find.
 
-These tests fail on purpose; ``tests/test_testing.py`` runs them and looks which do.
+These tests fail on purpose; ``tests/test_testing.py`` runs them and checks which do.
 """
 
 from __future__ import annotations
@@ -61,18 +61,18 @@ FOUND: Mapping[str, str] = MappingProxyType(
         "TestErratic": "test_the_clock_and_the_fixes_alone_decide",
         "TestStarving": "test_a_stream_is_not_starved",
         "TestNegative": "test_verdicts_are_well_formed",
-        "TestOpenDoor": "test_what_is_its_own_and_bad_it_refuses",
-        "TestTellingDoor": "test_no_refusal_repeats_the_token",
-        "TestStuckDoor": "test_a_strange_token_is_refused_or_left_to_others",
-        "TestGreedyDoor": "test_what_is_not_its_own_it_leaves_to_others",
+        "TestAcceptsAll": "test_what_is_its_own_and_bad_it_refuses",
+        "TestTellsToken": "test_no_refusal_repeats_the_token",
+        "TestFailing": "test_a_strange_token_is_refused_or_left_to_others",
+        "TestClaimsAll": "test_what_is_not_its_own_it_leaves_to_others",
     }
 )
-"""For each suite below, a test that its mistake makes fail."""
+"""For each suite below, a test that its fault makes fail."""
 
 
 @pytest.fixture(autouse=True)
-def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What never comes need not be awaited for long."""
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up early on messages that never come."""
     monkeypatch.setattr(
         "atriz_realtime.testing.fanout.until", lambda condition: until(condition, 0.1)
     )
@@ -144,7 +144,7 @@ class TestForgetful(_CacheSuite):
 
 class Elsewhere(MemoryFanout):
     async def publish(self, channel: str, data: bytes) -> None:
-        """Send it to other servers alone, of which there are none."""
+        """Send the message only to other servers, of which there are none."""
 
 
 class LastFirst(MemoryFanout):
@@ -173,7 +173,7 @@ class Lazy(MemoryFanout):
 
 class Sticky(MemoryFanout):
     def unsubscribe(self, channel: str) -> None:
-        """Keep it."""
+        """Keep the subscription."""
 
 
 class Text(MemoryFanout):
@@ -224,7 +224,7 @@ class TestGlobbing(_FanoutSuite):
 
 
 class Policy:
-    """One update a second, without a mistake."""
+    """One update a second, without a fault."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -246,7 +246,7 @@ class Policy:
 
 class RealTime(Policy):
     def now(self) -> float:
-        return time.monotonic() / 1000  # however slow the machine, no interval passes
+        return time.monotonic() / 1000  # so slow that no interval passes on any machine
 
 
 class OneForAll(Policy):
@@ -255,14 +255,14 @@ class OneForAll(Policy):
 
 
 class Erratic(Policy):
-    moods = itertools.cycle([PASS, DROP])  # never the same twice, and so found in each run
+    verdicts = itertools.cycle([PASS, DROP])  # each policy differs from the one before
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self.mood = next(self.moods)
+        self.verdict = next(self.verdicts)
 
     async def admit(self, entity: EntityRef, location: Location) -> Verdict:
-        return self.mood
+        return self.verdict
 
 
 class Starving(Policy):
@@ -331,7 +331,7 @@ def abstain(credentials: Credentials) -> Identity | None:
 Answer = Callable[[Credentials], Identity | None]
 
 
-class _DoorSuite(AuthenticatorContract):
+class _AuthenticatorSuite(AuthenticatorContract):
     wrong_code: Answer = staticmethod(refuse)
     no_code: Answer = staticmethod(abstain)
     no_token: Answer = staticmethod(abstain)
@@ -342,15 +342,15 @@ class _DoorSuite(AuthenticatorContract):
             token = credentials.token
             if token is None:
                 return self.no_token(credentials)
-            if token == "door:1234":
+            if token == "code:1234":
                 return let_in(credentials)
-            return (self.wrong_code if token.startswith("door:") else self.no_code)(credentials)
+            return (self.wrong_code if token.startswith("code:") else self.no_code)(credentials)
 
-        return Authenticator("door", authenticate)
+        return Authenticator("codes", authenticate)
 
     @pytest.fixture
     def good(self) -> Credentials:
-        return Credentials(token="door:1234")
+        return Credentials(token="code:1234")
 
     @pytest.fixture
     def user_id(self) -> str:
@@ -358,20 +358,20 @@ class _DoorSuite(AuthenticatorContract):
 
     @pytest.fixture
     def bad(self) -> Sequence[Credentials]:
-        return [Credentials(token="door:9999")]
+        return [Credentials(token="code:9999")]
 
 
-class TestOpenDoor(_DoorSuite):
+class TestAcceptsAll(_AuthenticatorSuite):
     wrong_code = staticmethod(let_in)
 
 
-class TestTellingDoor(_DoorSuite):
+class TestTellsToken(_AuthenticatorSuite):
     wrong_code = staticmethod(tell)
 
 
-class TestStuckDoor(_DoorSuite):
+class TestFailing(_AuthenticatorSuite):
     no_code = staticmethod(fail)
 
 
-class TestGreedyDoor(_DoorSuite):
+class TestClaimsAll(_AuthenticatorSuite):
     no_token = staticmethod(refuse)

@@ -1,4 +1,4 @@
-"""A plugin with an authorizer: whoever is called ``u1`` may see and move ``u1-…`` alone."""
+"""A plugin with an authorizer: user ``u1`` may track and publish only ``u1-…``."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ async def own(identity: Identity, entity: EntityRef) -> bool:
 
 @hookimpl
 def register_authorizers() -> Authorizer:
-    """Register the rule, for watching and for publishing."""
+    """Register the rule, for tracking and for publishing."""
     return Authorizer("own-vehicles", may_track=own, may_publish=own)

@@ -1,4 +1,4 @@
-"""A plugin that shows from outside what a server's process holds."""
+"""A plugin with a route that reports what the server's process holds."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def memory() -> int:
 
 
 def descriptors() -> int:
-    """Files and sockets that this process has open."""
+    """How many files and sockets this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @hookimpl
 def register_routes(server: ServerHandle) -> Route:
-    """Register ``/insides``."""
+    """Register ``/process-state``."""
 
-    async def insides(request: Request) -> JSONResponse:
+    async def process_state(request: Request) -> JSONResponse:
         gc.collect()
         return JSONResponse(
             {
@@ -42,4 +42,4 @@ def register_routes(server: ServerHandle) -> Route:
             }
         )
 
-    return Route("/insides", insides)
+    return Route("/process-state", process_state)

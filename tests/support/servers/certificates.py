@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate of its own authority for 127.0.0.1, and its key."""
+    """Write a self-signed certificate for 127.0.0.1, and its key; returns their paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server.internal")])
     now = datetime.now(UTC)

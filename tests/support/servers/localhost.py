@@ -1,4 +1,4 @@
-"""A server on a fixed port of ``localhost``, whatever addresses that name has."""
+"""A server on a fixed port of ``localhost``, on every address that the name has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.servers.serving import Live, until
 
 
 def listen(port: int) -> list[socket.socket]:
-    """A listening socket for each address of ``localhost``; none while the port is taken."""
+    """A listening socket for each address of ``localhost``; none while the port is in use."""
     found: list[socket.socket] = []
     for family, *_, address in sorted(
         set(socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM))
@@ -33,7 +33,7 @@ def listen(port: int) -> list[socket.socket]:
 
 @asynccontextmanager
 async def serving_on_localhost(app: Any, port: int) -> AsyncIterator[Live]:
-    """Serve an application on a port of ``localhost``, once whoever has it has left."""
+    """Serve an application on a port of ``localhost``, as soon as the port is free."""
     sockets = await until(lambda: listen(port), timeout=60)
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2, lifespan="on")
     async with on_uvicorn(config, sockets):
@@ -41,13 +41,13 @@ async def serving_on_localhost(app: Any, port: int) -> AsyncIterator[Live]:
 
 
 class Recorder:
-    """An ASGI application around another: keeps what Socket.IO clients send."""
+    """ASGI middleware that records what Socket.IO clients send."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
         self.state = app.state
         self.sent: list[str] = []
-        """Websocket messages and polls' bodies, as text."""
+        """Websocket messages and the bodies of polling requests, as text."""
 
     async def __call__(self, scope: Any, receive: Callable[[], Any], send: Any) -> None:
         async def recorded() -> Any:

@@ -1,4 +1,4 @@
-"""Redis as somebody else sees it: its subscribers, and what it sends to whom."""
+"""Redis as another client of it sees it: subscribers, channels, and bytes sent to each client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.servers.serving import TIMEOUT
 
 
 async def eventually(look: Callable[[], Awaitable[Any]], expected: Any) -> None:
-    """Wait until what one sees is what is expected; fails with the last sight."""
+    """Wait until a look returns what is expected; fails with what the last look returned."""
     deadline = asyncio.get_running_loop().time() + TIMEOUT
     while (seen := await look()) != expected and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.01)
@@ -26,11 +26,11 @@ async def subscribers(client: Redis, channel: str) -> int:
 
 
 async def channels(client: Redis) -> list[str]:
-    """The entities' channels that somebody subscribes to."""
+    """The entities' channels that have subscribers."""
     found = await client.pubsub_channels("tracking:*")
     return sorted(name.decode() if isinstance(name, bytes) else name for name in found)
 
 
 async def bytes_sent(client: Redis) -> dict[int, int]:
-    """How much Redis has sent to each of its clients so far, by the client's id."""
+    """How many bytes Redis has sent to each of its clients so far, by the client's id."""
     return {int(entry["id"]): int(entry["tot-net-out"]) for entry in await client.client_list()}

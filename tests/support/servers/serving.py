@@ -1,6 +1,6 @@
-"""A real server on a real port, in the test's own event loop: as plugin authors have it.
+"""Real servers on real ports, in the test's own event loop.
 
-``pytest --lane`` says which way sockets reach it; everything end to end is the same on each.
+``pytest --transport`` says which websocket transport they are served over.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ __all__ = [
 
 
 class Chosen:
-    """What the command line says."""
+    """Options of the command line."""
 
-    lane: transports.Lane = "lane"
+    transport: transports.Transport = "uvicorn"
 
 
 @asynccontextmanager
@@ -49,13 +49,13 @@ async def serving(
     app: Any = None, *, portable: bool = False, **settings: Any
 ) -> AsyncIterator[Live]:
     """See :func:`atriz_realtime.testing.serving`."""
-    if Chosen.lane == "hypercorn":
+    if Chosen.transport == "hypercorn":
         app = create_app(config(**settings)) if app is None else app
         async with transports.on_hypercorn(app) as port:
             async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}"):
-                pass  # whatever it answers: it has started
+                pass  # any answer: the application has started
             yield Live(app, port)
         return
-    portable = portable or Chosen.lane == "portable"
+    portable = portable or Chosen.transport == "asgi"
     async with testing.serving(app, portable=portable, **settings) as live:
         yield live

@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts and holds what passes between two real programs."""
+"""A TCP proxy that can cut connections, and hold back what passes through them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Wire:
     to_server: asyncio.StreamWriter
 
     def abort(self) -> None:
-        """Break it, as a network does."""
+        """Abort both sides."""
         for writer in (self.to_client, self.to_server):
             writer.transport.abort()
 
@@ -25,7 +25,7 @@ class _Wire:
 class Proxy:
     """Forwards every connection to one port of this machine.
 
-    :param target: the port that connections are forwarded to.
+    :param target: that port.
     """
 
     def __init__(self, target: int) -> None:
@@ -45,7 +45,7 @@ class Proxy:
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     async def aclose(self) -> None:
-        """Stop, and break what is open."""
+        """Stop, and abort open connections."""
         self._server.close()
         self.cut()
         for task in self._tasks:
@@ -58,18 +58,18 @@ class Proxy:
         return f"redis://127.0.0.1:{self.port}"
 
     def break_connections(self) -> None:
-        """Break every connection; new ones are welcome."""
+        """Abort every connection; new ones are forwarded."""
         for wire in self._wires:
             wire.abort()
         self._wires.clear()
 
     def cut(self) -> None:
-        """Break every connection, and whatever connects until :meth:`mend`."""
+        """Abort every connection, and new ones until :meth:`mend`."""
         self._open.clear()
         self.break_connections()
 
     def mend(self) -> None:
-        """Let connections through again."""
+        """Forward connections again."""
         self._open.set()
 
     @asynccontextmanager
@@ -82,19 +82,19 @@ class Proxy:
             self.mend()
 
     def hold_requests(self) -> None:
-        """Keep what clients send from the server."""
+        """Hold back what clients send."""
         self._requests.clear()
 
     def release_requests(self) -> None:
-        """Let it through."""
+        """Forward what clients send again."""
         self._requests.set()
 
     def hold_answers(self) -> None:
-        """Keep what the server sends from clients."""
+        """Hold back what the server sends."""
         self._answers.clear()
 
     def release_answers(self) -> None:
-        """Let it through."""
+        """Forward what the server sends again."""
         self._answers.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

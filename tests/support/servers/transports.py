@@ -1,4 +1,4 @@
-"""The ways a websocket reaches the engine: each ASGI server that the tests run."""
+"""Serves an engine over each of its websocket transports."""
 
 from __future__ import annotations
 
@@ -14,40 +14,44 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from atriz_realtime.engine import EngineServer
-from atriz_realtime.engine.transports.uvicorn import websocket_protocol
 from atriz_realtime.testing import TIMEOUT
 from atriz_realtime.testing.web import on_uvicorn, port_of
 
-Lane = Literal["lane", "portable", "hypercorn"]
-"""The engine's own protocol in uvicorn; ASGI in uvicorn; ASGI in another server."""
+Transport = Literal["uvicorn", "asgi", "hypercorn"]
+"""The engine's own websocket protocol in uvicorn, ASGI in uvicorn, and ASGI in hypercorn."""
 
-ON_UVICORN = pytest.mark.parametrize("lane", ["lane", "portable"], indirect=True, scope="module")
-"""Marks tests of what is another server's own affair there."""
+ON_UVICORN = pytest.mark.parametrize(
+    "transport", ["uvicorn", "asgi"], indirect=True, scope="module"
+)
+"""Leaves out hypercorn, which does by itself what the test checks."""
+
+BOTH_ON_UVICORN = pytest.mark.parametrize("portable", [False, True], ids=["uvicorn", "asgi"])
+"""Runs a test with ``serving(portable=...)`` on both transports in uvicorn."""
 
 
 @asynccontextmanager
-async def on_lane(
-    lane: Lane, app: Any, engine: EngineServer, path: str, *, started: bool = False
+async def serving_engine(
+    transport: Transport, app: Any, engine: EngineServer, path: str, *, lifespan: bool = True
 ) -> AsyncIterator[int]:
     """Serve an application with an engine on a free port; yields the port.
 
-    :param started: whether it is served elsewhere too, which starts and stops it.
+    :param lifespan: False for an application that another server starts and stops.
     """
-    if lane == "hypercorn":
+    if transport == "hypercorn":
         async with on_hypercorn(app) as port:
             yield port
         return
-    ws: Any = websocket_protocol(engine, path=path) if lane == "lane" else "websockets-sansio"
+    ws: Any = engine.websocket_protocol(path) if transport == "uvicorn" else "websockets-sansio"
     config = uvicorn.Config(
         app,
         port=0,
         ws=ws,
         log_config=None,
-        lifespan="off" if started else "auto",
+        lifespan="auto" if lifespan else "off",
         timeout_graceful_shutdown=1,
     )
-    async with on_uvicorn(config) as web:
-        yield port_of(web)
+    async with on_uvicorn(config) as server:
+        yield port_of(server)
 
 
 @asynccontextmanager

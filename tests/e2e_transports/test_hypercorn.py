@@ -1,4 +1,4 @@
-"""Everything end to end over ASGI in uvicorn."""
+"""The end-to-end tests over ASGI in hypercorn."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from tests.support.servers.rerun import end_to_end
 
 @pytest.mark.timeout(500)
 def test_the_same_holds() -> None:
-    end_to_end("portable")
+    end_to_end("hypercorn")

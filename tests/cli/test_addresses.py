@@ -8,7 +8,7 @@ import socket
 import click
 import pytest
 
-from atriz_realtime.cli.serving.addresses import (
+from atriz_realtime.cli.addresses import (
     beyond_loopback,
     listen,
     location,

@@ -1,4 +1,4 @@
-"""Everything end to end over ASGI in another server."""
+"""The end-to-end tests over ASGI in uvicorn."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from tests.support.servers.rerun import end_to_end
 
 @pytest.mark.timeout(500)
 def test_the_same_holds() -> None:
-    end_to_end("hypercorn")
+    end_to_end("asgi")

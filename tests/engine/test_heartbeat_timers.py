@@ -1,4 +1,4 @@
-"""One timer for all sessions: who is pinged when, and who is given up."""
+"""The timers of the heartbeat: when a session is pinged, and when it expires."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.engine.deadlines import LEAST_PAUSE
+from atriz_realtime.engine.deadlines import MIN_PAUSE
 from atriz_realtime.engine.heartbeat import Heartbeat
 from tests.support.servers.serving import TIMEOUT, until
 
 
 class Pinged:
-    """As much of a session as a heartbeat knows."""
+    """The part of a session that the heartbeat uses."""
 
     def __init__(self) -> None:
         self.pings: list[float] = []
@@ -27,7 +27,7 @@ class Pinged:
 
 
 class Beating:
-    """A heartbeat, and those it gave up."""
+    """A heartbeat, and the sessions that expired."""
 
     def __init__(self, interval: float, timeout: float) -> None:
         self.expired: list[Any] = []
@@ -55,15 +55,15 @@ async def test_the_next_ping_is_an_interval_after_the_pong(timeout: float) -> No
     beating.heartbeat.close()
 
 
-async def test_who_does_not_answer_is_given_up_once() -> None:
+async def test_a_session_that_does_not_answer_expires_once() -> None:
     beating = Beating(0.03, 0.05)
     silent, lively = beating.start(), beating.start()
     await until(lambda: lively.pings)
-    began = asyncio.get_running_loop().time()
+    started = asyncio.get_running_loop().time()
     beating.heartbeat.pong(lively)
     await until(lambda: beating.expired)
     assert beating.expired == [silent]
-    assert asyncio.get_running_loop().time() - began >= 0.05 - LEAST_PAUSE
+    assert asyncio.get_running_loop().time() - started >= 0.05 - MIN_PAUSE
     assert len(silent.pings) == 1
     beating.heartbeat.pong(silent)
     beating.heartbeat.check(silent)
@@ -71,7 +71,7 @@ async def test_who_does_not_answer_is_given_up_once() -> None:
     beating.heartbeat.close()
 
 
-async def test_a_pong_that_nobody_asked_for_is_nothing() -> None:
+async def test_a_pong_without_a_ping_is_ignored() -> None:
     beating = Beating(0.05, 1.0)
     session = beating.start()
     for _ in range(100):
@@ -82,14 +82,14 @@ async def test_a_pong_that_nobody_asked_for_is_nothing() -> None:
     beating.heartbeat.close()
 
 
-async def test_a_session_that_has_ended_is_neither_pinged_nor_kept() -> None:
+async def test_a_stopped_session_is_neither_pinged_nor_referenced() -> None:
     beating = Beating(0.03, 0.05)
     ended, open_ = beating.start(), beating.start()
     beating.heartbeat.stop(ended)
-    kept = weakref.ref(ended)
+    reference = weakref.ref(ended)
     pings = ended.pings
     del ended
-    assert kept() is None
+    assert reference() is None
     await until(lambda: open_.pings)
     assert pings == []
     beating.heartbeat.stop(open_)
@@ -98,7 +98,7 @@ async def test_a_session_that_has_ended_is_neither_pinged_nor_kept() -> None:
     beating.heartbeat.close()
 
 
-async def test_one_look_serves_many_sessions() -> None:
+async def test_one_check_serves_many_sessions() -> None:
     beating = Beating(0.02, 1.0)
     sessions = [beating.start() for _ in range(500)]
     await until(lambda: all(each.pings for each in sessions))
@@ -107,7 +107,7 @@ async def test_one_look_serves_many_sessions() -> None:
     beating.heartbeat.close()
 
 
-async def test_who_is_late_can_be_told_at_once() -> None:
+async def test_a_late_session_can_be_expired_at_once() -> None:
     beating = Beating(0.01, 0.05)
     session = beating.start()
     beating.heartbeat.check(session)
@@ -124,7 +124,7 @@ async def test_who_is_late_can_be_told_at_once() -> None:
     beating.heartbeat.close()
 
 
-async def test_nothing_beats_once_it_is_closed() -> None:
+async def test_a_closed_heartbeat_pings_nothing() -> None:
     beating = Beating(0.01, 0.01)
     before = beating.start()
     beating.heartbeat.close()

@@ -1,4 +1,4 @@
-"""What the lane does for a client that is no good: nothing more, and at no price."""
+"""Websockets under uvicorn: clients that break the protocol or do not read cost little."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ import pytest
 import uvicorn
 
 from atriz_realtime.engine import EngineServer
-from atriz_realtime.engine.transports.uvicorn import (
-    HIGH_WATER,
-    MAX_IGNORED,
-    UNSENT,
-    websocket_protocol,
-)
+from atriz_realtime.engine.transports.stream import HIGH_WATER, MAX_IGNORED, UNSENT
 from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.engine.host import PATH, Host, hosting
 from tests.support.clients.websocket import PING, PONG, engine_wire, frame
@@ -33,9 +28,11 @@ TCP_NOTSENT_LOWAT = 25
 
 
 async def test_nothing_is_read_after_a_broken_frame() -> None:
-    async with hosting("lane") as host, engine_wire(host.port) as socket:
-        reported: list[str] = []
-        host.engine.report = lambda kind, _: reported.append(kind)
+    reported: list[str] = []
+    async with (
+        hosting("uvicorn", report=lambda kind, _: reported.append(kind)) as host,
+        engine_wire(host.port) as socket,
+    ):
         socket.write(BROKEN, frame(PING, "a"))
         await until(lambda: reported)
         for _ in range(3):
@@ -47,22 +44,22 @@ async def test_nothing_is_read_after_a_broken_frame() -> None:
         assert reported == ["protocol broken"]
 
 
-async def test_who_sends_on_while_being_closed_is_read_no_more() -> None:
-    async with hosting("lane") as host, engine_wire(host.port) as socket:
-        lane = host.engine.sockets[socket.sid].transport
+async def test_a_client_that_sends_on_during_the_close_is_read_no_more() -> None:
+    async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
+        transport = host.engine.sockets[socket.sid].transport
         socket.write(BROKEN)
         with contextlib.suppress(ConnectionError):
             async with asyncio.timeout(TIMEOUT):
-                while True:  # until it is cut, at the end of the grace
+                while True:  # until it is aborted, after CLOSE_GRACE
                     socket.write(bytes(65_536))
                     await socket.writer.drain()
-        taken = lane._ignored  # type: ignore[attr-defined]
+        taken = transport._ignored  # type: ignore[attr-defined]
         assert MAX_IGNORED < taken < 100 * MAX_IGNORED
 
 
 async def test_pings_of_a_client_that_does_not_read_cost_no_memory() -> None:
-    async with hosting("lane") as host, engine_wire(host.port) as socket:
-        lane = host.engine.sockets[socket.sid].transport
+    async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
+        transport = host.engine.sockets[socket.sid].transport
         socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
         pings = frame(PING, "x" * 125) * 1_000
         async with asyncio.timeout(TIMEOUT):
@@ -71,21 +68,21 @@ async def test_pings_of_a_client_that_does_not_read_cost_no_memory() -> None:
                 await socket.writer.drain()
         socket.send("4all")
         await until(lambda: host.messages[socket.sid])
-        assert lane._transport.get_write_buffer_size() < 2 * HIGH_WATER  # type: ignore[attr-defined]
+        assert transport._transport.get_write_buffer_size() < 2 * HIGH_WATER  # type: ignore[attr-defined]
         socket.writer.transport.resume_reading()  # type: ignore[attr-defined]
         while (answer := await socket.frame()).opcode == PONG:
             pass
         assert answer.payload == b"4all"
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # asyncio's own, of TLS cut short
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # asyncio warns of aborted TLS
 async def test_a_broken_frame_over_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     host = Host(EngineServer())
     cert, key = certificate(tmp_path)
     config = uvicorn.Config(
         host,
         port=0,
-        ws=websocket_protocol(host.engine, PATH),
+        ws=host.engine.websocket_protocol(PATH),
         log_config=None,
         ssl_certfile=cert,
         ssl_keyfile=key,
@@ -101,17 +98,15 @@ async def test_a_broken_frame_over_tls(tmp_path: Path, caplog: pytest.LogCapture
     assert [each.message for each in caplog.records if each.levelno >= logging.ERROR] == []
 
 
-@pytest.mark.parametrize("listens", [False, True])
-async def test_connections_have_limits_of_their_own_or_those_of_where_they_came_to(
-    listens: bool,
-) -> None:
+@pytest.mark.parametrize("inherits", [False, True])
+async def test_socket_options_are_set_on_each_connection_or_inherited(inherits: bool) -> None:
     host = Host(EngineServer(ping_interval=2, ping_timeout=1))
-    lane = websocket_protocol(host.engine, PATH)
+    protocol = host.engine.websocket_protocol(PATH)
     with sockets.create_server(("127.0.0.1", 0)) as listening:
-        if listens:
-            lane.listens([listening])
-        assert lane.inherits is (listens and sys.platform == "linux")
-        config = uvicorn.Config(host, ws=lane, log_config=None)
+        if inherits:
+            protocol.listen_on([listening])
+        assert protocol.inherits_options is (inherits and sys.platform == "linux")
+        config = uvicorn.Config(host, ws=protocol, log_config=None)
         async with on_uvicorn(config, [listening]) as web, engine_wire(port_of(web)) as client:
             transport = host.engine.sockets[client.sid].transport
             connection = transport._transport.get_extra_info("socket")  # type: ignore[attr-defined]

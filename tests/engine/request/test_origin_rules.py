@@ -1,4 +1,4 @@
-"""Which origins are allowed, and what browsers are told."""
+"""The rules for origins, and the CORS headers that follow from them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def asked(scheme: str = "http", **headers: str) -> Request:
         ([PAGE], "null", False),
         ([PAGE], "", False),
         ([], PAGE, False),
-        ([PAGE], "http://here", False),  # the server's own is listed or not
+        ([PAGE], "http://here", False),  # a list does not imply the server's own
         (None, "http://here", True),
         (None, "https://here", False),
         (None, "http://here:8000", False),
         (None, "null", False),
     ],
 )
-def test_a_page_may_connect_or_not(
+def test_an_origin_is_allowed_or_not(
     allowed: str | Sequence[str] | None, origin: str, allows: bool
 ) -> None:
     origins, request = Origins(allowed), asked(host="here", origin=origin)
@@ -55,7 +55,7 @@ def test_a_page_may_connect_or_not(
 
 
 @pytest.mark.parametrize("allowed", ["*", [PAGE], [], None])
-def test_what_names_no_origin_is_no_page(allowed: str | Sequence[str] | None) -> None:
+def test_a_request_without_an_origin_is_allowed(allowed: str | Sequence[str] | None) -> None:
     origins, request = Origins(allowed), asked(host="here")
     assert origins.allow(request)
     assert origins.headers(request) == []
@@ -70,20 +70,20 @@ def test_what_names_no_origin_is_no_page(allowed: str | Sequence[str] | None) ->
         ("http://evil.example", False),
     ],
 )
-def test_the_server_s_own_pages_behind_a_proxy(origin: str, allows: bool) -> None:
-    """What the headers say counts only where :mod:`.proxies` has taken it over."""
-    unproven = {"x_forwarded_host": "evil.example", "x_forwarded_proto": "https"}
-    request = asked(host="here", origin=origin, **unproven)
+def test_the_server_s_own_origin_behind_a_proxy(origin: str, allows: bool) -> None:
+    """Forwarding headers count only when they come from trusted proxies."""
+    untrusted = {"x_forwarded_host": "evil.example", "x_forwarded_proto": "https"}
+    request = asked(host="here", origin=origin, **untrusted)
     request.forwarded_host = "shop.example"
     assert Origins(None).allow(request) is allows
 
 
-def test_without_a_host_no_page_is_the_server_s_own() -> None:
+def test_without_a_host_the_server_has_no_origin() -> None:
     assert not Origins(None).allow(asked(origin="http://here"))
     assert Origins(None).allow(asked("https", host="here", origin="https://here"))
 
 
-def test_a_preflight_is_allowed_what_it_asks_for() -> None:
+def test_a_preflight_is_granted_the_headers_that_it_asks_for() -> None:
     asks = asked(access_control_request_headers="x-a, x-b")
     assert dict(Origins("*").preflight(asks)) == {
         b"access-control-allow-methods": b"OPTIONS, GET, POST",

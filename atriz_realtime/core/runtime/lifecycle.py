@@ -1,0 +1,93 @@
+"""Starting once and closing once, whoever asks and however often."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+
+from atriz_realtime.api.contracts import Clock
+from atriz_realtime.core.runtime.incidents import Incidents
+
+CLOSE_STEP_TIMEOUT = 3.0
+"""Seconds that a step of closing may take, unless it has time limits of its own."""
+
+Step = tuple[str, Callable[[], Awaitable[None]], float | None]
+"""What is closed, for the log; how; seconds that it may take."""
+
+
+class Lifecycle:
+    """The start and the end of a server.
+
+    :param open: opens everything, to be closed with the stack that it is given.
+    :param first_steps: returns the steps of closing that come before that.
+    """
+
+    def __init__(
+        self,
+        open: Callable[[AsyncExitStack], Awaitable[None]],  # noqa: A002
+        first_steps: Callable[[], Iterable[Step]],
+        clock: Clock,
+        incidents: Incidents,
+    ) -> None:
+        self._open = open
+        self._first_steps = first_steps
+        self._clock = clock
+        self._incidents = incidents
+        self._opened = AsyncExitStack()
+        self._starting: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self.started_at: float | None = None
+        """When it had started, in seconds of the monotonic clock."""
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it is being closed, or is closed."""
+        return self._closing is not None
+
+    async def start(self) -> None:
+        """Open everything; the first call does it, the others wait for it.
+
+        What is open already is closed again when something cannot be opened.
+        """
+        if self.started_at is not None:
+            return
+        if self._starting is None:
+            self._starting = asyncio.get_running_loop().create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    def ready(self) -> Awaitable[None] | None:
+        """What a request waits for: the start, unless it is done."""
+        return None if self.started_at is not None else self.start()
+
+    async def _start(self) -> None:
+        async with AsyncExitStack() as opened:
+            await self._open(opened)
+            self._opened = opened.pop_all()
+        self.started_at = self._clock.monotonic()
+
+    async def close(self) -> None:
+        """Take every step of closing; safe to call twice, or before the start.
+
+        A step that fails, or exceeds its time limit, is reported and does not keep the
+        others from being taken.
+        """
+        if self._starting is None:
+            return
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close(self._starting))
+        await asyncio.shield(self._closing)
+
+    async def _close(self, starting: asyncio.Task[None]) -> None:
+        await asyncio.wait([starting])
+        steps = [*self._first_steps(), ("backends", self._opened.aclose, CLOSE_STEP_TIMEOUT)]
+        for what, step, limit in steps:
+            try:
+                async with asyncio.timeout(limit):
+                    await step()
+            except TimeoutError:
+                problem = f"not done within {limit:g} s"
+                self._incidents.report("close incomplete", f"{what}: {problem}")
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+                self._incidents.report("close incomplete", f"{what}: {problem}")

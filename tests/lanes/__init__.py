@@ -1,1 +1,0 @@
-"""Other ways that sockets reach a server, in a file each: they take long, and run side by side."""
