@@ -51,25 +51,21 @@ def matches(pattern: str, text: str) -> bool:
     return True
 
 
-def rules_of(allowed: object) -> list[str] | None:
-    """The patterns that a claim has for one type; ``None`` when it is malformed."""
-    rules = [allowed] if isinstance(allowed, str) else allowed
-    if not isinstance(rules, list) or len(rules) > MAX_RULES:
-        return None
-    for rule in rules:
-        if not isinstance(rule, str) or not 0 < len(rule) <= MAX_RULE_LENGTH:
-            return None
-        if rule.count("*") > MAX_STARS:
-            return None
-    return rules
+def is_rule(rule: object) -> bool:
+    """Whether an item of a claim is an id or a pattern within the limits."""
+    return (
+        isinstance(rule, str) and 0 < len(rule) <= MAX_RULE_LENGTH and rule.count("*") <= MAX_STARS
+    )
 
 
 def allows(claim: Any, entity: EntityRef) -> bool:
     """Whether a claim allows an entity."""
-    if not isinstance(claim, dict):
+    rules = claim.get(entity.type) if isinstance(claim, dict) else None
+    if isinstance(rules, str):
+        rules = [rules]
+    if not isinstance(rules, list) or len(rules) > MAX_RULES or not all(map(is_rule, rules)):
         return False
-    rules = rules_of(claim.get(entity.type))
-    return rules is not None and any(matches(rule, entity.id) for rule in rules)
+    return any(matches(rule, entity.id) for rule in rules)
 
 
 def rule_of(name: str | None) -> Callable[[Identity, EntityRef], Awaitable[bool]] | None:

@@ -25,10 +25,7 @@ def register_routes(server: ServerHandle) -> Route:
             status = type(status)("disconnected", status.detail or error.message)
         report: dict[str, Any] = {
             "status": "healthy" if healthy else "degraded",
-            "websocket": {
-                "connections": server.sockets.connections,
-                "rooms": server.sockets.rooms,
-            },
+            "websocket": {"connections": server.sockets.connections, "rooms": server.sockets.rooms},
             "tracking": tracking,
             "redis": status.state,
         }

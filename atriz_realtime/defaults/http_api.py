@@ -32,25 +32,11 @@ MAX_PAGE = 1_000
 
 
 class TrackingApi:
-    """The endpoints under ``/api/tracking``."""
+    """The calls under ``/api/tracking``."""
 
     def __init__(self, config: PluginConfig, server: ServerHandle, resources: Resources) -> None:
         self._server = server
         self._updates = Updates(config, server, resources)
-
-    def endpoints(self) -> list[Endpoint]:
-        """The calls of devices, which are frequent."""
-        return [
-            Endpoint(f"{PREFIX}/location", self.publish),
-            Endpoint(f"{PREFIX}/batch", self.publish_batch),
-        ]
-
-    def routes(self) -> list[Route]:
-        """The calls that read locations, which are rare."""
-        return [
-            Route(f"{PREFIX}/{{type}}", self.list_type, methods=["GET"]),
-            Route(f"{PREFIX}/{{type}}/{{id:path}}", self.current, methods=["GET"]),
-        ]
 
     async def publish(self, call: HttpCall) -> HttpAnswer:
         """``POST /api/tracking/location``."""
@@ -120,13 +106,21 @@ def _page_limit(text: str | None) -> int:
 def register_endpoints(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> list[Endpoint]:
-    """Register the calls that publish locations."""
-    return TrackingApi(config, server, resources).endpoints()
+    """Register the calls that publish locations, which are frequent."""
+    api = TrackingApi(config, server, resources)
+    return [
+        Endpoint(f"{PREFIX}/location", api.publish),
+        Endpoint(f"{PREFIX}/batch", api.publish_batch),
+    ]
 
 
 @hookimpl
 def register_routes(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> list[Route]:
-    """Register the calls that read locations."""
-    return TrackingApi(config, server, resources).routes()
+    """Register the calls that read locations, which are rare."""
+    api = TrackingApi(config, server, resources)
+    return [
+        Route(f"{PREFIX}/{{type}}", api.list_type, methods=["GET"]),
+        Route(f"{PREFIX}/{{type}}/{{id:path}}", api.current, methods=["GET"]),
+    ]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 import attrs
 
@@ -108,23 +107,20 @@ class Unlimited:
         return PASS
 
 
-def _interval(options: IntervalOptions, resources: Resources) -> ThrottlePolicy:
-    return Interval(_Windows(options, resources.clock)) if options.interval else Unlimited()
+def _limited(
+    policy: type[Interval | Latest],
+) -> Callable[[IntervalOptions, Resources], ThrottlePolicy]:
+    def create(options: IntervalOptions, resources: Resources) -> ThrottlePolicy:
+        return policy(_Windows(options, resources.clock)) if options.interval else Unlimited()
 
-
-def _latest(options: IntervalOptions, resources: Resources) -> ThrottlePolicy:
-    return Latest(_Windows(options, resources.clock)) if options.interval else Unlimited()
-
-
-def _none(_: Mapping[str, Any], __: Resources) -> ThrottlePolicy:
-    return Unlimited()
+    return create
 
 
 @hookimpl
 def register_throttles() -> list[Throttle]:
     """Register the three policies."""
     return [
-        Throttle("interval", _interval, options=IntervalOptions),
-        Throttle("latest", _latest, options=IntervalOptions),
-        Throttle("none", _none),
+        Throttle("interval", _limited(Interval), options=IntervalOptions),
+        Throttle("latest", _limited(Latest), options=IntervalOptions),
+        Throttle("none", lambda *_: Unlimited()),
     ]

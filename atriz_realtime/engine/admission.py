@@ -25,58 +25,24 @@ MAX_WAITING = 20_000
 """Handshakes that may wait for their turn; further ones are refused with 503."""
 
 
-class HandshakeQueue(LoopBound):
-    """Admits a few handshakes in each turn of the event loop, first come first served.
+class Admission(LoopBound):
+    """Checks requests, and admits a few handshakes in each turn of the loop, in order.
 
     When the clients of a server that went away all reconnect at once, a turn of the loop would
-    otherwise last as long as all their handshakes together, and connected clients would wait
-    for it.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: deque[Callable[[], None]] = deque()
-        self._left = ADMITTED_PER_TURN
-        self._turn: asyncio.Handle | None = None
-
-    def add(self, admit: Callable[[], None]) -> bool:
-        """Call ``admit`` now or in a later turn; returns False, and never does, when it is full."""
-        if self._turn is None:
-            self._turn = self.loop.call_soon(self._next_turn)
-        if self._left:
-            self._left -= 1
-            admit()
-            return True
-        if len(self._waiting) >= MAX_WAITING:
-            return False
-        self._waiting.append(admit)
-        return True
-
-    def _next_turn(self) -> None:
-        self._turn = None
-        self._left = ADMITTED_PER_TURN
-        if self._waiting:
-            self._turn = self.loop.call_soon(self._next_turn)
-        while self._left and self._waiting:
-            self._left -= 1
-            self._waiting.popleft()()
-
-
-class Admission:
-    """Checks requests, and queues the handshakes of new sessions.
+    otherwise last as long as all their handshakes together, and connected clients would wait.
 
     :param ready: called before each handshake; returns what it has to wait for, or ``None``.
     """
 
     def __init__(
-        self,
-        sessions: Sessions,
-        origins: Origins,
-        ready: Callable[[], Awaitable[None] | None],
+        self, sessions: Sessions, origins: Origins, ready: Callable[[], Awaitable[None] | None]
     ) -> None:
         self.ready = ready
         self._sessions = sessions
         self._origins = origins
-        self._queue = HandshakeQueue()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._left = ADMITTED_PER_TURN
+        self._turn: asyncio.Handle | None = None
 
     def check(self, request: Request, transport: str) -> tuple[Refusal | None, Session | None]:
         """Why a request is refused, or the session that it is for.
@@ -118,10 +84,26 @@ class Admission:
 
     def enqueue(self, admit: Callable[[], None]) -> bool:
         """Call ``admit`` when it is a handshake's turn; returns False when too many wait."""
-        queued = self._queue.add(admit)
-        if not queued:
+        if self._turn is None:
+            self._turn = self.loop.call_soon(self._next_turn)
+        if self._left:
+            self._left -= 1
+            admit()
+        elif len(self._waiting) < MAX_WAITING:
+            self._waiting.append(admit)
+        else:
             self._sessions.report("admission refused", "too many clients connect at once")
-        return queued
+            return False
+        return True
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        self._left = ADMITTED_PER_TURN
+        if self._waiting:
+            self._turn = self.loop.call_soon(self._next_turn)
+        while self._left and self._waiting:
+            self._left -= 1
+            self._waiting.popleft()()
 
     async def turn(self) -> bool:
         """Wait for a handshake's turn; returns False when too many wait."""

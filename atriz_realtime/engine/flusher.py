@@ -57,15 +57,12 @@ class Flusher(LoopBound):
         self._last_turn = now
         if is_busy and now < self._no_later_than:
             self._handle = self.loop.call_soon(self._turn)
-        else:
-            self._flush(now)
-
-    def _flush(self, started: float) -> None:
+            return
         self._handle = None
         waiting, self._waiting = self._waiting, []
         for session in waiting:
             session.flush()
         ended = perf_counter()
-        took = ended - started
+        took = ended - now
         self._not_before = ended + max(self._interval, min(took, MAX_PAUSE))
         self._no_later_than = ended + min(MAX_DELAY_FACTOR * took, MAX_PAUSE)

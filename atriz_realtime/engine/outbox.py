@@ -34,14 +34,13 @@ class OutboxLimits:
         self.max_frames = max_frames
         self.max_lag = max_lag
         self.conflated = 0
-        """Frames that a newer one has replaced before they were written."""
+        """Frames that newer ones replaced before they were written."""
 
 
 class Outbox:
     """The packets that wait for one client.
 
-    :param overflow: called with the reason when the client is to be cut, and again for each
-        further packet.
+    :param overflow: called with the reason to cut the client, and again for each further packet.
     """
 
     __slots__ = (
@@ -71,7 +70,7 @@ class Outbox:
 
     @property
     def lagging(self) -> bool:
-        """Whether it conflates."""
+        """Whether the outbox conflates."""
         return self._lagging_since is not None
 
     @property
@@ -85,7 +84,7 @@ class Outbox:
         return len(self._packets) - self._control
 
     def put_frame(self, key: str, packet: Packet) -> None:
-        """Add a location frame; while it conflates, this replaces the older frame of the key."""
+        """Add a location frame, which replaces the older one of its key during conflation."""
         number = self._next
         self._next = number + 1
         packets = self._packets

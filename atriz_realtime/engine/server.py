@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("atriz_realtime.engine")
 
-EVENTS = frozenset({"connect", "message", "disconnect"})
-
 Handler = Callable[..., Any]
+
+
+def _ignore(*_: Any) -> Any:
+    """Stand in for a handler that the application has not set."""
 
 
 def _log(kind: str, message: str) -> None:
@@ -60,6 +62,8 @@ class EngineServer:
 
     reason: ClassVar[type[Reason]] = Reason
     async_mode: ClassVar[str] = "asgi"
+    sleep = staticmethod(asyncio.sleep)
+    create_event = asyncio.Event
 
     def __init__(
         self,
@@ -78,7 +82,7 @@ class EngineServer:
         ready: Callable[[], Awaitable[None] | None] = lambda: None,
     ) -> None:
         self.proxies = proxies
-        self.handlers: dict[str, Handler] = {}
+        self.handlers = dict.fromkeys(("connect", "message", "disconnect"), _ignore)
         self._limits = OutboxLimits(max_frames, max_lag)
         self.sessions = Sessions(
             ping_interval=ping_interval,
@@ -138,12 +142,22 @@ class EngineServer:
         :param other: uvicorn's implementation for the websockets of other paths.
         """
         from atriz_realtime.engine.transports.uvicorn import (  # noqa: PLC0415  # may be missing
-            websocket_protocol,
+            UvicornWebSocket,
         )
 
-        return websocket_protocol(
-            self.sessions, self._admission, path, proxies=self.proxies, other=other
-        )
+        served, served_path = self.sessions, path if path.endswith("/") else f"{path}/"
+
+        class BoundUvicornWebSocket(UvicornWebSocket):
+            __slots__ = ()
+
+            sessions = served
+            admission = self._admission
+            proxies = self.proxies
+            path = served_path
+            fallback = other
+            ack_timeout = int((served.ping_interval + served.ping_timeout) * 1000)
+
+        return BoundUvicornWebSocket
 
     # -- the application's handlers --------------------------------------------------------
 
@@ -155,25 +169,22 @@ class EngineServer:
 
         :raises ValueError: for another event.
         """
-        if event not in EVENTS:
+        if event not in self.handlers:
             raise ValueError(f"no such event: {event}")
         self.handlers[event] = handler
 
     def call_connect(self, session: Session) -> Any:
         """Call the ``connect`` handler; ``False`` refuses the session."""
-        handler = self.handlers.get("connect")
-        return None if handler is None else handler(session.sid, session.request.environ())
+        return self.handlers["connect"](session.sid, session.request.environ())
 
     def call_message(self, session: Session, data: str | bytes) -> Awaitable[Any] | None:
         """Call the ``message`` handler; returns what is left to be awaited."""
-        handler = self.handlers.get("message")
-        answer = None if handler is None else handler(session.sid, data)
+        answer = self.handlers["message"](session.sid, data)
         return answer if inspect.isawaitable(answer) else None
 
     def call_disconnect(self, session: Session, reason: str) -> Any:
         """Call the ``disconnect`` handler; returns what is left to be awaited, if anything."""
-        handler = self.handlers.get("disconnect")
-        return None if handler is None else handler(session.sid, reason)
+        return self.handlers["disconnect"](session.sid, reason)
 
     # -- what the application calls --------------------------------------------------------
 
@@ -217,11 +228,3 @@ class EngineServer:
         :raises KeyError: when there is no such session.
         """
         return self.sockets[sid].transport.name
-
-    async def sleep(self, seconds: float = 0) -> None:
-        """Sleep."""
-        await asyncio.sleep(seconds)
-
-    def create_event(self) -> asyncio.Event:
-        """An event."""
-        return asyncio.Event()

@@ -16,7 +16,6 @@ import attrs
 
 from atriz_realtime.engine.loop_bound import LoopBound
 from atriz_realtime.engine.outbox import CLOSED, Outbox
-from atriz_realtime.engine.protocol import packets
 from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.request.request import Request
 
@@ -38,7 +37,7 @@ class State(Enum):
     """The stages of a session."""
 
     OPENING = "opening"
-    """The ``connect`` handler has not accepted it yet."""
+    """The ``connect`` handler has not accepted the session yet."""
     OPEN = "open"
     CLOSED = "closed"
     """Nothing is received any more; packets that wait may still be sent."""
@@ -69,10 +68,7 @@ class Transport:
 
 
 class _Gone(Transport):
-    """The transport of a session that has ended.
-
-    With its own, the two would keep each other in memory.
-    """
+    """Replaces the transport of a session that has ended: each would keep the other in memory."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -142,7 +138,7 @@ class Session:
 
     @property
     def upgraded(self) -> bool:
-        """Whether it is on a websocket."""
+        """Whether the session is on a websocket."""
         return self.transport.name == "websocket"
 
     # -- sending ---------------------------------------------------------------------------
@@ -166,10 +162,6 @@ class Session:
             self._services.flush_soon(self)
         else:
             self._pending.append(packet)
-
-    def ping(self) -> None:
-        """Send a ping."""
-        self.put(packets.PING_PACKET)
 
     def flush(self) -> None:
         """Write the packets that were sent since the last flush."""

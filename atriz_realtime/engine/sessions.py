@@ -9,8 +9,8 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.flusher import Flusher
-from atriz_realtime.engine.heartbeat import Heartbeat
 from atriz_realtime.engine.loop_bound import LoopBound
 from atriz_realtime.engine.outbox import Outbox, OutboxLimits
 from atriz_realtime.engine.protocol import packets
@@ -32,13 +32,10 @@ CLIENT_REASONS = frozenset({Reason.CLIENT_DISCONNECT, Reason.TRANSPORT_CLOSE})
 class Sessions(LoopBound):
     """The sessions of one server.
 
-    :param ping_interval: seconds between two pings of a session.
-    :param ping_timeout: seconds that a pong may take.
-    :param max_payload: bytes that one message, or one polling request, may have.
+    What is not described here is as in :class:`.EngineServer`.
+
     :param limits: limits of the outboxes.
-    :param flush_interval: seconds between two writes to the clients at least.
     :param id_prefix: the beginning of each session id.
-    :param report: told what clients do wrong.
     :param connect: called with each new session; ``False`` or an exception refuses it.
     :param message: called with each message; returns what is left to be awaited.
     :param disconnect: called with each session that has ended, and the reason.
@@ -70,7 +67,9 @@ class Sessions(LoopBound):
         self._limits = limits
         self._connect = connect
         self._disconnect = disconnect
-        self._heartbeat = Heartbeat(ping_interval, ping_timeout, self._expired)
+        self._pings = Deadlines(ping_interval, self._ping)
+        """From the opening of a session, or its last pong, to the next ping."""
+        self._pongs = Deadlines(ping_timeout, self._expired)
         self._services = SessionServices(
             flush_soon=Flusher(flush_interval).add,
             new_outbox=self._new_outbox,
@@ -104,7 +103,8 @@ class Sessions(LoopBound):
         self.is_closing = True
         for session in list(self.by_id.values()):
             self.end(session, Reason.SERVER_DISCONNECT)
-        self._heartbeat.close()
+        self._pings.close()
+        self._pongs.close()
         for session in list(self._lingering.values()):
             self.forget(session)
         while pending := [task for task in self._tasks if task is not asyncio.current_task()]:
@@ -119,7 +119,7 @@ class Sessions(LoopBound):
         return session
 
     def open(self, session: Session) -> bool | Awaitable[bool]:
-        """Ask the application to accept a session, and open it unless that refuses.
+        """Ask the application to accept a session, and open it unless the application refuses.
 
         :returns: whether it is open; an awaitable only if the application's answer is one.
         """
@@ -144,7 +144,7 @@ class Sessions(LoopBound):
         """The session with an id, if it is open or has packets for a last poll."""
         session = self._lingering.get(sid) or self.by_id.get(sid)
         if session is not None:
-            self._heartbeat.check(session)
+            self._pongs.check(session)
         if session is None or not (session.is_open or sid in self._lingering):
             return None
         return session
@@ -166,7 +166,7 @@ class Sessions(LoopBound):
             self.by_id.pop(session.sid, None)
             return False
         session.opened()
-        self._heartbeat.start(session)
+        self._pings.begin(session)
         return True
 
     # -- while they are open ---------------------------------------------------------------
@@ -181,11 +181,16 @@ class Sessions(LoopBound):
         if kind == packets.MESSAGE:
             session.receive_message(data)
         elif kind == packets.PONG:
-            self._heartbeat.pong(session)
+            if self._pongs.end(session):  # otherwise it answers no ping
+                self._pings.begin(session)
         elif kind == packets.CLOSE:
             self.end(session, Reason.CLIENT_DISCONNECT, farewell=packets.NOOP_PACKET)
         else:
             raise InvalidPacket("a client must not send this")
+
+    def _ping(self, session: Session) -> None:
+        self._pongs.begin(session)
+        session.put(packets.PING_PACKET)
 
     def _new_outbox(self, session: Session) -> Outbox:
         def overflow(reason: str) -> None:
@@ -246,7 +251,8 @@ class Sessions(LoopBound):
         if session.state is State.CLOSED:
             return False
         session.state = State.CLOSED
-        self._heartbeat.stop(session)
+        self._pings.end(session)
+        self._pongs.end(session)
         if session.upgrading is not None:
             session.upgrading.close()
         if reason not in CLIENT_REASONS:

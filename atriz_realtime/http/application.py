@@ -1,13 +1,10 @@
-"""How a server gets its requests: through the host's application, or from uvicorn directly.
-
-uvicorn and httptools are imported only for the latter.
-"""
+"""How requests reach a server: through the host's application, or straight from uvicorn."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -18,8 +15,7 @@ from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.clients.socket_server import SocketServer
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.http.endpoints import EndpointRoute, Endpoints
-from atriz_realtime.http.probes import Probes
-from atriz_realtime.http.routes import SOCKET_PATH, RealtimeRoutes
+from atriz_realtime.http.routes import SOCKET_PATH, Probes, RealtimeRoutes
 from atriz_realtime.plugin_system.config import RealtimeConfig
 
 if TYPE_CHECKING:
@@ -29,9 +25,10 @@ if TYPE_CHECKING:
 
 
 class HttpInterface:
-    """The server's part of an application, and its protocols for uvicorn.
+    """Adds the server to an application, and makes its protocols for uvicorn.
 
-    The application's own routes, middleware and lifespan stay as they are.
+    The application's own routes, middleware and lifespan stay as they are.  uvicorn and
+    httptools are imported only for the protocols.
 
     :param endpoints: the endpoints of plugins; ``routes``: their other routes.
     :param start: awaited before the first request is answered.
@@ -54,11 +51,9 @@ class HttpInterface:
         self._engine = engine = socket_io.eio
         self._endpoints = Endpoints(endpoints, start, config.max_body, incidents)
         self._websocket: type[UvicornWebSocket] | None = None
+        by_route = self._endpoints.by_route.values()
         own = RealtimeRoutes(
-            [
-                *(EndpointRoute(each, self._endpoints) for each in endpoints),
-                *routes,
-            ],
+            [*(EndpointRoute(each, self._endpoints) for each in by_route), *routes],
             socket_io.handle_request,
             config.cors_origin,
             start,
@@ -85,10 +80,8 @@ class HttpInterface:
         :raises ConfigurationError: when uvicorn is not installed.
         """
         if self._websocket is None:
-            try:
+            with _optional_imports("websocket_protocol()"):
                 self._websocket = self._engine.websocket_protocol(SOCKET_PATH)
-            except ImportError as error:
-                raise _not_installed("websocket_protocol()", error) from error
         return self._websocket
 
     def http_protocol(self, fallback: type[HttpToolsProtocol] | None) -> type[asyncio.Protocol]:
@@ -97,15 +90,17 @@ class HttpInterface:
         :raises ConfigurationError: when uvicorn or httptools is not installed.
         """
         websocket = self.websocket_protocol()
-        try:
+        with _optional_imports("http_protocol()"):
             from atriz_realtime.http import protocol  # noqa: PLC0415
-        except ImportError as error:
-            raise _not_installed("http_protocol()", error) from error
         return protocol.http_protocol(self._endpoints, websocket, fallback, self._engine.proxies)
 
 
-def _not_installed(what: str, error: ImportError) -> ConfigurationError:
-    return ConfigurationError(
-        f"{what} needs uvicorn and httptools, but {error.name or error} cannot be imported: "
-        "pip install 'atriz-realtime[serve]', or leave uvicorn's http= and ws= as they are"
-    )
+@contextmanager
+def _optional_imports(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{what} needs uvicorn and httptools, but {error.name or error} cannot be imported: "
+            "pip install 'atriz-realtime[serve]', or leave uvicorn's http= and ws= as they are"
+        ) from error

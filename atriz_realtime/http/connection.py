@@ -1,7 +1,6 @@
 """The endpoint requests of one connection: parsed, queued, and answered in order.
 
-A request costs one read and one write, and no ASGI.  Pipelined requests are answered in
-the order in which they came.
+A request costs one read and one write, and no ASGI.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import httptools
@@ -21,17 +20,15 @@ from atriz_realtime.api.records import Endpoint
 from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import Address
-from atriz_realtime.engine.transports.raw_write import descriptor, send
-from atriz_realtime.engine.transports.uvicorn import (
-    UvicornWebSocket,
+from atriz_realtime.engine.transports.connections import (
     client_of,
+    descriptor,
     seen_through_proxies,
+    send,
 )
+from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.http.request_head import FALLBACK_HEADERS, HeadCache
-
-if TYPE_CHECKING:
-    from uvicorn.server import ServerState
 
 MAX_PIPELINED = 16
 """Requests to endpoints that may wait on one connection while an earlier one is answered."""
@@ -58,7 +55,7 @@ class Shared:
     websocket: type[UvicornWebSocket]
     """The protocol for new websockets of Socket.IO."""
     socket_line: bytes
-    """The beginning of their handshakes."""
+    """How the request line of a Socket.IO handshake begins."""
     fallback: type[HttpToolsProtocol]
     """uvicorn's own protocol, for everything else."""
     proxies: TrustedProxies | None
@@ -68,72 +65,46 @@ class Shared:
     )
     """The deadlines of connections that have not sent a request yet."""
     response_heads: dict[int, tuple[Any, bytes]] = attrs.field(factory=dict)
-    """The first lines of responses by status, each with the headers of uvicorn's in them."""
+    """By status: uvicorn's default headers, and the start of a response that has them."""
 
 
+@attrs.define(eq=False, repr=False, weakref_slot=False)  # a repr would show tokens
 class EndpointConnection(asyncio.Protocol):
     """Reads and answers requests to endpoints on one connection."""
 
-    __slots__ = (
-        "_answering",
-        "_body",
-        "_cached",
-        "_client",
-        "_config",
-        "_draining",
-        "_endpoint",
-        "_error",
-        "_fd",
-        "_head_misses",
-        "_head_size",
-        "_headers",
-        "_idle_since",
-        "_in_head",
-        "_in_request",
-        "_is_routed",
-        "_loop",
-        "_parser",
-        "_queue",
-        "_read_paused",
-        "_server_state",
-        "_shared",
-        "_stopping",
-        "_timer",
-        "_transport",
-        "_url",
-        "_write_paused",
-    )
-
-    def __init__(self, shared: Shared, config: uvicorn.Config, server_state: ServerState) -> None:
-        self._shared = shared
-        self._config = config
-        self._server_state: Any = server_state
-        self._client: Address | None = None
-        self._parser: Any = None
-        self._fd = -1
-        self._in_request = False  # a request was started and is not complete
-        self._in_head = False
-        self._head_size = 0
-        self._is_routed = False  # the endpoint was found before the parser saw the head
-        self._endpoint: Endpoint | None = None
-        self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._body: bytes | bytearray = b""
-        self._cached: tuple[HeadCache, Endpoint, HttpCall] | None = None
-        self._head_misses = 0
-        self._queue: list[tuple[Endpoint, HttpCall, bool]] = []  # short: a deque is larger
-        self._answering: asyncio.Task[None] | None = None
-        self._error: HttpAnswer | None = None  # sent after the answers to what is queued
-        self._draining = False  # no request is read any more; closes once the queue is answered
-        self._stopping = False
-        self._write_paused = self._read_paused = False
-        self._timer: asyncio.TimerHandle | None = None
+    _shared: Shared
+    _config: uvicorn.Config
+    _server_state: Any
+    _loop: asyncio.AbstractEventLoop = attrs.field(init=False)
+    _transport: Any = attrs.field(init=False)
+    _client: Address | None = None
+    _parser: Any = None
+    _fd: int = -1
+    _in_request: bool = False  # a request was started and is not complete
+    _in_head: bool = False
+    _head_size: int = 0
+    _is_routed: bool = False  # the endpoint was found before the parser saw the head
+    _endpoint: Endpoint | None = None
+    _url: bytes = b""
+    _headers: list[tuple[bytes, bytes]] = attrs.field(factory=list)
+    _body: bytes | bytearray = b""
+    _cached: tuple[HeadCache, Endpoint, HttpCall] | None = None
+    _head_misses: int = 0
+    _queue: list[tuple[Endpoint, HttpCall, bool]] = attrs.field(factory=list)  # a deque is larger
+    _answering: asyncio.Task[None] | None = None
+    _error: HttpAnswer | None = None  # sent after the answers to what is queued
+    _draining: bool = False  # reads no more, and closes once the queue is answered
+    _stopping: bool = False
+    _write_paused: bool = False
+    _read_paused: bool = False
+    _timer: asyncio.TimerHandle | None = None
+    _idle_since: float = attrs.field(init=False)
 
     # -- asyncio.Protocol ------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         """Start the timeout of the first request."""
-        self._transport: Any = transport
+        self._transport = transport
         self._client = client_of(transport)
         self._server_state.connections.add(self)
         self._loop = self._shared.first_requests.loop
@@ -147,9 +118,6 @@ class EndpointConnection(asyncio.Protocol):
         self._parser = None
         self._queue.clear()
         self._stop_timer()
-
-    def eof_received(self) -> None:
-        """Close the transport, by returning nothing."""
 
     def pause_writing(self) -> None:
         """Stop reading after the next answer: the client does not read its answers."""
@@ -218,7 +186,7 @@ class EndpointConnection(asyncio.Protocol):
         self._head_size = 0
         self._url = b""
         self._headers = []
-        self._body = b""
+        self._body = bytearray()
 
     def on_url(self, url: bytes) -> None:
         """Append a part of the target."""
@@ -229,9 +197,9 @@ class EndpointConnection(asyncio.Protocol):
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Find the endpoint of a pipelined request; without one, close the connection.
+        """Find the endpoint of a pipelined request.
 
-        The client then sends the request again on a new connection.
+        Where there is none the connection closes, and the client sends the request on a new one.
         """
         self._in_head = False
         if self._is_routed:
@@ -247,12 +215,7 @@ class EndpointConnection(asyncio.Protocol):
         """Append a part of the body, up to the limit."""
         if self._draining:
             return
-        if not self._body:
-            self._body = body
-        else:
-            if isinstance(self._body, bytes):
-                self._body = bytearray(self._body)
-            self._body += body
+        self._body += body
         if len(self._body) > self._shared.endpoints.max_body:
             self._drain(self._shared.endpoints.too_large())
 
@@ -335,11 +298,8 @@ class EndpointConnection(asyncio.Protocol):
         self._restart_timer()
 
     def _response_head(self, status: int) -> bytes:
-        """Return the status line and the headers that all responses of a status have.
-
-        uvicorn replaces its list of default headers each second, for the date.
-        """
-        defaults = self._server_state.default_headers
+        """Return the status line and the headers that all responses of a status have."""
+        defaults = self._server_state.default_headers  # a new list each second, for the date
         cached = self._shared.response_heads.get(status)
         if cached is None or cached[0] is not defaults:
             headers = [*defaults, *HEADERS_OF.get(status, HEADERS)]

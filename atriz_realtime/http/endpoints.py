@@ -22,8 +22,7 @@ from atriz_realtime.core.runtime.incidents import Incidents
 class Endpoints:
     """The endpoints of a server, and their answers.
 
-    :param ready: awaited before the first request; starts the server where the host runs no
-        lifespan.
+    :param ready: awaited before the first request; starts the server if the host runs no lifespan.
     :param max_body: bytes that the body of a request may have.
     """
 

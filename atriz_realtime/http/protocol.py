@@ -10,36 +10,31 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from atriz_realtime.api.records import Endpoint
 from atriz_realtime.engine.request.proxies import TrustedProxies
-from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket, request_on
+from atriz_realtime.engine.transports.connections import request_on
+from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.connection import EndpointConnection, Shared
 from atriz_realtime.http.endpoints import Endpoints
-from atriz_realtime.http.request_head import END, is_handshake, is_whole, needs_fallback
+from atriz_realtime.http.request_head import END, FALLBACK_HEADER, is_handshake, is_whole
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 
+@attrs.define(eq=False, repr=False, weakref_slot=False)
 class HttpProtocol(EndpointConnection):
-    """One connection, which uvicorn's own protocol may share or take over."""
+    """One connection, which uvicorn's own protocol may share or take over.
 
-    __slots__ = ("_app_state", "_fallback", "_previous_cycle")
+    :param app_state: the state of the application's lifespan, for uvicorn's own protocol.
+    """
 
-    def __init__(
-        self,
-        shared: Shared,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-    ) -> None:
-        super().__init__(shared, config, server_state)
-        self._app_state = app_state
-        self._fallback: HttpToolsProtocol | None = None
-        self._previous_cycle: Any = None
+    _app_state: dict[str, Any] = attrs.field(kw_only=True)
+    _fallback: HttpToolsProtocol | None = None
+    _previous_cycle: Any = None
 
     # -- asyncio.Protocol ------------------------------------------------------------------
 
@@ -86,8 +81,8 @@ class HttpProtocol(EndpointConnection):
 
     def _dispatch(self, data: bytes) -> None:
         """Pass a new request to the protocol that answers it."""
-        limit = self._config.limit_concurrency
-        if limit is not None and self._is_full(limit):
+        limit, state = self._config.limit_concurrency, self._server_state
+        if limit is not None and (len(state.connections) >= limit or len(state.tasks) >= limit):
             self._fall_back(data)  # uvicorn's own protocol answers 503
             return
         if self._read_cached(data):
@@ -96,21 +91,14 @@ class HttpProtocol(EndpointConnection):
         endpoint = self._shared.by_request_line.get(data[: data.find(b"\r\n") + 2])
         if endpoint is not None:
             end = data.find(END)
-            if end >= 0 and not needs_fallback(data, end):
-                self._read_first(endpoint, data)
+            if end >= 0 and FALLBACK_HEADER.search(data, 0, end) is None:
+                self._shared.first_requests.end(self)
+                self._stop_keep_alive_timer()
+                self._read(endpoint, data)
                 return
         elif data.startswith(self._shared.socket_line) and self._opens_websocket(data):
             return
         self._fall_back(data)
-
-    def _is_full(self, limit: int) -> bool:
-        state = self._server_state
-        return len(state.connections) >= limit or len(state.tasks) >= limit
-
-    def _read_first(self, endpoint: Endpoint, data: bytes) -> None:
-        self._shared.first_requests.end(self)
-        self._stop_keep_alive_timer()
-        self._read(endpoint, data)
 
     def _stop_keep_alive_timer(self) -> None:
         """Stop the timer of uvicorn's own protocol, as a request to it would."""
@@ -205,6 +193,6 @@ def http_protocol(
             app_state: dict[str, Any],
             _loop: asyncio.AbstractEventLoop | None = None,
         ) -> None:
-            super().__init__(shared, config, server_state, app_state)
+            super().__init__(shared, config, server_state, app_state=app_state)
 
     return BoundHttpProtocol

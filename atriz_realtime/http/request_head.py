@@ -18,7 +18,8 @@ MAX_DIGITS = 9
 FALLBACK_HEADERS = frozenset({b"origin", b"expect", b"transfer-encoding", b"upgrade"})
 """Headers that uvicorn's own protocol has to handle: CORS, 100-continue, chunks, upgrades."""
 
-_FALLBACK = re.compile(rb"\n(?:%b):" % b"|".join(sorted(FALLBACK_HEADERS)), re.IGNORECASE)
+FALLBACK_HEADER = re.compile(rb"\n(?:%b):" % b"|".join(sorted(FALLBACK_HEADERS)), re.IGNORECASE)
+"""Finds one of them in the bytes of a request head."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
 
@@ -28,11 +29,6 @@ _UPGRADE = re.compile(rb"\nupgrade:[ \t]*(.*?)[ \t]*\r", re.IGNORECASE)
 
 _NO_CALLBACKS = object()
 """For a parser that only has to accept its input."""
-
-
-def needs_fallback(data: bytes, end: int) -> bool:
-    """Return whether the head that ends at ``end`` has one of :data:`FALLBACK_HEADERS`."""
-    return _FALLBACK.search(data, 0, end) is not None
 
 
 def is_whole(data: bytes) -> bool:

@@ -1,27 +1,33 @@
-"""The server's HTTP and websocket routes, as one route of the host's application."""
+"""The server's routes as one route of the host's application, and probes for orchestrators."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Match, Mount
+from starlette.routing import BaseRoute, Match, Mount, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from atriz_realtime.api.errors import LocationNotFound, NotAuthenticated, RealtimeError
+from atriz_realtime.api.errors import LocationNotFound, NotAuthenticated, RealtimeError, Unavailable
 from atriz_realtime.engine.request.proxies import TrustedProxies
 
 SOCKET_PATH = "/socket.io"
 """Where Socket.IO is served."""
+
+ALIVE = "/livez"
+READY = "/readyz"
+
+START_TIMEOUT = 1.0
+"""Seconds that ``/readyz`` waits for the server to start before it answers ``starting``."""
 
 
 class RealtimeRoutes(BaseRoute):
     """Everything that the server answers; the host's own routes are untouched.
 
     :param origins: the origins that web pages may call from; none: no CORS headers.
-    :param ready: awaited before each request; starts the server where the host runs no
-        lifespan.
+    :param ready: awaited before each request; starts the server if the host runs no lifespan.
     :param refused: called with a refused request's method and path, and the error.
     :param proxies: the proxies to believe about the client; ``None``: the ASGI server decides.
     """
@@ -39,7 +45,7 @@ class RealtimeRoutes(BaseRoute):
         self._refused = refused
         self._proxies = proxies
         self._socket = Mount(SOCKET_PATH, app=socket_app)
-        self._routes = [*routes]
+        self._routes = [self._socket, *routes]
         self._app: ASGIApp = self._dispatch
         if origins:
             self._app = CORSMiddleware(
@@ -52,10 +58,8 @@ class RealtimeRoutes(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match whatever one of the routes matches, even partially."""
-        if scope["type"] not in ("http", "websocket"):
-            return Match.NONE, {}
         found, _, __ = self._find(scope)
-        return (found, {}) if found is Match.NONE else (Match.FULL, {})
+        return (Match.NONE if found is Match.NONE else Match.FULL), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start the server if necessary, and pass the request to its route."""
@@ -69,7 +73,7 @@ class RealtimeRoutes(BaseRoute):
 
     def _find(self, scope: Scope) -> tuple[Match, Scope, BaseRoute]:
         partial: tuple[Match, Scope, BaseRoute] = (Match.NONE, {}, self._socket)
-        for route in (self._socket, *self._routes):
+        for route in self._routes:
             match, child_scope = route.matches(scope)
             if match is Match.FULL:
                 return match, child_scope, route
@@ -98,3 +102,55 @@ class RealtimeRoutes(BaseRoute):
             if error.status == NotAuthenticated.status:
                 headers["www-authenticate"] = "Bearer"
             await JSONResponse(error.to_wire(), error.status, headers)(scope, receive, send)
+
+
+class Probes(BaseRoute):
+    """Answers ``/livez`` and ``/readyz``, also before the server has started and while it closes.
+
+    A route of the host's with the path of a probe takes precedence.
+
+    :param router: the host's router.
+    :param start: starts the server, or waits until it has started.
+    :param closing: tells whether the server is being closed.
+    """
+
+    def __init__(
+        self, router: Router, start: Callable[[], Awaitable[None]], closing: Callable[[], bool]
+    ) -> None:
+        self._router = router
+        self._start = start
+        self._closing = closing
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match a request for a probe that the host does not serve itself."""
+        path = _path(scope)
+        if scope["type"] != "http" or path not in (ALIVE, READY):
+            return Match.NONE, {}
+        matched = scope["method"] in ("GET", "HEAD") and not self._is_hosts_own(path)
+        return (Match.FULL if matched else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the state as JSON: status 200, or 503 while not ready."""
+        state = "alive" if _path(scope) == ALIVE else await self._readiness()
+        status = 200 if state in ("alive", "ready") else Unavailable.status
+        await JSONResponse({"status": state}, status)(scope, receive, send)
+
+    def _is_hosts_own(self, path: str) -> bool:
+        return any(getattr(route, "path", None) == path for route in self._router.routes)
+
+    async def _readiness(self) -> str:
+        if self._closing():
+            return "closing"
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                await self._start()
+        except TimeoutError:
+            return "starting"
+        except Exception:  # the application's lifespan raises it
+            return "failed"
+        return "ready"
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))

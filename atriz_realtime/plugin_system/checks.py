@@ -32,7 +32,7 @@ def as_origins(value: str | Iterable[str] | None) -> tuple[str, ...]:
     if value is None:
         return ()
     if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
+        value = as_names(value)
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise ConfigurationError(
             'cors_origin must be an origin, a list of origins or "*"', field="cors_origin"
@@ -110,8 +110,7 @@ def at_least(minimum: float) -> Any:
             raise ConfigurationError(f"{attribute.name} must be a number", field=attribute.name)
         if not minimum <= value < math.inf:  # refuses NaN as well
             raise ConfigurationError(
-                f"{attribute.name} must be {minimum:g} or more, not {value:g}",
-                field=attribute.name,
+                f"{attribute.name} must be {minimum:g} or more, not {value:g}", field=attribute.name
             )
 
     return check

@@ -37,11 +37,19 @@ def _about(text: str, *, secret: bool | str = False) -> dict[str, Any]:
     return {"help": text, "secret": secret}
 
 
-def _setting(default: Any, help: str, **options: Any) -> Any:  # noqa: A002  # as click says it
-    metadata = _about(help, secret=options.pop("secret", False))
-    if isinstance(default, dict):
-        return attrs.field(factory=dict, metadata=metadata, **options)
-    return attrs.field(default=default, metadata=metadata, **options)
+def _setting(
+    default: Any,
+    text: str,
+    *,
+    minimum: float | None = None,
+    secret: bool | str = False,
+    **options: Any,
+) -> Any:
+    """Define a setting; ``minimum`` is for numbers."""
+    if minimum is not None:
+        options["validator"] = at_least(minimum)
+    default = attrs.Factory(dict) if default == {} else default
+    return attrs.field(default=default, metadata=_about(text, secret=secret), **options)
 
 
 @attrs.frozen(kw_only=True)
@@ -50,12 +58,10 @@ class EntitySettings:
 
     throttle: str | None = _setting(None, "The name of the throttling policy.")
     throttle_interval: float | None = _setting(
-        None, "Milliseconds between two updates of one entity.", validator=at_least(0)
+        None, "Milliseconds between two updates of one entity.", minimum=0
     )
     throttle_options: dict[str, Any] = _setting({}, "Further options of the policy.")
-    cache_ttl: float | None = _setting(
-        None, "Seconds until a current location expires.", validator=at_least(1)
-    )
+    cache_ttl: float | None = _setting(None, "Seconds until a current location expires.", minimum=1)
 
 
 @attrs.frozen(kw_only=True)
@@ -96,32 +102,24 @@ class RealtimeConfig:
         False, "Let `serve` listen beyond loopback with an HMAC secret that is too short."
     )
     host: str = _setting("127.0.0.1", "Address that `serve` listens on.")
-    port: int = _setting(3001, "Port that `serve` listens on.", validator=at_least(0))
-    ping_interval: int = _setting(
-        25_000, "Milliseconds between two pings of a client.", validator=at_least(1)
-    )
+    port: int = _setting(3001, "Port that `serve` listens on.", minimum=0)
+    ping_interval: int = _setting(25_000, "Milliseconds between two pings of a client.", minimum=1)
     ping_timeout: int = _setting(
-        20_000, "Milliseconds that a client has to answer a ping.", validator=at_least(1)
+        20_000, "Milliseconds that a client has to answer a ping.", minimum=1
     )
-    max_payload: int = _setting(
-        65_536, "Bytes of one message from a client.", validator=at_least(1)
-    )
-    max_body: int = _setting(1_048_576, "Bytes of one HTTP request's body.", validator=at_least(1))
-    max_batch: int = _setting(1_000, "Updates in one batch.", validator=at_least(1))
+    max_payload: int = _setting(65_536, "Bytes of one message from a client.", minimum=1)
+    max_body: int = _setting(1_048_576, "Bytes of one HTTP request's body.", minimum=1)
+    max_batch: int = _setting(1_000, "Updates in one batch.", minimum=1)
     auth_timeout: float = _setting(
-        10.0,
-        "Seconds after which an unauthenticated socket is closed; 0: never.",
-        validator=at_least(0),
+        10.0, "Seconds after which an unauthenticated socket is closed; 0: never.", minimum=0
     )
     token_notice: float = _setting(
         60.0,
         "Seconds before a socket's token expires at which it gets `token:expiring`; 0: never.",
-        validator=at_least(0),
+        minimum=0,
     )
     connect_timeout: float = _setting(
-        10.0,
-        "Seconds after which a session without a namespace is closed; 0: never.",
-        validator=at_least(0),
+        10.0, "Seconds after which a session without a namespace is closed; 0: never.", minimum=0
     )
     require_handshake_auth: bool = _setting(
         False, "Refuse connections without a valid token in the handshake."
@@ -129,52 +127,40 @@ class RealtimeConfig:
     recheck_interval: float = _setting(
         5.0,
         "Seconds between two checks that identities of connected sockets are still valid.",
-        validator=at_least(0.001),
+        minimum=0.001,
     )
-    max_subscriptions: int = _setting(
-        1_000, "Entities that one socket may track.", validator=at_least(1)
-    )
+    max_subscriptions: int = _setting(1_000, "Entities that one socket may track.", minimum=1)
     max_events_per_second: float = _setting(
-        50.0,
-        "Events per second that one socket may send, on average; 0: no limit.",
-        validator=at_least(0),
+        50.0, "Events per second that one socket may send, on average; 0: no limit.", minimum=0
     )
-    max_events_burst: int = _setting(
-        500, "Events that one socket may send at once.", validator=at_least(1)
-    )
+    max_events_burst: int = _setting(500, "Events that one socket may send at once.", minimum=1)
     max_user_events_per_second: float = _setting(
         500.0,
         "Events per second from all sockets of a user on one server, on average; 0: no limit.",
-        validator=at_least(0),
+        minimum=0,
     )
     max_user_events_burst: int = _setting(
-        5_000, "Events that all sockets of a user may send at once.", validator=at_least(1)
+        5_000, "Events that all sockets of a user may send at once.", minimum=1
     )
     max_errors_per_second: float = _setting(
         5.0,
         "Points of a session's error budget that are restored each second; 0: no budget.",
-        validator=at_least(0),
+        minimum=0,
     )
-    max_errors_burst: int = _setting(
-        500, "Points of a session's error budget.", validator=at_least(1)
-    )
-    max_depth: int = _setting(
-        64, "Levels of nested arrays and objects in one packet.", validator=at_least(1)
-    )
-    max_event_name: int = _setting(256, "Characters of an event's name.", validator=at_least(1))
-    max_arguments: int = _setting(
-        32, "Arguments of one event, without its name.", validator=at_least(0)
-    )
-    max_attachments: int = _setting(10, "Binary attachments of one packet.", validator=at_least(0))
+    max_errors_burst: int = _setting(500, "Points of a session's error budget.", minimum=1)
+    max_depth: int = _setting(64, "Levels of nested arrays and objects in one packet.", minimum=1)
+    max_event_name: int = _setting(256, "Characters of an event's name.", minimum=1)
+    max_arguments: int = _setting(32, "Arguments of one event, without its name.", minimum=0)
+    max_attachments: int = _setting(10, "Binary attachments of one packet.", minimum=0)
     max_namespace: int = _setting(
-        128, "Characters of a namespace's name, including its query.", validator=at_least(1)
+        128, "Characters of a namespace's name, including its query.", minimum=1
     )
-    max_packets: int = _setting(1_000, "Packets in one polling request.", validator=at_least(1))
+    max_packets: int = _setting(1_000, "Packets in one polling request.", minimum=1)
     max_connections_per_user: int = _setting(
-        0, "Sockets of one user on one server; 0: no limit.", validator=at_least(0)
+        0, "Sockets of one user on one server; 0: no limit.", minimum=0
     )
     max_connections_per_address: int = _setting(
-        0, "Sockets from one address on one server; 0: no limit.", validator=at_least(0)
+        0, "Sockets from one address on one server; 0: no limit.", minimum=0
     )
     trusted_proxies: tuple[str, ...] = attrs.field(
         default=(),
@@ -189,58 +175,50 @@ class RealtimeConfig:
     max_auth_failures: int = _setting(
         100,
         "Failed authentications from one address within `auth_failure_window`; 0: no limit.",
-        validator=at_least(0),
+        minimum=0,
     )
     auth_failure_window: float = _setting(
-        60.0,
-        "Seconds after which `max_auth_failures` failures no longer count.",
-        validator=at_least(1),
+        60.0, "Seconds after which `max_auth_failures` failures no longer count.", minimum=1
     )
     max_auth_backoff: float = _setting(
         60.0,
         "Most seconds that an address over `max_auth_failures` is refused; at first it is 1.",
-        validator=at_least(1),
+        minimum=1,
     )
     max_pending_frames: int = _setting(
         256,
         "Frames that may wait for one client before only the newest of each entity is queued.",
-        validator=at_least(1),
+        minimum=1,
     )
     max_lag: float = _setting(
-        60.0,
-        "Seconds a client may stay behind before it is disconnected; 0: no limit.",
-        validator=at_least(0),
+        60.0, "Seconds a client may stay behind before it is disconnected; 0: no limit.", minimum=0
     )
     flush_interval: float = _setting(
         0.0,
         "Least milliseconds between two writes to the clients: more means fewer system calls"
         " but later positions; 0: as soon as the server is not busy writing.",
-        validator=at_least(0),
+        minimum=0,
     )
     max_clock_skew: float = _setting(
-        300.0, "Seconds that a fix's timestamp may be in the future.", validator=at_least(0)
+        300.0, "Seconds that a fix's timestamp may be in the future.", minimum=0
     )
     cache: str | None = _setting(
         None, "The cache for current locations; default: redis with a redis_url, else memory."
     )
     cache_ttl: float = _setting(
-        float(CacheTTL.CURRENT_LOCATION),
-        "Seconds until a current location expires.",
-        validator=at_least(1),
+        float(CacheTTL.CURRENT_LOCATION), "Seconds until a current location expires.", minimum=1
     )
     fanout: str | None = _setting(
         None, "The fan-out between servers; default: redis with a redis_url, else memory."
     )
     throttle: str = _setting("interval", "The throttling policy of entity types that name none.")
     throttle_interval: float = _setting(
-        1_000.0,
-        "Milliseconds between two updates of one entity; 0: no throttle.",
-        validator=at_least(0),
+        1_000.0, "Milliseconds between two updates of one entity; 0: no throttle.", minimum=0
     )
     plugin_timeout: float = _setting(
         2.0,
         "Seconds that a plugin's authenticator, authorizer, throttle, filter or event may take.",
-        validator=at_least(0.001),
+        minimum=0.001,
     )
     tracing: bool = _setting(
         False, "Create OpenTelemetry spans for each fix; needs `atriz-realtime[otel]`."
@@ -266,9 +244,7 @@ class RealtimeConfig:
         metadata=_about("Further plugins, each as `module` or `module:object`."),
     )
     entities: dict[str, EntitySettings] = attrs.field(
-        factory=dict,
-        converter=_entity_settings,
-        metadata=_about("Overrides for entity types."),
+        factory=dict, converter=_entity_settings, metadata=_about("Overrides for entity types.")
     )
     plugins: dict[str, dict[str, Any]] = _setting(
         {}, "The table of each plugin.", repr=False, secret=True
@@ -326,13 +302,8 @@ def load_config(
 
 def view(config: RealtimeConfig) -> Mapping[str, Any]:
     """The settings by name, read-only, as plugins see them: without the tables of plugins."""
-    return MappingProxyType(
-        {
-            f.name: getattr(config, f.name)
-            for f in attrs.fields(RealtimeConfig)
-            if f.name != "plugins"
-        }
-    )
+    names = [name for name in attrs.fields_dict(RealtimeConfig) if name != "plugins"]
+    return MappingProxyType({name: getattr(config, name) for name in names})
 
 
 def describe(config: RealtimeConfig) -> dict[str, Any]:

@@ -26,6 +26,13 @@ GUARDING_HOOKS = frozenset(
 """Hooks that no plugin is optional in: without what they register, a server would let in a
 caller, or show a location, that it should not."""
 
+HOOKS = tuple(
+    name
+    for name, member in inspect.getmembers(hookspecs, inspect.isfunction)
+    if hasattr(member, f"{hookspecs.PROJECT_NAME}_spec")
+)
+"""The names of all hooks."""
+
 logger = logging.getLogger("atriz_realtime")
 
 
@@ -78,17 +85,9 @@ class PluginHost:
         self._blocked: set[tuple[str, str]] = set()
         for setting in ("disabled_plugins", "optional_plugins"):
             for name in getattr(config, setting):
-                if name not in self._sources:
-                    raise ConfigurationError(
-                        f"{setting}: no plugin {name!r}{nearest(name, self._sources)}",
-                        field=setting,
-                    )
+                self._check_known(name, f"{setting}: no plugin {name!r}", setting)
         for name in config.plugins:
-            if name not in self._sources:
-                raise ConfigurationError(
-                    f"[realtime.plugins.{name}]: no such plugin{nearest(name, self._sources)}",
-                    field="plugins",
-                )
+            self._check_known(name, f"[realtime.plugins.{name}]: no such plugin", "plugins")
         for name, source in self._sources.items():
             if name not in config.disabled_plugins:
                 try:
@@ -237,63 +236,48 @@ class PluginHost:
             raise _failure(name, hook, error) from error
 
     def _load(self, name: str, source: PluginSource) -> None:
+        where = f"plugin {name!r} ({source.origin})"
         try:
             plugin = source.load()
         except (Exception, SystemExit) as error:
             raise PluginError(
-                f"plugin {name!r} ({source.origin}) cannot be loaded: "
-                f"{type(error).__name__}: {error}"
+                f"{where} cannot be loaded: {type(error).__name__}: {error}"
             ) from error
         if inspect.isclass(plugin):
-            raise PluginError(
-                f"plugin {name!r} ({source.origin}) is a class; name a module or an instance"
-            )
+            raise PluginError(f"{where} is a class; name a module or an instance")
         try:
             self._manager.register(plugin, name=name)
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
-            hint = ""
-            if isinstance(error, pluggy.PluginValidationError):
-                unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
-                if unknown:
-                    hint = nearest(unknown, self._hooks())
-            raise PluginError(f"plugin {name!r} ({source.origin}): {error}{hint}") from error
+            unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
+            hint = nearest(unknown, HOOKS) if unknown else ""
+            raise PluginError(f"{where}: {error}{hint}") from error
         if not self._manager.get_hookcallers(plugin):
             raise PluginError(
-                f"plugin {name!r} ({source.origin}) implements no hook; "
-                "mark its functions with atriz_realtime.api.hookimpl"
+                f"{where} implements no hook; mark its functions with atriz_realtime.api.hookimpl"
             )
+
+    def _check_known(self, name: str, problem: str, field: str) -> None:
+        if name not in self._sources:
+            raise ConfigurationError(f"{problem}{nearest(name, self._sources)}", field=field)
 
     def _read_disabled_hooks(self) -> set[tuple[str, str]]:
         blocked: set[tuple[str, str]] = set()
         for entry in self._config.disabled_hooks:
             name, separator, hook = entry.partition(":")
-            where = f"disabled_hooks: {entry!r}"
+            where, field = f"disabled_hooks: {entry!r}", "disabled_hooks"
             if not separator:
-                raise ConfigurationError(f"{where} must be plugin:hook", field="disabled_hooks")
-            if name not in self._sources:
-                raise ConfigurationError(
-                    f"{where}: no plugin {name!r}{nearest(name, self._sources)}",
-                    field="disabled_hooks",
-                )
-            if hook not in self._hooks():
-                raise ConfigurationError(
-                    f"{where}: no hook {hook!r}{nearest(hook, self._hooks())}",
-                    field="disabled_hooks",
-                )
-            if name not in self._config.disabled_plugins and hook not in self._hooks_of(name):
-                raise ConfigurationError(
-                    f"{where}: plugin {name!r} does not implement {hook}", field="disabled_hooks"
-                )
+                raise ConfigurationError(f"{where} must be plugin:hook", field=field)
+            self._check_known(name, f"{where}: no plugin {name!r}", field)
+            problem = ""
+            if hook not in HOOKS:
+                problem = f"no hook {hook!r}{nearest(hook, HOOKS)}"
+            elif name not in self._config.disabled_plugins and hook not in self._hooks_of(name):
+                problem = f"plugin {name!r} does not implement {hook}"
+            if problem:
+                raise ConfigurationError(f"{where}: {problem}", field=field)
             blocked.add((name, hook))
         return blocked
-
-    def _hooks(self) -> list[str]:
-        return [
-            name
-            for name, member in inspect.getmembers(hookspecs, inspect.isfunction)
-            if hasattr(member, f"{hookspecs.PROJECT_NAME}_spec")
-        ]
 
 
 def _failure(name: str, hook: str, error: BaseException) -> ConfigurationError:

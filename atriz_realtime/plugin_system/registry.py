@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -84,14 +84,12 @@ class Registry:
         self._host = host
         self._resources = resources
         self._owners: dict[Any, str] = {}
-        self._contributed: dict[str, list[tuple[str, str]]] = {}
+        self._contributed: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
         self._served: defaultdict[tuple[str, bool], dict[str, str]] = defaultdict(dict)
-        self.authenticators = self._ordered(
-            self._collect("register_authenticators", Authenticator, resources=resources)
-        )
-        self.authorizers = self._collect("register_authorizers", Authorizer, resources=resources)
-        self.filters = self._ordered(self._collect("register_filters", Filter, resources=resources))
-        self.views = self._ordered(self._collect("register_views", View, resources=resources))
+        self.authenticators = self._ordered("register_authenticators", Authenticator)
+        self.authorizers = self._collect("register_authorizers", Authorizer)
+        self.filters = self._ordered("register_filters", Filter)
+        self.views = self._ordered("register_views", View)
         self.throttles = self._by_name("register_throttles", Throttle)
         self.caches = self._by_name("register_caches", CacheBackend)
         self.fanouts = self._by_name("register_fanouts", FanoutBackend)
@@ -122,29 +120,21 @@ class Registry:
 
     def observers(self, server: ServerHandle) -> list[Observer]:
         """Call ``register_observers``."""
-        return self._collect(
-            "register_observers", Observer, server=server, resources=self._resources
-        )
+        return self._collect("register_observers", Observer, server=server)
 
     def fanout_layers(self, server: ServerHandle) -> list[FanoutLayer]:
         """Call ``register_fanout_layers``; the lowest layer is first."""
-        return self._ordered(
-            self._collect(
-                "register_fanout_layers", FanoutLayer, server=server, resources=self._resources
-            )
-        )
+        return self._ordered("register_fanout_layers", FanoutLayer, server=server)
 
     def socket_events(self, server: ServerHandle) -> list[SocketEvent]:
         """Call ``register_socket_events``.
 
         :raises PluginError: for a name that the protocol or an entity type uses.
         """
-        events = self._collect(
-            "register_socket_events", SocketEvent, server=server, resources=self._resources
+        events = self._collect("register_socket_events", SocketEvent, server=server)
+        reserved = _RESERVED_EVENTS.union(
+            *({track_event(kind), untrack_event(kind)} for kind in self.kinds)
         )
-        reserved = set(_RESERVED_EVENTS)
-        for kind in self.kinds:
-            reserved |= {track_event(kind), untrack_event(kind)}
         for event in events:
             if event.name in reserved:
                 raise PluginError(
@@ -159,16 +149,13 @@ class Registry:
         :raises PluginError: when two plugins register one path and method.
         """
         routes: list[BaseRoute] = []
-        for plugin, returned in self._host.call(
-            "register_routes", server=server, resources=self._resources
-        ):
-            for route in _records(plugin, "register_routes", BaseRoute, returned):
-                routes.append(route)
-                path = getattr(route, "path", None)
-                self._note("register_routes", path or type(route).__name__, plugin)
-                if path is not None:
-                    methods = set(getattr(route, "methods", None) or (ANY_METHOD,))
-                    self._claim(plugin, path, methods, socket=isinstance(route, WebSocketRoute))
+        for plugin, route in self._records("register_routes", BaseRoute, server=server):
+            routes.append(route)
+            path = getattr(route, "path", None)
+            self._contributed["register_routes"].append((path or type(route).__name__, plugin))
+            if path is not None:
+                methods = set(getattr(route, "methods", None) or (ANY_METHOD,))
+                self._claim(plugin, path, methods, socket=isinstance(route, WebSocketRoute))
         return routes
 
     def endpoints(self, server: ServerHandle) -> list[Endpoint]:
@@ -177,13 +164,10 @@ class Registry:
         :raises PluginError: when two plugins register one path and method.
         """
         endpoints: list[Endpoint] = []
-        for plugin, returned in self._host.call(
-            "register_endpoints", server=server, resources=self._resources
-        ):
-            for endpoint in _records(plugin, "register_endpoints", Endpoint, returned):
-                endpoints.append(endpoint)
-                self._note("register_endpoints", endpoint.path, plugin)
-                self._claim(plugin, endpoint.path, {endpoint.method}, socket=False)
+        for plugin, endpoint in self._records("register_endpoints", Endpoint, server=server):
+            endpoints.append(endpoint)
+            self._contributed["register_endpoints"].append((endpoint.path, plugin))
+            self._claim(plugin, endpoint.path, {endpoint.method}, socket=False)
         return endpoints
 
     def _claim(self, plugin: str, path: str, methods: set[str], *, socket: bool) -> None:
@@ -233,7 +217,7 @@ class Registry:
         if interval is None and "interval" not in options:
             interval = config.throttle_interval
         accepted = self.throttles[throttle].options
-        if interval is not None and accepted is not None and "interval" in _field_names(accepted):
+        if interval is not None and accepted and "interval" in attrs.fields_dict(accepted):
             options["interval"] = interval
         try:
             pattern = re.compile(entity_type.id_pattern)
@@ -265,51 +249,40 @@ class Registry:
     def _collect(self, hook: str, record_class: type[Named], **arguments: Any) -> list[Named]:
         """Call a hook, and check the class of its records and that their names differ."""
         records: list[Named] = []
-        for plugin, returned in self._host.call(hook, **arguments):
-            for record in _records(plugin, hook, record_class, returned):
-                for other in records:
-                    if other.name == record.name:
-                        raise PluginError(
-                            f"plugins {self.owner(other)!r} and {plugin!r} both register the "
-                            f"{_in_words(record_class)} {record.name!r}"
-                        )
-                self._owners[record] = plugin
-                self._note(hook, record.name, plugin)
-                records.append(record)
+        for plugin, record in self._records(hook, record_class, **arguments):
+            for other in records:
+                if other.name == record.name:
+                    what = re.sub(r"(?<!^)(?=[A-Z])", " ", record_class.__name__).lower()
+                    raise PluginError(
+                        f"plugins {self.owner(other)!r} and {plugin!r} both register the "
+                        f"{what} {record.name!r}"
+                    )
+            self._owners[record] = plugin
+            self._contributed[hook].append((record.name, plugin))
+            records.append(record)
         return records
-
-    def _note(self, hook: str, name: str, plugin: str) -> None:
-        self._contributed.setdefault(hook, []).append((name, plugin))
 
     def _by_name(self, hook: str, record_class: type[Named]) -> dict[str, Named]:
         return {record.name: record for record in self._collect(hook, record_class)}
 
-    @staticmethod
-    def _ordered(records: list[Ordered]) -> list[Ordered]:
-        return sorted(records, key=lambda record: record.order)
-
-
-def _records(plugin: str, hook: str, record_class: type[R], returned: object) -> Iterable[R]:
-    if isinstance(returned, record_class):
-        return [returned]
-    if not isinstance(returned, Iterable):
-        raise PluginError(
-            f"plugin {plugin!r}: {hook} must return {record_class.__name__} records, "
-            f"not {type(returned).__name__}"
+    def _ordered(self, hook: str, record_class: type[Ordered], **arguments: Any) -> list[Ordered]:
+        return sorted(
+            self._collect(hook, record_class, **arguments), key=lambda record: record.order
         )
-    records = list(returned)
-    for record in records:
-        if not isinstance(record, record_class):
-            raise PluginError(
-                f"plugin {plugin!r}: {hook} must return {record_class.__name__} records, "
-                f"not {type(record).__name__}"
-            )
-    return records
 
+    def _records(
+        self, hook: str, record_class: type[R], **arguments: Any
+    ) -> Iterator[tuple[str, R]]:
+        """Call a hook, and yield each plugin's records, which may be one alone.
 
-def _field_names(settings_class: type[Any]) -> set[str]:
-    return set(attrs.fields_dict(settings_class))
-
-
-def _in_words(record_class: type[Any]) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", record_class.__name__).lower()
+        :raises PluginError: when a plugin returns anything else.
+        """
+        for plugin, returned in self._host.call(hook, resources=self._resources, **arguments):
+            alone = isinstance(returned, record_class) or not isinstance(returned, Iterable)
+            for record in [returned] if alone else returned:
+                if not isinstance(record, record_class):
+                    raise PluginError(
+                        f"plugin {plugin!r}: {hook} must return {record_class.__name__} records, "
+                        f"not {type(record).__name__}"
+                    )
+                yield plugin, record

@@ -91,17 +91,12 @@ def _holds_tables(kind: Any) -> bool:
     return get_origin(kind) is dict and attrs.has(get_args(kind)[1])
 
 
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(detailed_validation=False)
-    for kind in (bool, int, float, str):
-        converter.register_structure_hook(kind, _strict(kind))
-    converter.register_structure_hook_func(lambda kind: kind == _LIST, _strings)
-    converter.register_structure_hook_func(attrs.has, _table)
-    converter.register_structure_hook_func(_holds_tables, _tables)
-    return converter
-
-
-_CONVERTER = _converter()
+_CONVERTER = cattrs.Converter(detailed_validation=False)
+for _kind in (bool, int, float, str):
+    _CONVERTER.register_structure_hook(_kind, _strict(_kind))
+_CONVERTER.register_structure_hook_func(lambda kind: kind == _LIST, _strings)
+_CONVERTER.register_structure_hook_func(attrs.has, _table)
+_CONVERTER.register_structure_hook_func(_holds_tables, _tables)
 
 
 def structure(
@@ -132,9 +127,9 @@ def _instance(data: Mapping[str, Any], settings_class: type[T]) -> T:
     }
     values: dict[str, Any] = {}
     for key, value in data.items():
-        field = fields.get(key)
-        if field is None:
+        if key not in fields:
             raise ConfigurationError(f"unknown key {key!r}{nearest(key, fields)}", field=key)
+        field = fields[key]
         if isinstance(value, str) and hints[field.name] == _LIST and field.converter is not None:
             values[key] = value  # the field's own converter reads one string as a list
             continue
@@ -143,11 +138,9 @@ def _instance(data: Mapping[str, Any], settings_class: type[T]) -> T:
         except Exception as error:  # cattrs passes on whatever a hook raises
             reason = str(error) or "unusable"
             raise ConfigurationError(f"{key}: {reason}", field=key) from error
-    missing = [
-        alias for alias, f in fields.items() if f.default is attrs.NOTHING and alias not in values
-    ]
-    if missing:
-        raise ConfigurationError(f"{missing[0]} is required", field=missing[0])
+    for alias, field in fields.items():
+        if field.default is attrs.NOTHING and alias not in values:
+            raise ConfigurationError(f"{alias} is required", field=alias)
     try:
         return make(**values)
     except (ValueError, TypeError) as error:  # from the class's validators

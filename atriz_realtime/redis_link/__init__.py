@@ -16,9 +16,4 @@ def make_link(url: str, report: Callable[[str, str], None]) -> Link:
     :raises ConfigurationError: when the URL cannot be used.
     """
     parsed = parse_redis_url(url)
-    if parsed.kind == "cluster":
-        return ClusterLink(parsed, report)
-    return SingleLink(parsed, report)
-
-
-__all__ = ["ClusterLink", "Link", "SingleLink", "make_link", "parse_redis_url"]
+    return (ClusterLink if parsed.kind == "cluster" else SingleLink)(parsed, report)

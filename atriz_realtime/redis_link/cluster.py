@@ -19,7 +19,7 @@ from redis.exceptions import AskError, MovedError, RedisError
 from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import ConfigurationError, Unavailable
 from atriz_realtime.redis_link.pipe import ANSWER_TIMEOUT, RedisPipe, describe
-from atriz_realtime.redis_link.single import CLIENT_NAME, connected
+from atriz_realtime.redis_link.single import CONNECTION_OPTIONS, connected
 from atriz_realtime.redis_link.stream import Stream
 from atriz_realtime.redis_link.url import RedisUrl
 
@@ -48,17 +48,11 @@ class ClusterLink:
     def __init__(self, url: RedisUrl, report: Callable[[str, str], None]) -> None:
         self._url = url
         self._report = report
-        options: dict[str, Any] = {
-            "protocol": 2,
-            "socket_connect_timeout": ANSWER_TIMEOUT,
-            "socket_timeout": ANSWER_TIMEOUT,
-            "client_name": CLIENT_NAME,
-            **url.options,
-        }
+        options = {**CONNECTION_OPTIONS, "socket_timeout": ANSWER_TIMEOUT, **url.options}
         try:
-            self._client = RedisCluster(
-                startup_nodes=[ClusterNode(host, port) for host, port in url.nodes], **options
-            )
+            nodes = [ClusterNode(host, port) for host, port in url.nodes]
+            self.client = RedisCluster(startup_nodes=nodes, **options)
+            """redis-py's own cluster client."""
         except (TypeError, ValueError, RedisError) as error:
             raise ConfigurationError(f"redis_url: {error}", field="redis_url") from error
         self._pipes: dict[str, RedisPipe] = {}
@@ -67,11 +61,6 @@ class ClusterLink:
         self._stale = asyncio.Event()
         self._refreshing = asyncio.Lock()
         self._refresher: asyncio.Task[None] | None = None
-
-    @property
-    def client(self) -> RedisCluster:
-        """redis-py's own cluster client."""
-        return self._client
 
     async def start(self, on_connect: Callable[[], None]) -> None:
         """Discover the cluster, and wait until each primary is connected or has failed to be.
@@ -86,18 +75,14 @@ class ClusterLink:
     def execute(self, *command: str | bytes | float) -> Awaitable[Any]:
         """Queue a command for the node that serves its key."""
         pipe = self._pipe_of(str(command[_KEY_POSITION.get(str(command[0]), 1)]))
-        if pipe is None:
-            return _unroutable()
-        return self._followed(pipe.execute(*command), command)
+        return self._followed(pipe.execute(*command) if pipe else None, command)
 
     def evaluate(
         self, script: str, keys: tuple[str, ...], arguments: tuple[str | bytes | float, ...]
     ) -> Awaitable[Any]:
         """Queue a Lua script with one key for the node that serves that key."""
         pipe = self._pipe_of(keys[0])
-        if pipe is None:
-            return _unroutable()
-        first = pipe.evaluate(script, keys, arguments)
+        first = pipe.evaluate(script, keys, arguments) if pipe else None
         return self._followed(first, ("EVAL", script, len(keys), *keys, *arguments))
 
     def route(self, channel: str) -> str:
@@ -111,7 +96,7 @@ class ClusterLink:
         async with self._refreshing:
             try:
                 async with asyncio.timeout(ANSWER_TIMEOUT * 2):
-                    await self._client.nodes_manager.initialize()
+                    await self.client.nodes_manager.initialize()
             except (RedisError, OSError, TimeoutError) as error:
                 self._detail = describe(error)
                 self._report("redis disconnected", f"{self._url}: {self._detail}")
@@ -127,8 +112,7 @@ class ClusterLink:
         if not self._pipes:
             return BackendStatus("disconnected", self._detail)
         for name, pipe in self._pipes.items():
-            status = pipe.status()
-            if status.state == "disconnected":
+            if (status := pipe.status()).state == "disconnected":
                 return BackendStatus("disconnected", f"{name}: {status.detail}")
         return BackendStatus("connected")
 
@@ -147,12 +131,17 @@ class ClusterLink:
             self._refresher.cancel()
             await asyncio.gather(self._refresher, return_exceptions=True)
         await asyncio.gather(*(pipe.aclose() for pipe in self._pipes.values()))
-        await self._client.aclose()
+        await self.client.aclose()
         for nodes in ("nodes_cache", "startup_nodes"):  # aclose() of the client leaves these open
-            await self._client.nodes_manager.aclose(nodes)
+            await self.client.nodes_manager.aclose(nodes)
 
-    async def _followed(self, first: Awaitable[Any], command: tuple[Any, ...]) -> Any:
-        """Await an answer, following one redirection."""
+    async def _followed(self, first: Awaitable[Any] | None, command: tuple[Any, ...]) -> Any:
+        """Await an answer, following one redirection.
+
+        :raises Unavailable: when no node could be asked (``None``).
+        """
+        if first is None:
+            raise Unavailable("no node of the cluster serves this key")
         try:
             return await first
         except MovedError as moved:
@@ -175,19 +164,15 @@ class ClusterLink:
         try:
             return self._pipes[redirection.node_addr[0] + f":{redirection.node_addr[1]}"]
         except KeyError:
-            raise Unavailable(
-                "Redis redirects to a node that has not been discovered yet"
-            ) from None
+            raise Unavailable("Redis redirects to a node that is not known yet") from None
 
     def _node_of(self, key: str) -> ClusterNode:
-        node: ClusterNode = self._client.nodes_manager.get_node_from_slot(self._client.keyslot(key))
+        node: ClusterNode = self.client.nodes_manager.get_node_from_slot(self.client.keyslot(key))
         return node
 
-    def _any_primary(self) -> ClusterNode | None:
-        return next(iter(self._client.get_primaries()), None)
-
     async def _open(self, route: str) -> AbstractConnection:
-        node = self._client.get_node(node_name=route) if route else self._any_primary()
+        primary: ClusterNode | None = next(iter(self.client.get_primaries()), None)
+        node = self.client.get_node(node_name=route) if route else primary
         if node is None:
             raise RedisError(f"no node {route or 'at all'} in the cluster")
         return await connected(node.connection_class(**node.connection_kwargs))
@@ -203,7 +188,7 @@ class ClusterLink:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _follow_topology(self) -> None:
-        primaries = {node.name: node for node in self._client.get_primaries()}
+        primaries = {node.name: node for node in self.client.get_primaries()}
         for name in self._pipes.keys() - primaries.keys():
             retired = self._pipes.pop(name)
             self._retired_reconnects += retired.reconnects
@@ -216,7 +201,3 @@ class ClusterLink:
                 on_disconnect=self._stale.set,
                 report=self._report,
             )
-
-
-async def _unroutable() -> Any:
-    raise Unavailable("no node of the cluster serves this key")

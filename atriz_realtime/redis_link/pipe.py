@@ -227,23 +227,18 @@ class RedisPipe:
         answer = command.answer
         if answer.done():
             return
-        if isinstance(response, NoScriptError) and command.fallback is not None:
-            # the script cache was flushed
-            self._resend(_Command(pack(command.fallback), answer, command.deadline))
-            return
         if not isinstance(response, Exception):
             answer.set_result(response)
+        elif command.fallback and self._stream and isinstance(response, NoScriptError):
+            again = _Command(pack(command.fallback), answer, command.deadline)
+            self._waiting.append(again)
+            self._stream.write(again.packed)
         elif isinstance(response, SERVER_STATE_ERRORS) or str(response).startswith(
             SERVER_STATE_PREFIXES
         ):
             answer.set_exception(Unavailable(f"Redis at {self._name}: {response}"))
         else:
             answer.set_exception(response)
-
-    def _resend(self, command: _Command) -> None:
-        self._waiting.append(command)
-        if self._stream is not None:
-            self._stream.write(command.packed)
 
     def _opened(self, stream: Stream) -> None:
         if self._first_attempt.done():
@@ -259,10 +254,8 @@ class RedisPipe:
         was_connected = self._stream is not None
         self._detail = reason
         if was_connected or not self._first_attempt.done():
-            self._report(
-                "redis disconnected",
-                f"{self._name}: {reason}; watchers of this server are served, retrying",
-            )
+            consequence = "watchers of this server are served, retrying"
+            self._report("redis disconnected", f"{self._name}: {reason}; {consequence}")
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)
         if was_connected:

@@ -19,8 +19,11 @@ from atriz_realtime.redis_link.pipe import ANSWER_TIMEOUT, CONNECT_TIMEOUT, Redi
 from atriz_realtime.redis_link.stream import Stream
 from atriz_realtime.redis_link.url import RedisUrl
 
-CLIENT_NAME = "atriz-realtime"
-"""How the server's connections appear in ``CLIENT LIST``."""
+CONNECTION_OPTIONS: Mapping[str, Any] = {
+    "protocol": 2,
+    "socket_connect_timeout": ANSWER_TIMEOUT,
+    "client_name": "atriz-realtime",  # in CLIENT LIST
+}
 
 SENTINEL_OPTIONS: Mapping[str, Any] = {
     "socket_connect_timeout": ANSWER_TIMEOUT / 2,
@@ -41,33 +44,26 @@ class SingleLink:
     def __init__(self, url: RedisUrl, report: Callable[[str, str], None]) -> None:
         self._url = url
         self._report = report
-        options: dict[str, Any] = {
-            "protocol": 2,
-            "socket_connect_timeout": ANSWER_TIMEOUT,
-            "client_name": CLIENT_NAME,
-        }
         self._sentinels: list[redis.asyncio.Redis] = []
+        self.client: redis.asyncio.Redis
+        """redis-py's own client."""
+        options = {**CONNECTION_OPTIONS, **url.options}
         try:
             if url.service is None:
-                self._client: redis.asyncio.Redis = redis.asyncio.from_url(url.text, **options)
+                self.client = redis.asyncio.from_url(url.text, **options)
             else:
                 make: Any = Sentinel  # redis-py leaves it untyped
-                options.update(url.options)
                 sentinel = make(list(url.nodes), sentinel_kwargs=SENTINEL_OPTIONS, **options)
-                self._client = sentinel.master_for(url.service)
+                self.client = sentinel.master_for(url.service)
                 self._sentinels = sentinel.sentinels
-            pool: Any = self._client.connection_pool  # redis-py leaves it untyped
-            pool.make_connection()  # validates the options without connecting
+            pool: Any = self.client.connection_pool  # redis-py leaves it untyped
+            self._make_connection = pool.make_connection
+            self._make_connection()  # validates the options without connecting
         except TypeError as error:
             option = str(error).rpartition(" ")[2]
             raise ConfigurationError(f"redis_url: no option {option}", field="redis_url") from error
         except (ValueError, RedisError) as error:
             raise ConfigurationError(f"redis_url: {error}", field="redis_url") from error
-
-    @property
-    def client(self) -> redis.asyncio.Redis:
-        """redis-py's own client."""
-        return self._client
 
     async def start(self, on_connect: Callable[[], None]) -> None:
         """Make the first attempt to connect, and return when it has succeeded or failed.
@@ -101,7 +97,7 @@ class SingleLink:
         return Stream(await self._open(), received)
 
     def status(self) -> BackendStatus:
-        """Whether Redis answers."""
+        """Report whether Redis is connected, and if not, why."""
         return self._pipe.status()
 
     def statistics(self) -> dict[str, float]:
@@ -111,12 +107,11 @@ class SingleLink:
     async def aclose(self) -> None:
         """Close every connection; pending commands fail."""
         await self._pipe.aclose()
-        await self._client.aclose()
+        await self.client.aclose()
         await asyncio.gather(*(sentinel.aclose() for sentinel in self._sentinels))
 
     async def _open(self) -> AbstractConnection:
-        pool: Any = self._client.connection_pool  # redis-py leaves these calls untyped
-        return await connected(pool.make_connection())
+        return await connected(self._make_connection())
 
 
 async def connected(connection: Any) -> AbstractConnection:

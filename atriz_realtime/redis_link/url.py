@@ -51,8 +51,9 @@ def parse_redis_url(text: str) -> RedisUrl:
 
     :raises ConfigurationError: when it is incomplete, or its database is not a number.
     """
-    scheme, separator, kind = urlsplit(text).scheme.partition("+")
-    netloc, path = urlsplit(text).netloc, urlsplit(text).path
+    parts = urlsplit(text)
+    scheme, separator, kind = parts.scheme.partition("+")
+    path = parts.path
     if not separator:
         if scheme != "unix" and not re.fullmatch(r"/?|/\d+/?", path):  # redis-py would use 0
             raise ConfigurationError(
@@ -60,9 +61,9 @@ def parse_redis_url(text: str) -> RedisUrl:
                 field="redis_url",
             )
         return RedisUrl(text, "single")
-    credentials, _, hosts = netloc.rpartition("@")
+    credentials, _, hosts = parts.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
-    options = _query(urlsplit(text).query)
+    options = _query(parts.query)
     if scheme == "rediss":
         options["ssl"] = True
     if user:

@@ -7,16 +7,21 @@ from functools import partial
 
 import pytest
 
-from atriz_realtime.engine import admission
-from atriz_realtime.engine.admission import ADMITTED_PER_TURN, HandshakeQueue
+from atriz_realtime.engine import EngineServer, admission
+from atriz_realtime.engine.admission import ADMITTED_PER_TURN, Admission
+from atriz_realtime.engine.request.origins import Origins
 from tests.support.servers.serving import until
 
 
+def queue_of_handshakes() -> Admission:
+    return Admission(EngineServer().sessions, Origins("*"), lambda: None)
+
+
 async def test_each_turn_admits_a_few_in_order() -> None:
-    queue, admitted = HandshakeQueue(), list[int]()
+    queue, admitted = queue_of_handshakes(), list[int]()
     count = 3 * ADMITTED_PER_TURN + 1
     for number in range(count):
-        assert queue.add(partial(admitted.append, number))
+        assert queue.enqueue(partial(admitted.append, number))
     seen = [len(admitted)]
     while len(admitted) < count:
         await asyncio.sleep(0)
@@ -30,17 +35,17 @@ async def test_each_turn_admits_a_few_in_order() -> None:
 
 
 async def test_a_single_handshake_does_not_wait() -> None:
-    queue, admitted = HandshakeQueue(), list[int]()
+    queue, admitted = queue_of_handshakes(), list[int]()
     for number in range(5):
-        queue.add(partial(admitted.append, number))
+        queue.enqueue(partial(admitted.append, number))
         assert len(admitted) == number + 1
         await asyncio.sleep(0)
 
 
 async def test_a_full_queue_accepts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "MAX_WAITING", 3)
-    queue, admitted = HandshakeQueue(), list[int]()
-    added = [queue.add(partial(admitted.append, 1)) for _ in range(ADMITTED_PER_TURN + 5)]
+    queue, admitted = queue_of_handshakes(), list[int]()
+    added = [queue.enqueue(partial(admitted.append, 1)) for _ in range(ADMITTED_PER_TURN + 5)]
     assert added == [True] * (ADMITTED_PER_TURN + 3) + [False] * 2
     await until(lambda: len(admitted) == ADMITTED_PER_TURN + 3)
-    assert queue.add(partial(admitted.append, 1))
+    assert queue.enqueue(partial(admitted.append, 1))

@@ -29,7 +29,7 @@ WEAK = """
         async def authenticate(credentials):
             return None
 
-        return Authenticator("weak", authenticate, weakness="the door has no lock")
+        return Authenticator("weak", authenticate, weakness="the secret is public")
     """
 
 
@@ -88,7 +88,7 @@ async def test_a_weak_authenticator_is_refused_beyond_loopback(
     )
     refused = await finished("check", env=variables)
     assert refused.status == 1
-    assert only_line(refused.err).startswith("error: the door has no lock; fix that before")
+    assert only_line(refused.err).startswith("error: the secret is public; fix that before")
     for allowed in ({"HOST": "127.0.0.1"}, {"ATRIZ_REALTIME_ALLOW_WEAK_SECRET": "true"}):
         assert (await finished("check", env={**variables, **allowed})).status == 0
 

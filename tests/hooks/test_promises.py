@@ -12,10 +12,10 @@ from atriz_realtime.api import ConfigurationError, PluginError
 from atriz_realtime.testing import config, serving, token, until, watching
 from tests.support.plugins.files import Plugins
 
-# -- who a caller is, and what they may do -------------------------------------------------
+# -- authenticators and authorizers ------------------------------------------------------------
 
-DOORS = """
-def door(name, order=0):
+AUTHENTICATORS = """
+def authenticator(name, order=0):
     async def authenticate(credentials):
         asked.append(name)
         match credentials.token:
@@ -26,7 +26,7 @@ def door(name, order=0):
             case str(token) if token == f"bad-{name}":
                 raise AuthenticationRejected("a bad token")
             case str(token) if token == f"broken-{name}":
-                raise LookupError("the door is stuck")
+                raise LookupError("the directory is broken")
         return None
 
     return Authenticator(name, authenticate, order=order)
@@ -35,7 +35,7 @@ asked = []
 
 @hookimpl
 def register_authenticators():
-    return [door("late", 5), door("early", -5), door("middle")]
+    return [authenticator("late", 5), authenticator("early", -5), authenticator("middle")]
 """
 
 
@@ -53,16 +53,16 @@ def register_authenticators():
 async def test_authenticators_are_asked_in_order_until_one_answers(
     plugins: Plugins, offered: str, asked: list[str], code: str | None
 ) -> None:
-    name = plugins.module("doors", DOORS)
+    name = plugins.module("authenticators", AUTHENTICATORS)
     async with serving(extra_plugins=[name], disabled_plugins=["jwt_auth"]) as live:
         async with watching(live, user=None) as client:
-            doors = plugins.loaded("doors")
-            doors.asked.clear()
+            authenticators = plugins.loaded("authenticators")
+            authenticators.asked.clear()
             answer = await client.call("authenticate", offered)
-            assert doors.asked == asked
+            assert authenticators.asked == asked
             assert answer["success"] == (code is None)
             assert answer.get("code") == code
-        failed = live.server.incidents.counts.get("plugin doors failed", 0)
+        failed = live.server.incidents.counts.get("plugin authenticators failed", 0)
         assert failed == (offered == "broken-middle")
 
 
@@ -105,7 +105,7 @@ async def test_without_rules_everyone_may(plugins: Plugins) -> None:
         await until(lambda: watcher.updates)
 
 
-# -- on the way of a fix -------------------------------------------------------------------
+# -- the path of a fix ----------------------------------------------------------------------
 
 FILTERS = """
 import aiohttp

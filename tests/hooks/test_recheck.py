@@ -40,14 +40,14 @@ class FakeAuthenticator:
 
 @pytest.fixture
 def authenticator(monkeypatch: pytest.MonkeyPatch) -> FakeAuthenticator:
-    """An authenticator that the plugin ``doors`` registers."""
+    """An authenticator that the plugin ``fake_plugin`` registers."""
     authenticator = FakeAuthenticator()
     record = Authenticator(
         "authenticator", authenticator.authenticate, order=-1, still_holds=authenticator.still_holds
     )
-    module = ModuleType("doors")
+    module = ModuleType("fake_plugin")
     vars(module)["register_authenticators"] = hookimpl(lambda: record)
-    monkeypatch.setitem(sys.modules, "doors", module)
+    monkeypatch.setitem(sys.modules, "fake_plugin", module)
     return authenticator
 
 
@@ -56,7 +56,7 @@ def tasks() -> set[str]:
 
 
 def server(**settings: Any) -> Any:
-    return serving(extra_plugins=["doors"], recheck_interval=INTERVAL, **settings)
+    return serving(extra_plugins=["fake_plugin"], recheck_interval=INTERVAL, **settings)
 
 
 async def enter(live: Live, watcher: Watcher, user: str) -> None:

@@ -57,6 +57,8 @@ def register_endpoints():
         Endpoint("/api/slow", slow),
         Endpoint("/api/fails", fails),
         Endpoint("/api/nothing", returns_nothing),
+        Endpoint("/api/twice", fails),
+        Endpoint("/api/twice", echo),  # replaces the one before it
         Endpoint("/api/caller", caller),
         Endpoint("/api/much", much, method="GET"),
     ]

@@ -36,6 +36,7 @@ SAME = {
     "batch": (200, request(b'{"updates":[%b,{}]}' % fix(), "/api/tracking/batch")),
     "broken endpoint": (500, request(b"{}", "/api/fails")),
     "no answer": (500, request(b"{}", "/api/nothing")),
+    "registered twice": (200, request(b"{}", "/api/twice")),
 }
 
 

@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 
 from atriz_realtime import RealtimeExtension, RealtimeServer
 from atriz_realtime.asgi import create_app
-from atriz_realtime.http import probes
+from atriz_realtime.http import routes
 from atriz_realtime.testing import config, serving
 from tests.support.plugins.files import Plugins, plugins_in
 
@@ -53,7 +53,7 @@ async def test_a_running_server_is_alive_and_ready() -> None:
 async def test_it_is_alive_and_not_ready_while_it_starts(
     plugins: Plugins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "START_TIMEOUT", 0.05)
+    monkeypatch.setattr(routes, "START_TIMEOUT", 0.05)
     name = plugins.module(
         "slow",
         """

@@ -47,7 +47,7 @@ class Engine(EngineServer):
         has; it is not called unless the admin UI has replaced it.
         """
         self._opened(session.sid)
-        is_replaced = self.handlers.get("connect") != self._own_connect
+        is_replaced = self.handlers["connect"] != self._own_connect
         return super().call_connect(session) if is_replaced else None
 
     def call_message(self, session: Session, data: str | bytes) -> Awaitable[None] | None:

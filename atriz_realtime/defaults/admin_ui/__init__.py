@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 import os
 import socket
-from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -52,22 +52,17 @@ class AdminUiSettings:
             )
 
 
-def signs_in(settings: AdminUiSettings) -> Callable[[Any], bool]:
-    """The check of a handshake's ``auth``, in constant time."""
-
-    def check(auth: Any) -> bool:
-        given = auth if isinstance(auth, dict) else {}
-        expected = {"username": settings.username, "password": settings.password}
-        right = [
-            hmac.compare_digest(str(given.get(name, "")).encode(errors="replace"), value.encode())
-            for name, value in expected.items()
-        ]
-        return all(right)
-
-    return check
+def signs_in(settings: AdminUiSettings, auth: Any) -> bool:
+    """Whether a handshake's ``auth`` has the user name and the password; in constant time."""
+    given = auth if isinstance(auth, dict) else {}
+    right = [
+        hmac.compare_digest(str(given.get(name, "")).encode(errors="replace"), value.encode())
+        for name, value in (("username", settings.username), ("password", settings.password))
+    ]
+    return all(right)
 
 
-_RUNNING: MutableMapping[ServerHandle, AdminUi] = WeakKeyDictionary()
+_RUNNING: WeakKeyDictionary[ServerHandle, AdminUi] = WeakKeyDictionary()
 """The running admin UI of each server in this process."""
 
 
@@ -88,7 +83,7 @@ def server_started(config: PluginConfig, server: ServerHandle) -> None:
 
     _RUNNING[server] = AdminUi(
         server.socket_io,
-        auth=signs_in(settings),
+        auth=functools.partial(signs_in, settings),
         namespace=NAMESPACE,
         read_only=settings.read_only,
         server_id=f"{socket.gethostname()}-{os.getpid()}",

@@ -20,6 +20,9 @@ SHOWN_HEADERS = frozenset({"host", "origin", "user-agent", "x-forwarded-for"})
 SHOWN_QUERY = frozenset({"EIO", "transport"})
 """Query parameters of a handshake that are shown."""
 
+ACTIONS = ("EMIT", "JOIN", "LEAVE", "DISCONNECT", "MJOIN", "MLEAVE", "MDISCONNECT")
+"""What the UI can do when it is not read-only."""
+
 _PATCHED = ("handle_post_request", "_websocket_handler", "_send_ping")
 
 
@@ -53,15 +56,7 @@ class AdminUi(InstrumentedAsyncServer):
         if self.mode == "development":
             features.append("ALL_EVENTS")
             if not self.read_only:
-                features += [
-                    "EMIT",
-                    "JOIN",
-                    "LEAVE",
-                    "DISCONNECT",
-                    "MJOIN",
-                    "MLEAVE",
-                    "MDISCONNECT",
-                ]
+                features += ACTIONS
         await self._send(sid, "config", {"supportedFeatures": features})
         if self.mode == "development":
             manager = self.sio.manager

@@ -32,7 +32,7 @@ from atriz_realtime.api import (
     decode_json,
     hookimpl,
 )
-from atriz_realtime.defaults.jwt_auth.keys import MAX_KID, configured
+from atriz_realtime.defaults.jwt_auth.keys import MAX_KID, configured, hmac_key
 from atriz_realtime.defaults.shared.extras import extra
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
 
     :raises ConfigurationError: when the secret looks like a key of another kind.
     """
-    (algorithm, *others) = algorithms
+    algorithm, *others = algorithms
     known = jwt.algorithms.get_default_algorithms()[algorithm]
     if others or not isinstance(known, jwt.algorithms.HMACAlgorithm):
         return secret
@@ -131,8 +131,7 @@ def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
         known.prepare_key(secret)
     except jwt.InvalidKeyError as error:
         raise ConfigurationError(f"jwt_secret: {error}", field="jwt_secret") from error
-    encoded = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
-    key = jwt.PyJWK({"kty": "oct", "k": encoded, "alg": algorithm})
+    key = hmac_key(secret.encode(), algorithm)
     key.Algorithm = _OneSecret(known.hash_alg)
     return key
 
@@ -140,24 +139,17 @@ def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
 TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 """Accepted values of the header ``typ`` in a token that names a key, in lower case."""
 
-_OBJECT = "eyJ"
-"""The first characters of a segment whose JSON begins with the two bytes ``{"``, which no JSON in
-UTF-16 or UTF-32 does."""
-
 
 def is_utf8(token: str) -> bool:
-    """Whether the JSON of a decoded token is UTF-8 without a byte order mark.
+    """Whether the header of a decoded token is JSON in UTF-8, without a byte order mark.
 
-    Python's ``json`` also reads UTF-16 and UTF-32, which RFC 8725, section 3.7, forbids.  Both
-    contain zero bytes; JSON in UTF-8 contains none.
+    PyJWT reads headers with Python's ``json``, which accepts UTF-16 and UTF-32 as well; RFC 8725,
+    section 3.7, forbids them.  Both contain zero bytes; JSON in UTF-8 contains none.
     """
-    if token.startswith(_OBJECT) and token.startswith(_OBJECT, token.find(".") + 1):
-        return True  # nearly every token
-    for segment in token.split(".", 2)[:2]:
-        text = base64.urlsafe_b64decode(segment + "==")
-        if b"\0" in text or not text.lstrip(b" \t\r\n").startswith(b"{"):
-            return False
-    return True
+    if token.startswith("eyJ"):  # {" in one byte each, as in nearly every token
+        return True
+    text = base64.urlsafe_b64decode(token.partition(".")[0] + "==")
+    return b"\0" not in text and text.lstrip(b" \t\r\n").startswith(b"{")
 
 
 class UnknownKey(AuthenticationRejected):
@@ -165,7 +157,7 @@ class UnknownKey(AuthenticationRejected):
 
 
 class StrictJwt(jwt.PyJWT):
-    """PyJWT, with the package's strict JSON decoder for the claims."""
+    """PyJWT, with the package's strict JSON decoder for the claims, which accepts UTF-8 alone."""
 
     def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
         """Decode the claims; PyJWT documents this method for subclasses."""
@@ -197,10 +189,7 @@ class JwtAuthenticator:
         self._verified: dict[str, Identity] = {}
         self._algorithms = list(settings.algorithms)
         decoder = StrictJwt(
-            {
-                "verify_aud": settings.audience is not None,
-                "require": list(settings.required_claims),
-            }
+            {"verify_aud": settings.audience is not None, "require": list(settings.required_claims)}
         )
         self._decode = functools.partial(
             decoder.decode,
@@ -234,7 +223,7 @@ class JwtAuthenticator:
             self._verified.clear()  # some may be signed with a key that is no longer in the set
         remembered = self._verified.get(token)
         if remembered is not None:
-            if _is_current(remembered):
+            if remembered.expires_at is None or remembered.expires_at > time.time():
                 return remembered
             del self._verified[token]
         if self._key is None and not self._has_ids:
@@ -257,7 +246,9 @@ class JwtAuthenticator:
             expires_at=expires_at,
         )
         if credentials.source == "http":  # a device sends the same token with every fix
-            self._remember(token, identity)
+            self._verified[token] = identity
+            if len(self._verified) > MAX_REMEMBERED:
+                del self._verified[next(iter(self._verified))]
         return identity
 
     def _key_of(self, token: str) -> str | jwt.PyJWK:
@@ -277,11 +268,6 @@ class JwtAuthenticator:
             raise AuthenticationRejected("the token names no key")
         return self._key
 
-    def _remember(self, token: str, identity: Identity) -> None:
-        self._verified[token] = identity
-        if len(self._verified) > MAX_REMEMBERED:
-            del self._verified[next(iter(self._verified))]
-
     def _claims(self, token: str, key: str | jwt.PyJWK) -> Mapping[str, Any]:
         if isinstance(key, jwt.PyJWK) and key is not self._key:
             algorithms = [key.algorithm_name]
@@ -292,10 +278,6 @@ class JwtAuthenticator:
         with warnings.catch_warnings():  # the start logs it, once
             warnings.simplefilter("ignore", InsecureKeyLengthWarning)
             return self._decode(token, key, algorithms=algorithms)
-
-
-def _is_current(identity: Identity) -> bool:
-    return identity.expires_at is None or identity.expires_at > time.time()
 
 
 def user_id(claims: Mapping[str, Any]) -> str:
@@ -333,21 +315,15 @@ def register_authenticators(config: PluginConfig, resources: Resources) -> Authe
             logger.warning("%s", weakness)
     elif not settings.keys and settings.jwks is None:
         logger.warning("no JWT secret is configured (JWT_SECRET): every token is refused")
-    if settings.jwks is None:
-        jwt_authenticator = JwtAuthenticator(secret, settings)
-        return Authenticator(
-            "jwt",
-            jwt_authenticator.authenticate,
-            at_once=jwt_authenticator.identify,
-            weakness=weakness,
+    source = None
+    if settings.jwks is not None:
+        with extra("jwks", "jwks"):
+            importlib.import_module("cryptography")
+            from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source  # noqa: PLC0415
+        check_source(settings.jwks, settings.jwks_allow_http)
+        source = KeySource(
+            settings.jwks, settings.jwks_interval, settings.jwks_pause, resources.report
         )
-    with extra("jwks", "jwks"):
-        importlib.import_module("cryptography")
-        from atriz_realtime.defaults.jwt_auth.jwks import (  # noqa: PLC0415
-            KeySource,
-            check_source,
-        )
-    check_source(settings.jwks, settings.jwks_allow_http)
-    source = KeySource(settings.jwks, settings.jwks_interval, settings.jwks_pause, resources.report)
-    jwt_authenticator = JwtAuthenticator(secret, settings, source)
-    return Authenticator("jwt", jwt_authenticator.authenticate, weakness=weakness)
+    verifier = JwtAuthenticator(secret, settings, source)
+    at_once = verifier.identify if source is None else None
+    return Authenticator("jwt", verifier.authenticate, at_once=at_once, weakness=weakness)

@@ -83,6 +83,8 @@ class KeySource:
         try:
             async with asyncio.timeout(TIMEOUT):
                 document = await self._document()
+            if len(document) > MAX_BYTES:
+                raise ValueError("too large")
             self.keys = published(document)
         except (OSError, ValueError, TimeoutError, aiohttp.ClientError) as error:
             self._report(
@@ -103,12 +105,9 @@ class KeySource:
             async for part in response.content.iter_any():
                 content += part
                 if len(content) > MAX_BYTES:
-                    raise ValueError("too large")
+                    break
             return bytes(content)
 
     def _file(self) -> bytes:
         with Path(self._source).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ValueError("too large")
-        return content
+            return file.read(MAX_BYTES + 1)

@@ -63,16 +63,19 @@ def _secret(value: str) -> jwt.PyJWK:
     secret = value.encode()
     if len(secret) < MIN_SECRET or b"-----BEGIN" in secret:
         raise ValueError("not a secret")
+    return hmac_key(secret, "HS256")
+
+
+def hmac_key(secret: bytes, algorithm: str) -> jwt.PyJWK:
+    """A secret as the key of one HMAC algorithm."""
     encoded = base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
-    return jwt.PyJWK({"kty": "oct", "k": encoded, "alg": "HS256"})
+    return jwt.PyJWK({"kty": "oct", "k": encoded, "alg": algorithm})
 
 
 def _public(value: str) -> jwt.PyJWK:
     with extra("crypto", "a public key"):
         from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
-        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-            load_pem_public_key,
-        )
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
     public: Any = load_pem_public_key(Path(value.removeprefix(FILE)).read_bytes())
     if isinstance(public, rsa.RSAPublicKey):
         fields = jwt.algorithms.RSAAlgorithm.to_jwk(public, as_dict=True)

@@ -1,4 +1,4 @@
-"""Every metric: its name, its kind, its meaning, and how to read it from a report.
+"""Every metric: its name, its meaning, how to read it from a report, and its encoding.
 
 Names follow https://prometheus.io/docs/practices/naming/: base units, counters end in
 ``_total``.  Labels are bounded: types come from the registry, codes and kinds are few.
@@ -6,11 +6,15 @@ Names follow https://prometheus.io/docs/practices/naming/: base units, counters 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Literal
 
 import attrs
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from atriz_realtime.api import ConfigurationError, ProcessReport, RealtimeError
 
@@ -24,16 +28,24 @@ Sample = tuple[tuple[str, ...], float]
 class Family:
     """One metric, with all its label values."""
 
-    name: str
-    """The full name in Prometheus."""
-    kind: Literal["counter", "gauge"]
-    """A counter starts at 0 with the process and only grows."""
+    suffix: str
+    """Its name without the prefix of the package."""
     meaning: str
     """Its HELP text."""
     read: Callable[[ProcessReport], Iterable[Sample]]
     """Reads its samples from a process's report."""
     labels: tuple[str, ...] = ()
     """Its labels besides ``worker``."""
+
+    @property
+    def name(self) -> str:
+        """Its full name in Prometheus."""
+        return PREFIX + self.suffix
+
+    @property
+    def kind(self) -> Literal["counter", "gauge"]:
+        """A counter starts at 0 with the process and only grows."""
+        return "counter" if self.suffix.endswith("_total") else "gauge"
 
 
 FIXES = "fixes "
@@ -107,130 +119,120 @@ def _others(report: ProcessReport) -> Iterator[Sample]:
                 yield (part, name), value
 
 
-def _family(
-    name: str,
-    meaning: str,
-    read: Callable[[ProcessReport], Iterable[Sample]],
-    labels: tuple[str, ...] = (),
-) -> Family:
-    kind: Literal["counter", "gauge"] = "counter" if name.endswith("_total") else "gauge"
-    return Family(PREFIX + name, kind, meaning, read, labels)
-
-
 FAMILIES = (
-    _family("build_info", "The version of the package; always 1.", _build, ("version",)),
-    _family(
+    Family("build_info", "The version of the package; always 1.", _build, ("version",)),
+    Family(
         "start_time_seconds",
         "The start of the process, in seconds since the epoch.",
         _field("started_at"),
     ),
-    _family("cpu_seconds_total", "Processor time that the process has used.", _field("cpu")),
-    _family("resident_memory_bytes", "Memory that the process holds.", _field("memory")),
-    _family(
+    Family("cpu_seconds_total", "Processor time that the process has used.", _field("cpu")),
+    Family("resident_memory_bytes", "Memory that the process holds.", _field("memory")),
+    Family(
         "backend_connected",
         "1 while the backends answer, 0 while Redis is away.",
         _field("connected"),
     ),
-    _family("connections", "Connected sockets.", _field("connections")),
-    _family("rooms", "Rooms with a member, each socket's own room included.", _field("rooms")),
-    _family(
+    Family("connections", "Connected sockets.", _field("connections")),
+    Family("rooms", "Rooms with a member, each socket's own room included.", _field("rooms")),
+    Family(
         "fixes_total",
         "Fixes that were accepted here, by entity type and outcome: published, throttled, held "
         "or dropped by a filter.",
         _fixes,
         ("type", "outcome"),
     ),
-    _family(
+    Family(
         "deliveries_total",
         "Location frames for clients; a fix counts once for each client that gets it.",
         _number("frames", "queued"),
     ),
-    _family(
+    Family(
         "deliveries_conflated_total",
         "Location frames that a newer one replaced because a client lagged.",
         _number("frames", "conflated"),
     ),
-    _family("clients_lagging", "Clients that lag now.", _number("clients", "lagging")),
-    _family(
+    Family("clients_lagging", "Clients that lag now.", _number("clients", "lagging")),
+    Family(
         "client_lag_seconds",
         "Seconds that the client furthest behind has lagged.",
         _number("clients", "lag"),
     ),
-    _family(
+    Family(
         "deliveries_waiting",
         "Location frames queued for clients whose socket is full.",
         _number("clients", "waiting"),
     ),
-    _family(
+    Family(
         "refusals_total",
         "Refused calls, events and connections, by the error's code.",
         _refusals,
         ("code",),
     ),
-    _family(
+    Family(
         "plugin_problems_total",
         "Failures of plugins: failed, timed out, blocked the loop, or too slow.",
         _plugin_problems,
         ("plugin", "problem"),
     ),
-    _family(
+    Family(
         "incidents_total",
         "Other failures that the server recovered from, by kind.",
         _incidents,
         ("kind",),
     ),
-    _family(
+    Family(
         "backlog_entities",
         "Entities whose newest fix waits to be cached or published.",
         _number("backlog", "waiting"),
     ),
-    _family(
+    Family(
         "backlog_superseded_total",
         "Fixes that a newer one of the entity replaced before they could be published.",
         _number("backlog", "superseded"),
     ),
-    _family(
+    Family(
         "backlog_dropped_total",
         "Fixes that were dropped because the backlog was full.",
         _number("backlog", "dropped"),
     ),
-    _family(
+    Family(
         "resyncs_total",
         "Gaps after which the watchers were brought up to date.",
         _number("resync", "runs"),
     ),
-    _family(
+    Family(
         "resync_entities_total",
         "Entities whose watchers had missed a fix in a gap.",
         _number("resync", "entities"),
     ),
-    _family(
+    Family(
         "redis_pending_commands",
         "Commands that Redis has not answered yet.",
         _number("redis", "pending"),
     ),
-    _family(
+    Family(
         "redis_reconnects_total",
         "Reconnections of the connection for commands.",
         _number("redis", "reconnects"),
     ),
-    _family(
+    Family(
         "redis_cluster_primaries",
         "Known nodes of the cluster that have slots.",
         _number("redis", "primaries"),
     ),
-    _family("fanout_channels", "Subscribed channels.", _number("fanout", "channels")),
-    _family(
+    Family("fanout_channels", "Subscribed channels.", _number("fanout", "channels")),
+    Family(
         "fanout_lag_seconds",
         "Seconds by which this server is behind Redis, from the last PONG.",
         _number("fanout", "lag"),
     ),
-    _family(
+    Family(
         "fanout_reconnects_total",
         "Lost connections of subscribers.",
         _number("fanout", "reconnects"),
     ),
-    _family(
+    Family(
         "statistic",
         "Other statistics, of backends and fan-out layers, by part and name.",
         _others,
@@ -242,3 +244,42 @@ FAMILIES = (
 ENTITIES = PREFIX + "entities"
 ENTITIES_MEANING = "Entities with a current location, on all servers together, by entity type."
 """The one metric of the whole cluster, without the label ``worker``."""
+
+
+class Snapshot(Collector):
+    """The metrics of one scrape."""
+
+    def __init__(self, reports: Sequence[ProcessReport], entities: Mapping[str, int]) -> None:
+        self._reports = reports
+        self._entities = entities
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family with at least one sample."""
+        for family in FAMILIES:
+            labels = ["worker", *family.labels]
+            metric: CounterMetricFamily | GaugeMetricFamily
+            if family.kind == "counter":
+                metric = CounterMetricFamily(family.name, family.meaning, labels=labels)
+            else:
+                metric = GaugeMetricFamily(family.name, family.meaning, labels=labels)
+            for report in self._reports:
+                worker = str(report.worker)
+                for values, number in family.read(report):
+                    metric.add_metric([worker, *values], number)
+            if metric.samples:
+                yield metric
+        if self._entities:
+            known = GaugeMetricFamily(ENTITIES, ENTITIES_MEANING, labels=["type"])
+            for name, count in self._entities.items():
+                known.add_metric([name], count)
+            yield known
+
+
+def exposition(
+    reports: Sequence[ProcessReport], entities: Mapping[str, int], accept: str
+) -> tuple[bytes, str]:
+    """Encode the metrics in a format that the scraper accepts; also returns its media type."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Snapshot(reports, entities))
+    encode, media_type = choose_encoder(accept)
+    return encode(registry), media_type

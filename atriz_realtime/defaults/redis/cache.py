@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -159,8 +159,8 @@ class RedisCache:
         found = found[:limit]
         if not found:
             return Page([], None)
-        values: list[bytes | None] = await self._values(
-            EntityRef(entity_type, entity_id) for _, entity_id in found
+        values: list[bytes | None] = await asyncio.gather(
+            *(self.get(EntityRef(entity_type, entity_id)) for _, entity_id in found)
         )
         items = [
             (entity_id, value)
@@ -180,9 +180,6 @@ class RedisCache:
 
     def _index(self, entity_type: str) -> str:
         return self._prefix + RedisChannels.location_index(entity_type)
-
-    async def _values(self, entities: Iterable[EntityRef]) -> list[bytes | None]:
-        return await asyncio.gather(*map(self.get, entities))
 
 
 async def _ignored(answer: Awaitable[Any]) -> None:

@@ -11,13 +11,7 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable
 
-from atriz_realtime.api import (
-    BackendStatus,
-    Deliver,
-    FanoutEvents,
-    RedisLink,
-    Unavailable,
-)
+from atriz_realtime.api import BackendStatus, Deliver, FanoutEvents, RedisLink, Unavailable
 from atriz_realtime.defaults.redis.listener import Listener, ListenerEvents
 
 CONFIRM_TIMEOUT = 1.0

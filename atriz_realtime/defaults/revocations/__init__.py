@@ -26,8 +26,7 @@ from atriz_realtime.api import (
     Unavailable,
     hookimpl,
 )
-from atriz_realtime.defaults.revocations.known import Revocations, RevocationSettings
-from atriz_realtime.defaults.revocations.records import (
+from atriz_realtime.defaults.revocations.known import (
     ADD,
     EXPIRY_MARGIN,
     KEY,
@@ -35,8 +34,9 @@ from atriz_realtime.defaults.revocations.records import (
     VERSION_KEY,
     Kind,
     Revocation,
+    Revocations,
+    RevocationSettings,
     arguments,
-    revocation,
 )
 
 if TYPE_CHECKING:
@@ -128,12 +128,15 @@ async def revoke_in_redis(
 ) -> None:
     """Revoke from a process that is no server; the servers read it from Redis within a second.
 
-    The parameters after ``prefix`` are those of ``revocation``.
+    :param expires: the time when the token expires, in seconds since the epoch; ``None``: in
+        ``max_life`` seconds.
 
     :raises InvalidRequest: when the value is empty or too long.
     :raises Unavailable: when Redis does not accept it.
     """
-    made = revocation(kind, value, expires, max_life)
+    now = int(time.time())
+    until = now + max_life if expires is None else int(expires) + EXPIRY_MARGIN
+    made = Revocation.read([kind, value, now, until])
     client: Any = link.client
     try:
         await client.eval(ADD, 2, prefix + KEY, prefix + VERSION_KEY, *arguments([made]))

@@ -1,27 +1,37 @@
-"""The revocations in force, as one server knows them from signals and from Redis."""
+"""Revocations: their form in Redis, and those in force, as one server knows them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import secrets
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 from redis.exceptions import RedisError
 
 from atriz_realtime.api import Identity, InvalidRequest, Resources, ServerHandle, Unavailable
-from atriz_realtime.defaults.revocations.records import (
-    ADD,
-    KEY,
-    MAX_REVOCATIONS,
-    SIGNAL,
-    VERSION_KEY,
-    Revocation,
-    arguments,
-)
+
+SIGNAL = "atriz:revoked"
+"""The signal that carries a revocation."""
+
+KEY = "{realtime:revocations}"
+"""The sorted set of revocations, scored by expiry; its slot is that of the version's key."""
+
+VERSION_KEY = "{realtime:revocations}:version"
+"""The key whose value changes with every revocation."""
+
+MAX_REVOCATIONS = 100_000
+"""Revocations in force; beyond, those that expire first are dropped."""
+
+EXPIRY_MARGIN = 600
+"""Seconds that a revocation outlives the token; more than any leeway."""
+
+MAX_VALUE_LENGTH = 256
+"""Characters of a revoked token's, user's or session's id."""
 
 POLL_SECONDS = 0.5
 """Seconds between two reads of the version in Redis."""
@@ -30,13 +40,67 @@ _BATCH = 1_000
 """Revocations in one write."""
 
 
+Kind = Literal["token", "user", "session"]
+
+# Adds ARGV[5…] in pairs of expiry and member to KEYS[1], removes members that expired
+# before ARGV[1] or exceed the number ARGV[2], and sets the version KEYS[2] to ARGV[4].
+# Both keys live for ARGV[3] seconds more.
+ADD = """
+redis.call('ZADD', KEYS[1], unpack(ARGV, 5))
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - tonumber(ARGV[2]))
+redis.call('EXPIRE', KEYS[1], ARGV[3], 'GT')
+if redis.call('TTL', KEYS[1]) < 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+redis.call('SET', KEYS[2], ARGV[4], 'EX', redis.call('TTL', KEYS[1]))
+return 1
+"""
+
+
+@attrs.frozen
+class Revocation:
+    """A token, a user or a session that is refused."""
+
+    kind: Kind
+    """``token``: the token with this ``jti``.  ``user``: the tokens of this user that were issued
+    up to ``at``.  ``session``: the socket with this id, and tokens with this ``sid``."""
+    value: str
+    """The ``jti``, user id or session id."""
+    at: int
+    """The time of the revocation, in seconds since the epoch."""
+    expires: int
+    """The time when every token it applies to has expired, in seconds since the epoch."""
+
+    def encode(self) -> str:
+        """The member of the sorted set."""
+        return json.dumps([self.kind, self.value, self.at, self.expires])
+
+    @classmethod
+    def read(cls, data: Any) -> Revocation:
+        """Read the data of a signal, or a member of the sorted set.
+
+        :raises InvalidRequest: when it is no revocation.
+        """
+        match data:
+            case ["token" | "user" | "session" as kind, str(value), int(at), int(expires)]:
+                if 0 < len(value) <= MAX_VALUE_LENGTH:
+                    return cls(kind, value, at, expires)
+        raise InvalidRequest("not a revocation")
+
+
+def arguments(made: list[Revocation]) -> tuple[str | bytes | float, ...]:
+    """The arguments of the script that writes revocations."""
+    now = int(time.time())
+    life = max(each.expires for each in made) - now
+    pairs = [part for each in made for part in (each.expires, each.encode())]
+    return (now, MAX_REVOCATIONS, max(life, 1), secrets.token_hex(8), *pairs)
+
+
 @attrs.frozen(kw_only=True)
 class RevocationSettings:
     """The table ``[realtime.plugins.revocations]``."""
 
     max_life: int = attrs.field(
-        default=2_592_000,
-        validator=[attrs.validators.ge(60), attrs.validators.le(315_360_000)],
+        default=2_592_000, validator=[attrs.validators.ge(60), attrs.validators.le(315_360_000)]
     )
     """Seconds that a revocation stays in force when the token's expiry is not given; at least the
     longest life of a token."""
@@ -46,10 +110,7 @@ class Revocations:
     """The revocations in force on one server."""
 
     def __init__(
-        self,
-        server: ServerHandle,
-        resources: Resources,
-        settings: RevocationSettings,
+        self, server: ServerHandle, resources: Resources, settings: RevocationSettings
     ) -> None:
         prefix = resources.settings["redis_prefix"]
         self._server = server
@@ -145,14 +206,8 @@ class Revocations:
         if version == self._version:
             return
         members = await self._link.execute(
-            "ZRANGE",
-            self._keys[0],
-            int(time.time()),
-            "+inf",
-            "BYSCORE",
-            "LIMIT",
-            0,
-            MAX_REVOCATIONS,
+            *("ZRANGE", self._keys[0], int(time.time()), "+inf"),
+            *("BYSCORE", "LIMIT", 0, MAX_REVOCATIONS),
         )
         found: set[tuple[str, str]] = set()
         changed = False

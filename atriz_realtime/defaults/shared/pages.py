@@ -11,8 +11,6 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-import attrs
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -54,19 +52,11 @@ def check_tile_url(template: str) -> None:
         )
 
 
-@attrs.frozen
-class _File:
-    body: bytes
-    packed: bytes
-    tag: str
-
-
 @cache
-def _read(name: str) -> _File:
+def _read(name: str) -> tuple[bytes, bytes, str]:
+    """A file's content, the content compressed, and its ETag."""
     body = (DIST / name).read_bytes()
-    return _File(
-        body, gzip.compress(body, 6, mtime=0), f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    )
+    return body, gzip.compress(body, 6, mtime=0), f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def security_headers(tile_url: str = "") -> dict[str, str]:
@@ -104,20 +94,14 @@ def file_endpoint(
     media_type = MEDIA_TYPES[name.rpartition(".")[2]]
 
     async def endpoint(request: Request) -> Response:
-        file = await asyncio.to_thread(_read, name)
-        sent = {**headers, "cache-control": "no-cache", "etag": file.tag, "vary": "Accept-Encoding"}
-        if request.headers.get("if-none-match") == file.tag:
+        body, packed, tag = await asyncio.to_thread(_read, name)
+        sent = {**headers, "cache-control": "no-cache", "etag": tag, "vary": "Accept-Encoding"}
+        if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=sent)
-        if not _accepts_gzip(request.headers):
-            return Response(file.body, media_type=media_type, headers=sent)
+        accepted = request.headers.get("accept-encoding", "").split(",")
+        if "gzip" not in (each.partition(";")[0].strip() for each in accepted):
+            return Response(body, media_type=media_type, headers=sent)
         sent["content-encoding"] = "gzip"
-        return Response(file.packed, media_type=media_type, headers=sent)
+        return Response(packed, media_type=media_type, headers=sent)
 
     return endpoint
-
-
-def _accepts_gzip(headers: Headers) -> bool:
-    named = (
-        each.partition(";")[0].strip() for each in headers.get("accept-encoding", "").split(",")
-    )
-    return "gzip" in named

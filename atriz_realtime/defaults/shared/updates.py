@@ -89,7 +89,8 @@ class Updates:
             "accepted": len(results) - throttled,
             "throttled": throttled,
             "rejected": [
-                {"index": index} | _without_success(error)
+                {"index": index}
+                | {key: value for key, value in error.to_wire().items() if key != "success"}
                 for index, error in sorted(rejected, key=lambda entry: entry[0])
             ],
         }
@@ -126,7 +127,3 @@ def read_update(
         fields["timestamp"] = datetime.now(UTC)
     fields["userId"] = identity.user_id
     return entity, Location.from_wire(fields)
-
-
-def _without_success(error: RealtimeError) -> dict[str, object]:
-    return {key: value for key, value in error.to_wire().items() if key != "success"}

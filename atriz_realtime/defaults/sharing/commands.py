@@ -58,12 +58,7 @@ def _share(config: PluginConfig) -> click.Command:
     @url_option
     @token_option
     def command(
-        kind: str,
-        entity_id: str,
-        duration: str,
-        as_json: bool,
-        url: str | None,
-        token: str | None,
+        kind: str, entity_id: str, duration: str, as_json: bool, url: str | None, token: str | None
     ) -> None:
         """Print a link to a page that shows where one entity is, when it ends, and its id.
 

@@ -146,9 +146,7 @@ def page_routes(settings: SharingSettings) -> list[Route]:
     async def show(_: Request) -> Response:
         """Answer with the page, whatever the path; its socket shows whether the token is good."""
         return Response(
-            page,
-            media_type=MEDIA_TYPES["html"],
-            headers={**headers, "cache-control": "no-store"},
+            page, media_type=MEDIA_TYPES["html"], headers={**headers, "cache-control": "no-store"}
         )
 
     async def redirect(_: Request) -> Response:

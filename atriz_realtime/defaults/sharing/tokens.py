@@ -43,9 +43,12 @@ MAX_TOKEN_LENGTH = 4_096
 
 _REQUIRED = ("aud", "exp", "iat", "jti", "type", "id")
 
+_MALFORMED = (jwt.PyJWTError, RealtimeError, ValueError, AttributeError)
+
 _EXPIRY_BYTES = 5
 _RANDOM_BYTES = 9
 _TAG_BYTES = 10
+_NONCE_BYTES = 12
 _ID_BYTES = _EXPIRY_BYTES + _RANDOM_BYTES + _TAG_BYTES
 
 
@@ -90,8 +93,10 @@ class ShareTokens:
         self._signing = key("signature")
         self._naming = key("id")
         with extra("crypto", "plugin sharing"):
-            from atriz_realtime.defaults.sharing.seal import Seal  # noqa: PLC0415
-        self._seal = Seal(key("creator"))
+            from cryptography.exceptions import InvalidTag  # noqa: PLC0415
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+        self._cipher = AESGCM(key("creator"))
+        self._invalid_tag = InvalidTag
 
     def make(self, entity: EntityRef, seconds: int, by: str | None = None) -> tuple[Share, str]:
         """Make a share that starts now, and its token."""
@@ -108,7 +113,9 @@ class ShareTokens:
             "id": entity.id,
         }
         if by is not None:  # encrypted: the holder of the link need not know it
-            claims["by"] = _text(self._seal.encrypt(by.encode(), share.id.encode()))
+            nonce = secrets.token_bytes(_NONCE_BYTES)
+            sealed = self._cipher.encrypt(nonce, by.encode(), share.id.encode())
+            claims["by"] = _text(nonce + sealed)
         return share, jwt.encode(claims, self._signing, ALGORITHM, {"typ": TYPE})
 
     def read(self, token: str) -> Share | None:
@@ -131,9 +138,11 @@ class ShareTokens:
             )
             by = None
             if "by" in claims:
-                by = self._seal.decrypt(_bytes(claims["by"]), claims["jti"].encode()).decode()
+                sealed = _bytes(claims["by"])
+                nonce, encrypted = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+                by = self._cipher.decrypt(nonce, encrypted, claims["jti"].encode()).decode()
             entity = EntityRef(claims["type"], claims["id"])
-        except (jwt.PyJWTError, RealtimeError, ValueError, AttributeError) as error:
+        except (*_MALFORMED, self._invalid_tag) as error:
             raise AuthenticationRejected(f"a share's token: {type(error).__name__}") from None
         return Share(claims["jti"], entity, int(claims["iat"]), int(claims["exp"]), by)
 

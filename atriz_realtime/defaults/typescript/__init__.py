@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-
 import attrs
 
 from atriz_realtime.api import (
@@ -60,18 +58,21 @@ def register_fanout_layers(
             'plugin typescript: on a Redis Cluster the adapter must be "sharded"'
         )
     with extra("typescript", "plugin typescript"):
-        bridge = importlib.import_module("atriz_realtime.defaults.typescript.bridge")
+        from atriz_realtime.defaults.typescript.bridge import Bridge  # noqa: PLC0415
+        from atriz_realtime.defaults.typescript.shards import ShardChannels  # noqa: PLC0415
 
     async def open_layer(below: Fanout) -> Fanout:
-        layer: Fanout = bridge.open_bridge(
+        carrier = below
+        if settings.adapter == "sharded" and not link.sharded:  # a cluster's fan-out is sharded
+            carrier = ShardChannels(link, resources.report)
+        return Bridge(
             below,
-            link,
+            carrier,
             server.membership,
             resources,
             adapter=settings.adapter,
             key=settings.key,
             authenticated_room=settings.authenticated_room,
         )
-        return layer
 
     return FanoutLayer("typescript", open_layer)

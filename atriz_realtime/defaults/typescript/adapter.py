@@ -1,44 +1,101 @@
-"""The base of the two adapters."""
+"""The base of the two adapters, and the sockets of this server that their requests address."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import product
 from typing import Any
 
-from atriz_realtime.api import Fanout, Unavailable
-from atriz_realtime.defaults.typescript.codec import Broadcast, UnreadableMessage, unpack
-from atriz_realtime.defaults.typescript.members import Members
+import attrs
+
+from atriz_realtime.api import Fanout, Membership, Rooms, Unavailable
+from atriz_realtime.defaults.typescript.codec import Broadcast, UnreadableMessage, names, unpack
 
 MAX_RESPONSES_IN_FLIGHT = 1_000
 """Responses to other servers that may be in flight; beyond, requests go unanswered."""
 
 
+@attrs.frozen
+class RoomNames:
+    """Translates the one room with another name on TypeScript servers."""
+
+    authenticated: str
+    """Their name for the room of authenticated sockets."""
+
+    def theirs(self, rooms: Iterable[str]) -> list[str]:
+        """Rooms of this package under their names on TypeScript servers."""
+        return [self.authenticated if room == Rooms.AUTHENTICATED else room for room in rooms]
+
+    def ours(self, rooms: Iterable[str]) -> list[str]:
+        """Rooms of TypeScript servers under their names in this package."""
+        return [Rooms.AUTHENTICATED if room == self.authenticated else room for room in rooms]
+
+
+@attrs.frozen
+class Members:
+    """Finds and changes this server's sockets by an adapter's options, with TypeScript names."""
+
+    membership: Membership
+    names: RoomNames
+
+    def details(self, options: Any) -> list[dict[str, Any]]:
+        """The matching sockets as ``fetchSockets`` returns them, handshake and data left out."""
+        return [
+            {"id": sid, "handshake": {}, "rooms": self.names.theirs(rooms), "data": {}}
+            for sid, rooms in self._matching(options).items()
+        ]
+
+    def rooms(self) -> list[str]:
+        """Every room with a member here."""
+        sockets = self.membership.select([], [])
+        return self.names.theirs({room for rooms in sockets.values() for room in rooms})
+
+    def join(self, options: Any, rooms: Any) -> None:
+        """Add the matching sockets to rooms."""
+        for sid, room in product(self._matching(options), self.names.ours(names(rooms))):
+            self.membership.join(sid, room)
+
+    def leave(self, options: Any, rooms: Any) -> None:
+        """Remove the matching sockets from rooms."""
+        for sid, room in product(self._matching(options), self.names.ours(names(rooms))):
+            self.membership.leave(sid, room)
+
+    def disconnect(self, options: Any) -> None:
+        """Disconnect the matching sockets."""
+        for sid in self._matching(options):
+            self.membership.disconnect(sid)
+
+    def _matching(self, options: Any) -> Mapping[str, Any]:
+        if not isinstance(options, Mapping):
+            raise UnreadableMessage("no options")
+        ours = self.names.ours
+        return self.membership.select(
+            ours(names(options.get("rooms"))), ours(names(options.get("except")))
+        )
+
+
+@attrs.define(eq=False, kw_only=True)
 class Adapter(ABC):
-    """Speaks the protocol of one Socket.IO adapter with the TypeScript servers.
+    """Speaks the protocol of one Socket.IO adapter with the TypeScript servers."""
 
-    :param carrier: publishes and subscribes its channels.
-    :param key: the prefix of those channels.
-    :param received: called with every emit that arrives, this server's own included.
-    :param report: see :class:`~atriz_realtime.api.Resources`.
-    """
+    _carrier: Fanout
+    """Publishes and subscribes the adapter's channels."""
+    _key: str
+    """The prefix of those channels."""
+    _uid: str
+    """This server's id as a sender."""
+    _members: Members
+    _received: Callable[[Broadcast], None]
+    """Called with every emit that arrives, this server's own included."""
+    _report: Callable[[str, str], None]
+    """See :class:`~atriz_realtime.api.Resources`."""
+    _channel: str = attrs.field(init=False)
+    _responses_in_flight: set[asyncio.Future[None]] = attrs.field(init=False, factory=set)
 
-    def __init__(
-        self,
-        carrier: Fanout,
-        key: str,
-        members: Members,
-        *,
-        received: Callable[[Broadcast], None],
-        report: Callable[[str, str], None],
-    ) -> None:
-        self._carrier = carrier
-        self._channel = f"{key}#/#"
-        self._members = members
-        self._received = received
-        self._report = report
-        self._responses_in_flight: set[asyncio.Future[None]] = set()
+    def __attrs_post_init__(self) -> None:
+        self._channel = f"{self._key}#/#"
 
     @abstractmethod
     def start(self) -> Awaitable[Any]:
@@ -58,9 +115,9 @@ class Adapter(ABC):
         :raises UnreadableMessage: when no adapter would send it.
         """
 
-    def ready(self, room: str) -> Awaitable[Any]:  # noqa: ARG002  # for those that need it
+    @abstractmethod
+    def ready(self, room: str) -> Awaitable[Any]:
         """Wait until emits to a room with members here arrive."""
-        return _nothing()
 
     async def aclose(self) -> None:
         """Wait for the responses in flight, a second at most."""
@@ -89,7 +146,3 @@ class Adapter(ABC):
             self.handle(channel, unpack(data))
         except UnreadableMessage as error:
             self._report("bridge message unreadable", f"{channel}: {error}")
-
-
-async def _nothing() -> None:
-    """Return at once: there is nothing to wait for."""

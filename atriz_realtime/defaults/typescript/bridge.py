@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
+
+import attrs
 
 from atriz_realtime.api import (
+    Clock,
     Deliver,
     Emit,
     Fanout,
     InvalidRequest,
     Membership,
     RedisChannels,
-    RedisLink,
     Resources,
     SocketEvents,
     decode_json,
 )
-from atriz_realtime.defaults.typescript.adapter import Adapter
+from atriz_realtime.defaults.typescript.adapter import Adapter, Members, RoomNames
 from atriz_realtime.defaults.typescript.classic import ClassicAdapter
 from atriz_realtime.defaults.typescript.codec import (
     NAMESPACE,
@@ -35,8 +38,6 @@ from atriz_realtime.defaults.typescript.codec import (
     event_of,
     to_json,
 )
-from atriz_realtime.defaults.typescript.duplicates import DuplicateFilter
-from atriz_realtime.defaults.typescript.members import Members, RoomNames
 from atriz_realtime.defaults.typescript.sharded import ShardedAdapter
 from atriz_realtime.defaults.typescript.shards import ShardChannels
 
@@ -45,29 +46,58 @@ OWN_PREFIX = "atriz-"
 adapter, so each ignores the emits that the others send through it."""
 
 
-def open_bridge(
-    below: Fanout,
-    link: RedisLink,
-    membership: Membership,
-    resources: Resources,
-    *,
-    adapter: str,
-    key: str,
-    authenticated_room: str,
-) -> Fanout:
-    """Put the bridge on top of a fan-out."""
-    carrier = below
-    if adapter == "sharded" and not link.sharded:  # on a cluster the fan-out's own is sharded
-        carrier = ShardChannels(link, resources.report)
-    return Bridge(
-        below,
-        carrier,
-        membership,
-        resources,
-        adapter=adapter,
-        key=key,
-        authenticated_room=authenticated_room,
-    )
+REMEMBER_SECONDS = 10.0
+"""Seconds that a fix is remembered while its second copy is missing."""
+
+MAX_REMEMBERED = 50_000
+"""Fixes that are remembered while their second copy is missing."""
+
+Source = Literal["channel", "adapter"]
+
+
+class DuplicateFilter:
+    """Recognises the second copy of a fix.
+
+    A server of the TypeScript package sends each fix twice: on the entity's channel, and through
+    its adapter to the entity's room.  Either copy may arrive first.  The same event from the same
+    source again is not a copy but a new fix.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._unmatched: OrderedDict[tuple[str, bytes], tuple[Source, int, float]] = OrderedDict()
+
+    def is_new(self, room: str, event: bytes, source: Source) -> bool:
+        """Whether this is the first copy of a fix, which is then remembered."""
+        if self.is_duplicate(room, event, source):
+            return False
+        now = self._clock.monotonic()
+        _, count, _ = self._unmatched.pop((room, event), (source, 0, 0.0))
+        self._unmatched[room, event] = (source, count + 1, now + REMEMBER_SECONDS)
+        self._forget(now)
+        return True
+
+    def is_duplicate(self, room: str, event: bytes, source: Source) -> bool:
+        """Whether the other source has delivered this fix, which is then forgotten."""
+        self._forget(self._clock.monotonic())
+        first, count, until = self._unmatched.get((room, event), (source, 0, 0.0))
+        if first == source:
+            return False
+        if count > 1:
+            self._unmatched[room, event] = (first, count - 1, until)
+        else:
+            del self._unmatched[room, event]
+        return True
+
+    def __len__(self) -> int:
+        return len(self._unmatched)
+
+    def _forget(self, now: float) -> None:
+        while self._unmatched:
+            oldest = next(iter(self._unmatched))
+            if self._unmatched[oldest][2] >= now and len(self._unmatched) <= MAX_REMEMBERED:
+                break
+            del self._unmatched[oldest]
 
 
 class Bridge:
@@ -93,15 +123,15 @@ class Bridge:
         self._duplicates = DuplicateFilter(resources.clock)
         self._uid = OWN_PREFIX + secrets.token_hex(8)
         self._deliver: dict[str, Deliver] = {}
-        members = Members(membership, self._names)
-        received, report = self._received, resources.report
-        self._adapter: Adapter
-        if adapter == "classic":
-            self._adapter = ClassicAdapter(carrier, key, members, received=received, report=report)
-        else:
-            self._adapter = ShardedAdapter(
-                carrier, key, members, received=received, report=report, uid=self._uid
-            )
+        adapter_class: type[Adapter] = ClassicAdapter if adapter == "classic" else ShardedAdapter
+        self._adapter = adapter_class(
+            carrier=carrier,
+            key=key,
+            uid=self._uid,
+            members=Members(membership, self._names),
+            received=self._received,
+            report=resources.report,
+        )
 
     async def aclose(self) -> None:
         """Close the adapter, and the connection that carries it."""
@@ -188,12 +218,7 @@ class Bridge:
         if deliver is None:
             return
         ours = self._names.ours
-        translated = Broadcast(
-            sender=broadcast.sender,
-            rooms=ours(broadcast.rooms),
-            skip=ours(broadcast.skip),
-            arguments=broadcast.arguments,
-        )
+        translated = attrs.evolve(broadcast, rooms=ours(broadcast.rooms), skip=ours(broadcast.skip))
         is_update = broadcast.arguments[0] == SocketEvents.LOCATION_UPDATE
         key = broadcast.rooms[0] if is_update and len(broadcast.rooms) == 1 else None
         deliver(RedisChannels.EMITS, emit_of(translated, key).encode())

@@ -9,20 +9,15 @@ answered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from enum import IntEnum
 from typing import Any
 
-from atriz_realtime.api import Fanout
+import attrs
+import msgpack
+
 from atriz_realtime.defaults.typescript.adapter import Adapter
-from atriz_realtime.defaults.typescript.codec import (
-    Broadcast,
-    UnreadableMessage,
-    names,
-    pack,
-    to_json,
-)
-from atriz_realtime.defaults.typescript.members import Members
+from atriz_realtime.defaults.typescript.codec import Broadcast, UnreadableMessage, names, to_json
 
 
 class RequestType(IntEnum):
@@ -39,21 +34,15 @@ class RequestType(IntEnum):
     BROADCAST_CLIENT_COUNT = 8
 
 
+@attrs.define(eq=False, kw_only=True)
 class ClassicAdapter(Adapter):
     """Emits on a pattern of channels, requests on a channel of their own."""
 
-    def __init__(
-        self,
-        carrier: Fanout,
-        key: str,
-        members: Members,
-        *,
-        received: Callable[[Broadcast], None],
-        report: Callable[[str, str], None],
-    ) -> None:
-        super().__init__(carrier, key, members, received=received, report=report)
-        self._requests = f"{key}-request#/#"
-        self._responses = f"{key}-response#/#"
+    _requests: str = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self._requests = f"{self._key}-request#/#"
 
     def start(self) -> Awaitable[Any]:
         """Subscribe to emits and requests."""
@@ -68,12 +57,15 @@ class ClassicAdapter(Adapter):
         self._carrier.unsubscribe(self._requests)
         await super().aclose()
 
+    async def ready(self, room: str) -> None:
+        """Return at once: the pattern matches every room's channel."""
+
     def send(self, broadcast: Broadcast) -> Awaitable[None]:
         """Emit to the sockets of other servers."""
         rooms = broadcast.rooms
         channel = self._channel_of(rooms[0]) if len(rooms) == 1 else self._channel
         message = [broadcast.sender, broadcast.packet, broadcast.options]
-        return self._carrier.publish(channel, pack(message))
+        return self._carrier.publish(channel, msgpack.packb(message))
 
     def handle(self, channel: str, message: Any) -> None:
         """Handle an emit, or a request."""
@@ -111,5 +103,5 @@ class ClassicAdapter(Adapter):
                 answer = {"type": RequestType.BROADCAST_CLIENT_COUNT, "clientCount": 0}
         if answer is not None:
             response = to_json({"requestId": request.get("requestId"), **answer})
-            channel = f"{self._responses}{request.get('uid')}#"
+            channel = f"{self._key}-response#/#{request.get('uid')}#"
             self._respond(self._carrier.publish(channel, response))

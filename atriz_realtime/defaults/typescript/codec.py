@@ -76,12 +76,6 @@ def names(rooms: Any) -> list[str]:
     return [str(room) for room in rooms]
 
 
-def pack(value: Any) -> bytes:
-    """Encode as MessagePack."""
-    packed: bytes = msgpack.packb(value)
-    return packed
-
-
 def unpack(data: bytes) -> Any:
     """Decode JSON or MessagePack, which the first byte tells apart.
 

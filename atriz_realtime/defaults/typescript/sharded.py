@@ -9,21 +9,21 @@ the room subscribe to.  Everything else goes on ``<key>#/#``, and responses on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from enum import IntEnum
 from typing import Any
 
-from atriz_realtime.api import Fanout
+import attrs
+import msgpack
+
 from atriz_realtime.defaults.typescript.adapter import Adapter
 from atriz_realtime.defaults.typescript.codec import (
     NAMESPACE,
     Broadcast,
     UnreadableMessage,
     has_binary,
-    pack,
     to_json,
 )
-from atriz_realtime.defaults.typescript.members import Members
 
 SOCKET_ID_LENGTH = 20
 """Characters of a room's name that the adapter takes for a socket's own room."""
@@ -43,26 +43,12 @@ class MessageType(IntEnum):
     BROADCAST_CLIENT_COUNT = 11
 
 
+@attrs.define(eq=False, kw_only=True)
 class ShardedAdapter(Adapter):
-    """Emits on one channel, and on one for each room that has members here.
+    """Emits on one channel, and on one for each room that has members here."""
 
-    :param uid: this server's id as the sender of responses.
-    """
-
-    def __init__(
-        self,
-        carrier: Fanout,
-        key: str,
-        members: Members,
-        *,
-        received: Callable[[Broadcast], None],
-        report: Callable[[str, str], None],
-        uid: str,
-    ) -> None:
-        super().__init__(carrier, key, members, received=received, report=report)
-        self._uid = uid
-        self._rooms: dict[str, asyncio.Future[Any]] = {}
-        self._started = False
+    _rooms: dict[str, asyncio.Future[Any]] = attrs.field(init=False, factory=dict)
+    _started: bool = attrs.field(init=False, default=False)
 
     def start(self) -> Awaitable[Any]:
         """Subscribe to the common channel, and to those of rooms with members."""
@@ -136,7 +122,7 @@ class ShardedAdapter(Adapter):
         self, channel: str, uid: str, kind: MessageType, data: Mapping[str, Any]
     ) -> Awaitable[None]:
         message = {"uid": uid, "nsp": NAMESPACE, "type": kind, "data": data}
-        encode = pack if has_binary(message) else to_json
+        encode = msgpack.packb if has_binary(message) else to_json
         return self._carrier.publish(channel, encode(message))
 
     def _filled(self, room: str) -> None:

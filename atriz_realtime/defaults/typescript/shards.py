@@ -43,16 +43,14 @@ class ShardChannels(Subscriber):
     def unsubscribe(self, channel: str) -> None:
         """Unsubscribe from a channel."""
         if self._deliver.pop(channel, None) is not None:
-            confirmed = self._unconfirmed.pop(channel, None)
-            if confirmed is not None:
-                _set_done(confirmed)
+            self._confirmed(channel)
             self._send("SUNSUBSCRIBE", channel)
 
     async def aclose(self) -> None:
         """Close the connection."""
         await super().aclose()
-        for confirmed in self._unconfirmed.values():
-            _set_done(confirmed)
+        for channel in list(self._unconfirmed):
+            self._confirmed(channel)
 
     def _send(self, command: str, *channels: str) -> None:
         if self._stream is not None:  # else a new connection subscribes to all of them
@@ -71,9 +69,12 @@ class ShardChannels(Subscriber):
             if deliver is not None:
                 deliver(channel, message[2])
         elif message[0] == b"ssubscribe":
-            confirmed = self._unconfirmed.pop(message[1].decode(), None)
-            if confirmed is not None:
-                _set_done(confirmed)
+            self._confirmed(message[1].decode())
+
+    def _confirmed(self, channel: str) -> None:
+        confirmed = self._unconfirmed.pop(channel, None)
+        if confirmed is not None:
+            _set_done(confirmed)
 
 
 def _set_done(confirmed: asyncio.Future[None]) -> None:

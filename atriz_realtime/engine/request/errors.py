@@ -24,7 +24,7 @@ class Refusal:
     """Engine.IO's number for it."""
     message: str
     is_incident: bool = True
-    """Whether each use is an incident; false where the cause is reported by itself."""
+    """Whether the refusal is reported; false where its cause is reported by itself."""
 
     @property
     def body(self) -> bytes:

@@ -16,7 +16,8 @@ ANY = "*"
 class Origins:
     """The allowed origins.
 
-    :param allowed: ``None`` for the server's own origin, ``*`` for every origin, or a list.
+    :param allowed: ``None`` for the server's own origin, which the ``Host`` of a request and of
+        trusted proxies names; ``*`` for every origin; or a list.
     """
 
     def __init__(self, allowed: str | Sequence[str] | None) -> None:
@@ -31,7 +32,8 @@ class Origins:
             return True
         if self._listed is not None:
             return origin in self._listed
-        return origin in _own(request)
+        hosts = (request.header(b"host"), request.forwarded_host)
+        return any(origin == f"{request.scheme}://{host}" for host in hosts if host is not None)
 
     def headers(self, request: Request) -> list[tuple[bytes, bytes]]:
         """The CORS headers that let the page read the response."""
@@ -51,9 +53,3 @@ class Origins:
         if wanted is not None:
             headers.append((b"access-control-allow-headers", wanted.encode("latin-1")))
         return headers
-
-
-def _own(request: Request) -> set[str]:
-    """The server's own origins, after the ``Host`` of the request and of trusted proxies."""
-    hosts = (request.header(b"host"), request.forwarded_host)
-    return {f"{request.scheme}://{host}" for host in hosts if host is not None}

@@ -27,11 +27,7 @@ class Request:
     __slots__ = ("client", "forwarded_host", "head", "scheme")
 
     def __init__(
-        self,
-        head: bytes,
-        client: Address | None,
-        scheme: str,
-        forwarded_host: str | None = None,
+        self, head: bytes, client: Address | None, scheme: str, forwarded_host: str | None = None
     ) -> None:
         self.head = head
         self.client = client
@@ -43,17 +39,15 @@ class Request:
         """The request of an ASGI scope, of HTTP or a websocket."""
         query = scope.get("query_string", b"")
         target = scope.get("raw_path") or scope["path"].encode()
-        head = b"".join(
-            [
-                b"%b %b%b HTTP/1.1\r\n"
-                % (scope.get("method", "GET").encode(), target, b"?" + query if query else b""),
-                *(b"%b: %b\r\n" % (name.lower(), value) for name, value in scope["headers"]),
-            ]
-        )
+        method = scope.get("method", "GET").encode()
+        lines = [
+            b"%b %b%b HTTP/1.1\r\n" % (method, target, b"?" + query if query else b""),
+            *(b"%b: %b\r\n" % (name.lower(), value) for name, value in scope["headers"]),
+        ]
         client = scope.get("client")
         scheme = scope.get("scheme", "http").replace("ws", "http")
         address = (client[0], client[1] or 0) if client else None
-        return cls(head, address, scheme, scope.get(FORWARDED_HOST))
+        return cls(b"".join(lines), address, scheme, scope.get(FORWARDED_HOST))
 
     @property
     def method(self) -> str:
@@ -95,15 +89,9 @@ class Request:
 
     def query(self) -> dict[str, str]:
         """The query's parameters; a repeated one has its last value."""
-        text = self.query_string
-        escaped = "%" in text or "+" in text
-        found = {}
-        for pair in text.split("&", MAX_PARAMETERS)[:MAX_PARAMETERS]:
-            name, _, value = pair.partition("=")
-            found[unquote_plus(name) if escaped else name] = (
-                unquote_plus(value) if escaped else value
-            )
-        return found
+        pairs = self.query_string.split("&", MAX_PARAMETERS)[:MAX_PARAMETERS]
+        parts = (pair.partition("=") for pair in pairs)
+        return {unquote_plus(name): unquote_plus(value) for name, _, value in parts}
 
     def scope(self) -> dict[str, Any]:
         """The request as an ASGI scope."""

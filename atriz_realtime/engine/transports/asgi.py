@@ -114,12 +114,11 @@ async def serve(
     """Serve a websocket from its handshake to its end."""
     await receive()
     refusal, session = admission.check(request, WebSocket.name)
+    if refusal is None and not await admission.turn():
+        refusal = errors.UNAVAILABLE
     if refusal is not None:
         admission.refused(refusal)
         await _refuse(refusal, send)
-        return
-    if not await admission.turn():
-        await _refuse(errors.UNAVAILABLE, send)
         return
     await send({"type": "websocket.accept"})
     serving = asyncio.current_task()

@@ -129,19 +129,7 @@ class PollingRequests:
 
     async def post(self, session: Session, exchange: HttpExchange) -> None:
         """Handle the packets that a client posts; a second post at once closes the session."""
-        transport = session.transport
-        if not isinstance(transport, Polling) or not session.is_open:
-            await exchange.refuse(errors.BAD_REQUEST)
-            return
-        if transport.posting:
-            self._sessions.end(session, Reason.TRANSPORT_ERROR, farewell=None)
-            await exchange.refuse(errors.BAD_REQUEST)
-            return
-        transport.posting = True
-        try:
-            refusal = await self._receive(session, exchange)
-        finally:
-            transport.posting = False
+        refusal = await self._receive(session, exchange) if session.is_open else errors.BAD_REQUEST
         if refusal is not None:
             await exchange.refuse(refusal)
         else:
@@ -149,13 +137,20 @@ class PollingRequests:
 
     async def _receive(self, session: Session, exchange: HttpExchange) -> Refusal | None:
         """Handle the packets of a request; returns why it is refused, if it is."""
-        body = await exchange.body(self._sessions.max_payload)
-        if body is None:
-            self._sessions.end(session, Reason.TRANSPORT_ERROR, farewell=None)
-            return errors.TOO_LARGE
-        if not session.is_open:
+        transport = session.transport
+        if not isinstance(transport, Polling):
             return errors.BAD_REQUEST
+        if transport.posting:
+            self._sessions.end(session, Reason.TRANSPORT_ERROR, farewell=None)
+            return errors.BAD_REQUEST
+        transport.posting = True
         try:
+            body = await exchange.body(self._sessions.max_payload)
+            if body is None:
+                self._sessions.end(session, Reason.TRANSPORT_ERROR, farewell=None)
+                return errors.TOO_LARGE
+            if not session.is_open:
+                return errors.BAD_REQUEST
             for kind, data in packets.parse_payload(body, self._max_packets):
                 self._sessions.receive(session, kind, data)
                 if session.is_busy:
@@ -163,6 +158,8 @@ class PollingRequests:
         except InvalidPacket as error:
             self._sessions.protocol_broken(session, error)
             return errors.BAD_REQUEST
+        finally:
+            transport.posting = False
         return None
 
 

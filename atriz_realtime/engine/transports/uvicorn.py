@@ -1,4 +1,4 @@
-"""Websockets that uvicorn hands over, without ASGI between.
+"""Websockets that uvicorn hands over, without ASGI and without a task for each.
 
 uvicorn's ``ws=`` takes a protocol class.  This one serves the websockets of one path: it
 answers their handshakes, and exchanges frames straight between the socket and the session.
@@ -9,27 +9,43 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import contextlib
 import functools
 import hashlib
-from collections.abc import Awaitable, Sequence
+import socket
+import sys
+from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import uvicorn
 import websockets  # noqa: F401  # its mask function reads the frames
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from atriz_realtime.engine.admission import Admission
+from atriz_realtime.engine.protocol import frames
+from atriz_realtime.engine.protocol.frames import Control, FrameError, FrameReader
+from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.errors import Refusal
-from atriz_realtime.engine.request.proxies import FORWARDED_HOST, Header, TrustedProxies
-from atriz_realtime.engine.request.request import Address, Request
-from atriz_realtime.engine.sessions import Sessions
-from atriz_realtime.engine.transports.stream import StreamWebSocket
+from atriz_realtime.engine.request.proxies import TrustedProxies
+from atriz_realtime.engine.request.request import Request
+from atriz_realtime.engine.transports.connections import client_of, descriptor, request_on, send
+from atriz_realtime.engine.transports.websocket import CLOSE_GRACE, WebSocket
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
+
+HIGH_WATER = 65_536
+LOW_WATER = 16_384
+"""Bytes in a connection's write buffer above which packets wait in the outbox, and below which
+they leave again."""
+
+UNSENT = 16_384
+"""Unsent bytes that the kernel buffers for a slow client (TCP_NOTSENT_LOWAT).  Newer frames can
+no longer replace those in there."""
+
+MAX_IGNORED = 65_536
+"""Bytes that are read from a client while its websocket closes, to find its closing frame; a
+client that sends more is no longer read from."""
 
 _ACCEPT_SALT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, section 1.3."""
@@ -39,32 +55,66 @@ _SWITCHING = (
     b"Sec-WebSocket-Accept: %b\r\n\r\n"
 )
 
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+
+_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+_TCP_NOTSENT_LOWAT = 25 if sys.platform == "linux" else None
+"""From ``linux/tcp.h``; Python has no name for it."""
 
 Arguments = tuple[uvicorn.Config, "ServerState", dict[str, Any]]
-"""What uvicorn makes a protocol with."""
+"""The arguments with which uvicorn makes a protocol."""
 
 
-class UvicornWebSocket(StreamWebSocket):
-    """A websocket on a connection of uvicorn's.
+class UvicornWebSocket(WebSocket, asyncio.Protocol):
+    """Serves one connection; uvicorn makes one for each request that asks for a websocket.
 
-    uvicorn makes one for each request that asks for a websocket.
+    The class attributes are set by :meth:`.EngineServer.websocket_protocol`, in a subclass.
     """
 
-    __slots__ = ("_arguments", "_connections", "_other")
+    __slots__ = (
+        "_arguments",
+        "_closing",
+        "_connections",
+        "_fd",
+        "_ignored",
+        "_is_open",
+        "_other",
+        "_reader",
+        "_response",
+        "_transport",
+    )
 
     admission: ClassVar[Admission]
     proxies: ClassVar[TrustedProxies | None]
     path: ClassVar[str]
-    other: ClassVar[str]
+    """The path of the engine's websockets, with a slash at its end."""
+    fallback: ClassVar[str]
     """uvicorn's implementation for other paths."""
+    ack_timeout: ClassVar[int]
+    """Milliseconds after which a connection with unacknowledged data is closed
+    (TCP_USER_TIMEOUT)."""
+    inherits_options: ClassVar[bool] = False
+    """Whether connections have the options of the socket that accepted them."""
 
     def __init__(
         self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]
     ) -> None:
-        super().__init__()
         self._arguments: Arguments | None = (config, server_state, app_state)
-        self._other: asyncio.Protocol | None = None
         self._connections: Any = server_state.connections
+        self._other: asyncio.Protocol | None = None  # uvicorn's, for another path
+        self._is_open = False
+        self._probing = False
+        self._reader: FrameReader | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        self._response = b""
+        self._fd = -1
+        self._ignored = 0
+
+    # -- asyncio.Protocol ------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """Store the transport."""
+        self._transport: Any = transport
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes: first the request, which uvicorn writes anew, then frames."""
@@ -77,72 +127,47 @@ class UvicornWebSocket(StreamWebSocket):
         else:  # the client did not wait for the response
             self._transport.abort()
 
+    def pause_writing(self) -> None:
+        """Hold packets back: the client does not read."""
+        if self._other is not None:
+            self._other.pause_writing()
+        elif self._is_open and not self._probing:
+            self.session.hold()
+
+    def resume_writing(self) -> None:
+        """Send packets again."""
+        if self._other is not None:
+            self._other.resume_writing()
+        elif self._is_open and not self._probing:
+            self.session.release()
+
+    def eof_received(self) -> bool | None:
+        """Close when the client has closed its side."""
+        return self._other.eof_received() if self._other is not None else None
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End the session."""
         self._connections.discard(self)
-        super().connection_lost(exc)
+        if self._closing is not None:
+            self._closing.cancel()
         if self._other is not None:
             self._other.connection_lost(exc)
+        elif self._is_open:
+            self.disconnected()
 
     # -- the handshake ---------------------------------------------------------------------
 
     def _begin_handshake(self, arguments: Arguments, head: bytes) -> None:
-        self._arguments = None
+        config, server_state, app_state = arguments
         path = head.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1")
-        if path != self.path and path + "/" != self.path:
-            self._pass_on(*arguments, head)
+        if path in (self.path, self.path[:-1]):
+            client = client_of(self._transport)
+            self.accept(request_on(self._transport, client, head, config, self.proxies))
             return
-        client = client_of(self._transport)
-        self.accept(request_on(self._transport, client, head, arguments[0], self.proxies))
-
-    def accept(self, request: Request) -> None:
-        """Answer a handshake for the engine's path when it is its turn."""
         self._arguments = None
-        self._connections.add(self)
-        starting = self.admission.ready()
-        if starting is not None:
-            self.sessions.start_task(self._accept_later, starting, request)
-        elif not self.admission.enqueue(functools.partial(self._answer, request)):
-            self._refuse(errors.UNAVAILABLE)
-
-    async def _accept_later(self, starting: Awaitable[None], request: Request) -> None:
-        await starting
-        self.accept(request)
-
-    def _answer(self, request: Request) -> None:
-        if self._transport.is_closing():
-            return
-        refusal, session = self.admission.check(request, self.name)
-        key = None if refusal is not None else accept_key(request)
-        if key is None:
-            self._refuse(refusal or errors.BAD_REQUEST)
-            return
-        self._start(_SWITCHING % key)
-        self.begin(request, session)
-        self._respond()
-
-    def _refuse(self, refusal: Refusal) -> None:
-        self.admission.refused(refusal)
-        body = refusal.body
-        self._transport.write(
-            b"HTTP/1.1 %d Refused\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (refusal.status, len(body), body)
-        )
-        self._transport.close()
-
-    # -- other paths -----------------------------------------------------------------------
-
-    def _pass_on(
-        self,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        head: bytes,
-    ) -> None:
-        """Give the connection to uvicorn's own implementation."""
         others = uvicorn.Config(
             config.app,
-            ws=self.other,
+            ws=self.fallback,
             log_config=None,
             ws_max_size=config.ws_max_size,
             ws_ping_interval=config.ws_ping_interval,
@@ -160,50 +185,166 @@ class UvicornWebSocket(StreamWebSocket):
         # uvicorn makes this object the transport's protocol when this call returns
         asyncio.get_running_loop().call_soon(self._transport.set_protocol, other)
 
-    def pause_writing(self) -> None:
-        """Hold packets back: the client does not read."""
-        if self._other is not None:
-            self._other.pause_writing()
+    def accept(self, request: Request) -> None:
+        """Answer a handshake for the engine's path when it is its turn."""
+        self._arguments = None
+        self._connections.add(self)
+        starting = self.admission.ready()
+        if starting is not None:
+            self.sessions.start_task(self._accept_later, starting, request)
+        elif not self.admission.enqueue(functools.partial(self._answer, request)):
+            self._refuse(errors.UNAVAILABLE)
+
+    async def _accept_later(self, starting: Awaitable[None], request: Request) -> None:
+        await starting
+        if not self._transport.is_closing():
+            self.accept(request)
+
+    def _answer(self, request: Request) -> None:
+        transport = self._transport
+        if transport.is_closing():
+            return
+        refusal, session = self.admission.check(request, self.name)
+        key = None if refusal is not None else accept_key(request)
+        if key is None:
+            self._refuse(refusal or errors.BAD_REQUEST)
+            return
+        transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        self._fd = descriptor(transport)
+        if not self.inherits_options:
+            self._set_options()
+        self._response = _SWITCHING % key
+        self._reader = FrameReader(self.sessions.max_payload)
+        self._is_open = True
+        self.begin(request, session)
+        self._respond()
+
+    def write_first(self, packet: Packet) -> None:
+        """Send a session's first packet, in one write with the response to the handshake."""
+        self._respond(packet.frame)
+
+    def _respond(self, first: bytes = b"") -> None:
+        """Send the response to the handshake, if that is still to be sent, and a first frame."""
+        data, self._response = self._response + first, b""
+        if data:
+            send(self._transport, self._fd, data)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.admission.refused(refusal)
+        body = refusal.body
+        self._transport.write(
+            b"HTTP/1.1 %d Refused\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (refusal.status, len(body), body)
+        )
+        self._transport.close()
+
+    # -- socket options --------------------------------------------------------------------
+
+    def _set_options(self) -> None:
+        connection = self._transport.get_extra_info("socket")
+        if connection is None or connection.family not in _INTERNET:
+            return
+        # uvloop's own object asks the kernel for the socket's type with each option
+        options = socket.socket(connection.family, socket.SOCK_STREAM, 0, connection.fileno())
+        try:
+            self._bound_buffers(options)
+        finally:
+            options.detach()  # the transport owns the descriptor
+
+    @classmethod
+    def _bound_buffers(cls, connection: socket.socket) -> None:
+        """Bound what a client that does not read costs in memory and time."""
+        with contextlib.suppress(OSError):  # an old kernel, or another one
+            if _TCP_USER_TIMEOUT is not None:
+                connection.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, cls.ack_timeout)
+            if _TCP_NOTSENT_LOWAT is not None:
+                connection.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT)
+
+    @classmethod
+    def listen_on(cls, sockets: Iterable[socket.socket]) -> None:
+        """Set the options on the listening sockets that all connections come from.
+
+        On Linux a connection inherits them, which saves the calls for each connection.
+        """
+        for listening in sockets:
+            if listening.family in _INTERNET:
+                cls._bound_buffers(listening)
+        cls.inherits_options = sys.platform == "linux"
+
+    # -- frames ----------------------------------------------------------------------------
+
+    def _read_frames(self, data: bytes) -> None:
+        if self._closing is not None:
+            self._ignored += len(data)
+            if self._ignored > MAX_IGNORED:
+                self.pause_reading()  # until the connection is aborted
+        if self._reader is None:
+            return
+        try:
+            for received in self._reader.feed(data):
+                if isinstance(received, Control):
+                    self._control(received)
+                elif self._closing is None:
+                    self.received(received)
+        except FrameError as error:
+            self._reader = None  # the start of the next frame is unknown
+            self.sessions.report("protocol broken", f"{error}; the websocket was closed")
+            self._close_with(frames.encode_close(error.code, str(error)))
+            if self._transport.can_write_eof():  # not over TLS
+                self._transport.write_eof()  # no answer will be read
+            self.disconnected()
+
+    def _control(self, frame: Control) -> None:
+        if frame.opcode == frames.PING:
+            if self._transport.get_write_buffer_size() < HIGH_WATER:  # the client reads
+                self._transport.write(frames.encode(frames.PONG, frame.payload))
+        elif frame.opcode == frames.CLOSE:
+            if self._closing is None:
+                self._transport.write(frames.encode(frames.CLOSE, frame.payload[:2]))
+            self._transport.close()
+            self.disconnected()
+
+    def write(self, content: list[Packet]) -> None:
+        """Send packets in one write."""
+        if len(content) == 1:
+            data = content[0].frame
         else:
-            super().pause_writing()
+            data = b"".join([packet.frame for packet in content])
+        send(self._transport, self._fd, data)
 
-    def resume_writing(self) -> None:
-        """Send packets again."""
-        if self._other is not None:
-            self._other.resume_writing()
+    def pause_reading(self) -> None:
+        """Stop reading from the client."""
+        with contextlib.suppress(RuntimeError):  # the transport is closing
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read from the client again."""
+        with contextlib.suppress(RuntimeError):
+            self._transport.resume_reading()
+
+    # -- closing ---------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close; the client has ``CLOSE_GRACE`` to read what was sent and to answer."""
+        self._close_with(frames.encode_close(frames.NORMAL))
+
+    def _close_with(self, frame: bytes) -> None:
+        if self._closing is None and not self._transport.is_closing():
+            self._respond()
+            self._transport.write(frame)
+            loop = asyncio.get_running_loop()
+            self._closing = loop.call_later(CLOSE_GRACE, self._transport.abort)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def shutdown(self) -> None:
+        """Close because the server stops."""
+        if self._is_open:
+            self._close_with(frames.encode_close(frames.GOING_AWAY))
         else:
-            super().resume_writing()
-
-    def eof_received(self) -> bool | None:
-        """Close when the client has closed its side."""
-        return self._other.eof_received() if self._other is not None else None
-
-
-def websocket_protocol(
-    sessions: Sessions,
-    admission: Admission,
-    path: str,
-    *,
-    proxies: TrustedProxies | None,
-    other: str,
-) -> type[UvicornWebSocket]:
-    """The class to pass to uvicorn as ``ws=``.
-
-    :param path: the path of the engine's websockets.
-    :param proxies: the trusted proxies; ``None`` for those that uvicorn trusts.
-    :param other: uvicorn's implementation for the websockets of other paths.
-    """
-
-    class BoundUvicornWebSocket(UvicornWebSocket):
-        __slots__ = ()
-
-        ack_timeout = int((sessions.ping_interval + sessions.ping_timeout) * 1000)
-
-    bound = BoundUvicornWebSocket
-    bound.sessions, bound.admission, bound.proxies = sessions, admission, proxies
-    bound.path = path if path.endswith("/") else f"{path}/"
-    bound.other = other
-    return bound
+            self._transport.close()
 
 
 def accept_key(request: Request) -> bytes | None:
@@ -211,78 +352,10 @@ def accept_key(request: Request) -> bytes | None:
     key = request.header(b"sec-websocket-key") or ""
     version = request.header(b"sec-websocket-version")
     try:
-        is_valid = len(base64.b64decode(key, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        is_valid = False
-    if not is_valid or version != "13" or request.method != "GET":
+        size = len(base64.b64decode(key, validate=True))
+    except ValueError:
+        return None
+    if size != 16 or version != "13" or request.method != "GET":
         return None
     digest = hashlib.sha1(key.encode() + _ACCEPT_SALT, usedforsecurity=False).digest()
     return base64.b64encode(digest)
-
-
-# -- the client of a request -------------------------------------------------------------------
-
-
-def client_of(transport: Any) -> Address | None:
-    """The peer's address; ``None`` when it has none, as on a Unix socket."""
-    peer = transport.get_extra_info("peername")
-    return (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
-
-
-def request_on(
-    transport: Any,
-    client: Address | None,
-    head: bytes,
-    config: uvicorn.Config,
-    proxies: TrustedProxies | None,
-) -> Request:
-    """The request that came on a connection, with the client that trusted proxies name.
-
-    :param client: the peer's address.
-    :param proxies: the trusted proxies; ``None`` for those that uvicorn trusts.
-    """
-    secure = transport.get_extra_info("sslcontext") is not None
-    request = Request(head, client, "https" if secure else "http")
-    if (proxies is not None or config.proxy_headers) and b"\r\nx-forwarded-" in head.lower():
-        scope = request.scope()
-        if proxies is not None:
-            proxies.rewrite(scope)
-        else:
-            _rewrite_as_uvicorn(config, scope)
-        request = Request(head, scope["client"], scope["scheme"], scope.get(FORWARDED_HOST))
-    return request
-
-
-def seen_through_proxies(
-    config: uvicorn.Config, address: str | None, headers: Sequence[Header]
-) -> str | None:
-    """The client's address, as applications behind uvicorn's middleware see it.
-
-    :param address: the peer's.
-    """
-    for name, _ in headers:
-        if name == b"x-forwarded-for":
-            break
-    else:
-        return address
-    scope = {"type": "http", "client": (address, 0), "scheme": "http", "headers": headers}
-    _rewrite_as_uvicorn(config, scope)
-    client: str | None = scope["client"][0]  # type: ignore[assignment]
-    return client
-
-
-def _rewrite_as_uvicorn(config: uvicorn.Config, scope: dict[str, Any]) -> None:
-    """Set a scope's client and scheme as uvicorn's middleware does."""
-    hosts = config.forwarded_allow_ips or "127.0.0.1"
-    middleware = _middleware(hosts if isinstance(hosts, str) else ",".join(hosts))
-    with contextlib.suppress(StopIteration):  # it awaits nothing
-        middleware(scope, _no_application, _no_application).send(None)
-
-
-@functools.cache
-def _middleware(hosts: str) -> Any:
-    return ProxyHeadersMiddleware(_no_application, hosts)
-
-
-async def _no_application(*_: Any) -> None:
-    """Stand in for the application behind the middleware."""

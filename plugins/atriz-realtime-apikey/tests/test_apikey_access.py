@@ -144,9 +144,7 @@ async def test_a_key_is_found_in_each_place(
     assert identity.user_id == f"device:{KEY_ID}"
 
 
-async def test_a_bad_key_is_refused_beside_a_good_token(
-    authenticator: Authenticator,
-) -> None:
+async def test_a_bad_key_is_refused_beside_a_good_token(authenticator: Authenticator) -> None:
     with pytest.raises(AuthenticationRejected):
         await authenticator.authenticate(Credentials(headers={"x-api-key": WRONG}, token=token()))
 

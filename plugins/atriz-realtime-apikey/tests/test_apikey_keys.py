@@ -181,8 +181,7 @@ def test_a_key_survives_toml_and_redis(table: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"hash": None}, {"publish": b"["}, {"publish": b'{"a": 1}'}, {"label": b"\xff"}],
+    "change", [{"hash": None}, {"publish": b"["}, {"publish": b'{"a": 1}'}, {"label": b"\xff"}]
 )
 def test_a_damaged_hash_in_redis_is_refused_without_being_quoted(
     change: dict[str, bytes | None],

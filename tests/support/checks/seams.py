@@ -237,7 +237,7 @@ SEAMS = (
         "uvicorn",
         "uvicorn.middleware.proxy_headers:ProxyHeadersMiddleware",
         ("__call__(scope, receive, send)", "__init__(app, trusted_hosts)"),
-        ("engine/request/proxies.py",),
+        ("engine/transports/connections.py",),
         "runs the middleware in one step, without a task: it awaits nothing but the application",
     ),
     # -- redis-py --------------------------------------------------------------------------
@@ -342,7 +342,7 @@ SEAMS = (
         "starlette",
         "starlette.routing:BaseRoute",
         ("handle(scope, receive, send)", "matches(scope)"),
-        ("http/routes.py", "http/endpoints.py", "http/probes.py"),
+        ("http/routes.py", "http/endpoints.py"),
         "adds routes of the server's own kinds",
     ),
     Seam(

@@ -53,7 +53,7 @@ class KeyAuthenticator:
             return None
         form = KEY_FORM.fullmatch(offered)
         if form is None:
-            raise AuthenticationRejected("what begins like an API key is none")
+            raise AuthenticationRejected("the API key is malformed")
         key_id = form["id"]
         key = await self._ring.find(key_id)
         # an unknown id takes the same steps as a wrong secret, and gets the same answer

@@ -17,13 +17,7 @@ from atriz_realtime.api import (
     Resources,
     hookimpl,
 )
-from atriz_realtime_apikey.access import (
-    NAME,
-    KeyAuthenticator,
-    may_publish,
-    may_track,
-    still_holds,
-)
+from atriz_realtime_apikey.access import NAME, KeyAuthenticator, may_publish, may_track, still_holds
 from atriz_realtime_apikey.commands import Administration, command_group
 from atriz_realtime_apikey.keys import ApiKey, is_id
 from atriz_realtime_apikey.ring import KeyRing
@@ -40,9 +34,8 @@ def _keys(tables: Mapping[str, Any]) -> dict[str, ApiKey]:
         try:
             keys[key_id] = ApiKey.from_table(key_id, table)
         except ConfigurationError as error:
-            where = (
-                f"keys.{key_id}" if is_id(key_id) else "keys"
-            )  # the id may be a key, put there by mistake
+            # the id may be a key, put there by mistake
+            where = f"keys.{key_id}" if is_id(key_id) else "keys"
             raise ConfigurationError(f"{where}: {error.message}", field="keys") from error
     return keys
 

@@ -105,11 +105,11 @@ def command_group(administration: Administration) -> click.Group:
 )
 @click.option("--label", default="", help="A name for people.")
 @click.option("--user", metavar="ID", help="The user it acts for.  [default: device:<key id>]")
-@click.option("--ttl", callback=read_duration, help="How long it is good for: 90d, 12h, 1h30m.")
+@click.option("--ttl", callback=read_duration, help="How long it is valid: 90d, 12h, 1h30m.")
 @click.option(
     "--print-config",
     is_flag=True,
-    help="Print the table for the configuration file instead of keeping the hash in Redis.",
+    help="Print the table for the configuration file instead of storing the hash in Redis.",
 )
 @click.pass_obj
 def issue(
@@ -123,8 +123,8 @@ def issue(
 ) -> None:
     """Make a key and print it, alone, on standard output.
 
-    It is shown this once: only its hash is kept, in Redis or, with --print-config, in the
-    table that goes to standard error, to be pasted into the configuration file.
+    It cannot be shown again: only its hash is stored, in Redis or, with --print-config, in the
+    table for the configuration file, which goes to standard error.
     """
     now = administration.clock.now()
     key_id, secret = new_key()
@@ -164,14 +164,14 @@ def list_keys(administration: Administration, as_json: bool) -> None:
         _print_table(rows)
 
 
-@click.command("revoke", short_help="Forget a key in Redis.")
+@click.command("revoke", short_help="Remove a key from Redis.")
 @click.argument("key_id", metavar="ID")
 @click.pass_obj
 def revoke(administration: Administration, key_id: str) -> None:
-    """Forget a key in Redis; ID may also be the key itself.
+    """Remove a key from Redis; ID may also be the key itself.
 
-    Servers refuse it as soon as what they remember of it is too old: within the setting
-    cache_seconds, which is 5 unless said otherwise.
+    Servers refuse it once their cached copy expires, within the setting cache_seconds (5 by
+    default).
     """
     form = KEY_FORM.fullmatch(key_id)
     if form is not None:

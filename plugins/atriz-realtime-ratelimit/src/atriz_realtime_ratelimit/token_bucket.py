@@ -46,8 +46,7 @@ class TokenBucketOptions(ScopeOptions):
     """Options of ``token-bucket``."""
 
     rate: float = attrs.field(
-        default=1.0,
-        validator=[attrs.validators.ge(0.001), attrs.validators.le(1_000)],
+        default=1.0, validator=[attrs.validators.ge(0.001), attrs.validators.le(1_000)]
     )
     """Fixes of one entity that pass per second, on average; 0.001 to 1,000."""
     burst: int = attrs.field(

@@ -1,0 +1,112 @@
+"""What protocols on uvicorn's connections share: raw writes, and the client of a request.
+
+An asyncio transport buffers what it is given until the end of the loop's turn, and has to be
+woken for it.  That costs half a microsecond for each write, besides the system call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from atriz_realtime.engine.request.proxies import FORWARDED_HOST, Header, TrustedProxies
+from atriz_realtime.engine.request.request import Address, Request
+
+
+def descriptor(transport: Any) -> int:
+    """The file descriptor for :func:`send`; -1 where everything has to go through the transport."""
+    if sys.platform == "win32" or transport.get_extra_info("sslcontext") is not None:
+        return -1
+    connection = transport.get_extra_info("socket")
+    return -1 if connection is None else int(connection.fileno())
+
+
+def send(transport: Any, fd: int, data: bytes) -> None:
+    """Send bytes now, or after those that the transport still has to send.
+
+    :param fd: the transport's :func:`descriptor`.
+    """
+    if fd >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():
+        try:
+            sent = os.write(fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            transport.abort()
+            return
+        if sent == len(data):
+            return
+        data = data[sent:]
+    transport.write(data)
+
+
+def client_of(transport: Any) -> Address | None:
+    """The peer's address; ``None`` when it has none, as on a Unix socket."""
+    peer = transport.get_extra_info("peername")
+    return (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
+
+
+def request_on(
+    transport: Any,
+    client: Address | None,
+    head: bytes,
+    config: uvicorn.Config,
+    proxies: TrustedProxies | None,
+) -> Request:
+    """The request that came on a connection, with the client that trusted proxies name.
+
+    :param client: the peer's address.
+    :param proxies: the trusted proxies; ``None`` for those that uvicorn trusts.
+    """
+    secure = transport.get_extra_info("sslcontext") is not None
+    request = Request(head, client, "https" if secure else "http")
+    if (proxies is not None or config.proxy_headers) and b"\r\nx-forwarded-" in head.lower():
+        scope = request.scope()
+        if proxies is not None:
+            proxies.rewrite(scope)
+        else:
+            _rewrite_as_uvicorn(config, scope)
+        request = Request(head, scope["client"], scope["scheme"], scope.get(FORWARDED_HOST))
+    return request
+
+
+def seen_through_proxies(
+    config: uvicorn.Config, address: str | None, headers: Sequence[Header]
+) -> str | None:
+    """The client's address, as applications behind uvicorn's middleware see it.
+
+    :param address: the peer's.
+    """
+    for name, _ in headers:
+        if name == b"x-forwarded-for":
+            break
+    else:
+        return address
+    scope = {"type": "http", "client": (address, 0), "scheme": "http", "headers": headers}
+    _rewrite_as_uvicorn(config, scope)
+    client: str | None = scope["client"][0]  # type: ignore[assignment]
+    return client
+
+
+def _rewrite_as_uvicorn(config: uvicorn.Config, scope: dict[str, Any]) -> None:
+    """Set a scope's client and scheme as uvicorn's middleware does."""
+    hosts = config.forwarded_allow_ips or "127.0.0.1"
+    middleware = _middleware(hosts if isinstance(hosts, str) else ",".join(hosts))
+    with contextlib.suppress(StopIteration):  # it awaits nothing
+        middleware(scope, _no_application, _no_application).send(None)
+
+
+@functools.cache
+def _middleware(hosts: str) -> Any:
+    return ProxyHeadersMiddleware(_no_application, hosts)
+
+
+async def _no_application(*_: Any) -> None:
+    """Stand in for the application behind the middleware."""
