@@ -1,4 +1,4 @@
-"""The package serves over ASGI where uvicorn, uvloop and httptools are not installed."""
+"""The package serves over ASGI without uvicorn, uvloop, httptools and websockets."""
 
 from __future__ import annotations
 
@@ -67,6 +67,13 @@ MISSING = (
             ["made", MISSING.format(what="http_protocol", module="httptools")],
         ),
         (
+            ["websockets"],
+            [
+                MISSING.format(what="websocket_protocol", module="websockets"),
+                MISSING.format(what="websocket_protocol", module="websockets"),
+            ],
+        ),
+        (
             ["uvloop", "httptools", "uvicorn"],
             [
                 MISSING.format(what="websocket_protocol", module="uvicorn"),
@@ -74,7 +81,7 @@ MISSING = (
             ],
         ),
     ],
-    ids=["uvloop", "httptools", "uvicorn"],
+    ids=["uvloop", "httptools", "websockets", "uvicorn"],
 )
 def test_it_serves_without(blocked: list[str], protocols: list[str]) -> None:
     child = subprocess.run(

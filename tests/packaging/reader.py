@@ -1,14 +1,14 @@
-"""Follows a tutorial like a reader: writes its files, and runs its commands in one shell.
+"""Follows a tutorial as its reader would: writes its files and runs its commands in one shell.
 
 ``bash``
-    is run by one bash from the first block to the last, with what it leaves running.
+    runs in one bash from the first block to the last; background processes keep running.
 ``text``
-    is what the last commands print: each line, somewhere in their output, when need be a
-    little later; ``…`` stands for anything, and spaces for as many as there are.  The
-    last command has to fail when it shows an ``error:``, and only then.
+    is the output of the last commands: each line must occur in it, perhaps a little later;
+    ``…`` matches anything, and runs of spaces are equal.  The last command must fail if and
+    only if the block shows an ``error:``.
 ``python``, ``toml``
-    is the file that its first line names, in the shell's folder; after the name, ``, above
-    its last import`` says where in that file it belongs.
+    is written to the file that its first line names, in the shell's folder; with ``, above its
+    last import`` after the name, it is inserted there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import attrs
 from tests.support.servers.serving import TIMEOUT, until
 
 STEP_TIMEOUT = 120.0
-"""Seconds that one step may take, downloads of packages included."""
+"""Seconds that a step may take, which may download packages."""
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"# (?P<name>[\w./-]+)(?P<above>, above its last import)?\n")
@@ -53,11 +53,11 @@ def steps(document: Path) -> list[Step]:
 
 
 class Reader:
-    """A reader at a terminal."""
+    """A shell, and what it has printed."""
 
-    def __init__(self, shell: asyncio.subprocess.Process, notes: Path, patience: float) -> None:
+    def __init__(self, shell: asyncio.subprocess.Process, notes: Path, line_timeout: float) -> None:
         self._shell = shell
-        self._patience = patience
+        self._line_timeout = line_timeout
         self._notes = notes
         self._screen = notes / "screen"
         self._screen.touch()
@@ -68,29 +68,29 @@ class Reader:
         return self._screen.read_bytes()[self._seen :].decode(errors="replace")
 
     async def run(self, script: str) -> int:
-        """Run commands, and return the status of the last one."""
+        """Run commands; returns the status of the last."""
         self._seen = self._screen.stat().st_size
         typed, screen = self._notes / "typed", shlex.quote(str(self._screen))
         typed.write_text(script)
-        await self._tell(f". {shlex.quote(str(typed))} </dev/null >>{screen} 2>&1; echo $?")
-        return int(await self._told())
+        await self._send(f". {shlex.quote(str(typed))} </dev/null >>{screen} 2>&1; echo $?")
+        return int(await self._receive())
 
     async def folder(self) -> Path:
         """The working directory of the shell."""
-        await self._tell("pwd")
-        return Path(await self._told())
+        await self._send("pwd")
+        return Path(await self._receive())
 
     async def write(self, text: str) -> None:
-        """Write the file that the first line names, or extend it."""
+        """Write, or insert into, the file that the first line names."""
         named = _FILE.match(text)
-        assert named is not None, f"which file is it?\n{text}"
+        assert named is not None, f"the first line names no file\n{text}"
         path = await self.folder() / named["name"]
         if named["above"]:
             text = above_the_last_import(path.read_text(), text.removeprefix(named[0]))
         path.write_text(text)
 
-    async def sees(self, expected: str) -> None:
-        """Wait until every expected line is printed."""
+    async def expect(self, expected: str) -> None:
+        """Wait until every expected line has been printed."""
         for line in expected.splitlines():
             words = ".*".join(re.escape(" ".join(part.split())) for part in line.split("…"))
             words = words.replace(r"\ .*", r"\ ?.*").replace(r".*\ ", r".*\ ?")
@@ -101,16 +101,16 @@ class Reader:
                 return any(pattern.search(" ".join(each.split())) for each in lines)
 
             try:
-                await until(printed, self._patience)
+                await until(printed, self._line_timeout)
             except TimeoutError:
                 raise AssertionError(f"no line {line!r} in\n{self.output()}") from None
 
-    async def _tell(self, command: str) -> None:
+    async def _send(self, command: str) -> None:
         assert self._shell.stdin is not None
         self._shell.stdin.write(command.encode() + b"\n")
         await self._shell.stdin.drain()
 
-    async def _told(self) -> str:
+    async def _receive(self) -> str:
         assert self._shell.stdout is not None
         async with asyncio.timeout(STEP_TIMEOUT):
             return (await self._shell.stdout.readline()).decode().strip()
@@ -130,12 +130,12 @@ def above_the_last_import(source: str, addition: str) -> str:
 
 @asynccontextmanager
 async def reading(
-    folder: Path, notes: Path, environment: Mapping[str, str], patience: float = TIMEOUT
+    folder: Path, notes: Path, environment: Mapping[str, str], line_timeout: float = TIMEOUT
 ) -> AsyncIterator[Reader]:
-    """A reader whose shell begins in a folder; whatever it leaves running is stopped.
+    """A reader whose shell starts in a folder; background processes are stopped on exit.
 
-    :param notes: another folder, for what belongs to the test.
-    :param patience: seconds to wait for a line.
+    :param notes: another folder, for the files of the test.
+    :param line_timeout: seconds to wait for a line.
     """
     shell = await asyncio.create_subprocess_exec(
         *("bash", "--noprofile", "--norc"),
@@ -145,7 +145,7 @@ async def reading(
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
-    reader = Reader(shell, notes, patience)
+    reader = Reader(shell, notes, line_timeout)
     try:
         yield reader
     finally:
@@ -155,9 +155,9 @@ async def reading(
 
 
 async def follow(reader: Reader, document: Path, replace: Mapping[str, str]) -> None:
-    """Follow a document from top to bottom.
+    """Run a document from top to bottom.
 
-    :param replace: what the test has elsewhere, such as a port.
+    :param replace: texts of the document with their replacements, such as a port.
     """
     found = steps(document)
     for step, following in zip(found, [*found[1:], None], strict=True):
@@ -172,7 +172,7 @@ async def follow(reader: Reader, document: Path, replace: Mapping[str, str]) -> 
                     failed = status != 0
                     assert failed == ("error:" in shown), f"status {status}\n{reader.output()}"
                 case "text":
-                    await reader.sees(text)
+                    await reader.expect(text)
                 case _:
                     await reader.write(text)
         except (AssertionError, TimeoutError) as error:

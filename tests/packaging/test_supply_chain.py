@@ -1,4 +1,4 @@
-"""The dependencies are locked, listed, and audited for known vulnerabilities.
+"""Dependencies are locked, listed, and checked for known vulnerabilities.
 
 The documented commands run against an advisory service of the test.
 """
@@ -47,8 +47,8 @@ class Pin:
         return only.version
 
     @property
-    def holds(self) -> bool:
-        """Whether it applies to this platform and Python."""
+    def applies(self) -> bool:
+        """Whether the entry is for this platform and Python."""
         return self.requirement.marker is None or self.requirement.marker.evaluate()
 
 
@@ -59,7 +59,7 @@ def pins() -> Iterator[Pin]:
 
 
 def declared(*extras: str) -> Iterator[Requirement]:
-    """The requirements in pyproject.toml, those of some extras included."""
+    """The requirements in pyproject.toml, with those of some extras."""
     for text in PROJECT["dependencies"]:
         yield Requirement(text)
     for extra in extras:
@@ -72,17 +72,17 @@ def declared(*extras: str) -> Iterator[Requirement]:
 
 
 def runtime() -> set[str]:
-    """The names of all packages that a server with every extra needs here."""
+    """The names of all packages that a server with every extra needs on this platform."""
     found: set[str] = set()
-    ask = [(NAME, "all")]
-    while ask:
-        name, extra = ask.pop()
+    pending = [(NAME, "all")]
+    while pending:
+        name, extra = pending.pop()
         for text in requires(name) or ():
             needed = Requirement(text)
             if needed.marker is None or needed.marker.evaluate({"extra": extra}):
                 if needed.name != NAME:
                     found.add(canonicalize_name(needed.name))
-                ask += [(needed.name, each) for each in ("", *needed.extras)]
+                pending += [(needed.name, each) for each in ("", *needed.extras)]
     return found
 
 
@@ -98,7 +98,7 @@ def test_the_lock_matches_the_project() -> None:
     assert [pin.name for pin in locked.values() if not pin.hashes] == []
 
 
-def test_the_documented_lower_bounds_are_those_of_the_project() -> None:
+def test_the_documented_minimum_versions_are_those_of_the_project() -> None:
     page = (ROOT / "docs" / "security.md").read_text()
     rows = dict(re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \| [^|]+ \|$", page, re.MULTILINE))
     bounds = {each.name: str(each.specifier).split(",") for each in declared("all")}
@@ -110,7 +110,7 @@ def test_the_documented_lower_bounds_are_those_of_the_project() -> None:
 
 
 def documented(program: str) -> list[str]:
-    """The arguments of the documented command of a program."""
+    """The arguments of a program's only command in docs/security.md."""
     page = (ROOT / "docs" / "security.md").read_text()
     (line,) = re.findall(rf"^{program} .*$", page, re.MULTILINE)
     return shlex.split(line)[1:]
@@ -136,18 +136,18 @@ def advisory(name: str, version: str) -> dict[str, Any]:
 
 @attrs.define
 class Advisories:
-    """An advisory service with the API of OSV: https://google.github.io/osv.dev/post-v1-query/."""
+    """A service like OSV: https://google.github.io/osv.dev/post-v1-query/."""
 
     vulnerable: str
     url: str = ""
-    asked: dict[str, str] = attrs.field(factory=dict)
-    """The version of each package that was queried."""
+    queried: dict[str, str] = attrs.field(factory=dict)
+    """The versions that were queried, by name."""
 
     async def answer(self, request: web.Request) -> web.Response:
         query = await request.json()
         assert query["package"]["ecosystem"] == "PyPI"
         name, version = query["package"]["name"], query["version"]
-        self.asked[canonicalize_name(name)] = version
+        self.queried[canonicalize_name(name)] = version
         found = [advisory(name, version)] if name == self.vulnerable else []
         return web.json_response({"vulns": found} if found else {})
 
@@ -176,7 +176,7 @@ class Audited:
 
 
 async def audit(url: str, folder: Path) -> Audited:
-    """Run the documented check with the test's service and output file."""
+    """Run the documented check with another service and another output file."""
     arguments = documented("pip-audit")
     place = arguments.index("-o") + 1
     bill, arguments[place] = folder / arguments[place], str(folder / arguments[place])
@@ -196,13 +196,13 @@ def listed(bill: Mapping[str, Any]) -> dict[str, str]:
     return {canonicalize_name(each["name"]): each["version"] for each in bill["components"]}
 
 
-async def test_every_locked_package_is_audited_and_listed(tmp_path: Path) -> None:
+async def test_every_locked_package_is_checked_and_listed(tmp_path: Path) -> None:
     async with advisories() as service:
         done = await audit(service.url, tmp_path)
     assert done.status == 0, done.output
-    here = {pin.name: pin.version for pin in pins() if pin.holds}
+    here = {pin.name: pin.version for pin in pins() if pin.applies}
     assert runtime() <= set(here)
-    assert service.asked == here
+    assert service.queried == here
     assert listed(done.bill) == here
 
 
@@ -215,9 +215,7 @@ async def test_one_known_vulnerability_fails_the_check(tmp_path: Path) -> None:
     assert found["id"] in {"PYSEC-2026-1", "CVE-2026-1"}
 
 
-async def test_an_unreachable_advisory_service_fails_the_check(
-    tmp_path: Path, unused_tcp_port: int
-) -> None:
+async def test_an_unreachable_service_fails_the_check(tmp_path: Path, unused_tcp_port: int) -> None:
     done = await audit(f"http://127.0.0.1:{unused_tcp_port}/v1/query", tmp_path)
     assert done.status != 0
     assert "No known vulnerabilities" not in done.output

@@ -10,7 +10,7 @@ import pytest
 from atriz_realtime.testing import free_port
 from tests.cli.test_scaffold import check
 from tests.packaging.reader import above_the_last_import, follow, reading
-from tests.packaging.test_wheels import OUR_OWN, QUICK, ROOT, build
+from tests.packaging.test_wheels import OWN_VARIABLES, QUICK, ROOT, build
 
 TUTORIAL = ROOT / "docs" / "plugins" / "tutorial.md"
 
@@ -25,11 +25,11 @@ def empty(folder: Path) -> Path:
 
 
 @pytest.mark.timeout(600)  # packages are downloaded
-async def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
+async def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
     port = str(free_port())
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(OUR_OWN)}
+    inherited = {n: value for n, value in os.environ.items() if not n.startswith(OWN_VARIABLES)}
     environment = {
-        **ours,
+        **inherited,
         **QUICK,
         "ATRIZ_REALTIME": str(build(ROOT, tmp_path / "wheel")),
         "PORT": port,
@@ -52,16 +52,16 @@ async def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
         ("```bash\nfalse\n```\n", "page.md:1: status 1"),
         ("```bash\necho 1\n```\n```text\n2\n```\n", "page.md:4: no line '2'"),
         ("```bash\ntrue\n```\n```text\nerror: …\n```\n", "page.md:1: status 0"),
-        ("```python\nimport os\n```\n", "page.md:1: which file is it"),
+        ("```python\nimport os\n```\n", "page.md:1: the first line names no file"),
     ],
 )
-async def test_a_tutorial_that_does_not_work_fails(
+async def test_a_tutorial_that_does_not_work_is_reported(
     document: str, complaint: str, tmp_path: Path
 ) -> None:
     page = tmp_path / "page.md"
     page.write_text(document)
     folder, notes = empty(tmp_path / "folder"), empty(tmp_path / "notes")
-    async with reading(folder, notes, os.environ, patience=0.1) as reader:
+    async with reading(folder, notes, os.environ, line_timeout=0.1) as reader:
         with pytest.raises(AssertionError, match=complaint):
             await follow(reader, page, {})
 

@@ -1,4 +1,4 @@
-"""The built wheels work in a fresh environment, away from the sources."""
+"""The built wheels work in an environment of their own, away from the sources."""
 
 from __future__ import annotations
 
@@ -28,13 +28,21 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = {path.name.rpartition("-")[2]: path for path in sorted((ROOT / "plugins").iterdir())}
 """The project of each plugin, by the plugin's name."""
 
-OUR_OWN = ("ATRIZ_", "PYTHON", "VIRTUAL_ENV", "REDIS_URL", "JWT_SECRET", "CORS_ORIGIN", "HOST")
+OWN_VARIABLES = (
+    "ATRIZ_",
+    "PYTHON",
+    "VIRTUAL_ENV",
+    "REDIS_URL",
+    "JWT_SECRET",
+    "CORS_ORIGIN",
+    "HOST",
+)
 """Prefixes of variables that would affect the environment under test."""
 
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
 QUICK = {"PIP_NO_COMPILE": "1"}
-"""Leaves compiling to Python, which compiles only what it imports."""
+"""Keeps pip from compiling modules, which Python does on import."""
 
 PYTEST_INI = """
 [pytest]
@@ -63,7 +71,7 @@ NORTH = token("pilot", fleets=["north"])
 
 @attrs.frozen
 class Environment:
-    """A virtual environment with the core installed, and the wheels."""
+    """A virtual environment with the core installed, and the built wheels."""
 
     folder: Path
     core: Path
@@ -72,18 +80,20 @@ class Environment:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment of this process, without its own settings."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(OUR_OWN)}
-        return kept | {"JWT_SECRET": SECRET}
+        """The variables of this process, without the server's own."""
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)
+        }
+        return inherited | {"JWT_SECRET": SECRET}
 
     def command(self, *command: str | Path) -> list[str]:
-        """The full path and arguments of a command of this environment."""
+        """The command line of a program in this environment."""
         return [str(self.folder / "bin" / command[0]), *map(str, command[1:])]
 
     def run(
         self, *command: str | Path, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of this environment, away from the sources."""
+        """Run a program of this environment to its end, away from the sources."""
         return subprocess.run(
             self.command(*command),
             cwd=cwd or self.folder,
@@ -94,13 +104,13 @@ class Environment:
         )
 
     def done(self, *command: str | Path, cwd: Path | None = None) -> str:
-        """Run a command that must succeed; returns its output."""
+        """Run a program that has to succeed; returns its output."""
         ran = self.run(*command, cwd=cwd)
         assert ran.returncode == 0, f"{command}:\n{ran.stdout}\n{ran.stderr}"
         return ran.stdout
 
     def pip(self, *arguments: str | Path) -> None:
-        """Run this process's pip on the environment, which has no pip."""
+        """Change this environment with pip from outside; it has none."""
         ran = subprocess.run(
             [*PIP, "--python", str(self.folder / "bin" / "python"), *map(str, arguments)],
             cwd=self.folder,
@@ -112,7 +122,7 @@ class Environment:
         assert ran.returncode == 0, f"{arguments}:\n{ran.stdout}\n{ran.stderr}"
 
     def origins(self, cwd: Path) -> dict[str, str]:
-        """The origin of each active plugin, as ``atriz-realtime plugins`` lists it."""
+        """The origin of each active plugin, as the command line lists it."""
         listed = json.loads(self.done("atriz-realtime", "plugins", "--json", cwd=cwd))
         return {entry["name"]: entry["origin"] for entry in listed if entry["state"] == "active"}
 
@@ -126,7 +136,7 @@ class Environment:
 
 
 def files(package: Path) -> list[Path]:
-    """The files of a package, without caches and installed npm packages."""
+    """The files of a package, without those that Python and npm create."""
     return [
         path
         for path in sorted(package.rglob("*"))
@@ -147,7 +157,7 @@ def build(project: Path, outcome: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """A fresh environment with the core's wheel and what `serve` needs."""
+    """A fresh environment with the core's wheel and the extra ``serve``."""
     wheels = tmp_path_factory.mktemp("wheels")
     environment = Environment(
         tmp_path_factory.mktemp("environment"),
@@ -161,7 +171,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 @asynccontextmanager
 async def served(environment: Environment, folder: Path) -> AsyncIterator[Live]:
-    """A server that ``serve`` runs, with the configuration of a folder."""
+    """Run ``serve`` in a folder with a configuration file."""
     process = await asyncio.create_subprocess_exec(
         *environment.command("atriz-realtime", "serve", "--port", "0"),
         cwd=folder,
@@ -190,7 +200,7 @@ async def served(environment: Environment, folder: Path) -> AsyncIterator[Live]:
 
 @asynccontextmanager
 async def pilot(live: Live) -> AsyncIterator[Watcher]:
-    """A client with a token for drones."""
+    """A client with a token that permits drones, when the plugin is installed."""
     watcher = Watcher()
     await watcher.client.connect(live.url, auth={"token": NORTH}, transports=["websocket"])
     try:
@@ -202,7 +212,7 @@ async def pilot(live: Live) -> AsyncIterator[Watcher]:
 async def publish(
     live: Live, kind: str, entity_id: str, token: str, battery: int = 64
 ) -> tuple[int, Any]:
-    """Publish a location; returns the status, and the error's code or the outcome."""
+    """Publish a position; returns the status, and the code of a refusal or the outcome."""
     body = {
         "type": kind,
         "entityId": entity_id,
@@ -217,8 +227,8 @@ async def publish(
     return status, answer.get("code", "throttled" if answer.get("throttled") else "published")
 
 
-async def check_that_there_are_none(environment: Environment, bare: Path) -> None:
-    """Check that neither the plugins nor their records are there."""
+async def check_without_plugins(environment: Environment, bare: Path) -> None:
+    """Check that neither the plugins nor anything of theirs is available."""
     assert not environment.origins(bare).keys() & PLUGINS.keys()
     for configuration, complaint in (
         (CONFIGURATION, "[realtime.plugins.drone]: no such plugin"),
@@ -237,32 +247,30 @@ async def check_that_there_are_none(environment: Environment, bare: Path) -> Non
         assert await publish(live, "drone", "DR-0001", NORTH) == (422, "unknown_type")
 
 
-def test_a_wheel_holds_the_package_and_nothing_else(environment: Environment) -> None:
+def test_a_wheel_contains_the_package_and_nothing_else(environment: Environment) -> None:
     packages = {environment.core: ROOT / "atriz_realtime"}
     for name, wheel in environment.plugins.items():
         packages[wheel] = PLUGINS[name] / "src" / f"atriz_realtime_{name}"
     for wheel, package in packages.items():
         with ZipFile(wheel) as opened:
-            held = {name for name in opened.namelist() if ".dist-info/" not in name}
-        assert held == {str(path.relative_to(package.parent)) for path in files(package)}
-        assert f"{package.name}/py.typed" in held
+            contained = {name for name in opened.namelist() if ".dist-info/" not in name}
+        assert contained == {str(path.relative_to(package.parent)) for path in files(package)}
+        assert f"{package.name}/py.typed" in contained
 
 
-def test_the_wheel_contains_the_client_for_front_ends(
-    environment: Environment, tmp_path: Path
-) -> None:
+def test_the_wheel_has_the_front_end_client(environment: Environment, tmp_path: Path) -> None:
     environment.done("atriz-realtime", "frontend", tmp_path)
     assert (tmp_path / "dist" / "tracker.js").is_file()
     assert (tmp_path / "dist" / "react.d.ts").is_file()
 
 
-def test_the_wheel_contains_the_deployment_files(environment: Environment, tmp_path: Path) -> None:
+def test_the_wheel_has_the_deployment_files(environment: Environment, tmp_path: Path) -> None:
     environment.done("atriz-realtime", "deployment", tmp_path)
     shipped = ROOT / "atriz_realtime" / "deployment"
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in shipped.iterdir()}
 
 
-def test_tracing_says_what_to_install(environment: Environment, tmp_path: Path) -> None:
+def test_tracing_names_the_extra_that_it_needs(environment: Environment, tmp_path: Path) -> None:
     (tmp_path / "atriz.toml").write_text("[realtime]\ntracing = true\n")
     done = environment.run("atriz-realtime", "check", cwd=tmp_path)
     assert done.returncode == 1
@@ -277,7 +285,7 @@ def test_a_client_needs_another_extra_than_a_server(
     assert (ran.returncode, ran.stderr) == (1, f"error: {needs}\n")
 
 
-async def test_installing_and_removing_a_wheel_adds_and_removes_its_plugin(
+async def test_plugins_are_active_while_their_wheels_are_installed(
     environment: Environment, tmp_path: Path
 ) -> None:
     bare, configured = tmp_path / "bare", tmp_path / "configured"
@@ -285,7 +293,7 @@ async def test_installing_and_removing_a_wheel_adds_and_removes_its_plugin(
     configured.mkdir()
     core = environment.fingerprint()
 
-    await check_that_there_are_none(environment, bare)
+    await check_without_plugins(environment, bare)
 
     environment.pip("install", "--no-index", *environment.plugins.values())
     try:
@@ -300,9 +308,9 @@ async def test_installing_and_removing_a_wheel_adds_and_removes_its_plugin(
         (configured / "atriz.toml").write_text(CONFIGURATION + issued.stderr)
         async with served(environment, configured) as live, pilot(live) as watcher:
             assert await watcher.call("track:drone", "DR-0001") == {"success": True}
-            for battery, became in ((3, "published"), (2, "published"), (1, "throttled")):
+            for battery, outcome in ((3, "published"), (2, "published"), (1, "throttled")):
                 answer = await publish(live, "drone", "DR-0001", NORTH, battery)
-                assert answer == (200, became)
+                assert answer == (200, outcome)
             await until(lambda: len(watcher.updates) == 2)
             assert {update["entityId"] for update in watcher.updates} == {"DR-0001"}
             assert await publish(live, "vehicle", "bus-1", key) == (200, "published")
@@ -311,7 +319,7 @@ async def test_installing_and_removing_a_wheel_adds_and_removes_its_plugin(
     finally:
         environment.pip("uninstall", "--yes", *(f"atriz-realtime-{name}" for name in PLUGINS))
 
-    await check_that_there_are_none(environment, bare)
+    await check_without_plugins(environment, bare)
     assert environment.fingerprint() == core
 
 

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import uvicorn
+import websockets  # noqa: F401  # its mask function reads the frames
 
 from atriz_realtime.engine.admission import Admission
 from atriz_realtime.engine.protocol import frames
