@@ -118,9 +118,9 @@ async def test_the_react_hook_with_a_bad_token_is_disconnected(
         script(*TYPESCRIPT, "hook.mjs", REACT_APP_WS_URL=live.url) as page,
     ):
         await page.send({"render": {"vehicleId": "v1", "token": "letmein"}})
-        refused = live.server.incidents.counts
+        incidents = live.server.incidents
         # once in the handshake and once with "authenticate"
-        await until(lambda: refused.get("refused credentials", 0) >= 2)
+        await until(lambda: incidents.counts.get("refused credentials", 0) >= 2)
         await until(lambda: live.server.connection_count == 0)
         await page.until_last_is({"location": None, "connected": False})
         assert watched(live) == set()
