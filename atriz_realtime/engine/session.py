@@ -100,6 +100,7 @@ class Session:
     __slots__ = (
         "_handling",
         "_inbox",
+        "_pause",
         "_pending",
         "_resume",
         "_services",
@@ -127,6 +128,7 @@ class Session:
         self.user_session: dict[str, Any] | None = None
         """What the application stores with the session."""
         self._pending: list[Packet] | None = None
+        self._pause: asyncio.TimerHandle | None = None
         self._inbox: deque[str | bytes] | None = None
         self._handling: asyncio.Task[None] | None = None
         self._resume: asyncio.Future[None] | None = None
@@ -164,10 +166,25 @@ class Session:
             self._pending.append(packet)
 
     def flush(self) -> None:
-        """Write the packets that were sent since the last flush."""
+        """Write the packets that were sent since the last flush, unless sending is paused."""
+        if self._pause is not None:
+            return
         pending, self._pending = self._pending, None
         if pending:
             self.transport.write(pending)
+
+    def pause_sending(self, seconds: float) -> None:
+        """Write what was sent so far now, and what is sent from now on after a pause."""
+        self.resume_sending()
+        self._pending = []
+        self._pause = self._services.loop.call_later(seconds, self.resume_sending)
+
+    def resume_sending(self) -> None:
+        """End a pause, if there is one, and flush."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self.flush()
 
     def hold(self) -> None:
         """Queue packets in an outbox from now on: the transport accepts no more."""

@@ -217,7 +217,7 @@ class Sessions(LoopBound):
             self.loop.call_later(LINGER_SECONDS, self.forget, session)
         if farewell is not None:
             session.put(farewell)
-        session.flush()
+        session.resume_sending()
         session.transport.close()
         if session.sid not in self._lingering:
             session.discard()

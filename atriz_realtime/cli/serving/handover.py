@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_READ = 262_144
 """Most bytes that go with a connection: more than one read of the event loop returns."""
 
-_OWNER = re.compile(rb"[A-Z]+ [^ \r\n]*[?&]sid=([0-9]+)(?:~|%7E)", re.IGNORECASE)
+_OWNER = re.compile(rb"[A-Z]+ [^ \r\n]*[?&]sid=([0-9]{1,4})(?:~|%7E)", re.IGNORECASE)
 """Finds the number of the worker in a request line; ``~`` is ``SESSION_SEPARATOR``."""
 
 logger = structlog.get_logger("atriz_realtime.serve")

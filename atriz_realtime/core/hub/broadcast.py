@@ -71,7 +71,11 @@ class LocationBroadcaster:
         self._watermarks.advance(room, sid, event)
         views = self._views
         packet = location_packet(event) if views is None else views.packet(room, sid, event)
-        if packet is not None:
+        if packet is None:
+            return
+        if sid in self._rooms.unwelcomed:
+            self._rooms.unwelcomed[sid].append(packet)
+        else:
             session.put_frame(room, packet)
             self._rooms.frames_queued += 1
 

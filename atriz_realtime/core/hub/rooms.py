@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -88,14 +87,15 @@ class RoomManager(socketio.AsyncManager):
         reached with one.
         """
         target = to or room
-        if callback is not None:
-            await super().emit(
-                event, data, namespace, room=target, skip_sid=skip_sid, callback=callback
-            )
-            return
-        parts = self.encoded(event, data, namespace)
         rooms = None if target is None else [target] if isinstance(target, str) else list(target)
         skip = [skip_sid] if isinstance(skip_sid, str) else list(skip_sid or ())
+        if callback is not None:
+            for sid, _ in self.get_participants(namespace, rooms):
+                if sid not in skip:
+                    number = self._generate_ack_id(sid, callback)
+                    self._send(sid, namespace, self.encoded(event, data, namespace, number))
+            return
+        parts = self.encoded(event, data, namespace)
         key = kwargs.get("conflation_key")
         self.emit_encoded(namespace, rooms, skip, parts, key)
         if rooms is None or len(rooms) != 1 or not self.is_sid_room(namespace, rooms[0]):
@@ -103,19 +103,27 @@ class RoomManager(socketio.AsyncManager):
 
     def send(self, sid: str, event: str, data: Any) -> None:
         """Send an event to one socket of this server; does nothing when it has disconnected."""
-        session = self.session(sid)
-        if session is not None:
-            for part in self.encoded(event, data, DEFAULT_NAMESPACE):
-                session.put(packets.message(part))
+        self._send(sid, DEFAULT_NAMESPACE, self.encoded(event, data, DEFAULT_NAMESPACE))
 
-    def encoded(self, event: str, data: Any, namespace: str) -> list[str | bytes]:
+    def _send(self, sid: str, namespace: str, parts: list[str | bytes]) -> None:
+        session = self.session(sid, namespace)
+        if session is not None:
+            put = self.unwelcomed[sid].append if sid in self.unwelcomed else session.put
+            for part in parts:
+                put(packets.message(part))
+
+    def encoded(
+        self, event: str, data: Any, namespace: str, number: int | None = None
+    ) -> list[str | bytes]:
         """A Socket.IO event packet, followed by its attachments.
 
         As in python-socketio, a tuple is several arguments and ``None`` is none.
+
+        :param number: asks the client for an acknowledgement with this number.
         """
         arguments = data if isinstance(data, tuple) else () if data is None else (data,)
         encoded: str | list[str | bytes] = self.server.packet_class(
-            socketio.packet.EVENT, namespace=namespace, data=[event, *arguments]
+            socketio.packet.EVENT, namespace=namespace, data=[event, *arguments], id=number
         ).encode()
         return encoded if isinstance(encoded, list) else [encoded]
 
@@ -209,22 +217,18 @@ class RoomManager(socketio.AsyncManager):
         """Accept a connection: the answer to its CONNECT goes first, then what has waited.
 
         The two leave in separate writes, because a client may add its listeners only when
-        it is connected.
+        it is connected. What is sent meanwhile follows in order.
         """
         self._connecting.discard(sid)
+        waiting = self.unwelcomed.pop(sid, ())
         session = self.session(sid, namespace)
-        if session is not None:
-            session.put(welcome)
-        if self.unwelcomed.get(sid):
-            asyncio.get_running_loop().call_later(WELCOME_PAUSE, self._send_waiting, sid, namespace)
-        else:
-            self.unwelcomed.pop(sid, None)
-
-    def _send_waiting(self, sid: str, namespace: str) -> None:
-        session = self.session(sid, namespace)
-        for packet in self.unwelcomed.pop(sid, ()):
-            if session is not None:
-                session.put(packet)
+        if session is None:
+            return
+        session.put(welcome)
+        if waiting:
+            session.pause_sending(WELCOME_PAUSE)
+        for packet in waiting:
+            session.put(packet)
 
     def disconnect_soon(self, sid: str) -> None:
         """Begin to disconnect a socket of the default namespace."""

@@ -28,7 +28,9 @@ class Refusal:
 
     @property
     def body(self) -> bytes:
-        """The response's JSON."""
+        """The response's JSON; as from Node's server, nothing for a payload that is too large."""
+        if self.status == 413:
+            return b""
         return orjson.dumps({"code": self.code, "message": self.message})
 
 

@@ -36,13 +36,18 @@ class HttpExchange:
         self._refused = refused
 
     async def body(self, limit: int) -> bytes | None:
-        """The request's body; ``None`` when it has more bytes than ``limit``."""
+        """The request's body; ``None`` when it has more bytes than ``limit``.
+
+        :raises ConnectionResetError: when the connection closes before the body is complete.
+        """
         declared = self.request.header(b"content-length")
         if declared is not None and declared.isdecimal() and int(declared) > limit:
             return None
         body = bytearray()
         while True:
             message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionResetError
             body += message.get("body", b"")
             if len(body) > limit:
                 return None

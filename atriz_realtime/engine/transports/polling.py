@@ -155,6 +155,9 @@ class PollingRequests:
                 self._sessions.receive(session, kind, data)
                 if session.is_busy:
                     await session.until_idle()
+        except ConnectionResetError:
+            self._sessions.end(session, Reason.TRANSPORT_CLOSE, farewell=None)
+            return errors.BAD_REQUEST
         except InvalidPacket as error:
             self._sessions.protocol_broken(session, error)
             return errors.BAD_REQUEST

@@ -289,7 +289,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         except FrameError as error:
             self._reader = None  # the start of the next frame is unknown
             self.sessions.report("protocol broken", f"{error}; the websocket was closed")
-            self._close_with(frames.encode_close(error.code, str(error)))
+            self._close_with(frames.encode_close(error.code))
             if self._transport.can_write_eof():  # not over TLS
                 self._transport.write_eof()  # no answer will be read
             self.disconnected()

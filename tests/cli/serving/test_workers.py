@@ -130,6 +130,10 @@ def test_a_request_names_the_owner_of_its_session(line: bytes, owner: int | None
     assert owner_of(line) == owner
 
 
+def test_a_number_that_no_worker_can_have_names_no_owner() -> None:
+    assert owner_of(b"GET /socket.io/?sid=%b~a HTTP/1.1\r\n" % (b"9" * 5_000)) is None
+
+
 def test_a_session_prefix_names_its_worker() -> None:
     request = f"GET /socket.io/?sid={session_prefix(7)}x HTTP/1.1\r\n".encode()
     assert owner_of(request) == 7

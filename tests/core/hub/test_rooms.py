@@ -10,7 +10,9 @@ import socketio
 
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE
 from atriz_realtime.engine.protocol.packets import Packet
-from tests.core.parts import Hub
+from atriz_realtime.engine.session import State
+from tests.core.parts import REQUEST, Hub, Member, Wire, messages
+from tests.support.servers.serving import until
 
 
 def event(number: int) -> bytes:
@@ -228,6 +230,44 @@ async def test_a_callback_gets_its_own_packet_and_its_answer(hub: Hub) -> None:
     assert member.frames == ['21["ask",1]']
     await hub.rooms.trigger_callback(member.sid, 1, ["yes", 2])
     assert answers == [("yes", 2)]
+
+
+async def greeted(hub: Hub) -> Member:
+    """A socket that is accepted after its ``connect`` handler has sent it something."""
+    session = hub.server.eio.sessions.create(REQUEST, wire := Wire())
+    session.state = State.OPEN
+    sid = hub.rooms.register(session.sid, DEFAULT_NAMESPACE)
+    assert sid is not None
+    await hub.rooms.emit("a", None, DEFAULT_NAMESPACE, to=sid)
+    await hub.rooms.emit("b", None, DEFAULT_NAMESPACE, to=sid, callback=print)
+    hub.rooms.send(sid, "c", None)
+    member = Member(sid, session, wire)
+    assert member.frames == []
+    hub.rooms.accept(sid, DEFAULT_NAMESPACE, Packet(b"40"))
+    assert member.frames == ["0"]
+    return member
+
+
+async def test_everything_sent_after_the_welcome_keeps_its_order(hub: Hub) -> None:
+    member = await greeted(hub)
+    await hub.rooms.emit("d", None, DEFAULT_NAMESPACE, to=member.sid, callback=print)
+    hub.server._acknowledge(member.session, 7, "ok")
+    await hub.rooms.emit("e", None, DEFAULT_NAMESPACE, to=member.sid)
+    await until(lambda: member.count() == 6)
+    assert member.frames == ['2["a"]', '21["b"]', '2["c"]', '22["d"]', '37["ok"]', '2["e"]']
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_a_disconnect_right_after_the_welcome_loses_nothing(hub: Hub, closes: bool) -> None:
+    member = await greeted(hub)
+    await hub.rooms.emit("denied", None, DEFAULT_NAMESPACE, to=member.sid)
+    await hub.server.disconnect(member.sid)
+    if closes:
+        await hub.server.eio.disconnect(member.eio_sid)
+        assert messages(member.wire.sent).pop() == "1"
+        member.wire.sent.pop()
+    await until(lambda: member.count() == 5)
+    assert member.frames == ['2["a"]', '21["b"]', '2["c"]', '2["denied"]', "1"]
 
 
 async def test_an_emit_that_newer_ones_replace() -> None:

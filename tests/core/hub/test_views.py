@@ -13,8 +13,10 @@ from atriz_realtime.api import EntityRef, Identity, LocationEvent, View, encode
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE
 from atriz_realtime.core.hub.views import Views
+from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.testing import location
 from tests.core.parts import Hub, Member
+from tests.support.servers.serving import until
 
 ROOM = "vehicle:v1"
 VEHICLE = EntityRef("vehicle", "v1")
@@ -169,8 +171,9 @@ async def test_who_is_about_to_be_accepted_waits(hub: Hub, views: Views) -> None
     hub.rooms.unwelcomed[member.sid] = []
     hub.broadcaster.broadcast(ROOM, fix())
     assert member.frames == []
-    hub.rooms._send_waiting(member.sid, DEFAULT_NAMESPACE)
-    assert member.frames == [frame(fix(), "d1+a")]
+    hub.rooms.accept(member.sid, DEFAULT_NAMESPACE, Packet(b"40"))
+    await until(lambda: member.count() == 2)
+    assert member.frames == ["0", frame(fix(), "d1+a")]
 
 
 async def test_a_view_that_cannot_say_in_time_hides() -> None:

@@ -252,3 +252,9 @@ async def test_an_invalid_packet_closes_the_session(host: Host, packet: str) -> 
         await socket.until_closed()
         await host.until_ended(socket.sid)
         assert not host.messages[socket.sid]
+
+
+async def test_a_message_beyond_the_limit_is_closed_without_a_reason(host: Host) -> None:
+    async with engine_wire(host.port) as socket:
+        socket.write(frame(TEXT, "4" + "a" * 100_000))
+        assert (await socket.frame()).payload == (1009).to_bytes(2, "big")
