@@ -148,11 +148,14 @@ async def test_neither_the_report_nor_a_refusal_names_the_address_of_redis(
 
 
 async def test_the_report_names_no_address_after_an_outage_either(valkey: ValkeyServer) -> None:
-    async with proxying(valkey.port) as proxy, serving(redis_url=proxy.url) as live:
-        async with proxy.outage():
-            await until(lambda: live.server.status().state == "disconnected")
-            for _ in range(20):
-                _, report = await live.get("/health/realtime", headers={})
-                _, refusal = await live.get("/api/tracking/vehicle/v1")
-                assert "127.0.0.1" not in str([report, refusal])
-                await asyncio.sleep(0.02)
+    async with (
+        proxying(valkey.port) as proxy,
+        serving(redis_url=proxy.url) as live,
+        proxy.outage(),
+    ):
+        await until(lambda: live.server.status().state == "disconnected")
+        for _ in range(20):
+            _, report = await live.get("/health/realtime", headers={})
+            _, refusal = await live.get("/api/tracking/vehicle/v1")
+            assert "127.0.0.1" not in str([report, refusal])
+            await asyncio.sleep(0.02)
