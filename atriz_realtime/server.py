@@ -13,14 +13,12 @@ from atriz_realtime.api.contracts import Resources, ServerHandle
 from atriz_realtime.api.reports import ProcessReport
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.access.auth_backoff import AuthBackoff
-from atriz_realtime.core.clients.events import EventHandlers
 from atriz_realtime.core.clients.gateway import Gateway
 from atriz_realtime.core.clients.interface import ServerInterface
 from atriz_realtime.core.clients.permissions import Permissions
-from atriz_realtime.core.clients.revalidator import IdentityRevalidator
 from atriz_realtime.core.clients.socket_engine import session_prefix
 from atriz_realtime.core.clients.socket_server import SocketServer
-from atriz_realtime.core.clients.sockets import ConnectedSocket, Sockets
+from atriz_realtime.core.clients.sockets import ConnectedSocket, EventHandlers, Sockets
 from atriz_realtime.core.clients.subscriptions import Subscriptions
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
@@ -29,14 +27,12 @@ from atriz_realtime.core.hub.rooms import Membership, RoomManager
 from atriz_realtime.core.hub.signals import Signals
 from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.publish.backends import Backends
-from atriz_realtime.core.publish.fix_path import fix_path
-from atriz_realtime.core.publish.service import TrackingParts, TrackingService
+from atriz_realtime.core.publish.service import TrackingParts, TrackingService, fix_path
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.lifecycle import CLOSE_STEP_TIMEOUT, Lifecycle, Step
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
-from atriz_realtime.core.runtime.reports import Reports
-from atriz_realtime.core.runtime.statistics import ClientLag, Statistics
+from atriz_realtime.core.runtime.statistics import ClientLag, Reports, Statistics
 from atriz_realtime.http.application import HttpInterface
 from atriz_realtime.plugin_system.config import RealtimeConfig, view
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
@@ -94,14 +90,14 @@ class RealtimeServer(ServerInterface):
         backoff = AuthBackoff(
             clock, config.max_auth_failures, config.auth_failure_window, config.max_auth_backoff
         )
-        self._access = access = AccessControl(registry, runner, incidents, views, backoff)
+        access = AccessControl(registry, runner, incidents, views, backoff)
         self._relay = Relay(incidents)
         self._rooms = rooms = RoomManager(views, self._relay)
         broadcaster = LocationBroadcaster(rooms, views, clock)
         channels = ChannelSubscriptions(rooms, registry.kinds)
-        path = fix_path(tracing=config.tracing)
-        self.delivery = path.delivery(registry.kinds, broadcaster, channels, clock, incidents)
-        pipeline = path.pipeline(
+        make_delivery, make_pipeline, traced = fix_path(tracing=config.tracing)
+        self.delivery = make_delivery(registry.kinds, broadcaster, channels, clock, incidents)
+        pipeline = make_pipeline(
             registry=registry,
             access=access,
             plugin_runner=runner,
@@ -167,7 +163,13 @@ class RealtimeServer(ServerInterface):
         sockets = Sockets(rooms, connected)
         self.signals = Signals(incidents)
         self.permissions = Permissions(
-            access, self._gateway, subscriptions, self.signals, incidents, pipeline
+            access,
+            self._gateway,
+            subscriptions,
+            self.signals,
+            incidents,
+            pipeline,
+            config.recheck_interval,
         )
         self.reports = Reports(
             clock=clock,
@@ -200,7 +202,7 @@ class RealtimeServer(ServerInterface):
             config,
             self.socket_io,
             incidents,
-            endpoints=[path.endpoint(each) for each in registry.endpoints(handle)],
+            endpoints=[traced(each) for each in registry.endpoints(handle)],
             routes=registry.routes(handle),
             start=self.start,
             close=self.close,
@@ -248,36 +250,28 @@ class RealtimeServer(ServerInterface):
         return self._plugins.describe()
 
     async def _open(self, opened: AsyncExitStack) -> None:
-        backends = self._backends
         if self._link is not None:
             opened.push_async_callback(self._link.aclose)
             await self._link.start(self.delivery.reachable)
             self._statistics.add("redis", self._link)
-        await backends.open(opened, self._layers)
+        cache, fanout, innermost = await self._backends.open(opened, self._layers)
         self.delivery.start(
-            cache=backends.cache,
-            fanout=backends.fanout,
-            innermost_fanout=backends.innermost_fanout,
-            after_gap=self.permissions.signals_lost,
+            cache=cache,
+            fanout=fanout,
+            innermost_fanout=innermost,
+            after_gap=self.permissions.recheck_here,
         )
         opened.push_async_callback(self.delivery.aclose)
-        self._pipeline.start(backends.cache, self.registry.observers(self._handle))
+        self._pipeline.start(cache, self.registry.observers(self._handle))
         opened.push_async_callback(self._pipeline.aclose)
-        await self._relay.start(backends.fanout, self._rooms.emit_encoded)
+        await self._relay.start(fanout, self._rooms.emit_encoded)
         opened.push_async_callback(self._relay.aclose)
         opened.push_async_callback(self.permissions.aclose)
-        await self.signals.start(backends.fanout)
+        await self.signals.start(fanout)
         opened.push_async_callback(self.signals.aclose)
-        revalidator = IdentityRevalidator(
-            self._access, self._gateway, self.incidents, self.config.recheck_interval
-        )
-        revalidator.start()
-        opened.push_async_callback(revalidator.aclose)
+        self.permissions.start()
         await self._plugins.notify(
-            "server_started",
-            STARTING_HOOK_TIMEOUT,
-            server=self._handle,
-            resources=self._resources,
+            "server_started", STARTING_HOOK_TIMEOUT, server=self._handle, resources=self._resources
         )
 
     def _close_steps(self) -> list[Step]:

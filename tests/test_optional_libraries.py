@@ -81,3 +81,20 @@ def test_it_serves_without(blocked: list[str], protocols: list[str]) -> None:
         [sys.executable, "-c", PROGRAM, *blocked], capture_output=True, text=True, check=False
     )
     assert (child.stderr, child.stdout.splitlines()) == ("", [*ANSWERS, *protocols])
+
+
+def test_the_configuration_is_checked_without_httptools() -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['httptools'] = None\n"
+        "from atriz_realtime.cli.main import main\n"
+        "main(['check', '--json'])\n"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"JWT_SECRET": "a-secret-of-more-than-thirty-two-bytes"},
+    )
+    assert (child.returncode, child.stderr) == (0, "")

@@ -79,8 +79,7 @@ def _check_json(value: object, depth: int) -> None:
             _check_json(item, depth + 1)
     else:
         raise InvalidLocation(
-            f"metadata holds a {type(value).__name__}, which JSON has no form for",
-            field="metadata",
+            f"metadata holds a {type(value).__name__}, which JSON has no form for", field="metadata"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -28,21 +29,22 @@ def listen(host: str, port: int) -> list[socket.socket]:
     """
     sockets: list[socket.socket] = []
     missing: OSError | None = None
-    for family, address in _addresses(host):
-        try:
-            bound_port = port_of(sockets) if sockets else port
-            sockets.append(
-                socket.create_server((address, bound_port), family=family, backlog=BACKLOG)
-            )
-        except OSError as error:
-            if error.errno in _NO_SUCH_ADDRESS:  # such as ::1 of localhost where IPv6 is off
-                missing = error
-                continue
-            for bound in sockets:
-                bound.close()
-            raise _cannot_listen(host, port, error) from error
-    if not sockets and missing is not None:
-        raise _cannot_listen(host, port, missing) from missing
+    try:
+        for family, address in _addresses(host):
+            place = (address, port_of(sockets) if sockets else port)
+            try:
+                sockets.append(socket.create_server(place, family=family, backlog=BACKLOG))
+            except OSError as error:
+                if error.errno not in _NO_SUCH_ADDRESS:
+                    raise
+                missing = error  # such as ::1 of localhost where IPv6 is off
+        if missing is not None and not sockets:
+            raise missing
+    except OSError as error:
+        for bound in sockets:
+            bound.close()
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        raise click.ClickException(f"cannot listen on {location(host, port)}: {reason}") from error
     return sockets
 
 
@@ -65,11 +67,6 @@ def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> click.ClickException:
-    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-    return click.ClickException(f"cannot listen on {location(host, port)}: {reason}")
-
-
 def port_of(sockets: Sequence[socket.socket]) -> int:
     """The port of sockets from :func:`listen`."""
     port: int = sockets[0].getsockname()[1]
@@ -81,12 +78,9 @@ def location(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def reachable(host: str) -> str:
-    """The host at which this machine reaches a server that listens on a host."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if not address.is_unspecified:
-        return host
-    return "::1" if address.version == 6 else "127.0.0.1"
+def local_url(host: str, port: int) -> str:
+    """The URL at which this machine reaches a server that listens on a host."""
+    with contextlib.suppress(ValueError):  # a name
+        if ipaddress.ip_address(host).is_unspecified:
+            host = "::1" if ":" in host else "127.0.0.1"
+    return f"http://{location(host, port)}"

@@ -14,12 +14,10 @@ from atriz_realtime.cli import logs
 from atriz_realtime.cli.addresses import beyond_loopback
 from atriz_realtime.cli.options import config_option, json_option
 from atriz_realtime.cli.output import print_json, print_table
-from atriz_realtime.plugin_system.config import LoadedConfig, describe, load_config
+from atriz_realtime.plugin_system.config import describe, load_config
 from atriz_realtime.plugin_system.plugins import PluginInfo
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.server import RealtimeServer
-
-_DEFAULT = "default"
 
 _NAMED_HOOKS = {
     "fanout_layers": "register_fanout_layers",
@@ -27,11 +25,10 @@ _NAMED_HOOKS = {
     "endpoints": "register_endpoints",
     "routes": "register_routes",
 }
-"""Hooks of whose records only the name is shown, by kind."""
+"""Kinds of records that are shown by name alone, each with the hook that registers them."""
 
 _LATE_HOOKS = {"observers": "register_observers", "commands": "register_commands"}
-"""Hooks that are not called before a server starts: they are shown instead of their records."""
-
+"""Hooks that `check` does not call, so that it shows the hooks instead of their records."""
 
 PUBLISHED_SECRETS: Final = frozenset(
     {
@@ -83,7 +80,10 @@ def check(as_json: bool, file: str | None) -> None:
     require_strength(server)
     for kind in server.registry.kinds.values():
         server.registry.policy(kind)
-    settings = _settings(loaded)
+    settings = {
+        name: {"value": value, "source": loaded.sources.get(name, "default")}
+        for name, value in describe(loaded.config).items()
+    }
     registered = _registered(server.registry, server.plugins())
     if as_json:
         print_json({"settings": settings, "registered": registered})
@@ -105,13 +105,6 @@ def check(as_json: bool, file: str | None) -> None:
     )
 
 
-def _settings(loaded: LoadedConfig) -> dict[str, dict[str, Any]]:
-    return {
-        name: {"value": value, "source": loaded.sources.get(name, _DEFAULT)}
-        for name, value in describe(loaded.config).items()
-    }
-
-
 def _registered(
     registry: Registry, plugins: Sequence[PluginInfo]
 ) -> dict[str, list[dict[str, Any]]]:
@@ -124,18 +117,11 @@ def _registered(
             for record in records
         ]
 
-    kinds = [
-        {
-            "name": kind.name,
-            "plugin": kind.plugin,
-            "throttle": kind.throttle,
-            "throttle_options": dict(kind.throttle_options),
-            "cache_ttl": kind.cache_ttl,
-        }
-        for kind in registry.kinds.values()
-    ]
+    shown = ("name", "plugin", "throttle", "throttle_options", "cache_ttl")
     return {
-        "entity_types": kinds,
+        "entity_types": [
+            {name: getattr(kind, name) for name in shown} for kind in registry.kinds.values()
+        ],
         "authenticators": entries(registry.authenticators),
         "authorizers": entries(registry.authorizers),
         "filters": entries(registry.filters),
@@ -171,8 +157,6 @@ def _details(entry: Mapping[str, Any]) -> str:
     """The rest of an entry as text."""
     if "throttle" in entry:
         options = entry["throttle_options"].items()
-        policy = " ".join(
-            [entry["throttle"], *(f"{name}={_text(value)}" for name, value in options)]
-        )
-        return f"throttle {policy}, cached for {entry['cache_ttl']:g} s"
+        named = "".join(f" {name}={_text(value)}" for name, value in options)
+        return f"throttle {entry['throttle']}{named}, cached for {entry['cache_ttl']:g} s"
     return "chosen" if entry.get("chosen") else ""

@@ -12,7 +12,7 @@ import click
 
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
-from atriz_realtime.cli.addresses import listen, location, port_of, reachable
+from atriz_realtime.cli.addresses import listen, local_url, port_of
 from atriz_realtime.cli.main import NAME
 from atriz_realtime.cli.serve import announce
 from atriz_realtime.cli.serving import uvicorn_server
@@ -56,7 +56,7 @@ def demo(host: str, port: int, entities: int) -> None:
     logs.configure()
     sockets = listen(host, port)
     port = port_of(sockets)
-    url = f"http://{location(reachable(host), port)}"
+    url = local_url(host, port)
     config = RealtimeConfig(
         host=host,
         port=port,

@@ -46,7 +46,7 @@ _FIRST = ("time", "level", "logger", "event")
 LogFormat = Literal["auto", "json", "text"]
 """``auto``: text on a terminal, JSON elsewhere."""
 
-_QUIET = {
+_LIBRARY_LEVELS = {
     "uvicorn.error": logging.WARNING,
     "socketio.server": logging.ERROR,
     "engineio.server": logging.ERROR,
@@ -59,19 +59,11 @@ python-socketio and python-engineio write to standard error themselves unless a 
 
 def redact(text: str) -> str:
     """Replace everything in a text that looks like a secret."""
-    return _SECRETS.sub(_hide, text)
-
-
-def _hide(match: re.Match[str]) -> str:
-    kept = match["scheme"] or match["name"] or match["user"] or ""
-    return kept + HIDDEN
+    return _SECRETS.sub(lambda m: f"{m['scheme'] or m['name'] or m['user'] or ''}{HIDDEN}", text)
 
 
 def redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
-    """A structlog processor that redacts all values of a log line.
-
-    It puts the fields that every line has first.
-    """
+    """A structlog processor that redacts all values, and puts what every line has first."""
     names = dict.fromkeys([*(name for name in _FIRST if name in event), *event])
     return {name: _redacted(name, event[name]) for name in names}
 
@@ -88,9 +80,7 @@ def _redacted(name: object, value: Any) -> Any:
     return redact(str(value))
 
 
-def configure(
-    level: int = logging.INFO, *, form: LogFormat = "auto", worker: int | None = None
-) -> None:
+def configure(*, form: LogFormat = "auto", worker: int | None = None) -> None:
     """Send the lines of all loggers, and Python's warnings, to standard error.
 
     :param worker: the number of this process among several, for each line.
@@ -139,7 +129,7 @@ def configure(
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
+    root.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    for name, quiet in _QUIET.items():
-        logging.getLogger(name).setLevel(quiet)
+    for name, level in _LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(level)

@@ -98,7 +98,7 @@ def program(**_: object) -> None:
     """Live GPS tracking: run a server, feed it, watch it.
 
     Settings come from the environment (JWT_SECRET, REDIS_URL, HOST, PORT, …), from atriz.toml or
-    from pyproject.toml in the working directory; `atriz-realtime check` shows them.
+    from pyproject.toml in the working directory; the command `check` shows them.
     """
 
 

@@ -24,12 +24,19 @@ def load(built_in: Iterable[str]) -> dict[str, click.Command]:
         one name.
     """
     config = RealtimeConfig.load()
+    clock = SystemClock()
+    url = config.redis_url
+    link = None if url is None else make_link(url, Incidents(clock).report)  # not connected
+    resources = Resources(clock=clock, redis=link, settings=view(config))
     commands: dict[str, click.Command] = {}
     owners = dict.fromkeys(built_in, DISTRIBUTION)
-    for plugin, returned in PluginHost(config).call(
-        "register_commands", resources=_resources(config)
-    ):
-        for command in _commands(plugin, returned):
+    for plugin, returned in PluginHost(config).call("register_commands", resources=resources):
+        for command in returned if isinstance(returned, Iterable) else [returned]:
+            if not isinstance(command, click.Command):
+                raise PluginError(
+                    f"plugin {plugin!r}: register_commands must return click commands, "
+                    f"not {type(command).__name__}"
+                )
             name = command.name or ""
             if name in owners:
                 raise PluginError(
@@ -37,22 +44,3 @@ def load(built_in: Iterable[str]) -> dict[str, click.Command]:
                 )
             owners[name], commands[name] = plugin, command
     return commands
-
-
-def _resources(config: RealtimeConfig) -> Resources:
-    """What a server would give its plugins, with no connection open."""
-    clock = SystemClock()
-    link = None
-    if config.redis_url is not None:
-        link = make_link(config.redis_url, Incidents(clock).report)
-    return Resources(clock=clock, redis=link, settings=view(config))
-
-
-def _commands(plugin: str, returned: object) -> Iterable[click.Command]:
-    for command in returned if isinstance(returned, Iterable) else [returned]:
-        if not isinstance(command, click.Command):
-            raise PluginError(
-                f"plugin {plugin!r}: register_commands must return click commands, "
-                f"not {type(command).__name__}"
-            )
-        yield command

@@ -37,7 +37,7 @@ def plugins(context: click.Context, as_json: bool, file: str | None) -> None:
     )
 
 
-@plugins.command()
+@plugins.command(short_help="Write the skeleton of a plugin.")
 @click.argument("name")
 @click.option(
     "--kind",

@@ -7,7 +7,7 @@ import structlog
 
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
-from atriz_realtime.cli.addresses import listen, location, port_of, reachable
+from atriz_realtime.cli.addresses import listen, local_url, port_of
 from atriz_realtime.cli.check import require_strength
 from atriz_realtime.cli.options import config_option, log_format_option
 from atriz_realtime.cli.serving import uvicorn_server
@@ -45,11 +45,7 @@ def announce(server: RealtimeServer, url: str) -> None:
 @config_option
 @log_format_option
 def serve(
-    host: str | None,
-    port: int | None,
-    file: str | None,
-    workers: int,
-    log_format: logs.LogFormat,
+    host: str | None, port: int | None, file: str | None, workers: int, log_format: logs.LogFormat
 ) -> None:
     """Run a server until SIGINT or SIGTERM.
 
@@ -65,15 +61,12 @@ def serve(
     config = server.config
     require_strength(server)
     sockets = listen(config.host, config.port)
-    url = f"http://{location(reachable(config.host), port_of(sockets))}"
-    if workers > 1:
-        arguments = [
-            f"--host={config.host}",
-            f"--port={port_of(sockets)}",
-            f"--log-format={log_format}",
-        ]
-        if file is not None:
-            arguments.append(f"--config={file}")
-        Supervisor(workers, sockets, url, arguments, config.redis_url).run()
+    port = port_of(sockets)
+    url = local_url(config.host, port)
+    if workers == 1:
+        uvicorn_server.run(app, sockets, ready=lambda: announce(server, url))
         return
-    uvicorn_server.run(app, sockets, ready=lambda: announce(server, url))
+    arguments = [f"--host={config.host}", f"--port={port}", f"--log-format={log_format}"]
+    if file is not None:
+        arguments.append(f"--config={file}")
+    Supervisor(workers, sockets, url, arguments, config.redis_url).run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from jwt.warnings import InsecureKeyLengthWarning
 
 from atriz_realtime.api.durations import parse_duration
 from atriz_realtime.api.errors import ConfigurationError, InvalidRequest
+from atriz_realtime.api.wire import decode_json
 from atriz_realtime.cli.options import config_option
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.plugins import PluginHost
@@ -27,8 +27,6 @@ DEFAULT_TTL = 3_600
 
 MAX_TTL = 10 * 365 * 86_400
 """Ten years in seconds; anything longer is probably a typing error."""
-
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 def read_duration(_: click.Context, __: click.Parameter, value: str) -> int:
@@ -52,18 +50,17 @@ def read_claim(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
         if key in ("userId", "exp"):
             raise click.BadParameter(f"{key} is set with --user or --ttl")
         try:
-            claims[key] = json.loads(text, parse_constant=_no_constant)
-        except ValueError:
+            claims[key] = decode_json(text)
+        except InvalidRequest:
             claims[key] = text
     return claims
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
 def minter(
-    config: RealtimeConfig, user: str, ttl: int = DEFAULT_TTL, claims: Mapping[str, Any] = _EMPTY
+    config: RealtimeConfig,
+    user: str,
+    ttl: int = DEFAULT_TTL,
+    claims: Mapping[str, Any] = MappingProxyType({}),
 ) -> Callable[[], str]:
     """A function that makes tokens for a user, as the configured server verifies them.
 

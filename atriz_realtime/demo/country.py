@@ -88,7 +88,6 @@ def build(seed: int) -> Streets:
             one, other = number[start], number[end]
             points = _course(random, places[one], places[other], HALVINGS)
             streets.append(Street(one, other, points, limit))
-            streets.append(Street(other, one, points[::-1], limit))
     return Streets(places, streets)
 
 
@@ -96,9 +95,6 @@ def _course(random: Random, a: Point, b: Point, halvings: int) -> tuple[Point, .
     if halvings == 0:
         return a, b
     shift = random.uniform(-BEND, BEND)
-    middle = (
-        (a[0] + b[0]) / 2 - shift * (b[1] - a[1]),
-        (a[1] + b[1]) / 2 + shift * (b[0] - a[0]),
-    )
+    middle = ((a[0] + b[0]) / 2 - shift * (b[1] - a[1]), (a[1] + b[1]) / 2 + shift * (b[0] - a[0]))
     first = _course(random, a, middle, halvings - 1)
     return first + _course(random, middle, b, halvings - 1)[1:]

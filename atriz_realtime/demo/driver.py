@@ -68,7 +68,7 @@ class Driver:
     @property
     def at_place(self) -> bool:
         """Whether the vehicle stands at a place."""
-        return self._wait > 0.0 and not self._legs[1:]
+        return self._wait > 0.0 and len(self._legs) == 1
 
     def position(self) -> tuple[Point, float]:
         """The position, and the heading in degrees."""
@@ -80,14 +80,11 @@ class Driver:
             step = min(STEP, seconds)
             seconds -= step
             if self._wait > 0.0:
-                self._stand(step)
+                self._wait -= step
+                if self._wait <= 0.0:
+                    self._next_street(0.0)
             else:
                 self._move(step)
-
-    def _stand(self, step: float) -> None:
-        self._wait -= step
-        if self._wait <= 0.0:
-            self._next_street(0.0)
 
     def _move(self, step: float) -> None:
         leg = self._legs[0]

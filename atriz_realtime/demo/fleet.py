@@ -33,7 +33,7 @@ MAX_LAPSE = 5.0
 """Most seconds driven at once, so that entities do not jump after the machine was suspended."""
 
 USER = "demo"
-"""The user who reports, and of the printed token."""
+"""The user of all reported positions, and of the printed token."""
 
 Publish = Callable[[str, str, Location], Awaitable[Any]]
 """Takes a type, an id and a location."""
@@ -43,13 +43,10 @@ class Entity:
     """A vehicle or a delivery, with a GPS receiver that is slightly off."""
 
     def __init__(self, number: int, streets: Streets, random: Random) -> None:
-        delivery = number % ONE_DELIVERY_IN == ONE_DELIVERY_IN - 1
+        deliveries_before, place = divmod(number, ONE_DELIVERY_IN)
+        delivery = place == ONE_DELIVERY_IN - 1
         self.type = "delivery" if delivery else "vehicle"
-        self.id = (
-            f"d{number // ONE_DELIVERY_IN + 1}"
-            if delivery
-            else f"v{number - number // ONE_DELIVERY_IN + 1}"
-        )
+        self.id = f"d{deliveries_before + 1}" if delivery else f"v{number - deliveries_before + 1}"
         self._random = random
         self._driver = Driver(streets, random, DELIVERY_STAY if delivery else VEHICLE_STAY)
         self._accuracy = random.uniform(3.0, 8.0)

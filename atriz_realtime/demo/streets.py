@@ -39,10 +39,6 @@ def to_plane(latitude: float, longitude: float) -> Point:
     return east, north
 
 
-def _cumulative(points: Sequence[Point]) -> tuple[float, ...]:
-    return tuple(itertools.accumulate(map(math.dist, points, points[1:]), initial=0.0))
-
-
 @attrs.frozen(eq=False)
 class Street:
     """One direction of a street between two junctions."""
@@ -53,10 +49,12 @@ class Street:
     """The course from junction to junction, at least two points."""
     limit: float
     """km/h."""
-    distances: tuple[float, ...] = attrs.field(
-        init=False, default=attrs.Factory(lambda self: _cumulative(self.points), takes_self=True)
-    )
+    distances: Sequence[float] = attrs.field(init=False)
     """Metres from the start to each point."""
+
+    @distances.default
+    def _measure(self) -> Sequence[float]:
+        return list(itertools.accumulate(map(math.dist, self.points, self.points[1:]), initial=0.0))
 
     @property
     def length(self) -> float:
@@ -82,14 +80,16 @@ class Street:
 class Streets:
     """Junctions, and the streets that leave each.
 
-    :param streets: both directions of each; they connect every junction with every other.
+    :param streets: one direction of each; together they connect all junctions.
     """
 
     def __init__(self, junctions: Mapping[int, Point], streets: Iterable[Street]) -> None:
         self.junctions = junctions
         self.leaving: dict[int, list[Street]] = {junction: [] for junction in junctions}
         for street in streets:
+            back = Street(street.end, street.start, street.points[::-1], street.limit)
             self.leaving[street.start].append(street)
+            self.leaving[street.end].append(back)
 
     def route(self, start: int, end: int) -> list[Street]:
         """The fastest route by the speed limits (Dijkstra)."""

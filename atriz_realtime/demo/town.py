@@ -104,7 +104,6 @@ def build(seed: int = SEED) -> Streets:
             limit = LIMIT_CENTRE if slow else LIMIT_STREET
             limit = LIMIT_ARTERIAL if pair in arterial else limit
         streets.append(Street(start, end, points, limit))
-        streets.append(Street(end, start, points[::-1], limit))
     joined = _component(pairs)
     return Streets(
         {junction: places[junction] for junction in sorted(joined)},
@@ -224,11 +223,7 @@ def _component(pairs: Iterable[Pair]) -> set[int]:
 
 def _arterials(places: list[Point], pairs: set[Pair], inner: Iterable[int]) -> set[Pair]:
     """The shortest routes from the centre to the gates of the ring road."""
-    straight = [
-        Street(a, b, (places[a], places[b]), LIMIT_STREET)
-        for one, other in sorted(pairs)
-        for a, b in ((one, other), (other, one))
-    ]
+    straight = [Street(a, b, (places[a], places[b]), LIMIT_STREET) for a, b in sorted(pairs)]
     network = Streets(dict(enumerate(places)), straight)
     middle = min(inner, key=lambda i: math.hypot(*places[i]))
     return {

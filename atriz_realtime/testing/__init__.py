@@ -21,14 +21,8 @@ pytest entry point, so that pytest loads it only where it is named.
 
 from atriz_realtime.testing.authentication import AuthenticatorContract
 from atriz_realtime.testing.cache import CacheContract, PassTime
-from atriz_realtime.testing.clock import FakeClock
+from atriz_realtime.testing.clock import FakeClock, fake_clock
 from atriz_realtime.testing.fanout import FanoutContract, Inbox
-from atriz_realtime.testing.fixtures import (
-    fake_clock,
-    realtime_client,
-    realtime_server,
-    realtime_settings,
-)
 from atriz_realtime.testing.samples import event, location, moment, payload
 from atriz_realtime.testing.serving import (
     SECRET,
@@ -37,17 +31,16 @@ from atriz_realtime.testing.serving import (
     Watcher,
     config,
     free_port,
+    realtime_client,
+    realtime_server,
+    realtime_settings,
     serving,
     token,
     until,
     watching,
 )
 from atriz_realtime.testing.shared import Outage, SharedCacheContract, SharedFanoutContract
-from atriz_realtime.testing.throttle import (
-    IntervalThrottleContract,
-    MakePolicy,
-    ThrottleContract,
-)
+from atriz_realtime.testing.throttle import IntervalThrottleContract, MakePolicy, ThrottleContract
 
 __all__ = [
     "SECRET",

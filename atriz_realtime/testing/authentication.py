@@ -9,12 +9,7 @@ from typing import Literal
 import attrs
 import pytest
 
-from atriz_realtime.api import (
-    AuthenticationRejected,
-    Authenticator,
-    Credentials,
-    Identity,
-)
+from atriz_realtime.api import AuthenticationRejected, Authenticator, Credentials, Identity
 
 STRANGE_TOKENS = (
     "",

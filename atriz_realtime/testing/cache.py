@@ -322,7 +322,7 @@ class CacheContract:
 
     # -- further abilities -----------------------------------------------------------------
 
-    async def test_it_says_how_it_is_and_can_be_closed_twice(self, cache: Cache) -> None:
+    async def test_it_reports_its_status_and_can_be_closed_twice(self, cache: Cache) -> None:
         if isinstance(cache, Reporting):
             status = cache.status()
             assert isinstance(status, BackendStatus)

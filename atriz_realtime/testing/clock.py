@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 START = 1_769_860_800.0
 """The initial time of a :class:`FakeClock`: 2026-01-31T12:00:00Z, in seconds since the epoch."""
 
@@ -36,3 +38,9 @@ class FakeClock:
             raise ValueError("time does not go backwards")
         self._now += seconds
         self._monotonic += seconds
+
+
+@pytest.fixture
+def fake_clock() -> FakeClock:
+    """A clock that stands still except for :meth:`~FakeClock.advance`."""
+    return FakeClock()

@@ -254,7 +254,7 @@ class FanoutContract:
 
     # -- further abilities -----------------------------------------------------------------
 
-    async def test_it_says_how_it_is_and_can_be_closed_twice(self, fanout: Fanout) -> None:
+    async def test_it_reports_its_status_and_can_be_closed_twice(self, fanout: Fanout) -> None:
         await fanout.subscribe(CHANNEL, Inbox())
         if isinstance(fanout, Reporting):
             status = fanout.status()

@@ -1,4 +1,4 @@
-"""A real server on a real port, in the event loop of the test, and a client for it."""
+"""A real server on a real port, in the event loop of the test, a client for it, and fixtures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 import aiohttp
 import attrs
 import jwt
+import pytest
+import pytest_asyncio
 import socketio
 import uvicorn
 
@@ -171,3 +173,23 @@ async def watching(
         yield watcher
     finally:
         await watcher.client.disconnect()
+
+
+@pytest.fixture
+def realtime_settings() -> dict[str, Any]:
+    """The settings of ``realtime_server``: none, unless overridden."""
+    return {}
+
+
+@pytest_asyncio.fixture
+async def realtime_server(realtime_settings: dict[str, Any]) -> AsyncIterator[Live]:
+    """A real server on a free port."""
+    async with serving(**realtime_settings) as live:
+        yield live
+
+
+@pytest_asyncio.fixture
+async def realtime_client(realtime_server: Live) -> AsyncIterator[Watcher]:
+    """A real Socket.IO client of ``realtime_server``, authenticated as ``u1``."""
+    async with watching(realtime_server) as watcher:
+        yield watcher

@@ -68,7 +68,7 @@ class SharedCacheContract(CacheContract):
         second = await other_cache.page("vehicle", first.next_cursor, 2)
         assert {name for name, _ in first.items + second.items} == {"v0", "v1", "v2", "v3"}
 
-    async def test_an_outage_is_told_and_survived(self, cache: Cache, outage: Outage) -> None:
+    async def test_an_outage_is_reported_and_survived(self, cache: Cache, outage: Outage) -> None:
         fix = payload()
         await cache.put(fix, TTL)
         async with outage(), asyncio.timeout(TIMEOUT):
@@ -142,7 +142,7 @@ class SharedFanoutContract(FanoutContract):
                 b"%b%d" % (server, number) for number in range(200)
             ]
 
-    async def test_one_server_s_leaving_leaves_the_others_alone(
+    async def test_unsubscribing_on_one_server_leaves_others_subscribed(
         self, fanout: Fanout, other_fanout: Fanout
     ) -> None:
         here, there = Inbox(), Inbox()

@@ -208,10 +208,7 @@ class IntervalThrottleContract(ThrottleContract):
         fixes = []
         for number in range(0, 40, 2):
             at = number * 1.5 * self.interval
-            fixes += [
-                Fix(at, "v1", number),
-                Fix(at + self.interval / 4, "v1", number + 1),
-            ]
+            fixes += [Fix(at, "v1", number), Fix(at + self.interval / 4, "v1", number + 1)]
         outcome = await replay(policy, clock, fixes)
         assert [verdict.outcome for verdict in outcome.verdicts[::2]] == ["pass"] * 20
 

@@ -8,13 +8,7 @@ import socket
 import click
 import pytest
 
-from atriz_realtime.cli.addresses import (
-    beyond_loopback,
-    listen,
-    location,
-    port_of,
-    reachable,
-)
+from atriz_realtime.cli.addresses import beyond_loopback, listen, local_url, location, port_of
 
 
 def test_every_address_of_a_name_gets_the_same_free_port() -> None:
@@ -52,20 +46,20 @@ def test_an_unusable_host_gives_the_reason(host: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "beyond", "found_at"),
+    ("host", "beyond", "url"),
     [
-        ("127.0.0.1", False, "127.0.0.1"),
-        ("127.8.9.10", False, "127.8.9.10"),
-        ("::1", False, "::1"),
-        ("localhost", False, "localhost"),
-        ("0.0.0.0", True, "127.0.0.1"),
-        ("::", True, "::1"),
-        ("192.0.2.1", True, "192.0.2.1"),
+        ("127.0.0.1", False, "http://127.0.0.1:80"),
+        ("127.8.9.10", False, "http://127.8.9.10:80"),
+        ("::1", False, "http://[::1]:80"),
+        ("localhost", False, "http://localhost:80"),
+        ("0.0.0.0", True, "http://127.0.0.1:80"),
+        ("::", True, "http://[::1]:80"),
+        ("192.0.2.1", True, "http://192.0.2.1:80"),
     ],
 )
-def test_hosts_beyond_loopback_are_recognised(host: str, beyond: bool, found_at: str) -> None:
+def test_hosts_beyond_loopback_are_recognised(host: str, beyond: bool, url: str) -> None:
     assert beyond_loopback(host) is beyond
-    assert reachable(host) == found_at
+    assert local_url(host, 80) == url
 
 
 def test_an_ipv6_address_is_bracketed() -> None:

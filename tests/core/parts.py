@@ -21,10 +21,9 @@ from atriz_realtime.api import (
     Unavailable,
     View,
 )
-from atriz_realtime.core.clients.events import EventHandlers
 from atriz_realtime.core.clients.gateway import Gateway
 from atriz_realtime.core.clients.socket_server import SocketServer
-from atriz_realtime.core.clients.sockets import ConnectedSocket
+from atriz_realtime.core.clients.sockets import ConnectedSocket, EventHandlers
 from atriz_realtime.core.clients.subscriptions import Subscriptions
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions

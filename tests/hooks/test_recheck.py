@@ -119,6 +119,6 @@ async def test_it_runs_only_with_an_authenticator_to_ask(authenticator: FakeAuth
 
 async def test_an_identity_names_its_authenticator(authenticator: FakeAuthenticator) -> None:
     async with server() as live:
-        access = live.server._access
+        access = live.server.permissions._access
         identity = await access.authenticate(Credentials(token="ann"))
         assert identity == Identity(user_id="ann", authenticator="authenticator")

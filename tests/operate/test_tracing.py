@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from atriz_realtime.api import ConfigurationError
+from atriz_realtime.core import publish
+from atriz_realtime.core.publish.service import fix_path
 from atriz_realtime.testing import serving, token, until, watching
 
 EXPORTER = InMemorySpanExporter()
@@ -134,3 +138,11 @@ async def test_no_spans_without_tracing() -> None:
         await live.publish("v1")
         await until(lambda: watcher.updates)
     assert spans() == {}
+
+
+def test_tracing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "atriz_realtime.core.publish.tracing", raising=False)
+    monkeypatch.delattr(publish, "tracing", raising=False)
+    with pytest.raises(ConfigurationError, match=r"pip install 'atriz-realtime\[otel\]'"):
+        fix_path(tracing=True)

@@ -202,7 +202,7 @@ async def test_recheck_asks_authorizers_again_on_every_server(
         watching(other) as there,
     ):
         for live in (one, other):
-            live.server._access._may_track.append(("test", "authorizer 'test'", may))
+            live.server.permissions._access._may_track.append(("test", "authorizer 'test'", may))
         for watcher in (here, there):
             await watcher.call("track:vehicle", ["own-1", "v7"])
         allowed.discard("own-1")
@@ -226,7 +226,7 @@ async def test_a_revocation_during_an_authorization_repeats_it() -> None:
         return False
 
     async with serving() as live, watching(live) as watcher:
-        live.server._access._may_track.append(("test", "authorizer 'test'", may))
+        live.server.permissions._access._may_track.append(("test", "authorizer 'test'", may))
         call = asyncio.ensure_future(watcher.call("track:vehicle", "own-1"))
         await until(lambda: asked)
         await live.server.permissions.revoke("u1", V1)

@@ -95,7 +95,7 @@ async def test_a_revoked_user_may_return_with_a_newer_token(two: tuple[Live, Liv
     assert await status(two[1], token("u1")) == 401  # it has no time of issue
     assert await status(two[1], token("u1", iat=before)) == 401  # the same second, or just before
     held = Identity(user_id="u1", claims={"iat": int(time.time()) + 1})
-    assert two[1].server._access.is_accepted(held)
+    assert two[1].server.permissions._access.is_accepted(held)
 
 
 async def test_a_socket_is_revoked_by_its_id(two: tuple[Live, Live]) -> None:
@@ -136,7 +136,7 @@ async def test_a_revocation_survives_an_outage_of_redis(maker: Maker) -> None:
         with pytest.raises(Unavailable):
             await revoke(one.server.signals, "token", "t1")
         with pytest.raises(AuthenticationRejected):
-            await one.server._access.authenticate(Credentials(token=THEIRS))
+            await one.server.permissions._access.authenticate(Credentials(token=THEIRS))
         await redis.start()
         await refused(other, THEIRS, 10)
 

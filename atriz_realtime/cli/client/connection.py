@@ -6,10 +6,9 @@ import asyncio
 import functools
 import os
 import signal
+import socket
 import ssl
-import time
 from collections.abc import Callable, Coroutine, Mapping
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -20,9 +19,9 @@ import orjson
 
 from atriz_realtime.api.errors import NotAuthenticated, Unavailable
 from atriz_realtime.api.wire import encode_json
-from atriz_realtime.cli.addresses import location, reachable
+from atriz_realtime.cli.addresses import local_url
 from atriz_realtime.cli.options import config_option
-from atriz_realtime.cli.token import DEFAULT_TTL, minter
+from atriz_realtime.cli.token import minter
 from atriz_realtime.plugin_system.config import RealtimeConfig
 
 USER = "atriz-realtime"
@@ -30,9 +29,6 @@ USER = "atriz-realtime"
 
 ANSWER_TIMEOUT = 10.0
 """Seconds within which a server must answer."""
-
-RENEWAL = DEFAULT_TTL / 2
-"""Seconds after which a command replaces the token that it made."""
 
 
 class Unreachable(click.ClickException):
@@ -104,22 +100,17 @@ def find_target(url: str | None, token: str | None, file: str | None) -> Target:
 
     :raises RealtimeError: when the configuration is broken, or has no secret to make a token with.
     """
-    if url is not None:
-        if not _is_base_url(url):
-            raise click.BadParameter("must look like http://127.0.0.1:3001", param_hint="--url")
-        url = url.rstrip("/")
+    if url is not None and not _is_base_url(url):
+        raise click.BadParameter("must look like http://127.0.0.1:3001", param_hint="--url")
     if token is not None and not token.isprintable():
         raise click.BadParameter(
             "must not contain line breaks or other control characters", param_hint="--token"
         )
     if token is not None and url is not None:
-        return Target(url, lambda: token)
+        return Target(url.rstrip("/"), lambda: token)
     config = RealtimeConfig.load(file)
-    if url is None:
-        url = f"http://{location(reachable(config.host), config.port)}"
-    if token is not None:
-        return Target(url, lambda: token)
-    return Target(url, _RenewedToken(minter(config, USER)))
+    url = local_url(config.host, config.port) if url is None else url.rstrip("/")
+    return Target(url, minter(config, USER) if token is None else lambda: token)
 
 
 def _is_base_url(text: str) -> bool:
@@ -134,20 +125,6 @@ def _is_base_url(text: str) -> bool:
         and port != 0
         and not (parts.query or parts.fragment)
     )
-
-
-class _RenewedToken:
-    """A token that is made here, and replaced long before it expires."""
-
-    def __init__(self, mint: Callable[[], str]) -> None:
-        self._mint = mint
-        self._token = mint()
-        self._made_at = time.monotonic()
-
-    def __call__(self) -> str:
-        if time.monotonic() - self._made_at > RENEWAL:
-            self._token, self._made_at = self._mint(), time.monotonic()
-        return self._token
 
 
 class Api:
@@ -166,12 +143,7 @@ class Api:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
     async def publish(self, update: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -179,17 +151,16 @@ class Api:
         return await self._request("POST", "/api/tracking/location", update)
 
     async def entity_ids(self, kind: str) -> list[str]:
-        """The ids of all entities of a type whose location is known."""
+        """The ids of all entities of a type with a known location."""
         ids: list[str] = []
         path = f"/api/tracking/{quote(kind, safe='')}"
-        cursor: str | None = None
+        query = ""
         while True:
-            query = f"?cursor={quote(cursor, safe='')}" if cursor is not None else ""
             page = await self._request("GET", path + query)
             ids += [entry["entityId"] for entry in page["locations"]]
-            cursor = page["nextCursor"]
-            if cursor is None:
+            if page["nextCursor"] is None:
                 return ids
+            query = f"?cursor={quote(page['nextCursor'], safe='')}"
 
     async def _request(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
@@ -231,15 +202,16 @@ class Api:
 
 
 def unreachable(target: Target, error: BaseException) -> Unreachable:
-    """The error to raise: it gives the operating system's reason, or else the library's."""
+    """The error to raise, with the reason that the operating system or the library gives."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    number = cause.errno if isinstance(cause, OSError) else None
     if isinstance(cause, ssl.SSLError):
         why = f"TLS failed ({cause.reason or cause}); is it an http:// server?"
     elif isinstance(cause, TimeoutError):
         why = f"no answer within {ANSWER_TIMEOUT:g} s"
-    elif number is not None and number > 0:
-        why = os.strerror(number).lower()
+    elif isinstance(cause, socket.gaierror):
+        why = str(cause.strerror).lower()
+    elif isinstance(cause, OSError) and cause.errno:
+        why = os.strerror(cause.errno).lower()
     else:
         why = str(cause) or type(cause).__name__
     return Unreachable(f"{target.url} cannot be reached: {why}")

@@ -61,35 +61,24 @@ class Tally:
         return f"{self.accepted:,} accepted, {self.throttled:,} throttled, {self.refused:,} refused"
 
 
+@attrs.frozen
 class Replay:
-    """Sends the fixes of a track in order, each when it is due and the last one is confirmed.
+    """Sends the fixes of a track in order, each when it is due and the one before is confirmed."""
 
-    :param report: called with one line for each fix that the server refuses.
-    :param progress: called after each answer.
-    :param retry_for: seconds for which it tries to reach a server that does not answer.
-    """
-
-    def __init__(
-        self,
-        api: Api,
-        tally: Tally,
-        kind: str,
-        entity_id: str,
-        *,
-        speed: float,
-        keep_times: bool,
-        report: Callable[[str], None],
-        progress: Callable[[Tally], None],
-        retry_for: float = RETRY_FOR,
-    ) -> None:
-        self._retry_for = retry_for
-        self.tally = tally
-        self._api = api
-        self._entity = {"type": kind, "entityId": entity_id}
-        self._speed = speed
-        self._keep_times = keep_times
-        self._report = report
-        self._progress = progress
+    _api: Api
+    _tally: Tally
+    _kind: str
+    _entity_id: str
+    _speed: float
+    """The spacing of the fixes is divided by it."""
+    _keep_times: bool
+    """Whether to send the recorded times instead of the current time."""
+    _report: Callable[[str], None]
+    """Called with one line for each fix that the server refuses."""
+    _progress: Callable[[Tally], None]
+    """Called after each answer."""
+    _retry_for: float = RETRY_FOR
+    """Seconds for which it tries to reach a server that does not answer."""
 
     async def run(self, fixes: Sequence[RecordedFix], *, loop: bool) -> None:
         """Send all fixes, once or in an endless loop.
@@ -115,16 +104,15 @@ class Replay:
         try:
             throttled = await self._confirmed(fix)
         except Refused as refusal:
-            fatal = refusal.code in FATAL or refusal.code.startswith("http_")
-            if fatal or refusal.temporary:
+            if refusal.temporary or refusal.code in FATAL or refusal.code.startswith("http_"):
                 raise
-            self.tally.refused += 1
+            self._tally.refused += 1
             field = f" {refusal.field}" if refusal.field else ""
             self._report(f"fix {index} refused: {refusal.code}{field}: {refusal.reason}")
         else:
-            self.tally.throttled += throttled
-            self.tally.accepted += not throttled
-        self._progress(self.tally)
+            self._tally.throttled += throttled
+            self._tally.accepted += not throttled
+        self._progress(self._tally)
 
     async def _confirmed(self, fix: RecordedFix) -> bool:
         """Send one fix until the server answers; returns whether it was throttled."""
@@ -152,7 +140,12 @@ class Replay:
 
     def _update(self, fix: RecordedFix) -> dict[str, Any]:
         moment = fix.time if self._keep_times and fix.time is not None else datetime.now(UTC)
-        return {**self._entity, **fix.values, "timestamp": format_timestamp(moment)}
+        return {
+            "type": self._kind,
+            "entityId": self._entity_id,
+            **fix.values,
+            "timestamp": format_timestamp(moment),
+        }
 
 
 @contextmanager
@@ -230,23 +223,14 @@ def replay(
     async def send() -> None:
         async with Api(target) as api:
             run = Replay(
-                api,
-                tally,
-                kind,
-                entity_id,
-                speed=speed,
-                keep_times=keep_times,
-                report=report,
-                progress=progress,
+                api, tally, kind, entity_id, speed, keep_times, report=report, progress=progress
             )
             await run.run(fixes, loop=loop)
 
     started = time.monotonic()
     try:
-        with _progress(f"{kind}:{entity_id}", None if loop else len(fixes)) as (
-            report,
-            progress,
-        ):
+        total = None if loop else len(fixes)
+        with _progress(f"{kind}:{entity_id}", total) as (report, progress):
             done = run_interruptibly(send())
     finally:
         if tally.answered:

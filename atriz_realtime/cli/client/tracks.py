@@ -1,4 +1,4 @@
-"""Recorded tracks: it reads GPX, GeoJSON and CSV files as lists of fixes.
+"""Reads recorded tracks, as GPX, GeoJSON and CSV files, as lists of fixes.
 
 Values are not validated: a latitude of 91, or the word ``none``, is sent as it is, since
 the server decides which fixes are valid.
@@ -39,8 +39,6 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """The accepted names of CSV columns and GeoJSON properties, in lower case."""
 
 _NAMES = {alias: name for name, aliases in COLUMNS.items() for alias in aliases}
-
-_VALUES = ("latitude", "longitude", "speed", "heading", "accuracy", "altitude")
 
 _DELIMITERS = ",;\t"
 
@@ -228,9 +226,8 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fix(values: Mapping[str, Any], time: datetime | None) -> RecordedFix:
-    return RecordedFix(
-        {name: values[name] for name in _VALUES if values.get(name) is not None}, time
-    )
+    known = [name for name in COLUMNS if name != "time" and values.get(name) is not None]
+    return RecordedFix({name: values[name] for name in known}, time)
 
 
 def _number(text: str) -> float | str:
@@ -249,20 +246,14 @@ def _time(value: Any) -> datetime | None:
     if value is None or value == "":
         return None
     try:
-        seconds = float(value)
-    except (ValueError, TypeError):
         try:
+            seconds = float(value)
+        except (ValueError, TypeError):
             return _utc(datetime.fromisoformat(value))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise UnreadableTrack(
-                f"{value!r} is not a time such as 2026-01-31T12:00:00Z"
-            ) from error
-    try:
-        return datetime.fromtimestamp(
-            seconds / 1000 if abs(seconds) >= MILLISECONDS_FROM else seconds, UTC
-        )
-    except (ValueError, OverflowError, OSError) as error:
-        raise UnreadableTrack(f"{value!r} is not a time since the epoch") from error
+        seconds = seconds / 1000 if abs(seconds) >= MILLISECONDS_FROM else seconds
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, TypeError, OverflowError, OSError) as error:
+        raise UnreadableTrack(f"{value!r} is not a time such as 2026-01-31T12:00:00Z") from error
 
 
 def _utc(moment: datetime) -> datetime:

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 
 import click
@@ -50,8 +49,7 @@ def watch(target: Target, kind: str, ids: tuple[str, ...], as_json: bool) -> Non
     """Show positions as they arrive, until Ctrl-C.
 
     A terminal shows a table that is updated in place; elsewhere each position is one line.
-    With --json each event is printed as it is, one a line.  When the connection is lost, it
-    reconnects.
+    With --json each event is printed as it is, one per line.  A lost connection is opened again.
     """
 
     async def show() -> None:
@@ -65,47 +63,34 @@ def watch(target: Target, kind: str, ids: tuple[str, ...], as_json: bool) -> Non
 @contextmanager
 def display(title: str, *, as_json: bool) -> Iterator[Display]:
     """The display for standard output, open for as long as the context lasts."""
-    if as_json:
-        yield JsonLines()
-    elif sys.stdout.isatty():
+    if not as_json and sys.stdout.isatty():
         with LiveTable(title) as table:
             yield table
     else:
-        yield TextLines()
+        yield Lines(as_json=as_json)
 
 
-class _Lines:
-    """Displays that write lines; the state of the connection goes to standard error."""
+class Lines:
+    """Prints each event as a line of text or JSON, and the state to standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
         self._state = ""
 
+    def update(self, event: dict[str, Any]) -> None:
+        """Print an event as it is, or its time, entity, position, speed and heading."""
+        if self._as_json:
+            print_json(event)
+            return
+        location = event["location"]
+        entity = f"{event['type']}:{event['entityId']}"
+        click.echo(" ".join([location["timestamp"], entity, *_cells(location)]))
+
     def state(self, text: str) -> None:
-        """Print it unless it is what was printed last."""
+        """Print the state of the connection, if it has changed."""
         if text != self._state:
             self._state = text
             click.echo(text, err=True)
-
-
-class JsonLines(_Lines):
-    """Prints each event as a line of JSON."""
-
-    def update(self, event: dict[str, Any]) -> None:
-        """Print it as it is."""
-        print_json(event)
-
-
-class TextLines(_Lines):
-    """Prints each event as a line of text."""
-
-    def update(self, event: dict[str, Any]) -> None:
-        """Print its time, entity, position, speed and heading."""
-        cells = _cells(event["location"])
-        sys.stdout.write(
-            f"{event['location']['timestamp']} {event['type']}:{event['entityId']} "
-            f"{' '.join(cells).rstrip()}\n"
-        )
-        sys.stdout.flush()
 
 
 class LiveTable:
@@ -119,36 +104,32 @@ class LiveTable:
         self._samples = deque([(time.monotonic(), 0)], maxlen=RATE_SAMPLES)
         self._console = console()
         self._live = Live(console=self._console, auto_refresh=False, get_renderable=self._table)
-        self._timer: asyncio.TimerHandle | None = None
 
     def update(self, event: dict[str, Any]) -> None:
-        """Show it with the next refresh."""
+        """Show an event with the next refresh."""
         self._received += 1
         self._locations[event["entityId"]] = event["location"]
 
     def state(self, text: str) -> None:
-        """Show it with the next refresh."""
+        """Show the state of the connection with the next refresh."""
         self._state = text
 
     def __enter__(self) -> Self:
         self._live.start()
-        self._timer = asyncio.get_running_loop().call_later(REFRESH_INTERVAL, self._refresh)
+        self._schedule()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
         self._live.stop()
+
+    def _schedule(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(REFRESH_INTERVAL, self._refresh)
 
     def _refresh(self) -> None:
         self._samples.append((time.monotonic(), self._received))
         self._live.refresh()
-        self._timer = asyncio.get_running_loop().call_later(REFRESH_INTERVAL, self._refresh)
+        self._schedule()
 
     def _table(self) -> RenderableType:
         table = Table(box=SIMPLE_HEAD)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
+import attrs
 import socketio
 import socketio.exceptions
 
@@ -63,20 +64,16 @@ class Display(Protocol):
         """Show the state of the connection."""
 
 
+@attrs.frozen
 class EntityWatcher:
-    """Tracks entities of one type, and reconnects when the connection is lost.
+    """Tracks entities of one type, and reconnects when the connection is lost."""
 
-    :param ids: the entities to track; empty: all that the server lists, now and later.
-    """
-
-    def __init__(
-        self, target: Target, api: Api, kind: str, ids: Sequence[str], display: Display
-    ) -> None:
-        self._target = target
-        self._api = api
-        self._kind = kind
-        self._ids = ids
-        self._display = display
+    _target: Target
+    _api: Api
+    _kind: str
+    _ids: Sequence[str]
+    """The entities to track; empty: all that the server lists, now and later."""
+    _display: Display
 
     async def run(self) -> None:
         """Track until cancelled.
@@ -106,7 +103,7 @@ class EntityWatcher:
         if self._ids:
             await connection.track(self._kind, self._ids)
             self._show_count(connection)
-            await connection.wait()
+            await connection.wait()  # raises
         while True:
             full = await self._track_new(connection)
             self._show_count(connection, "; more than one connection may track" if full else "")

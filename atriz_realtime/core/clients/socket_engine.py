@@ -20,16 +20,33 @@ class Engine(EngineServer):
 
     :param opened: called with the id of each new session.
     :param received: handles a session's message; returns what is left to be awaited.
-    :param options: those of :class:`EngineServer`.
+    :param ready: :class:`EngineServer`'s, as is ``session_prefix``.
     """
 
     def __init__(
         self,
+        config: RealtimeConfig,
         opened: Callable[[str], None],
         received: Callable[[Session, str | bytes], Awaitable[None] | None],
-        **options: Any,
+        incidents: Incidents,
+        ready: Callable[[], Awaitable[None] | None],
+        session_prefix: str,
     ) -> None:
-        super().__init__(**options)
+        origins = config.cors_origin
+        super().__init__(
+            ping_interval=config.ping_interval / 1000,
+            ping_timeout=config.ping_timeout / 1000,
+            max_payload=config.max_payload,
+            max_packets=config.max_packets,
+            cors_allowed_origins="*" if "*" in origins else list(origins) or None,
+            max_frames=config.max_pending_frames,
+            max_lag=config.max_lag,
+            flush_interval=config.flush_interval / 1000,
+            session_prefix=session_prefix,
+            proxies=TrustedProxies(config.trusted_proxies) if config.trusted_proxies else None,
+            report=incidents.report,
+            ready=ready,
+        )
         self._opened = opened
         self._received = received
         self._own_connect: Handler | None = None
@@ -90,41 +107,3 @@ SESSION_SEPARATOR = "~"
 def session_prefix(worker: int) -> str:
     """How the session ids of a worker begin, where several processes serve one port."""
     return f"{worker}{SESSION_SEPARATOR}"
-
-
-def make_engine(
-    config: RealtimeConfig,
-    opened: Callable[[str], None],
-    received: Callable[[Session, str | bytes], Awaitable[None] | None],
-    incidents: Incidents,
-    ready: Callable[[], Awaitable[None] | None],
-    session_prefix: str,
-) -> Engine:
-    """The engine with the server's settings.
-
-    :param opened: :class:`Engine`'s, as is ``received``.
-    :param ready: :class:`EngineServer`'s, as is ``session_prefix``.
-    """
-    return Engine(
-        opened,
-        received,
-        ping_interval=config.ping_interval / 1000,
-        ping_timeout=config.ping_timeout / 1000,
-        max_payload=config.max_payload,
-        max_packets=config.max_packets,
-        cors_allowed_origins=engine_origins(config.cors_origin),
-        max_frames=config.max_pending_frames,
-        max_lag=config.max_lag,
-        flush_interval=config.flush_interval / 1000,
-        session_prefix=session_prefix,
-        proxies=TrustedProxies(config.trusted_proxies) if config.trusted_proxies else None,
-        report=incidents.report,
-        ready=ready,
-    )
-
-
-def engine_origins(origins: tuple[str, ...]) -> str | list[str] | None:
-    """The configured origins as :class:`EngineServer` takes them."""
-    if not origins:
-        return None
-    return "*" if "*" in origins else list(origins)

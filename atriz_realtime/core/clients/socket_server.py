@@ -1,7 +1,7 @@
 """python-socketio's server on this package's engine, room manager and packets.
 
 It checks every packet before a handler sees it, and runs the package's own events without
-a task each: see :class:`~atriz_realtime.core.clients.events.EventHandlers`.
+a task each: see :class:`~atriz_realtime.core.clients.sockets.EventHandlers`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,10 @@ import socketio.exceptions
 import socketio.packet
 
 from atriz_realtime.api.errors import InvalidRequest, NotAuthorized, RealtimeError
-from atriz_realtime.core.clients.events import EventHandlers, Handler
 from atriz_realtime.core.clients.gateway import Gateway, refused_connection
-from atriz_realtime.core.clients.socket_engine import Engine, Requests, make_engine
-from atriz_realtime.core.hub.packets import (
-    InvalidPayload,
-    SocketIOPacket,
-    StrictJson,
-    packet_class,
-)
+from atriz_realtime.core.clients.socket_engine import Engine, Requests
+from atriz_realtime.core.clients.sockets import EventHandlers, Handler
+from atriz_realtime.core.hub.packets import InvalidPayload, SocketIOPacket, StrictJson, packet_class
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.publish.service import TrackingParts
 from atriz_realtime.core.runtime.eager import run_eagerly
@@ -36,7 +31,7 @@ from atriz_realtime.core.runtime.token_bucket import (
     PenaltyBudget,
 )
 from atriz_realtime.engine.deadlines import Deadlines
-from atriz_realtime.engine.protocol.packets import Packet, message
+from atriz_realtime.engine.protocol.packets import message
 from atriz_realtime.engine.session import Session
 from atriz_realtime.plugin_system.config import RealtimeConfig
 
@@ -65,14 +60,13 @@ class SocketServer(socketio.AsyncServer):
         ready: Callable[[], Awaitable[None] | None],
         session_prefix: str,
     ) -> None:
-        self._config = config
-        self._ready = ready
-        self._session_prefix = session_prefix
         self._gateway = gateway
         self._own_handlers = own_handlers
         self._incidents = incidents
-        self._session_prefix = session_prefix
         self._unconnected = Deadlines(config.connect_timeout, self._never_connected)
+        self._make_engine = lambda **_: Engine(
+            config, self._unconnected.begin, self._receive, incidents, ready, session_prefix
+        )
         super().__init__(client_manager=rooms, serializer=packet_class(config), async_mode="asgi")
         self.environ = Requests(self.eio)
         self.manager_initialized = True
@@ -80,18 +74,8 @@ class SocketServer(socketio.AsyncServer):
         self._errors = PenaltyBudget(config.max_errors_per_second, config.max_errors_burst)
 
     def _engineio_server_class(self) -> Callable[..., Engine]:
+        """What makes the engine, without the options that python-socketio passes."""
         return self._make_engine
-
-    def _make_engine(self, **_: Any) -> Engine:
-        """The engine with the configured settings, in place of python-socketio's defaults."""
-        return make_engine(
-            self._config,
-            self._unconnected.begin,
-            self._receive,
-            self._incidents,
-            self._ready,
-            self._session_prefix,
-        )
 
     def _never_connected(self, eio_sid: str) -> None:
         self._incidents.report("session never connected", "closed")
@@ -277,7 +261,9 @@ class SocketServer(socketio.AsyncServer):
             await self.manager.disconnect(sid, namespace)
             return
         self._unconnected.end(session.sid)
-        self.manager.accept(sid, namespace, _welcome(sid, namespace))
+        where = "" if in_default else f"{namespace},"
+        welcome = message(f'{socketio.packet.CONNECT}{where}{{"sid":"{sid}"}}')
+        self.manager.accept(sid, namespace, welcome)
         if not session.is_open:  # it was closed meanwhile
             await self._trigger_event("disconnect", namespace, sid, self.reason.TRANSPORT_CLOSE)
             await self.manager.disconnect(sid, namespace=namespace)
@@ -386,9 +372,3 @@ class SocketServer(socketio.AsyncServer):
 
 async def _not_authorized(*_: Any) -> None:
     raise NotAuthorized
-
-
-def _welcome(sid: str, namespace: str) -> Packet:
-    """The answer to a CONNECT: the socket's id in the namespace."""
-    where = "" if namespace == DEFAULT_NAMESPACE else f"{namespace},"
-    return message(f'{socketio.packet.CONNECT}{where}{{"sid":"{sid}"}}')

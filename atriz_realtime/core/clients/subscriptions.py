@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from atriz_realtime.api.errors import (
@@ -19,8 +19,7 @@ from atriz_realtime.api.model import EntityRef, Identity
 from atriz_realtime.api.wire import TRACKING_REVOKED, event_json, track_event, untrack_event
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.core.access.access import AccessControl
-from atriz_realtime.core.clients.events import EventHandlers, Handler
-from atriz_realtime.core.clients.sockets import ConnectedSocket
+from atriz_realtime.core.clients.sockets import ConnectedSocket, EventHandlers, Handler
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
@@ -109,24 +108,14 @@ class Subscriptions:
             await self._channels.confirmed(room)
         # every read is started before one is awaited, so that they share a round trip
         reading = [self._pipeline.current(entity) for entity, _, __ in joined]
-        for (entity, room, before), location in zip(joined, reading, strict=True):
-            await self._send_current(socket, entity, room, before, location)
-
-    async def _send_current(
-        self,
-        socket: ConnectedSocket,
-        entity: EntityRef,
-        room: str,
-        before: bytes | None,
-        reading: Awaitable[bytes | None],
-    ) -> None:
-        try:
-            location = await reading
-        except Unavailable as error:
-            self._incidents.report("cache unavailable", error.message)
-            return
-        if location is not None and self._broadcaster.last(room) is before:
-            self._broadcaster.send_current(socket.sid, room, event_json(entity, location))
+        for (entity, room, before), read in zip(joined, reading, strict=True):
+            try:
+                location = await read
+            except Unavailable as error:
+                self._incidents.report("cache unavailable", error.message)
+                continue
+            if location is not None and self._broadcaster.last(room) is before:
+                self._broadcaster.send_current(socket.sid, room, event_json(entity, location))
 
     def _untracker(self, kind: str) -> Handler:
         async def untrack(sid: str, ids: Any = None, *_: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import re
 from datetime import datetime
 from typing import Any
 
-import attrs
 import orjson
 import socketio.packet
 
@@ -38,17 +37,6 @@ class StrictJson:
         return orjson.loads(text)
 
 
-@attrs.frozen(kw_only=True)
-class PacketLimits:
-    """The limits of one packet of a client; see the settings of the same names."""
-
-    max_depth: int = 64
-    max_event_name: int = 256
-    max_arguments: int = 32
-    max_attachments: int = 10
-    max_namespace: int = 128
-
-
 class InvalidPayload(ValueError):
     """An event with a well-formed head and a bad payload.
 
@@ -65,12 +53,12 @@ class InvalidPayload(ValueError):
 class SocketIOPacket(socketio.packet.Packet):
     """A Socket.IO packet in the default encoding; python-socketio's ``serializer=`` seam.
 
-    Anything that is not in the protocol is refused:
-    https://socket.io/docs/v4/socket-io-protocol/.
+    Anything that is not in the protocol is refused: https://socket.io/docs/v4/socket-io-protocol/.
     """
 
     json = StrictJson
-    limits = PacketLimits()
+    limits = RealtimeConfig()
+    """The settings that limit a client's packets."""
 
     def decode(self, encoded_packet: Any) -> int:
         """Decode a packet; returns how many attachments follow.
@@ -104,15 +92,13 @@ class SocketIOPacket(socketio.packet.Packet):
             raise
         self._check(attachments is not None)
         if is_event:
-            self._check_event(self.data)
+            event: Any = self.data
+            name, *arguments = event
+            if len(name) > self.limits.max_event_name:
+                raise InvalidPayload("the event's name is too long", self.namespace, self.id)
+            if len(arguments) > self.limits.max_arguments:
+                raise InvalidPayload("too many arguments", self.namespace, self.id)
         return count
-
-    def _check_event(self, event: Any) -> None:
-        name, *arguments = event
-        if len(name) > self.limits.max_event_name:
-            raise InvalidPayload("the event's name is too long", self.namespace, self.id)
-        if len(arguments) > self.limits.max_arguments:
-            raise InvalidPayload("too many arguments", self.namespace, self.id)
 
     def _check(self, counted: bool) -> None:
         """Check that the type, the attachments and the payload go together."""
@@ -217,12 +203,6 @@ def packet_class(config: RealtimeConfig) -> type[SocketIOPacket]:
     """The packet class with the configured limits."""
 
     class LimitedPacket(SocketIOPacket):
-        limits = PacketLimits(
-            max_depth=config.max_depth,
-            max_event_name=config.max_event_name,
-            max_arguments=config.max_arguments,
-            max_attachments=config.max_attachments,
-            max_namespace=config.max_namespace,
-        )
+        limits = config
 
     return LimitedPacket

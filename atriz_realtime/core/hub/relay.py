@@ -13,9 +13,9 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from atriz_realtime.api.contracts import Fanout
-from atriz_realtime.api.errors import InvalidRequest, Unavailable
+from atriz_realtime.api.errors import InvalidRequest
 from atriz_realtime.api.wire import Emit, RedisChannels
-from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.incidents import Incidents, reason
 
 MAX_SENDING = 1_000
 """Emits that may be on their way to Redis; further ones reach this server only."""
@@ -94,7 +94,5 @@ class Relay:
     async def _publish(self, sending: Awaitable[None]) -> None:
         try:
             await sending
-        except Unavailable as error:
-            self._incidents.report("emits not relayed", error.message)
-        except Exception as error:  # a plugin's fan-out may raise what it should not
-            self._incidents.report("emits not relayed", f"{type(error).__name__}: {error}")
+        except Exception as error:  # a plugin's fan-out may raise anything
+            self._incidents.report("emits not relayed", reason(error))

@@ -16,7 +16,7 @@ import socketio.packet
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.core.hub.packets import emitted_location
 from atriz_realtime.core.hub.relay import Relay
-from atriz_realtime.core.hub.views import Views
+from atriz_realtime.core.hub.views import RenderedViews, Views
 from atriz_realtime.engine.protocol import packets
 from atriz_realtime.engine.session import Session
 
@@ -98,7 +98,7 @@ class RoomManager(socketio.AsyncManager):
         skip = [skip_sid] if isinstance(skip_sid, str) else list(skip_sid or ())
         key = kwargs.get("conflation_key")
         self.emit_encoded(namespace, rooms, skip, parts, key)
-        if not self._is_local_socket(namespace, rooms):
+        if rooms is None or len(rooms) != 1 or not self.is_sid_room(namespace, rooms[0]):
             self._relay.send(namespace, rooms, skip, parts, key)
 
     def send(self, sid: str, event: str, data: Any) -> None:
@@ -113,9 +113,7 @@ class RoomManager(socketio.AsyncManager):
 
         As in python-socketio, a tuple is several arguments and ``None`` is none.
         """
-        arguments = [data] if data is not None else []
-        if isinstance(data, tuple):
-            arguments = list(data)
+        arguments = data if isinstance(data, tuple) else () if data is None else (data,)
         encoded: str | list[str | bytes] = self.server.packet_class(
             socketio.packet.EVENT, namespace=namespace, data=[event, *arguments]
         ).encode()
@@ -172,7 +170,7 @@ class RoomManager(socketio.AsyncManager):
 
         :param skip: members that are sent nothing.
         """
-        rendered, viewers = views.rendered(event), views.by_room[room]
+        rendered, viewers = RenderedViews(views, event), views.by_room[room]
         members = self.rooms[DEFAULT_NAMESPACE][room]
         sockets = self.server.eio.sockets
         for sid, chain in viewers.items():
@@ -188,9 +186,6 @@ class RoomManager(socketio.AsyncManager):
                 session.put_frame(room, packet)
                 self.frames_queued += 1
         return viewers
-
-    def _is_local_socket(self, namespace: str, rooms: list[str] | None) -> bool:
-        return rooms is not None and len(rooms) == 1 and bool(self.is_sid_room(namespace, rooms[0]))
 
     # -- connections -----------------------------------------------------------------------
 

@@ -96,14 +96,10 @@ class Views:
         if viewers is not None and viewers.pop(sid, None) is not None and not viewers:
             del self.by_room[room]
 
-    def rendered(self, event: bytes) -> RenderedViews:
-        """An event's bytes, to be rendered for each chain."""
-        return RenderedViews(self, event)
-
     def packet(self, room: str, sid: str, event: bytes) -> Packet | None:
         """The frame of an event for one member of a room; ``None`` when a view hides it."""
         chain = self._chain_of(room, sid)
-        return self.rendered(event).packet(chain) if chain else location_packet(event)
+        return RenderedViews(self, event).packet(chain) if chain else location_packet(event)
 
     def _chain_of(self, room: str, sid: str) -> ViewChain:
         return self.by_room.get(room, {}).get(sid, ())
@@ -119,17 +115,13 @@ class Views:
             self._incidents.report("unreadable fix hidden", error.message)
             return None
 
-    def apply(self, step: ViewStep, event: LocationEvent) -> LocationEvent | None:
-        """Apply one view; ``None`` when it hides the event, or fails."""
-        return self._guarded(step, step.apply, event)
-
-    def encode(self, step: ViewStep, event: LocationEvent) -> Payload | None:
-        """Encode what a view has returned; ``None`` when that has no JSON form."""
-        return self._guarded(step, encode, event)
-
-    def _guarded(
+    def guarded(
         self, step: ViewStep, work: Callable[[LocationEvent], T], event: LocationEvent
     ) -> T | None:
+        """What ``work`` returns for an event; ``None`` when it fails, which a view is to blame for.
+
+        :param step: the view that is applied, or that has returned the event.
+        """
         try:
             return self._plugin_runner.call(step.plugin, step.what, work, event)
         except RealtimeError as error:
@@ -148,15 +140,12 @@ class RenderedViews:
     def __init__(self, views: Views, event: bytes) -> None:
         self._views = views
         self._events: dict[ViewChain, LocationEvent | None] = {(): views.decode(event)}
-        self._payloads: dict[ViewChain, Payload | None] = {}
         self._packets: dict[ViewChain, Packet | None] = {}
 
     def payload(self, chain: ViewChain) -> Payload | None:
         """The encoded event; ``None`` when the chain hides it."""
-        if chain not in self._payloads:
-            event = self._event(chain)
-            self._payloads[chain] = None if event is None else self._views.encode(chain[-1], event)
-        return self._payloads[chain]
+        event = self._event(chain)
+        return None if event is None else self._views.guarded(chain[-1], encode, event)
 
     def packet(self, chain: ViewChain) -> Packet | None:
         """The event's frame; ``None`` when the chain hides it."""
@@ -168,6 +157,8 @@ class RenderedViews:
     def _event(self, chain: ViewChain) -> LocationEvent | None:
         """Apply a chain; chains that begin alike share their first steps."""
         if chain not in self._events:
-            before = self._event(chain[:-1])
-            self._events[chain] = None if before is None else self._views.apply(chain[-1], before)
+            before, step = self._event(chain[:-1]), chain[-1]
+            self._events[chain] = (
+                None if before is None else self._views.guarded(step, step.apply, before)
+            )
         return self._events[chain]

@@ -27,12 +27,6 @@ class Backends:
     :param link: the connection to Redis, when one is configured.
     """
 
-    cache: Cache
-    fanout: Fanout
-    """The fan-out with all layers."""
-    innermost_fanout: Fanout
-    """The fan-out below all layers, which reports interruptions."""
-
     def __init__(
         self,
         registry: Registry,
@@ -45,21 +39,21 @@ class Backends:
         self._statistics = statistics
         self._reporting: list[Reporting] = [] if link is None else [link]
 
-    async def open(self, opened: AsyncExitStack, layers: Sequence[FanoutLayer]) -> None:
+    async def open(
+        self, opened: AsyncExitStack, layers: Sequence[FanoutLayer]
+    ) -> tuple[Cache, Fanout, Fanout]:
         """Open everything, to be closed with ``opened``.
 
         :param layers: wrap the fan-out, the first one innermost.
+        :returns: the cache, the fan-out with all layers, and the fan-out below them, which
+            reports interruptions.
         """
-        registry, resources = self._registry, self._resources
-        cache, fanout = registry.cache, registry.fanout
-        self.cache = await self._opened("cache", cache, cache.open(resources), opened)
-        self.innermost_fanout = self.fanout = await self._opened(
-            "fanout", fanout, fanout.open(resources), opened
-        )
+        resources, cache, fanout = self._resources, self._registry.cache, self._registry.fanout
+        open_cache = await self._opened("cache", cache, cache.open(resources), opened)
+        innermost = layered = await self._opened("fanout", fanout, fanout.open(resources), opened)
         for layer in layers:
-            self.fanout = await self._opened(
-                f"layer {layer.name}", layer, layer.open(self.fanout), opened
-            )
+            layered = await self._opened(f"layer {layer.name}", layer, layer.open(layered), opened)
+        return open_cache, layered, innermost
 
     async def _opened(
         self, name: str, record: Any, opening: Awaitable[B], opened: AsyncExitStack

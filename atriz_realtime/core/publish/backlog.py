@@ -55,11 +55,7 @@ class Backlog:
 
     def statistics(self) -> dict[str, float]:
         """Fixes ``waiting``, ``superseded`` by a newer one, and ``dropped`` over the limit."""
-        return {
-            "waiting": len(self),
-            "superseded": self._superseded,
-            "dropped": self._dropped,
-        }
+        return {"waiting": len(self), "superseded": self._superseded, "dropped": self._dropped}
 
     def add(self, unsent: Unsent) -> None:
         """Hold a fix, in place of an older one of its entity."""

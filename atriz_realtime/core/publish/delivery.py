@@ -18,8 +18,8 @@ from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.publish.backlog import Backlog, Unsent
 from atriz_realtime.core.publish.in_flight import InFlight
-from atriz_realtime.core.publish.resync import Resync, reason
-from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.publish.resync import Resync
+from atriz_realtime.core.runtime.incidents import Incidents, reason
 from atriz_realtime.core.runtime.worker import Worker
 from atriz_realtime.plugin_system.registry import EntityKind
 

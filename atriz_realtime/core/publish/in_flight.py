@@ -1,10 +1,9 @@
 """Fixes of this server between publishing and delivery.
 
 A fix that is published here comes back over the fan-out like every other server's, so that all
-servers deliver in one order.  When the fan-out refuses it, or loses its connection, it is
-delivered directly, after everything older that is still expected on its channel; if it comes
-back after all, it is ignored.  So watchers of this server get every fix that was published
-here, once and in order.
+servers deliver in one order.  When the fan-out refuses it, or loses its connection, it is delivered
+directly, after everything older that is still expected on its channel; if it comes back after all,
+it is ignored.  So watchers of this server get every fix that was published here, once and in order.
 """
 
 from __future__ import annotations

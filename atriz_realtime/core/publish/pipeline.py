@@ -16,8 +16,6 @@ from atriz_realtime.api.errors import (
     InvalidEntityId,
     InvalidLocation,
     NotAuthorized,
-    PluginFailed,
-    RealtimeError,
     UnknownEntityType,
 )
 from atriz_realtime.api.model import EntityRef, Identity, Location, LocationEvent
@@ -214,20 +212,10 @@ class Pipeline:
         ahead = event.location.timestamp.timestamp() - self._clock.now()
         if ahead > self._max_clock_skew:
             raise InvalidLocation(f"timestamp lies {ahead:.0f} s in the future", field="timestamp")
-        validate = self._kinds[event.type].validate
-        if validate is None:
-            return
-        try:
-            validate(event)
-        except RealtimeError:
-            raise
-        except (Exception, SystemExit) as error:
-            self._incidents.plugin_problem(
-                self._kinds[event.type].plugin,
-                "failed",
-                f"validation of {event.type!r}: {type(error).__name__}: {error}",
-            )
-            raise PluginFailed from error
+        kind = self._kinds[event.type]
+        if kind.validate is not None:
+            what = f"validation of {event.type!r}"
+            self._plugin_runner.call(kind.plugin, what, kind.validate, event)
 
     async def _filtered(self, event: LocationEvent) -> LocationEvent | None:
         for plugin, what, apply in self._filters:

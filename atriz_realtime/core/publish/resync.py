@@ -6,13 +6,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from atriz_realtime.api.errors import Unavailable
 from atriz_realtime.api.model import EntityRef
 from atriz_realtime.api.wire import event_json
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.publish.in_flight import InFlight
-from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.incidents import Incidents, reason
 
 RESYNC_CHUNK = 500
 """Current locations that a resync reads at once."""
@@ -93,10 +92,3 @@ class Resync:
             if location is not None:
                 event = event_json(entity, location)
                 self._entities += self._broadcaster.broadcast_current(str(entity), event)
-
-
-def reason(error: Exception) -> str:
-    """Why a backend failed, for the log."""
-    if isinstance(error, Unavailable):
-        return error.message
-    return f"{type(error).__name__}: {error}"

@@ -11,6 +11,7 @@ import attrs
 from atriz_realtime.api.contracts import PublishResult
 from atriz_realtime.api.errors import ConfigurationError, Unavailable
 from atriz_realtime.api.model import Location, LocationEvent
+from atriz_realtime.api.records import Endpoint
 from atriz_realtime.api.wire import decode_event, decode_location, tracking_stats
 from atriz_realtime.core.publish.delivery import Delivery, Listener
 from atriz_realtime.core.publish.pipeline import Pipeline
@@ -188,3 +189,19 @@ def as_location(location: Location | Mapping[str, Any]) -> Location:
     :raises InvalidLocation: naming the field that is wrong.
     """
     return location if isinstance(location, Location) else Location.from_wire(location)
+
+
+def fix_path(
+    *, tracing: bool
+) -> tuple[type[Delivery], type[Pipeline], Callable[[Endpoint], Endpoint]]:
+    """The classes that a fix goes through, and a wrapper for endpoints that accept fixes.
+
+    They make OpenTelemetry spans with ``tracing``, and pay nothing for it without.
+
+    :raises ConfigurationError: when tracing is on and OpenTelemetry is not installed.
+    """
+    if not tracing:
+        return Delivery, Pipeline, lambda endpoint: endpoint
+    from atriz_realtime.core.publish import tracing as spans  # noqa: PLC0415  # an extra
+
+    return spans.TracedDelivery, spans.TracedPipeline, spans.traced

@@ -12,12 +12,9 @@ from collections import OrderedDict
 from typing import Any
 
 import attrs
-from opentelemetry import propagate, trace
-from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from atriz_realtime.api.contracts import PublishResult
-from atriz_realtime.api.errors import RealtimeError
+from atriz_realtime.api.errors import ConfigurationError, RealtimeError
 from atriz_realtime.api.http import HttpAnswer, HttpCall
 from atriz_realtime.api.model import EntityRef, Identity, Location
 from atriz_realtime.api.records import Endpoint
@@ -25,6 +22,15 @@ from atriz_realtime.api.wire import Payload
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime.eager import this_thread
+
+try:
+    from opentelemetry import propagate, trace
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+except ImportError as missing:
+    raise ConfigurationError(
+        "tracing needs OpenTelemetry: pip install 'atriz-realtime[otel]'", field="tracing"
+    ) from missing
 
 MAX_IN_FLIGHT = 10_000
 """Fixes that may await their delivery on this server; beyond, the oldest gets no span for it."""
@@ -84,17 +90,12 @@ class TracedDelivery(Delivery):
 
     async def publish(self, payload: Payload, *, cached: bool = False) -> None:
         """Cache a fix and fan it out, within a span."""
-        with _span("fan-out", SpanKind.PRODUCER, attributes=_attributes(payload.entity)):
-            self._expect(payload)
+        with _span("fan-out", SpanKind.PRODUCER, attributes=_attributes(payload.entity)) as span:
+            if span.is_recording() and self._comes_back(payload):
+                self._undelivered[payload.event] = trace.set_span_in_context(span)
+                if len(self._undelivered) > MAX_IN_FLIGHT:
+                    self._undelivered.popitem(last=False)
             await super().publish(payload, cached=cached)
-
-    def _expect(self, payload: Payload) -> None:
-        """Remember the span of a fix that is going to be delivered on this server."""
-        span = trace.get_current_span()
-        if span.is_recording() and self._comes_back(payload):
-            self._undelivered[payload.event] = trace.set_span_in_context(span)
-            if len(self._undelivered) > MAX_IN_FLIGHT:
-                self._undelivered.popitem(last=False)
 
     def _deliver(self, channel: str, event: bytes) -> None:
         context = self._undelivered.pop(event, None)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from atriz_realtime.api.contracts import Clock
-from atriz_realtime.api.errors import RealtimeError
+from atriz_realtime.api.errors import RealtimeError, Unavailable
 
 logger = logging.getLogger("atriz_realtime")
 
@@ -142,3 +142,10 @@ def _filled_in(kind: str, labels: Labels) -> str:
 def _one_line(message: str) -> str:
     shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in message[:MAX_LINE])
     return f"{shown}…" if len(message) > MAX_LINE else shown
+
+
+def reason(error: Exception) -> str:
+    """Why a backend failed, for the log."""
+    if isinstance(error, Unavailable):
+        return error.message
+    return f"{type(error).__name__}: {error}"

@@ -82,12 +82,12 @@ class Lifecycle:
         await asyncio.wait([starting])
         steps = [*self._first_steps(), ("backends", self._opened.aclose, CLOSE_STEP_TIMEOUT)]
         for what, step, limit in steps:
+            timeout = asyncio.timeout(limit)
             try:
-                async with asyncio.timeout(limit):
+                async with timeout:
                     await step()
-            except TimeoutError:
-                problem = f"not done within {limit:g} s"
-                self._incidents.report("close incomplete", f"{what}: {problem}")
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
+                if timeout.expired():  # a step may raise a TimeoutError of its own
+                    problem = f"not done within {limit:g} s"
                 self._incidents.report("close incomplete", f"{what}: {problem}")

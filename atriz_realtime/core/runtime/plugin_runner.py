@@ -86,8 +86,9 @@ class PluginRunner:
         except RealtimeError:
             raise
         except (Exception, asyncio.CancelledError, SystemExit) as error:
-            if _is_cancelled(error):
-                raise
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # this task is cancelled, rather than one that the plugin awaits
             if timeout.expired():
                 self._incidents.plugin_problem(plugin, "timed out", what)
             else:
@@ -104,12 +105,6 @@ class PluginRunner:
             self._incidents.plugin_problem(
                 plugin, "blocked the loop", f"{what}: for {seconds * 1000:.0f} ms"
             )
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    """Whether the current task is cancelled, rather than one that the plugin awaits."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 class _TimedSteps(EagerCoroutine[T]):

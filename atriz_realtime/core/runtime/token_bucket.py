@@ -28,12 +28,9 @@ class TokenBucket:
     burst: int
     now: float
     """When it was last refilled, in seconds of the monotonic clock."""
-    left: float = attrs.field(init=False)
+    left: float = attrs.field(default=attrs.Factory(lambda self: self.burst, True), init=False)
     refused: int = attrs.field(default=0, init=False)
     """Requests refused in a row."""
-
-    def __attrs_post_init__(self) -> None:
-        self.left = self.burst
 
     def take(self, now: float, cost: float = 1) -> Literal["granted", "refused", "exhausted"]:
         """Take tokens.

@@ -188,12 +188,12 @@ async def test_it_retries_while_a_server_is_down_and_loses_nothing(
 ) -> None:
     path = write_gpx(tmp_path / "v1.gpx", [(float(n), 0.0) for n in range(60)])
     url = f"http://127.0.0.1:{unused_tcp_port}"
-    async with serve(port=unused_tcp_port) as first:
-        replaying = started("replay", str(path), "--speed", "50", "--url", url)
-        async with (
-            started("watch", "--id", "v1", "--json", "--url", url) as watch,
-            replaying as replay,
-        ):
+    async with (
+        serve(port=unused_tcp_port) as first,
+        started("watch", "--id", "v1", "--json", "--url", url) as watch,
+    ):
+        await watch.until_said("connected, tracking 1 entity")  # before the first fix is sent
+        async with started("replay", str(path), "--speed", "50", "--url", url) as replay:
             await until(lambda: len(watch.out) >= 10)
             await first.command.ended(signal.SIGKILL)
             await replay.until_said("trying again for 60 s")

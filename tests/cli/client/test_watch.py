@@ -198,6 +198,15 @@ async def test_an_unreachable_server_is_one_line(unused_tcp_port: int) -> None:
         )
 
 
+async def test_an_unknown_host_is_one_line() -> None:
+    url = "http://no-such-host.invalid"
+    for command in (["watch"], ["publish", "--id=v", "--lat=1", "--lon=1"]):
+        done = await finished(*command, "--url", url)
+        assert (done.status, done.out) == (1, "")
+        assert only_line(done.err).startswith(f"error: {url} cannot be reached: ")
+        assert "Errno" not in done.err
+
+
 async def test_another_kind_of_server_is_one_line() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

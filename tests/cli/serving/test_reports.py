@@ -15,7 +15,7 @@ import pytest
 from atriz_realtime import RealtimeServer
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli.serving.reports import WorkerReports
-from atriz_realtime.core.runtime.reports import Reports
+from atriz_realtime.core.runtime.statistics import Reports
 from atriz_realtime.testing import config, serving
 from tests.support.plugins.files import Plugins, plugins_in
 
