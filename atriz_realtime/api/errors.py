@@ -158,7 +158,10 @@ class PayloadTooLarge(RealtimeError):
 
 
 class Unavailable(RealtimeError):
-    """A backend (Redis, a cache, a fan-out) that cannot be reached right now."""
+    """A backend (Redis, a cache, a fan-out) that cannot be reached right now.
+
+    Clients read the message, so it must not contain an address.
+    """
 
     code = "unavailable"
     status = 503

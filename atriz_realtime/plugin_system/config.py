@@ -160,7 +160,7 @@ class RealtimeConfig:
         0, "Sockets of one user on one server; 0: no limit.", minimum=0
     )
     max_connections_per_address: int = _setting(
-        0, "Sockets from one address on one server; 0: no limit.", minimum=0
+        0, "Sockets from one address, or IPv6 /64, on one server; 0: no limit.", minimum=0
     )
     trusted_proxies: tuple[str, ...] = attrs.field(
         default=(),

@@ -111,9 +111,9 @@ class ClusterLink:
         """Report the cluster as disconnected while any primary does not answer."""
         if not self._pipes:
             return BackendStatus("disconnected", self._detail)
-        for name, pipe in self._pipes.items():
+        for pipe in self._pipes.values():
             if (status := pipe.status()).state == "disconnected":
-                return BackendStatus("disconnected", f"{name}: {status.detail}")
+                return status
         return BackendStatus("connected")
 
     def statistics(self) -> dict[str, float]:

@@ -11,7 +11,11 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import os
 import random
+import re
+import socket
+import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,6 +23,7 @@ from typing import Any
 import attrs
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
+    AuthenticationError,
     ClusterDownError,
     NoScriptError,
     OutOfMemoryError,
@@ -140,7 +145,7 @@ class RedisPipe:
     ) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = self._loop.create_future()
         if self._stream is None:
-            answer.set_exception(Unavailable(f"Redis at {self._name}: {self._detail}"))
+            answer.set_exception(Unavailable(f"Redis: {self._detail}"))
         elif len(self._outgoing) + len(self._waiting) >= MAX_PENDING:
             answer.set_exception(Unavailable(f"more than {MAX_PENDING} commands wait for Redis"))
         else:
@@ -236,7 +241,7 @@ class RedisPipe:
         elif isinstance(response, SERVER_STATE_ERRORS) or str(response).startswith(
             SERVER_STATE_PREFIXES
         ):
-            answer.set_exception(Unavailable(f"Redis at {self._name}: {response}"))
+            answer.set_exception(Unavailable(f"Redis: {response}"))
         else:
             answer.set_exception(response)
 
@@ -267,7 +272,7 @@ class RedisPipe:
         self._outgoing = []
         for command in failed:
             if not command.answer.done():
-                command.answer.set_exception(Unavailable(f"Redis at {self._name}: {self._detail}"))
+                command.answer.set_exception(Unavailable(f"Redis: {self._detail}"))
 
     def _watch(self) -> None:
         """Drop the connection when the oldest command is past its deadline."""
@@ -298,7 +303,19 @@ def kill_filter(info: str | bytes) -> tuple[str, ...]:
 
 
 def describe(error: BaseException) -> str:
-    """Say in one line why a connection failed."""
+    """Say in one line why a connection failed, without an address: anonymous callers read it."""
     if isinstance(error, TimeoutError):
         return f"no answer within {ANSWER_TIMEOUT:g} s"
-    return str(error).partition("\n")[0] or type(error).__name__
+    text = str(error).partition("\n")[0]
+    if isinstance(error, AuthenticationError | ResponseError):  # Redis's own words
+        return text
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError) and cause.reason:
+            return cause.reason.replace("_", " ").lower()
+        if isinstance(cause, socket.gaierror):
+            return str(cause.strerror)
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)  # the error's own text may hold an address
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__ if not text or re.search(r"\d", text) else text  # a port, if any

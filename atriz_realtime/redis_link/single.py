@@ -11,11 +11,12 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import ConfigurationError
-from atriz_realtime.redis_link.pipe import ANSWER_TIMEOUT, CONNECT_TIMEOUT, RedisPipe
+from atriz_realtime.redis_link.pipe import ANSWER_TIMEOUT, CONNECT_TIMEOUT, RedisPipe, describe
 from atriz_realtime.redis_link.stream import Stream
 from atriz_realtime.redis_link.url import RedisUrl
 
@@ -124,8 +125,10 @@ async def connected(connection: Any) -> AbstractConnection:
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await connection.connect()
-    except BaseException:
+    except BaseException as error:
         await connection.disconnect(nowait=True)
+        if isinstance(error, RedisConnectionError):  # its text has the address
+            raise type(error)(describe(error)) from error
         raise
     ready: AbstractConnection = connection
     return ready

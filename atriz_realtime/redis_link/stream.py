@@ -82,7 +82,9 @@ class Stream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Make :meth:`ended` raise."""
-        self._end(RedisConnectionError(str(exc or "Redis has closed the connection")))
+        error = RedisConnectionError(str(exc or "Redis has closed the connection"))
+        error.__cause__ = exc
+        self._end(error)
 
 
 def pack(command: tuple[str | bytes | float, ...]) -> bytes:

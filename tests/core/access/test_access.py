@@ -19,10 +19,12 @@ from atriz_realtime.api import (
     LocationNotFound,
     NotAuthenticated,
     NotAuthorized,
+    RateLimited,
     Unavailable,
     View,
 )
 from atriz_realtime.core.access.access import AccessControl
+from atriz_realtime.core.access.auth_backoff import AuthBackoff
 from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
@@ -33,6 +35,38 @@ VEHICLE = EntityRef("vehicle", "v1")
 TOKEN = Credentials(token="a-secret-token")
 
 Make = Callable[..., AccessControl]
+
+
+async def test_keys_in_any_header_count_as_attempts(incidents: Incidents, clock: FakeClock) -> None:
+    async def by_key(credentials: Credentials) -> Identity | None:
+        key = credentials.headers.get("x-api-key")
+        if key is None:
+            return None
+        if key != "right":
+            raise AuthenticationRejected("a wrong key")
+        return ME
+
+    registered: Any = Registered([Authenticator("keys", by_key)], [], [])
+    access = AccessControl(
+        registered,
+        PluginRunner(incidents, clock, limit=0.05),
+        incidents,
+        backoff=AuthBackoff(clock, limit=2, window=60, max_backoff=60),
+    )
+
+    def caller(**headers: str) -> Credentials:
+        return Credentials(headers=headers, address="192.0.2.1")
+
+    for _ in range(3):
+        with pytest.raises(AuthenticationRejected):
+            await access.authenticate(caller(**{"x-api-key": "wrong"}))
+    for key in ("wrong", "right"):  # which one it is does not show
+        with pytest.raises(RateLimited):
+            await access.authenticate(caller(**{"x-api-key": key}))
+    with pytest.raises(NotAuthenticated):
+        await access.authenticate(caller())
+    clock.advance(1)
+    assert await access.authenticate(caller(**{"x-api-key": "right"})) is not None
 
 
 @attrs.frozen

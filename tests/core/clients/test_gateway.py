@@ -11,6 +11,7 @@ import socketio.exceptions
 
 from atriz_realtime.api import NotAuthorized
 from atriz_realtime.core.clients.gateway import decrement, refused_connection
+from atriz_realtime.engine.request.request import Request
 from tests.core.parts import Hub, Member, user
 
 
@@ -72,6 +73,24 @@ async def test_the_limit_of_an_address_holds_for_those_that_come_at_once() -> No
     (first, *_) = (result for result in results if isinstance(result, Member))
     hub.gateway.disconnected(first.sid)
     await hub.sign_in(user("u9"))
+
+
+async def test_the_limit_of_an_address_counts_the_network_of_an_ipv6_one() -> None:
+    hub = Hub(max_connections_per_address=2)
+
+    async def connect(address: str) -> Member:
+        request = Request(b"GET /socket.io/ HTTP/1.1\r\n\r\n", (address, 1), "http")
+        member = await hub.connect()
+        await hub.gateway.connected(member.sid, request, user("u1"))
+        return member
+
+    first = await connect("2001:db8::1")
+    await connect("2001:db8::2")
+    with pytest.raises(socketio.exceptions.ConnectionRefusedError, match="Too many connections"):
+        await connect("2001:db8::3")
+    await connect("2001:db8:0:1::1")
+    hub.gateway.disconnected(first.sid)
+    await connect("2001:db8::3")
 
 
 async def test_a_refused_connection_does_not_count() -> None:
