@@ -79,7 +79,7 @@ def register_settings() -> type[RevocationSettings]:
 
 @hookimpl
 async def server_started(config: PluginConfig, server: ServerHandle, resources: Resources) -> None:
-    """Read the revocations, and start to look for new ones."""
+    """Read the revocations, and start watching for new ones."""
     settings = config.load(RevocationSettings)
     running = Revocations(server, resources, settings)
     _RUNNING[server] = running
@@ -88,7 +88,7 @@ async def server_started(config: PluginConfig, server: ServerHandle, resources: 
 
 @hookimpl
 async def server_stopping(server: ServerHandle) -> None:
-    """Stop looking for new ones."""
+    """Stop watching for new ones."""
     running = _RUNNING.pop(server, None)
     if running is not None:
         await running.aclose()

@@ -19,7 +19,7 @@ def watermarks(clock: FakeClock) -> Watermarks:
     return Watermarks(clock)
 
 
-def test_without_floors_nobody_is_spared(watermarks: Watermarks) -> None:
+def test_without_watermarks_no_socket_is_skipped(watermarks: Watermarks) -> None:
     assert not watermarks
     assert watermarks.already_seen(ROOM, event(0)) == set()
 
