@@ -126,7 +126,7 @@ def register_commands(config: PluginConfig, resources: Resources) -> click.Comma
 async def revoke_in_redis(
     link: RedisLink, prefix: str, kind: Kind, value: str, expires: float | None, max_life: int
 ) -> None:
-    """Revoke from a process that is no server; the servers read it from Redis within a second.
+    """Revoke from a process without a server; the servers read it from Redis within a second.
 
     :param expires: the time when the token expires, in seconds since the epoch; ``None``: in
         ``max_life`` seconds.
