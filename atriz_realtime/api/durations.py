@@ -16,5 +16,5 @@ def parse_duration(text: str) -> int:
     :raises InvalidRequest: for anything else.
     """
     if not re.fullmatch(r"([0-9]{1,9}[smhd])+", text):
-        raise InvalidRequest(f"{text!r} is not a duration such as 30s, 15m, 1h or 2d")
+        raise InvalidRequest(f"{text!r} is no duration such as 30s, 15m, 1h or 2d")
     return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9]+)([smhd])", text))
