@@ -33,8 +33,8 @@ class RealtimeExtension:
         app = host if isinstance(host, Starlette) else getattr(host, "app", None)
         if not isinstance(app, Starlette):
             raise ConfigurationError(
-                f"cannot install into a {type(host).__name__}: it is no Starlette "
-                "application, and its .app is none either"
+                f"cannot install into a {type(host).__name__}: neither it nor its .app "
+                "is a Starlette application"
             )
         if hasattr(app.state, "realtime"):
             raise ConfigurationError("live tracking is installed in this application already")

@@ -85,6 +85,6 @@ class HttpAnswer:
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.body, bytes):
-            raise TypeError(f"a body of {type(self.body).__name__}, not of bytes")
+            raise TypeError(f"the body must be bytes, not {type(self.body).__name__}")
         if not 200 <= self.status <= 599 or self.status in (204, 205, 304):
             raise ValueError(f"status {self.status} has no body")

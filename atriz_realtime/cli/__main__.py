@@ -10,7 +10,8 @@ def main() -> None:
     try:
         from atriz_realtime.cli import main as cli  # noqa: PLC0415  # it needs the extra
     except ModuleNotFoundError as error:
-        sys.exit(f"error: atriz-realtime needs {error.name}: pip install 'atriz-realtime[cli]'")
+        extra = "serve" if {"serve", "demo"}.intersection(sys.argv) else "cli"
+        sys.exit(f"error: atriz-realtime needs {error.name}: pip install 'atriz-realtime[{extra}]'")
     cli.main()
 
 

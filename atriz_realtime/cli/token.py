@@ -26,7 +26,7 @@ DEFAULT_TTL = 3_600
 """Seconds."""
 
 MAX_TTL = 10 * 365 * 86_400
-"""Ten years in seconds; anything longer is probably a typing error."""
+"""Ten years in seconds; anything longer is probably a typo."""
 
 
 def read_duration(_: click.Context, __: click.Parameter, value: str) -> int:
@@ -62,7 +62,7 @@ def minter(
     ttl: int = DEFAULT_TTL,
     claims: Mapping[str, Any] = MappingProxyType({}),
 ) -> Callable[[], str]:
-    """A function that makes tokens for a user, as the configured server verifies them.
+    """Return a function that makes tokens for a user which the configured server accepts.
 
     :param ttl: seconds for which a token is valid once it is made.
     :raises ConfigurationError: when the server would accept no token that is made here.

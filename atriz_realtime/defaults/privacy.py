@@ -73,7 +73,7 @@ class PrivacyRule:
         ):
             for name in names:
                 if name not in allowed:
-                    what = "cannot be" if name in LOCATION_FIELDS else "is no field to be"
+                    what = "cannot be" if name in LOCATION_FIELDS else "is no field that can be"
                     raise ConfigurationError(f"{key}: {name!r} {what} named here", field=key)
         if not self.precision and not self.hide:
             raise ConfigurationError("a rule needs precision or hide", field="precision")

@@ -20,7 +20,7 @@ SLOTS = 50
 """Parts of the period over which the reports are spread."""
 
 ONE_DELIVERY_IN = 5
-"""One of so many entities is a delivery; the others are vehicles."""
+"""One entity in this many is a delivery; the others are vehicles."""
 
 IN_TOWN = (3, 7, 9)
 """The entities of each ten that stay in the town; the others drive from town to town."""
@@ -92,7 +92,7 @@ class Fleet:
     def __init__(
         self, size: int, streets: Streets, seed: int, roads: Streets | None = None
     ) -> None:
-        random = Random(seed)  # noqa: S311  # a game, not a secret
+        random = Random(seed)  # noqa: S311  # a simulation, not a secret
         self.entities = [
             Entity(number, streets if roads is None or number % 10 in IN_TOWN else roads, random)
             for number in range(size)

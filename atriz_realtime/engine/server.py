@@ -57,7 +57,7 @@ class EngineServer:
         processes apart.
     :param proxies: the trusted proxies; ``None`` for those that uvicorn trusts.
     :param report: told what clients do wrong; default: a warning in the log.
-    :param ready: called before each handshake; returns what it has to wait for, or ``None``.
+    :param ready: called before each handshake; returns an awaitable to wait for, or ``None``.
     """
 
     reason: ClassVar[type[Reason]] = Reason
@@ -178,12 +178,12 @@ class EngineServer:
         return self.handlers["connect"](session.sid, session.request.environ())
 
     def call_message(self, session: Session, data: str | bytes) -> Awaitable[Any] | None:
-        """Call the ``message`` handler; returns what is left to be awaited."""
+        """Call the ``message`` handler; returns an awaitable if it has not finished."""
         answer = self.handlers["message"](session.sid, data)
         return answer if inspect.isawaitable(answer) else None
 
     def call_disconnect(self, session: Session, reason: str) -> Any:
-        """Call the ``disconnect`` handler; returns what is left to be awaited, if anything."""
+        """Call the ``disconnect`` handler; returns an awaitable if it has not finished."""
         return self.handlers["disconnect"](session.sid, reason)
 
     # -- what the application calls --------------------------------------------------------

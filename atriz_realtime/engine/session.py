@@ -85,7 +85,7 @@ class SessionServices(LoopBound):
     """Calls the session's ``flush`` soon."""
     new_outbox: Callable[[Session], Outbox]
     handle_message: Callable[[Session, str | bytes], Awaitable[Any] | None]
-    """Hands a message to the application; returns what is left to be awaited."""
+    """Hands a message to the application; returns an awaitable if it has not finished."""
     protocol_broken: Callable[[Session, Exception], None]
     """Ends a session because a message of its client could not be handled."""
 
@@ -262,7 +262,7 @@ class Session:
             await asyncio.shield(self._resume)
 
     def _dispatch(self, data: str | bytes) -> Awaitable[Any] | None:
-        """Hand a message to the application; returns what is left to be awaited."""
+        """Hand a message to the application; returns an awaitable if it has not finished."""
         try:
             return self._services.handle_message(self, data)
         except Exception as error:

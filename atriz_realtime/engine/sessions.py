@@ -37,7 +37,7 @@ class Sessions(LoopBound):
     :param limits: limits of the outboxes.
     :param id_prefix: the beginning of each session id.
     :param connect: called with each new session; ``False`` or an exception refuses it.
-    :param message: called with each message; returns what is left to be awaited.
+    :param message: called with each message; returns an awaitable if it has not finished.
     :param disconnect: called with each session that has ended, and the reason.
     """
 

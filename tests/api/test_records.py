@@ -110,12 +110,12 @@ def test_the_representation_of_a_call_has_no_body() -> None:
 
 
 def test_credentials_come_from_the_headers_or_are_given() -> None:
-    headers = Headers([(b"authorization", b"bearer abc")])
+    headers = Headers([(b"authorization", b"bearer secret")])
     call = HttpCall(headers, b"{}", "127.0.0.1")
-    assert call.credentials() == Credentials(token="abc", headers=headers, address="127.0.0.1")
-    known = Credentials(token="abc")
+    assert call.credentials() == Credentials(token="secret", headers=headers, address="127.0.0.1")
+    known = Credentials(token="secret")
     assert HttpCall(headers, b"[]", "127.0.0.1", offered=known).credentials() is known
-    assert "abc" not in repr(HttpCall(headers, b"", None, offered=known))
+    assert "secret" not in repr(HttpCall(headers, b"", None, offered=known))
 
 
 def test_the_default_status_of_an_answer_is_200() -> None:

@@ -95,7 +95,7 @@ async def test_the_user_is_always_the_token_s(live: Live) -> None:
         ({"entityId": "x", "deliveryId": "x"}, "delivery"),
     ],
 )
-async def test_the_ways_to_name_an_entity(live: Live, named: dict[str, str], kind: str) -> None:
+async def test_the_fields_that_name_an_entity(live: Live, named: dict[str, str], kind: str) -> None:
     assert (await live.post(LOCATION, {**named, **HERE}))[0] == 200
     assert (await current(live, "x", kind))["deviceId"] == "x"
 

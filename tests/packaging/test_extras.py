@@ -165,11 +165,12 @@ async def test_the_core_serves_beside_fastapi_on_hypercorn(
     assert [update["entityId"] for update in watcher.updates] == ["v1"]
 
 
-def test_the_console_script_needs_an_extra(bare: Environment) -> None:
-    ran = bare.run("atriz-realtime", "plugins")
+@pytest.mark.parametrize(("command", "extra"), [("plugins", "cli"), ("serve", "serve")])
+def test_the_console_script_needs_an_extra(bare: Environment, command: str, extra: str) -> None:
+    ran = bare.run("atriz-realtime", command)
     assert (ran.returncode, ran.stdout) == (1, "")
     (line,) = ran.stderr.splitlines()
-    assert line == "error: atriz-realtime needs click: pip install 'atriz-realtime[cli]'"
+    assert line == f"error: atriz-realtime needs click: pip install 'atriz-realtime[{extra}]'"
 
 
 def table(plugin: str, **settings: Any) -> dict[str, Any]:

@@ -44,7 +44,7 @@ async def test_a_point_that_is_not_on_the_curve_is_no_key() -> None:
         assert set(authenticator.source.keys) == {"good"}
 
 
-async def test_an_encrypted_or_compressed_token_is_none() -> None:
+async def test_an_encrypted_or_compressed_token_is_refused() -> None:
     """Section 3.6: nothing is encrypted here, so nothing is ever decompressed."""
     payload = json.dumps(CLAIMS).encode()
     packed = zlib.compressobj(wbits=-15)

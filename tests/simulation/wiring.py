@@ -64,7 +64,7 @@ HELD = (
     "delivery._in_flight._newest",
     "delivery._channels._subscribed",
     "_pipeline._held",
-    "_rooms.unwelcomed",
+    "_rooms.unconfirmed",
     "_rooms._views.by_room",
 )
 """Where a server keeps what is under way: all are empty when nobody uses it."""

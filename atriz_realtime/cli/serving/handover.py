@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_READ = 262_144
-"""Most bytes that go with a connection: more than one read of the event loop returns."""
+"""The most bytes passed on with a connection; one read of the event loop returns fewer."""
 
 _OWNER = re.compile(rb"[A-Z]+ [^ \r\n]*[?&]sid=([0-9]{1,4})(?:~|%7E)", re.IGNORECASE)
 """Finds the number of the worker in a request line; ``~`` is ``SESSION_SEPARATOR``."""
@@ -34,7 +34,7 @@ logger = structlog.get_logger("atriz_realtime.serve")
 
 
 def owner_of(data: bytes) -> int | None:
-    """The worker that owns the session of a request; ``None`` when the request names none."""
+    """Return the worker that owns a request's session; ``None`` without a session id."""
     found = _OWNER.match(data)
     return int(found[1]) if found else None
 
@@ -59,19 +59,19 @@ class Handover:
         self._incoming.bind(str(path))
 
     def start(self, make_protocol: Callable[[], asyncio.Protocol]) -> None:
-        """Start to take over connections."""
+        """Start accepting connections from other workers."""
         self._make_protocol = make_protocol
         asyncio.get_running_loop().add_reader(self._incoming, self._receive)
 
     def close(self) -> None:
-        """Take over no more connections."""
+        """Stop accepting connections from other workers."""
         asyncio.get_running_loop().remove_reader(self._incoming)
         self._incoming.close()
         self._outgoing.close()
         self._path(self.worker).unlink(missing_ok=True)
 
     def pass_on(self, owner: int, connection: int, data: bytes) -> bool:
-        """Pass a connection to its owner; returns whether the owner was there to take it."""
+        """Pass a connection to its owner; returns whether the owner accepted it."""
         rights = array.array("i", [connection])
         try:
             self._outgoing.sendmsg(

@@ -31,9 +31,9 @@ class WorkerReports:
 
     @asynccontextmanager
     async def answering(self, own: Callable[[], ProcessReport]) -> AsyncIterator[None]:
-        """Answer the other workers while the context lasts.
+        """Answer the other workers' requests until the context exits.
 
-        :param own: makes the report of this worker.
+        :param own: returns this worker's report.
         """
 
         async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -159,7 +159,7 @@ class Supervisor:
             os.read(self._wake_in, 4_096)
 
     def _restart_dead(self) -> None:
-        """Restart what has died, and after SIGHUP all workers."""
+        """Restart dead workers and a dead Valkey; after SIGHUP, restart every worker."""
         if self._valkey is not None:
             self._valkey.keep_running()
         for worker in self._workers:
@@ -179,7 +179,7 @@ class Supervisor:
             self._stop(worker)
             if not self._start(worker):
                 logger.error(
-                    "restart given up; the workers after this one go on as they are",
+                    "restart given up; the other workers continue unchanged",
                     worker=worker.number,
                 )
                 return

@@ -30,9 +30,9 @@ GC_YOUNG = 50_000
 at most; Python's default of 700 is what about twenty connections allocate."""
 
 GC_MIDDLE, GC_OLD = 10, 2
-"""Young collections between two of the middle generation, and middle ones between two of all
-objects, which take tens of milliseconds with 10,000 sockets.  At most a million objects can thus
-be garbage in cycles; the server itself makes none."""
+"""Young collections for each collection of the middle generation, and middle collections for each
+full one, which takes tens of milliseconds with 10,000 sockets.  At most a million objects can
+thus await collection in cycles; the server itself creates none."""
 
 _GC_DEFAULT = gc.get_threshold()
 
@@ -66,7 +66,7 @@ class Server(uvicorn.Server):
         self._companion_task: asyncio.Future[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start; an error of the realtime server is raised, where uvicorn would log a traceback."""
+        """Start, and raise the realtime server's errors, which uvicorn would log as a traceback."""
         await self._realtime.start()
         await super().startup(sockets)
         if self._handover is not None:
@@ -91,7 +91,7 @@ class Server(uvicorn.Server):
             async with asyncio.timeout(CLOSE_LIMIT):
                 await self._realtime.close()
         except TimeoutError:
-            logger.warning("not closed within %g s; leaving all the same", CLOSE_LIMIT)
+            logger.warning("not closed within %g s; exiting anyway", CLOSE_LIMIT)
             self.force_exit = True
             # uvicorn would log a traceback for each request that is cut off now
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
@@ -159,7 +159,7 @@ def run(
 
 
 def tune_garbage_collector() -> None:
-    """Collect less often, and never what exists already: for use when a server has started.
+    """Collect garbage less often, and exempt all existing objects; call it after the start.
 
     A server holds many objects for each socket and makes few cycles.
     """

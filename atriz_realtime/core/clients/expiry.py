@@ -1,4 +1,4 @@
-"""The expiry of identities: a socket is told before, and disconnected after."""
+"""Warns sockets before their identities expire, and disconnects them when they do."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ BATCH = 200
 """Sockets that are handled in one turn of the event loop."""
 
 SLACK = 64
-"""Stale entries that the heap may hold, besides one for each socket, before it is rebuilt."""
+"""The heap is rebuilt when more than half of it, and more than this, may be stale entries."""
 
 FOREVER = 253_402_300_799.0
-"""The end of the year 9999, in seconds since the epoch; what expires later never does."""
+"""The end of the year 9999, in seconds since the epoch; a later expiry counts as never."""
 
 Entry = tuple[float, int, str, bool]
 """When, in seconds since the epoch; a serial number; the sid; whether it is the expiry itself."""

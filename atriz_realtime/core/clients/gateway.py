@@ -246,7 +246,7 @@ class Gateway:
         return {"success": True}
 
     def _set_identity(self, socket: ConnectedSocket, identity: Identity) -> None:
-        """Give a socket an identity; what belonged to another user is taken from it."""
+        """Set a socket's identity; another user's rooms and subscriptions end first."""
         previous = socket.identity
         if previous is not None and (
             previous.user_id != identity.user_id or previous.only != identity.only

@@ -12,15 +12,15 @@ from atriz_realtime.engine.session import Session
 from atriz_realtime.plugin_system.config import RealtimeConfig
 
 Handler = Callable[..., Any]
-"""Takes what python-engineio hands to a handler of the event."""
+"""Takes the arguments that python-engineio passes to handlers of the event."""
 
 
 class Engine(EngineServer):
     """The engine behind python-socketio's server.
 
     :param opened: called with the id of each new session.
-    :param received: handles a session's message; returns what is left to be awaited.
-    :param ready: :class:`EngineServer`'s, as is ``session_prefix``.
+    :param received: handles a session's message; returns an awaitable if it has not finished.
+    :param ready: see :class:`EngineServer`, as for ``session_prefix``.
     """
 
     def __init__(
@@ -105,5 +105,5 @@ SESSION_SEPARATOR = "~"
 
 
 def session_prefix(worker: int) -> str:
-    """How the session ids of a worker begin, where several processes serve one port."""
+    """The prefix of a worker's session ids, where several processes serve one port."""
     return f"{worker}{SESSION_SEPARATOR}"

@@ -168,7 +168,7 @@ class SocketServer(socketio.AsyncServer):
     # -- packets ---------------------------------------------------------------------------
 
     def _receive(self, session: Session, data: str | bytes) -> Awaitable[None] | None:
-        """Handle a packet, or an attachment of one; returns what is left to be awaited.
+        """Handle a packet, or an attachment of one; returns an awaitable if it has not finished.
 
         :raises ValueError: when a client must not send it.
         """

@@ -1,4 +1,4 @@
-"""What sockets track: ``track:<type>``, ``untrack:<type>``, and permissions that are revoked."""
+"""The entities that sockets track: ``track:<type>``, ``untrack:<type>``, and revocation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Subscriptions:
         self._incidents = incidents
         self._limit = limit
         self._revision = 0
-        """Changes with each revocation, so that what is being authorized starts again."""
+        """Counts revocations; an authorization during which it changes starts again."""
         handlers.add("track:*", self._unknown_type)
         handlers.add("untrack:*", self._unknown_type)
         for kind in kinds:
@@ -140,12 +140,12 @@ class Subscriptions:
             self.revoke(socket, RoomNames.entity(entity))
 
     async def reauthorize_all(self, user_id: str | None) -> None:
-        """Ask the authorizers again about all that a user's sockets track, or everybody's."""
+        """Ask the authorizers again about all entities that a user tracks; ``None``: all users."""
         self._revision += 1
         if self._access.authorizes:
             for socket in self._sockets_of(user_id):
                 await self._revoke_refused(socket)
-                await asyncio.sleep(0)  # other connections get their turn of the loop
+                await asyncio.sleep(0)  # let other connections run
 
     def _sockets_of(self, user_id: str | None) -> list[ConnectedSocket]:
         if user_id is None:
@@ -194,7 +194,7 @@ class Subscriptions:
     async def reauthorize(
         self, socket: ConnectedSocket, identity: Identity
     ) -> tuple[set[str], Mapping[str, ViewChain]]:
-        """What a new token of the same user changes.
+        """Work out what a new token of the same user changes.
 
         :returns: the rooms that it may not watch, and the views of the others by room.
         """
@@ -226,7 +226,7 @@ class Subscriptions:
         }
 
     def refresh_views(self, socket: ConnectedSocket, chains: Mapping[str, ViewChain]) -> None:
-        """Set a socket's views, and send it again what it sees otherwise now."""
+        """Set a socket's views, and resend the locations that it now sees differently."""
         for room, chain in chains.items():
             if (
                 self._views is not None

@@ -1,4 +1,4 @@
-"""Locations to the watchers on this server: encoded once, appended to every outbox."""
+"""Sends locations to this server's watchers: encoded once, appended to every outbox."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ class LocationBroadcaster:
         self._views = views
         self._watermarks = Watermarks(clock)
         self._last: dict[str, bytes] = {}
+        self._queued = 0
         rooms.follow(lambda _: None, self._forget)
 
     def statistics(self) -> dict[str, float]:
         """Location frames ``queued`` for clients, and how many of them were ``conflated``."""
         rooms = self._rooms
-        return {"queued": rooms.frames_queued, "conflated": rooms.server.eio.conflated}
+        return {
+            "queued": self._queued + rooms.frames_queued,
+            "conflated": rooms.server.eio.conflated,
+        }
 
     def broadcast(self, room: str, event: bytes) -> None:
         """Send an event's bytes as ``location:update`` to everyone in a room on this server.
@@ -43,18 +47,18 @@ class LocationBroadcaster:
         if views is not None and room in views.by_room:
             skip = {*skip, *rooms.send_through_views(views, room, event, skip)}
         packet = location_packet(event)
-        sockets, unwelcomed = rooms.server.eio.sockets, rooms.unwelcomed
+        sockets, unconfirmed = rooms.server.eio.sockets, rooms.unconfirmed
         queued = 0
         for sid, eio_sid in members.items():
             session = sockets.get(eio_sid)
             if session is None or sid in skip:
                 continue
-            if sid in unwelcomed:
-                unwelcomed[sid].append(packet)
+            if sid in unconfirmed:
+                unconfirmed[sid].append(packet)
             else:
                 session.put_frame(room, packet)
                 queued += 1
-        rooms.frames_queued += queued
+        self._queued += queued
 
     def last(self, room: str) -> bytes | None:
         """The newest event sent to a room since its first member joined."""
@@ -73,16 +77,16 @@ class LocationBroadcaster:
         packet = location_packet(event) if views is None else views.packet(room, sid, event)
         if packet is None:
             return
-        if sid in self._rooms.unwelcomed:
-            self._rooms.unwelcomed[sid].append(packet)
+        if sid in self._rooms.unconfirmed:
+            self._rooms.unconfirmed[sid].append(packet)
         else:
             session.put_frame(room, packet)
-            self._rooms.frames_queued += 1
+            self._queued += 1
 
     def broadcast_current(self, room: str, event: bytes) -> bool:
         """Send everyone in a room the entity's current location, if it is newer than the last.
 
-        :returns: whether it was.
+        :returns: whether it was newer, and so was sent.
         """
         last = self._last.get(room)
         if last is not None and event_time(event) <= event_time(last):

@@ -41,10 +41,10 @@ class RoomManager(socketio.AsyncManager):
         self._sids: dict[tuple[str, str], str] = {}
         self._connecting: set[str] = set()
         self._disconnecting: set[str] = set()
-        self.unwelcomed: dict[str, list[packets.Packet]] = {}
-        """What was sent to sockets whose CONNECT is not answered yet, by sid."""
+        self.unconfirmed: dict[str, list[packets.Packet]] = {}
+        """Packets held back from sockets whose CONNECT is not answered yet, by sid."""
         self.frames_queued = 0
-        """Location frames queued for clients since the start."""
+        """Location frames queued by emits and through views, since the start."""
 
     def follow(self, filled: Callable[[str], None], emptied: Callable[[str], None]) -> None:
         """Call ``filled`` and ``emptied`` when a room gets its first member and loses its last.
@@ -108,7 +108,7 @@ class RoomManager(socketio.AsyncManager):
     def _send(self, sid: str, namespace: str, parts: list[str | bytes]) -> None:
         session = self.session(sid, namespace)
         if session is not None:
-            put = self.unwelcomed[sid].append if sid in self.unwelcomed else session.put
+            put = self.unconfirmed[sid].append if sid in self.unconfirmed else session.put
             for part in parts:
                 put(packets.message(part))
 
@@ -150,8 +150,8 @@ class RoomManager(socketio.AsyncManager):
             session = sockets.get(eio_sid)
             if session is None or sid in skipped:
                 continue
-            if sid in self.unwelcomed:
-                self.unwelcomed[sid] += encoded
+            if sid in self.unconfirmed:
+                self.unconfirmed[sid] += encoded
                 continue
             for packet in encoded:
                 if key is not None:
@@ -188,8 +188,8 @@ class RoomManager(socketio.AsyncManager):
             packet = rendered.packet(chain)
             if packet is None:
                 continue
-            if sid in self.unwelcomed:
-                self.unwelcomed[sid].append(packet)
+            if sid in self.unconfirmed:
+                self.unconfirmed[sid].append(packet)
             else:
                 session.put_frame(room, packet)
                 self.frames_queued += 1
@@ -200,27 +200,27 @@ class RoomManager(socketio.AsyncManager):
     def register(self, eio_sid: str, namespace: str) -> str | None:
         """Register a connection that has yet to be accepted; ``None`` when there is one already.
 
-        What is sent to it waits until :meth:`accept`.
+        Packets sent to it are held back until :meth:`accept`.
         """
         if (namespace, eio_sid) in self._sids:
             return None
         sid: str = self.server.eio.generate_id()
         self._sids[namespace, eio_sid] = sid
         self._connecting.add(sid)
-        self.unwelcomed[sid] = []
+        self.unconfirmed[sid] = []
         self._joined[sid] = set()
         self.rooms.setdefault(namespace, {}).setdefault(None, {})[sid] = eio_sid
         self.basic_enter_room(sid, namespace, sid)
         return sid
 
     def accept(self, sid: str, namespace: str, welcome: packets.Packet) -> None:
-        """Accept a connection: the answer to its CONNECT goes first, then what has waited.
+        """Accept a connection: answer its CONNECT, then send the packets held back.
 
         The two leave in separate writes, because a client may add its listeners only when
         it is connected. What is sent meanwhile follows in order.
         """
         self._connecting.discard(sid)
-        waiting = self.unwelcomed.pop(sid, ())
+        waiting = self.unconfirmed.pop(sid, ())
         session = self.session(sid, namespace)
         if session is None:
             return
@@ -284,7 +284,7 @@ class RoomManager(socketio.AsyncManager):
         self._remove(sid, namespace, None)
         self.callbacks.pop(sid, None)
         self._connecting.discard(sid)
-        self.unwelcomed.pop(sid, None)
+        self.unconfirmed.pop(sid, None)
         self._disconnecting.discard(sid)
 
     def basic_enter_room(

@@ -105,7 +105,7 @@ class Views:
         return self.by_room.get(room, {}).get(sid, ())
 
     def decode(self, event: bytes) -> LocationEvent | None:
-        """Decode an event; ``None`` when the bytes are no event.
+        """Decode an event; ``None`` when the bytes are not an event.
 
         Other programs publish on these channels too.
         """

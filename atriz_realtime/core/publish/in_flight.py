@@ -15,7 +15,7 @@ from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.wire import Payload
 
 MAX_EXPECTED = 1_000
-"""Events that one channel may expect back; beyond, the oldest is no longer expected."""
+"""Events that one channel may expect back; beyond it, the oldest is no longer expected."""
 
 MAX_BYPASSED = 100_000
 """Directly delivered events that are remembered, to ignore them if they come back."""

@@ -79,7 +79,7 @@ class Resync:
             except Exception as error:  # a plugin's cache may raise anything
                 self._incidents.report("resync postponed", reason(error), level=logging.INFO)
                 self._stale = True
-                # the cache may have come back before its failure was known, and stay silent
+                # a cache that recovered before this failure was seen reports no recovery
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(RESYNC_RETRY, self.start)
                 return

@@ -21,7 +21,7 @@ class Worker(Generic[T]):
     When more than ``size`` items wait, the oldest are dropped and counted.  After a call that
     fails, or takes longer than ``limit`` seconds, the worker goes on with the next item.
 
-    :param plugin: the plugin that the work is of; failures are counted under this name.
+    :param plugin: the plugin that the work belongs to; failures are counted under its name.
     :param name: what the work is, for example ``observer 'history'``.
     """
 
@@ -50,13 +50,13 @@ class Worker(Generic[T]):
         """Queue an item; never waits."""
         if len(self._items) == self._items.maxlen:
             self._incidents.plugin_problem(
-                self._plugin, "too slow", f"{self._name}: its queue is full; the oldest goes"
+                self._plugin, "too slow", f"{self._name}: its queue is full; dropping the oldest"
             )
         self._items.append(item)
         self._wake.set()
 
     async def aclose(self) -> None:
-        """Stop, and drop what is queued."""
+        """Stop, and drop the queued items."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 

@@ -79,7 +79,7 @@ def register_settings() -> type[RevocationSettings]:
 
 @hookimpl
 async def server_started(config: PluginConfig, server: ServerHandle, resources: Resources) -> None:
-    """Read the revocations, and start to look for new ones."""
+    """Read the revocations, and start watching for new ones."""
     settings = config.load(RevocationSettings)
     running = Revocations(server, resources, settings)
     _RUNNING[server] = running
@@ -88,7 +88,7 @@ async def server_started(config: PluginConfig, server: ServerHandle, resources: 
 
 @hookimpl
 async def server_stopping(server: ServerHandle) -> None:
-    """Stop looking for new ones."""
+    """Stop watching for new ones."""
     running = _RUNNING.pop(server, None)
     if running is not None:
         await running.aclose()
@@ -126,7 +126,7 @@ def register_commands(config: PluginConfig, resources: Resources) -> click.Comma
 async def revoke_in_redis(
     link: RedisLink, prefix: str, kind: Kind, value: str, expires: float | None, max_life: int
 ) -> None:
-    """Revoke from a process that is no server; the servers read it from Redis within a second.
+    """Revoke from a process without a server; the servers read it from Redis within a second.
 
     :param expires: the time when the token expires, in seconds since the epoch; ``None``: in
         ``max_life`` seconds.

@@ -25,7 +25,7 @@ VERSION_KEY = "{realtime:revocations}:version"
 """The key whose value changes with every revocation."""
 
 MAX_REVOCATIONS = 100_000
-"""Revocations in force; beyond, those that expire first are dropped."""
+"""The most revocations in force; beyond it, the first to expire are dropped."""
 
 EXPIRY_MARGIN = 600
 """Seconds that a revocation outlives the token; more than any leeway."""
@@ -78,7 +78,7 @@ class Revocation:
     def read(cls, data: Any) -> Revocation:
         """Read the data of a signal, or a member of the sorted set.
 
-        :raises InvalidRequest: when it is no revocation.
+        :raises InvalidRequest: when the data is not a revocation.
         """
         match data:
             case ["token" | "user" | "session" as kind, str(value), int(at), int(expires)]:
@@ -124,19 +124,19 @@ class Revocations:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Read what is in force, and start to look for new revocations."""
-        self._server.permissions.guard(self.holds)
+        """Read the revocations in force, and start watching for new ones."""
+        self._server.permissions.guard(self.accepts)
         self._server.signals.listen(SIGNAL, self._signalled)
         await self._refresh()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="revocations")
 
     async def aclose(self) -> None:
-        """Stop looking for new revocations."""
+        """Stop watching for new revocations."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def holds(self, identity: Identity) -> bool:
+    def accepts(self, identity: Identity) -> bool:
         """Whether no revocation applies to an identity."""
         known = self._known
         if not known:
@@ -198,7 +198,7 @@ class Revocations:
             self._report("revocations unread", str(error))
 
     async def _synchronise(self) -> None:
-        """Write to Redis what it lacks, and read what is new there."""
+        """Write the revocations that Redis lacks, and read those that are new there."""
         if self._link is None:
             return
         await self._save()
@@ -217,7 +217,7 @@ class Revocations:
                 found.add((made.kind, made.value))
                 changed |= self._add(made)
         self._version = version
-        if len(members) < MAX_REVOCATIONS:  # else some were dropped for want of room
+        if len(members) < MAX_REVOCATIONS:  # otherwise some were dropped to stay within the limit
             self._unsaved |= {key: each for key, each in self._known.items() if key not in found}
         if changed:
             self._server.permissions.enforce()

@@ -1,6 +1,6 @@
 """The bridge: a layer on the fan-out that talks to TypeScript servers through their adapter.
 
-Whatever this server publishes goes out twice, in one round trip: as always, for servers of this
+Whatever this server publishes goes out twice, in one round trip: as usual, for servers of this
 package, and as an emit of the adapter, for TypeScript servers.  Whatever arrives through the
 adapter is handed to the core as if a server of this package had sent it.
 """
@@ -191,7 +191,7 @@ class Bridge:
         room = channel.removeprefix(RedisChannels.PREFIX)
         try:
             event = canonical_json(decode_json(data))
-        except InvalidRequest:  # any program may publish there; the core reports what is no JSON
+        except InvalidRequest:  # any program may publish there; the core reports invalid JSON
             deliver(channel, data)
             return
         if self._duplicates.is_new(room, event, "channel"):
@@ -245,7 +245,7 @@ def _encoded(encode: Callable[[Any], bytes], value: Any) -> bytes:
 
 
 async def _both(first: Awaitable[Any], second: Awaitable[Any]) -> None:
-    """Await two things that are under way; raise the first failure."""
+    """Await both, which already run; raise the first failure."""
     for failure in await asyncio.gather(first, second, return_exceptions=True):
         if isinstance(failure, BaseException):
             raise failure

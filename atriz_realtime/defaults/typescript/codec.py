@@ -44,7 +44,7 @@ class Broadcast:
 
     @classmethod
     def read(cls, sender: Any, packet: Any, options: Any) -> Broadcast | None:
-        """Read the parts of a message; ``None`` when it is no event of the bridged namespace.
+        """Read the parts of a message; ``None`` when it is not an event of the bridged namespace.
 
         :raises UnreadableMessage: when they have a form that no adapter sends.
         """
@@ -67,7 +67,7 @@ class Broadcast:
 def names(rooms: Any) -> list[str]:
     """A list of rooms as strings; in JavaScript they may be numbers.
 
-    :raises UnreadableMessage: when it is no list.
+    :raises UnreadableMessage: when it is not a list.
     """
     if rooms is None:
         return []

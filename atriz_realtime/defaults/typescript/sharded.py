@@ -1,7 +1,7 @@
 """The adapter that ``createShardedAdapter`` of ``@socket.io/redis-adapter`` 8.3 makes.
 
 Messages are JSON objects, or MessagePack when they contain bytes, over sharded pub/sub.  An emit
-to one room that is no socket's own goes on ``<key>#/#<room>#``, which servers with a member of
+to one room that is not a socket's own goes on ``<key>#/#<room>#``, which servers with a member of
 the room subscribe to.  Everything else goes on ``<key>#/#``, and responses on
 ``<key>#/#<uid of the server that asked>#``.
 """

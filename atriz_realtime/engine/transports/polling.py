@@ -27,8 +27,8 @@ COMPRESS_FROM = 1_024
 class Polling(Transport):
     """The transport of a session that polls.
 
-    It accepts packets once for each poll, which is answered with the first that come.  It need
-    not pause reading: :meth:`PollingRequests.post` waits for the session.
+    Each poll is answered with the next packets that are written.  Reading need not be paused:
+    :meth:`PollingRequests.post` waits for the session.
     """
 
     name = "polling"
@@ -47,7 +47,7 @@ class Polling(Transport):
         self.session.hold()
         if poll is not None and not poll.done():
             poll.set_result(content)
-        else:  # the client closed it in this turn of the loop
+        else:  # the client closed the poll in this turn of the loop
             for packet in content:
                 self.session.put(packet)
 
@@ -90,7 +90,7 @@ class PollingRequests:
     async def poll(self, session: Session, exchange: HttpExchange) -> None:
         """Respond with the session's packets as soon as there are some.
 
-        A second poll at once closes the session.
+        A second poll during the first closes the session.
         """
         transport = session.transport
         if not isinstance(transport, Polling):
@@ -128,7 +128,7 @@ class PollingRequests:
             self._sessions.forget(session)
 
     async def post(self, session: Session, exchange: HttpExchange) -> None:
-        """Handle the packets that a client posts; a second post at once closes the session."""
+        """Handle the packets that a client posts; a post during another closes the session."""
         refusal = await self._receive(session, exchange) if session.is_open else errors.BAD_REQUEST
         if refusal is not None:
             await exchange.refuse(refusal)

@@ -111,7 +111,7 @@ async def test_the_limit_of_a_user() -> None:
     await hub.sign_in(user("u1"))
 
 
-async def test_becoming_somebody_else_takes_away_what_was_the_other_s() -> None:
+async def test_authenticating_as_another_user_ends_subscriptions_and_rooms() -> None:
     hub = Hub(max_connections_per_user=1)
     member = await hub.sign_in(user("u1"))
     assert await hub.send(member, "authenticate", "user:u2") == {"success": True}

@@ -48,7 +48,7 @@ async def test_an_unknown_type_is_refused_and_no_failure(event: list[Any]) -> No
     assert dict(hub.incidents.counts) == {"refused unknown_type": 1}
 
 
-async def test_who_is_nobody_may_not_track() -> None:
+async def test_an_unauthenticated_socket_may_not_track() -> None:
     hub = Hub()
     member = await hub.sign_in()
     answer = await hub.send(member, "track:vehicle", "v1")

@@ -106,7 +106,7 @@ async def test_ready_waits_for_the_confirmation(hub: Hub) -> None:
     await hub.channels.confirmed("vehicle:nobody")
 
 
-async def test_who_left_while_it_was_being_subscribed_leaves_nothing(hub: Hub) -> None:
+async def test_leaving_during_a_subscription_leaves_no_state(hub: Hub) -> None:
     fanout = Fanned(confirms=False)
     heard = start(hub, fanout)
     member = await hub.connect()

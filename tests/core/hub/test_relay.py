@@ -63,7 +63,7 @@ async def test_an_emit_reaches_each_member_on_each_server_once(hub: Hub) -> None
     assert other.frames == []
 
 
-async def test_who_is_skipped_is_skipped_everywhere(hub: Hub) -> None:
+async def test_skipped_sockets_are_skipped_on_every_server(hub: Hub) -> None:
     there, fanout = Hub(), Shared()
     mine, theirs, kept = await hub.connect(), await there.connect(), await there.connect()
     async with relaying(hub, fanout), relaying(there, fanout):

@@ -97,7 +97,7 @@ async def test_a_socket_cannot_enter_another_s_own_room(hub: Hub) -> None:
         hub.enter(one, two.sid)
 
 
-async def test_who_is_not_connected_cannot_enter(hub: Hub) -> None:
+async def test_a_disconnected_socket_cannot_enter_a_room(hub: Hub) -> None:
     member = await hub.connect()
     await hub.disconnect(member)
     with pytest.raises(ValueError, match="not connected"):
@@ -195,7 +195,7 @@ async def test_binary_data_follows_as_attachments(hub: Hub) -> None:
     assert member.frames == ['51-["e",{"image":{"_placeholder":true,"num":0}}]', b"\x00\xff"]
 
 
-async def test_who_an_emit_reaches(hub: Hub) -> None:
+async def test_the_recipients_of_an_emit(hub: Hub) -> None:
     one, two, three = [await hub.connect() for _ in range(3)]
     hub.enter(one, "a")
     hub.enter(two, "a")

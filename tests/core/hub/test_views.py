@@ -113,7 +113,7 @@ async def test_what_was_shown_is_not_followed_by_older(hub: Hub, views: Views) -
 
 
 @pytest.mark.parametrize("leave", ["leaves", "goes"])
-async def test_nothing_is_kept_of_who_has_left(hub: Hub, views: Views, leave: str) -> None:
+async def test_a_socket_that_left_leaves_no_state(hub: Hub, views: Views, leave: str) -> None:
     one, two = await enter(hub, views, "u1"), await enter(hub, views, "u2")
     for member in (one, two):
         assert ROOM in views.by_room
@@ -166,9 +166,9 @@ async def test_what_another_program_publishes_is_not_shown(hub: Hub, views: View
     assert hub.incidents.counts == {"unreadable fix hidden": 1}
 
 
-async def test_who_is_about_to_be_accepted_waits(hub: Hub, views: Views) -> None:
+async def test_packets_wait_until_the_socket_is_accepted(hub: Hub, views: Views) -> None:
     member = await enter(hub, views, "u1")
-    hub.rooms.unwelcomed[member.sid] = []
+    hub.rooms.unconfirmed[member.sid] = []
     hub.broadcaster.broadcast(ROOM, fix())
     assert member.frames == []
     hub.rooms.accept(member.sid, DEFAULT_NAMESPACE, Packet(b"40"))

@@ -19,12 +19,12 @@ def watermarks(clock: FakeClock) -> Watermarks:
     return Watermarks(clock)
 
 
-def test_without_floors_nobody_is_spared(watermarks: Watermarks) -> None:
+def test_without_watermarks_no_socket_is_skipped(watermarks: Watermarks) -> None:
     assert not watermarks
     assert watermarks.already_seen(ROOM, event(0)) == set()
 
 
-def test_a_member_is_spared_the_event_itself_and_what_is_older(watermarks: Watermarks) -> None:
+def test_a_member_skips_the_event_itself_and_older_ones(watermarks: Watermarks) -> None:
     watermarks.advance(ROOM, "sid", event(5))
     assert watermarks.already_seen(ROOM, event(4)) == {"sid"}
     assert watermarks.already_seen(ROOM, event(5)) == {"sid"}
@@ -44,7 +44,7 @@ def test_a_newer_event_ends_it(watermarks: Watermarks) -> None:
     assert watermarks.already_seen(ROOM, event(4)) == set()
 
 
-def test_everyone_can_be_spared(watermarks: Watermarks) -> None:
+def test_all_members_can_be_skipped(watermarks: Watermarks) -> None:
     watermarks.advance(ROOM, None, event(5))
     watermarks.advance(ROOM, "sid", event(3))
     assert watermarks.already_seen(ROOM, event(4)) == {None}
@@ -62,7 +62,9 @@ def test_time_ends_it(watermarks: Watermarks, clock: FakeClock) -> None:
     assert not watermarks
 
 
-def test_the_last_floor_counts_for_its_whole_time(watermarks: Watermarks, clock: FakeClock) -> None:
+def test_the_last_watermark_lasts_for_its_whole_time(
+    watermarks: Watermarks, clock: FakeClock
+) -> None:
     watermarks.advance(ROOM, "sid", event(5))
     clock.advance(HOLD_SECONDS - 0.1)
     watermarks.advance(ROOM, "sid", event(7))
