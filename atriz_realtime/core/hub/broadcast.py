@@ -63,10 +63,12 @@ class LocationBroadcaster:
     def send_current(self, sid: str, room: str, event: bytes) -> None:
         """Send one member of a room the entity's current location.
 
-        Nothing older follows: what is still on its way from the fan-out is skipped.
+        Nothing older follows: what is still on its way from the fan-out is skipped.  A socket
+        that has left the room meanwhile is sent nothing.
         """
         session = self._rooms.session(sid)
-        if session is None:
+        members = self._rooms.rooms.get(DEFAULT_NAMESPACE, {}).get(room, ())
+        if session is None or sid not in members:
             return
         self._watermarks.advance(room, sid, event)
         views = self._views

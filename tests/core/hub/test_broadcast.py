@@ -90,3 +90,14 @@ async def test_watermarks_expire(hub: Hub) -> None:
     hub.broadcaster.broadcast("vehicle:v1", event(4))  # a device whose clock was set back
     assert member.frames == [frame(5), frame(4)]
     assert not hub.broadcaster._watermarks
+
+
+async def test_a_socket_that_has_left_is_not_sent_the_current_location(hub: Hub) -> None:
+    member, other = await hub.connect(), await hub.connect()
+    hub.enter(member, "vehicle:v1")
+    hub.enter(other, "vehicle:v1")
+    hub.leave(member, "vehicle:v1")
+    hub.broadcaster.send_current(member.sid, "vehicle:v1", event(1))
+    hub.leave(other, "vehicle:v1")
+    hub.broadcaster.send_current(other.sid, "vehicle:v1", event(1))
+    assert (member.frames, other.frames) == ([], [])
