@@ -93,13 +93,23 @@ class Member:
 
 
 class StubAccess:
-    """Accepts the tokens ``user:<id>`` while its gate is open."""
+    """Accepts the tokens ``user:<id>`` while its gate is open, unless the user is revoked."""
 
     authorizes = False
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.gate.set()
+        self.revoked: set[str] = set()
+        self.may_track_gate = asyncio.Event()
+        self.may_track_gate.set()
+
+    def is_accepted(self, identity: Identity) -> bool:
+        return identity.user_id not in self.revoked
+
+    async def may_track(self, identity: Identity, entity: EntityRef) -> bool:
+        await self.may_track_gate.wait()
+        return True
 
     async def authenticate(
         self,
