@@ -165,13 +165,14 @@ class Pipeline:
             self._validate(event)
             plugin, what, admit = self._throttles[entity.type]
             verdict = await self._plugin_runner.run(plugin, what, admit(entity, location))
-            if self._held and verdict.outcome != "drop":
-                self._discard_held(entity)
+            held_before = self._held.get(entity) if verdict.outcome != "drop" else None
             fixes = self.fixes[entity.type]
             passed = await self._filtered(event)
             if passed is None:
                 fixes.dropped += 1
                 return PublishResult("dropped", location)
+            if held_before is not None and self._held.get(entity) is held_before:
+                self._discard_held(entity)
             payload = encode(passed)
             if verdict.outcome == "pass":
                 await self._delivery.publish(payload)

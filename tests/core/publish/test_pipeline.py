@@ -417,3 +417,12 @@ async def test_closing_finishes_fixes_under_way_and_refuses_further_ones(made: P
     await closing
     assert publishing.done()
     assert (await made.cached(), made.observed) == (1, [("v1", 1)])
+
+
+async def test_a_fix_that_a_filter_drops_leaves_the_held_one(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 0.01), Verdict("pass")]
+    await made.publish(1)
+    result = await made.publish(2, metadata={"dropped by": "first"})
+    assert result.outcome == "dropped"
+    await until(lambda: made.observed)
+    assert made.sent == [1]
