@@ -127,6 +127,22 @@ class StubAccess:
         raise AuthenticationRejected("no such user")
 
 
+class Positions:
+    """The current locations, by entity; none can be read while :attr:`away` is set."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.by_entity: dict[EntityRef, bytes] = {}
+
+    def entity(self, kind: str, entity_id: str) -> EntityRef:
+        return EntityRef(kind, entity_id)
+
+    async def current(self, entity: EntityRef) -> bytes | None:
+        if self.away:
+            raise Unavailable("it is away")
+        return self.by_entity.get(entity)
+
+
 def user(name: str) -> dict[str, str]:
     """The handshake ``auth`` of a user."""
     return {"token": f"user:{name}"}
@@ -167,6 +183,8 @@ class Hub:
         self.access = StubAccess()
         access: Any = self.access
         self.sockets: dict[str, ConnectedSocket] = {}
+        self.positions = Positions()
+        pipeline: Any = self.positions
         handlers = EventHandlers()
         subscriptions = Subscriptions(
             sockets=self.sockets,
@@ -176,7 +194,7 @@ class Hub:
             broadcaster=self.broadcaster,
             channels=self.channels,
             access=access,
-            pipeline=UNUSED,
+            pipeline=pipeline,
             incidents=self.incidents,
             kinds=KINDS,
             limit=config.max_subscriptions,
