@@ -217,6 +217,10 @@ class RealtimeServer(ServerInterface):
         """
         await self._lifecycle.start()
 
+    async def drain(self) -> None:
+        """Disconnect every client; requests are still answered, until :meth:`close`."""
+        await self._lifecycle.drain()
+
     async def close(self) -> None:
         """Disconnect every client and close everything; safe to call twice.
 

@@ -49,7 +49,7 @@ class HttpInterface:
         is_closing: Callable[[], bool],
     ) -> None:
         self._engine = engine = socket_io.eio
-        self._endpoints = Endpoints(endpoints, start, config.max_body, incidents)
+        self._endpoints = Endpoints(endpoints, start, is_closing, config.max_body, incidents)
         self._websocket: type[UvicornWebSocket] | None = None
         by_route = self._endpoints.by_route.values()
         own = RealtimeRoutes(

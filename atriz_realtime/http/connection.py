@@ -251,7 +251,8 @@ class EndpointConnection(asyncio.Protocol):
                 endpoint, call, keep_alive = queue.pop(0)
                 answer = await self._shared.endpoints.answer(endpoint, call)
                 self._server_state.total_requests += 1
-                ends = (self._draining or self._stopping) and not queue and self._error is None
+                closing = self._draining or self._stopping or self._shared.endpoints.is_closing()
+                ends = closing and not queue and self._error is None
                 self._write(answer, last=ends or not keep_alive)
         finally:
             self._answering = None

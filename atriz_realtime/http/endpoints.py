@@ -23,6 +23,7 @@ class Endpoints:
     """The endpoints of a server, and their answers.
 
     :param ready: awaited before the first request; starts the server if the host runs no lifespan.
+    :param is_closing: whether connections are to close after their next answer.
     :param max_body: bytes that the body of a request may have.
     """
 
@@ -30,12 +31,14 @@ class Endpoints:
         self,
         endpoints: Sequence[Endpoint],
         ready: Callable[[], Awaitable[None]],
+        is_closing: Callable[[], bool],
         max_body: int,
         incidents: Incidents,
     ) -> None:
         self.by_route = {(each.method, each.path): each for each in endpoints}
         """The endpoints by method and path."""
         self.max_body = max_body
+        self.is_closing = is_closing
         self._ready: Callable[[], Awaitable[None]] | None = ready
         self._incidents = incidents
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import json
 import re
 import secrets
@@ -15,10 +16,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+import redis.asyncio
 import socketio
 
 from atriz_realtime.cli.check import PUBLISHED_SECRETS
-from tests.cli.processes import environment, finished, only_line, own_uvicorn, serve
+from tests.cli.processes import Served, environment, finished, only_line, own_uvicorn, serve
 from tests.support.servers.serving import TIMEOUT, token, until
 
 pytestmark = pytest.mark.usefixtures("plain")
@@ -80,6 +82,49 @@ async def test_without_redis_it_starts_degraded_with_one_warning(unused_tcp_port
     (warning,) = [line for line in lines if line["level"] != "info"]
     assert f"127.0.0.1:{unused_tcp_port}" in warning["event"]
     assert "hunter2" not in "".join(served.command.err)
+
+
+async def test_fixes_answered_200_are_the_current_location_after_a_signal(redis_url: str) -> None:
+    acknowledged: dict[str, int] = {}
+    refused: set[int] = set()
+
+    async def publish(served: Served, vehicle: str, session: aiohttp.ClientSession) -> None:
+        headers = {"Authorization": f"Bearer {token()}"}
+        for number in itertools.count():
+            fix = {"vehicleId": vehicle, "latitude": 1, "longitude": 2, "metadata": {"n": number}}
+            try:
+                async with session.post(
+                    f"{served.url}/api/tracking/location", json=fix, headers=headers
+                ) as response:
+                    if response.status == 200:
+                        acknowledged[vehicle] = number
+                    else:
+                        refused.add(response.status)
+            except aiohttp.ClientError:
+                if served.command.process.returncode is not None:
+                    return
+                await asyncio.sleep(0.01)
+
+    for _ in range(3):
+        async with (
+            serve(env=environment(REDIS_URL=redis_url)) as served,
+            aiohttp.ClientSession() as session,
+            redis.asyncio.Redis.from_url(redis_url) as client,
+        ):
+            acknowledged.clear()
+            await client.flushall()
+            async with asyncio.TaskGroup() as publishers:
+                for number in range(20):
+                    publishers.create_task(publish(served, f"v{number}", session))
+                await until(lambda: len(acknowledged) == 20)
+                assert await served.command.ended(signal.SIGTERM) == 0
+            current = {}
+            for vehicle in acknowledged:
+                cached = await client.get(f"location:current:vehicle:{vehicle}")
+                current[vehicle] = -1 if cached is None else json.loads(cached)["metadata"]["n"]
+            lost = {each for each, number in acknowledged.items() if current[each] < number}
+            assert not lost
+    assert refused <= {503}
 
 
 @pytest.mark.parametrize(

@@ -93,13 +93,23 @@ class Member:
 
 
 class StubAccess:
-    """Accepts the tokens ``user:<id>`` while its gate is open."""
+    """Accepts the tokens ``user:<id>`` while its gate is open, unless the user is revoked."""
 
     authorizes = False
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.gate.set()
+        self.revoked: set[str] = set()
+        self.may_track_gate = asyncio.Event()
+        self.may_track_gate.set()
+
+    def is_accepted(self, identity: Identity) -> bool:
+        return identity.user_id not in self.revoked
+
+    async def may_track(self, identity: Identity, entity: EntityRef) -> bool:
+        await self.may_track_gate.wait()
+        return True
 
     async def authenticate(
         self,
@@ -115,6 +125,22 @@ class StubAccess:
             case str(token) if token.startswith("user:"):
                 return Identity(user_id=token.removeprefix("user:"))
         raise AuthenticationRejected("no such user")
+
+
+class Positions:
+    """The current locations, by entity; none can be read while :attr:`away` is set."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.by_entity: dict[EntityRef, bytes] = {}
+
+    def entity(self, kind: str, entity_id: str) -> EntityRef:
+        return EntityRef(kind, entity_id)
+
+    async def current(self, entity: EntityRef) -> bytes | None:
+        if self.away:
+            raise Unavailable("it is away")
+        return self.by_entity.get(entity)
 
 
 def user(name: str) -> dict[str, str]:
@@ -157,6 +183,8 @@ class Hub:
         self.access = StubAccess()
         access: Any = self.access
         self.sockets: dict[str, ConnectedSocket] = {}
+        self.positions = Positions()
+        pipeline: Any = self.positions
         handlers = EventHandlers()
         subscriptions = Subscriptions(
             sockets=self.sockets,
@@ -166,7 +194,7 @@ class Hub:
             broadcaster=self.broadcaster,
             channels=self.channels,
             access=access,
-            pipeline=UNUSED,
+            pipeline=pipeline,
             incidents=self.incidents,
             kinds=KINDS,
             limit=config.max_subscriptions,

@@ -19,11 +19,11 @@ from atriz_realtime.server import RealtimeServer
 
 logger = logging.getLogger("atriz_realtime.serve")
 
-CLOSE_LIMIT = 3.5
-"""Seconds in which clients are disconnected and backends closed."""
+STOP_LIMIT = 3.5
+"""Seconds in which clients are disconnected, requests finish and backends close."""
 
 REQUESTS_LIMIT = 1
-"""Seconds in which requests in flight may then finish; with the above, less than five."""
+"""Seconds in which requests in flight may finish."""
 
 GC_YOUNG = 50_000
 """New objects that trigger a collection of the youngest generation, which takes two milliseconds
@@ -42,8 +42,8 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Server(uvicorn.Server):
     """uvicorn's server, which starts and closes a :class:`RealtimeServer` itself.
 
-    The realtime server is closed before uvicorn waits for open connections, which would
-    otherwise not end.
+    Clients are disconnected before uvicorn waits for open connections, which would otherwise
+    not end.  Backends close after that, with the lifespan: requests in flight need them.
 
     :param ready: called when clients can connect.
     :param companion: runs beside the server; when it ends, the server stops.
@@ -78,7 +78,7 @@ class Server(uvicorn.Server):
             self._companion_task.add_done_callback(self._stop)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse new connections, disconnect all clients, then let uvicorn close the rest."""
+        """Refuse new connections, disconnect all clients, finish requests, close backends."""
         logger.info("stopping")
         for server in self.servers:
             server.close()
@@ -88,14 +88,15 @@ class Server(uvicorn.Server):
             self._companion_task.cancel()
             await asyncio.wait([self._companion_task])
         try:
-            async with asyncio.timeout(CLOSE_LIMIT):
-                await self._realtime.close()
+            async with asyncio.timeout(STOP_LIMIT):
+                await self._realtime.drain()
+                await super().shutdown(sockets)
         except TimeoutError:
-            logger.warning("not closed within %g s; exiting anyway", CLOSE_LIMIT)
+            logger.warning("not closed within %g s; exiting anyway", STOP_LIMIT)
             self.force_exit = True
             # uvicorn would log a traceback for each request that is cut off now
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        await super().shutdown(sockets)
+            await super().shutdown(sockets)
         if self._companion_task is not None and not self._companion_task.cancelled():
             self._companion_task.result()
 

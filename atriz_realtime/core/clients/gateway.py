@@ -230,13 +230,11 @@ class Gateway:
             if socket.identity is None or socket.identity.user_id != identity.user_id:
                 self._check_user_limit(identity)
         except RealtimeError as error:
-            answer = {"success": False, "message": "Authentication failed"}
-            self._rooms.send(sid, SocketEvents.AUTHENTICATED, answer)
-            if isinstance(error, RateLimited):
-                self._rooms.send(sid, SocketEvents.ERROR, error.message)
-            self._rooms.disconnect_soon(sid)
-            return {**answer, "code": error.code}
+            return self._reject(sid, error)
         refused, chains = await self._subscriptions.reauthorize(socket, identity)
+        if not self._access.is_accepted(identity):  # revoked while authorizers were asked
+            self._incidents.report("refused credentials", "revoked", level=logging.INFO)
+            return self._reject(sid, AuthenticationRejected("revoked"))
         if sid in self._sockets:
             self._set_identity(socket, identity)
             for room in refused:
@@ -244,6 +242,15 @@ class Gateway:
             self._subscriptions.refresh_views(socket, chains)
             self._rooms.send(sid, SocketEvents.AUTHENTICATED, {"success": True})
         return {"success": True}
+
+    def _reject(self, sid: str, error: RealtimeError) -> dict[str, Any]:
+        """Tell a socket that it is not authenticated, and disconnect it."""
+        answer = {"success": False, "message": "Authentication failed"}
+        self._rooms.send(sid, SocketEvents.AUTHENTICATED, answer)
+        if isinstance(error, RateLimited):
+            self._rooms.send(sid, SocketEvents.ERROR, error.message)
+        self._rooms.disconnect_soon(sid)
+        return {**answer, "code": error.code}
 
     def _set_identity(self, socket: ConnectedSocket, identity: Identity) -> None:
         """Set a socket's identity; another user's rooms and subscriptions end first."""

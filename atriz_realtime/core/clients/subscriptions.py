@@ -27,6 +27,12 @@ from atriz_realtime.core.hub.views import ViewChain, Views
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime.incidents import Incidents
 
+SNAPSHOT_RETRY = 1.0
+"""Seconds until the current locations that could not be read are read again."""
+
+Snapshot = tuple[EntityRef, bytes | None]
+"""An entity whose current location is owed, and the last event of its room before."""
+
 
 class Subscriptions:
     """Handles ``track:<type>`` and ``untrack:<type>``.
@@ -59,6 +65,8 @@ class Subscriptions:
         self._pipeline = pipeline
         self._incidents = incidents
         self._limit = limit
+        self._owed: dict[tuple[str, str], Snapshot] = {}  # by sid and room
+        self._retry: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._revision = 0
         """Counts revocations; an authorization during which it changes starts again."""
         handlers.add("track:*", self._unknown_type)
@@ -95,7 +103,7 @@ class Subscriptions:
         A socket joins before the cache is read, so it misses nothing; the cached location
         is sent only when nothing newer went out to the room meanwhile.
         """
-        joined: list[tuple[EntityRef, str, bytes | None]] = []
+        joined: dict[tuple[str, str], Snapshot] = {}
         for entity in entities:
             room = RoomNames.entity(entity)
             if self._rooms.is_connected(socket.sid, DEFAULT_NAMESPACE):
@@ -103,19 +111,52 @@ class Subscriptions:
                     self._views.set(room, socket.sid, chains[room])
                 self._rooms.basic_enter_room(socket.sid, DEFAULT_NAMESPACE, room)
                 socket.tracked.add(room)
-                joined.append((entity, room, self._broadcaster.last(room)))
-        for _, room, __ in joined:
+                joined[socket.sid, room] = (entity, self._broadcaster.last(room))
+        for _, room in joined:
             await self._channels.confirmed(room)
+        await self._send_current(joined)
+
+    async def _send_current(self, owed: Mapping[tuple[str, str], Snapshot]) -> None:
+        """Send current locations; one that cannot be read is owed, and read again later."""
         # every read is started before one is awaited, so that they share a round trip
-        reading = [self._pipeline.current(entity) for entity, _, __ in joined]
-        for (entity, room, before), read in zip(joined, reading, strict=True):
+        reading = [self._pipeline.current(entity) for entity, _ in owed.values()]
+        for (member, (entity, before)), read in zip(owed.items(), reading, strict=True):
             try:
                 location = await read
             except Unavailable as error:
                 self._incidents.report("cache unavailable", error.message)
+                self._owed[member] = entity, before
                 continue
-            if location is not None and self._broadcaster.last(room) is before:
-                self._broadcaster.send_current(socket.sid, room, event_json(entity, location))
+            sid, room = member
+            if location is None:
+                self._broadcaster.no_current(room)
+            elif self._broadcaster.last(room) is before:
+                self._broadcaster.send_current(sid, room, event_json(entity, location))
+        self._schedule_owed()
+
+    def _send_owed(self) -> None:
+        """Read again what is owed to members that have been sent nothing newer."""
+        owed, self._owed = self._owed, {}
+        wanted = {
+            (sid, room): (entity, before)
+            for (sid, room), (entity, before) in owed.items()
+            if sid in self._sockets
+            and room in self._sockets[sid].tracked
+            and self._broadcaster.last(room) is before
+        }
+        self._retry = None
+        if wanted:
+            self._retry = asyncio.ensure_future(self._send_current(wanted))
+            self._retry.add_done_callback(self._sent_owed)
+
+    def _sent_owed(self, _: object) -> None:
+        self._retry = None
+        self._schedule_owed()
+
+    def _schedule_owed(self) -> None:
+        if self._owed and self._retry is None:
+            loop = asyncio.get_running_loop()
+            self._retry = loop.call_later(SNAPSHOT_RETRY, self._send_owed)
 
     def _untracker(self, kind: str) -> Handler:
         async def untrack(sid: str, ids: Any = None, *_: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ in one round trip → observe.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
@@ -16,6 +17,7 @@ from atriz_realtime.api.errors import (
     InvalidEntityId,
     InvalidLocation,
     NotAuthorized,
+    Unavailable,
     UnknownEntityType,
 )
 from atriz_realtime.api.model import EntityRef, Identity, Location, LocationEvent
@@ -30,6 +32,9 @@ from atriz_realtime.plugin_system.registry import Registry
 
 MAX_HELD = 100_000
 """Fixes that may be held until their throttling window ends; further fixes are not sent."""
+
+FINISH_TIMEOUT = 1.0
+"""Seconds in which fixes under way may finish when the server closes, and then held ones."""
 
 Admit = Callable[[EntityRef, Location], Awaitable[Verdict]]
 
@@ -91,6 +96,9 @@ class Pipeline:
         self._held: dict[EntityRef, _HeldFix] = {}
         self._releasing: set[asyncio.Task[None]] = set()
         self._observers: list[Worker[LocationEvent]] = []
+        self._under_way = 0
+        self._closed = False
+        self._finished = asyncio.Event()
 
     def start(self, cache: Cache, observers: Iterable[Observer]) -> None:
         """Create the throttling policies and start the observers; nothing may be published before.
@@ -140,39 +148,49 @@ class Pipeline:
     ) -> PublishResult:
         """Take a fix through the pipeline.
 
+        :raises Unavailable: when the server is closing.
         :raises NotAuthorized: when an authorizer refuses.
         :raises InvalidLocation: when the entity type's own validation refuses the fix, or its
             timestamp lies too far in the future.
         :raises PluginFailed: when a plugin fails; the fix is refused.
         """
-        self._check(entity.type, entity.id)
-        if identity is not None and not await self._access.may_publish(identity, entity):
-            raise NotAuthorized
-        event = LocationEvent(entity, location)
-        self._validate(event)
-        plugin, what, admit = self._throttles[entity.type]
-        verdict = await self._plugin_runner.run(plugin, what, admit(entity, location))
-        if self._held and verdict.outcome != "drop":
-            self._discard_held(entity)
-        fixes = self.fixes[entity.type]
-        passed = await self._filtered(event)
-        if passed is None:
-            fixes.dropped += 1
-            return PublishResult("dropped", location)
-        payload = encode(passed)
-        if verdict.outcome == "pass":
-            await self._delivery.publish(payload)
-            self._observe(passed)
-            fixes.published += 1
-            return PublishResult("published", passed.location, payload.timestamp)
-        # before the cache is written: a fix that passes meanwhile must find the held one
-        held = verdict.outcome == "hold" and self._hold(passed, payload, verdict.delay)
-        await self._delivery.cache(payload)
-        if held:
-            fixes.held += 1
-            return PublishResult("held", passed.location, payload.timestamp)
-        fixes.throttled += 1
-        return PublishResult("throttled", passed.location, payload.timestamp)
+        if self._closed:
+            raise Unavailable("the server is closing")
+        self._under_way += 1
+        try:
+            self._check(entity.type, entity.id)
+            if identity is not None and not await self._access.may_publish(identity, entity):
+                raise NotAuthorized
+            event = LocationEvent(entity, location)
+            self._validate(event)
+            plugin, what, admit = self._throttles[entity.type]
+            verdict = await self._plugin_runner.run(plugin, what, admit(entity, location))
+            held_before = self._held.get(entity) if verdict.outcome != "drop" else None
+            fixes = self.fixes[entity.type]
+            passed = await self._filtered(event)
+            if passed is None:
+                fixes.dropped += 1
+                return PublishResult("dropped", location)
+            if held_before is not None and self._held.get(entity) is held_before:
+                self._discard_held(entity)
+            payload = encode(passed)
+            if verdict.outcome == "pass":
+                await self._delivery.publish(payload)
+                self._observe(passed)
+                fixes.published += 1
+                return PublishResult("published", passed.location, payload.timestamp)
+            # before the cache is written: a fix that passes meanwhile must find the held one
+            held = verdict.outcome == "hold" and self._hold(passed, payload, verdict.delay)
+            await self._delivery.cache(payload)
+            if held:
+                fixes.held += 1
+                return PublishResult("held", passed.location, payload.timestamp)
+            fixes.throttled += 1
+            return PublishResult("throttled", passed.location, payload.timestamp)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._finished.set()
 
     def current(self, entity: EntityRef) -> Awaitable[bytes | None]:
         """The cached location JSON, or ``None``; the read is queued before it is awaited."""
@@ -199,12 +217,17 @@ class Pipeline:
         await self._cache.delete(entity)
 
     async def aclose(self) -> None:
-        """Publish the held fixes, and stop the observers."""
+        """Refuse further fixes, finish those under way and the held ones, stop the observers."""
+        self._closed = True
+        if self._under_way:
+            self._finished.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._finished.wait(), FINISH_TIMEOUT)
         for entity in list(self._held):
             self._held[entity].timer.cancel()
             self._release(entity)
         if self._releasing:
-            await asyncio.wait(self._releasing, timeout=1.0)
+            await asyncio.wait(self._releasing, timeout=FINISH_TIMEOUT)
         for observer in self._observers:
             await observer.aclose()
 

@@ -36,6 +36,7 @@ class Lifecycle:
         self._incidents = incidents
         self._opened = AsyncExitStack()
         self._starting: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self.started_at: float | None = None
         """When it had started, in seconds of the monotonic clock."""
@@ -43,7 +44,7 @@ class Lifecycle:
     @property
     def is_closing(self) -> bool:
         """Whether it is being closed, or is closed."""
-        return self._closing is not None
+        return self._draining is not None or self._closing is not None
 
     async def start(self) -> None:
         """Open everything; the first call does it, the others wait for it.
@@ -66,6 +67,14 @@ class Lifecycle:
             self._opened = opened.pop_all()
         self.started_at = self._clock.monotonic()
 
+    async def drain(self) -> None:
+        """Take the first steps of closing; what is open stays so for the requests under way."""
+        if self._starting is None:
+            return
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_task(self._drain(self._starting))
+        await asyncio.shield(self._draining)
+
     async def close(self) -> None:
         """Take every step of closing; safe to call twice, or before the start.
 
@@ -75,12 +84,18 @@ class Lifecycle:
         if self._starting is None:
             return
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close(self._starting))
+            self._closing = asyncio.get_running_loop().create_task(self._close())
         await asyncio.shield(self._closing)
 
-    async def _close(self, starting: asyncio.Task[None]) -> None:
+    async def _drain(self, starting: asyncio.Task[None]) -> None:
         await asyncio.wait([starting])
-        steps = [*self._first_steps(), ("backends", self._opened.aclose, CLOSE_STEP_TIMEOUT)]
+        await self._take(self._first_steps())
+
+    async def _close(self) -> None:
+        await self.drain()
+        await self._take([("backends", self._opened.aclose, CLOSE_STEP_TIMEOUT)])
+
+    async def _take(self, steps: Iterable[Step]) -> None:
         for what, step, limit in steps:
             timeout = asyncio.timeout(limit)
             try:

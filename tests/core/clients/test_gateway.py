@@ -140,3 +140,16 @@ async def test_a_flood_is_refused_and_cut() -> None:
         await hub.send(member, "untrack:vehicle", "v1")
     assert hub.incidents.counts["flooding client cut"] == 1
     assert hub.incidents.refusals.statistics() == {"rate_limited": 6}
+
+
+async def test_a_token_revoked_while_it_authenticates_is_refused(hub: Hub) -> None:
+    member = await hub.sign_in(user("u1"))
+    hub.sockets[member.sid].tracked.add("vehicle:v1")
+    hub.access.may_track_gate.clear()
+    authenticating = asyncio.ensure_future(hub.send(member, "authenticate", "user:u1"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    hub.access.revoked.add("u1")
+    hub.access.may_track_gate.set()
+    answer = await authenticating
+    assert (answer["success"], answer["code"]) == (False, "invalid_token")

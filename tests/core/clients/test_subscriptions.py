@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from atriz_realtime.api import InvalidRequest
+from atriz_realtime.api import EntityRef, InvalidRequest
+from atriz_realtime.core.clients import subscriptions
 from atriz_realtime.core.clients.subscriptions import as_ids
-from tests.core.parts import Hub, user
+from atriz_realtime.testing import until
+from tests.core.parts import Fanned, Hub, Member, user
 
 
 @pytest.mark.parametrize(
@@ -66,3 +69,42 @@ async def test_ids_that_cannot_be_are_refused(ids: Any) -> None:
     answer = await hub.send(member, "untrack:vehicle", ids)
     assert answer["code"] in ("bad_request", "invalid_entity_id")
     assert answer["field"] == "entityId"
+
+
+async def tracking_while_away(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Member:
+    """A member that tracks ``v1`` while the cache is away; it is back when this returns."""
+    monkeypatch.setattr(subscriptions, "SNAPSHOT_RETRY", 0.05, raising=False)
+    hub.channels.start(Fanned(), lambda *_: None, lambda _: None)
+    hub.positions.by_entity[EntityRef("vehicle", "v1")] = b'{"timestamp":"1"}'
+    hub.positions.away = True
+    member = await hub.sign_in(user("u1"))
+    assert await hub.send(member, "track:vehicle", "v1") == {"success": True}
+    await asyncio.sleep(0.12)
+    assert member.frames == []
+    hub.positions.away = False
+    return member
+
+
+async def test_the_current_location_is_owed_while_it_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub()
+    member = await tracking_while_away(hub, monkeypatch)
+    await until(member.count)
+    await asyncio.sleep(0.12)
+    assert len(member.frames) == 1
+
+
+@pytest.mark.parametrize("what", ["left", "newer"])
+async def test_the_current_location_is_not_owed_for_ever(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    hub = Hub()
+    member = await tracking_while_away(hub, monkeypatch)
+    if what == "left":
+        await hub.send(member, "untrack:vehicle", "v1")
+    else:
+        hub.broadcaster.broadcast("vehicle:v1", b'{"location":{"timestamp":"2"}}')
+        assert len(member.frames) == 1
+    await asyncio.sleep(0.12)
+    assert member.frames == []

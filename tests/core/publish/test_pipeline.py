@@ -399,3 +399,30 @@ async def test_a_fix_is_accepted_while_backends_are_away(made: Parts) -> None:
     result = await made.publish(1, kind="vehicle")
     assert result.outcome == "published"
     assert len(member.frames) == 1
+
+
+# -- closing -------------------------------------------------------------------------------
+
+
+async def test_closing_finishes_fixes_under_way_and_refuses_further_ones(made: Parts) -> None:
+    made.cache.gate = asyncio.Event()
+    publishing = asyncio.ensure_future(made.publish(1))
+    await until(lambda: made.cache.calls == ["put"])
+    closing = asyncio.ensure_future(made.pipeline.aclose())
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await made.publish(2)
+    assert not closing.done()
+    made.cache.gate.set()
+    await closing
+    assert publishing.done()
+    assert (await made.cached(), made.observed) == (1, [("v1", 1)])
+
+
+async def test_a_fix_that_a_filter_drops_leaves_the_held_one(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 0.01), Verdict("pass")]
+    await made.publish(1)
+    result = await made.publish(2, metadata={"dropped by": "first"})
+    assert result.outcome == "dropped"
+    await until(lambda: made.observed)
+    assert made.sent == [1]
