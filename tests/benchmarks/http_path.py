@@ -50,7 +50,7 @@ def serve(variant: str) -> None:
     if variant == "uvicorn":
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-        setattr(RealtimeServer, "http_protocol", lambda _: HttpToolsProtocol)  # noqa: B010
+        setattr(RealtimeServer, "http_protocol", lambda *_: HttpToolsProtocol)  # noqa: B010
     elif variant == "endpoints":
         connection.MAX_HEAD_MISSES = 0
     sys.argv[1:] = ["serve"]
