@@ -1,10 +1,9 @@
 """The error classes.
 
-Every refusal that a client, a device or an operator can get is one of these
-classes.  Each has a stable machine-readable ``code``, an HTTP ``status`` and a
-default ``message``.  The socket event ``error`` carries only the message;
-acknowledgements and HTTP bodies carry the code, the message and, if one field is
-to blame, its name on the wire.
+Every refusal that a client, a device or an operator can get is one of these classes.  Each has a
+stable machine-readable ``code``, an HTTP ``status`` and a default ``message``.  The socket event
+``error`` carries only the message; acknowledgements and HTTP bodies carry the code, the message
+and, if one field is to blame, its name on the wire.
 """
 
 from __future__ import annotations

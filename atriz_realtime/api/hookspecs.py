@@ -1,24 +1,21 @@
 """Every hook a plugin may implement, with its whole contract.
 
-A hook receives, by name, any of these arguments: ``config``, a read-only view of the
-settings and of the plugin's own table; ``resources``, which are the clock, the connection
-to Redis (open from ``server_started`` on) and a function that reports survived failures;
-``server``, a narrow handle on the running server.
-A plugin's state belongs to the objects that a hook creates, not to the module, because a
-process may run several servers.
+A hook receives, by name, any of these arguments: ``config``, a read-only view of the settings and
+of the plugin's own table; ``resources``, which are the clock, the connection to Redis (open from
+``server_started`` on) and a function that reports survived failures; ``server``, a narrow handle on
+the running server. A plugin's state belongs to the objects that a hook creates, not to the module,
+because a process may run several servers.
 
-Registration hooks (``register_*``) are synchronous, run once while the server
-starts, and return records; a message in flight never enters pluggy.  An
-implementation names only the arguments it wants, in any subset.  It returns a
-list of records, a single record, or ``None``.
+Registration hooks (``register_*``) are synchronous, run once while the server starts, and return
+records; a message in flight never enters pluggy.  An implementation names only the arguments it
+wants, in any subset.  It returns a list of records, a single record, or ``None``.
 
-Default plugins are called first, then those with entry points, then those that the
-configuration names; pluggy's ``tryfirst`` and ``trylast`` move one implementation.  Two
-records of one kind with the same name stop the start with an error that names
-both plugins.  An exception in a hook stops the start and names the plugin.  If
-``optional_plugins`` lists the plugin, the exception is only reported and the plugin runs
-without the hook.  Authenticators, authorizers, filters and views are never optional:
-without them the server could admit people, or show them more, than it should.
+Default plugins are called first, then those with entry points, then those that the configuration
+names; pluggy's ``tryfirst`` and ``trylast`` move one implementation.  Two records of one kind with
+the same name stop the start with an error that names both plugins.  An exception in a hook stops
+the start and names the plugin.  If ``optional_plugins`` lists the plugin, the exception is only
+reported and the plugin runs without the hook.  Authenticators, authorizers, filters and views are
+never optional: without them the server could admit people, or show them more, than it should.
 """
 
 from __future__ import annotations

@@ -69,10 +69,9 @@ class PluginView:
 class PluginHost:
     """The plugins of one server.
 
-    :raises PluginError: when a plugin cannot be loaded, or implements a hook
-        that does not exist.
-    :raises ConfigurationError: when configuration names a plugin or a hook that
-        does not exist, with the nearest one that does.
+    :raises PluginError: when a plugin cannot be loaded, or implements a hook that does not exist.
+    :raises ConfigurationError: when configuration names a plugin or a hook that does not exist,
+        with the nearest one that does.
     """
 
     def __init__(self, config: RealtimeConfig) -> None:

@@ -1,9 +1,8 @@
 """Parsing a ``redis_url``.
 
 ==============================================  ==========================================
-``redis://[user:password@]host:port[/db]``      one server
-``rediss://…``                                  one server, TLS
-``unix:///path/to/socket[?db=0]``               one server on this machine
+``redis://[user:password@]host:port[/db]``      one server ``rediss://…``
+one server, TLS ``unix:///path/to/socket[?db=0]``               one server on this machine
 ``redis+sentinel://[user:password@]host:port,   the primary that these Sentinels name;
 host:port/service[/db]``                        ``rediss+sentinel`` with TLS
 ``redis+cluster://[user:password@]host:port,…`` a cluster; ``rediss+cluster`` with TLS

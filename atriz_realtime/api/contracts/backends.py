@@ -68,9 +68,8 @@ class Page:
 class Cache(Protocol):
     """Stores current locations.
 
-    Methods that only queue work may be plain functions that return an
-    awaitable: the core calls several and awaits them afterwards, so that the
-    queued commands share a round trip.
+    Methods that only queue work may be plain functions that return an awaitable: the core calls
+    several and awaits them afterwards, so that the queued commands share a round trip.
     """
 
     def put(self, payload: Payload, ttl: float) -> Awaitable[None]:
@@ -124,11 +123,10 @@ class Fanout(Protocol):
     def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
         """Start to receive a channel.  A server has at most one subscriber of a channel.
 
-        A channel that ends in ``*`` is a pattern and matches every channel
-        that begins with the rest.  Messages that are published after the awaitable has
-        completed are received.  It completes within the backend's own time limit, and
-        does not raise while the backend is away: the backend then subscribes when it is
-        back.
+        A channel that ends in ``*`` is a pattern and matches every channel that begins with the
+        rest.  Messages that are published after the awaitable has completed are received.  It
+        completes within the backend's own time limit, and does not raise while the backend is away:
+        the backend then subscribes when it is back.
         """
 
     def unsubscribe(self, channel: str) -> None:

@@ -204,8 +204,7 @@ class Permissions(Protocol):
     async def revoke(self, user_id: str, entity: EntityRef) -> None:
         """Remove a user's sockets from an entity's room, on every server.
 
-        Each gets ``tracking:revoked``.  Authorizers decide whether it may track the entity
-        again.
+        Each gets ``tracking:revoked``.  Authorizers decide whether it may track the entity again.
 
         :raises UnknownEntityType: when no active plugin registers the type.
         :raises InvalidEntityId: when the id does not fit the type.
