@@ -23,9 +23,6 @@ MAX_RULE_LENGTH = 256
 MAX_STARS = 4
 """Stars in one pattern, which bounds the time of a match."""
 
-MAX_READ = 10_000
-"""Claims, by entity type, of which the rules stay in memory; beyond, the oldest is read again."""
-
 
 @attrs.frozen(kw_only=True)
 class ClaimsSettings:
@@ -61,51 +58,14 @@ def is_rule(rule: object) -> bool:
     )
 
 
-class Rules:
-    """The rules for one type in one claim.
-
-    :param rules: what the claim has for the type.
-    """
-
-    def __init__(self, rules: Any) -> None:
-        if isinstance(rules, str):
-            rules = [rules]
-        if not isinstance(rules, list) or len(rules) > MAX_RULES or not all(map(is_rule, rules)):
-            rules = []
-        self._ids = {rule for rule in rules if "*" not in rule}
-        self._patterns: dict[tuple[int, int], dict[tuple[str, str], list[str]]] = {}
-        for rule in rules:
-            if "*" in rule:
-                first, last = rule[: rule.index("*")], rule[rule.rindex("*") + 1 :]
-                same_lengths = self._patterns.setdefault((len(first), len(last)), {})
-                same_lengths.setdefault((first, last), []).append(rule)
-
-    def allow(self, text: str) -> bool:
-        """Whether a rule matches; only patterns with the same beginning and end are tried."""
-        return text in self._ids or any(
-            matches(rule, text)
-            for (first, last), patterns in self._patterns.items()
-            for rule in patterns.get((text[:first], text[max(len(text) - last, 0) :]), ())
-        )
-
-
-class ClaimRules:
-    """The rules of claims, each read once: a token is asked about many entities."""
-
-    def __init__(self) -> None:
-        self._read: dict[tuple[int, str], tuple[Any, Rules]] = {}
-
-    def allow(self, claim: Any, entity: EntityRef) -> bool:
-        """Whether a claim allows an entity."""
-        if not isinstance(claim, dict):
-            return False
-        key = (id(claim), entity.type)
-        found = self._read.get(key)
-        if found is None:
-            if len(self._read) >= MAX_READ:
-                del self._read[next(iter(self._read))]
-            found = self._read[key] = claim, Rules(claim.get(entity.type))  # the id stays in use
-        return found[1].allow(entity.id)
+def allows(claim: Any, entity: EntityRef) -> bool:
+    """Whether a claim allows an entity."""
+    rules = claim.get(entity.type) if isinstance(claim, dict) else None
+    if isinstance(rules, str):
+        rules = [rules]
+    if not isinstance(rules, list) or len(rules) > MAX_RULES or not all(map(is_rule, rules)):
+        return False
+    return any(matches(rule, entity.id) for rule in rules)
 
 
 def rule_of(name: str | None) -> Callable[[Identity, EntityRef], Awaitable[bool]] | None:
@@ -113,10 +73,8 @@ def rule_of(name: str | None) -> Callable[[Identity, EntityRef], Awaitable[bool]
     if name is None:
         return None
 
-    rules = ClaimRules()
-
     async def may(identity: Identity, entity: EntityRef) -> bool:
-        return rules.allow(identity.claims.get(name), entity)
+        return allows(identity.claims.get(name), entity)
 
     return may
 

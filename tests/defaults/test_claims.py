@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from atriz_realtime.api import EntityRef
-from atriz_realtime.defaults import claims
-from atriz_realtime.defaults.claims import MAX_RULES, MAX_STARS, ClaimRules, matches
+from atriz_realtime.defaults.claims import MAX_RULES, MAX_STARS, allows, matches
 
 
 @pytest.mark.parametrize(
@@ -50,24 +49,4 @@ def test_patterns(pattern: str, text: str, matched: bool) -> None:
     ],
 )
 def test_a_malformed_claim_allows_nothing(claim: Any) -> None:
-    assert not ClaimRules().allow(claim, EntityRef("vehicle", "v1"))
-
-
-@pytest.mark.parametrize(("head", "tail"), [("", ""), ("own-", "*"), ("", "-*-*x"), ("*", "")])
-def test_a_check_takes_as_long_however_many_rules_there_are(
-    head: str, tail: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tried: list[str] = []
-
-    def counted(rule: str, text: str) -> bool:
-        tried.append(rule)
-        return matches(rule, text)
-
-    monkeypatch.setattr(claims, "matches", counted)
-    rules = ClaimRules()
-    claim = {"vehicle": [f"{head}{number:03}{tail}" for number in range(MAX_RULES)]}
-    text = f"{head}007{tail}".replace("*", "")
-    for _ in range(100):
-        assert rules.allow(claim, EntityRef("vehicle", text))
-        assert not rules.allow(claim, EntityRef("vehicle", "nothing"))
-    assert len(tried) <= 100
+    assert not allows(claim, EntityRef("vehicle", "v1"))
