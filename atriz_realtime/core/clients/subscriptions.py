@@ -128,9 +128,7 @@ class Subscriptions:
                 self._owed[member] = entity, before
                 continue
             sid, room = member
-            if location is None:
-                self._broadcaster.no_current(room)
-            elif self._broadcaster.last(room) is before:
+            if location is not None and self._broadcaster.last(room) is before:
                 self._broadcaster.send_current(sid, room, event_json(entity, location))
         self._schedule_owed()
 

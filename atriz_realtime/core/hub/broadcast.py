@@ -20,8 +20,6 @@ class LocationBroadcaster:
         self._watermarks = Watermarks(clock)
         self._last: dict[str, bytes] = {}
         self._queued = 0
-        self._seen_by_all: dict[str, bytes] = {}
-        """By room: the current location that every member was sent when it joined."""
         rooms.follow(lambda _: None, self._forget)
 
     def statistics(self) -> dict[str, float]:
@@ -76,10 +74,6 @@ class LocationBroadcaster:
         members = self._rooms.rooms.get(DEFAULT_NAMESPACE, {}).get(room, ())
         if session is None or sid not in members:
             return
-        if len(members) == 1:
-            self._seen_by_all[room] = event
-        elif self._seen_by_all.get(room) != event:
-            self._seen_by_all.pop(room, None)
         self._watermarks.advance(room, sid, event)
         views = self._views
         packet = location_packet(event) if views is None else views.packet(room, sid, event)
@@ -91,10 +85,6 @@ class LocationBroadcaster:
             session.put_frame(room, packet)
             self._queued += 1
 
-    def no_current(self, room: str) -> None:
-        """Record that a member of a room was sent no current location: there was none."""
-        self._seen_by_all.pop(room, None)
-
     def broadcast_current(self, room: str, event: bytes) -> bool:
         """Send everyone in a room the entity's current location, if it is newer than the last.
 
@@ -103,13 +93,10 @@ class LocationBroadcaster:
         last = self._last.get(room)
         if last is not None and event_time(event) <= event_time(last):
             return False
-        if last is None and self._seen_by_all.get(room) == event:
-            return False
         self.broadcast(room, event)
         self._watermarks.advance(room, None, event)
         return True
 
     def _forget(self, room: str) -> None:
         self._last.pop(room, None)
-        self._seen_by_all.pop(room, None)
         self._watermarks.forget(room)

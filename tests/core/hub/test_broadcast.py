@@ -101,38 +101,3 @@ async def test_a_socket_that_has_left_is_not_sent_the_current_location(hub: Hub)
     hub.leave(other, "vehicle:v1")
     hub.broadcaster.send_current(other.sid, "vehicle:v1", event(1))
     assert (member.frames, other.frames) == ([], [])
-
-
-async def test_a_gap_does_not_send_the_current_location_again(hub: Hub) -> None:
-    one, two = await hub.connect(), await hub.connect()
-    hub.enter(one, "vehicle:v1")
-    hub.broadcaster.send_current(one.sid, "vehicle:v1", event(1))
-    hub.enter(two, "vehicle:v1")
-    hub.broadcaster.send_current(two.sid, "vehicle:v1", event(1))
-    hub.clock.advance(10)
-    assert not hub.broadcaster.broadcast_current("vehicle:v1", event(1))
-    assert one.frames == two.frames == [frame(1)]
-    assert hub.broadcaster.broadcast_current("vehicle:v1", event(2))
-    assert one.frames == two.frames == [frame(2)]
-
-
-async def test_a_gap_sends_the_current_location_to_a_member_that_has_an_older_one(
-    hub: Hub,
-) -> None:
-    one, two = await hub.connect(), await hub.connect()
-    hub.enter(one, "vehicle:v1")
-    hub.broadcaster.send_current(one.sid, "vehicle:v1", event(1))
-    hub.enter(two, "vehicle:v1")
-    hub.broadcaster.send_current(two.sid, "vehicle:v1", event(2))
-    assert hub.broadcaster.broadcast_current("vehicle:v1", event(2))
-    assert one.frames == [frame(1), frame(2)]
-
-
-async def test_a_gap_sends_the_current_location_to_a_member_that_was_sent_none(hub: Hub) -> None:
-    one, two = await hub.connect(), await hub.connect()
-    hub.enter(one, "vehicle:v1")
-    hub.broadcaster.send_current(one.sid, "vehicle:v1", event(1))
-    hub.enter(two, "vehicle:v1")
-    hub.broadcaster.no_current("vehicle:v1")
-    assert hub.broadcaster.broadcast_current("vehicle:v1", event(1))
-    assert two.frames == [frame(1)]
