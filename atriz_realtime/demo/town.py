@@ -111,9 +111,6 @@ def build(seed: int = SEED) -> Streets:
     )
 
 
-# -- junctions -------------------------------------------------------------------------------
-
-
 def _on_ring(bearing: float) -> Point:
     """The point of the ring road at a bearing from the centre; the ring is a distorted circle."""
     angle = math.radians(bearing)
@@ -142,9 +139,6 @@ def _to_segment(place: Point, a: Point, b: Point) -> float:
     (x, y), (dx, dy) = (place[0] - a[0], place[1] - a[1]), (b[0] - a[0], b[1] - a[1])
     part = max(0.0, min(1.0, (x * dx + y * dy) / (dx * dx + dy * dy)))
     return math.hypot(x - part * dx, y - part * dy)
-
-
-# -- the edges of the network ----------------------------------------------------------------
 
 
 def _pair(a: int, b: int) -> Pair:
@@ -232,9 +226,6 @@ def _arterials(places: list[Point], pairs: set[Pair], inner: Iterable[int]) -> s
         for street in network.route(middle, round(bearing / 360 * RING_JUNCTIONS))
         if street.end >= RING_JUNCTIONS or street.start >= RING_JUNCTIONS
     }
-
-
-# -- the course of a street ------------------------------------------------------------------
 
 
 def _arc(start: int, end: int) -> tuple[Point, ...]:

@@ -143,8 +143,6 @@ class Session:
         """Whether the session is on a websocket."""
         return self.transport.name == "websocket"
 
-    # -- sending ---------------------------------------------------------------------------
-
     def put_frame(self, key: str, packet: Packet) -> None:
         """Send a location frame; while the client lags, newer frames of its key replace it."""
         if self.outbox is not None:
@@ -216,8 +214,6 @@ class Session:
         self._pending = None
         self.outbox = CLOSED
         self.transport = _GONE[self.transport.name]
-
-    # -- receiving -------------------------------------------------------------------------
 
     def receive_message(self, data: str | bytes) -> None:
         """Handle a message now, or after those that are still being handled."""

@@ -110,8 +110,6 @@ class Sessions(LoopBound):
         while pending := [task for task in self._tasks if task is not asyncio.current_task()]:
             await asyncio.wait(pending)
 
-    # -- opening ---------------------------------------------------------------------------
-
     def create(self, request: Request, transport: Transport) -> Session:
         """Create a session, which does not handle messages before it is opened."""
         session = Session(self._services, self.generate_id(), request, transport)
@@ -169,8 +167,6 @@ class Sessions(LoopBound):
         self._pings.begin(session)
         return True
 
-    # -- while they are open ---------------------------------------------------------------
-
     def receive(self, session: Session, kind: str, data: str | bytes) -> None:
         """Handle a packet from a client.
 
@@ -198,8 +194,6 @@ class Sessions(LoopBound):
             self.cut(session, Reason.TRANSPORT_ERROR)
 
         return Outbox(self._limits, overflow)
-
-    # -- ending ----------------------------------------------------------------------------
 
     def end(
         self, session: Session, reason: str, *, farewell: Packet | None = packets.CLOSE_PACKET

@@ -178,8 +178,6 @@ class RedisPipe:
         if self._watchdog is not None:
             self._watchdog.cancel()
 
-    # -- one connection after another ------------------------------------------------------
-
     async def _run(self) -> None:
         delay = BACKOFF_FIRST
         while True:

@@ -66,8 +66,6 @@ class Stream(asyncio.Protocol):
         """Close the connection."""
         await self.connection.disconnect(nowait=True)
 
-    # -- asyncio.Protocol ------------------------------------------------------------------
-
     def data_received(self, data: bytes) -> None:
         """Pass the complete replies to ``received``."""
         replies, received = self._replies, self._received

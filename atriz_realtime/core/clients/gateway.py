@@ -123,8 +123,6 @@ class Gateway:
         socket = self._sockets.get(sid)
         return socket is not None and socket.is_single_entity
 
-    # -- connection ------------------------------------------------------------------------
-
     async def connected(self, sid: str, request: Request, auth: Any) -> None:
         """Accept a connection, and authenticate it when its handshake has credentials.
 
@@ -213,8 +211,6 @@ class Gateway:
         self._incidents.report("token expired", "the socket was closed", level=logging.INFO)
         self._rooms.disconnect_soon(sid)
 
-    # -- authentication --------------------------------------------------------------------
-
     async def _authenticate(self, sid: str, token: Any = None, *_: Any) -> dict[str, Any]:
         socket = self._sockets[sid]
         try:
@@ -287,8 +283,6 @@ class Gateway:
         limit = self._config.max_connections_per_user
         if limit and self._per_user[identity.user_id] >= limit:
             raise RateLimited("Too many connections")
-
-    # -- limits ----------------------------------------------------------------------------
 
     def admit(self, sid: str) -> bool:
         """Take one event from the buckets of a socket and its user; returns whether it may run.

@@ -170,8 +170,6 @@ class Subscriptions:
     async def _unknown_type(self, _: str, event: str, *__: Any) -> None:
         raise UnknownEntityType(field=event[:64])
 
-    # -- revocation ------------------------------------------------------------------------
-
     def kick(self, user_id: str, entity: EntityRef) -> None:
         """Take a user's sockets out of an entity's room, and tell them."""
         self._revision += 1
@@ -227,8 +225,6 @@ class Subscriptions:
         socket.tracked.discard(room)
         self._rooms.basic_leave_room(socket.sid, DEFAULT_NAMESPACE, room)
         return True
-
-    # -- a new token -----------------------------------------------------------------------
 
     async def reauthorize(
         self, socket: ConnectedSocket, identity: Identity

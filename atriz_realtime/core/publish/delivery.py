@@ -83,8 +83,6 @@ class Delivery:
         for listener in self._listeners:
             await listener.aclose()
 
-    # -- publishing ------------------------------------------------------------------------
-
     def publish(self, payload: Payload, *, cached: bool = False) -> Coroutine[Any, Any, None]:
         """Cache a fix and fan it out; never fails, and takes no longer than the backends may.
 
@@ -163,8 +161,6 @@ class Delivery:
     def _current(self, entity: EntityRef) -> Awaitable[bytes | None]:
         return self._cache.get(entity)
 
-    # -- delivering ------------------------------------------------------------------------
-
     def _deliver(self, channel: str, event: bytes) -> None:
         self._broadcaster.broadcast(RedisChannels.room(channel), event)
         for listener in self._listeners:
@@ -181,8 +177,6 @@ class Delivery:
             self._listeners.remove(listener)
             if not self._listeners:
                 self._channels.unsubscribe_all()
-
-    # -- the backends' connections ---------------------------------------------------------
 
     def deaf(self) -> None:
         """Serve watchers directly: the fan-out is interrupted."""

@@ -154,8 +154,6 @@ class RedisFanout:
         for channel, confirmed in list(self._unconfirmed.items()):
             self._confirm(channel, confirmed)
 
-    # -- callbacks of the listeners --------------------------------------------------------
-
     def _message(self, channel: bytes, data: bytes) -> None:
         name = channel.decode()
         deliver = self._deliver.get(name)
@@ -201,8 +199,6 @@ class RedisFanout:
                 self._events.hearing()
             else:
                 self._events.deaf()
-
-    # -- which server a channel is on ------------------------------------------------------
 
     def _assign(self, channel: str, *, gap: bool = False) -> None:
         """Subscribe to a channel on its server, or retry later when no server has it.
@@ -255,8 +251,6 @@ class RedisFanout:
                     self._retired_reconnects += listener.reconnects
                     await listener.aclose()
             self._listener_changed()
-
-    # -- patterns on a cluster -------------------------------------------------------------
 
     def _copy(self, _: str, copy: bytes) -> None:
         channel, __, data = copy.partition(b"\0")

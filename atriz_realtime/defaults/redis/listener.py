@@ -89,8 +89,6 @@ class Listener(Subscriber):
             self._loop.call_at(self._not_before, self._synchronise)
         self._changed[channel] = None
 
-    # -- connections -----------------------------------------------------------------------
-
     def _opened(self) -> None:
         self._primary = ""
         self._subscribed.clear()

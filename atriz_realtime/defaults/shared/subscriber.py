@@ -56,8 +56,6 @@ class Subscriber(ABC):
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    # -- for subclasses --------------------------------------------------------------------
-
     @abstractmethod
     def _opened(self) -> None:
         """Subscribe to everything on a new connection."""
@@ -77,8 +75,6 @@ class Subscriber(ABC):
     def _stale(self) -> str | None:
         """The reason to leave this server for another one, when there is one."""
         return None
-
-    # -- connections -----------------------------------------------------------------------
 
     async def _run(self) -> None:
         delay = BACKOFF_FIRST

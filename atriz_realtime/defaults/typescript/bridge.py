@@ -139,8 +139,6 @@ class Bridge:
         if isinstance(self._carrier, ShardChannels):
             await self._carrier.aclose()
 
-    # -- from the core ---------------------------------------------------------------------
-
     def publish(self, channel: str, data: bytes) -> Awaitable[None]:
         """Publish below, and through the adapter."""
         publishing = self._below.publish(channel, data)
@@ -180,8 +178,6 @@ class Bridge:
         """Unsubscribe below, and ignore what arrives through the adapter."""
         self._deliver.pop(channel, None)
         self._below.unsubscribe(channel)
-
-    # -- from other servers ----------------------------------------------------------------
 
     def _from_channel(self, channel: str, data: bytes) -> None:
         """Deliver an event from an entity's channel, unless the adapter has brought it."""
