@@ -25,7 +25,10 @@ _KEEP = (
     "The cache write of a throttled or held fix is tried once: `Delivery` leaves no "
     "failure of it to the backlog."
 )
-_STOP = "A server that closes has closed its backends while it still answers 200."
+_STOP = (
+    "A server that closes publishes the fixes that it holds, and does not cache them again "
+    "where that had failed."
+)
 _LATEST = (
     "A held fix is sent when its window ends, although another server has sent a newer "
     "one meanwhile."
@@ -34,12 +37,10 @@ _RETRY = (
     "The backlog sends a fix again although another server has sent a newer one, or Redis "
     "has taken it."
 )
-_FILTER = "The pipeline discards the held fix before the filters have passed the new one."
 _SEVERAL = (
     "What is held, or waits in the backlog, is replaced by what comes later, with an "
     "older timestamp too."
 )
-_SNAP = "`track` reads the current location once; when that fails, nothing is sent."
 _GAP = (
     "After a gap the current location is compared with the last live fix, not with what "
     "was sent from the cache."
@@ -52,13 +53,7 @@ _VIEWS = (
     "A new token's views are shown the room's last live fix, though a newer one was sent "
     "from the cache."
 )
-_KICK = (
-    "A `track` whose permission is revoked while it waits for Redis goes on: a snapshot "
-    "past the views, and success."
-)
-_AUTH = (
-    "Guards are not asked again when an identity takes effect after its authorizers were awaited."
-)
+_KICK = "A `track` whose permission is revoked while it waits for Redis answers success."
 _SAVED = (
     "A revocation is written to Redis half a second later; a server that stops before forgets it."
 )
@@ -74,13 +69,9 @@ KNOWN: tuple[Known, ...] = (
     Known("lost: held, of several devices", (405, 983, 1262), _KEEP),
     Known("no snapshot: throttled", (2005, 2507, 2835), _KEEP),
     Known("no snapshot: held", (507, 2005, 2856), _KEEP),
-    Known("no snapshot: held, and the filter dropped the next", (2525,), _KEEP),
     Known("no snapshot: held, of several devices", (1743,), _KEEP),
     Known("newest missed: held", (349, 507, 1774), _KEEP),
-    Known("newest missed: held, and the filter dropped the next", (91, 110, 303), _FILTER),
     Known("newest missed: held, of several devices", (78, 1446, 1500), _SEVERAL),
-    Known("no snapshot: published", (626, 663, 906), _SNAP),
-    Known("newest missed: published", (626, 663, 906), _SNAP),
     Known("older after newer, released by the throttle", (2, 83, 95), _LATEST),
     Known("two orders", (266, 301, 740), _LATEST),
     Known("older after newer, sent on after a fault", (217, 307, 2029), _RETRY),
@@ -88,11 +79,7 @@ KNOWN: tuple[Known, ...] = (
     Known("older after newer, on authenticating again", (779, 1012, 1388), _VIEWS),
     Known("twice", (307, 1772, 2038), _GAP),
     Known("twice, of several devices", (496, 740, 1107), _GAP),
-    Known("seen after tracking:revoked", (282, 373, 609), _KICK),
     Known("tracked after tracking:revoked", (19, 197, 208), _KICK),
-    Known("not redacted", (1120, 1156, 1732), _KICK),
-    Known("revoked while it authenticated, still served", (472, 1299, 2212), _AUTH),
-    Known("revoked while it authenticated, still connected", (938, 1195, 1438), _AUTH),
     Known("revoked before, still served", (951,), _SAVED),
     Known("revoked before, still connected", (453, 1510, 1687), _SAVED),
     Known("revocation set grows", (12, 20, 30), _SHARES),
