@@ -89,6 +89,7 @@ SEAMS = (
         "python-socketio",
         "socketio.async_manager:AsyncManager",
         (
+            "_generate_ack_id(sid, callback)",
             "basic_disconnect(sid, namespace, **kwargs)",
             "basic_enter_room(sid, namespace, room, eio_sid)",
             "basic_leave_room(sid, namespace, room)",
