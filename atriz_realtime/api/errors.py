@@ -156,6 +156,14 @@ class PayloadTooLarge(RealtimeError):
     default_message = "Payload too large"
 
 
+class RequestTimeout(RealtimeError):
+    """A request whose head is late, or whose body comes too slowly."""
+
+    code = "request_timeout"
+    status = 408
+    default_message = "Request timeout"
+
+
 class Unavailable(RealtimeError):
     """A backend (Redis, a cache, a fan-out) that cannot be reached right now.
 

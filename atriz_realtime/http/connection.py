@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -28,6 +28,7 @@ from atriz_realtime.engine.transports.connections import (
 )
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.endpoints import HEADERS, HEADERS_OF, Endpoints
+from atriz_realtime.http.request_deadlines import Incoming, is_fast_enough, request_deadlines
 from atriz_realtime.http.request_head import FALLBACK_HEADERS, HeadCache
 
 MAX_PIPELINED = 16
@@ -39,10 +40,6 @@ MAX_PIPELINED_HEAD = 65_536
 MAX_HEAD_MISSES = 4
 """After this many different heads in a row the connection stops caching them: it is probably
 a proxy's."""
-
-REQUEST_TIMEOUT = 5.0
-"""Seconds that a client has for its first request, and between two parts of a request, even
-where the keep-alive timeout is shorter."""
 
 
 @attrs.frozen(eq=False)
@@ -56,16 +53,40 @@ class Shared:
     """The protocol for new websockets of Socket.IO."""
     socket_line: bytes
     """How the request line of a Socket.IO handshake begins."""
-    fallback: type[HttpToolsProtocol]
-    """uvicorn's own protocol, for everything else."""
+    fallback: Callable[..., HttpToolsProtocol]
+    """Makes uvicorn's own protocol, for everything else; takes this object, and what uvicorn
+    passes."""
     proxies: TrustedProxies | None
     """The proxies to believe about the client's address; ``None``: those that uvicorn trusts."""
-    first_requests: Deadlines[EndpointConnection] = attrs.field(
-        factory=lambda: Deadlines(REQUEST_TIMEOUT, EndpointConnection.check_idle)
-    )
-    """The deadlines of connections that have not sent a request yet."""
+    requests: Deadlines[Incoming] = attrs.field(factory=request_deadlines)
+    """The deadlines of first requests, of heads that have begun, and of parts of bodies."""
     response_heads: dict[int, tuple[Any, bytes]] = attrs.field(factory=dict)
     """By status: uvicorn's default headers, and the start of a response that has them."""
+
+    def response(
+        self, answer: HttpAnswer, defaults: list[tuple[bytes, bytes]], *, last: bool
+    ) -> bytes:
+        """Encode a response.
+
+        :param defaults: uvicorn's default headers: a new list each second, for the date.
+        :param last: whether the connection closes after it.
+        """
+        status, body = answer.status, answer.body
+        cached = self.response_heads.get(status)
+        if cached is None or cached[0] is not defaults:
+            headers = [*defaults, *HEADERS_OF.get(status, HEADERS)]
+            lines = [b"%b: %b\r\n" % header for header in headers]
+            cached = defaults, STATUS_LINE[status] + b"".join(lines)
+            self.response_heads[status] = cached
+        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (
+            cached[1],
+            b"".join([b"%b: %b\r\n" % header for header in answer.headers])
+            if answer.headers
+            else b"",
+            b"connection: close\r\n" if last else b"",
+            len(body),
+            body,
+        )
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)  # a repr would show tokens
@@ -82,6 +103,7 @@ class EndpointConnection(asyncio.Protocol):
     _fd: int = -1
     _in_request: bool = False  # a request was started and is not complete
     _in_head: bool = False
+    _counted: int = 0  # bytes of the body when its deadline began
     _head_size: int = 0
     _is_routed: bool = False  # the endpoint was found before the parser saw the head
     _endpoint: Endpoint | None = None
@@ -103,13 +125,13 @@ class EndpointConnection(asyncio.Protocol):
     # -- asyncio.Protocol ------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        """Start the timeout of the first request."""
+        """Begin the deadline of the first request."""
         self._transport = transport
         self._client = client_of(transport)
         self._server_state.connections.add(self)
-        self._loop = self._shared.first_requests.loop
+        self._loop = self._shared.requests.loop
         self._idle_since = self._loop.time()
-        self._shared.first_requests.begin(self)
+        self._shared.requests.begin(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Drop the requests that are not being answered yet."""
@@ -176,7 +198,7 @@ class EndpointConnection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._drain(self._shared.endpoints.malformed())
         if self._in_request:
-            self._restart_timer()
+            self._shared.requests.begin(self)
 
     # -- callbacks of the parser -----------------------------------------------------------
 
@@ -202,6 +224,8 @@ class EndpointConnection(asyncio.Protocol):
         Where there is none the connection closes, and the client sends the request on a new one.
         """
         self._in_head = False
+        self._counted = 0
+        self._shared.requests.end(self)
         if self._is_routed:
             self._is_routed = False
             return
@@ -222,6 +246,7 @@ class EndpointConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Queue the request."""
         self._in_request = False
+        self._shared.requests.end(self)
         endpoint, self._endpoint = self._endpoint, None
         if self._draining or endpoint is None:
             return
@@ -265,6 +290,7 @@ class EndpointConnection(asyncio.Protocol):
             return
         self._draining = True
         self._in_request = False
+        self._shared.requests.end(self)
         self._headers = []
         self._body = b""
         if self._answering is not None:
@@ -278,17 +304,8 @@ class EndpointConnection(asyncio.Protocol):
         transport = self._transport
         if transport.is_closing():
             return
-        body = answer.body
-        response = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (
-            self._response_head(answer.status),
-            b"".join([b"%b: %b\r\n" % header for header in answer.headers])
-            if answer.headers
-            else b"",
-            b"connection: close\r\n" if last else b"",
-            len(body),
-            body,
-        )
-        send(transport, self._fd, response)
+        defaults = self._server_state.default_headers
+        send(transport, self._fd, self._shared.response(answer, defaults, last=last))
         if last:
             self._draining = True
             transport.close()
@@ -298,45 +315,38 @@ class EndpointConnection(asyncio.Protocol):
             transport.pause_reading()
         self._restart_timer()
 
-    def _response_head(self, status: int) -> bytes:
-        """Return the status line and the headers that all responses of a status have."""
-        defaults = self._server_state.default_headers  # a new list each second, for the date
-        cached = self._shared.response_heads.get(status)
-        if cached is None or cached[0] is not defaults:
-            headers = [*defaults, *HEADERS_OF.get(status, HEADERS)]
-            lines = [b"%b: %b\r\n" % header for header in headers]
-            cached = defaults, STATUS_LINE[status] + b"".join(lines)
-            self._shared.response_heads[status] = cached
-        return cached[1]
-
     # -- timeouts --------------------------------------------------------------------------
 
-    def _restart_timer(self) -> None:
-        """Restart the idle timeout."""
-        now = self._idle_since = self._loop.time()
-        timeout = self._timeout()
-        if self._timer is not None and self._timer.when() > now + timeout:
-            self._stop_timer()
-        if self._timer is None:
-            self._timer = self._loop.call_at(now + timeout, self.check_idle)
+    def request_overdue(self) -> None:
+        """Refuse a request that does not come in time; see :class:`Incoming`."""
+        if not self._in_request:  # the first one has not begun
+            self._transport.close()
+        elif not self._in_head and is_fast_enough(len(self._body) - self._counted):
+            self._counted = len(self._body)
+            self._shared.requests.begin(self)
+        else:
+            self._drain(self._shared.endpoints.too_slow())
 
-    def check_idle(self) -> None:
-        """Close the connection if it has been idle for its timeout; else check again later."""
+    def _restart_timer(self) -> None:
+        """Restart the keep-alive timeout."""
+        self._idle_since = self._loop.time()
+        if self._timer is None:
+            due = self._idle_since + self._config.timeout_keep_alive
+            self._timer = self._loop.call_at(due, self._check_idle)
+
+    def _check_idle(self) -> None:
+        """Close the connection if it has been idle for the timeout; else check again later."""
         self._timer = None
-        if self._answering is not None:
+        if self._answering is not None or self._in_request:
             return
-        due = self._idle_since + self._timeout()
+        due = self._idle_since + self._config.timeout_keep_alive
         if due > self._loop.time():
-            self._timer = self._loop.call_at(due, self.check_idle)
+            self._timer = self._loop.call_at(due, self._check_idle)
         else:
             self._transport.close()
 
-    def _timeout(self) -> float:
-        keep_alive: float = self._config.timeout_keep_alive
-        return max(keep_alive, REQUEST_TIMEOUT) if self._in_request else keep_alive
-
     def _stop_timer(self) -> None:
-        self._shared.first_requests.end(self)
+        self._shared.requests.end(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

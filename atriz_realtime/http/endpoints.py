@@ -12,6 +12,7 @@ from atriz_realtime.api.errors import (
     NotAuthenticated,
     PayloadTooLarge,
     RealtimeError,
+    RequestTimeout,
 )
 from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
@@ -70,6 +71,10 @@ class Endpoints:
     def malformed(self) -> HttpAnswer:
         """Return the answer to bytes that are not HTTP."""
         return self._refused("a request", InvalidRequest("the request is not well-formed HTTP"))
+
+    def too_slow(self) -> HttpAnswer:
+        """Return the answer to a request that did not come in time."""
+        return self._refused("a request", RequestTimeout())
 
     def _refused(self, what: str, error: RealtimeError) -> HttpAnswer:
         self._incidents.refused(what, error)

@@ -19,6 +19,7 @@ from atriz_realtime.engine.transports.connections import request_on
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.connection import EndpointConnection, Shared
 from atriz_realtime.http.endpoints import Endpoints
+from atriz_realtime.http.fallback import FallbackProtocol
 from atriz_realtime.http.request_head import END, FALLBACK_HEADER, is_handshake, is_whole
 
 if TYPE_CHECKING:
@@ -92,7 +93,6 @@ class HttpProtocol(EndpointConnection):
         if endpoint is not None:
             end = data.find(END)
             if end >= 0 and FALLBACK_HEADER.search(data, 0, end) is None:
-                self._shared.first_requests.end(self)
                 self._stop_keep_alive_timer()
                 self._read(endpoint, data)
                 return
@@ -113,7 +113,10 @@ class HttpProtocol(EndpointConnection):
         fallback = self._fallback
         if fallback is None:
             fallback = self._fallback = self._shared.fallback(
-                config=self._config, server_state=self._server_state, app_state=self._app_state
+                self._shared,
+                config=self._config,
+                server_state=self._server_state,
+                app_state=self._app_state,
             )
             fallback.connection_made(self._transport)
             if self._write_paused:
@@ -179,7 +182,7 @@ def http_protocol(
         },
         websocket=websocket,
         socket_line=f"GET {websocket.path}?".encode(),
-        fallback=fallback or HttpToolsProtocol,
+        fallback=type("BoundFallback", (FallbackProtocol, fallback or HttpToolsProtocol), {}),
         proxies=proxies,
     )
 

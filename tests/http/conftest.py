@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -88,10 +89,18 @@ async def shout(socket: WebSocket) -> None:
         await socket.send_text(text.upper())
 
 
+async def late(request: Request) -> Response:
+    """Read the body only when the client is told that it may be read."""
+    may_read = request.app.state.may_read = asyncio.Event()
+    await may_read.wait()
+    return PlainTextResponse(str(len(await request.body())))
+
+
 ROUTES = [
     Route("/hello", hello, methods=["GET", "POST"]),
     Route("/early", early, methods=["GET", "POST"]),
     Route("/parts", parts),
+    Route("/late", late, methods=["POST"]),
     WebSocketRoute("/shout", shout),
 ]
 
@@ -126,7 +135,7 @@ async def shared(application: Callable[..., Starlette]) -> AsyncIterator[HttpSer
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def short_timeouts(application: Callable[..., Starlette]) -> AsyncIterator[HttpServer]:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("atriz_realtime.http.connection.REQUEST_TIMEOUT", 0.2)
+        monkeypatch.setattr("atriz_realtime.http.request_deadlines.REQUEST_TIMEOUT", 0.2)
         async with http_server(application(), timeout_keep_alive=0.1) as server:
             yield server
 

@@ -23,6 +23,11 @@ from tests.support.servers.serving import TIMEOUT, until
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+def refusals(server: HttpServer) -> float:
+    """How many requests were refused because they came too slowly."""
+    return server.realtime.incidents.refusals.statistics().get("request_timeout", 0)
+
+
 @pytest.mark.parametrize(
     "before",
     [[], [echo("a")], [get("/hello")], [echo("a"), get("/hello")], [get("/hello"), echo("a")]],
@@ -46,18 +51,116 @@ async def test_an_incomplete_request_times_out(
         for sent in before:
             await client.call(sent)
         await client.send(echo("never")[:-3])
-        assert await client.until_closed() == b""
+        assert (await client.until_closed()).startswith(b"HTTP/1.1 408 ")
         await until(lambda: short_timeouts.connections == 0)
 
 
-async def test_a_slow_body_is_waited_for(short_timeouts: HttpServer, endpoints: Any) -> None:
-    body = json.dumps("slowly").encode()
+async def dripped(client: Connection, sent: bytes) -> bytes:
+    """Send the rest of a request in single bytes, until the server closes; returns its answer."""
+    closed = asyncio.create_task(client.until_closed())
+    for each in sent:
+        await client.send(bytes([each]))
+        if (await asyncio.wait((closed,), timeout=0.03))[0]:
+            break
+    return await closed
+
+
+@pytest.mark.parametrize(
+    "before", [[], [echo("a")], [get("/hello")]], ids=["first", "call", "other"]
+)
+@pytest.mark.parametrize("path", ["/api/echo", "/hello", "/none"])
+async def test_a_head_that_is_dripped_times_out(
+    short_timeouts: HttpServer, before: list[bytes], path: str
+) -> None:
+    refused = refusals(short_timeouts)
     async with short_timeouts.connect() as client:
-        await client.send(echo("slowly")[: -len(body)])
-        for n in range(len(body)):
+        for sent in before:
+            await client.call(sent)
+        answer = await dripped(client, get(path, b"X-Long: " + b"x" * 1_000))
+        assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "request_timeout"
+        assert refusals(short_timeouts) == refused + 1
+
+
+async def test_empty_lines_do_not_keep_a_connection_open(short_timeouts: HttpServer) -> None:
+    async with short_timeouts.connect() as client:
+        assert (await dripped(client, b"\r\n" * 500)).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    "headers", [[], [b"Origin: https://page.example"]], ids=["endpoint", "fallback"]
+)
+async def test_a_body_that_is_dripped_times_out(
+    short_timeouts: HttpServer, headers: list[bytes]
+) -> None:
+    refused = refusals(short_timeouts)
+    sent = echo("x" * 1_000, *headers)
+    async with short_timeouts.connect() as client:
+        await client.send(sent[:-1_000])
+        answer = await dripped(client, sent[-1_000:])
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert refusals(short_timeouts) == refused + 1
+
+
+async def test_a_body_that_is_dripped_in_chunks_times_out(short_timeouts: HttpServer) -> None:
+    head = request(b"", "/api/echo", b"Transfer-Encoding: chunked", sized=False)
+    async with short_timeouts.connect() as client:
+        await client.send(head)
+        assert (await dripped(client, b"1\r\nx\r\n" * 200)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_that_is_dripped_after_its_answer_closes(short_timeouts: HttpServer) -> None:
+    sent = request(b"x" * 1_000, "/early")
+    async with short_timeouts.connect() as client:
+        assert (await client.call(sent[:-1_000])).body == b"early"
+        assert await dripped(client, sent[-1_000:]) == b""
+
+
+@pytest.mark.parametrize(
+    "headers", [[], [b"Origin: https://page.example"]], ids=["endpoint", "fallback"]
+)
+async def test_a_slow_body_is_waited_for(
+    short_timeouts: HttpServer, endpoints: Any, headers: list[bytes]
+) -> None:
+    """A body that comes faster than the least rate may take longer than a head."""
+    sent = echo("x" * 1_500, *headers)
+    async with short_timeouts.connect() as client:
+        await client.send(sent[:-1_500])
+        for start in range(len(sent) - 1_500, len(sent), 150):
             await asyncio.sleep(0.06)  # more than the request timeout in all
-            await client.send(body[n : n + 1])
-        assert (await client.answer()).json == "slowly"
+            await client.send(sent[start : start + 150])
+        assert (await client.answer()).json == "x" * 1_500
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"), [([b"Expect: 100-continue"], b""), ([], b"x" * 200_000)]
+)
+async def test_a_body_that_the_application_does_not_read_is_waited_for(
+    short_timeouts: HttpServer, headers: list[bytes], body: bytes
+) -> None:
+    head = request(b"x" * 300_000, "/late", *headers)[:-300_000]
+    async with short_timeouts.connect() as client:
+        await client.send(head + body)
+        await asyncio.sleep(0.5)  # longer than the request timeout
+        short_timeouts.app.state.may_read.set()
+        if headers:
+            assert (await client.answer()).status == 100
+        await client.send(b"x" * (300_000 - len(body)))
+        assert (await client.answer()).body == b"300000"
+
+
+@pytest.mark.parametrize(
+    "headers", [[], [b"Origin: https://page.example"]], ids=["endpoint", "fallback"]
+)
+async def test_half_a_head_does_not_cut_off_the_answer_before_it(
+    short_timeouts: HttpServer, endpoints: Any, headers: list[bytes]
+) -> None:
+    async with short_timeouts.connect() as client:
+        await client.send(request(b"{}", "/api/slow", *headers), get("/hello")[:20])
+        await asyncio.sleep(0.5)  # longer than the request timeout
+        endpoints.gate.set()
+        assert (await client.answer()).json == "slow"
+        await client.until_closed()
 
 
 async def test_a_slow_answer_is_waited_for(short_timeouts: HttpServer, endpoints: Any) -> None:

@@ -32,6 +32,7 @@ ADMIN_UI = "defaults/admin_ui/ui.py"
 UVICORN_SERVER = "cli/serving/uvicorn_server.py"
 HTTP_CONNECTION = "http/connection.py"
 HTTP_PROTOCOL = "http/protocol.py"
+HTTP_FALLBACK = "http/fallback.py"
 HANDOVER = "cli/serving/handover.py"
 WEBSOCKET = "engine/transports/uvicorn.py"
 CLUSTER = "redis_link/cluster.py"
@@ -171,6 +172,36 @@ SEAMS = (
     Seam(
         "uvicorn",
         "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol",
+        (
+            "cycle",
+            "flow",
+            "on_body(body)",
+            "on_headers_complete()",
+            "on_message_complete()",
+            "server_state",
+            "shutdown()",
+            "transport",
+        ),
+        (HTTP_FALLBACK,),
+        "bounds the time in which a client sends a request",
+    ),
+    Seam(
+        "uvicorn",
+        "uvicorn.protocols.http.httptools_impl:RequestResponseCycle",
+        ("response_complete", "response_started", "waiting_for_100_continue"),
+        (HTTP_FALLBACK,),
+        "tells whether a slow request can still be answered",
+    ),
+    Seam(
+        "uvicorn",
+        "uvicorn.protocols.http.flow_control:FlowControl",
+        ("read_paused",),
+        (HTTP_FALLBACK,),
+        "tells whether the application holds a body up",
+    ),
+    Seam(
+        "uvicorn",
+        "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol",
         ("_unset_keepalive_if_required()", "cycle", "transport"),
         (HANDOVER,),
         "hands connections over between workers",
@@ -193,7 +224,7 @@ SEAMS = (
         "uvicorn",
         "uvicorn.server:ServerState",
         ("connections", "default_headers", "tasks", "total_requests"),
-        (HTTP_CONNECTION, HTTP_PROTOCOL, WEBSOCKET),
+        (HTTP_CONNECTION, HTTP_FALLBACK, HTTP_PROTOCOL, WEBSOCKET),
         "counts connections and requests as uvicorn does, and sends its headers",
     ),
     Seam(
