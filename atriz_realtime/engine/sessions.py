@@ -142,6 +142,7 @@ class Sessions(LoopBound):
         """The session with an id, if it is open or has packets for a last poll."""
         session = self._lingering.get(sid) or self.by_id.get(sid)
         if session is not None:
+            self._pings.check(session)
             self._pongs.check(session)
         if session is None or not (session.is_open or sid in self._lingering):
             return None
@@ -184,8 +185,8 @@ class Sessions(LoopBound):
         else:
             raise InvalidPacket("a client must not send this")
 
-    def _ping(self, session: Session) -> None:
-        self._pongs.begin(session)
+    def _ping(self, session: Session, due: float) -> None:
+        self._pongs.begin(session, due)  # clients count from when the ping was due
         session.put(packets.PING_PACKET)
 
     def _new_outbox(self, session: Session) -> Outbox:
@@ -237,7 +238,7 @@ class Sessions(LoopBound):
         self._lingering.pop(session.sid, None)
         session.discard()
 
-    def _expired(self, session: Session) -> None:
+    def _expired(self, session: Session, _: float) -> None:
         self.end(session, Reason.PING_TIMEOUT, farewell=None)
 
     def _ended(self, session: Session, reason: str) -> bool:

@@ -28,7 +28,7 @@ class Incoming(Protocol):
 
 def request_deadlines() -> Deadlines[Incoming]:
     """Return the deadlines of all connections of a server."""
-    return Deadlines(REQUEST_TIMEOUT, lambda incoming: incoming.request_overdue())
+    return Deadlines(REQUEST_TIMEOUT, lambda incoming, _: incoming.request_overdue())
 
 
 def is_fast_enough(received: int) -> bool:

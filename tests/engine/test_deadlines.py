@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.testing import TIMEOUT
 
@@ -13,11 +15,13 @@ class Watched:
 
     def __init__(self, timeout: float) -> None:
         self.overdue: list[str] = []
+        self.due = 0.0
         self.called = asyncio.Event()
         self.deadlines = Deadlines[str](timeout, self._expired)
 
-    def _expired(self, item: str) -> None:
+    def _expired(self, item: str, due: float) -> None:
         self.overdue.append(item)
+        self.due = due
         self.called.set()
 
     async def next(self) -> None:
@@ -64,7 +68,7 @@ async def test_beginning_twice_does_not_move_a_deadline() -> None:
 async def test_the_callback_may_begin_and_end_deadlines() -> None:
     overdue: list[str] = []
 
-    def expired(item: str) -> None:
+    def expired(item: str, _: float) -> None:
         overdue.append(item)
         deadlines.end("b")
         deadlines.begin("c")
@@ -79,6 +83,32 @@ async def test_the_callback_may_begin_and_end_deadlines() -> None:
         await done.wait()
     assert overdue[:2] == ["a", "c"]
     deadlines.end("c")
+
+
+async def test_the_time_of_an_item_may_have_begun_before() -> None:
+    watched = Watched(10.0)
+    loop = asyncio.get_running_loop()
+    began = loop.time() - 4.0
+    watched.deadlines.begin("a", began)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(loop, "time", lambda: began + 10.0)
+        watched.deadlines.check("a")
+    assert (watched.overdue, watched.due) == (["a"], began + 10.0)
+    watched.deadlines.close()
+
+
+async def test_half_of_the_timeout_remains() -> None:
+    """A process that was suspended does not lose all its clients."""
+    watched = Watched(10.0)
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    watched.deadlines.begin("a", now - 60.0)
+    for waited, overdue in ((4.9, []), (5.1, ["a"])):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(loop, "time", lambda: now + waited)  # noqa: B023
+            watched.deadlines.check("a")
+        assert watched.overdue == overdue
+    watched.deadlines.close()
 
 
 async def test_a_timeout_of_zero_is_no_limit() -> None:

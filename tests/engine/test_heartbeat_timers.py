@@ -156,6 +156,24 @@ async def test_a_late_session_can_be_expired_at_once() -> None:
     await beating.engine.shutdown()
 
 
+async def test_a_late_ping_does_not_move_the_end_of_its_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clients count the timeout from when the ping was due, not from when it was sent."""
+    beating = Beating(30.0, 20.0)
+    loop = asyncio.get_running_loop()
+    opened = loop.time()
+    session = beating.start()
+    monkeypatch.setattr(loop, "time", lambda: opened + 35.0)  # the ping's timer is late
+    beating.check(session)
+    assert beating.expired == []
+    monkeypatch.setattr(loop, "time", lambda: opened + 50.1)
+    beating.check(session)
+    assert beating.expired == [session]
+    monkeypatch.undo()
+    await beating.engine.shutdown()
+
+
 async def test_a_server_that_has_stopped_pings_nothing() -> None:
     beating = Beating(0.01, 0.01)
     before = beating.start()
