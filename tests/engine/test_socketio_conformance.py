@@ -349,6 +349,27 @@ async def test_all_namespaces_end_with_the_connection(app: App) -> None:
         await app.until_ended("/custom", custom)
 
 
+async def test_a_packet_in_pieces_ends_with_its_session(transport: Transport) -> None:
+    """Also one that begins while the host handles that the socket was disconnected."""
+    handling, finish = asyncio.Event(), asyncio.Event()
+
+    async def disconnect(sid: str, reason: str) -> None:
+        handling.set()
+        await finish.wait()
+
+    async with serving_app(transport) as app:
+        app.io.on("disconnect", disconnect)
+        async with engine_wire(app.port, PATH) as socket:
+            leaving = asyncio.create_task(app.io.disconnect(await joined(socket)))
+            await handling.wait()
+            socket.send('451-["message",{"_placeholder":true,"num":0}]')
+            await until(lambda: app.io._binary_packet)
+        finish.set()
+        await leaving
+        await until(lambda: not app.io.eio.sockets)
+        assert app.io._binary_packet == {}
+
+
 # -- protocol errors -----------------------------------------------------------------------
 
 

@@ -77,7 +77,7 @@ class SocketServer(socketio.AsyncServer):
         """What makes the engine, without the options that python-socketio passes."""
         return self._make_engine
 
-    def _never_connected(self, eio_sid: str) -> None:
+    def _never_connected(self, eio_sid: str, _: float) -> None:
         self._incidents.report("session never connected", "closed")
         self.start_background_task(self.eio.disconnect, eio_sid)
 
@@ -86,6 +86,7 @@ class SocketServer(socketio.AsyncServer):
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         self._unconnected.end(eio_sid)
+        self._binary_packet.pop(eio_sid, None)
         for namespace in list(self.manager.get_namespaces()):
             await self._handle_disconnect(eio_sid, namespace, reason)
         self._errors.forget(eio_sid)
