@@ -15,11 +15,10 @@ import contextlib
 import os
 import re
 import socket
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -27,10 +26,20 @@ if TYPE_CHECKING:
 MAX_READ = 262_144
 """The most bytes passed on with a connection; one read of the event loop returns fewer."""
 
+MAX_QUEUED = 1_000
+"""Connections that may wait for one worker to accept them; further ones are not handed over."""
+
+MAX_QUEUED_BYTES = 4_194_304
+"""Bytes that may have been read from those connections."""
+
 _OWNER = re.compile(rb"[A-Z]+ [^ \r\n]*[?&]sid=([0-9]{1,4})(?:~|%7E)", re.IGNORECASE)
 """Finds the number of the worker in a request line; ``~`` is ``SESSION_SEPARATOR``."""
 
-logger = structlog.get_logger("atriz_realtime.serve")
+NOT_HANDED_OVER = "connection not handed over"
+"""The kind of incident: its session is another worker's, which does not accept it."""
+
+Report = Callable[[str, str], None]
+"""Takes the kind of an incident, and one line."""
 
 
 def owner_of(data: bytes) -> int | None:
@@ -39,18 +48,77 @@ def owner_of(data: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
+class _Queue:
+    """Connections that wait for one worker to accept them: the kernel holds only ten.
+
+    :param path: of the worker's socket.
+    :param ended: called once when nothing waits any more; the queue is closed then.
+    """
+
+    def __init__(self, path: str, report: Report, ended: Callable[[], None]) -> None:
+        self._report = report
+        self._ended = ended
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._bytes = 0
+        self._loop = asyncio.get_running_loop()
+        # a connected socket is writable only while its peer accepts more
+        self._socket = _sending_socket()
+        self._socket.connect(path)
+        self._loop.add_writer(self._socket, self._send)
+
+    def add(self, connection: int, data: bytes) -> bool:
+        """Queue a connection; returns False when too much waits."""
+        if len(self._waiting) >= MAX_QUEUED or self._bytes + len(data) > MAX_QUEUED_BYTES:
+            return False
+        self._waiting.append((os.dup(connection), data))
+        self._bytes += len(data)
+        return True
+
+    def _send(self) -> None:
+        try:
+            while self._waiting:
+                connection, data = self._waiting[0]
+                socket.send_fds(self._socket, [data], [connection])
+                self._waiting.popleft()
+                self._bytes -= len(data)
+                os.close(connection)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            for _ in self._waiting:
+                self._report(NOT_HANDED_OVER, f"{error.strerror}; closed")
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that still wait."""
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        for connection, _ in self._waiting:
+            os.close(connection)
+        self._waiting.clear()
+        self._ended()
+
+
+def _sending_socket() -> socket.socket:
+    sending = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sending.setblocking(False)
+    sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_READ)
+    return sending
+
+
 class Handover:
     """Passes connections on to other workers, and takes over theirs.
 
     :param directory: holds the sockets of all workers; only this user may enter it.
+    :param report: told of connections that no worker accepted.
     """
 
-    def __init__(self, directory: Path, worker: int) -> None:
+    def __init__(self, directory: Path, worker: int, report: Report) -> None:
         self.worker = worker
         self._directory = directory
-        self._outgoing = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._outgoing.setblocking(False)
-        self._outgoing.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_READ)
+        self._report = report
+        self._queues: dict[int, _Queue] = {}
+        self._outgoing = _sending_socket()
         self._incoming = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._incoming.setblocking(False)
         self._adopting: set[asyncio.Task[None]] = set()
@@ -68,19 +136,39 @@ class Handover:
         asyncio.get_running_loop().remove_reader(self._incoming)
         self._incoming.close()
         self._outgoing.close()
+        for queue in list(self._queues.values()):
+            queue.close()
         self._path(self.worker).unlink(missing_ok=True)
 
     def pass_on(self, owner: int, connection: int, data: bytes) -> bool:
-        """Pass a connection to its owner; returns whether the owner accepted it."""
-        rights = array.array("i", [connection])
+        """Pass a connection to its owner, now or when the owner accepts more.
+
+        :returns: False when there is no such worker, or too much waits for it.
+        """
         try:
-            self._outgoing.sendmsg(
-                [data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], 0, str(self._path(owner))
-            )
+            if owner not in self._queues:
+                try:
+                    self._send(owner, connection, data)
+                    return True
+                except BlockingIOError:
+                    self._open_queue(owner)
+            if self._queues[owner].add(connection, data):
+                return True
+            self._report(NOT_HANDED_OVER, "too many wait for their worker")
         except OSError as error:
-            logger.warning("connection not handed over", worker=owner, reason=error.strerror)
-            return False
-        return True
+            self._report(NOT_HANDED_OVER, f"{error.strerror}")
+        return False
+
+    def _open_queue(self, owner: int) -> None:
+        def ended() -> None:
+            del self._queues[owner]
+
+        self._queues[owner] = _Queue(str(self._path(owner)), self._report, ended)
+
+    def _send(self, owner: int, connection: int, data: bytes) -> None:
+        rights = array.array("i", [connection])
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+        self._outgoing.sendmsg([data], ancillary, 0, str(self._path(owner)))
 
     def _path(self, worker: int) -> Path:
         return self._directory / f"worker-{worker}.sock"

@@ -68,7 +68,7 @@ def worker_process(
         sockets,
         ready=signal_ready,
         companion=answer_until_the_parent_dies,
-        handover=Handover(directory, worker),
+        handover=Handover(directory, worker, app.state.realtime.incidents.report),
     )
 
 
