@@ -35,9 +35,6 @@ MAX_QUEUED_BYTES = 4_194_304
 _OWNER = re.compile(rb"[A-Z]+ [^ \r\n]*[?&]sid=([0-9]{1,4})(?:~|%7E)", re.IGNORECASE)
 """Finds the number of the worker in a request line; ``~`` is ``SESSION_SEPARATOR``."""
 
-NOT_HANDED_OVER = "connection not handed over"
-"""The kind of incident: its session is another worker's, which does not accept it."""
-
 Report = Callable[[str, str], None]
 """Takes the kind of an incident, and one line."""
 
@@ -52,11 +49,12 @@ class _Queue:
     """Connections that wait for one worker to accept them: the kernel holds only ten.
 
     :param path: of the worker's socket.
+    :param lost: called with the reason for each connection that the worker did not accept.
     :param ended: called once when nothing waits any more; the queue is closed then.
     """
 
-    def __init__(self, path: str, report: Report, ended: Callable[[], None]) -> None:
-        self._report = report
+    def __init__(self, path: str, lost: Callable[[str], None], ended: Callable[[], None]) -> None:
+        self._lost = lost
         self._ended = ended
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
@@ -86,7 +84,7 @@ class _Queue:
             return
         except OSError as error:
             for _ in self._waiting:
-                self._report(NOT_HANDED_OVER, f"{error.strerror}; closed")
+                self._lost(f"{error.strerror}; closed")
         self.close()
 
     def close(self) -> None:
@@ -154,16 +152,19 @@ class Handover:
                     self._open_queue(owner)
             if self._queues[owner].add(connection, data):
                 return True
-            self._report(NOT_HANDED_OVER, "too many wait for their worker")
+            self._lost("too many wait for their worker")
         except OSError as error:
-            self._report(NOT_HANDED_OVER, f"{error.strerror}")
+            self._lost(f"{error.strerror}")
         return False
 
     def _open_queue(self, owner: int) -> None:
         def ended() -> None:
             del self._queues[owner]
 
-        self._queues[owner] = _Queue(str(self._path(owner)), self._report, ended)
+        self._queues[owner] = _Queue(str(self._path(owner)), self._lost, ended)
+
+    def _lost(self, reason: str) -> None:
+        self._report("connection not handed over", reason)
 
     def _send(self, owner: int, connection: int, data: bytes) -> None:
         rights = array.array("i", [connection])
