@@ -17,7 +17,14 @@ class Equivalent:
     reason: str
 
 
-EQUIVALENT: list[Equivalent] = []
+EQUIVALENT = [
+    Equivalent(
+        "engine/transports/connections.py",
+        "if fd >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():",
+        "if (fd > 0) and not transport.get_write_buffer_size() and not transport.is_closing():",
+        "0 is standard input; a socket there would be written to by the transport instead",
+    ),
+]
 
 
 def explained(mutant: Mutant) -> Equivalent | None:

@@ -37,7 +37,13 @@ SCOPES = {
     "engine": Scope(
         ("engine",),
         ("tests/engine",),
-        ("tests/http", "tests/e2e", "tests/cli/serving", "tests/security/test_edge.py"),
+        (
+            "tests/http",
+            "tests/e2e",
+            "tests/cli/serving",
+            "tests/security/test_edge.py",
+            "tests/security/test_limits.py",
+        ),
     ),
     "jwt": Scope(
         ("defaults/jwt_auth",),
