@@ -2,9 +2,11 @@
 
 import pytest
 
+from tests.support.checks import loop_errors
 from tests.support.docs import documents
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register for the whole run: README.md lies outside this directory."""
     config.pluginmanager.register(documents, "documents")
+    loop_errors.watch(config)

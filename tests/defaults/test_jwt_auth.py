@@ -197,6 +197,11 @@ async def test_an_unknown_critical_extension_is_refused(headers: dict[str, Any])
     await refused(make(), signed({"userId": "a"}, headers=headers))
 
 
+@pytest.mark.parametrize("payload", ["[1]", '"u1"', "7", "null", "{", ""])
+async def test_claims_that_are_no_object_are_refused(payload: str) -> None:
+    await refused(make(), Credentials(token=jwt.api_jws.encode(payload.encode(), SECRET)))
+
+
 async def test_a_huge_token_is_refused_without_being_parsed() -> None:
     huge = signed({"userId": "a", "padding": "x" * jwt_auth.MAX_TOKEN_LENGTH})
     assert await refused(make(), huge) == "the token is too long"

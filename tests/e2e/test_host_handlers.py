@@ -8,6 +8,7 @@ import pytest
 import socketio
 import socketio.exceptions
 
+from tests.support.checks.loop_errors import LOOP_ERRORS
 from tests.support.clients.node import Node
 from tests.support.clients.python_socketio import SERVER_DISCONNECT, Connect, Refusal
 from tests.support.servers.serving import Live, token, until
@@ -54,6 +55,8 @@ async def test_a_failing_handler_of_the_host_does_not_disturb_the_socket(
     async with connect(live) as client:
         await client.emit("broken")
         assert await client.call("track:vehicle", "v1") == {"success": True}
+    await until(lambda: LOOP_ERRORS.reports)
+    assert all("LookupError: as planned" in report for report in LOOP_ERRORS.take())
 
 
 async def test_a_catch_all_gets_the_events_without_another_handler(

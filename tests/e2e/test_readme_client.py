@@ -62,6 +62,7 @@ async def test_the_quick_start_client(node: Path, backend_url: str | None) -> No
             client.printed.clear()
             async with serving_on_localhost(app, 3001) as live:
                 await until_watched(live, "v1")
+                await until(lambda: client.printed)
                 assert client.printed[0] == ["Connected to tracking server"]
                 await live.publish("v1", speed=speed, timestamp="2026-01-31T12:00:00Z")
                 await live.publish("v2", speed=speed, timestamp="2026-01-31T12:00:00Z")

@@ -9,6 +9,7 @@ import pytest
 
 from atriz_realtime.engine import EngineServer, admission
 from atriz_realtime.engine.admission import ADMITTED_PER_TURN, Admission
+from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.origins import Origins
 from tests.support.servers.serving import until
 
@@ -49,3 +50,21 @@ async def test_a_full_queue_accepts_no_more(monkeypatch: pytest.MonkeyPatch) -> 
     assert added == [True] * (ADMITTED_PER_TURN + 3) + [False] * 2
     await until(lambda: len(admitted) == ADMITTED_PER_TURN + 3)
     assert queue.enqueue(partial(admitted.append, 1))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reported"),
+    [
+        (errors.BAD_REQUEST, ["request refused"]),
+        (errors.UNKNOWN_SESSION, ["request refused"]),
+        (errors.FORBIDDEN, []),
+        (errors.UNAVAILABLE, []),
+    ],
+)
+async def test_a_refusal_is_an_incident_unless_it_is_reported_where_it_is_decided(
+    refusal: errors.Refusal, reported: list[str]
+) -> None:
+    kinds: list[str] = []
+    engine = EngineServer(report=lambda kind, _: kinds.append(kind))
+    Admission(engine.sessions, Origins("*"), lambda: None).refused(refusal)
+    assert kinds == reported

@@ -11,7 +11,8 @@ from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.outbox import CLOSED
 from atriz_realtime.engine.protocol.packets import InvalidPacket, Packet
 from atriz_realtime.engine.request.request import Request
-from atriz_realtime.engine.session import MAX_INBOX, Reason, Transport
+from atriz_realtime.engine.session import MAX_INBOX, Reason, State, Transport
+from atriz_realtime.engine.transports.polling import Polling
 from tests.support.servers.serving import until
 
 REQUEST = Request(b"GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\n", None, "http")
@@ -288,3 +289,23 @@ async def test_too_many_unread_packets_cut_a_client() -> None:
     assert scene.reported == [("slow client cut", "too many unread packets")]
     assert scene.transport.end == "aborted"
     await until(lambda: scene.ended == [Reason.TRANSPORT_ERROR])
+
+
+async def test_a_poll_that_the_client_gives_up_in_the_same_turn_loses_nothing() -> None:
+    transport = Polling(EngineServer().sessions, REQUEST)
+    transport.session.state = State.OPEN
+    poll = transport.poll = asyncio.get_running_loop().create_future()
+    poll.cancel()
+    transport.leave()  # an upgrade refuses the poll, if there is one
+    transport.write([Packet(b"4one"), Packet(b"4two")])
+    again = transport.poll = asyncio.get_running_loop().create_future()
+    transport.session.release()
+    transport.session.flush()
+    assert [packet.text for packet in again.result() or ()] == ["4one", "4two"]
+
+
+async def test_a_task_that_has_ended_is_forgotten() -> None:
+    sessions = EngineServer().sessions
+    await sessions.start_task(asyncio.sleep, 0)
+    await asyncio.sleep(0)
+    assert not sessions._tasks

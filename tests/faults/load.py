@@ -11,13 +11,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import aiohttp
 import attrs
 
 from tests.cli.processes import Served, environment, own_uvicorn, serve
 from tests.faults.proxy import proxying
 from tests.faults.scene import MAX_PENDING_FRAMES, RECOVERY_LIMIT, Measured
 from tests.faults.traffic import PUBLISH_LIMIT, Devices, Sightings
-from tests.support.servers.serving import until
+from tests.support.servers.serving import token, until
 
 SERVERS = 4
 
@@ -84,6 +85,16 @@ class Load:
 
     async def _everyone_has(self, numbers: Mapping[str, int]) -> None:
         await until(lambda: not any(one.behind(numbers) for one in self.everyone()), RECOVERY_LIMIT)
+
+    async def lost_redis(self) -> bool:
+        """Whether a server has given up a connection to Redis, as on a machine that is too slow."""
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token()}"}) as session:
+            for server in self.servers:
+                async with session.get(f"{server.url}/health/realtime") as response:
+                    statistics = (await response.json())["statistics"]
+                if any(statistics[part]["reconnects"] for part in ("redis", "fanout")):
+                    return True
+        return False
 
     def judge(self, *, everything: bool) -> None:
         """Check what publishers and watchers saw.

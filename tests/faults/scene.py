@@ -1,4 +1,4 @@
-"""The scene of a fault: two servers, devices on the first, and watchers on both.
+"""The scene of a fault: two servers, with devices and watchers on both.
 
 Each server is served over the engine's own websocket protocol and over ASGI, and has a watcher on
 each: what is checked must hold on both.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -52,9 +52,13 @@ Record = Callable[[Measured], None]
 
 @attrs.frozen
 class Watchers:
-    """Watchers of all entities on one server."""
+    """Watchers of all entities on one server.
+
+    :param at_home: the entities that publish on the same server.
+    """
 
     each: Sequence[Sightings]
+    at_home: Collection[str]
 
     def behind(self, numbers: Mapping[str, int]) -> list[str]:
         """The entities of which some watcher has not seen this number or a later one."""
@@ -71,7 +75,7 @@ class Watchers:
 
 @attrs.define(eq=False)
 class Scene:
-    """Two servers; devices publish on the first, and both have watchers of all entities."""
+    """Two servers.  Every other entity publishes on each; both have watchers of all entities."""
 
     here: Live
     there: Live
@@ -81,36 +85,45 @@ class Scene:
     _record: Record
 
     @asynccontextmanager
-    async def fault(self, name: str) -> AsyncIterator[None]:
+    async def fault(self, name: str, *, nothing_missing: bool = False) -> AsyncIterator[None]:
         """A fault, which the body starts and ends; then check and record what it cost.
 
         The devices publish through it and for a second after the recovery, so that late,
         duplicate and misordered fixes are seen.
+
+        :param nothing_missing: whether the watchers of the other server miss nothing either.
         """
         yield
         ended = time.perf_counter()
         await self.healthy()
         await self.judged(name, ended, list(self.devices.homes))
+        if nothing_missing:
+            assert self.sees_here.gaps() + self.sees_there.gaps() == []
 
-    async def judged(self, name: str, since: float, there: Sequence[str]) -> None:
+    async def judged(self, name: str, since: float, elsewhere: Sequence[str]) -> None:
         """Wait until watchers have the newest positions; then check all that they saw.
 
         :param since: when the fault ended.
-        :param there: the entities that the watchers of the other server have to see.
+        :param elsewhere: the entities that watchers of the server they do not publish on have
+            to see.
         """
-        await self.catch_up(self.sees_there, there)
+        both = (self.sees_here, self.sees_there)
+        for watchers in both:
+            await self.catch_up(watchers, elsewhere)
         recovery = time.perf_counter() - since
         await asyncio.sleep(1.0)
         assert self.devices.last[QUIET]
         self.devices.pause(*self.devices.homes)
-        await self.catch_up(self.sees_here, list(self.devices.homes))
-        await self.catch_up(self.sees_there, there)
+        for watchers in both:
+            await self.catch_up(watchers, {*elsewhere, *watchers.at_home})
         self._record(Measured(name, recovery, self.devices.slowest, self.devices.count))
         assert self.devices.refused == []
         assert self.devices.longest_wait <= PUBLISH_LIMIT
-        assert self.sees_here.disorder() == []
-        assert self.sees_here.gaps() == []
-        assert self.sees_there.disorder() == []
+        for watchers in both:
+            assert watchers.disorder() == []
+            assert [
+                gap for gap in watchers.gaps() if gap.partition(":")[0] in watchers.at_home
+            ] == []
 
     async def degraded(self) -> None:
         """Wait until both servers report that they are degraded, and why."""
@@ -135,7 +148,7 @@ class Scene:
                     return [report for _, report in answers]
                 await asyncio.sleep(0.02)
 
-    async def catch_up(self, watchers: Watchers, entities: Sequence[str]) -> None:
+    async def catch_up(self, watchers: Watchers, entities: Iterable[str]) -> None:
         """Wait until watchers have seen each entity's next fix, or its last if it is paused."""
         numbers = self.devices.coming(entities)
         with contextlib.suppress(TimeoutError):
@@ -155,14 +168,16 @@ class Scene:
 
 
 @asynccontextmanager
-async def watched(live: Live, ids: Sequence[str]) -> AsyncIterator[Watchers]:
+async def watched(
+    live: Live, ids: Sequence[str], at_home: Collection[str]
+) -> AsyncIterator[Watchers]:
     """Watch a server on its own port, and on one that serves it over ASGI."""
     engine = live.server.socket_io.eio
     async with AsyncExitStack() as stack:
         asgi_port = await stack.enter_async_context(
             serving_engine("asgi", live.app, engine, "/socket.io/", lifespan=False)
         )
-        watchers = Watchers([Sightings(ids), Sightings(ids)])
+        watchers = Watchers([Sightings(ids), Sightings(ids)], at_home)
         for one, port in zip(watchers.each, (live.port, asgi_port), strict=True):
             await stack.enter_async_context(one.watching(f"http://127.0.0.1:{port}"))
         yield watchers
@@ -173,14 +188,20 @@ async def staged(here_url: str, there_url: str, record: Record) -> AsyncIterator
     """Start servers on two Redis URLs, devices and watchers."""
     ids = (*ENTITIES, QUIET)
     async with AsyncExitStack() as stack:
-        here = await stack.enter_async_context(
-            serving(redis_url=here_url, max_pending_frames=MAX_PENDING_FRAMES)
+        here, there = [
+            await stack.enter_async_context(
+                serving(redis_url=url, max_pending_frames=MAX_PENDING_FRAMES)
+            )
+            for url in (here_url, there_url)
+        ]
+        ids_here, ids_there = ids[::2], ids[1::2]
+        sees_here = await stack.enter_async_context(watched(here, ids, ids_here))
+        sees_there = await stack.enter_async_context(watched(there, ids, ids_there))
+        devices = Devices(
+            dict.fromkeys(ids_here, here.url) | dict.fromkeys(ids_there, there.url), INTERVAL
         )
-        there = await stack.enter_async_context(serving(redis_url=there_url))
-        sees_here = await stack.enter_async_context(watched(here, ids))
-        sees_there = await stack.enter_async_context(watched(there, ids))
-        devices = Devices(dict.fromkeys(ids, here.url), INTERVAL)
         devices.pause(QUIET)
         await stack.enter_async_context(devices.publishing())
-        await until(lambda: not sees_there.behind(dict.fromkeys(ENTITIES, 3)))
+        third = dict.fromkeys(ENTITIES, 3)
+        await until(lambda: not sees_here.behind(third) + sees_there.behind(third))
         yield Scene(here, there, devices, sees_here, sees_there, record)

@@ -171,4 +171,4 @@ async def test_four_servers(
     size = LONG if request.config.getoption("--long", default=False) else SHORT
     async with fault(maker) as place, loaded(place.url, size) as load:
         record(await load.run(fault.__name__.replace("_", " "), place.inflict))
-        load.judge(everything=fault is nothing)
+        load.judge(everything=fault is nothing and not await load.lost_redis())

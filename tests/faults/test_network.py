@@ -25,7 +25,10 @@ async def proxy(single: Node) -> AsyncIterator[Proxy]:
 
 
 async def test_every_answer_takes_longer(proxy: Proxy, stage: Stage) -> None:
-    async with stage(proxy.url, proxy.url) as scene, scene.fault("500 ms on every answer"):
+    async with (
+        stage(proxy.url, proxy.url) as scene,
+        scene.fault("500 ms on every answer", nothing_missing=True),
+    ):
         proxy.delay = SLOW
         await scene.away_for(1.0)
         for live in (scene.here, scene.there):

@@ -19,7 +19,10 @@ async def test_stopped(single: Node, stage: Stage) -> None:
 
 
 async def test_stopped_for_less_than_anybody_notices(single: Node, stage: Stage) -> None:
-    async with stage(single.url, single.url) as scene, scene.fault("stopped for 0.5 s"):
+    async with (
+        stage(single.url, single.url) as scene,
+        scene.fault("stopped for 0.5 s", nothing_missing=True),
+    ):
         single.suspend()
         await scene.away_for(0.5)
         single.resume()

@@ -276,3 +276,19 @@ async def test_closing_leaves_no_connection_open(
     async with asyncio.timeout(TIMEOUT):
         while any("atriz" in client["name"] for client in await redis_client.client_list()):
             await asyncio.sleep(0.01)
+
+
+async def test_attempts_to_connect_are_a_second_apart_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+
+    def at_once(least: float, most: float) -> float:
+        pauses.append(most)
+        return least
+
+    monkeypatch.setattr("random.uniform", at_once)
+    linked = await linked_to(f"redis://127.0.0.1:{free_port()}")
+    await until(lambda: len(pauses) >= 8)
+    await linked.link.aclose()
+    assert pauses[:8] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]

@@ -156,10 +156,16 @@ async def test_the_client_is_the_one_that_the_last_trusted_proxy_names(
 
 
 @pytest.mark.parametrize(
-    ("protocol", "scheme"), [("https", "https"), ("https, http", "http"), ("gopher", "http")]
+    ("own", "protocol", "scheme"),
+    [
+        ("http", "https", "https"),
+        ("https", "http", "http"),
+        ("https", "https, http", "http"),
+        ("http", "gopher", "http"),
+    ],
 )
-async def test_the_scheme_is_the_forwarded_one(protocol: str, scheme: str) -> None:
-    scope: dict[str, Any] = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 5)}
+async def test_the_scheme_is_the_forwarded_one(own: str, protocol: str, scheme: str) -> None:
+    scope: dict[str, Any] = {"type": "http", "scheme": own, "client": ("127.0.0.1", 5)}
     scope["headers"] = [(b"x-forwarded-proto", protocol.encode())]
     TrustedProxies(["127.0.0.1"]).rewrite(scope)
     assert (scope["scheme"], scope["client"]) == (scheme, ("127.0.0.1", 5))

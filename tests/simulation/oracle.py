@@ -55,7 +55,7 @@ class Oracle(Evidence):
     # -- devices
 
     def _answers(self) -> Iterator[Violation]:
-        limit = 1.2 + self.plan.filtering
+        limit = 1.0 + self.plan.filtering
         for made in self.publishes.values():
             took = made.answered - made.sent
             if made.status and took > limit:

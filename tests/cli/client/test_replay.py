@@ -29,6 +29,7 @@ from tests.cli.processes import (
     write_gpx,
 )
 from tests.support.servers.serving import Live, serving, token, until, watching
+from tests.support.servers.tcp_proxy import proxying
 
 pytestmark = pytest.mark.usefixtures("plain")
 
@@ -187,15 +188,18 @@ async def test_it_retries_while_a_server_is_down_and_loses_nothing(
     tmp_path: Path, unused_tcp_port: int
 ) -> None:
     path = write_gpx(tmp_path / "v1.gpx", [(float(n), 0.0) for n in range(60)])
-    url = f"http://127.0.0.1:{unused_tcp_port}"
     async with (
         serve(port=unused_tcp_port) as first,
-        started("watch", "--id", "v1", "--json", "--url", url) as watch,
+        started("watch", "--id", "v1", "--json", "--url", first.url) as watch,
+        proxying(unused_tcp_port) as proxy,
     ):
         await watch.until_said("connected, tracking 1 entity")  # before the first fix is sent
+        proxy.hold_answers(after=10)  # each fix waits for the answer to the one before
+        url = f"http://127.0.0.1:{proxy.port}"
         async with started("replay", str(path), "--speed", "50", "--url", url) as replay:
             await until(lambda: len(watch.out) >= 10)
             await first.command.ended(signal.SIGKILL)
+            proxy.release_answers()
             await replay.until_said("trying again for 60 s")
             async with serve(port=unused_tcp_port):
                 assert await replay.ended() == 0

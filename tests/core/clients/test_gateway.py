@@ -142,7 +142,10 @@ async def test_a_flood_is_refused_and_cut() -> None:
     assert hub.incidents.refusals.statistics() == {"rate_limited": 6}
 
 
-async def test_a_token_revoked_while_it_authenticates_is_refused(hub: Hub) -> None:
+async def test_a_token_revoked_while_it_authenticates_is_refused(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     member = await hub.sign_in(user("u1"))
     hub.sockets[member.sid].tracked.add("vehicle:v1")
     hub.access.may_track_gate.clear()
@@ -153,3 +156,4 @@ async def test_a_token_revoked_while_it_authenticates_is_refused(hub: Hub) -> No
     hub.access.may_track_gate.set()
     answer = await authenticating
     assert (answer["success"], answer["code"]) == (False, "invalid_token")
+    assert "refused credentials: revoked" in caplog.text

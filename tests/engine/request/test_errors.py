@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from atriz_realtime.engine import admission
 from tests.engine.host import Host
 from tests.support.clients.polling import poller, polling
 from tests.support.clients.websocket import engine_wire
@@ -14,6 +15,7 @@ UNKNOWN_TRANSPORT = {"code": 0, "message": "Transport unknown"}
 UNKNOWN_SID = {"code": 1, "message": "Session ID unknown"}
 BAD_METHOD = {"code": 2, "message": "Bad handshake method"}
 BAD_REQUEST = {"code": 3, "message": "Bad request"}
+UNAVAILABLE = {"code": 3, "message": "Try again later"}
 UNSUPPORTED_VERSION = {"code": 5, "message": "Unsupported protocol version"}
 
 QUERIES = [
@@ -97,3 +99,31 @@ async def test_polls_for_a_session_on_a_websocket(host: Host) -> None:
         assert not host.messages[socket.sid]
         socket.send("4hello")
         assert await socket.message() == "4hello"
+
+
+@pytest.fixture
+def closing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opens no more sessions, as a server that is about to stop."""
+    monkeypatch.setattr(host.engine.sessions, "is_closing", True)
+
+
+@pytest.fixture
+def full(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has no room for a handshake, as in a storm of them."""
+    monkeypatch.setattr(admission, "ADMITTED_PER_TURN", 0)
+    monkeypatch.setattr(admission, "MAX_WAITING", 0)
+    monkeypatch.setattr(host.engine._admission, "_left", 0)
+
+
+@pytest.mark.parametrize("reason", ["closing", "full"])
+async def test_a_server_that_opens_no_session(
+    host: Host, reason: str, request: pytest.FixtureRequest
+) -> None:
+    async with polling(host.port) as open_before, poller(host.port) as client:
+        request.getfixturevalue(reason)
+        for answer in (
+            await client.request("GET", "EIO=4&transport=polling"),
+            await client.handshake("EIO=4&transport=websocket"),
+        ):
+            assert answer.error == (503, UNAVAILABLE)
+        await open_before.echoes()

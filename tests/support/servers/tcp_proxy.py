@@ -22,6 +22,32 @@ class _Wire:
             writer.transport.abort()
 
 
+class _Gate:
+    """Lets pieces of a stream pass, unless it is closed."""
+
+    def __init__(self) -> None:
+        self._opened = asyncio.Event()
+        self.open()
+
+    def open(self) -> None:
+        """Let everything pass."""
+        self._opened.set()
+
+    def close(self, after: int = 0) -> None:
+        """Let only so many pieces pass."""
+        self._opened.clear()
+        self._allowed = after
+
+    async def wait(self) -> None:
+        """Wait until a piece may pass."""
+        if self._opened.is_set():
+            return
+        if self._allowed:
+            self._allowed -= 1
+            return
+        await self._opened.wait()
+
+
 class Proxy:
     """Forwards every connection to one port of this machine.
 
@@ -34,10 +60,8 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
         self._open.set()
-        self._requests = asyncio.Event()
-        self._requests.set()
-        self._answers = asyncio.Event()
-        self._answers.set()
+        self._requests = _Gate()
+        self._answers = _Gate()
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -83,25 +107,29 @@ class Proxy:
 
     def hold_requests(self) -> None:
         """Hold back what clients send."""
-        self._requests.clear()
+        self._requests.close()
 
     def release_requests(self) -> None:
         """Forward what clients send again."""
-        self._requests.set()
+        self._requests.open()
 
-    def hold_answers(self) -> None:
-        """Hold back what the server sends."""
-        self._answers.clear()
+    def hold_answers(self, after: int = 0) -> None:
+        """Hold back what the server sends, once so many pieces of it have passed."""
+        self._answers.close(after)
 
     def release_answers(self) -> None:
         """Forward what the server sends again."""
-        self._answers.set()
+        self._answers.open()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._open.is_set():
             writer.transport.abort()
             return
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
         wire = _Wire(writer, server_writer)
         self._wires.append(wire)
         for forwarding in (
@@ -114,7 +142,7 @@ class Proxy:
 
     @staticmethod
     async def _forward(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: _Gate
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):

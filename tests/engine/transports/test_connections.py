@@ -1,0 +1,105 @@
+"""Bytes go to the kernel at once where they can, and after what the transport still has."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from atriz_realtime.engine.transports.connections import client_of, descriptor, send
+
+
+class Connection(asyncio.Transport):
+    """A transport of one end of a pair of sockets, which records what it is left to send."""
+
+    def __init__(self, extra: dict[str, Any]) -> None:
+        super().__init__(extra)
+        self.left = b""
+        self.unsent = 0
+        self.closing = False
+        self.aborted = False
+
+    def write(self, data: Any) -> None:
+        self.left += data
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+Pair = tuple[Connection, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with ours, theirs:
+        yield Connection({"socket": ours}), theirs
+
+
+def received(end: socket.socket) -> bytes:
+    data = b""
+    try:
+        while more := end.recv(1_000_000):
+            data += more
+    except BlockingIOError:
+        pass
+    return data
+
+
+def test_what_the_kernel_takes_is_sent_at_once(pair: Pair) -> None:
+    transport, end = pair
+    send(transport, descriptor(transport), b"hello")
+    assert (received(end), transport.left) == (b"hello", b"")
+
+
+def test_what_it_does_not_take_is_left_to_the_transport(pair: Pair) -> None:
+    transport, end = pair
+    data = bytes(range(256)) * 20_000
+    send(transport, descriptor(transport), data)
+    taken = received(end)
+    assert 0 < len(taken) < len(data)
+    assert taken + transport.left == data
+
+
+def test_a_full_kernel_takes_nothing(pair: Pair) -> None:
+    transport, _ = pair
+    send(transport, descriptor(transport), bytes(5_000_000))
+    transport.left = b""
+    send(transport, descriptor(transport), b"next")
+    assert transport.left == b"next"
+
+
+@pytest.mark.parametrize("reason", ["unsent", "closing", "encrypted"])
+def test_the_transport_sends_in_order(pair: Pair, reason: str) -> None:
+    transport, end = pair
+    if reason == "encrypted":
+        transport = Connection({"socket": transport.get_extra_info("socket"), "sslcontext": True})
+    else:
+        setattr(transport, reason, 1)
+    send(transport, descriptor(transport), b"hello")
+    assert (received(end), transport.left) == (b"", b"hello")
+
+
+def test_a_lost_connection_is_aborted(pair: Pair) -> None:
+    transport, end = pair
+    end.close()
+    send(transport, descriptor(transport), b"hello")
+    assert transport.aborted
+    assert transport.left == b""
+
+
+def test_the_peer_has_an_address_unless_it_is_on_a_unix_socket() -> None:
+    assert client_of(Connection({"peername": ("10.0.0.1", 5, 0, 0)})) == ("10.0.0.1", 5)
+    assert client_of(Connection({"peername": ""})) is None
+    assert client_of(Connection({})) is None

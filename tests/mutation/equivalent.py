@@ -1,0 +1,41 @@
+"""Mutants that no test could notice, each with the reason."""
+
+from __future__ import annotations
+
+import attrs
+
+from tests.mutation.operators import Mutant
+
+
+@attrs.frozen
+class Equivalent:
+    """A mutant, told by its diff rather than by its line, and why nobody can tell."""
+
+    path: str
+    before: str
+    after: str
+    reason: str
+
+
+EQUIVALENT = [
+    Equivalent(
+        "engine/transports/connections.py",
+        "if fd >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():",
+        "if (fd > 0) and not transport.get_write_buffer_size() and not transport.is_closing():",
+        "0 is standard input; a socket there would be written to by the transport instead",
+    ),
+]
+
+
+def explained(mutant: Mutant) -> Equivalent | None:
+    """The entry of a mutant."""
+    removed = [line[1:].strip() for line in mutant.diff().splitlines() if line.startswith("-")]
+    added = [line[1:].strip() for line in mutant.diff().splitlines() if line.startswith("+")]
+    for entry in EQUIVALENT:
+        if (entry.path, entry.before, entry.after) == (
+            mutant.path.removeprefix("atriz_realtime/"),
+            "\n".join(removed),
+            "\n".join(added),
+        ):
+            return entry
+    return None
