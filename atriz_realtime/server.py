@@ -26,6 +26,7 @@ from atriz_realtime.core.hub.relay import Relay
 from atriz_realtime.core.hub.rooms import Membership, RoomManager
 from atriz_realtime.core.hub.signals import Signals
 from atriz_realtime.core.hub.views import Views
+from atriz_realtime.core.hub.watermarks import Watermarks
 from atriz_realtime.core.publish.backends import Backends
 from atriz_realtime.core.publish.service import TrackingParts, TrackingService, fix_path
 from atriz_realtime.core.runtime.clock import SystemClock
@@ -91,9 +92,9 @@ class RealtimeServer(ServerInterface):
             clock, config.max_auth_failures, config.auth_failure_window, config.max_auth_backoff
         )
         access = AccessControl(registry, runner, incidents, views, backoff)
-        self._relay = Relay(incidents)
-        self._rooms = rooms = RoomManager(views, self._relay)
-        broadcaster = LocationBroadcaster(rooms, views, clock)
+        self._relay, watermarks = Relay(incidents), Watermarks(clock)
+        self._rooms = rooms = RoomManager(views, watermarks, self._relay)
+        broadcaster = LocationBroadcaster(rooms, views, watermarks)
         channels = ChannelSubscriptions(rooms, registry.kinds)
         make_delivery, make_pipeline, traced = fix_path(tracing=config.tracing)
         self.delivery = make_delivery(registry.kinds, broadcaster, channels, clock, incidents)

@@ -30,6 +30,7 @@ from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.relay import Relay
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.hub.views import Views
+from atriz_realtime.core.hub.watermarks import Watermarks
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.defaults.memory import MemoryFanout
@@ -177,8 +178,9 @@ class Hub:
         self.registry = registry
         self.views = Views(registry, self.plugin_runner, self.incidents) if registered else None
         self.relay = Relay(self.incidents)
-        self.rooms = RoomManager(self.views, self.relay)
-        self.broadcaster = LocationBroadcaster(self.rooms, self.views, self.clock)
+        watermarks = Watermarks(self.clock)
+        self.rooms = RoomManager(self.views, watermarks, self.relay)
+        self.broadcaster = LocationBroadcaster(self.rooms, self.views, watermarks)
         self.channels = ChannelSubscriptions(self.rooms, KINDS)
         self.access = StubAccess()
         access: Any = self.access

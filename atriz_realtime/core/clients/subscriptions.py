@@ -267,9 +267,9 @@ class Subscriptions:
                 self._views is not None
                 and room in socket.tracked
                 and self._views.set(room, socket.sid, chain)
-                and (last := self._broadcaster.last(room)) is not None
+                and (newest := self._broadcaster.newest(room, socket.sid)) is not None
             ):
-                self._broadcaster.send_current(socket.sid, room, last)
+                self._broadcaster.send_current(socket.sid, room, newest)
 
 
 def _entities(rooms: Iterable[str]) -> list[tuple[str, EntityRef]]:

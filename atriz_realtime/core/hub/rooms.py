@@ -16,6 +16,7 @@ from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.core.hub.packets import emitted_location
 from atriz_realtime.core.hub.relay import Relay
 from atriz_realtime.core.hub.views import RenderedViews, Views
+from atriz_realtime.core.hub.watermarks import Watermarks
 from atriz_realtime.engine.protocol import packets
 from atriz_realtime.engine.session import Session
 
@@ -29,12 +30,14 @@ class RoomManager(socketio.AsyncManager):
     """The sockets of this server, the rooms they are in, and emits to those rooms.
 
     :param views: changes what some sockets see of a location; ``None``: no plugin does.
+    :param watermarks: forgets the members that leave.
     :param relay: carries emits to the other servers.
     """
 
-    def __init__(self, views: Views | None, relay: Relay) -> None:
+    def __init__(self, views: Views | None, watermarks: Watermarks, relay: Relay) -> None:
         super().__init__()
         self._views = views
+        self._watermarks = watermarks
         self._relay = relay
         self._followers: list[tuple[Callable[[str], None], Callable[[str], None]]] = []
         self._joined: dict[str, set[str]] = {}
@@ -326,8 +329,10 @@ class RoomManager(socketio.AsyncManager):
         return list(self._joined.get(sid, ()))
 
     def _remove(self, sid: str, namespace: str, room: str | None) -> None:
-        if self._views is not None and room is not None and namespace == DEFAULT_NAMESPACE:
-            self._views.forget(room, sid)
+        if room is not None and namespace == DEFAULT_NAMESPACE:
+            self._watermarks.forget(room, sid)
+            if self._views is not None:
+                self._views.forget(room, sid)
         rooms = self.rooms.get(namespace, {})
         members = rooms.get(room)
         if members is None or members.pop(sid, None) is None or members:

@@ -1,13 +1,14 @@
-"""How far members of rooms have been brought up to date from the cache.
+"""What members of rooms were sent from the cache, while the fan-out is behind it.
 
-The cache may be ahead of the fan-out by the messages that are still on their way. A member
-that was sent the current location from the cache must not get those messages afterwards: a
-watermark holds them back for a moment.
+The cache is ahead of the fan-out by the messages that are still on their way, and by throttled
+fixes. A member that was sent the current location from the cache must not get it a second time,
+and for a moment nothing older: a watermark remembers it until the room is sent something newer,
+or the member leaves.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Set as AbstractSet
 
 import attrs
 
@@ -16,17 +17,17 @@ from atriz_realtime.api.errors import RealtimeError
 from atriz_realtime.api.wire import decode_json
 
 HOLD_SECONDS = 2.0
-"""How long a watermark holds: longer than a message takes from Redis, shorter than anybody
-would wait for a late fix."""
+"""How long a watermark holds back older fixes: longer than a message takes from Redis, shorter
+than anybody would wait for a late fix."""
+
+NOBODY: frozenset[str | None] = frozenset()
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Watermark:
-    room: str
-    sid: str | None
     event: bytes
     timestamp: str
-    until: float
+    held_until: float
 
 
 class Watermarks:
@@ -34,54 +35,54 @@ class Watermarks:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._by_room: dict[str, dict[str | None, _Watermark]] = {}
-        self._in_order: deque[_Watermark] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._by_room)
+        self.by_room: dict[str, dict[str | None, _Watermark]] = {}
+        """The watermarks of each room by sid; that of ``None`` is everyone's."""
 
     def advance(self, room: str, sid: str | None, event: bytes) -> None:
         """Set the watermark of one member, or of the whole room when ``sid`` is ``None``.
 
-        It holds back this event and older ones. Other events with the same timestamp pass:
-        a device whose clock shows whole seconds sends several fixes in one.
+        It holds back this event, and older ones for a moment. Other events with the same
+        timestamp pass: a device whose clock shows whole seconds sends several fixes in one.
         """
-        until = self._clock.monotonic() + HOLD_SECONDS
-        watermark = _Watermark(room, sid, event, event_time(event), until)
-        self._by_room.setdefault(room, {})[sid] = watermark
-        self._in_order.append(watermark)
-        self._expire()
+        watermarks = self.by_room.setdefault(room, {})
+        latest = next(reversed(watermarks.values()), None)
+        if latest is not None and latest.event == event:  # the members share one copy
+            event, timestamp = latest.event, latest.timestamp
+        else:
+            timestamp = event_time(event)
+        watermarks[sid] = _Watermark(event, timestamp, self._clock.monotonic() + HOLD_SECONDS)
 
-    def already_seen(self, room: str, event: bytes) -> set[str | None]:
+    def sent(self, room: str, sid: str | None) -> list[bytes]:
+        """What a member, or the whole room, was sent from the cache and may not have had live."""
+        watermarks = self.by_room.get(room, {})
+        return [watermarks[each].event for each in (sid, None) if each in watermarks]
+
+    def already_seen(self, room: str, event: bytes) -> AbstractSet[str | None]:
         """The members that must not get an event; ``None`` among them stands for everyone."""
-        self._expire()
-        watermarks = self._by_room.get(room)
+        watermarks = self.by_room.get(room)
         if watermarks is None:
-            return set()
-        timestamp = event_time(event)
+            return NOBODY
+        timestamp, now = event_time(event), self._clock.monotonic()
         seen: set[str | None] = set()
         for sid, watermark in list(watermarks.items()):
-            if timestamp < watermark.timestamp or event == watermark.event:
+            is_held = timestamp < watermark.timestamp and now <= watermark.held_until
+            if is_held or event == watermark.event:
                 seen.add(sid)
             elif timestamp > watermark.timestamp:
-                self._remove(watermark)
+                self.forget(room, sid)
         return seen
 
-    def forget(self, room: str) -> None:
-        """Drop the watermarks of a room that has no members any more."""
-        self._by_room.pop(room, None)
+    def hold(self, room: str) -> None:
+        """Hold back older events anew: what follows comes from the cache, or after a gap."""
+        until = self._clock.monotonic() + HOLD_SECONDS
+        for watermark in self.by_room.get(room, {}).values():
+            watermark.held_until = until
 
-    def _expire(self) -> None:
-        now = self._clock.monotonic()
-        while self._in_order and self._in_order[0].until < now:
-            self._remove(self._in_order.popleft())
-
-    def _remove(self, watermark: _Watermark) -> None:
-        watermarks = self._by_room.get(watermark.room)
-        if watermarks is not None and watermarks.get(watermark.sid) is watermark:
-            del watermarks[watermark.sid]
-            if not watermarks:
-                del self._by_room[watermark.room]
+    def forget(self, room: str, sid: str | None) -> None:
+        """Drop the watermark of a member that leaves a room, or everyone's, if there is one."""
+        watermarks = self.by_room.get(room)
+        if watermarks is not None and watermarks.pop(sid, None) is not None and not watermarks:
+            del self.by_room[room]
 
 
 def event_time(event: bytes) -> str:

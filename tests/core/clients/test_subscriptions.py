@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import attrs
 import pytest
 
-from atriz_realtime.api import EntityRef, InvalidRequest
+from atriz_realtime.api import EntityRef, InvalidRequest, LocationEvent, View
 from atriz_realtime.core.clients import subscriptions
 from atriz_realtime.core.clients.subscriptions import as_ids
-from atriz_realtime.testing import until
+from atriz_realtime.testing import payload, until
 from tests.core.parts import Fanned, Hub, Member, user
 
 
@@ -108,3 +109,56 @@ async def test_the_current_location_is_not_owed_for_ever(
         assert len(member.frames) == 1
     await asyncio.sleep(0.12)
     assert member.frames == []
+
+
+# -- the newest, wherever it is --------------------------------------------------------------
+
+
+async def updates(hub: Hub, member: Member, *event: Any) -> list[str]:
+    """The locations that a member is sent while an event of its own is handled."""
+    _ = member.frames  # drops what was sent before
+    await hub.server._handle_event(member.eio_sid, None, 1, list(event))
+    return [str(frame) for frame in member.frames if "location:update" in str(frame)]
+
+
+def watching(*views: View) -> Hub:
+    """A hub where a location of the first second is cached for ``v1``."""
+    hub = Hub(*views)
+    hub.channels.start(Fanned(), lambda *_: None, lambda _: None)
+    hub.positions.by_entity[EntityRef("vehicle", "v1")] = payload(seconds=1).location
+    return hub
+
+
+def update(seconds: int) -> str:
+    return f'2["location:update",{payload(seconds=seconds).event.decode()}]'
+
+
+async def test_a_watcher_is_sent_what_others_have_had_if_the_cache_is_behind() -> None:
+    hub = watching()
+    one, two = await hub.sign_in(user("u1")), await hub.sign_in(user("u2"))
+    assert await updates(hub, one, "track:vehicle", "v1") == [update(1)]
+    hub.broadcaster.broadcast("vehicle:v1", payload(seconds=2).event)  # could not be cached
+    assert await updates(hub, two, "track:vehicle", "v1") == [update(2)]
+    assert update(1) not in await updates(hub, one, "track:vehicle", "v1")
+
+
+async def test_a_new_token_shows_the_newest_anew_live_or_from_the_cache() -> None:
+    hidden = False
+
+    async def applies(*_: object) -> bool:
+        return hidden
+
+    def apply(event: LocationEvent) -> LocationEvent:
+        return attrs.evolve(event, location=attrs.evolve(event.location, device_id="hidden"))
+
+    hub = watching(View("device", applies, apply))
+    one, two = await hub.sign_in(user("u1")), await hub.sign_in(user("u2"))
+    await updates(hub, two, "track:vehicle", "v1")
+    hub.broadcaster.broadcast("vehicle:v1", payload(seconds=2).event)
+    hub.positions.by_entity[EntityRef("vehicle", "v1")] = payload(seconds=3).location  # throttled
+    assert await updates(hub, one, "track:vehicle", "v1") == [update(3)]
+    hidden = True
+    newest = [
+        await updates(hub, each, "authenticate", f"user:u{n}") for n, each in ((1, one), (2, two))
+    ]
+    assert newest == [[update(s).replace('"v1","userId"', '"hidden","userId"')] for s in (3, 2)]

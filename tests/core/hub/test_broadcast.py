@@ -82,14 +82,13 @@ async def test_a_whole_room_is_sent_the_current_location_once(hub: Hub) -> None:
     assert member.frames == [frame(3), frame(5), frame(6)]
 
 
-async def test_watermarks_expire(hub: Hub) -> None:
+async def test_older_fixes_follow_after_a_moment(hub: Hub) -> None:
     member = await hub.connect()
     hub.enter(member, "vehicle:v1")
     hub.broadcaster.send_current(member.sid, "vehicle:v1", event(5))
     hub.clock.advance(60)
     hub.broadcaster.broadcast("vehicle:v1", event(4))  # a device whose clock was set back
     assert member.frames == [frame(5), frame(4)]
-    assert not hub.broadcaster._watermarks
 
 
 async def test_a_socket_that_has_left_is_not_sent_the_current_location(hub: Hub) -> None:
@@ -101,3 +100,98 @@ async def test_a_socket_that_has_left_is_not_sent_the_current_location(hub: Hub)
     hub.leave(other, "vehicle:v1")
     hub.broadcaster.send_current(other.sid, "vehicle:v1", event(1))
     assert (member.frames, other.frames) == ([], [])
+
+
+# -- what the cache gives after a gap, or again --------------------------------------------
+
+
+def after_gap(hub: Hub, number: int) -> bool:
+    """The current location is read again, long after it was sent."""
+    hub.clock.advance(60)
+    return hub.broadcaster.broadcast_current("vehicle:v1", event(number))
+
+
+async def test_a_gap_does_not_send_the_current_location_again(hub: Hub) -> None:
+    one, two = await hub.connect(), await hub.connect()
+    for member in (one, two):
+        hub.enter(member, "vehicle:v1")
+        hub.broadcaster.send_current(member.sid, "vehicle:v1", event(1))
+    assert not after_gap(hub, 1)
+    assert one.frames == two.frames == [frame(1)]
+    assert after_gap(hub, 2)
+    assert one.frames == two.frames == [frame(2)]
+    assert not after_gap(hub, 2)
+
+
+async def test_a_gap_sends_the_current_location_to_those_who_have_not_had_it(hub: Hub) -> None:
+    """One was sent an older one, one had an older fix live, one joined without ``track``."""
+    earlier, older, same, plugins = [await hub.connect() for _ in range(4)]
+    hub.enter(earlier, "vehicle:v1")
+    hub.broadcaster.broadcast("vehicle:v1", event(1))
+    hub.enter(older, "vehicle:v1")
+    hub.broadcaster.send_current(older.sid, "vehicle:v1", event(2))
+    hub.enter(same, "vehicle:v1")
+    hub.broadcaster.send_current(same.sid, "vehicle:v1", event(3))
+    hub.enter(plugins, "vehicle:v1")
+    assert after_gap(hub, 3)
+    assert earlier.frames == [frame(1), frame(3)]
+    assert older.frames == [frame(2), frame(3)]
+    assert same.frames == plugins.frames == [frame(3)]
+
+
+async def test_a_gap_sends_nobody_an_older_location_than_it_has_had(hub: Hub) -> None:
+    """The cache may have lost its newest: a replica that is behind has taken over."""
+    one, two = await hub.connect(), await hub.connect()
+    for member, number in ((one, 5), (two, 3)):
+        hub.enter(member, "vehicle:v1")
+        hub.broadcaster.send_current(member.sid, "vehicle:v1", event(number))
+    assert after_gap(hub, 4)
+    assert one.frames == [frame(5)]
+    assert two.frames == [frame(3), frame(4)]
+
+
+async def test_a_gap_does_not_send_what_came_before_an_older_fix(hub: Hub) -> None:
+    member = await hub.connect()
+    hub.enter(member, "vehicle:v1")
+    assert after_gap(hub, 5)
+    hub.clock.advance(60)
+    hub.broadcaster.broadcast("vehicle:v1", event(4))  # of a device whose clock is behind
+    assert not after_gap(hub, 5)
+    assert member.frames == [frame(5), frame(4)]
+
+
+async def test_a_member_is_sent_what_the_room_has_had_if_the_cache_is_behind(hub: Hub) -> None:
+    one, two = await hub.connect(), await hub.connect()
+    hub.enter(one, "vehicle:v1")
+    hub.broadcaster.broadcast("vehicle:v1", event(5))  # could not be cached
+    hub.enter(two, "vehicle:v1")
+    for member in (one, two):
+        hub.broadcaster.send_current(member.sid, "vehicle:v1", event(4))
+    assert one.frames == [frame(5), frame(5)]
+    assert two.frames == [frame(5)]
+
+
+async def test_the_newest_of_a_member_is_live_or_from_the_cache(hub: Hub) -> None:
+    one, two = await hub.connect(), await hub.connect()
+    for member in (one, two):
+        hub.enter(member, "vehicle:v1")
+    assert hub.broadcaster.newest("vehicle:v1", one.sid) is None
+    hub.broadcaster.broadcast("vehicle:v1", event(4))
+    hub.broadcaster.send_current(one.sid, "vehicle:v1", event(5))
+    newest = [hub.broadcaster.newest("vehicle:v1", member.sid) for member in (one, two)]
+    assert newest == [event(5), event(4)]
+
+
+async def test_members_that_leave_are_forgotten(hub: Hub) -> None:
+    members = [await hub.connect() for _ in range(3)]
+    for member in members:
+        hub.enter(member, "vehicle:v1")
+        hub.broadcaster.send_current(member.sid, "vehicle:v1", event(1))
+    hub.leave(members[0], "vehicle:v1")
+    await hub.disconnect(members[1])
+    watermarks = hub.broadcaster._watermarks.by_room
+    assert watermarks["vehicle:v1"].keys() == {members[2].sid}
+    hub.broadcaster.broadcast_current("vehicle:v1", event(2))
+    hub.leave(members[2], "vehicle:v1")
+    assert not hub.broadcaster.broadcast_current("vehicle:v1", event(3))
+    assert watermarks == {}

@@ -152,7 +152,7 @@ async def test_nothing_is_left_of_a_connection(hub: Hub) -> None:
         for member in members:
             await hub.disconnect(member)
     assert size() == before
-    assert not hub.broadcaster._watermarks
+    assert not hub.broadcaster._watermarks.by_room
 
 
 async def test_namespaces_are_apart(hub: Hub) -> None:

@@ -327,6 +327,19 @@ async def test_watchers_that_missed_nothing_get_nothing_after_a_gap(parts: Parts
     assert member.frames == [frame(payload(seconds=1))]
 
 
+async def test_the_first_gap_after_track_does_not_send_the_current_location_again(
+    parts: Parts,
+) -> None:
+    member = await watcher(parts)
+    await parts.cache.put(payload(seconds=5), 300)
+    parts.hub.broadcaster.send_current(member.sid, str(VEHICLE), payload(seconds=5).event)
+    parts.fanout.events.deaf()
+    parts.fanout.events.hearing()
+    await until(lambda: parts.resynced)
+    assert member.frames == [frame(payload(seconds=5))]
+    assert parts.delivery.resync.statistics() == {"runs": 1, "entities": 0}
+
+
 async def test_a_fix_reaches_watchers_here_at_once_while_the_fan_out_is_interrupted(
     parts: Parts,
 ) -> None:
