@@ -20,6 +20,9 @@ from atriz_realtime.defaults.redis import (
     register_caches,
     register_fanouts,
 )
+from atriz_realtime.defaults.redis import (
+    fanout as fanout_module,
+)
 from atriz_realtime.defaults.redis.cache import PAGE_READS, PAGES_READING
 from atriz_realtime.defaults.redis.listener import as_glob, from_glob
 from atriz_realtime.redis_link import make_link
@@ -108,6 +111,37 @@ async def test_an_older_fix_does_not_change_the_expiry(cache: RedisCache, clock:
     clock.advance(239)
     assert await cache.count("vehicle") == 1
     clock.advance(2)
+    assert await cache.count("vehicle") == 0
+
+
+async def test_a_server_whose_clock_is_behind_does_not_shorten_the_expiry(
+    cache: RedisCache, link: RedisLink, clock: FakeClock
+) -> None:
+    await cache.put(payload(seconds=1), 300)
+    await RedisCache(link, FakeClock(clock.now() - 20), "").put(payload(seconds=2), 300)
+    clock.advance(290)
+    assert await cache.count("vehicle") == 1
+
+
+class Sharded:
+    """A link that puts the core's commands for a cluster on one server."""
+
+    sharded = True
+
+    def __init__(self, link: RedisLink) -> None:
+        self.execute, self.evaluate = link.execute, link.evaluate
+
+
+async def test_an_older_fix_does_not_change_the_expiry_on_a_cluster(
+    link: RedisLink, clock: FakeClock
+) -> None:
+    sharded: Any = Sharded(link)
+    cache = RedisCache(sharded, clock, "")
+    await cache.put(payload(seconds=5), 300)
+    clock.advance(60)
+    await cache.put(payload(seconds=4), 300)
+    await until(lambda: not cache._restoring)
+    clock.advance(241)
     assert await cache.count("vehicle") == 0
 
 
@@ -355,6 +389,35 @@ def test_a_pattern_survives_conversion_to_a_glob_and_back(pattern: str) -> None:
 
 
 # -- without Redis -------------------------------------------------------------------------
+
+
+class Unserved:
+    """A link to a cluster of which no node serves the channels."""
+
+    sharded = True
+
+    def route(self, _: str) -> str:
+        return ""
+
+    async def refresh(self) -> None:
+        """Nothing changes."""
+
+    async def execute(self, *_: object) -> int:
+        return 0
+
+
+async def test_a_channel_that_no_node_serves_counts_as_an_interruption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fanout_module, "REMAP_SECONDS", 0.001)
+    link: Any = Unserved()
+    fanout, events = RedisFanout(link, ""), Events()
+    fanout.attach(events)
+    fanout.subscribe("c", lambda *_: None)
+    await until(lambda: fanout.status().state == "disconnected")
+    assert fanout.status().detail == "1 channels on no server"
+    assert events.told[-1] == "deaf"
+    await fanout.aclose()
 
 
 async def test_they_need_a_redis_url() -> None:

@@ -253,3 +253,19 @@ async def test_untrack_keeps_its_place_behind_a_long_list() -> None:
     await until(lambda: hub.sockets[member.sid].tracked == {"vehicle:v7"})
     await member.session.handled()
     assert member.frames == ['31[{"success":true}]']
+
+
+async def test_a_fix_while_the_cache_is_read_is_not_followed_by_an_older_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub, reading = Hub(), Reading()
+    monkeypatch.setattr(hub.positions, "current", reading.current)
+    member = await hub.sign_in(user("u1"))
+    event = ["track:vehicle", "v1"]
+    tracking = asyncio.create_task(hub.server._handle_event(member.eio_sid, None, None, event))
+    await until(lambda: reading.waiting)
+    newer = b'{"location":{"timestamp":"2"}}'
+    hub.broadcaster.broadcast("vehicle:v1", newer)
+    reading.waiting.pop().set_result(b'{"timestamp":"1"}')
+    await tracking
+    assert member.frames == [f'2["location:update",{newer.decode()}]']
