@@ -118,6 +118,7 @@ class RealtimeServer(ServerInterface):
             access=access,
             pipeline=pipeline,
             incidents=incidents,
+            clock=clock,
             kinds=registry.kinds,
             limit=config.max_subscriptions,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -35,6 +36,9 @@ PREFIX = "/api/tracking"
 
 MAX_PAGE = 1_000
 """Locations on one page of a listing, at most and by default."""
+
+ENTITIES_PER_TURN = 50
+"""Locations of a listing that are authorized and encoded in one turn of the event loop."""
 
 CURSOR_BLOCK = 128
 """Bytes to a multiple of which a cursor is padded, so that its length tells of no id."""
@@ -137,12 +141,15 @@ class TrackingApi:
         except UnknownEntityType as error:
             return JSONResponse(error.to_wire(), LocationNotFound.status)
         access = self._server.access
-        locations = [
-            b'{"entityId":%b,"location":%b}' % (encode_json(entity_id), shown)
-            for entity_id, location in page.items
-            if await access.may_track(identity, EntityRef(kind, entity_id))
-            and (shown := await access.shown(identity, EntityRef(kind, entity_id), location))
-        ]
+        locations = []
+        for number, (entity_id, location) in enumerate(page.items, start=1):
+            entity = EntityRef(kind, entity_id)
+            if await access.may_track(identity, entity) and (
+                shown := await access.shown(identity, entity, location)
+            ):
+                locations.append(b'{"entityId":%b,"location":%b}' % (encode_json(entity_id), shown))
+            if number % ENTITIES_PER_TURN == 0:
+                await asyncio.sleep(0)  # let other connections run
         body = b'{"type":%b,"locations":[%b],"nextCursor":%b}' % (
             encode_json(kind),
             b",".join(locations),

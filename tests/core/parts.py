@@ -104,13 +104,15 @@ class StubAccess:
         self.revoked: set[str] = set()
         self.may_track_gate = asyncio.Event()
         self.may_track_gate.set()
+        self.refused: set[str] = set()
+        """Ids of entities that nobody may track."""
 
     def is_accepted(self, identity: Identity) -> bool:
         return identity.user_id not in self.revoked
 
     async def may_track(self, identity: Identity, entity: EntityRef) -> bool:
         await self.may_track_gate.wait()
-        return True
+        return entity.id not in self.refused
 
     async def authenticate(
         self,
@@ -198,9 +200,11 @@ class Hub:
             access=access,
             pipeline=pipeline,
             incidents=self.incidents,
+            clock=self.clock,
             kinds=KINDS,
             limit=config.max_subscriptions,
         )
+        self.subscriptions = subscriptions
         self.gateway = Gateway(
             config=config,
             rooms=self.rooms,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -19,6 +20,10 @@ from atriz_realtime.defaults.redis import (
     register_caches,
     register_fanouts,
 )
+from atriz_realtime.defaults.redis import (
+    fanout as fanout_module,
+)
+from atriz_realtime.defaults.redis.cache import PAGE_READS, PAGES_READING
 from atriz_realtime.defaults.redis.listener import as_glob, from_glob
 from atriz_realtime.redis_link import make_link
 from atriz_realtime.testing import FakeClock, Inbox, payload, until
@@ -109,6 +114,37 @@ async def test_an_older_fix_does_not_change_the_expiry(cache: RedisCache, clock:
     assert await cache.count("vehicle") == 0
 
 
+async def test_a_server_whose_clock_is_behind_does_not_shorten_the_expiry(
+    cache: RedisCache, link: RedisLink, clock: FakeClock
+) -> None:
+    await cache.put(payload(seconds=1), 300)
+    await RedisCache(link, FakeClock(clock.now() - 20), "").put(payload(seconds=2), 300)
+    clock.advance(290)
+    assert await cache.count("vehicle") == 1
+
+
+class Sharded:
+    """A link that puts the core's commands for a cluster on one server."""
+
+    sharded = True
+
+    def __init__(self, link: RedisLink) -> None:
+        self.execute, self.evaluate = link.execute, link.evaluate
+
+
+async def test_an_older_fix_does_not_change_the_expiry_on_a_cluster(
+    link: RedisLink, clock: FakeClock
+) -> None:
+    sharded: Any = Sharded(link)
+    cache = RedisCache(sharded, clock, "")
+    await cache.put(payload(seconds=5), 300)
+    clock.advance(60)
+    await cache.put(payload(seconds=4), 300)
+    await until(lambda: not cache._restoring)
+    clock.advance(241)
+    assert await cache.count("vehicle") == 0
+
+
 @pytest.mark.parametrize(
     "foreign", ["nonsense", "[]", "{}", '{"timestamp":5}', '{"timestamp":null}', "null", "5"]
 )
@@ -180,7 +216,7 @@ async def test_a_put_and_a_publish_share_their_round_trip(
     await inbox.reaches(50)
 
 
-async def test_a_page_is_two_round_trips_however_long(
+async def test_a_page_is_read_in_few_round_trips(
     cache: RedisCache, redis_client: redis.asyncio.Redis
 ) -> None:
     await asyncio.gather(*(cache.put(payload(f"v{number:03}"), 300) for number in range(500)))
@@ -189,6 +225,38 @@ async def test_a_page_is_two_round_trips_however_long(
     after = await redis_client.info("stats")
     assert len(page.items) == 400
     assert after["total_reads_processed"] - before["total_reads_processed"] <= 5
+
+
+async def test_pages_leave_room_for_fixes_between_their_reads(clock: FakeClock) -> None:
+    class Link:
+        """Has a thousand entries in its index; a location is read when it is answered."""
+
+        sharded = False
+
+        def __init__(self) -> None:
+            self.reading: list[asyncio.Future[bytes]] = []
+
+        def execute(self, command: str, *_: object) -> asyncio.Future[Any]:
+            answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            if command == "GET":
+                self.reading.append(answer)
+            else:
+                entries = [(b"v%d" % number, b"9") for number in range(1_000)]
+                answer.set_result([part for entry in entries for part in entry])
+            return answer
+
+    link: Any = Link()
+    cache = RedisCache(link, clock, "")
+    pages = [asyncio.create_task(cache.page("vehicle", None, 1_000)) for _ in range(5)]
+    most = 0
+    while not all(page.done() for page in pages):
+        await asyncio.sleep(0)
+        most = max(most, len(link.reading))
+        for read in link.reading[: PAGE_READS // 2]:
+            read.set_result(b"{}")
+        del link.reading[: PAGE_READS // 2]
+    assert most <= PAGE_READS * PAGES_READING
+    assert [len(page.result().items) for page in pages] == [1_000] * 5
 
 
 # -- the fan-out ---------------------------------------------------------------------------
@@ -321,6 +389,35 @@ def test_a_pattern_survives_conversion_to_a_glob_and_back(pattern: str) -> None:
 
 
 # -- without Redis -------------------------------------------------------------------------
+
+
+class Unserved:
+    """A link to a cluster of which no node serves the channels."""
+
+    sharded = True
+
+    def route(self, _: str) -> str:
+        return ""
+
+    async def refresh(self) -> None:
+        """Nothing changes."""
+
+    async def execute(self, *_: object) -> int:
+        return 0
+
+
+async def test_a_channel_that_no_node_serves_counts_as_an_interruption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fanout_module, "REMAP_SECONDS", 0.001)
+    link: Any = Unserved()
+    fanout, events = RedisFanout(link, ""), Events()
+    fanout.attach(events)
+    fanout.subscribe("c", lambda *_: None)
+    await until(lambda: fanout.status().state == "disconnected")
+    assert fanout.status().detail == "1 channels on no server"
+    assert events.told[-1] == "deaf"
+    await fanout.aclose()
 
 
 async def test_they_need_a_redis_url() -> None:

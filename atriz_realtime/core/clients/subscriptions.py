@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import (
     InvalidEntityId,
     InvalidRequest,
     NotAuthenticated,
     NotAuthorized,
+    RateLimited,
     SubscriptionLimit,
     Unavailable,
     UnknownEntityType,
@@ -26,9 +28,25 @@ from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.hub.views import ViewChain, Views
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.turns import Turns
 
 SNAPSHOT_RETRY = 1.0
 """Seconds until the current locations that could not be read are read again."""
+
+ENTITY_COST = 0.25
+"""What each further entity of a ``track`` list takes from the events that its user may send: an
+entity is a quarter of the work of an event."""
+
+LISTED_COST = 0.02
+"""What each further id in a list takes from the same budget, whether it changes anything or not."""
+
+ENTITIES_PER_TURN = 50
+"""Entities that are authorized, joined or left in one turn of the event loop, for all sockets
+together; lists that are longer take turns."""
+
+MAX_READING = 100
+"""Current locations that are being read for ``track`` at once, for all sockets together; lists
+take turns, so that a fix waits for no more reads than this."""
 
 Snapshot = tuple[EntityRef, bytes | None]
 """An entity whose current location is owed, and the last event of its room before."""
@@ -53,6 +71,7 @@ class Subscriptions:
         access: AccessControl,
         pipeline: Pipeline,
         incidents: Incidents,
+        clock: Clock,
         kinds: Iterable[str],
         limit: int,
     ) -> None:
@@ -64,7 +83,10 @@ class Subscriptions:
         self._access = access
         self._pipeline = pipeline
         self._incidents = incidents
+        self._clock = clock
         self._limit = limit
+        self._turns = Turns(ENTITIES_PER_TURN)
+        self._reading = Turns(MAX_READING)
         self._owed: dict[tuple[str, str], Snapshot] = {}  # by sid and room
         self._retry: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._revision = 0
@@ -80,47 +102,113 @@ class Subscriptions:
             socket = self._sockets[sid]
             if socket.identity is None:
                 raise NotAuthenticated
-            entities = [self._pipeline.entity(kind, entity_id) for entity_id in as_ids(ids)]
-            if len(socket.tracked | {RoomNames.entity(each) for each in entities}) > self._limit:
+            ids = as_ids(ids)
+            if len(ids) > self._limit:
                 raise SubscriptionLimit
-            revision, chains = -1, {}
-            while revision != self._revision:
-                revision = self._revision
-                for entity in entities:
-                    if not await self._access.may_track(socket.identity, entity):
-                        raise NotAuthorized
-                chains = await self._chains(socket.identity, entities)
-            await self._watch(socket, entities, chains)
+            self._charge(socket, len(ids), LISTED_COST)
+            new = [
+                self._pipeline.entity(kind, entity_id)
+                for entity_id in ids
+                if not self._is_watched(socket, f"{kind}:{entity_id}")
+            ]
+            if len(socket.tracked | {RoomNames.entity(each) for each in new}) > self._limit:
+                raise SubscriptionLimit
+            self._charge(socket, len(new), ENTITY_COST)
+            await self._watch(socket, socket.identity, new)
             return {"success": True}
 
         return track
 
+    def _charge(self, socket: ConnectedSocket, count: int, cost: float) -> None:
+        """Take what a list costs from the events of its user; the event itself was its first id.
+
+        :raises RateLimited: when the user has sent too much.
+        """
+        bucket = socket.user_bucket
+        if count > 1 and bucket is not None:
+            price = min((count - 1) * cost, bucket.burst)
+            if bucket.take(self._clock.monotonic(), price) != "granted":
+                raise RateLimited
+
+    def _is_watched(self, socket: ConnectedSocket, room: str) -> bool:
+        """Whether a socket tracks an entity already; not while a view that failed hides it."""
+        hidden = self._views is not None and self._views.has_failed(room, socket.sid)
+        return room in socket.tracked and not hidden
+
+    async def _turn(self) -> None:
+        """Wait until the event loop has time for one more entity."""
+        await self._turns.take(1)
+        asyncio.get_running_loop().call_soon(self._turns.give_back, 1)
+
+    async def _authorized(self, identity: Identity, entity: EntityRef) -> tuple[int, ViewChain]:
+        """Ask until no revocation interferes; returns the revision, and the entity's views.
+
+        :raises NotAuthorized: when an authorizer refuses.
+        """
+        await self._turn()
+        while True:
+            revision = self._revision
+            chain = await self._chain(identity, entity)
+            if chain is None:
+                raise NotAuthorized
+            if revision == self._revision:
+                return revision, chain
+
+    async def _chain(self, identity: Identity, entity: EntityRef) -> ViewChain | None:
+        """The views of an identity that may watch an entity; ``None`` when it may not."""
+        if not await self._access.may_track(identity, entity):
+            return None
+        return () if self._views is None else await self._views.chain(identity, entity)
+
     async def _watch(
-        self, socket: ConnectedSocket, entities: list[EntityRef], chains: Mapping[str, ViewChain]
+        self, socket: ConnectedSocket, identity: Identity, entities: list[EntityRef]
     ) -> None:
         """Join the entities' rooms, then send the current location of each.
 
         A socket joins before the cache is read, so it misses nothing; the cached location
         is sent only when nothing newer went out to the room meanwhile.
+
+        :raises NotAuthorized: when an authorizer refuses one of the entities; none is joined.
         """
         joined: dict[tuple[str, str], Snapshot] = {}
-        for entity in entities:
-            room = RoomNames.entity(entity)
-            if self._rooms.is_connected(socket.sid, DEFAULT_NAMESPACE):
-                if self._views is not None:
-                    self._views.set(room, socket.sid, chains[room])
-                self._rooms.basic_enter_room(socket.sid, DEFAULT_NAMESPACE, room)
-                socket.tracked.add(room)
-                joined[socket.sid, room] = (entity, self._broadcaster.last(room))
+        try:
+            asked = [await self._authorized(identity, entity) for entity in entities]
+            for entity, answer in zip(entities, asked, strict=True):
+                await self._turn()
+                revision, chain = answer
+                if revision != self._revision:
+                    _, chain = await self._authorized(identity, entity)
+                room = RoomNames.entity(entity)
+                if self._rooms.is_connected(socket.sid, DEFAULT_NAMESPACE):
+                    if self._views is not None:
+                        self._views.set(room, socket.sid, chain)
+                    self._rooms.basic_enter_room(socket.sid, DEFAULT_NAMESPACE, room)
+                    socket.tracked.add(room)
+                    joined[socket.sid, room] = (entity, self._broadcaster.last(room))
+        except NotAuthorized:
+            for _, room in joined:
+                self._leave(socket, room)
+            raise
         for _, room in joined:
             await self._channels.confirmed(room)
         await self._send_current(joined)
 
     async def _send_current(self, owed: Mapping[tuple[str, str], Snapshot]) -> None:
         """Send current locations; one that cannot be read is owed, and read again later."""
+        waiting = list(owed.items())
+        for start in range(0, len(waiting), MAX_READING):
+            batch = waiting[start : start + MAX_READING]
+            await self._reading.take(len(batch))
+            try:
+                await self._send_batch(batch)
+            finally:
+                self._reading.give_back(len(batch))
+        self._schedule_owed()
+
+    async def _send_batch(self, batch: list[tuple[tuple[str, str], Snapshot]]) -> None:
         # every read is started before one is awaited, so that they share a round trip
-        reading = [self._pipeline.current(entity) for entity, _ in owed.values()]
-        for (member, (entity, before)), read in zip(owed.items(), reading, strict=True):
+        reading = [self._pipeline.current(entity) for _, (entity, _) in batch]
+        for (member, (entity, before)), read in zip(batch, reading, strict=True):
             try:
                 location = await read
             except Unavailable as error:
@@ -130,7 +218,6 @@ class Subscriptions:
             sid, room = member
             if location is not None and self._broadcaster.last(room) is before:
                 self._broadcaster.send_current(sid, room, event_json(entity, location))
-        self._schedule_owed()
 
     def _send_owed(self) -> None:
         """Read again what is owed to members that have been sent nothing newer."""
@@ -159,10 +246,12 @@ class Subscriptions:
     def _untracker(self, kind: str) -> Handler:
         async def untrack(sid: str, ids: Any = None, *_: Any) -> dict[str, Any]:
             socket = self._sockets[sid]
-            for entity_id in as_ids(ids):
-                if not isinstance(entity_id, str):
-                    raise InvalidEntityId(field="entityId")
-                self._leave(socket, f"{kind}:{entity_id}")
+            ids = as_ids(ids)
+            self._charge(socket, len(ids), LISTED_COST)
+            for room in [f"{kind}:{entity_id}" for entity_id in ids]:
+                if room in socket.tracked:
+                    await self._turn()
+                    self._leave(socket, room)
             return {"success": True}
 
         return untrack
@@ -202,6 +291,7 @@ class Subscriptions:
             identity = socket.identity
             if identity is None:
                 return
+            await self._turn()
             allowed = await self._access.may_track(identity, entity)
             if not allowed and socket.identity is identity:
                 self.revoke(socket, room)
@@ -238,27 +328,13 @@ class Subscriptions:
         revision, chains, refused = -1, {}, set()
         while revision != self._revision:
             revision = self._revision
-            tracked = _entities(socket.tracked)
-            refused = {
-                room
-                for room, entity in tracked
-                if not await self._access.may_track(identity, entity)
-            }
-            chains = await self._chains(
-                identity, [entity for room, entity in tracked if room not in refused]
-            )
+            asked = [
+                (room, await self._chain(identity, entity))
+                for room, entity in _entities(socket.tracked)
+            ]
+            refused = {room for room, chain in asked if chain is None}
+            chains = {room: chain for room, chain in asked if chain is not None}
         return refused, chains
-
-    async def _chains(
-        self, identity: Identity, entities: Iterable[EntityRef]
-    ) -> dict[str, ViewChain]:
-        """The views of an identity by room; empty when no plugin has views."""
-        if self._views is None:
-            return {}
-        return {
-            RoomNames.entity(entity): await self._views.chain(identity, entity)
-            for entity in entities
-        }
 
     def refresh_views(self, socket: ConnectedSocket, chains: Mapping[str, ViewChain]) -> None:
         """Set a socket's views, and resend the locations that it now sees differently."""
@@ -278,11 +354,15 @@ def _entities(rooms: Iterable[str]) -> list[tuple[str, EntityRef]]:
     return [(room, entity) for room, entity in parsed if entity is not None]
 
 
-def as_ids(ids: Any) -> list[Any]:
-    """The argument of ``track`` and ``untrack``: one id, or a list of them.
+def as_ids(ids: Any) -> list[str]:
+    """The argument of ``track`` and ``untrack``: one id, or a list of them, each once.
 
     :raises InvalidRequest: when it is missing.
+    :raises InvalidEntityId: when an id is not a text.
     """
     if ids is None:
         raise InvalidRequest("an entity id is required", field="entityId")
-    return list(ids) if isinstance(ids, list) else [ids]
+    given = ids if isinstance(ids, list) else [ids]
+    if not all(isinstance(each, str) for each in given):
+        raise InvalidEntityId(field="entityId")
+    return list(dict.fromkeys(given))

@@ -96,6 +96,10 @@ class Views:
         if viewers is not None and viewers.pop(sid, None) is not None and not viewers:
             del self.by_room[room]
 
+    def has_failed(self, room: str, sid: str) -> bool:
+        """Whether a member sees nothing because a view failed to say whether it applies."""
+        return self._chain_of(room, sid) is HIDDEN
+
     def packet(self, room: str, sid: str, event: bytes) -> Packet | None:
         """The frame of an event for one member of a room; ``None`` when a view hides it."""
         chain = self._chain_of(room, sid)

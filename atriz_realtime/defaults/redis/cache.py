@@ -74,6 +74,13 @@ return 1
 MAX_SCORE_LENGTH = 15
 """Digits of an expiry in a cursor; the score of a sorted set holds as many exactly."""
 
+PAGE_READS = 250
+"""Locations of a page that are read at once."""
+
+PAGES_READING = 2
+"""Pages that are read at the same time; others take turns, so that a fix waits for no more reads
+than those of two pages."""
+
 
 class RedisCache:
     """Current locations under ``location:current:<type>:<id>``, with an index for each type.
@@ -88,6 +95,7 @@ class RedisCache:
         self._clock = clock
         self._prefix = prefix
         self._restoring: set[asyncio.Future[None]] = set()
+        self._page_turns = asyncio.Semaphore(PAGES_READING)
 
     def put(self, payload: Payload, ttl: float) -> Awaitable[None]:
         """Queue the write of the location and its index entry."""
@@ -159,9 +167,11 @@ class RedisCache:
         found = found[:limit]
         if not found:
             return Page([], None)
-        values: list[bytes | None] = await asyncio.gather(
-            *(self.get(EntityRef(entity_type, entity_id)) for _, entity_id in found)
-        )
+        values: list[bytes | None] = []
+        for first in range(0, len(found), PAGE_READS):
+            entities = [EntityRef(entity_type, name) for _, name in found[first:][:PAGE_READS]]
+            async with self._page_turns:
+                values += await asyncio.gather(*map(self.get, entities))
         items = [
             (entity_id, value)
             for (_, entity_id), value in zip(found, values, strict=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 from typing import Any
 
 import attrs
 import pytest
 
-from atriz_realtime.api import EntityRef, InvalidRequest, LocationEvent, View
+from atriz_realtime.api import EntityRef, InvalidEntityId, InvalidRequest, LocationEvent, View
 from atriz_realtime.core.clients import subscriptions
 from atriz_realtime.core.clients.subscriptions import as_ids
 from atriz_realtime.testing import payload, until
@@ -17,10 +19,17 @@ from tests.core.parts import Fanned, Hub, Member, user
 
 @pytest.mark.parametrize(
     ("given", "ids"),
-    [("v1", ["v1"]), (["v1", "v2"], ["v1", "v2"]), ([], []), (7, [7]), ({}, [{}]), ("", [""])],
+    [("v1", ["v1"]), (["v2", "v1", "v2"], ["v2", "v1"]), ([], []), ("", [""])],
 )
 def test_one_id_or_a_list_of_them(given: Any, ids: list[Any]) -> None:
     assert as_ids(given) == ids
+
+
+@pytest.mark.parametrize("given", [7, {}, ["v1", 7], ["v1", ["v2"]], [None]])
+def test_an_id_that_is_no_text_is_refused(given: Any) -> None:
+    with pytest.raises(InvalidEntityId) as error:
+        as_ids(given)
+    assert error.value.field == "entityId"
 
 
 def test_no_id_is_refused() -> None:
@@ -162,3 +171,155 @@ async def test_a_new_token_shows_the_newest_anew_live_or_from_the_cache() -> Non
         await updates(hub, each, "authenticate", f"user:u{n}") for n, each in ((1, one), (2, two))
     ]
     assert newest == [[update(s).replace('"v1","userId"', '"hidden","userId"')] for s in (3, 2)]
+
+
+def ids(count: int, prefix: str = "v") -> list[str]:
+    """The ids of many entities."""
+    return [f"{prefix}{number}" for number in range(count)]
+
+
+class Reading:
+    """Stands for the cache; a read lasts until :meth:`answer` is called."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.waiting: list[asyncio.Future[bytes | None]] = []
+
+    def current(self, entity: EntityRef) -> asyncio.Future[bytes | None]:
+        self.asked.append(entity.id)
+        self.waiting.append(asyncio.get_running_loop().create_future())
+        return self.waiting[-1]
+
+    def answer(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for read in waiting:
+            read.set_result(None)
+
+
+async def settled() -> None:
+    """Let the loop run until it has nothing to do but to wait."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+async def test_a_list_that_is_tracked_already_is_read_and_sent_nothing_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub()
+    hub.positions.by_entity[EntityRef("vehicle", "v1")] = b'{"timestamp":"1"}'
+    member = await hub.sign_in(user("u1"))
+    await hub.server._handle_event(member.eio_sid, None, None, ["track:vehicle", ["v1", "v2"]])
+    assert len(member.frames) == 1
+    reading = Reading()
+    monkeypatch.setattr(hub.positions, "current", reading.current)
+    assert await hub.send(member, "track:vehicle", ["v1", "v2"]) == {"success": True}
+    assert (reading.asked, member.frames) == ([], [])
+
+
+async def test_lists_take_turns_to_read_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, reading = Hub(), Reading()
+    monkeypatch.setattr(hub.positions, "current", reading.current)
+    members = [await hub.sign_in(user(name)) for name in ("u1", "u2", "u3")]
+    most = subscriptions.MAX_READING
+    tracking = [
+        asyncio.create_task(hub.send(member, "track:vehicle", tracked))
+        for member, tracked in zip(members, (ids(250), ids(250, "w"), ["x"]), strict=True)
+    ]
+    turns = []
+    while not all(task.done() for task in tracking):
+        await settled()
+        assert len(reading.waiting) <= most
+        turns.append("".join(sorted({asked[0] for asked in reading.asked})))
+        reading.asked.clear()
+        reading.answer()
+    assert turns == ["x", "v", "w", "v", "w", "vw", ""]  # the last turn ends without a read
+    assert [task.result() for task in tracking] == [{"success": True}] * 3
+
+
+async def test_no_turn_of_the_loop_belongs_to_one_list() -> None:
+    hub = Hub()
+    members = [await hub.sign_in(user(name)) for name in ("u1", "u2", "u3")]
+    loop, tracked = asyncio.get_running_loop(), [0]
+
+    def count() -> None:
+        tracked.append(sum(len(socket.tracked) for socket in hub.sockets.values()))
+        counting.append(loop.call_soon(count))
+
+    counting = [loop.call_soon(count)]
+    for event in ("track:vehicle", "untrack:vehicle"):
+        sent = [hub.send(member, event, ids(300)) for member in members]
+        assert await asyncio.gather(*sent) == [{"success": True}] * 3
+        await settled()
+    counting[-1].cancel()
+    steps = [abs(after - before) for before, after in itertools.pairwise(tracked)]
+    assert max(tracked) == 900
+    assert 0 < max(steps) <= subscriptions.ENTITIES_PER_TURN
+
+
+async def test_a_list_costs_its_user_what_is_in_it() -> None:
+    hub = Hub(max_user_events_per_second=1, max_user_events_burst=400)
+    member = await hub.sign_in(user("u1"))
+
+    async def cost(event: str, tracked: list[str] | str) -> float:
+        bucket = hub.sockets[member.sid].user_bucket
+        assert bucket is not None
+        before = bucket.left
+        assert await hub.send(member, event, tracked) == {"success": True}
+        return before - bucket.left
+
+    assert await cost("track:vehicle", "v0") == 1
+    assert await cost("track:vehicle", ids(1_000)) == pytest.approx(1 + 999 * 0.02 + 998 * 0.25)
+    assert await cost("track:vehicle", ids(1_000)) == pytest.approx(1 + 999 * 0.02)
+    assert await cost("untrack:vehicle", ids(1_000)) == pytest.approx(1 + 999 * 0.02)
+    refused = await hub.send(member, "track:vehicle", ids(1_000))
+    assert (refused["code"], hub.sockets[member.sid].tracked) == ("rate_limited", set())
+    hub.clock.advance(400)
+    assert await hub.send(member, "track:vehicle", ids(1_000)) == {"success": True}
+
+
+async def test_dashboards_that_come_back_at_once_are_not_refused() -> None:
+    hub = Hub()
+    for _ in range(15):
+        member = await hub.sign_in(user("u1"))
+        assert await hub.send(member, "track:vehicle", ids(1_000)) == {"success": True}
+
+
+async def test_a_refusal_while_a_list_is_joined_leaves_nothing_of_it() -> None:
+    hub = Hub()
+    member = await hub.sign_in(user("u1"))
+    socket = hub.sockets[member.sid]
+    tracking = asyncio.create_task(hub.send(member, "track:vehicle", ids(500)))
+    while len(socket.tracked) < 100:
+        await asyncio.sleep(0)
+    hub.access.refused.add("v499")
+    hub.subscriptions.kick("u1", EntityRef("vehicle", "v499"))
+    assert (await tracking)["code"] == "unauthorized"
+    assert socket.tracked == set()
+    assert hub.channels.watched_rooms() == []
+
+
+async def test_untrack_keeps_its_place_behind_a_long_list() -> None:
+    hub = Hub()
+    member = await hub.sign_in(user("u1"))
+    for event in ("track:vehicle", "untrack:vehicle"):
+        member.session.receive_message("2" + json.dumps([event, ids(500)]))
+    member.session.receive_message('21["track:vehicle","v7"]')
+    await until(lambda: hub.sockets[member.sid].tracked == {"vehicle:v7"})
+    await member.session.handled()
+    assert member.frames == ['31[{"success":true}]']
+
+
+async def test_a_fix_while_the_cache_is_read_is_not_followed_by_an_older_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub, reading = Hub(), Reading()
+    monkeypatch.setattr(hub.positions, "current", reading.current)
+    member = await hub.sign_in(user("u1"))
+    event = ["track:vehicle", "v1"]
+    tracking = asyncio.create_task(hub.server._handle_event(member.eio_sid, None, None, event))
+    await until(lambda: reading.waiting)
+    newer = b'{"location":{"timestamp":"2"}}'
+    hub.broadcaster.broadcast("vehicle:v1", newer)
+    reading.waiting.pop().set_result(b'{"timestamp":"1"}')
+    await tracking
+    assert member.frames == [f'2["location:update",{newer.decode()}]']

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE
+from atriz_realtime.engine.protocol.packets import Packet
+from atriz_realtime.testing import until
 from tests.core.parts import Hub
 
 
@@ -24,6 +27,19 @@ async def test_an_event_reaches_the_members_of_its_room(hub: Hub) -> None:
     assert hub.broadcaster.statistics() == {"queued": 2, "conflated": 0}
     assert hub.broadcaster.last("vehicle:v1") == event(1)
     assert hub.broadcaster.last("vehicle:nobody") is None
+
+
+async def test_a_member_whose_connection_is_not_accepted_yet_gets_the_answer_first(
+    hub: Hub,
+) -> None:
+    member = await hub.connect()
+    hub.enter(member, "vehicle:v1")
+    hub.rooms.unconfirmed[member.sid] = []
+    hub.broadcaster.broadcast("vehicle:v1", event(1))
+    assert member.frames == []
+    hub.rooms.accept(member.sid, DEFAULT_NAMESPACE, Packet(b"40"))
+    await until(lambda: member.count() == 2)
+    assert member.frames == ["0", frame(1)]
 
 
 async def test_the_same_event_twice_in_a_row_is_sent_once(hub: Hub) -> None:

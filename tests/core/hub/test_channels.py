@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 import pytest
 
+from atriz_realtime.api import Deliver
 from atriz_realtime.core.hub import channels as module
 from atriz_realtime.core.publish.in_flight import InFlight
 from atriz_realtime.testing import payload, until
@@ -56,6 +58,8 @@ async def test_the_first_watcher_subscribes_and_the_last_unsubscribes(hub: Hub) 
 
 
 async def test_who_comes_right_back_costs_nothing(hub: Hub) -> None:
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: failures.append(what))
     fanout = Fanned()
     heard = start(hub, fanout)
     member = await hub.connect()
@@ -68,6 +72,7 @@ async def test_who_comes_right_back_costs_nothing(hub: Hub) -> None:
     await until(lambda: heard.forgotten)
     assert fanout.asked == [f"+{channel()}", f"+{channel('v2')}", f"-{channel('v2')}"]
     assert hub.channels.is_subscribed(channel())
+    assert failures == []  # each timer of a watcher that came back was cancelled
 
 
 @pytest.mark.parametrize(
@@ -116,6 +121,31 @@ async def test_leaving_during_a_subscription_leaves_no_state(hub: Hub) -> None:
     await hub.channels.confirmed("vehicle:v1")
     fanout.confirm()
     assert fanout.subscribed == set()
+
+
+async def test_a_late_confirmation_does_not_stand_for_a_later_subscription(hub: Hub) -> None:
+    confirmations: list[asyncio.Future[None]] = []
+
+    class Slow(Fanned):
+        def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
+            confirmations.append(asyncio.get_running_loop().create_future())
+            return confirmations[-1]
+
+    heard = start(hub, Slow())
+    member = await hub.connect()
+    hub.enter(member, "vehicle:v1")
+    hub.leave(member, "vehicle:v1")
+    await until(lambda: heard.forgotten)
+    hub.enter(member, "vehicle:v1")
+    first, second = confirmations
+    first.set_result(None)
+    await asyncio.sleep(0)
+    ready = asyncio.ensure_future(hub.channels.confirmed("vehicle:v1"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not ready.done()
+    second.set_result(None)
+    await ready
 
 
 async def test_following_everything_brings_each_event_once(hub: Hub) -> None:

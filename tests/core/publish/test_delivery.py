@@ -161,6 +161,17 @@ async def test_listeners_get_every_event_once_watched_or_not(parts: Parts) -> No
     assert seen == [(channel("v1"), watched.event), (channel("v2"), unwatched.event)]
 
 
+async def test_a_listener_gets_unwatched_events_while_the_fan_out_is_interrupted(
+    parts: Parts,
+) -> None:
+    seen, fix = await parts.subscribe(), payload("unwatched")
+    parts.fanout.events.deaf()
+    parts.fanout.away = AWAY
+    await parts.delivery.publish(fix)
+    await until(lambda: seen)
+    assert seen == [(fix.channel, fix.event)]
+
+
 async def test_the_last_listener_ends_the_subscription_to_every_channel(parts: Parts) -> None:
     async def ignore(_: Any) -> None:
         """Nothing to do."""

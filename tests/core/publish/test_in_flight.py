@@ -95,6 +95,18 @@ def test_a_bypassed_event_is_remembered_for_a_while(
     assert delivered.events == [b"1", b"2", b"1"]
 
 
+def test_a_bypassed_event_is_remembered_as_long_as_a_buffer_may_hold_it(
+    in_flight: InFlight, delivered: Delivered, clock: FakeClock
+) -> None:
+    published(in_flight, b"1")
+    in_flight.bypass(CHANNEL, b"1")
+    clock.advance(29)
+    published(in_flight, b"2")
+    in_flight.bypass(CHANNEL, b"2")
+    received(in_flight, b"1", b"2")
+    assert delivered.events == [b"1", b"2"]
+
+
 def test_events_are_delivered_directly_while_the_fan_out_is_disconnected(
     in_flight: InFlight, delivered: Delivered
 ) -> None:

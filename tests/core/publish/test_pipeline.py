@@ -373,6 +373,20 @@ async def test_closing_publishes_what_is_held(made: Parts) -> None:
     assert made.sent == [1]
 
 
+async def test_closing_waits_until_held_fixes_are_sent(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 60)]
+    await made.publish(1)
+    made.fanout.gate = asyncio.Event()
+    closing = asyncio.ensure_future(made.pipeline.aclose())
+    await until(lambda: "publish" in made.fanout.calls)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (closing.done(), made.sent) == (False, [])
+    made.fanout.gate.set()
+    await closing
+    assert made.sent == [1]
+
+
 async def test_holding_is_bounded(made: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "MAX_HELD", 2)
     made.module.verdicts[:] = [Verdict("hold", 60)] * 4
