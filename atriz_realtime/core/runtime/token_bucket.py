@@ -11,7 +11,11 @@ MAX_USERS = 100_000
 """Users with a token bucket; beyond, the one that connected longest ago starts with a full one."""
 
 REFUSAL_COST = 1
-"""What a refused event, or leaving a namespace, takes from a session's error budget."""
+"""What a refused event, a refused update of a list, or leaving a namespace takes from a session's
+error budget."""
+
+UNASKED_COST = 1
+"""What a packet that nobody waits for takes from the same budget."""
 
 PAYLOAD_COST = 5
 """What an event that is not JSON, or exceeds a limit on its shape, takes from the same budget."""
