@@ -18,7 +18,10 @@ from tests.benchmarks.frames import BINARY, PING, TEXT, UPGRADE, connected_socke
 from tests.benchmarks.swarm import microseconds
 
 BURST = 200
-"""Frames in one write."""
+"""Frames in one write of mixed events."""
+
+WRITE = 65_536
+"""Bytes in one write of one kind of packet, at least."""
 
 SEND_TIMEOUT = 1.0
 """Seconds that a send waits for the server to read."""
@@ -45,9 +48,15 @@ class Flood:
     """Whether it reconnects after it has sent its frames once, without waiting to be cut."""
 
 
-def _flood(name: str, event: str, *arguments: object) -> Flood:
-    packet = masked(b"42" + json.dumps([event, *arguments], separators=(",", ":")).encode())
-    return Flood(name, packet * (BURST if len(packet) < 1_000 else 2))
+def _burst(*payloads: bytes, first: int = TEXT) -> bytes:
+    frames = b"".join(masked(payload, first) for payload in payloads)
+    return frames * (WRITE // len(frames) + 1)
+
+
+def _event(name: str, event: str, *arguments: object) -> Flood:
+    return Flood(
+        name, _burst(b"42" + json.dumps([event, *arguments], separators=(",", ":")).encode())
+    )
 
 
 MIXED = Flood(
@@ -66,26 +75,30 @@ MIXED = Flood(
 """Events over the limit, some of them invalid or long."""
 
 _FIX = json.loads(Fix("hostile").body(microseconds()))
-_IDS = [f"v{number:04}" for number in range(1_000)]
+_IDS = [f"h{number:04}" for number in range(1_000)]
 
 FLOODS = (
-    Flood("pongs", masked(b"3") * BURST, ANONYMOUS),
-    Flood("acknowledgements", masked(b"431[]") * BURST, ANONYMOUS),
-    Flood("ping frames", masked(b"", PING) * BURST, ANONYMOUS),
+    Flood("pongs", _burst(b"3"), ANONYMOUS),
+    Flood("acknowledgements", _burst(b"431[]"), ANONYMOUS),
+    Flood("ping frames", _burst(b"", first=PING), ANONYMOUS),
     Flood("noops", masked(b"6"), ANONYMOUS, reconnects=True),
     Flood("empty messages", masked(b""), ANONYMOUS, reconnects=True),
-    Flood("fragments", masked(b"4", TEXT - FIN) + masked(b"", 0) * BURST, ANONYMOUS),
+    Flood("fragments", masked(b"4", TEXT - FIN) + _burst(b"", first=0), ANONYMOUS),
     Flood("binary messages", masked(b"4", BINARY), ANONYMOUS, reconnects=True),
-    Flood("connects and disconnects", (masked(b"41") + masked(b"40")) * BURST, ANONYMOUS),
+    Flood("connects and disconnects", _burst(b"41", b"40"), ANONYMOUS),
     Flood("malformed packets", masked(b"4[[["), ANONYMOUS, reconnects=True),
-    _flood("authenticate", "authenticate", TOKEN),
-    _flood("track", "track:vehicle", "v0000"),
-    _flood("track of a list", "track:vehicle", _IDS),
-    _flood("untrack", "untrack:vehicle", "v0000"),
-    _flood("location:publish", "location:publish", _FIX),
-    _flood("location:publish of a list", "location:publish", [_FIX] * 100),
-    _flood("location:publish of errors", "location:publish", [{}] * 1_000),
-    _flood("an unknown event", "nothing:known"),
+    _event("authenticate", "authenticate", TOKEN),
+    _event("track", "track:vehicle", "v0000"),
+    _event("track of a list", "track:vehicle", _IDS),
+    _event("untrack", "untrack:vehicle", "v0000"),
+    _event("location:publish", "location:publish", _FIX),
+    _event(
+        "location:publish of a list",
+        "location:publish",
+        [_FIX | {"vehicleId": each} for each in _IDS[:100]],
+    ),
+    _event("location:publish of errors", "location:publish", [{}] * 1_000),
+    _event("an unknown event", "nothing:known"),
 )
 """Each kind of packet from an anonymous client, then each event from a user."""
 
