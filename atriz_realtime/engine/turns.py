@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from time import perf_counter
+import time
 
 TURN_SECONDS = 0.002
 """Seconds that the packets of one client may keep the event loop; those that are left are handled
@@ -16,14 +16,14 @@ class Turn:
     __slots__ = ("_ends",)
 
     def __init__(self) -> None:
-        self._ends = perf_counter() + TURN_SECONDS
+        self._ends = time.perf_counter() + TURN_SECONDS
 
     @property
     def is_over(self) -> bool:
         """Whether others have to run first."""
-        return perf_counter() >= self._ends
+        return time.perf_counter() >= self._ends
 
     async def next(self) -> None:
         """Let others run, and begin the next turn."""
         await asyncio.sleep(0)
-        self._ends = perf_counter() + TURN_SECONDS
+        self._ends = time.perf_counter() + TURN_SECONDS

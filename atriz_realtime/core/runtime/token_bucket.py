@@ -77,9 +77,9 @@ class UserBuckets:
 
 
 class PenaltyBudget:
-    """How many errors each session's client may make before it is disconnected.
+    """How much each session's client may do of one kind, such as errors, until it is disconnected.
 
-    Most clients make none: a session gets a bucket with its first error.
+    Most clients do nothing of it: a session gets a bucket with the first.
 
     :param rate: how much a session's budget regains in a second; 0: there is no limit.
     :param burst: the budget that a session starts with, and has at most.
@@ -91,10 +91,10 @@ class PenaltyBudget:
         self._buckets: dict[str, TokenBucket] = {}
 
     def spend(self, eio_sid: str, cost: int, now: float) -> Literal["within", "over", "spent"]:
-        """Charge a session for an error.
+        """Charge a session.
 
         :param now: seconds of the monotonic clock.
-        :returns: ``over`` for the first error that exceeds the budget, ``spent`` afterwards.
+        :returns: ``over`` for the first charge that exceeds the budget, ``spent`` afterwards.
         """
         if not self._rate:
             return "within"
