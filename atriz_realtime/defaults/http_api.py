@@ -108,7 +108,8 @@ class TrackingApi:
         updates = call.json_object().get("updates")
         if not isinstance(updates, list):
             raise InvalidRequest("updates must be a list", field="updates")
-        return HttpAnswer(encode_json(await self._updates.publish_batch(updates, identity)))
+        batch = await self._updates.publish_batch(updates, identity)
+        return HttpAnswer(encode_json(batch.answer()))
 
     async def current(self, request: Request) -> Response:
         """``GET /api/tracking/<type>/<id>``."""

@@ -18,6 +18,9 @@ EVENT = "location:publish"
 PUBLISH_TIMEOUT = 30.0
 """Seconds that a list may take; the fixes of one entity are published one after another."""
 
+MAX_REJECTED = 100
+"""Refused updates that the acknowledgement of a list names; one entry stands for the others."""
+
 
 @hookimpl
 def register_socket_events(
@@ -31,7 +34,9 @@ def register_socket_events(
         if identity is None:
             raise NotAuthenticated
         if isinstance(update, list):
-            return await updates.publish_batch(update, identity)
+            batch = await updates.publish_batch(update, identity)
+            client.count_errors(batch.faults)
+            return batch.answer(MAX_REJECTED)
         return await updates.publish(update, identity)
 
     return SocketEvent(EVENT, publish, timeout=PUBLISH_TIMEOUT)

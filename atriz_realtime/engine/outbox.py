@@ -4,7 +4,7 @@ Packets leave in the order they came.  Once more than ``max_frames`` location fr
 ``MAX_BYTES`` of them wait, the outbox conflates: it keeps only the newest frame of each entity,
 so that a slow client sees fewer positions, never old ones, and costs bounded memory.  Control
 packets (answers, acknowledgements, pings) are never dropped.  A client that lets too many of
-them pile up, or lags for too long, is cut.
+them pile up, or too many bytes of either, or lags for too long, is cut.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from atriz_realtime.engine.protocol.packets import Packet
 MAX_CONTROL_PACKETS = 1_024
 """Control packets that may wait for one client."""
 
+MAX_CONTROL_BYTES = 1_048_576
+"""Bytes of control packets that may wait for one client; a single packet may be longer."""
+
 MAX_BYTES = 131_072
 """Bytes of location frames that may wait for one client before conflation begins."""
+
+MAX_CONFLATED_BYTES = 8_388_608
+"""Bytes of location frames that may wait for one client during conflation."""
 
 
 class OutboxLimits:
@@ -46,6 +52,7 @@ class Outbox:
     __slots__ = (
         "_bytes",
         "_control",
+        "_control_bytes",
         "_lagging_since",
         "_limits",
         "_newest",
@@ -60,6 +67,7 @@ class Outbox:
         self._next = 0
         self._bytes = 0
         self._control = 0
+        self._control_bytes = 0
         self._limits = limits
         self._lagging_since: float | None = None
         self._overflow = overflow
@@ -89,17 +97,15 @@ class Outbox:
         self._next = number + 1
         packets = self._packets
         packets[number] = (key, packet)
+        self._bytes += len(packet.content)
         if self._lagging_since is not None:
-            older = self._newest.get(key)
-            if older is not None:
-                del packets[older]
-                self._limits.conflated += 1
-            self._newest[key] = number
+            self._replace(key, number)
             max_lag = self._limits.max_lag
             if max_lag and time.monotonic() - self._lagging_since > max_lag:
                 self._overflow("too slow")
+            elif self._bytes > MAX_CONFLATED_BYTES:
+                self._overflow("too many unread bytes")
             return
-        self._bytes += len(packet.content)
         if self._bytes > MAX_BYTES or len(packets) - self._control > self._limits.max_frames:
             self._begin_conflation()
 
@@ -108,28 +114,35 @@ class Outbox:
         self._packets[self._next] = (None, packet)
         self._next += 1
         self._control += 1
+        self._control_bytes += len(packet.content)
         if self._control > MAX_CONTROL_PACKETS:
             self._overflow("too many unread packets")
+        elif self._control_bytes > MAX_CONTROL_BYTES and self._control > 1:
+            self._overflow("too many unread bytes")
 
     def take(self) -> list[Packet]:
         """Remove and return all packets, the oldest first."""
         taken = [packet for _, packet in self._packets.values()]
         self._packets.clear()
         self._newest.clear()
-        self._bytes = self._control = 0
+        self._bytes = self._control = self._control_bytes = 0
         self._lagging_since = None
         return taken
 
     def _begin_conflation(self) -> None:
         self._lagging_since = time.monotonic()
         for number, (key, _) in list(self._packets.items()):
-            if key is None:
-                continue
-            older = self._newest.get(key)
-            if older is not None:
-                del self._packets[older]
-                self._limits.conflated += 1
-            self._newest[key] = number
+            if key is not None:
+                self._replace(key, number)
+
+    def _replace(self, key: str, number: int) -> None:
+        """Drop the older frame of a key for the one with a number."""
+        older = self._newest.get(key)
+        if older is not None:
+            _, packet = self._packets.pop(older)
+            self._bytes -= len(packet.content)
+            self._limits.conflated += 1
+        self._newest[key] = number
 
 
 class _ClosedOutbox(Outbox):

@@ -57,6 +57,8 @@ class EngineServer:
         processes apart.
     :param proxies: the trusted proxies; ``None`` for those that uvicorn trusts.
     :param report: told what clients do wrong; default: a warning in the log.
+    :param unasked: called with an open session for each packet that nobody waits for: a pong
+        without a ping, a websocket's ping or pong frame, a small fragment.
     :param ready: called before each handshake; returns an awaitable to wait for, or ``None``.
     """
 
@@ -79,6 +81,7 @@ class EngineServer:
         session_prefix: str = "",
         proxies: TrustedProxies | None = None,
         report: Report = _log,
+        unasked: Callable[[Session], object] = _ignore,
         ready: Callable[[], Awaitable[None] | None] = lambda: None,
     ) -> None:
         self.proxies = proxies
@@ -92,6 +95,7 @@ class EngineServer:
             flush_interval=flush_interval,
             id_prefix=session_prefix,
             report=report,
+            unasked=unasked,
             connect=self.call_connect,
             message=self.call_message,
             disconnect=self.call_disconnect,

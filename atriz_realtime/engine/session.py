@@ -18,6 +18,7 @@ from atriz_realtime.engine.loop_bound import LoopBound
 from atriz_realtime.engine.outbox import CLOSED, Outbox
 from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.request.request import Request
+from atriz_realtime.engine.turns import Turn
 
 MAX_INBOX = 64
 """Messages of one client that may wait to be handled; at this many its transport stops reading."""
@@ -271,7 +272,7 @@ class Session:
 
     async def _handle(self, unfinished: Awaitable[Any] | None = None) -> None:
         """Handle messages in the order they came, until there are none."""
-        inbox = self._inbox
+        inbox, turn = self._inbox, Turn()
         try:
             if unfinished is not None:
                 await self._finish(unfinished)
@@ -281,6 +282,8 @@ class Session:
                     await self._finish(unfinished)
                 if len(inbox) == MAX_INBOX // 2:
                     self._read_again()
+                if turn.is_over:
+                    await turn.next()
         finally:
             self._inbox = self._handling = None
             self._read_again()

@@ -36,6 +36,7 @@ class Sessions(LoopBound):
 
     :param limits: limits of the outboxes.
     :param id_prefix: the beginning of each session id.
+    :param unasked: called with an open session for each packet that nobody waits for.
     :param connect: called with each new session; ``False`` or an exception refuses it.
     :param message: called with each message; returns an awaitable if it has not finished.
     :param disconnect: called with each session that has ended, and the reason.
@@ -51,6 +52,7 @@ class Sessions(LoopBound):
         flush_interval: float,
         id_prefix: str,
         report: Report,
+        unasked: Callable[[Session], object],
         connect: Callable[[Session], Any],
         message: Callable[[Session, str | bytes], Awaitable[Any] | None],
         disconnect: Callable[[Session, str], Any],
@@ -65,6 +67,7 @@ class Sessions(LoopBound):
         """Whether no more sessions are opened."""
         self._id_prefix = id_prefix
         self._limits = limits
+        self._unasked = unasked
         self._connect = connect
         self._disconnect = disconnect
         self._pings = Deadlines(ping_interval, self._ping)
@@ -178,12 +181,19 @@ class Sessions(LoopBound):
         if kind == packets.MESSAGE:
             session.receive_message(data)
         elif kind == packets.PONG:
-            if self._pongs.end(session):  # otherwise it answers no ping
+            if self._pongs.end(session):
                 self._pings.begin(session)
+            else:
+                self.charge(session)
         elif kind == packets.CLOSE:
             self.end(session, Reason.CLIENT_DISCONNECT, farewell=packets.NOOP_PACKET)
         else:
             raise InvalidPacket("a client must not send this")
+
+    def charge(self, session: Session) -> None:
+        """Count a packet that nobody waits for."""
+        if session.is_open:
+            self._unasked(session)
 
     def _ping(self, session: Session, due: float) -> None:
         self._pongs.begin(session, due)  # clients count from when the ping was due

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
+TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 """First bytes of unfragmented frames (RFC 6455, section 5.2)."""
 
 ETHERNET_SEGMENT = 1_448

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import attrs
 
 from tests.benchmarks.fixes import Fix, token
-from tests.benchmarks.hostile import Hostile
+from tests.benchmarks.hostile import FLOODS, MIXED, Flood, Hostile, Prober, in_thread
 from tests.benchmarks.load import Meter, Publishing
 from tests.benchmarks.measure import Server, cpu_seconds, resident_bytes
 from tests.benchmarks.swarm import Swarm
@@ -24,6 +25,8 @@ class Length:
     warm_up: float
     """Before the measurement, for just-in-time compilers."""
     measured: float
+    flood: float
+    """Of each kind of packet, in the scenario ``hostile``."""
     settling: float
     """Before memory is measured."""
     idle_clients: int
@@ -34,8 +37,8 @@ class Length:
 MOST_WAITED = 5.0
 """Percent of a run for which other processes may have the server's core."""
 
-FULL = Length(warm_up=3.0, measured=10.0, settling=5.0, idle_clients=5_000, attempts=3)
-SHORT = Length(warm_up=1.0, measured=3.0, settling=1.0, idle_clients=2_000, attempts=1)
+FULL = Length(warm_up=3.0, measured=10.0, flood=3.0, settling=5.0, idle_clients=5_000, attempts=3)
+SHORT = Length(warm_up=1.0, measured=3.0, flood=0.5, settling=1.0, idle_clients=2_000, attempts=1)
 
 
 @attrs.frozen
@@ -73,10 +76,15 @@ def swarm_at(server: Server, publishers: int) -> Iterator[Swarm]:
         swarm.close()
 
 
+def nth(values: Iterable[float], percent: float) -> float:
+    """A percentile; infinite without values."""
+    ordered = sorted(values) or [math.inf]
+    return ordered[int((len(ordered) - 1) * percent / 100)]
+
+
 def percentile(swarm: Swarm, percent: float) -> float:
     """A percentile of the deliveries' latencies, in milliseconds."""
-    ordered = sorted(swarm.latencies)
-    return ordered[int((len(ordered) - 1) * percent / 100)] / 1_000
+    return nth(swarm.latencies, percent) / 1_000
 
 
 # -- fan-out ---------------------------------------------------------------------------
@@ -252,7 +260,7 @@ HOSTILE_WATCHERS, HOSTILE_RATE = 200, 50
 
 
 def hostile(server: Server, length: Length) -> Figures:
-    """One client sends as much as the server reads."""
+    """One client sends as much as the server reads: events, then each kind of packet in turn."""
     with swarm_at(server, 2) as swarm:
         swarm.connect((token(f"u{number}"), ["v0000"]) for number in range(HOSTILE_WATCHERS))
         publishing = Publishing(swarm, [Fix("v0000")], HOSTILE_WATCHERS)
@@ -263,15 +271,21 @@ def hostile(server: Server, length: Length) -> Figures:
         publishing.drain()
         before = percentile(swarm, 99)
         swarm.latencies = swarm.latencies[:0]
-        attacker = Hostile(server.port)
-        with attacker.at_work():
+        attacker = Hostile(server.port, MIXED)
+        with in_thread(attacker.work):
             meter = Meter(server, swarm)
             publishing.at_rate(length.measured, HOSTILE_RATE)
             work = meter.read()
             publishing.drain()
         after = percentile(swarm, 99)
+        floods: dict[str, float] = {}
+        for flood in FLOODS:
+            floods |= under(flood, server, publishing, length)
         return {
             **work.per(work.delivered),
+            **floods,
+            "worst flood": max(floods[watchers_key(flood)] for flood in FLOODS),
+            "worst livez": max(floods[livez_key(flood)] for flood in FLOODS),
             "p99": before,
             "p99 hostile": after,
             "change": (after / before - 1) * 100,
@@ -280,6 +294,29 @@ def hostile(server: Server, length: Length) -> Figures:
             "cut": swarm.closed,
             "lost": publishing.written_off,
         }
+
+
+def watchers_key(flood: Flood) -> str:
+    """The key of the watchers' latency under a flood."""
+    return f"p99 {flood.name}"
+
+
+def livez_key(flood: Flood) -> str:
+    """The key of the latency of ``/livez`` under a flood."""
+    return f"livez {flood.name}"
+
+
+def under(flood: Flood, server: Server, publishing: Publishing, length: Length) -> Figures:
+    """The others' latencies while one client floods the server with one kind of packet."""
+    swarm, prober = publishing.swarm, Prober(server.port)
+    swarm.latencies = swarm.latencies[:0]
+    with in_thread(Hostile(server.port, flood).work), in_thread(prober.work):
+        publishing.at_rate(length.flood, HOSTILE_RATE)
+        publishing.drain()
+    return {
+        watchers_key(flood): percentile(swarm, 99),
+        livez_key(flood): nth(prober.latencies, 99),
+    }
 
 
 LOST = Figure("lost", "deliveries lost")
@@ -379,13 +416,24 @@ SCENARIOS = (
     Scenario(
         "hostile",
         f"{HOSTILE_WATCHERS} watchers of one entity, {HOSTILE_RATE} fixes a second; "
-        "then one more client sends events, broken and long ones too, as fast as it is read",
+        "then one more client sends events, broken and long ones too, as fast as it is read; then "
+        "one kind of packet after another: the others' p99 and that of `/livez`, in ms",
         (
             Figure("change", "p99 latency of the others, change in %", limit=10),
             Figure("p99", "p99 latency before, ms"),
             Figure("p99 hostile", "p99 latency of the others, ms"),
             Figure("sent", "MiB per second that it could send"),
             Figure("connections", "times that it connected"),
+            Figure("worst flood", "p99 under the worst flood of one kind, ms", limit=25),
+            Figure("worst livez", "p99 of `/livez` under the worst flood, ms", limit=25),
+            *(
+                figure
+                for flood in FLOODS
+                for figure in (
+                    Figure(watchers_key(flood), flood.name),
+                    Figure(livez_key(flood), f"{flood.name}, `/livez`"),
+                )
+            ),
             Figure("cut", "other clients cut"),
             LOST,
             WAITED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from atriz_realtime.api import Filter, LocationEvent, hookimpl
+from atriz_realtime.defaults.shared.updates import TURN_UPDATES
+from tests.support.checks.turns import counting_turns
 from tests.support.clients.python_socketio import Connect, Serve, python_connect
 from tests.support.servers.serving import Live, serving, token, until, watching
 
@@ -176,6 +179,32 @@ async def test_a_list_counts_as_one_event() -> None:
         await device.emit(PUBLISH, {"vehicleId": "v2", **HERE})
         assert await device.next("error") == "Rate limit"
         assert await current(live, "v2") is None
+
+
+async def test_a_list_is_begun_in_several_turns_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[int] = []
+    async with counting_turns() as turn:
+
+        @hookimpl
+        def register_filters() -> Filter:
+            async def count(event: LocationEvent) -> LocationEvent:
+                begun.append(turn[0])
+                return event
+
+            return Filter("count", count)
+
+        module = ModuleType("counting_filter")
+        vars(module)["register_filters"] = register_filters
+        monkeypatch.setitem(sys.modules, "counting_filter", module)
+        updates = [{"vehicleId": f"v{number}", **HERE} for number in range(5 * TURN_UPDATES)]
+        async with (
+            serving(extra_plugins=["counting_filter"]) as live,
+            python_connect(live) as device,
+        ):
+            assert (await device.call(PUBLISH, updates))["accepted"] == len(updates)
+    assert max(Counter(begun).values()) <= TURN_UPDATES
 
 
 async def test_a_list_may_take_longer_than_the_timeout_of_one_plugin_call(

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from atriz_realtime.engine.outbox import (
     CLOSED,
     MAX_BYTES,
+    MAX_CONFLATED_BYTES,
+    MAX_CONTROL_BYTES,
     MAX_CONTROL_PACKETS,
     Outbox,
     OutboxLimits,
@@ -174,6 +176,36 @@ def test_a_client_that_takes_its_control_packets_is_not_cut() -> None:
         control(outbox, number)
         assert taken(outbox) == [str(number)]
     assert cuts.reasons == []
+
+
+def test_a_client_that_lets_long_control_packets_pile_up_is_cut() -> None:
+    cuts = Cuts()
+    outbox = make(cuts=cuts)
+    half = "x" * (MAX_CONTROL_BYTES // 2)
+    control(outbox, half, half)
+    assert cuts.reasons == []
+    control(outbox, "x")
+    assert cuts.reasons == ["too many unread bytes"]
+
+
+def test_a_single_control_packet_may_be_longer_than_the_limit() -> None:
+    cuts = Cuts()
+    outbox = make(cuts=cuts)
+    for _ in range(3):
+        control(outbox, "x" * (MAX_CONTROL_BYTES + 1))
+        assert len(taken(outbox)) == 1
+    assert cuts.reasons == []
+
+
+def test_a_client_that_lags_over_many_long_frames_is_cut() -> None:
+    cuts = Cuts()
+    outbox = make(cuts=cuts)
+    long = "x" * (MAX_CONFLATED_BYTES // 10)
+    for _ in range(3):  # newer frames replace older ones
+        put(outbox, *(f"v{number}:{long}" for number in range(9)))
+        assert cuts.reasons == []
+    put(outbox, f"v9:{long}")
+    assert cuts.reasons == ["too many unread bytes"]
 
 
 def lag(monkeypatch: pytest.MonkeyPatch, outbox: Outbox, *moments: float) -> None:

@@ -12,14 +12,24 @@ import pytest
 
 from atriz_realtime.api import ConfigurationError, HttpAnswer, RateLimited
 from atriz_realtime.asgi import create_app
+from atriz_realtime.defaults.socket_publish import MAX_REJECTED
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.http.endpoints import error_answer
 from tests.security.conftest import Serve
 from tests.security.test_edge import PATH, is_served, joined
 from tests.support.clients.polling import polling
-from tests.support.clients.websocket import OFFER, engine_wire, wire
+from tests.support.clients.websocket import (
+    CONTINUATION,
+    OFFER,
+    PING,
+    PONG,
+    TEXT,
+    engine_wire,
+    frame,
+    wire,
+)
 from tests.support.servers.http_server import fix, http_server, request
-from tests.support.servers.serving import Live, config, token, until
+from tests.support.servers.serving import Live, config, serving, token, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -80,6 +90,98 @@ async def test_row_22_more_subscriptions_than_one_socket_may_have(serve: Serve) 
         assert await socket.message() == '42["error","Subscription limit"]'
         await socket.until_closed()
         assert live.server.incidents.counts["misbehaving client cut"] == 1
+
+
+@pytest.mark.parametrize("packet", ["3", '430["x"]', '437["x"]'], ids=["pong", "zero", "ack"])
+async def test_row_39_answers_that_nobody_waits_for(serve: Serve, packet: str) -> None:
+    async with (
+        serve(max_errors_per_second=0.001, max_errors_burst=50) as live,
+        joined(live) as socket,
+    ):
+        for _ in range(50):
+            socket.send(packet)
+        await is_served(socket)
+        for _ in range(500):
+            socket.send(packet)
+        assert await socket.message() == "41"
+        await socket.until_closed()
+        assert live.server.incidents.counts["misbehaving client cut"] == 1
+
+
+async def test_row_39_answers_that_the_server_waits_for_cost_nothing(serve: Serve) -> None:
+    async with (
+        serve(max_errors_per_second=0.001, max_errors_burst=1) as live,
+        joined(live) as socket,
+    ):
+        (sid,) = live.server.socket_io.manager.rooms["/"][None]
+        answers: list[int] = []
+        for number in range(1, 51):
+            await live.server.socket_io.emit("ask", to=sid, callback=answers.append)
+            assert await socket.message() == f'42{number}["ask"]'
+            socket.send(f"43{number}[{number}]")
+        await is_served(socket)
+        assert answers == list(range(1, 51))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [frame(PING), frame(PONG), frame(TEXT, "4", fin=False) + frame(CONTINUATION, fin=False) * 60],
+    ids=["pings", "pongs", "fragments"],
+)
+async def test_row_39_frames_that_nobody_waits_for(sent: bytes) -> None:
+    async with (
+        serving(max_errors_per_second=0.001, max_errors_burst=50) as live,
+        joined(live) as socket,
+    ):
+        socket.write(sent * 500)
+        await socket.until_closed()
+        assert live.server.incidents.counts["misbehaving client cut"] == 1
+
+
+async def test_row_39_events_in_another_namespace(serve: Serve) -> None:
+    heard: list[Any] = []
+    async with serve(max_events_per_second=0.001, max_events_burst=20) as live:
+        live.server.socket_io.on("e", lambda *data: heard.append(data), namespace="/other")
+        async with joined(live) as socket:
+            socket.send("40/other")
+            await socket.message()
+            for _ in range(500):
+                socket.send('42/other,["e"]')
+            await socket.until_closed()
+        assert len(heard) == 20
+        assert live.server.incidents.counts["flooding client cut"] == 1
+
+
+async def test_row_41_errors_in_lists_are_counted_and_their_answer_is_short(serve: Serve) -> None:
+    async with (
+        serve(max_errors_per_second=0.001, max_errors_burst=1_500) as live,
+        joined(live) as socket,
+    ):
+        refused = '421["location:publish",[' + ",".join(["{}"] * 1_000) + "]]"
+        socket.send(refused)
+        answer = str(await socket.message())
+        (entries,) = [each["rejected"] for each in json.loads(answer[3:])]
+        assert [each["index"] for each in entries] == list(range(MAX_REJECTED + 1))
+        assert entries[-1] == {
+            "index": MAX_REJECTED,
+            "code": "bad_request",
+            "message": f"{1_000 - MAX_REJECTED} more updates were refused",
+        }
+        assert len(answer) < 15_000
+        await is_served(socket)
+        socket.send(refused)
+        await socket.until_closed()
+        assert live.server.incidents.counts["misbehaving client cut"] == 1
+
+
+async def test_row_41_answers_that_are_never_read(serve: Serve) -> None:
+    settings = {"max_events_per_second": 0, "max_errors_per_second": 0}
+    async with serve(**settings) as live, joined(live) as socket:
+        live.server.socket_io.on("echo", lambda _, text: text)
+        socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(400):
+            socket.send('421["echo","' + "x" * 60_000 + '"]')
+        await until(lambda: live.server.incidents.counts.get("slow client cut"))
 
 
 async def failing(live: Live, count: int) -> list[int]:

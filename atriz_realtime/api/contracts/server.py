@@ -262,5 +262,11 @@ class SocketClient(Protocol):
     async def emit(self, event: str, data: Any) -> None:
         """Send an event to this socket only."""
 
+    def count_errors(self, count: int) -> None:
+        """Take errors that the acknowledgement reports from the client's error budget.
+
+        An event that is refused as a whole takes from it without this call.
+        """
+
     async def disconnect(self) -> None:
         """Close the socket."""

@@ -20,7 +20,7 @@ class Engine(EngineServer):
 
     :param opened: called with the id of each new session.
     :param received: handles a session's message; returns an awaitable if it has not finished.
-    :param ready: see :class:`EngineServer`, as for ``session_prefix``.
+    :param unasked: see :class:`EngineServer`, as for ``ready`` and ``session_prefix``.
     """
 
     def __init__(
@@ -28,6 +28,7 @@ class Engine(EngineServer):
         config: RealtimeConfig,
         opened: Callable[[str], None],
         received: Callable[[Session, str | bytes], Awaitable[None] | None],
+        unasked: Callable[[Session], object],
         incidents: Incidents,
         ready: Callable[[], Awaitable[None] | None],
         session_prefix: str,
@@ -45,6 +46,7 @@ class Engine(EngineServer):
             session_prefix=session_prefix,
             proxies=TrustedProxies(config.trusted_proxies) if config.trusted_proxies else None,
             report=incidents.report,
+            unasked=unasked,
             ready=ready,
         )
         self._opened = opened

@@ -28,6 +28,7 @@ from atriz_realtime.core.runtime.token_bucket import (
     NAMESPACE_COST,
     PAYLOAD_COST,
     REFUSAL_COST,
+    UNASKED_COST,
     PenaltyBudget,
 )
 from atriz_realtime.engine.deadlines import Deadlines
@@ -65,13 +66,21 @@ class SocketServer(socketio.AsyncServer):
         self._incidents = incidents
         self._unconnected = Deadlines(config.connect_timeout, self._never_connected)
         self._make_engine = lambda **_: Engine(
-            config, self._unconnected.begin, self._receive, incidents, ready, session_prefix
+            config,
+            self._unconnected.begin,
+            self._receive,
+            self._unasked,
+            incidents,
+            ready,
+            session_prefix,
         )
         super().__init__(client_manager=rooms, serializer=packet_class(config), async_mode="asgi")
         self.environ = Requests(self.eio)
         self.manager_initialized = True
         self.tracking_parts = tracking_parts
         self._errors = PenaltyBudget(config.max_errors_per_second, config.max_errors_burst)
+        self._other_events = PenaltyBudget(config.max_events_per_second, config.max_events_burst)
+        """For events in other namespaces than the default one, whose sockets have buckets."""
 
     def _engineio_server_class(self) -> Callable[..., Engine]:
         """What makes the engine, without the options that python-socketio passes."""
@@ -90,6 +99,7 @@ class SocketServer(socketio.AsyncServer):
         for namespace in list(self.manager.get_namespaces()):
             await self._handle_disconnect(eio_sid, namespace, reason)
         self._errors.forget(eio_sid)
+        self._other_events.forget(eio_sid)
 
     async def disconnect(
         self, sid: str, namespace: str | None = None, ignore_queue: bool = False
@@ -132,12 +142,25 @@ class SocketServer(socketio.AsyncServer):
 
     def _fault(self, session: Session, cost: int) -> bool:
         """Charge a client's error to its session; returns whether the client is told about it."""
-        now = self._unconnected.loop.time()
-        spent = self._errors.spend(session.sid, cost, now)
+        return self._take(self._errors, session, cost, "misbehaving client cut")
+
+    def _take(self, budget: PenaltyBudget, session: Session, cost: int, cut: str) -> bool:
+        """Take from a session's budget, or cut the session; returns whether it was within it."""
+        spent = budget.spend(session.sid, cost, self._unconnected.loop.time())
         if spent == "over":
-            self._incidents.report("misbehaving client cut", "its errors went over the budget")
+            self._incidents.report(cut, "it went over its budget")
             self.start_background_task(self.disconnect_session, session.sid)
         return spent == "within"
+
+    def _unasked(self, session: Session) -> None:
+        """Charge a packet that nobody waits for."""
+        self._fault(session, UNASKED_COST)
+
+    def count_errors(self, sid: str, count: int) -> None:
+        """Charge errors that an answer to a client of the default namespace reports."""
+        session = self.manager.session(sid)
+        if session is not None and count:
+            self._fault(session, count * REFUSAL_COST)
 
     async def disconnect_session(self, eio_sid: str) -> None:
         """Disconnect a session from every namespace, and close it."""
@@ -192,12 +215,15 @@ class SocketServer(socketio.AsyncServer):
         kind, namespace = packet.packet_type, packet.namespace or DEFAULT_NAMESPACE
         if kind == socketio.packet.CONNECT:
             return run_eagerly(self._connect(session, namespace, packet.data))
-        self._sid_of(session, packet)
+        sid = self._sid_of(session, packet)
         handling: Awaitable[None]
         if kind == socketio.packet.DISCONNECT:
             self._fault(session, REFUSAL_COST)
             handling = self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
         elif kind in (socketio.packet.ACK, socketio.packet.BINARY_ACK):
+            if not self.manager.awaits_answer(sid, packet.id):
+                self._unasked(session)
+                return None
             handling = self._handle_ack(eio_sid, namespace, packet.id, packet.data)
         elif kind == socketio.packet.BINARY_EVENT and self._refuses_bytes(packet):
             reason = "an event that takes no attachments"
@@ -331,8 +357,12 @@ class SocketServer(socketio.AsyncServer):
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         if sid is None or not self.manager.is_connected(sid, namespace):
             return
+        session = self.eio.sockets.get(eio_sid)
+        if session is None:
+            return
         if namespace != DEFAULT_NAMESPACE:
-            await super()._handle_event(eio_sid, namespace, id, data)
+            if self._take(self._other_events, session, 1, "flooding client cut"):
+                await super()._handle_event(eio_sid, namespace, id, data)
             return
         if not self._gateway.admit(sid):
             return
@@ -342,10 +372,7 @@ class SocketServer(socketio.AsyncServer):
         if handler is None:
             await super()._handle_event(eio_sid, namespace, id, data)
             return
-        answer = await self._answer(handler, sid, event, arguments)
-        session = self.eio.sockets.get(eio_sid)
-        if session is not None:
-            self._acknowledge(session, id, answer)
+        self._acknowledge(session, id, await self._answer(handler, sid, event, arguments))
 
     async def _answer(self, handler: Handler, sid: str, event: str, arguments: list[Any]) -> Any:
         """Run a handler; an error becomes ``error`` and a negative acknowledgement."""
@@ -365,9 +392,8 @@ class SocketServer(socketio.AsyncServer):
     def _refuse_event(self, sid: str, error: RealtimeError) -> dict[str, Any]:
         """Tell a client that its event was refused; returns the acknowledgement."""
         self.manager.send(sid, "error", error.message)
-        session = self.manager.session(sid)
-        if session is not None and error.status < RealtimeError.status:  # the client's fault
-            self._fault(session, REFUSAL_COST)
+        if error.status < RealtimeError.status:  # the client's fault
+            self.count_errors(sid, 1)
         return error.to_wire()
 
 

@@ -60,6 +60,10 @@ class Client:
         """Send an event to this socket alone."""
         self._rooms.send(self.sid, event, data)
 
+    def count_errors(self, count: int) -> None:
+        """Take errors from its error budget."""
+        self._rooms.server.count_errors(self.sid, count)
+
     async def disconnect(self) -> None:
         """Disconnect it."""
         await self._rooms.server.disconnect(self.sid)

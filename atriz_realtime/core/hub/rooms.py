@@ -233,6 +233,10 @@ class RoomManager(socketio.AsyncManager):
         for packet in waiting:
             session.put(packet)
 
+    def awaits_answer(self, sid: str, number: int) -> bool:
+        """Whether a socket was sent an event with this number, and has not acknowledged it."""
+        return number > 0 and number in self.callbacks.get(sid, ())  # 0 holds the counter
+
     def disconnect_soon(self, sid: str) -> None:
         """Begin to disconnect a socket of the default namespace."""
         self.server.start_background_task(self.server.disconnect, sid)

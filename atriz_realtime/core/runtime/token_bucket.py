@@ -11,7 +11,11 @@ MAX_USERS = 100_000
 """Users with a token bucket; beyond, the one that connected longest ago starts with a full one."""
 
 REFUSAL_COST = 1
-"""What a refused event, or leaving a namespace, takes from a session's error budget."""
+"""What a refused event, a refused update of a list, or leaving a namespace takes from a session's
+error budget."""
+
+UNASKED_COST = 1
+"""What a packet that nobody waits for takes from the same budget."""
 
 PAYLOAD_COST = 5
 """What an event that is not JSON, or exceeds a limit on its shape, takes from the same budget."""
@@ -73,9 +77,9 @@ class UserBuckets:
 
 
 class PenaltyBudget:
-    """How many errors each session's client may make before it is disconnected.
+    """How much each session's client may do of one kind, such as errors, until it is disconnected.
 
-    Most clients make none: a session gets a bucket with its first error.
+    Most clients do nothing of it: a session gets a bucket with the first.
 
     :param rate: how much a session's budget regains in a second; 0: there is no limit.
     :param burst: the budget that a session starts with, and has at most.
@@ -87,10 +91,10 @@ class PenaltyBudget:
         self._buckets: dict[str, TokenBucket] = {}
 
     def spend(self, eio_sid: str, cost: int, now: float) -> Literal["within", "over", "spent"]:
-        """Charge a session for an error.
+        """Charge a session.
 
         :param now: seconds of the monotonic clock.
-        :returns: ``over`` for the first error that exceeds the budget, ``spent`` afterwards.
+        :returns: ``over`` for the first charge that exceeds the budget, ``spent`` afterwards.
         """
         if not self._rate:
             return "within"

@@ -6,6 +6,8 @@ import asyncio
 from collections import defaultdict
 from datetime import UTC, datetime
 
+import attrs
+
 from atriz_realtime.api import (
     EntityRef,
     Identity,
@@ -23,6 +25,48 @@ from atriz_realtime.api import (
 
 DOCUMENTED_IDS = {"vehicleId": "vehicle", "deliveryId": "delivery"}
 """Fields that an update may name its entity by, each with the entity type it implies."""
+
+TURN_UPDATES = 32
+"""Updates of a batch that are begun in one turn of the event loop: they take about two
+milliseconds."""
+
+
+@attrs.frozen
+class Batch:
+    """What became of a batch."""
+
+    accepted: int
+    throttled: int
+    rejected: list[tuple[int, RealtimeError]]
+    """The position of each refused update, in order, and why it was refused."""
+
+    @property
+    def faults(self) -> int:
+        """Updates that were refused by a fault of the client."""
+        return sum(error.status < RealtimeError.status for _, error in self.rejected)
+
+    def answer(self, most: int | None = None) -> dict[str, object]:
+        """The answer for the device.
+
+        :param most: refused updates that it names; one more entry counts the others.
+        """
+        named = [_refused(index, error) for index, error in self.rejected[:most]]
+        if len(named) < len(self.rejected):
+            index, _ = self.rejected[len(named)]
+            others = len(self.rejected) - len(named)
+            named.append(_refused(index, InvalidRequest(f"{others} more updates were refused")))
+        return {
+            "success": True,
+            "accepted": self.accepted,
+            "throttled": self.throttled,
+            "rejected": named,
+        }
+
+
+def _refused(index: int, error: RealtimeError) -> dict[str, object]:
+    wire = error.to_wire()
+    del wire["success"]
+    return {"index": index} | wire
 
 
 class Updates:
@@ -49,7 +93,7 @@ class Updates:
             answer["throttled"] = True
         return answer
 
-    async def publish_batch(self, updates: list[object], identity: Identity) -> dict[str, object]:
+    async def publish_batch(self, updates: list[object], identity: Identity) -> Batch:
         """Publish many updates independently; those of one entity stay in order.
 
         :raises PayloadTooLarge: for more than ``max_batch`` updates; none is published.
@@ -59,6 +103,8 @@ class Updates:
         rejected: list[tuple[int, RealtimeError]] = []
         by_entity: defaultdict[EntityRef, list[tuple[int, Location]]] = defaultdict(list)
         for index, update in enumerate(updates):
+            if index % TURN_UPDATES == TURN_UPDATES - 1:
+                await asyncio.sleep(0)  # let other connections run
             try:
                 entity, location = read_update(self._server.tracking, update, identity)
             except RealtimeError as error:
@@ -75,8 +121,13 @@ class Updates:
                     rejected.append((index, error))
             return results
 
-        done = await asyncio.gather(*(publish_entity(entity) for entity in by_entity))
-        results = [result for entity_results in done for result in entity_results]
+        async with asyncio.TaskGroup() as group:
+            publishing = []
+            for number, entity in enumerate(by_entity, 1):
+                publishing.append(group.create_task(publish_entity(entity)))
+                if number % TURN_UPDATES == 0:
+                    await asyncio.sleep(0)
+        results = [result for entity in publishing for result in entity.result()]
         throttled = sum(result.throttled for result in results)
         for index, refusal in rejected:
             self._report(
@@ -84,16 +135,8 @@ class Updates:
                 f"update {index} of a batch: {refusal.message}",
                 labels={"code": refusal.code},
             )
-        return {
-            "success": True,
-            "accepted": len(results) - throttled,
-            "throttled": throttled,
-            "rejected": [
-                {"index": index}
-                | {key: value for key, value in error.to_wire().items() if key != "success"}
-                for index, error in sorted(rejected, key=lambda entry: entry[0])
-            ],
-        }
+        rejected.sort(key=lambda entry: entry[0])
+        return Batch(len(results) - throttled, throttled, rejected)
 
 
 def read_update(

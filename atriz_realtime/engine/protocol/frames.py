@@ -43,8 +43,15 @@ class Control(NamedTuple):
     payload: bytes
 
 
-Received = str | bytes | Control
-"""A text message, a binary message, or a control frame."""
+class Fragment(NamedTuple):
+    """A part of a message that is not its last one."""
+
+    size: int
+    """Bytes of its payload."""
+
+
+Received = str | bytes | Control | Fragment
+"""A text message, a binary message, a control frame, or a part of a message."""
 
 
 class FrameError(ValueError):
@@ -101,7 +108,9 @@ class FrameReader:
         self._opcode = 0
 
     def feed(self, data: bytes) -> Iterator[Received]:
-        """The messages and control frames that these bytes complete.
+        """The messages, fragments and control frames that these bytes complete.
+
+        The bytes are parsed while they are iterated over.
 
         :raises FrameError: when they break the protocol; the reader is unusable afterwards.
         """
@@ -124,9 +133,7 @@ class FrameReader:
             if length:
                 payload = self._apply_mask(payload, data[start - 4 : start])
             position = start + length
-            received = self._frame(first, payload)
-            if received is not None:
-                yield received
+            yield self._frame(first, payload)
         if position < end:
             self._buffer = bytearray(data[position:])
 
@@ -160,7 +167,7 @@ class FrameReader:
             raise FrameError(TOO_BIG, "message is too big")
         return first, start, length
 
-    def _frame(self, first: int, payload: bytes) -> Received | None:
+    def _frame(self, first: int, payload: bytes) -> Received:
         opcode = first & 0x0F
         if opcode >= CLOSE:
             if opcode == CLOSE:
@@ -175,7 +182,7 @@ class FrameReader:
         if not first & _FIN:
             if opcode != CONTINUATION:
                 self._opcode, self._fragments = opcode, bytearray(payload)
-            return None
+            return Fragment(len(payload))
         if opcode == CONTINUATION and self._fragments is not None:
             opcode, payload = self._opcode, bytes(self._fragments)
             self._fragments = None

@@ -15,6 +15,7 @@ from atriz_realtime.engine.request.exchange import HttpExchange
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.session import Reason, Session, Transport
 from atriz_realtime.engine.sessions import Sessions
+from atriz_realtime.engine.turns import Turn
 
 UPGRADE_GRACE = 0.05
 """Seconds that a poll waits during an upgrade before it is answered with a noop, which lets the
@@ -151,10 +152,13 @@ class PollingRequests:
                 return errors.TOO_LARGE
             if not session.is_open:
                 return errors.BAD_REQUEST
+            turn = Turn()
             for kind, data in packets.parse_payload(body, self._max_packets):
                 self._sessions.receive(session, kind, data)
                 if session.is_busy:
                     await session.until_idle()
+                elif turn.is_over:
+                    await turn.next()
         except ConnectionResetError:
             self._sessions.end(session, Reason.TRANSPORT_CLOSE, farewell=None)
             return errors.BAD_REQUEST

@@ -8,13 +8,12 @@ Websockets of other paths go to uvicorn's own implementation, untouched.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import functools
-import hashlib
 import socket
 import sys
 from collections.abc import Awaitable, Iterable
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import uvicorn
@@ -22,14 +21,22 @@ import websockets  # noqa: F401  # its mask function reads the frames
 
 from atriz_realtime.engine.admission import Admission
 from atriz_realtime.engine.protocol import frames
-from atriz_realtime.engine.protocol.frames import Control, FrameError, FrameReader
+from atriz_realtime.engine.protocol.frames import (
+    Control,
+    Fragment,
+    FrameError,
+    FrameReader,
+    Received,
+)
 from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.errors import Refusal
+from atriz_realtime.engine.request.handshake import accept_key
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.transports.connections import client_of, descriptor, request_on, send
 from atriz_realtime.engine.transports.websocket import CLOSE_GRACE, WebSocket
+from atriz_realtime.engine.turns import Turn
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
@@ -47,8 +54,9 @@ MAX_IGNORED = 65_536
 """Bytes that are read from a client while its websocket closes, to find its closing frame; a
 client that sends more is no longer read from."""
 
-_ACCEPT_SALT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""RFC 6455, section 1.3."""
+SMALL_FRAGMENT = 125
+"""Bytes up to which a part of a message counts as a packet that nobody waits for: so small a part
+costs more to read than to send."""
 
 _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -80,8 +88,10 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         "_is_open",
         "_other",
         "_reader",
+        "_reading",
         "_response",
         "_transport",
+        "_unread",
     )
 
     admission: ClassVar[Admission]
@@ -105,6 +115,8 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         self._is_open = False
         self._probing = False
         self._reader: FrameReader | None = None
+        self._unread: Iterable[Received] = ()  # what was read, and is left for a later turn
+        self._reading: asyncio.Handle | None = None  # that turn
         self._closing: asyncio.TimerHandle | None = None
         self._response = b""
         self._fd = -1
@@ -152,6 +164,8 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
             self._closing.cancel()
         if self._other is not None:
             self._other.connection_lost(exc)
+        elif self._is_open and self._unread and not self._probing:
+            self.session.hold()  # what the client sent before is handled first
         elif self._is_open:
             self.disconnected()
 
@@ -278,14 +292,24 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
             self._ignored += len(data)
             if self._ignored > MAX_IGNORED:
                 self.pause_reading()  # until the connection is aborted
-        if self._reader is None:
-            return
+                return
+        if self._reader is not None:
+            frames_read = self._reader.feed(data)
+            self._unread = chain(self._unread, frames_read) if self._unread else frames_read
+            self._handle_unread()
+
+    def _handle_unread(self) -> None:
+        """Handle what was read, for one turn; until nothing of it is left, reading pauses."""
+        turn = Turn()
         try:
-            for received in self._reader.feed(data):
-                if isinstance(received, Control):
-                    self._control(received)
-                elif self._closing is None:
-                    self.received(received)
+            for received in self._unread:
+                self._handle_frame(received)
+                is_full = self._closing is None and not self._probing and self.session.is_busy
+                if is_full or turn.is_over:
+                    self.pause_reading()
+                    if not is_full:  # otherwise the session asks to read again
+                        self.resume_reading()
+                    return
         except FrameError as error:
             self._reader = None  # the start of the next frame is unknown
             self.sessions.report("protocol broken", f"{error}; the websocket was closed")
@@ -293,10 +317,31 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
             if self._transport.can_write_eof():  # not over TLS
                 self._transport.write_eof()  # no answer will be read
             self.disconnected()
+        self._unread = ()
+        if self._transport.is_closing():
+            self.disconnected()
+
+    def _handle_later(self) -> None:
+        self._reading = None
+        self._handle_unread()
+        if not self._unread:
+            self.resume_reading()
+
+    def _handle_frame(self, received: Received) -> None:
+        if isinstance(received, Control):
+            self._control(received)
+        elif isinstance(received, Fragment):
+            if received.size <= SMALL_FRAGMENT:
+                self.sessions.charge(self.session)
+        elif self._closing is None:
+            self.received(received)
 
     def _control(self, frame: Control) -> None:
+        if frame.opcode != frames.CLOSE:
+            self.sessions.charge(self.session)
         if frame.opcode == frames.PING:
-            if self._transport.get_write_buffer_size() < HIGH_WATER:  # the client reads
+            is_read = self._transport.get_write_buffer_size() < HIGH_WATER
+            if is_read and self._closing is None:
                 self._transport.write(frames.encode(frames.PONG, frame.payload))
         elif frame.opcode == frames.CLOSE:
             if self._closing is None:
@@ -318,7 +363,11 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read from the client again."""
+        """Handle what is left of the last read in a later turn, then read from the client again."""
+        if self._unread:
+            if self._reading is None:
+                self._reading = asyncio.get_running_loop().call_soon(self._handle_later)
+            return
         with contextlib.suppress(RuntimeError):
             self._transport.resume_reading()
 
@@ -334,6 +383,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
             self._transport.write(frame)
             loop = asyncio.get_running_loop()
             self._closing = loop.call_later(CLOSE_GRACE, self._transport.abort)
+            self.resume_reading()  # the client's closing frame may be unread
 
     def abort(self) -> None:
         """Close at once."""
@@ -345,17 +395,3 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
             self._close_with(frames.encode_close(frames.GOING_AWAY))
         else:
             self._transport.close()
-
-
-def accept_key(request: Request) -> bytes | None:
-    """The ``Sec-WebSocket-Accept`` of a handshake; ``None`` when it is not a valid one."""
-    key = request.header(b"sec-websocket-key") or ""
-    version = request.header(b"sec-websocket-version")
-    try:
-        size = len(base64.b64decode(key, validate=True))
-    except ValueError:
-        return None
-    if size != 16 or version != "13" or request.method != "GET":
-        return None
-    digest = hashlib.sha1(key.encode() + _ACCEPT_SALT, usedforsecurity=False).digest()
-    return base64.b64encode(digest)

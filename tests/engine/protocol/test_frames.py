@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atriz_realtime.engine.protocol import frames
-from atriz_realtime.engine.protocol.frames import Control, FrameError, FrameReader, Received
+from atriz_realtime.engine.protocol.frames import (
+    Control,
+    Fragment,
+    FrameError,
+    FrameReader,
+    Received,
+)
 from tests.support.clients.websocket import (
     BINARY,
     CLOSE,
@@ -25,9 +31,10 @@ LIMIT = 100_000
 
 
 def read(*parts: bytes, limit: int = LIMIT) -> list[Received]:
-    """The output of a new reader that is fed these parts one by one."""
+    """The output of a new reader that is fed these parts one by one, without fragments."""
     reader = FrameReader(limit)
-    return [received for part in parts for received in reader.feed(part)]
+    found = [received for part in parts for received in reader.feed(part)]
+    return [received for received in found if not isinstance(received, Fragment)]
 
 
 def refusal(*parts: bytes, limit: int = LIMIT) -> int:

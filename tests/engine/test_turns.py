@@ -1,0 +1,172 @@
+"""The packets of one client keep the event loop for a short time, however many it sends at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from atriz_realtime.engine import turns
+from atriz_realtime.engine.session import MAX_INBOX, Session
+from atriz_realtime.engine.transports.uvicorn import SMALL_FRAGMENT
+from tests.engine.host import hosting
+from tests.support.checks.turns import counting_turns
+from tests.support.clients.polling import polling
+from tests.support.clients.websocket import (
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    Frame,
+    close,
+    engine_wire,
+    frame,
+)
+from tests.support.servers.serving import until
+from tests.support.servers.transports import ON_UVICORN, Transport
+
+COUNT = 500
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each client one packet in each turn."""
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize("awaits", [False, True], ids=["functions", "coroutines"])
+@ON_UVICORN
+async def test_messages_of_one_read_are_handled_in_order_in_many_turns(
+    transport: Transport, awaits: bool
+) -> None:
+    async with hosting(transport) as host, counting_turns() as turn:
+        seen: list[int] = []
+
+        def handle(sid: str, data: str) -> None:
+            host.messages[sid].append(data)
+            seen.append(turn[0])
+
+        async def handle_later(sid: str, data: str) -> None:
+            handle(sid, data)
+
+        host.engine.on("message", handle_later if awaits else handle)
+        async with engine_wire(host.port) as socket:
+            socket.write(b"".join(frame(TEXT, f"4{number}") for number in range(COUNT)))
+            await until(lambda: len(seen) == COUNT)
+            assert host.messages[socket.sid] == [str(number) for number in range(COUNT)]
+            assert seen[-1] - seen[0] >= COUNT - 1
+
+
+async def test_messages_of_one_post_are_handled_in_order_in_many_turns() -> None:
+    async with hosting("uvicorn") as host, counting_turns() as turn:
+        seen: list[int] = []
+        host.engine.on("message", lambda *_: seen.append(turn[0]))
+        async with polling(host.port, "/engine.io/") as client:
+            assert (await client.post("\x1e".join(["4x"] * COUNT))).status == 200
+        assert len(seen) == COUNT
+        assert seen[-1] - seen[0] >= COUNT - 1
+
+
+async def test_frames_without_a_message_take_turns_as_well() -> None:
+    fragments = frame(TEXT, "4", fin=False) + frame(CONTINUATION, fin=False) * COUNT
+    async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
+        for flood, answers in ((frame(PONG) * COUNT, 0), (frame(PING) * COUNT, COUNT)):
+            async with counting_turns() as turn:
+                socket.write(flood, frame(TEXT, "4x"))
+                for _ in range(answers):
+                    assert await socket.frame() == Frame(PONG, b"")
+                assert await socket.message() == "4x"
+                assert turn[0] >= COUNT
+        async with counting_turns() as turn:
+            socket.write(fragments, frame(CONTINUATION, "y"))
+            assert await socket.message() == "4y"
+            assert turn[0] >= COUNT
+
+
+async def test_no_more_is_read_than_the_inbox_holds() -> None:
+    async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
+        may_finish = asyncio.Event()
+
+        async def handle(sid: str, data: str) -> None:
+            await may_finish.wait()
+            host.messages[sid].append(data)
+
+        host.engine.on("message", handle)
+        socket.write(b"".join(frame(TEXT, f"4{number}") for number in range(COUNT)))
+        session: Session = host.engine.sockets[socket.sid]
+        await until(lambda: session.is_busy)
+        for _ in range(2 * COUNT):
+            await asyncio.sleep(0)
+        assert session._inbox is not None
+        assert len(session._inbox) == MAX_INBOX
+        may_finish.set()
+        await until(lambda: len(host.messages[socket.sid]) == COUNT)
+        assert host.messages[socket.sid] == [str(number) for number in range(COUNT)]
+
+
+async def test_what_was_read_before_the_connection_broke_is_handled() -> None:
+    async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
+        transport = host.engine.sockets[socket.sid].transport
+
+        def handle(sid: str, data: str) -> None:
+            if not host.messages[sid]:
+                transport.abort()
+            host.messages[sid].append(data)
+
+        host.engine.on("message", handle)
+        socket.write(b"".join(frame(TEXT, f"4{number}") for number in range(COUNT)))
+        assert await host.until_ended(socket.sid) == "transport close"
+        assert host.messages[socket.sid] == [str(number) for number in range(COUNT)]
+
+
+async def test_a_close_behind_many_frames_is_answered() -> None:
+    async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
+        socket.write(frame(PONG) * COUNT, close(1000))
+        assert await socket.until_closed() == 1000
+        assert await host.until_ended(socket.sid) == "transport close"
+
+
+@ON_UVICORN
+async def test_a_pong_without_a_ping_is_reported(transport: Transport) -> None:
+    unasked: list[str] = []
+    async with (
+        hosting(transport, unasked=lambda session: unasked.append(session.sid)) as host,
+        engine_wire(host.port) as socket,
+    ):
+        socket.send("3")
+        socket.send("4x")
+        assert await socket.message() == "4x"
+        assert unasked == [socket.sid]
+
+
+async def test_the_pong_of_a_ping_is_not_reported() -> None:
+    unasked: list[str] = []
+    async with (
+        hosting("uvicorn", ping_interval=0.02, unasked=lambda _: unasked.append("pong")) as host,
+        engine_wire(host.port) as socket,
+    ):
+        for _ in range(3):
+            assert await socket.message() == "2"
+            socket.send("3")
+        assert unasked == []
+
+
+async def test_frames_that_nobody_waits_for_are_reported() -> None:
+    unasked: list[str] = []
+    async with (
+        hosting("uvicorn", unasked=lambda session: unasked.append(session.sid)) as host,
+        engine_wire(host.port) as socket,
+    ):
+        for sent, count in (
+            (frame(PONG) + frame(TEXT, "4x"), 1),
+            (frame(TEXT, "4", fin=False) + frame(CONTINUATION, "x"), 1),
+            (frame(TEXT, "4".ljust(SMALL_FRAGMENT + 1), fin=False) + frame(CONTINUATION), 0),
+            (frame(TEXT, "4x"), 0),
+        ):
+            socket.write(sent)
+            await socket.message()
+            assert unasked == [socket.sid] * count
+            unasked.clear()
+        socket.write(frame(PING))
+        assert await socket.frame() == Frame(PONG, b"")
+        assert unasked == [socket.sid]
