@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import urlsafe_b64decode
 from typing import Any
 from urllib.parse import quote
@@ -9,6 +10,8 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from atriz_realtime.core.access.access import AccessControl
+from atriz_realtime.defaults.http_api import ENTITIES_PER_TURN
 from tests.support.clients.python_socketio import Serve
 from tests.support.servers.serving import Live, serving, token
 
@@ -197,3 +200,25 @@ async def test_other_methods_are_not_allowed(live: Live, method: str, path: str)
         session.request(method, f"{live.url}/api/tracking/{path}") as response,
     ):
         assert response.status == 405
+
+
+async def test_a_long_listing_leaves_the_loop_to_others(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(live, 3 * ENTITIES_PER_TURN)
+    loop, asked = asyncio.get_running_loop(), [0]
+
+    async def may_track(*_: object) -> bool:
+        asked[-1] += 1
+        return True
+
+    def turn() -> None:
+        asked.append(0)
+        turning.append(loop.call_soon(turn))
+
+    monkeypatch.setattr(AccessControl, "may_track", may_track)
+    turning = [loop.call_soon(turn)]
+    listed = await pages(live)
+    turning[-1].cancel()
+    assert [len(page) for page in listed] == [sum(asked)] == [3 * ENTITIES_PER_TURN]
+    assert max(asked) <= ENTITIES_PER_TURN
