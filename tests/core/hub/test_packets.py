@@ -44,6 +44,23 @@ def test_what_is_not_strict_json_is_not_read(text: str) -> None:
         Packet(encoded_packet=text)
 
 
+@pytest.mark.parametrize(
+    ("text", "namespace", "number", "data"),
+    [
+        ('0/admin?token=1,{"a":1}', "/admin", None, {"a": 1}),
+        ('2/admin,7["e",1]', "/admin", 7, ["e", 1]),
+        ("1/admin,", "/admin", None, None),
+        ("1/admin", "/admin", None, None),
+        ('2["e"]', None, None, ["e"]),
+    ],
+)
+def test_a_packet_names_its_namespace(
+    text: str, namespace: str | None, number: int | None, data: Any
+) -> None:
+    packet = Packet(encoded_packet=text)
+    assert (packet.namespace, packet.id, packet.data) == (namespace, number, data)
+
+
 def test_a_disconnection_has_no_payload() -> None:
     with pytest.raises(ValueError, match="payload"):
         Packet(encoded_packet='1{"a":1}')
