@@ -142,6 +142,19 @@ async def test_a_flood_is_refused_and_cut() -> None:
     assert hub.incidents.refusals.statistics() == {"rate_limited": 6}
 
 
+async def test_the_sockets_of_a_user_who_does_not_slow_down_are_cut_one_by_one() -> None:
+    hub = Hub(max_user_events_per_second=1, max_user_events_burst=3)
+    one, two = [await hub.sign_in(user("u1")) for _ in range(2)]
+    answers = [await hub.send(one, "untrack:vehicle", "v1") for _ in range(3)]
+    assert answers == [{"success": True}] * 3
+    cut = []
+    for member in (two, two, two, one):
+        assert await hub.send(member, "untrack:vehicle", "v1") is None
+        cut.append(hub.incidents.counts["flooding client cut"])
+    assert cut == [0, 0, 1, 2]
+    assert hub.incidents.refusals.statistics() == {"rate_limited": 4}
+
+
 async def test_a_token_revoked_while_it_authenticates_is_refused(
     hub: Hub, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -209,6 +209,7 @@ async def test_a_plugin_that_fails_refuses_the_fix_and_is_counted(made: Parts, s
 async def test_a_dropped_fix_leaves_no_trace(made: Parts, step: str) -> None:
     result = await made.publish(metadata={"dropped by": step})
     assert result.outcome == "dropped"
+    assert sum(fixes.dropped for fixes in made.pipeline.fixes.values()) == 1
     assert made.steps[-1] == step
     assert made.sent == []
     assert await made.cached() is None
