@@ -13,7 +13,7 @@ import pytest
 from redis.exceptions import MovedError
 
 from atriz_realtime.defaults.redis import RedisFanout, fanout
-from tests.support.servers.serving import until
+from tests.support.servers.serving import TIMEOUT, until
 
 ONE, TWO = "tracking:vehicle:v1", "tracking:vehicle:v2"
 
@@ -200,3 +200,15 @@ async def test_a_channel_without_a_server_waits_for_one(
     cluster.homes[ONE] = "B"
     await until(lambda: heard.events == ["deaf", "hearing"])
     await confirmed
+
+
+async def test_a_subscription_counts_as_made_when_its_time_is_up(
+    channels: RedisFanout, cluster: Cluster, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "CONFIRM_TIMEOUT", 0.05)
+    cluster.homes = dict.fromkeys((ONE, TWO), "")
+    await cluster.refresh()
+    async with asyncio.timeout(TIMEOUT):
+        await channels.subscribe(ONE, heard.deliver)
+        await asyncio.gather(*(channels.subscribe(each, heard.deliver) for each in (TWO, ONE)))
+    assert channels.status().state == "disconnected"

@@ -405,6 +405,19 @@ async def test_a_fix_is_accepted_while_backends_are_away(made: Parts) -> None:
 # -- closing -------------------------------------------------------------------------------
 
 
+async def test_closing_waits_until_what_was_held_is_published(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 60)]
+    await made.publish(1)
+    made.fanout.gate = asyncio.Event()
+    closing = asyncio.ensure_future(made.pipeline.aclose())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not closing.done()
+    made.fanout.gate.set()
+    await closing
+    assert made.sent == [1]
+
+
 async def test_closing_finishes_fixes_under_way_and_refuses_further_ones(made: Parts) -> None:
     made.cache.gate = asyncio.Event()
     publishing = asyncio.ensure_future(made.publish(1))
