@@ -25,6 +25,12 @@ EQUIVALENT = [
         "0 is standard input; a socket there would be written to by the transport instead",
     ),
     Equivalent(
+        "engine/transports/connections.py",
+        'if (proxies is not None or config.proxy_headers) and b"\\r\\nx-forwarded-" in head.lower():',
+        "if (proxies is not None or config.proxy_headers):",
+        "without such a header there is nothing to rewrite; looking first is only faster",
+    ),
+    Equivalent(
         "engine/session.py",
         'OPENING = "opening"',
         "OPENING = 'openingx'",
