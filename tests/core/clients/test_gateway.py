@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import socketio.exceptions
 
-from atriz_realtime.api import NotAuthorized
+from atriz_realtime.api import EntityRef, Identity, NotAuthorized
 from atriz_realtime.core.clients.gateway import decrement, refused_connection
 from atriz_realtime.engine.request.request import Request
 from tests.core.parts import Hub, Member, user
@@ -122,6 +122,15 @@ async def test_authenticating_as_another_user_ends_subscriptions_and_rooms() -> 
     }
     await hub.sign_in(user("u1"))  # there is room for one again
     assert await hub.send(member, "authenticate", "user:u2") == {"success": True}
+
+
+async def test_a_socket_that_may_watch_one_entity_alone() -> None:
+    hub = Hub()
+    member = await hub.sign_in(user("u1"))
+    assert not hub.gateway.is_single_entity(member.sid)
+    hub.sockets[member.sid].identity = Identity(user_id="u1", only=EntityRef("vehicle", "v1"))
+    assert hub.gateway.is_single_entity(member.sid)
+    assert not hub.gateway.is_single_entity("unknown")
 
 
 # -- events --------------------------------------------------------------------------------
