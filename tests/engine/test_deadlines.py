@@ -117,3 +117,11 @@ async def test_a_timeout_of_zero_is_no_limit() -> None:
     others.deadlines.begin("a")
     await others.next()
     assert watched.overdue == []
+
+
+async def test_nothing_begins_after_the_close() -> None:
+    watched = Watched(0.01)
+    watched.deadlines.begin("a")
+    watched.deadlines.close()
+    watched.deadlines.begin("b")
+    assert [watched.deadlines.end(item) for item in ("a", "b")] == [False, False]

@@ -309,3 +309,11 @@ async def test_a_task_that_has_ended_is_forgotten() -> None:
     await sessions.start_task(asyncio.sleep, 0)
     await asyncio.sleep(0)
     assert not sessions._tasks
+
+
+async def test_what_the_application_stores_with_a_session_is_kept() -> None:
+    scene = Scene()
+    (await scene.engine.get_session(scene.session.sid))["user"] = "u1"
+    assert await scene.engine.get_session(scene.session.sid) == {"user": "u1"}
+    with pytest.raises(KeyError):
+        await scene.engine.get_session("unknown")

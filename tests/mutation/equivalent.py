@@ -24,6 +24,25 @@ EQUIVALENT = [
         "if (fd > 0) and not transport.get_write_buffer_size() and not transport.is_closing():",
         "0 is standard input; a socket there would be written to by the transport instead",
     ),
+    Equivalent(
+        "engine/transports/connections.py",
+        "if (proxies is not None or config.proxy_headers)"
+        ' and b"\\r\\nx-forwarded-" in head.lower():',
+        "if (proxies is not None or config.proxy_headers):",
+        "without such a header there is nothing to rewrite; looking first is only faster",
+    ),
+    Equivalent(
+        "engine/session.py",
+        'OPENING = "opening"',
+        "OPENING = 'openingx'",
+        "the value of the enumeration's member is never read",
+    ),
+    Equivalent(
+        "engine/request/request.py",
+        'return self.head.split(b" ", 2)[1].decode("latin-1")',
+        'return self.head.split(b" ", 3)[1].decode("latin-1")',
+        "the second part is the same however many follow",
+    ),
 ]
 
 

@@ -54,6 +54,7 @@ SCOPES = {
         ("defaults/redis", "redis_link"),
         (
             "tests/defaults/test_redis.py",
+            "tests/defaults/test_redis_cluster.py",
             "tests/redis_link",
             "tests/contracts/test_redis.py",
             "tests/contracts/test_same_answers.py",

@@ -292,3 +292,11 @@ async def test_attempts_to_connect_are_a_second_apart_at_most(
     await until(lambda: len(pauses) >= 8)
     await linked.link.aclose()
     assert pauses[:8] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
+
+
+async def test_it_names_the_server_that_it_is_connected_to(linked: Linked, proxy: Proxy) -> None:
+    await answering(linked.link)
+    assert linked.link.route("tracking:vehicle:v1") == f"127.0.0.1:{proxy.port}"
+    proxy.cut()
+    await until(lambda: linked.link.status().state == "disconnected")
+    assert linked.link.route("tracking:vehicle:v1") == ""

@@ -13,7 +13,7 @@ import pytest
 from atriz_realtime.api import ConfigurationError, HttpAnswer, RateLimited
 from atriz_realtime.asgi import create_app
 from atriz_realtime.defaults.socket_publish import MAX_REJECTED
-from atriz_realtime.engine.request.proxies import TrustedProxies
+from atriz_realtime.engine.request.proxies import FORWARDED_HOST, TrustedProxies
 from atriz_realtime.http.endpoints import error_answer
 from tests.security.conftest import Serve
 from tests.security.test_edge import PATH, is_served, joined
@@ -271,6 +271,18 @@ async def test_the_scheme_is_the_forwarded_one(own: str, protocol: str, scheme: 
     scope["headers"] = [(b"x-forwarded-proto", protocol.encode())]
     TrustedProxies(["127.0.0.1"]).rewrite(scope)
     assert (scope["scheme"], scope["client"]) == (scheme, ("127.0.0.1", 5))
+
+
+@pytest.mark.parametrize(
+    ("peer", "host"), [("127.0.0.1", "live.example.com"), ("198.51.100.7", None)]
+)
+async def test_the_host_is_the_one_that_the_last_trusted_proxy_names(
+    peer: str, host: str | None
+) -> None:
+    scope: dict[str, Any] = {"type": "http", "scheme": "http", "client": (peer, 5)}
+    scope["headers"] = [(b"x-forwarded-host", b"evil.example.com, live.example.com")]
+    TrustedProxies(["127.0.0.1"]).rewrite(scope)
+    assert scope.get(FORWARDED_HOST) == host
 
 
 async def test_an_invalid_proxy_stops_the_start() -> None:

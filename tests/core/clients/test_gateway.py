@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import socketio.exceptions
 
-from atriz_realtime.api import NotAuthorized
+from atriz_realtime.api import EntityRef, Identity, NotAuthorized
 from atriz_realtime.core.clients.gateway import decrement, refused_connection
 from atriz_realtime.engine.request.request import Request
 from tests.core.parts import Hub, Member, user
@@ -124,6 +124,15 @@ async def test_authenticating_as_another_user_ends_subscriptions_and_rooms() -> 
     assert await hub.send(member, "authenticate", "user:u2") == {"success": True}
 
 
+async def test_a_socket_that_may_watch_one_entity_alone() -> None:
+    hub = Hub()
+    member = await hub.sign_in(user("u1"))
+    assert not hub.gateway.is_single_entity(member.sid)
+    hub.sockets[member.sid].identity = Identity(user_id="u1", only=EntityRef("vehicle", "v1"))
+    assert hub.gateway.is_single_entity(member.sid)
+    assert not hub.gateway.is_single_entity("unknown")
+
+
 # -- events --------------------------------------------------------------------------------
 
 
@@ -140,6 +149,19 @@ async def test_a_flood_is_refused_and_cut() -> None:
         await hub.send(member, "untrack:vehicle", "v1")
     assert hub.incidents.counts["flooding client cut"] == 1
     assert hub.incidents.refusals.statistics() == {"rate_limited": 6}
+
+
+async def test_the_sockets_of_a_user_who_does_not_slow_down_are_cut_one_by_one() -> None:
+    hub = Hub(max_user_events_per_second=1, max_user_events_burst=3)
+    one, two = [await hub.sign_in(user("u1")) for _ in range(2)]
+    answers = [await hub.send(one, "untrack:vehicle", "v1") for _ in range(3)]
+    assert answers == [{"success": True}] * 3
+    cut = []
+    for member in (two, two, two, one):
+        assert await hub.send(member, "untrack:vehicle", "v1") is None
+        cut.append(hub.incidents.counts["flooding client cut"])
+    assert cut == [0, 0, 1, 2]
+    assert hub.incidents.refusals.statistics() == {"rate_limited": 4}
 
 
 async def test_a_token_revoked_while_it_authenticates_is_refused(

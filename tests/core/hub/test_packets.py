@@ -44,6 +44,39 @@ def test_what_is_not_strict_json_is_not_read(text: str) -> None:
         Packet(encoded_packet=text)
 
 
+@pytest.mark.parametrize(
+    ("text", "namespace", "number", "data"),
+    [
+        ('0/admin?token=1,{"a":1}', "/admin", None, {"a": 1}),
+        ('2/admin,7["e",1]', "/admin", 7, ["e", 1]),
+        ("1/admin,", "/admin", None, None),
+        ("1/admin", "/admin", None, None),
+        ('2["e"]', None, None, ["e"]),
+    ],
+)
+def test_a_packet_names_its_namespace(
+    text: str, namespace: str | None, number: int | None, data: Any
+) -> None:
+    packet = Packet(encoded_packet=text)
+    assert (packet.namespace, packet.id, packet.data) == (namespace, number, data)
+
+
+def test_attachments_are_bytes_and_have_their_places() -> None:
+    text = '52-["e",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]'
+    packet = Packet(encoded_packet=text)
+    with pytest.raises(ValueError, match="text"):
+        packet.add_attachment("one")
+    assert [packet.add_attachment(part) for part in (b"one", b"two")] == [False, True]
+    assert packet.data == ["e", b"two", b"one"]
+
+
+@pytest.mark.parametrize("number", ["1", "-1", "true", '"0"', "0.0", "null"])
+def test_a_placeholder_for_nothing_is_refused(number: str) -> None:
+    packet = Packet(encoded_packet=f'51-["e",{{"_placeholder":true,"num":{number}}}]')
+    with pytest.raises(ValueError, match="placeholder"):
+        packet.add_attachment(b"one")
+
+
 def test_a_disconnection_has_no_payload() -> None:
     with pytest.raises(ValueError, match="payload"):
         Packet(encoded_packet='1{"a":1}')

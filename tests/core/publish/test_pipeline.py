@@ -209,6 +209,7 @@ async def test_a_plugin_that_fails_refuses_the_fix_and_is_counted(made: Parts, s
 async def test_a_dropped_fix_leaves_no_trace(made: Parts, step: str) -> None:
     result = await made.publish(metadata={"dropped by": step})
     assert result.outcome == "dropped"
+    assert sum(fixes.dropped for fixes in made.pipeline.fixes.values()) == 1
     assert made.steps[-1] == step
     assert made.sent == []
     assert await made.cached() is None
@@ -447,6 +448,19 @@ async def test_a_fix_is_accepted_while_backends_are_away(made: Parts) -> None:
 
 
 # -- closing -------------------------------------------------------------------------------
+
+
+async def test_closing_waits_until_what_was_held_is_published(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 60)]
+    await made.publish(1)
+    made.fanout.gate = asyncio.Event()
+    closing = asyncio.ensure_future(made.pipeline.aclose())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not closing.done()
+    made.fanout.gate.set()
+    await closing
+    assert made.sent == [1]
 
 
 async def test_closing_finishes_fixes_under_way_and_refuses_further_ones(made: Parts) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atriz_realtime.engine import admission
-from tests.engine.host import Host
+from tests.engine.host import Host, hosting
 from tests.support.clients.polling import poller, polling
 from tests.support.clients.websocket import engine_wire
 
@@ -101,29 +101,27 @@ async def test_polls_for_a_session_on_a_websocket(host: Host) -> None:
         assert await socket.message() == "4hello"
 
 
-@pytest.fixture
-def closing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Opens no more sessions, as a server that is about to stop."""
-    monkeypatch.setattr(host.engine.sessions, "is_closing", True)
-
-
-@pytest.fixture
-def full(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has no room for a handshake, as in a storm of them."""
-    monkeypatch.setattr(admission, "ADMITTED_PER_TURN", 0)
-    monkeypatch.setattr(admission, "MAX_WAITING", 0)
-    monkeypatch.setattr(host.engine._admission, "_left", 0)
-
-
-@pytest.mark.parametrize("reason", ["closing", "full"])
-async def test_a_server_that_opens_no_session(
-    host: Host, reason: str, request: pytest.FixtureRequest
-) -> None:
-    async with polling(host.port) as open_before, poller(host.port) as client:
-        request.getfixturevalue(reason)
+async def refuses_handshakes(host: Host) -> None:
+    async with poller(host.port) as client:
         for answer in (
             await client.request("GET", "EIO=4&transport=polling"),
             await client.handshake("EIO=4&transport=websocket"),
         ):
             assert answer.error == (503, UNAVAILABLE)
-        await open_before.echoes()
+
+
+async def test_a_storm_of_handshakes_is_refused_and_open_sessions_go_on(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with polling(host.port) as client:
+        monkeypatch.setattr(admission, "ADMITTED_PER_TURN", 0)
+        monkeypatch.setattr(admission, "MAX_WAITING", 0)
+        monkeypatch.setattr(host.engine._admission, "_left", 0)
+        await refuses_handshakes(host)
+        await client.echoes()
+
+
+async def test_a_server_that_has_shut_down_opens_no_session() -> None:
+    async with hosting("uvicorn") as host:
+        await host.engine.shutdown()
+        await refuses_handshakes(host)

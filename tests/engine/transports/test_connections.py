@@ -8,8 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import uvicorn
 
-from atriz_realtime.engine.transports.connections import client_of, descriptor, send
+from atriz_realtime.engine.transports.connections import (
+    client_of,
+    descriptor,
+    seen_through_proxies,
+    send,
+)
 
 
 class Connection(asyncio.Transport):
@@ -103,3 +109,20 @@ def test_the_peer_has_an_address_unless_it_is_on_a_unix_socket() -> None:
     assert client_of(Connection({"peername": ("10.0.0.1", 5, 0, 0)})) == ("10.0.0.1", 5)
     assert client_of(Connection({"peername": ""})) is None
     assert client_of(Connection({})) is None
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "seen"),
+    [
+        ("127.0.0.1", ["198.51.100.7"], "198.51.100.7"),
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("203.0.113.9", ["198.51.100.7"], "203.0.113.9"),
+        (None, [], None),
+    ],
+)
+def test_a_client_is_the_one_that_uvicorn_sees(
+    peer: str | None, forwarded: list[str], seen: str | None
+) -> None:
+    config = uvicorn.Config(lambda: None, forwarded_allow_ips="127.0.0.1")
+    headers = [(b"host", b"here"), *((b"x-forwarded-for", each.encode()) for each in forwarded)]
+    assert seen_through_proxies(config, peer, headers) == seen

@@ -1,0 +1,102 @@
+"""The cache, the fan-out and its layers: opened in order, measured, closed."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Any
+
+import attrs
+import pytest
+
+from atriz_realtime.api import BackendStatus, CacheBackend, FanoutBackend, FanoutLayer
+from atriz_realtime.core.publish.backends import Backends
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.statistics import Statistics
+from tests.core.parts import UNUSED
+
+
+@attrs.define(eq=False)
+class Backend:
+    """A backend that has a state and numbers, and notes when it is opened and closed."""
+
+    name: str
+    notes: list[str]
+    state: Any = "embedded"
+
+    async def opened(self, *inner: Any) -> Any:
+        below = f" on {inner[0].name}" if inner and isinstance(inner[0], Backend) else ""
+        self.notes.append(f"+{self.name}{below}")
+        return self
+
+    async def aclose(self) -> None:
+        self.notes.append(f"-{self.name}")
+
+    def status(self) -> BackendStatus:
+        return BackendStatus(self.state)
+
+    def statistics(self) -> dict[str, float]:
+        return {self.name: 1}
+
+
+class Opened:
+    """Backends that were put together as a server does."""
+
+    def __init__(self, incidents: Incidents) -> None:
+        self.notes: list[str] = []
+        self.link, self.cache, self.fanout, self.inner, self.outer = (
+            Backend(name, self.notes) for name in ("link", "cache", "fanout", "inner", "outer")
+        )
+        self.statistics = Statistics(incidents)
+        registry: Any = self
+        self.backends = Backends(registry, UNUSED, self.statistics, self.link)
+        self._cache, self._fanout = self.cache, self.fanout
+
+    @staticmethod
+    def owner(_: Any) -> str:
+        return "test"
+
+    async def open(self, stack: AsyncExitStack) -> tuple[Any, Any, Any]:
+        registry: Any = self
+        registry.cache = CacheBackend("mine", self._cache.opened)
+        registry.fanout = FanoutBackend("mine", self._fanout.opened)
+        layers = [
+            FanoutLayer(each.name, each.opened, order=order)
+            for order, each in enumerate((self.inner, self.outer))
+        ]
+        found: tuple[Any, Any, Any] = await self.backends.open(stack, layers)
+        return found
+
+
+async def test_all_are_opened_in_order_measured_and_closed(incidents: Incidents) -> None:
+    opened = Opened(incidents)
+    async with AsyncExitStack() as stack:
+        cache, layered, innermost = await opened.open(stack)
+        assert [each.name for each in (cache, layered, innermost)] == ["cache", "outer", "fanout"]
+        assert opened.notes == ["+cache", "+fanout", "+inner on fanout", "+outer on inner"]
+        assert opened.statistics.read() == {
+            "cache": {"cache": 1},
+            "fanout": {"fanout": 1},
+            "layer inner": {"inner": 1},
+            "layer outer": {"outer": 1},
+        }
+        opened.notes.clear()
+    assert opened.notes == ["-outer", "-inner", "-fanout", "-cache"]
+
+
+@pytest.mark.parametrize(
+    ("link", "cache", "state"),
+    [
+        ("embedded", "embedded", "embedded"),
+        ("connected", "embedded", "connected"),
+        ("connected", "disconnected", "disconnected"),
+        ("disconnected", "connected", "disconnected"),
+    ],
+)
+async def test_the_state_is_the_worst(
+    incidents: Incidents, link: str, cache: str, state: str
+) -> None:
+    opened = Opened(incidents)
+    opened.link.state, opened.cache.state = link, cache
+    async with AsyncExitStack() as stack:
+        await opened.open(stack)
+        assert opened.backends.status().state == state
