@@ -105,6 +105,7 @@ class RealtimeServer(ServerInterface):
             clock=clock,
             incidents=incidents,
             max_clock_skew=config.max_clock_skew,
+            max_metadata=config.max_metadata,
         )
         handlers, connected = EventHandlers(), dict[str, ConnectedSocket]()
         subscriptions = Subscriptions(
