@@ -106,6 +106,7 @@ class RealtimeServer(ServerInterface):
             clock=clock,
             incidents=incidents,
             max_clock_skew=config.max_clock_skew,
+            max_metadata=config.max_metadata,
         )
         handlers, connected = EventHandlers(), dict[str, ConnectedSocket]()
         subscriptions = Subscriptions(
@@ -210,6 +211,7 @@ class RealtimeServer(ServerInterface):
             close=self.close,
             is_closing=lambda: lifecycle.is_closing,
         )
+        statistics.add("http", self._http.endpoints)
 
     async def start(self) -> None:
         """Open the backends; the first call does it, the others wait for it.

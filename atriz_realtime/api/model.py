@@ -323,6 +323,9 @@ class Identity:
     else. ``None``: the authorizers decide."""
     granted_by: str | None = None
     """The user who granted it, if one did: revoking that user's tokens revokes it as well."""
+    memo: dict[Any, Any] = attrs.field(init=False, factory=dict, eq=False, repr=False)
+    """What plugins compute from the claims once, under keys of their own; freed with the
+    identity.  A renewed token brings a new identity, and an empty ``memo``."""
 
 
 @attrs.frozen(kw_only=True)

@@ -7,12 +7,20 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+import asyncio
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
 
-from atriz_realtime.api import Authorizer, EntityRef, Identity, PluginConfig, hookimpl
+from atriz_realtime.api import (
+    Authorizer,
+    EntityRef,
+    Identity,
+    PluginConfig,
+    Resources,
+    hookimpl,
+)
 
 MAX_RULES = 1_000
 """Ids and patterns of one type in a claim; a claim with more allows nothing."""
@@ -22,6 +30,10 @@ MAX_RULE_LENGTH = 256
 
 MAX_STARS = 4
 """Stars in one pattern, which bounds the time of a match."""
+
+GLOBS_PER_TURN = 16
+"""Patterns other than ids, `head*` and `*tail` that are tried for each id without a pause; with
+more of them, a check first gives the event loop a turn."""
 
 
 @attrs.frozen(kw_only=True)
@@ -58,23 +70,92 @@ def is_rule(rule: object) -> bool:
     )
 
 
-def allows(claim: Any, entity: EntityRef) -> bool:
-    """Whether a claim allows an entity."""
-    rules = claim.get(entity.type) if isinstance(claim, dict) else None
-    if isinstance(rules, str):
-        rules = [rules]
+class Beginnings:
+    """Texts, to find out whether another text begins with one of them.
+
+    None of them begins with another one, so only the last that sorts before a text can be its
+    beginning.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._sorted: list[str] = []
+        for text in sorted(texts):
+            if not self._sorted or not text.startswith(self._sorted[-1]):
+                self._sorted.append(text)
+
+    def begin(self, text: str) -> bool:
+        """Whether the text begins with one of them."""
+        place = bisect_right(self._sorted, text)
+        return place > 0 and text.startswith(self._sorted[place - 1])
+
+
+class Rules:
+    """The rules of a claim for one entity type, as an index.
+
+    :param rules: ids and patterns.
+    """
+
+    def __init__(self, rules: Iterable[str]) -> None:
+        self._ids: set[str] = set()
+        heads, tails = [], []
+        self.globs: list[str] = []
+        """The patterns with text before and after a star, or with several: they are tried one after
+        another."""
+        for rule in rules:
+            star = rule.find("*")
+            if star < 0:
+                self._ids.add(rule)
+            elif star == len(rule) - 1:
+                heads.append(rule[:-1])
+            elif rule.rfind("*") == 0:
+                tails.append(rule[:0:-1])
+            else:
+                self.globs.append(rule)
+        self._heads = Beginnings(heads)
+        self._tails = Beginnings(tails)
+
+    def allow(self, text: str) -> bool:
+        """Whether a rule matches the whole text."""
+        return (
+            text in self._ids
+            or self._heads.begin(text)
+            or self._tails.begin(text[::-1])
+            or any(matches(glob, text) for glob in self.globs)
+        )
+
+
+def read_rules(claimed: object) -> Rules | None:
+    """Index what a claim has for a type; ``None`` when it is malformed or too large."""
+    rules = [claimed] if isinstance(claimed, str) else claimed
     if not isinstance(rules, list) or len(rules) > MAX_RULES or not all(map(is_rule, rules)):
-        return False
-    return any(matches(rule, entity.id) for rule in rules)
+        return None
+    return Rules(rules)
 
 
-def rule_of(name: str | None) -> Callable[[Identity, EntityRef], Awaitable[bool]] | None:
+def rule_of(
+    name: str | None, resources: Resources
+) -> Callable[[Identity, EntityRef], Awaitable[bool]] | None:
     """The authorizer's callable for one claim; ``None`` when none is configured."""
     if name is None:
         return None
 
     async def may(identity: Identity, entity: EntityRef) -> bool:
-        return allows(identity.claims.get(name), entity)
+        claim = identity.claims.get(name)
+        if not isinstance(claim, dict) or entity.type not in claim:
+            return False
+        key = "claims", name, entity.type
+        rules = identity.memo.get(key)
+        if rules is None:
+            rules = read_rules(claim[entity.type])
+            if rules is None:
+                limits = f"{MAX_RULES:,} ids and patterns within the limits"
+                resources.report("claim ignored", f"{name}, {entity.type}: not up to {limits}")
+                rules = Rules(())
+            identity.memo[key] = rules
+        if len(rules.globs) > GLOBS_PER_TURN:
+            await asyncio.sleep(0)
+        allowed: bool = rules.allow(entity.id)
+        return allowed
 
     return may
 
@@ -86,11 +167,13 @@ def register_settings() -> type[ClaimsSettings]:
 
 
 @hookimpl
-def register_authorizers(config: PluginConfig) -> Authorizer | None:
+def register_authorizers(config: PluginConfig, resources: Resources) -> Authorizer | None:
     """Register the authorizer, when a claim is configured."""
     settings = config.load(ClaimsSettings)
     if settings.track is None and settings.publish is None:
         return None
     return Authorizer(
-        "claims", may_track=rule_of(settings.track), may_publish=rule_of(settings.publish)
+        "claims",
+        may_track=rule_of(settings.track, resources),
+        may_publish=rule_of(settings.publish, resources),
     )

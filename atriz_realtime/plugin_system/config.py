@@ -202,6 +202,7 @@ class RealtimeConfig:
     max_clock_skew: float = _setting(
         300.0, "Seconds that a fix's timestamp may be in the future.", minimum=0
     )
+    max_metadata: int = _setting(4_096, "Bytes of a fix's metadata, as compact JSON.", minimum=2)
     cache: str | None = _setting(
         None, "The cache for current locations; default: redis with a redis_url, else memory."
     )

@@ -177,6 +177,39 @@ async def test_a_bad_field_is_named_and_nothing_is_published(live: Live) -> None
         assert len(watcher.updates) == 1
 
 
+async def test_a_megabyte_of_metadata_reaches_nobody(serve: Serve) -> None:
+    body = {"vehicleId": "v1", **HERE, "metadata": {"note": "x" * 1_000_000}}
+    async with serve() as live, watching(live, "v1") as watcher:
+        status, answer = await live.post(LOCATION, body)
+        assert (status, answer["code"], answer["field"]) == (422, "invalid_location", "metadata")
+        assert answer["message"] == "metadata has more than 4,096 bytes"
+        small = {**body, "metadata": {"note": "x"}}
+        assert (await live.post(BATCH, {"updates": [body, small]}))[1] == {
+            "success": True,
+            "accepted": 1,
+            "throttled": 0,
+            "rejected": [
+                {
+                    "index": 0,
+                    "code": "invalid_location",
+                    "field": "metadata",
+                    "message": "metadata has more than 4,096 bytes",
+                }
+            ],
+        }
+        await until(lambda: watcher.updates)
+        assert [each["location"]["metadata"] for each in watcher.updates] == [{"note": "x"}]
+        assert await current(live) == watcher.updates[0]["location"]
+
+
+async def test_the_limit_of_metadata_is_a_setting(serve: Serve) -> None:
+    body = {"vehicleId": "v1", **HERE, "metadata": {"note": "x" * 5_000}}
+    async with serve(max_metadata=5_011) as live:
+        assert (await live.post(LOCATION, body))[0] == 200
+    async with serve(max_metadata=5_010) as live:
+        assert (await live.post(LOCATION, body))[0] == 422
+
+
 BAD_IDS: list[Any] = ["", "a:b", "a\nb", "x" * 10_000, "\ud800", 7, None, ["v1"], {}]
 
 

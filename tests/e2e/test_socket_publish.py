@@ -241,6 +241,7 @@ REFUSED: list[dict[str, Any]] = [
     {"vehicleId": "v1", "timestamp": "yesterday", **HERE},
     {"vehicleId": "v1", "deviceId": 7, **HERE},
     {"vehicleId": "v1", "surprise": 1, **HERE},
+    {"vehicleId": "v1", "metadata": {"note": "x" * 4_096}, **HERE},
     {"vehicleId": "a:b", **HERE},
     {"vehicleId": None, **HERE},
     {"deliveryId": ["v1"], **HERE},

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from atriz_realtime.engine import admission
 from tests.engine.host import PATH, Host, hosting
 from tests.support.clients.polling import poller, polling
 from tests.support.clients.websocket import ACCEPT, CLOSE, KEY, OFFER, engine_wire, wire
@@ -134,6 +135,27 @@ async def test_the_application_refuses_a_session(host: Host, manner: str) -> Non
         if (await client.handshake(target)).status == 101:  # admitted before the host is asked
             async with wire(host.port, f"{PATH}?{target}") as socket:
                 assert (await socket.frame()).opcode == CLOSE
+
+
+@pytest.mark.parametrize("reason", ["too many wait", "closing"])
+async def test_a_session_that_cannot_be_opened_now_is_refused_with_503(
+    host: Host, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reason == "closing":
+        monkeypatch.setattr(host.engine.sessions, "is_closing", True)
+    else:
+        monkeypatch.setattr(admission, "MAX_WAITING", 0)
+        monkeypatch.setattr(admission, "ADMITTED_PER_TURN", 0)
+        monkeypatch.setattr(host.engine._admission, "_left", 0)
+    known = len(host.environs)
+    async with poller(host.port) as client:
+        refused = 503, {"code": 3, "message": "Try again later"}
+        assert (await client.request("GET", "EIO=4&transport=polling")).error == refused
+        assert (await client.handshake("EIO=4&transport=websocket")).status == 503
+        assert len(host.environs) == known
+        monkeypatch.undo()
+        await client.open()
+        await client.echoes()
 
 
 async def test_headers_reach_the_application(host: Host) -> None:

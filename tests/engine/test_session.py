@@ -254,6 +254,18 @@ async def test_held_packets_leave_in_order_when_released() -> None:
     assert scene.engine.conflated == 4
 
 
+async def test_packets_sent_before_a_hold_leave_before_those_that_were_held() -> None:
+    scene = await opened()
+    scene.session.put(frame("0"))
+    scene.session.hold()
+    scene.session.put(frame("1"))
+    scene.session.put_frame("v1", frame("2"))
+    scene.session.release()
+    scene.session.put(frame("3"))
+    await until(lambda: scene.transport.written)
+    assert scene.transport.written == [numbers(4)]
+
+
 async def test_a_closed_session_discards_packets() -> None:
     scene = await opened()
     scene.session.hold()

@@ -80,6 +80,7 @@ def test_the_constructor_reads_neither_file_nor_environment(
         ("max_pending_frames", 0),
         ("max_lag", -1),
         ("max_clock_skew", -1),
+        ("max_metadata", 1),
         ("cache_ttl", 0.5),
         ("cache_ttl", float("inf")),
         ("throttle_interval", -1),

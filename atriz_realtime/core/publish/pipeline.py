@@ -22,7 +22,7 @@ from atriz_realtime.api.errors import (
 )
 from atriz_realtime.api.model import EntityRef, Identity, Location, LocationEvent
 from atriz_realtime.api.records import Observer
-from atriz_realtime.api.wire import Payload, RedisChannels, encode
+from atriz_realtime.api.wire import Payload, RedisChannels, encode, encode_json
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.runtime.incidents import Incidents
@@ -77,6 +77,7 @@ class Pipeline:
         clock: Clock,
         incidents: Incidents,
         max_clock_skew: float,
+        max_metadata: int,
     ) -> None:
         self._registry = registry
         self._kinds = registry.kinds
@@ -92,6 +93,7 @@ class Pipeline:
         self._clock = clock
         self._incidents = incidents
         self._max_clock_skew = max_clock_skew
+        self._max_metadata = max_metadata
         self._throttles: dict[str, tuple[str, str, Admit]] = {}
         self._held: dict[EntityRef, _HeldFix] = {}
         self._releasing: set[asyncio.Task[None]] = set()
@@ -150,8 +152,8 @@ class Pipeline:
 
         :raises Unavailable: when the server is closing.
         :raises NotAuthorized: when an authorizer refuses.
-        :raises InvalidLocation: when the entity type's own validation refuses the fix, or its
-            timestamp lies too far in the future.
+        :raises InvalidLocation: when the entity type's own validation refuses the fix, its
+            timestamp lies too far in the future, or its metadata is too large.
         :raises PluginFailed: when a plugin fails; the fix is refused.
         """
         if self._closed:
@@ -207,7 +209,11 @@ class Pipeline:
         return dict(zip(names, counted, strict=True))
 
     async def remember(self, event: LocationEvent) -> None:
-        """Write an event's location to the cache, and publish nothing."""
+        """Write an event's location to the cache, and publish nothing.
+
+        :raises InvalidLocation: when its metadata is too large.
+        """
+        self._check_size(event)
         await self._cache.put(encode(event), self._kinds[event.type].cache_ttl)
 
     async def forget(self, entity: EntityRef) -> None:
@@ -233,10 +239,17 @@ class Pipeline:
         ahead = event.location.timestamp.timestamp() - self._clock.now()
         if ahead > self._max_clock_skew:
             raise InvalidLocation(f"timestamp lies {ahead:.0f} s in the future", field="timestamp")
+        self._check_size(event)
         kind = self._kinds[event.type]
         if kind.validate is not None:
             what = f"validation of {event.type!r}"
             self._plugin_runner.call(kind.plugin, what, kind.validate, event)
+
+    def _check_size(self, event: LocationEvent) -> None:
+        metadata = event.location.metadata
+        if metadata is not None and len(encode_json(metadata)) > self._max_metadata:
+            limit = f"{self._max_metadata:,} bytes"
+            raise InvalidLocation(f"metadata has more than {limit}", field="metadata")
 
     async def _filtered(self, event: LocationEvent) -> LocationEvent | None:
         for plugin, what, apply in self._filters:

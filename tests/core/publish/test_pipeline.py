@@ -24,7 +24,10 @@ from atriz_realtime.api import (
     UnknownEntityType,
     Verdict,
     decode_location,
+    encode,
+    encode_json,
 )
+from atriz_realtime.api.model import MAX_ID_LENGTH
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish import pipeline
 from atriz_realtime.core.publish.delivery import Delivery
@@ -117,6 +120,7 @@ class Parts:
             clock=hub.clock,
             incidents=hub.incidents,
             max_clock_skew=config.max_clock_skew,
+            max_metadata=config.max_metadata,
         )
         self.observed: list[tuple[str, int]] = []
 
@@ -236,6 +240,32 @@ async def test_an_older_fix_goes_out_but_is_not_the_current_one(made: Parts) -> 
     await made.publish(3)
     assert made.sent == [5, 3]
     assert await made.cached() == 5
+
+
+async def test_metadata_has_a_limit_in_bytes_of_its_json(made: Parts) -> None:
+    limit = RealtimeConfig().max_metadata
+    most = {"note": "ä" * ((limit - len('{"note":""}')) // 2)}
+    assert limit - 1 <= len(encode_json(most)) <= limit
+    await made.publish(1, metadata=most)
+    larger = {**most, "": 1}
+    assert len(encode_json(larger)) > limit
+    made.steps.clear()
+    with pytest.raises(InvalidLocation, match="metadata has more than 4,096 bytes") as refusal:
+        await made.publish(2, metadata=larger)
+    assert refusal.value.field == "metadata"
+    assert made.steps == ["authorizer"]  # neither the throttle nor a filter has seen it
+    with pytest.raises(InvalidLocation):
+        await made.pipeline.remember(event("v1", 2, kind="van", metadata=larger))
+    assert await made.cached() == 1
+    assert made.sent == [1]
+
+
+async def test_a_fix_is_bounded_by_the_limits_of_its_fields(made: Parts) -> None:
+    """So whatever holds fixes is bounded in bytes by how many it holds."""
+    widest = "🚚" * MAX_ID_LENGTH
+    rest = dict.fromkeys(("speed", "heading", "accuracy", "altitude"), 12.345678901234567)
+    payload = encode(event("🚚" * 128, kind="v" * 32, device_id=widest, user_id=widest, **rest))
+    assert len(payload.event) < 3_072
 
 
 # -- entities ------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
+from atriz_realtime.engine.transports import polling as polling_transport
+from atriz_realtime.engine.transports import websocket
 from tests.engine.host import PATH, Host
 from tests.support.clients.polling import Polling, polling
 from tests.support.clients.websocket import Wire, close, engine_wire, frame, wire
@@ -147,7 +149,7 @@ async def test_a_second_websocket_of_a_session_without_polling_is_refused(host: 
 
 
 @pytest.mark.parametrize(
-    "first", ["4hello", "2", "2other", "3probe", "abc", "", b"\x01", b"2probe"]
+    "first", ["4hello", "5", "2", "2other", "3probe", "abc", "", b"\x01", b"2probe"]
 )
 async def test_a_first_packet_other_than_a_probe_closes_only_the_websocket(
     host: Host, first: str | bytes
@@ -171,6 +173,36 @@ async def test_a_second_packet_other_than_an_upgrade_closes_only_the_websocket(
             await socket.until_closed()
         assert not host.messages[client.sid]
         await client.echoes()
+
+
+@pytest.mark.parametrize("probed", [False, True])
+async def test_an_upgrade_that_is_never_completed_closes_only_the_websocket(
+    host: Host, probed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "UPGRADE_TIMEOUT", 0.1)
+    async with polling(host.port) as client, upgrading(host, client.sid) as socket:
+        if probed:
+            await probe(socket)
+        await socket.until_closed()
+        await client.echoes()
+        assert not host.ended[client.sid]
+
+
+async def test_a_poll_that_waits_at_the_end_of_an_upgrade_is_refused_after_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client may take the refusal for the end, so what is on the websocket comes first."""
+    monkeypatch.setattr(polling_transport, "UPGRADE_GRACE", 600)
+    async with polling(host.port) as client, upgrading(host, client.sid) as socket:
+        await probe(socket)
+        poll = asyncio.create_task(client.get())
+        await host.until_polled(client.sid)
+        socket.send("5")
+        for number in range(5):  # the poll has turns enough to be refused
+            socket.send(f"4{number}")
+            assert await socket.message() == f"4{number}"
+        assert host.polls[client.sid] == 1
+        poll.cancel()
 
 
 @pytest.mark.parametrize("probed", [False, True])
