@@ -355,10 +355,8 @@ class SocketServer(socketio.AsyncServer):
         if event in RESERVED_EVENTS:
             raise ValueError(f"the event {event!r} is reserved")
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
-        if sid is None or not self.manager.is_connected(sid, namespace):
-            return
         session = self.eio.sockets.get(eio_sid)
-        if session is None:
+        if sid is None or session is None or not self.manager.is_connected(sid, namespace):
             return
         if namespace != DEFAULT_NAMESPACE:
             if self._take(self._other_events, session, 1, "flooding client cut"):
