@@ -81,8 +81,10 @@ class Subscriptions:
             if socket.identity is None:
                 raise NotAuthenticated
             entities = [self._pipeline.entity(kind, entity_id) for entity_id in as_ids(ids)]
-            if len(socket.tracked | {RoomNames.entity(each) for each in entities}) > self._limit:
+            rooms = {RoomNames.entity(each) for each in entities}
+            if len(socket.tracked | rooms) > self._limit:
                 raise SubscriptionLimit
+            joining = rooms - socket.tracked
             revision, chains = -1, {}
             while revision != self._revision:
                 revision = self._revision
@@ -90,7 +92,13 @@ class Subscriptions:
                     if not await self._access.may_track(socket.identity, entity):
                         raise NotAuthorized
                 chains = await self._chains(socket.identity, entities)
+                if not rooms - joining <= socket.tracked:  # revoked, and the client was told
+                    raise NotAuthorized
             await self._watch(socket, entities, chains)
+            if sid in self._sockets and not rooms <= socket.tracked:
+                for room in joining:
+                    self._leave(socket, room)
+                raise NotAuthorized
             return {"success": True}
 
         return track
