@@ -148,6 +148,14 @@ class RateLimited(RealtimeError):
         return ((b"retry-after", b"%d" % self.retry_after),)
 
 
+class RevocationLimit(RealtimeError):
+    """As many revocations are in force as servers keep; nothing was revoked."""
+
+    code = "revocation_limit"
+    status = 503
+    default_message = "Too many revocations are in force; nothing was revoked"
+
+
 class PayloadTooLarge(RealtimeError):
     """A request body larger than ``max_body``, or a batch longer than ``max_batch``."""
 

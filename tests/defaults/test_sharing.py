@@ -108,6 +108,11 @@ def test_the_template_of_the_bad_tokens_is_valid() -> None:
     assert TOKENS.read(signed(claims())) is not None
 
 
+def test_a_token_of_a_server_whose_clock_is_ahead_is_read() -> None:
+    now = int(time.time())
+    assert TOKENS.read(signed(claims(iat=now + 30, exp=now + 90))) is not None
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -150,6 +150,24 @@ def test_an_optional_plugin_that_cannot_be_loaded_is_reported_and_skipped(
     ]
 
 
+def test_no_hook_of_an_optional_plugin_with_an_unknown_one_is_called(plugins: Plugins) -> None:
+    name = plugins.module(
+        "shop",
+        """
+        @hookimpl
+        def register_observers():
+            return ["observer"]
+
+        @hookimpl
+        def register_obsrevers():
+            return []
+        """,
+    )
+    host = host_of(name, optional_plugins=["shop"])
+    assert info(host, "shop").state == "failed"
+    assert call(host, "register_observers") == []
+
+
 def test_a_hook_of_an_optional_plugin_that_fails_is_skipped(plugins: Plugins) -> None:
     name = plugins.module(
         "shop",

@@ -210,6 +210,17 @@ def test_what_a_type_sets_and_what_configuration_overrides(plugins: Plugins) -> 
     assert overridden["bike"].cache_ttl == 300
 
 
+def test_a_type_s_options_are_not_for_the_policy_of_configuration(plugins: Plugins) -> None:
+    plugins.returning(
+        "shop",
+        "register_entity_types",
+        "EntityType('van', throttle='latest', throttle_options={'interval': 200})",
+    )
+    settings = EntitySettings(throttle="interval")
+    kind = registry_of("shop", entities={"van": settings}, throttle_interval=500).kinds["van"]
+    assert (kind.throttle, kind.throttle_options) == ("interval", {"interval": 500})
+
+
 def test_an_override_of_the_interval_keeps_the_type_s_policy(plugins: Plugins) -> None:
     plugins.returning(
         "shop",

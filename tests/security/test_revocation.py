@@ -22,7 +22,7 @@ from atriz_realtime.api import (
     Unavailable,
 )
 from atriz_realtime.defaults.revocations import revoke
-from atriz_realtime.defaults.revocations.known import Kind
+from atriz_realtime.defaults.revocations.stored import Kind
 from tests.faults.topology import Maker
 from tests.support.clients.node import js_connect, node_clients
 from tests.support.servers.serving import SECRET, Live, serving, token, until, watching

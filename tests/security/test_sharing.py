@@ -330,6 +330,20 @@ async def test_a_user_s_shares_per_hour_are_limited() -> None:
         assert (await live.post(SHARES, body, **bearer(token("u2"))))[0] == 201
 
 
+async def test_a_user_s_ended_shares_per_hour_are_limited() -> None:
+    table = {**SHARING["sharing"], "max_ended": 2}
+    async with serving(plugins={"sharing": table}) as live:
+        share = await shared(live)
+        path = f"{SHARES}/{share['id']}"
+        for _ in range(2):
+            assert await live.request("DELETE", path) == (200, {"success": True})
+        status, answer = await live.request("DELETE", path)
+        assert (status, answer["code"]) == (429, "rate_limited")
+        theirs = await shared(live, by=token("u2"))
+        other = f"{SHARES}/{theirs['id']}"
+        assert (await live.request("DELETE", other, **bearer(token("u2"))))[0] == 200
+
+
 async def test_other_endpoints_refuse_it(endpoints: OwnEndpoints) -> None:
     own = {**SHARING["sharing"], "secret": "s" * 32}
     async with (

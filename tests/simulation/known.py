@@ -33,21 +33,12 @@ _VIEWS = (
     "A new token's views are shown the room's last live fix, though a newer one was sent "
     "from the cache."
 )
-_KICK = "A `track` whose permission is revoked while it waits for Redis answers success."
-_SAVED = (
-    "A revocation is written to Redis half a second later; a server that stops before forgets it."
-)
-_SHARES = "Ending a share again adds another member to the set of revocations."
 
 KNOWN: tuple[Known, ...] = (
     Known("older after newer, on tracking again", (145, 167, 276), _AGAIN),
     Known("older after newer, on authenticating again", (779, 1012, 1388), _VIEWS),
     Known("twice", (307, 1772, 2038), _GAP),
     Known("twice, of several devices", (496, 740, 1107), _GAP),
-    Known("tracked after tracking:revoked", (19, 197, 208), _KICK),
-    Known("revoked before, still served", (951,), _SAVED),
-    Known("revoked before, still connected", (453, 1510, 1687), _SAVED),
-    Known("revocation set grows", (12, 20, 30), _SHARES),
 )
 
 KINDS = frozenset(known.kind for known in KNOWN)

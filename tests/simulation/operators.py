@@ -101,12 +101,12 @@ class Operators:
         index = which % len(self._shares)
         share, bearer, _ = self._shares[index]
         line = Line(self._world, node, f"sharer {self._world.serial()}", lambda: None)
-        began = self._world.loop.time()
+        began, name = self._world.loop.time(), node.process.name
 
         def answered(status: int, _: Any) -> None:
             error = "" if status == 200 else str(status)
             self._world.history.note(
-                "revoked", str(-index - 1), what="", began=began, error=error, server=action.who
+                "revoked", str(-index - 1), what="", began=began, error=error, server=name
             )
 
         def end() -> None:

@@ -262,9 +262,11 @@ class Oracle(Evidence):
             if revoked["error"] not in ("", "Unavailable", "503"):
                 continue
             by = self.known_by(revoked["began"])
-            ended = [at for _, at in (*self.killed, *self.stopping) if at >= revoked["began"]]
-            if ended and any(at >= revoked["began"] for at in self.lost):
+            ends = [each for each in (*self.killed, *self.stopping) if each[1] >= revoked["began"]]
+            if ends and any(at >= revoked["began"] for at in self.lost):
                 continue  # nobody may be left to write it again
+            if revoked["error"] and any(server == revoked["server"] for server, _ in ends):
+                continue  # the caller was told that it is not stored
             for session in self.sessions.values():
                 yield from self._after_revocation(session, revoked, by)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import hiredis
 import orjson
 
+from atriz_realtime.defaults.revocations.stored import MAX_LOGGED
+
 if TYPE_CHECKING:
     from tests.simulation.network import Connection
 
@@ -110,17 +112,29 @@ def _timestamp(location: bytes) -> bytes:
 def _add_revocations(server: Server, keys: list[bytes], arguments: list[bytes]) -> Reply:
     data = server.data
     now, most, seconds, version, *pairs = arguments
-    members = data.sorted_set(keys[0])
-    for score, member in zip(pairs[::2], pairs[1::2], strict=True):
-        members[member] = float(score)
+    members, log = data.sorted_set(keys[0]), data.sorted_set(keys[2])
     for _, gone in data.by_score(keys[0], float("-inf"), float(now)):
         del members[gone]
-    for _, gone in data.by_score(keys[0], float("-inf"), float("inf"))[: -int(most)]:
-        del members[gone]
-    if data.ttl(keys[0]) < float(seconds):
-        data.expire(keys[0], float(seconds))
-    data.set(keys[1], version, max(data.ttl(keys[0]), 1))
-    return 1
+    newest = max(log, key=log.__getitem__, default=b"")
+    if not newest.startswith(data.get(keys[1]) or b"none"):
+        log.clear()
+    number, stored, added = log.get(newest, 0.0), 0, False
+    for score, member in zip(pairs[::2], pairs[1::2], strict=True):
+        if member not in members:
+            if len(members) >= int(most):
+                break
+            number, added = number + 1, True
+            members[member] = float(score)
+            log[version + member] = number
+        stored += 1
+    if added:
+        life = max(data.ttl(keys[0]), float(seconds))
+        for _, gone in data.by_score(keys[2], float("-inf"), float("inf"))[:-MAX_LOGGED]:
+            del log[gone]
+        data.set(keys[1], version, life)
+        data.expire(keys[0], life)
+        data.expire(keys[2], life)
+    return stored
 
 
 Effect = Callable[["Server", list[bytes], list[bytes]], Reply]
@@ -128,7 +142,7 @@ Effect = Callable[["Server", list[bytes], list[bytes]], Reply]
 EFFECTS: dict[str, Effect] = {
     "9e681f6a0af77ed0cc53e8741faadae148e2e686": _put_and_index,
     "11f1b65cbcb5916ea6ef4acda5eb57d0d500c24b": _publish_unless_newer,
-    "fb4b22ed5725ad50813ce4f93ab684d2d6ae6793": _add_revocations,
+    "1c08721a2c8267903a68ee9b5cf3eb7d12eea818": _add_revocations,
 }
 """What the scripts do, by the SHA-1 of their text: a script that changes must be modelled anew."""
 
@@ -198,7 +212,12 @@ class Server:
 
     def _zrem(self, _: Connection, arguments: list[bytes]) -> Reply:
         members = self.data.sorted_set(arguments[0])
-        return self._writable() or int(members.pop(arguments[1], None) is not None)
+        gone = [name for name in arguments[1:] if name in members]
+        refused = self._writable()
+        if refused is None:
+            for name in gone:
+                del members[name]
+        return refused or len(gone)
 
     def _zcount(self, _: Connection, arguments: list[bytes]) -> Reply:
         key, least, most = arguments
@@ -208,9 +227,13 @@ class Server:
 
     def _zrange(self, _: Connection, arguments: list[bytes]) -> Reply:
         key, least, most, *options = arguments
-        found = self.data.by_score(key, float(least), float(most))
-        offset, size = (int(each) for each in options[2:4])
-        found = found[offset : offset + size]
+        if b"BYSCORE" in options:
+            found = self.data.by_score(key, float(least), float(most))
+            offset, size = (int(each) for each in options[2:4])
+            found = found[offset : offset + size]
+        else:  # the last one
+            assert (least, most) == (b"-1", b"-1")
+            found = self.data.by_score(key, float("-inf"), float("inf"))[-1:]
         if b"WITHSCORES" not in options:
             return [name for _, name in found]
         return [part for score, name in found for part in (name, b"%d" % score)]

@@ -11,11 +11,12 @@ import pytest
 import redis
 
 from atriz_realtime.defaults.redis import cache
-from atriz_realtime.defaults.revocations import known
+from atriz_realtime.defaults.revocations import stored
 from tests.simulation.loop import Deadlock, Process, VirtualLoop, current_process
 from tests.simulation.redis_model import Data, Server
 
 NOWHERE: Any = None
+REVOKED = ("revoked", "version", "log")
 
 
 def commands(chance: random.Random) -> list[list[Any]]:
@@ -30,7 +31,8 @@ def commands(chance: random.Random) -> list[list[Any]]:
         put = [cache._PUT_AND_INDEX, 2, *keys, location, 60, stamp, entity, expires, now]
         late = [cache.PUBLISH_UNLESS_NEWER, 1, keys[0], "event", "channel", location, stamp]
         revoked = [expires, f'["token", "{chance.randint(1, 9)}", 1, {expires}]']
-        add = [known.ADD, 2, "revoked", "version", now, 5, 60, str(number), *revoked]
+        more = [expires, f'["user", "{chance.randint(1, 9)}", 1, {expires}]']
+        add = [stored.ADD, 3, *REVOKED, now, 5, 60, f"{number:03}", *revoked, *more]
         made.append(
             chance.choice(
                 [
@@ -40,11 +42,14 @@ def commands(chance: random.Random) -> list[list[Any]]:
                     ["EVAL", *late],
                     ["GET", keys[0]],
                     ["DEL", keys[0]],
-                    ["ZREM", "index", entity],
+                    ["ZREM", "index", *{entity, "v2"}],
                     ["ZCOUNT", "index", f"({now}", "+inf"],
                     ["ZRANGE", "index", now, "+inf", "BYSCORE", "LIMIT", 0, 3, "WITHSCORES"],
                     ["ZRANGE", "revoked", now, "+inf", "BYSCORE", "LIMIT", 0, 9],
                     ["EXISTS", "version"],
+                    ["SET", "version", "by a server that keeps no log"],
+                    ["ZRANGE", "log", 0, "+inf", "BYSCORE", "LIMIT", 0, 9, "WITHSCORES"],
+                    ["ZRANGE", "log", -1, -1, "WITHSCORES"],
                     ["EVALSHA", "0" * 40, 0],
                 ]
             )

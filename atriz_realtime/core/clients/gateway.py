@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -104,13 +105,14 @@ class Gateway:
 
         self._handlers.add(event.name, handle, binary=event.binary)
 
-    def identities(self) -> list[tuple[str, Identity]]:
-        """The sid and the identity of each authenticated socket."""
-        return [
-            (sid, socket.identity)
-            for sid, socket in self._sockets.items()
-            if socket.identity is not None
-        ]
+    def identities(self) -> Iterator[tuple[str, Identity]]:
+        """The sid and the current identity of each authenticated socket.
+
+        Sockets that connect meanwhile are left out.
+        """
+        for sid, socket in list(self._sockets.items()):
+            if socket.identity is not None:
+                yield sid, socket.identity
 
     async def withdraw(self, sid: str, identity: Identity) -> None:
         """Disconnect a socket, unless it has another identity by now."""

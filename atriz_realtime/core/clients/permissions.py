@@ -24,6 +24,9 @@ RECHECK = "atriz:recheck"
 BATCH = 200
 """Sockets that are checked in one turn of the event loop."""
 
+ENFORCE_PAUSE = 0.1
+"""Least seconds between two rounds of asking the guards about every socket."""
+
 
 class Permissions:
     """See :class:`~atriz_realtime.api.Permissions`; asks the authenticators again, too.
@@ -50,6 +53,8 @@ class Permissions:
         self._interval = interval
         self.guard = access.add_guard
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_enforcing = False
+        self._enforce_again = False
         signals.listen(REVOKE, self._revoked)
         signals.listen(RECHECK, self.recheck_here)
 
@@ -60,10 +65,23 @@ class Permissions:
 
     def enforce(self) -> None:
         """Begin to disconnect the sockets of this server whose identity a guard refuses."""
-        for sid, identity in self._gateway.identities():
-            if not self._access.is_accepted(identity):
-                self._incidents.report("identity withdrawn", "a guard refused it")
-                self._begin(self._gateway.withdraw(sid, identity))
+        self._enforce_again = True
+        if not self._is_enforcing:
+            self._is_enforcing = True
+            self._begin(self._enforce())
+
+    async def _enforce(self) -> None:
+        """Ask the guards about every socket, once more for all calls that came meanwhile."""
+        while self._enforce_again:
+            self._enforce_again = False
+            for number, (sid, identity) in enumerate(self._gateway.identities(), start=1):
+                if not self._access.is_accepted(identity):
+                    self._incidents.report("identity withdrawn", "a guard refused it")
+                    self._begin(self._gateway.withdraw(sid, identity))
+                if number % BATCH == 0:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(ENFORCE_PAUSE)
+        self._is_enforcing = False
 
     async def revoke(self, user_id: str, entity: EntityRef) -> None:
         """Take a user's sockets out of an entity's room, on every server."""

@@ -370,7 +370,9 @@ class SocketServer(socketio.AsyncServer):
         if handler is None:
             await super()._handle_event(eio_sid, namespace, id, data)
             return
-        self._acknowledge(session, id, await self._answer(handler, sid, event, arguments))
+        answer = await self._answer(handler, sid, event, arguments)
+        if eio_sid in self.eio.sockets:
+            self._acknowledge(session, id, answer)
 
     async def _answer(self, handler: Handler, sid: str, event: str, arguments: list[Any]) -> Any:
         """Run a handler; an error becomes ``error`` and a negative acknowledgement."""

@@ -111,10 +111,16 @@ class Subscriptions:
                 for entity_id in ids
                 if not self._is_watched(socket, f"{kind}:{entity_id}")
             ]
-            if len(socket.tracked | {RoomNames.entity(each) for each in new}) > self._limit:
+            rooms = {f"{kind}:{entity_id}" for entity_id in ids}
+            joining = rooms - socket.tracked
+            if len(socket.tracked) + len(joining) > self._limit:
                 raise SubscriptionLimit
             self._charge(socket, len(new), ENTITY_COST)
             await self._watch(socket, socket.identity, new)
+            if sid in self._sockets and not rooms <= socket.tracked:
+                for room in joining:  # some of the list was revoked, and the client was told
+                    self._leave(socket, room)
+                raise NotAuthorized
             return {"success": True}
 
         return track

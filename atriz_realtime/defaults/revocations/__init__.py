@@ -2,8 +2,10 @@
 
 A revocation reaches the other servers as a signal, and stays in Redis until it expires.  Each
 server looks for new ones there twice a second, so that it also has those whose signal it missed,
-that are older than itself, or that the command line wrote.  Revocations that Redis has lost are
-written again.
+that are older than itself, or that the command line wrote.  It reads only what has been added,
+from a log; it reads all of them when the log does not tell: at its start, when it was cut off for
+long, when Redis has lost data, and after a server of an earlier version, which keeps no log, has
+written.  Revocations that Redis has lost are written again.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import time
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import attrs
 from redis.exceptions import RedisError
 
 from atriz_realtime.api import (
@@ -21,23 +22,18 @@ from atriz_realtime.api import (
     PluginConfig,
     RedisLink,
     Resources,
+    RevocationLimit,
     ServerHandle,
     Signals,
     Unavailable,
     hookimpl,
 )
 from atriz_realtime.defaults.revocations.known import (
-    ADD,
     EXPIRY_MARGIN,
-    KEY,
-    SIGNAL,
-    VERSION_KEY,
-    Kind,
-    Revocation,
     Revocations,
     RevocationSettings,
-    arguments,
 )
+from atriz_realtime.defaults.revocations.stored import ADD, Kind, Revocation, arguments, keys
 
 if TYPE_CHECKING:
     import click
@@ -46,8 +42,8 @@ if TYPE_CHECKING:
 async def revoke(signals: Signals, kind: Kind, value: str, *, expires: float | None = None) -> None:
     """Revoke a token, a user or a session on every server of the cluster.
 
-    When this returns, or raises :class:`Unavailable`, this server refuses it.  The others follow
-    within a second, or when Redis is back.
+    When this returns, this server refuses it and Redis has stored it; the others follow within a
+    second.  Revoking again what is revoked changes nothing.
 
     :param signals: the ``signals`` of a server, or of a plugin's ``ServerHandle``.
     :param kind: ``token`` (the claim ``jti``), ``user``, or ``session`` (a Socket.IO
@@ -55,16 +51,22 @@ async def revoke(signals: Signals, kind: Kind, value: str, *, expires: float | N
     :param expires: the time when the token expires, in seconds since the epoch, if known.
     :raises InvalidRequest: when the value is empty or longer than 256 characters.
     :raises ConfigurationError: when the plugin is off on this server; nothing is revoked then.
-    :raises Unavailable: when the revocation has reached no other server yet.
+    :raises RevocationLimit: when 100,000 revocations are in force; nothing is revoked then.
+    :raises Unavailable: when Redis has not stored it.  This server refuses it and goes on trying
+        to store it; if it ends before, the revocation is lost.
     """
-    if not any(server.signals is signals for server in _RUNNING):
+    found = [running for server, running in _RUNNING.items() if server.signals is signals]
+    if not found:
         raise ConfigurationError(
             "nothing is revoked: the plugin revocations is disabled, or the server is not running",
             field="disabled_plugins",
         )
-    until = 0 if expires is None else int(expires) + EXPIRY_MARGIN
-    made = Revocation.read([kind, value, int(time.time()), until])
-    await signals.send(SIGNAL, list(attrs.astuple(made)))
+    until = _until(expires, found[0].max_life)
+    await found[0].revoke(Revocation.make(kind, value, until))
+
+
+def _until(expires: float | None, max_life: int) -> int:
+    return int(time.time()) + max_life if expires is None else int(expires) + EXPIRY_MARGIN
 
 
 _RUNNING: WeakKeyDictionary[ServerHandle, Revocations] = WeakKeyDictionary()
@@ -132,15 +134,16 @@ async def revoke_in_redis(
         ``max_life`` seconds.
 
     :raises InvalidRequest: when the value is empty or too long.
+    :raises RevocationLimit: when too many are in force.
     :raises Unavailable: when Redis does not accept it.
     """
-    now = int(time.time())
-    until = now + max_life if expires is None else int(expires) + EXPIRY_MARGIN
-    made = Revocation.read([kind, value, now, until])
+    made = Revocation.make(kind, value, _until(expires, max_life))
     client: Any = link.client
     try:
-        await client.eval(ADD, 2, prefix + KEY, prefix + VERSION_KEY, *arguments([made]))
+        stored = await client.eval(ADD, 3, *keys(prefix), *arguments([made]))
     except RedisError as error:
         raise Unavailable(f"Redis: {error}") from error
     finally:
         await client.aclose()
+    if not stored:
+        raise RevocationLimit

@@ -1,98 +1,35 @@
-"""Revocations: their form in Redis, and those in force, as one server knows them."""
+"""The revocations in force, as one server knows them."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import secrets
+import heapq
 import time
+from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, Literal
+from itertools import islice
+from typing import Any
 
 import attrs
 from redis.exceptions import RedisError
 
-from atriz_realtime.api import Identity, InvalidRequest, Resources, ServerHandle, Unavailable
+from atriz_realtime.api import Identity, Resources, RevocationLimit, ServerHandle, Unavailable
+from atriz_realtime.defaults.revocations.stored import (
+    MAX_REVOCATIONS,
+    PAGE,
+    Key,
+    Revocation,
+    StoredRevocations,
+)
 
 SIGNAL = "atriz:revoked"
 """The signal that carries a revocation."""
 
-KEY = "{realtime:revocations}"
-"""The sorted set of revocations, scored by expiry; its slot is that of the version's key."""
-
-VERSION_KEY = "{realtime:revocations}:version"
-"""The key whose value changes with every revocation."""
-
-MAX_REVOCATIONS = 100_000
-"""The most revocations in force; beyond it, the first to expire are dropped."""
-
 EXPIRY_MARGIN = 600
 """Seconds that a revocation outlives the token; more than any leeway."""
 
-MAX_VALUE_LENGTH = 256
-"""Characters of a revoked token's, user's or session's id."""
-
 POLL_SECONDS = 0.5
-"""Seconds between two reads of the version in Redis."""
-
-_BATCH = 1_000
-"""Revocations in one write."""
-
-
-Kind = Literal["token", "user", "session"]
-
-# Adds ARGV[5…] in pairs of expiry and member to KEYS[1], removes members that expired
-# before ARGV[1] or exceed the number ARGV[2], and sets the version KEYS[2] to ARGV[4].
-# Both keys live for ARGV[3] seconds more.
-ADD = """
-redis.call('ZADD', KEYS[1], unpack(ARGV, 5))
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
-redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - tonumber(ARGV[2]))
-redis.call('EXPIRE', KEYS[1], ARGV[3], 'GT')
-if redis.call('TTL', KEYS[1]) < 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
-redis.call('SET', KEYS[2], ARGV[4], 'EX', redis.call('TTL', KEYS[1]))
-return 1
-"""
-
-
-@attrs.frozen
-class Revocation:
-    """A token, a user or a session that is refused."""
-
-    kind: Kind
-    """``token``: the token with this ``jti``.  ``user``: the tokens of this user that were issued
-    up to ``at``.  ``session``: the socket with this id, and tokens with this ``sid``."""
-    value: str
-    """The ``jti``, user id or session id."""
-    at: int
-    """The time of the revocation, in seconds since the epoch."""
-    expires: int
-    """The time when every token it applies to has expired, in seconds since the epoch."""
-
-    def encode(self) -> str:
-        """The member of the sorted set."""
-        return json.dumps([self.kind, self.value, self.at, self.expires])
-
-    @classmethod
-    def read(cls, data: Any) -> Revocation:
-        """Read the data of a signal, or a member of the sorted set.
-
-        :raises InvalidRequest: when the data is not a revocation.
-        """
-        match data:
-            case ["token" | "user" | "session" as kind, str(value), int(at), int(expires)]:
-                if 0 < len(value) <= MAX_VALUE_LENGTH:
-                    return cls(kind, value, at, expires)
-        raise InvalidRequest("not a revocation")
-
-
-def arguments(made: list[Revocation]) -> tuple[str | bytes | float, ...]:
-    """The arguments of the script that writes revocations."""
-    now = int(time.time())
-    life = max(each.expires for each in made) - now
-    pairs = [part for each in made for part in (each.expires, each.encode())]
-    return (now, MAX_REVOCATIONS, max(life, 1), secrets.token_hex(8), *pairs)
+"""Seconds between two reads of what is new in Redis."""
 
 
 @attrs.frozen(kw_only=True)
@@ -112,15 +49,17 @@ class Revocations:
     def __init__(
         self, server: ServerHandle, resources: Resources, settings: RevocationSettings
     ) -> None:
-        prefix = resources.settings["redis_prefix"]
+        link, prefix = resources.redis, resources.settings["redis_prefix"]
         self._server = server
-        self._link = resources.redis
+        self._stored = None if link is None else StoredRevocations(link, prefix)
         self._report = resources.report
-        self._keys = (prefix + KEY, prefix + VERSION_KEY)
-        self._max_life = settings.max_life
-        self._known: dict[tuple[str, str], Revocation] = {}
-        self._unsaved: dict[tuple[str, str], Revocation] = {}
-        self._version: bytes | None = None
+        self.max_life = settings.max_life
+        self._known: dict[Key, Revocation] = {}
+        self._expiries: list[tuple[int, Key]] = []
+        """A heap: when each may expire, or earlier if it has been prolonged since."""
+        self._unsaved: set[Key] = set()
+        self._replaced: defaultdict[Key, set[str]] = defaultdict(set)
+        """Members of Redis that those in force have replaced."""
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -151,42 +90,85 @@ class Revocations:
                 return False
         return True
 
+    async def revoke(self, made: Revocation) -> None:
+        """Put a revocation in force here, then on every server, and store it.
+
+        :raises RevocationLimit: when there are too many; it is not in force then.
+        :raises Unavailable: when it is in force here, and not stored yet.
+        """
+        key = made.key
+        held = self._known.get(key)
+        if held is None and len(self._known) >= MAX_REVOCATIONS:
+            self._report_full()
+            raise RevocationLimit
+        if held is None or not held.covers(made):
+            await self._server.signals.send(SIGNAL, list(attrs.astuple(made)))
+        if self._stored is None or key not in self._known:
+            return
+        try:
+            if not await self._save_some(self._stored, [key]):
+                raise Unavailable("the revocation is in force, but there is no room to store it")
+        except RedisError as error:
+            raise Unavailable(f"Redis: {error}") from error
+
     def _signalled(self, data: Any) -> None:
         sent = Revocation.read(data)
-        made = sent if sent.expires else attrs.evolve(sent, expires=sent.at + self._max_life)
-        if self._add(made):
-            if self._link is not None:
-                self._unsaved[made.kind, made.value] = made
-            self._server.permissions.enforce()
+        # servers of earlier versions leave the expiry to each receiver
+        self._add(sent if sent.expires else attrs.evolve(sent, expires=sent.at + self.max_life))
 
-    def _add(self, made: Revocation) -> bool:
-        key = (made.kind, made.value)
+    def _add(self, made: Revocation) -> None:
+        key = made.key
         held = self._known.get(key)
-        if made.expires <= time.time() or (
-            held is not None and held.at >= made.at and held.expires >= made.expires
-        ):
-            return False
-        if held is not None:
+        if made.expires <= time.time() or (held is not None and held.covers(made)):
+            return
+        if held is None:
+            heapq.heappush(self._expiries, (made.expires, key))
+        else:
             made = attrs.evolve(
                 made, at=max(held.at, made.at), expires=max(held.expires, made.expires)
             )
         self._known[key] = made
-        if len(self._known) > MAX_REVOCATIONS:
-            del self._known[min(self._known, key=lambda each: self._known[each].expires)]
+        if self._stored is not None:
+            self._unsaved.add(key)
+            if held is not None:
+                self._replaced[key].add(held.encode())
+        if held is None or made.at > held.at:
+            self._server.permissions.enforce()
         if made.kind == "session":
             self._server.membership.disconnect(made.value)
-        return True
 
-    def _expire(self) -> None:
+    def _found(self, made: Revocation) -> None:
+        """Take over what Redis holds; what it holds too much is removed when it is next written."""
+        self._add(made)
+        key = made.key
+        held = self._known.get(key)
+        if held == made and key not in self._replaced:
+            self._unsaved.discard(key)
+        elif held is not None and held != made:
+            self._replaced[key].add(made.encode())
+            self._unsaved.add(key)
+
+    async def _expire(self) -> None:
         now = time.time()
-        for key in [key for key, each in self._known.items() if each.expires <= now]:
-            del self._known[key]
-            self._unsaved.pop(key, None)
+        handled = 0
+        while self._expiries and self._expiries[0][0] <= now:
+            key = self._expiries[0][1]
+            expires = self._known[key].expires
+            if expires > now:
+                heapq.heapreplace(self._expiries, (expires, key))
+            else:
+                heapq.heappop(self._expiries)
+                del self._known[key]
+                self._unsaved.discard(key)
+                self._replaced.pop(key, None)
+            handled += 1
+            if handled % PAGE == 0:
+                await asyncio.sleep(0)
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            self._expire()
+            await self._expire()
             await self._refresh()
 
     async def _refresh(self) -> None:
@@ -198,38 +180,41 @@ class Revocations:
             self._report("revocations unread", str(error))
 
     async def _synchronise(self) -> None:
-        """Write the revocations that Redis lacks, and read those that are new there."""
-        if self._link is None:
+        """Read the revocations that are new in Redis, and write those that it lacks."""
+        stored = self._stored
+        if stored is None:
             return
-        await self._save()
-        version = await self._link.execute("GET", self._keys[1])
-        if version == self._version:
-            return
-        members = await self._link.execute(
-            *("ZRANGE", self._keys[0], int(time.time()), "+inf"),
-            *("BYSCORE", "LIMIT", 0, MAX_REVOCATIONS),
-        )
-        found: set[tuple[str, str]] = set()
-        changed = False
-        for member in members:
-            with contextlib.suppress(InvalidRequest, ValueError):
-                made = Revocation.read(json.loads(member))
-                found.add((made.kind, made.value))
-                changed |= self._add(made)
-        self._version = version
-        if len(members) < MAX_REVOCATIONS:  # otherwise some were dropped to stay within the limit
-            self._unsaved |= {key: each for key, each in self._known.items() if key not in found}
-        if changed:
-            self._server.permissions.enforce()
+        if not await stored.read_new(self._found):
+            lacking = self._known.copy()
 
-    async def _save(self) -> None:
-        link = self._link
-        while self._unsaved and link is not None:
-            batch = dict(list(self._unsaved.items())[:_BATCH])
-            await link.evaluate(ADD, self._keys, arguments(list(batch.values())))
-            for key, each in batch.items():
-                if self._unsaved.get(key) is each:
-                    del self._unsaved[key]
+            def found(made: Revocation) -> None:
+                self._found(made)
+                lacking.pop(made.key, None)
+
+            await stored.read_all(found)
+            self._unsaved |= lacking.keys()
+        while self._unsaved:
+            keys = list(islice(self._unsaved, PAGE))
+            if await self._save_some(stored, keys) < len(keys):
+                return  # there is no room: at the next poll again
+
+    async def _save_some(self, stored: StoredRevocations, keys: list[Key]) -> int:
+        """Write revocations; returns how many of them, from the first on, Redis holds."""
+        made = [self._known[key] for key in keys]
+        count = await stored.add(made)
+        if count < len(made):
+            self._report_full()
+        replaced: list[str] = []
+        for each in made[:count]:
+            if self._known.get(each.key) is each:  # nothing has replaced it meanwhile
+                self._unsaved.discard(each.key)
+                replaced += self._replaced.pop(each.key, ())
+        if replaced:
+            await stored.remove(replaced)
+        return count
+
+    def _report_full(self) -> None:
+        self._report("revocations full", f"{MAX_REVOCATIONS} are in force")
 
 
 def _issued(claims: Mapping[str, Any]) -> float:

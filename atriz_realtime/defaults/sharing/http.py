@@ -53,7 +53,7 @@ FIELDS = {"type", "entityId", "seconds"}
 
 
 class Quota:
-    """Limits the shares that each user creates in an hour."""
+    """Limits what each user does with shares in an hour."""
 
     def __init__(self, limit: int, clock: Clock) -> None:
         self._limit = limit
@@ -61,7 +61,7 @@ class Quota:
         self._made: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def take(self, user: str) -> None:
-        """Count one share.
+        """Count one share that is created or ended.
 
         :raises RateLimited: when the user has reached the limit.
         """
@@ -86,7 +86,8 @@ class SharesApi:
     def __init__(self, sharing: Sharing, server: ServerHandle, clock: Clock) -> None:
         self._sharing = sharing
         self._server = server
-        self._quota = Quota(sharing.settings.max_created, clock)
+        self._created = Quota(sharing.settings.max_created, clock)
+        self._ended = Quota(sharing.settings.max_ended, clock)
 
     async def create(self, call: HttpCall) -> HttpAnswer:
         """``POST /api/tracking/shares``.
@@ -101,15 +102,19 @@ class SharesApi:
         share, token = self._sharing.tokens.make(entity, seconds, caller.user_id)
         if not await access.sees_no_more(share.identity(), caller, entity):
             raise NotAuthorized
-        self._quota.take(caller.user_id)
+        self._created.take(caller.user_id)
         body = {"success": True, **described(share, token, self._sharing)}
         return HttpAnswer(encode_json(body), 201, ((b"cache-control", b"no-store"),))
 
     async def end(self, request: Request) -> Response:
-        """``DELETE /api/tracking/shares/<id>``, for the user who created it."""
+        """``DELETE /api/tracking/shares/<id>``, for the user who created it.
+
+        Ending a share again changes nothing.
+        """
         caller = await self._server.access.authenticate(credentials_of(request))
         share_id: str = request.path_params["id"]
         expires = self._sharing.tokens.made_by(share_id, caller.user_id)
+        self._ended.take(caller.user_id)
         await revoke(self._server.signals, "token", share_id, expires=expires)
         return JSONResponse({"success": True})
 

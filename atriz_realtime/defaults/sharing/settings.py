@@ -35,6 +35,8 @@ class SharingSettings:
     """Fields of a location that recipients do not see, as with the plugin `privacy`."""
     max_created: int = attrs.field(default=100, validator=attrs.validators.ge(0))
     """Shares that one user may create in an hour on one server; 0: no limit."""
+    max_ended: int = attrs.field(default=1_000, validator=attrs.validators.ge(0))
+    """Requests to end a share that one user may make in an hour on one server; 0: no limit."""
 
     tile_url: str = ""
     """The address template of a tile server for the page's map, with `{z}`, `{x}` and `{y}`;

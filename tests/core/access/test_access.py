@@ -287,3 +287,36 @@ async def test_an_identity_sees_no_more_where_all_views_of_the_other_apply(
         assert not await no_more(one, other)
     assert not await no_more("u1", "broken")  # a view that fails may hide anything
     assert await make().sees_no_more(ME, Identity(user_id="broken"), VEHICLE)
+
+
+# -- guards and attempts -------------------------------------------------------------------
+
+
+async def test_a_guard_that_raises_refuses(make: Make, incidents: Incidents) -> None:
+    def guard(_: Identity) -> bool:
+        raise LookupError("a bug")
+
+    access = make(Authenticator("tokens", answering(ME)))
+    access.add_guard(guard)
+    with pytest.raises(AuthenticationRejected):
+        await access.authenticate(TOKEN)
+    assert not access.is_accepted(ME)
+    assert incidents.counts["guard failed"] == 2
+
+
+async def test_good_tokens_of_an_address_make_up_for_bad_ones(
+    incidents: Incidents, clock: FakeClock
+) -> None:
+    async def by_token(credentials: Credentials) -> Identity | None:
+        if credentials.token != "good":
+            raise AuthenticationRejected("a bad token")
+        return ME
+
+    registered: Any = Registered([Authenticator("tokens", by_token)], [], [])
+    backoff = AuthBackoff(clock, limit=2, window=60, max_backoff=60)
+    runner = PluginRunner(incidents, clock, limit=0.05)
+    access = AccessControl(registered, runner, incidents, backoff=backoff)
+    for _ in range(10):
+        with pytest.raises(AuthenticationRejected):
+            await access.authenticate(Credentials(token="bad", address="192.0.2.1"))
+        await access.authenticate(Credentials(token="good", address="192.0.2.1"))

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import socketio.exceptions
 
-from atriz_realtime.api import EntityRef, Identity, NotAuthorized
+from atriz_realtime.api import Credentials, EntityRef, Identity, NotAuthorized
 from atriz_realtime.core.clients.gateway import decrement, refused_connection
 from atriz_realtime.engine.request.request import Request
-from tests.core.parts import Hub, Member, user
+from tests.core.parts import Fanned, Hub, Member, user
 
 
 def test_a_refused_connection_says_why() -> None:
@@ -51,7 +51,7 @@ async def test_a_socket_that_says_who_it_is() -> None:
 async def test_one_that_does_not_is_nobody_for_now_or_refused(auth: Any) -> None:
     hub = Hub()
     await hub.sign_in(auth)
-    assert hub.gateway.identities() == []
+    assert list(hub.gateway.identities()) == []
     strict = Hub(require_handshake_auth=True)
     with pytest.raises(socketio.exceptions.ConnectionRefusedError) as refused:
         await strict.sign_in(auth)
@@ -179,3 +179,36 @@ async def test_a_token_revoked_while_it_authenticates_is_refused(
     answer = await authenticating
     assert (answer["success"], answer["code"]) == (False, "invalid_token")
     assert "refused credentials: revoked" in caplog.text
+
+
+async def test_a_socket_that_has_renewed_its_token_is_not_withdrawn_for_the_old_one() -> None:
+    hub = Hub()
+    member = await hub.sign_in(user("u1"))
+    ((sid, old),) = hub.gateway.identities()
+    await hub.send(member, "authenticate", "user:u1")
+    ((_, new),) = hub.gateway.identities()
+    await hub.gateway.withdraw(sid, old)
+    assert hub.rooms.is_connected(sid, "/")
+    await hub.gateway.withdraw(sid, new)
+    assert not hub.rooms.is_connected(sid, "/")
+
+
+async def test_a_narrow_token_of_the_same_user_keeps_nothing_of_the_wide_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub()
+    hub.channels.start(Fanned(), lambda *_: None, lambda _: None)
+    member = await hub.sign_in(user("u1"))
+    await hub.send(member, "track:vehicle", ["v1", "v2"])
+
+    async def authenticate(credentials: Credentials, **_: Any) -> Identity:
+        only = EntityRef("vehicle", "v1") if credentials.token == "narrow" else None
+        return Identity(user_id="u1", only=only)
+
+    monkeypatch.setattr(hub.access, "authenticate", authenticate)
+    everybody = "realtime:authenticated"
+    await hub.send(member, "authenticate", "narrow")
+    assert set(hub.rooms.get_rooms(member.sid, "/")) == {member.sid, "user:u1"}
+    assert hub.sockets[member.sid].tracked == set()
+    await hub.send(member, "authenticate", "wide")
+    assert set(hub.rooms.get_rooms(member.sid, "/")) == {member.sid, "user:u1", everybody}

@@ -10,7 +10,14 @@ from typing import Any
 import attrs
 import pytest
 
-from atriz_realtime.api import EntityRef, InvalidEntityId, InvalidRequest, LocationEvent, View
+from atriz_realtime.api import (
+    EntityRef,
+    Identity,
+    InvalidEntityId,
+    InvalidRequest,
+    LocationEvent,
+    View,
+)
 from atriz_realtime.core.clients import subscriptions
 from atriz_realtime.core.clients.subscriptions import as_ids
 from atriz_realtime.testing import payload, until
@@ -323,3 +330,73 @@ async def test_a_fix_while_the_cache_is_read_is_not_followed_by_an_older_one(
     reading.waiting.pop().set_result(b'{"timestamp":"1"}')
     await tracking
     assert member.frames == [f'2["location:update",{newer.decode()}]']
+
+
+V1 = EntityRef("vehicle", "v1")
+
+
+async def test_a_track_that_is_revoked_while_it_waits_for_redis_is_refused() -> None:
+    hub, fanned = Hub(), Fanned(confirms=False)
+    hub.channels.start(fanned, lambda *_: None, lambda _: None)
+    member = await hub.sign_in(user("u1"))
+    asking = asyncio.ensure_future(hub.send(member, "track:vehicle", ["v1", "v2"]))
+    await until(lambda: fanned._late)
+    hub.gateway._subscriptions.kick("u1", V1)
+    fanned.confirm()
+    await until(lambda: fanned._late or asking.done())
+    fanned.confirm()
+    assert (await asking)["code"] == "unauthorized"
+    assert hub.sockets[member.sid].tracked == set()
+
+
+async def test_tracking_again_what_is_revoked_meanwhile_is_refused() -> None:
+    hub = Hub()
+    hub.channels.start(Fanned(), lambda *_: None, lambda _: None)
+    member = await hub.sign_in(user("u1"))
+    await hub.send(member, "track:vehicle", "v1")
+    hub.access.may_track_gate.clear()
+    asking = asyncio.ensure_future(hub.send(member, "track:vehicle", ["v1", "v2"]))
+    await asyncio.sleep(0)
+    hub.gateway._subscriptions.kick("u1", V1)
+    hub.access.may_track_gate.set()
+    assert (await asking)["code"] == "unauthorized"
+    assert hub.sockets[member.sid].tracked == set()
+
+
+async def test_a_socket_that_disconnects_during_authorization_joins_nothing() -> None:
+    hub, fanned = Hub(), Fanned()
+    hub.channels.start(fanned, lambda *_: None, lambda _: None)
+    member = await hub.sign_in(user("u1"))
+    hub.access.may_track_gate.clear()
+    asking = asyncio.ensure_future(hub.send(member, "track:vehicle", "v1"))
+    await asyncio.sleep(0)
+    await hub.disconnect(member)
+    hub.gateway.disconnected(member.sid)
+    hub.access.may_track_gate.set()
+    assert await asking is None
+    assert hub.rooms.room_count == 0
+    assert not hub.incidents.counts
+
+
+async def test_a_new_token_is_not_judged_by_what_the_old_one_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub()
+    hub.channels.start(Fanned(), lambda *_: None, lambda _: None)
+    member = await hub.sign_in(user("u1"))
+    await hub.send(member, "track:vehicle", "v1")
+    ((_, old),) = hub.gateway.identities()
+
+    async def may_track(identity: Identity, _: EntityRef) -> bool:
+        await hub.access.may_track_gate.wait()
+        return identity is not old
+
+    monkeypatch.setattr(hub.access, "may_track", may_track)
+    monkeypatch.setattr(hub.access, "authorizes", True)
+    hub.access.may_track_gate.clear()
+    asking = asyncio.ensure_future(hub.gateway._subscriptions.reauthorize_all("u1"))
+    await asyncio.sleep(0)
+    hub.sockets[member.sid].identity = attrs.evolve(old)
+    hub.access.may_track_gate.set()
+    await asking
+    assert hub.sockets[member.sid].tracked == {"vehicle:v1"}

@@ -44,6 +44,8 @@ from tests.support.plugins.files import plugins_in
 CALLER = Identity(user_id="u1")
 
 STEPS = """
+import attrs
+
 steps = []
 verdicts = []
 
@@ -69,6 +71,9 @@ def filtering(name):
         refuse(event)
         if event.location.metadata == {"dropped by": name}:
             return None
+        if event.location.metadata == {"changed by": name}:
+            changed = event.location.timestamp.replace(second=9)
+            return attrs.evolve(event, location=attrs.evolve(event.location, timestamp=changed))
         return event
     return apply
 
@@ -176,6 +181,12 @@ async def test_the_order_of_the_steps(made: Parts) -> None:
     assert await made.cached() == 3
     await until(lambda: made.observed)
     assert made.observed == [("v1", 3)]
+
+
+async def test_what_a_filter_has_changed_is_sent_cached_and_observed(made: Parts) -> None:
+    await made.publish(3, metadata={"changed by": "first"})
+    await until(lambda: made.observed)
+    assert (made.sent, await made.cached(), made.observed) == ([9], 9, [("v1", 9)])
 
 
 async def test_the_server_itself_is_not_asked_for_permission(made: Parts) -> None:
