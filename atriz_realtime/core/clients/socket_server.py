@@ -79,7 +79,7 @@ class SocketServer(socketio.AsyncServer):
         self.manager_initialized = True
         self.tracking_parts = tracking_parts
         self._errors = PenaltyBudget(config.max_errors_per_second, config.max_errors_burst)
-        self._other_namespaces = PenaltyBudget(config.max_events_per_second, config.max_events_burst)
+        self._host_events = PenaltyBudget(config.max_events_per_second, config.max_events_burst)
 
     def _engineio_server_class(self) -> Callable[..., Engine]:
         """What makes the engine, without the options that python-socketio passes."""
@@ -98,7 +98,7 @@ class SocketServer(socketio.AsyncServer):
         for namespace in list(self.manager.get_namespaces()):
             await self._handle_disconnect(eio_sid, namespace, reason)
         self._errors.forget(eio_sid)
-        self._other_namespaces.forget(eio_sid)
+        self._host_events.forget(eio_sid)
 
     async def disconnect(
         self, sid: str, namespace: str | None = None, ignore_queue: bool = False
@@ -358,7 +358,7 @@ class SocketServer(socketio.AsyncServer):
         if sid is None or session is None or not self.manager.is_connected(sid, namespace):
             return
         if namespace != DEFAULT_NAMESPACE:
-            if self._take(self._other_namespaces, session, 1, "flooding client cut"):
+            if self._take(self._host_events, session, 1, "flooding client cut"):
                 await super()._handle_event(eio_sid, namespace, id, data)
             return
         if not self._gateway.admit(sid):
