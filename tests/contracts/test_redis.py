@@ -87,6 +87,13 @@ async def test_the_cache_works_on_a_cluster(cluster_link: RedisLink) -> None:
     assert await cache.count("vehicle") == len(fixes) - 1
 
 
+async def test_a_late_fix_on_a_cluster_is_left_to_the_core(cluster_link: RedisLink) -> None:
+    fanout = RedisFanout(cluster_link, PREFIX)
+    cache = RedisCache(cluster_link, FakeClock(), PREFIX)
+    assert fanout.publish_unless_newer(payload(), cache) is None
+    await fanout.aclose()
+
+
 class TestClusterFanout(FanoutContract):
     @pytest.fixture
     async def fanout(self, cluster_link: RedisLink) -> AsyncIterator[Fanout]:

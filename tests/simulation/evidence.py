@@ -96,7 +96,10 @@ class Evidence:
         self.lost = [event.at for event in history.of("data lost")]
         self.killed = [(event.who, event.at) for event in history.of("killed")]
         self.stopping = [(event.who, event.at) for event in history.of("stopping")]
+        self.stopped = [(event.who, event.at) for event in history.of("stopped")]
         self.faults = [(event.at, event["until"]) for event in history.of("fault")]
+        self.ended = self.killed + [each for each in self.stopped if self._is_cut_off(each[1])]
+        """When servers were killed, or stopped while Redis was away."""
         self.refusals = [
             (event.at, event["until"]) for event in history.of("fault") if event["what"] == "refuse"
         ]
@@ -127,9 +130,14 @@ class Evidence:
                 if event.who in self.sessions:
                     self.sessions[event.who].events.append(event)
 
+    def _is_cut_off(self, at: float) -> bool:
+        """Whether a server that closes then may not reach Redis in the time that it has."""
+        return any(start <= at and at - 1.0 <= end + RECOVERY for start, end in self.faults)
+
     def key(self, fix: Fix) -> Key:
-        """Two devices' fixes of one moment are equally new."""
-        return (fix.timestamp, fix.number if fix.entity in self.single else 0)
+        """Two devices' fixes of one moment are equally new, and after a fault one device's too."""
+        is_ordered = fix.entity in self.single and self.plan.is_calm
+        return (fix.timestamp, fix.number if is_ordered else 0)
 
     def newest_of(self, publishes: Iterator[Publish]) -> Publish | None:
         return max(publishes, key=lambda each: self.key(each.fix), default=None)
@@ -141,12 +149,37 @@ class Evidence:
         if any(start <= made.answered and made.sent <= end for start, end in self.refusals):
             return False  # accepted, not cached
         return not any(
-            server == made.server and made.sent <= at < made.cached for server, at in self.killed
+            server == made.server and made.sent <= at < made.cached for server, at in self.ended
         )
 
     def is_kept_live(self, made: Publish) -> bool:
         return self.is_kept(made) and not any(
-            server == made.server and made.sent <= at < made.published for server, at in self.killed
+            server == made.server and made.sent <= at < made.published for server, at in self.ended
+        )
+
+    def may_follow(self, fix: Fix, newer: int, at: float) -> bool:
+        """Whether nobody could know at a moment that a fix was not the newest of its device."""
+        made, later = self.publishes[fix.number], self.publishes[newer]
+        if not made.status:
+            return True  # the device did not wait for its answer
+        if later.fix.timestamp == fix.timestamp:  # only the order of publishing tells them apart
+            return later.throttled or not self.plan.is_calm
+        unknown = later.cached > at or any(later.sent <= lost <= at for lost in self.lost)
+        return unknown and self.was_late(made, later, at)
+
+    @staticmethod
+    def was_late(made: Publish, later: Publish, at: float) -> bool:
+        """Whether a fix was published after a newer one."""
+        return any(later.published < each < at for each in made.publications)
+
+    def is_overtaken(self, made: Publish) -> bool:
+        """Whether it was not published because a newer one, which is not to be seen, was cached."""
+        return made.published == FOREVER and any(
+            each.fix.entity == made.fix.entity
+            and each.fix.timestamp > made.fix.timestamp
+            and not each.is_live
+            and each.cached < FOREVER
+            for each in self.publishes.values()
         )
 
     def stopped_with(self, made: Publish) -> bool:

@@ -183,11 +183,11 @@ class Connection:
 class Network:
     """The primary, and what is wrong on the way to it.
 
-    :param observe: called with each command that a primary executes.
+    :param observe: called with each command that a primary executes, and its reply.
     """
 
     def __init__(
-        self, loop: VirtualLoop, seed: str, observe: Callable[[Server, list[bytes]], None]
+        self, loop: VirtualLoop, seed: str, observe: Callable[[Server, list[bytes], Reply], None]
     ) -> None:
         self.loop = loop
         self.primary: Server | None = Server("redis:7000", Data(loop.time))
@@ -230,7 +230,7 @@ class Network:
             self.failure = self.failure or error
             return hiredis.ReplyError("ERR the model has failed")
         if not isinstance(reply, Exception):
-            self._observe(server, command)
+            self._observe(server, command, reply)
         return reply
 
     def pause(self) -> None:

@@ -116,8 +116,9 @@ class Oracle(Evidence):
                 number = newest.get(fix.device, 0)
                 what = f"{session.name} was sent {fix.number} of {fix.device} after {number}"
                 if fix.number < number:
-                    kind = self._path(session, fix, number, event.at)
-                    yield Violation(f"older after newer, {kind}", event.at, what)
+                    if not self.may_follow(fix, number, event.at):
+                        kind = self._path(session, fix, number, event.at)
+                        yield Violation(f"older after newer, {kind}", event.at, what)
                 elif fix.number in seen_at and not again:
                     several = "" if fix.entity in self.single else ", of several devices"
                     yield Violation(f"twice{several}", event.at, what)
@@ -127,8 +128,7 @@ class Oracle(Evidence):
     def _path(self, session: Session, fix: Fix, newer: int, at: float) -> str:
         """How a fix came that should not have."""
         made, later = self.publishes[fix.number], self.publishes[newer]
-        again = len(made.publications) > 1
-        if again or any(later.published < each < at for each in made.publications):
+        if self.was_late(made, later, at):
             return "released by the throttle" if made.throttled else "sent on after a fault"
         newer_at = min(e.at for e in session.of("seen") if e["fix"] == newer)
         if self.asked_again(session, fix, newer_at, at):
@@ -157,7 +157,9 @@ class Oracle(Evidence):
                     if made.fix.entity == entity and made.is_accepted
                 ]
                 live = self.newest_of(
-                    each for each in accepted if each.is_live and self.is_kept_live(each)
+                    each
+                    for each in accepted
+                    if each.is_live and self.is_kept_live(each) and not self.is_overtaken(each)
                 )
                 first = self.newest_of(
                     each for each in accepted if each.answered < since and self.is_kept(each)

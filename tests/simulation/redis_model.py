@@ -77,7 +77,8 @@ class Data:
 # -- scripts, by their effect ----------------------------------------------------------------
 
 
-def _put_and_index(data: Data, keys: list[bytes], arguments: list[bytes]) -> Reply:
+def _put_and_index(server: Server, keys: list[bytes], arguments: list[bytes]) -> Reply:
+    data = server.data
     location, seconds, timestamp, entity_id, expires, now = arguments
     held = data.get(keys[0])
     if held is not None and _timestamp(held) > timestamp:
@@ -92,12 +93,22 @@ def _put_and_index(data: Data, keys: list[bytes], arguments: list[bytes]) -> Rep
     return 1
 
 
+def _publish_unless_newer(server: Server, keys: list[bytes], arguments: list[bytes]) -> Reply:
+    event, channel, location, timestamp = arguments
+    held = server.data.get(keys[0])
+    if held is not None and held != location and _timestamp(held) >= timestamp:
+        return 0
+    server.publish(channel, event)
+    return 1
+
+
 def _timestamp(location: bytes) -> bytes:
     found: str = orjson.loads(location)["timestamp"]
     return found.encode()
 
 
-def _add_revocations(data: Data, keys: list[bytes], arguments: list[bytes]) -> Reply:
+def _add_revocations(server: Server, keys: list[bytes], arguments: list[bytes]) -> Reply:
+    data = server.data
     now, most, seconds, version, *pairs = arguments
     members = data.sorted_set(keys[0])
     for score, member in zip(pairs[::2], pairs[1::2], strict=True):
@@ -112,10 +123,11 @@ def _add_revocations(data: Data, keys: list[bytes], arguments: list[bytes]) -> R
     return 1
 
 
-Effect = Callable[[Data, list[bytes], list[bytes]], Reply]
+Effect = Callable[["Server", list[bytes], list[bytes]], Reply]
 
 EFFECTS: dict[str, Effect] = {
-    "28690ccb9604d968fa99ada29d7abeedd7cc88f1": _put_and_index,
+    "9e681f6a0af77ed0cc53e8741faadae148e2e686": _put_and_index,
+    "11f1b65cbcb5916ea6ef4acda5eb57d0d500c24b": _publish_unless_newer,
     "fb4b22ed5725ad50813ce4f93ab684d2d6ae6793": _add_revocations,
 }
 """What the scripts do, by the SHA-1 of their text: a script that changes must be modelled anew."""
@@ -219,12 +231,17 @@ class Server:
     def _run(self, effect: Effect, arguments: list[bytes]) -> Reply:
         count = int(arguments[0])
         keys, rest = arguments[1 : 1 + count], arguments[1 + count :]
-        return self._writable() or effect(self.data, keys, rest)
+        writes = effect is not _publish_unless_newer or self.is_replica
+        return (writes and self._writable()) or effect(self, keys, rest)
 
     def _publish(self, _: Connection, arguments: list[bytes]) -> Reply:
         channel, message = arguments
         if self.is_replica:
             return self._writable()
+        return self.publish(channel, message)
+
+    def publish(self, channel: bytes, message: bytes) -> int:
+        """Send a message to all subscribers; returns how many this server and its replicas have."""
         return sum(each._spread(channel, message) for each in (self, *self.replicas))
 
     def _spread(self, channel: bytes, message: bytes) -> int:

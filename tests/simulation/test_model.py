@@ -21,13 +21,14 @@ NOWHERE: Any = None
 def commands(chance: random.Random) -> list[list[Any]]:
     """What the cache and the revocations send, in any order."""
     made: list[list[Any]] = []
-    for number in range(200):
+    for number in range(400):
         entity = f"v{chance.randint(1, 4)}"
         stamp = f"2026-01-31T12:00:0{chance.randint(0, 9)}.000Z"
-        location = json.dumps({"latitude": number, "timestamp": stamp})
+        location = json.dumps({"latitude": chance.randint(0, 2), "timestamp": stamp})
         expires, now = chance.randint(3_001, 9_000), chance.randint(0, 3_000)
         keys = [f"location:{entity}", "index"]
         put = [cache._PUT_AND_INDEX, 2, *keys, location, 60, stamp, entity, expires, now]
+        late = [cache.PUBLISH_UNLESS_NEWER, 1, keys[0], "event", "channel", location, stamp]
         revoked = [expires, f'["token", "{chance.randint(1, 9)}", 1, {expires}]']
         add = [known.ADD, 2, "revoked", "version", now, 5, 60, str(number), *revoked]
         made.append(
@@ -36,6 +37,7 @@ def commands(chance: random.Random) -> list[list[Any]]:
                     ["EVAL", *put],
                     ["EVAL", *put],
                     ["EVAL", *add],
+                    ["EVAL", *late],
                     ["GET", keys[0]],
                     ["DEL", keys[0]],
                     ["ZREM", "index", entity],

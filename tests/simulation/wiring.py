@@ -61,7 +61,7 @@ HELD = (
     "room_count",
     "delivery.backlog",
     "delivery._in_flight._expected",
-    "delivery._in_flight._newest",
+    "delivery._in_flight._ahead",
     "delivery._channels._subscribed",
     "_pipeline._held",
     "_rooms.unconfirmed",

@@ -19,12 +19,13 @@ from tests.simulation.loop import EPOCH, HARNESS, Process, VirtualLoop
 from tests.simulation.network import Network
 from tests.simulation.operators import Operators
 from tests.simulation.plan import ENTITIES, Action, Plan
-from tests.simulation.redis_model import Server
+from tests.simulation.redis_model import Reply, Server
 from tests.simulation.wiring import Node, virtual_world
 
 SETTLE = 20.0
 """Seconds of peace before everything is looked at: longer than any retry waits."""
 
+CURRENT = b"location:current:"
 REVOCATIONS = b"{realtime:revocations}"
 
 
@@ -170,14 +171,21 @@ class World:
         what = f"{context['message'].partition('<')[0]}: {type(error).__name__}: {error}"
         self.history.note("escaped", "loop", what=what)
 
-    def _executed(self, server: Server, command: list[bytes]) -> None:
+    def _executed(self, server: Server, command: list[bytes], reply: Reply) -> None:
         """Take note of a write that Redis has taken."""
-        if command[0] in (b"EVAL", b"EVALSHA") and b"location:current" in command[3]:
-            number = round(orjson.loads(command[5])["latitude"] * 10_000)
-            self.history.note("cached", "redis", fix=number)
-        elif command[0] == b"PUBLISH" and command[1].startswith(b"tracking:"):
-            number = round(orjson.loads(command[2])["location"]["latitude"] * 10_000)
-            self.history.note("published", "redis", fix=number)
+        match command:
+            case [b"EVAL" | b"EVALSHA", _, b"2", key, _, location, *_] if key.startswith(CURRENT):
+                number = round(orjson.loads(location)["latitude"] * 10_000)
+                self.history.note("cached", "redis", fix=number)
+            case [b"PUBLISH", channel, event] if channel.startswith(b"tracking:"):
+                self._published(event)
+            case [b"EVAL" | b"EVALSHA", _, b"1", key, event, *_] if key.startswith(CURRENT):
+                if reply:
+                    self._published(event)
+
+    def _published(self, event: bytes) -> None:
+        number = round(orjson.loads(event)["location"]["latitude"] * 10_000)
+        self.history.note("published", "redis", fix=number)
 
     # -- actions ---------------------------------------------------------------------------
 

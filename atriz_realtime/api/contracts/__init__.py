@@ -1,8 +1,8 @@
 """The contracts between the core and plugins.
 
 Each is a :class:`typing.Protocol` of at most five methods.  A backend may also
-be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`; the core checks that
-with ``isinstance``.
+be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`, and a fan-out
+:class:`Interruptible` and :class:`Conditional`; the core checks that with ``isinstance``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from atriz_realtime.api.contracts.backends import (
     BackendStatus,
     Cache,
     Closeable,
+    Conditional,
     Deliver,
     Fanout,
     FanoutEvents,
@@ -53,6 +54,7 @@ __all__ = [
     "Cache",
     "Clock",
     "Closeable",
+    "Conditional",
     "Deliver",
     "Fanout",
     "FanoutEvents",

@@ -151,6 +151,29 @@ class FanoutEvents(Protocol):
 
 
 @runtime_checkable
+class Conditional(Protocol):
+    """A fan-out that publishes a late fix only if nothing newer is cached.
+
+    A fix is late when the throttle has held it, or when it is sent again after a failure:
+    another server may have published a newer one meanwhile.  With any other fan-out the core
+    reads the cache first and then publishes, so a newer fix may come between the two.  A layer
+    on a conditional fan-out should forward the call.
+    """
+
+    def publish_unless_newer(self, payload: Payload, cache: Cache) -> Awaitable[bool] | None:
+        """Publish the payload's event on its channel, unless a newer location is cached.
+
+        The location that is cached counts as newer when its timestamp is later, or the same and
+        it is another one.  Nothing can be published between the comparison and the event.
+
+        :param cache: the server's cache.  What it was asked to store before counts.
+        :returns: whether the event was published; ``None``, instead of an awaitable, when this
+            fan-out cannot compare with this cache.
+        :raises Unavailable: when it cannot be published; nobody has received it.
+        """
+
+
+@runtime_checkable
 class Interruptible(Protocol):
     """A fan-out whose connection may break.
 

@@ -14,8 +14,9 @@ class Verdict:
     """What a throttle decides about one fix."""
 
     outcome: Literal["pass", "drop", "hold"]
-    """``pass``: send it now.  ``drop``: cache it, but do not send it.  ``hold``: cache it, and
-    send it after ``delay`` unless a newer one replaces it."""
+    """``pass``: send it now.  ``drop``: cache it, but do not send it; while an older fix is held,
+    it takes its place.  ``hold``: cache it, and send it after ``delay`` unless a newer one
+    replaces it, or was cached by another server."""
     delay: float = 0.0
     """For ``hold``: seconds until the newest held fix of the entity is sent."""
 
@@ -32,7 +33,7 @@ class ThrottlePolicy(Protocol):
     async def admit(self, entity: EntityRef, location: Location) -> Verdict:
         """Decide about a fix.
 
-        Called once for each fix, in the order of arrival.  A held fix replaces the
-        one held before it, and is published after its delay without another call;
-        a fix that passes discards a held one.  The policy must bound its own memory.
+        Called once for each fix, in the order of arrival.  A held fix replaces an
+        older one held before it, and is published after its delay without another call;
+        a fix that passes discards an older held one.  The policy must bound its own memory.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
@@ -16,6 +17,9 @@ MAX_ENTITIES = 100_000
 
 CHUNK = 500
 """Fixes that are retried at once."""
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that a server that closes goes on retrying at most."""
 
 RETRY_FIRST = 0.25
 RETRY_MOST = 2.0
@@ -58,24 +62,42 @@ class Backlog:
         return {"waiting": len(self), "superseded": self._superseded, "dropped": self._dropped}
 
     def add(self, unsent: Unsent) -> None:
-        """Hold a fix, in place of an older one of its entity."""
-        channel = unsent.payload.channel
-        self.discard(channel)
-        self._waiting[channel] = unsent
+        """Hold a fix in place of an older one of its entity, unless a newer one waits."""
+        payload = unsent.payload
+        channel = payload.channel
+        self.discard(payload)
+        waiting = self._waiting.get(channel)
+        if waiting is None:
+            self._waiting[channel] = unsent
+        elif waiting.payload is payload:  # it was held, and then released
+            self._waiting[channel] = Unsent(
+                payload,
+                publish=unsent.publish or waiting.publish,
+                cache=unsent.cache or waiting.cache,
+            )
+        else:
+            self._superseded += 1
         if len(self._waiting) > MAX_ENTITIES:
             self._waiting.popitem(last=False)
             self._dropped += 1
             self._incidents.report("fixes dropped", f"more than {MAX_ENTITIES} entities wait")
         self._schedule()
 
-    def discard(self, channel: str) -> None:
-        """Drop an entity's fix, if one waits: a newer one is being published."""
-        if self._waiting and self._waiting.pop(channel, None) is not None:
-            self.supersede()
+    def discard(self, payload: Payload) -> None:
+        """Drop another fix of the entity that waits, unless it is newer."""
+        if not self._waiting:
+            return
+        waiting = self._waiting.get(payload.channel)
+        if waiting is None or waiting.payload is payload:
+            return
+        if waiting.payload.timestamp <= payload.timestamp:
+            del self._waiting[payload.channel]
+            self._superseded += 1
 
-    def supersede(self) -> None:
-        """Count a fix that is not retried because there is a newer one."""
-        self._superseded += 1
+    def is_unpublished(self, channel: str) -> bool:
+        """Whether a fix waits to be published on a channel."""
+        waiting = self._waiting.get(channel)
+        return waiting is not None and waiting.publish
 
     def flush(self) -> None:
         """Retry now."""
@@ -83,10 +105,16 @@ class Backlog:
         self._start_flush()
 
     async def aclose(self) -> None:
-        """Retry a last time, for a second at most."""
-        self._start_flush()
+        """Retry what waits for :data:`CLOSE_TIMEOUT` at most: a backend may be coming back."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                while self._waiting:
+                    self.flush()
+                    if self._flushing is not None:
+                        await asyncio.wait([self._flushing])
+                    if self._waiting:
+                        await asyncio.sleep(RETRY_FIRST)
         if self._flushing is not None:
-            await asyncio.wait([self._flushing], timeout=1.0)
             self._flushing.cancel()
         if self._timer is not None:
             self._timer.cancel()

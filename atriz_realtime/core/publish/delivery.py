@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
-from atriz_realtime.api.contracts import Cache, Clock, Fanout, Interruptible
+from atriz_realtime.api.contracts import Cache, Clock, Conditional, Fanout, Interruptible
 from atriz_realtime.api.model import EntityRef
-from atriz_realtime.api.wire import Payload, RedisChannels
+from atriz_realtime.api.wire import Payload, RedisChannels, event_json
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
+from atriz_realtime.core.hub.watermarks import event_time
 from atriz_realtime.core.publish.backlog import Backlog, Unsent
 from atriz_realtime.core.publish.in_flight import InFlight
 from atriz_realtime.core.publish.resync import Resync
@@ -49,7 +50,7 @@ class Delivery:
         self._channels = channels
         self._broadcaster = broadcaster
         self._incidents = incidents
-        self._in_flight = InFlight(self._deliver, clock)
+        self._in_flight = InFlight(self._deliver, self._is_behind, clock)
         self.backlog = Backlog(self.retry, incidents)
         self.resync = Resync(broadcaster, channels, self._in_flight, self._current, incidents)
         self._listeners: list[Listener] = []
@@ -83,40 +84,50 @@ class Delivery:
         for listener in self._listeners:
             await listener.aclose()
 
-    def publish(self, payload: Payload, *, cached: bool = False) -> Coroutine[Any, Any, None]:
+    def publish(self, payload: Payload) -> Coroutine[Any, Any, None]:
         """Cache a fix and fan it out; never fails, and takes no longer than the backends may.
 
         The commands are queued before the result is awaited, the cache's first: a new watcher
         subscribes before it reads the cache, and so misses nothing.
-
-        :param cached: whether the fix is in the cache already.
         """
         self._in_flight.add(payload, comes_back=self._comes_back(payload))
-        self.backlog.discard(payload.channel)
-        caching = None if cached else self._put(payload)
-        return self._finish(payload, caching, self._fan_out(payload))
+        self.backlog.discard(payload)
+        return self._finish(payload, self._put(payload), self._fan_out(payload))
+
+    def publish_held(self, payload: Payload) -> Coroutine[Any, Any, None]:
+        """Fan out a fix that was cached when it was held, unless a newer one is cached."""
+        self._in_flight.add(payload, comes_back=self._comes_back(payload), late=True)
+        self.backlog.discard(payload)
+        return self._finish(payload, None, self._fan_out_late(payload))
 
     async def _finish(
         self, payload: Payload, caching: Awaitable[None] | None, publishing: Awaitable[None]
     ) -> None:
         """Await the backends' answers, and leave to the backlog what has failed."""
-        try:
-            cached = caching is None or await self._attempt(caching, "cache unavailable")
-            published = await self._attempt(publishing, "fan-out unavailable")
-            if not published:
-                self._in_flight.bypass(payload.channel, payload.event)
-        finally:
-            newest = self._in_flight.answered(payload)
-        if cached and published:
-            return
-        if newest:
-            self.backlog.add(Unsent(payload, publish=not published, cache=not cached))
-        else:
-            self.backlog.supersede()
+        cached = caching is None or await self._attempt(caching, "cache unavailable")
+        published = await self._attempt(publishing, "fan-out unavailable")
+        if not published:
+            self._in_flight.bypass(payload.channel, payload.event)
+        self._leave(payload, publish=not published, cache=not cached)
 
-    async def cache(self, payload: Payload) -> None:
-        """Cache a fix without fanning it out; if the cache fails, it is lost and counted."""
-        await self._attempt(self._put(payload), "cache unavailable")
+    async def cache(self, payload: Payload, *, held: bool) -> None:
+        """Cache a fix without fanning it out, and leave it to the backlog if that fails.
+
+        If an older fix waits to be published, this one is published in its place: the older one
+        would be refused.
+
+        :param held: whether it is published later in any case.
+        """
+        cached = await self._attempt(self._put(payload), "cache unavailable")
+        unpublished = not held and self.backlog.is_unpublished(payload.channel)
+        self._leave(payload, publish=unpublished, cache=not cached)
+
+    def _leave(self, payload: Payload, *, publish: bool, cache: bool) -> None:
+        """Leave to the backlog the steps that are left of a fix, and nothing of an older one."""
+        if publish or cache:
+            self.backlog.add(Unsent(payload, publish=publish, cache=cache))
+        else:
+            self.backlog.discard(payload)
 
     async def retry(self, unsent: Unsent) -> Unsent | None:
         """Attempt the steps that have failed; returns what is still left to do.
@@ -125,7 +136,7 @@ class Delivery:
         """
         payload = unsent.payload
         caching = self._put(payload) if unsent.cache else None
-        publishing = self._fan_out(payload) if unsent.publish else None
+        publishing = self._fan_out_late(payload) if unsent.publish else None
         cached = caching is None or await self._attempt(caching)
         published = publishing is None or await self._attempt(publishing)
         if cached and published:
@@ -144,6 +155,31 @@ class Delivery:
         except Exception as error:  # likewise
             return _failed(error)
 
+    def _fan_out_late(self, payload: Payload) -> Awaitable[None]:
+        """Publish a fix that may have been overtaken, unless a newer one is cached."""
+        publishing = None
+        try:
+            if isinstance(self._fanout, Conditional):
+                publishing = self._fanout.publish_unless_newer(payload, self._cache)
+        except Exception as error:  # likewise
+            return _failed(error)
+        return self._withdrawn(payload, publishing or self._publish_unless_newer(payload))
+
+    async def _withdrawn(self, payload: Payload, publishing: Awaitable[bool]) -> None:
+        """Expect a fix back no longer if it is not published."""
+        if not await publishing:
+            self._in_flight.withdraw(payload.channel, payload.event)
+
+    async def _publish_unless_newer(self, payload: Payload) -> bool:
+        """Do what a :class:`~atriz_realtime.api.Conditional` fan-out does, in two steps."""
+        cached = await self._cache.get(payload.entity)
+        if cached is not None and cached != payload.location:
+            newest = event_time(event_json(payload.entity, cached))
+            if newest >= payload.timestamp:
+                return False
+        await self._fanout.publish(payload.channel, payload.event)
+        return True
+
     async def _attempt(self, work: Awaitable[None], incident: str = "") -> bool:
         try:
             await work
@@ -160,6 +196,11 @@ class Delivery:
 
     def _current(self, entity: EntityRef) -> Awaitable[bytes | None]:
         return self._cache.get(entity)
+
+    def _is_behind(self, channel: str, event: bytes) -> bool:
+        """Whether watchers of this server have had a newer event."""
+        last = self._broadcaster.last(RedisChannels.room(channel))
+        return last is not None and event_time(event) < event_time(last)
 
     def _deliver(self, channel: str, event: bytes) -> None:
         self._broadcaster.broadcast(RedisChannels.room(channel), event)

@@ -4,6 +4,7 @@ A fix that is published here comes back over the fan-out like every other server
 servers deliver in one order.  When the fan-out refuses it, or loses its connection, it is delivered
 directly, after everything older that is still expected on its channel; if it comes back after all,
 it is ignored.  So watchers of this server get every fix that was published here, once and in order.
+An older fix of another server that comes after one that was delivered directly is ignored too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.wire import Payload
+from atriz_realtime.core.hub.watermarks import event_time
 
 MAX_EXPECTED = 1_000
 """Events that one channel may expect back; beyond it, the oldest is no longer expected."""
@@ -29,41 +31,44 @@ class InFlight:
     """Passes events on to ``deliver``, each once and in order.
 
     :param deliver: takes a channel and an event's bytes to the watchers on this server.
+    :param is_behind: whether the watchers of a channel have had a newer event.
     """
 
-    def __init__(self, deliver: Callable[[str, bytes], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        deliver: Callable[[str, bytes], None],
+        is_behind: Callable[[str, bytes], bool],
+        clock: Clock,
+    ) -> None:
         self._deliver = deliver
+        self._is_behind = is_behind
         self._clock = clock
-        self._newest: dict[str, Payload] = {}  # fixes that the backends have not answered yet
-        self._expected: dict[str, dict[bytes, None]] = {}  # oldest first
+        self._expected: dict[str, dict[bytes, bool]] = {}  # oldest first; whether it is late
         self._bypassed: OrderedDict[tuple[str, bytes], float] = OrderedDict()
+        self._ahead: dict[str, bytes] = {}  # by channel: bypassed, and not come back yet
         self.connected = True
         """Whether what is published comes back."""
 
-    def add(self, payload: Payload, *, comes_back: bool) -> None:
+    def add(self, payload: Payload, *, comes_back: bool, late: bool = False) -> None:
         """Track a fix that is about to be published.
 
         :param comes_back: whether this server subscribes to its channel.
+        :param late: whether it is delivered directly only if nothing newer was.
         """
         channel = payload.channel
-        self._newest[channel] = payload
         if comes_back:
             expected = self._expected.setdefault(channel, {})
-            expected[payload.event] = None
+            expected[payload.event] = late
             if not self.connected:
                 self.bypass(channel, payload.event)
             elif len(expected) > MAX_EXPECTED:
                 del expected[next(iter(expected))]
 
-    def answered(self, payload: Payload) -> bool:
-        """Record that the backends have taken or refused a fix.
-
-        Returns whether it is still the newest of its entity: answers may overtake each other.
-        """
-        newest = self._newest.get(payload.channel) is payload
-        if newest:
-            del self._newest[payload.channel]
-        return newest
+    def withdraw(self, channel: str, event: bytes) -> None:
+        """Expect an event no longer, since it was not published; harmless if it is not expected."""
+        expected = self._expected.get(channel)
+        if expected is not None and expected.pop(event, None) is not None and not expected:
+            del self._expected[channel]
 
     def received(self, channel: str, event: bytes) -> None:
         """Take an event from the fan-out."""
@@ -76,9 +81,19 @@ class InFlight:
                     break
             if not expected:
                 del self._expected[channel]
-        if self._bypassed and (channel, event) in self._bypassed:
-            return  # a retry may have published it again, so it stays remembered
+        elif self._bypassed and self._is_overtaken(channel, event):
+            return
         self._deliver(channel, event)
+
+    def _is_overtaken(self, channel: str, event: bytes) -> bool:
+        """Whether an event, or a newer one, was delivered directly before it came."""
+        ahead = self._ahead.get(channel)
+        if ahead is not None:
+            if event_time(event) < event_time(ahead):
+                return True
+            del self._ahead[channel]
+        # a retry may publish it again, so it stays remembered
+        return (channel, event) in self._bypassed
 
     def bypass(self, channel: str, event: bytes) -> None:
         """Deliver an event directly, after everything older; harmless once it has come back."""
@@ -87,9 +102,10 @@ class InFlight:
             return
         while expected:
             oldest = next(iter(expected))
-            del expected[oldest]
-            self._remember(channel, oldest)
-            self._deliver(channel, oldest)
+            late = expected.pop(oldest)
+            if not (late and self._is_behind(channel, oldest)):
+                self._remember(channel, oldest)
+                self._deliver(channel, oldest)
             if oldest == event:
                 break
         if not expected:
@@ -98,6 +114,7 @@ class InFlight:
     def forget(self, channel: str) -> None:
         """Expect nothing more on a channel that this server no longer subscribes to."""
         self._expected.pop(channel, None)
+        self._ahead.pop(channel, None)
 
     def disconnected(self) -> None:
         """Deliver everything that is expected: the fan-out has lost it."""
@@ -114,5 +131,8 @@ class InFlight:
         now = self._clock.monotonic()
         bypassed = self._bypassed
         bypassed[channel, event] = now + REMEMBER_SECONDS
+        self._ahead[channel] = event
         while len(bypassed) > MAX_BYPASSED or next(iter(bypassed.values())) < now:
-            bypassed.popitem(last=False)
+            (oldest, forgotten), _ = bypassed.popitem(last=False)
+            if self._ahead.get(oldest) == forgotten:
+                del self._ahead[oldest]

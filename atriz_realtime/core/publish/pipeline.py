@@ -165,23 +165,21 @@ class Pipeline:
             self._validate(event)
             plugin, what, admit = self._throttles[entity.type]
             verdict = await self._plugin_runner.run(plugin, what, admit(entity, location))
-            held_before = self._held.get(entity) if verdict.outcome != "drop" else None
             fixes = self.fixes[entity.type]
             passed = await self._filtered(event)
             if passed is None:
                 fixes.dropped += 1
                 return PublishResult("dropped", location)
-            if held_before is not None and self._held.get(entity) is held_before:
-                self._discard_held(entity)
             payload = encode(passed)
             if verdict.outcome == "pass":
+                self._discard_held(payload)
                 await self._delivery.publish(payload)
                 self._observe(passed)
                 fixes.published += 1
                 return PublishResult("published", passed.location, payload.timestamp)
             # before the cache is written: a fix that passes meanwhile must find the held one
-            held = verdict.outcome == "hold" and self._hold(passed, payload, verdict.delay)
-            await self._delivery.cache(payload)
+            held = self._hold(passed, payload, verdict)
+            await self._delivery.cache(payload, held=held)
             if held:
                 fixes.held += 1
                 return PublishResult("held", passed.location, payload.timestamp)
@@ -252,25 +250,40 @@ class Pipeline:
         for observer in self._observers:
             observer.put(event)
 
-    def _hold(self, event: LocationEvent, payload: Payload, delay: float) -> bool:
-        if len(self._held) >= MAX_HELD:
+    def _hold(self, event: LocationEvent, payload: Payload, verdict: Verdict) -> bool:
+        """Hold a fix, in place of an older one; returns whether it is held.
+
+        One that is dropped takes the place of an older one too, and is sent when that would have
+        been: the older one would be refused.
+        """
+        entity = payload.entity
+        held = self._held.get(entity)
+        if held is not None and held.payload.timestamp > payload.timestamp:
+            return False
+        if verdict.outcome == "drop":
+            if held is not None:
+                held.event, held.payload = event, payload
+            return held is not None
+        if held is not None:
+            held.timer.cancel()
+        elif len(self._held) >= MAX_HELD:
             self._incidents.report("held fixes dropped", f"more than {MAX_HELD} entities wait")
             return False
-        entity = event.entity
-        self._discard_held(entity)
-        timer = asyncio.get_running_loop().call_later(delay, self._release, entity)
+        timer = asyncio.get_running_loop().call_later(verdict.delay, self._release, entity)
         self._held[entity] = _HeldFix(timer, event, payload)
         return True
 
-    def _discard_held(self, entity: EntityRef) -> None:
-        held = self._held.pop(entity, None)
-        if held is not None:
+    def _discard_held(self, payload: Payload) -> None:
+        """Discard what is held of the entity, unless it is newer than the fix."""
+        held = self._held.get(payload.entity)
+        if held is not None and held.payload.timestamp <= payload.timestamp:
             held.timer.cancel()
+            del self._held[payload.entity]
 
     def _release(self, entity: EntityRef) -> None:
         """Publish an entity's held fix; it went to the cache when it was held."""
         held = self._held.pop(entity)
-        publishing = self._delivery.publish(held.payload, cached=True)
+        publishing = self._delivery.publish_held(held.payload)
         task = asyncio.get_running_loop().create_task(publishing)
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)

@@ -21,18 +21,22 @@ from atriz_realtime.api import (
     Unavailable,
 )
 
-# Sets KEYS[1] to ARGV[1] for ARGV[2] seconds, unless it holds a location whose
-# timestamp is later than ARGV[3].  Timestamps are all UTC with milliseconds, so
-# they sort as text.  A value that is not JSON, from another program, is replaced.
-_PUT = """
-local held = redis.call('GET', KEYS[1])
-if held then
-  local ok, location = pcall(cjson.decode, held)
-  if ok and type(location) == 'table' and type(location.timestamp) == 'string'
-      and location.timestamp > ARGV[3] then
-    return 0
-  end
+# The timestamp of a location.  Timestamps are all UTC with milliseconds, so they sort as text.
+# That of a value that is not JSON, from another program, is empty.
+_TIME_OF = """
+local function time_of(location)
+  local ok, decoded = pcall(cjson.decode, location)
+  local timestamp = ok and type(decoded) == 'table' and decoded.timestamp
+  return type(timestamp) == 'string' and timestamp or ''
 end
+"""
+
+# Sets KEYS[1] to ARGV[1] for ARGV[2] seconds, unless it holds a location whose
+# timestamp is later than ARGV[3].
+_PUT = f"""
+{_TIME_OF}
+local held = redis.call('GET', KEYS[1])
+if held and time_of(held) > ARGV[3] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 return 1
 """
@@ -58,6 +62,16 @@ local function index(KEYS, ARGV) {_INDEX} end
 if put({{KEYS[1]}}, {{ARGV[1], ARGV[2], ARGV[3]}}) == 1 then
   index({{KEYS[2]}}, {{ARGV[4], ARGV[5], ARGV[6], ARGV[2]}})
 end
+return 1
+"""
+
+# Publishes ARGV[1] on the channel ARGV[2], unless KEYS[1] holds a location other than ARGV[3]
+# whose timestamp is ARGV[4] or later.
+PUBLISH_UNLESS_NEWER = f"""
+{_TIME_OF}
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[3] and time_of(held) >= ARGV[4] then return 0 end
+redis.call('PUBLISH', ARGV[2], ARGV[1])
 return 1
 """
 
@@ -98,11 +112,11 @@ class RedisCache:
         if not self._link.sharded:
             return self._link.evaluate(
                 _PUT_AND_INDEX,
-                (self._key(entity), self._index(entity.type)),
+                (self.key(entity), self._index(entity.type)),
                 (payload.location, seconds, payload.timestamp, entity.id, expires, now),
             )
         putting = self._link.evaluate(
-            _PUT, (self._key(entity),), (payload.location, seconds, payload.timestamp)
+            _PUT, (self.key(entity),), (payload.location, seconds, payload.timestamp)
         )
         indexing = self._link.evaluate(
             _INDEX, (self._index(entity.type),), (entity.id, expires, now, seconds)
@@ -123,12 +137,12 @@ class RedisCache:
 
     def get(self, entity: EntityRef) -> Awaitable[bytes | None]:
         """The location JSON, or ``None``."""
-        return self._link.execute("GET", self._key(entity))
+        return self._link.execute("GET", self.key(entity))
 
     async def delete(self, entity: EntityRef) -> None:
         """Remove the location and its index entry."""
         await _all(
-            self._link.execute("DEL", self._key(entity)),
+            self._link.execute("DEL", self.key(entity)),
             self._link.execute("ZREM", self._index(entity.type), entity.id),
         )
 
@@ -175,7 +189,8 @@ class RedisCache:
         count: int = await self._link.execute("ZCOUNT", self._index(entity_type), f"({now}", "+inf")
         return count
 
-    def _key(self, entity: EntityRef) -> str:
+    def key(self, entity: EntityRef) -> str:
+        """The key of an entity's current location."""
         return self._prefix + RedisChannels.current_location(entity)
 
     def _index(self, entity_type: str) -> str:

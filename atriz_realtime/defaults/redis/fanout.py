@@ -11,7 +11,16 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable
 
-from atriz_realtime.api import BackendStatus, Deliver, FanoutEvents, RedisLink, Unavailable
+from atriz_realtime.api import (
+    BackendStatus,
+    Cache,
+    Deliver,
+    FanoutEvents,
+    Payload,
+    RedisLink,
+    Unavailable,
+)
+from atriz_realtime.defaults.redis.cache import PUBLISH_UNLESS_NEWER, RedisCache
 from atriz_realtime.defaults.redis.listener import Listener, ListenerEvents
 
 CONFIRM_TIMEOUT = 1.0
@@ -86,6 +95,18 @@ class RedisFanout:
         copy = b"%b\0%b" % (channel.encode(), data)
         return _with_copy(
             sending, self._link.execute("SPUBLISH", self._prefix + FOLLOWED_CHANNEL, copy)
+        )
+
+    def publish_unless_newer(self, payload: Payload, cache: Cache) -> Awaitable[bool] | None:
+        """Queue a script that compares and publishes; on a cluster a key and a channel may be on
+        different servers, so there it cannot.
+        """
+        if self._link.sharded or not isinstance(cache, RedisCache):
+            return None
+        return self._link.evaluate(
+            PUBLISH_UNLESS_NEWER,
+            (cache.key(payload.entity),),
+            (payload.event, self._prefix + payload.channel, payload.location, payload.timestamp),
         )
 
     def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:

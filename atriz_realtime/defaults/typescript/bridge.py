@@ -16,12 +16,15 @@ from typing import Any, Literal
 import attrs
 
 from atriz_realtime.api import (
+    Cache,
     Clock,
+    Conditional,
     Deliver,
     Emit,
     Fanout,
     InvalidRequest,
     Membership,
+    Payload,
     RedisChannels,
     Resources,
     SocketEvents,
@@ -144,14 +147,34 @@ class Bridge:
         publishing = self._below.publish(channel, data)
         broadcast: Broadcast | None = None
         if channel.startswith(RedisChannels.PREFIX):
-            room = channel.removeprefix(RedisChannels.PREFIX)
-            arguments = [SocketEvents.LOCATION_UPDATE.value, decode_json(data)]
-            broadcast = Broadcast(sender=self._uid, rooms=[room], arguments=arguments)
+            broadcast = self._update(channel, data)
         elif channel == RedisChannels.EMITS:
             broadcast = self._outgoing(Emit.decode(data))
         if broadcast is None:
             return publishing
         return _both(publishing, self._adapter.send(broadcast))
+
+    def publish_unless_newer(self, payload: Payload, cache: Cache) -> Awaitable[bool] | None:
+        """Publish below unless a newer location is cached, and if so through the adapter as well.
+
+        The emit of the adapter follows a round trip later, so on TypeScript servers a newer fix
+        may come between the two.
+        """
+        if not isinstance(self._below, Conditional):
+            return None
+        publishing = self._below.publish_unless_newer(payload, cache)
+        return None if publishing is None else self._and_emit(payload, publishing)
+
+    async def _and_emit(self, payload: Payload, publishing: Awaitable[bool]) -> bool:
+        published = await publishing
+        if published:
+            await self._adapter.send(self._update(payload.channel, payload.event))
+        return published
+
+    def _update(self, channel: str, event: bytes) -> Broadcast:
+        room = channel.removeprefix(RedisChannels.PREFIX)
+        arguments = [SocketEvents.LOCATION_UPDATE.value, decode_json(event)]
+        return Broadcast(sender=self._uid, rooms=[room], arguments=arguments)
 
     def _outgoing(self, emit: Emit) -> Broadcast | None:
         if emit.namespace != NAMESPACE or emit.rooms == []:  # to an adapter, no room is everyone

@@ -91,13 +91,42 @@ async def test_retries_become_rarer_until_a_flush(backlog: Backlog, backend: Bac
 async def test_a_fix_that_a_newer_one_replaces_is_not_sent(
     backlog: Backlog, backend: Backend
 ) -> None:
-    backlog.discard(unsent("v1").payload.channel)
+    newer = unsent("v1", 1).payload
+    backlog.discard(newer)
     backlog.add(unsent("v1"))
     backlog.add(unsent("v2"))
-    backlog.discard(unsent("v1").payload.channel)
+    backlog.discard(newer)
     backlog.flush()
     await until(lambda: not len(backlog))
     assert [entity_id for entity_id, _ in backend.sent] == ["v2"]
+
+
+async def test_an_older_fix_that_comes_later_replaces_nothing(
+    backlog: Backlog, backend: Backend
+) -> None:
+    older = unsent("v1", 1)
+    backlog.add(unsent("v1", 2))
+    backlog.discard(older.payload)
+    backlog.add(older)
+    await backlog.aclose()
+    assert backend.sent == [("v1", "02")]
+    assert backlog.statistics()["superseded"] == 1
+
+
+async def test_the_steps_of_one_fix_that_fail_one_after_another_are_all_retried(
+    incidents: Incidents,
+) -> None:
+    attempts: list[tuple[bool, bool]] = []
+
+    async def retry(fix: Unsent) -> None:
+        attempts.append((fix.publish, fix.cache))
+
+    backlog, held = Backlog(retry, incidents), payload()
+    backlog.add(Unsent(held, publish=False, cache=True))
+    backlog.discard(held)
+    backlog.add(Unsent(held, publish=True, cache=False))
+    await backlog.aclose()
+    assert attempts == [(True, True)]
 
 
 async def test_a_newer_fix_that_fails_during_a_retry_waits_for_the_next(
@@ -160,10 +189,18 @@ async def test_many_are_sent_a_chunk_at_a_time(
     assert [entity_id for entity_id, _ in backend.sent] == [f"v{number:02}" for number in range(35)]
 
 
-async def test_closing_retries_a_last_time(backlog: Backlog, backend: Backend) -> None:
+async def test_closing_goes_on_retrying_for_a_while(
+    backlog: Backlog, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_FIRST", 0.001)
+    backend.reachable = False
     backlog.add(unsent())
-    await backlog.aclose()
+    closing = asyncio.create_task(backlog.aclose())
+    await until(lambda: backend.attempts > 2)
+    backend.reachable = True
+    await closing
     assert backend.sent == [("v1", "00")]
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.01)
     backend.reachable = False
     backlog.add(unsent())
     await backlog.aclose()

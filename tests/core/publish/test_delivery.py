@@ -143,10 +143,10 @@ async def test_the_cache_is_called_before_the_fan_out(parts: Parts) -> None:
 
 async def test_a_fix_can_be_cached_alone_or_fanned_out_alone(parts: Parts) -> None:
     member, first, second = await watcher(parts), payload(seconds=1), payload(seconds=2)
-    await parts.delivery.cache(first)
+    await parts.delivery.cache(first, held=False)
     assert member.frames == []
     assert await parts.cached() == first.location
-    await parts.delivery.publish(second, cached=True)
+    await parts.delivery.publish_held(second)
     assert member.frames == [frame(second)]
     assert await parts.cached() == first.location
 
@@ -220,7 +220,7 @@ async def test_watchers_are_served_while_the_cache_fails(parts: Parts, failure: 
     member, fix = await watcher(parts), payload()
     parts.cache.away = failure
     await parts.delivery.publish(fix)
-    await parts.delivery.cache(payload(seconds=1))
+    await parts.delivery.cache(payload(seconds=1), held=False)
     assert member.frames == [frame(fix)]
     assert sum(parts.counts.values()) == 2
 
@@ -300,7 +300,158 @@ async def test_an_older_fix_that_fails_late_is_not_sent_after_a_newer_one(
     parts.delivery.reachable()
     await until(lambda: there and not len(parts.delivery.backlog))
     assert there == [payload(seconds=2).event]
-    assert parts.delivery.backlog.statistics()["superseded"] == 1
+    assert parts.delivery.backlog.statistics()["superseded"] == newer_fails
+
+
+# -- late fixes ----------------------------------------------------------------------------
+
+
+class Judging(Fanned):
+    """A fan-out that is asked whether a fix is published, and answers what it is told to."""
+
+    verdict: bool | None = True
+    judged: int = 0
+
+    def publish_unless_newer(self, payload: Payload, cache: Any) -> Awaitable[bool] | None:
+        self.judged += 1
+        return None if self.verdict is None else self._judged(payload, self.verdict)
+
+    async def _judged(self, payload: Payload, verdict: bool) -> bool:
+        if verdict:
+            await self.publish(payload.channel, payload.event)
+        return verdict
+
+
+@pytest.mark.parametrize("cached", [2, 1], ids=["newer", "at the same time"])
+async def test_a_held_fix_is_not_published_after_a_newer_one_of_another_server(
+    parts: Parts, cached: int
+) -> None:
+    member = await watcher(parts)
+    other = payload(seconds=cached, latitude=9)
+    await parts.cache.put(other, 300)
+    await parts.delivery.publish_held(payload(seconds=1))
+    parts.fanout.events.deaf()  # what is expected would be delivered now
+    assert member.frames == []
+    await parts.delivery.publish_held(other)
+    assert member.frames == [frame(other)]
+
+
+async def test_a_fix_is_not_published_again_after_a_newer_one_of_another_server(
+    parts: Parts,
+) -> None:
+    parts.cache.away = parts.fanout.away = AWAY
+    await parts.delivery.publish(payload(seconds=1))
+    parts.cache.away = parts.fanout.away = None
+    there: list[bytes] = []
+    await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
+    await parts.cache.put(payload(seconds=2), 300)
+    parts.delivery.reachable()
+    await until(lambda: not len(parts.delivery.backlog))
+    assert there == []
+
+
+@pytest.mark.parametrize(("verdict", "sent"), [(True, 1), (False, 0), (None, 1)])
+async def test_a_conditional_fan_out_decides_about_late_fixes(
+    hub: Hub, verdict: bool | None, sent: int
+) -> None:
+    fanout = Judging()
+    fanout.verdict = verdict
+    cache = Away(MemoryCache(hub.clock, MemorySettings()))
+    delivery = Delivery(
+        {name: kind(name) for name in KINDS},
+        hub.broadcaster,
+        hub.channels,
+        hub.clock,
+        hub.incidents,
+    )
+    start(delivery, cache, fanout, [])
+    there: list[bytes] = []
+    await fanout.subscribe(channel(), lambda _, data: there.append(data))
+    await delivery.publish(payload(seconds=1))
+    assert (fanout.judged, len(there)) == (0, 1)
+    await delivery.publish_held(payload(seconds=2))
+    assert (fanout.judged, len(there)) == (1, 1 + sent)
+    assert ("get" in cache.calls) == (verdict is None)
+    await delivery.aclose()
+
+
+async def test_a_held_fix_is_not_delivered_here_after_a_newer_one_while_the_fan_out_is_away(
+    parts: Parts,
+) -> None:
+    member = await watcher(parts)
+    await parts.delivery.publish(payload(seconds=2))
+    parts.fanout.away = AWAY
+    await parts.delivery.publish_held(payload(seconds=1))
+    await parts.delivery.publish_held(payload(seconds=3))
+    assert member.frames == [frame(payload(seconds=2)), frame(payload(seconds=3))]
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_a_fix_that_is_not_sent_is_cached_when_the_cache_is_back(
+    parts: Parts, held: bool
+) -> None:
+    member, fix = await watcher(parts), payload()
+    parts.cache.away = AWAY
+    await parts.delivery.cache(fix, held=held)
+    parts.cache.away = None
+    parts.delivery.reachable()
+    await until(lambda: not len(parts.delivery.backlog))
+    assert await parts.cached() == fix.location
+    assert member.frames == []
+
+
+async def test_a_held_fix_that_is_released_while_it_waits_is_cached_all_the_same(
+    parts: Parts,
+) -> None:
+    member, fix = await watcher(parts), payload()
+    parts.cache.away = AWAY
+    await parts.delivery.cache(fix, held=True)
+    parts.cache.away = None
+    await parts.delivery.publish_held(fix)
+    assert member.frames == [frame(fix)]
+    parts.delivery.reachable()
+    await until(lambda: not len(parts.delivery.backlog))
+    assert await parts.cached() == fix.location
+
+
+@pytest.mark.parametrize(("held", "published"), [(False, [2]), (True, [])])
+async def test_a_throttled_fix_is_published_in_place_of_an_older_one_that_waits(
+    parts: Parts, held: bool, published: list[int]
+) -> None:
+    parts.fanout.away = AWAY
+    await parts.delivery.publish(payload(seconds=1))
+    parts.fanout.away = None
+    there: list[bytes] = []
+    await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
+    await parts.delivery.cache(payload(seconds=2), held=held)
+    parts.delivery.reachable()
+    await until(lambda: not len(parts.delivery.backlog))
+    assert there == [payload(seconds=seconds).event for seconds in published]
+
+
+async def test_an_older_fix_that_comes_later_does_not_replace_one_that_waits(
+    parts: Parts,
+) -> None:
+    parts.cache.away = parts.fanout.away = AWAY
+    await parts.delivery.publish(payload(seconds=2))
+    await parts.delivery.publish(payload(seconds=1))
+    parts.cache.away = parts.fanout.away = None
+    there: list[bytes] = []
+    await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
+    await parts.delivery.publish(payload(seconds=0))
+    parts.delivery.reachable()
+    await until(lambda: not len(parts.delivery.backlog))
+    assert there == [payload(seconds=0).event, payload(seconds=2).event]
+    assert await parts.cached() == payload(seconds=2).location
+
+
+async def test_an_older_fix_of_another_server_that_comes_late_is_ignored(parts: Parts) -> None:
+    member = await watcher(parts)
+    parts.fanout.away = AWAY
+    await parts.delivery.publish(payload(seconds=2))
+    await parts.fanout._backend.publish(channel(), payload(seconds=1).event)
+    await parts.fanout._backend.publish(channel(), payload(seconds=3).event)
+    assert member.frames == [frame(payload(seconds=2)), frame(payload(seconds=3))]
 
 
 # -- after a gap ---------------------------------------------------------------------------

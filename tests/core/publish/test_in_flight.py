@@ -22,6 +22,9 @@ class Delivered:
     def __call__(self, _: str, event: bytes) -> None:
         self.events.append(event)
 
+    def is_behind(self, _: str, event: bytes) -> bool:
+        return bool(self.events) and event < self.events[-1]
+
 
 @pytest.fixture
 def delivered() -> Delivered:
@@ -30,7 +33,7 @@ def delivered() -> Delivered:
 
 @pytest.fixture
 def in_flight(delivered: Delivered, clock: FakeClock) -> InFlight:
-    return InFlight(delivered, clock)
+    return InFlight(delivered, delivered.is_behind, clock)
 
 
 def fix(event: bytes, channel: str = CHANNEL) -> Payload:
@@ -119,14 +122,55 @@ def test_an_event_that_is_overtaken_is_no_longer_expected(
     assert delivered.events == [b"2"]
 
 
-def test_the_newest_fix_of_an_entity_is_known_until_it_is_answered(in_flight: InFlight) -> None:
-    older, newer, other = fix(b"1"), fix(b"2"), fix(b"1", "another")
-    for each in (older, newer, other):
-        in_flight.add(each, comes_back=False)
-    assert not in_flight.answered(older)
-    assert in_flight.answered(newer)
-    assert not in_flight.answered(newer)
-    assert in_flight.answered(other)
+def test_a_late_event_is_delivered_directly_only_if_nothing_newer_was(
+    in_flight: InFlight, delivered: Delivered
+) -> None:
+    in_flight.add(fix(b"2"), comes_back=True, late=True)
+    received(in_flight, b"3")
+    in_flight.disconnected()
+    assert delivered.events == [b"3"]
+    in_flight.add(fix(b"4"), comes_back=True, late=True)
+    assert delivered.events == [b"3", b"4"]
+    received(in_flight, b"2")  # it was published after all, by a retry
+    assert delivered.events == [b"3", b"4", b"2"]
+
+
+def test_an_event_that_is_withdrawn_is_not_delivered(
+    in_flight: InFlight, delivered: Delivered
+) -> None:
+    published(in_flight, b"1", b"2")
+    in_flight.withdraw(CHANNEL, b"1")
+    in_flight.withdraw(CHANNEL, b"1")
+    in_flight.withdraw("another", b"1")
+    in_flight.disconnected()
+    assert delivered.events == [b"2"]
+
+
+def test_an_older_event_of_another_server_is_ignored_after_one_that_was_bypassed(
+    in_flight: InFlight, delivered: Delivered
+) -> None:
+    fixes = [payload(seconds=seconds) for seconds in range(5)]
+    in_flight.add(fixes[2], comes_back=True)
+    in_flight.bypass(CHANNEL, fixes[2].event)
+    received(in_flight, fixes[1].event)
+    assert delivered.events == [fixes[2].event]
+    in_flight.add(fixes[0], comes_back=True)  # this server's own come in any order
+    received(in_flight, fixes[0].event, fixes[2].event, fixes[1].event)
+    assert delivered.events == [fixes[n].event for n in (2, 0, 1)]
+
+
+def test_an_event_that_was_bypassed_holds_back_older_ones_for_a_while(
+    in_flight: InFlight, delivered: Delivered, clock: FakeClock
+) -> None:
+    older, newer, other = payload(seconds=1), payload(seconds=2), payload("v2")
+    for each in (newer, other):
+        in_flight.add(each, comes_back=True)
+        in_flight.bypass(each.channel, each.event)
+        clock.advance(REMEMBER_SECONDS / 2 + 1)
+    in_flight.add(other, comes_back=True)
+    in_flight.bypass(other.channel, other.event)  # drops what is too old
+    received(in_flight, older.event)
+    assert delivered.events[-1] == older.event
 
 
 def test_channels_are_independent(in_flight: InFlight, delivered: Delivered) -> None:

@@ -336,13 +336,44 @@ async def test_a_fix_that_passes_discards_a_held_one(made: Parts) -> None:
     assert made.sent == [2, 3]
 
 
-async def test_a_throttled_fix_leaves_the_held_one(made: Parts) -> None:
-    made.module.verdicts[:] = [Verdict("hold", 0.01), Verdict("drop")]
-    await made.publish(1)
-    await made.publish(2)
-    await until(lambda: made.observed)
+async def test_a_throttled_fix_takes_the_place_of_an_older_held_one(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 60), Verdict("drop"), Verdict("drop")]
+    outcomes = [(await made.publish(seconds)).outcome for seconds in (1, 3, 2)]
+    assert outcomes == ["held", "held", "throttled"]
+    await made.pipeline.aclose()
+    assert made.sent == [3]
+    assert made.observed == [("v1", 3)]
+
+
+async def test_an_older_fix_does_not_replace_a_held_one(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 60), Verdict("hold", 60), Verdict("pass")]
+    outcomes = [(await made.publish(seconds)).outcome for seconds in (3, 2, 1)]
+    assert outcomes == ["held", "throttled", "published"]
     assert made.sent == [1]
-    assert await made.cached() == 2
+    await made.pipeline.aclose()
+    assert made.sent == [1, 3]
+
+
+async def test_a_held_fix_is_not_sent_after_a_newer_one_of_another_server(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 60)]
+    await made.publish(1)
+    await made.pipeline.remember(event("v1", 2, kind="van"))
+    await made.pipeline.aclose()
+    assert made.sent == []
+    assert made.observed == [("v1", 1)]
+
+
+@pytest.mark.parametrize("verdict", ["drop", "hold"])
+async def test_a_throttled_fix_that_a_cache_refuses_is_cached_when_the_server_closes(
+    made: Parts, verdict: Any
+) -> None:
+    made.module.verdicts[:] = [Verdict(verdict, 60)]
+    made.cache.away = AWAY
+    await made.publish(1)
+    made.cache.away = None
+    await made.pipeline.aclose()
+    await made.delivery.aclose()
+    assert await made.cached() == 1
 
 
 async def test_entities_are_held_independently(made: Parts) -> None:

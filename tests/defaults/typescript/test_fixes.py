@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from atriz_realtime.api import LocationEvent, Payload, encode
 from tests.defaults.typescript.conftest import Cluster
 from tests.defaults.typescript.servers import client_of
 from tests.support.clients.node import Node
@@ -67,6 +68,23 @@ async def test_a_fix_of_this_package_reaches_every_watcher_once_in_order(cluster
         for client in clients:
             assert client.updates == [event(number) for number in range(COUNT)]
         assert [client.updates for client in others] == [[]] * 4
+
+
+async def test_a_late_fix_reaches_every_watcher_unless_a_newer_one_is_cached(
+    cluster: Cluster,
+) -> None:
+    def late(number: int) -> Payload:
+        return encode(LocationEvent.from_wire(event(number)))
+
+    async with AsyncExitStack() as stack:
+        clients = await watchers(stack, cluster, "v1")
+        here, there = (ours.server for ours in cluster.ours)
+        await there.tracking.publish_location_update("vehicle", "v1", location(2))
+        await here.delivery.publish_held(late(1))
+        await here.delivery.publish_held(late(3))
+        await fence(cluster, clients)
+        for client in clients:
+            assert client.updates == [event(2), event(3)]
 
 
 async def test_a_fix_of_a_typescript_server_reaches_every_watcher_once_in_order(
