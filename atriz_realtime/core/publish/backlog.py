@@ -66,17 +66,17 @@ class Backlog:
         payload = unsent.payload
         channel = payload.channel
         self.discard(payload)
-        waiting = self._waiting.pop(channel, None)
-        if waiting is not None and waiting.payload is payload:
-            unsent = Unsent(
+        waiting = self._waiting.get(channel)
+        if waiting is None:
+            self._waiting[channel] = unsent
+        elif waiting.payload is payload:  # it was held, and then released
+            self._waiting[channel] = Unsent(
                 payload,
                 publish=unsent.publish or waiting.publish,
                 cache=unsent.cache or waiting.cache,
             )
-        elif waiting is not None:
-            unsent = waiting
+        else:
             self._superseded += 1
-        self._waiting[channel] = unsent
         if len(self._waiting) > MAX_ENTITIES:
             self._waiting.popitem(last=False)
             self._dropped += 1

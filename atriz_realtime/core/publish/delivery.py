@@ -108,7 +108,7 @@ class Delivery:
         published = await self._attempt(publishing, "fan-out unavailable")
         if not published:
             self._in_flight.bypass(payload.channel, payload.event)
-        self._settle(Unsent(payload, publish=not published, cache=not cached))
+        self._leave(payload, publish=not published, cache=not cached)
 
     async def cache(self, payload: Payload, *, held: bool) -> None:
         """Cache a fix without fanning it out, and leave it to the backlog if that fails.
@@ -120,14 +120,14 @@ class Delivery:
         """
         cached = await self._attempt(self._put(payload), "cache unavailable")
         unpublished = not held and self.backlog.is_unpublished(payload.channel)
-        self._settle(Unsent(payload, publish=unpublished, cache=not cached))
+        self._leave(payload, publish=unpublished, cache=not cached)
 
-    def _settle(self, unsent: Unsent) -> None:
-        """Leave to the backlog what is left of a fix, and drop what waits of older ones."""
-        if unsent.publish or unsent.cache:
-            self.backlog.add(unsent)
+    def _leave(self, payload: Payload, *, publish: bool, cache: bool) -> None:
+        """Leave to the backlog the steps that are left of a fix, and nothing of an older one."""
+        if publish or cache:
+            self.backlog.add(Unsent(payload, publish=publish, cache=cache))
         else:
-            self.backlog.discard(unsent.payload)
+            self.backlog.discard(payload)
 
     async def retry(self, unsent: Unsent) -> Unsent | None:
         """Attempt the steps that have failed; returns what is still left to do.
