@@ -209,6 +209,7 @@ class RealtimeServer(ServerInterface):
             close=self.close,
             is_closing=lambda: lifecycle.is_closing,
         )
+        statistics.add("http", self._http.endpoints)
 
     async def start(self) -> None:
         """Open the backends; the first call does it, the others wait for it.

@@ -53,6 +53,9 @@ class Authenticator:
     weakness: str | None = attrs.field(default=None, kw_only=True)
     """Why it is not safe beyond this machine, in one line.  If set, ``serve`` refuses to
     listen beyond loopback unless ``allow_weak_secret`` is on."""
+    statistics: Callable[[], Mapping[str, float]] | None = attrs.field(default=None, kw_only=True)
+    """The numbers that an operator wants to see, such as the size of a cache of tokens: see
+    :class:`Measuring`."""
 
 
 @attrs.frozen(eq=False)

@@ -242,11 +242,12 @@ def encode(event: LocationEvent) -> Payload:
     entity = event.entity
     wire = event.location.to_wire()
     location = encode_json(wire)
+    whole = event_json(entity, location)
     return Payload(
         entity=entity,
         channel=RedisChannels.entity(entity),
-        event=event_json(entity, location),
-        location=location,
+        event=whole,
+        location=whole[-len(location) - 1 : -1],  # orjson's own bytes hold a buffer of kilobytes
         timestamp=wire["timestamp"],
     )
 

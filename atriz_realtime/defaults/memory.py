@@ -28,6 +28,9 @@ from atriz_realtime.api import (
 MAX_CURSOR_LENGTH = 18
 """Digits of a cursor; more than the number of updates in any server's life."""
 
+ENTRY_BYTES = 384
+"""Bytes that a cached location counts besides its JSON and its id: what the entry itself takes."""
+
 
 @attrs.frozen(kw_only=True)
 class MemorySettings:
@@ -35,6 +38,8 @@ class MemorySettings:
 
     max_entries: int = attrs.field(default=1_000_000, validator=attrs.validators.ge(1))
     """Cached locations of one type; beyond, the one that was updated longest ago is dropped."""
+    max_bytes: int = attrs.field(default=1_073_741_824, validator=attrs.validators.ge(1))
+    """Bytes of one type's cached locations in memory; beyond, the same one is dropped."""
 
 
 @attrs.frozen(eq=False)
@@ -43,6 +48,28 @@ class _Entry:
     expires: float
     timestamp: str
     location: bytes
+
+
+class _Entries(OrderedDict[str, _Entry]):
+    """The entries of one type by id, and the bytes that they take."""
+
+    size = 0
+
+    def add(self, entity_id: str, entry: _Entry) -> None:
+        """Put an entry last, in place of an older one."""
+        self.drop(entity_id)
+        self[entity_id] = entry
+        self.size += _size(entity_id, entry)
+
+    def drop(self, entity_id: str) -> None:
+        """Remove an entry, if there is one."""
+        entry = self.pop(entity_id, None)
+        if entry is not None:
+            self.size -= _size(entity_id, entry)
+
+
+def _size(entity_id: str, entry: _Entry) -> int:
+    return ENTRY_BYTES + 4 * len(entity_id) + len(entry.location)
 
 
 class MemoryCache:
@@ -55,8 +82,10 @@ class MemoryCache:
     def __init__(self, clock: Clock, settings: MemorySettings) -> None:
         self._clock = clock
         self._max_entries = settings.max_entries
-        self._types: defaultdict[str, OrderedDict[str, _Entry]] = defaultdict(OrderedDict)
+        self._max_bytes = settings.max_bytes
+        self._types: defaultdict[str, _Entries] = defaultdict(_Entries)
         self._numbers = 0
+        self._dropped = 0
 
     async def put(self, payload: Payload, ttl: float) -> None:
         """Store a location; an older fix does not replace a newer one."""
@@ -65,12 +94,12 @@ class MemoryCache:
         if held is not None and held.timestamp > payload.timestamp:
             return
         self._numbers += 1
-        entries[payload.entity.id] = _Entry(
-            self._numbers, self._clock.monotonic() + ttl, payload.timestamp, payload.location
-        )
-        entries.move_to_end(payload.entity.id)
-        if len(entries) > self._max_entries:
-            entries.popitem(last=False)
+        expires = self._clock.monotonic() + ttl
+        entry = _Entry(self._numbers, expires, payload.timestamp, payload.location)
+        entries.add(payload.entity.id, entry)
+        while len(entries) > self._max_entries or entries.size > self._max_bytes:
+            entries.drop(next(iter(entries)))
+            self._dropped += 1
 
     async def get(self, entity: EntityRef) -> bytes | None:
         """The location JSON, or ``None``."""
@@ -79,7 +108,7 @@ class MemoryCache:
 
     async def delete(self, entity: EntityRef) -> None:
         """Remove a location."""
-        self._types[entity.type].pop(entity.id, None)
+        self._types[entity.type].drop(entity.id)
 
     async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
         """Locations in the order of their last update; the cursor is the number of the last one."""
@@ -107,14 +136,23 @@ class MemoryCache:
         """Always ``embedded``."""
         return BackendStatus("embedded")
 
-    def _unexpired(self, entity_type: str) -> OrderedDict[str, _Entry]:
+    def statistics(self) -> dict[str, float]:
+        """The ``entries``, the ``bytes`` they take, and how many were ``dropped`` over a limit."""
+        types = self._types.values()
+        return {
+            "entries": sum(map(len, types)),
+            "bytes": sum(entries.size for entries in types),
+            "dropped": self._dropped,
+        }
+
+    def _unexpired(self, entity_type: str) -> _Entries:
         entries = self._types[entity_type]
         now = self._clock.monotonic()
         while entries:
             oldest = next(iter(entries))
             if entries[oldest].expires > now:
                 break
-            del entries[oldest]
+            entries.drop(oldest)
         return entries
 
 

@@ -49,11 +49,12 @@ class HttpInterface:
         is_closing: Callable[[], bool],
     ) -> None:
         self._engine = engine = socket_io.eio
-        self._endpoints = Endpoints(endpoints, start, is_closing, config.max_body, incidents)
+        self.endpoints = Endpoints(endpoints, start, is_closing, config.max_body, incidents)
+        """The endpoints' answers, and numbers about them."""
         self._websocket: type[UvicornWebSocket] | None = None
-        by_route = self._endpoints.by_route.values()
+        by_route = self.endpoints.by_route.values()
         own = RealtimeRoutes(
-            [*(EndpointRoute(each, self._endpoints) for each in by_route), *routes],
+            [*(EndpointRoute(each, self.endpoints) for each in by_route), *routes],
             socket_io.handle_request,
             config.cors_origin,
             start,
@@ -92,7 +93,7 @@ class HttpInterface:
         websocket = self.websocket_protocol()
         with _optional_imports("http_protocol()"):
             from atriz_realtime.http import protocol  # noqa: PLC0415
-        return protocol.http_protocol(self._endpoints, websocket, fallback, self._engine.proxies)
+        return protocol.http_protocol(self.endpoints, websocket, fallback, self._engine.proxies)
 
 
 @contextmanager

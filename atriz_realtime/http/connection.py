@@ -28,7 +28,7 @@ from atriz_realtime.engine.transports.connections import (
 )
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.endpoints import HEADERS, HEADERS_OF, Endpoints
-from atriz_realtime.http.request_head import FALLBACK_HEADERS, HeadCache
+from atriz_realtime.http.request_head import FALLBACK_HEADERS, MAX_CACHED_HEADS, HeadCache
 
 MAX_PIPELINED = 16
 """Requests to endpoints that may wait on one connection while an earlier one is answered."""
@@ -117,6 +117,7 @@ class EndpointConnection(asyncio.Protocol):
         self._draining = True
         self._parser = None
         self._queue.clear()
+        self._forget_head()
         self._stop_timer()
 
     def pause_writing(self) -> None:
@@ -143,10 +144,17 @@ class EndpointConnection(asyncio.Protocol):
         self._feed(data)
         if self._queue and not self._in_request and self._head_misses < MAX_HEAD_MISSES:
             head = HeadCache.of(data)
-            if head is not None:
+            if head is not None and self._shared.endpoints.cached_heads < MAX_CACHED_HEADS:
                 call = self._queue[-1][1]
                 bare = HttpCall(call.headers, b"", call.address, call.credentials())
                 self._cached = head, endpoint, bare
+                self._shared.endpoints.cached_heads += head.size
+
+    def _forget_head(self) -> None:
+        """Drop the cached head."""
+        if self._cached is not None:
+            self._shared.endpoints.cached_heads -= self._cached[0].size
+            self._cached = None
 
     def _read_cached(self, data: bytes) -> bool:
         """Read a whole request that has the cached head; returns whether it is one."""
@@ -155,7 +163,7 @@ class EndpointConnection(asyncio.Protocol):
         head, endpoint, bare = self._cached
         body = head.body(data, self._shared.endpoints.max_body)
         if body is None:
-            self._cached = None
+            self._forget_head()
             self._head_misses += 1
             return False
         self._head_misses = 0

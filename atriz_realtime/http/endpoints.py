@@ -37,10 +37,16 @@ class Endpoints:
     ) -> None:
         self.by_route = {(each.method, each.path): each for each in endpoints}
         """The endpoints by method and path."""
+        self.cached_heads = 0
+        """Bytes of the request heads that connections have cached."""
         self.max_body = max_body
         self.is_closing = is_closing
         self._ready: Callable[[], Awaitable[None]] | None = ready
         self._incidents = incidents
+
+    def statistics(self) -> dict[str, float]:
+        """The bytes of ``cached_heads``."""
+        return {"cached_heads": self.cached_heads}
 
     async def answer(self, endpoint: Endpoint, call: HttpCall) -> HttpAnswer:
         """Answer a request; never raises."""

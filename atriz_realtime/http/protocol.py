@@ -127,6 +127,7 @@ class HttpProtocol(EndpointConnection):
 
     def _hand_over(self, fallback: HttpToolsProtocol, data: bytes) -> None:
         """Give up the connection for good: where its requests end is not known here."""
+        self._forget_head()
         self._server_state.connections.discard(self)
         self._server_state.connections.add(fallback)
         self._transport.set_protocol(fallback)

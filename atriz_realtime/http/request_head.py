@@ -12,6 +12,10 @@ END = b"\r\n\r\n"
 MAX_CACHED_HEAD = 4_096
 """Bytes of a request head that is cached."""
 
+MAX_CACHED_HEADS = 33_554_432
+"""Bytes of all cached heads together; beyond, no further one is cached. Their parsed headers take a
+few times as much."""
+
 MAX_DIGITS = 9
 """Digits of the content length that a cached head may be completed with."""
 
@@ -77,11 +81,12 @@ class HeadCache:
     :param after: the rest of the head.
     """
 
-    __slots__ = ("_after", "_before")
+    __slots__ = ("_after", "_before", "size")
 
     def __init__(self, before: bytes, after: bytes) -> None:
         self._before = before
         self._after = after
+        self.size = len(before) + len(after)
 
     @classmethod
     def of(cls, data: bytes) -> HeadCache | None:

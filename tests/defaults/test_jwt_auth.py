@@ -202,6 +202,12 @@ async def test_a_huge_token_is_refused_without_being_parsed() -> None:
     assert await refused(make(), huge) == "the token is too long"
 
 
+@pytest.mark.parametrize("payload", [b"[1]", b'"u1"', b"7", b"null", b"true", b"{", b""])
+async def test_claims_that_are_no_object_are_refused(payload: bytes) -> None:
+    token = jwt.PyJWS().encode(payload, SECRET, "HS256")
+    assert await refused(make(), Credentials(token=token)) == "DecodeError"
+
+
 # -- tokens that are remembered ------------------------------------------------------------
 
 
@@ -287,13 +293,25 @@ async def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (authenticator.checked, len(authenticator._verified)) == (checked + 1, 3)
 
 
+async def test_the_cache_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwt_auth, "MAX_REMEMBERED_BYTES", 10_000)
+    authenticator = counting()
+    tokens = [sent({"userId": str(number), "more": "x" * 2_000}) for number in range(5)]
+    size = len(tokens[0].token or "")
+    assert 3 * size < 10_000 < 4 * size
+    for credentials in tokens:
+        await authenticator.authenticate(credentials)
+    assert authenticator.statistics() == {"remembered": 3, "bytes": 3 * size}
+    assert list(authenticator._verified) == [each.token for each in tokens[2:]]
+
+
 async def test_an_expired_token_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     authenticator, credentials = counting(), sent({"userId": "a", "exp": 1_900_000_000})
     set_clock(monkeypatch, 1_800_000_000)
     await authenticator.authenticate(credentials)
     set_clock(monkeypatch, 1_900_000_000)
     await refused(authenticator, credentials)
-    assert not authenticator._verified
+    assert authenticator.statistics() == {"remembered": 0, "bytes": 0}
 
 
 # -- weak secrets --------------------------------------------------------------------------

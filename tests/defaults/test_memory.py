@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from atriz_realtime.api import EntityRef
@@ -10,8 +12,8 @@ from atriz_realtime.plugin_system.structure import structure
 from atriz_realtime.testing import FakeClock, payload
 
 
-def cache(max_entries: int = 3) -> MemoryCache:
-    return MemoryCache(FakeClock(), MemorySettings(max_entries=max_entries))
+def cache(max_entries: int = 3, **limits: int) -> MemoryCache:
+    return MemoryCache(FakeClock(), MemorySettings(max_entries=max_entries, **limits))
 
 
 async def test_beyond_the_limit_the_oldest_location_is_dropped() -> None:
@@ -23,6 +25,53 @@ async def test_beyond_the_limit_the_oldest_location_is_dropped() -> None:
     assert await held.count("vehicle") == 3
     assert await held.get(EntityRef("vehicle", "v2")) is None
     assert await held.get(EntityRef("vehicle", "v1")) is not None
+
+
+async def test_beyond_the_limit_in_bytes_the_oldest_locations_are_dropped() -> None:
+    held = cache(100, max_bytes=20_000)
+    for number in range(20):
+        await held.put(payload(f"v{number}"), 300)
+    assert await held.count("vehicle") == 20
+    await held.put(payload("large", metadata={"note": "x" * 10_000}), 300)
+    left = await held.count("vehicle")
+    assert 10 <= left < 20
+    assert await held.get(EntityRef("vehicle", "large")) is not None
+    assert await held.get(EntityRef("vehicle", "v0")) is None
+    assert await held.get(EntityRef("vehicle", "v19")) is not None
+    numbers = held.statistics()
+    assert (numbers["entries"], numbers["dropped"]) == (left, 21 - left)
+    assert 19_000 < numbers["bytes"] <= 20_000
+
+
+async def test_what_is_replaced_deleted_or_expired_no_longer_counts() -> None:
+    clock = FakeClock()
+    held = MemoryCache(clock, MemorySettings())
+    await held.put(payload("v1", metadata={"note": "x" * 1_000}), 10)
+    await held.put(payload("v1", seconds=1), 10)
+    small = held.statistics()["bytes"]
+    assert small < 1_000
+    await held.put(payload("v2"), 10)
+    await held.delete(EntityRef("vehicle", "v2"))
+    await held.delete(EntityRef("vehicle", "v2"))
+    assert held.statistics() == {"entries": 1, "bytes": small, "dropped": 0}
+    clock.advance(10)
+    await held.count("vehicle")
+    assert held.statistics() == {"entries": 0, "bytes": 0, "dropped": 0}
+
+
+@pytest.mark.parametrize("note", ["", "x" * 1_000, "ä" * 1_000])
+async def test_its_memory_is_what_it_counts(note: str) -> None:
+    held = cache(10_000)
+    fixes = (payload(f"vehicle-{number:05}", metadata={"note": note}) for number in range(5_000))
+    tracemalloc.start()
+    try:
+        for fix in fixes:
+            await held.put(fix, 300)
+        del fix
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.7 * held.statistics()["bytes"] < taken <= held.statistics()["bytes"]
 
 
 async def test_an_older_fix_does_not_count_as_a_change() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httptools
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from starlette.applications import Starlette
 
 from atriz_realtime.http.connection import MAX_HEAD_MISSES
 from atriz_realtime.http.request_head import MAX_CACHED_HEAD, HeadCache
@@ -17,8 +19,11 @@ from tests.support.servers.http_server import (
     HttpServer,
     echo,
     fix,
+    get,
+    http_server,
     request,
 )
+from tests.support.servers.serving import until
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\nAccept: */*\r\n\r\n"
 LENGTH_LAST = b"POST /x HTTP/1.1\r\nHost: x\r\ncontent-length:%b\r\n\r\n"
@@ -184,3 +189,71 @@ async def test_what_follows_a_cached_request_is_another_request(
     assert [(await client.answer()).json for _ in range(3)] == ["b", "c", "d"]
     assert (await client.call(echo("e"))).json == "e"
     assert endpoints.called == [f'"{body}"' for body in "aabcde"]
+
+
+HANDSHAKE = get(
+    "/socket.io/?EIO=4&transport=websocket",
+    b"Upgrade: websocket",
+    b"Connection: Upgrade",
+    b"Sec-WebSocket-Version: 13",
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+)
+
+
+def cached_heads(server: HttpServer) -> float:
+    """The bytes of heads that connections have cached, as an operator sees them."""
+    return server.realtime.reports.own().statistics["http"]["cached_heads"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("end", ["closed", "another head", "a websocket"])
+async def test_cached_heads_are_counted_until_they_are_dropped(
+    server: HttpServer, end: str
+) -> None:
+    assert cached_heads(server) == 0
+    async with server.connect() as connection:
+        await connection.call(echo("a"))
+        size = len(echo("a").partition(b"\r\n\r\n")[0]) + len(b"\r\n\r\n") - len(b"3")
+        assert cached_heads(server) == size
+        if end == "another head":
+            await connection.call(echo("a", b"X: y"))
+            assert cached_heads(server) == size + len(b"X: y\r\n")
+        elif end == "a websocket":
+            assert (await connection.call(HANDSHAKE)).status == 101
+            assert cached_heads(server) == 0
+    await until(lambda: cached_heads(server) == 0)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_connection_that_is_handed_over_to_uvicorn_drops_its_head(
+    application: Callable[..., Starlette],
+) -> None:
+    async with (
+        http_server(application(), limit_concurrency=2) as server,
+        server.connect() as connection,
+    ):
+        await connection.call(echo("a"))
+        assert cached_heads(server) > 0
+        async with server.connect():
+            await until(lambda: server.connections == 2)
+            await connection.send(get("/hello")[:-2])
+            await until(lambda: cached_heads(server) == 0)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_cached_heads_are_bounded_together(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atriz_realtime.http.connection.MAX_CACHED_HEADS", 1)
+    async with server.connect() as first, server.connect() as second:
+        for text in "ab":
+            assert (await first.call(echo(text))).json == text
+        size = cached_heads(server)
+        assert size > 0
+        for text in "ab":
+            assert (await second.call(echo(text))).json == text
+        assert cached_heads(server) == size
+        await first.close()
+        await until(lambda: cached_heads(server) == 0)
+        assert (await second.call(echo("c"))).json == "c"
+        assert cached_heads(server) == size

@@ -1,4 +1,4 @@
-"""The cache, the fan-out and the layers on it: opened when the server starts."""
+"""The cache, the fan-out and the layers on it: opened when the server starts, and measured."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ B = TypeVar("B")
 class Backends:
     """What the plugins registered to cache locations and to fan them out.
 
+    :param statistics: gets the numbers of the backends, and of the authenticators.
     :param link: the connection to Redis, when one is configured.
     """
 
@@ -38,6 +39,8 @@ class Backends:
         self._resources = resources
         self._statistics = statistics
         self._reporting: list[Reporting] = [] if link is None else [link]
+        for record in registry.authenticators:
+            statistics.add(f"authenticator {record.name}", record, registry.owner(record))
 
     async def open(
         self, opened: AsyncExitStack, layers: Sequence[FanoutLayer]

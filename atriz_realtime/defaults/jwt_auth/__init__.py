@@ -50,6 +50,10 @@ MAX_REMEMBERED = 10_000
 """Verified tokens of HTTP calls that are remembered until they expire; beyond, the oldest one is
 forgotten, and verified again when it comes back."""
 
+MAX_REMEMBERED_BYTES = 8_388_608
+"""Bytes of those tokens together, at which the oldest is forgotten as well; their decoded claims
+take several times as much."""
+
 MIN_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 """Fewest bytes of an HMAC algorithm's secret (RFC 7518, section 3.2)."""
 
@@ -187,6 +191,7 @@ class JwtAuthenticator:
         self._settings = settings
         self._is_weak = secret is not None and bool(secret_weakness(secret, settings.algorithms))
         self._verified: dict[str, Identity] = {}
+        self._verified_bytes = 0
         self._algorithms = list(settings.algorithms)
         decoder = StrictJwt(
             {"verify_aud": settings.audience is not None, "require": list(settings.required_claims)}
@@ -220,12 +225,13 @@ class JwtAuthenticator:
             return None
         if self._source is not None and self._published is not self._source.keys:
             self._published = self._source.keys
-            self._verified.clear()  # some may be signed with a key that is no longer in the set
+            for known in list(self._verified):  # some may be signed with a key that is gone
+                self._forget(known)
         remembered = self._verified.get(token)
         if remembered is not None:
             if remembered.expires_at is None or remembered.expires_at > time.time():
                 return remembered
-            del self._verified[token]
+            self._forget(token)
         if self._key is None and not self._has_ids:
             raise AuthenticationRejected("no JWT secret is configured (JWT_SECRET)")
         if len(token) > MAX_TOKEN_LENGTH:
@@ -246,10 +252,22 @@ class JwtAuthenticator:
             expires_at=expires_at,
         )
         if credentials.source == "http":  # a device sends the same token with every fix
-            self._verified[token] = identity
-            if len(self._verified) > MAX_REMEMBERED:
-                del self._verified[next(iter(self._verified))]
+            self._remember(token, identity)
         return identity
+
+    def statistics(self) -> dict[str, float]:
+        """The verified tokens that are ``remembered``, and their ``bytes``."""
+        return {"remembered": len(self._verified), "bytes": self._verified_bytes}
+
+    def _remember(self, token: str, identity: Identity) -> None:
+        self._verified[token] = identity
+        self._verified_bytes += len(token)
+        while len(self._verified) > MAX_REMEMBERED or self._verified_bytes > MAX_REMEMBERED_BYTES:
+            self._forget(next(iter(self._verified)))
+
+    def _forget(self, token: str) -> None:
+        del self._verified[token]
+        self._verified_bytes -= len(token)
 
     def _key_of(self, token: str) -> str | jwt.PyJWK:
         if self._has_ids:
@@ -326,4 +344,10 @@ def register_authenticators(config: PluginConfig, resources: Resources) -> Authe
         )
     verifier = JwtAuthenticator(secret, settings, source)
     at_once = verifier.identify if source is None else None
-    return Authenticator("jwt", verifier.authenticate, at_once=at_once, weakness=weakness)
+    return Authenticator(
+        "jwt",
+        verifier.authenticate,
+        at_once=at_once,
+        weakness=weakness,
+        statistics=verifier.statistics,
+    )

@@ -207,6 +207,36 @@ FAMILIES = (
         _number("resync", "entities"),
     ),
     Family(
+        "cache_entries",
+        "Current locations in this process, without Redis.",
+        _number("cache", "entries"),
+    ),
+    Family(
+        "cache_bytes",
+        "Bytes that current locations take in this process, without Redis.",
+        _number("cache", "bytes"),
+    ),
+    Family(
+        "cache_dropped_total",
+        "Current locations that were dropped from this process over a limit.",
+        _number("cache", "dropped"),
+    ),
+    Family(
+        "remembered_tokens",
+        "Tokens of HTTP calls that are verified already.",
+        _number("authenticator jwt", "remembered"),
+    ),
+    Family(
+        "remembered_tokens_bytes",
+        "Bytes of the tokens of HTTP calls that are verified already.",
+        _number("authenticator jwt", "bytes"),
+    ),
+    Family(
+        "cached_heads_bytes",
+        "Bytes of the request heads that connections have cached.",
+        _number("http", "cached_heads"),
+    ),
+    Family(
         "redis_pending_commands",
         "Commands that Redis has not answered yet.",
         _number("redis", "pending"),
