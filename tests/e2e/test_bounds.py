@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from types import ModuleType
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import CloseCode
 
+from atriz_realtime.api import Authenticator, Credentials, hookimpl
 from tests.support.clients.engineio import raw_socket
 from tests.support.servers.serving import serving, token, until
 
@@ -33,6 +36,28 @@ async def test_the_memory_cache_evicts_the_least_recently_updated() -> None:
             await live.publish(vehicle)
         found = [(await live.get(f"/api/tracking/vehicle/v{n}"))[0] for n in (1, 2, 3)]
     assert found == [200, 404, 200]
+
+
+async def test_what_caches_hold_is_among_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def authenticate(_: Credentials) -> None:
+        """Leave everything to others."""
+
+    @hookimpl
+    def register_authenticators() -> Authenticator:
+        return Authenticator("mine", authenticate, order=-1, statistics=lambda: {"held": 3})
+
+    plugin = ModuleType("counting_authenticator")
+    monkeypatch.setattr(plugin, "register_authenticators", register_authenticators, raising=False)
+    monkeypatch.setitem(sys.modules, plugin.__name__, plugin)
+    async with serving(extra_plugins=[plugin.__name__]) as live:
+        await live.publish("v1")
+        numbers = live.server.reports.own().statistics
+    assert numbers["authenticator mine"] == {"held": 3}
+    assert numbers["authenticator jwt"]["remembered"] == 1
+    assert numbers["authenticator jwt"]["bytes"] > 100
+    assert numbers["cache"]["entries"] == 1
+    assert numbers["cache"]["bytes"] > 300
+    assert numbers["http"]["cached_heads"] >= 0
 
 
 @pytest.mark.parametrize(("leeway", "status"), [(3600, 200), (0, 401)])

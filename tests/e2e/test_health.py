@@ -34,7 +34,11 @@ async def test_the_report_of_an_idle_server(live: Live, backend_url: str | None)
         none = {"published": 0, "throttled": 0, "held": 0, "dropped": 0}
         assert statistics.pop(f"fixes {kind}") == none
     assert statistics.pop("refusals") == {}
-    if backend_url:
+    assert statistics.pop("http") == {"cached_heads": 0}
+    assert statistics.pop("authenticator jwt") == {"remembered": 0, "bytes": 0}
+    if not backend_url:
+        assert statistics.pop("cache") == {"entries": 0, "bytes": 0, "dropped": 0}
+    else:
         assert statistics.pop("redis") == {"pending": 0, "reconnects": 0}
         fanout = statistics.pop("fanout")
         assert 0 <= fanout.pop("lag") < TIMEOUT

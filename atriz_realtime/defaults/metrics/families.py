@@ -207,6 +207,11 @@ FAMILIES = (
         _number("resync", "entities"),
     ),
     Family(
+        "cache_entries",
+        "Current locations in this process, without Redis.",
+        _number("cache", "entries"),
+    ),
+    Family(
         "cache_bytes",
         "Bytes that current locations take in this process, without Redis.",
         _number("cache", "bytes"),
@@ -215,6 +220,11 @@ FAMILIES = (
         "cache_dropped_total",
         "Current locations that were dropped from this process over a limit.",
         _number("cache", "dropped"),
+    ),
+    Family(
+        "remembered_tokens",
+        "Tokens of HTTP calls that are verified already.",
+        _number("authenticator jwt", "remembered"),
     ),
     Family(
         "remembered_tokens_bytes",
