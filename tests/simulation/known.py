@@ -41,18 +41,6 @@ _SEVERAL = (
     "What is held, or waits in the backlog, is replaced by what comes later, with an "
     "older timestamp too."
 )
-_GAP = (
-    "After a gap the current location is compared with the last live fix, not with what "
-    "was sent from the cache."
-)
-_AGAIN = (
-    "`track` of what is tracked sends what the cache holds, however old, though newer "
-    "fixes went out."
-)
-_VIEWS = (
-    "A new token's views are shown the room's last live fix, though a newer one was sent "
-    "from the cache."
-)
 _KICK = "A `track` whose permission is revoked while it waits for Redis answers success."
 _SAVED = (
     "A revocation is written to Redis half a second later; a server that stops before forgets it."
@@ -75,10 +63,6 @@ KNOWN: tuple[Known, ...] = (
     Known("older after newer, released by the throttle", (2, 83, 95), _LATEST),
     Known("two orders", (266, 301, 740), _LATEST),
     Known("older after newer, sent on after a fault", (217, 307, 2029), _RETRY),
-    Known("older after newer, on tracking again", (145, 167, 276), _AGAIN),
-    Known("older after newer, on authenticating again", (779, 1012, 1388), _VIEWS),
-    Known("twice", (307, 1772, 2038), _GAP),
-    Known("twice, of several devices", (496, 740, 1107), _GAP),
     Known("tracked after tracking:revoked", (19, 197, 208), _KICK),
     Known("revoked before, still served", (951,), _SAVED),
     Known("revoked before, still connected", (453, 1510, 1687), _SAVED),
