@@ -21,19 +21,6 @@ class Known:
     """What the code does."""
 
 
-_GAP = (
-    "After a gap the current location is compared with the last live fix, not with what "
-    "was sent from the cache."
-)
-_AGAIN = (
-    "Who leaves and tracks again while messages are late is sent the current location, and "
-    "then a fix that is older."
-)
-
-KNOWN: tuple[Known, ...] = (
-    Known("older after newer, on tracking again", (1622,), _AGAIN),
-    Known("twice", (307, 1772, 2038), _GAP),
-    Known("twice, of several devices", (496, 740, 1107), _GAP),
-)
+KNOWN: tuple[Known, ...] = ()
 
 KINDS = frozenset(known.kind for known in KNOWN)

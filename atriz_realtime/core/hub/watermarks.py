@@ -28,6 +28,8 @@ class _Watermark:
     event: bytes
     timestamp: str
     held_until: float
+    is_newest: bool = True
+    """Whether nothing with the same timestamp has passed since."""
 
 
 class Watermarks:
@@ -55,7 +57,8 @@ class Watermarks:
     def sent(self, room: str, sid: str | None) -> list[bytes]:
         """What a member, or the whole room, was sent from the cache and may not have had live."""
         watermarks = self.by_room.get(room, {})
-        return [watermarks[each].event for each in (sid, None) if each in watermarks]
+        found = [watermarks[each] for each in (sid, None) if each in watermarks]
+        return [watermark.event for watermark in found if watermark.is_newest]
 
     def already_seen(self, room: str, event: bytes) -> AbstractSet[str | None]:
         """The members that must not get an event; ``None`` among them stands for everyone."""
@@ -65,11 +68,14 @@ class Watermarks:
         timestamp, now = event_time(event), self._clock.monotonic()
         seen: set[str | None] = set()
         for sid, watermark in list(watermarks.items()):
-            is_held = timestamp < watermark.timestamp and now <= watermark.held_until
-            if is_held or event == watermark.event:
+            if event == watermark.event:
                 seen.add(sid)
             elif timestamp > watermark.timestamp:
                 self.forget(room, sid)
+            elif timestamp == watermark.timestamp:
+                watermark.is_newest = False
+            elif now <= watermark.held_until:
+                seen.add(sid)
         return seen
 
     def hold(self, room: str) -> None:

@@ -33,8 +33,11 @@ def test_a_member_skips_the_event_itself_and_older_ones(watermarks: Watermarks) 
 
 def test_another_fix_of_the_same_second_is_let_through(watermarks: Watermarks) -> None:
     watermarks.advance(ROOM, "sid", event(5))
+    assert watermarks.sent(ROOM, "sid") == [event(5)]
     assert watermarks.already_seen(ROOM, event(5, latitude=1)) == set()
+    assert watermarks.sent(ROOM, "sid") == []
     assert watermarks.already_seen(ROOM, event(4)) == {"sid"}
+    assert watermarks.already_seen(ROOM, event(5)) == {"sid"}
 
 
 def test_a_newer_event_ends_it(watermarks: Watermarks) -> None:
