@@ -237,7 +237,7 @@ class Gateway:
             self._set_identity(socket, identity)
             for room in refused:
                 self._subscriptions.revoke(socket, room)
-            self._subscriptions.refresh_views(socket, chains)
+            await self._subscriptions.refresh_views(socket, chains)
             self._rooms.send(sid, SocketEvents.AUTHENTICATED, {"success": True})
         return {"success": True}
 

@@ -41,8 +41,8 @@ LISTED_COST = 0.02
 """What each further id in a list takes from the same budget, whether it changes anything or not."""
 
 ENTITIES_PER_TURN = 50
-"""Entities that are authorized, joined or left in one turn of the event loop, for all sockets
-together; lists that are longer take turns."""
+"""Entities that are authorized, joined or left, and current locations that are sent, in one turn of
+the event loop, for all sockets together; lists that are longer take turns."""
 
 MAX_READING = 100
 """Current locations that are being read for ``track`` at once, for all sockets together; lists
@@ -105,7 +105,6 @@ class Subscriptions:
             ids = as_ids(ids)
             if len(ids) > self._limit:
                 raise SubscriptionLimit
-            self._charge(socket, len(ids), LISTED_COST)
             new = [
                 self._pipeline.entity(kind, entity_id)
                 for entity_id in ids
@@ -115,7 +114,7 @@ class Subscriptions:
             joining = rooms - socket.tracked
             if len(socket.tracked) + len(joining) > self._limit:
                 raise SubscriptionLimit
-            self._charge(socket, len(new), ENTITY_COST)
+            self._charge(socket, len(ids), len(new))
             await self._watch(socket, socket.identity, new)
             if sid in self._sockets and not rooms <= socket.tracked:
                 for room in joining:  # some of the list was revoked, and the client was told
@@ -125,15 +124,17 @@ class Subscriptions:
 
         return track
 
-    def _charge(self, socket: ConnectedSocket, count: int, cost: float) -> None:
+    def _charge(self, socket: ConnectedSocket, listed: int, new: int = 0) -> None:
         """Take what a list costs from the events of its user; the event itself was its first id.
+
+        A list costs no more than the burst, or it could never be sent.
 
         :raises RateLimited: when the user has sent too much.
         """
         bucket = socket.user_bucket
-        if count > 1 and bucket is not None:
-            price = min((count - 1) * cost, bucket.burst)
-            if bucket.take(self._clock.monotonic(), price) != "granted":
+        if listed > 1 and bucket is not None:
+            price = (listed - 1) * LISTED_COST + max(new - 1, 0) * ENTITY_COST
+            if bucket.take(self._clock.monotonic(), min(price, bucket.burst - 1)) != "granted":
                 raise RateLimited
 
     def _is_watched(self, socket: ConnectedSocket, room: str) -> bool:
@@ -221,8 +222,11 @@ class Subscriptions:
                 self._incidents.report("cache unavailable", error.message)
                 self._owed[member] = entity, before
                 continue
+            if location is None:
+                continue
             sid, room = member
-            if location is not None and self._broadcaster.last(room) is before:
+            await self._turn()
+            if self._broadcaster.last(room) is before:
                 self._broadcaster.send_current(sid, room, event_json(entity, location))
 
     def _send_owed(self) -> None:
@@ -253,7 +257,7 @@ class Subscriptions:
         async def untrack(sid: str, ids: Any = None, *_: Any) -> dict[str, Any]:
             socket = self._sockets[sid]
             ids = as_ids(ids)
-            self._charge(socket, len(ids), LISTED_COST)
+            self._charge(socket, len(ids))
             for room in [f"{kind}:{entity_id}" for entity_id in ids]:
                 if room in socket.tracked:
                     await self._turn()
@@ -342,15 +346,20 @@ class Subscriptions:
             chains = {room: chain for room, chain in asked if chain is not None}
         return refused, chains
 
-    def refresh_views(self, socket: ConnectedSocket, chains: Mapping[str, ViewChain]) -> None:
-        """Set a socket's views, and resend the locations that it now sees differently."""
-        for room, chain in chains.items():
-            if (
-                self._views is not None
-                and room in socket.tracked
-                and self._views.set(room, socket.sid, chain)
-                and (newest := self._broadcaster.newest(room, socket.sid)) is not None
-            ):
+    async def refresh_views(self, socket: ConnectedSocket, chains: Mapping[str, ViewChain]) -> None:
+        """Set a socket's views, then resend the locations that it now sees differently."""
+        views, last = self._views, self._broadcaster.last
+        if views is None:
+            return
+        changed = [
+            (room, last(room))
+            for room, chain in chains.items()
+            if room in socket.tracked and views.set(room, socket.sid, chain)
+        ]
+        for room, before in changed:
+            await self._turn()
+            newest = self._broadcaster.newest(room, socket.sid)
+            if newest is not None and last(room) is before:
                 self._broadcaster.send_current(socket.sid, room, newest)
 
 

@@ -263,6 +263,68 @@ async def test_no_turn_of_the_loop_belongs_to_one_list() -> None:
     assert 0 < max(steps) <= subscriptions.ENTITIES_PER_TURN
 
 
+@pytest.mark.parametrize("event", ["track", "authenticate"])
+async def test_current_locations_are_sent_in_turns(
+    monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    hidden = False
+
+    async def applies(*_: object) -> bool:
+        return hidden
+
+    hub = watching(View("device", applies, lambda event: event))
+    for name in ids(300):
+        hub.positions.by_entity[EntityRef("vehicle", name)] = payload(seconds=1).location
+    member = await hub.sign_in(user("u1"))
+    if event == "authenticate":
+        await hub.send(member, "track:vehicle", ids(300))
+        hidden = True
+    loop, sent, turns = asyncio.get_running_loop(), [0], []
+    send = hub.broadcaster.send_current
+
+    def count(*arguments: Any) -> None:
+        sent[-1] += 1
+        send(*arguments)
+
+    def begin_turn() -> None:
+        sent.append(0)
+        turns.append(loop.call_soon(begin_turn))
+
+    monkeypatch.setattr(hub.broadcaster, "send_current", count)
+    begin_turn()
+    arguments = ids(300) if event == "track" else "user:u1"
+    name = "track:vehicle" if event == "track" else event
+    assert await hub.send(member, name, arguments) == {"success": True}
+    turns[-1].cancel()
+    assert (sum(sent), max(sent)) == (300, subscriptions.ENTITIES_PER_TURN)
+
+
+async def test_a_new_view_is_not_shown_what_came_live_meanwhile_again() -> None:
+    hidden = False
+
+    async def applies(*_: object) -> bool:
+        return hidden
+
+    def apply(event: LocationEvent) -> LocationEvent:
+        return attrs.evolve(event, location=attrs.evolve(event.location, device_id="hidden"))
+
+    hub = watching(View("device", applies, apply))
+    for name in ids(300):
+        hub.positions.by_entity[EntityRef("vehicle", name)] = payload(seconds=1).location
+    member = await hub.sign_in(user("u1"))
+    await hub.send(member, "track:vehicle", ids(300))
+    hidden = True
+    renewing = asyncio.create_task(updates(hub, member, "authenticate", "user:u1"))
+    while not (member.count() or renewing.done()):
+        await asyncio.sleep(0)
+    for name in ids(300):
+        hub.broadcaster.broadcast(f"vehicle:{name}", payload(seconds=2).event)
+    sent = await renewing
+    shown = update(2).replace('"v1","userId"', '"hidden","userId"')
+    assert sent.count(shown) == 300  # each once, and none before the new view holds
+    assert all('"hidden"' in frame for frame in sent)
+
+
 async def test_a_list_costs_its_user_what_is_in_it() -> None:
     hub = Hub(max_user_events_per_second=1, max_user_events_burst=400)
     member = await hub.sign_in(user("u1"))
@@ -282,6 +344,16 @@ async def test_a_list_costs_its_user_what_is_in_it() -> None:
     assert (refused["code"], hub.sockets[member.sid].tracked) == ("rate_limited", set())
     hub.clock.advance(400)
     assert await hub.send(member, "track:vehicle", ids(1_000)) == {"success": True}
+
+
+async def test_a_list_that_costs_more_than_the_burst_can_be_sent_after_a_pause() -> None:
+    hub = Hub(max_user_events_per_second=1, max_user_events_burst=100)
+    member = await hub.sign_in(user("u1"))
+    assert await hub.send(member, "track:vehicle", ids(1_000)) == {"success": True}
+    refused = await hub.send(member, "track:vehicle", "v1")
+    assert refused is None  # nothing of the burst is left, not even for the event
+    hub.clock.advance(100)
+    assert await hub.send(member, "untrack:vehicle", ids(1_000)) == {"success": True}
 
 
 async def test_dashboards_that_come_back_at_once_are_not_refused() -> None:
