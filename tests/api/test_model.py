@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -23,7 +24,7 @@ from atriz_realtime.api import (
     format_timestamp,
     parse_timestamp,
 )
-from atriz_realtime.api.model import MAX_ID_LENGTH, MAX_METADATA_DEPTH
+from atriz_realtime.api.model import MAX_ID_LENGTH, MAX_METADATA_DEPTH, MAX_METADATA_VALUES
 from atriz_realtime.testing import moment
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,6 +92,7 @@ def test_optional_fields_are_omitted_rather_than_null() -> None:
         ("userId", "x" * MAX_ID_LENGTH),
         ("metadata", {}),
         ("metadata", {"deep": nested(MAX_METADATA_DEPTH - 1)}),
+        ("metadata", {"many": [[1]] * (MAX_METADATA_VALUES // 2 - 1)}),
         ("metadata", {"": [None, True, -(2**63) + 1, 2**63 - 1, 1.5, "ü", {"a": []}]}),
         ("timestamp", "1970-01-01T00:00:00Z"),
     ],
@@ -133,6 +135,8 @@ def test_valid_boundary_values(field: str, value: Any) -> None:
         ("metadata", {"o": object()}),
         ("metadata", {"b": b"bytes"}),
         ("metadata", {"deep": nested(MAX_METADATA_DEPTH)}),
+        ("metadata", {"many": [[1]] * (MAX_METADATA_VALUES // 2)}),
+        ("metadata", dict.fromkeys(map(str, range(MAX_METADATA_VALUES + 1)))),
         ("timestamp", 1_769_860_800_000),
         ("timestamp", "2026-01-31T12:00:00.000"),
         ("timestamp", "2026-01-31"),
@@ -339,3 +343,13 @@ def test_no_representation_shows_a_secret() -> None:
     identity = Identity(user_id="u1", claims={"key": "secret-4"})
     assert "secret" not in f"{credentials!r} {identity!r} {credentials} {identity}"
     assert "u1" in repr(identity)
+
+
+def test_metadata_of_too_many_values_is_refused_before_they_are_looked_at() -> None:
+    class Unread(list[object]):
+        def __iter__(self) -> Iterator[object]:
+            raise AssertionError("it is looked at")
+
+    with pytest.raises(InvalidLocation, match="metadata has more than 4,096 values") as refused:
+        Location.from_wire(GOOD | {"metadata": {"many": Unread([1] * 250_000)}})
+    assert refused.value.field == "metadata"
