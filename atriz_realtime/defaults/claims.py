@@ -13,14 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
 
-from atriz_realtime.api import (
-    Authorizer,
-    EntityRef,
-    Identity,
-    PluginConfig,
-    Resources,
-    hookimpl,
-)
+from atriz_realtime.api import Authorizer, EntityRef, Identity, PluginConfig, Resources, hookimpl
 
 MAX_RULES = 1_000
 """Ids and patterns of one type in a claim; a claim with more allows nothing."""
