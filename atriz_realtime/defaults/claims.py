@@ -141,8 +141,8 @@ def rule_of(
         if rules is None:
             rules = read_rules(claim[entity.type])
             if rules is None:
-                limits = f"{MAX_RULES:,} ids and patterns within the limits"
-                resources.report("claim ignored", f"{name}, {entity.type}: not up to {limits}")
+                problem = f"malformed, or more than {MAX_RULES:,} ids and patterns"
+                resources.report("claim ignored", f"{name}, {entity.type}: {problem}")
                 rules = Rules(())
             identity.memo[key] = rules
         if len(rules.globs) > GLOBS_PER_TURN:

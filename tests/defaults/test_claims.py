@@ -92,7 +92,7 @@ async def test_a_claim_with_too_many_rules_is_reported(
     assert not await may_track(larger, V1)
     assert not await may_track(larger, V1)
     assert reported == [
-        ("claim ignored", "see, vehicle: not up to 1,000 ids and patterns within the limits")
+        ("claim ignored", "see, vehicle: malformed, or more than 1,000 ids and patterns")
     ]
 
 

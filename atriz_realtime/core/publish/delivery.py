@@ -114,7 +114,7 @@ class Delivery:
         """Cache a fix without fanning it out, and leave it to the backlog if that fails.
 
         If an older fix waits to be published, this one is published in its place: the older one
-        would be refused.
+        would not be once this one is cached.
 
         :param held: whether it is published later in any case.
         """
@@ -123,7 +123,7 @@ class Delivery:
         self._leave(payload, publish=unpublished, cache=not cached)
 
     def _leave(self, payload: Payload, *, publish: bool, cache: bool) -> None:
-        """Leave to the backlog the steps that are left of a fix, and nothing of an older one."""
+        """Hand the failed steps of a fix to the backlog, or drop an older fix that waits there."""
         if publish or cache:
             self.backlog.add(Unsent(payload, publish=publish, cache=cache))
         else:
@@ -166,7 +166,7 @@ class Delivery:
         return self._withdrawn(payload, publishing or self._publish_unless_newer(payload))
 
     async def _withdrawn(self, payload: Payload, publishing: Awaitable[bool]) -> None:
-        """Expect a fix back no longer if it is not published."""
+        """Stop expecting a fix back if it is not published."""
         if not await publishing:
             self._in_flight.withdraw(payload.channel, payload.event)
 
