@@ -296,7 +296,7 @@ class Pipeline:
     def _release(self, entity: EntityRef) -> None:
         """Publish an entity's held fix; it went to the cache when it was held."""
         held = self._held.pop(entity)
-        publishing = self._delivery.publish_held(held.payload)
+        publishing = self._delivery.publish(held.payload, held=True)
         task = asyncio.get_running_loop().create_task(publishing)
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
