@@ -167,6 +167,10 @@ class Evidence:
         unknown = later.cached > at or any(later.sent <= lost <= at for lost in self.lost)
         return unknown and self.was_late(made, later, at)
 
+    def is_newest_again(self, fix: Fix) -> bool:
+        """Whether an interruption may bring a fix again: another device reports with its clock."""
+        return fix.entity not in self.single and not self.plan.is_calm
+
     @staticmethod
     def was_late(made: Publish, later: Publish, at: float) -> bool:
         """Whether a fix was published after a newer one."""

@@ -119,9 +119,8 @@ class Oracle(Evidence):
                     if not self.may_follow(fix, number, event.at):
                         kind = self._path(session, fix, number, event.at)
                         yield Violation(f"older after newer, {kind}", event.at, what)
-                elif fix.number in seen_at and not again:
-                    several = "" if fix.entity in self.single else ", of several devices"
-                    yield Violation(f"twice{several}", event.at, what)
+                elif fix.number in seen_at and not again and not self.is_newest_again(fix):
+                    yield Violation("twice", event.at, what)
                 newest[fix.device] = max(number, fix.number)
                 seen_at[fix.number] = event.at
 

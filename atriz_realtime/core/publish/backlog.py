@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from atriz_realtime.api.wire import Payload
+from atriz_realtime.api.model import EntityRef
+from atriz_realtime.api.wire import Payload, RedisChannels
 from atriz_realtime.core.runtime.incidents import Incidents
 
 MAX_ENTITIES = 100_000
@@ -98,6 +99,11 @@ class Backlog:
         """Whether a fix waits to be published on a channel."""
         waiting = self._waiting.get(channel)
         return waiting is not None and waiting.publish
+
+    def uncached(self, entity: EntityRef) -> Payload | None:
+        """An entity's fix that waits to be cached."""
+        waiting = self._waiting.get(RedisChannels.entity(entity)) if self._waiting else None
+        return waiting.payload if waiting is not None and waiting.cache else None
 
     def flush(self) -> None:
         """Retry now."""

@@ -52,7 +52,7 @@ class Delivery:
         self._incidents = incidents
         self._in_flight = InFlight(self._deliver, self._is_behind, clock)
         self.backlog = Backlog(self.retry, incidents)
-        self.resync = Resync(broadcaster, channels, self._in_flight, self._current, incidents)
+        self.resync = Resync(broadcaster, channels, self._in_flight, self.current, incidents)
         self._listeners: list[Listener] = []
         self._closed = False
 
@@ -173,10 +173,12 @@ class Delivery:
     async def _publish_unless_newer(self, payload: Payload) -> bool:
         """Do what a :class:`~atriz_realtime.api.Conditional` fan-out does, in two steps."""
         cached = await self._cache.get(payload.entity)
-        if cached is not None and cached != payload.location:
-            newest = event_time(event_json(payload.entity, cached))
-            if newest >= payload.timestamp:
-                return False
+        if (
+            cached is not None
+            and cached != payload.location
+            and _location_time(payload.entity, cached) >= payload.timestamp
+        ):
+            return False
         await self._fanout.publish(payload.channel, payload.event)
         return True
 
@@ -194,8 +196,20 @@ class Delivery:
         """Whether this server subscribes to a fix's channel."""
         return bool(self._listeners) or self._channels.is_subscribed(payload.channel)
 
-    def _current(self, entity: EntityRef) -> Awaitable[bytes | None]:
-        return self._cache.get(entity)
+    def current(self, entity: EntityRef) -> Awaitable[bytes | None]:
+        """The cached location JSON, or ``None``; the read is queued before it is awaited.
+
+        A newer one that the cache could not take is returned instead.
+        """
+        reading = self._cache.get(entity)
+        uncached = self.backlog.uncached(entity)
+        return reading if uncached is None else self._newest(reading, uncached)
+
+    async def _newest(self, reading: Awaitable[bytes | None], uncached: Payload) -> bytes:
+        cached = await reading
+        if cached is None or _location_time(uncached.entity, cached) < uncached.timestamp:
+            return uncached.location
+        return cached
 
     def _is_behind(self, channel: str, event: bytes) -> bool:
         """Whether watchers of this server have had a newer event."""
@@ -236,6 +250,11 @@ class Delivery:
         self.backlog.flush()
         if not self._closed:
             self.resync.start()
+
+
+def _location_time(entity: EntityRef, location: bytes) -> str:
+    """The timestamp of a cached location."""
+    return event_time(event_json(entity, location))
 
 
 async def _failed(error: Exception) -> None:

@@ -193,8 +193,8 @@ class Pipeline:
                 self._finished.set()
 
     def current(self, entity: EntityRef) -> Awaitable[bytes | None]:
-        """The cached location JSON, or ``None``; the read is queued before it is awaited."""
-        return self._cache.get(entity)
+        """The current location's JSON: see :meth:`.Delivery.current`."""
+        return self._delivery.current(entity)
 
     async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
         """One page of the cached locations of a type."""

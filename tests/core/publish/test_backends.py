@@ -47,6 +47,7 @@ class Opened:
             Backend(name, self.notes) for name in ("link", "cache", "fanout", "inner", "outer")
         )
         self.statistics = Statistics(incidents)
+        self.authenticators: list[Any] = []
         registry: Any = self
         self.backends = Backends(registry, UNUSED, self.statistics, self.link)
         self._cache, self._fanout = self.cache, self.fanout

@@ -579,3 +579,33 @@ async def test_a_location_that_another_program_wrote_is_delivered_unchanged(part
     parts.fanout.events.hearing()
     await until(member.count)
     assert '"location":{"latitude":1}' in member.frames[0]
+
+
+# -- the current location --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "newest"), [(2, 2), (0, 1)])
+async def test_what_the_cache_cannot_take_is_the_current_location(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, seconds: int, newest: int
+) -> None:
+    await parts.delivery.publish(payload(seconds=1))
+    assert await parts.delivery.current(VEHICLE) == payload(seconds=1).location
+
+    async def refuse(*_: object) -> None:
+        raise ConnectionError("out of memory")
+
+    monkeypatch.setattr(parts.cache, "put", refuse)
+    await parts.delivery.publish(payload(seconds=seconds))
+    assert await parts.delivery.current(VEHICLE) == payload(seconds=newest).location
+    assert await parts.delivery.current(EntityRef("vehicle", "v2")) is None
+
+
+async def test_what_was_never_cached_is_the_current_location(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise ConnectionError("out of memory")
+
+    monkeypatch.setattr(parts.cache, "put", refuse)
+    await parts.delivery.publish(payload())
+    assert await parts.delivery.current(VEHICLE) == payload().location
