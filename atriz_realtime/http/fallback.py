@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from atriz_realtime.api.http import HttpAnswer
 from atriz_realtime.http.connection import Shared
 from atriz_realtime.http.request_deadlines import is_fast_enough
 
@@ -29,7 +31,14 @@ class FallbackProtocol(HttpToolsProtocol):
         """Read a part of a request; the first bytes begin the deadline of its head."""
         if not self._in_body:
             self._shared.requests.begin(self)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:  # uvicorn would log each
+            self._close_with(self._shared.endpoints.malformed())
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
 
     def on_headers_complete(self) -> None:
         """Begin the deadline of the body."""
@@ -73,6 +82,11 @@ class FallbackProtocol(HttpToolsProtocol):
             can_answer = True
         answer = self._shared.endpoints.too_slow()
         if can_answer:
-            defaults = self.server_state.default_headers
-            self.transport.write(self._shared.response(answer, defaults, last=True))
+            self._close_with(answer)
+        else:
+            self.transport.close()
+
+    def _close_with(self, answer: HttpAnswer) -> None:
+        defaults = self.server_state.default_headers
+        self.transport.write(self._shared.response(answer, defaults, last=True))
         self.transport.close()

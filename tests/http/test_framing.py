@@ -123,6 +123,38 @@ async def test_nothing_is_smuggled_behind_an_odd_head(
     assert endpoints.called == []
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\0\1garbage\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["garbage", "TLS", "path", "chunk"],
+)
+async def test_what_is_not_http_is_counted_and_logged_once_a_minute(
+    server: HttpServer, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = server.realtime.incidents.refusals
+    before = refused.statistics().get("bad_request", 0)
+    for _ in range(10):
+        async with server.connect() as client:
+            await client.send(sent)
+            assert (await client.until_closed()).startswith(b"HTTP/1.1 400")
+    assert refused.statistics()["bad_request"] == before + 10
+    assert len(caplog.records) <= 1
+
+
+async def test_an_unknown_upgrade_is_not_logged(
+    client: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        head = b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+        assert (await client.call(head)).status == 200
+    assert caplog.records == []
+
+
 LENGTHS = [
     b"Content-Length: %d",
     b"Content-Length:%d",
