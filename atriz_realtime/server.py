@@ -61,8 +61,7 @@ class RealtimeServer(ServerInterface):
     :param app: the application to serve from: Starlette's, or one derived from it.
     :param config: default: read from the configuration file and the environment.
     :param worker: the number of this process, where several serve one port.
-    :param other_reports: asks those other processes for their reports; ``None``: this process
-        serves the port alone.
+    :param other_reports: asks those other processes for their reports; ``None``: there are none.
     :raises ConfigurationError: when a setting cannot be, or names what nobody registers.
     :raises PluginError: when a plugin cannot be loaded, or conflicts with another.
     """

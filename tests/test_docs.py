@@ -114,6 +114,8 @@ def incidents() -> set[str]:
                     func=ast.Attribute(attr="_attempt"), args=[_, ast.Constant() as second]
                 ):
                     kinds.add(_text(second))
+                case ast.Call(func=ast.Attribute(attr="_take"), args=[*_, last]):
+                    kinds.add(_text(last))
                 case ast.Assign(targets=[ast.Name(id="kind")], value=ast.Constant() as value):
                     kinds.add(_text(value))
     return kinds - {"…"}  # a variable: its values are at other calls, or a plugin's own

@@ -169,7 +169,8 @@ class EngineServer:
         """Handle ``connect(sid, environ)``, ``message(sid, data)`` or ``disconnect(sid, reason)``.
 
         A handler is a function or a coroutine function. A ``connect`` handler that returns
-        ``False`` or raises refuses the session.
+        ``False`` or raises refuses the session with status 400; what it sends follows the OPEN
+        packet.
 
         :raises ValueError: for another event.
         """

@@ -38,7 +38,8 @@ class State(Enum):
     """The stages of a session."""
 
     OPENING = "opening"
-    """The ``connect`` handler has not accepted the session yet."""
+    """The ``connect`` handler has not accepted the session yet: nothing is received from the
+    client, and packets for it wait."""
     OPEN = "open"
     CLOSED = "closed"
     """Nothing is received any more; packets that wait may still be sent."""
@@ -218,23 +219,15 @@ class Session:
 
     def receive_message(self, data: str | bytes) -> None:
         """Handle a message now, or after those that are still being handled."""
-        if self._inbox is None and self.state is State.OPEN:
+        if self._inbox is None:
             unfinished = self._dispatch(data)
             if unfinished is not None:
                 self._inbox = deque()
                 self._handle_later(unfinished)
             return
-        if self._inbox is None:
-            self._inbox = deque()
         self._inbox.append(data)
         if len(self._inbox) == MAX_INBOX:
             self.transport.pause_reading()
-
-    def opened(self) -> None:
-        """Handle messages from now on, and those that have come already."""
-        self.state = State.OPEN
-        if self._inbox:
-            self._handle_later()
 
     def clear_inbox(self) -> None:
         """Drop the messages that are not handled yet."""
@@ -266,20 +259,19 @@ class Session:
             self._services.protocol_broken(self, error)
             return None
 
-    def _handle_later(self, unfinished: Awaitable[Any] | None = None) -> None:
+    def _handle_later(self, unfinished: Awaitable[Any]) -> None:
         """Handle messages in a task; the end of the session waits for it."""
         self._handling = self._services.loop.create_task(self._handle(unfinished))
 
-    async def _handle(self, unfinished: Awaitable[Any] | None = None) -> None:
+    async def _handle(self, unfinished: Awaitable[Any]) -> None:
         """Handle messages in the order they came, until there are none."""
         inbox, turn = self._inbox, Turn()
         try:
-            if unfinished is not None:
-                await self._finish(unfinished)
+            await self._finish(unfinished)
             while inbox:
-                unfinished = self._dispatch(inbox.popleft())
-                if unfinished is not None:
-                    await self._finish(unfinished)
+                further = self._dispatch(inbox.popleft())
+                if further is not None:
+                    await self._finish(further)
                 if len(inbox) == MAX_INBOX // 2:
                     self._read_again()
                 if turn.is_over:

@@ -114,13 +114,15 @@ class Sessions(LoopBound):
             await asyncio.wait(pending)
 
     def create(self, request: Request, transport: Transport) -> Session:
-        """Create a session, which does not handle messages before it is opened."""
+        """Create a session, whose transport reads no packets before it is open."""
         session = Session(self._services, self.generate_id(), request, transport)
         self.by_id[session.sid] = session
         return session
 
     def open(self, session: Session) -> bool | Awaitable[bool]:
         """Ask the application to accept a session, and open it unless the application refuses.
+
+        What is sent to the session while the answer is awaited is held.
 
         :returns: whether it is open; an awaitable only if the application's answer is one.
         """
@@ -129,6 +131,7 @@ class Sessions(LoopBound):
         except Exception as error:
             return self._accept(session, self._connect_failed(error))
         if answer is not None and inspect.isawaitable(answer):
+            session.hold()
             return self._open_later(session, answer)
         return self._accept(session, answer)
 
@@ -167,7 +170,7 @@ class Sessions(LoopBound):
             session.state = State.CLOSED
             self.by_id.pop(session.sid, None)
             return False
-        session.opened()
+        session.state = State.OPEN
         self._pings.begin(session)
         return True
 
@@ -252,8 +255,12 @@ class Sessions(LoopBound):
         self.end(session, Reason.PING_TIMEOUT, farewell=None)
 
     def _ended(self, session: Session, reason: str) -> bool:
-        """Mark a session as closed; returns whether it was not closed already."""
-        if session.state is State.CLOSED:
+        """Mark a session as closed; returns whether its transport is still to be closed.
+
+        The transport of a session that is opening refuses it when the application has answered.
+        """
+        before = session.state
+        if before is State.CLOSED:
             return False
         session.state = State.CLOSED
         self._pings.end(session)
@@ -263,7 +270,9 @@ class Sessions(LoopBound):
         if reason not in CLIENT_REASONS:
             session.clear_inbox()
         self.start_task(self._tell_application, session, reason)
-        return True
+        if before is State.OPENING:
+            session.discard()
+        return before is State.OPEN
 
     async def _tell_application(self, session: Session, reason: str) -> None:
         """Call the application, for which the session exists until it returns."""

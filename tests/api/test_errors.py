@@ -37,6 +37,7 @@ def test_codes_and_statuses() -> None:
         "RateLimited": ("rate_limited", 429),
         "PayloadTooLarge": ("payload_too_large", 413),
         "RequestTimeout": ("request_timeout", 408),
+        "RevocationLimit": ("revocation_limit", 503),
         "Unavailable": ("unavailable", 503),
         "PluginFailed": ("plugin_failed", 500),
         "ConfigurationError": ("configuration", 500),

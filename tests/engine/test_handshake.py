@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -10,7 +12,8 @@ import pytest_asyncio
 from atriz_realtime.engine import admission
 from tests.engine.host import PATH, Host, hosting
 from tests.support.clients.polling import poller, polling
-from tests.support.clients.websocket import ACCEPT, CLOSE, KEY, OFFER, engine_wire, wire
+from tests.support.clients.websocket import ACCEPT, KEY, OFFER, engine_wire, wire
+from tests.support.servers.serving import until
 from tests.support.servers.transports import ON_UVICORN, Transport
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -80,6 +83,24 @@ async def test_messages_of_the_connect_handler_come_after_the_open_packet(host: 
         assert await socket.message() == "4welcome"
 
 
+async def test_what_a_connect_handler_sends_before_it_awaits_comes_after_the_open_packet(
+    transport: Transport,
+) -> None:
+    async with hosting(transport) as host:
+
+        async def connect(sid: str, environ: dict[str, Any]) -> None:
+            await host.engine.send(sid, "first")
+            await asyncio.sleep(0.01)  # longer than a flush takes
+            await host.engine.send(sid, "second")
+
+        host.engine.on("connect", connect)
+        async with wire(host.port, f"{PATH}?EIO=4&transport=websocket") as socket:
+            assert str(await socket.message()).startswith("0{")
+            assert await socket.messages(2) == ["4first", "4second"]
+        async with polling(host.port) as client:
+            assert (await client.get()).packets == ["4first", "4second"]
+
+
 async def test_a_websocket_s_key_is_answered(host: Host) -> None:
     async with engine_wire(host.port) as socket:
         assert socket.headers["sec-websocket-accept"] == ACCEPT
@@ -131,10 +152,22 @@ async def test_the_application_refuses_a_session(host: Host, manner: str) -> Non
         answer = await client.request("GET", f"EIO=4&transport=polling&sid={sid}")
         assert answer.error == (400, {"code": 1, "message": "Session ID unknown"})
         assert not host.ended[sid]
-        target = f"EIO=4&transport=websocket&{manner}=1"
-        if (await client.handshake(target)).status == 101:  # admitted before the host is asked
-            async with wire(host.port, f"{PATH}?{target}") as socket:
-                assert (await socket.frame()).opcode == CLOSE
+        refused = await client.handshake(f"EIO=4&transport=websocket&{manner}=1")
+        assert refused.status == polled.status
+
+
+async def test_a_session_that_the_connect_handler_closes_is_refused(transport: Transport) -> None:
+    async with hosting(transport) as host:
+
+        async def connect(sid: str, environ: dict[str, Any]) -> None:
+            await host.engine.send(sid, "lost")
+            await host.engine.disconnect(sid)
+
+        host.engine.on("connect", connect)
+        async with poller(host.port) as client:
+            assert (await client.request("GET", "EIO=4&transport=polling")).status == 400
+            assert (await client.handshake("EIO=4&transport=websocket")).status == 400
+        await until(lambda: not host.engine.sockets)
 
 
 @pytest.mark.parametrize("reason", ["too many wait", "closing"])

@@ -117,5 +117,6 @@ async def contents(redis_client: Any) -> dict[str, Any]:
 
 
 def masked(written: Any) -> str:
-    """What was written, without who wrote it and when."""
-    return re.sub(r"[0-9a-f]{16}|\d{10,}(\.0)?", "?", json.dumps(written, sort_keys=True))
+    """What was written, without who wrote it and when; a token is now revoked without a time."""
+    text = re.sub(r"[0-9a-f]{16}|\d{10,}(\.0)?", "?", json.dumps(written, sort_keys=True))
+    return re.sub(r"(t1\W+)[0?]", r"\1?", text)

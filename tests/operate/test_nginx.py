@@ -122,6 +122,7 @@ async def test_three_servers_behind_nginx_act_as_one_and_survive_the_loss_of_one
             assert answer.status == 200
         await until(lambda: all(len(received) == 1 for _, received in clients))
 
+        before = [client.get_sid() for client, _ in clients]
         gone = spread.index(max(spread))
         await stacks[gone].aclose()
         left = [live for live in servers if live is not servers[gone]]
@@ -131,4 +132,10 @@ async def test_three_servers_behind_nginx_act_as_one_and_survive_the_loss_of_one
             await until(functools.partial(getattr, client, "connected"))
             answer = await client.call("track:vehicle", "v1", timeout=TIMEOUT)
             assert answer == {"success": True}
-        await until(lambda: all(received for _, received in clients))
+        moved = [
+            received
+            for (client, received), sid in zip(clients, before, strict=True)
+            if client.get_sid() != sid
+        ]
+        assert len(moved) == max(spread)
+        await until(lambda: all(moved))

@@ -32,7 +32,15 @@ class AsgiWebSocket(WebSocket):
     :param serving: the task that serves the websocket, cancelled to close it at once.
     """
 
-    __slots__ = ("_closing", "_outgoing", "_send", "_serving", "_writing", "sessions")
+    __slots__ = (
+        "_closing",
+        "_is_accepted",
+        "_outgoing",
+        "_send",
+        "_serving",
+        "_writing",
+        "sessions",
+    )
 
     def __init__(self, sessions: Sessions, send: Send, serving: asyncio.Task[Any]) -> None:
         self.sessions = sessions
@@ -41,6 +49,13 @@ class AsgiWebSocket(WebSocket):
         self._outgoing: deque[Packet] = deque()
         self._writing: asyncio.Task[None] | None = None
         self._closing: int | None = None
+        self._is_accepted = False
+
+    def respond(self, first: Packet | None = None) -> None:
+        """Accept the handshake, and send the first packet."""
+        if first is not None:
+            self.write([first])
+        self._start_writing()
 
     def write(self, content: list[Packet]) -> None:
         """Send packets."""
@@ -72,6 +87,9 @@ class AsgiWebSocket(WebSocket):
 
     async def _write(self) -> None:
         try:
+            if not self._is_accepted:
+                self._is_accepted = True
+                await self._send({"type": "websocket.accept"})
             while self._outgoing:
                 packet = self._outgoing.popleft()
                 if packet.binary:
@@ -124,12 +142,19 @@ async def serve(
         admission.refused(refusal)
         await _refuse(refusal, send)
         return
-    await send({"type": "websocket.accept"})
     serving = asyncio.current_task()
     assert serving is not None  # noqa: S101  # a coroutine runs in a task
     websocket = AsgiWebSocket(sessions, send, serving)
-    websocket.begin(request, session)
     try:
+        if session is not None:
+            websocket.upgrade(session)
+        else:
+            opened = websocket.open(request)
+            if not (opened if isinstance(opened, bool) else await opened):
+                admission.refused(errors.BAD_REQUEST)
+                await _refuse(errors.BAD_REQUEST, send)
+                return
+            websocket.opened()
         with contextlib.suppress(asyncio.CancelledError):
             await websocket.serve(receive)
     finally:

@@ -1,4 +1,4 @@
-"""What protocols on uvicorn's connections share: raw writes, and the client of a request.
+"""What protocols on uvicorn's connections share: raw writes, bounded buffers, a request's client.
 
 An asyncio transport buffers what it is given until the end of the loop's turn, and has to be
 woken for it.  That costs half a microsecond for each write, besides the system call.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,26 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from atriz_realtime.engine.request.proxies import FORWARDED_HOST, Header, TrustedProxies
 from atriz_realtime.engine.request.request import Address, Request
+
+UNSENT = 16_384
+"""Unsent bytes that the kernel buffers for a slow client (TCP_NOTSENT_LOWAT).  Newer frames can
+no longer replace those in there."""
+
+_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+_TCP_NOTSENT_LOWAT = 25 if sys.platform == "linux" else None
+"""From ``linux/tcp.h``; Python has no name for it."""
+
+
+def bound_buffers(connection: socket.socket, ack_timeout: int) -> None:
+    """Bound what a client that does not read costs in memory and time.
+
+    :param ack_timeout: see :class:`.UvicornWebSocket`.
+    """
+    with contextlib.suppress(OSError):  # an old kernel, or another one
+        if _TCP_USER_TIMEOUT is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, ack_timeout)
+        if _TCP_NOTSENT_LOWAT is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT)
 
 
 def descriptor(transport: Any) -> int:

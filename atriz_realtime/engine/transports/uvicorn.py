@@ -34,7 +34,13 @@ from atriz_realtime.engine.request.errors import Refusal
 from atriz_realtime.engine.request.handshake import accept_key
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import Request
-from atriz_realtime.engine.transports.connections import client_of, descriptor, request_on, send
+from atriz_realtime.engine.transports.connections import (
+    bound_buffers,
+    client_of,
+    descriptor,
+    request_on,
+    send,
+)
 from atriz_realtime.engine.transports.websocket import CLOSE_GRACE, WebSocket
 from atriz_realtime.engine.turns import Turn
 
@@ -45,10 +51,6 @@ HIGH_WATER = 65_536
 LOW_WATER = 16_384
 """Bytes in a connection's write buffer above which packets wait in the outbox, and below which
 they leave again."""
-
-UNSENT = 16_384
-"""Unsent bytes that the kernel buffers for a slow client (TCP_NOTSENT_LOWAT).  Newer frames can
-no longer replace those in there."""
 
 MAX_IGNORED = 65_536
 """Bytes that are read from a client while its websocket closes, to find its closing frame; a
@@ -64,10 +66,6 @@ _SWITCHING = (
 )
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
-
-_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
-_TCP_NOTSENT_LOWAT = 25 if sys.platform == "linux" else None
-"""From ``linux/tcp.h``; Python has no name for it."""
 
 Arguments = tuple[uvicorn.Config, "ServerState", dict[str, Any]]
 """The arguments with which uvicorn makes a protocol."""
@@ -228,20 +226,33 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         if not self.inherits_options:
             self._set_options()
         self._response = _SWITCHING % key
+        if session is not None:
+            self.upgrade(session)
+            return
+        opened = self.open(request)
+        if isinstance(opened, bool):
+            self._finish(opened)
+        else:
+            self.sessions.start_task(self._finish_later, opened)
+
+    async def _finish_later(self, opening: Awaitable[bool]) -> None:
+        self._finish(await opening)
+
+    def _finish(self, opened: bool) -> None:
+        if self._transport.is_closing():
+            self.disconnected()
+        elif opened:
+            self.opened()
+        else:
+            self._refuse(errors.BAD_REQUEST)
+
+    def respond(self, first: Packet | None = None) -> None:
+        """Accept the handshake in one write with the first packet, and read frames from now on."""
+        data = self._response if first is None else self._response + first.frame
+        self._response = b""
         self._reader = FrameReader(self.sessions.max_payload)
         self._is_open = True
-        self.begin(request, session)
-        self._respond()
-
-    def write_first(self, packet: Packet) -> None:
-        """Send a session's first packet, in one write with the response to the handshake."""
-        self._respond(packet.frame)
-
-    def _respond(self, first: bytes = b"") -> None:
-        """Send the response to the handshake, if that is still to be sent, and a first frame."""
-        data, self._response = self._response + first, b""
-        if data:
-            send(self._transport, self._fd, data)
+        send(self._transport, self._fd, data)
 
     def _refuse(self, refusal: Refusal) -> None:
         self.admission.refused(refusal)
@@ -261,18 +272,9 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         # uvloop's own object asks the kernel for the socket's type with each option
         options = socket.socket(connection.family, socket.SOCK_STREAM, 0, connection.fileno())
         try:
-            self._bound_buffers(options)
+            bound_buffers(options, self.ack_timeout)
         finally:
             options.detach()  # the transport owns the descriptor
-
-    @classmethod
-    def _bound_buffers(cls, connection: socket.socket) -> None:
-        """Bound what a client that does not read costs in memory and time."""
-        with contextlib.suppress(OSError):  # an old kernel, or another one
-            if _TCP_USER_TIMEOUT is not None:
-                connection.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, cls.ack_timeout)
-            if _TCP_NOTSENT_LOWAT is not None:
-                connection.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT)
 
     @classmethod
     def listen_on(cls, sockets: Iterable[socket.socket]) -> None:
@@ -282,7 +284,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         """
         for listening in sockets:
             if listening.family in _INTERNET:
-                cls._bound_buffers(listening)
+                bound_buffers(listening, cls.ack_timeout)
         cls.inherits_options = sys.platform == "linux"
 
     # -- frames ----------------------------------------------------------------------------
@@ -379,7 +381,6 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
 
     def _close_with(self, frame: bytes) -> None:
         if self._closing is None and not self._transport.is_closing():
-            self._respond()
             self._transport.write(frame)
             loop = asyncio.get_running_loop()
             self._closing = loop.call_later(CLOSE_GRACE, self._transport.abort)

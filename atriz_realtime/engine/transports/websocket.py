@@ -31,39 +31,35 @@ class WebSocket(Transport):
     session: Session
     sessions: Sessions
 
-    def write_first(self, packet: Packet) -> None:
-        """Send a session's first packet."""
-        self.write([packet])
+    def respond(self, first: Packet | None = None) -> None:
+        """Accept the handshake.
 
-    def begin(self, request: Request, session: Session | None) -> None:
-        """Open a new session, or wait for the probe of one that polls.
-
-        :param session: the session that polls; ``None``: a new one.
+        :param first: the first packet of a new session.
         """
-        if session is not None:
-            self.session = session
-            self._probing = True
-            if session.upgrading is not None or session.upgraded:
-                self.close()
-            else:
-                asyncio.get_running_loop().call_later(UPGRADE_TIMEOUT, self._upgrade_timed_out)
-            return
+
+    def open(self, request: Request) -> bool | Awaitable[bool]:
+        """Create a session, and ask the application to accept it.
+
+        :returns: as :meth:`.Sessions.open`.
+        """
         self._probing = False
         self.session = self.sessions.create(request, self)
-        opened = self.sessions.open(self.session)
-        if isinstance(opened, bool):
-            self._finish(opened)
-        else:
-            self.sessions.start_task(self._finish_later, opened)
+        return self.sessions.open(self.session)
 
-    async def _finish_later(self, opening: Awaitable[bool]) -> None:
-        self._finish(await opening)
+    def opened(self) -> None:
+        """Accept the handshake of a session that is open."""
+        self.session.release()  # what was sent to it leaves in a later turn
+        self.respond(self.sessions.open_packet(self.session))
 
-    def _finish(self, opened: bool) -> None:
-        if opened:
-            self.write_first(self.sessions.open_packet(self.session))
-        else:
+    def upgrade(self, session: Session) -> None:
+        """Accept the handshake, and wait for the probe of a session that polls."""
+        self._probing = True
+        self.session = session
+        self.respond()
+        if session.upgrading is not None or session.upgraded:
             self.close()
+        else:
+            asyncio.get_running_loop().call_later(UPGRADE_TIMEOUT, self._upgrade_timed_out)
 
     def received(self, data: str | bytes) -> None:
         """Handle a message of the websocket."""

@@ -9,15 +9,17 @@ import socket as sockets
 import ssl
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 
 from atriz_realtime.engine import EngineServer
-from atriz_realtime.engine.transports.uvicorn import HIGH_WATER, MAX_IGNORED, UNSENT
+from atriz_realtime.engine.transports.connections import UNSENT
+from atriz_realtime.engine.transports.uvicorn import HIGH_WATER, MAX_IGNORED
 from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.engine.host import PATH, Host, hosting
-from tests.support.clients.websocket import OFFER, PING, PONG, engine_wire, frame
+from tests.support.clients.websocket import OFFER, PING, PONG, TEXT, engine_wire, frame
 from tests.support.servers.certificates import certificate
 from tests.support.servers.serving import TIMEOUT, until
 
@@ -42,6 +44,75 @@ async def test_nothing_is_read_after_a_broken_frame() -> None:
         assert await socket.until_closed() == 1002
         await host.until_ended(socket.sid)
         assert reported == ["protocol broken"]
+
+
+HANDSHAKE = "\r\n".join(
+    [
+        f"GET {PATH}?EIO=4&transport=websocket HTTP/1.1",
+        "Host: here",
+        *[f"{name}: {value}" for name, value in OFFER.items()],
+        "\r\n",
+    ]
+).encode()
+
+
+class Gate:
+    """A handler that waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    async def __call__(self, *_: Any) -> None:
+        self.reached.set()
+        await self.opened.wait()
+
+
+@pytest.mark.parametrize("sent", [frame(TEXT, "4early"), frame(PING), b"garbage\r\n\r\n"])
+@pytest.mark.parametrize("waiting_for", ["admission", "the application"])
+async def test_a_client_that_does_not_wait_for_the_response_is_cut_without_a_log_line(
+    sent: bytes, waiting_for: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody can do it, as often as they like."""
+    gate = Gate()
+    settings = {"ready": gate} if waiting_for == "admission" else {}
+    async with hosting("uvicorn", **settings) as host, asyncio.timeout(TIMEOUT):
+        if waiting_for == "the application":
+            host.engine.on("connect", gate)
+        caplog.clear()
+        reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
+        writer.write(HANDSHAKE)
+        await gate.reached.wait()
+        writer.write(sent)
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        gate.opened.set()
+        await until(lambda: not host.engine.sockets)
+        writer.close()
+        assert caplog.messages == []
+
+
+@pytest.mark.parametrize("waiting_for", ["admission", "the application"])
+async def test_over_asgi_a_message_before_the_response_waits_for_the_session(
+    waiting_for: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    settings = {"ready": gate} if waiting_for == "admission" else {}
+    async with hosting("asgi", **settings) as host, asyncio.timeout(TIMEOUT):
+        if waiting_for == "the application":
+            host.engine.on("connect", gate)
+        reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
+        writer.write(HANDSHAKE)
+        await gate.reached.wait()
+        writer.write(frame(PING) + frame(TEXT, "4early"))
+        for _ in range(5):  # until the server has read it
+            await asyncio.sleep(0)
+        gate.opened.set()
+        await until(lambda: list(host.messages.values()) == [["early"]])
+        await reader.readuntil(b"4early")
+        writer.close()
+        await until(lambda: not host.engine.sockets)
+        assert [record.message for record in caplog.records if record.exc_info] == []
 
 
 async def test_a_client_that_sends_on_during_the_close_is_read_no_more() -> None:
@@ -125,9 +196,7 @@ async def test_a_client_that_leaves_while_the_server_starts_does_not_hold_up_its
     protocol = host.engine.websocket_protocol(PATH)
     async with on_uvicorn(uvicorn.Config(host, port=0, ws=protocol, log_config=None)) as web:
         _, writer = await asyncio.open_connection("127.0.0.1", port_of(web))
-        headers = "".join(f"{name}: {value}\r\n" for name, value in OFFER.items())
-        target = f"{PATH}?EIO=4&transport=websocket"
-        writer.write(f"GET {target} HTTP/1.1\r\nHost: here\r\n{headers}\r\n".encode())
+        writer.write(HANDSHAKE)
         await asked.wait()
         assert web.server_state.connections
         writer.close()

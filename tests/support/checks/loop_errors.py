@@ -7,6 +7,7 @@ pytest itself reports exceptions in ``__del__`` and in threads as warnings, whic
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import traceback
@@ -24,6 +25,8 @@ class LoopErrors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note a report."""
+        if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+            return  # Python's streams do not expect a handler that is cancelled, as Hypercorn's is
         cause = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
         self.reports.append(f"{record.getMessage()}\n{cause}")
 
