@@ -8,13 +8,7 @@ from typing import Any
 
 import attrs
 
-from atriz_realtime.api.contracts import (
-    Cache,
-    Fanout,
-    Resources,
-    SocketClient,
-    ThrottlePolicy,
-)
+from atriz_realtime.api.contracts import Cache, Fanout, Resources, SocketClient, ThrottlePolicy
 from atriz_realtime.api.http import HttpAnswer, HttpCall
 from atriz_realtime.api.model import Credentials, EntityRef, Identity, LocationEvent
 

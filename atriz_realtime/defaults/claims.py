@@ -13,14 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
 
-from atriz_realtime.api import (
-    Authorizer,
-    EntityRef,
-    Identity,
-    PluginConfig,
-    Resources,
-    hookimpl,
-)
+from atriz_realtime.api import Authorizer, EntityRef, Identity, PluginConfig, Resources, hookimpl
 
 MAX_RULES = 1_000
 """Ids and patterns of one type in a claim; a claim with more allows nothing."""
@@ -70,11 +63,11 @@ def is_rule(rule: object) -> bool:
     )
 
 
-class Beginnings:
-    """Texts, to find out whether another text begins with one of them.
+class Prefixes:
+    """A set of texts, to find out whether another text begins with one of them.
 
     None of them begins with another one, so only the last that sorts before a text can be its
-    beginning.
+    prefix.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -83,7 +76,7 @@ class Beginnings:
             if not self._sorted or not text.startswith(self._sorted[-1]):
                 self._sorted.append(text)
 
-    def begin(self, text: str) -> bool:
+    def match(self, text: str) -> bool:
         """Whether the text begins with one of them."""
         place = bisect_right(self._sorted, text)
         return place > 0 and text.startswith(self._sorted[place - 1])
@@ -97,7 +90,7 @@ class Rules:
 
     def __init__(self, rules: Iterable[str]) -> None:
         self._ids: set[str] = set()
-        heads, tails = [], []
+        prefixes, suffixes = [], []
         self.globs: list[str] = []
         """The patterns with text before and after a star, or with several: they are tried one after
         another."""
@@ -106,20 +99,20 @@ class Rules:
             if star < 0:
                 self._ids.add(rule)
             elif star == len(rule) - 1:
-                heads.append(rule[:-1])
+                prefixes.append(rule[:-1])
             elif rule.rfind("*") == 0:
-                tails.append(rule[:0:-1])
+                suffixes.append(rule[:0:-1])
             else:
                 self.globs.append(rule)
-        self._heads = Beginnings(heads)
-        self._tails = Beginnings(tails)
+        self._prefixes = Prefixes(prefixes)
+        self._suffixes = Prefixes(suffixes)  # reversed
 
     def allow(self, text: str) -> bool:
         """Whether a rule matches the whole text."""
         return (
             text in self._ids
-            or self._heads.begin(text)
-            or self._tails.begin(text[::-1])
+            or self._prefixes.match(text)
+            or self._suffixes.match(text[::-1])
             or any(matches(glob, text) for glob in self.globs)
         )
 
@@ -148,8 +141,8 @@ def rule_of(
         if rules is None:
             rules = read_rules(claim[entity.type])
             if rules is None:
-                limits = f"{MAX_RULES:,} ids and patterns within the limits"
-                resources.report("claim ignored", f"{name}, {entity.type}: not up to {limits}")
+                problem = f"malformed, or more than {MAX_RULES:,} ids and patterns"
+                resources.report("claim ignored", f"{name}, {entity.type}: {problem}")
                 rules = Rules(())
             identity.memo[key] = rules
         if len(rules.globs) > GLOBS_PER_TURN:

@@ -39,7 +39,7 @@ class MemorySettings:
     max_entries: int = attrs.field(default=1_000_000, validator=attrs.validators.ge(1))
     """Cached locations of one type; beyond, the one that was updated longest ago is dropped."""
     max_bytes: int = attrs.field(default=1_073_741_824, validator=attrs.validators.ge(1))
-    """Bytes of one type's cached locations in memory; beyond, the same one is dropped."""
+    """Bytes of one type's cached locations; beyond, the one updated longest ago is dropped."""
 
 
 @attrs.frozen(eq=False)

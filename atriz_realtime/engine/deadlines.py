@@ -32,8 +32,8 @@ class Deadlines(LoopBound, Generic[Item]):
     def begin(self, item: Item, since: float = 0.0) -> None:
         """Set an item's deadline, unless it has one.
 
-        :param since: when its time began, in the loop's time, if that was earlier; at least half
-            of the timeout remains, for a process that was suspended.
+        :param since: when its time began, in the loop's time, if that was earlier.  At least half
+            of the timeout remains, so that a process that was suspended does not end all items.
         """
         if self._timeout and item not in self._due and not self._closed:
             now = self.loop.time()

@@ -13,7 +13,7 @@ from atriz_realtime.http.request_deadlines import is_fast_enough
 class FallbackProtocol(HttpToolsProtocol):
     """Serves what :class:`.HttpProtocol` does not.
 
-    The time in which the application does not read a body is not the client's.
+    Time in which the application leaves a body unread does not count against the client.
 
     :param arguments: those that uvicorn passes.
     """

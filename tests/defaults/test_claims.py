@@ -92,7 +92,7 @@ async def test_a_claim_with_too_many_rules_is_reported(
     assert not await may_track(larger, V1)
     assert not await may_track(larger, V1)
     assert reported == [
-        ("claim ignored", "see, vehicle: not up to 1,000 ids and patterns within the limits")
+        ("claim ignored", "see, vehicle: malformed, or more than 1,000 ids and patterns")
     ]
 
 
@@ -174,7 +174,7 @@ def test_an_index_costs_no_more_than_the_claim_that_it_is_made_of(rule: str) -> 
     rules = [rule.format(number) for number in range(MAX_RULES)]
     assert len(str(rules)) < MAX_TOKEN_LENGTH * 2
     index = Rules(rules)
-    kept = [index._ids, index._heads._sorted, index._tails._sorted, index.globs]
+    kept = [index._ids, index._prefixes._sorted, index._suffixes._sorted, index.globs]
     made = {id(each): each for part in kept for each in part if each not in rules}
     size = sum(map(sys.getsizeof, [*kept, *made.values()]))
     assert size <= 1.2 * (sys.getsizeof(rules) + sum(map(sys.getsizeof, rules)))

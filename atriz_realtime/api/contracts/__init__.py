@@ -39,12 +39,7 @@ from atriz_realtime.api.contracts.server import (
     Sockets,
     Tracking,
 )
-from atriz_realtime.api.contracts.throttling import (
-    DROP,
-    PASS,
-    ThrottlePolicy,
-    Verdict,
-)
+from atriz_realtime.api.contracts.throttling import DROP, PASS, ThrottlePolicy, Verdict
 
 __all__ = [
     "DROP",

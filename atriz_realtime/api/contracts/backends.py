@@ -166,7 +166,7 @@ class Conditional(Protocol):
         The location that is cached counts as newer when its timestamp is later, or the same and
         it is another one.  Nothing can be published between the comparison and the event.
 
-        :param cache: the server's cache.  What it was asked to store before counts.
+        :param cache: the server's cache.  Writes that were queued before count.
         :returns: whether the event was published; ``None``, instead of an awaitable, when this
             fan-out cannot compare with this cache.
         :raises Unavailable: when it cannot be published; nobody has received it.

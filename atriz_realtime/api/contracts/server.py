@@ -8,13 +8,7 @@ from typing import Any, Literal, Protocol
 import attrs
 
 from atriz_realtime.api.contracts.backends import BackendStatus, Page
-from atriz_realtime.api.model import (
-    Credentials,
-    EntityRef,
-    Identity,
-    Location,
-    format_timestamp,
-)
+from atriz_realtime.api.model import Credentials, EntityRef, Identity, Location, format_timestamp
 from atriz_realtime.api.reports import ProcessReport
 
 

@@ -9,7 +9,6 @@ does not notice, and no worker relays data for another.
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import os
@@ -17,6 +16,7 @@ import re
 import socket
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,15 +53,21 @@ class _Queue:
     :param ended: called once when nothing waits any more; the queue is closed then.
     """
 
-    def __init__(self, path: str, lost: Callable[[str], None], ended: Callable[[], None]) -> None:
+    def __init__(self, path: str, lost: Callable[[str], None], ended: Callable[[], object]) -> None:
         self._lost = lost
         self._ended = ended
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
         self._loop = asyncio.get_running_loop()
         # a connected socket is writable only while its peer accepts more
-        self._socket = _sending_socket()
-        self._socket.connect(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_READ)
+        try:
+            self._socket.connect(path)
+        except OSError:
+            self._socket.close()
+            raise
         self._loop.add_writer(self._socket, self._send)
 
     def add(self, connection: int, data: bytes) -> bool:
@@ -97,13 +103,6 @@ class _Queue:
         self._ended()
 
 
-def _sending_socket() -> socket.socket:
-    sending = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    sending.setblocking(False)
-    sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_READ)
-    return sending
-
-
 class Handover:
     """Passes connections on to other workers, and takes over theirs.
 
@@ -116,7 +115,6 @@ class Handover:
         self._directory = directory
         self._report = report
         self._queues: dict[int, _Queue] = {}
-        self._outgoing = _sending_socket()
         self._incoming = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._incoming.setblocking(False)
         self._adopting: set[asyncio.Task[None]] = set()
@@ -133,23 +131,19 @@ class Handover:
         """Stop accepting connections from other workers."""
         asyncio.get_running_loop().remove_reader(self._incoming)
         self._incoming.close()
-        self._outgoing.close()
         for queue in list(self._queues.values()):
             queue.close()
         self._path(self.worker).unlink(missing_ok=True)
 
     def pass_on(self, owner: int, connection: int, data: bytes) -> bool:
-        """Pass a connection to its owner, now or when the owner accepts more.
+        """Pass a connection to its owner as soon as the owner accepts it.
 
         :returns: False when there is no such worker, or too much waits for it.
         """
         try:
             if owner not in self._queues:
-                try:
-                    self._send(owner, connection, data)
-                    return True
-                except BlockingIOError:
-                    self._open_queue(owner)
+                ended = partial(self._queues.pop, owner)
+                self._queues[owner] = _Queue(str(self._path(owner)), self._lost, ended)
             if self._queues[owner].add(connection, data):
                 return True
             self._lost("too many wait for their worker")
@@ -157,19 +151,8 @@ class Handover:
             self._lost(f"{error.strerror}")
         return False
 
-    def _open_queue(self, owner: int) -> None:
-        def ended() -> None:
-            del self._queues[owner]
-
-        self._queues[owner] = _Queue(str(self._path(owner)), self._lost, ended)
-
     def _lost(self, reason: str) -> None:
         self._report("connection not handed over", reason)
-
-    def _send(self, owner: int, connection: int, data: bytes) -> None:
-        rights = array.array("i", [connection])
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
-        self._outgoing.sendmsg([data], ancillary, 0, str(self._path(owner)))
 
     def _path(self, worker: int) -> Path:
         return self._directory / f"worker-{worker}.sock"

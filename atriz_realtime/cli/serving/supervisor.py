@@ -179,8 +179,7 @@ class Supervisor:
             self._stop(worker)
             if not self._start(worker):
                 logger.error(
-                    "restart given up; the other workers continue unchanged",
-                    worker=worker.number,
+                    "restart given up; the other workers continue unchanged", worker=worker.number
                 )
                 return
         logger.info("workers restarted", count=len(self._workers))

@@ -71,7 +71,7 @@ class Permissions:
             self._begin(self._enforce())
 
     async def _enforce(self) -> None:
-        """Ask the guards about every socket, once more for all calls that came meanwhile."""
+        """Ask the guards about every socket; calls that come meanwhile share one more round."""
         while self._enforce_again:
             self._enforce_again = False
             for number, (sid, identity) in enumerate(self._gateway.identities(), start=1):

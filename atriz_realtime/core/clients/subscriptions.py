@@ -29,7 +29,7 @@ from atriz_realtime.core.hub.views import ViewChain, Views
 from atriz_realtime.core.hub.watermarks import event_time
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.core.runtime.turns import Turns
+from atriz_realtime.core.runtime.semaphore import WeightedSemaphore
 
 SNAPSHOT_RETRY = 1.0
 """Seconds until the current locations that could not be read are read again."""
@@ -86,8 +86,8 @@ class Subscriptions:
         self._incidents = incidents
         self._clock = clock
         self._limit = limit
-        self._turns = Turns(ENTITIES_PER_TURN)
-        self._reading = Turns(MAX_READING)
+        self._turns = WeightedSemaphore(ENTITIES_PER_TURN)
+        self._reading = WeightedSemaphore(MAX_READING)
         self._owed: dict[tuple[str, str], Snapshot] = {}  # by sid and room
         self._retry: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._revision = 0
@@ -144,8 +144,8 @@ class Subscriptions:
 
     async def _turn(self) -> None:
         """Wait until the event loop has time for one more entity."""
-        await self._turns.take(1)
-        asyncio.get_running_loop().call_soon(self._turns.give_back, 1)
+        await self._turns.acquire(1)
+        asyncio.get_running_loop().call_soon(self._turns.release, 1)
 
     async def _authorized(self, identity: Identity, entity: EntityRef) -> tuple[int, ViewChain]:
         """Ask until no revocation interferes; returns the revision, and the entity's views.
@@ -205,11 +205,11 @@ class Subscriptions:
         waiting = list(owed.items())
         for start in range(0, len(waiting), MAX_READING):
             batch = waiting[start : start + MAX_READING]
-            await self._reading.take(len(batch))
+            await self._reading.acquire(len(batch))
             try:
                 await self._send_batch(batch)
             finally:
-                self._reading.give_back(len(batch))
+                self._reading.release(len(batch))
         self._schedule_owed()
 
     async def _send_batch(self, batch: list[tuple[tuple[str, str], Snapshot]]) -> None:

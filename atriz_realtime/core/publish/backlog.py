@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from atriz_realtime.api.model import EntityRef
-from atriz_realtime.api.wire import Payload, RedisChannels
+from atriz_realtime.api.wire import Payload
 from atriz_realtime.core.runtime.incidents import Incidents
 
 MAX_ENTITIES = 100_000
@@ -95,15 +94,9 @@ class Backlog:
             del self._waiting[payload.channel]
             self._superseded += 1
 
-    def is_unpublished(self, channel: str) -> bool:
-        """Whether a fix waits to be published on a channel."""
-        waiting = self._waiting.get(channel)
-        return waiting is not None and waiting.publish
-
-    def uncached(self, entity: EntityRef) -> Payload | None:
-        """An entity's fix that waits to be cached."""
-        waiting = self._waiting.get(RedisChannels.entity(entity)) if self._waiting else None
-        return waiting.payload if waiting is not None and waiting.cache else None
+    def get(self, channel: str) -> Unsent | None:
+        """The fix of a channel's entity that waits."""
+        return self._waiting.get(channel)
 
     def flush(self) -> None:
         """Retry now."""

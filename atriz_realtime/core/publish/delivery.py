@@ -84,21 +84,20 @@ class Delivery:
         for listener in self._listeners:
             await listener.aclose()
 
-    def publish(self, payload: Payload) -> Coroutine[Any, Any, None]:
+    def publish(self, payload: Payload, *, held: bool = False) -> Coroutine[Any, Any, None]:
         """Cache a fix and fan it out; never fails, and takes no longer than the backends may.
 
         The commands are queued before the result is awaited, the cache's first: a new watcher
         subscribes before it reads the cache, and so misses nothing.
-        """
-        self._in_flight.add(payload, comes_back=self._comes_back(payload))
-        self.backlog.discard(payload)
-        return self._finish(payload, self._put(payload), self._fan_out(payload))
 
-    def publish_held(self, payload: Payload) -> Coroutine[Any, Any, None]:
-        """Fan out a fix that was cached when it was held, unless a newer one is cached."""
-        self._in_flight.add(payload, comes_back=self._comes_back(payload), late=True)
+        :param held: whether the fix was cached when it was held; it is fanned out only if no
+            newer one is cached.
+        """
+        self._in_flight.add(payload, comes_back=self._comes_back(payload), late=held)
         self.backlog.discard(payload)
-        return self._finish(payload, None, self._fan_out_late(payload))
+        if held:
+            return self._finish(payload, None, self._fan_out_late(payload))
+        return self._finish(payload, self._put(payload), self._fan_out(payload))
 
     async def _finish(
         self, payload: Payload, caching: Awaitable[None] | None, publishing: Awaitable[None]
@@ -114,16 +113,17 @@ class Delivery:
         """Cache a fix without fanning it out, and leave it to the backlog if that fails.
 
         If an older fix waits to be published, this one is published in its place: the older one
-        would be refused.
+        would not be once this one is cached.
 
         :param held: whether it is published later in any case.
         """
         cached = await self._attempt(self._put(payload), "cache unavailable")
-        unpublished = not held and self.backlog.is_unpublished(payload.channel)
+        waiting = self.backlog.get(payload.channel)
+        unpublished = not held and waiting is not None and waiting.publish
         self._leave(payload, publish=unpublished, cache=not cached)
 
     def _leave(self, payload: Payload, *, publish: bool, cache: bool) -> None:
-        """Leave to the backlog the steps that are left of a fix, and nothing of an older one."""
+        """Hand the failed steps of a fix to the backlog, or drop an older fix that waits there."""
         if publish or cache:
             self.backlog.add(Unsent(payload, publish=publish, cache=cache))
         else:
@@ -166,7 +166,7 @@ class Delivery:
         return self._withdrawn(payload, publishing or self._publish_unless_newer(payload))
 
     async def _withdrawn(self, payload: Payload, publishing: Awaitable[bool]) -> None:
-        """Expect a fix back no longer if it is not published."""
+        """Stop expecting a fix back if it is not published."""
         if not await publishing:
             self._in_flight.withdraw(payload.channel, payload.event)
 
@@ -202,8 +202,10 @@ class Delivery:
         A newer one that the cache could not take is returned instead.
         """
         reading = self._cache.get(entity)
-        uncached = self.backlog.uncached(entity)
-        return reading if uncached is None else self._newest(reading, uncached)
+        waiting = self.backlog.get(RedisChannels.entity(entity)) if self.backlog else None
+        if waiting is None or not waiting.cache:
+            return reading
+        return self._newest(reading, waiting.payload)
 
     async def _newest(self, reading: Awaitable[bytes | None], uncached: Payload) -> bytes:
         cached = await reading

@@ -43,7 +43,7 @@ class InFlight:
         self._deliver = deliver
         self._is_behind = is_behind
         self._clock = clock
-        self._expected: dict[str, dict[bytes, bool]] = {}  # oldest first; whether it is late
+        self._expected: dict[str, dict[bytes, bool]] = {}  # oldest first: whether it is late
         self._bypassed: OrderedDict[tuple[str, bytes], float] = OrderedDict()
         self._ahead: dict[str, bytes] = {}  # by channel: bypassed, and not come back yet
         self.connected = True
@@ -65,7 +65,7 @@ class InFlight:
                 del expected[next(iter(expected))]
 
     def withdraw(self, channel: str, event: bytes) -> None:
-        """Expect an event no longer, since it was not published; harmless if it is not expected."""
+        """Stop expecting an event that was not published; harmless if it is not expected."""
         expected = self._expected.get(channel)
         if expected is not None and expected.pop(event, None) is not None and not expected:
             del self._expected[channel]

@@ -266,8 +266,8 @@ class Pipeline:
     def _hold(self, event: LocationEvent, payload: Payload, verdict: Verdict) -> bool:
         """Hold a fix, in place of an older one; returns whether it is held.
 
-        One that is dropped takes the place of an older one too, and is sent when that would have
-        been: the older one would be refused.
+        A fix that the throttle drops replaces an older held one as well: the older one would not
+        be published once this one is cached.
         """
         entity = payload.entity
         held = self._held.get(entity)
@@ -296,7 +296,7 @@ class Pipeline:
     def _release(self, entity: EntityRef) -> None:
         """Publish an entity's held fix; it went to the cache when it was held."""
         held = self._held.pop(entity)
-        publishing = self._delivery.publish_held(held.payload)
+        publishing = self._delivery.publish(held.payload, held=True)
         task = asyncio.get_running_loop().create_task(publishing)
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)

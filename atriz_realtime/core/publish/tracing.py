@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
@@ -89,23 +88,14 @@ class TracedDelivery(Delivery):
         super().__init__(*arguments)
         self._undelivered: OrderedDict[bytes, Context] = OrderedDict()
 
-    async def publish(self, payload: Payload) -> None:
+    async def publish(self, payload: Payload, *, held: bool = False) -> None:
         """Cache a fix and fan it out, within a span."""
-        await self._traced(payload, super().publish)
-
-    async def publish_held(self, payload: Payload) -> None:
-        """Fan out a fix that was held, within a span."""
-        await self._traced(payload, super().publish_held)
-
-    async def _traced(
-        self, payload: Payload, publish: Callable[[Payload], Awaitable[None]]
-    ) -> None:
         with _span("fan-out", SpanKind.PRODUCER, attributes=_attributes(payload.entity)) as span:
             if span.is_recording() and self._comes_back(payload):
                 self._undelivered[payload.event] = trace.set_span_in_context(span)
                 if len(self._undelivered) > MAX_IN_FLIGHT:
                     self._undelivered.popitem(last=False)
-            await publish(payload)
+            await super().publish(payload, held=held)
 
     def _deliver(self, channel: str, event: bytes) -> None:
         context = self._undelivered.pop(event, None)

@@ -77,9 +77,9 @@ class UserBuckets:
 
 
 class PenaltyBudget:
-    """How much each session's client may do of one kind, such as errors, until it is disconnected.
+    """How often each session may do something, such as err, before it is disconnected.
 
-    Most clients do nothing of it: a session gets a bucket with the first.
+    Most sessions never do it: each gets its bucket with the first charge.
 
     :param rate: how much a session's budget regains in a second; 0: there is no limit.
     :param burst: the budget that a session starts with, and has at most.

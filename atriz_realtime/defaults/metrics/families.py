@@ -7,6 +7,7 @@ Names follow https://prometheus.io/docs/practices/naming/: base units, counters 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Literal
 
@@ -62,15 +63,17 @@ def _field(name: str) -> Callable[[ProcessReport], Iterable[Sample]]:
     return lambda report: [((), float(getattr(report, name)))]
 
 
-def _number(part: str, name: str) -> Callable[[ProcessReport], Iterable[Sample]]:
-    _known.add((part, name))
+def _numbers(part: str, **families: tuple[str, str]) -> Iterator[Family]:
+    """The families of one part of the statistics: a name and a meaning for each of its numbers."""
+    for number, (suffix, meaning) in families.items():
+        _known.add((part, number))
+        yield Family(suffix, meaning, partial(_read_number, part, number))
 
-    def read(report: ProcessReport) -> Iterator[Sample]:
-        numbers = report.statistics.get(part, {})
-        if name in numbers:
-            yield (), numbers[name]
 
-    return read
+def _read_number(part: str, number: str, report: ProcessReport) -> Iterator[Sample]:
+    numbers = report.statistics.get(part, {})
+    if number in numbers:
+        yield (), numbers[number]
 
 
 def _build(_: ProcessReport) -> Iterator[Sample]:
@@ -142,26 +145,22 @@ FAMILIES = (
         _fixes,
         ("type", "outcome"),
     ),
-    Family(
-        "deliveries_total",
-        "Location frames for clients; a fix counts once for each client that gets it.",
-        _number("frames", "queued"),
+    *_numbers(
+        "frames",
+        queued=(
+            "deliveries_total",
+            "Location frames for clients; a fix counts once for each client that gets it.",
+        ),
+        conflated=(
+            "deliveries_conflated_total",
+            "Location frames that a newer one replaced because a client lagged.",
+        ),
     ),
-    Family(
-        "deliveries_conflated_total",
-        "Location frames that a newer one replaced because a client lagged.",
-        _number("frames", "conflated"),
-    ),
-    Family("clients_lagging", "Clients that lag now.", _number("clients", "lagging")),
-    Family(
-        "client_lag_seconds",
-        "Seconds that the client furthest behind has lagged.",
-        _number("clients", "lag"),
-    ),
-    Family(
-        "deliveries_waiting",
-        "Location frames queued for clients whose socket is full.",
-        _number("clients", "waiting"),
+    *_numbers(
+        "clients",
+        lagging=("clients_lagging", "Clients that lag now."),
+        lag=("client_lag_seconds", "Seconds that the client furthest behind has lagged."),
+        waiting=("deliveries_waiting", "Location frames queued for clients whose socket is full."),
     ),
     Family(
         "refusals_total",
@@ -181,86 +180,58 @@ FAMILIES = (
         _incidents,
         ("kind",),
     ),
-    Family(
-        "backlog_entities",
-        "Entities whose newest fix waits to be cached or published.",
-        _number("backlog", "waiting"),
+    *_numbers(
+        "backlog",
+        waiting=("backlog_entities", "Entities whose newest fix waits to be cached or published."),
+        superseded=(
+            "backlog_superseded_total",
+            "Fixes that a newer one of the entity replaced before they could be published.",
+        ),
+        dropped=("backlog_dropped_total", "Fixes that were dropped because the backlog was full."),
     ),
-    Family(
-        "backlog_superseded_total",
-        "Fixes that a newer one of the entity replaced before they could be published.",
-        _number("backlog", "superseded"),
+    *_numbers(
+        "resync",
+        runs=("resyncs_total", "Gaps after which the watchers were brought up to date."),
+        entities=("resync_entities_total", "Entities whose watchers had missed a fix in a gap."),
     ),
-    Family(
-        "backlog_dropped_total",
-        "Fixes that were dropped because the backlog was full.",
-        _number("backlog", "dropped"),
+    *_numbers(
+        "cache",
+        entries=("cache_entries", "Current locations in this process, without Redis."),
+        bytes=("cache_bytes", "Bytes that current locations take in this process, without Redis."),
+        dropped=(
+            "cache_dropped_total",
+            "Current locations that were dropped from this process over a limit.",
+        ),
     ),
-    Family(
-        "resyncs_total",
-        "Gaps after which the watchers were brought up to date.",
-        _number("resync", "runs"),
+    *_numbers(
+        "authenticator jwt",
+        remembered=("remembered_tokens", "Tokens of HTTP calls that are verified already."),
+        bytes=(
+            "remembered_tokens_bytes",
+            "Bytes of the tokens of HTTP calls that are verified already.",
+        ),
     ),
-    Family(
-        "resync_entities_total",
-        "Entities whose watchers had missed a fix in a gap.",
-        _number("resync", "entities"),
+    *_numbers(
+        "http",
+        cached_heads=(
+            "cached_heads_bytes",
+            "Bytes of the request heads that connections have cached.",
+        ),
     ),
-    Family(
-        "cache_entries",
-        "Current locations in this process, without Redis.",
-        _number("cache", "entries"),
+    *_numbers(
+        "redis",
+        pending=("redis_pending_commands", "Commands that Redis has not answered yet."),
+        reconnects=("redis_reconnects_total", "Reconnections of the connection for commands."),
+        primaries=("redis_cluster_primaries", "Known nodes of the cluster that have slots."),
     ),
-    Family(
-        "cache_bytes",
-        "Bytes that current locations take in this process, without Redis.",
-        _number("cache", "bytes"),
-    ),
-    Family(
-        "cache_dropped_total",
-        "Current locations that were dropped from this process over a limit.",
-        _number("cache", "dropped"),
-    ),
-    Family(
-        "remembered_tokens",
-        "Tokens of HTTP calls that are verified already.",
-        _number("authenticator jwt", "remembered"),
-    ),
-    Family(
-        "remembered_tokens_bytes",
-        "Bytes of the tokens of HTTP calls that are verified already.",
-        _number("authenticator jwt", "bytes"),
-    ),
-    Family(
-        "cached_heads_bytes",
-        "Bytes of the request heads that connections have cached.",
-        _number("http", "cached_heads"),
-    ),
-    Family(
-        "redis_pending_commands",
-        "Commands that Redis has not answered yet.",
-        _number("redis", "pending"),
-    ),
-    Family(
-        "redis_reconnects_total",
-        "Reconnections of the connection for commands.",
-        _number("redis", "reconnects"),
-    ),
-    Family(
-        "redis_cluster_primaries",
-        "Known nodes of the cluster that have slots.",
-        _number("redis", "primaries"),
-    ),
-    Family("fanout_channels", "Subscribed channels.", _number("fanout", "channels")),
-    Family(
-        "fanout_lag_seconds",
-        "Seconds by which this server is behind Redis, from the last PONG.",
-        _number("fanout", "lag"),
-    ),
-    Family(
-        "fanout_reconnects_total",
-        "Lost connections of subscribers.",
-        _number("fanout", "reconnects"),
+    *_numbers(
+        "fanout",
+        channels=("fanout_channels", "Subscribed channels."),
+        lag=(
+            "fanout_lag_seconds",
+            "Seconds by which this server is behind Redis, from the last PONG.",
+        ),
+        reconnects=("fanout_reconnects_total", "Lost connections of subscribers."),
     ),
     Family(
         "statistic",

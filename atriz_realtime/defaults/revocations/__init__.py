@@ -28,11 +28,7 @@ from atriz_realtime.api import (
     Unavailable,
     hookimpl,
 )
-from atriz_realtime.defaults.revocations.known import (
-    EXPIRY_MARGIN,
-    Revocations,
-    RevocationSettings,
-)
+from atriz_realtime.defaults.revocations.known import EXPIRY_MARGIN, Revocations, RevocationSettings
 from atriz_realtime.defaults.revocations.stored import ADD, Kind, Revocation, arguments, keys
 
 if TYPE_CHECKING:

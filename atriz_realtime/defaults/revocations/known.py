@@ -56,10 +56,10 @@ class Revocations:
         self.max_life = settings.max_life
         self._known: dict[Key, Revocation] = {}
         self._expiries: list[tuple[int, Key]] = []
-        """A heap: when each may expire, or earlier if it has been prolonged since."""
+        """A heap by expiry; a revocation that was prolonged since is looked at too early."""
         self._unsaved: set[Key] = set()
         self._replaced: defaultdict[Key, set[str]] = defaultdict(set)
-        """Members of Redis that those in force have replaced."""
+        """Members of the set in Redis that the revocations in force have replaced."""
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -138,7 +138,7 @@ class Revocations:
             self._server.membership.disconnect(made.value)
 
     def _found(self, made: Revocation) -> None:
-        """Take over what Redis holds; what it holds too much is removed when it is next written."""
+        """Take over what Redis holds; a member that is replaced is removed with the next write."""
         self._add(made)
         key = made.key
         held = self._known.get(key)

@@ -146,7 +146,7 @@ async def test_a_fix_can_be_cached_alone_or_fanned_out_alone(parts: Parts) -> No
     await parts.delivery.cache(first, held=False)
     assert member.frames == []
     assert await parts.cached() == first.location
-    await parts.delivery.publish_held(second)
+    await parts.delivery.publish(second, held=True)
     assert member.frames == [frame(second)]
     assert await parts.cached() == first.location
 
@@ -340,10 +340,10 @@ async def test_a_held_fix_is_not_published_after_a_newer_one_of_another_server(
     member = await watcher(parts)
     other = payload(seconds=cached, latitude=9)
     await parts.cache.put(other, 300)
-    await parts.delivery.publish_held(payload(seconds=1))
+    await parts.delivery.publish(payload(seconds=1), held=True)
     parts.fanout.events.deaf()  # what is expected would be delivered now
     assert member.frames == []
-    await parts.delivery.publish_held(other)
+    await parts.delivery.publish(other, held=True)
     assert member.frames == [frame(other)]
 
 
@@ -380,7 +380,7 @@ async def test_a_conditional_fan_out_decides_about_late_fixes(
     await fanout.subscribe(channel(), lambda _, data: there.append(data))
     await delivery.publish(payload(seconds=1))
     assert (fanout.judged, len(there)) == (0, 1)
-    await delivery.publish_held(payload(seconds=2))
+    await delivery.publish(payload(seconds=2), held=True)
     assert (fanout.judged, len(there)) == (1, 1 + sent)
     assert ("get" in cache.calls) == (verdict is None)
     await delivery.aclose()
@@ -392,8 +392,8 @@ async def test_a_held_fix_is_not_delivered_here_after_a_newer_one_while_the_fan_
     member = await watcher(parts)
     await parts.delivery.publish(payload(seconds=2))
     parts.fanout.away = AWAY
-    await parts.delivery.publish_held(payload(seconds=1))
-    await parts.delivery.publish_held(payload(seconds=3))
+    await parts.delivery.publish(payload(seconds=1), held=True)
+    await parts.delivery.publish(payload(seconds=3), held=True)
     assert member.frames == [frame(payload(seconds=2)), frame(payload(seconds=3))]
 
 
@@ -418,7 +418,7 @@ async def test_a_held_fix_that_is_released_while_it_waits_is_cached_all_the_same
     parts.cache.away = AWAY
     await parts.delivery.cache(fix, held=True)
     parts.cache.away = None
-    await parts.delivery.publish_held(fix)
+    await parts.delivery.publish(fix, held=True)
     assert member.frames == [frame(fix)]
     parts.delivery.reachable()
     await until(lambda: not len(parts.delivery.backlog))

@@ -80,8 +80,8 @@ async def test_a_late_fix_reaches_every_watcher_unless_a_newer_one_is_cached(
         clients = await watchers(stack, cluster, "v1")
         here, there = (ours.server for ours in cluster.ours)
         await there.tracking.publish_location_update("vehicle", "v1", location(2))
-        await here.delivery.publish_held(late(1))
-        await here.delivery.publish_held(late(3))
+        await here.delivery.publish(late(1), held=True)
+        await here.delivery.publish(late(3), held=True)
         await fence(cluster, clients)
         for client in clients:
             assert client.updates == [event(2), event(3)]
