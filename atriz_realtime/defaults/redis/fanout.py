@@ -202,6 +202,9 @@ class RedisFanout:
         deadlines, now = self._deadlines, self._loop.time()
         while deadlines and deadlines[0][0] <= now:
             _, channel, confirmed = deadlines.popleft()
+            listener = self._assigned.get(channel)
+            if listener is not None and not confirmed.done():
+                listener.add(channel, gap=True)  # its new watcher misses messages until then
             self._confirm(channel, confirmed)
         while deadlines and deadlines[0][2].done():
             deadlines.popleft()

@@ -404,6 +404,20 @@ async def test_a_fix_while_the_cache_is_read_is_not_followed_by_an_older_one(
     assert member.frames == [f'2["location:update",{newer.decode()}]']
 
 
+async def test_an_older_fix_while_the_cache_is_read_does_not_replace_the_current_location(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub, reading = watching(), Reading()
+    await hub.send(await hub.sign_in(user("u1")), "track:vehicle", "v1")
+    monkeypatch.setattr(hub.positions, "current", reading.current)
+    member = await hub.sign_in(user("u2"))
+    tracking = asyncio.create_task(updates(hub, member, "track:vehicle", "v1"))
+    await until(lambda: reading.waiting)
+    hub.broadcaster.broadcast("vehicle:v1", payload(seconds=2).event)  # was on its way
+    reading.waiting.pop().set_result(payload(seconds=3).location)  # throttled
+    assert await tracking == [update(2), update(3)]
+
+
 V1 = EntityRef("vehicle", "v1")
 
 

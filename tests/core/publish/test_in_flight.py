@@ -203,6 +203,19 @@ def test_nothing_is_expected_on_a_channel_that_is_forgotten(
     assert delivered.events == []
 
 
+def test_an_event_that_was_delivered_directly_holds_back_older_ones_for_a_moment(
+    in_flight: InFlight, delivered: Delivered, clock: FakeClock
+) -> None:
+    older, newer = payload(seconds=1).event, payload(seconds=2).event
+    published(in_flight, newer)
+    in_flight.disconnected()
+    received(in_flight, older)
+    assert delivered.events == [newer]
+    clock.advance(REMEMBER_SECONDS + 1)
+    received(in_flight, older)  # of a device whose clock is behind
+    assert delivered.events == [newer, older]
+
+
 def test_memory_is_bounded(
     in_flight: InFlight, delivered: Delivered, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,14 +33,15 @@ class _Gate:
         """Let everything pass."""
         self._opened.set()
 
-    def close(self, after: int = 0) -> None:
-        """Let only so many pieces pass."""
+    def close(self, after: int = 0, only: bytes = b"") -> None:
+        """Let only so many pieces pass, and those that do not contain certain bytes."""
         self._opened.clear()
         self._allowed = after
+        self._only = only
 
-    async def wait(self) -> None:
+    async def wait(self, piece: bytes) -> None:
         """Wait until a piece may pass."""
-        if self._opened.is_set():
+        if self._opened.is_set() or self._only not in piece:
             return
         if self._allowed:
             self._allowed -= 1
@@ -105,9 +106,9 @@ class Proxy:
         finally:
             self.mend()
 
-    def hold_requests(self) -> None:
-        """Hold back what clients send."""
-        self._requests.close()
+    def hold_requests(self, only: bytes = b"") -> None:
+        """Hold back what clients send, on connections that send certain bytes."""
+        self._requests.close(only=only)
 
     def release_requests(self) -> None:
         """Forward what clients send again."""
@@ -146,7 +147,7 @@ class Proxy:
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
-                await gate.wait()
+                await gate.wait(data)
                 writer.write(data)
                 await writer.drain()
         writer.close()
