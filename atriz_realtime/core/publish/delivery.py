@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from atriz_realtime.api.contracts import Cache, Clock, Conditional, Fanout, Interruptible
+from atriz_realtime.api.errors import Unavailable
 from atriz_realtime.api.model import EntityRef
 from atriz_realtime.api.wire import Payload, RedisChannels, event_json
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
@@ -85,13 +86,14 @@ class Delivery:
             await listener.aclose()
 
     def publish(self, payload: Payload, *, held: bool = False) -> Coroutine[Any, Any, None]:
-        """Cache a fix and fan it out; never fails, and takes no longer than the backends may.
+        """Cache a fix and fan it out; takes no longer than the backends may.
 
         The commands are queued before the result is awaited, the cache's first: a new watcher
         subscribes before it reads the cache, and so misses nothing.
 
         :param held: whether the fix was cached when it was held; it is fanned out only if no
             newer one is cached.
+        :raises Unavailable: when a backend has failed and the server is closed: nobody retries.
         """
         self._in_flight.add(payload, comes_back=self._comes_back(payload), late=held)
         self.backlog.discard(payload)
@@ -116,6 +118,7 @@ class Delivery:
         would not be once this one is cached.
 
         :param held: whether it is published later in any case.
+        :raises Unavailable: as :meth:`publish` does.
         """
         cached = await self._attempt(self._put(payload), "cache unavailable")
         waiting = self.backlog.get(payload.channel)
@@ -125,6 +128,8 @@ class Delivery:
     def _leave(self, payload: Payload, *, publish: bool, cache: bool) -> None:
         """Hand the failed steps of a fix to the backlog, or drop an older fix that waits there."""
         if publish or cache:
+            if self._closed:
+                raise Unavailable("the server is closing")
             self.backlog.add(Unsent(payload, publish=publish, cache=cache))
         else:
             self.backlog.discard(payload)

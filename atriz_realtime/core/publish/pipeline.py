@@ -297,7 +297,13 @@ class Pipeline:
         """Publish an entity's held fix; it went to the cache when it was held."""
         held = self._held.pop(entity)
         publishing = self._delivery.publish(held.payload, held=True)
-        task = asyncio.get_running_loop().create_task(publishing)
+        task = asyncio.get_running_loop().create_task(self._released(publishing))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
         self._observe(held.event)
+
+    async def _released(self, publishing: Awaitable[None]) -> None:
+        try:
+            await publishing
+        except Unavailable as error:
+            self._incidents.report("held fixes dropped", error.message)

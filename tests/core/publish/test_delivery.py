@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from atriz_realtime.api import Deliver, EntityRef, FanoutEvents, Payload
+from atriz_realtime.api import Deliver, EntityRef, FanoutEvents, Payload, Unavailable
 from atriz_realtime.core.publish.delivery import Delivery, Listener
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.worker import Worker
@@ -609,3 +609,16 @@ async def test_what_was_never_cached_is_the_current_location(
     monkeypatch.setattr(parts.cache, "put", refuse)
     await parts.delivery.publish(payload())
     assert await parts.delivery.current(VEHICLE) == payload().location
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_closed_server_refuses_a_fix_that_nobody_would_retry(
+    parts: Parts, *, held: bool
+) -> None:
+    parts.fanout.away = parts.cache.away = AWAY
+    under_way = parts.delivery.publish(payload(), held=held)
+    await parts.delivery.aclose()
+    with pytest.raises(Unavailable):
+        await under_way
+    with pytest.raises(Unavailable):
+        await parts.delivery.cache(payload(), held=False)

@@ -418,6 +418,15 @@ async def test_a_throttled_fix_that_a_cache_refuses_is_cached_when_the_server_cl
     assert await made.cached() == 1
 
 
+async def test_a_held_fix_that_nobody_would_retry_is_reported(made: Parts) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 60)]
+    await made.publish(1)
+    await made.delivery.aclose()
+    made.fanout.away = AWAY
+    await made.pipeline.aclose()
+    assert made.hub.incidents.counts["held fixes dropped"] == 1
+
+
 async def test_entities_are_held_independently(made: Parts) -> None:
     made.module.verdicts[:] = [Verdict("hold", 0.01), Verdict("hold", 0.01), Verdict("pass")]
     await made.publish(1, entity_id="v1")
