@@ -202,6 +202,12 @@ class Evidence:
         return by
 
     @staticmethod
+    def began_anew(session: Session, entity: str, first: float, second: float) -> bool:
+        """Whether the client left an entity between two moments, and tracked it again."""
+        left = [event.at for event in session.of("untrack asked", entity)]
+        return any(first <= at <= second for at in left)
+
+    @staticmethod
     def asked_again(session: Session, fix: Fix, first: float, second: float) -> bool:
         """Whether the client asked between two moments for what it may be sent again."""
         answers = {event["ask"]: event.at for event in session.of("track answered", fix.entity)}

@@ -67,6 +67,7 @@ class Faults:
     def _started_again(self, name: str) -> None:
         world = self._world
         if name not in world.nodes and name not in world.starting:
+            world.starting.add(name)
             world.loop.create_task(world.start(name), context=HARNESS.copy())
 
     # Redis

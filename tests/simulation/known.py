@@ -21,6 +21,11 @@ class Known:
     """What the code does."""
 
 
-KNOWN: tuple[Known, ...] = ()
+_GIVEN_UP = (
+    "Redis stands still and then carries out commands whose server has given them up, after "
+    "those of another server: the order of the two is that in which Redis took them."
+)
+
+KNOWN: tuple[Known, ...] = (Known("older after newer, sent on after a fault", (18002,), _GIVEN_UP),)
 
 KINDS = frozenset(known.kind for known in KNOWN)

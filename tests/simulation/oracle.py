@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from tests.simulation.evidence import FOREVER, Evidence, Publish, Session
+from tests.simulation.evidence import FOREVER, PROMPT, Evidence, Publish, Session
 from tests.simulation.history import Event, Fix, History
 from tests.simulation.loop import EPOCH
 from tests.simulation.plan import Plan
@@ -116,7 +116,8 @@ class Oracle(Evidence):
                 number = newest.get(fix.device, 0)
                 what = f"{session.name} was sent {fix.number} of {fix.device} after {number}"
                 if fix.number < number:
-                    if not self.may_follow(fix, number, event.at):
+                    anew = self.began_anew(session, fix.entity, seen_at[number], event.at)
+                    if not anew and not self.may_follow(fix, number, event.at):
                         kind = self._path(session, fix, number, event.at)
                         yield Violation(f"older after newer, {kind}", event.at, what)
                 elif fix.number in seen_at and not again and not self.is_newest_again(fix):
@@ -219,7 +220,8 @@ class Oracle(Evidence):
     def _permissions(self) -> Iterator[Violation]:
         allowed = [(event.who, event["entity"], event.at) for event in self.history.of("allowed")]
         for session in self.sessions.values():
-            yield from self._after_notice(session)
+            grants = [(what, at) for who, what, at in allowed if who == session.user]
+            yield from self._after_notice(session, grants)
         for denied in self.history.of("denied"):
             user, entity, began = denied.who, denied["what"], denied["began"]
             until = min(
@@ -239,20 +241,34 @@ class Oracle(Evidence):
                         yield Violation("seen without permission", event.at, what)
 
     @staticmethod
-    def _after_notice(session: Session) -> Iterator[Violation]:
-        """Nothing of an entity comes after the notice that it may no longer be watched."""
+    def _after_notice(session: Session, grants: list[tuple[str, float]]) -> Iterator[Violation]:
+        """Nothing comes after the notice that an entity may no longer be watched.
+
+        Unless the permission is granted again before what was asked for earlier is answered.
+        """
+
+        def is_granted(entity: str, since: float, until: float) -> bool:
+            return any(what == entity and since - PROMPT <= at <= until for what, at in grants)
+
         told: dict[str, float] = {}
         for event in session.events:
             if event.kind == "told revoked":
                 told[event["entity"]] = event.at
                 open_asks = session.open_asks(event["entity"], event.at)
-                if any(answer["good"] for answer in open_asks):
+                if any(
+                    answer["good"] and not is_granted(event["entity"], event.at, answer.at)
+                    for answer in open_asks
+                ):
                     what = f"{session.name} was told yes after the notice about {event['entity']}"
                     yield Violation("tracked after tracking:revoked", event.at, what)
             elif event.kind == "track asked":
                 for entity in event["entities"]:
                     told.pop(entity, None)
-            elif event.kind == "seen" and event["entity"] in told:
+            elif (
+                event.kind == "seen"
+                and event["entity"] in told
+                and not is_granted(event["entity"], told[event["entity"]], event.at)
+            ):
                 what = f"{session.name} was sent {event['fix']} after the notice"
                 yield Violation("seen after tracking:revoked", event.at, what)
 
