@@ -175,6 +175,8 @@ def http_protocol(
     :param fallback: serves everything else; default: uvicorn's own protocol.
     :param proxies: the proxies to believe, instead of those that uvicorn trusts.
     """
+    # what was passed comes first: it may give a connection away before a request is read
+    bases = (FallbackProtocol,) if fallback is None else (fallback, FallbackProtocol)
     shared = Shared(
         endpoints=endpoints,
         by_request_line={
@@ -183,7 +185,7 @@ def http_protocol(
         },
         websocket=websocket,
         socket_line=f"GET {websocket.path}?".encode(),
-        fallback=type("BoundFallback", (FallbackProtocol, fallback or HttpToolsProtocol), {}),
+        fallback=type("BoundFallback", bases, {}),
         proxies=proxies,
     )
 
