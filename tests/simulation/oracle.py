@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from tests.simulation.evidence import FOREVER, PROMPT, Evidence, Publish, Session
+from tests.simulation.evidence import FOREVER, Evidence, Publish, Session
 from tests.simulation.history import Event, Fix, History
 from tests.simulation.loop import EPOCH
 from tests.simulation.plan import Plan
@@ -220,8 +220,7 @@ class Oracle(Evidence):
     def _permissions(self) -> Iterator[Violation]:
         allowed = [(event.who, event["entity"], event.at) for event in self.history.of("allowed")]
         for session in self.sessions.values():
-            grants = [(what, at) for who, what, at in allowed if who == session.user]
-            yield from self._after_notice(session, grants)
+            yield from self._after_notice(session)
         for denied in self.history.of("denied"):
             user, entity, began = denied.who, denied["what"], denied["began"]
             until = min(
@@ -240,37 +239,51 @@ class Oracle(Evidence):
                         what = f"{session.name} was sent {event['fix']} of {entity}"
                         yield Violation("seen without permission", event.at, what)
 
-    @staticmethod
-    def _after_notice(session: Session, grants: list[tuple[str, float]]) -> Iterator[Violation]:
-        """Nothing comes after the notice that an entity may no longer be watched.
+    def _lost_at(self, user: str, entity: str, since: float, told: float) -> float:
+        """When a permission was lost of which a notice tells; a slow client is told late.
 
-        Unless the permission is granted again before what was asked for earlier is answered.
+        :param since: the notice before.
         """
+        losses = (
+            event["began"]
+            for event in self.history.of("denied")
+            if (event.who, event["what"]) == (user, entity) and since <= event["began"] <= told
+        )
+        return min(losses, default=told)
 
-        def is_granted(entity: str, since: float, until: float) -> bool:
-            return any(what == entity and since - PROMPT <= at <= until for what, at in grants)
+    def _is_granted(self, user: str, entity: str, since: float, until: float) -> bool:
+        return any(
+            (event.who, event["entity"]) == (user, entity) and since <= event.at <= until
+            for event in self.history.of("allowed")
+        )
 
-        told: dict[str, float] = {}
+    def _after_notice(self, session: Session) -> Iterator[Violation]:
+        """Nothing of an entity comes after the notice that it may no longer be watched.
+
+        Unless the permission comes back before what was asked for earlier is answered.
+        """
+        user = session.user
+        lost: dict[str, float] = {}
+        noticed: dict[str, float] = {}
         for event in session.events:
             if event.kind == "told revoked":
-                told[event["entity"]] = event.at
-                open_asks = session.open_asks(event["entity"], event.at)
+                entity = event["entity"]
+                lost[entity] = self._lost_at(user, entity, noticed.get(entity, 0.0), event.at)
+                noticed[entity] = event.at
                 if any(
-                    answer["good"] and not is_granted(event["entity"], event.at, answer.at)
-                    for answer in open_asks
+                    answer["good"] and not self._is_granted(user, entity, lost[entity], answer.at)
+                    for answer in session.open_asks(entity, event.at)
                 ):
-                    what = f"{session.name} was told yes after the notice about {event['entity']}"
+                    what = f"{session.name} was told yes after the notice about {entity}"
                     yield Violation("tracked after tracking:revoked", event.at, what)
             elif event.kind == "track asked":
                 for entity in event["entities"]:
-                    told.pop(entity, None)
-            elif (
-                event.kind == "seen"
-                and event["entity"] in told
-                and not is_granted(event["entity"], told[event["entity"]], event.at)
-            ):
-                what = f"{session.name} was sent {event['fix']} after the notice"
-                yield Violation("seen after tracking:revoked", event.at, what)
+                    lost.pop(entity, None)
+            elif event.kind == "seen" and event["entity"] in lost:
+                entity = event["entity"]
+                if not self._is_granted(user, entity, lost[entity], event.at):
+                    what = f"{session.name} was sent {event['fix']} after the notice"
+                    yield Violation("seen after tracking:revoked", event.at, what)
 
     def _revocations(self) -> Iterator[Violation]:
         for revoked in self.history.of("revoked", "revoked user"):
