@@ -235,14 +235,12 @@ class Subscriptions:
                 self._broadcaster.send_current(sid, room, event)
 
     def _send_owed(self) -> None:
-        """Read again what is owed to members that have been sent nothing newer."""
+        """Read again what is owed to members that have not left."""
         owed, self._owed = self._owed, {}
         wanted = {
-            (sid, room): (entity, before)
-            for (sid, room), (entity, before) in owed.items()
-            if sid in self._sockets
-            and room in self._sockets[sid].tracked
-            and self._broadcaster.last(room) is before
+            (sid, room): snapshot
+            for (sid, room), snapshot in owed.items()
+            if sid in self._sockets and room in self._sockets[sid].tracked
         }
         self._retry = None
         if wanted:

@@ -112,6 +112,17 @@ async def test_the_current_location_is_owed_while_it_cannot_be_read(
     assert len(member.frames) == 1
 
 
+async def test_the_current_location_is_still_owed_when_an_older_fix_arrives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub()
+    member = await tracking_while_away(hub, monkeypatch)
+    hub.broadcaster.broadcast("vehicle:v1", b'{"location":{"timestamp":"0"}}')
+    assert len(member.frames) == 1
+    await until(member.count)
+    assert '"timestamp":"1"' in str(member.frames)
+
+
 @pytest.mark.parametrize("what", ["left", "newer"])
 async def test_the_current_location_is_not_owed_for_ever(
     monkeypatch: pytest.MonkeyPatch, what: str
