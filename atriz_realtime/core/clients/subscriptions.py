@@ -326,6 +326,7 @@ class Subscriptions:
         if room not in socket.tracked:
             return False
         socket.tracked.discard(room)
+        self._owed.pop((socket.sid, room), None)
         self._rooms.basic_leave_room(socket.sid, DEFAULT_NAMESPACE, room)
         return True
 

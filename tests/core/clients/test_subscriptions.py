@@ -138,6 +138,17 @@ async def test_the_current_location_is_not_owed_for_ever(
     assert member.frames == []
 
 
+async def test_the_current_location_is_sent_once_to_who_tracks_again_while_it_is_owed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub()
+    member = await tracking_while_away(hub, monkeypatch)
+    await hub.send(member, "untrack:vehicle", "v1")
+    await hub.server._handle_event(member.eio_sid, None, 1, ["track:vehicle", "v1"])
+    await asyncio.sleep(0.12)
+    assert sum("location:update" in str(frame) for frame in member.frames) == 1
+
+
 # -- the newest, wherever it is --------------------------------------------------------------
 
 
