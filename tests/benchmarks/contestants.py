@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
 
-from tests.benchmarks.measure import ROOT, Server, server
+from tests.benchmarks.measure import ROOT, SERVER_CORE, Server, on_core, server
 
 PEERS_DIRECTORY = Path(__file__).parent / "peers"
 BUN = PEERS_DIRECTORY / "node_modules" / "@oven" / "bun-linux-x64" / "bin" / "bun"
@@ -28,10 +28,28 @@ class Contestant:
     folder: Path = ROOT
     """Where it is started."""
 
-    def started(self, redis_port: int) -> AbstractContextManager[Server]:
-        """Run the server with a local Redis."""
+    def started(
+        self, redis_port: int, settings: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[Server]:
+        """Run the server with a local Redis, and with further environment variables."""
         url = f"redis://127.0.0.1:{redis_port}"
-        return server(self.command, url, self.environment, self.folder)
+        return server(self.command, url, {**self.environment, **(settings or {})}, self.folder)
+
+
+@attrs.frozen
+class Stage:
+    """A contestant and a Redis, which its servers share."""
+
+    contestant: Contestant
+    redis_port: int
+
+    @contextmanager
+    def server(self, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+        """Run a server on the core of the servers."""
+        with ExitStack() as stack:
+            with on_core(SERVER_CORE):
+                started = stack.enter_context(self.contestant.started(self.redis_port, settings))
+            yield started
 
 
 CONTESTANTS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 
@@ -84,7 +84,7 @@ class Publishing:
     """
 
     swarm: Swarm
-    fixes: Iterable[Fix]
+    fixes: Sequence[Fix]
     watchers: int
     published: int = attrs.field(default=0, init=False)
     written_off: int = attrs.field(default=0, init=False)
@@ -101,6 +101,13 @@ class Publishing:
         """Deliveries that have not arrived and are not written off."""
         delivered = self.swarm.delivered - self._before
         return self.published * self.watchers - delivered - self.written_off
+
+    def once(self) -> None:
+        """Publish a fix of each entity, as fast as responses arrive, and wait for the last."""
+        for _ in self.fixes:
+            self.swarm.progress(lambda: bool(self.swarm.idle))
+            self._publish(microseconds())
+        self.drain()
 
     def closed_loop(self, seconds: float, outstanding: int) -> None:
         """Publish as fast as responses arrive, with at most so many undelivered fixes.

@@ -1,0 +1,27 @@
+"""The scenarios: loads on a server, and the figures that are measured."""
+
+from __future__ import annotations
+
+from tests.benchmarks.scenarios.connections import (
+    CONNECT,
+    CONNECT_POLLING,
+    CONNECT_WEBSOCKET,
+    DASHBOARD,
+    IDLE,
+)
+from tests.benchmarks.scenarios.deliveries import FAN_OUT, FLEET, FLEET_RATE, INGEST
+from tests.benchmarks.scenarios.disturbances import HOSTILE, STALLED
+
+SCENARIOS = (
+    FAN_OUT,
+    FLEET,
+    FLEET_RATE,
+    INGEST,
+    CONNECT,
+    CONNECT_WEBSOCKET,
+    CONNECT_POLLING,
+    DASHBOARD,
+    IDLE,
+    STALLED,
+    HOSTILE,
+)
