@@ -42,9 +42,9 @@ def least_disturbed(scenario: Scenario, contestant: Contestant, length: Length) 
     attempts: list[Figures] = []
     while len(attempts) < length.attempts:
         attempts.append(measure(scenario, contestant, length))
-        if attempts[-1]["waited"] <= MOST_WAITED:
+        if attempts[-1].get("waited", 0.0) <= MOST_WAITED:
             break
-    return min(attempts, key=lambda figures: figures["waited"])
+    return min(attempts, key=lambda figures: figures.get("waited", 0.0))
 
 
 def run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
@@ -128,17 +128,21 @@ class Publishing:
             elif now - progress > WRITE_OFF:
                 self.written_off += self.missing
 
-    def at_rate(self, seconds: float, rate: float) -> None:
+    def at_rate(
+        self, seconds: float, rate: float, meanwhile: Callable[[], bool] = lambda: True
+    ) -> None:
         """Publish so many fixes a second, however slow the server is.
 
         When every publisher is waiting, the latency of a fix counts from when it was due.
+
+        :param meanwhile: called between any two fixes; publishing ends when it returns ``False``.
         """
         swarm = self.swarm
         start = now = time.monotonic()
         start_stamp = microseconds()
         due = 0
         late = False
-        while now < start + seconds:
+        while now < start + seconds and meanwhile():
             while now >= start + due / rate and swarm.idle:
                 self._publish(start_stamp + int(due / rate * 1e6) if late else microseconds())
                 due += 1

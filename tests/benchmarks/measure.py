@@ -55,6 +55,12 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
+def peak_resident_bytes(pid: int) -> int:
+    """The most memory that a process has had, from ``/proc/<pid>/status``."""
+    _, _, rest = Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")
+    return int(rest.split()[0]) * 1024
+
+
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
     """Run this thread, and what it starts meanwhile, on one core."""

@@ -34,6 +34,10 @@ class Length:
     """That are measured while they connect, after a quarter of their number."""
     dashboards: int
     """That track each number of entities in each way."""
+    returning_clients: int
+    """In the scenario ``storm``."""
+    day: float
+    """The measured time of the scenario ``mixed``."""
     attempts: int
     """How often a disturbed run is made at most."""
 
@@ -49,6 +53,8 @@ FULL = Length(
     idle_clients=5_000,
     connecting_clients=2_000,
     dashboards=9,
+    returning_clients=5_000,
+    day=60.0,
     attempts=3,
 )
 SHORT = Length(
@@ -59,6 +65,8 @@ SHORT = Length(
     idle_clients=2_000,
     connecting_clients=600,
     dashboards=3,
+    returning_clients=1_000,
+    day=8.0,
     attempts=1,
 )
 

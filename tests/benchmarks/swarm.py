@@ -27,6 +27,9 @@ _STAMP_BASE = 1_000_000_000_000_000
 MAX_CONNECTING = 50
 """Clients that may be connecting at the same time."""
 
+BESIDE = 16
+"""Descriptors of another swarm that are read in one turn: they delay what is timed."""
+
 SILENCE = 20.0
 """Seconds without progress after which a run is given up."""
 
@@ -152,6 +155,10 @@ class Swarm:
         """Stop reading from a descriptor."""
         self._epoll.unregister(descriptor)
         del self._readers[descriptor]
+
+    def read_beside(self, other: Swarm) -> None:
+        """Read what another swarm receives too, a little in each turn."""
+        self.watch(other._epoll.fileno(), lambda: other.turn(0, BESIDE))
 
     def until(self, done: Callable[[], bool], progress: Callable[[], int]) -> bool:
         """Read until ``done``; ``False`` when ``progress`` has not changed for too long."""

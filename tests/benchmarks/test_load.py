@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import select
 import socket
 from collections.abc import Iterator
 from functools import partial
@@ -22,6 +23,7 @@ from tests.benchmarks.measure import Server, server
 from tests.benchmarks.page import compared
 from tests.benchmarks.results import Results
 from tests.benchmarks.scenario import swarm_at
+from tests.benchmarks.scenarios import days
 from tests.benchmarks.swarm import LoadError, Swarm, microseconds
 
 WATCHERS = 5
@@ -100,6 +102,48 @@ def test_entities_are_tracked_singly_and_as_a_list(ours: Server) -> None:
             client.track(ids, at_once=ids is listed)
             swarm.progress(lambda: swarm.tracking == 2 + number)  # noqa: B023
         assert client.missing == 0
+
+
+def test_what_another_swarm_receives_is_read_in_the_same_turns(ours: Server) -> None:
+    with swarm_at(ours, 1) as swarm, swarm_at(ours, 0) as other:
+        other.connect(PlainClient, [(token("u1"), ["beside"])])
+        swarm.read_beside(other)
+        publishing = Publishing(swarm, [Fix("beside")], 0)
+        publishing.at_rate(20, 100, lambda: other.delivered < 3)
+        assert other.delivered >= 3
+        assert swarm.delivered == 0
+
+
+def test_clients_that_come_back_track_again_while_others_are_served(ours: Server) -> None:
+    with swarm_at(ours, 1) as swarm, swarm_at(ours, 0) as returning:
+        Publishing(swarm, [Fix(each) for each in days.IDS[:3]], 0).once()
+        swarm.read_beside(returning)
+        coming = days.Storm(returning, 3)
+        publishing = Publishing(swarm, [Fix("served")], 0)
+        publishing.at_rate(20, 100, coming.goes_on)
+        assert returning.tracking == coming.opened == 3
+        assert publishing.published > 0
+
+
+def test_a_connection_waits_until_the_server_has_room_for_it() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        swarm = Swarm(listener.getsockname()[1])
+        arrived: list[str] = []
+        sockets = [swarm.open(partial(arrived.append, "")) for _ in range(3)]
+        for number, sock in enumerate(sockets):
+            swarm.send(sock, b"%d" % number)
+        received = set()
+        for _ in sockets:
+            while not select.select([listener], [], [], 0.05)[0]:
+                swarm.turn(0)
+            peer = listener.accept()[0]
+            swarm.turn(0.1)
+            received.add(peer.recv(16))
+            peer.close()
+        for sock in sockets:
+            sock.close()
+        swarm.close()
+    assert received == {b"0", b"1", b"2"}
 
 
 def test_a_refusal_ends_a_run_of_an_ordinary_client(ours: Server) -> None:

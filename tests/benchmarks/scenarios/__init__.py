@@ -8,20 +8,26 @@ from tests.benchmarks.scenarios.connections import (
     CONNECT_WEBSOCKET,
     DASHBOARD,
     IDLE,
+    POLLING,
 )
-from tests.benchmarks.scenarios.deliveries import FAN_OUT, FLEET, FLEET_RATE, INGEST
+from tests.benchmarks.scenarios.days import MIXED, STORM
+from tests.benchmarks.scenarios.deliveries import FAN_OUT, FLEET, FLEET_RATE, INGEST, NEIGHBOUR
 from tests.benchmarks.scenarios.disturbances import HOSTILE, STALLED
 
 SCENARIOS = (
     FAN_OUT,
     FLEET,
     FLEET_RATE,
+    NEIGHBOUR,
     INGEST,
     CONNECT,
     CONNECT_WEBSOCKET,
     CONNECT_POLLING,
     DASHBOARD,
+    POLLING,
     IDLE,
+    STORM,
+    MIXED,
     STALLED,
     HOSTILE,
 )

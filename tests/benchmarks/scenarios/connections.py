@@ -16,6 +16,7 @@ from tests.benchmarks.scenario import (
     BUSY,
     FULL,
     GENERATOR,
+    LOST,
     SHORT,
     WAITED,
     Figure,
@@ -134,6 +135,44 @@ CONNECT_POLLING = connect_scenario(
     Transport.POLLING,
     1.00,
     0.40,
+)
+
+
+POLLING_CLIENTS = 200
+
+
+@alone
+def polling(server: Server, length: Length) -> Figures:
+    """One entity, watched by clients that stay on long polling; one undelivered fix at most."""
+    with swarm_at(server, 1) as swarm:
+        fixes = [Fix("v0000")]
+        Publishing(swarm, fixes, 0).once()
+        swarm.connect(
+            partial(OrdinaryClient, transport=Transport.POLLING),
+            ((token(f"u{number}"), ["v0000"]) for number in range(POLLING_CLIENTS)),
+        )
+        publishing = Publishing(swarm, fixes, POLLING_CLIENTS)
+        publishing.closed_loop(length.warm_up, 1)
+        meter = Meter(server, swarm)
+        publishing.closed_loop(length.measured, 1)
+        work = meter.read()
+        publishing.drain()
+        return {**work.per(work.delivered), "lost": publishing.written_off}
+
+
+POLLING = Scenario(
+    "polling",
+    f"{POLLING_CLIENTS} watchers of one entity that stay on long polling, closed loop: at most "
+    "one undelivered fix",
+    (
+        Figure("cpu", "µs CPU per delivery"),
+        Figure("rate", "deliveries per second"),
+        LOST,
+        GENERATOR,
+        BUSY,
+        WAITED,
+    ),
+    polling,
 )
 
 

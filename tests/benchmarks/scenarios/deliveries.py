@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.benchmarks.clients import PlainClient
+from tests.benchmarks.contestants import Stage
 from tests.benchmarks.fixes import Fix, token
 from tests.benchmarks.load import Meter, Publishing
 from tests.benchmarks.measure import Server
+from tests.benchmarks.neighbour import BURST, running
 from tests.benchmarks.scenario import (
     BUSY,
     FRAMES,
@@ -110,6 +112,7 @@ def fleet_at_rate(server: Server, length: Length) -> Figures:
             **work.per(work.delivered),
             "p50": percentile(swarm, 50),
             "p99": percentile(swarm, 99),
+            "p99.9": percentile(swarm, 99.9),
             "lost": publishing.written_off,
         }
 
@@ -137,6 +140,7 @@ FLEET_RATE = Scenario(
     f"{FIXES_PER_SECOND * FLEET_WATCHERS:,} deliveries a second",
     (
         Figure("p99", "p99 latency, ms", bun=0.80, node=0.50),
+        Figure("p99.9", "p99.9 latency, ms"),
         Figure("p50", "median latency, ms"),
         Figure("cpu", "µs CPU per delivery"),
         Figure("rate", "deliveries per second"),
@@ -147,6 +151,33 @@ FLEET_RATE = Scenario(
         WAITED,
     ),
     fleet_at_rate,
+)
+
+
+def neighbour(stage: Stage, length: Length) -> Figures:
+    """The fleet at a fixed rate, while another process takes half of the server's core."""
+    with running():
+        figures = dict(fleet_at_rate(stage, length))
+    figures["kept"] = figures.pop("waited")
+    return figures
+
+
+NEIGHBOUR = Scenario(
+    "neighbour",
+    "the same while another process takes half of the server's core, "
+    f"{BURST * 1_000:.0f} ms at a time",
+    (
+        Figure("p99", "p99 latency, ms"),
+        Figure("p99.9", "p99.9 latency, ms"),
+        Figure("p50", "median latency, ms"),
+        Figure("cpu", "µs CPU per delivery"),
+        FRAMES,
+        LOST,
+        GENERATOR,
+        BUSY,
+        Figure("kept", "% of the time kept from its core by the other process"),
+    ),
+    neighbour,
 )
 
 
