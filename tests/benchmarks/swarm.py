@@ -65,9 +65,10 @@ def microseconds() -> int:
 
 @attrs.define(eq=False)
 class Swarm:
-    """Everything that is connected to one server."""
+    """Everything that is connected to one server, or to several."""
 
     port: int
+    """Where clients and publishers connect that are added from now on."""
     timed: bool = False
     """Whether the latencies of deliveries are recorded."""
     delivered: int = attrs.field(default=0, init=False)
@@ -111,14 +112,17 @@ class Swarm:
         self._readers[descriptor] = reader
         self._epoll.register(descriptor, select.EPOLLIN)
 
-    def open(self, reader: Callable[[], None], *, distant: bool = False) -> socket.socket:
+    def open(
+        self, reader: Callable[[], None], *, port: int = 0, distant: bool = False
+    ) -> socket.socket:
         """Connect to the server, and call ``reader`` whenever there is something to read.
 
         The server may still have to accept the connection; :meth:`send` waits for that.
 
+        :param port: instead of the swarm's.
         :param distant: use the small buffers of a network.
         """
-        sock = tcp_socket(self.port, distant=distant)
+        sock = tcp_socket(port or self.port, distant=distant)
         self.watch(sock.fileno(), reader)
         return sock
 

@@ -15,7 +15,7 @@ from atriz_realtime.api import EntityRef, Location, LocationEvent, encode
 from tests.benchmarks import load
 from tests.benchmarks.clients import OrdinaryClient, PlainClient, Transport
 from tests.benchmarks.contestants import CONTESTANTS
-from tests.benchmarks.exchange import complete_body
+from tests.benchmarks.exchange import HttpConnection, complete_body
 from tests.benchmarks.fixes import EVENT_BYTES, Fix, token
 from tests.benchmarks.frames import UPGRADE
 from tests.benchmarks.load import Meter, Publishing
@@ -163,6 +163,32 @@ def test_a_body_is_decoded_once_it_is_complete(head: bytes, body: bytes) -> None
     answer = b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + body
     assert [complete_body(answer[:size]) for size in range(len(answer))] == [None] * len(answer)
     assert complete_body(answer) == b"hello"
+
+
+def test_a_request_that_crosses_the_end_of_an_idle_connection_is_repeated() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    answers: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        swarm = Swarm(listener.getsockname()[1])
+        connection = HttpConnection(swarm)
+        connection.request(b"first", answers.append)
+        with listener.accept()[0] as peer:
+            assert peer.recv(16) == b"first"
+            peer.send(answer)
+            swarm.turn(1.0)
+        connection.request(b"second", answers.append)
+        swarm.turn(1.0)
+        with listener.accept()[0] as peer:
+            assert peer.recv(16) == b"second"
+            peer.send(answer)
+            swarm.turn(1.0)
+            connection.request(b"third", answers.append)
+            peer.send(answer[:5])
+            swarm.turn(1.0)
+        with pytest.raises(LoadError, match="owed an answer"):
+            swarm.turn(1.0)
+        swarm.close()
+    assert answers == [b"ok", b"ok"]
 
 
 def test_frames_arrive_in_pieces() -> None:

@@ -13,6 +13,7 @@ from tests.benchmarks.scenarios.connections import (
 from tests.benchmarks.scenarios.days import MIXED, STORM
 from tests.benchmarks.scenarios.deliveries import FAN_OUT, FLEET, FLEET_RATE, INGEST, NEIGHBOUR
 from tests.benchmarks.scenarios.disturbances import HOSTILE, STALLED
+from tests.benchmarks.scenarios.workers import WORKERS
 
 SCENARIOS = (
     FAN_OUT,
@@ -28,6 +29,7 @@ SCENARIOS = (
     IDLE,
     STORM,
     MIXED,
+    WORKERS,
     STALLED,
     HOSTILE,
 )
