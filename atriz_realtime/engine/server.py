@@ -15,15 +15,15 @@ from atriz_realtime.engine.admission import Admission
 from atriz_realtime.engine.outbox import OutboxLimits
 from atriz_realtime.engine.protocol import packets
 from atriz_realtime.engine.protocol.packets import Packet
-from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.errors import Report
-from atriz_realtime.engine.request.exchange import HttpExchange
+from atriz_realtime.engine.request.exchange import AsgiExchange
 from atriz_realtime.engine.request.origins import Origins
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.session import Reason, Session
 from atriz_realtime.engine.sessions import Sessions
-from atriz_realtime.engine.transports import asgi, polling
+from atriz_realtime.engine.transports import asgi
+from atriz_realtime.engine.transports.polling import PollingRequests
 
 if TYPE_CHECKING:
     from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
@@ -104,9 +104,9 @@ class EngineServer:
         self.generate_id = self.sessions.generate_id
         self.start_background_task = self.sessions.start_task
         self.shutdown = self.sessions.shutdown
-        self._origins = Origins(cors_allowed_origins)
-        self._admission = Admission(self.sessions, self._origins, ready)
-        self._polling = polling.PollingRequests(self.sessions, self._admission, max_packets)
+        origins = Origins(cors_allowed_origins)
+        self._admission = Admission(self.sessions, origins, ready)
+        self.polling = PollingRequests(self.sessions, self._admission, origins, max_packets)
 
     @property
     def conflated(self) -> int:
@@ -121,21 +121,9 @@ class EngineServer:
         if scope["type"] == "websocket":
             await asgi.serve(self.sessions, self._admission, request, receive, send)
             return
-        exchange = HttpExchange(request, receive, send, self._origins, self._admission.refused)
-        refusal, session = self._admission.check(request, "polling")
-        if refusal is not None:
-            await exchange.refuse(refusal)
-        elif request.method == "OPTIONS":
-            headers = self._origins.preflight(request)
-            await exchange.respond(200, b"text/plain; charset=UTF-8", b"", headers)
-        elif session is None:
-            await self._polling.open(exchange)
-        elif request.method == "GET":
-            await self._polling.poll(session, exchange)
-        elif request.method == "POST":
-            await self._polling.post(session, exchange)
-        else:
-            await exchange.refuse(errors.BAD_REQUEST)
+        exchange = AsgiExchange(request, receive)
+        self.polling.answer(exchange)
+        await exchange.finish(send)
 
     def websocket_protocol(
         self, path: str = "/engine.io/", *, other: str = "auto"

@@ -93,7 +93,10 @@ class HttpInterface:
         websocket = self.websocket_protocol()
         with _optional_imports("http_protocol()"):
             from atriz_realtime.http import protocol  # noqa: PLC0415
-        return protocol.http_protocol(self.endpoints, websocket, fallback, self._engine.proxies)
+        engine = self._engine
+        return protocol.http_protocol(
+            self.endpoints, websocket, engine.polling, fallback, engine.proxies
+        )
 
 
 @contextmanager

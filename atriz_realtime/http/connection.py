@@ -26,6 +26,7 @@ from atriz_realtime.engine.transports.connections import (
     seen_through_proxies,
     send,
 )
+from atriz_realtime.engine.transports.polling import PollingRequests
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.http.request_deadlines import Incoming, is_fast_enough, request_deadlines
@@ -50,9 +51,11 @@ class Shared:
     by_request_line: Mapping[bytes, Endpoint]
     """The endpoints by the first line of a request to them."""
     websocket: type[UvicornWebSocket]
-    """The protocol for new websockets of Socket.IO."""
-    socket_line: bytes
-    """How the request line of a Socket.IO handshake begins."""
+    """The protocol for the websockets of Socket.IO."""
+    polling: PollingRequests
+    """Answers the polling requests of Socket.IO."""
+    socket_lines: tuple[bytes, ...]
+    """How the lines of both requests begin."""
     fallback: Callable[..., HttpToolsProtocol]
     """Makes uvicorn's own protocol, for everything else; takes this object, and what uvicorn
     passes."""
@@ -100,7 +103,7 @@ class EndpointConnection(asyncio.Protocol):
     _transport: Any = attrs.field(init=False)
     _client: Address | None = None
     _parser: Any = None
-    _fd: int = -1
+    _fd: int = attrs.field(init=False)
     _in_request: bool = False  # a request was started and is not complete
     _in_head: bool = False
     _counted: int = 0  # bytes of the body when its deadline began
@@ -127,6 +130,7 @@ class EndpointConnection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Begin the deadline of the first request."""
         self._transport = transport
+        self._fd = descriptor(transport)
         self._client = client_of(transport)
         self._server_state.connections.add(self)
         self._loop = self._shared.requests.loop
@@ -160,7 +164,6 @@ class EndpointConnection(asyncio.Protocol):
         """Read a request whose whole head is in ``data``, and cache that head."""
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
-            self._fd = descriptor(self._transport)
         self._endpoint = endpoint
         self._is_routed = True
         self._feed(data)
@@ -309,11 +312,14 @@ class EndpointConnection(asyncio.Protocol):
             self._transport.close()
 
     def _write(self, answer: HttpAnswer, *, last: bool) -> None:
+        defaults = self._server_state.default_headers
+        self._send(self._shared.response(answer, defaults, last=last), last=last)
+
+    def _send(self, response: bytes, *, last: bool) -> None:
         transport = self._transport
         if transport.is_closing():
             return
-        defaults = self._server_state.default_headers
-        send(transport, self._fd, self._shared.response(answer, defaults, last=last))
+        send(transport, self._fd, response)
         if last:
             self._draining = True
             transport.close()
@@ -322,6 +328,10 @@ class EndpointConnection(asyncio.Protocol):
             self._read_paused = True
             transport.pause_reading()
         self._restart_timer()
+
+    def _is_busy(self) -> bool:
+        """Return whether a request is being read or answered."""
+        return self._answering is not None or self._in_request
 
     # -- timeouts --------------------------------------------------------------------------
 
@@ -345,7 +355,7 @@ class EndpointConnection(asyncio.Protocol):
     def _check_idle(self) -> None:
         """Close the connection if it has been idle for the timeout; else check again later."""
         self._timer = None
-        if self._answering is not None or self._in_request:
+        if self._is_busy():
             return
         due = self._idle_since + self._config.timeout_keep_alive
         if due > self._loop.time():

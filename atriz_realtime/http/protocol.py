@@ -1,29 +1,69 @@
 """The protocol for uvicorn's ``http=``: it decides which protocol answers each request.
 
-Requests to endpoints are answered here, in one read and one write and without ASGI; new
-websockets of Socket.IO go straight to the engine.  Everything else, and every request that
-is unusual in any way, goes to uvicorn's own protocol, as if this one were not there.
+Requests to endpoints are answered here, in one read and one write and without ASGI; those of
+Socket.IO, for polling as for websockets, go straight to the engine.  Everything else, and every
+request that is unusual in any way, goes to uvicorn's own protocol, as if this one were not there.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from atriz_realtime.engine.request.exchange import Exchange, Headers
 from atriz_realtime.engine.request.proxies import TrustedProxies
+from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.transports.connections import request_on
+from atriz_realtime.engine.transports.polling import PollingRequests
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.connection import EndpointConnection, Shared
 from atriz_realtime.http.endpoints import Endpoints
 from atriz_realtime.http.fallback import FallbackProtocol
-from atriz_realtime.http.request_head import END, FALLBACK_HEADER, is_handshake, is_whole
+from atriz_realtime.http.request_head import (
+    END,
+    FALLBACK_HEADER,
+    is_handshake,
+    is_whole,
+    plain_request,
+    session_of,
+)
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
+
+
+class HttpExchange(Exchange):
+    """A request that came in one read.
+
+    :param send: called once with the exchange, the status, the headers and the body.
+    """
+
+    __slots__ = ("_body", "_send", "keep_alive")
+
+    def __init__(
+        self,
+        request: Request,
+        body: bytes,
+        keep_alive: bool,
+        send: Callable[[HttpExchange, int, Headers, bytes], None],
+    ) -> None:
+        super().__init__(request)
+        self._body = body
+        self._send = send
+        self.keep_alive = keep_alive
+
+    def read(self, limit: int, received: Callable[[bytes | None], object]) -> None:
+        """Call back with the body at once."""
+        received(self._body if len(self._body) <= limit else None)
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send the response at once."""
+        self._send(self, status, headers, body)
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)
@@ -36,12 +76,15 @@ class HttpProtocol(EndpointConnection):
     _app_state: dict[str, Any] = attrs.field(kw_only=True)
     _fallback: HttpToolsProtocol | None = None
     _previous_cycle: Any = None
+    _exchange: HttpExchange | None = None  # the engine has not responded yet
 
     # -- asyncio.Protocol ------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Pass the bytes to the protocol that reads their request."""
-        if self._in_request or self._answering is not None:  # the rest of it, or pipelined ones
+        if self._exchange is not None:  # a pipelined request: the client sends it again
+            self._draining = True
+        elif self._in_request or self._answering is not None:  # the rest of it, or pipelined ones
             self._feed(data)
         elif self._draining:
             pass
@@ -51,8 +94,11 @@ class HttpProtocol(EndpointConnection):
             self._dispatch(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop what is queued, and tell uvicorn's own protocol."""
+        """Drop what is queued, and tell the engine and uvicorn's own protocol."""
         super().connection_lost(exc)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None and exchange.abandoned is not None:
+            exchange.abandoned()
         if self._fallback is not None:
             self._fallback.connection_lost(exc)
 
@@ -71,7 +117,7 @@ class HttpProtocol(EndpointConnection):
     def shutdown(self) -> None:
         """Finish the request that is being read or answered, then close; uvicorn is stopping."""
         self._stopping = True
-        if self._answering is not None or self._in_request:
+        if self._is_busy():
             return
         if self._fallback is not None:
             self._fallback.shutdown()
@@ -96,7 +142,7 @@ class HttpProtocol(EndpointConnection):
                 self._stop_keep_alive_timer()
                 self._read(endpoint, data)
                 return
-        elif data.startswith(self._shared.socket_line) and self._opens_websocket(data):
+        elif data.startswith(self._shared.socket_lines) and self._pass_to_engine(data):
             return
         self._fall_back(data)
 
@@ -141,13 +187,49 @@ class HttpProtocol(EndpointConnection):
         cycle: Any = self._fallback.cycle if self._fallback is not None else None
         return cycle is not self._previous_cycle and bool(cycle.response_complete)
 
-    # -- websockets ------------------------------------------------------------------------
+    # -- the engine ------------------------------------------------------------------------
 
-    def _opens_websocket(self, data: bytes) -> bool:
-        """Give a new session's handshake to the engine; returns whether it is one."""
-        line = data[: data.find(b"\r\n")]
-        if b"transport=websocket" not in line or b"sid=" in line:
+    def _pass_to_engine(self, data: bytes) -> bool:
+        """Pass on a request of Socket.IO; returns False for one that is not taken here.
+
+        Whose session is unknown may be that of another worker.
+        """
+        sid = session_of(data)
+        if sid is not None and sid not in self._shared.websocket.sessions.by_id:
             return False
+        if b"transport=websocket" in data[: data.find(b"\r\n")]:
+            return self._open_websocket(data)
+        plain = plain_request(data)
+        if plain is None:
+            return False
+        head, body, keep_alive = plain
+        self._shared.requests.end(self)
+        self._stop_keep_alive_timer()
+        self._exchange = HttpExchange(self._request(head), body, keep_alive, self._respond)
+        self._shared.polling.answer(self._exchange)
+        return True
+
+    def _request(self, head: bytes) -> Request:
+        proxies = self._shared.proxies
+        return request_on(self._transport, self._client, head, self._config, proxies)
+
+    def _respond(self, exchange: HttpExchange, status: int, headers: Headers, body: bytes) -> None:
+        if self._exchange is not exchange:  # the client has gone
+            return
+        self._exchange = None
+        self._server_state.total_requests += 1
+        last = self._draining or self._stopping or not exchange.keep_alive
+        every = [*self._server_state.default_headers, *headers]
+        if last:
+            every.append((b"connection", b"close"))
+        lines = b"".join([b"%b: %b\r\n" % header for header in every])
+        self._send(b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body), last=last)
+
+    def _is_busy(self) -> bool:
+        return self._exchange is not None or super()._is_busy()
+
+    def _open_websocket(self, data: bytes) -> bool:
+        """Pass on the handshake of a websocket; returns whether it is one."""
         if not is_handshake(data):
             return False
         self._server_state.connections.discard(self)
@@ -158,15 +240,14 @@ class HttpProtocol(EndpointConnection):
         )
         websocket.connection_made(self._transport)
         self._transport.set_protocol(websocket)
-        head = data[: -len(END) + 2]
-        proxies = self._shared.proxies
-        websocket.accept(request_on(self._transport, self._client, head, self._config, proxies))
+        websocket.accept(self._request(data[: -len(END) + 2]))
         return True
 
 
 def http_protocol(
     endpoints: Endpoints,
     websocket: type[UvicornWebSocket],
+    polling: PollingRequests,
     fallback: type[HttpToolsProtocol] | None = None,
     proxies: TrustedProxies | None = None,
 ) -> type[asyncio.Protocol]:
@@ -184,7 +265,8 @@ def http_protocol(
             for (method, path), endpoint in endpoints.by_route.items()
         },
         websocket=websocket,
-        socket_line=f"GET {websocket.path}?".encode(),
+        polling=polling,
+        socket_lines=tuple(f"{method} {websocket.path}?".encode() for method in ("GET", "POST")),
         fallback=type("BoundFallback", bases, {}),
         proxies=proxies,
     )

@@ -29,6 +29,16 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
 
 _FOLDED = re.compile(rb"\n[ \t]")
 
+_PLAIN = re.compile(
+    rb"(?:GET|POST) [!-~]+ HTTP/1\.1\r\n"
+    rb"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[^\0-\x08\n-\x1f\x7f]*\r\n)*+\r\n"
+)
+"""A request head as RFC 9112 has it, without anything that a lenient reader might accept."""
+
+_CONNECTION = re.compile(rb"\nconnection:[ \t]*(.*?)[ \t]*\r", re.IGNORECASE)
+
+_SESSION = re.compile(rb"[A-Z]+ [^ \r\n]*[?&]sid=([^& \r\n]*)")
+
 _UPGRADE = re.compile(rb"\nupgrade:[ \t]*(.*?)[ \t]*\r", re.IGNORECASE)
 
 _NO_CALLBACKS = object()
@@ -70,6 +80,27 @@ def is_handshake(data: bytes) -> bool:
     except httptools.HttpParserError:
         pass
     return False
+
+
+def session_of(data: bytes) -> str | None:
+    """Return the session that a request of Socket.IO names; ``None``: it names none."""
+    found = _SESSION.match(data)
+    return found[1].decode("latin-1") if found is not None else None
+
+
+def plain_request(data: bytes) -> tuple[bytes, bytes, bool] | None:
+    """Split the bytes of one ordinary GET or POST; ``None`` for any other bytes.
+
+    :returns: the head without its last line, the body, and whether the connection stays open.
+    """
+    found = _PLAIN.match(data) if is_whole(data) else None
+    if found is None:
+        return None
+    wishes: list[bytes] = _CONNECTION.findall(data, 0, found.end())
+    wish = b",".join(wishes).lower()
+    if wish not in (b"", b"keep-alive", b"close"):
+        return None
+    return data[: found.end() - 2], data[found.end() :], wish != b"close"
 
 
 class HeadCache:

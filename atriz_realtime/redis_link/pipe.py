@@ -185,7 +185,7 @@ class RedisPipe:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     connection = await self._connect()
-                    await self._replace_previous(connection)
+                    await self._prepare(connection)
                 delay = BACKOFF_FIRST
                 stream = Stream(connection, self._answered)
                 self._opened(stream)
@@ -200,14 +200,21 @@ class RedisPipe:
             await asyncio.sleep(random.uniform(0, delay))  # noqa: S311  # jitter, not a secret
             delay = min(delay * 2, BACKOFF_MOST)
 
-    async def _replace_previous(self, connection: AbstractConnection) -> None:
-        """Close the previous connection on the server's side too.
+    async def _prepare(self, connection: AbstractConnection) -> None:
+        """Close the previous connection on the server's side too, and accept no replica.
 
         A server that was stopped for a while may not have read all of its commands yet.
         Commands that have already failed here must not run after those that follow.
+
+        A replica, such as a primary that was demoted, refuses writes but publishes: what it
+        published would be repeated until it is a primary again.
+
+        :raises ReadOnlyError: when the server is a replica.
         """
         kill = ("CLIENT", "KILL", *self._client)
-        commands = [kill, ("CLIENT", "INFO")] if self._client else [("CLIENT", "INFO")]
+        commands: list[tuple[str, ...]] = [("CLIENT", "INFO"), ("ROLE",)]
+        if self._client:
+            commands.insert(0, kill)
         await connection.send_packed_command(connection.pack_commands(commands))
         if self._client:
             with contextlib.suppress(ResponseError):  # it is gone, or the user lacks the permission
@@ -215,6 +222,11 @@ class RedisPipe:
         self._client = ()
         with contextlib.suppress(ResponseError):
             self._client = kill_filter(await connection.read_response())
+        role: Any = ()
+        with contextlib.suppress(ResponseError):
+            role = await connection.read_response()
+        if role and role[0] in ("slave", b"slave"):
+            raise ReadOnlyError("the server is a replica")
 
     def _send(self) -> None:
         """Write the commands that were queued in this turn of the loop."""

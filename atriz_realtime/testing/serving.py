@@ -108,17 +108,19 @@ async def serving(
     """Serve an application on a free port.
 
     :param app: the application; ``None``: one is created with ``settings``.
-    :param portable: whether websockets go through ASGI, as on servers other than uvicorn.
+    :param portable: whether all requests go through ASGI, as on servers other than uvicorn.
     """
     app = app if app is not None else create_app(config(**settings))
     realtime: RealtimeServer | None = getattr(getattr(app, "state", None), "realtime", None)
+    own = None if portable else realtime
     web = uvicorn.Config(
         app,
         port=0,
         log_config=None,
         timeout_graceful_shutdown=2,
         lifespan="on",
-        ws="auto" if portable or realtime is None else realtime.websocket_protocol(),
+        http="auto" if own is None else own.http_protocol(),
+        ws="auto" if own is None else own.websocket_protocol(),
         # uvicorn must not trust proxies of its own where the server names trusted ones
         proxy_headers=realtime is None or not realtime.config.trusted_proxies,
     )

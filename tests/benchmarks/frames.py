@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
@@ -34,8 +35,8 @@ UPGRADE = (
 """The request that opens an Engine.IO session directly on a websocket."""
 
 
-def connected_socket(port: int, *, distant: bool = False) -> socket.socket:
-    """A non-blocking TCP connection to a local server.
+def tcp_socket(port: int, *, distant: bool = False) -> socket.socket:
+    """A non-blocking TCP connection to a local server, which may still have to accept it.
 
     :param distant: use segments and a receive buffer as over a network.  Those of the
         loopback interface are so large that megabytes are in flight before a server
@@ -46,6 +47,7 @@ def connected_socket(port: int, *, distant: bool = False) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, ETHERNET_SEGMENT)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DISTANT_BUFFER)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.connect(("127.0.0.1", port))
     sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):  # the server's backlog is full
+        sock.connect(("127.0.0.1", port))
     return sock

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import attrs
 
 from tests.benchmarks.fixes import Fix, token
-from tests.benchmarks.frames import BINARY, PING, TEXT, UPGRADE, connected_socket, masked
+from tests.benchmarks.frames import BINARY, PING, TEXT, UPGRADE, masked, tcp_socket
 from tests.benchmarks.swarm import microseconds
 
 BURST = 200
@@ -133,7 +133,7 @@ class Hostile:
                 self._send(stop)
 
     def _send(self, stop: threading.Event) -> None:
-        with connected_socket(self.port) as sock:
+        with tcp_socket(self.port) as sock:
             self.connections += 1
             sock.settimeout(SEND_TIMEOUT)
             sock.sendall(UPGRADE)

@@ -18,7 +18,8 @@ from tests.benchmarks.__main__ import run
 from tests.benchmarks.contestants import CONTESTANTS, Contestant
 from tests.benchmarks.page import PAGE
 from tests.benchmarks.results import Results, shown
-from tests.benchmarks.scenarios import FULL, SCENARIOS, SHORT
+from tests.benchmarks.scenario import FULL, SHORT
+from tests.benchmarks.scenarios import SCENARIOS
 from tests.support.docs.reference import table
 
 BEGIN, END = "<!-- begin: http path -->\n", "<!-- end: http path -->"

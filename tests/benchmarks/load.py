@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
@@ -84,7 +84,7 @@ class Publishing:
     """
 
     swarm: Swarm
-    fixes: Iterable[Fix]
+    fixes: Sequence[Fix]
     watchers: int
     published: int = attrs.field(default=0, init=False)
     written_off: int = attrs.field(default=0, init=False)
@@ -101,6 +101,13 @@ class Publishing:
         """Deliveries that have not arrived and are not written off."""
         delivered = self.swarm.delivered - self._before
         return self.published * self.watchers - delivered - self.written_off
+
+    def once(self) -> None:
+        """Publish a fix of each entity, as fast as responses arrive, and wait for the last."""
+        for _ in self.fixes:
+            self.swarm.progress(lambda: bool(self.swarm.idle))
+            self._publish(microseconds())
+        self.drain()
 
     def closed_loop(self, seconds: float, outstanding: int) -> None:
         """Publish as fast as responses arrive, with at most so many undelivered fixes.
@@ -121,17 +128,21 @@ class Publishing:
             elif now - progress > WRITE_OFF:
                 self.written_off += self.missing
 
-    def at_rate(self, seconds: float, rate: float) -> None:
+    def at_rate(
+        self, seconds: float, rate: float, meanwhile: Callable[[], bool] = lambda: True
+    ) -> None:
         """Publish so many fixes a second, however slow the server is.
 
         When every publisher is waiting, the latency of a fix counts from when it was due.
+
+        :param meanwhile: called between any two fixes; publishing ends when it returns ``False``.
         """
         swarm = self.swarm
         start = now = time.monotonic()
         start_stamp = microseconds()
         due = 0
         late = False
-        while now < start + seconds:
+        while now < start + seconds and meanwhile():
             while now >= start + due / rate and swarm.idle:
                 self._publish(start_stamp + int(due / rate * 1e6) if late else microseconds())
                 due += 1

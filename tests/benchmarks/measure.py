@@ -40,6 +40,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def family(pid: int) -> list[int]:
+    """A process and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *map(int, children)]
+
+
 def waited_seconds(pid: int) -> float:
     """How long a process's main thread was runnable while others had its core (``schedstat``).
 
@@ -53,6 +59,12 @@ def waited_seconds(pid: int) -> float:
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process, from ``/proc/<pid>/statm``."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+
+def peak_resident_bytes(pid: int) -> int:
+    """The most memory that a process has had, from ``/proc/<pid>/status``."""
+    _, _, rest = Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")
+    return int(rest.split()[0]) * 1024
 
 
 @contextmanager

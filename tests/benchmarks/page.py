@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.plot import plot
 from tests.benchmarks.results import OURS, Results, shown
-from tests.benchmarks.scenarios import MOST_WAITED, SCENARIOS, Figure, Scenario
+from tests.benchmarks.scenario import MOST_WAITED, Figure, Scenario
+from tests.benchmarks.scenarios import SCENARIOS
 from tests.support.docs.reference import DOCS, README, table, updated
 
 PAGE = DOCS / "benchmarks.md"

@@ -1,7 +1,7 @@
 """The peer: plain python-socketio with its own Redis manager, as its documentation shows.
 
-It has what the benchmarks use: ``track:vehicle`` and ``POST /api/tracking/location`` with a JWT,
-and current locations in Redis.
+It has what the benchmarks use: ``authenticate``, ``track:vehicle`` with current locations from
+Redis, and ``POST /api/tracking/location`` with a JWT.
 """
 
 from __future__ import annotations
@@ -32,9 +32,25 @@ async def connect(sid: str, environ: dict[str, Any], auth: dict[str, Any]) -> No
     jwt.decode(auth["token"], SECRET, ["HS256"])
 
 
-async def track(sid: str, ids: str | list[str]) -> dict[str, bool]:
-    for entity_id in [ids] if isinstance(ids, str) else ids:
+async def authenticate(sid: str, token: str) -> None:
+    try:
+        jwt.decode(token, SECRET, ["HS256"])
+    except jwt.InvalidTokenError:
+        await sio.emit("authenticated", {"success": False, "message": "Authentication failed"}, sid)
+        await sio.disconnect(sid)
+    else:
+        await sio.emit("authenticated", {"success": True}, sid)
+
+
+async def track(sid: str, tracked: str | list[str]) -> dict[str, bool]:
+    ids = [tracked] if isinstance(tracked, str) else tracked
+    for entity_id in ids:
         await sio.enter_room(sid, f"vehicle:{entity_id}")
+    cached = await redis.mget([f"location:current:vehicle:{entity_id}" for entity_id in ids])
+    for entity_id, location in zip(ids, cached, strict=True):
+        if location is not None:
+            event = {"type": "vehicle", "entityId": entity_id, "location": json.loads(location)}
+            await sio.emit("location:update", event, sid)
     return {"success": True}
 
 
@@ -60,10 +76,17 @@ async def publish(request: Request) -> Response:
 
 
 sio.on("connect", connect)
+sio.on("authenticate", authenticate)
 sio.on("track:vehicle", track)
 app = socketio.ASGIApp(
     sio, Starlette(routes=[Route("/api/tracking/location", publish, methods=["POST"])])
 )
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(os.environ["PORT"]), log_level="error", access_log=False)
+    uvicorn.run(
+        app,
+        port=int(os.environ["PORT"]),
+        log_level="error",
+        access_log=False,
+        ws_per_message_deflate=False,
+    )

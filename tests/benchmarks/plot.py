@@ -7,7 +7,8 @@ from html import escape
 
 from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.results import OURS, Results, shown
-from tests.benchmarks.scenarios import SCENARIOS, Figure, Scenario
+from tests.benchmarks.scenario import Figure, Scenario
+from tests.benchmarks.scenarios import SCENARIOS
 
 COLUMNS = 2
 PANEL_WIDTH, PANEL_GAP = 470, 40

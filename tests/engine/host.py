@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import parse_qs
 
 import attrs
 
 from atriz_realtime.engine import EngineServer
+from atriz_realtime.engine.request.exchange import Exchange, Headers
+from atriz_realtime.engine.request.request import Request
 from tests.support.servers.serving import until
 from tests.support.servers.transports import Transport, serving_engine
 
 PATH = "/engine.io/"
+
+
+class Exchanged(Exchange):
+    """An exchange without a network, which records its response."""
+
+    def __init__(self, method: str, query: str, body: bytes = b"") -> None:
+        head = f"{method} {PATH}?EIO=4&transport=polling&{query} HTTP/1.1\r\n"
+        super().__init__(Request(head.encode(), None, "http"))
+        self.sent = body
+        self.status: int | None = None
+        """``None``: there is no response yet."""
+        self.packets: list[str] = []
+
+    def read(self, limit: int, received: Callable[[bytes | None], object]) -> None:
+        """The body is there."""
+        received(self.sent)
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Record the response."""
+        assert self.status is None
+        self.status = status
+        self.packets = body.decode().split("\x1e")
 
 
 @attrs.define(eq=False)
@@ -27,8 +50,6 @@ class Host:
     messages: defaultdict[str, list[str | bytes]] = attrs.field(factory=lambda: defaultdict(list))
     ended: defaultdict[str, list[str]] = attrs.field(factory=lambda: defaultdict(list))
     """The reasons of its end: a list, so that a second one shows."""
-    polls: Counter[str] = attrs.field(factory=Counter)
-    """The number of polls that wait for an answer."""
 
     def __attrs_post_init__(self) -> None:
         self.engine.on("connect", self.on_connect)
@@ -57,13 +78,18 @@ class Host:
         (reason,) = await until(lambda: self.ended[sid])
         return str(reason)
 
+    def is_polled(self, sid: str) -> bool:
+        """Whether a poll of the session waits for packets."""
+        session = self.engine.sockets.get(sid)
+        return session is not None and getattr(session.transport, "poll", None) is not None
+
     async def until_polled(self, sid: str) -> None:
         """Wait until a poll of the session waits for packets."""
-        await until(lambda: self.polls[sid])
+        await until(lambda: self.is_polled(sid))
 
     async def until_not_polled(self, sid: str) -> None:
         """Wait until no poll of the session waits for packets."""
-        await until(lambda: not self.polls[sid])
+        await until(lambda: not self.is_polled(sid))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI application."""
@@ -73,13 +99,7 @@ class Host:
             await send({"type": "lifespan.shutdown.complete"})
             return
         assert scope["path"] == PATH
-        (sid,) = parse_qs(scope["query_string"].decode()).get("sid", [""])
-        polled = scope["type"] == "http" and scope["method"] == "GET"
-        self.polls[sid] += polled
-        try:
-            await self.engine.handle_request(scope, receive, send)
-        finally:
-            self.polls[sid] -= polled
+        await self.engine.handle_request(scope, receive, send)
 
 
 @asynccontextmanager

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from atriz_realtime.engine import admission
-from tests.engine.host import PATH, Host, hosting
+from atriz_realtime.engine import EngineServer, admission
+from tests.engine.host import PATH, Exchanged, Host, hosting
 from tests.support.clients.polling import poller, polling
 from tests.support.clients.websocket import ACCEPT, KEY, OFFER, engine_wire, wire
 from tests.support.servers.serving import until
@@ -189,6 +189,19 @@ async def test_a_session_that_cannot_be_opened_now_is_refused_with_503(
         monkeypatch.undo()
         await client.open()
         await client.echoes()
+
+
+async def test_a_poll_is_refused_with_503_when_the_start_fails() -> None:
+    async def start() -> None:
+        raise OSError("as planned")
+
+    engine, opening = EngineServer(ready=start), Exchanged("GET", "")
+    engine.polling.answer(opening)
+    (task,) = engine.sessions._tasks
+    await asyncio.wait([task])
+    assert opening.status == 503
+    assert isinstance(task.exception(), OSError)
+    assert not engine.sockets
 
 
 async def test_headers_reach_the_application(host: Host) -> None:

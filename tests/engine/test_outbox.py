@@ -125,7 +125,7 @@ operations = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(operations, st.integers(1, 6))
 def test_a_slow_client_sees_fewer_positions_but_never_old_ones(
     steps: list[tuple[str, str | None]], max_frames: int

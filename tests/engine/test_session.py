@@ -13,6 +13,7 @@ from atriz_realtime.engine.protocol.packets import InvalidPacket, Packet
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.session import MAX_INBOX, Reason, State, Transport
 from atriz_realtime.engine.transports.polling import Polling
+from tests.engine.host import Exchanged
 from tests.support.servers.serving import until
 
 REQUEST = Request(b"GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\n", None, "http")
@@ -307,17 +308,16 @@ async def test_too_many_unread_packets_cut_a_client() -> None:
     await until(lambda: scene.ended == [Reason.TRANSPORT_ERROR])
 
 
-async def test_a_poll_that_the_client_gives_up_in_the_same_turn_loses_nothing() -> None:
-    transport = Polling(EngineServer().sessions, REQUEST)
+async def test_packets_for_a_poll_that_an_upgrade_ends_in_the_same_turn_are_kept() -> None:
+    transport = Polling(EngineServer().polling, REQUEST)
     transport.session.state = State.OPEN
-    poll = transport.poll = asyncio.get_running_loop().create_future()
-    poll.cancel()
-    transport.leave()  # an upgrade refuses the poll, if there is one
+    transport.poll = Exchanged("GET", "")
+    transport.leave()
     transport.write([Packet(b"4one"), Packet(b"4two")])
-    again = transport.poll = asyncio.get_running_loop().create_future()
+    again = transport.poll = Exchanged("GET", "")
     transport.session.release()
     transport.session.flush()
-    assert [packet.text for packet in again.result() or ()] == ["4one", "4two"]
+    assert again.packets == ["4one", "4two"]
 
 
 async def test_a_task_that_has_ended_is_forgotten() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 
 from atriz_realtime.engine import turns
 from atriz_realtime.engine.session import MAX_INBOX, Session
@@ -117,6 +118,31 @@ async def test_what_was_read_before_the_connection_broke_is_handled() -> None:
         socket.write(b"".join(frame(TEXT, f"4{number}") for number in range(COUNT)))
         assert await host.until_ended(socket.sid) == "transport close"
         assert host.messages[socket.sid] == [str(number) for number in range(COUNT)]
+
+
+@pytest.mark.parametrize(
+    "last", [frame(PING, "late"), frame(3), close(1000)], ids=["ping", "broken", "close"]
+)
+def test_nothing_is_written_to_a_connection_that_broke_meanwhile(last: bytes) -> None:
+    failures: list[object] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, seen: failures.append(seen))
+        async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
+            transport = host.engine.sockets[socket.sid].transport
+
+            async def handle(sid: str, data: str) -> None:
+                if not host.messages[sid]:
+                    transport.abort()
+                host.messages[sid].append(data)
+                await host.engine.send(sid, data)
+
+            host.engine.on("message", handle)
+            socket.write(b"".join(frame(TEXT, f"4{number}") for number in range(50)) + last)
+            assert await host.until_ended(socket.sid) == "transport close"
+
+    uvloop.run(run())  # its transports raise when they are written to after their end
+    assert failures == []
 
 
 async def test_a_close_behind_many_frames_is_answered() -> None:

@@ -13,8 +13,8 @@ from tests.faults.nodes import Node
 from tests.faults.proxy import Proxy, Wire, proxying
 from tests.faults.topology import Maker
 
-SLOW = 0.5
-"""Seconds by which each reply is delayed."""
+SLOW = pipe.ANSWER_TIMEOUT / 3
+"""Seconds by which each reply is delayed; a busy machine adds some, and none may come too late."""
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ async def proxy(single: Node) -> AsyncIterator[Proxy]:
 async def test_every_answer_takes_longer(proxy: Proxy, stage: Stage) -> None:
     async with (
         stage(proxy.url, proxy.url) as scene,
-        scene.fault("500 ms on every answer", nothing_missing=True),
+        scene.fault(f"{SLOW:g} s on every answer", nothing_missing=True),
     ):
         proxy.delay = SLOW
         await scene.away_for(1.0)
@@ -46,7 +46,7 @@ async def test_every_answer_takes_longer_and_the_queue_is_full(
 ) -> None:
     async with stage(proxy.url, proxy.url) as scene:
         with monkeypatch.context() as patched:
-            async with scene.fault("500 ms on every answer, more fixes than the queue holds"):
+            async with scene.fault(f"{SLOW:g} s on every answer, more fixes than the queue holds"):
                 patched.setattr(pipe, "MAX_PENDING", 6)
                 proxy.delay = SLOW
                 for _ in range(2):

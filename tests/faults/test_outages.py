@@ -59,3 +59,11 @@ async def test_all_clients_cut_off_again_and_again(single: Node, stage: Stage) -
             await single.ask("CLIENT KILL", "SKIPME", "yes")
             await asyncio.sleep(0.1)
         await scene.away_for(0)
+
+
+async def test_demoted_and_promoted_again(single: Node, stage: Stage) -> None:
+    async with stage(single.url, single.url) as scene, scene.fault("demoted to a replica"):
+        await single.ask("REPLICAOF", "127.0.0.1", 1)
+        await scene.degraded()
+        await scene.away_for(2.0)
+        await single.ask("REPLICAOF", "NO", "ONE")

@@ -87,6 +87,7 @@ async def test_header_names_in_any_case(client: Connection) -> None:
 # -- malformed requests -------------------------------------------------------------------
 HIDDEN = echo("smuggled")
 START = b"POST %b HTTP/1.1\r\nHost: x\r\n"
+POLLED = b"/socket.io/?EIO=4&transport=polling"
 ODD = {
     "length and chunks": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "chunks and length": b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
@@ -109,7 +110,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-@pytest.mark.parametrize("path", [b"/api/echo", b"/early"])
+@pytest.mark.parametrize("path", [b"/api/echo", b"/early", POLLED])
 @pytest.mark.parametrize("separate", [False, True])
 async def test_nothing_is_smuggled_behind_an_odd_head(
     client: Connection, endpoints: Any, path: bytes, odd: str, separate: bool
@@ -168,13 +169,13 @@ LENGTHS = [
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-@pytest.mark.parametrize("path", [b"/early", b"/nowhere"])
+@pytest.mark.parametrize("path", [b"/early", b"/nowhere", POLLED])
 async def test_a_body_after_an_early_answer_is_not_a_request(
     client: Connection, endpoints: Any, path: bytes, length: bytes
 ) -> None:
     """A route that answers without reading the body does not turn the body into a request."""
     head = START % path + length % len(HIDDEN) + b"\r\n\r\n"
-    assert (await client.call(head)).status in (200, 404)
+    assert (await client.call(head)).status in (200, 400, 404)
     await client.send(HIDDEN)
     assert (await client.call(get("/hello"))).json == "hello"
     assert endpoints.called == []

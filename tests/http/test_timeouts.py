@@ -11,11 +11,13 @@ import pytest
 from starlette.applications import Starlette
 
 from tests.support.servers.http_server import (
+    OPEN,
     Connection,
     HttpServer,
     echo,
     get,
     http_server,
+    post,
     request,
 )
 from tests.support.servers.serving import TIMEOUT, until
@@ -30,8 +32,26 @@ def refusals(server: HttpServer) -> float:
 
 @pytest.mark.parametrize(
     "before",
-    [[], [echo("a")], [get("/hello")], [echo("a"), get("/hello")], [get("/hello"), echo("a")]],
-    ids=["nothing", "call", "other", "call, other", "other, call"],
+    [
+        [],
+        [echo("a")],
+        [get("/hello")],
+        [OPEN],
+        [echo("a"), get("/hello")],
+        [get("/hello"), echo("a")],
+        [get("/hello"), OPEN],
+        [OPEN, echo("a")],
+    ],
+    ids=[
+        "nothing",
+        "call",
+        "other",
+        "polling",
+        "call, other",
+        "other, call",
+        "other, polling",
+        "polling, call",
+    ],
 )
 async def test_an_idle_connection_is_closed(
     short_timeouts: HttpServer, before: list[bytes]
@@ -43,7 +63,7 @@ async def test_an_idle_connection_is_closed(
         await until(lambda: short_timeouts.connections == 0)
 
 
-@pytest.mark.parametrize("before", [[], [get("/hello")]], ids=["first", "later"])
+@pytest.mark.parametrize("before", [[], [get("/hello")], [OPEN]], ids=["first", "later", "polling"])
 async def test_an_incomplete_request_times_out(
     short_timeouts: HttpServer, before: list[bytes]
 ) -> None:
@@ -66,9 +86,9 @@ async def dripped(client: Connection, sent: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "before", [[], [echo("a")], [get("/hello")]], ids=["first", "call", "other"]
+    "before", [[], [echo("a")], [get("/hello")], [OPEN]], ids=["first", "call", "other", "polling"]
 )
-@pytest.mark.parametrize("path", ["/api/echo", "/hello", "/none"])
+@pytest.mark.parametrize("path", ["/api/echo", "/hello", "/none", "/socket.io/?EIO=4"])
 async def test_a_head_that_is_dripped_times_out(
     short_timeouts: HttpServer, before: list[bytes], path: str
 ) -> None:
@@ -100,6 +120,13 @@ async def test_a_body_that_is_dripped_times_out(
         answer = await dripped(client, sent[-1_000:])
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert refusals(short_timeouts) == refused + 1
+
+
+async def test_a_post_of_packets_that_is_dripped_times_out(short_timeouts: HttpServer) -> None:
+    async with short_timeouts.connect() as client:
+        sent = post(await client.open(), "4" * 1_000)
+        await client.send(sent[:-1_000])
+        assert (await dripped(client, sent[-1_000:])).startswith(b"HTTP/1.1 408 ")
 
 
 async def test_a_body_that_is_dripped_in_chunks_times_out(short_timeouts: HttpServer) -> None:
@@ -203,7 +230,7 @@ async def test_reading_pauses_while_the_client_reads_no_answers(
 
 
 # -- shutdown ------------------------------------------------------------------------------
-@pytest.mark.parametrize("before", [[], [get("/hello")]], ids=["first", "later"])
+@pytest.mark.parametrize("before", [[], [get("/hello")], [OPEN]], ids=["first", "later", "polling"])
 async def test_shutdown_waits_for_a_request_that_is_being_answered(
     application: Callable[..., Starlette], endpoints: Any, before: list[bytes]
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from starlette.applications import Starlette
 
 from tests.support.servers.http_server import (
+    OPEN,
     Connection,
     HttpServer,
     echo,
@@ -37,6 +37,13 @@ HANDSHAKE = b"\r\n".join(
 )
 SOCKET = HANDSHAKE % b"/socket.io/?EIO=4&transport=websocket"
 
+BEFORE = pytest.mark.parametrize(
+    "before",
+    [[], [get("/hello")], [echo("x")], [OPEN]],
+    ids=["first", "get", "call", "polling"],
+)
+"""What the connection has carried before."""
+
 
 def masked(text: bytes) -> bytes:
     """Encode a client's text frame; the mask is zero."""
@@ -55,7 +62,7 @@ async def next_text(client: Connection) -> bytes:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 20, 60, 120, len(SOCKET) - 1])
-@pytest.mark.parametrize("before", [[], [get("/hello")], [echo("x")]], ids=["first", "get", "call"])
+@BEFORE
 async def test_a_websocket_of_socket_io(server: HttpServer, cut: int, before: list[bytes]) -> None:
     async with server.connect() as client:
         for sent in before:
@@ -66,7 +73,7 @@ async def test_a_websocket_of_socket_io(server: HttpServer, cut: int, before: li
     await until(lambda: server.connections == 0)
 
 
-@pytest.mark.parametrize("before", [[], [get("/hello")], [echo("x")]], ids=["first", "get", "call"])
+@BEFORE
 async def test_a_websocket_outlives_keep_alive(
     short_timeouts: HttpServer, before: list[bytes]
 ) -> None:
@@ -81,7 +88,7 @@ async def test_a_websocket_outlives_keep_alive(
 
 
 @pytest.mark.parametrize("cut", [0, 30])
-@pytest.mark.parametrize("before", [[], [get("/hello")], [echo("x")]], ids=["first", "get", "call"])
+@BEFORE
 async def test_a_websocket_of_the_application(
     server: HttpServer, cut: int, before: list[bytes]
 ) -> None:
@@ -102,8 +109,7 @@ async def test_a_websocket_of_the_application(
 )
 async def test_an_upgrade_from_polling(server: HttpServer, order: str) -> None:
     async with server.connect() as polling, server.connect() as socket:
-        opened = await polling.call(get("/socket.io/?EIO=4&transport=polling"))
-        sid = json.loads(opened.body[1:])["sid"]
+        sid = await polling.open()
         handshake = HANDSHAKE % f"/socket.io/?{order % sid}".encode()
         assert (await socket.call(handshake)).status == 101
         await socket.send(masked(b"2probe"))
@@ -111,6 +117,7 @@ async def test_an_upgrade_from_polling(server: HttpServer, order: str) -> None:
         await socket.send(masked(b"5"), masked(b"40{}"))
         assert (await next_text(socket)).startswith(b"40{")
         assert server.connections == 2
+        assert server.over_asgi == []
 
 
 @pytest.mark.parametrize("path", [b"/shout", b"/socket.io/?EIO=4&transport=websocket"])

@@ -92,6 +92,28 @@ async def test_a_cancelled_wait_does_not_shift_the_answers(link: Link) -> None:
     assert await link.execute("ECHO", 3) == b"3"
 
 
+async def test_a_replica_is_not_published_to(linked: Linked, redis_client: Any) -> None:
+    async with redis_client.pubsub() as subscriber:
+        await subscriber.subscribe("channel")
+        await connected(linked, 1)
+        await redis_client.replicaof("127.0.0.1", "1")  # there is none: it keeps its data
+        try:
+            with pytest.raises(Unavailable):
+                await linked.link.execute("SET", "key", 1)
+            for _ in range(20):
+                with pytest.raises(Unavailable):
+                    await linked.link.execute("PUBLISH", "channel", "again and again")
+                await asyncio.sleep(0.01)
+            assert linked.connections == 1
+            assert linked.link.status().detail == "the server is a replica"
+        finally:
+            await redis_client.replicaof("NO", "ONE")
+        await answering(linked.link)
+        await linked.link.execute("PUBLISH", "channel", "once")
+        heard = [await subscriber.get_message(timeout=TIMEOUT) for _ in range(2)]
+        assert [message["data"] for message in heard] == [1, b"once"]
+
+
 # -- scripts -------------------------------------------------------------------------------
 
 

@@ -19,11 +19,14 @@ from starlette.applications import Starlette
 
 from atriz_realtime import RealtimeServer
 from atriz_realtime.api import AuthenticationRejected, ConfigurationError, Credentials
+from atriz_realtime.defaults import jwt_auth
 from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings
 from atriz_realtime.defaults.jwt_auth import jwks as jwks_module
 from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source
 from tests.support.clients.python_socketio import python_connect
 from tests.support.servers.serving import SECRET, config, serving, token
+
+PARSE_HEADER = jwt.get_unverified_header
 
 OTHER_SECRET = "another-secret-of-more-than-32-bytes"
 
@@ -96,6 +99,27 @@ async def test_secrets_are_rotated_by_their_ids() -> None:
     ):
         assert not await accepts(checks, bad)
     assert not await accepts(make(None, keys={"old": OTHER_SECRET}), token())
+
+
+async def test_a_header_is_parsed_once_for_all_tokens_that_have_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parsed: list[str] = []
+
+    def parse(text: str) -> dict[str, Any]:
+        parsed.append(text)
+        return PARSE_HEADER(text)
+
+    monkeypatch.setattr(jwt, "get_unverified_header", parse)
+    monkeypatch.setattr(jwt_auth, "MAX_HEADERS", 2)
+    checks = make(keys={"old": OTHER_SECRET, "new": SECRET * 2})
+    for number in range(3):
+        assert await accepts(checks, signed("old", "HS256", OTHER_SECRET, f"u{number}"))
+        assert await accepts(checks, signed("new", "HS256", SECRET * 2, f"u{number}"))
+    assert len(parsed) == 2
+    assert not await accepts(checks, signed("gone", "HS256", SECRET))  # takes the place of "old"
+    assert await accepts(checks, signed("old", "HS256", OTHER_SECRET, "u3"))
+    assert len(parsed) == 4
 
 
 async def test_a_wrong_audience_or_issuer_is_refused() -> None:
@@ -185,17 +209,18 @@ class KeySetAuthenticator:
         return await accepts(self.checks, text, source)
 
 
-async def test_a_new_key_is_found_and_a_removed_key_is_refused() -> None:
+@pytest.mark.parametrize("source", ["handshake", "event", "http"])
+async def test_a_new_key_is_found_and_a_removed_key_is_refused(source: str) -> None:
     async with issuing(jwk("k1", "RS256", RSA)) as issuer:
         authenticator = KeySetAuthenticator(issuer.url)
         first, second = signed("k1", "RS256", RSA), signed("k2", "ES256", EC)
-        assert await authenticator.accepts(first, "http")
-        assert await authenticator.accepts(first, "http")
+        assert await authenticator.accepts(first, source)
+        assert await authenticator.accepts(first, source)
         assert issuer.requests == 1
         issuer.keys = [jwk("k2", "ES256", EC)]
         assert await authenticator.accepts(second)
         assert issuer.requests == 2
-        assert not await authenticator.accepts(first, "http")  # although it was cached
+        assert not await authenticator.accepts(first, source)  # although it was remembered
 
 
 async def test_an_outage_keeps_the_keys_that_were_read() -> None:

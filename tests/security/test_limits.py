@@ -28,7 +28,7 @@ from tests.support.clients.websocket import (
     frame,
     wire,
 )
-from tests.support.servers.http_server import fix, http_server, request
+from tests.support.servers.http_server import OPEN, fix, http_server, request
 from tests.support.servers.serving import Live, config, serving, token, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -344,14 +344,15 @@ async def test_a_proxy_on_a_unix_socket(tmp_path: Path, trusted: list[str], refu
 # -- connections ---------------------------------------------------------------------------
 
 
-async def test_uvicorn_s_limit_concurrency_holds_for_endpoints() -> None:
+@pytest.mark.parametrize("sent", [request(fix()), OPEN], ids=["endpoint", "polling"])
+async def test_uvicorn_s_limit_concurrency_holds(sent: bytes) -> None:
     async with (
         http_server(create_app(config()), limit_concurrency=2) as server,
         server.connect() as first,
     ):
-        assert (await first.call(request(fix()))).status == 200
+        assert (await first.call(sent)).status == 200
         async with server.connect() as second:
             await until(lambda: server.connections == 2)
-            assert (await second.call(request(fix()))).status == 503
+            assert (await second.call(sent)).status == 503
         await until(lambda: server.connections == 1)
-        assert (await first.call(request(fix()))).status == 200
+        assert (await first.call(sent)).status == 200

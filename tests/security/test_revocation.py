@@ -113,6 +113,18 @@ async def test_a_handshake_is_refused(portable: bool) -> None:
         assert (await watcher.call("authenticate", THEIRS))["code"] == "invalid_token"
 
 
+@BOTH_ON_UVICORN
+async def test_a_token_that_is_remembered_is_refused_once_it_is_revoked(portable: bool) -> None:
+    async with (
+        serving(portable=portable) as live,
+        watching(live, user=None) as first,
+        watching(live, user=None) as second,
+    ):
+        assert await first.call("authenticate", THEIRS) == {"success": True}
+        await revoke(live.server.signals, "token", "t1")
+        assert (await second.call("authenticate", THEIRS))["code"] == "invalid_token"
+
+
 async def test_a_new_server_knows_a_revocation_and_a_redis_that_lost_it_is_told_again(
     redis_url: str, redis_client: Any
 ) -> None:

@@ -10,7 +10,6 @@ from collections import defaultdict
 
 from tests.simulation.campaign import campaign, deterministically, is_deterministic
 from tests.simulation.history import History
-from tests.simulation.known import KINDS, KNOWN
 from tests.simulation.oracle import judge
 from tests.simulation.plan import Plan, make_plan
 from tests.simulation.shrink import shrunk
@@ -18,22 +17,19 @@ from tests.simulation.world import run
 
 
 def main(arguments: list[str]) -> int:
-    """Simulate; the status is 1 when a promise was broken that is not known to be."""
+    """Simulate; the status is 1 when a promise was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1_000, help="how many runs to make")
     parser.add_argument("--first", type=int, default=0, help="the first one's seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, help="make one run, and print its history")
     parser.add_argument("--kind", help="shrink that run to what still violates this")
-    parser.add_argument("--known", action="store_true", help="make the runs of the known ones")
     parser.add_argument("--whole", action="store_true", help="do not shrink it")
     options = parser.parse_args(arguments)
     if not is_deterministic():
         deterministically(arguments)
     if options.seed is not None:
         return _replay(make_plan(options.seed), options.kind, whole=options.whole)
-    if options.known:
-        return _look_for_known(options.jobs)
     return _search(range(options.first, options.first + options.seeds), options.jobs)
 
 
@@ -65,19 +61,6 @@ def _print(plan: Plan, history: History) -> None:
     print()
 
 
-def _look_for_known(jobs: int) -> int:
-    """The status is 1 when one does not occur any more."""
-    seeds = sorted({seed for known in KNOWN for seed in known.seeds})
-    violated = dict(campaign(seeds, jobs))
-    gone = [
-        known for known in KNOWN if not any(known.kind in violated[seed] for seed in known.seeds)
-    ]
-    for known in gone:
-        print(f"does not occur any more: {known.kind} ({known.why})")
-    print(f"{len(KNOWN) - len(gone)} of {len(KNOWN)} known violations occur")
-    return int(bool(gone))
-
-
 def _search(seeds: range, jobs: int) -> int:
     began = time.monotonic()
     examples: defaultdict[str, list[int]] = defaultdict(list)
@@ -85,14 +68,13 @@ def _search(seeds: range, jobs: int) -> int:
     for seed, violated in campaign(seeds, jobs):
         for kind, what in violated.items():
             examples[kind].append(seed)
-            if first.setdefault(kind, what) is what and kind not in KINDS:
+            if first.setdefault(kind, what) is what:
                 print(f"seed {seed}: {what}", flush=True)
     seconds = time.monotonic() - began
     print(f"{len(seeds)} runs in {seconds:.0f} s ({len(seeds) / seconds:.0f} a second)")
     for kind, found in sorted(examples.items()):
-        known = "known" if kind in KINDS else "NEW"
-        print(f"  {known:5}  {kind}: {len(found)} runs, such as {found[:6]}")
-    return int(bool(examples.keys() - KINDS))
+        print(f"  {kind}: {len(found)} runs, such as {found[:6]}")
+    return int(bool(examples))
 
 
 if __name__ == "__main__":

@@ -193,6 +193,9 @@ class Server:
             return 1
         return 0
 
+    def _role(self, _: Connection, __: list[bytes]) -> Reply:
+        return [b"slave" if self.is_replica else b"master"]
+
     def _get(self, _: Connection, arguments: list[bytes]) -> Reply:
         found: Reply = self.data.get(arguments[0])
         return found
@@ -254,13 +257,11 @@ class Server:
     def _run(self, effect: Effect, arguments: list[bytes]) -> Reply:
         count = int(arguments[0])
         keys, rest = arguments[1 : 1 + count], arguments[1 + count :]
-        writes = effect is not _publish_unless_newer or self.is_replica
+        writes = effect is not _publish_unless_newer
         return (writes and self._writable()) or effect(self, keys, rest)
 
     def _publish(self, _: Connection, arguments: list[bytes]) -> Reply:
         channel, message = arguments
-        if self.is_replica:
-            return self._writable()
         return self.publish(channel, message)
 
     def publish(self, channel: bytes, message: bytes) -> int:

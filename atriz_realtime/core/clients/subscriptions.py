@@ -14,7 +14,6 @@ from atriz_realtime.api.errors import (
     NotAuthorized,
     RateLimited,
     SubscriptionLimit,
-    Unavailable,
     UnknownEntityType,
 )
 from atriz_realtime.api.model import EntityRef, Identity
@@ -28,7 +27,7 @@ from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.hub.views import ViewChain, Views
 from atriz_realtime.core.hub.watermarks import event_time
 from atriz_realtime.core.publish.pipeline import Pipeline
-from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.incidents import Incidents, reason
 from atriz_realtime.core.runtime.semaphore import WeightedSemaphore
 
 SNAPSHOT_RETRY = 1.0
@@ -233,8 +232,8 @@ class Subscriptions:
         for (member, (entity, before)), read in zip(batch, reading, strict=True):
             try:
                 location = await read
-            except Unavailable as error:
-                self._incidents.report("cache unavailable", error.message)
+            except Exception as error:  # a plugin's cache may raise anything
+                self._incidents.report("cache unavailable", reason(error))
                 self._owed[member] = entity, before
                 continue
             if location is None:
@@ -340,6 +339,7 @@ class Subscriptions:
         if room not in socket.tracked:
             return False
         socket.tracked.discard(room)
+        self._owed.pop((socket.sid, room), None)
         self._rooms.basic_leave_room(socket.sid, DEFAULT_NAMESPACE, room)
         return True
 

@@ -4,7 +4,8 @@ A fix that is published here comes back over the fan-out like every other server
 servers deliver in one order.  When the fan-out refuses it, or loses its connection, it is delivered
 directly, after everything older that is still expected on its channel; if it comes back after all,
 it is ignored.  So watchers of this server get every fix that was published here, once and in order.
-An older fix of another server that comes after one that was delivered directly is ignored too.
+After a fix was delivered directly, older ones of other servers are ignored too, until a newer one
+comes: Redis may carry out a command late that its server has given up.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class InFlight:
         self._clock = clock
         self._expected: dict[str, dict[bytes, bool]] = {}  # oldest first: whether it is late
         self._bypassed: OrderedDict[tuple[str, bytes], float] = OrderedDict()
-        self._ahead: dict[str, bytes] = {}  # by channel: bypassed, and not come back yet
+        self._ahead: dict[str, bytes] = {}  # by channel: bypassed, and nothing newer since
         self.connected = True
         """Whether what is published comes back."""
 
@@ -90,9 +91,11 @@ class InFlight:
         self._forget_old()
         ahead = self._ahead.get(channel)
         if ahead is not None:
-            if event_time(event) < event_time(ahead):
+            timestamp, newest = event_time(event), event_time(ahead)
+            if timestamp < newest:
                 return True
-            del self._ahead[channel]
+            if timestamp > newest:
+                del self._ahead[channel]
         # a retry may publish it again, so it stays remembered
         return (channel, event) in self._bypassed
 

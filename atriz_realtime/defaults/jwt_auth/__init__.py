@@ -2,6 +2,11 @@
 
 The user is the token's claim ``userId``, else ``id``, else ``sub``.  The algorithms that are
 accepted come from configuration, never from the token (RFC 8725, section 3.1).
+
+A token that is valid is verified once: a client sends the same one in the handshake and again in
+``authenticate``, and a device with every fix.  The plugin remembers it, not the core: only an
+authenticator knows whether the same credentials still mean the same identity.  What can change is
+checked each time: the expiry and the key set here, revocations and other guards in the core.
 """
 
 from __future__ import annotations
@@ -10,7 +15,6 @@ import base64
 import functools
 import importlib
 import logging
-import time
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -33,6 +37,7 @@ from atriz_realtime.api import (
     hookimpl,
 )
 from atriz_realtime.defaults.jwt_auth.keys import MAX_KID, configured, hmac_key
+from atriz_realtime.defaults.jwt_auth.remembered import RememberedTokens
 from atriz_realtime.defaults.shared.extras import extra
 
 if TYPE_CHECKING:
@@ -50,9 +55,17 @@ MAX_REMEMBERED = 10_000
 """Verified tokens of HTTP calls that are remembered until they expire; beyond, the oldest one is
 forgotten, and verified again when it comes back."""
 
+MAX_REMEMBERED_SOCKETS = 1_000
+"""Verified tokens of sockets that are remembered likewise: few, since ``authenticate`` follows the
+handshake at once, and apart, so that sockets make nobody forget a device's token."""
+
 MAX_REMEMBERED_BYTES = 8_388_608
-"""Bytes of those tokens together, at which the oldest is forgotten as well; their decoded claims
-take several times as much."""
+"""Bytes of the remembered tokens of HTTP calls, and of those of sockets, at which the oldest is
+forgotten as well; their decoded claims take several times as much."""
+
+MAX_HEADERS = 64
+"""Headers whose key id and type are remembered, since the tokens of an issuer share one; beyond,
+the one that was used longest ago is forgotten."""
 
 MIN_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 """Fewest bytes of an HMAC algorithm's secret (RFC 7518, section 3.2)."""
@@ -156,6 +169,12 @@ def is_utf8(token: str) -> bool:
     return b"\0" not in text and text.lstrip(b" \t\r\n").startswith(b"{")
 
 
+def key_id_and_type(header: str) -> tuple[Any, Any]:
+    """The ``kid`` and the ``typ`` of a token's encoded header, of which neither is verified."""
+    fields = jwt.get_unverified_header(f"{header}..")  # PyJWT takes a token: its claims are empty
+    return fields.get("kid"), fields.get("typ")
+
+
 class UnknownKey(AuthenticationRejected):
     """A token names a key that is not known, or not yet."""
 
@@ -190,8 +209,9 @@ class JwtAuthenticator:
         self._key = None if secret is None else signing_key(secret, settings.algorithms)
         self._settings = settings
         self._is_weak = secret is not None and bool(secret_weakness(secret, settings.algorithms))
-        self._verified: dict[str, Identity] = {}
-        self._verified_bytes = 0
+        self._of_calls = RememberedTokens(MAX_REMEMBERED, MAX_REMEMBERED_BYTES)
+        self._of_sockets = RememberedTokens(MAX_REMEMBERED_SOCKETS, MAX_REMEMBERED_BYTES)
+        self._key_id_and_type = functools.lru_cache(MAX_HEADERS)(key_id_and_type)
         self._algorithms = list(settings.algorithms)
         decoder = StrictJwt(
             {"verify_aud": settings.audience is not None, "require": list(settings.required_claims)}
@@ -225,13 +245,12 @@ class JwtAuthenticator:
             return None
         if self._source is not None and self._published is not self._source.keys:
             self._published = self._source.keys
-            for known in list(self._verified):  # some may be signed with a key that is gone
-                self._forget(known)
-        remembered = self._verified.get(token)
-        if remembered is not None:
-            if remembered.expires_at is None or remembered.expires_at > time.time():
-                return remembered
-            self._forget(token)
+            self._of_calls.clear()  # some may be signed with a key that is gone
+            self._of_sockets.clear()
+        remembered = self._of_calls if credentials.source == "http" else self._of_sockets
+        known = remembered.get(token)
+        if known is not None:
+            return known
         if self._key is None and not self._has_ids:
             raise AuthenticationRejected("no JWT secret is configured (JWT_SECRET)")
         if len(token) > MAX_TOKEN_LENGTH:
@@ -251,28 +270,19 @@ class JwtAuthenticator:
             authenticator="jwt",
             expires_at=expires_at,
         )
-        if credentials.source == "http":  # a device sends the same token with every fix
-            self._remember(token, identity)
+        remembered.add(token, identity)
         return identity
 
     def statistics(self) -> dict[str, float]:
         """The verified tokens that are ``remembered``, and their ``bytes``."""
-        return {"remembered": len(self._verified), "bytes": self._verified_bytes}
-
-    def _remember(self, token: str, identity: Identity) -> None:
-        self._verified[token] = identity
-        self._verified_bytes += len(token)
-        while len(self._verified) > MAX_REMEMBERED or self._verified_bytes > MAX_REMEMBERED_BYTES:
-            self._forget(next(iter(self._verified)))
-
-    def _forget(self, token: str) -> None:
-        del self._verified[token]
-        self._verified_bytes -= len(token)
+        return {
+            "remembered": len(self._of_calls) + len(self._of_sockets),
+            "bytes": self._of_calls.bytes + self._of_sockets.bytes,
+        }
 
     def _key_of(self, token: str) -> str | jwt.PyJWK:
         if self._has_ids:
-            header = jwt.get_unverified_header(token)
-            kid, kind = header.get("kid"), header.get("typ")
+            kid, kind = self._key_id_and_type(token.partition(".")[0])
             if (kind.lower() if isinstance(kind, str) else kind) not in TYPES:
                 raise AuthenticationRejected("the token is of another type")
             if kid is not None:

@@ -205,10 +205,10 @@ FAMILIES = (
     ),
     *_numbers(
         "authenticator jwt",
-        remembered=("remembered_tokens", "Tokens of HTTP calls that are verified already."),
+        remembered=("remembered_tokens", "Tokens that are verified already."),
         bytes=(
             "remembered_tokens_bytes",
-            "Bytes of the tokens of HTTP calls that are verified already.",
+            "Bytes of the tokens that are verified already.",
         ),
     ),
     *_numbers(

@@ -1,41 +1,83 @@
-"""One HTTP request and its response, over ASGI."""
+"""One HTTP request and its response, whatever carries them."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from atriz_realtime.engine.request.errors import Refusal
-from atriz_realtime.engine.request.origins import Origins
 from atriz_realtime.engine.request.request import Request
 
 Headers = Sequence[tuple[bytes, bytes]]
 
+Response = tuple[int, Headers, bytes]
+"""The status, the headers and the body."""
 
-class HttpExchange:
-    """A request and its response.
+
+class Exchange:
+    """A request, and its response, which may be sent later."""
+
+    __slots__ = ("abandoned", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.abandoned: Callable[[], object] | None = None
+        """Called when the client goes away before the response; ``None``: nobody asks."""
+
+    def read(self, limit: int, received: Callable[[bytes | None], object]) -> None:
+        """Call back with the request's body, or ``None`` when it has more bytes than ``limit``."""
+        raise NotImplementedError
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send the response, unless the client has gone."""
+        raise NotImplementedError
+
+
+class AsgiExchange(Exchange):
+    """An exchange over ASGI, in the task of the request.
 
     :param receive: ASGI's.
-    :param send: ASGI's.
-    :param origins: decides which pages may read the response.
-    :param refused: called with each refusal that is sent.
     """
 
-    def __init__(
-        self,
-        request: Request,
-        receive: Callable[[], Awaitable[Any]],
-        send: Callable[[Any], Awaitable[None]],
-        origins: Origins,
-        refused: Callable[[Refusal], None],
-    ) -> None:
-        self.request = request
-        self._receive = receive
-        self._send = send
-        self._origins = origins
-        self._refused = refused
+    __slots__ = ("_receive", "_response", "_wanted")
 
-    async def body(self, limit: int) -> bytes | None:
+    def __init__(self, request: Request, receive: Callable[[], Awaitable[Any]]) -> None:
+        super().__init__(request)
+        self._receive = receive
+        self._wanted: tuple[int, Callable[[bytes | None], object]] | None = None
+        self._response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+
+    def read(self, limit: int, received: Callable[[bytes | None], object]) -> None:
+        """Have :meth:`finish` read the body."""
+        self._wanted = limit, received
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Have :meth:`finish` send the response."""
+        if not self._response.done():
+            self._response.set_result((status, headers, body))
+
+    async def finish(self, send: Callable[[Any], Awaitable[None]]) -> None:
+        """Read the body if it is wanted, and send the response when there is one.
+
+        :param send: ASGI's.
+        """
+        try:
+            if self._wanted is not None:
+                limit, received = self._wanted
+                self._wanted = None  # it refers to this exchange
+                received(await self._body(limit))
+            if self.abandoned is not None and not self._response.done():
+                await self._response_or_disconnect()
+            status, headers, body = await self._response
+        except ConnectionResetError:
+            return
+        finally:
+            if self.abandoned is not None and not self._response.done():
+                self.abandoned()
+        await send({"type": "http.response.start", "status": status, "headers": [*headers]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _body(self, limit: int) -> bytes | None:
         """The request's body; ``None`` when it has more bytes than ``limit``.
 
         :raises ConnectionResetError: when the connection closes before the body is complete.
@@ -54,31 +96,20 @@ class HttpExchange:
             if not message.get("more_body"):
                 return bytes(body)
 
-    async def disconnected(self) -> None:
+    async def _response_or_disconnect(self) -> None:
+        """Wait for the response.
+
+        :raises ConnectionResetError: when the client closes the request before.
+        """
+        disconnected = asyncio.ensure_future(self._disconnected())
+        try:
+            await asyncio.wait((self._response, disconnected), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            disconnected.cancel()
+        if not self._response.done():
+            raise ConnectionResetError
+
+    async def _disconnected(self) -> None:
         """Wait until the client has closed the request."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
-
-    async def respond(
-        self, status: int, content_type: bytes, body: bytes, headers: Headers = ()
-    ) -> None:
-        """Send the response."""
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", content_type),
-                    (b"content-length", str(len(body)).encode()),
-                    (b"cache-control", b"no-store"),
-                    *self._origins.headers(self.request),
-                    *headers,
-                ],
-            }
-        )
-        await self._send({"type": "http.response.body", "body": body})
-
-    async def refuse(self, refusal: Refusal) -> None:
-        """Send a standard refusal."""
-        self._refused(refusal)
-        await self.respond(refusal.status, b"application/json", refusal.body)

@@ -52,9 +52,13 @@ def descriptor(transport: Any) -> int:
 def send(transport: Any, fd: int, data: bytes) -> None:
     """Send bytes now, or after those that the transport still has to send.
 
+    Bytes for a transport that is closing are dropped: uvloop's raises for them.
+
     :param fd: the transport's :func:`descriptor`.
     """
-    if fd >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():
+    if transport.is_closing():
+        return
+    if fd >= 0 and not transport.get_write_buffer_size():
         try:
             sent = os.write(fd, data)
         except BlockingIOError:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import gzip
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 
 from atriz_realtime.engine.admission import Admission
+from atriz_realtime.engine.loop_bound import LoopBound
 from atriz_realtime.engine.protocol import packets
 from atriz_realtime.engine.protocol.packets import InvalidPacket, Packet
 from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.errors import Refusal
-from atriz_realtime.engine.request.exchange import HttpExchange
+from atriz_realtime.engine.request.exchange import Exchange, Headers
+from atriz_realtime.engine.request.origins import Origins
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.session import Reason, Session, Transport
 from atriz_realtime.engine.sessions import Sessions
@@ -24,33 +26,46 @@ client go on; and that a poll waits after the upgrade before it is refused."""
 COMPRESS_FROM = 1_024
 """Bytes from which a response is compressed for clients that accept gzip."""
 
+TEXT = b"text/plain; charset=UTF-8"
+
+Received = tuple[str, str | bytes]
+"""A packet from a client: its type and its data."""
+
 
 class Polling(Transport):
     """The transport of a session that polls.
 
     Each poll is answered with the next packets that are written.  Reading need not be paused:
-    :meth:`PollingRequests.post` waits for the session.
+    the rest of a post waits for the session.
+
+    :param requests: answers the session's requests.
+    :param request: the request that opens the session.
     """
+
+    __slots__ = ("_requests", "poll", "posting", "session")
 
     name = "polling"
 
-    def __init__(self, sessions: Sessions, request: Request) -> None:
-        self.poll: asyncio.Future[list[Packet] | None] | None = None
-        """The poll that waits for packets; ``None`` as its result means that it is refused."""
+    def __init__(self, requests: PollingRequests, request: Request) -> None:
+        self._requests = requests
+        self.poll: Exchange | None = None
+        """The poll that waits for packets."""
         self.posting = False
         """Whether a post of the client is being handled."""
-        self.session = sessions.create(request, self)
+        self.session = requests.sessions.create(request, self)
         self.session.hold()
 
     def write(self, content: list[Packet]) -> None:
         """Answer the poll."""
         poll, self.poll = self.poll, None
         self.session.hold()
-        if poll is not None and not poll.done():
-            poll.set_result(content)
-        else:  # the client closed the poll in this turn of the loop
+        if poll is None:  # it was answered or given up in this turn of the loop
             for packet in content:
                 self.session.put(packet)
+            return
+        self._requests.send(poll, content)
+        if not self.session.is_open:
+            self._requests.sessions.forget(self.session)
 
     def close(self) -> None:
         """Answer the poll with a noop; without a poll, packets wait for the next one."""
@@ -61,120 +76,210 @@ class Polling(Transport):
 
     def leave(self) -> None:
         """Refuse the poll: a websocket replaces this transport."""
-        if self.poll is not None and not self.poll.done():
-            self.poll.set_result(None)
+        poll, self.poll = self.poll, None
+        if poll is not None:
+            poll.abandoned = None
+            self._requests.refuse_later(poll)
+
+    def abandon(self) -> None:
+        """End the session: its client has closed the poll."""
+        self.poll = None
+        self._requests.sessions.end(self.session, Reason.TRANSPORT_CLOSE, farewell=None)
 
 
-class PollingRequests:
+class PollingRequests(LoopBound):
     """Answers the requests of sessions that poll.
 
+    :param origins: decides which pages may read the responses.
     :param max_packets: packets that one request may have.
     """
 
-    def __init__(self, sessions: Sessions, admission: Admission, max_packets: int) -> None:
-        self._sessions = sessions
+    def __init__(
+        self, sessions: Sessions, admission: Admission, origins: Origins, max_packets: int
+    ) -> None:
+        self.sessions = sessions
         self._admission = admission
+        self._origins = origins
         self._max_packets = max_packets
 
-    async def open(self, exchange: HttpExchange) -> None:
-        """Open a new session, and respond with its first packet."""
-        if not await self._admission.turn():
-            await exchange.refuse(errors.UNAVAILABLE)
-            return
-        session = Polling(self._sessions, exchange.request).session
-        opened = self._sessions.open(session)
-        if not (opened if isinstance(opened, bool) else await opened):
-            await exchange.refuse(errors.BAD_REQUEST)
-            return
-        await _respond(exchange, [self._sessions.open_packet(session, upgrades='"websocket"')])
+    def answer(self, exchange: Exchange) -> None:
+        """Answer a request, now or later."""
+        request = exchange.request
+        refusal, session = self._admission.check(request, Polling.name)
+        if refusal is not None:
+            self._refuse(exchange, refusal)
+        elif request.method == "OPTIONS":
+            self._respond(exchange, 200, TEXT, b"", self._origins.preflight(request))
+        elif session is None:
+            self._open(exchange)
+        elif request.method == "GET":
+            self._poll(session, exchange)
+        elif request.method == "POST":
+            self._post(session, exchange)
+        else:
+            self._refuse(exchange, errors.BAD_REQUEST)
 
-    async def poll(self, session: Session, exchange: HttpExchange) -> None:
+    # -- new sessions ----------------------------------------------------------------------
+
+    def _open(self, exchange: Exchange) -> None:
+        """Open a new session when it is its turn, and respond with its first packet."""
+        starting = self._admission.ready()
+        if starting is not None:
+            self.sessions.start_task(self._open_later, starting, exchange)
+        elif not self._admission.enqueue(functools.partial(self._admitted, exchange)):
+            self._refuse(exchange, errors.UNAVAILABLE)
+
+    async def _open_later(self, starting: Awaitable[None], exchange: Exchange) -> None:
+        try:
+            await starting
+        except BaseException:
+            self._refuse(exchange, errors.UNAVAILABLE)
+            raise
+        self._open(exchange)
+
+    def _admitted(self, exchange: Exchange) -> None:
+        session = Polling(self, exchange.request).session
+        opened = self.sessions.open(session)
+        if isinstance(opened, bool):
+            self._opened(exchange, session, opened)
+        else:
+            self.sessions.start_task(self._opened_later, exchange, session, opened)
+
+    async def _opened_later(
+        self, exchange: Exchange, session: Session, opening: Awaitable[bool]
+    ) -> None:
+        self._opened(exchange, session, await opening)
+
+    def _opened(self, exchange: Exchange, session: Session, opened: bool) -> None:
+        if opened:
+            first = self.sessions.open_packet(session, upgrades='"websocket"')
+            self.send(exchange, [first])
+        else:
+            self._refuse(exchange, errors.BAD_REQUEST)
+
+    # -- polls -----------------------------------------------------------------------------
+
+    def _poll(self, session: Session, poll: Exchange) -> None:
         """Respond with the session's packets as soon as there are some.
 
         A second poll during the first closes the session.
         """
         transport = session.transport
         if not isinstance(transport, Polling):
-            await exchange.refuse(errors.BAD_REQUEST)
+            self._refuse(poll, errors.BAD_REQUEST)
             return
         if transport.poll is not None:
-            self._sessions.end(session, Reason.TRANSPORT_ERROR)
-            await exchange.refuse(errors.BAD_REQUEST)
+            self.sessions.end(session, Reason.TRANSPORT_ERROR)
+            self._refuse(poll, errors.BAD_REQUEST)
             return
-        future = transport.poll = asyncio.get_running_loop().create_future()
+        transport.poll = poll
+        poll.abandoned = transport.abandon
         session.release()
         session.flush()  # packets that waited need not wait for the end of the turn
-        if not future.done():
-            disconnected = asyncio.ensure_future(exchange.disconnected())
-            grace = None if session.upgrading is None else UPGRADE_GRACE
-            try:
-                done, _ = await asyncio.wait(
-                    (future, disconnected), return_when=asyncio.FIRST_COMPLETED, timeout=grace
-                )
-            finally:
-                disconnected.cancel()
-            if not done:
-                transport.abort()
-        if not future.done():
-            transport.poll = None
-            self._sessions.end(session, Reason.TRANSPORT_CLOSE, farewell=None)
-            return
-        content = future.result()
-        if content is None:
-            await asyncio.sleep(UPGRADE_GRACE)  # packets on the websocket arrive first
-            await exchange.refuse(errors.BAD_REQUEST)
-            return
-        await _respond(exchange, content)
-        if not session.is_open:
-            self._sessions.forget(session)
+        if transport.poll is poll and session.upgrading is not None:
+            self.loop.call_later(UPGRADE_GRACE, self._end_poll, transport, poll)
 
-    async def post(self, session: Session, exchange: HttpExchange) -> None:
+    def _end_poll(self, transport: Polling, poll: Exchange) -> None:
+        if transport.poll is poll:
+            transport.abort()
+
+    # -- posts -----------------------------------------------------------------------------
+
+    def _post(self, session: Session, exchange: Exchange) -> None:
         """Handle the packets that a client posts; a post during another closes the session."""
-        refusal = await self._receive(session, exchange) if session.is_open else errors.BAD_REQUEST
-        if refusal is not None:
-            await exchange.refuse(refusal)
-        else:
-            await exchange.respond(200, b"text/html", b"ok")
-
-    async def _receive(self, session: Session, exchange: HttpExchange) -> Refusal | None:
-        """Handle the packets of a request; returns why it is refused, if it is."""
         transport = session.transport
-        if not isinstance(transport, Polling):
-            return errors.BAD_REQUEST
-        if transport.posting:
-            self._sessions.end(session, Reason.TRANSPORT_ERROR, farewell=None)
-            return errors.BAD_REQUEST
-        transport.posting = True
+        if not session.is_open or not isinstance(transport, Polling):
+            self._refuse(exchange, errors.BAD_REQUEST)
+        elif transport.posting:
+            self.sessions.end(session, Reason.TRANSPORT_ERROR, farewell=None)
+            self._refuse(exchange, errors.BAD_REQUEST)
+        else:
+            transport.posting = True
+            exchange.abandoned = functools.partial(self._cut_off, transport, exchange)
+            received = functools.partial(self._received, transport, exchange)
+            exchange.read(self.sessions.max_payload, received)
+
+    def _cut_off(self, transport: Polling, exchange: Exchange) -> None:
+        exchange.abandoned = None
+        self.sessions.end(transport.session, Reason.TRANSPORT_CLOSE, farewell=None)
+        self._posted(transport, exchange, errors.BAD_REQUEST)
+
+    def _received(self, transport: Polling, exchange: Exchange, body: bytes | None) -> None:
+        exchange.abandoned = None
+        if body is None:
+            self.sessions.end(transport.session, Reason.TRANSPORT_ERROR, farewell=None)
+            self._posted(transport, exchange, errors.TOO_LARGE)
+        elif not transport.session.is_open:
+            self._posted(transport, exchange, errors.BAD_REQUEST)
+        else:
+            self._handle(transport, exchange, self._packets(body))
+
+    def _packets(self, body: bytes) -> Iterator[Received]:
+        yield from packets.parse_payload(body, self._max_packets)
+
+    def _handle(self, transport: Polling, exchange: Exchange, received: Iterator[Received]) -> None:
+        """Handle packets; those that have to wait are handled in a task."""
+        session, turn = transport.session, Turn()
         try:
-            body = await exchange.body(self._sessions.max_payload)
-            if body is None:
-                self._sessions.end(session, Reason.TRANSPORT_ERROR, farewell=None)
-                return errors.TOO_LARGE
-            if not session.is_open:
-                return errors.BAD_REQUEST
-            turn = Turn()
-            for kind, data in packets.parse_payload(body, self._max_packets):
-                self._sessions.receive(session, kind, data)
-                if session.is_busy:
-                    await session.until_idle()
-                elif turn.is_over:
-                    await turn.next()
-        except ConnectionResetError:
-            self._sessions.end(session, Reason.TRANSPORT_CLOSE, farewell=None)
-            return errors.BAD_REQUEST
+            for kind, data in received:
+                self.sessions.receive(session, kind, data)
+                if session.is_busy or turn.is_over:
+                    self.sessions.start_task(self._handle_later, transport, exchange, received)
+                    return
         except InvalidPacket as error:
-            self._sessions.protocol_broken(session, error)
-            return errors.BAD_REQUEST
-        finally:
-            transport.posting = False
-        return None
+            self.sessions.protocol_broken(session, error)
+            self._posted(transport, exchange, errors.BAD_REQUEST)
+        else:
+            self._posted(transport, exchange)
 
+    async def _handle_later(
+        self, transport: Polling, exchange: Exchange, received: Iterator[Received]
+    ) -> None:
+        await transport.session.until_idle()
+        self._handle(transport, exchange, received)
 
-async def _respond(exchange: HttpExchange, content: Sequence[Packet]) -> None:
-    """Respond with packets."""
-    body = packets.SEPARATOR.join([packet.text for packet in content]).encode()
-    headers = []
-    if len(body) >= COMPRESS_FROM and "gzip" in (exchange.request.header(b"accept-encoding") or ""):
-        body = gzip.compress(body, compresslevel=1)
-        headers = [(b"content-encoding", b"gzip")]
-    await exchange.respond(200, b"text/plain; charset=UTF-8", body, headers)
+    def _posted(
+        self, transport: Polling, exchange: Exchange, refusal: Refusal | None = None
+    ) -> None:
+        transport.posting = False
+        if refusal is not None:
+            self._refuse(exchange, refusal)
+        else:
+            self._respond(exchange, 200, b"text/html", b"ok")
+
+    # -- responses -------------------------------------------------------------------------
+
+    def send(self, exchange: Exchange, content: Sequence[Packet]) -> None:
+        """Respond with packets."""
+        body = packets.SEPARATOR.join([packet.text for packet in content]).encode()
+        headers = []
+        if len(body) >= COMPRESS_FROM and "gzip" in (
+            exchange.request.header(b"accept-encoding") or ""
+        ):
+            body = gzip.compress(body, compresslevel=1)
+            headers = [(b"content-encoding", b"gzip")]
+        self._respond(exchange, 200, TEXT, body, headers)
+
+    def refuse_later(self, poll: Exchange) -> None:
+        """Refuse a poll whose session has upgraded; packets on the websocket arrive first."""
+        self.loop.call_later(UPGRADE_GRACE, self._refuse, poll, errors.BAD_REQUEST)
+
+    def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
+        self._admission.refused(refusal)
+        self._respond(exchange, refusal.status, b"application/json", refusal.body)
+
+    def _respond(
+        self,
+        exchange: Exchange,
+        status: int,
+        content_type: bytes,
+        body: bytes,
+        headers: Headers = (),
+    ) -> None:
+        fixed = [
+            (b"content-type", content_type),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+        ]
+        allowed = self._origins.headers(exchange.request)
+        exchange.respond(status, [*fixed, *allowed, *headers], body)

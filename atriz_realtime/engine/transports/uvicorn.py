@@ -316,7 +316,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
             self._reader = None  # the start of the next frame is unknown
             self.sessions.report("protocol broken", f"{error}; the websocket was closed")
             self._close_with(frames.encode_close(error.code))
-            if self._transport.can_write_eof():  # not over TLS
+            if self._transport.can_write_eof() and not self._transport.is_closing():  # not over TLS
                 self._transport.write_eof()  # no answer will be read
             self.disconnected()
         self._unread = ()
@@ -344,10 +344,10 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         if frame.opcode == frames.PING:
             is_read = self._transport.get_write_buffer_size() < HIGH_WATER
             if is_read and self._closing is None:
-                self._transport.write(frames.encode(frames.PONG, frame.payload))
+                send(self._transport, self._fd, frames.encode(frames.PONG, frame.payload))
         elif frame.opcode == frames.CLOSE:
             if self._closing is None:
-                self._transport.write(frames.encode(frames.CLOSE, frame.payload[:2]))
+                send(self._transport, self._fd, frames.encode(frames.CLOSE, frame.payload[:2]))
             self._transport.close()
             self.disconnected()
 

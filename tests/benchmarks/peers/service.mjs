@@ -1,6 +1,7 @@
 // The service of both Socket.IO peers.  As the documented package does, it checks a JWT at the
-// handshake and on every POST, validates the fields, publishes the event on the entity's Redis
-// channel, stores the current location in Redis, and emits to the entity's room through the adapter.
+// handshake, in `authenticate` and on every POST, validates the fields, publishes the event on the
+// entity's Redis channel, stores the current location in Redis, and emits to the entity's room
+// through the adapter.  A socket that tracks entities is sent their current locations.
 
 import { createAdapter } from '@socket.io/redis-adapter';
 import { Redis } from 'ioredis';
@@ -33,9 +34,25 @@ io.use((socket, next) => {
 
 io.on('connection', (socket) => {
   socket.join(`user:${socket.data.userId}`);
-  socket.on('track:vehicle', (ids, answer) => {
-    socket.join([ids].flat().map((id) => `vehicle:${id}`));
-    answer({ success: true });
+  socket.on('authenticate', (token) => {
+    try {
+      socket.data.userId = userOf(token);
+      socket.emit('authenticated', { success: true });
+    } catch {
+      socket.emit('authenticated', { success: false, message: 'Authentication failed' });
+      socket.disconnect();
+    }
+  });
+  socket.on('track:vehicle', async (tracked, answer) => {
+    const ids = [tracked].flat();
+    socket.join(ids.map((id) => `vehicle:${id}`));
+    const cached = await redis.mget(ids.map((id) => `location:current:vehicle:${id}`));
+    cached.forEach((location, number) => {
+      if (location === null) return;
+      const event = { type: 'vehicle', entityId: ids[number], location: JSON.parse(location) };
+      socket.emit('location:update', event);
+    });
+    answer?.({ success: true });
   });
 });
 

@@ -1,4 +1,7 @@
-"""``replay`` and ``publish`` against a real ``serve``."""
+"""``replay`` and ``publish`` against a server.
+
+The server is in the process of the test, except where it is killed.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,6 @@ from atriz_realtime.cli.client.connection import Api, Target, Unreachable
 from atriz_realtime.cli.client.replay import Replay, Tally
 from atriz_realtime.cli.client.tracks import RecordedFix, read_track
 from tests.cli.processes import (
-    Command,
-    Served,
-    environment,
     finished,
     on_terminal,
     only_line,
@@ -28,7 +28,7 @@ from tests.cli.processes import (
     started,
     write_gpx,
 )
-from tests.support.servers.serving import Live, serving, token, until, watching
+from tests.support.servers.serving import Live, Watcher, serving, token, until, watching
 from tests.support.servers.tcp_proxy import proxying
 
 pytestmark = pytest.mark.usefixtures("plain")
@@ -44,44 +44,38 @@ def journey(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def watched(
-    entity_id: str, kind: str = "vehicle", **variables: str
-) -> AsyncIterator[tuple[Served, Command]]:
-    """A server, and a command that watches one entity of it."""
-    async with (
-        serve(env=environment(**variables)) as served,
-        started(
-            *("watch", "--type", kind, "--id", entity_id, "--json", "--url", served.url)
-        ) as watch,
-    ):
-        await watch.until_said("connected, tracking 1 entity")
-        yield served, watch
+    entity_id: str, kind: str = "vehicle", **settings: Any
+) -> AsyncIterator[tuple[Live, Watcher]]:
+    """A server, and a client that watches one entity of it."""
+    async with serving(**settings) as live, watching(live, entity_id, kind=kind) as watcher:
+        yield live, watcher
 
 
-def latitudes(watch: Command) -> list[float]:
-    return [event["location"]["latitude"] for event in watch.events]
+def latitudes(watcher: Watcher) -> list[float]:
+    return [event["location"]["latitude"] for event in watcher.updates]
 
 
 async def test_the_entity_is_named_after_the_file_unless_said_otherwise(journey: Path) -> None:
-    async with watched("bus-304") as (served, watch):
-        done = await finished("replay", str(journey), "--speed", "1e9", "--url", served.url)
+    async with watched("bus-304") as (live, watcher):
+        done = await finished("replay", str(journey), "--speed", "1e9", "--url", live.url)
         assert (done.status, done.err) == (0, "")
-        await until(lambda: len(watch.out) == len(JOURNEY))
-    async with watched("x", "delivery") as (served, watch):
+        await until(lambda: len(watcher.updates) == len(JOURNEY))
+    async with watched("x", "delivery") as (live, watcher):
         done = await finished(
             *("replay", str(journey), "--type", "delivery", "--id", "x", "--speed", "1e9"),
-            *("--url", served.url, "--token", token("driver-7")),
+            *("--url", live.url, "--token", token("driver-7")),
         )
         assert done.status == 0
-        await until(lambda: len(watch.out) == len(JOURNEY))
-    assert {event["location"]["userId"] for event in watch.events} == {"driver-7"}
+        await until(lambda: len(watcher.updates) == len(JOURNEY))
+    assert {event["location"]["userId"] for event in watcher.updates} == {"driver-7"}
 
 
 async def test_a_refused_fix_is_reported_and_does_not_end_the_run(tmp_path: Path) -> None:
     path = tmp_path / "v1.csv"
     path.write_text("lat,lon,heading\n1,2,\n91,2,\n2,2,400\n3,east,\nnan,2,\n,2,\n4,2,360\n")
-    async with watched("v1") as (served, watch):
-        done = await finished("replay", str(path), "--speed", "1e9", "--url", served.url)
-        await until(lambda: len(watch.out) == 2)
+    async with watched("v1") as (live, watcher):
+        done = await finished("replay", str(path), "--speed", "1e9", "--url", live.url)
+        await until(lambda: len(watcher.updates) == 2)
     assert done.status == 1
     reports = [line.rsplit(":", 1)[0] for line in done.err.splitlines()]
     assert reports == [
@@ -93,29 +87,29 @@ async def test_a_refused_fix_is_reported_and_does_not_end_the_run(tmp_path: Path
     ]
     assert "7 fixes" in done.out
     assert "2 accepted, 0 throttled, 5 refused" in only_line(done.out)
-    assert latitudes(watch) == [1, 4]
+    assert latitudes(watcher) == [1, 4]
 
 
 async def test_throttled_fixes_count_as_accepted_and_are_counted(journey: Path) -> None:
-    async with watched("bus-304", ATRIZ_REALTIME_THROTTLE_INTERVAL="3600000") as (served, watch):
-        done = await finished("replay", str(journey), "--speed", "1e9", "--url", served.url)
-        await until(lambda: len(watch.out) == 1)
+    async with watched("bus-304", throttle_interval=3_600_000) as (live, watcher):
+        done = await finished("replay", str(journey), "--speed", "1e9", "--url", live.url)
+        await until(lambda: len(watcher.updates) == 1)
     assert (done.status, done.err) == (0, "")
     assert "1 accepted, 9 throttled, 0 refused" in only_line(done.out)
-    assert latitudes(watch) == [52.6]
+    assert latitudes(watcher) == [52.6]
 
 
 async def test_fixes_carry_the_time_of_sending_unless_keep_times_is_given(journey: Path) -> None:
-    async with watched("bus-304") as (served, watch):
+    async with watched("bus-304") as (live, watcher):
         before = datetime.now(UTC)
         for arguments in ([], ["--keep-times"]):
             done = await finished(
-                "replay", str(journey), "--speed", "1e9", "--url", served.url, *arguments
+                "replay", str(journey), "--speed", "1e9", "--url", live.url, *arguments
             )
             assert done.status == 0
-        await until(lambda: len(watch.out) == 2 * len(JOURNEY))
+        await until(lambda: len(watcher.updates) == 2 * len(JOURNEY))
         after = datetime.now(UTC)
-    times = [event["location"]["timestamp"] for event in watch.events]
+    times = [event["location"]["timestamp"] for event in watcher.updates]
     sent = [datetime.fromisoformat(time) for time in times[: len(JOURNEY)]]
     assert sent == sorted(sent)
     assert before.timestamp() - 0.001 <= sent[0].timestamp() <= sent[-1].timestamp()
@@ -162,23 +156,23 @@ async def test_fixes_are_sent_when_they_are_due_and_delays_do_not_add_up() -> No
 
 async def test_a_loop_starts_again_and_exits_with_status_0(journey: Path) -> None:
     async with (
-        watched("bus-304") as (served, watch),
+        watched("bus-304") as (live, watcher),
         started(
-            *("replay", str(journey), "--loop", "--speed", "1000", "--url", served.url)
+            *("replay", str(journey), "--loop", "--speed", "1000", "--url", live.url)
         ) as replay,
     ):
-        await until(lambda: len(watch.out) > 3 * len(JOURNEY))
+        await until(lambda: len(watcher.updates) > 3 * len(JOURNEY))
         assert await replay.ended(signal.SIGINT) == 0
         laps = [latitude for latitude, _ in JOURNEY] * 3
-        assert latitudes(watch)[: len(laps)] == laps
+        assert latitudes(watcher)[: len(laps)] == laps
         assert ", 0 throttled, 0 refused" in only_line("\n".join(replay.out))
 
 
 async def test_an_interrupted_run_exits_with_status_130(tmp_path: Path) -> None:
     path = write_gpx(tmp_path / "v1.gpx", JOURNEY, step=3_600)
-    async with watched("v1") as (served, watch):
-        async with started("replay", str(path), "--url", served.url) as replay:
-            await until(lambda: len(watch.out) == 1)
+    async with watched("v1") as (live, watcher):
+        async with started("replay", str(path), "--url", live.url) as replay:
+            await until(lambda: len(watcher.updates) == 1)
             assert await replay.ended(signal.SIGINT) == 130
         assert "1 accepted" in only_line("\n".join(replay.out))
         assert "".join(replay.err).strip() == ""
@@ -232,14 +226,14 @@ async def test_it_gives_up_on_a_server_that_does_not_come_back(unused_tcp_port: 
 
 
 async def test_a_refusal_that_concerns_every_fix_ends_the_run(journey: Path) -> None:
-    async with serve() as served:
+    async with serving() as live:
         for arguments, reason in (
             (["--token", "nonsense"], "Authentication failed"),
             (["--type", "spaceship"], "Unknown entity type"),
             (["--id", "a:b"], "Invalid entity id"),
         ):
             done = await finished(
-                "replay", str(journey), "--speed", "1e9", "--url", served.url, *arguments
+                "replay", str(journey), "--speed", "1e9", "--url", live.url, *arguments
             )
             assert (done.status, done.out) == (1, "")
             line = only_line(done.err)
@@ -255,8 +249,8 @@ async def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
 
 
 async def test_a_terminal_shows_a_progress_bar(journey: Path) -> None:
-    async with serve() as served:
-        arguments = ("replay", str(journey), "--speed", "20", "--url", served.url)
+    async with serving() as live:
+        arguments = ("replay", str(journey), "--speed", "20", "--url", live.url)
         async with on_terminal(*arguments) as terminal:
             await terminal.until_shown("10 accepted, 0 throttled, 0 refused\r\n")
             assert await terminal.process.wait() == 0
@@ -314,19 +308,19 @@ async def test_publish_sends_what_a_device_would() -> None:
         "altitude": -2.0,
         "timestamp": "2026-01-31T12:00:00.000Z",
     }
-    async with watched("v1") as (served, watch):
+    async with watched("v1") as (live, watcher):
         done = await finished(
-            *("publish", "--id", "v1", "--lat", "52.66", "--lon", "-8.63", "--url", served.url),
+            *("publish", "--id", "v1", "--lat", "52.66", "--lon", "-8.63", "--url", live.url),
             *(f"--{name}={value}" for name, value in given.items()),
             *("--metadata", '{"driver": "Ann"}'),
         )
-        await until(lambda: watch.out)
+        await until(lambda: watcher.updates)
         again = await finished(
-            *("publish", "--id", "v1", "--lat", "91", "--lon", "-8.63", "--url", served.url)
+            *("publish", "--id", "v1", "--lat", "91", "--lon", "-8.63", "--url", live.url)
         )
     assert (done.status, done.err) == (0, "")
     assert only_line(done.out) == "published vehicle:v1 2026-01-31T12:00:00.000Z"
-    location = watch.events[0]["location"]
+    location = watcher.updates[0]["location"]
     assert location == given | {
         "deviceId": "v1",
         "userId": "atriz-realtime",
@@ -340,7 +334,7 @@ async def test_publish_sends_what_a_device_would() -> None:
 
 async def test_publish_says_when_it_was_throttled() -> None:
     arguments = ("publish", "--id", "v1", "--lat", "1", "--lon", "2")
-    async with serve(env=environment(ATRIZ_REALTIME_THROTTLE_INTERVAL="3600000")) as served:
-        said = [await finished(*arguments, "--url", served.url) for _ in range(2)]
+    async with serving(throttle_interval=3_600_000) as live:
+        said = [await finished(*arguments, "--url", live.url) for _ in range(2)]
     assert [done.out.split()[0] for done in said] == ["published", "throttled"]
     assert [done.status for done in said] == [0, 0]

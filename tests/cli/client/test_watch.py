@@ -1,4 +1,7 @@
-"""``watch`` against a real ``serve``: pipes, terminals, lost connections and refusals."""
+"""``watch`` against a server: pipes, terminals, lost connections and refusals.
+
+The server is in the process of the test, except where it starts or stops as ``serve``.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,14 @@ from tests.cli.processes import (
     started,
     write_gpx,
 )
-from tests.support.servers.serving import token, until
+from tests.support.servers.serving import Live, serving, token, until
 
 pytestmark = pytest.mark.usefixtures("plain")
 
 
-async def publish(served: Served, entity_id: str, kind: str = "vehicle", **fields: Any) -> None:
+async def publish(
+    served: Served | Live, entity_id: str, kind: str = "vehicle", **fields: Any
+) -> None:
     update = {"type": kind, "entityId": entity_id, "latitude": 52.66, "longitude": -8.63}
     async with (
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {token()}"}) as session,
@@ -65,7 +70,7 @@ async def test_every_fix_of_a_replay_arrives_in_order(tmp_path: Path) -> None:
 
 
 async def test_without_ids_it_tracks_all_entities_and_new_ones() -> None:
-    async with serve() as served:
+    async with serving() as served:
         await publish(served, "v1")
         await publish(served, "d1", "delivery")
         async with started("watch", "--json", "--url", served.url) as watch:
@@ -81,7 +86,7 @@ async def test_without_ids_it_tracks_all_entities_and_new_ones() -> None:
 
 async def test_several_ids_of_another_type() -> None:
     arguments = ("--type", "delivery", "--id", "d1", "--id", "d2", "--json")
-    async with serve() as served, started("watch", *arguments, "--url", served.url) as watch:
+    async with serving() as served, started("watch", *arguments, "--url", served.url) as watch:
         await watch.until_said("connected, tracking 2 entities")
         for entity_id in ("d1", "d3", "d2"):
             await publish(served, entity_id, "delivery", metadata={"stop": 2})
@@ -91,8 +96,7 @@ async def test_several_ids_of_another_type() -> None:
 
 
 async def test_it_tracks_as_many_as_one_connection_may() -> None:
-    limited = environment(ATRIZ_REALTIME_MAX_SUBSCRIPTIONS="5")
-    async with serve(env=limited) as served:
+    async with serving(max_subscriptions=5) as served:
         for number in range(7):
             await publish(served, f"v{number}")
         async with started("watch", "--json", "--url", served.url) as watch:
@@ -106,7 +110,7 @@ async def test_it_tracks_as_many_as_one_connection_may() -> None:
 
 
 async def test_a_pipe_gets_a_line_for_each_position() -> None:
-    async with serve() as served, started("watch", "--id", "v1", "--url", served.url) as watch:
+    async with serving() as served, started("watch", "--id", "v1", "--url", served.url) as watch:
         await watch.until_said("connected")
         await publish(served, "v1", speed=42, heading=180.4)
         await publish(served, "v1")
@@ -136,7 +140,7 @@ async def test_it_reconnects_and_tracks_again(unused_tcp_port: int) -> None:
 
 
 async def test_a_closed_pipe_ends_it_quietly() -> None:
-    async with serve() as served:
+    async with serving() as served:
         await publish(served, "v1")
         head = "import sys; sys.stdin.readline(); print('enough')"
         reading = await asyncio.create_subprocess_exec(
@@ -172,12 +176,11 @@ async def test_a_closed_pipe_ends_it_quietly() -> None:
         (["--id", "a:b"], "Invalid entity id"),
     ],
 )
-@pytest.mark.parametrize("strict", ["0", "1"])
+@pytest.mark.parametrize("strict", [False, True])
 async def test_a_refusal_is_one_line_and_status_1(
-    arguments: list[str], line: str, strict: str
+    arguments: list[str], line: str, strict: bool
 ) -> None:
-    env = environment(ATRIZ_REALTIME_REQUIRE_HANDSHAKE_AUTH=strict)
-    async with serve(env=env) as served:
+    async with serving(require_handshake_auth=strict) as served:
         done = await finished("watch", *arguments, "--url", served.url)
     assert (done.status, done.out) == (1, "")
     assert only_line(done.err).startswith("error: the server refused: ")
@@ -275,7 +278,7 @@ async def test_a_terminal_shows_a_table_that_is_updated_in_place() -> None:
 
 
 async def test_a_long_table_counts_the_rows_that_do_not_fit() -> None:
-    async with serve() as served:
+    async with serving() as served:
         for number in range(30):
             await publish(served, f"v{number}")
         async with on_terminal("watch", "--url", served.url) as terminal:

@@ -138,6 +138,35 @@ async def test_the_current_location_is_not_owed_for_ever(
     assert member.frames == []
 
 
+async def test_the_current_location_is_sent_once_to_who_tracks_again_while_it_is_owed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub()
+    member = await tracking_while_away(hub, monkeypatch)
+    await hub.send(member, "untrack:vehicle", "v1")
+    await hub.server._handle_event(member.eio_sid, None, 1, ["track:vehicle", "v1"])
+    await asyncio.sleep(0.12)
+    assert sum("location:update" in str(frame) for frame in member.frames) == 1
+
+
+async def test_one_location_that_cannot_be_read_keeps_back_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = watching()
+    read = hub.positions.current
+
+    async def current(entity: EntityRef) -> bytes | None:
+        if entity.id == "other":
+            raise ValueError("a plugin's cache may raise anything")
+        return await read(entity)
+
+    monkeypatch.setattr(hub.positions, "current", current)
+    member = await hub.sign_in(user("u1"))
+    assert await updates(hub, member, "track:vehicle", ["other", "v1"]) == [update(1)]
+    assert hub.incidents.counts["cache unavailable"] == 1
+    assert hub.sockets[member.sid].tracked == {"vehicle:other", "vehicle:v1"}
+
+
 # -- the newest, wherever it is --------------------------------------------------------------
 
 

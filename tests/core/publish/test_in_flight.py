@@ -168,7 +168,20 @@ def test_an_older_event_of_another_server_is_ignored_after_one_that_was_bypassed
     assert delivered.events == [fixes[2].event]
     in_flight.add(fixes[0], comes_back=True)  # this server's own come in any order
     received(in_flight, fixes[0].event, fixes[2].event, fixes[1].event)
-    assert delivered.events == [fixes[n].event for n in (2, 0, 1)]
+    assert delivered.events == [fixes[n].event for n in (2, 0)]
+    received(in_flight, fixes[3].event, fixes[1].event)
+    assert delivered.events == [fixes[n].event for n in (2, 0, 3, 1)]
+
+
+def test_events_with_one_timestamp_do_not_let_older_ones_pass(
+    in_flight: InFlight, delivered: Delivered
+) -> None:
+    older, first, second = payload(seconds=1), payload(seconds=2), payload(seconds=2, latitude=1.5)
+    for each in (first, second):
+        in_flight.add(each, comes_back=True)
+        in_flight.bypass(CHANNEL, each.event)
+    received(in_flight, first.event, older.event)
+    assert delivered.events == [first.event, second.event]
 
 
 def test_an_event_that_was_bypassed_holds_back_older_ones_for_a_while(

@@ -206,7 +206,7 @@ def sent(message: str | bytes, sizes: list[int]) -> bytes:
     return found + frame(opcode, data)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(messages, pieces, pieces)
 def test_any_messages_in_any_pieces(
     given_messages: list[str | bytes], fragments: list[int], sizes: list[int]
@@ -220,7 +220,7 @@ def test_any_messages_in_any_pieces(
     assert [each for each in read(*parts) if not isinstance(each, Control)] == given_messages
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=200), pieces)
 def test_any_bytes_are_read_alike_whole_and_in_pieces(data: bytes, sizes: list[int]) -> None:
     def outcome(*parts: bytes) -> tuple[list[Received], int | None]:

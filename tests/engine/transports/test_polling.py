@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
-import attrs
 import pytest
 
 from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.protocol.packets import Packet
-from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.session import MAX_INBOX, Session
-from atriz_realtime.engine.transports.polling import Polling, PollingRequests
-from tests.engine.host import PATH, Host
+from tests.engine.host import PATH, Exchanged, Host
 from tests.support.clients.polling import SEPARATOR, Answer, polling
 from tests.support.servers.serving import TIMEOUT, until
 
@@ -91,29 +87,13 @@ async def test_sessions_are_separate(host: Host) -> None:
 # -- without a network ---------------------------------------------------------------------
 
 
-@attrs.define(eq=False)
-class Posted:
-    """A request that posts packets."""
-
-    sent: list[str]
-    answered: int | None = None
-
-    async def body(self, _: int) -> bytes:
-        return SEPARATOR.join(self.sent).encode()
-
-    async def respond(self, status: int, *_: object) -> None:
-        self.answered = status
-
-
-async def unserved(handle: Callable[[str, str], Awaitable[None]]) -> tuple[EngineServer, Session]:
+def unserved(handle: Callable[[str, str], Awaitable[None]]) -> tuple[EngineServer, Session]:
     """An engine with an open session that polls."""
     engine = EngineServer()
     engine.on("connect", lambda *_: None)
     engine.on("message", handle)
-    request = Request(b"GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\n", None, "http")
-    session = Polling(engine.sessions, request).session
-    opened = engine.sessions.open(session)
-    assert opened if isinstance(opened, bool) else await opened
+    engine.polling.answer(Exchanged("GET", ""))
+    (session,) = engine.sockets.values()
     return engine, session
 
 
@@ -125,46 +105,34 @@ async def test_a_post_is_read_no_faster_than_it_is_handled() -> None:
         await may_finish.wait()
         handled.append(data)
 
-    engine, session = await unserved(handle)
+    engine, session = unserved(handle)
     texts = [str(number) for number in range(2 * MAX_INBOX)]
-    posted: Any = Posted([f"4{text}" for text in texts])
-    requests = PollingRequests(engine.sessions, engine._admission, 1_000)
-    posting = asyncio.create_task(requests.post(session, posted))
+    body = SEPARATOR.join(f"4{text}" for text in texts).encode()
+    post = Exchanged("POST", f"sid={session.sid}", body)
+    engine.polling.answer(post)
     await until(lambda: session.is_busy)
     for _ in range(5):  # turns in which it could go on
         await asyncio.sleep(0)
     assert len(session._inbox or ()) == MAX_INBOX
-    assert not posting.done()
+    assert post.status is None
     may_finish.set()
-    await posting
+    await until(lambda: post.status == 200)
     await session.handled()
-    assert posted.answered == 200
     assert handled == texts
 
 
-@pytest.mark.parametrize("given_up", ["answered", "cancelled"])
-async def test_packets_whose_poll_is_given_up_in_the_same_turn_wait_for_the_next(
-    given_up: str,
-) -> None:
+async def test_packets_whose_poll_is_answered_in_the_same_turn_wait_for_the_next() -> None:
     async def handle(_: str, data: str) -> None: ...
 
-    _, session = await unserved(handle)
-    transport = session.transport
-    assert isinstance(transport, Polling)
-    loop = asyncio.get_running_loop()
-    first = transport.poll = loop.create_future()
-    session.release()
+    engine, session = unserved(handle)
+    first, second = (Exchanged("GET", f"sid={session.sid}") for _ in range(2))
+    engine.polling.answer(first)
     session.put(Packet(b"4a"))
     session.put(Packet(b"4b"))
-    if given_up == "answered":
-        transport.close()
-    else:
-        first.cancel()
+    session.transport.close()
     session.flush()
-    second = transport.poll = loop.create_future()
-    session.release()
-    session.flush()
-    assert [packet.text for packet in second.result()] == ["4a", "4b"]
+    engine.polling.answer(second)
+    assert (first.packets, second.packets) == (["6"], ["4a", "4b"])
 
 
 # -- protocol errors -----------------------------------------------------------------------

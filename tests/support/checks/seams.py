@@ -221,7 +221,7 @@ SEAMS = (
         "uvicorn",
         "uvicorn.protocols.http.httptools_impl",
         ("STATUS_LINE",),
-        (HTTP_CONNECTION,),
+        (HTTP_CONNECTION, HTTP_PROTOCOL),
         "writes the first line of responses",
     ),
     Seam(

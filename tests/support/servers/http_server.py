@@ -65,6 +65,11 @@ class Connection:
             except ConnectionResetError:
                 return b""
 
+    async def open(self) -> str:
+        """Open a session; returns its id."""
+        sid: str = json.loads((await self.call(OPEN)).body[1:])["sid"]
+        return sid
+
     async def call(self, *segments: bytes) -> Answer:
         """Send segments and read one response."""
         await self.send(*segments)
@@ -158,3 +163,18 @@ def echo(text: str, *headers: bytes, **options: Any) -> bytes:
 def get(path: str, *headers: bytes) -> bytes:
     """Encode a request without a body."""
     return request(b"", path, *headers, method="GET")
+
+
+OPEN = get("/socket.io/?EIO=4&transport=polling")
+"""A request that opens a session."""
+
+
+def poll(sid: str, *headers: bytes) -> bytes:
+    """Encode a poll."""
+    return get(f"/socket.io/?EIO=4&transport=polling&sid={sid}", *headers)
+
+
+def post(sid: str, packets: str, *headers: bytes) -> bytes:
+    """Encode a request that posts packets."""
+    path = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
+    return request(packets.encode(), path, *headers)

@@ -11,8 +11,13 @@ from tests.support.servers.transports import Transport
 E2E = Path(__file__).parents[2] / "e2e"
 
 INDEPENDENT = (
+    "test_http_publish.py",
+    "test_http_read.py",
     "test_isolation.py",  # what plugins do to each other
+    "test_late_fixes.py",
+    "test_python_api.py",
     "test_readme_client.py",  # its servers are served over ASGI anyway
+    "test_socket_publish.py",  # what an event's handler does; its packets are any event's
     "test_throttle.py",
     "test_tracking_stats.py",
 )

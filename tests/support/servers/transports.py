@@ -1,4 +1,4 @@
-"""Serves an engine over each of its websocket transports."""
+"""Serves an engine on each kind of server."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ import uvicorn
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
+from atriz_realtime.core.runtime.clock import SystemClock
+from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine import EngineServer
+from atriz_realtime.http.endpoints import Endpoints
+from atriz_realtime.http.protocol import http_protocol
 from atriz_realtime.testing import TIMEOUT
 from atriz_realtime.testing.web import on_uvicorn, port_of
 
 Transport = Literal["uvicorn", "asgi", "hypercorn"]
-"""The engine's own websocket protocol in uvicorn, ASGI in uvicorn, and ASGI in hypercorn."""
+"""The package's own protocols in uvicorn, ASGI in uvicorn, and ASGI in hypercorn."""
 
 ON_UVICORN = pytest.mark.parametrize(
     "transport", ["uvicorn", "asgi"], indirect=True, scope="module"
@@ -41,10 +45,15 @@ async def serving_engine(
         async with on_hypercorn(app) as port:
             yield port
         return
-    ws: Any = engine.websocket_protocol(path) if transport == "uvicorn" else "websockets-sansio"
+    http: Any = "httptools"
+    ws: Any = "websockets-sansio"
+    if transport == "uvicorn":
+        ws = engine.websocket_protocol(path)
+        http = http_protocol(_no_endpoints(), ws, engine.polling, None, engine.proxies)
     config = uvicorn.Config(
         app,
         port=0,
+        http=http,
         ws=ws,
         log_config=None,
         lifespan="auto" if lifespan else "off",
@@ -52,6 +61,12 @@ async def serving_engine(
     )
     async with on_uvicorn(config) as server:
         yield port_of(server)
+
+
+def _no_endpoints() -> Endpoints:
+    async def ready() -> None: ...
+
+    return Endpoints([], ready, lambda: False, 0, Incidents(SystemClock()))
 
 
 @asynccontextmanager
