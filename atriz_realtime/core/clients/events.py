@@ -64,19 +64,34 @@ class OwnEvents:
         rest: Coroutine[Any, Any, Any],
     ) -> None:
         """Finish an event that tracks an entity, and meanwhile begin those that follow it."""
-        first: asyncio.Future[Any] = asyncio.ensure_future(rest)
-        unanswered = deque([(number, event, first)])
+        loop = asyncio.get_running_loop()
+        unanswered: deque[tuple[int | None, str, asyncio.Task[Any]]]
+        unanswered = deque([(number, event, loop.create_task(rest))])
+        begun: asyncio.Future[None] | None = None  # of the last one; ``None``: it has begun
         while unanswered:
             number, event, finishing = unanswered[0]
-            following = None
-            if not finishing.done() and len(unanswered) < MAX_UNANSWERED:
-                following = await session.take(functools.partial(self._following, sid))
-            if following is not None:
-                number, event, handling = following
-                unanswered.append((number, event, await _begun(handling)))
-            else:
+            if begun is not None and begun.done():
+                begun = None
+            if finishing.done():
                 self.acknowledge(session, number, await self._result(sid, event, finishing))
                 unanswered.popleft()
+            elif begun is not None:
+                await asyncio.wait((finishing, begun), return_when=asyncio.FIRST_COMPLETED)
+            elif following := await self._take(session, sid, len(unanswered)):
+                number, event, handling = following
+                begun = loop.create_future()
+                unanswered.append((number, event, loop.create_task(_handle(handling, begun))))
+                await asyncio.sleep(0)  # most begin at once
+            else:
+                await asyncio.wait((finishing,))
+
+    async def _take(
+        self, session: Session, sid: str, unanswered: int
+    ) -> tuple[int | None, str, Awaitable[Any]] | None:
+        """Take the next event, if it may be handled before those before it are answered."""
+        if unanswered >= MAX_UNANSWERED:
+            return None
+        return await session.take(functools.partial(self._following, sid))
 
     def _following(
         self, sid: str, text: str | bytes
@@ -130,14 +145,10 @@ class OwnEvents:
             session.put(message(f"{socketio.packet.ACK}{number}{StrictJson.dumps([answer])}"))
 
 
-async def _begun(handling: Awaitable[Any]) -> asyncio.Future[Any]:
-    """Await the first part of a handler; returns the future of its acknowledgement or error."""
-    result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+async def _handle(handling: Awaitable[Any], begun: asyncio.Future[None]) -> Any:
+    """Await both parts of a handler; ``begun`` is done after the first of them."""
     try:
         answer = await handling
-        if inspect.iscoroutine(answer):
-            return asyncio.ensure_future(answer)
-        result.set_result(answer)
-    except Exception as error:
-        result.set_exception(error)
-    return result
+    finally:
+        begun.set_result(None)
+    return await answer if inspect.iscoroutine(answer) else answer

@@ -68,12 +68,15 @@ def received(member: Member) -> list[str]:
 async def test_entities_that_are_tracked_one_by_one_are_subscribed_and_read_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hub, reading = Far(), []
+    hub, reading = Far(), list[str]()
     member = await hub.sign_in(user("u1"))
     current = hub.positions.current
-    monkeypatch.setattr(
-        hub.positions, "current", lambda entity: reading.append(entity.id) or current(entity)
-    )
+
+    def noting(entity: EntityRef) -> Any:
+        reading.append(entity.id)
+        return current(entity)
+
+    monkeypatch.setattr(hub.positions, "current", noting)
     send(member, track("v1"), track("v2"), track("v3"))
     await settled()
     assert (hub.asked, reading, received(member)) == (["v1", "v2", "v3"], [], [])
@@ -221,7 +224,7 @@ async def test_what_is_revoked_between_is_refused_alone() -> None:
     assert hub.sockets[member.sid].tracked == {"vehicle:v1", "vehicle:v3"}
 
 
-async def test_answers_wait_for_the_authorizer_of_one_later_event_at_most(
+async def test_no_answer_waits_for_the_authorizer_of_a_later_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hub, may_answer = Far(), asyncio.Event()
@@ -237,9 +240,9 @@ async def test_answers_wait_for_the_authorizer_of_one_later_event_at_most(
     await settled()
     hub.fanned.confirm()
     await settled()
+    assert received(member) == ["v1", "1 ok", "error", "2 unauthorized"]
     may_answer.set()
     await settled()
-    assert received(member) == ["v1", "1 ok", "error", "2 unauthorized"]
     hub.fanned.confirm()
     await member.session.handled()
     assert [each for each in received(member) if each[0].isdigit()] == ["3 ok", "4 ok"]
@@ -291,17 +294,17 @@ async def test_locations_that_cannot_be_read_are_owed(monkeypatch: pytest.Monkey
     assert received(member) == ["v2", "v3"]
 
 
-async def test_a_read_that_fails_touches_no_other_event(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fan_out_that_fails_touches_no_other_event(monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Far()
     member = await hub.sign_in(user("u1"))
-    current = hub.positions.current
+    confirmed = hub.channels.confirmed
 
-    async def failing(entity: EntityRef) -> bytes | None:
-        if entity.id == "v2":
-            raise RuntimeError("a plugin's cache")
-        return await current(entity)
+    async def failing(room: str) -> None:
+        if room == "vehicle:v2":
+            raise RuntimeError("a plugin's fan-out")
+        await confirmed(room)
 
-    monkeypatch.setattr(hub.positions, "current", failing)
+    monkeypatch.setattr(hub.channels, "confirmed", failing)
     send(member, track("v1"), track("v2"), track("v3"))
     await settled()
     hub.fanned.confirm()
