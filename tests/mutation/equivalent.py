@@ -20,8 +20,8 @@ class Equivalent:
 EQUIVALENT = [
     Equivalent(
         "engine/transports/connections.py",
-        "if fd >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():",
-        "if (fd > 0) and not transport.get_write_buffer_size() and not transport.is_closing():",
+        "if fd >= 0 and not transport.get_write_buffer_size():",
+        "if (fd > 0) and not transport.get_write_buffer_size():",
         "0 is standard input; a socket there would be written to by the transport instead",
     ),
     Equivalent(

@@ -7,7 +7,7 @@ import functools
 import inspect
 import re
 from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import socketio.packet
@@ -28,6 +28,10 @@ MAX_UNANSWERED = 100
 TRACKS_ONE = re.compile(rf'{socketio.packet.EVENT}[0-9]*\["{track_event("")}[^"\\]*","[^"\\]*"\]')
 """A packet that asks to track one entity, as clients write it.  One that is written in another way
 is handled when those before it are answered."""
+
+
+Following = tuple[int | None, str, Callable[[], Awaitable[Any]]]
+"""The number of an event's acknowledgement, its name, and what handles it."""
 
 
 class OwnEvents:
@@ -80,26 +84,20 @@ class OwnEvents:
             elif following := await self._take(session, sid, len(unanswered)):
                 number, event, handling = following
                 begun = loop.create_future()
-                unanswered.append((number, event, loop.create_task(_handle(handling, begun))))
+                finishing = loop.create_task(self._handle(sid, handling, begun))
+                unanswered.append((number, event, finishing))
                 await asyncio.sleep(0)  # most begin at once
             else:
                 await asyncio.wait((finishing,))
 
-    async def _take(
-        self, session: Session, sid: str, unanswered: int
-    ) -> tuple[int | None, str, Awaitable[Any]] | None:
+    async def _take(self, session: Session, sid: str, unanswered: int) -> Following | None:
         """Take the next event, if it may be handled before those before it are answered."""
         if unanswered >= MAX_UNANSWERED:
             return None
         return await session.take(functools.partial(self._following, sid))
 
-    def _following(
-        self, sid: str, text: str | bytes
-    ) -> tuple[int | None, str, Awaitable[Any]] | None:
-        """The event in a message, if it may be handled before those before it are answered.
-
-        :returns: the number of its acknowledgement, its name, and what handles it.
-        """
+    def _following(self, sid: str, text: str | bytes) -> Following | None:
+        """The event in a message, if it may be handled before those before it are answered."""
         if not (
             isinstance(text, str)
             and TRACKS_ONE.fullmatch(text)
@@ -115,7 +113,19 @@ class OwnEvents:
         handler, arguments = self._handlers.find(event, packet.data)
         if handler is None or not self._gateway.admit(sid):
             return None
-        return packet.id, event, handler(sid, *arguments)
+        return packet.id, event, functools.partial(handler, sid, *arguments)
+
+    async def _handle(
+        self, sid: str, handling: Callable[[], Awaitable[Any]], begun: asyncio.Future[None]
+    ) -> Any:
+        """Await both parts of a handler; ``begun`` is done after the first of them."""
+        try:
+            if not self._rooms.is_connected(sid, DEFAULT_NAMESPACE):  # it has left meanwhile
+                return None
+            answer = await handling()
+        finally:
+            begun.set_result(None)
+        return await answer if inspect.iscoroutine(answer) else answer
 
     async def _result(self, sid: str, event: str, handling: Awaitable[Any]) -> Any:
         """Await a handler; an error becomes ``error`` and a negative acknowledgement."""
@@ -143,12 +153,3 @@ class OwnEvents:
         """Send an acknowledgement if the client has asked for it, and its session lasts."""
         if number is not None and session.sid in self._rooms.server.eio.sockets:
             session.put(message(f"{socketio.packet.ACK}{number}{StrictJson.dumps([answer])}"))
-
-
-async def _handle(handling: Awaitable[Any], begun: asyncio.Future[None]) -> Any:
-    """Await both parts of a handler; ``begun`` is done after the first of them."""
-    try:
-        answer = await handling
-    finally:
-        begun.set_result(None)
-    return await answer if inspect.iscoroutine(answer) else answer

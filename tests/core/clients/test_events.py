@@ -264,6 +264,27 @@ async def test_a_session_that_ends_meanwhile_leaves_nothing_behind(reason: str) 
     assert (hub.rooms.room_count, hub.incidents.counts) == (0, {})
 
 
+async def test_a_socket_that_leaves_before_an_event_begins_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Far()
+    member = await hub.sign_in(user("u1"))
+    following = hub.server._own_events._following
+
+    def leaving(sid: str, text: str | bytes) -> Any:
+        taken = following(sid, text)
+        tasks.append(asyncio.get_running_loop().create_task(hub.server.disconnect(sid)))
+        return taken
+
+    tasks: list[asyncio.Task[None]] = []
+    monkeypatch.setattr(hub.server._own_events, "_following", leaving)
+    send(member, track("v1"), track("v2"))
+    await settled()
+    hub.fanned.confirm()
+    await settled()
+    assert (member.sid in hub.sockets, hub.incidents.counts) == (False, {})
+
+
 async def test_a_disconnection_keeps_its_place() -> None:
     hub = Far()
     member = await hub.sign_in(user("u1"))
