@@ -27,6 +27,7 @@ from atriz_realtime.http.fallback import FallbackProtocol
 from atriz_realtime.http.request_head import (
     END,
     FALLBACK_HEADER,
+    has_head,
     is_handshake,
     is_whole,
     plain_request,
@@ -137,12 +138,15 @@ class HttpProtocol(EndpointConnection):
             return
         endpoint = self._shared.by_request_line.get(data[: data.find(b"\r\n") + 2])
         if endpoint is not None:
-            end = data.find(END)
-            if end >= 0 and FALLBACK_HEADER.search(data, 0, end) is None:
+            if has_head(data) and FALLBACK_HEADER.search(data, 0, data.find(END)) is None:
                 self._stop_keep_alive_timer()
                 self._read(endpoint, data)
                 return
-        elif data.startswith(self._shared.socket_lines) and self._pass_to_engine(data):
+        elif (
+            data.startswith(self._shared.socket_lines)
+            and has_head(data)
+            and self._pass_to_engine(data)
+        ):
             return
         self._fall_back(data)
 
