@@ -44,7 +44,7 @@ class HttpExchange(Exchange):
     :param send: called once with the exchange, the status, the headers and the body.
     """
 
-    __slots__ = ("_body", "_send", "keep_alive")
+    __slots__ = ("_body", "_send", "_transport", "keep_alive")
 
     def __init__(
         self,
@@ -52,8 +52,10 @@ class HttpExchange(Exchange):
         body: bytes,
         keep_alive: bool,
         send: Callable[[HttpExchange, int, Headers, bytes], None],
+        transport: Any,
     ) -> None:
         super().__init__(request)
+        self._transport = transport
         self._body = body
         self._send = send
         self.keep_alive = keep_alive
@@ -65,6 +67,10 @@ class HttpExchange(Exchange):
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send the response at once."""
         self._send(self, status, headers, body)
+
+    def is_unread(self) -> bool:
+        """Whether bytes wait in the connection's buffer."""
+        return bool(self._transport.get_write_buffer_size())
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)
@@ -209,7 +215,9 @@ class HttpProtocol(EndpointConnection):
         head, body, keep_alive = plain
         self._shared.requests.end(self)
         self._stop_keep_alive_timer()
-        self._exchange = HttpExchange(self._request(head), body, keep_alive, self._respond)
+        self._exchange = HttpExchange(
+            self._request(head), body, keep_alive, self._respond, self._transport
+        )
         self._shared.polling.answer(self._exchange)
         return True
 
