@@ -10,7 +10,7 @@ from atriz_realtime.engine.loop_bound import LoopBound
 from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.errors import Refusal
 from atriz_realtime.engine.request.origins import Origins
-from atriz_realtime.engine.request.request import Request
+from atriz_realtime.engine.request.request import MAX_HEAD, Request
 from atriz_realtime.engine.session import Session
 from atriz_realtime.engine.sessions import Sessions
 
@@ -54,6 +54,8 @@ class Admission(LoopBound):
         if not self._origins.allow(request):
             self._sessions.report("origin refused", "a web page that is not on the list")
             return errors.FORBIDDEN, None
+        if len(request.head) > MAX_HEAD:
+            return errors.BAD_REQUEST, None
         method = request.method
         if method == "OPTIONS":
             return None, None

@@ -19,7 +19,7 @@ from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.request.proxies import TrustedProxies
-from atriz_realtime.engine.request.request import Address
+from atriz_realtime.engine.request.request import MAX_HEAD, Address
 from atriz_realtime.engine.transports.connections import (
     client_of,
     descriptor,
@@ -30,13 +30,16 @@ from atriz_realtime.engine.transports.polling import PollingRequests
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.http.request_deadlines import Incoming, is_fast_enough, request_deadlines
-from atriz_realtime.http.request_head import FALLBACK_HEADERS, MAX_CACHED_HEADS, HeadCache
+from atriz_realtime.http.request_head import (
+    FALLBACK_HEADERS,
+    MAX_CACHED_HEADS,
+    HeadCache,
+    pieces,
+)
 
 MAX_PIPELINED = 16
-"""Requests to endpoints that may wait on one connection while an earlier one is answered."""
-
-MAX_PIPELINED_HEAD = 65_536
-"""Bytes that the head of a pipelined request may have."""
+"""Requests that may wait on one connection while an earlier one is answered; at the next one the
+server reads no more, and closes the connection after the answers."""
 
 MAX_HEAD_MISSES = 4
 """After this many different heads in a row the connection stops caching them: it is probably
@@ -197,24 +200,28 @@ class EndpointConnection(asyncio.Protocol):
         return True
 
     def _feed(self, data: bytes) -> None:
-        if self._draining:
-            return
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > MAX_PIPELINED_HEAD:
-                self._drain(self._shared.endpoints.malformed())
+        for piece in pieces(data):
+            if self._draining:
                 return
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._drain(self._shared.endpoints.malformed())
+            self._head_size += len(piece)
+            try:
+                self._parser.feed_data(piece)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+                self._drain(self._shared.endpoints.malformed())
+            if self._in_head and self._head_size > MAX_HEAD:
+                self._drain(self._shared.endpoints.malformed())
         if self._in_request:
             self._shared.requests.begin(self)
 
     # -- callbacks of the parser -----------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Start a request."""
+        """Start a request.
+
+        :raises ConnectionError: when no further one is read; the parser stops.
+        """
+        if self._draining:
+            raise ConnectionError
         self._in_request = self._in_head = True
         self._head_size = 0
         self._url = b""

@@ -1,21 +1,26 @@
-"""uvicorn's own protocol, with deadlines for the requests that it reads."""
+"""uvicorn's own protocol, with bounds on the requests that it reads."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atriz_realtime.api.http import HttpAnswer
-from atriz_realtime.http.connection import Shared
+from atriz_realtime.engine.request.request import MAX_HEAD
+from atriz_realtime.http.connection import MAX_PIPELINED, Shared
 from atriz_realtime.http.request_deadlines import is_fast_enough
+from atriz_realtime.http.request_head import pieces
 
 
 class FallbackProtocol(HttpToolsProtocol):
     """Serves what :class:`.HttpProtocol` does not.
 
-    Time in which the application leaves a body unread does not count against the client.
+    Time in which the application leaves a body unread does not count against the client.  What
+    is neither a body nor the end of a head or a message is bounded as a head is: a head itself,
+    trailers, and extensions of chunks.
 
     :param arguments: those that uvicorn passes.
     """
@@ -24,24 +29,46 @@ class FallbackProtocol(HttpToolsProtocol):
         super().__init__(**arguments)
         self._shared = shared
         self._in_body = False
+        self._draining = False  # reads no more, and closes once the earlier requests are answered
+        self._pending = 0  # bytes read since the parser last got on
         self._received = 0  # bytes of the body
         self._counted = 0  # those that had come when its deadline began
 
     def data_received(self, data: bytes) -> None:
         """Read a part of a request; the first bytes begin the deadline of its head."""
+        if self._draining:
+            return
         if not self._in_body:
             self._shared.requests.begin(self)
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError:  # uvicorn would log each
-            self._close_with(self._shared.endpoints.malformed())
-        except httptools.HttpParserUpgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
+        for piece in pieces(data):
+            self._pending += len(piece)
+            try:
+                self.parser.feed_data(piece)
+            except httptools.HttpParserError:  # uvicorn would log each
+                self._refuse(self._shared.endpoints.malformed)
+                return
+            except httptools.HttpParserUpgrade:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                    return
+            if self._pending > MAX_HEAD:
+                self._refuse(self._shared.endpoints.malformed)
+                return
+
+    def on_message_begin(self) -> None:
+        """Start a request.
+
+        :raises ConnectionError: when too many wait; the parser stops.
+        """
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ConnectionError
+        self._pending = 0
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Begin the deadline of the body."""
+        self._pending = 0
         self._shared.requests.end(self)
         self._in_body = True
         self._received = self._counted = 0
@@ -50,11 +77,13 @@ class FallbackProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Count a part of the body."""
+        self._pending = 0
         self._received += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the deadline."""
+        self._pending = 0
         self._in_body = False
         self._shared.requests.end(self)
         super().on_message_complete()
@@ -66,27 +95,31 @@ class FallbackProtocol(HttpToolsProtocol):
 
     def request_overdue(self) -> None:
         """Refuse a request that does not come in time; see :class:`.Incoming`."""
-        cycle: Any = self.cycle
-        is_answering = cycle is not None and not cycle.response_complete
         if self._in_body:
-            is_held_up = self.flow.read_paused or (is_answering and cycle.waiting_for_100_continue)
+            is_held_up = self.flow.read_paused or (
+                self._is_answering() and self.cycle.waiting_for_100_continue
+            )
             if is_held_up or is_fast_enough(self._received - self._counted):
                 self._counted = self._received
                 self._shared.requests.begin(self)
                 return
-            can_answer = is_answering and not cycle.response_started
-        elif is_answering:  # an earlier request
+        self._refuse(self._shared.endpoints.too_slow)
+
+    def _is_answering(self) -> bool:
+        """Return whether the last request whose head has come is not answered yet."""
+        cycle: Any = self.cycle  # None before the first request
+        return cycle is not None and not cycle.response_complete
+
+    def _refuse(self, refusal: Callable[[], HttpAnswer]) -> None:
+        """Read no more, and close, with an answer that is not taken for that of another request."""
+        self._draining = True
+        self._shared.requests.end(self)
+        if self._is_answering() and not self._in_body:  # earlier requests
             self.shutdown()
             return
-        else:
-            can_answer = True
-        answer = self._shared.endpoints.too_slow()
-        if can_answer:
-            self._close_with(answer)
-        else:
-            self.transport.close()
-
-    def _close_with(self, answer: HttpAnswer) -> None:
-        defaults = self.server_state.default_headers
-        self.transport.write(self._shared.response(answer, defaults, last=True))
+        answer = refusal()  # counts it
+        is_own = not self.pipeline and self._is_answering() and not self.cycle.response_started
+        if is_own or not self._in_body:
+            defaults = self.server_state.default_headers
+            self.transport.write(self._shared.response(answer, defaults, last=True))
         self.transport.close()

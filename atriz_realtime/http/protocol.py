@@ -27,6 +27,7 @@ from atriz_realtime.http.fallback import FallbackProtocol
 from atriz_realtime.http.request_head import (
     END,
     FALLBACK_HEADER,
+    has_head,
     is_handshake,
     is_whole,
     plain_request,
@@ -43,7 +44,7 @@ class HttpExchange(Exchange):
     :param send: called once with the exchange, the status, the headers and the body.
     """
 
-    __slots__ = ("_body", "_send", "keep_alive")
+    __slots__ = ("_body", "_send", "_transport", "keep_alive")
 
     def __init__(
         self,
@@ -51,8 +52,10 @@ class HttpExchange(Exchange):
         body: bytes,
         keep_alive: bool,
         send: Callable[[HttpExchange, int, Headers, bytes], None],
+        transport: Any,
     ) -> None:
         super().__init__(request)
+        self._transport = transport
         self._body = body
         self._send = send
         self.keep_alive = keep_alive
@@ -64,6 +67,10 @@ class HttpExchange(Exchange):
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send the response at once."""
         self._send(self, status, headers, body)
+
+    def is_unread(self) -> bool:
+        """Whether bytes wait in the connection's buffer."""
+        return bool(self._transport.get_write_buffer_size())
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)
@@ -137,12 +144,15 @@ class HttpProtocol(EndpointConnection):
             return
         endpoint = self._shared.by_request_line.get(data[: data.find(b"\r\n") + 2])
         if endpoint is not None:
-            end = data.find(END)
-            if end >= 0 and FALLBACK_HEADER.search(data, 0, end) is None:
+            if has_head(data) and FALLBACK_HEADER.search(data, 0, data.find(END)) is None:
                 self._stop_keep_alive_timer()
                 self._read(endpoint, data)
                 return
-        elif data.startswith(self._shared.socket_lines) and self._pass_to_engine(data):
+        elif (
+            data.startswith(self._shared.socket_lines)
+            and has_head(data)
+            and self._pass_to_engine(data)
+        ):
             return
         self._fall_back(data)
 
@@ -205,7 +215,9 @@ class HttpProtocol(EndpointConnection):
         head, body, keep_alive = plain
         self._shared.requests.end(self)
         self._stop_keep_alive_timer()
-        self._exchange = HttpExchange(self._request(head), body, keep_alive, self._respond)
+        self._exchange = HttpExchange(
+            self._request(head), body, keep_alive, self._respond, self._transport
+        )
         self._shared.polling.answer(self._exchange)
         return True
 

@@ -6,8 +6,13 @@ import re
 
 import httptools
 
+from atriz_realtime.engine.request.request import MAX_HEAD
+
 END = b"\r\n\r\n"
 """The end of a request head."""
+
+PIECE = 16_384
+"""Bytes of a read that are parsed before the bounds of a request are looked at again."""
 
 MAX_CACHED_HEAD = 4_096
 """Bytes of a request head that is cached."""
@@ -35,14 +40,26 @@ _PLAIN = re.compile(
 )
 """A request head as RFC 9112 has it, without anything that a lenient reader might accept."""
 
-_CONNECTION = re.compile(rb"\nconnection:[ \t]*(.*?)[ \t]*\r", re.IGNORECASE)
+_CONNECTION = re.compile(rb"\nconnection:([^\r\n]*)", re.IGNORECASE)
 
 _SESSION = re.compile(rb"[A-Z]+ [^ \r\n]*[?&]sid=([^& \r\n]*)")
 
-_UPGRADE = re.compile(rb"\nupgrade:[ \t]*(.*?)[ \t]*\r", re.IGNORECASE)
+_UPGRADE = re.compile(rb"\nupgrade:([^\r\n]*)", re.IGNORECASE)
 
 _NO_CALLBACKS = object()
 """For a parser that only has to accept its input."""
+
+
+def has_head(data: bytes) -> bool:
+    """Return whether the bytes begin with the whole head of a request, of an allowed size."""
+    return data.find(END, 0, MAX_HEAD) >= 0
+
+
+def pieces(data: bytes) -> list[bytes]:
+    """Split a read, which may have far more bytes than a head."""
+    if len(data) <= PIECE:
+        return [data]
+    return [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
 
 
 def is_whole(data: bytes) -> bool:
@@ -76,7 +93,7 @@ def is_handshake(data: bytes) -> bool:
         httptools.HttpRequestParser(_NO_CALLBACKS).feed_data(data)
     except httptools.HttpParserUpgrade:
         upgrades: list[bytes] = _UPGRADE.findall(data)
-        return len(upgrades) == 1 and upgrades[0].lower() == b"websocket"
+        return len(upgrades) == 1 and upgrades[0].strip(b" \t").lower() == b"websocket"
     except httptools.HttpParserError:
         pass
     return False
@@ -97,7 +114,7 @@ def plain_request(data: bytes) -> tuple[bytes, bytes, bool] | None:
     if found is None:
         return None
     wishes: list[bytes] = _CONNECTION.findall(data, 0, found.end())
-    wish = b",".join(wishes).lower()
+    wish = b",".join([each.strip(b" \t") for each in wishes]).lower()
     if wish not in (b"", b"keep-alive", b"close"):
         return None
     return data[: found.end() - 2], data[found.end() :], wish != b"close"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.http.connection import MAX_PIPELINED, MAX_PIPELINED_HEAD
+from atriz_realtime.engine.request.request import MAX_HEAD
+from atriz_realtime.http.connection import MAX_PIPELINED, EndpointConnection
 from tests.support.servers.http_server import (
     Connection,
     HttpServer,
@@ -15,6 +16,9 @@ from tests.support.servers.http_server import (
     get,
     request,
 )
+
+ORIGIN = b"Origin: https://app.example"
+"""A header with which uvicorn's own protocol answers."""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -73,6 +77,59 @@ async def test_too_many_pipelined_requests_close_the_connection(
     assert len(endpoints.called) == 1 + MAX_PIPELINED
 
 
+async def test_nothing_is_parsed_behind_too_many_pipelined_requests(
+    server: HttpServer, client: Connection, endpoints: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parsing a whole read of requests would keep the event loop from everybody else."""
+    begun = []
+    begin = EndpointConnection.on_message_begin
+
+    def on_message_begin(connection: EndpointConnection) -> None:
+        begun.append(connection)
+        begin(connection)
+
+    monkeypatch.setattr(EndpointConnection, "on_message_begin", on_message_begin)
+    await client.send(request(b"{}", "/api/slow"), echo("x") * 500)
+    endpoints.gate.set()
+    await client.until_closed()
+    assert len(begun) <= MAX_PIPELINED + 3
+
+
+async def test_pipelined_requests_over_asgi_are_answered_in_order(
+    server: HttpServer, client: Connection, endpoints: Any
+) -> None:
+    sent = [get("/hello"), get("/none"), request(b"x", "/hello"), get("/early")]
+    await client.send(b"".join(sent))
+    answers = [await client.answer() for _ in sent]
+    assert [each.status for each in answers] == [200, 404, 200, 200]
+    assert (await client.call(get("/hello"))).status == 200
+
+
+async def test_too_many_pipelined_requests_over_asgi_close_the_connection(
+    server: HttpServer, client: Connection, endpoints: Any
+) -> None:
+    slow = request(b"{}", "/api/slow", ORIGIN)
+    await client.send(slow, get("/hello") * 5_000, get("/hello") * 5_000)
+    endpoints.gate.set()
+    assert (await client.answer()).json == "slow"
+    answers = [await client.answer() for _ in range(MAX_PIPELINED)]
+    assert {answer.json for answer in answers} == {"hello"}
+    assert answers[-1].headers["connection"] == "close"
+    assert await client.until_closed() == b""
+    assert len(server.over_asgi) == 1 + MAX_PIPELINED
+
+
+async def test_an_error_over_asgi_is_not_the_answer_to_the_request_before(
+    server: HttpServer, client: Connection, endpoints: Any
+) -> None:
+    await client.send(request(b"{}", "/api/slow", ORIGIN), get("/hello") + b"nonsense\r\n\r\n")
+    endpoints.gate.set()
+    assert (await client.answer()).json == "slow"
+    answer = await client.answer()
+    assert (answer.json, answer.headers["connection"]) == ("hello", "close")
+    assert await client.until_closed() == b""
+
+
 @pytest.mark.parametrize("separate", [False, True])
 @pytest.mark.parametrize("other", [b"GET /hello", b"POST /hello", b"POST /api/echoes"])
 async def test_a_pipelined_request_to_another_route_closes_the_connection(
@@ -117,7 +174,7 @@ async def test_a_path_split_over_segments_is_read_as_one(
         echo("x" * 3_000),
         echo("x", b"Transfer-Encoding: chunked"),
         echo("x", b"Origin: https://app.example"),
-        b"POST /api/echo HTTP/1.1\r\nX: " + b"x" * 2 * MAX_PIPELINED_HEAD,
+        b"POST /api/echo HTTP/1.1\r\nX: " + b"x" * 2 * MAX_HEAD,
     ],
     ids=["nonsense", "lengths", "too large", "chunks", "origin", "endless head"],
 )

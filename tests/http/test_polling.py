@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import re
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atriz_realtime.engine import EngineServer
+from atriz_realtime.engine.transports.polling import COMPRESS_FROM, COMPRESS_UP_TO
 from atriz_realtime.http.request_head import plain_request
 from tests.support.servers.http_server import (
     OPEN,
@@ -139,6 +141,66 @@ async def test_a_preflight_is_answered_over_asgi(server: HttpServer, client: Con
     assert server.over_asgi == ["/socket.io/"]
     assert (await client.call(OPEN)).status == 200
     assert server.over_asgi == ["/socket.io/"]
+
+
+# -- what a response costs ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("accepted", "size", "is_compressed"),
+    [
+        (b"gzip", COMPRESS_FROM, True),
+        (b"gzip", COMPRESS_UP_TO - 10, True),
+        (b"gzip", COMPRESS_UP_TO, False),
+        (b"gzip", COMPRESS_FROM - 10, False),
+        (b"br, GZIP;q=0.5 , deflate", COMPRESS_FROM, True),
+        (b"deflate,gzip ; q=1", COMPRESS_FROM, True),
+        (b"gzip;q=0", COMPRESS_FROM, False),
+        (b"br, gzip; q=0.000, deflate", COMPRESS_FROM, False),
+        (b"gzip;q=0.001", COMPRESS_FROM, True),
+        (b"x-gzip-not", COMPRESS_FROM, False),
+        (b"identity", COMPRESS_FROM, False),
+    ],
+)
+async def test_what_is_compressed(
+    server: HttpServer, client: Connection, accepted: bytes, size: int, is_compressed: bool
+) -> None:
+    sid = await client.open()
+    await engine(server).send(sid, "x" * size)
+    answer = await client.call(poll(sid, b"Accept-Encoding: " + accepted))
+    assert answer.headers.get("content-encoding") == ("gzip" if is_compressed else None)
+    body = gzip.decompress(answer.body) if is_compressed else answer.body
+    assert body == b"4" + b"x" * size
+
+
+@pytest.mark.parametrize("over_asgi", [False, True])
+async def test_a_client_that_does_not_read_its_answers_gets_no_further_one(
+    server: HttpServer, client: Connection, over_asgi: bool
+) -> None:
+    """On new connections it would go round the bound of what waits for it."""
+    sid = await client.open()
+    async with server.connect() as unread, server.connect() as other:
+        unread.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await engine(server).send(sid, "x" * 8_000_000)
+        sent = poll(sid)
+        await unread.send(*([sent[:9], sent[9:]] if over_asgi else [sent]))
+        await engine(server).send(sid, "y")
+        assert (await other.call(poll(sid))).status == 400
+        assert sid not in engine(server).sockets
+        unread.writer.transport.abort()
+
+
+@pytest.mark.parametrize("over_asgi", [False, True])
+async def test_a_client_that_has_read_its_answer_polls_on_any_connection(
+    server: HttpServer, client: Connection, over_asgi: bool
+) -> None:
+    sid = await client.open()
+    async with server.connect() as first, server.connect() as second:
+        for each in (first, second, first):
+            await engine(server).send(sid, "x" * 5_000_000)
+            sent = poll(sid)
+            answer = await each.call(*([sent[:9], sent[9:]] if over_asgi else [sent]))
+            assert len(answer.body) == 5_000_001
 
 
 # -- requests that are not ordinary --------------------------------------------------------

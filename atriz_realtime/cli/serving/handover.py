@@ -23,7 +23,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-MAX_READ = 262_144
+MAX_LINE = 8_192
+"""Bytes of a request line that a worker waits for, to find out whose session it names; as RFC 9110
+recommends at least for a URI."""
+
+MAX_READ = 262_144 + MAX_LINE
 """The most bytes passed on with a connection; one read of the event loop returns fewer."""
 
 MAX_QUEUED = 1_000
@@ -175,8 +179,27 @@ class Handover:
         connection.setblocking(False)
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
-            _, protocol = await loop.connect_accepted_socket(self._make_protocol, connection)
-            protocol.data_received(data)
+            begin = partial(_Unread, data)
+            transport, unread = await loop.connect_accepted_socket(begin, connection)
+            if not transport.is_closing():
+                protocol = self._make_protocol()
+                transport.set_protocol(protocol)
+                protocol.connection_made(transport)
+                protocol.data_received(unread.data)
+
+
+class _Unread(asyncio.Protocol):
+    """Keeps what uvloop reads from a connection before it returns from setting it up.
+
+    :param data: what was read before.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def data_received(self, data: bytes) -> None:
+        """Keep it."""
+        self.data += data
 
 
 def sticky_protocol(handover: Handover) -> type[HttpToolsProtocol]:
@@ -185,10 +208,29 @@ def sticky_protocol(handover: Handover) -> type[HttpToolsProtocol]:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415
 
     class StickyProtocol(HttpToolsProtocol):
+        _line = b""  # a part of a request line
+        _in_request = False
+
+        def on_message_begin(self) -> None:
+            self._in_request = True
+            super().on_message_begin()
+
+        def on_message_complete(self) -> None:
+            self._in_request = False
+            super().on_message_complete()
+
         def data_received(self, data: bytes) -> None:
             cycle: Any = self.cycle  # None before the first request
-            between_requests = cycle is None or cycle.response_complete
-            owner = owner_of(data) if between_requests else None
+            between_requests = not self._in_request and (cycle is None or cycle.response_complete)
+            owner = None
+            if between_requests:
+                data = self._line + data
+                is_partial = len(data) <= MAX_LINE and b"\n" not in data
+                self._line = data if is_partial else b""
+                if is_partial:
+                    super().data_received(b"")  # its time begins
+                    return
+                owner = owner_of(data)
             if owner is None or owner == handover.worker:
                 super().data_received(data)
                 return

@@ -32,6 +32,10 @@ class Exchange:
         """Send the response, unless the client has gone."""
         raise NotImplementedError
 
+    def is_unread(self) -> bool:
+        """Whether a part of the response could not be sent yet, as far as is known."""
+        return False
+
 
 class AsgiExchange(Exchange):
     """An exchange over ASGI, in the task of the request.
@@ -39,13 +43,14 @@ class AsgiExchange(Exchange):
     :param receive: ASGI's.
     """
 
-    __slots__ = ("_receive", "_response", "_wanted")
+    __slots__ = ("_is_sent", "_receive", "_response", "_wanted")
 
     def __init__(self, request: Request, receive: Callable[[], Awaitable[Any]]) -> None:
         super().__init__(request)
         self._receive = receive
         self._wanted: tuple[int, Callable[[bytes | None], object]] | None = None
         self._response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._is_sent = False
 
     def read(self, limit: int, received: Callable[[bytes | None], object]) -> None:
         """Have :meth:`finish` read the body."""
@@ -74,8 +79,16 @@ class AsgiExchange(Exchange):
         finally:
             if self.abandoned is not None and not self._response.done():
                 self.abandoned()
-        await send({"type": "http.response.start", "status": status, "headers": [*headers]})
-        await send({"type": "http.response.body", "body": body})
+        try:
+            await send({"type": "http.response.start", "status": status, "headers": [*headers]})
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await send({"type": "http.response.body"})  # waits while the client does not read
+        finally:
+            self._is_sent = True
+
+    def is_unread(self) -> bool:
+        """Whether the web server still sends the response."""
+        return self._response.done() and not self._is_sent
 
     async def _body(self, limit: int) -> bytes | None:
         """The request's body; ``None`` when it has more bytes than ``limit``.

@@ -11,6 +11,9 @@ from atriz_realtime.engine.request.proxies import FORWARDED_HOST
 
 Address = tuple[str, int]
 
+MAX_HEAD = 65_536
+"""Bytes that the head of a request may have; the one that opens a session stays with it."""
+
 MAX_PARAMETERS = 32
 """Query parameters that are read; clients send five, and those of the application."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import re
 from collections.abc import Awaitable, Iterator, Sequence
 
 from atriz_realtime.engine.admission import Admission
@@ -26,6 +27,14 @@ client go on; and that a poll waits after the upgrade before it is refused."""
 COMPRESS_FROM = 1_024
 """Bytes from which a response is compressed for clients that accept gzip."""
 
+COMPRESS_UP_TO = 131_072
+"""Bytes up to which it is compressed: the event loop waits for that, a millisecond at most."""
+
+_GZIP = re.compile(
+    r"(?:^|,)\s*gzip\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[^,]*)?(?:,|$)", re.IGNORECASE
+)
+"""Finds gzip in the encodings that a client accepts, unless its weight is 0 (RFC 9110, 12.5.3)."""
+
 TEXT = b"text/plain; charset=UTF-8"
 
 Received = tuple[str, str | bytes]
@@ -42,7 +51,7 @@ class Polling(Transport):
     :param request: the request that opens the session.
     """
 
-    __slots__ = ("_requests", "poll", "posting", "session")
+    __slots__ = ("_answered", "_requests", "poll", "posting", "session")
 
     name = "polling"
 
@@ -50,6 +59,7 @@ class Polling(Transport):
         self._requests = requests
         self.poll: Exchange | None = None
         """The poll that waits for packets."""
+        self._answered: Exchange | None = None  # the poll before it
         self.posting = False
         """Whether a post of the client is being handled."""
         self.session = requests.sessions.create(request, self)
@@ -63,6 +73,7 @@ class Polling(Transport):
             for packet in content:
                 self.session.put(packet)
             return
+        self._answered = poll
         self._requests.send(poll, content)
         if not self.session.is_open:
             self._requests.sessions.forget(self.session)
@@ -80,6 +91,18 @@ class Polling(Transport):
         if poll is not None:
             poll.abandoned = None
             self._requests.refuse_later(poll)
+
+    def begin(self, poll: Exchange) -> bool:
+        """Answer a poll from now on; returns False during another, or while its answer is unread.
+
+        Answers on many connections would otherwise go round the bound of what waits for a client.
+        """
+        if self.poll is not None or (self._answered is not None and self._answered.is_unread()):
+            return False
+        self._answered = None
+        self.poll = poll
+        poll.abandoned = self.abandon
+        return True
 
     def abandon(self) -> None:
         """End the session: its client has closed the poll."""
@@ -162,18 +185,16 @@ class PollingRequests(LoopBound):
     def _poll(self, session: Session, poll: Exchange) -> None:
         """Respond with the session's packets as soon as there are some.
 
-        A second poll during the first closes the session.
+        A second poll closes the session while the first, or its answer, is under way.
         """
         transport = session.transport
         if not isinstance(transport, Polling):
             self._refuse(poll, errors.BAD_REQUEST)
             return
-        if transport.poll is not None:
+        if not transport.begin(poll):
             self.sessions.end(session, Reason.TRANSPORT_ERROR)
             self._refuse(poll, errors.BAD_REQUEST)
             return
-        transport.poll = poll
-        poll.abandoned = transport.abandon
         session.release()
         session.flush()  # packets that waited need not wait for the end of the turn
         if transport.poll is poll and session.upgrading is not None:
@@ -253,9 +274,8 @@ class PollingRequests(LoopBound):
         """Respond with packets."""
         body = packets.SEPARATOR.join([packet.text for packet in content]).encode()
         headers = []
-        if len(body) >= COMPRESS_FROM and "gzip" in (
-            exchange.request.header(b"accept-encoding") or ""
-        ):
+        accepted = exchange.request.header(b"accept-encoding")
+        if accepted and COMPRESS_FROM <= len(body) <= COMPRESS_UP_TO and _GZIP.search(accepted):
             body = gzip.compress(body, compresslevel=1)
             headers = [(b"content-encoding", b"gzip")]
         self._respond(exchange, 200, TEXT, body, headers)

@@ -10,10 +10,14 @@ from pathlib import Path
 import attrs
 import pytest
 import pytest_asyncio
+import uvloop
+from starlette.applications import Starlette
 
+from atriz_realtime import RealtimeExtension
 from atriz_realtime.cli.serving import handover
-from atriz_realtime.cli.serving.handover import Handover
-from tests.support.servers.serving import until
+from atriz_realtime.cli.serving.handover import MAX_LINE, Handover, sticky_protocol
+from tests.support.servers.http_server import HttpServer, get, http_server, poll, request
+from tests.support.servers.serving import config, until
 
 
 @attrs.define(eq=False)
@@ -74,6 +78,34 @@ async def test_a_burst_of_connections_reaches_its_worker_in_order(workers: Worke
     assert workers.reports == []
 
 
+def test_what_another_worker_has_read_is_read_first(tmp_path: Path) -> None:
+    """uvloop reads what follows while it is still setting the connection up."""
+    received: dict[asyncio.Protocol, bytes] = {}
+
+    class Accepting(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            received[self] = received.get(self, b"") + data
+
+    async def run() -> None:
+        workers = [Handover(tmp_path, number, lambda *_: None) for number in range(2)]
+        workers[1].start(Accepting)
+        clients = []
+        for _ in range(100):
+            client, connection = socket.socketpair()
+            clients.append(client)
+            client.sendall(b"body")
+            with connection:
+                assert workers[0].pass_on(1, connection.fileno(), b"head, ")
+        await until(lambda: len("".join(map(bytes.decode, received.values()))) == 100 * 10)
+        for worker in workers:
+            worker.close()
+        for client in clients:
+            client.close()
+
+    uvloop.run(run())
+    assert set(received.values()) == {b"head, body"}
+
+
 async def test_what_waits_for_a_worker_is_bounded(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,3 +147,87 @@ async def test_a_session_of_no_worker_is_reported(workers: Workers) -> None:
     """As an incident: counted, and logged once a minute whatever clients invent."""
     assert not workers.pass_on(b"x", owner=9_999)
     assert [kind for kind, _ in workers.reports] == ["connection not handed over"]
+
+
+# -- what a worker reads of a request ------------------------------------------------------
+
+
+class Recorded(Handover):
+    """Takes what is handed over, and closes it."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, 0, lambda *_: None)
+        self.passed: list[tuple[int, bytes]] = []
+
+    def pass_on(self, owner: int, connection: int, data: bytes) -> bool:
+        self.passed.append((owner, data))
+        return True
+
+
+@pytest_asyncio.fixture
+async def worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[HttpServer, Recorded]]:
+    """A worker, and what it hands over."""
+    monkeypatch.setattr("atriz_realtime.http.request_deadlines.REQUEST_TIMEOUT", 0.3)
+    app = Starlette()
+    realtime = RealtimeExtension(config()).install(app)
+    recorded = Recorded(tmp_path)
+    http = realtime.http_protocol(sticky_protocol(recorded))
+    recorded.start(asyncio.Protocol)
+    async with http_server(app, http=http) as server:
+        yield server, recorded
+    recorded.close()
+
+
+@pytest.mark.parametrize("before", [[], [get("/none")], [get("/none")[:9], get("/none")[9:]]])
+@pytest.mark.parametrize("cut", [1, 9, 30, 56, 58, 61, 63, 70, 75, 90])
+async def test_a_request_line_split_anywhere_is_handed_over(
+    worker: tuple[HttpServer, Recorded], before: list[bytes], cut: int
+) -> None:
+    server, recorded = worker
+    sent = poll("1~abc")
+    async with server.connect() as client:
+        if before:
+            assert (await client.call(*before)).status == 404
+        await client.send(sent[:cut], sent[cut:])
+        await client.until_closed()
+        assert recorded.passed[0][0] == 1
+        assert recorded.passed[0][1] in (sent, sent[:cut])
+
+
+async def test_the_rest_of_a_request_is_not_taken_for_a_request_line(
+    worker: tuple[HttpServer, Recorded],
+) -> None:
+    server, recorded = worker
+    line = b"GET /?sid=1~a HTTP/1.1\r\n"
+    async with server.connect() as client:
+        await client.send(b"POST /none HTTP/1.1\r\n")
+        await client.send(line.replace(b":", b""))
+        assert (await client.answer()).status == 400
+    sent = request(line, "/none")
+    async with server.connect() as client:
+        assert (await client.call(sent[: -len(line)], line)).status == 404
+    assert recorded.passed == []
+
+
+async def test_half_a_request_line_is_waited_for_as_long_as_a_head(
+    worker: tuple[HttpServer, Recorded],
+) -> None:
+    server, _ = worker
+    for sent, status in ((b"GET /", 408), (b"GET /" + b"x" * MAX_LINE, 408)):
+        async with server.connect() as client:
+            await client.send(sent)
+            assert (await client.answer()).status == status
+
+
+async def test_a_request_line_without_an_end_is_refused(
+    worker: tuple[HttpServer, Recorded],
+) -> None:
+    server, _ = worker
+    async with server.connect() as client:
+        answering = asyncio.create_task(client.answer())
+        await client.send(b"GET /")
+        while not answering.done():
+            await client.send(b"x" * 6_000)
+        assert (await answering).status == 400

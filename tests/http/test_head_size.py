@@ -1,0 +1,108 @@
+"""The size of request heads is bounded, on whichever path a request is read."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from atriz_realtime.engine.request.request import MAX_HEAD
+from atriz_realtime.http.request_head import PIECE, is_handshake, plain_request
+from tests.support.servers.http_server import OPEN, Connection, HttpServer, echo, get, request
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CHUNKED = request(b"", "/api/echo", b"Transfer-Encoding: chunked", sized=False)
+
+HEADERS = b"X: x\r\n" * 1_000
+
+WEBSOCKET = get(
+    "/socket.io/?EIO=4&transport=websocket",
+    b"Connection: Upgrade",
+    b"Upgrade: websocket",
+    b"Sec-WebSocket-Version: 13",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+def with_header(sent: bytes, size: int) -> bytes:
+    """A request with one more header, which is long."""
+    return sent.replace(b"\r\n", b"\r\nX-Long: %b\r\n" % (b"x" * size), 1)
+
+
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [
+        (b"GET /none HTTP/1.1\r\n", HEADERS),
+        (b"GET /none HTTP/1.1\r\nX: ", b"x" * 6_000),
+        (b"GET /", b"x" * 6_000),
+        (OPEN[:-2], HEADERS),
+        (echo("x")[:60], b"x" * 6_000),
+        (echo("first") + echo("x")[:60], b"x" * 6_000),
+        (CHUNKED + b"0\r\n", HEADERS),
+        (CHUNKED + b"1;", b"x" * 6_000),
+    ],
+    ids=[
+        "headers",
+        "header",
+        "target",
+        "polling",
+        "endpoint",
+        "pipelined",
+        "trailers",
+        "chunk extension",
+    ],
+)
+async def test_a_head_without_an_end_is_refused(
+    server: HttpServer, client: Connection, begun: bytes, more: bytes
+) -> None:
+    if b"first" in begun:
+        assert (await client.call(begun)).json == "first"
+    else:
+        await client.send(begun)
+    answering = asyncio.create_task(client.answer())
+    sent = 0
+    while not answering.done():
+        assert sent <= MAX_HEAD + 20 * len(more)
+        await client.send(more)
+        sent += len(more)
+    answer = await answering
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert sent > MAX_HEAD - len(more)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [get("/hello"), OPEN, echo("x"), WEBSOCKET],
+    ids=["other", "polling", "endpoint", "websocket"],
+)
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_a_head_that_comes_at_once_is_bounded_as_well(
+    server: HttpServer, client: Connection, sent: bytes, pieces: int
+) -> None:
+    allowed = with_header(sent, MAX_HEAD - 1_000)
+    cut = len(allowed) // 2 if pieces == 2 else len(allowed)
+    assert (await client.call(allowed[:cut], allowed[cut:])).status in (101, 200)
+    async with server.connect() as other:
+        refused = with_header(sent, MAX_HEAD + 2 * PIECE)
+        cut = len(refused) // 2 if pieces == 2 else len(refused)
+        assert (await other.call(refused[:cut], refused[cut:])).status == 400
+
+
+async def test_a_body_that_comes_with_its_head_does_not_count(
+    server: HttpServer, client: Connection
+) -> None:
+    assert (await client.call(request(b"x" * 200_000, "/hello"))).json == "hello"
+    sent = CHUNKED + b"1\r\n1\r\n" * 1_500 + b"0\r\n\r\n"
+    assert (await client.call(sent)).body == b"1" * 1_500
+
+
+async def test_spaces_in_a_header_are_read_in_linear_time() -> None:
+    """With 60,000 of them, a pattern that tries each end for each start takes seconds."""
+    spaces = b"a" + b" " * 60_000 + b"b"
+    wish = with_header(OPEN, 1).replace(b"X-Long: x", b"Connection: " + spaces)
+    began = time.process_time()
+    assert plain_request(wish) is None
+    assert not is_handshake(WEBSOCKET.replace(b": websocket", b": " + spaces))
+    assert time.process_time() - began < 1
