@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -19,6 +19,8 @@ from atriz_realtime.engine.outbox import CLOSED, Outbox
 from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.turns import Turn
+
+T = TypeVar("T")
 
 MAX_INBOX = 64
 """Messages of one client that may wait to be handled; at this many its transport stops reading."""
@@ -106,6 +108,7 @@ class Session:
         "_pending",
         "_resume",
         "_services",
+        "_turn",
         "outbox",
         "request",
         "sid",
@@ -134,6 +137,7 @@ class Session:
         self._inbox: deque[str | bytes] | None = None
         self._handling: asyncio.Task[None] | None = None
         self._resume: asyncio.Future[None] | None = None
+        self._turn: Turn | None = None
 
     @property
     def is_open(self) -> bool:
@@ -266,6 +270,7 @@ class Session:
     async def _handle(self, unfinished: Awaitable[Any]) -> None:
         """Handle messages in the order they came, until there are none."""
         inbox, turn = self._inbox, Turn()
+        self._turn = turn
         try:
             await self._finish(unfinished)
             while inbox:
@@ -277,8 +282,25 @@ class Session:
                 if turn.is_over:
                     await turn.next()
         finally:
-            self._inbox = self._handling = None
+            self._inbox = self._handling = self._turn = None
             self._read_again()
+
+    async def take(self, read: Callable[[str | bytes], T | None]) -> T | None:
+        """Take the next message that waits, to handle it before the present one is finished.
+
+        :param read: what it makes of the message is returned; ``None`` leaves the message.
+        """
+        inbox, turn = self._inbox, self._turn
+        if not inbox or turn is None:
+            return None
+        if turn.is_over:
+            await turn.next()
+        taken = read(inbox[0]) if inbox else None
+        if taken is not None:
+            inbox.popleft()
+            if len(inbox) == MAX_INBOX // 2:
+                self._read_again()
+        return taken
 
     async def _finish(self, handling: Awaitable[Any]) -> None:
         try:

@@ -241,8 +241,10 @@ class Watcher:
         socket = self.socket
         assert socket is not None
         history = self._world.history
-        for kind in dict.fromkeys(entity.partition(":")[0] for entity in entities):
-            chosen = [entity for entity in entities if entity.startswith(kind + ":")]
+        one_by_one = self._world.plan.one_by_one
+        kinds = dict.fromkeys(entity.partition(":")[0] for entity in entities)
+        lists = [[each for each in entities if each.startswith(kind + ":")] for kind in kinds]
+        for chosen in [[each] for each in entities] if one_by_one else lists:
             ask = self._world.serial()
             history.note(f"{verb} asked", socket.name, entities=chosen, ask=ask)
 
@@ -250,8 +252,9 @@ class Watcher:
                 good = bool(answer.get("success"))
                 history.note(f"{verb} answered", socket.name, entities=chosen, ask=ask, good=good)
 
+            kind = chosen[0].partition(":")[0]
             ids = [entity.partition(":")[2] for entity in chosen]
-            socket.emit(f"{verb}:{kind}", ids, answered)
+            socket.emit(f"{verb}:{kind}", ids[0] if one_by_one else ids, answered)
 
     def _is_connected(self) -> None:
         self._connected = True

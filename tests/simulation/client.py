@@ -99,7 +99,8 @@ class Socket:
         """Send an event and await its acknowledgement."""
         self._count += 1
         self._asked[self._count] = answered
-        self._send(f"42{self._count}{json.dumps([event, argument])}")
+        told = json.dumps([event, argument], separators=(",", ":"))
+        self._send(f"42{self._count}{told}")
 
     def read(self, *, at_all: bool) -> None:
         """Take what comes, or nothing for now."""

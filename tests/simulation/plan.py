@@ -43,6 +43,8 @@ class Plan:
     """Name, entity, whether it publishes over a socket, milliseconds that its clock counts in."""
     watchers: tuple[tuple[str, str, str], ...]
     """Name, user, role."""
+    one_by_one: bool
+    """Whether a watcher names each entity in an event of its own."""
     latency: float
     """Seconds that an authorizer takes."""
     filtering: float
@@ -144,6 +146,7 @@ class _Maker:
             skews=tuple(chance.choice([0, 0, 0.4, -0.4, 3, -3, 20]) for _ in self.servers),
             devices=self.devices,
             watchers=self.watchers,
+            one_by_one=seed % 8 > 4,
             latency=chance.choice([0, 0, 0.01, 0.1, 0.5]),
             filtering=chance.choice([0, 0, 0.02, 0.2]),
             actions=tuple(sorted([*opening, *actions], key=lambda action: action.at)),

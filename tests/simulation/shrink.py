@@ -54,6 +54,7 @@ def _simpler(plan: Plan) -> Iterator[dict[str, Any]]:
     yield {"skews": tuple(0.0 for _ in plan.skews)}
     yield {"filtering": 0.0}
     yield {"latency": 0.0}
+    yield {"one_by_one": False}
     named = {action.who for action in plan.actions}
     yield {"devices": tuple(each for each in plan.devices if each[0] in named)}
     yield {"watchers": tuple(each for each in plan.watchers if each[0] in named)}

@@ -286,6 +286,12 @@ class Gateway:
         if limit and self._per_user[identity.user_id] >= limit:
             raise RateLimited("Too many connections")
 
+    def would_admit(self, sid: str) -> bool:
+        """Whether :meth:`admit` would let an event of a socket run."""
+        socket = self._sockets.get(sid)
+        buckets = (socket.bucket, socket.user_bucket) if socket is not None else ()
+        return all(bucket is None or bucket.left >= 1 for bucket in buckets)
+
     def admit(self, sid: str) -> bool:
         """Take one event from the buckets of a socket and its user; returns whether it may run.
 

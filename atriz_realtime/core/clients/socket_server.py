@@ -16,10 +16,11 @@ import socketio.exceptions
 import socketio.packet
 
 from atriz_realtime.api.errors import InvalidRequest, NotAuthorized, RealtimeError
+from atriz_realtime.core.clients.events import OwnEvents
 from atriz_realtime.core.clients.gateway import Gateway, refused_connection
 from atriz_realtime.core.clients.socket_engine import Engine, Requests
-from atriz_realtime.core.clients.sockets import EventHandlers, Handler
-from atriz_realtime.core.hub.packets import InvalidPayload, SocketIOPacket, StrictJson, packet_class
+from atriz_realtime.core.clients.sockets import EventHandlers
+from atriz_realtime.core.hub.packets import InvalidPayload, SocketIOPacket, packet_class
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.publish.service import TrackingParts
 from atriz_realtime.core.runtime.eager import run_eagerly
@@ -63,6 +64,7 @@ class SocketServer(socketio.AsyncServer):
     ) -> None:
         self._gateway = gateway
         self._own_handlers = own_handlers
+        self._own_events = OwnEvents(rooms, gateway, own_handlers, incidents)
         self._incidents = incidents
         self._unconnected = Deadlines(config.connect_timeout, self._never_connected)
         self._make_engine = lambda **_: Engine(
@@ -182,11 +184,7 @@ class SocketServer(socketio.AsyncServer):
         self._incidents.refused(str(error), refusal)
         if self._fault(session, PAYLOAD_COST):
             self.manager.send(sid, "error", refusal.message)
-            self._acknowledge(session, error.number, refusal.to_wire())
-
-    def _acknowledge(self, session: Session, number: int | None, answer: Any) -> None:
-        if number is not None:
-            session.put(message(f"{socketio.packet.ACK}{number}{StrictJson.dumps([answer])}"))
+            self._own_events.acknowledge(session, error.number, refusal.to_wire())
 
     # -- packets ---------------------------------------------------------------------------
 
@@ -369,31 +367,7 @@ class SocketServer(socketio.AsyncServer):
         if handler is None:
             await super()._handle_event(eio_sid, namespace, id, data)
             return
-        answer = await self._answer(handler, sid, event, arguments)
-        if eio_sid in self.eio.sockets:
-            self._acknowledge(session, id, answer)
-
-    async def _answer(self, handler: Handler, sid: str, event: str, arguments: list[Any]) -> Any:
-        """Run a handler; an error becomes ``error`` and a negative acknowledgement."""
-        try:
-            return await handler(sid, *arguments)
-        except RealtimeError as refusal:
-            self._incidents.refused(event, refusal)
-            return self._refuse_event(sid, refusal)
-        except Exception as failure:
-            error = RealtimeError()
-            self._incidents.refusals.count(error.code)
-            self._incidents.report(
-                "event handler failed", f"{event}: {type(failure).__name__}: {failure}"
-            )
-            return self._refuse_event(sid, error)
-
-    def _refuse_event(self, sid: str, error: RealtimeError) -> dict[str, Any]:
-        """Tell a client that its event was refused; returns the acknowledgement."""
-        self.manager.send(sid, "error", error.message)
-        if error.status < RealtimeError.status:  # the client's fault
-            self.count_errors(sid, 1)
-        return error.to_wire()
+        await self._own_events.answer(session, sid, id, event, handler(sid, *arguments))
 
 
 async def _not_authorized(*_: Any) -> None:

@@ -14,7 +14,11 @@ from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.runtime.token_bucket import TokenBucket
 
 Handler = Callable[..., Awaitable[Any]]
-"""Takes the sid and the event's arguments; returns the acknowledgement."""
+"""Takes the sid and the event's arguments; returns the acknowledgement.
+
+It may return a coroutine that does the rest and returns the acknowledgement: events of the
+socket that follow, and do likewise, may be handled meanwhile.
+"""
 
 
 @attrs.define(eq=False)

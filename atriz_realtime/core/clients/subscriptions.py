@@ -50,6 +50,8 @@ take turns, so that a fix waits for no more reads than this."""
 
 Snapshot = tuple[EntityRef, bytes | None]
 """An entity whose current location is owed, and the last event of its room before."""
+Snapshots = dict[tuple[str, str], Snapshot]
+"""Those of members, by sid and room."""
 
 
 class Subscriptions:
@@ -87,7 +89,7 @@ class Subscriptions:
         self._limit = limit
         self._turns = WeightedSemaphore(ENTITIES_PER_TURN)
         self._reading = WeightedSemaphore(MAX_READING)
-        self._owed: dict[tuple[str, str], Snapshot] = {}  # by sid and room
+        self._owed: Snapshots = {}
         self._retry: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._revision = 0
         """Counts revocations; an authorization during which it changes starts again."""
@@ -98,7 +100,7 @@ class Subscriptions:
             handlers.add(untrack_event(kind), self._untracker(kind))
 
     def _tracker(self, kind: str) -> Handler:
-        async def track(sid: str, ids: Any = None, *_: Any) -> dict[str, Any]:
+        async def track(sid: str, ids: Any = None, *_: Any) -> Any:
             socket = self._sockets[sid]
             if socket.identity is None:
                 raise NotAuthenticated
@@ -115,12 +117,10 @@ class Subscriptions:
             if len(socket.tracked) + len(joining) > self._limit:
                 raise SubscriptionLimit
             self._charge(socket, len(ids), len(new))
-            await self._watch(socket, socket.identity, new)
-            if sid in self._sockets and not rooms <= socket.tracked:
-                for room in joining:  # some of the list was revoked, and the client was told
-                    self._leave(socket, room)
-                raise NotAuthorized
-            return {"success": True}
+            joined = await self._join(socket, socket.identity, new)
+            finishing = self._finish(socket, rooms, joining, joined)
+            # a list is tracked whole or not at all: no other event may track a part meanwhile
+            return finishing if len(ids) == 1 else await finishing
 
         return track
 
@@ -167,17 +167,14 @@ class Subscriptions:
             return None
         return () if self._views is None else await self._views.chain(identity, entity)
 
-    async def _watch(
+    async def _join(
         self, socket: ConnectedSocket, identity: Identity, entities: list[EntityRef]
-    ) -> None:
-        """Join the entities' rooms, then send the current location of each.
-
-        A socket joins before the cache is read, so it misses nothing; the cached location
-        is sent only when nothing as new went out to the room meanwhile.
+    ) -> Snapshots:
+        """Join the entities' rooms; returns the current locations that the socket is owed.
 
         :raises NotAuthorized: when an authorizer refuses one of the entities; none is joined.
         """
-        joined: dict[tuple[str, str], Snapshot] = {}
+        joined: Snapshots = {}
         try:
             asked = [await self._authorized(identity, entity) for entity in entities]
             for entity, answer in zip(entities, asked, strict=True):
@@ -196,11 +193,28 @@ class Subscriptions:
             for _, room in joined:
                 self._leave(socket, room)
             raise
+        return joined
+
+    async def _finish(
+        self, socket: ConnectedSocket, rooms: set[str], joining: set[str], joined: Snapshots
+    ) -> dict[str, Any]:
+        """Send the current locations of what a socket has joined; returns the acknowledgement.
+
+        A socket joins before the cache is read, so it misses nothing; the cached location
+        is sent only when nothing as new went out to the room meanwhile.
+
+        :raises NotAuthorized: when some of ``rooms`` was revoked meanwhile; ``joining`` are left.
+        """
         for _, room in joined:
             await self._channels.confirmed(room)
         await self._send_current(joined)
+        if socket.sid in self._sockets and not rooms <= socket.tracked:
+            for room in joining:  # the client was told
+                self._leave(socket, room)
+            raise NotAuthorized
+        return {"success": True}
 
-    async def _send_current(self, owed: Mapping[tuple[str, str], Snapshot]) -> None:
+    async def _send_current(self, owed: Snapshots) -> None:
         """Send current locations; one that cannot be read is owed, and read again later."""
         waiting = list(owed.items())
         for start in range(0, len(waiting), MAX_READING):
