@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 import click
 
-BACKLOG = 2_048
-"""Connections that may wait to be accepted."""
+BACKLOG = 16_384
+"""Connections that may wait to be accepted.  Linux lets no more of them wait than
+``net.core.somaxconn`` says, 4,096 by default; a client whose connection finds no room tries again
+after a second, then after two more."""
 
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 

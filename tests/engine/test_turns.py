@@ -1,4 +1,4 @@
-"""The packets of one client keep the event loop for a short time, however many it sends at once."""
+"""What is sent at once keeps the event loop for a short time, by one client or by many."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import asyncio
 import pytest
 import uvloop
 
-from atriz_realtime.engine import turns
+from atriz_realtime.engine import EngineServer, turns
 from atriz_realtime.engine.session import MAX_INBOX, Session
 from atriz_realtime.engine.transports.uvicorn import SMALL_FRAGMENT
-from tests.engine.host import hosting
+from tests.engine.host import Exchanged, Host, hosting
 from tests.support.checks.turns import counting_turns
 from tests.support.clients.polling import polling
 from tests.support.clients.websocket import (
@@ -66,6 +66,43 @@ async def test_messages_of_one_post_are_handled_in_order_in_many_turns() -> None
             assert (await client.post("\x1e".join(["4x"] * COUNT))).status == 200
         assert len(seen) == COUNT
         assert seen[-1] - seen[0] >= COUNT - 1
+
+
+def unserved(clients: int) -> Host:
+    """An application without a server, with so many sessions that poll."""
+    host = Host(EngineServer())
+    host.engine.on("connect", lambda *_: None)
+    for _ in range(clients):
+        host.engine.polling.answer(Exchanged("GET", ""))
+    return host
+
+
+async def test_the_posts_of_many_clients_are_handled_in_order_in_many_turns() -> None:
+    host = unserved(10)
+    seen: list[tuple[str, int]] = []
+    async with counting_turns() as turn:
+        await asyncio.sleep(0)  # the first turn begins
+        host.engine.on("message", lambda sid, _: seen.append((sid, turn[0])))
+        sids = list(host.engine.sockets)
+        posts = [Exchanged("POST", f"sid={sid}", b"4x") for sid in sids]
+        for post in posts:  # in one turn
+            host.engine.polling.answer(post)
+        assert [sid for sid, _ in seen] == sids[:1]
+        await until(lambda: all(post.status == 200 for post in posts))
+    assert [sid for sid, _ in seen] == sids
+    assert len({number for _, number in seen}) == len(sids)
+
+
+async def test_a_post_whose_session_ends_while_it_waits_is_refused() -> None:
+    host = unserved(2)
+    posts = [Exchanged("POST", f"sid={sid}", b"4x") for sid in host.engine.sockets]
+    first, second = list(host.engine.sockets.values())
+    for post in posts:
+        host.engine.polling.answer(post)
+    host.engine.sessions.end(second, host.engine.reason.SERVER_DISCONNECT)
+    await until(lambda: posts[1].status is not None)
+    assert [post.status for post in posts] == [200, 400]
+    assert (host.messages[first.sid], host.messages[second.sid]) == (["x"], [])
 
 
 async def test_frames_without_a_message_take_turns_as_well() -> None:

@@ -18,7 +18,7 @@ from atriz_realtime.engine.request.origins import Origins
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.session import Reason, Session, Transport
 from atriz_realtime.engine.sessions import Sessions
-from atriz_realtime.engine.turns import Turn
+from atriz_realtime.engine.turns import Turn, TurnQueue
 
 UPGRADE_GRACE = 0.05
 """Seconds that a poll waits during an upgrade before it is answered with a noop, which lets the
@@ -124,6 +124,7 @@ class PollingRequests(LoopBound):
         self._admission = admission
         self._origins = origins
         self._max_packets = max_packets
+        self._posts = TurnQueue()  # a CONNECT takes long, and thousands may come at once
 
     def answer(self, exchange: Exchange) -> None:
         """Answer a request, now or later."""
@@ -227,6 +228,10 @@ class PollingRequests(LoopBound):
 
     def _received(self, transport: Polling, exchange: Exchange, body: bytes | None) -> None:
         exchange.abandoned = None
+        self._posts.call(functools.partial(self._take, transport, exchange, body))
+
+    def _take(self, transport: Polling, exchange: Exchange, body: bytes | None) -> None:
+        """Handle a post, or refuse it."""
         if body is None:
             self.sessions.end(transport.session, Reason.TRANSPORT_ERROR, farewell=None)
             self._posted(transport, exchange, errors.TOO_LARGE)
