@@ -251,7 +251,7 @@ async def greeted(hub: Hub) -> Member:
 async def test_everything_sent_after_the_welcome_keeps_its_order(hub: Hub) -> None:
     member = await greeted(hub)
     await hub.rooms.emit("d", None, DEFAULT_NAMESPACE, to=member.sid, callback=print)
-    hub.server._acknowledge(member.session, 7, "ok")
+    hub.server._own_events.acknowledge(member.session, 7, "ok")
     await hub.rooms.emit("e", None, DEFAULT_NAMESPACE, to=member.sid)
     await until(lambda: member.count() == 6)
     assert member.frames == ['2["a"]', '21["b"]', '2["c"]', '22["d"]', '37["ok"]', '2["e"]']
