@@ -104,7 +104,9 @@ def incidents() -> set[str]:
             continue  # what a client reports, it reports to its user
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
-                case ast.Call(func=ast.Attribute(attr="report" | "_report"), args=[first, *_]):
+                case ast.Call(
+                    func=ast.Attribute(attr="report" | "_report" | "failed"), args=[first, *_]
+                ):
                     kinds.add(_text(first))
                 case ast.Call(
                     func=ast.Attribute(attr="plugin_problem"), args=[_, ast.Constant() as second, _]

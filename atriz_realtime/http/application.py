@@ -58,7 +58,7 @@ class HttpInterface:
             socket_io.handle_request,
             config.cors_origin,
             start,
-            incidents.refused,
+            incidents,
             engine.proxies,
         )
         app.router.routes[:0] = [own, Probes(app.router, start, is_closing)]

@@ -62,12 +62,7 @@ class Endpoints:
         except RealtimeError as error:
             return self._refused(f"{endpoint.method} {endpoint.path}", error)
         except (Exception, SystemExit) as error:
-            self._incidents.report(
-                "endpoint failed", f"{endpoint.path}: {type(error).__name__}: {error}"
-            )
-            failure = RealtimeError()
-            self._incidents.refusals.count(failure.code)
-            return error_answer(failure)
+            return error_answer(self._incidents.failed("endpoint failed", endpoint.path, error))
 
     def too_large(self) -> HttpAnswer:
         """Return the answer to a body over the limit."""

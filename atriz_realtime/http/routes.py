@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match, Mount, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from atriz_realtime.api.errors import LocationNotFound, NotAuthenticated, RealtimeError, Unavailable
+from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.request.proxies import TrustedProxies
 
 SOCKET_PATH = "/socket.io"
@@ -28,7 +30,7 @@ class RealtimeRoutes(BaseRoute):
 
     :param origins: the origins that web pages may call from; none: no CORS headers.
     :param ready: awaited before each request; starts the server if the host runs no lifespan.
-    :param refused: called with a refused request's method and path, and the error.
+    :param incidents: told of requests that are refused or fail.
     :param proxies: the proxies to believe about the client; ``None``: the ASGI server decides.
     """
 
@@ -38,11 +40,11 @@ class RealtimeRoutes(BaseRoute):
         socket_app: ASGIApp,
         origins: Sequence[str],
         ready: Callable[[], Awaitable[None]],
-        refused: Callable[[str, RealtimeError], None],
+        incidents: Incidents,
         proxies: TrustedProxies | None = None,
     ) -> None:
         self._ready = ready
-        self._refused = refused
+        self._incidents = incidents
         self._proxies = proxies
         self._socket = Mount(SOCKET_PATH, app=socket_app)
         self._routes = [self._socket, *routes]
@@ -93,15 +95,23 @@ class RealtimeRoutes(BaseRoute):
 
         try:
             await route.handle(scope, receive, send_watched)
-        except RealtimeError as error:
+        except HTTPException:  # Starlette answers it
+            raise
+        except Exception as error:
             if started or scope["type"] != "http":
                 raise
-            if error.status != LocationNotFound.status:  # which is not a refusal
-                self._refused(f"{scope['method']} {scope['path']}", error)
-            headers = {name.decode(): value.decode() for name, value in error.http_headers}
-            if error.status == NotAuthenticated.status:
-                headers["www-authenticate"] = "Bearer"
-            await JSONResponse(error.to_wire(), error.status, headers)(scope, receive, send)
+            await self._error(f"{scope['method']} {scope['path']}", error)(scope, receive, send)
+
+    def _error(self, what: str, error: Exception) -> JSONResponse:
+        """The answer to a request that is refused or has failed."""
+        if not isinstance(error, RealtimeError):
+            error = self._incidents.failed("endpoint failed", what, error)
+        elif error.status != LocationNotFound.status:  # which is not a refusal
+            self._incidents.refused(what, error)
+        headers = {name.decode(): value.decode() for name, value in error.http_headers}
+        if error.status == NotAuthenticated.status:
+            headers["www-authenticate"] = "Bearer"
+        return JSONResponse(error.to_wire(), error.status, headers)
 
 
 class Probes(BaseRoute):

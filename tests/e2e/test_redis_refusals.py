@@ -1,4 +1,4 @@
-"""A Redis that answers and refuses writes."""
+"""A Redis that answers and refuses what it is asked."""
 
 from __future__ import annotations
 
@@ -37,3 +37,19 @@ async def test_positions_reach_their_watchers_uncached(
             await live.publish("v1", speed=2)
             status, answer = await live.get("/api/tracking/vehicle/v1")
             assert (status, answer["speed"]) == (200, 2)
+
+
+async def test_a_read_that_redis_refuses_is_answered_as_json_and_counted(tmp_path: Path) -> None:
+    path = str(tmp_path / "valkey.sock")
+    with (
+        ValkeyServer(port=0, unix_socket_path=path),
+        redis.Redis(unix_socket_path=path) as client,
+    ):
+        async with serving(redis_url=f"unix://{path}") as live:
+            client.lpush("location:current:vehicle:v1", "of another program")
+            status, answer = await live.get("/api/tracking/vehicle/v1")
+            assert (status, answer["code"]) == (500, "internal")
+            assert live.server.incidents.counts["endpoint failed"] == 1
+            await live.publish("v2", speed=1)
+            status, answer = await live.get("/api/tracking/vehicle/v2")
+            assert status == 200

@@ -135,12 +135,7 @@ class OwnEvents:
             self._incidents.refused(event, refusal)
             return self._refuse(sid, refusal)
         except Exception as failure:
-            error = RealtimeError()
-            self._incidents.refusals.count(error.code)
-            self._incidents.report(
-                "event handler failed", f"{event}: {type(failure).__name__}: {failure}"
-            )
-            return self._refuse(sid, error)
+            return self._refuse(sid, self._incidents.failed("event handler failed", event, failure))
 
     def _refuse(self, sid: str, error: RealtimeError) -> dict[str, Any]:
         """Tell a client that its event was refused; returns the acknowledgement."""

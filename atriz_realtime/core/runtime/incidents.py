@@ -134,6 +134,17 @@ class Incidents:
             REFUSED, f"{what}: {error.message}", level=logging.INFO, labels={"code": error.code}
         )
 
+    def failed(self, kind: str, what: str, error: BaseException) -> RealtimeError:
+        """Count and report what has failed through no fault of the client.
+
+        :param what: what the client asked for.
+        :returns: the error to answer with.
+        """
+        answer = RealtimeError()
+        self.refusals.count(answer.code)
+        self.report(kind, f"{what}: {type(error).__name__}: {error}")
+        return answer
+
 
 def _filled_in(kind: str, labels: Labels) -> str:
     return kind.format(**dict(labels)) if labels else kind
