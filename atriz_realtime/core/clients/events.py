@@ -130,7 +130,8 @@ class OwnEvents:
     async def _result(self, sid: str, event: str, handling: Awaitable[Any]) -> Any:
         """Await a handler; an error becomes ``error`` and a negative acknowledgement."""
         try:
-            return await handling
+            answer = await handling
+            return answer() if callable(answer) else answer
         except RealtimeError as refusal:
             self._incidents.refused(event, refusal)
             return self._refuse(sid, refusal)

@@ -16,8 +16,9 @@ from atriz_realtime.core.runtime.token_bucket import TokenBucket
 Handler = Callable[..., Awaitable[Any]]
 """Takes the sid and the event's arguments; returns the acknowledgement.
 
-It may return a coroutine that does the rest and returns the acknowledgement: events of the
-socket that follow, and do likewise, may be handled meanwhile.
+It may return a coroutine that does the rest: events of the socket that follow, and do likewise, may
+be handled meanwhile.  That returns a function, called when it is the event's turn to be answered,
+which returns the acknowledgement.
 """
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from atriz_realtime.api.contracts import Clock
@@ -120,7 +121,7 @@ class Subscriptions:
             joined = await self._join(socket, socket.identity, new)
             finishing = self._finish(socket, rooms, joining, joined)
             # a list is tracked whole or not at all: no other event may track a part meanwhile
-            return finishing if len(ids) == 1 else await finishing
+            return finishing if len(ids) == 1 else (await finishing)()
 
         return track
 
@@ -197,17 +198,24 @@ class Subscriptions:
 
     async def _finish(
         self, socket: ConnectedSocket, rooms: set[str], joining: set[str], joined: Snapshots
-    ) -> dict[str, Any]:
-        """Send the current locations of what a socket has joined; returns the acknowledgement.
+    ) -> Callable[[], dict[str, Any]]:
+        """Send the current locations of what a socket has joined; returns what answers it.
 
         A socket joins before the cache is read, so it misses nothing; the cached location
         is sent only when nothing as new went out to the room meanwhile.
-
-        :raises NotAuthorized: when some of ``rooms`` was revoked meanwhile; ``joining`` are left.
         """
         for _, room in joined:
             await self._channels.confirmed(room)
         await self._send_current(joined)
+        return functools.partial(self._answer, socket, rooms, joining)
+
+    def _answer(
+        self, socket: ConnectedSocket, rooms: set[str], joining: set[str]
+    ) -> dict[str, Any]:
+        """The acknowledgement of what a socket has asked to track, when it is sent.
+
+        :raises NotAuthorized: when some of ``rooms`` was revoked meanwhile; ``joining`` are left.
+        """
         if socket.sid in self._sockets and not rooms <= socket.tracked:
             for room in joining:  # the client was told
                 self._leave(socket, room)

@@ -224,6 +224,34 @@ async def test_what_is_revoked_between_is_refused_alone() -> None:
     assert hub.sockets[member.sid].tracked == {"vehicle:v1", "vehicle:v3"}
 
 
+async def test_what_is_revoked_before_it_is_answered_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub, may_answer = Far(), asyncio.Event()
+    member = await hub.sign_in(user("u1"))
+    send(member, track("v1"))
+    await settled()
+    hub.fanned.confirm()
+    await member.session.handled()
+    current = hub.positions.current
+
+    async def late(entity: EntityRef) -> bytes | None:
+        await may_answer.wait()
+        return await current(entity)
+
+    monkeypatch.setattr(hub.positions, "current", late)
+    send(member, track("v2"), track("v1"))  # the second need not wait, but it is not its turn
+    await settled()
+    hub.fanned.confirm()
+    await settled()
+    hub.subscriptions.kick("u1", EntityRef("vehicle", "v1"))
+    may_answer.set()
+    await member.session.handled()
+    assert [each for each in received(member) if each[0].isdigit()][1:] == [
+        *("1 ok", "2 unauthorized"),
+    ]
+
+
 async def test_no_answer_waits_for_the_authorizer_of_a_later_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
