@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -119,7 +118,15 @@ class Subscriptions:
                 raise SubscriptionLimit
             self._charge(socket, len(ids), len(new))
             joined = await self._join(socket, socket.identity, new)
-            finishing = self._finish(socket, rooms, joining, joined)
+
+            def answer() -> dict[str, Any]:
+                if sid in self._sockets and not rooms <= socket.tracked:
+                    for room in joining:  # some of it was revoked, and the client was told
+                        self._leave(socket, room)
+                    raise NotAuthorized
+                return {"success": True}
+
+            finishing = self._finish(joined, answer)
             # a list is tracked whole or not at all: no other event may track a part meanwhile
             return finishing if len(ids) == 1 else (await finishing)()
 
@@ -196,9 +203,7 @@ class Subscriptions:
             raise
         return joined
 
-    async def _finish(
-        self, socket: ConnectedSocket, rooms: set[str], joining: set[str], joined: Snapshots
-    ) -> Callable[[], dict[str, Any]]:
+    async def _finish(self, joined: Snapshots, answer: Callable[[], Any]) -> Callable[[], Any]:
         """Send the current locations of what a socket has joined; returns what answers it.
 
         A socket joins before the cache is read, so it misses nothing; the cached location
@@ -207,20 +212,7 @@ class Subscriptions:
         for _, room in joined:
             await self._channels.confirmed(room)
         await self._send_current(joined)
-        return functools.partial(self._answer, socket, rooms, joining)
-
-    def _answer(
-        self, socket: ConnectedSocket, rooms: set[str], joining: set[str]
-    ) -> dict[str, Any]:
-        """The acknowledgement of what a socket has asked to track, when it is sent.
-
-        :raises NotAuthorized: when some of ``rooms`` was revoked meanwhile; ``joining`` are left.
-        """
-        if socket.sid in self._sockets and not rooms <= socket.tracked:
-            for room in joining:  # the client was told
-                self._leave(socket, room)
-            raise NotAuthorized
-        return {"success": True}
+        return answer
 
     async def _send_current(self, owed: Snapshots) -> None:
         """Send current locations; one that cannot be read is owed, and read again later."""
