@@ -94,6 +94,17 @@ HEADERS_OF = {NotAuthenticated.status: [*HEADERS, (b"www-authenticate", b"Bearer
 """The same by status, where there are more."""
 
 
+async def send_answer(answer: HttpAnswer, send: Send) -> None:
+    """Send an answer over ASGI."""
+    headers = [
+        *HEADERS_OF.get(answer.status, HEADERS),
+        *answer.headers,
+        (b"content-length", b"%d" % len(answer.body)),
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
 class EndpointRoute(BaseRoute):
     """An endpoint as a route of a Starlette application."""
 
@@ -114,20 +125,8 @@ class EndpointRoute(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         answer = await self._answer(scope, receive)
-        if answer is None:
-            return
-        await send(
-            {
-                "type": "http.response.start",
-                "status": answer.status,
-                "headers": [
-                    *HEADERS_OF.get(answer.status, HEADERS),
-                    *answer.headers,
-                    (b"content-length", b"%d" % len(answer.body)),
-                ],
-            }
-        )
-        await send({"type": "http.response.body", "body": answer.body})
+        if answer is not None:
+            await send_answer(answer, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> HttpAnswer | None:
         """Read the body and answer; ``None`` when the client disconnects before its end."""

@@ -27,7 +27,7 @@ from atriz_realtime.http.fallback import FallbackProtocol
 from atriz_realtime.http.request_head import (
     END,
     FALLBACK_HEADER,
-    has_head,
+    end_of_head,
     is_handshake,
     is_whole,
     plain_request,
@@ -144,13 +144,14 @@ class HttpProtocol(EndpointConnection):
             return
         endpoint = self._shared.by_request_line.get(data[: data.find(b"\r\n") + 2])
         if endpoint is not None:
-            if has_head(data) and FALLBACK_HEADER.search(data, 0, data.find(END)) is None:
+            end = end_of_head(data)
+            if end >= 0 and FALLBACK_HEADER.search(data, 0, end) is None:
                 self._stop_keep_alive_timer()
                 self._read(endpoint, data)
                 return
         elif (
             data.startswith(self._shared.socket_lines)
-            and has_head(data)
+            and end_of_head(data) >= 0
             and self._pass_to_engine(data)
         ):
             return

@@ -50,9 +50,9 @@ _NO_CALLBACKS = object()
 """For a parser that only has to accept its input."""
 
 
-def has_head(data: bytes) -> bool:
-    """Return whether the bytes begin with the whole head of a request, of an allowed size."""
-    return data.find(END, 0, MAX_HEAD) >= 0
+def end_of_head(data: bytes) -> int:
+    """Return where the head that the bytes begin with ends; -1: not within the allowed size."""
+    return data.find(END, 0, MAX_HEAD)
 
 
 def pieces(data: bytes) -> list[bytes]:

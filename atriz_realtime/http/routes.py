@@ -11,9 +11,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match, Mount, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from atriz_realtime.api.errors import LocationNotFound, NotAuthenticated, RealtimeError, Unavailable
+from atriz_realtime.api.errors import LocationNotFound, RealtimeError, Unavailable
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.request.proxies import TrustedProxies
+from atriz_realtime.http.endpoints import error_answer, send_answer
 
 SOCKET_PATH = "/socket.io"
 """Where Socket.IO is served."""
@@ -100,18 +101,16 @@ class RealtimeRoutes(BaseRoute):
         except Exception as error:
             if started or scope["type"] != "http":
                 raise
-            await self._error(f"{scope['method']} {scope['path']}", error)(scope, receive, send)
+            answer = self._error(f"{scope['method']} {scope['path']}", error)
+            await send_answer(error_answer(answer), send)
 
-    def _error(self, what: str, error: Exception) -> JSONResponse:
-        """The answer to a request that is refused or has failed."""
+    def _error(self, what: str, error: Exception) -> RealtimeError:
+        """Count a request that is refused or has failed; returns the error to answer with."""
         if not isinstance(error, RealtimeError):
-            error = self._incidents.failed("endpoint failed", what, error)
-        elif error.status != LocationNotFound.status:  # which is not a refusal
+            return self._incidents.failed("endpoint failed", what, error)
+        if error.status != LocationNotFound.status:  # which is not a refusal
             self._incidents.refused(what, error)
-        headers = {name.decode(): value.decode() for name, value in error.http_headers}
-        if error.status == NotAuthenticated.status:
-            headers["www-authenticate"] = "Bearer"
-        return JSONResponse(error.to_wire(), error.status, headers)
+        return error
 
 
 class Probes(BaseRoute):

@@ -12,6 +12,7 @@ import attrs
 from tests.benchmarks.clients import Publisher
 from tests.benchmarks.contestants import Stage
 from tests.benchmarks.fixes import token
+from tests.benchmarks.load import Meter, Publishing, Work
 from tests.benchmarks.measure import Server
 from tests.benchmarks.swarm import Swarm
 
@@ -127,6 +128,30 @@ def nth(values: Iterable[float], percent: float) -> float:
 def percentile(swarm: Swarm, percent: float) -> float:
     """A percentile of the deliveries' latencies, in milliseconds."""
     return nth(swarm.latencies, percent) / 1_000
+
+
+def in_closed_loop(
+    server: Server, swarm: Swarm, publishing: Publishing, undelivered: int, length: Length
+) -> Work:
+    """Publish as fast as deliveries allow; returns what the measured time took."""
+    publishing.closed_loop(length.warm_up, undelivered)
+    meter = Meter(server, swarm)
+    publishing.closed_loop(length.measured, undelivered)
+    work = meter.read()
+    publishing.drain()
+    return work
+
+
+def quiet_p99(swarm: Swarm, publishing: Publishing, rate: float, length: Length) -> float:
+    """The p99 latency at a rate, in milliseconds, before anything disturbs; it is measured on."""
+    publishing.at_rate(length.warm_up, rate)
+    publishing.drain()
+    swarm.timed = True
+    publishing.at_rate(length.measured, rate)
+    publishing.drain()
+    quiet = percentile(swarm, 99)
+    swarm.latencies = swarm.latencies[:0]
+    return quiet
 
 
 LOST = Figure("lost", "deliveries lost")

@@ -29,7 +29,6 @@ TRACKS_ONE = re.compile(rf'{socketio.packet.EVENT}[0-9]*\["{track_event("")}[^"\
 """A packet that asks to track one entity, as clients write it.  One that is written in another way
 is handled when those before it are answered."""
 
-
 Following = tuple[int | None, str, Callable[[], Awaitable[Any]]]
 """The number of an event's acknowledgement, its name, and what handles it."""
 

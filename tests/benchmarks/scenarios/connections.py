@@ -24,6 +24,7 @@ from tests.benchmarks.scenario import (
     Length,
     Scenario,
     alone,
+    in_closed_loop,
     swarm_at,
 )
 from tests.benchmarks.swarm import Swarm
@@ -152,11 +153,7 @@ def polling(server: Server, length: Length) -> Figures:
             ((token(f"u{number}"), ["v0000"]) for number in range(POLLING_CLIENTS)),
         )
         publishing = Publishing(swarm, fixes, POLLING_CLIENTS)
-        publishing.closed_loop(length.warm_up, 1)
-        meter = Meter(server, swarm)
-        publishing.closed_loop(length.measured, 1)
-        work = meter.read()
-        publishing.drain()
+        work = in_closed_loop(server, swarm, publishing, 1, length)
         return {**work.per(work.delivered), "lost": publishing.written_off}
 
 

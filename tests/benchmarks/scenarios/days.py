@@ -28,6 +28,7 @@ from tests.benchmarks.scenario import (
     alone,
     nth,
     percentile,
+    quiet_p99,
     swarm_at,
 )
 from tests.benchmarks.swarm import Client, LoadError, Swarm
@@ -79,13 +80,7 @@ def storm(stage: Stage, length: Length) -> Figures:
         publishing = Publishing(
             swarm, [Fix(each) for each in SERVED_IDS], SERVED // SERVED_ENTITIES
         )
-        publishing.at_rate(length.warm_up, SERVED_RATE)
-        publishing.drain()
-        swarm.timed = True
-        publishing.at_rate(length.measured, SERVED_RATE)
-        publishing.drain()
-        quiet = percentile(swarm, 99)
-        swarm.latencies = swarm.latencies[:0]
+        quiet = quiet_p99(swarm, publishing, SERVED_RATE, length)
         with swarm_at(server, 0) as returning:
             swarm.read_beside(returning)
             returning_storm = Storm(returning, count)

@@ -22,6 +22,7 @@ from tests.benchmarks.scenario import (
     Length,
     Scenario,
     alone,
+    in_closed_loop,
     percentile,
     swarm_at,
 )
@@ -36,11 +37,7 @@ def fan_out(server: Server, length: Length) -> Figures:
     with swarm_at(server, 2) as swarm:
         swarm.connect(PlainClient, ((token(f"u{number}"), ["v0000"]) for number in range(WATCHERS)))
         publishing = Publishing(swarm, [Fix("v0000")], WATCHERS)
-        publishing.closed_loop(length.warm_up, 2)
-        meter = Meter(server, swarm)
-        publishing.closed_loop(length.measured, 2)
-        work = meter.read()
-        publishing.drain()
+        work = in_closed_loop(server, swarm, publishing, 2, length)
         return {**work.per(work.delivered), "lost": publishing.written_off}
 
 
@@ -89,11 +86,7 @@ def fleet_at(server: Server) -> Iterator[tuple[Swarm, Publishing]]:
 def fleet(server: Server, length: Length) -> Figures:
     """As many fixes as the server accepts, with two undelivered ones for each publisher."""
     with fleet_at(server) as (swarm, publishing):
-        publishing.closed_loop(length.warm_up, FLEET_UNDELIVERED)
-        meter = Meter(server, swarm)
-        publishing.closed_loop(length.measured, FLEET_UNDELIVERED)
-        work = meter.read()
-        publishing.drain()
+        work = in_closed_loop(server, swarm, publishing, FLEET_UNDELIVERED, length)
         return {**work.per(work.delivered), "lost": publishing.written_off}
 
 
@@ -189,11 +182,7 @@ def ingest(server: Server, length: Length) -> Figures:
     """Publishers as fast as responses arrive, and no watchers."""
     with swarm_at(server, INGEST_PUBLISHERS) as swarm:
         publishing = Publishing(swarm, [Fix(f"v{number:04}") for number in range(ENTITIES)], 0)
-        publishing.closed_loop(length.warm_up, 1)
-        meter = Meter(server, swarm)
-        publishing.closed_loop(length.measured, 1)
-        work = meter.read()
-        publishing.drain()
+        work = in_closed_loop(server, swarm, publishing, 1, length)
         return work.per(work.published)
 
 

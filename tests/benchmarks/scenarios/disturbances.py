@@ -19,6 +19,7 @@ from tests.benchmarks.scenario import (
     alone,
     nth,
     percentile,
+    quiet_p99,
     swarm_at,
 )
 
@@ -33,13 +34,7 @@ def stalled(server: Server, length: Length) -> Figures:
         swarm.connect(partial(PlainClient, distant=True), watchers)
         fixes = [Fix("v0000", STALLED_EVENT_BYTES)]
         publishing = Publishing(swarm, fixes, STALLED_WATCHERS)
-        publishing.at_rate(length.warm_up, STALLED_RATE)
-        publishing.drain()
-        swarm.timed = True
-        publishing.at_rate(length.measured, STALLED_RATE)
-        publishing.drain()
-        before = percentile(swarm, 99)
-        swarm.latencies = swarm.latencies[:0]
+        before = quiet_p99(swarm, publishing, STALLED_RATE, length)
         silent = swarm.clients[::STALLED_EVERY]
         for client in silent:
             client.stall()
@@ -92,13 +87,7 @@ def hostile(server: Server, length: Length) -> Figures:
             PlainClient, ((token(f"u{number}"), ["v0000"]) for number in range(HOSTILE_WATCHERS))
         )
         publishing = Publishing(swarm, [Fix("v0000")], HOSTILE_WATCHERS)
-        publishing.at_rate(length.warm_up, HOSTILE_RATE)
-        publishing.drain()
-        swarm.timed = True
-        publishing.at_rate(length.measured, HOSTILE_RATE)
-        publishing.drain()
-        before = percentile(swarm, 99)
-        swarm.latencies = swarm.latencies[:0]
+        before = quiet_p99(swarm, publishing, HOSTILE_RATE, length)
         attacker = Hostile(server.port, MIXED)
         with in_thread(attacker.work):
             meter = Meter(server, swarm)
