@@ -99,7 +99,8 @@ class AsgiWebSocket(WebSocket):
             if self._closing is not None:
                 await self._send({"type": "websocket.close", "code": self._closing})
         except Exception:  # each server raises its own error for a client that is gone
-            self._serving.cancel()
+            self._outgoing.clear()
+            self.close()  # what the client sent before it went is still to be received
         finally:
             self._writing = None
         if not self._probing and self._closing is None:
