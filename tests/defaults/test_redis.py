@@ -338,6 +338,45 @@ async def test_a_late_fix_is_one_round_trip(
     assert after["total_reads_processed"] - before["total_reads_processed"] <= 52
 
 
+async def test_a_primary_that_was_demoted_publishes_nothing(
+    cache: RedisCache, fanout: RedisFanout, redis_client: redis.asyncio.Redis
+) -> None:
+    fix, inbox = payload(), Inbox()
+    await fanout.subscribe(fix.channel, inbox)
+    await redis_client.replicaof("127.0.0.1", "1")  # there is none: it keeps its data
+    try:
+        keeping, publishing = cache.put(fix, 300), fanout.publish(fix.channel, fix.event)
+        late = fanout.publish_unless_newer(fix, cache)
+        assert late is not None
+        for refused in (keeping, publishing, late):
+            with pytest.raises(Unavailable):
+                await refused
+    finally:
+        await redis_client.replicaof("NO", "ONE")
+    await redis_client.publish(fix.channel, b"end")
+    await inbox.reaches(1)
+    assert inbox.data == [b"end"]
+
+
+async def test_a_primary_that_takes_no_writes_publishes(
+    cache: RedisCache, fanout: RedisFanout, redis_client: redis.asyncio.Redis
+) -> None:
+    fix, inbox = payload(), Inbox()
+    await fanout.subscribe(fix.channel, inbox)
+    await redis_client.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(Unavailable):
+            await cache.put(fix, 300)
+        await fanout.publish(fix.channel, fix.event)
+        late = fanout.publish_unless_newer(fix, cache)
+        assert late is not None
+        assert await late
+    finally:
+        await redis_client.config_set("min-replicas-to-write", 0)
+    await inbox.reaches(2)
+    assert inbox.data == [fix.event, fix.event]
+
+
 async def test_a_late_fix_in_another_cache_is_left_to_the_core(
     fanout: RedisFanout, clock: FakeClock
 ) -> None:

@@ -95,6 +95,12 @@ def _put_and_index(server: Server, keys: list[bytes], arguments: list[bytes]) ->
     return 1
 
 
+def _publish(server: Server, _: list[bytes], arguments: list[bytes]) -> Reply:
+    event, channel = arguments
+    server.publish(channel, event)
+    return 1
+
+
 def _publish_unless_newer(server: Server, keys: list[bytes], arguments: list[bytes]) -> Reply:
     event, channel, location, timestamp = arguments
     held = server.data.get(keys[0])
@@ -141,7 +147,8 @@ Effect = Callable[["Server", list[bytes], list[bytes]], Reply]
 
 EFFECTS: dict[str, Effect] = {
     "9e681f6a0af77ed0cc53e8741faadae148e2e686": _put_and_index,
-    "11f1b65cbcb5916ea6ef4acda5eb57d0d500c24b": _publish_unless_newer,
+    "08607932c72837c7df443375ae7578d6bdd1a696": _publish,
+    "d6d29af919ace2bc5d9c978ad3e3495df8dbe9da": _publish_unless_newer,
     "1c08721a2c8267903a68ee9b5cf3eb7d12eea818": _add_revocations,
 }
 """What the scripts do, by the SHA-1 of their text: a script that changes must be modelled anew."""
@@ -257,12 +264,9 @@ class Server:
     def _run(self, effect: Effect, arguments: list[bytes]) -> Reply:
         count = int(arguments[0])
         keys, rest = arguments[1 : 1 + count], arguments[1 + count :]
-        writes = effect is not _publish_unless_newer
-        return (writes and self._writable()) or effect(self, keys, rest)
-
-    def _publish(self, _: Connection, arguments: list[bytes]) -> Reply:
-        channel, message = arguments
-        return self.publish(channel, message)
+        publishes = effect in (_publish, _publish_unless_newer)
+        refused = self._writable() if self.is_replica or not publishes else None
+        return refused or effect(self, keys, rest)
 
     def publish(self, channel: bytes, message: bytes) -> int:
         """Send a message to all subscribers; returns how many this server and its replicas have."""

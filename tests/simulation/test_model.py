@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from atriz_realtime.defaults.redis import cache
+from atriz_realtime.defaults.redis import cache, fanout
 from atriz_realtime.defaults.revocations import stored
 from tests.simulation.loop import Deadlock, Process, VirtualLoop, current_process
 from tests.simulation.redis_model import Data, Server
@@ -29,7 +29,8 @@ def commands(chance: random.Random) -> list[list[Any]]:
         expires, now = chance.randint(3_001, 9_000), chance.randint(0, 3_000)
         keys = [f"location:{entity}", "index"]
         put = [cache._PUT_AND_INDEX, 2, *keys, location, 60, stamp, entity, expires, now]
-        late = [cache.PUBLISH_UNLESS_NEWER, 1, keys[0], "event", "channel", location, stamp]
+        publish = [fanout._PUBLISH, 1, "unused", "event", "channel"]
+        late = [fanout._PUBLISH_UNLESS_NEWER, 2, keys[0], "unused", "event", "channel"]
         revoked = [expires, f'["token", "{chance.randint(1, 9)}", 1, {expires}]']
         more = [expires, f'["user", "{chance.randint(1, 9)}", 1, {expires}]']
         add = [stored.ADD, 3, *REVOKED, now, 5, 60, f"{number:03}", *revoked, *more]
@@ -39,7 +40,8 @@ def commands(chance: random.Random) -> list[list[Any]]:
                     ["EVAL", *put],
                     ["EVAL", *put],
                     ["EVAL", *add],
-                    ["EVAL", *late],
+                    ["EVAL", *publish],
+                    ["EVAL", *late, location, stamp],
                     ["GET", keys[0]],
                     ["DEL", keys[0]],
                     ["ZREM", "index", *{entity, "v2"}],

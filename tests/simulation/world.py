@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from atriz_realtime.defaults.redis.fanout import UNUSED_KEY
 from tests.simulation import rules
 from tests.simulation.actors import Device, Watcher
 from tests.simulation.client import Line, call, token
@@ -25,7 +26,8 @@ from tests.simulation.wiring import Node, virtual_world
 SETTLE = 20.0
 """Seconds of peace before everything is looked at: longer than any retry waits."""
 
-CURRENT = b"location:current:"
+INDEX = b"location:index:"
+UNUSED = UNUSED_KEY.encode()
 REVOCATIONS = b"{realtime:revocations}"
 
 
@@ -174,12 +176,14 @@ class World:
     def _executed(self, server: Server, command: list[bytes], reply: Reply) -> None:
         """Take note of a write that Redis has taken."""
         match command:
-            case [b"EVAL" | b"EVALSHA", _, b"2", key, _, location, *_] if key.startswith(CURRENT):
+            case [b"EVAL" | b"EVALSHA", _, b"2", _, index, location, *_] if index.startswith(INDEX):
                 number = round(orjson.loads(location)["latitude"] * 10_000)
                 self.history.note("cached", "redis", fix=number)
-            case [b"PUBLISH", channel, event] if channel.startswith(b"tracking:"):
+            case [b"EVAL" | b"EVALSHA", _, b"1", _, event, channel] if channel.startswith(
+                b"tracking:"
+            ):
                 self._published(event)
-            case [b"EVAL" | b"EVALSHA", _, b"1", key, event, *_] if key.startswith(CURRENT):
+            case [b"EVAL" | b"EVALSHA", _, b"2", _, unused, event, *_] if unused == UNUSED:
                 if reply:
                     self._published(event)
 

@@ -23,7 +23,7 @@ from atriz_realtime.api import (
 
 # The timestamp of a location.  Timestamps are all UTC with milliseconds, so they sort as text.
 # That of a value that is not JSON, from another program, is empty.
-_TIME_OF = """
+TIME_OF = """
 local function time_of(location)
   local ok, decoded = pcall(cjson.decode, location)
   local timestamp = ok and type(decoded) == 'table' and decoded.timestamp
@@ -34,7 +34,7 @@ end
 # Sets KEYS[1] to ARGV[1] for ARGV[2] seconds, unless it holds a location whose
 # timestamp is later than ARGV[3].
 _PUT = f"""
-{_TIME_OF}
+{TIME_OF}
 local held = redis.call('GET', KEYS[1])
 if held and time_of(held) > ARGV[3] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
@@ -62,16 +62,6 @@ local function index(KEYS, ARGV) {_INDEX} end
 if put({{KEYS[1]}}, {{ARGV[1], ARGV[2], ARGV[3]}}) == 1 then
   index({{KEYS[2]}}, {{ARGV[4], ARGV[5], ARGV[6], ARGV[2]}})
 end
-return 1
-"""
-
-# Publishes ARGV[1] on the channel ARGV[2], unless KEYS[1] holds a location other than ARGV[3]
-# whose timestamp is ARGV[4] or later.
-PUBLISH_UNLESS_NEWER = f"""
-{_TIME_OF}
-local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[3] and time_of(held) >= ARGV[4] then return 0 end
-redis.call('PUBLISH', ARGV[2], ARGV[1])
 return 1
 """
 

@@ -20,8 +20,39 @@ from atriz_realtime.api import (
     RedisLink,
     Unavailable,
 )
-from atriz_realtime.defaults.redis.cache import PUBLISH_UNLESS_NEWER, RedisCache
+from atriz_realtime.defaults.redis.cache import TIME_OF, RedisCache
 from atriz_realtime.defaults.redis.listener import Listener, ListenerEvents
+
+UNUSED_KEY = "location:unused"
+"""A key that nobody sets."""
+
+# Returns an error on a replica, such as a primary that was demoted: it refuses writes but
+# publishes, so a fix that is sent again to the new primary would reach some watchers twice.
+# The last of KEYS is a key that nobody sets.
+_ON_PRIMARY = """
+local refused = redis.pcall('DEL', KEYS[#KEYS])
+if type(refused) == 'table' and string.find(refused.err, 'READONLY', 1, true) then
+  return redis.error_reply('READONLY a replica does not publish')
+end
+"""
+
+# Publishes ARGV[1] on the channel ARGV[2].
+_PUBLISH = f"""
+{_ON_PRIMARY}
+redis.call('PUBLISH', ARGV[2], ARGV[1])
+return 1
+"""
+
+# Publishes ARGV[1] on the channel ARGV[2], unless KEYS[1] holds a location other than ARGV[3]
+# whose timestamp is ARGV[4] or later.
+_PUBLISH_UNLESS_NEWER = f"""
+{_ON_PRIMARY}
+{TIME_OF}
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[3] and time_of(held) >= ARGV[4] then return 0 end
+redis.call('PUBLISH', ARGV[2], ARGV[1])
+return 1
+"""
 
 CONFIRM_TIMEOUT = 1.0
 """Seconds that a new watcher waits at most for Redis to confirm a subscription."""
@@ -50,7 +81,7 @@ class RedisFanout:
     def __init__(self, link: RedisLink, prefix: str) -> None:
         self._link = link
         self._prefix = prefix
-        self._publish_command = "SPUBLISH" if link.sharded else "PUBLISH"
+        self._unused_key = prefix + UNUSED_KEY
         self._loop = asyncio.get_running_loop()
         self._deliver: dict[str, Deliver] = {}
         self._unconfirmed: dict[str, asyncio.Future[None]] = {}
@@ -87,9 +118,11 @@ class RedisFanout:
         self._listener_changed()
 
     def publish(self, channel: str, data: bytes) -> Awaitable[None]:
-        """Queue a PUBLISH, or SPUBLISH on a cluster."""
+        """Queue a script that publishes, or SPUBLISH on a cluster, whose replicas refuse it."""
         channel = self._prefix + channel
-        sending = self._link.execute(self._publish_command, channel, data)
+        if not self._link.sharded:
+            return self._link.evaluate(_PUBLISH, (self._unused_key,), (data, channel))
+        sending = self._link.execute("SPUBLISH", channel, data)
         if not self._followed:
             return sending
         copy = b"%b\0%b" % (channel.encode(), data)
@@ -104,8 +137,8 @@ class RedisFanout:
         if self._link.sharded or not isinstance(cache, RedisCache):
             return None
         return self._link.evaluate(
-            PUBLISH_UNLESS_NEWER,
-            (cache.key(payload.entity),),
+            _PUBLISH_UNLESS_NEWER,
+            (cache.key(payload.entity), self._unused_key),
             (payload.event, self._prefix + payload.channel, payload.location, payload.timestamp),
         )
 
