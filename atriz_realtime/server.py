@@ -87,9 +87,8 @@ class RealtimeServer(ServerInterface):
         self.registry = registry = Registry(self._plugins, config, self._resources)
         runner = PluginRunner(incidents, clock, config.plugin_timeout)
         views = Views(registry, runner, incidents) if registry.views else None
-        backoff = AuthBackoff(
-            clock, config.max_auth_failures, config.auth_failure_window, config.max_auth_backoff
-        )
+        failures = config.max_auth_failures, config.auth_failure_window, config.max_auth_backoff
+        backoff = AuthBackoff(clock, incidents.report, *failures)
         access = AccessControl(registry, runner, incidents, views, backoff)
         self._relay, watermarks = Relay(incidents), Watermarks(clock)
         self._rooms = rooms = RoomManager(views, watermarks, self._relay)

@@ -108,6 +108,8 @@ def incidents() -> set[str]:
                     func=ast.Attribute(attr="report" | "_report" | "failed"), args=[first, *_]
                 ):
                     kinds.add(_text(first))
+                case ast.Call(func=ast.Name(id="report"), args=[first, *_]):
+                    kinds.add(_text(first))
                 case ast.Call(
                     func=ast.Attribute(attr="plugin_problem"), args=[_, ast.Constant() as second, _]
                 ):
@@ -141,6 +143,26 @@ def test_the_list_of_incidents_is_complete_and_holds_no_others() -> None:
     reported = incidents()
     assert [kind for kind in reported if not any(k.fullmatch(kind) for k in known.values())] == []
     assert [kind for kind, k in known.items() if not any(map(k.fullmatch, reported))] == []
+
+
+def reported_limits() -> Iterator[str]:
+    """The constants that the code names when their limit is reached."""
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Name(id="limit_reached"), args=[_, limit, _]):
+                    yield _text(limit).replace("…", module.removesuffix(".__init__"))
+
+
+def test_the_list_of_full_tables_is_complete_and_holds_no_others() -> None:
+    limits = (DOCS / "operate" / "limits.md").read_text()
+    _, _, rest = limits.partition("\n## Full tables\n")
+    table, _, others = rest.partition("\n## ")
+    named = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    assert sorted(named) == sorted(reported_limits())
+    assert [name for name in named if f"| `{name}` |" not in others] == []
 
 
 def events() -> set[str]:

@@ -21,6 +21,7 @@ from atriz_realtime.api.contracts import (
     PublishResult,
     RedisLink,
     RedisStream,
+    Report,
     Reporting,
     Resources,
     ServerHandle,
@@ -31,6 +32,7 @@ from atriz_realtime.api.contracts import (
     ThrottlePolicy,
     Tracking,
     Verdict,
+    limit_reached,
 )
 from atriz_realtime.api.durations import parse_duration
 from atriz_realtime.api.errors import (
@@ -155,6 +157,7 @@ __all__ = [
     "RedisChannels",
     "RedisLink",
     "RedisStream",
+    "Report",
     "Reporting",
     "RequestTimeout",
     "Resources",
@@ -184,6 +187,7 @@ __all__ = [
     "event_json",
     "format_timestamp",
     "hookimpl",
+    "limit_reached",
     "parse_duration",
     "parse_timestamp",
     "tracking_stats",

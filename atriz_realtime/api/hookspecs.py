@@ -242,9 +242,9 @@ def register_filters(
 ) -> Iterable[Filter] | Filter | None:
     """Register filters, which change, pass or drop a fix before it is published.
 
-    Called once at start.  Filters run in their ``order``, after validation and
-    throttle.  Each receives what the one before returned; ``None`` drops the fix.  If a
-    filter raises an exception, the fix is refused.
+    Called once at start.  Filters run in their ``order``, after validation and before the
+    throttle, which sees what they pass.  Each receives what the one before returned; ``None``
+    drops the fix.  If a filter raises an exception, the fix is refused.
 
     Example::
 

@@ -9,7 +9,6 @@ import attrs
 from atriz_realtime.api import (
     DROP,
     PASS,
-    Clock,
     EntityRef,
     Location,
     Resources,
@@ -17,6 +16,7 @@ from atriz_realtime.api import (
     ThrottlePolicy,
     Verdict,
     hookimpl,
+    limit_reached,
 )
 
 MAX_ENTITIES = 100_000
@@ -38,9 +38,10 @@ class _Windows:
     are at the front, where dropping them is cheap.
     """
 
-    def __init__(self, options: IntervalOptions, clock: Clock) -> None:
+    def __init__(self, options: IntervalOptions, resources: Resources) -> None:
         self._seconds = options.interval / 1000
-        self._clock = clock
+        self._clock = resources.clock
+        self._report = resources.report
         self._ends: dict[str, float] = {}
         self._holding: set[str] = set()
 
@@ -66,8 +67,12 @@ class _Windows:
         ends.pop(entity_id, None)
         while ends:
             oldest = next(iter(ends))
-            if ends[oldest] + self._seconds > now and len(ends) < MAX_ENTITIES:
-                break
+            if ends[oldest] + self._seconds > now:  # or a held fix has opened another one
+                if len(ends) < MAX_ENTITIES:
+                    break
+                if ends[oldest] > now or oldest in self._holding:
+                    message = f"more than {MAX_ENTITIES} windows: one ended early"
+                    limit_reached(self._report, f"{__name__}.MAX_ENTITIES", message)
             del ends[oldest]
             self._holding.discard(oldest)
         ends[entity_id] = end
@@ -111,7 +116,7 @@ def _limited(
     policy: type[Interval | Latest],
 ) -> Callable[[IntervalOptions, Resources], ThrottlePolicy]:
     def create(options: IntervalOptions, resources: Resources) -> ThrottlePolicy:
-        return policy(_Windows(options, resources.clock)) if options.interval else Unlimited()
+        return policy(_Windows(options, resources)) if options.interval else Unlimited()
 
     return create
 

@@ -22,6 +22,7 @@ from atriz_realtime.api import (
     RateLimited,
 )
 from atriz_realtime.asgi import create_app
+from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.defaults.sharing import ACCESS_LOG, Redaction
 from atriz_realtime.defaults.sharing.http import HOUR, MAX_USERS, Quota
 from atriz_realtime.defaults.sharing.settings import SharingSettings
@@ -156,7 +157,8 @@ def test_a_creator_cannot_be_moved_to_another_share() -> None:
 
 def test_shares_of_one_user_are_counted() -> None:
     clock = FakeClock()
-    quota = Quota(2, clock)
+    incidents = Incidents(clock)
+    quota = Quota(2, clock, incidents.report)
     quota.take("u1")
     clock.advance(HOUR / 2)
     quota.take("u1")
@@ -169,6 +171,10 @@ def test_shares_of_one_user_are_counted() -> None:
     for number in range(MAX_USERS):
         quota.take(f"other-{number}")
     assert len(quota._made) == MAX_USERS
+    assert incidents.counts == {"limit defaults.sharing.http.MAX_USERS reached": 2}
+    clock.advance(HOUR)
+    quota.take("u1")  # the count that makes room is over
+    assert sum(incidents.counts.values()) == 2
 
 
 @pytest.mark.parametrize(

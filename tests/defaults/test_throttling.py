@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from atriz_realtime.api import DROP, PASS, EntityRef, Resources, ThrottlePolicy, Verdict
+from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.defaults import throttling
 from atriz_realtime.defaults.throttling import IntervalOptions, register_throttles
 from atriz_realtime.testing import FakeClock, location
@@ -15,10 +16,16 @@ from atriz_realtime.testing.throttle import Fix, replay
 HERE = location()
 
 
-def make(name: str, clock: FakeClock, interval: float = 1_000) -> ThrottlePolicy:
+LIMIT = "limit defaults.throttling.MAX_ENTITIES reached"
+
+
+def make(
+    name: str, clock: FakeClock, interval: float = 1_000, incidents: Incidents | None = None
+) -> ThrottlePolicy:
     (throttle,) = (record for record in register_throttles() if record.name == name)
     options: Any = {} if throttle.options is None else IntervalOptions(interval=interval)
-    return throttle.create(options, Resources(clock=clock, redis=None, settings={}))
+    report = (incidents or Incidents(clock)).report
+    return throttle.create(options, Resources(clock=clock, redis=None, settings={}, report=report))
 
 
 def vehicle(entity_id: str) -> EntityRef:
@@ -72,13 +79,15 @@ async def test_without_an_interval_everything_passes(name: str) -> None:
 async def test_memory_is_bounded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttling, "MAX_ENTITIES", 10)
     clock = FakeClock()
-    policy: Any = make(name, clock)
+    incidents = Incidents(clock)
+    policy: Any = make(name, clock, incidents=incidents)
     for number in range(50):
         await policy.admit(vehicle(f"v{number}"), HERE)
         await policy.admit(vehicle(f"v{number}"), HERE)
     windows = policy._windows
     assert len(windows._ends) == 10
     assert len(windows._holding) <= 10
+    assert incidents.counts == {LIMIT: 40}
     assert await policy.admit(vehicle("v49"), HERE) != PASS  # the newest are remembered
     assert await policy.admit(vehicle("v0"), HERE) == PASS
 
@@ -94,6 +103,23 @@ async def test_entities_without_updates_take_no_memory(name: str) -> None:
     await policy.admit(vehicle("v0"), HERE)
     assert set(policy._windows._ends) == {"v0"}
     assert not policy._windows._holding
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_window_that_has_ended_makes_room_unless_a_held_fix_opened_another(
+    monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    monkeypatch.setattr(throttling, "MAX_ENTITIES", 2)
+    clock = FakeClock()
+    incidents = Incidents(clock)
+    policy = make("latest", clock, incidents=incidents)
+    await policy.admit(vehicle("v1"), HERE)
+    if held:
+        await policy.admit(vehicle("v1"), HERE)
+    clock.advance(1.5)
+    for other in ("v2", "v3"):
+        await policy.admit(vehicle(other), HERE)
+    assert incidents.counts == ({LIMIT: 1} if held else {})
 
 
 @pytest.mark.parametrize("interval", [-1, float("nan")])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.api import PASS, Resources, Throttle, Verdict, hookimpl
+from atriz_realtime.api import PASS, Resources, Throttle, Verdict, hookimpl, limit_reached
 from tests.support.servers.serving import serving
 
 
@@ -38,6 +38,22 @@ async def test_what_a_plugin_reports_is_counted_and_logged_once(
             await live.publish()
         assert live.server.incidents.counts["clouds"] == 3
     assert caplog.messages.count("clouds: rain is near") == 1
+
+
+async def test_a_plugin_counts_how_often_its_limit_is_reached(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def server_started(resources: Resources) -> None:
+        for _ in range(3):
+            limit_reached(resources.report, "clouds.MAX_RAIN", "more than 5 drops: one dried up")
+
+    name = plugin(monkeypatch, "clouds", server_started=server_started)
+    async with serving(extra_plugins=[name]) as live:
+        counted = "limit clouds.MAX_RAIN reached"
+        assert (await live.get("/health/realtime"))[1]["incidents"] == {counted: 3}
+        (labelled,) = live.server.incidents.labelled_counts()
+        assert labelled == ("limit {limit} reached", {"limit": "clouds.MAX_RAIN"}, 3)
+    assert caplog.messages.count(f"{counted}: more than 5 drops: one dried up") == 1
 
 
 async def test_both_life_cycle_hooks_get_the_resources(

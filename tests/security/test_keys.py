@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from atriz_realtime.api import AuthenticationRejected, ConfigurationError, Crede
 from atriz_realtime.defaults import jwt_auth
 from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings
 from atriz_realtime.defaults.jwt_auth import jwks as jwks_module
+from atriz_realtime.defaults.jwt_auth import keys as keys_module
 from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source
 from tests.support.clients.python_socketio import python_connect
 from tests.support.servers.serving import SECRET, config, serving, token
@@ -202,8 +203,11 @@ class KeySetAuthenticator:
 
     def __init__(self, source: str, interval: float = 300, pause: float = 0) -> None:
         self.reported: list[str] = []
-        self.source = KeySource(source, interval, pause, lambda kind, _: self.reported.append(kind))
+        self.source = KeySource(source, interval, pause, self._report)
         self.checks = JwtAuthenticator(None, JwtSettings(), self.source)
+
+    def _report(self, kind: str, message: str, *, labels: Mapping[str, str] | None = None) -> None:
+        self.reported.append(kind.format(**labels or {}))
 
     async def accepts(self, text: str, source: Any = "handshake") -> bool:
         return await accepts(self.checks, text, source)
@@ -241,6 +245,15 @@ async def test_an_outage_keeps_the_keys_that_were_read() -> None:
     await authenticator.source.refresh()  # the issuer has stopped
     assert await authenticator.accepts(signed("k1", "EdDSA", ED))
     assert authenticator.reported == ["key set unavailable"] * 6
+
+
+async def test_the_keys_of_a_set_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys_module, "MAX_KEYS", 1)
+    async with issuing(jwk("k1", "EdDSA", ED), jwk("k2", "EdDSA", ED)) as issuer:
+        authenticator = KeySetAuthenticator(issuer.url, pause=60)
+        assert await authenticator.accepts(signed("k1", "EdDSA", ED))
+        assert not await authenticator.accepts(signed("k2", "EdDSA", ED))
+    assert authenticator.reported == ["limit defaults.jwt_auth.keys.MAX_KEYS reached"]
 
 
 async def test_unknown_keys_cause_no_flood_of_requests() -> None:

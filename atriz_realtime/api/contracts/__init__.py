@@ -25,7 +25,9 @@ from atriz_realtime.api.contracts.resources import (
     PluginConfig,
     RedisLink,
     RedisStream,
+    Report,
     Resources,
+    limit_reached,
 )
 from atriz_realtime.api.contracts.server import (
     Access,
@@ -62,6 +64,7 @@ __all__ = [
     "PublishResult",
     "RedisLink",
     "RedisStream",
+    "Report",
     "Reporting",
     "Resources",
     "ServerHandle",
@@ -72,4 +75,5 @@ __all__ = [
     "ThrottlePolicy",
     "Tracking",
     "Verdict",
+    "limit_reached",
 ]

@@ -128,6 +128,18 @@ def _log(kind: str, message: str, *, labels: Mapping[str, str] | None = None) ->
     logger.warning("%s: %s", kind.format(**labels) if labels else kind, message)
 
 
+def limit_reached(report: Report, limit: str, message: str) -> None:
+    """Report that something bounded was full, and that what it gave up was still needed.
+
+    What has expired is not needed, nor is a cached value that can be found again.
+
+    :param limit: the full name of the constant, which the log and the counts show.
+    :param message: how many there may be of what, and what follows.
+    """
+    labels = {"limit": limit.removeprefix("atriz_realtime.")}
+    report("limit {limit} reached", message, labels=labels)
+
+
 @attrs.frozen(kw_only=True)
 class Resources:
     """What a backend or a policy receives when it is opened."""

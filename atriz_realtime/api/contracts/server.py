@@ -47,7 +47,7 @@ class Tracking(Protocol):
     async def publish(
         self, entity: EntityRef, location: Location, identity: Identity | None = None
     ) -> PublishResult:
-        """Publish a fix after authorization, validation, throttle and filters.
+        """Publish a fix after authorization, validation, filters and throttle.
 
         ``identity`` is the publisher; ``None`` is the server itself, for which no
         authorizer is asked.

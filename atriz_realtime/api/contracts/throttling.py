@@ -33,7 +33,7 @@ class ThrottlePolicy(Protocol):
     async def admit(self, entity: EntityRef, location: Location) -> Verdict:
         """Decide about a fix.
 
-        Called once for each fix, in the order of arrival.  A held fix replaces an
+        Called once for each fix that the filters pass, in that order.  A held fix replaces an
         older one held before it, and is published after its delay without another call;
         a fix that passes discards an older held one.  The policy must bound its own memory.
         """

@@ -12,7 +12,7 @@ from collections import OrderedDict
 
 import attrs
 
-from atriz_realtime.api.contracts import Clock
+from atriz_realtime.api.contracts import Clock, Report, limit_reached
 from atriz_realtime.api.errors import RateLimited
 
 MAX_ADDRESSES = 10_000
@@ -43,8 +43,11 @@ class AuthBackoff:
     :param max_backoff: seconds that an address is refused for at most.
     """
 
-    def __init__(self, clock: Clock, limit: int, window: float, max_backoff: float) -> None:
+    def __init__(
+        self, clock: Clock, report: Report, limit: int, window: float, max_backoff: float
+    ) -> None:
         self._clock = clock
+        self._report = report
         self._limit = limit
         self._window = window
         self._max_backoff = max_backoff
@@ -68,14 +71,11 @@ class AuthBackoff:
             return False
         key, now = network(address), self._clock.monotonic()
         failures = self._by_network.get(key)
-        if failures is None or now > (
-            max(failures.last, failures.refused_until) + self._window + self._max_backoff
-        ):
+        if failures is None or self._is_over(failures, now):
             failures = self._by_network[key] = _Failures(now)
             if len(self._by_network) > MAX_ADDRESSES:
-                self._by_network.popitem(last=False)
-        expired = (now - failures.last) * self._limit / self._window
-        failures.count = max(0.0, failures.count - expired) + 1
+                self._drop_oldest(now)
+        failures.count = self._left(failures, now) + 1
         failures.last = now
         self._by_network.move_to_end(key)
         if failures.count <= self._limit:
@@ -83,6 +83,23 @@ class AuthBackoff:
         failures.backoff = min(self._max_backoff, failures.backoff * 2 or FIRST_BACKOFF)
         failures.refused_until = now + failures.backoff
         return True
+
+    def _left(self, failures: _Failures, now: float) -> float:
+        """How many failures time has left."""
+        expired = (now - failures.last) * self._limit / self._window
+        return max(0.0, failures.count - expired)
+
+    def _is_over(self, failures: _Failures, now: float) -> bool:
+        """Whether the address was quiet for so long that it begins anew."""
+        quiet_since = max(failures.last, failures.refused_until)
+        return now > quiet_since + self._window + self._max_backoff
+
+    def _drop_oldest(self, now: float) -> None:
+        _, dropped = self._by_network.popitem(last=False)
+        counts = dropped.backoff or self._left(dropped, now)
+        if counts and not self._is_over(dropped, now):
+            message = f"more than {MAX_ADDRESSES} addresses fail: one begins anew"
+            limit_reached(self._report, f"{__name__}.MAX_ADDRESSES", message)
 
     def succeeded(self, address: str | None) -> None:
         """Cancel one failure."""

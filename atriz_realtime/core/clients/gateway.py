@@ -70,7 +70,7 @@ class Gateway:
         self._incidents = incidents
         self._clock = clock
         self._user_buckets = UserBuckets(
-            config.max_user_events_per_second, config.max_user_events_burst
+            config.max_user_events_per_second, config.max_user_events_burst, incidents.report
         )
         self._per_user: Counter[str] = Counter()
         self._per_address: Counter[str] = Counter()

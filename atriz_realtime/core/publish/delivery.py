@@ -51,7 +51,7 @@ class Delivery:
         self._channels = channels
         self._broadcaster = broadcaster
         self._incidents = incidents
-        self._in_flight = InFlight(self._deliver, self._is_behind, clock)
+        self._in_flight = InFlight(self._deliver, self._is_behind, clock, incidents.report)
         self.backlog = Backlog(self.retry, incidents)
         self.resync = Resync(broadcaster, channels, self._in_flight, self.current, incidents)
         self._listeners: list[Listener] = []

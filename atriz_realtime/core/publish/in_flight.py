@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from atriz_realtime.api.contracts import Clock
+from atriz_realtime.api.contracts import Clock, Report, limit_reached
 from atriz_realtime.api.wire import Payload
 from atriz_realtime.core.hub.watermarks import event_time
 
@@ -40,10 +40,12 @@ class InFlight:
         deliver: Callable[[str, bytes], None],
         is_behind: Callable[[str, bytes], bool],
         clock: Clock,
+        report: Report,
     ) -> None:
         self._deliver = deliver
         self._is_behind = is_behind
         self._clock = clock
+        self._report = report
         self._expected: dict[str, dict[bytes, bool]] = {}  # oldest first: whether it is late
         self._bypassed: OrderedDict[tuple[str, bytes], float] = OrderedDict()
         self._ahead: dict[str, bytes] = {}  # by channel: bypassed, and nothing newer since
@@ -64,6 +66,8 @@ class InFlight:
                 self.bypass(channel, payload.event)
             elif len(expected) > MAX_EXPECTED:
                 del expected[next(iter(expected))]
+                message = f"more than {MAX_EXPECTED} of one entity: the oldest may be lost"
+                limit_reached(self._report, f"{__name__}.MAX_EXPECTED", message)
 
     def withdraw(self, channel: str, event: bytes) -> None:
         """Stop expecting an event that was not published; harmless if it is not expected."""
@@ -139,6 +143,9 @@ class InFlight:
     def _forget_old(self) -> None:
         bypassed, now = self._bypassed, self._clock.monotonic()
         while bypassed and (len(bypassed) > MAX_BYPASSED or next(iter(bypassed.values())) < now):
-            (oldest, forgotten), _ = bypassed.popitem(last=False)
+            (oldest, forgotten), until = bypassed.popitem(last=False)
+            if until >= now:
+                message = f"more than {MAX_BYPASSED} remembered: the oldest may be sent again"
+                limit_reached(self._report, f"{__name__}.MAX_BYPASSED", message)
             if self._ahead.get(oldest) == forgotten:
                 del self._ahead[oldest]

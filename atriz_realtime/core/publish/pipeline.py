@@ -1,6 +1,6 @@
 """The publish pipeline.
 
-The steps of a fix: authorize → validate → throttle → filter → encode once → cache and fan out
+The steps of a fix: authorize → validate → filter → throttle → encode once → cache and fan out
 in one round trip → observe.
 """
 
@@ -165,13 +165,14 @@ class Pipeline:
                 raise NotAuthorized
             event = LocationEvent(entity, location)
             self._validate(event)
-            plugin, what, admit = self._throttles[entity.type]
-            verdict = await self._plugin_runner.run(plugin, what, admit(entity, location))
             fixes = self.fixes[entity.type]
             passed = await self._filtered(event)
             if passed is None:
                 fixes.dropped += 1
                 return PublishResult("dropped", location)
+            plugin, what, admit = self._throttles[passed.type]
+            admitting = admit(passed.entity, passed.location)
+            verdict = await self._plugin_runner.run(plugin, what, admitting)
             payload = encode(passed)
             if verdict.outcome == "pass":
                 self._discard_held(payload)

@@ -7,6 +7,8 @@ from typing import Literal
 
 import attrs
 
+from atriz_realtime.api.contracts import Report, limit_reached
+
 MAX_USERS = 100_000
 """Users with a token bucket; beyond, the one that connected longest ago starts with a full one."""
 
@@ -36,6 +38,10 @@ class TokenBucket:
     refused: int = attrs.field(default=0, init=False)
     """Requests refused in a row."""
 
+    def is_full(self, now: float) -> bool:
+        """Whether it holds as much as a new one."""
+        return self.left + (now - self.now) * self.rate >= self.burst
+
     def take(self, now: float, cost: float = 1) -> Literal["granted", "refused", "exhausted"]:
         """Take tokens.
 
@@ -57,9 +63,10 @@ class TokenBucket:
 class UserBuckets:
     """A token bucket per user; it outlives the user's sockets, so reconnecting refills nothing."""
 
-    def __init__(self, rate: float, burst: int) -> None:
+    def __init__(self, rate: float, burst: int, report: Report) -> None:
         self._rate = rate
         self._burst = burst
+        self._report = report
         self._by_user: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def of(self, user_id: str, now: float) -> TokenBucket | None:
@@ -70,7 +77,10 @@ class UserBuckets:
         if bucket is None:
             bucket = self._by_user[user_id] = TokenBucket(self._rate, self._burst, now)
             if len(self._by_user) > MAX_USERS:
-                self._by_user.popitem(last=False)
+                _, dropped = self._by_user.popitem(last=False)
+                if not dropped.is_full(now):
+                    message = f"more than {MAX_USERS} users: one has its whole burst again"
+                    limit_reached(self._report, f"{__name__}.MAX_USERS", message)
         else:
             self._by_user.move_to_end(user_id)
         return bucket

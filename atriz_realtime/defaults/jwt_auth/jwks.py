@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from atriz_realtime.api import ConfigurationError
+from atriz_realtime.api import ConfigurationError, Report
 from atriz_realtime.defaults.jwt_auth.keys import Keys, published
 
 TIMEOUT = 1.5
@@ -44,9 +43,7 @@ class KeySource:
     :param report: see :class:`~atriz_realtime.api.Resources`.
     """
 
-    def __init__(
-        self, source: str, interval: float, pause: float, report: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, source: str, interval: float, pause: float, report: Report) -> None:
         self.keys: Keys = {}
         self._source = source
         self._interval = interval
@@ -85,7 +82,7 @@ class KeySource:
                 document = await self._document()
             if len(document) > MAX_BYTES:
                 raise ValueError("too large")
-            self.keys = published(document)
+            self.keys = published(document, self._report)
         except (OSError, ValueError, TimeoutError, aiohttp.ClientError) as error:
             self._report(
                 "key set unavailable",

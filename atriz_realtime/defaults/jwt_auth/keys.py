@@ -14,7 +14,7 @@ from typing import Any
 import jwt
 import orjson
 
-from atriz_realtime.api import ConfigurationError
+from atriz_realtime.api import ConfigurationError, Report, limit_reached
 from atriz_realtime.defaults.shared.extras import extra
 
 ASYMMETRIC = frozenset(
@@ -97,15 +97,19 @@ def _checked(fields: Mapping[str, Any]) -> jwt.PyJWK:
     return key
 
 
-def published(document: bytes) -> dict[str, jwt.PyJWK]:
+def published(document: bytes, report: Report) -> dict[str, jwt.PyJWK]:
     """The usable signature keys of a JWK set (RFC 7517).
 
+    :param report: told of keys that are too many.
     :raises ValueError: when the document is no JWK set, or has no usable key.
     """
     parsed = orjson.loads(document)
     listed = parsed.get("keys") if isinstance(parsed, dict) else None
     if not isinstance(listed, list):
         raise ValueError("not a JWK set")
+    if len(listed) > MAX_KEYS:
+        message = f"{len(listed)} keys in one set: those after the first {MAX_KEYS} are ignored"
+        limit_reached(report, f"{__name__}.MAX_KEYS", message)
     keys: dict[str, jwt.PyJWK] = {}
     for fields in listed[:MAX_KEYS]:
         if not isinstance(fields, dict) or fields.get("use", "sig") != "sig":

@@ -101,7 +101,7 @@ def register_endpoints(
     configured = sharing(config)
     if configured is None:
         return None
-    return Endpoint(PATH, SharesApi(configured, server, resources.clock).create)
+    return Endpoint(PATH, SharesApi(configured, server, resources).create)
 
 
 @hookimpl
@@ -112,7 +112,7 @@ def register_routes(
     configured = sharing(config)
     if configured is None:
         return []
-    api = SharesApi(configured, server, resources.clock)
+    api = SharesApi(configured, server, resources)
     end = Route(f"{PATH}/{{id}}", api.end, methods=["DELETE"])
     return [end, *page_routes(configured.settings)]
 

@@ -21,10 +21,13 @@ from atriz_realtime.api import (
     InvalidRequest,
     NotAuthorized,
     RateLimited,
+    Report,
+    Resources,
     ServerHandle,
     credentials_of,
     encode_json,
     format_timestamp,
+    limit_reached,
 )
 from atriz_realtime.defaults.revocations import revoke
 from atriz_realtime.defaults.shared.pages import (
@@ -55,9 +58,10 @@ FIELDS = {"type", "entityId", "seconds"}
 class Quota:
     """Limits what each user does with shares in an hour."""
 
-    def __init__(self, limit: int, clock: Clock) -> None:
+    def __init__(self, limit: int, clock: Clock, report: Report) -> None:
         self._limit = limit
         self._clock = clock
+        self._report = report
         self._made: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def take(self, user: str) -> None:
@@ -77,17 +81,21 @@ class Quota:
         self._made[user] = (start, count + 1)
         self._made.move_to_end(user)
         if len(self._made) > MAX_USERS:
-            self._made.popitem(last=False)
+            _, (start, _) = self._made.popitem(last=False)
+            if now - start < HOUR:
+                message = f"more than {MAX_USERS} users in an hour: one is counted from 0 again"
+                limit_reached(self._report, f"{__name__}.MAX_USERS", message)
 
 
 class SharesApi:
     """The calls under ``/api/tracking/shares``."""
 
-    def __init__(self, sharing: Sharing, server: ServerHandle, clock: Clock) -> None:
+    def __init__(self, sharing: Sharing, server: ServerHandle, resources: Resources) -> None:
         self._sharing = sharing
         self._server = server
-        self._created = Quota(sharing.settings.max_created, clock)
-        self._ended = Quota(sharing.settings.max_ended, clock)
+        clock, report = resources.clock, resources.report
+        self._created = Quota(sharing.settings.max_created, clock, report)
+        self._ended = Quota(sharing.settings.max_ended, clock, report)
 
     async def create(self, call: HttpCall) -> HttpAnswer:
         """``POST /api/tracking/shares``.

@@ -127,11 +127,13 @@ class Adapter(ABC):
     def _channel_of(self, room: str) -> str:
         return f"{self._channel}{room}#"
 
-    def _respond(self, publishing: Awaitable[None]) -> None:
-        """Publish a response without waiting for it."""
+    def _respond(self, publish: Callable[[], Awaitable[None]]) -> None:
+        """Publish a response without waiting for it, unless too many are in flight."""
         if len(self._responses_in_flight) >= MAX_RESPONSES_IN_FLIGHT:
+            message = f"{MAX_RESPONSES_IN_FLIGHT} responses are in flight"
+            self._report("bridge request unanswered", message)
             return
-        responding = asyncio.ensure_future(self._published(publishing))
+        responding = asyncio.ensure_future(self._published(publish()))
         self._responses_in_flight.add(responding)
         responding.add_done_callback(self._responses_in_flight.discard)
 

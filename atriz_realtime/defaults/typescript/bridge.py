@@ -26,9 +26,11 @@ from atriz_realtime.api import (
     Membership,
     Payload,
     RedisChannels,
+    Report,
     Resources,
     SocketEvents,
     decode_json,
+    limit_reached,
 )
 from atriz_realtime.defaults.typescript.adapter import Adapter, Members, RoomNames
 from atriz_realtime.defaults.typescript.classic import ClassicAdapter
@@ -66,8 +68,9 @@ class DuplicateFilter:
     source again is not a copy but a new fix.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, report: Report) -> None:
         self._clock = clock
+        self._report = report
         self._unmatched: OrderedDict[tuple[str, bytes], tuple[Source, int, float]] = OrderedDict()
 
     def is_new(self, room: str, event: bytes, source: Source) -> bool:
@@ -98,8 +101,11 @@ class DuplicateFilter:
     def _forget(self, now: float) -> None:
         while self._unmatched:
             oldest = next(iter(self._unmatched))
-            if self._unmatched[oldest][2] >= now and len(self._unmatched) <= MAX_REMEMBERED:
-                break
+            if self._unmatched[oldest][2] >= now:
+                if len(self._unmatched) <= MAX_REMEMBERED:
+                    break
+                message = f"more than {MAX_REMEMBERED} fixes: the oldest may be sent again"
+                limit_reached(self._report, f"{__name__}.MAX_REMEMBERED", message)
             del self._unmatched[oldest]
 
 
@@ -123,7 +129,7 @@ class Bridge:
         self._below = below
         self._carrier = carrier
         self._names = RoomNames(authenticated_room)
-        self._duplicates = DuplicateFilter(resources.clock)
+        self._duplicates = DuplicateFilter(resources.clock, resources.report)
         self._uid = OWN_PREFIX + secrets.token_hex(8)
         self._deliver: dict[str, Deliver] = {}
         adapter_class: type[Adapter] = ClassicAdapter if adapter == "classic" else ShardedAdapter

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 import attrs
@@ -104,4 +105,4 @@ class ClassicAdapter(Adapter):
         if answer is not None:
             response = to_json({"requestId": request.get("requestId"), **answer})
             channel = f"{self._key}-response#/#{request.get('uid')}#"
-            self._respond(self._carrier.publish(channel, response))
+            self._respond(partial(self._carrier.publish, channel, response))

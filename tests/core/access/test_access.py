@@ -51,7 +51,7 @@ async def test_keys_in_any_header_count_as_attempts(incidents: Incidents, clock:
         registered,
         PluginRunner(incidents, clock, limit=0.05),
         incidents,
-        backoff=AuthBackoff(clock, limit=2, window=60, max_backoff=60),
+        backoff=AuthBackoff(clock, incidents.report, limit=2, window=60, max_backoff=60),
     )
 
     def caller(**headers: str) -> Credentials:
@@ -313,7 +313,7 @@ async def test_good_tokens_of_an_address_make_up_for_bad_ones(
         return ME
 
     registered: Any = Registered([Authenticator("tokens", by_token)], [], [])
-    backoff = AuthBackoff(clock, limit=2, window=60, max_backoff=60)
+    backoff = AuthBackoff(clock, incidents.report, limit=2, window=60, max_backoff=60)
     runner = PluginRunner(incidents, clock, limit=0.05)
     access = AccessControl(registered, runner, incidents, backoff=backoff)
     for _ in range(10):

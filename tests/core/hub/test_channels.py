@@ -179,7 +179,12 @@ async def test_following_everything_misses_nothing_while_a_channel_is_being_subs
 async def test_an_event_that_comes_on_two_subscriptions_is_delivered_once(hub: Hub) -> None:
     fanout = Fanned()
     delivered: list[bytes] = []
-    in_flight = InFlight(lambda _, event: delivered.append(event), lambda _, __: False, hub.clock)
+    in_flight = InFlight(
+        lambda _, event: delivered.append(event),
+        lambda _, __: False,
+        hub.clock,
+        hub.incidents.report,
+    )
     hub.channels.start(fanout, in_flight.received, in_flight.forget)
     await hub.channels.subscribe_all()
     hub.enter(await hub.connect(), "vehicle:v1")

@@ -10,6 +10,7 @@ import pytest
 from atriz_realtime.api import Payload
 from atriz_realtime.core.publish import in_flight as module
 from atriz_realtime.core.publish.in_flight import MAX_EXPECTED, REMEMBER_SECONDS, InFlight
+from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.testing import FakeClock, payload
 
 CHANNEL = "tracking:vehicle:v1"
@@ -32,8 +33,8 @@ def delivered() -> Delivered:
 
 
 @pytest.fixture
-def in_flight(delivered: Delivered, clock: FakeClock) -> InFlight:
-    return InFlight(delivered, delivered.is_behind, clock)
+def in_flight(delivered: Delivered, clock: FakeClock, incidents: Incidents) -> InFlight:
+    return InFlight(delivered, delivered.is_behind, clock, incidents.report)
 
 
 def fix(event: bytes, channel: str = CHANNEL) -> Payload:
@@ -230,7 +231,10 @@ def test_an_event_that_was_delivered_directly_holds_back_older_ones_for_a_moment
 
 
 def test_memory_is_bounded(
-    in_flight: InFlight, delivered: Delivered, monkeypatch: pytest.MonkeyPatch
+    in_flight: InFlight,
+    delivered: Delivered,
+    incidents: Incidents,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "MAX_BYPASSED", 10)
     events = [b"%d" % number for number in range(MAX_EXPECTED + 5)]
@@ -239,6 +243,21 @@ def test_memory_is_bounded(
     assert delivered.events == events[5:]
     received(in_flight, *events)
     assert delivered.events == events[5:] + events[:-10]  # only the last ten are remembered
+    assert incidents.counts == {
+        "limit core.publish.in_flight.MAX_EXPECTED reached": 5,
+        "limit core.publish.in_flight.MAX_BYPASSED reached": MAX_EXPECTED - 10,
+    }
+
+
+def test_what_is_remembered_no_longer_than_it_should_be_is_no_incident(
+    in_flight: InFlight, clock: FakeClock, incidents: Incidents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BYPASSED", 1)
+    for event in (b"1", b"2"):
+        published(in_flight, event)
+        in_flight.bypass(CHANNEL, event)
+        clock.advance(REMEMBER_SECONDS + 1)
+    assert incidents.counts == {}
 
 
 @pytest.mark.parametrize("seed", range(20))

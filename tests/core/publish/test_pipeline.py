@@ -1,4 +1,4 @@
-"""The steps of a fix: authorized, validated, throttled, filtered, sent, observed."""
+"""The steps of a fix: authorized, validated, filtered, throttled, sent, observed."""
 
 from __future__ import annotations
 
@@ -71,6 +71,9 @@ def filtering(name):
         refuse(event)
         if event.location.metadata == {"dropped by": name}:
             return None
+        if event.location.metadata == {"replaced by": name}:
+            replaced = attrs.evolve(event.location, metadata={"refused by": "throttle"})
+            return attrs.evolve(event, location=replaced)
         if event.location.metadata == {"changed by": name}:
             changed = event.location.timestamp.replace(second=9)
             return attrs.evolve(event, location=attrs.evolve(event.location, timestamp=changed))
@@ -161,7 +164,11 @@ class Parts:
 @pytest.fixture
 async def made(hub: Hub, tmp_path: Path) -> AsyncIterator[Parts]:
     with plugins_in(tmp_path) as plugins:
-        config = RealtimeConfig(extra_plugins=[plugins.module("steps", STEPS)], throttle="steps")
+        config = RealtimeConfig(
+            extra_plugins=[plugins.module("steps", STEPS)],
+            throttle="steps",
+            entities={"vehicle": {"throttle": "latest"}},
+        )
         PluginHost(config)
         made = Parts(hub, plugins.loaded("steps"), config)
         yield made
@@ -176,7 +183,7 @@ async def test_the_order_of_the_steps(made: Parts) -> None:
     result = await made.publish(3)
     assert result == PublishResult("published", location(3))
     assert not result.throttled
-    assert made.steps == ["authorizer", "validate", "throttle", "first", "second"]
+    assert made.steps == ["authorizer", "validate", "first", "second", "throttle"]
     assert made.sent == [3]
     assert await made.cached() == 3
     await until(lambda: made.observed)
@@ -198,7 +205,7 @@ async def test_the_server_itself_is_not_asked_for_permission(made: Parts) -> Non
     assert made.sent == [0]
 
 
-@pytest.mark.parametrize("step", ["validate", "throttle", "first", "second"])
+@pytest.mark.parametrize("step", ["validate", "first", "second", "throttle"])
 async def test_a_refusal_ends_the_pipeline_at_that_step(made: Parts, step: str) -> None:
     with pytest.raises(InvalidLocation, match=f"refused by {step}"):
         await made.publish(metadata={"refused by": step})
@@ -208,7 +215,7 @@ async def test_a_refusal_ends_the_pipeline_at_that_step(made: Parts, step: str) 
     assert dict(made.hub.incidents.counts) == {}  # a refusal on purpose is no incident
 
 
-@pytest.mark.parametrize("step", ["validate", "throttle", "first", "second"])
+@pytest.mark.parametrize("step", ["validate", "first", "second", "throttle"])
 async def test_a_plugin_that_fails_refuses_the_fix_and_is_counted(made: Parts, step: str) -> None:
     with pytest.raises((InvalidLocation, PluginFailed)) as refusal:
         await made.publish(metadata={"broken": step})
@@ -264,7 +271,7 @@ async def test_metadata_has_a_limit_in_bytes_of_its_json(made: Parts) -> None:
     with pytest.raises(InvalidLocation, match="metadata has more than 4,096 bytes") as refusal:
         await made.publish(2, metadata=larger)
     assert refusal.value.field == "metadata"
-    assert made.steps == ["authorizer"]  # neither the throttle nor a filter has seen it
+    assert made.steps == ["authorizer"]  # neither a filter nor the throttle has seen it
     with pytest.raises(InvalidLocation):
         await made.pipeline.remember(event("v1", 2, kind="van", metadata=larger))
     assert await made.cached() == 1
@@ -535,3 +542,25 @@ async def test_a_fix_that_a_filter_drops_leaves_the_held_one(made: Parts) -> Non
     assert result.outcome == "dropped"
     await until(lambda: made.observed)
     assert made.sent == [1]
+
+
+async def test_the_throttle_sees_what_the_filters_pass(made: Parts) -> None:
+    await made.publish(1, metadata={"dropped by": "second"})
+    assert made.steps == ["authorizer", "validate", "first", "second"]
+    with pytest.raises(InvalidLocation, match="refused by throttle"):
+        await made.publish(2, metadata={"replaced by": "second"})
+
+
+async def test_a_fix_that_a_filter_drops_opens_no_window(made: Parts) -> None:
+    dropped = await made.publish(1, kind="vehicle", metadata={"dropped by": "first"})
+    assert dropped.outcome == "dropped"
+    assert (await made.publish(2, kind="vehicle")).outcome == "published"
+
+
+async def test_a_fix_that_a_filter_drops_extends_no_window(made: Parts) -> None:
+    """``latest`` would have held it, and the next window would have begun with it."""
+    await made.publish(1, kind="vehicle")
+    await made.publish(2, kind="vehicle", metadata={"dropped by": "first"})
+    made.clock.advance(1)
+    assert (await made.publish(3, kind="vehicle")).outcome == "published"
+    assert made.sent == [1, 3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.token_bucket import TokenBucket, UserBuckets
 
 
@@ -53,10 +54,10 @@ def test_a_rate_of_zero_means_no_limit(count: int) -> None:
 
 
 def test_a_user_has_one_bucket_and_the_least_recent_user_is_dropped(
-    monkeypatch: pytest.MonkeyPatch,
+    incidents: Incidents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("atriz_realtime.core.runtime.token_bucket.MAX_USERS", 2)
-    users = UserBuckets(rate=1, burst=3)
+    users = UserBuckets(1, 3, incidents.report)
     first = users.of("u1", 0)
     assert first is not None
     users.of("u2", 0)
@@ -68,5 +69,24 @@ def test_a_user_has_one_bucket_and_the_least_recent_user_is_dropped(
     assert second.now == 2
 
 
-def test_users_have_no_bucket_without_a_limit() -> None:
-    assert UserBuckets(rate=0, burst=3).of("u1", 0) is None
+def test_a_bucket_that_is_dropped_before_it_is_full_again_is_an_incident(
+    incidents: Incidents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atriz_realtime.core.runtime.token_bucket.MAX_USERS", 1)
+    users = UserBuckets(1, 3, incidents.report)
+    spent = users.of("u1", 0)
+    assert spent is not None
+    assert [spent.take(0) for _ in range(3)] == ["granted"] * 3
+    users.of("u2", 2.9)
+    assert incidents.counts == {"limit core.runtime.token_bucket.MAX_USERS reached": 1}
+    users.of("u3", 3)
+    assert sum(incidents.counts.values()) == 1
+    full_again = users.of("u4", 4)
+    assert full_again is not None
+    full_again.take(4)
+    users.of("u5", 5)
+    assert sum(incidents.counts.values()) == 1
+
+
+def test_users_have_no_bucket_without_a_limit(incidents: Incidents) -> None:
+    assert UserBuckets(0, 3, incidents.report).of("u1", 0) is None

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import attrs
 
-from atriz_realtime.api import Clock, Location
-from atriz_realtime_ratelimit.memory import Memory, microseconds
+from atriz_realtime.api import Location, Resources
+from atriz_realtime_ratelimit.memory import Memory, microseconds, report_full
 from atriz_realtime_ratelimit.scope import ScopeOptions
 
 EARTH_RADIUS = 6_371_008.8
@@ -72,10 +72,11 @@ class Distance:
     name: ClassVar[str] = "distance"
     script: ClassVar[str] = _DECIDE
 
-    def __init__(self, options: DistanceOptions, clock: Clock) -> None:
+    def __init__(self, options: DistanceOptions, resources: Resources) -> None:
         self._metres = options.metres
         self._milliseconds = math.ceil(options.seconds * 1000)
-        self._clock = clock
+        self._clock = resources.clock
+        self._report = resources.report
         self._published: Memory[tuple[float, float]] = Memory()
 
     def arguments(self, location: Location) -> tuple[str | float, ...]:
@@ -89,13 +90,17 @@ class Distance:
             *last, location.latitude, location.longitude
         ):
             return False
-        self.note(entity_id, location)
+        if self._put(entity_id, location):
+            report_full(self._report, self.name)
         return True
 
     def note(self, entity_id: str, location: Location) -> None:
         """Store the published position, and the time."""
+        self._put(entity_id, location)
+
+    def _put(self, entity_id: str, location: Location) -> bool:
         now = microseconds(self._clock)
-        self._published.put(
+        return self._published.put(
             entity_id,
             (location.latitude, location.longitude),
             until=now + self._milliseconds * 1000,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from atriz_realtime.api import Clock
+from atriz_realtime.api import Clock, Report, limit_reached
 
 V = TypeVar("V")
 
@@ -15,6 +15,12 @@ MAX_ENTITIES = 100_000
 def microseconds(clock: Clock) -> int:
     """The monotonic clock in whole microseconds, so that sums are exact."""
     return round(clock.monotonic() * 1_000_000)
+
+
+def report_full(report: Report, policy: str) -> None:
+    """Report that an entity lost its value too early, in a process that decides by it."""
+    message = f"{policy}: more than {MAX_ENTITIES} entities of a type; one begins anew"
+    limit_reached(report, f"{__name__}.MAX_ENTITIES", message)
 
 
 class Memory(Generic[V]):
@@ -36,13 +42,20 @@ class Memory(Generic[V]):
         entry = self._entries.get(entity_id)
         return None if entry is None or entry[1] <= now else entry[0]
 
-    def put(self, entity_id: str, value: V, until: int, now: int) -> None:
-        """Store a value until a time; both times are in microseconds."""
+    def put(self, entity_id: str, value: V, until: int, now: int) -> bool:
+        """Store a value until a time; both times are in microseconds.
+
+        :returns: whether another one made room that had not expired.
+        """
+        is_full = False
         entries = self._entries
         entries.pop(entity_id, None)
         while entries:
             oldest = next(iter(entries))
-            if entries[oldest][1] > now and len(entries) < self._size:
-                break
+            if entries[oldest][1] > now:
+                if len(entries) < self._size:
+                    break
+                is_full = True
             del entries[oldest]
         entries[entity_id] = (value, until)
+        return is_full

@@ -9,11 +9,11 @@ from atriz_realtime_ratelimit.token_bucket import TokenBucket, TokenBucketOption
 
 
 def _token_bucket(options: TokenBucketOptions, resources: Resources) -> ThrottlePolicy:
-    return scoped(TokenBucket(options, resources.clock), options.scope, resources)
+    return scoped(TokenBucket(options, resources), options.scope, resources)
 
 
 def _distance(options: DistanceOptions, resources: Resources) -> ThrottlePolicy:
-    return scoped(Distance(options, resources.clock), options.scope, resources)
+    return scoped(Distance(options, resources), options.scope, resources)
 
 
 @hookimpl

@@ -14,8 +14,8 @@ from typing import ClassVar
 
 import attrs
 
-from atriz_realtime.api import Clock, Location
-from atriz_realtime_ratelimit.memory import Memory, microseconds
+from atriz_realtime.api import Location, Resources
+from atriz_realtime_ratelimit.memory import Memory, microseconds, report_full
 from atriz_realtime_ratelimit.scope import ScopeOptions
 
 # KEYS[1] holds the TAT, ARGV[1] is the time of one token and ARGV[2] that of the whole
@@ -61,11 +61,12 @@ class TokenBucket:
     name: ClassVar[str] = "token-bucket"
     script: ClassVar[str] = _DECIDE
 
-    def __init__(self, options: TokenBucketOptions, clock: Clock) -> None:
+    def __init__(self, options: TokenBucketOptions, resources: Resources) -> None:
         # exact and rounded up, so that the rate is never exceeded
         self._token = math.ceil(1_000_000 / Fraction(options.rate))
         self._bucket = options.burst * self._token
-        self._clock = clock
+        self._clock = resources.clock
+        self._report = resources.report
         self._arrivals: Memory[int] = Memory()
 
     def arguments(self, _: Location) -> tuple[str | float, ...]:
@@ -78,7 +79,8 @@ class TokenBucket:
         arrival = self._next(entity_id, now)
         if arrival - now > self._bucket:
             return False
-        self._arrivals.put(entity_id, arrival, until=arrival, now=now)
+        if self._arrivals.put(entity_id, arrival, until=arrival, now=now):
+            report_full(self._report, self.name)
         return True
 
     def note(self, entity_id: str, _: Location) -> None:
