@@ -8,6 +8,7 @@ fan-out, watchers are brought up to date (:mod:`~atriz_realtime.core.publish.res
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
@@ -38,6 +39,8 @@ class Delivery:
     _cache: Cache
     _fanout: Fanout
     _after_gap: Callable[[], None]
+    queues: bool
+    """Whether the backends queue a fix when they are called, rather than when they are awaited."""
 
     def __init__(
         self,
@@ -72,6 +75,8 @@ class Delivery:
         """
         self._cache = cache
         self._fanout = fanout
+        methods = (cache.put, fanout.publish, innermost_fanout.publish)
+        self.queues = not any(map(inspect.iscoroutinefunction, methods))
         self._after_gap = after_gap
         self._channels.start(fanout, self._in_flight.received, self._in_flight.forget)
         if isinstance(innermost_fanout, Interruptible):

@@ -146,10 +146,17 @@ class Pipeline:
             raise InvalidEntityId(field="entityId")
 
     async def publish(
-        self, entity: EntityRef, location: Location, identity: Identity | None = None
+        self,
+        entity: EntityRef,
+        location: Location,
+        identity: Identity | None = None,
+        *,
+        queued: Callable[[], None] | None = None,
     ) -> PublishResult:
         """Take a fix through the pipeline.
 
+        :param queued: called when the commands of the fix are queued, before those of any fix
+            that is published from then on; not called if the backends queue nothing.
         :raises Unavailable: when the server is closing.
         :raises NotAuthorized: when an authorizer refuses.
         :raises InvalidLocation: when the entity type's own validation refuses the fix, its
@@ -173,6 +180,8 @@ class Pipeline:
                 fixes.dropped += 1
                 return PublishResult("dropped", location)
             payload = encode(passed)
+            if queued is not None and self._delivery.queues:
+                queued()  # nothing else runs before the commands are queued
             if verdict.outcome == "pass":
                 self._discard_held(payload)
                 await self._delivery.publish(payload)
