@@ -36,6 +36,9 @@ MAX_HELD = 100_000
 FINISH_TIMEOUT = 1.0
 """Seconds in which fixes under way may finish when the server closes, and then held ones."""
 
+PAGE_PER_TURN = 50
+"""Locations of a page that are checked in one turn of the event loop."""
+
 Admit = Callable[[EntityRef, Location], Awaitable[Verdict]]
 
 
@@ -206,10 +209,17 @@ class Pipeline:
         return self._delivery.current(entity)
 
     async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
-        """One page of the cached locations of a type."""
+        """One page of the cached locations of a type, without those that cannot be read."""
         if entity_type not in self._kinds:
             raise UnknownEntityType(field="type")
-        return await self._cache.page(entity_type, cursor, limit)
+        page = await self._cache.page(entity_type, cursor, limit)
+        items = []
+        for number, (entity_id, location) in enumerate(page.items, start=1):
+            if self._delivery.is_readable(EntityRef(entity_type, entity_id), location):
+                items.append((entity_id, location))
+            if number % PAGE_PER_TURN == 0:
+                await asyncio.sleep(0)  # let other connections run
+        return Page(items, page.next_cursor)
 
     async def counts(self) -> dict[str, int]:
         """How many locations are cached, by entity type."""
