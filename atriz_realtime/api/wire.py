@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -210,6 +211,26 @@ def decode_json(data: bytes | str) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"broken JSON: {error}") from error
+
+
+def is_json_object(data: bytes) -> bool:
+    """Whether every client can read some bytes as a JSON object.
+
+    A lone surrogate in a text, which JavaScript may write and :func:`decode_json` refuses, is
+    no obstacle.
+    """
+    try:
+        try:
+            value = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            value = json.loads(data.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
 
 
 @attrs.frozen(eq=False)

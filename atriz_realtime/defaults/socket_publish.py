@@ -11,12 +11,12 @@ from atriz_realtime.api import (
     SocketEvent,
     hookimpl,
 )
-from atriz_realtime.defaults.shared.updates import Updates
+from atriz_realtime.defaults.shared.updates import BATCH_TIMEOUT, Updates
 
 EVENT = "location:publish"
 
-PUBLISH_TIMEOUT = 30.0
-"""Seconds that a list may take; the fixes of one entity are published one after another."""
+PUBLISH_TIMEOUT = BATCH_TIMEOUT + 5.0
+"""Seconds that the event may take: a list answers before, with what it has published."""
 
 MAX_REJECTED = 100
 """Refused updates that the acknowledgement of a list names; one entry stands for the others."""

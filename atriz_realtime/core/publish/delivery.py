@@ -8,13 +8,14 @@ fan-out, watchers are brought up to date (:mod:`~atriz_realtime.core.publish.res
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from atriz_realtime.api.contracts import Cache, Clock, Conditional, Fanout, Interruptible
 from atriz_realtime.api.errors import Unavailable
 from atriz_realtime.api.model import EntityRef
-from atriz_realtime.api.wire import Payload, RedisChannels, event_json
+from atriz_realtime.api.wire import Payload, RedisChannels, event_json, is_json_object
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.watermarks import event_time
@@ -38,6 +39,8 @@ class Delivery:
     _cache: Cache
     _fanout: Fanout
     _after_gap: Callable[[], None]
+    queues: bool
+    """Whether the backends queue a fix when they are called, rather than when they are awaited."""
 
     def __init__(
         self,
@@ -72,6 +75,8 @@ class Delivery:
         """
         self._cache = cache
         self._fanout = fanout
+        methods = (cache.put, fanout.publish, innermost_fanout.publish)
+        self.queues = not any(map(inspect.iscoroutinefunction, methods))
         self._after_gap = after_gap
         self._channels.start(fanout, self._in_flight.received, self._in_flight.forget)
         if isinstance(innermost_fanout, Interruptible):
@@ -206,11 +211,25 @@ class Delivery:
 
         A newer one that the cache could not take is returned instead.
         """
-        reading = self._cache.get(entity)
+        reading = self._readable(entity, self._cache.get(entity))
         waiting = self.backlog.get(RedisChannels.entity(entity)) if self.backlog else None
         if waiting is None or not waiting.cache:
             return reading
         return self._newest(reading, waiting.payload)
+
+    async def _readable(self, entity: EntityRef, reading: Awaitable[bytes | None]) -> bytes | None:
+        location = await reading
+        return location if location is None or self.is_readable(entity, location) else None
+
+    def is_readable(self, entity: EntityRef, location: bytes) -> bool:
+        """Whether a cached location can be shown: other programs write to these keys too.
+
+        It is spliced into frames and answers, which anything but a JSON object would break.
+        """
+        if is_json_object(location):
+            return True
+        self._incidents.report("unreadable fix hidden", f"the current location of {entity}")
+        return False
 
     async def _newest(self, reading: Awaitable[bytes | None], uncached: Payload) -> bytes:
         cached = await reading

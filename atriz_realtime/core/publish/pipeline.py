@@ -36,6 +36,9 @@ MAX_HELD = 100_000
 FINISH_TIMEOUT = 1.0
 """Seconds in which fixes under way may finish when the server closes, and then held ones."""
 
+PAGE_PER_TURN = 50
+"""Locations of a page that are checked in one turn of the event loop."""
+
 Admit = Callable[[EntityRef, Location], Awaitable[Verdict]]
 
 
@@ -146,10 +149,17 @@ class Pipeline:
             raise InvalidEntityId(field="entityId")
 
     async def publish(
-        self, entity: EntityRef, location: Location, identity: Identity | None = None
+        self,
+        entity: EntityRef,
+        location: Location,
+        identity: Identity | None = None,
+        *,
+        queued: Callable[[], None] | None = None,
     ) -> PublishResult:
         """Take a fix through the pipeline.
 
+        :param queued: called when the commands of the fix are queued, before those of any fix
+            that is published from then on; not called if the backends queue nothing.
         :raises Unavailable: when the server is closing.
         :raises NotAuthorized: when an authorizer refuses.
         :raises InvalidLocation: when the entity type's own validation refuses the fix, its
@@ -174,6 +184,8 @@ class Pipeline:
             admitting = admit(passed.entity, passed.location)
             verdict = await self._plugin_runner.run(plugin, what, admitting)
             payload = encode(passed)
+            if queued is not None and self._delivery.queues:
+                queued()  # nothing else runs before the commands are queued
             if verdict.outcome == "pass":
                 self._discard_held(payload)
                 await self._delivery.publish(payload)
@@ -198,10 +210,17 @@ class Pipeline:
         return self._delivery.current(entity)
 
     async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
-        """One page of the cached locations of a type."""
+        """One page of the cached locations of a type, without those that cannot be read."""
         if entity_type not in self._kinds:
             raise UnknownEntityType(field="type")
-        return await self._cache.page(entity_type, cursor, limit)
+        page = await self._cache.page(entity_type, cursor, limit)
+        items = []
+        for number, (entity_id, location) in enumerate(page.items, start=1):
+            if self._delivery.is_readable(EntityRef(entity_type, entity_id), location):
+                items.append((entity_id, location))
+            if number % PAGE_PER_TURN == 0:
+                await asyncio.sleep(0)  # let other connections run
+        return Page(items, page.next_cursor)
 
     async def counts(self) -> dict[str, int]:
         """How many locations are cached, by entity type."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -65,15 +66,21 @@ class TracedPipeline(Pipeline):
     """A pipeline with a span for each fix."""
 
     async def publish(
-        self, entity: EntityRef, location: Location, identity: Identity | None = None
+        self,
+        entity: EntityRef,
+        location: Location,
+        identity: Identity | None = None,
+        *,
+        queued: Callable[[], None] | None = None,
     ) -> PublishResult:
         """Take a fix through the pipeline, within a span."""
         if this_thread.in_eager_step:  # a span becomes current in a task's context
-            return await asyncio.ensure_future(self.publish(entity, location, identity))
+            publishing = self.publish(entity, location, identity, queued=queued)
+            return await asyncio.ensure_future(publishing)
         name = f"publish {entity.type}"
         with _span(name, SpanKind.INTERNAL, attributes=_attributes(entity)) as span:
             try:
-                result = await super().publish(entity, location, identity)
+                result = await super().publish(entity, location, identity, queued=queued)
             except Exception as error:
                 _fail(span, error)
                 raise

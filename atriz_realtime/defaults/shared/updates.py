@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+import contextlib
 from datetime import UTC, datetime
 
 import attrs
@@ -21,10 +21,15 @@ from atriz_realtime.api import (
     Resources,
     ServerHandle,
     Tracking,
+    Unavailable,
 )
 
 DOCUMENTED_IDS = {"vehicleId": "vehicle", "deliveryId": "delivery"}
 """Fields that an update may name its entity by, each with the entity type it implies."""
+
+BATCH_TIMEOUT = 30.0
+"""Seconds that a batch may take, with plugins that are slow; what it has not published by then is
+refused."""
 
 TURN_UPDATES = 8
 """Updates of a batch that are begun in one turn of the event loop: they take about half a
@@ -96,46 +101,52 @@ class Updates:
     async def publish_batch(self, updates: list[object], identity: Identity) -> Batch:
         """Publish many updates independently; those of one entity stay in order.
 
+        An update need not wait for the answers to those before it, only until they are queued.
+
         :raises PayloadTooLarge: for more than ``max_batch`` updates; none is published.
         """
         if len(updates) > self._max_batch:
             raise PayloadTooLarge(f"more than {self._max_batch} updates", field="updates")
-        rejected: list[tuple[int, RealtimeError]] = []
-        by_entity: defaultdict[EntityRef, list[tuple[int, Location]]] = defaultdict(list)
-        for index, update in enumerate(updates):
-            if index % TURN_UPDATES == TURN_UPDATES - 1:
-                await asyncio.sleep(0)  # let other connections run
+        late = Unavailable(f"not finished within {BATCH_TIMEOUT:g} s: it may have been published")
+        outcomes: list[PublishResult | RealtimeError] = [late] * len(updates)
+        last: dict[EntityRef, asyncio.Event] = {}
+
+        async def publish(index: int, entity: EntityRef, location: Location) -> None:
+            before, queued = last.get(entity), asyncio.Event()
+            last[entity] = queued
             try:
-                entity, location = read_update(self._server.tracking, update, identity)
+                if before is not None:
+                    await before.wait()
+                outcomes[index] = await self._server.tracking.publish(
+                    entity, location, identity, queued=queued.set
+                )
             except RealtimeError as error:
-                rejected.append((index, error))
-            else:
-                by_entity[entity].append((index, location))
+                outcomes[index] = error
+            finally:
+                queued.set()
 
-        async def publish_entity(entity: EntityRef) -> list[PublishResult]:
-            results = []
-            for index, location in by_entity[entity]:
-                try:
-                    results.append(await self._server.tracking.publish(entity, location, identity))
-                except RealtimeError as error:
-                    rejected.append((index, error))
-            return results
-
-        async with asyncio.TaskGroup() as group:
-            publishing = []
-            for number, entity in enumerate(by_entity, 1):
-                publishing.append(group.create_task(publish_entity(entity)))
-                if number % TURN_UPDATES == 0:
-                    await asyncio.sleep(0)
-        results = [result for entity in publishing for result in entity.result()]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BATCH_TIMEOUT), asyncio.TaskGroup() as group:
+                for index, update in enumerate(updates):
+                    if index % TURN_UPDATES == TURN_UPDATES - 1:
+                        await asyncio.sleep(0)  # let other connections run
+                    try:
+                        entity, location = read_update(self._server.tracking, update, identity)
+                    except RealtimeError as error:
+                        outcomes[index] = error
+                    else:
+                        group.create_task(publish(index, entity, location))
+        results = [each for each in outcomes if isinstance(each, PublishResult)]
         throttled = sum(result.throttled for result in results)
+        rejected = [
+            (index, each) for index, each in enumerate(outcomes) if isinstance(each, RealtimeError)
+        ]
         for index, refusal in rejected:
             self._report(
                 "refused {code}",
                 f"update {index} of a batch: {refusal.message}",
                 labels={"code": refusal.code},
             )
-        rejected.sort(key=lambda entry: entry[0])
         return Batch(len(results) - throttled, throttled, rejected)
 
 

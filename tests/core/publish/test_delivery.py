@@ -236,6 +236,17 @@ async def test_watchers_are_served_while_the_cache_fails(parts: Parts, failure: 
     assert sum(parts.counts.values()) == 2
 
 
+async def test_a_cached_value_that_cannot_be_read_is_no_current_location(parts: Parts) -> None:
+    await parts.cache.put(attrs.evolve(payload(), location=b"of another program"), 300)
+    assert await parts.delivery.current(VEHICLE) is None
+    assert parts.counts == {"unreadable fix hidden": 1}
+    newer = payload(seconds=1)
+    parts.cache.away = AWAY
+    await parts.delivery.cache(newer, held=False)
+    parts.cache.away = None
+    assert await parts.delivery.current(VEHICLE) == newer.location
+
+
 @pytest.mark.parametrize("part", ["cache", "fanout"])
 async def test_a_backend_that_fails_before_it_is_awaited_is_survived_too(
     parts: Parts, part: str

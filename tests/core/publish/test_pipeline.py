@@ -443,6 +443,31 @@ async def test_entities_are_held_independently(made: Parts) -> None:
     assert sorted(made.sent) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("verdict", [Verdict("pass"), Verdict("drop")])
+async def test_it_says_when_a_fix_is_queued(made: Parts, verdict: Verdict) -> None:
+    made.cache.gate = asyncio.Event()
+    made.module.verdicts[:] = [verdict]
+    queued = asyncio.Event()
+    publishing = asyncio.ensure_future(
+        made.pipeline.publish(EntityRef("van", "v1"), location(), queued=queued.set)
+    )
+    await queued.wait()
+    assert made.cache.calls == ["put"]
+    assert not publishing.done()
+    made.cache.gate.set()
+    await publishing
+
+
+async def test_backends_that_queue_nothing_take_one_fix_after_another(made: Parts) -> None:
+    cache = MemoryCache(made.clock, MemorySettings())
+    made.delivery.start(
+        cache=cache, fanout=made.fanout, innermost_fanout=made.fanout, after_gap=lambda: None
+    )
+    queued = asyncio.Event()
+    await made.pipeline.publish(EntityRef("van", "v1"), location(), queued=queued.set)
+    assert not queued.is_set()
+
+
 async def test_a_slow_cache_does_not_let_a_held_fix_follow_a_newer_one(made: Parts) -> None:
     made.cache.gate = asyncio.Event()
     made.module.verdicts[:] = [Verdict("hold", 0.001), Verdict("pass"), Verdict("pass")]
