@@ -58,6 +58,7 @@ class Delivery:
         self.backlog = Backlog(self.retry, incidents)
         self.resync = Resync(broadcaster, channels, self._in_flight, self.current, incidents)
         self._listeners: list[Listener] = []
+        self._compared: dict[str, Payload] = {}  # by channel: late fixes whose cache is being read
         self._closed = False
 
     def start(
@@ -102,6 +103,8 @@ class Delivery:
         """
         self._in_flight.add(payload, comes_back=self._comes_back(payload), late=held)
         self.backlog.discard(payload)
+        if self._compared:
+            self._overtake(payload)
         if held:
             return self._finish(payload, None, self._fan_out_late(payload))
         return self._finish(payload, self._put(payload), self._fan_out(payload))
@@ -181,9 +184,21 @@ class Delivery:
             self._in_flight.withdraw(payload.channel, payload.event)
 
     async def _publish_unless_newer(self, payload: Payload) -> bool:
-        """Do what a :class:`~atriz_realtime.api.Conditional` fan-out does, in two steps."""
-        cached = await self._cache.get(payload.entity)
-        if (
+        """Do what a :class:`~atriz_realtime.api.Conditional` fan-out does, in two steps.
+
+        A newer fix that is published here between the two must not be followed by this one.
+        """
+        self._overtake(payload)
+        if payload.channel in self._compared:
+            return False
+        self._compared[payload.channel] = payload
+        try:
+            cached = await self._cache.get(payload.entity)
+        finally:
+            is_newest = self._compared.get(payload.channel) is payload
+            if is_newest:
+                del self._compared[payload.channel]
+        if not is_newest or (
             cached is not None
             and cached != payload.location
             and _location_time(payload.entity, cached) >= payload.timestamp
@@ -191,6 +206,12 @@ class Delivery:
             return False
         await self._fanout.publish(payload.channel, payload.event)
         return True
+
+    def _overtake(self, payload: Payload) -> None:
+        """Drop a late fix that is being compared, unless it is newer than this one."""
+        compared = self._compared.get(payload.channel)
+        if compared is not None and compared.timestamp <= payload.timestamp:
+            del self._compared[payload.channel]
 
     async def _attempt(self, work: Awaitable[None], incident: str = "") -> bool:
         try:

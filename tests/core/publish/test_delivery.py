@@ -372,6 +372,49 @@ async def test_a_fix_is_not_published_again_after_a_newer_one_of_another_server(
     assert there == []
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["published", "held"])
+async def test_a_late_fix_is_not_published_after_a_newer_one_that_came_during_the_comparison(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    there: list[bytes] = []
+    await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
+    reading, read = asyncio.Event(), asyncio.Event()
+
+    async def get(_: EntityRef) -> None:
+        reading.set()
+        await read.wait()
+
+    monkeypatch.setattr(parts.cache, "get", get)
+    late = asyncio.create_task(parts.delivery.publish(payload(seconds=1), held=True))
+    await reading.wait()
+    newer = asyncio.create_task(parts.delivery.publish(payload(seconds=2), held=held))
+    await asyncio.sleep(0)
+    read.set()
+    await asyncio.gather(late, newer)
+    assert there == [payload(seconds=2).event]
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["published", "held"])
+async def test_an_older_fix_does_not_stop_a_late_one_that_is_being_compared(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    there: list[bytes] = []
+    await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
+    read = asyncio.Event()
+
+    async def get(_: EntityRef) -> None:
+        await read.wait()
+
+    monkeypatch.setattr(parts.cache, "get", get)
+    late = asyncio.create_task(parts.delivery.publish(payload(seconds=2), held=True))
+    await asyncio.sleep(0)
+    older = asyncio.create_task(parts.delivery.publish(payload(seconds=1), held=held))
+    await asyncio.sleep(0)
+    read.set()
+    await asyncio.gather(late, older)
+    assert there[-1] == payload(seconds=2).event
+
+
 @pytest.mark.parametrize(("verdict", "sent"), [(True, 1), (False, 0), (None, 1)])
 async def test_a_conditional_fan_out_decides_about_late_fixes(
     hub: Hub, verdict: bool | None, sent: int
