@@ -6,6 +6,7 @@ Two of them use the engine's own websocket protocol, the others ASGI.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -84,7 +85,19 @@ class Load:
         )
 
     async def _everyone_has(self, numbers: Mapping[str, int]) -> None:
-        await until(lambda: not any(one.behind(numbers) for one in self.everyone()), RECOVERY_LIMIT)
+        with contextlib.suppress(TimeoutError):  # what is missing says more
+            await until(lambda: not self._behind(numbers), RECOVERY_LIMIT)
+        assert self._behind(numbers) == []
+
+    def _behind(self, numbers: Mapping[str, int]) -> list[str]:
+        """What watchers have not received, with the last fixes that they have."""
+        return [
+            f"{entity} on server {server}: {numbers[entity]} is not the last of {seen[-5:]}"
+            for server, watchers in self.watchers.items()
+            for one in watchers
+            for entity in one.behind(numbers)
+            for seen in (one.seen[entity],)
+        ]
 
     async def lost_redis(self) -> bool:
         """Whether a server has given up a connection to Redis, as on a machine that is too slow."""

@@ -185,7 +185,8 @@ class Proxy:
         async def forward() -> None:
             while True:
                 due, data = await late.get()
-                await asyncio.sleep(due - loop.time())
+                if due > loop.time():  # all that is due leaves in one turn of a busy loop
+                    await asyncio.sleep(due - loop.time())
                 if not wire.swallowing:
                     wire.client.write(data)
 
