@@ -97,7 +97,7 @@ class Subscriptions:
         handlers.add("untrack:*", self._unknown_type)
         for kind in kinds:
             handlers.add(track_event(kind), self._tracker(kind))
-            handlers.add(untrack_event(kind), self._untracker(kind))
+            handlers.add(untrack_event(kind), self._untracker(kind), eager=True)
 
     def _tracker(self, kind: str) -> Handler:
         async def track(sid: str, ids: Any = None, *_: Any) -> Any:
