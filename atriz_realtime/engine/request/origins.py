@@ -33,7 +33,7 @@ class Origins:
         if self._listed is not None:
             return origin in self._listed
         hosts = (request.header(b"host"), request.forwarded_host)
-        return any(origin == f"{request.scheme}://{host}" for host in hosts if host is not None)
+        return origin in [f"{request.scheme}://{host}" for host in hosts if host is not None]
 
     def headers(self, request: Request) -> list[tuple[bytes, bytes]]:
         """The CORS headers that let the page read the response."""
