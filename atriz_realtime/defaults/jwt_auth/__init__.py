@@ -38,9 +38,12 @@ from atriz_realtime.api import (
 )
 from atriz_realtime.defaults.jwt_auth.keys import MAX_KID, configured, hmac_key
 from atriz_realtime.defaults.jwt_auth.remembered import RememberedTokens
+from atriz_realtime.defaults.jwt_auth.signatures import OneSecret, Signatures
 from atriz_realtime.defaults.shared.extras import extra
 
 if TYPE_CHECKING:
+    from jwt.types import Options
+
     from atriz_realtime.defaults.jwt_auth.jwks import KeySource
 
 logger = logging.getLogger("atriz_realtime.jwt_auth")
@@ -123,18 +126,6 @@ def secret_weakness(secret: str, algorithms: tuple[str, ...]) -> str | None:
     return None
 
 
-class _OneSecret(jwt.algorithms.HMACAlgorithm):
-    """HMAC with one secret that was checked before.
-
-    PyJWT checks with every token whether the secret is a key of another kind, which takes longer
-    than the rest of its work.
-    """
-
-    def prepare_key(self, key: str | bytes) -> bytes:
-        """Return the secret's bytes, unchecked."""
-        return key if isinstance(key, bytes) else key.encode()
-
-
 def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
     """The key that PyJWT verifies signatures with.
 
@@ -149,7 +140,7 @@ def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
     except jwt.InvalidKeyError as error:
         raise ConfigurationError(f"jwt_secret: {error}", field="jwt_secret") from error
     key = hmac_key(secret.encode(), algorithm)
-    key.Algorithm = _OneSecret(known.hash_alg)
+    key.Algorithm = OneSecret(known.hash_alg)
     return key
 
 
@@ -180,7 +171,15 @@ class UnknownKey(AuthenticationRejected):
 
 
 class StrictJwt(jwt.PyJWT):
-    """PyJWT, with the package's strict JSON decoder for the claims, which accepts UTF-8 alone."""
+    """PyJWT, with the package's strict JSON decoder for the claims, which accepts UTF-8 alone.
+
+    :param key: the secret, or what stands for it.
+    """
+
+    def __init__(self, options: Options, key: str | jwt.PyJWK | None) -> None:
+        super().__init__(options)
+        if isinstance(key, jwt.PyJWK):
+            self._jws = Signatures(key)
 
     def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
         """Decode the claims; PyJWT documents this method for subclasses."""
@@ -214,7 +213,11 @@ class JwtAuthenticator:
         self._key_id_and_type = functools.lru_cache(MAX_HEADERS)(key_id_and_type)
         self._algorithms = list(settings.algorithms)
         decoder = StrictJwt(
-            {"verify_aud": settings.audience is not None, "require": list(settings.required_claims)}
+            {
+                "verify_aud": settings.audience is not None,
+                "require": list(settings.required_claims),
+            },
+            self._key,
         )
         self._decode = functools.partial(
             decoder.decode,

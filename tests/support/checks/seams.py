@@ -363,22 +363,22 @@ SEAMS = (
     Seam(
         "pyjwt",
         "jwt.api_jwt:PyJWT",
-        ("_decode_payload(decoded)",),
+        ("_decode_payload(decoded)", "_jws"),
         ("defaults/jwt_auth/__init__.py",),
-        "reads claims as strictly as all other JSON",
+        "reads claims as strictly as all other JSON, and parses the header of an issuer once",
     ),
     Seam(
         "pyjwt",
         "jwt:PyJWK",
         ("Algorithm", "algorithm_name"),
-        ("defaults/jwt_auth/__init__.py",),
+        ("defaults/jwt_auth/__init__.py", "defaults/jwt_auth/signatures.py"),
         "checks a secret once instead of for every token",
     ),
     Seam(
         "pyjwt",
         "jwt.algorithms:HMACAlgorithm",
         ("hash_alg", "prepare_key(key)"),
-        ("defaults/jwt_auth/__init__.py",),
+        ("defaults/jwt_auth/__init__.py", "defaults/jwt_auth/signatures.py"),
         "checks a secret once instead of for every token",
     ),
     # -- others ----------------------------------------------------------------------------
