@@ -93,10 +93,9 @@ class SocketIOPacket(socketio.packet.Packet):
         self._check(attachments is not None)
         if is_event:
             event: Any = self.data
-            name, *arguments = event
-            if len(name) > self.limits.max_event_name:
+            if len(event[0]) > self.limits.max_event_name:
                 raise InvalidPayload("the event's name is too long", self.namespace, self.id)
-            if len(arguments) > self.limits.max_arguments:
+            if len(event) - 1 > self.limits.max_arguments:
                 raise InvalidPayload("too many arguments", self.namespace, self.id)
         return count
 
