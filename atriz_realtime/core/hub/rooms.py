@@ -276,8 +276,7 @@ class RoomManager(socketio.AsyncManager):
     def is_connected(self, sid: str | None, namespace: str) -> bool:
         """Whether a socket is accepted, and not being disconnected."""
         return (
-            sid in self._joined
-            and sid not in self._connecting
+            sid not in self._connecting
             and sid not in self._disconnecting
             and sid in self.rooms.get(namespace, {}).get(None, {})
         )
