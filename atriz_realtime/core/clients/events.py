@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from types import CoroutineType
 from typing import Any
 
 import socketio.packet
@@ -53,7 +53,7 @@ class OwnEvents:
     ) -> None:
         """Handle an event, and acknowledge it if the client asks for that by a number."""
         answer = await self._result(sid, event, handling)
-        if inspect.iscoroutine(answer):
+        if isinstance(answer, CoroutineType):
             await self._answer_together(session, sid, number, event, answer)
         else:
             self.acknowledge(session, number, answer)
@@ -128,7 +128,7 @@ class OwnEvents:
             answer = await handling()
         finally:
             begun.set_result(None)
-        return await answer if inspect.iscoroutine(answer) else answer
+        return await answer if isinstance(answer, CoroutineType) else answer
 
     async def _result(self, sid: str, event: str, handling: Awaitable[Any]) -> Any:
         """Await a handler; an error becomes ``error`` and a negative acknowledgement."""

@@ -367,7 +367,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
             if self._reading is None:
                 self._reading = asyncio.get_running_loop().call_soon(self._handle_later)
             return
-        with contextlib.suppress(RuntimeError):
+        if not self._transport.is_closing():
             self._transport.resume_reading()
 
     # -- closing ---------------------------------------------------------------------------
