@@ -36,9 +36,9 @@ from atriz_realtime.api import (
     decode_json,
     hookimpl,
 )
+from atriz_realtime.defaults.jwt_auth.headers import AcceptedHeaders
 from atriz_realtime.defaults.jwt_auth.keys import MAX_KID, configured, hmac_key
 from atriz_realtime.defaults.jwt_auth.remembered import RememberedTokens
-from atriz_realtime.defaults.jwt_auth.signatures import OneSecret, Signatures
 from atriz_realtime.defaults.shared.extras import extra
 
 if TYPE_CHECKING:
@@ -126,6 +126,18 @@ def secret_weakness(secret: str, algorithms: tuple[str, ...]) -> str | None:
     return None
 
 
+class _OneSecret(jwt.algorithms.HMACAlgorithm):
+    """HMAC with one secret that was checked before.
+
+    PyJWT checks with every token whether the secret is a key of another kind, which takes longer
+    than the rest of its work.
+    """
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        """Return the secret's bytes, unchecked."""
+        return key if isinstance(key, bytes) else key.encode()
+
+
 def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
     """The key that PyJWT verifies signatures with.
 
@@ -140,7 +152,7 @@ def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
     except jwt.InvalidKeyError as error:
         raise ConfigurationError(f"jwt_secret: {error}", field="jwt_secret") from error
     key = hmac_key(secret.encode(), algorithm)
-    key.Algorithm = OneSecret(known.hash_alg)
+    key.Algorithm = _OneSecret(known.hash_alg)
     return key
 
 
@@ -171,15 +183,11 @@ class UnknownKey(AuthenticationRejected):
 
 
 class StrictJwt(jwt.PyJWT):
-    """PyJWT, with the package's strict JSON decoder for the claims, which accepts UTF-8 alone.
+    """PyJWT, with the package's strict JSON decoder for the claims, which accepts UTF-8 alone."""
 
-    :param key: the secret, or what stands for it.
-    """
-
-    def __init__(self, options: Options, key: str | jwt.PyJWK | None) -> None:
+    def __init__(self, options: Options) -> None:
         super().__init__(options)
-        if isinstance(key, jwt.PyJWK):
-            self._jws = Signatures(key)
+        self._jws = AcceptedHeaders()
 
     def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
         """Decode the claims; PyJWT documents this method for subclasses."""
@@ -213,11 +221,7 @@ class JwtAuthenticator:
         self._key_id_and_type = functools.lru_cache(MAX_HEADERS)(key_id_and_type)
         self._algorithms = list(settings.algorithms)
         decoder = StrictJwt(
-            {
-                "verify_aud": settings.audience is not None,
-                "require": list(settings.required_claims),
-            },
-            self._key,
+            {"verify_aud": settings.audience is not None, "require": list(settings.required_claims)}
         )
         self._decode = functools.partial(
             decoder.decode,

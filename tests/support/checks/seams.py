@@ -369,16 +369,23 @@ SEAMS = (
     ),
     Seam(
         "pyjwt",
+        "jwt:PyJWS",
+        ("_load(jwt)", "decode_complete(jwt)"),
+        ("defaults/jwt_auth/headers.py",),
+        "parses the header of an issuer once",
+    ),
+    Seam(
+        "pyjwt",
         "jwt:PyJWK",
         ("Algorithm", "algorithm_name"),
-        ("defaults/jwt_auth/__init__.py", "defaults/jwt_auth/signatures.py"),
+        ("defaults/jwt_auth/__init__.py",),
         "checks a secret once instead of for every token",
     ),
     Seam(
         "pyjwt",
         "jwt.algorithms:HMACAlgorithm",
         ("hash_alg", "prepare_key(key)"),
-        ("defaults/jwt_auth/__init__.py", "defaults/jwt_auth/signatures.py"),
+        ("defaults/jwt_auth/__init__.py",),
         "checks a secret once instead of for every token",
     ),
     # -- others ----------------------------------------------------------------------------
