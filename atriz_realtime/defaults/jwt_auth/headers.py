@@ -32,7 +32,7 @@ class AcceptedHeaders(PyJWS):
 
     def _load(self, jwt: str | bytes) -> tuple[bytes, bytes, dict[str, Any], bytes]:
         """Split a token; returns its payload, what is signed, its header and its signature."""
-        if isinstance(jwt, str) and jwt.count(".") == 2:  # noqa: PLR2004  # three parts
+        if isinstance(jwt, str) and jwt.count(".") == 2:  # three parts
             header, payload, signature = jwt.split(".")
             fields = self._accepted.get(header)
             if fields is not None:
