@@ -60,6 +60,8 @@ class EngineServer:
     :param unasked: called with an open session for each packet that nobody waits for: a pong
         without a ping, a websocket's ping or pong frame, a small fragment.
     :param ready: called before each handshake; returns an awaitable to wait for, or ``None``.
+    :param received: handles the messages of a session instead of the ``message`` handler; returns
+        an awaitable if it has not finished.
     """
 
     reason: ClassVar[type[Reason]] = Reason
@@ -83,6 +85,7 @@ class EngineServer:
         report: Report = _log,
         unasked: Callable[[Session], object] = _ignore,
         ready: Callable[[], Awaitable[None] | None] = lambda: None,
+        received: Callable[[Session, str | bytes], Awaitable[Any] | None] | None = None,
     ) -> None:
         self.proxies = proxies
         self.handlers = dict.fromkeys(("connect", "message", "disconnect"), _ignore)
@@ -97,7 +100,7 @@ class EngineServer:
             report=report,
             unasked=unasked,
             connect=self.call_connect,
-            message=self.call_message,
+            message=received or self.call_message,
             disconnect=self.call_disconnect,
         )
         self.sockets = self.sessions.by_id

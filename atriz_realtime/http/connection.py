@@ -46,6 +46,10 @@ MAX_HEAD_MISSES = 4
 a proxy's."""
 
 
+Cached = tuple[HeadCache, Endpoint, HttpCall]
+"""The head of a connection's requests, where they go, and such a request without its body."""
+
+
 @attrs.frozen(eq=False)
 class Shared:
     """What all connections of a server share."""
@@ -116,7 +120,7 @@ class EndpointConnection(asyncio.Protocol):
     _url: bytes = b""
     _headers: list[tuple[bytes, bytes]] = attrs.field(factory=list)
     _body: bytes | bytearray = b""
-    _cached: tuple[HeadCache, Endpoint, HttpCall] | None = None
+    _cached: Cached | None = None
     _head_misses: int = 0
     _queue: list[tuple[Endpoint, HttpCall, bool]] = attrs.field(factory=list)  # a deque is larger
     _answering: asyncio.Task[None] | None = None
@@ -184,11 +188,9 @@ class EndpointConnection(asyncio.Protocol):
             self._shared.endpoints.cached_heads -= self._cached[0].size
             self._cached = None
 
-    def _read_cached(self, data: bytes) -> bool:
+    def _read_cached(self, cached: Cached, data: bytes) -> bool:
         """Read a whole request that has the cached head; returns whether it is one."""
-        if self._cached is None:
-            return False
-        head, endpoint, bare = self._cached
+        head, endpoint, bare = cached
         body = head.body(data, self._shared.endpoints.max_body)
         if body is None:
             self._forget_head()

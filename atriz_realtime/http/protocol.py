@@ -139,7 +139,7 @@ class HttpProtocol(EndpointConnection):
         if limit is not None and (len(state.connections) >= limit or len(state.tasks) >= limit):
             self._fall_back(data)  # uvicorn's own protocol answers 503
             return
-        if self._read_cached(data):
+        if self._cached is not None and self._read_cached(self._cached, data):
             self._stop_keep_alive_timer()
             return
         endpoint = self._shared.by_request_line.get(data[: data.find(b"\r\n") + 2])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import httptools
-
 from atriz_realtime.engine.request.request import MAX_HEAD
 
 END = b"\r\n\r\n"
@@ -21,6 +19,9 @@ MAX_CACHED_HEADS = 33_554_432
 """Bytes of all cached heads together; beyond, no further one is cached. Their parsed headers take a
 few times as much."""
 
+MAX_LENGTH = 18
+"""Digits of a content length."""
+
 MAX_DIGITS = 9
 """Digits of the content length that a cached head may be completed with."""
 
@@ -30,9 +31,7 @@ FALLBACK_HEADERS = frozenset({b"origin", b"expect", b"transfer-encoding", b"upgr
 FALLBACK_HEADER = re.compile(rb"\n(?:%b):" % b"|".join(sorted(FALLBACK_HEADERS)), re.IGNORECASE)
 """Finds one of them in the bytes of a request head."""
 
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
-
-_FOLDED = re.compile(rb"\n[ \t]")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,%d})[ \t]*\r\n" % MAX_LENGTH)
 
 _PLAIN = re.compile(
     rb"(?:GET|POST) [!-~]+ HTTP/1\.1\r\n"
@@ -40,14 +39,13 @@ _PLAIN = re.compile(
 )
 """A request head as RFC 9112 has it, without anything that a lenient reader might accept."""
 
-_CONNECTION = re.compile(rb"\nconnection:([^\r\n]*)", re.IGNORECASE)
+_FRAMING = re.compile(
+    rb"\n(connection|content-length|expect|transfer-encoding|upgrade):[ \t]*+([^\r]*)",
+    re.IGNORECASE,
+)
+"""The headers that say where a request ends, and how the connection goes on."""
 
-_SESSION = re.compile(rb"[A-Z]+ [^ \r\n]*[?&]sid=([^& \r\n]*)")
-
-_UPGRADE = re.compile(rb"\nupgrade:([^\r\n]*)", re.IGNORECASE)
-
-_NO_CALLBACKS = object()
-"""For a parser that only has to accept its input."""
+_SESSION = re.compile(rb"[A-Z]+ [^ \r\n?]*\?(?:[^ \r\n]*&)?sid=([^& \r\n]*)")
 
 
 def end_of_head(data: bytes) -> int:
@@ -83,20 +81,31 @@ def is_whole(data: bytes) -> bool:
     return len(data) == head_end + len(END) + length
 
 
+def _plain_head(data: bytes) -> tuple[int, dict[bytes, bytes]] | None:
+    """Return where a plain head ends, and its headers that matter here, in lower case.
+
+    ``None`` for any other bytes, and when one of those headers is repeated.
+    """
+    found = _PLAIN.match(data)
+    if found is None:
+        return None
+    lines = _FRAMING.findall(data, 0, found.end())
+    fields = {name.lower(): value.rstrip(b" \t").lower() for name, value in lines}
+    return (found.end(), fields) if len(fields) == len(lines) else None
+
+
 def is_handshake(data: bytes) -> bool:
-    """Return whether the bytes are exactly one websocket handshake, without folded headers."""
-    if not data.endswith(END) or data.count(END) != 1:
+    """Return whether the bytes are exactly one websocket handshake."""
+    plain = _plain_head(data)
+    if plain is None:
         return False
-    if _FOLDED.search(data) or data.count(b"\n") != data.count(b"\r\n"):
-        return False
-    try:
-        httptools.HttpRequestParser(_NO_CALLBACKS).feed_data(data)
-    except httptools.HttpParserUpgrade:
-        upgrades: list[bytes] = _UPGRADE.findall(data)
-        return len(upgrades) == 1 and upgrades[0].strip(b" \t").lower() == b"websocket"
-    except httptools.HttpParserError:
-        pass
-    return False
+    end, fields = plain
+    return (
+        end == len(data)
+        and fields.keys() == {b"connection", b"upgrade"}
+        and fields[b"upgrade"] == b"websocket"
+        and b"upgrade" in [wish.strip(b" \t") for wish in fields[b"connection"].split(b",")]
+    )
 
 
 def session_of(data: bytes) -> str | None:
@@ -110,14 +119,16 @@ def plain_request(data: bytes) -> tuple[bytes, bytes, bool] | None:
 
     :returns: the head without its last line, the body, and whether the connection stays open.
     """
-    found = _PLAIN.match(data) if is_whole(data) else None
-    if found is None:
+    plain = _plain_head(data)
+    if plain is None:
         return None
-    wishes: list[bytes] = _CONNECTION.findall(data, 0, found.end())
-    wish = b",".join([each.strip(b" \t") for each in wishes]).lower()
-    if wish not in (b"", b"keep-alive", b"close"):
+    end, fields = plain
+    wish, length = fields.pop(b"connection", b""), fields.pop(b"content-length", b"0")
+    if fields or wish not in (b"", b"keep-alive", b"close"):
         return None
-    return data[: found.end() - 2], data[found.end() :], wish != b"close"
+    if not length.isdigit() or len(length) > MAX_LENGTH or len(data) != end + int(length):
+        return None
+    return data[: end - 2], data[end:], wish != b"close"
 
 
 class HeadCache:

@@ -241,9 +241,13 @@ class Hub:
     async def send(self, member: Member, *event: Any) -> Any:
         """Send an event as the client would; returns the acknowledgement."""
         _ = member.frames  # drops what was sent before
-        await self.server._handle_event(member.eio_sid, None, 1, list(event))
+        await self.handle(member, list(event))
         acks = [frame for frame in member.frames if str(frame).startswith("31[")]
         return json.loads(acks[0][2:])[0] if acks else None
+
+    async def handle(self, member: Member, event: list[Any], number: int | None = 1) -> None:
+        """Handle an event of a client."""
+        await self.server._event(member.session, member.sid, DEFAULT_NAMESPACE, event, number)
 
     async def disconnect(self, member: Member, namespace: str = DEFAULT_NAMESPACE) -> None:
         """End a session."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import time
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
@@ -257,6 +259,95 @@ async def test_a_remembered_token_expires_on_time(
             except AuthenticationRejected:
                 outcomes.append(False)
         assert outcomes == [moment < ends] * 2, moment
+
+
+def mutations(token: str) -> list[str]:
+    """What a token can be changed into."""
+    header, payload, signature = token.split(".")
+    other = jwt.encode({"sub": "mallory"}, SECRET * 2, "HS256")
+    _, others_payload, others_signature = other.split(".")
+    last = "-" if signature[-1] != "-" else "_"
+    return [
+        f"{header}.{others_payload}.{signature}",
+        f"{header}.{payload}.{others_signature}",
+        other,
+        f"{header}.{payload}.{signature[:-1]}{last}",
+        f"{header}.{payload}.{signature[:-1]}",
+        f"{header}.{payload}.{signature}==",
+        f"{header}.{payload}.{signature}=",
+        f"{header}.{payload}.",
+        f"{header}.{payload}",
+        f"{header}..{signature}",
+        f"{header}={payload}.{signature}",
+        f".{payload}.{signature}",
+        f"{header}.{payload}.x.{signature}",
+        f" {token}",
+        f"{token}\n",
+        f"{header}.{payload}.{signature[:-1]}é",
+        f"{header}.{payload}.{signature[:-1]}\ud800",
+        "",
+        "..",
+    ]
+
+
+def segment(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def sign(header: str, payload: str) -> str:
+    """A token of the issuer, whatever it is made of."""
+    mac = hmac.digest(SECRET.encode(), f"{header}.{payload}".encode(), "sha256")
+    return f"{header}.{payload}.{segment(mac)}"
+
+
+HEADER = jwt.encode({}, SECRET, "HS256").partition(".")[0]
+
+TOKENS = [
+    jwt.encode({"sub": "a"}, SECRET, "HS256"),
+    *mutations(jwt.encode({"sub": "a"}, SECRET, "HS256")),
+    *(
+        sign(HEADER, payload)
+        for payload in (
+            segment(b'{"sub":"a"}') + "=",
+            segment(b'{"sub":"ab"}') + "!",
+            segment(b'{"sub":"a"}')[:-1] + "x",
+            segment(b'{"sub":"a"}') + "abcd.",
+            segment(b"not JSON"),
+            segment(b'{"sub":"a","exp":1}'),
+            segment(b'{"sub":"a","nbf":99999999999}'),
+            segment(b'{"sub":7}'),
+            "a",
+            "",
+        )
+    ),
+    *(
+        sign(segment(header), segment(b'{"sub":"a"}'))
+        for header in (
+            b'{"alg":"none"}',
+            b'{"alg":"HS512"}',
+            b'{"alg":"HS256","crit":["x"],"x":1}',
+            b'{"alg":"HS256","b64":false,"crit":["b64"]}',
+            b'{"alg":"HS256","kid":7}',
+            b'{"alg":"HS256"}',
+            b"{}",
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("token", TOKENS)
+async def test_a_header_that_was_accepted_before_changes_nothing(token: str) -> None:
+    answers: list[Any] = []
+    for known in (False, True):
+        authenticator = make()
+        if known:
+            await authenticator.authenticate(signed({"sub": "first"}))
+        try:
+            identity = await authenticator.authenticate(Credentials(token=token))
+            answers.append(None if identity is None else identity.claims)
+        except AuthenticationRejected as refusal:
+            answers.append(refusal.reason)
+    assert answers[0] == answers[1]
 
 
 async def test_a_refused_token_is_not_remembered() -> None:

@@ -46,7 +46,8 @@ class AccessControl:
         self._plugin_runner = plugin_runner
         self._incidents = incidents
         self._authenticators = [
-            (registry.owner(record), record) for record in registry.authenticators
+            (registry.owner(record), f"authenticator {record.name!r}", record)
+            for record in registry.authenticators
         ]
         self._still_holds = {
             record.name: (registry.owner(record), record.still_holds)
@@ -85,8 +86,7 @@ class AccessControl:
                 if credentials.token is not None:
                     raise
                 limited = refusal  # raised for a key in another header, right or wrong
-        for plugin, authenticator in self._authenticators:
-            what = f"authenticator {authenticator.name!r}"
+        for plugin, what, authenticator in self._authenticators:
             try:
                 if authenticator.at_once is not None:
                     identity = self._plugin_runner.call(

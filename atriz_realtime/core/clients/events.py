@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from types import CoroutineType
 from typing import Any
 
 import socketio.packet
@@ -53,7 +53,7 @@ class OwnEvents:
     ) -> None:
         """Handle an event, and acknowledge it if the client asks for that by a number."""
         answer = await self._result(sid, event, handling)
-        if inspect.iscoroutine(answer):
+        if isinstance(answer, CoroutineType):
             await self._answer_together(session, sid, number, event, answer)
         else:
             self.acknowledge(session, number, answer)
@@ -67,6 +67,10 @@ class OwnEvents:
         rest: Coroutine[Any, Any, Any],
     ) -> None:
         """Finish an event that tracks an entity, and meanwhile begin those that follow it."""
+        following = await self._take(session, sid, 1)
+        if following is None:
+            self.acknowledge(session, number, await self._result(sid, event, rest))
+            return
         loop = asyncio.get_running_loop()
         unanswered: deque[tuple[int | None, str, asyncio.Task[Any]]]
         unanswered = deque([(number, event, loop.create_task(rest))])
@@ -80,8 +84,8 @@ class OwnEvents:
                 unanswered.popleft()
             elif begun is not None:
                 await asyncio.wait((finishing, begun), return_when=asyncio.FIRST_COMPLETED)
-            elif following := await self._take(session, sid, len(unanswered)):
-                number, event, handling = following
+            elif following := following or await self._take(session, sid, len(unanswered)):
+                (number, event, handling), following = following, None
                 begun = loop.create_future()
                 finishing = loop.create_task(self._handle(sid, handling, begun))
                 unanswered.append((number, event, finishing))
@@ -105,7 +109,7 @@ class OwnEvents:
         ):
             return None
         try:
-            packet = self._rooms.server.packet_class(encoded_packet=text)
+            packet = self._rooms.server.packet_class(encoded_packet=text, binary=False)
         except ValueError:  # it is refused in its turn
             return None
         event = packet.data[0]
@@ -124,7 +128,7 @@ class OwnEvents:
             answer = await handling()
         finally:
             begun.set_result(None)
-        return await answer if inspect.iscoroutine(answer) else answer
+        return await answer if isinstance(answer, CoroutineType) else answer
 
     async def _result(self, sid: str, event: str, handling: Awaitable[Any]) -> Any:
         """Await a handler; an error becomes ``error`` and a negative acknowledgement."""

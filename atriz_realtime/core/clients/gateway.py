@@ -77,7 +77,7 @@ class Gateway:
         self._expiry = IdentityExpiry(
             clock, config.token_notice, expiring=self._expiring, expired=self._expired
         )
-        handlers.add(SocketEvents.AUTHENTICATE, self._authenticate)
+        handlers.add(SocketEvents.AUTHENTICATE, self._authenticate, eager=True)
 
     def add_events(self, registry: Registry, server: ServerHandle) -> None:
         """Let plugins handle the events that they register."""

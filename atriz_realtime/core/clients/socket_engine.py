@@ -48,9 +48,9 @@ class Engine(EngineServer):
             report=incidents.report,
             unasked=unasked,
             ready=ready,
+            received=received,  # python-socketio's own handler needs a task for each message
         )
         self._opened = opened
-        self._received = received
         self._own_connect: Handler | None = None
 
     def on(self, event: str, handler: Handler) -> None:
@@ -68,10 +68,6 @@ class Engine(EngineServer):
         self._opened(session.sid)
         is_replaced = self.handlers["connect"] != self._own_connect
         return super().call_connect(session) if is_replaced else None
-
-    def call_message(self, session: Session, data: str | bytes) -> Awaitable[None] | None:
-        """Handle a message without python-socketio's own handler, which needs a task for each."""
-        return self._received(session, data)
 
     # private names that python-socketio's admin UI uses
 

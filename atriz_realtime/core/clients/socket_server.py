@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import socketio
@@ -197,12 +197,12 @@ class SocketServer(socketio.AsyncServer):
         packet: SocketIOPacket | None = self._binary_packet.get(eio_sid)
         if packet is None:
             try:
-                packet = self.packet_class(encoded_packet=data or " ")
+                packet = self.packet_class(encoded_packet=data or " ", binary=False)
             except InvalidPayload as error:
                 self._refuse_payload(session, error)
                 return None
             if packet.attachment_count:
-                self._sid_of(session, packet)
+                self._sid_of(session, packet.namespace or DEFAULT_NAMESPACE)
                 self._binary_packet[eio_sid] = packet
                 return None
         elif packet.add_attachment(data):
@@ -212,8 +212,8 @@ class SocketServer(socketio.AsyncServer):
         kind, namespace = packet.packet_type, packet.namespace or DEFAULT_NAMESPACE
         if kind == socketio.packet.CONNECT:
             return run_eagerly(self._connect(session, namespace, packet.data))
-        sid = self._sid_of(session, packet)
-        handling: Awaitable[None]
+        sid = self._sid_of(session, namespace)
+        handling: Coroutine[Any, Any, None]
         if kind == socketio.packet.DISCONNECT:
             self._fault(session, REFUSAL_COST)
             handling = self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
@@ -227,7 +227,10 @@ class SocketServer(socketio.AsyncServer):
             self._refuse_payload(session, InvalidPayload(reason, packet.namespace, packet.id))
             return None
         else:
-            handling = self._handle_event(eio_sid, namespace, packet.id, packet.data)
+            event: Any = packet.data
+            handling = self._event(session, sid, namespace, event, packet.id)
+            if namespace == DEFAULT_NAMESPACE and self._own_handlers.is_eager(event[0]):
+                return run_eagerly(handling)
         return handling
 
     def _refuses_bytes(self, packet: SocketIOPacket) -> bool:
@@ -236,12 +239,11 @@ class SocketServer(socketio.AsyncServer):
         event = str(packet.data[0]) if packet.data else ""
         return is_default and self._own_handlers.refuses_bytes(event)
 
-    def _sid_of(self, session: Session, packet: SocketIOPacket) -> str:
-        """The sid of a session in a packet's namespace.
+    def _sid_of(self, session: Session, namespace: str) -> str:
+        """The sid of a session in the namespace of a packet.
 
         :raises ValueError: when it is not connected to that namespace.
         """
-        namespace = packet.namespace or DEFAULT_NAMESPACE
         sid: str | None = self.manager.sid_from_eio_sid(session.sid, namespace)
         if sid is None:
             raise ValueError("a packet before the connection to its namespace")
@@ -340,34 +342,33 @@ class SocketServer(socketio.AsyncServer):
 
     # -- events ----------------------------------------------------------------------------
 
-    async def _handle_event(
-        self,
-        eio_sid: str,
-        namespace: str | None,
-        id: int | None,  # noqa: A002  # their name
-        data: Any,
+    async def _event(
+        self, session: Session, sid: str, namespace: str, data: list[Any], number: int | None
     ) -> None:
-        namespace = namespace or DEFAULT_NAMESPACE
+        """Handle an event, unless its client has left the namespace or sends too many.
+
+        :param data: the event's name, followed by its arguments.
+        :param number: the number of its acknowledgement.
+        :raises ValueError: for an event that only the server may emit.
+        """
         event = data[0]
         if event in RESERVED_EVENTS:
             raise ValueError(f"the event {event!r} is reserved")
-        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
-        session = self.eio.sockets.get(eio_sid)
-        if sid is None or session is None or not self.manager.is_connected(sid, namespace):
+        if not self.manager.is_connected(sid, namespace):
             return
-        if namespace != DEFAULT_NAMESPACE:
-            if self._take(self._host_events, session, 1, "flooding client cut"):
-                await super()._handle_event(eio_sid, namespace, id, data)
+        if namespace == DEFAULT_NAMESPACE:
+            if not self._gateway.admit(sid):
+                return
+            handler, arguments = self._own_handlers.find(event, data)
+            if handler is None and self._gateway.is_single_entity(sid):
+                handler = _not_authorized
+            if handler is not None:
+                handling = handler(sid, *arguments)
+                await self._own_events.answer(session, sid, number, event, handling)
+                return
+        elif not self._take(self._host_events, session, 1, "flooding client cut"):
             return
-        if not self._gateway.admit(sid):
-            return
-        handler, arguments = self._own_handlers.find(event, data)
-        if handler is None and self._gateway.is_single_entity(sid):
-            handler = _not_authorized
-        if handler is None:
-            await super()._handle_event(eio_sid, namespace, id, data)
-            return
-        await self._own_events.answer(session, sid, id, event, handler(sid, *arguments))
+        await self._handle_event(session.sid, namespace, number, data)
 
 
 async def _not_authorized(*_: Any) -> None:

@@ -121,15 +121,26 @@ class EventHandlers:
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
         self._binary: set[str] = set()
+        self._eager: set[str] = set()
 
-    def add(self, event: str, handler: Handler, *, binary: bool = False) -> None:
+    def add(
+        self, event: str, handler: Handler, *, binary: bool = False, eager: bool = False
+    ) -> None:
         """Handle an event.
 
         :param binary: whether its arguments may hold bytes.
+        :param eager: whether the handler may take its first step without a task:
+            see :func:`~atriz_realtime.core.runtime.eager.run_eagerly`.
         """
         self._handlers[event] = handler
         if binary:
             self._binary.add(event)
+        if eager:
+            self._eager.add(event)
+
+    def is_eager(self, event: str) -> bool:
+        """Whether the handler of an event may take its first step without a task."""
+        return event in self._eager
 
     def find(self, event: str, data: list[Any]) -> tuple[Handler | None, list[Any]]:
         """The handler of an event, and its arguments; a wildcard's first one is the name.

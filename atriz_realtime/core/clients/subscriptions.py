@@ -28,7 +28,7 @@ from atriz_realtime.core.hub.views import ViewChain, Views
 from atriz_realtime.core.hub.watermarks import event_time
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime.incidents import Incidents, reason
-from atriz_realtime.core.runtime.semaphore import WeightedSemaphore
+from atriz_realtime.core.runtime.semaphore import TurnLimit, WeightedSemaphore
 
 SNAPSHOT_RETRY = 1.0
 """Seconds until the current locations that could not be read are read again."""
@@ -87,7 +87,7 @@ class Subscriptions:
         self._incidents = incidents
         self._clock = clock
         self._limit = limit
-        self._turns = WeightedSemaphore(ENTITIES_PER_TURN)
+        self._turns = TurnLimit(ENTITIES_PER_TURN)
         self._reading = WeightedSemaphore(MAX_READING)
         self._owed: Snapshots = {}
         self._retry: asyncio.TimerHandle | asyncio.Task[None] | None = None
@@ -97,7 +97,7 @@ class Subscriptions:
         handlers.add("untrack:*", self._unknown_type)
         for kind in kinds:
             handlers.add(track_event(kind), self._tracker(kind))
-            handlers.add(untrack_event(kind), self._untracker(kind))
+            handlers.add(untrack_event(kind), self._untracker(kind), eager=True)
 
     def _tracker(self, kind: str) -> Handler:
         async def track(sid: str, ids: Any = None, *_: Any) -> Any:
@@ -150,17 +150,12 @@ class Subscriptions:
         hidden = self._views is not None and self._views.has_failed(room, socket.sid)
         return room in socket.tracked and not hidden
 
-    async def _turn(self) -> None:
-        """Wait until the event loop has time for one more entity."""
-        await self._turns.acquire(1)
-        asyncio.get_running_loop().call_soon(self._turns.release, 1)
-
     async def _authorized(self, identity: Identity, entity: EntityRef) -> tuple[int, ViewChain]:
         """Ask until no revocation interferes; returns the revision, and the entity's views.
 
         :raises NotAuthorized: when an authorizer refuses.
         """
-        await self._turn()
+        await self._turns.step()
         while True:
             revision = self._revision
             chain = await self._chain(identity, entity)
@@ -186,7 +181,7 @@ class Subscriptions:
         try:
             asked = [await self._authorized(identity, entity) for entity in entities]
             for entity, answer in zip(entities, asked, strict=True):
-                await self._turn()
+                await self._turns.step()
                 revision, chain = answer
                 if revision != self._revision:
                     _, chain = await self._authorized(identity, entity)
@@ -239,7 +234,7 @@ class Subscriptions:
             if location is None:
                 continue
             sid, room = member
-            await self._turn()
+            await self._turns.step()
             event, last = event_json(entity, location), self._broadcaster.last(room)
             # what went out meanwhile may be older: the fan-out may be behind the cache
             if last is before or event_time(event) > max(
@@ -276,7 +271,7 @@ class Subscriptions:
             self._charge(socket, len(ids))
             for room in [f"{kind}:{entity_id}" for entity_id in ids]:
                 if room in socket.tracked:
-                    await self._turn()
+                    await self._turns.step()
                     self._leave(socket, room)
             return {"success": True}
 
@@ -317,7 +312,7 @@ class Subscriptions:
             identity = socket.identity
             if identity is None:
                 return
-            await self._turn()
+            await self._turns.step()
             allowed = await self._access.may_track(identity, entity)
             if not allowed and socket.identity is identity:
                 self.revoke(socket, room)
@@ -350,7 +345,8 @@ class Subscriptions:
 
         :returns: the rooms that it may not watch, and the views of the others by room.
         """
-        if socket.identity is None or socket.identity.user_id != identity.user_id:
+        previous = socket.identity
+        if not socket.tracked or previous is None or previous.user_id != identity.user_id:
             return set(), {}
         revision, chains, refused = -1, {}, set()
         while revision != self._revision:
@@ -374,7 +370,7 @@ class Subscriptions:
             if room in socket.tracked and views.set(room, socket.sid, chain)
         ]
         for room, before in changed:
-            await self._turn()
+            await self._turns.step()
             newest = self._broadcaster.newest(room, socket.sid)
             if newest is not None and last(room) is before:
                 self._broadcaster.send_current(socket.sid, room, newest)
@@ -392,9 +388,10 @@ def as_ids(ids: Any) -> list[str]:
     :raises InvalidRequest: when it is missing.
     :raises InvalidEntityId: when an id is not a text.
     """
+    if isinstance(ids, str):
+        return [ids]
     if ids is None:
         raise InvalidRequest("an entity id is required", field="entityId")
-    given = ids if isinstance(ids, list) else [ids]
-    if not all(isinstance(each, str) for each in given):
+    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
         raise InvalidEntityId(field="entityId")
-    return list(dict.fromkeys(given))
+    return list(dict.fromkeys(ids))

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Container
 
 from atriz_realtime.api.contracts import Deliver, Fanout
-from atriz_realtime.api.model import EntityRef
 from atriz_realtime.api.wire import RedisChannels
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 
@@ -114,5 +113,5 @@ class ChannelSubscriptions:
             del self._pending[room]
 
     def _is_entity(self, room: str) -> bool:
-        entity = None if RedisChannels.is_pattern(room) else EntityRef.parse(room)
-        return entity is not None and entity.type in self._kinds
+        kind, _, entity_id = room.partition(":")
+        return kind in self._kinds and bool(entity_id) and not RedisChannels.is_pattern(room)

@@ -24,17 +24,12 @@ def _plain(value: Any) -> Any:
 
 
 class StrictJson:
-    """The JSON module that python-socketio uses: no NaN, no infinities, no lone surrogates."""
+    """The JSON that python-socketio writes: no NaN, no infinities, no lone surrogates."""
 
     @staticmethod
     def dumps(value: Any, **_: Any) -> str:
         """Compact JSON; locations and times in the form of the wire contract."""
         return orjson.dumps(value, _plain, orjson.OPT_PASSTHROUGH_DATETIME).decode()
-
-    @staticmethod
-    def loads(text: str | bytes, **_: Any) -> Any:
-        """Read strict JSON; raises :class:`ValueError` for anything else."""
-        return orjson.loads(text)
 
 
 class InvalidPayload(ValueError):
@@ -85,7 +80,7 @@ class SocketIOPacket(socketio.packet.Packet):
         try:
             if is_too_deep(rest, self.limits.max_depth):
                 raise ValueError("nested too deep")
-            self.data = self.json.loads(rest) if rest else None
+            self.data = orjson.loads(rest) if rest else None
         except ValueError as error:
             if is_event:
                 raise InvalidPayload(str(error), self.namespace, self.id) from error
@@ -93,10 +88,9 @@ class SocketIOPacket(socketio.packet.Packet):
         self._check(attachments is not None)
         if is_event:
             event: Any = self.data
-            name, *arguments = event
-            if len(name) > self.limits.max_event_name:
+            if len(event[0]) > self.limits.max_event_name:
                 raise InvalidPayload("the event's name is too long", self.namespace, self.id)
-            if len(arguments) > self.limits.max_arguments:
+            if len(event) - 1 > self.limits.max_arguments:
                 raise InvalidPayload("too many arguments", self.namespace, self.id)
         return count
 

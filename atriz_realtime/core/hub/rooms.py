@@ -13,7 +13,7 @@ import socketio
 import socketio.packet
 
 from atriz_realtime.api.wire import Rooms as RoomNames
-from atriz_realtime.core.hub.packets import emitted_location
+from atriz_realtime.core.hub.packets import StrictJson, emitted_location
 from atriz_realtime.core.hub.relay import Relay
 from atriz_realtime.core.hub.views import RenderedViews, Views
 from atriz_realtime.core.hub.watermarks import Watermarks
@@ -125,10 +125,16 @@ class RoomManager(socketio.AsyncManager):
         :param number: asks the client for an acknowledgement with this number.
         """
         arguments = data if isinstance(data, tuple) else () if data is None else (data,)
-        encoded: str | list[str | bytes] = self.server.packet_class(
-            socketio.packet.EVENT, namespace=namespace, data=[event, *arguments], id=number
-        ).encode()
-        return encoded if isinstance(encoded, list) else [encoded]
+        event_data = [event, *arguments]
+        try:
+            text = StrictJson.dumps(event_data)
+        except TypeError:  # there are bytes in it, or what has no JSON form
+            encoded: list[str | bytes] = self.server.packet_class(
+                socketio.packet.EVENT, namespace=namespace, data=event_data, id=number, binary=True
+            ).encode()
+            return encoded
+        where = "" if namespace == DEFAULT_NAMESPACE else f"{namespace},"
+        return [f"{socketio.packet.EVENT}{where}{'' if number is None else number}{text}"]
 
     def emit_encoded(
         self,
@@ -270,8 +276,7 @@ class RoomManager(socketio.AsyncManager):
     def is_connected(self, sid: str | None, namespace: str) -> bool:
         """Whether a socket is accepted, and not being disconnected."""
         return (
-            sid in self._joined
-            and sid not in self._connecting
+            sid not in self._connecting
             and sid not in self._disconnecting
             and sid in self.rooms.get(namespace, {}).get(None, {})
         )

@@ -63,12 +63,11 @@ def run_eagerly(coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
     as timeouts and task groups do, must not run in the first step:
     :class:`~atriz_realtime.core.runtime.plugin_runner.PluginRunner` gives plugins a task.
     """
-    steps = coroutine.__await__()
     this_thread.in_eager_step = True
     try:
-        waits_for = steps.send(None)
+        waits_for = coroutine.send(None)
     except StopIteration:
         return None
     finally:
         this_thread.in_eager_step = False
-    return EagerCoroutine(steps, waits_for)
+    return EagerCoroutine(coroutine.__await__(), waits_for)

@@ -1,9 +1,11 @@
-"""A semaphore of which one caller may need several permits."""
+"""Limits on what happens at once: a semaphore with weights, and steps in a turn of the loop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+
+from atriz_realtime.engine.loop_bound import LoopBound
 
 
 class WeightedSemaphore:
@@ -38,3 +40,36 @@ class WeightedSemaphore:
             if not granted.done():
                 self._free -= wanted
                 granted.set_result(None)
+
+
+class TurnLimit(LoopBound):
+    """Lets so many steps happen in each turn of the event loop; further ones wait, in order.
+
+    :param steps: how many.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def step(self) -> None:
+        """Wait until the event loop has time for one more step."""
+        if not self._taken:
+            self.loop.call_soon(self._next_turn)
+        if self._taken < self._steps:
+            self._taken += 1
+            return
+        granted = self.loop.create_future()
+        self._waiting.append(granted)
+        await granted
+
+    def _next_turn(self) -> None:
+        self._taken = 0
+        while self._waiting and self._taken < self._steps:
+            granted = self._waiting.popleft()
+            if not granted.done():
+                granted.set_result(None)
+                self._taken += 1
+        if self._taken:
+            self.loop.call_soon(self._next_turn)

@@ -36,11 +36,14 @@ from atriz_realtime.api import (
     decode_json,
     hookimpl,
 )
+from atriz_realtime.defaults.jwt_auth.headers import AcceptedHeaders
 from atriz_realtime.defaults.jwt_auth.keys import MAX_KID, configured, hmac_key
 from atriz_realtime.defaults.jwt_auth.remembered import RememberedTokens
 from atriz_realtime.defaults.shared.extras import extra
 
 if TYPE_CHECKING:
+    from jwt.types import Options
+
     from atriz_realtime.defaults.jwt_auth.jwks import KeySource
 
 logger = logging.getLogger("atriz_realtime.jwt_auth")
@@ -181,6 +184,10 @@ class UnknownKey(AuthenticationRejected):
 
 class StrictJwt(jwt.PyJWT):
     """PyJWT, with the package's strict JSON decoder for the claims, which accepts UTF-8 alone."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._jws = AcceptedHeaders()
 
     def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
         """Decode the claims; PyJWT documents this method for subclasses."""

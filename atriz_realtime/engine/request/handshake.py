@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 
 from atriz_realtime.engine.request.request import Request
@@ -16,10 +16,10 @@ def accept_key(request: Request) -> bytes | None:
     key = request.header(b"sec-websocket-key") or ""
     version = request.header(b"sec-websocket-version")
     try:
-        size = len(base64.b64decode(key, validate=True))
+        size = len(binascii.a2b_base64(key, strict_mode=True))
     except ValueError:
         return None
     if size != 16 or version != "13" or request.method != "GET":
         return None
     digest = hashlib.sha1(key.encode() + _ACCEPT_SALT, usedforsecurity=False).digest()
-    return base64.b64encode(digest)
+    return binascii.b2a_base64(digest, newline=False)

@@ -28,17 +28,20 @@ class Origins:
     def allow(self, request: Request) -> bool:
         """Whether a request comes from an allowed page, or from no page."""
         origin = request.header(b"origin")
-        if origin is None or self._all:
+        return origin is None or self._allows(origin, request)
+
+    def _allows(self, origin: str, request: Request) -> bool:
+        if self._all:
             return True
         if self._listed is not None:
             return origin in self._listed
         hosts = (request.header(b"host"), request.forwarded_host)
-        return any(origin == f"{request.scheme}://{host}" for host in hosts if host is not None)
+        return origin in [f"{request.scheme}://{host}" for host in hosts if host is not None]
 
     def headers(self, request: Request) -> list[tuple[bytes, bytes]]:
         """The CORS headers that let the page read the response."""
         origin = request.header(b"origin")
-        if origin is None or not self.allow(request):
+        if origin is None or not self._allows(origin, request):
             return []
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),

@@ -92,9 +92,12 @@ class Request:
 
     def query(self) -> dict[str, str]:
         """The query's parameters; a repeated one has its last value."""
-        pairs = self.query_string.split("&", MAX_PARAMETERS)[:MAX_PARAMETERS]
-        parts = (pair.partition("=") for pair in pairs)
-        return {unquote_plus(name): unquote_plus(value) for name, _, value in parts}
+        query = self.query_string
+        pairs = query.split("&", MAX_PARAMETERS)[:MAX_PARAMETERS]
+        parts = [pair.partition("=") for pair in pairs]
+        if "%" in query or "+" in query:
+            return {unquote_plus(name): unquote_plus(value) for name, _, value in parts}
+        return {name: value for name, _, value in parts}
 
     def scope(self) -> dict[str, Any]:
         """The request as an ASGI scope."""

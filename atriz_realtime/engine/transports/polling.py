@@ -130,15 +130,16 @@ class PollingRequests(LoopBound):
         """Answer a request, now or later."""
         request = exchange.request
         refusal, session = self._admission.check(request, Polling.name)
+        method = request.method
         if refusal is not None:
             self._refuse(exchange, refusal)
-        elif request.method == "OPTIONS":
+        elif method == "OPTIONS":
             self._respond(exchange, 200, TEXT, b"", self._origins.preflight(request))
         elif session is None:
             self._open(exchange)
-        elif request.method == "GET":
+        elif method == "GET":
             self._poll(session, exchange)
-        elif request.method == "POST":
+        elif method == "POST":
             self._post(session, exchange)
         else:
             self._refuse(exchange, errors.BAD_REQUEST)
@@ -279,10 +280,11 @@ class PollingRequests(LoopBound):
         """Respond with packets."""
         body = packets.SEPARATOR.join([packet.text for packet in content]).encode()
         headers = []
-        accepted = exchange.request.header(b"accept-encoding")
-        if accepted and COMPRESS_FROM <= len(body) <= COMPRESS_UP_TO and _GZIP.search(accepted):
-            body = gzip.compress(body, compresslevel=1)
-            headers = [(b"content-encoding", b"gzip")]
+        if COMPRESS_FROM <= len(body) <= COMPRESS_UP_TO:
+            accepted = exchange.request.header(b"accept-encoding")
+            if accepted and _GZIP.search(accepted):
+                body = gzip.compress(body, compresslevel=1)
+                headers = [(b"content-encoding", b"gzip")]
         self._respond(exchange, 200, TEXT, body, headers)
 
     def refuse_later(self, poll: Exchange) -> None:

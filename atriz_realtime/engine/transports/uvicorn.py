@@ -305,7 +305,13 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         turn = Turn()
         try:
             for received in self._unread:
-                self._handle_frame(received)
+                if isinstance(received, Control):
+                    self._control(received)
+                elif isinstance(received, Fragment):
+                    if received.size <= SMALL_FRAGMENT:
+                        self.sessions.charge(self.session)
+                elif self._closing is None:
+                    self.received(received)
                 is_full = self._closing is None and not self._probing and self.session.is_busy
                 if is_full or turn.is_over:
                     self.pause_reading()
@@ -328,15 +334,6 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         self._handle_unread()
         if not self._unread:
             self.resume_reading()
-
-    def _handle_frame(self, received: Received) -> None:
-        if isinstance(received, Control):
-            self._control(received)
-        elif isinstance(received, Fragment):
-            if received.size <= SMALL_FRAGMENT:
-                self.sessions.charge(self.session)
-        elif self._closing is None:
-            self.received(received)
 
     def _control(self, frame: Control) -> None:
         if frame.opcode != frames.CLOSE:
@@ -370,7 +367,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
             if self._reading is None:
                 self._reading = asyncio.get_running_loop().call_soon(self._handle_later)
             return
-        with contextlib.suppress(RuntimeError):
+        if not self._transport.is_closing():
             self._transport.resume_reading()
 
     # -- closing ---------------------------------------------------------------------------

@@ -65,6 +65,13 @@ def received(member: Member) -> list[str]:
     return told
 
 
+async def test_events_that_wait_for_nothing_are_answered_at_once() -> None:
+    hub = Far()
+    member = await hub.sign_in(user("u1"))
+    send(member, ["authenticate", "user:u1"], ["untrack:vehicle", "v1"])
+    assert received(member) == ["authenticated", "1 ok", "2 ok"]
+
+
 async def test_entities_that_are_tracked_one_by_one_are_subscribed_and_read_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

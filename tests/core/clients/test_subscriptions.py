@@ -144,7 +144,7 @@ async def test_the_current_location_is_sent_once_to_who_tracks_again_while_it_is
     hub = Hub()
     member = await tracking_while_away(hub, monkeypatch)
     await hub.send(member, "untrack:vehicle", "v1")
-    await hub.server._handle_event(member.eio_sid, None, 1, ["track:vehicle", "v1"])
+    await hub.handle(member, ["track:vehicle", "v1"])
     await asyncio.sleep(0.12)
     assert sum("location:update" in str(frame) for frame in member.frames) == 1
 
@@ -173,7 +173,7 @@ async def test_one_location_that_cannot_be_read_keeps_back_no_other(
 async def updates(hub: Hub, member: Member, *event: Any) -> list[str]:
     """The locations that a member is sent while an event of its own is handled."""
     _ = member.frames  # drops what was sent before
-    await hub.server._handle_event(member.eio_sid, None, 1, list(event))
+    await hub.handle(member, list(event))
     return [str(frame) for frame in member.frames if "location:update" in str(frame)]
 
 
@@ -255,7 +255,7 @@ async def test_a_list_that_is_tracked_already_is_read_and_sent_nothing_again(
     hub = Hub()
     hub.positions.by_entity[EntityRef("vehicle", "v1")] = b'{"timestamp":"1"}'
     member = await hub.sign_in(user("u1"))
-    await hub.server._handle_event(member.eio_sid, None, None, ["track:vehicle", ["v1", "v2"]])
+    await hub.handle(member, ["track:vehicle", ["v1", "v2"]], None)
     assert len(member.frames) == 1
     reading = Reading()
     monkeypatch.setattr(hub.positions, "current", reading.current)
@@ -435,7 +435,7 @@ async def test_a_fix_while_the_cache_is_read_is_not_followed_by_an_older_one(
     monkeypatch.setattr(hub.positions, "current", reading.current)
     member = await hub.sign_in(user("u1"))
     event = ["track:vehicle", "v1"]
-    tracking = asyncio.create_task(hub.server._handle_event(member.eio_sid, None, None, event))
+    tracking = asyncio.create_task(hub.handle(member, event, None))
     await until(lambda: reading.waiting)
     newer = b'{"location":{"timestamp":"2"}}'
     hub.broadcaster.broadcast("vehicle:v1", newer)

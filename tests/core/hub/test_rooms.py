@@ -189,6 +189,26 @@ async def test_the_arguments_of_an_emit(hub: Hub, data: Any, encoded: str) -> No
     assert member.frames == [encoded, encoded]
 
 
+@pytest.mark.parametrize(
+    ("data", "namespace", "number", "text"),
+    [
+        (None, "/", None, '2["e"]'),
+        ({"a": 1}, "/", 7, '27["e",{"a":1}]'),
+        (("a", None), "/other", None, '2/other,["e","a",null]'),
+        ([1], "/other", 0, '2/other,0["e",[1]]'),
+    ],
+)
+def test_an_event_is_encoded_as_the_protocol_has_it(
+    data: Any, namespace: str, number: int | None, text: str
+) -> None:
+    assert Hub().rooms.encoded("e", data, namespace, number) == [text]
+
+
+def test_what_has_no_json_form_is_refused() -> None:
+    with pytest.raises(TypeError):
+        Hub().rooms.encoded("e", {"a": object()}, "/")
+
+
 async def test_binary_data_follows_as_attachments(hub: Hub) -> None:
     member = await hub.connect()
     await hub.server.emit("e", {"image": b"\x00\xff"})

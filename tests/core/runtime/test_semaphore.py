@@ -1,10 +1,10 @@
-"""A semaphore of which one caller may need several permits."""
+"""A semaphore of which one caller may need several permits, and steps in a turn of the loop."""
 
 from __future__ import annotations
 
 import asyncio
 
-from atriz_realtime.core.runtime.semaphore import WeightedSemaphore
+from atriz_realtime.core.runtime.semaphore import TurnLimit, WeightedSemaphore
 
 
 class Asking:
@@ -45,3 +45,38 @@ async def test_a_cancelled_request_holds_no_permits() -> None:
     tasks[2].cancel()  # when it has its permits, before it runs
     assert await asking.settle() == ["a", "d"]
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_no_more_steps_happen_in_a_turn_than_the_limit() -> None:
+    limit, done, turn = TurnLimit(2), list[tuple[int, int]](), 0
+
+    async def step(number: int) -> None:
+        await limit.step()
+        done.append((turn, number))
+
+    tasks = [asyncio.create_task(step(number)) for number in range(5)]
+    for turn in range(4):  # noqa: B007  # the steps note it
+        await asyncio.sleep(0)
+    assert [number for _, number in done] == [0, 1, 2, 3, 4]
+    assert max(sum(when == each for when, _ in done) for each in range(4)) == 2
+    await asyncio.gather(*tasks)
+
+
+async def test_a_step_that_is_cancelled_takes_none_from_the_others() -> None:
+    limit, done = TurnLimit(1), list[int]()
+
+    async def step(number: int) -> None:
+        await limit.step()
+        done.append(number)
+
+    tasks = [asyncio.create_task(step(number)) for number in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert done == [0, 2]
+
+
+async def test_a_later_turn_has_as_many_steps_again() -> None:
+    limit = TurnLimit(1)
+    for _ in range(3):
+        await limit.step()

@@ -363,9 +363,16 @@ SEAMS = (
     Seam(
         "pyjwt",
         "jwt.api_jwt:PyJWT",
-        ("_decode_payload(decoded)",),
+        ("_decode_payload(decoded)", "_jws"),
         ("defaults/jwt_auth/__init__.py",),
-        "reads claims as strictly as all other JSON",
+        "reads claims as strictly as all other JSON, and parses the header of an issuer once",
+    ),
+    Seam(
+        "pyjwt",
+        "jwt:PyJWS",
+        ("_load(jwt)", "decode_complete(jwt)"),
+        ("defaults/jwt_auth/headers.py",),
+        "parses the header of an issuer once",
     ),
     Seam(
         "pyjwt",
