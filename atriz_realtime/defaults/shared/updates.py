@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections import defaultdict
 from datetime import UTC, datetime
 
 import attrs
@@ -81,6 +81,7 @@ class Updates:
         self._server = server
         self._report = resources.report
         self._max_batch: int = config.settings["max_batch"]
+        self._publishing: set[asyncio.Task[None]] = set()
 
     async def publish(self, update: object, identity: Identity) -> dict[str, object]:
         """Publish one update.
@@ -99,9 +100,7 @@ class Updates:
         return answer
 
     async def publish_batch(self, updates: list[object], identity: Identity) -> Batch:
-        """Publish many updates independently; those of one entity stay in order.
-
-        An update need not wait for the answers to those before it, only until they are queued.
+        """Publish many updates independently; those of one entity one after another.
 
         :raises PayloadTooLarge: for more than ``max_batch`` updates; none is published.
         """
@@ -109,33 +108,41 @@ class Updates:
             raise PayloadTooLarge(f"more than {self._max_batch} updates", field="updates")
         late = Unavailable(f"not finished within {BATCH_TIMEOUT:g} s: it may have been published")
         outcomes: list[PublishResult | RealtimeError] = [late] * len(updates)
-        last: dict[EntityRef, asyncio.Event] = {}
-
-        async def publish(index: int, entity: EntityRef, location: Location) -> None:
-            before, queued = last.get(entity), asyncio.Event()
-            last[entity] = queued
+        by_entity: defaultdict[EntityRef, list[tuple[int, Location]]] = defaultdict(list)
+        for index, update in enumerate(updates):
+            if index % TURN_UPDATES == TURN_UPDATES - 1:
+                await asyncio.sleep(0)  # let other connections run
             try:
-                if before is not None:
-                    await before.wait()
-                outcomes[index] = await self._server.tracking.publish(
-                    entity, location, identity, queued=queued.set
-                )
+                entity, location = read_update(self._server.tracking, update, identity)
             except RealtimeError as error:
                 outcomes[index] = error
-            finally:
-                queued.set()
+            else:
+                by_entity[entity].append((index, location))
+        loop = asyncio.get_running_loop()
+        end = loop.time() + BATCH_TIMEOUT
+        publishing: set[asyncio.Task[None]] = set()
 
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(BATCH_TIMEOUT), asyncio.TaskGroup() as group:
-                for index, update in enumerate(updates):
-                    if index % TURN_UPDATES == TURN_UPDATES - 1:
-                        await asyncio.sleep(0)  # let other connections run
-                    try:
-                        entity, location = read_update(self._server.tracking, update, identity)
-                    except RealtimeError as error:
-                        outcomes[index] = error
-                    else:
-                        group.create_task(publish(index, entity, location))
+        async def publish_entity(entity: EntityRef) -> None:
+            for index, location in by_entity[entity]:
+                if loop.time() >= end:
+                    break
+                try:
+                    result = await self._server.tracking.publish(entity, location, identity)
+                    outcomes[index] = result
+                except RealtimeError as error:
+                    outcomes[index] = error
+
+        for number, entity in enumerate(by_entity, 1):
+            task = loop.create_task(publish_entity(entity))
+            self._publishing.add(task)
+            task.add_done_callback(self._publishing.discard)
+            publishing.add(task)
+            if number % TURN_UPDATES == 0:
+                await asyncio.sleep(0)
+        if publishing:  # a fix that is under way at the end goes its way: part of it may be done
+            done, _ = await asyncio.wait(publishing, timeout=end - loop.time())
+            for task in done:
+                task.result()
         results = [each for each in outcomes if isinstance(each, PublishResult)]
         throttled = sum(result.throttled for result in results)
         rejected = [
