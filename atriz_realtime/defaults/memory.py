@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Awaitable, Iterator
+from operator import attrgetter
 
 import attrs
 
@@ -28,6 +30,9 @@ from atriz_realtime.api import (
 MAX_CURSOR_LENGTH = 18
 """Digits of a cursor; more than the number of updates in any server's life."""
 
+BLOCK = 512
+"""Cached locations in one block of their order: few enough to remove one from its middle."""
+
 ENTRY_BYTES = 384
 """Bytes that a cached location counts besides its JSON and its id: what the entry itself takes."""
 
@@ -44,32 +49,66 @@ class MemorySettings:
 
 @attrs.frozen(eq=False)
 class _Entry:
+    entity_id: str
     number: int
     expires: float
     timestamp: str
     location: bytes
 
+    @property
+    def size(self) -> int:
+        return ENTRY_BYTES + 4 * len(self.entity_id) + len(self.location)
 
-class _Entries(OrderedDict[str, _Entry]):
-    """The entries of one type by id, and the bytes that they take."""
 
-    size = 0
+_number = attrgetter("number")
 
-    def add(self, entity_id: str, entry: _Entry) -> None:
+
+class _Entries(dict[str, _Entry]):
+    """The entries of one type by id, and the bytes that they take.
+
+    They are in blocks as well, in the order of their numbers, so that a page begins at its cursor
+    without walking over those before it.  No block is empty.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 0
+        self._blocks: list[list[_Entry]] = []
+        self._starts: list[int] = []  # the number that each block began with
+
+    def add(self, entry: _Entry) -> None:
         """Put an entry last, in place of an older one."""
-        self.drop(entity_id)
-        self[entity_id] = entry
-        self.size += _size(entity_id, entry)
+        self.drop(entry.entity_id)
+        self[entry.entity_id] = entry
+        self.size += entry.size
+        if self._blocks and len(self._blocks[-1]) < BLOCK:
+            self._blocks[-1].append(entry)
+        else:
+            self._blocks.append([entry])
+            self._starts.append(entry.number)
 
     def drop(self, entity_id: str) -> None:
         """Remove an entry, if there is one."""
         entry = self.pop(entity_id, None)
-        if entry is not None:
-            self.size -= _size(entity_id, entry)
+        if entry is None:
+            return
+        self.size -= entry.size
+        at = bisect_right(self._starts, entry.number) - 1
+        block = self._blocks[at]
+        del block[bisect_left(block, entry.number, key=_number)]
+        if not block:
+            del self._blocks[at], self._starts[at]
 
+    def oldest(self) -> _Entry:
+        """The first entry in order; there must be one."""
+        return self._blocks[0][0]
 
-def _size(entity_id: str, entry: _Entry) -> int:
-    return ENTRY_BYTES + 4 * len(entity_id) + len(entry.location)
+    def after(self, number: int) -> Iterator[_Entry]:
+        """The entries with higher numbers, in order."""
+        first = max(bisect_right(self._starts, number) - 1, 0)
+        for at in range(first, len(self._blocks)):
+            block = self._blocks[at]
+            yield from block[bisect_right(block, number, key=_number) :]
 
 
 class MemoryCache:
@@ -95,10 +134,10 @@ class MemoryCache:
             return
         self._numbers += 1
         expires = self._clock.monotonic() + ttl
-        entry = _Entry(self._numbers, expires, payload.timestamp, payload.location)
-        entries.add(payload.entity.id, entry)
+        entity_id = payload.entity.id
+        entries.add(_Entry(entity_id, self._numbers, expires, payload.timestamp, payload.location))
         while len(entries) > self._max_entries or entries.size > self._max_bytes:
-            entries.drop(next(iter(entries)))
+            entries.drop(entries.oldest().entity_id)
             self._dropped += 1
 
     async def get(self, entity: EntityRef) -> bytes | None:
@@ -119,12 +158,10 @@ class MemoryCache:
             after = int(cursor)
         items: list[tuple[str, bytes]] = []
         last = after
-        for entity_id, entry in self._unexpired(entity_type).items():
-            if entry.number <= after:
-                continue
+        for entry in self._unexpired(entity_type).after(after):
             if len(items) == limit:
                 return Page(items, str(last))
-            items.append((entity_id, entry.location))
+            items.append((entry.entity_id, entry.location))
             last = entry.number
         return Page(items, None)
 
@@ -148,11 +185,8 @@ class MemoryCache:
     def _unexpired(self, entity_type: str) -> _Entries:
         entries = self._types[entity_type]
         now = self._clock.monotonic()
-        while entries:
-            oldest = next(iter(entries))
-            if entries[oldest].expires > now:
-                break
-            entries.drop(oldest)
+        while entries and (oldest := entries.oldest()).expires <= now:
+            entries.drop(oldest.entity_id)
         return entries
 
 

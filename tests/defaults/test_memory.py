@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import sys
 import tracemalloc
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -10,6 +14,7 @@ from atriz_realtime.api import EntityRef
 from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout, MemorySettings
 from atriz_realtime.plugin_system.structure import structure
 from atriz_realtime.testing import FakeClock, payload
+from atriz_realtime.testing.cache import entity_ids
 
 
 def cache(max_entries: int = 3, **limits: int) -> MemoryCache:
@@ -98,6 +103,53 @@ async def test_expired_locations_take_no_memory() -> None:
         clock.advance(1)
     await held.count("vehicle")
     assert len(held._types["vehicle"]) == 9
+
+
+async def lines_of_the_last_page(held: MemoryCache, cursor: str) -> int:
+    """Lines that run to read one location after a cursor: a count, since times vary."""
+    lines = 0
+
+    def count(_: FrameType, event: str, __: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        page = await held.page("vehicle", cursor, 1)
+    finally:
+        sys.settrace(before)
+    assert len(page.items) == 1
+    return lines
+
+
+async def test_a_page_costs_the_same_wherever_it_begins() -> None:
+    held = cache(10_000)
+    for number in range(10_000):
+        await held.put(payload(f"v{number}"), 300)
+    first, last = await held.page("vehicle", None, 1), await held.page("vehicle", None, 9_998)
+    assert first.next_cursor is not None
+    assert last.next_cursor is not None
+    assert await lines_of_the_last_page(held, last.next_cursor) < 100
+    assert await lines_of_the_last_page(held, first.next_cursor) < 100
+
+
+async def test_pages_are_in_order_after_updates_at_random() -> None:
+    held = cache(2_000)
+    chance = random.Random(1)
+    expected: dict[str, None] = {}
+    for step in range(20_000):
+        name = f"v{chance.randrange(2_100)}"
+        expected.pop(name, None)
+        if step % 7:
+            expected[name] = None
+            await held.put(payload(name, seconds=step), 300)
+        else:
+            await held.delete(EntityRef("vehicle", name))
+        if len(expected) > 2_000:
+            del expected[next(iter(expected))]
+    assert await entity_ids(held, 97) == list(expected)
 
 
 @pytest.mark.parametrize("table", [{"max_entries": 0}, {"max_entries": "many"}, {"entries": 1}])
