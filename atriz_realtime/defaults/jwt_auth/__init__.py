@@ -63,9 +63,9 @@ MAX_REMEMBERED_SOCKETS = 1_000
 """Verified tokens of sockets that are remembered likewise: few, since ``authenticate`` follows the
 handshake at once, and apart, so that sockets make nobody forget a device's token."""
 
-MAX_REMEMBERED_BYTES = 8_388_608
-"""Bytes of the remembered tokens of HTTP calls, and of those of sockets, at which the oldest is
-forgotten as well; their decoded claims take several times as much."""
+MAX_REMEMBERED_BYTES = 33_554_432
+"""Bytes of the remembered tokens of HTTP calls with their decoded claims, and of those of sockets,
+at which the oldest is forgotten as well."""
 
 MAX_HEADERS = 64
 """Headers whose key id and type are remembered, since the tokens of an issuer share one; beyond,
@@ -282,7 +282,7 @@ class JwtAuthenticator:
         return identity
 
     def statistics(self) -> dict[str, float]:
-        """The verified tokens that are ``remembered``, and their ``bytes``."""
+        """The verified tokens that are ``remembered``; their ``bytes`` include their claims."""
         return {
             "remembered": len(self._of_calls) + len(self._of_sockets),
             "bytes": self._of_calls.bytes + self._of_sockets.bytes,
