@@ -62,6 +62,8 @@ class Tracking(Protocol):
             for a fix that is refused or dropped, nor if a backend's methods are coroutine
             functions, which queue nothing.
         :raises NotAuthorized: when an authorizer refuses.
+        :raises AuthenticationRejected: when ``identity`` has been revoked or has expired
+            meanwhile.
         :raises InvalidLocation: when the type's own validation refuses.
         """
 
