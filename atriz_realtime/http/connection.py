@@ -270,7 +270,7 @@ class EndpointConnection(asyncio.Protocol):
         endpoint, self._endpoint = self._endpoint, None
         if self._draining or endpoint is None:
             return
-        if len(self._queue) >= MAX_PIPELINED:
+        if len(self._queue) > MAX_PIPELINED:  # the first one is being answered
             self._drain()
             return
         address = None if self._client is None else self._client[0]
@@ -293,16 +293,17 @@ class EndpointConnection(asyncio.Protocol):
         queue = self._queue
         try:
             while queue:
-                endpoint, call, keep_alive = queue.pop(0)
+                endpoint, call, keep_alive = queue[0]
                 answer = await self._shared.endpoints.answer(endpoint, call)
                 self._server_state.total_requests += 1
                 closing = self._draining or self._stopping or self._shared.endpoints.is_closing()
-                ends = closing and not queue and self._error is None
+                ends = closing and len(queue) <= 1 and self._error is None
                 self._write(answer, last=ends or not keep_alive)
         finally:
             self._answering = None
         if self._error is not None:
             self._write(self._error, last=True)
+                del queue[:1]  # a lost connection has none
 
     def _drain(self, error: HttpAnswer | None = None) -> None:
         """Read no more, and close once the queue is answered; ``error`` is the last answer."""
