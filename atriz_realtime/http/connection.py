@@ -36,6 +36,7 @@ from atriz_realtime.http.request_head import (
     HeadCache,
     pieces,
 )
+from atriz_realtime.http.unread_answers import UnreadAnswers
 
 MAX_PIPELINED = 16
 """Requests that may wait on one connection while an earlier one is answered; at the next one the
@@ -68,6 +69,8 @@ class Shared:
     passes."""
     proxies: TrustedProxies | None
     """The proxies to believe about the client's address; ``None``: those that uvicorn trusts."""
+    unread: UnreadAnswers
+    """Bounds how long answers wait for clients that do not read them."""
     requests: Deadlines[Incoming] = attrs.field(factory=request_deadlines)
     """The deadlines of first requests, of heads that have begun, and of parts of bodies."""
     response_heads: dict[int, tuple[Any, bytes]] = attrs.field(factory=dict)
@@ -147,6 +150,7 @@ class EndpointConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Drop the requests that are not being answered yet."""
         self._server_state.connections.discard(self)
+        self._shared.unread.end(self._transport)
         self._draining = True
         self._parser = None
         self._queue.clear()
@@ -299,11 +303,11 @@ class EndpointConnection(asyncio.Protocol):
                 closing = self._draining or self._stopping or self._shared.endpoints.is_closing()
                 ends = closing and len(queue) <= 1 and self._error is None
                 self._write(answer, last=ends or not keep_alive)
+                del queue[:1]  # a lost connection has none
         finally:
             self._answering = None
         if self._error is not None:
             self._write(self._error, last=True)
-                del queue[:1]  # a lost connection has none
 
     def _drain(self, error: HttpAnswer | None = None) -> None:
         """Read no more, and close once the queue is answered; ``error`` is the last answer."""
@@ -329,7 +333,8 @@ class EndpointConnection(asyncio.Protocol):
         transport = self._transport
         if transport.is_closing():
             return
-        send(transport, self._fd, response)
+        if send(transport, self._fd, response):
+            self._shared.unread.begin(transport)
         if last:
             self._draining = True
             transport.close()
