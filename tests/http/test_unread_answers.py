@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from atriz_realtime.http import unread_answers
 from atriz_realtime.http.unread_answers import UnreadAnswers, taken
-from tests.support.servers.http_server import HttpServer, get, http_server
+from tests.support.servers.http_server import HttpServer, get, http_server, poll
 from tests.support.servers.serving import TIMEOUT, until
 
 SIZE = 16_000_000
@@ -150,6 +150,24 @@ async def test_an_answer_that_is_never_read_is_given_up(
     with reader(server, request_):
         await until(lambda: server.realtime.incidents.counts[INCIDENT] == before + 1)
         await until(lambda: server.connections == 0)
+
+
+async def test_the_answer_of_a_poll_is_given_up_after_its_session_has_ended(
+    patient: HttpServer,
+) -> None:
+    async with patient.connect() as client:
+        sid = await client.open()
+    await until(lambda: patient.connections == 0)
+    engine = patient.realtime.socket_io.eio
+    await engine.send(sid, "x" * 8_000_000)
+    with reader(patient, poll(sid)):
+        measured, transport = await unread(patient)
+        await engine.disconnect(sid)
+        await until(lambda: sid not in engine.sockets)
+        measured._goals[transport] = taken(transport) + SIZE
+        measured._deadlines._expire(transport, 0.0)
+        await until(lambda: patient.connections == 0)
+    assert patient.realtime.incidents.counts[INCIDENT] == 1
 
 
 @ANSWERS
