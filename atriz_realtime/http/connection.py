@@ -36,6 +36,7 @@ from atriz_realtime.http.request_head import (
     HeadCache,
     pieces,
 )
+from atriz_realtime.http.unread_answers import UnreadAnswers
 
 MAX_PIPELINED = 16
 """Requests that may wait on one connection while an earlier one is answered; at the next one the
@@ -68,6 +69,8 @@ class Shared:
     passes."""
     proxies: TrustedProxies | None
     """The proxies to believe about the client's address; ``None``: those that uvicorn trusts."""
+    unread: UnreadAnswers
+    """Bounds how long answers wait for clients that do not read them."""
     requests: Deadlines[Incoming] = attrs.field(factory=request_deadlines)
     """The deadlines of first requests, of heads that have begun, and of parts of bodies."""
     response_heads: dict[int, tuple[Any, bytes]] = attrs.field(factory=dict)
@@ -147,6 +150,7 @@ class EndpointConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Drop the requests that are not being answered yet."""
         self._server_state.connections.discard(self)
+        self._shared.unread.end(self._transport)
         self._draining = True
         self._parser = None
         self._queue.clear()
@@ -270,7 +274,7 @@ class EndpointConnection(asyncio.Protocol):
         endpoint, self._endpoint = self._endpoint, None
         if self._draining or endpoint is None:
             return
-        if len(self._queue) >= MAX_PIPELINED:
+        if len(self._queue) > MAX_PIPELINED:  # the first one is being answered
             self._drain()
             return
         address = None if self._client is None else self._client[0]
@@ -293,12 +297,13 @@ class EndpointConnection(asyncio.Protocol):
         queue = self._queue
         try:
             while queue:
-                endpoint, call, keep_alive = queue.pop(0)
+                endpoint, call, keep_alive = queue[0]
                 answer = await self._shared.endpoints.answer(endpoint, call)
                 self._server_state.total_requests += 1
                 closing = self._draining or self._stopping or self._shared.endpoints.is_closing()
-                ends = closing and not queue and self._error is None
+                ends = closing and len(queue) <= 1 and self._error is None
                 self._write(answer, last=ends or not keep_alive)
+                del queue[:1]  # a lost connection has none
         finally:
             self._answering = None
         if self._error is not None:
@@ -328,7 +333,8 @@ class EndpointConnection(asyncio.Protocol):
         transport = self._transport
         if transport.is_closing():
             return
-        send(transport, self._fd, response)
+        if send(transport, self._fd, response):
+            self._shared.unread.begin(transport)
         if last:
             self._draining = True
             transport.close()

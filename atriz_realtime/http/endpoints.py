@@ -44,6 +44,8 @@ class Endpoints:
         self.is_closing = is_closing
         self._ready: Callable[[], Awaitable[None]] | None = ready
         self._incidents = incidents
+        self.report = incidents.report
+        """Reports an incident: see :meth:`.Incidents.report`."""
 
     def statistics(self) -> dict[str, float]:
         """The bytes of ``cached_heads``."""

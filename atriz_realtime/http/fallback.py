@@ -13,6 +13,7 @@ from atriz_realtime.engine.request.request import MAX_HEAD
 from atriz_realtime.http.connection import MAX_PIPELINED, Shared
 from atriz_realtime.http.request_deadlines import is_fast_enough
 from atriz_realtime.http.request_head import pieces
+from atriz_realtime.http.unread_answers import close_soon
 
 
 class FallbackProtocol(HttpToolsProtocol):
@@ -50,6 +51,7 @@ class FallbackProtocol(HttpToolsProtocol):
                 return
             except httptools.HttpParserUpgrade:
                 if self._should_upgrade():
+                    self._shared.unread.end(self.transport)
                     self.handle_websocket_upgrade()
                     return
             if self._pending > MAX_HEAD:
@@ -88,9 +90,26 @@ class FallbackProtocol(HttpToolsProtocol):
         self._shared.requests.end(self)
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """Measure how fast the client takes what is left of the response."""
+        self._shared.unread.begin(self.transport)
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Have the application wait, and measure how fast the client takes what it sent."""
+        self._shared.unread.begin(self.transport)
+        super().pause_writing()
+
+    def shutdown(self) -> None:
+        """Finish the request that is being answered, then close; uvicorn is stopping."""
+        super().shutdown()
+        if self.transport.is_closing():
+            close_soon(self.transport)
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the deadline."""
+        """End the deadlines."""
         self._shared.requests.end(self)
+        self._shared.unread.end(self.transport)
         super().connection_lost(exc)
 
     def request_overdue(self) -> None:
@@ -122,4 +141,5 @@ class FallbackProtocol(HttpToolsProtocol):
         if is_own or not self._in_body:
             defaults = self.server_state.default_headers
             self.transport.write(self._shared.response(answer, defaults, last=True))
+            self._shared.unread.begin(self.transport)
         self.transport.close()

@@ -33,6 +33,7 @@ from atriz_realtime.http.request_head import (
     plain_request,
     session_of,
 )
+from atriz_realtime.http.unread_answers import UnreadAnswers, close_soon
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
@@ -129,7 +130,7 @@ class HttpProtocol(EndpointConnection):
         if self._fallback is not None:
             self._fallback.shutdown()
         else:
-            self._transport.close()
+            close_soon(self._transport)
 
     # -- dispatch --------------------------------------------------------------------------
 
@@ -248,6 +249,7 @@ class HttpProtocol(EndpointConnection):
         self._server_state.connections.discard(self)
         self._stop_timer()
         self._stop_keep_alive_timer()
+        self._shared.unread.end(self._transport)
         websocket = self._shared.websocket(
             config=self._config, server_state=self._server_state, app_state=self._app_state
         )
@@ -282,6 +284,7 @@ def http_protocol(
         socket_lines=tuple(f"{method} {websocket.path}?".encode() for method in ("GET", "POST")),
         fallback=type("BoundFallback", bases, {}),
         proxies=proxies,
+        unread=UnreadAnswers(endpoints.report),
     )
 
     class BoundHttpProtocol(HttpProtocol):

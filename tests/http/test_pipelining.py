@@ -64,6 +64,16 @@ async def test_two_requests_split_anywhere(client: Connection, endpoints: Any, c
     assert endpoints.called == ['"first"', '"second"']
 
 
+@pytest.mark.parametrize("headers", [(), (ORIGIN,)], ids=["endpoint", "fallback"])
+async def test_as_many_as_may_wait_come_in_one_read(
+    client: Connection, endpoints: Any, headers: tuple[bytes, ...]
+) -> None:
+    sent = [str(number) for number in range(1 + MAX_PIPELINED)]
+    await client.send(b"".join(echo(each, *headers) for each in sent))
+    assert [(await client.answer()).json for _ in sent] == sent
+    assert (await client.call(echo("on", *headers))).json == "on"
+
+
 async def test_too_many_pipelined_requests_close_the_connection(
     client: Connection, endpoints: Any
 ) -> None:

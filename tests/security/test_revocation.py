@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from atriz_realtime.defaults.revocations import revoke
 from atriz_realtime.defaults.revocations.stored import Kind
 from tests.faults.topology import Maker
 from tests.support.clients.node import js_connect, node_clients
+from tests.support.plugins.files import plugins_in
 from tests.support.servers.serving import SECRET, Live, serving, token, until, watching
 from tests.support.servers.transports import BOTH_ON_UVICORN
 
@@ -123,6 +125,52 @@ async def test_a_token_that_is_remembered_is_refused_once_it_is_revoked(portable
         assert await first.call("authenticate", THEIRS) == {"success": True}
         await revoke(live.server.signals, "token", "t1")
         assert (await second.call("authenticate", THEIRS))["code"] == "invalid_token"
+
+
+GATED = """
+import asyncio
+
+gate = asyncio.Event()
+waiting = []
+
+@hookimpl
+def register_filters():
+    async def apply(event):
+        waiting.append(event)
+        await gate.wait()
+        return event
+
+    return Filter("gated", apply)
+"""
+
+
+@pytest.mark.parametrize("over_socket", [False, True], ids=["http", "socket"])
+async def test_a_batch_that_is_under_way_publishes_no_more(
+    tmp_path: Path, over_socket: bool
+) -> None:
+    batch = [{"vehicleId": "v1", "latitude": 1, "longitude": number} for number in range(3)]
+    with plugins_in(tmp_path) as plugins:
+        name = plugins.module("gated", GATED)
+        async with serving(extra_plugins=[name]) as live, watching(live, user=None) as device:
+            gated = plugins.loaded(name)
+            posting: asyncio.Task[Any] | None = None
+            if over_socket:
+                await device.call("authenticate", THEIRS)
+                await device.client.emit("location:publish", batch)
+            else:
+                theirs = {"Authorization": f"Bearer {THEIRS}"}
+                post = live.post("/api/tracking/batch", {"updates": batch}, headers=theirs)
+                posting = asyncio.create_task(post)
+            await until(lambda: gated.waiting)
+            await revoke(live.server.signals, "token", "t1")
+            gated.gate.set()
+            if posting is not None:
+                _, answer = await posting
+                assert [each["code"] for each in answer["rejected"]] == ["invalid_token"] * 3
+            incidents = live.server.incidents
+            await until(lambda: incidents.counts["refused invalid_token"] == 3)
+            others = {"Authorization": f"Bearer {OTHER}"}
+            assert (await live.get("/api/tracking/vehicle/v1", headers=others))[0] == 404
 
 
 async def test_a_new_server_knows_a_revocation_and_a_redis_that_lost_it_is_told_again(

@@ -53,6 +53,8 @@ class Tracking(Protocol):
         authorizer is asked.
 
         :raises NotAuthorized: when an authorizer refuses.
+        :raises AuthenticationRejected: when ``identity`` has been revoked or has expired
+            meanwhile.
         :raises InvalidLocation: when the type's own validation refuses.
         """
 

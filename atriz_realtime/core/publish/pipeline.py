@@ -1,7 +1,7 @@
 """The publish pipeline.
 
-The steps of a fix: authorize → validate → filter → throttle → encode once → cache and fan out
-in one round trip → observe.
+The steps of a fix: authorize → validate → filter → throttle → does the identity still hold →
+encode once → cache and fan out in one round trip → observe.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import attrs
 
 from atriz_realtime.api.contracts import Cache, Clock, Page, PublishResult, Verdict
 from atriz_realtime.api.errors import (
+    AuthenticationRejected,
     InvalidEntityId,
     InvalidLocation,
     NotAuthorized,
@@ -160,6 +161,8 @@ class Pipeline:
 
         :raises Unavailable: when the server is closing.
         :raises NotAuthorized: when an authorizer refuses.
+        :raises AuthenticationRejected: when the identity was revoked, or has expired, by the time
+            that the plugins have answered.
         :raises InvalidLocation: when the entity type's own validation refuses the fix, its
             timestamp lies too far in the future, or its metadata is too large.
         :raises PluginFailed: when a plugin fails; the fix is refused.
@@ -181,6 +184,8 @@ class Pipeline:
             plugin, what, admit = self._throttles[passed.type]
             admitting = admit(passed.entity, passed.location)
             verdict = await self._plugin_runner.run(plugin, what, admitting)
+            if identity is not None:
+                self._check_holds(identity)
             payload = encode(passed)
             if verdict.outcome == "pass":
                 self._discard_held(payload)
@@ -263,6 +268,14 @@ class Pipeline:
             await asyncio.wait(self._releasing, timeout=FINISH_TIMEOUT)
         for observer in self._observers:
             await observer.aclose()
+
+    def _check_holds(self, identity: Identity) -> None:
+        """Refuse the fix of an identity that no longer holds; nothing is awaited from here on."""
+        expires_at = identity.expires_at
+        if expires_at is not None and expires_at <= self._clock.now():
+            raise AuthenticationRejected("expired")
+        if not self._access.is_accepted(identity):
+            raise AuthenticationRejected("revoked")
 
     def _validate(self, event: LocationEvent) -> None:
         ahead = event.location.timestamp.timestamp() - self._clock.now()

@@ -49,15 +49,16 @@ def descriptor(transport: Any) -> int:
     return -1 if connection is None else int(connection.fileno())
 
 
-def send(transport: Any, fd: int, data: bytes) -> None:
+def send(transport: Any, fd: int, data: bytes) -> bool:
     """Send bytes now, or after those that the transport still has to send.
 
     Bytes for a transport that is closing are dropped: uvloop's raises for them.
 
     :param fd: the transport's :func:`descriptor`.
+    :returns: whether some may wait in the transport.
     """
     if transport.is_closing():
-        return
+        return False
     if fd >= 0 and not transport.get_write_buffer_size():
         try:
             sent = os.write(fd, data)
@@ -65,11 +66,12 @@ def send(transport: Any, fd: int, data: bytes) -> None:
             sent = 0
         except OSError:
             transport.abort()
-            return
+            return False
         if sent == len(data):
-            return
+            return False
         data = data[sent:]
     transport.write(data)
+    return True
 
 
 def client_of(transport: Any) -> Address | None:

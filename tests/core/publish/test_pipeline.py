@@ -11,6 +11,7 @@ import pytest
 
 from atriz_realtime import RealtimeConfig
 from atriz_realtime.api import (
+    AuthenticationRejected,
     EntityRef,
     Identity,
     InvalidEntityId,
@@ -120,9 +121,10 @@ class Parts:
             innermost_fanout=self.fanout,
             after_gap=lambda: None,
         )
+        self.access = AccessControl(registry, plugin_runner, hub.incidents)
         self.pipeline = Pipeline(
             registry=registry,
-            access=AccessControl(registry, plugin_runner, hub.incidents),
+            access=self.access,
             plugin_runner=plugin_runner,
             delivery=self.delivery,
             clock=hub.clock,
@@ -213,6 +215,26 @@ async def test_a_refusal_ends_the_pipeline_at_that_step(made: Parts, step: str) 
     assert made.sent == []
     assert await made.cached() is None
     assert dict(made.hub.incidents.counts) == {}  # a refusal on purpose is no incident
+
+
+@pytest.mark.parametrize("step", ["authorizer", "first", "throttle"])
+async def test_an_identity_that_is_revoked_at_a_step_publishes_nothing(
+    made: Parts, step: str
+) -> None:
+    made.access.add_guard(lambda _: step not in made.module.steps)
+    with pytest.raises(AuthenticationRejected):
+        await made.publish()
+    assert (made.sent, await made.cached()) == ([], None)
+
+
+async def test_an_identity_that_has_expired_publishes_nothing(made: Parts) -> None:
+    holder = Identity(user_id="u1", expires_at=made.clock.now() + 1)
+    entity = EntityRef("van", "v1")
+    await made.pipeline.publish(entity, location(1), holder)
+    made.clock.advance(1)
+    with pytest.raises(AuthenticationRejected):
+        await made.pipeline.publish(entity, location(2), holder)
+    assert (made.sent, await made.cached()) == ([1], 1)
 
 
 @pytest.mark.parametrize("step", ["validate", "first", "second", "throttle"])

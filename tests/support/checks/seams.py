@@ -182,14 +182,17 @@ SEAMS = (
             "on_headers_complete()",
             "on_message_begin()",
             "on_message_complete()",
+            "on_response_complete()",
             "parser",
+            "pause_writing()",
             "pipeline",
             "server_state",
             "shutdown()",
             "transport",
         ),
         (HTTP_FALLBACK,),
-        "bounds the time in which a client sends a request, its head, and how many wait",
+        "bounds the time in which a client sends a request, its head, how many wait, and how long "
+        "an answer waits to be read",
     ),
     Seam(
         "uvicorn",
