@@ -10,13 +10,13 @@ from collections.abc import Callable
 from atriz_realtime.engine.loop_bound import LoopBound
 
 TURN_SECONDS = 0.001
-"""Seconds that the packets of one client may keep the event loop; those that are left are handled
-in a later turn of it, in order."""
+"""Seconds that the packets of one client may keep the event loop, or what all clients post; those
+that are left are handled in a later turn of it, in order."""
 
 
 TASKS_PER_TURN = 16
-"""Clients whose waiting messages are gone on with in one turn of the event loop, though it be over:
-each of them has at least one message handled."""
+"""Clients of whose waiting messages at least one is handled in each turn of the event loop, even
+when no time is left in it."""
 
 
 class Turn:

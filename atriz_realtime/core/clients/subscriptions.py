@@ -38,7 +38,8 @@ ENTITY_COST = 0.25
 entity is a quarter of the work of an event."""
 
 LISTED_COST = 0.02
-"""What each further id in a list takes from the same budget, whether it changes anything or not."""
+"""What each further id in a list takes from the same budget, whether it changes anything or not;
+and each further entity that a socket tracks when it authenticates again."""
 
 ENTITIES_PER_TURN = 50
 """Entities that are authorized, joined or left, and current locations that are sent, in one turn of
@@ -300,14 +301,8 @@ class Subscriptions:
         if user_id is None:
             return list(self._sockets.values())
         members = self._rooms.get_participants(DEFAULT_NAMESPACE, RoomNames.user(user_id))
-        found = [self._sockets.get(sid) for sid, _ in members]
-        return [
-            socket
-            for socket in found
-            if socket is not None
-            and socket.identity is not None
-            and socket.identity.user_id == user_id
-        ]
+        found = [self._sockets[sid] for sid, _ in members if sid in self._sockets]
+        return [each for each in found if each.identity and each.identity.user_id == user_id]
 
     async def _revoke_refused(self, socket: ConnectedSocket) -> None:
         for room, entity in _entities(socket.tracked):
@@ -354,19 +349,16 @@ class Subscriptions:
         if not socket.tracked or previous is None or previous.user_id != identity.user_id:
             return set(), {}
         self._charge(socket, len(socket.tracked))
-        revision, refused, chains = -1, set[str](), dict[str, ViewChain]()
+        revision, asked = -1, dict[str, ViewChain | None]()
         while revision != socket.revision and socket.sid in self._sockets:
-            revision, refused, chains = socket.revision, set(), {}
+            revision, asked = socket.revision, {}
             for room, entity in _entities(socket.tracked):
                 await self._turns.step()
                 if socket.sid not in self._sockets:
                     break
-                chain = await self._chain(identity, entity)
-                if chain is None:
-                    refused.add(room)
-                else:
-                    chains[room] = chain
-        return refused, chains
+                asked[room] = await self._chain(identity, entity)
+        chains = {room: chain for room, chain in asked.items() if chain is not None}
+        return asked.keys() - chains, chains
 
     async def refresh_views(self, socket: ConnectedSocket, chains: Mapping[str, ViewChain]) -> None:
         """Set a socket's views, then resend the locations that it now sees differently."""
