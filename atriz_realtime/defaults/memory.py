@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Awaitable, Iterator
+from operator import attrgetter
 
 import attrs
 
@@ -28,6 +30,13 @@ from atriz_realtime.api import (
 MAX_CURSOR_LENGTH = 18
 """Digits of a cursor; more than the number of updates in any server's life."""
 
+BLOCK = 512
+"""Cached locations in one block of their order: few enough to remove one from its middle."""
+
+EXPIRED_AT_ONCE = 256
+"""Expired locations that one call removes: more than it adds, and few enough to hold up nobody when
+a whole fleet expires."""
+
 ENTRY_BYTES = 384
 """Bytes that a cached location counts besides its JSON and its id: what the entry itself takes."""
 
@@ -44,39 +53,95 @@ class MemorySettings:
 
 @attrs.frozen(eq=False)
 class _Entry:
+    entity_id: str
     number: int
     expires: float
     timestamp: str
     location: bytes
 
+    @property
+    def size(self) -> int:
+        return ENTRY_BYTES + 4 * len(self.entity_id) + len(self.location)
 
-class _Entries(OrderedDict[str, _Entry]):
-    """The entries of one type by id, and the bytes that they take."""
 
-    size = 0
+_number = attrgetter("number")
+_expires = attrgetter("expires")
 
-    def add(self, entity_id: str, entry: _Entry) -> None:
+
+def _last_expires(block: list[_Entry]) -> float:
+    return block[-1].expires
+
+
+class _Entries(dict[str, _Entry]):
+    """The entries of one type by id, and the bytes that they take.
+
+    They are in blocks as well, in the order of their numbers, which is that of their expiry, so
+    that a page begins at its cursor without walking over those before it.  No block is empty.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 0
+        self._blocks: list[list[_Entry]] = []
+        self._starts: list[int] = []  # the number that each block began with
+
+    def add(self, entry: _Entry) -> None:
         """Put an entry last, in place of an older one."""
-        self.drop(entity_id)
-        self[entity_id] = entry
-        self.size += _size(entity_id, entry)
+        self.drop(entry.entity_id)
+        self[entry.entity_id] = entry
+        self.size += entry.size
+        if self._blocks and len(self._blocks[-1]) < BLOCK:
+            self._blocks[-1].append(entry)
+        else:
+            self._blocks.append([entry])
+            self._starts.append(entry.number)
 
     def drop(self, entity_id: str) -> None:
         """Remove an entry, if there is one."""
         entry = self.pop(entity_id, None)
-        if entry is not None:
-            self.size -= _size(entity_id, entry)
+        if entry is None:
+            return
+        self.size -= entry.size
+        at = bisect_right(self._starts, entry.number) - 1
+        block = self._blocks[at]
+        del block[bisect_left(block, entry.number, key=_number)]
+        if not block:
+            del self._blocks[at], self._starts[at]
 
+    def oldest(self) -> _Entry:
+        """The first entry in order; there must be one."""
+        return self._blocks[0][0]
 
-def _size(entity_id: str, entry: _Entry) -> int:
-    return ENTRY_BYTES + 4 * len(entity_id) + len(entry.location)
+    def drop_expired(self, now: float) -> None:
+        """Remove some of the expired entries."""
+        for _ in range(EXPIRED_AT_ONCE):
+            if not self or (oldest := self.oldest()).expires > now:
+                return
+            self.drop(oldest.entity_id)
+
+    def after(self, number: int, now: float) -> Iterator[_Entry]:
+        """The unexpired entries with higher numbers, in order."""
+        expired = bisect_right(self._blocks, now, key=_last_expires)
+        first = max(bisect_right(self._starts, number) - 1, expired)
+        for at in range(first, len(self._blocks)):
+            block = self._blocks[at]
+            passed = bisect_right(block, number, key=_number)
+            yield from block[max(passed, bisect_right(block, now, key=_expires)) :]
+
+    def count(self, now: float) -> int:
+        """How many have not expired."""
+        at = bisect_right(self._blocks, now, key=_last_expires)
+        expired = sum(map(len, self._blocks[:at]))
+        if at < len(self._blocks):
+            expired += bisect_right(self._blocks[at], now, key=_expires)
+        return len(self) - expired
 
 
 class MemoryCache:
     """Current locations by type, ordered by their last update.
 
     All locations of a type have the same lifetime, so those at the front expire first and are
-    dropped from there.
+    dropped from there, some with each call.
     """
 
     def __init__(self, clock: Clock, settings: MemorySettings) -> None:
@@ -89,22 +154,24 @@ class MemoryCache:
 
     async def put(self, payload: Payload, ttl: float) -> None:
         """Store a location; an older fix does not replace a newer one."""
-        entries = self._unexpired(payload.entity.type)
-        held = entries.get(payload.entity.id)
-        if held is not None and held.timestamp > payload.timestamp:
+        entries, now = self._types[payload.entity.type], self._clock.monotonic()
+        entries.drop_expired(now)
+        entity_id = payload.entity.id
+        held = entries.get(entity_id)
+        if held is not None and held.expires > now and held.timestamp > payload.timestamp:
             return
         self._numbers += 1
-        expires = self._clock.monotonic() + ttl
-        entry = _Entry(self._numbers, expires, payload.timestamp, payload.location)
-        entries.add(payload.entity.id, entry)
+        entries.add(
+            _Entry(entity_id, self._numbers, now + ttl, payload.timestamp, payload.location)
+        )
         while len(entries) > self._max_entries or entries.size > self._max_bytes:
-            entries.drop(next(iter(entries)))
+            entries.drop(entries.oldest().entity_id)
             self._dropped += 1
 
     async def get(self, entity: EntityRef) -> bytes | None:
         """The location JSON, or ``None``."""
-        entry = self._unexpired(entity.type).get(entity.id)
-        return None if entry is None else entry.location
+        entry = self._types[entity.type].get(entity.id)
+        return entry.location if entry and entry.expires > self._clock.monotonic() else None
 
     async def delete(self, entity: EntityRef) -> None:
         """Remove a location."""
@@ -119,18 +186,20 @@ class MemoryCache:
             after = int(cursor)
         items: list[tuple[str, bytes]] = []
         last = after
-        for entity_id, entry in self._unexpired(entity_type).items():
-            if entry.number <= after:
-                continue
+        entries, now = self._types[entity_type], self._clock.monotonic()
+        entries.drop_expired(now)
+        for entry in entries.after(after, now):
             if len(items) == limit:
                 return Page(items, str(last))
-            items.append((entity_id, entry.location))
+            items.append((entry.entity_id, entry.location))
             last = entry.number
         return Page(items, None)
 
     async def count(self, entity_type: str) -> int:
         """The number of unexpired locations of a type."""
-        return len(self._unexpired(entity_type))
+        entries, now = self._types[entity_type], self._clock.monotonic()
+        entries.drop_expired(now)
+        return entries.count(now)
 
     def status(self) -> BackendStatus:
         """Always ``embedded``."""
@@ -144,16 +213,6 @@ class MemoryCache:
             "bytes": sum(entries.size for entries in types),
             "dropped": self._dropped,
         }
-
-    def _unexpired(self, entity_type: str) -> _Entries:
-        entries = self._types[entity_type]
-        now = self._clock.monotonic()
-        while entries:
-            oldest = next(iter(entries))
-            if entries[oldest].expires > now:
-                break
-            entries.drop(oldest)
-        return entries
 
 
 class MemoryFanout:

@@ -100,8 +100,9 @@ def blank_is_none(value: str | None) -> str | None:
     return value or None
 
 
-def at_least(minimum: float) -> Any:
-    """Accept ``None``, and finite numbers of at least a minimum."""
+def at_least(minimum: float, unit: str | None = None) -> Any:
+    """Accept ``None``, and finite numbers of at least a minimum; a refusal names their unit."""
+    must = "must" if unit is None else f"is in {unit} and must"
 
     def check(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
         if value is None:
@@ -110,7 +111,8 @@ def at_least(minimum: float) -> Any:
             raise ConfigurationError(f"{attribute.name} must be a number", field=attribute.name)
         if not minimum <= value < math.inf:  # refuses NaN as well
             raise ConfigurationError(
-                f"{attribute.name} must be {minimum:g} or more, not {value:g}", field=attribute.name
+                f"{attribute.name} {must} be {minimum:g} or more, not {value:g}",
+                field=attribute.name,
             )
 
     return check

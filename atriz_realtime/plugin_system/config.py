@@ -23,6 +23,10 @@ from atriz_realtime.plugin_system.checks import (
 from atriz_realtime.plugin_system.sources import merged, read_environment, read_file
 from atriz_realtime.plugin_system.structure import structure
 
+MIN_PING = 500
+"""Fewest milliseconds of `ping_interval` and `ping_timeout`: what is less was meant as seconds,
+in which most other settings are, and would end sessions at once."""
+
 
 def _entity_settings(value: Mapping[str, Any]) -> dict[str, EntitySettings]:
     return {
@@ -42,12 +46,13 @@ def _setting(
     text: str,
     *,
     minimum: float | None = None,
+    unit: str | None = None,
     secret: bool | str = False,
     **options: Any,
 ) -> Any:
-    """Define a setting; ``minimum`` is for numbers."""
+    """Define a setting; ``minimum`` is for numbers, and ``unit`` for what is said below it."""
     if minimum is not None:
-        options["validator"] = at_least(minimum)
+        options["validator"] = at_least(minimum, unit)
     default = attrs.Factory(dict) if default == {} else default
     return attrs.field(default=default, metadata=_about(text, secret=secret), **options)
 
@@ -103,9 +108,17 @@ class RealtimeConfig:
     )
     host: str = _setting("127.0.0.1", "Address that `serve` listens on.")
     port: int = _setting(3001, "Port that `serve` listens on.", minimum=0)
-    ping_interval: int = _setting(25_000, "Milliseconds between two pings of a client.", minimum=1)
+    ping_interval: int = _setting(
+        25_000,
+        "Milliseconds between two pings of a client, at least 500.",
+        minimum=MIN_PING,
+        unit="milliseconds",
+    )
     ping_timeout: int = _setting(
-        20_000, "Milliseconds that a client has to answer a ping.", minimum=1
+        20_000,
+        "Milliseconds that a client has to answer a ping, at least 500.",
+        minimum=MIN_PING,
+        unit="milliseconds",
     )
     max_payload: int = _setting(65_536, "Bytes of one message from a client.", minimum=1)
     max_body: int = _setting(1_048_576, "Bytes of one HTTP request's body.", minimum=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import time
+import tracemalloc
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Literal
@@ -396,11 +397,12 @@ async def test_the_tokens_of_sockets_make_nobody_forget_those_of_calls(
 
 
 async def test_the_cache_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jwt_auth, "MAX_REMEMBERED_BYTES", 10_000)
+    monkeypatch.setattr(jwt_auth, "MAX_REMEMBERED_BYTES", 20_000)
     authenticator = counting()
     tokens = [sent({"userId": str(number), "more": "x" * 2_000}) for number in range(5)]
-    size = len(tokens[0].token or "")
-    assert 3 * size < 10_000 < 4 * size
+    await authenticator.authenticate(tokens[0])
+    size = authenticator.statistics()["bytes"]
+    assert 3 * size < 20_000 < 4 * size
     for credentials in tokens:
         await authenticator.authenticate(credentials)
     assert authenticator.statistics() == {"remembered": 3, "bytes": 3 * size}
@@ -408,6 +410,42 @@ async def test_the_cache_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) ->
     for credentials in tokens[2:]:
         await authenticator.authenticate(credentials)
     assert authenticator.checked == checked
+
+
+def nested(value: Any, levels: int) -> Any:
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        "admin",
+        "ä" * 1_000 + "🚚",
+        [{}] * 1_500,
+        [[]] * 1_500,
+        [{"a": 1}] * 600,
+        [["ab"]] * 600,
+        [7.5] * 1_000,
+        nested(None, 700),
+        {str(number): [] for number in range(500)},
+    ],
+    ids=range(9),
+)
+async def test_the_memory_of_remembered_tokens_is_what_is_counted(roles: Any) -> None:
+    tokens = [sent({"userId": f"u{number}", "roles": roles}) for number in range(20)]
+    authenticator = counting()
+    await authenticator.authenticate(tokens[0])
+    tracemalloc.start()
+    try:
+        for credentials in tokens[1:]:
+            await authenticator.authenticate(credentials)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    counted = authenticator.statistics()["bytes"] * 19 / 20
+    assert 0.2 * counted < taken + sum(len(each.token or "") for each in tokens[1:]) < counted
 
 
 async def test_an_expired_token_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import random
+import sys
 import tracemalloc
+from collections.abc import Awaitable
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from atriz_realtime.api import EntityRef
+from atriz_realtime.defaults import memory
 from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout, MemorySettings
 from atriz_realtime.plugin_system.structure import structure
 from atriz_realtime.testing import FakeClock, payload
+from atriz_realtime.testing.cache import entity_ids
 
 
 def cache(max_entries: int = 3, **limits: int) -> MemoryCache:
@@ -98,6 +105,83 @@ async def test_expired_locations_take_no_memory() -> None:
         clock.advance(1)
     await held.count("vehicle")
     assert len(held._types["vehicle"]) == 9
+
+
+async def lines_of(call: Awaitable[Any]) -> tuple[int, Any]:
+    """How many lines run in a call, since times vary, and what it returns."""
+    lines = 0
+
+    def count(_: FrameType, event: str, __: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        answer = await call
+    finally:
+        sys.settrace(before)
+    return lines, answer
+
+
+async def test_a_page_costs_the_same_wherever_it_begins() -> None:
+    held = cache(10_000)
+    for number in range(10_000):
+        await held.put(payload(f"v{number}"), 300)
+    for read in (1, 9_998):
+        cursor = (await held.page("vehicle", None, read)).next_cursor
+        lines, page = await lines_of(held.page("vehicle", cursor, 1))
+        assert [entity_id for entity_id, _ in page.items] == [f"v{read}"]
+        assert lines < 100
+
+
+async def test_a_fleet_that_expires_at_once_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "EXPIRED_AT_ONCE", 2)
+    clock = FakeClock()
+    held = MemoryCache(clock, MemorySettings(max_entries=10_000))
+    for number in range(9_000):
+        await held.put(payload(f"v{number}"), 300)
+    clock.advance(200)
+    for number in range(1_000):
+        await held.put(payload(f"w{number}"), 300)
+    clock.advance(100)
+    for call, expected in (
+        (held.count("vehicle"), 1_000),
+        (held.get(EntityRef("vehicle", "v8999")), None),
+        (held.put(payload("v8999", seconds=-1), 300), None),
+        (held.count("vehicle"), 1_001),
+    ):
+        lines, answer = await lines_of(call)
+        assert answer == expected
+        assert lines < 150
+    lines, page = await lines_of(held.page("vehicle", None, 1))
+    assert [entity_id for entity_id, _ in page.items] == ["w0"]
+    assert lines < 150
+    assert await entity_ids(held, 300) == [*(f"w{number}" for number in range(1_000)), "v8999"]
+    for _ in range(4_500):
+        await held.count("vehicle")
+    numbers = held.statistics()
+    assert (numbers["entries"], numbers["dropped"]) == (1_001, 0)
+
+
+async def test_pages_are_in_order_after_updates_at_random() -> None:
+    held = cache(2_000)
+    chance = random.Random(1)
+    expected: dict[str, None] = {}
+    for step in range(20_000):
+        name = f"v{chance.randrange(2_100)}"
+        expected.pop(name, None)
+        if step % 7:
+            expected[name] = None
+            await held.put(payload(name, seconds=step), 300)
+        else:
+            await held.delete(EntityRef("vehicle", name))
+        if len(expected) > 2_000:
+            del expected[next(iter(expected))]
+    assert await entity_ids(held, 97) == list(expected)
 
 
 @pytest.mark.parametrize("table", [{"max_entries": 0}, {"max_entries": "many"}, {"entries": 1}])

@@ -300,3 +300,6 @@ async def test_a_cached_location_of_another_program_is_shown(
             assert [update["location"] for update in watcher.updates] == [json.loads(value)]
             assert (await live.get("/api/tracking/vehicle/v1"))[1] == json.loads(value)
             assert live.server.incidents.counts == {}
+            tracking = live.server.tracking
+            assert await tracking.get_all_locations("vehicle") == {}  # it has no device
+            assert await tracking.get_current_location("vehicle", "v1") is None

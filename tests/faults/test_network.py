@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-import redis
 
 from atriz_realtime.api import RedisChannels
 from atriz_realtime.redis_link import pipe
@@ -14,7 +12,6 @@ from tests.faults.conftest import Stage
 from tests.faults.nodes import Node
 from tests.faults.proxy import Proxy, Wire, proxying
 from tests.faults.topology import Maker
-from tests.support.servers.serving import serving, until, watching
 
 NOON = "2026-01-31T12:00:00.000Z"
 
@@ -62,34 +59,6 @@ async def test_every_answer_takes_longer_and_the_queue_is_full(
             backlog = (await scene.statistics(scene.here))["backlog"]
             assert backlog.pop("superseded") > 10  # only the newest of each entity waited
             assert backlog == {"waiting": 0, "dropped": 0}
-
-
-@pytest.mark.parametrize("interval", [0, 60_000], ids=["published", "throttled"])
-async def test_the_fixes_of_a_batch_wait_for_answers_together(
-    proxy: Proxy, single: Node, monkeypatch: pytest.MonkeyPatch, interval: int
-) -> None:
-    monkeypatch.setattr(pipe, "ANSWER_TIMEOUT", 60.0)
-    async with (
-        serving(redis_url=proxy.url, throttle_interval=interval) as live,
-        watching(live, "v1") as watcher,
-    ):
-        for wire in proxy.commanders():
-            wire.hold()
-        batch = [
-            {"vehicleId": "v1", "latitude": 1, "longitude": 2, "speed": speed, "timestamp": NOON}
-            for speed in range(20)
-        ]
-        posting = asyncio.ensure_future(live.post("/api/tracking/batch", {"updates": batch}))
-        with redis.Redis(port=single.port) as client:
-            await until(lambda: '"speed":19,' in str(client.get("location:current:vehicle:v1")))
-        for wire in proxy.commanders():
-            wire.release()
-        accepted = 1 if interval else 20
-        status, answer = await posting
-        assert (status, answer["accepted"], answer["throttled"]) == (200, accepted, 20 - accepted)
-        await until(lambda: len(watcher.updates) == accepted)
-        speeds = [update["location"]["speed"] for update in watcher.updates]
-        assert speeds == list(range(accepted))
 
 
 @pytest.mark.parametrize("do", [Wire.drop, Wire.half_close, Wire.reset], ids=lambda do: do.__name__)

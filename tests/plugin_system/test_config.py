@@ -65,7 +65,9 @@ def test_the_constructor_reads_neither_file_nor_environment(
     [
         ("port", -1),
         ("ping_interval", 0),
+        ("ping_interval", 499),
         ("ping_timeout", -5),
+        ("ping_timeout", 499),
         ("max_payload", 0),
         ("max_body", 0),
         ("max_batch", 0),
@@ -152,17 +154,17 @@ def test_an_empty_value_is_none() -> None:
 def test_the_environment_wins_over_the_file_and_the_caller_over_both(
     working_directory: Path,
 ) -> None:
-    file = write(working_directory / "atriz.toml", "host = 'a'\nport = 1\nping_interval = 5\n")
-    environ = {"PORT": "2", "WS_PING_INTERVAL": "6"}
-    loaded = load_config(None, environ, ping_interval=7, ping_timeout=None)
+    file = write(working_directory / "atriz.toml", "host = 'a'\nport = 1\nping_interval = 5000\n")
+    environ = {"PORT": "2", "WS_PING_INTERVAL": "6000"}
+    loaded = load_config(None, environ, ping_interval=7_000, ping_timeout=None)
     assert (loaded.config.host, loaded.config.port) == ("a", 2)
-    assert (loaded.config.ping_interval, loaded.config.ping_timeout) == (7, 20_000)
+    assert (loaded.config.ping_interval, loaded.config.ping_timeout) == (7_000, 20_000)
     assert dict(loaded.sources) == {
         "host": file.name,
         "port": "environment variable PORT",
         "ping_interval": "command line",
     }
-    assert RealtimeConfig.load(None, environ, ping_interval=7) == loaded.config
+    assert RealtimeConfig.load(None, environ, ping_interval=7_000) == loaded.config
 
 
 def test_the_process_s_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,6 +252,8 @@ def test_every_setting_has_a_variable(text: str, setting: str, value: Any) -> No
         ("ATRIZ_REALTIME_PORT__X", "1", "unknown environment variable ATRIZ_REALTIME_PORT__X"),
         ("ATRIZ_REALTIME_", "1", "unknown environment variable ATRIZ_REALTIME_"),
         ("WS_PING_INTERVAL", "0", "environment variable WS_PING_INTERVAL"),
+        ("WS_PING_INTERVAL", "25", "ping_interval is in milliseconds and must be 500 or more"),
+        ("WS_PING_TIMEOUT", "20", "ping_timeout is in milliseconds and must be 500 or more"),
     ],
 )
 def test_an_invalid_variable_is_named(variable: str, text: str, problem: str) -> None:

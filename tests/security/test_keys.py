@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -25,7 +26,7 @@ from atriz_realtime.defaults.jwt_auth import jwks as jwks_module
 from atriz_realtime.defaults.jwt_auth import keys as keys_module
 from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source
 from tests.support.clients.python_socketio import python_connect
-from tests.support.servers.serving import SECRET, config, serving, token
+from tests.support.servers.serving import SECRET, config, serving, token, until
 
 PARSE_HEADER = jwt.get_unverified_header
 
@@ -175,9 +176,12 @@ class Issuer:
     body: bytes | None = None
     status: int = 200
     requests: int = 0
+    hangs: asyncio.Event | None = None
 
     async def answer(self, _: web.Request) -> web.Response:
         self.requests += 1
+        if self.hangs is not None:
+            await self.hangs.wait()
         body = json.dumps({"keys": self.keys}).encode() if self.body is None else self.body
         return web.Response(body=body, status=self.status, headers={"Location": self.url})
 
@@ -236,7 +240,7 @@ async def test_an_outage_keeps_the_keys_that_were_read() -> None:
             (500, None),
             (302, None),
             (200, b"{"),
-            (200, b'{"keys": []}'),
+            (200, b'{"keys": null}'),
             (200, other.ljust(jwks_module.MAX_BYTES + 1)),
         ):
             issuer.status, issuer.body = status, body
@@ -245,6 +249,42 @@ async def test_an_outage_keeps_the_keys_that_were_read() -> None:
     await authenticator.source.refresh()  # the issuer has stopped
     assert await authenticator.accepts(signed("k1", "EdDSA", ED))
     assert authenticator.reported == ["key set unavailable"] * 6
+
+
+@pytest.mark.parametrize(
+    "left",
+    [[], [jwk("k1", "EdDSA", ED, use="enc")], [{"kty": "oct", "k": "c2VjcmV0", "kid": "k1"}]],
+)
+async def test_a_set_without_keys_is_an_answer_and_no_outage(left: list[dict[str, Any]]) -> None:
+    async with issuing(jwk("k1", "EdDSA", ED)) as issuer:
+        authenticator = KeySetAuthenticator(issuer.url)
+        good = signed("k1", "EdDSA", ED)
+        assert await authenticator.accepts(good)
+        issuer.keys = left
+        await authenticator.source.refresh()
+        assert not await authenticator.accepts(good)
+        assert set(authenticator.reported) == {"key set empty"}
+        issuer.keys = [jwk("k1", "EdDSA", ED)]
+        assert await authenticator.accepts(good)
+
+
+async def test_a_known_key_waits_for_no_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwks_module, "TIMEOUT", 60)
+    async with issuing(jwk("k1", "EdDSA", ED)) as issuer:
+        authenticator = KeySetAuthenticator(issuer.url, interval=0.01)
+        assert await authenticator.accepts(signed("k1", "EdDSA", ED))
+        issuer.hangs = asyncio.Event()
+        seen = issuer.requests
+        await until(lambda: issuer.requests > seen)  # nobody calls meanwhile
+        assert await authenticator.accepts(signed("k1", "EdDSA", ED))
+        assert await authenticator.accepts(signed("k1", "EdDSA", ED, "u2"))
+        unknown = asyncio.ensure_future(authenticator.accepts(signed("k2", "ES256", EC)))
+        await asyncio.sleep(0)
+        assert not unknown.done()  # the read may bring its key
+        issuer.keys.append(jwk("k2", "ES256", EC))
+        issuer.hangs.set()
+        assert await unknown
+        authenticator.source.close()
 
 
 async def test_the_keys_of_a_set_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,11 +307,13 @@ async def test_unknown_keys_cause_no_flood_of_requests() -> None:
 async def test_a_set_is_read_again_after_its_interval(tmp_path: Path) -> None:
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [jwk("k1", "RS256", RSA)]}))
-    authenticator = KeySetAuthenticator(str(file), interval=0)
+    authenticator = KeySetAuthenticator(str(file), interval=0.01, pause=60)
     assert await authenticator.accepts(signed("k1", "RS256", RSA))
     file.write_text(json.dumps({"keys": [jwk("k2", "ES256", EC)]}))
+    await until(lambda: "k2" in authenticator.source.keys)  # nobody calls meanwhile
     assert not await authenticator.accepts(signed("k1", "RS256", RSA))
     assert await authenticator.accepts(signed("k2", "ES256", EC))
+    authenticator.source.close()
 
 
 async def test_keys_that_are_not_for_this_are_left_out() -> None:
@@ -297,7 +339,7 @@ async def test_a_server_with_a_key_set_and_no_secret() -> None:
         issuing(jwk("k1", "ES256", EC)) as issuer,
         serving(
             jwt_secret=None,
-            plugins={"jwt_auth": {"jwks": issuer.url, "jwks_interval": 60, "jwks_pause": 1}},
+            plugins={"jwt_auth": {"jwks": issuer.url, "jwks_interval": 60, "jwks_pause": 0}},
         ) as live,
     ):
         good, bad = signed("k1", "ES256", EC), signed("k2", "ES256", EC)
@@ -307,6 +349,12 @@ async def test_a_server_with_a_key_set_and_no_secret() -> None:
             answer = await client.call("authenticate", bad)
             assert answer["message"] == "Authentication failed"
             assert answer["code"] == "invalid_token"
+        source = list(jwt_auth._SOURCES.values())[-1]
+        requests = issuer.requests
+        await live.server.close()
+        await source.refresh()
+        source.start()
+        assert issuer.requests == requests
 
 
 def test_http_is_allowed_for_loopback_alone() -> None:

@@ -120,10 +120,21 @@ class Oracle(Evidence):
                     if not anew and not self.may_follow(fix, number, event.at):
                         kind = self._path(session, fix, number, event.at)
                         yield Violation(f"older after newer, {kind}", event.at, what)
-                elif fix.number in seen_at and not again and not self.is_newest_again(fix):
+                elif (
+                    fix.number in seen_at
+                    and not again
+                    and not self.is_newest_again(fix)
+                    and not self._follows(session, fix, seen_at[fix.number], event.at)
+                ):
                     yield Violation("twice", event.at, what)
                 newest[fix.device] = max(number, fix.number)
                 seen_at[fix.number] = event.at
+
+    def _follows(self, session: Session, fix: Fix, since: float, until: float) -> bool:
+        """Whether an older fix of the same second came after the current location."""
+        between = (e["fix"] for e in session.of("seen", fix.entity) if since <= e.at <= until)
+        stamps = {self.history.fixes[n].timestamp for n in between if n != fix.number}
+        return fix.timestamp in stamps
 
     def _path(self, session: Session, fix: Fix, newer: int, at: float) -> str:
         """How a fix came that should not have."""
@@ -203,7 +214,7 @@ class Oracle(Evidence):
         places: dict[tuple[str, str], dict[int, int]] = {}
         for session in self.sessions.values():
             for entity in self.entities:
-                numbers = dict.fromkeys(event["fix"] for event in session.of("seen", entity))
+                numbers = [event["fix"] for event in session.of("seen", entity)]
                 places[session.name, entity] = {n: i for i, n in enumerate(numbers)}
         for (name, entity), mine in places.items():
             for (other, same), theirs in places.items():

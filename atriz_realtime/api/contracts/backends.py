@@ -69,8 +69,7 @@ class Cache(Protocol):
     """Stores current locations.
 
     Methods that only queue work may be plain functions that return an awaitable: the core calls
-    several and awaits them afterwards, so that the queued commands share a round trip.  With
-    coroutine functions, each fix of an entity in a batch waits until the one before is published.
+    several and awaits them afterwards, so that the queued commands share a round trip.
     """
 
     def put(self, payload: Payload, ttl: float) -> Awaitable[None]:

@@ -140,7 +140,7 @@ def limit_reached(report: Report, limit: str, message: str) -> None:
     report("limit {limit} reached", message, labels=labels)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Resources:
     """What a backend or a policy receives when it is opened."""
 

@@ -45,22 +45,13 @@ class Tracking(Protocol):
         """
 
     async def publish(
-        self,
-        entity: EntityRef,
-        location: Location,
-        identity: Identity | None = None,
-        *,
-        queued: Callable[[], None] | None = None,
+        self, entity: EntityRef, location: Location, identity: Identity | None = None
     ) -> PublishResult:
         """Publish a fix after authorization, validation, filters and throttle.
 
         ``identity`` is the publisher; ``None`` is the server itself, for which no
         authorizer is asked.
 
-        :param queued: called when the fix is on its way: one of the same entity that is
-            published from then on follows it, without waiting for its result.  It is not called
-            for a fix that is refused or dropped, nor if a backend's methods are coroutine
-            functions, which queue nothing.
         :raises NotAuthorized: when an authorizer refuses.
         :raises InvalidLocation: when the type's own validation refuses.
         """

@@ -29,7 +29,7 @@ class _Watermark:
     timestamp: str
     held_until: float
     is_newest: bool = True
-    """Whether nothing with the same timestamp has passed since."""
+    """Whether nothing else with the same timestamp has passed since."""
 
 
 class Watermarks:
@@ -45,6 +45,7 @@ class Watermarks:
 
         It holds back this event, and older ones for a moment. Other events with the same
         timestamp pass: a device whose clock shows whole seconds sends several fixes in one.
+        This event then follows them once more, if it is the last.
         """
         watermarks = self.by_room.setdefault(room, {})
         latest = next(reversed(watermarks.values()), None)
@@ -69,7 +70,9 @@ class Watermarks:
         seen: set[str | None] = set()
         for sid, watermark in list(watermarks.items()):
             if event == watermark.event:
-                seen.add(sid)
+                if watermark.is_newest:
+                    seen.add(sid)
+                watermark.is_newest = True  # what passed was before it
             elif timestamp > watermark.timestamp:
                 self.forget(room, sid)
             elif timestamp == watermark.timestamp:
@@ -97,6 +100,7 @@ def event_time(event: bytes) -> str:
     Empty when there is none: other programs publish on these channels too.
     """
     try:
-        return str(decode_json(event)["location"]["timestamp"])
+        timestamp = str(decode_json(event)["location"]["timestamp"])
     except (RealtimeError, KeyError, TypeError):
         return ""
+    return timestamp if timestamp[:1].isdigit() else ""

@@ -8,8 +8,10 @@ fan-out, watchers are brought up to date (:mod:`~atriz_realtime.core.publish.res
 
 from __future__ import annotations
 
-import inspect
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from types import CoroutineType
 from typing import Any
 
 from atriz_realtime.api.contracts import Cache, Clock, Conditional, Fanout, Interruptible
@@ -39,8 +41,6 @@ class Delivery:
     _cache: Cache
     _fanout: Fanout
     _after_gap: Callable[[], None]
-    queues: bool
-    """Whether the backends queue a fix when they are called, rather than when they are awaited."""
 
     def __init__(
         self,
@@ -76,8 +76,6 @@ class Delivery:
         """
         self._cache = cache
         self._fanout = fanout
-        methods = (cache.put, fanout.publish, innermost_fanout.publish)
-        self.queues = not any(map(inspect.iscoroutinefunction, methods))
         self._after_gap = after_gap
         self._channels.start(fanout, self._in_flight.received, self._in_flight.forget)
         if isinstance(innermost_fanout, Interruptible):
@@ -112,9 +110,18 @@ class Delivery:
     async def _finish(
         self, payload: Payload, caching: Awaitable[None] | None, publishing: Awaitable[None]
     ) -> None:
-        """Await the backends' answers, and leave to the backlog what has failed."""
-        cached = caching is None or await self._attempt(caching, "cache unavailable")
-        published = await self._attempt(publishing, "fan-out unavailable")
+        """Await the backends' answers, and leave to the backlog what has failed.
+
+        What nobody waits for any more goes on: a part of it may be done.
+        """
+        try:
+            cached = caching is None or await self._attempt(caching, "cache unavailable")
+            published = await self._attempt(publishing, "fan-out unavailable")
+        except asyncio.CancelledError:
+            _abandon(publishing)
+            with contextlib.suppress(Unavailable):
+                self._leave(payload, publish=True, cache=caching is not None)
+            raise
         if not published:
             self._in_flight.bypass(payload.channel, payload.event)
         self._leave(payload, publish=not published, cache=not cached)
@@ -128,10 +135,13 @@ class Delivery:
         :param held: whether it is published later in any case.
         :raises Unavailable: as :meth:`publish` does.
         """
-        cached = await self._attempt(self._put(payload), "cache unavailable")
-        waiting = self.backlog.get(payload.channel)
-        unpublished = not held and waiting is not None and waiting.publish
-        self._leave(payload, publish=unpublished, cache=not cached)
+        cached = False
+        try:
+            cached = await self._attempt(self._put(payload), "cache unavailable")
+        finally:  # also if nobody waits for it any more
+            waiting = self.backlog.get(payload.channel)
+            unpublished = not held and waiting is not None and waiting.publish
+            self._leave(payload, publish=unpublished, cache=not cached)
 
     def _leave(self, payload: Payload, *, publish: bool, cache: bool) -> None:
         """Hand the failed steps of a fix to the backlog, or drop an older fix that waits there."""
@@ -249,8 +259,12 @@ class Delivery:
         """
         if is_json_object(location):
             return True
-        self._incidents.report("unreadable fix hidden", f"the current location of {entity}")
+        self.hidden(entity)
         return False
+
+    def hidden(self, entity: EntityRef) -> None:
+        """Count a cached location that is not shown because it cannot be read."""
+        self._incidents.report("unreadable fix hidden", f"the current location of {entity}")
 
     async def _newest(self, reading: Awaitable[bytes | None], uncached: Payload) -> bytes:
         cached = await reading
@@ -302,6 +316,14 @@ class Delivery:
 def _location_time(entity: EntityRef, location: bytes) -> str:
     """The timestamp of a cached location."""
     return event_time(event_json(entity, location))
+
+
+def _abandon(work: Awaitable[Any]) -> None:
+    """Wait no longer for something that may have begun."""
+    if isinstance(work, CoroutineType):
+        work.close()
+    elif isinstance(work, asyncio.Future):
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 async def _failed(error: Exception) -> None:

@@ -17,12 +17,13 @@ from atriz_realtime.api.errors import (
     InvalidEntityId,
     InvalidLocation,
     NotAuthorized,
+    RealtimeError,
     Unavailable,
     UnknownEntityType,
 )
 from atriz_realtime.api.model import EntityRef, Identity, Location, LocationEvent
 from atriz_realtime.api.records import Observer
-from atriz_realtime.api.wire import Payload, RedisChannels, encode, encode_json
+from atriz_realtime.api.wire import Payload, RedisChannels, decode_location, encode, encode_json
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.runtime.incidents import Incidents
@@ -63,8 +64,12 @@ class Fixes:
 
 @attrs.define(eq=False)
 class _HeldFix:
-    """The newest fix of an entity, until its throttling window ends."""
+    """The newest fix of an entity, until its throttling window ends.
 
+    :param due: when that is, on the monotonic clock.
+    """
+
+    due: float
     timer: asyncio.TimerHandle
     event: LocationEvent
     payload: Payload
@@ -155,17 +160,10 @@ class Pipeline:
             raise InvalidEntityId(field="entityId")
 
     async def publish(
-        self,
-        entity: EntityRef,
-        location: Location,
-        identity: Identity | None = None,
-        *,
-        queued: Callable[[], None] | None = None,
+        self, entity: EntityRef, location: Location, identity: Identity | None = None
     ) -> PublishResult:
         """Take a fix through the pipeline.
 
-        :param queued: called when the commands of the fix are queued, before those of any fix
-            that is published from then on; not called if the backends queue nothing.
         :raises Unavailable: when the server is closing.
         :raises NotAuthorized: when an authorizer refuses.
         :raises InvalidLocation: when the entity type's own validation refuses the fix, its
@@ -190,14 +188,17 @@ class Pipeline:
             admitting = admit(passed.entity, passed.location)
             verdict = await self._plugin_runner.run(plugin, what, admitting)
             payload = encode(passed)
-            if queued is not None and self._delivery.queues:
-                queued()  # nothing else runs before the commands are queued
             if verdict.outcome == "pass":
                 self._discard_held(payload)
                 await self._delivery.publish(payload)
                 self._observe(passed)
                 fixes.published += 1
                 return PublishResult("published", passed.location, payload.timestamp)
+            late = self._held.get(passed.entity)
+            if late is not None and late.due <= self._clock.monotonic():  # the loop is busy
+                late.timer.cancel()
+                self._release(passed.entity)
+                await asyncio.sleep(0)  # it is compared with the cache before that is written
             # before the cache is written: a fix that passes meanwhile must find the held one
             held = self._hold(passed, payload, verdict)
             await self._delivery.cache(payload, held=held)
@@ -230,6 +231,14 @@ class Pipeline:
     async def take_turn(self, per_turn: int) -> None:
         """Wait until the event loop has time for one more step of a long piece of work."""
         await self._turns.step(-(-TURN // per_turn))
+
+    def read(self, entity: EntityRef, location: bytes) -> Location | None:
+        """A cached location; ``None`` for what another program wrote that is none."""
+        try:
+            return decode_location(location)
+        except RealtimeError:
+            self._delivery.hidden(entity)
+            return None
 
     async def counts(self) -> dict[str, int]:
         """How many locations are cached, by entity type."""
@@ -312,7 +321,8 @@ class Pipeline:
             self._incidents.report("held fixes dropped", f"more than {MAX_HELD} entities wait")
             return False
         timer = asyncio.get_running_loop().call_later(verdict.delay, self._release, entity)
-        self._held[entity] = _HeldFix(timer, event, payload)
+        due = self._clock.monotonic() + verdict.delay
+        self._held[entity] = _HeldFix(due, timer, event, payload)
         return True
 
     def _discard_held(self, payload: Payload) -> None:

@@ -10,9 +10,9 @@ import attrs
 
 from atriz_realtime.api.contracts import PublishResult
 from atriz_realtime.api.errors import ConfigurationError, Unavailable
-from atriz_realtime.api.model import Location, LocationEvent
+from atriz_realtime.api.model import EntityRef, Location, LocationEvent
 from atriz_realtime.api.records import Endpoint
-from atriz_realtime.api.wire import decode_event, decode_location, tracking_stats
+from atriz_realtime.api.wire import decode_event, tracking_stats
 from atriz_realtime.core.publish.delivery import Delivery, Listener
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime.incidents import Incidents
@@ -109,8 +109,9 @@ class TrackingService:
         :raises Unavailable: when the cache cannot be reached.
         """
         pipeline = await self._parts.started_pipeline()
-        data = await pipeline.current(pipeline.entity(entity_type, entity_id))
-        return None if data is None else decode_location(data)
+        entity = pipeline.entity(entity_type, entity_id)
+        data = await pipeline.current(entity)
+        return None if data is None else pipeline.read(entity, data)
 
     async def cache_current_location(
         self, entity_type: str, entity_id: str, location: Location | Mapping[str, Any]
@@ -141,7 +142,10 @@ class TrackingService:
         cursor: str | None = None
         while True:
             page = await pipeline.page(entity_type, cursor, LISTING_PAGE)
-            found.update((entity_id, decode_location(data)) for entity_id, data in page.items)
+            for entity_id, data in page.items:
+                location = pipeline.read(EntityRef(entity_type, entity_id), data)
+                if location is not None:
+                    found[entity_id] = location
             cursor = page.next_cursor
             if cursor is None:
                 return found

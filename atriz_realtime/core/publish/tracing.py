@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -66,21 +65,15 @@ class TracedPipeline(Pipeline):
     """A pipeline with a span for each fix."""
 
     async def publish(
-        self,
-        entity: EntityRef,
-        location: Location,
-        identity: Identity | None = None,
-        *,
-        queued: Callable[[], None] | None = None,
+        self, entity: EntityRef, location: Location, identity: Identity | None = None
     ) -> PublishResult:
         """Take a fix through the pipeline, within a span."""
         if this_thread.in_eager_step:  # a span becomes current in a task's context
-            publishing = self.publish(entity, location, identity, queued=queued)
-            return await asyncio.ensure_future(publishing)
+            return await asyncio.ensure_future(self.publish(entity, location, identity))
         name = f"publish {entity.type}"
         with _span(name, SpanKind.INTERNAL, attributes=_attributes(entity)) as span:
             try:
-                result = await super().publish(entity, location, identity, queued=queued)
+                result = await super().publish(entity, location, identity)
             except Exception as error:
                 _fail(span, error)
                 raise

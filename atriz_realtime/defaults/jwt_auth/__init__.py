@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import attrs
 import jwt
@@ -62,9 +63,9 @@ MAX_REMEMBERED_SOCKETS = 1_000
 """Verified tokens of sockets that are remembered likewise: few, since ``authenticate`` follows the
 handshake at once, and apart, so that sockets make nobody forget a device's token."""
 
-MAX_REMEMBERED_BYTES = 8_388_608
-"""Bytes of the remembered tokens of HTTP calls, and of those of sockets, at which the oldest is
-forgotten as well; their decoded claims take several times as much."""
+MAX_REMEMBERED_BYTES = 33_554_432
+"""Bytes of the remembered tokens of HTTP calls with their decoded claims, and of those of sockets,
+at which the oldest is forgotten as well."""
 
 MAX_HEADERS = 64
 """Headers whose key id and type are remembered, since the tokens of an issuer share one; beyond,
@@ -231,10 +232,10 @@ class JwtAuthenticator:
         )
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
-        """Like :meth:`identify`, after reading the key set when it is due."""
+        """Like :meth:`identify`, but reads the key set for a key that is not known."""
         if self._source is None or credentials.token is None:
             return self.identify(credentials)
-        await self._source.current()
+        self._source.start()
         try:
             return self.identify(credentials)
         except UnknownKey:
@@ -281,7 +282,7 @@ class JwtAuthenticator:
         return identity
 
     def statistics(self) -> dict[str, float]:
-        """The verified tokens that are ``remembered``, and their ``bytes``."""
+        """The verified tokens that are ``remembered``; their ``bytes`` include their claims."""
         return {
             "remembered": len(self._of_calls) + len(self._of_sockets),
             "bytes": self._of_calls.bytes + self._of_sockets.bytes,
@@ -332,6 +333,10 @@ def user_id(claims: Mapping[str, Any]) -> str:
     raise AuthenticationRejected(f"no claim names the user ({', '.join(USER_CLAIMS)})")
 
 
+_SOURCES: WeakKeyDictionary[Resources, KeySource] = WeakKeyDictionary()
+"""The key set of each server in this process."""
+
+
 @hookimpl
 def register_settings() -> type[JwtSettings]:
     """Return the settings class."""
@@ -356,7 +361,7 @@ def register_authenticators(config: PluginConfig, resources: Resources) -> Authe
             importlib.import_module("cryptography")
             from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source  # noqa: PLC0415
         check_source(settings.jwks, settings.jwks_allow_http)
-        source = KeySource(
+        source = _SOURCES[resources] = KeySource(
             settings.jwks, settings.jwks_interval, settings.jwks_pause, resources.report
         )
     verifier = JwtAuthenticator(secret, settings, source)
@@ -368,3 +373,11 @@ def register_authenticators(config: PluginConfig, resources: Resources) -> Authe
         weakness=weakness,
         statistics=verifier.statistics,
     )
+
+
+@hookimpl
+def server_stopping(resources: Resources) -> None:
+    """Stop reading the key set."""
+    source = _SOURCES.pop(resources, None)
+    if source is not None:
+        source.close()

@@ -1,4 +1,4 @@
-"""A JWK set from a file or a URL, read periodically; the last valid one stays in use."""
+"""A JWK set from a file or a URL, read periodically; during an outage the last one stays in use."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def check_source(source: str, allow_http: bool) -> None:
 
 
 class KeySource:
-    """The keys of a JWK set, read on demand.
+    """The keys of a JWK set, read regularly once they are needed.
 
     :param interval: seconds after which the set is read again.
-    :param pause: least seconds between two reads.
+    :param pause: least seconds between the last read and one for a key that the set lacks.
     :param report: see :class:`~atriz_realtime.api.Resources`.
     """
 
@@ -51,30 +51,46 @@ class KeySource:
         self._report = report
         self._last_read = -math.inf
         self._reading: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
-    async def current(self) -> None:
-        """Read the set when the keys are older than the interval; wait for it after two of them."""
-        age = time.monotonic() - self._last_read
-        if age > self._interval:
-            reading = self._start_read()
-            if reading is not None and (not self.keys or age > 2 * self._interval):
-                await asyncio.shield(reading)
+    def start(self) -> None:
+        """Read the set now and at every interval from now on, unless that has begun already.
+
+        The set is read whether or not anybody calls: after a quiet night, a key that was withdrawn
+        is gone, and nobody has to wait until this is known.
+        """
+        if self._timer is None and not self._is_closed:
+            self._read_regularly()
 
     async def refresh(self) -> None:
-        """Read the set now, for a key that it lacks, unless the last read is too recent."""
-        reading = self._start_read()
-        if reading is not None:
-            await asyncio.shield(reading)
+        """Read the set for a key that it lacks, unless the last read is too recent."""
+        if self._reading is None and time.monotonic() - self._last_read < self._pause:
+            return
+        if not self._is_closed:
+            await asyncio.wait((self._start_read(),))
 
-    def _start_read(self) -> asyncio.Task[None] | None:
-        if self._reading is not None and not self._reading.done():
-            return self._reading
-        now = time.monotonic()
-        if now - self._last_read < self._pause:
-            return None
-        self._last_read = now
-        self._reading = asyncio.get_running_loop().create_task(self._read(), name="jwks")
+    def close(self) -> None:
+        """Read no more."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    def _read_regularly(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._read_regularly)
+        self._start_read()
+
+    def _start_read(self) -> asyncio.Task[None]:
+        if self._reading is None:
+            self._last_read = time.monotonic()
+            self._reading = asyncio.get_running_loop().create_task(self._read(), name="jwks")
+            self._reading.add_done_callback(self._has_read)
         return self._reading
+
+    def _has_read(self, _: asyncio.Task[None]) -> None:
+        self._reading = None
 
     async def _read(self) -> None:
         try:
@@ -83,6 +99,8 @@ class KeySource:
             if len(document) > MAX_BYTES:
                 raise ValueError("too large")
             self.keys = published(document, self._report)
+            if not self.keys:
+                self._report("key set empty", "the JWK set has no key that can be used")
         except (OSError, ValueError, TimeoutError, aiohttp.ClientError) as error:
             self._report(
                 "key set unavailable",

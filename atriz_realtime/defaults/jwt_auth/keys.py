@@ -101,7 +101,7 @@ def published(document: bytes, report: Report) -> dict[str, jwt.PyJWK]:
     """The usable signature keys of a JWK set (RFC 7517).
 
     :param report: told of keys that are too many.
-    :raises ValueError: when the document is no JWK set, or has no usable key.
+    :raises ValueError: when the document is no JWK set.
     """
     parsed = orjson.loads(document)
     listed = parsed.get("keys") if isinstance(parsed, dict) else None
@@ -121,6 +121,4 @@ def published(document: bytes, report: Report) -> dict[str, jwt.PyJWK]:
             keys[kid] = _checked(fields)
         except (ValueError, TypeError, jwt.PyJWTError):
             continue  # a kind of key that is not supported does not make the others unusable
-    if not keys:
-        raise ValueError("no key of the JWK set can be used")
     return keys

@@ -208,7 +208,7 @@ FAMILIES = (
         remembered=("remembered_tokens", "Tokens that are verified already."),
         bytes=(
             "remembered_tokens_bytes",
-            "Bytes of the tokens that are verified already.",
+            "Bytes of the tokens that are verified already, and of their claims.",
         ),
     ),
     *_numbers(

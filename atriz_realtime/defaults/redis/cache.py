@@ -22,12 +22,12 @@ from atriz_realtime.api import (
 )
 
 # The timestamp of a location.  Timestamps are all UTC with milliseconds, so they sort as text.
-# That of a value that is not JSON, from another program, is empty.
+# That of a value from another program that is not JSON, or no time, is empty.
 TIME_OF = """
 local function time_of(location)
   local ok, decoded = pcall(cjson.decode, location)
   local timestamp = ok and type(decoded) == 'table' and decoded.timestamp
-  return type(timestamp) == 'string' and timestamp or ''
+  return type(timestamp) == 'string' and timestamp:match('^%d.*') or ''
 end
 """
 

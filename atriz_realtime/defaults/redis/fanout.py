@@ -121,7 +121,8 @@ class RedisFanout:
         """Queue a script that publishes, or SPUBLISH on a cluster, whose replicas refuse it."""
         channel = self._prefix + channel
         if not self._link.sharded:
-            return self._link.evaluate(_PUBLISH, (self._unused_key,), (data, channel))
+            # by its text: what Redis knows no more by its hash would be sent again, out of order
+            return self._link.execute("EVAL", _PUBLISH, 1, self._unused_key, data, channel)
         sending = self._link.execute("SPUBLISH", channel, data)
         if not self._followed:
             return sending

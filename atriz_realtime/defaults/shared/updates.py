@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections import defaultdict
 from datetime import UTC, datetime
+from functools import partial
 
 import attrs
 
@@ -32,8 +33,8 @@ BATCH_TIMEOUT = 30.0
 refused."""
 
 TURN_UPDATES = 8
-"""Updates that are begun in one turn of the event loop, for all batches and lists together: they
-take about half a millisecond, and some four with the largest metadata."""
+"""Updates that are read and published in one turn of the event loop, for all batches and lists
+together: they take about half a millisecond, and some four with the largest metadata."""
 
 
 @attrs.frozen
@@ -81,6 +82,7 @@ class Updates:
         self._server = server
         self._report = resources.report
         self._max_batch: int = config.settings["max_batch"]
+        self._publishing: set[asyncio.Task[None]] = set()
 
     async def publish(self, update: object, identity: Identity) -> dict[str, object]:
         """Publish one update.
@@ -99,9 +101,7 @@ class Updates:
         return answer
 
     async def publish_batch(self, updates: list[object], identity: Identity) -> Batch:
-        """Publish many updates independently; those of one entity stay in order.
-
-        An update need not wait for the answers to those before it, only until they are queued.
+        """Publish many updates independently; those of one entity one after another.
 
         :raises PayloadTooLarge: for more than ``max_batch`` updates; none is published.
         """
@@ -109,32 +109,44 @@ class Updates:
             raise PayloadTooLarge(f"more than {self._max_batch} updates", field="updates")
         late = Unavailable(f"not finished within {BATCH_TIMEOUT:g} s: it may have been published")
         outcomes: list[PublishResult | RealtimeError] = [late] * len(updates)
-        last: dict[EntityRef, asyncio.Event] = {}
-
-        async def publish(index: int, entity: EntityRef, location: Location) -> None:
-            before, queued = last.get(entity), asyncio.Event()
-            last[entity] = queued
+        by_entity: defaultdict[EntityRef, list[tuple[int, Location]]] = defaultdict(list)
+        take_turn = partial(self._server.tracking.take_turn, 2 * TURN_UPDATES)  # half of its work
+        loop = asyncio.get_running_loop()
+        end = loop.time() + BATCH_TIMEOUT
+        for index, update in enumerate(updates):
+            await take_turn()
+            if loop.time() >= end:
+                break
             try:
-                if before is not None:
-                    await before.wait()
-                outcomes[index] = await self._server.tracking.publish(
-                    entity, location, identity, queued=queued.set
-                )
+                entity, location = read_update(self._server.tracking, update, identity)
             except RealtimeError as error:
                 outcomes[index] = error
-            finally:
-                queued.set()
+            else:
+                by_entity[entity].append((index, location))
+        publishing: set[asyncio.Task[None]] = set()
 
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(BATCH_TIMEOUT), asyncio.TaskGroup() as group:
-                for index, update in enumerate(updates):
-                    await self._server.tracking.take_turn(TURN_UPDATES)
-                    try:
-                        entity, location = read_update(self._server.tracking, update, identity)
-                    except RealtimeError as error:
-                        outcomes[index] = error
-                    else:
-                        group.create_task(publish(index, entity, location))
+        async def publish_entity(entity: EntityRef) -> None:
+            for index, location in by_entity[entity]:
+                await take_turn()
+                if loop.time() >= end:
+                    break
+                try:
+                    result = await self._server.tracking.publish(entity, location, identity)
+                    outcomes[index] = result
+                except RealtimeError as error:
+                    outcomes[index] = error
+
+        for number, entity in enumerate(by_entity, 1):
+            task = loop.create_task(publish_entity(entity))
+            self._publishing.add(task)
+            task.add_done_callback(self._publishing.discard)
+            publishing.add(task)
+            if number % TURN_UPDATES == 0:
+                await asyncio.sleep(0)
+        if publishing:  # a fix that is under way at the end goes its way: part of it may be done
+            done, _ = await asyncio.wait(publishing, timeout=end - loop.time())
+            for task in done:
+                task.result()
         results = [each for each in outcomes if isinstance(each, PublishResult)]
         throttled = sum(result.throttled for result in results)
         rejected = [

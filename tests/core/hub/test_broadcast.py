@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE
 from atriz_realtime.engine.protocol.packets import Packet
-from atriz_realtime.testing import until
+from atriz_realtime.testing import payload, until
 from tests.core.parts import Hub
 
 
@@ -84,6 +84,19 @@ async def test_nothing_older_follows_the_current_location(hub: Hub) -> None:
         hub.broadcaster.broadcast("vehicle:v1", event(number))
     assert new.frames == [frame(5), frame(6)]
     assert old.frames == [frame(3), frame(4), frame(5), frame(6)]
+
+
+async def test_the_current_location_follows_an_older_one_of_the_same_second(hub: Hub) -> None:
+    older, newer = (payload(seconds=5, speed=speed).event for speed in (1.0, 2.0))
+    member = await hub.connect()
+    hub.enter(member, "vehicle:v1")
+    hub.broadcaster.send_current(
+        member.sid, "vehicle:v1", newer
+    )  # it is cached, and held or on its way
+    hub.broadcaster.broadcast("vehicle:v1", older)
+    hub.broadcaster.broadcast("vehicle:v1", newer)
+    sent = [f'2["location:update",{each.decode()}]' for each in (newer, older, newer)]
+    assert member.frames == sent
 
 
 async def test_a_whole_room_is_sent_the_current_location_once(hub: Hub) -> None:

@@ -37,6 +37,13 @@ def test_another_fix_of_the_same_second_is_let_through(watermarks: Watermarks) -
     assert watermarks.already_seen(ROOM, event(5, latitude=1)) == set()
     assert watermarks.sent(ROOM, "sid") == []
     assert watermarks.already_seen(ROOM, event(4)) == {"sid"}
+
+
+def test_an_event_follows_another_of_the_same_second_once_more(watermarks: Watermarks) -> None:
+    watermarks.advance(ROOM, "sid", event(5))
+    assert watermarks.already_seen(ROOM, event(5, latitude=1)) == set()
+    assert watermarks.already_seen(ROOM, event(5)) == set()
+    assert watermarks.sent(ROOM, "sid") == [event(5)]
     assert watermarks.already_seen(ROOM, event(5)) == {"sid"}
 
 
@@ -112,7 +119,17 @@ def test_a_member_can_be_forgotten(watermarks: Watermarks) -> None:
 
 
 @pytest.mark.parametrize(
-    "foreign", [b"", b"\xff", b"[]", b"{}", b'{"location":1}', b'{"location":{}}', b"null"]
+    "foreign",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"location":1}',
+        b'{"location":{}}',
+        b'{"location":{"timestamp":"zzz"}}',
+        b"null",
+    ],
 )
 def test_what_another_program_wrote_has_no_time(watermarks: Watermarks, foreign: bytes) -> None:
     assert event_time(foreign) == ""

@@ -415,6 +415,49 @@ async def test_an_older_fix_does_not_stop_a_late_one_that_is_being_compared(
     assert there[-1] == payload(seconds=2).event
 
 
+async def test_what_waits_for_the_cache_stays_when_a_newer_fix_is_cancelled(parts: Parts) -> None:
+    parts.cache.away = AWAY
+    await parts.delivery.publish(payload(seconds=1))
+    parts.cache.gate = asyncio.Event()
+    publishing = asyncio.create_task(parts.delivery.publish(payload(seconds=2)))
+    await asyncio.sleep(0)
+    publishing.cancel()
+    await asyncio.wait([publishing])
+    parts.cache.gate.set()
+    parts.cache.away = None
+    parts.delivery.reachable()
+    await until(lambda: not len(parts.delivery.backlog))
+    assert await parts.cached() == payload(seconds=2).location
+
+
+async def test_a_fix_that_is_cancelled_while_it_is_sent_reaches_its_watchers(parts: Parts) -> None:
+    member, fix = await watcher(parts), payload(seconds=1)
+    parts.fanout.gate = asyncio.Event()
+    publishing = asyncio.create_task(parts.delivery.publish(fix))
+    await asyncio.sleep(0)
+    publishing.cancel()
+    await asyncio.wait([publishing])
+    parts.fanout.gate.set()
+    parts.delivery.reachable()
+    await until(member.count)
+    assert member.frames == [frame(fix)]
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["throttled", "held"])
+async def test_a_throttled_fix_that_is_cancelled_is_cached_all_the_same(
+    parts: Parts, held: bool
+) -> None:
+    parts.cache.gate = asyncio.Event()
+    caching = asyncio.create_task(parts.delivery.cache(payload(seconds=1), held=held))
+    await asyncio.sleep(0)
+    caching.cancel()
+    await asyncio.wait([caching])
+    parts.cache.gate.set()
+    parts.delivery.reachable()
+    await until(lambda: not len(parts.delivery.backlog))
+    assert await parts.cached() == payload(seconds=1).location
+
+
 @pytest.mark.parametrize(("verdict", "sent"), [(True, 1), (False, 0), (None, 1)])
 async def test_a_conditional_fan_out_decides_about_late_fixes(
     hub: Hub, verdict: bool | None, sent: int

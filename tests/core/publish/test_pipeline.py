@@ -443,31 +443,6 @@ async def test_entities_are_held_independently(made: Parts) -> None:
     assert sorted(made.sent) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("verdict", [Verdict("pass"), Verdict("drop")])
-async def test_it_says_when_a_fix_is_queued(made: Parts, verdict: Verdict) -> None:
-    made.cache.gate = asyncio.Event()
-    made.module.verdicts[:] = [verdict]
-    queued = asyncio.Event()
-    publishing = asyncio.ensure_future(
-        made.pipeline.publish(EntityRef("van", "v1"), location(), queued=queued.set)
-    )
-    await queued.wait()
-    assert made.cache.calls == ["put"]
-    assert not publishing.done()
-    made.cache.gate.set()
-    await publishing
-
-
-async def test_backends_that_queue_nothing_take_one_fix_after_another(made: Parts) -> None:
-    cache = MemoryCache(made.clock, MemorySettings())
-    made.delivery.start(
-        cache=cache, fanout=made.fanout, innermost_fanout=made.fanout, after_gap=lambda: None
-    )
-    queued = asyncio.Event()
-    await made.pipeline.publish(EntityRef("van", "v1"), location(), queued=queued.set)
-    assert not queued.is_set()
-
-
 async def test_a_slow_cache_does_not_let_a_held_fix_follow_a_newer_one(made: Parts) -> None:
     made.cache.gate = asyncio.Event()
     made.module.verdicts[:] = [Verdict("hold", 0.001), Verdict("pass"), Verdict("pass")]
@@ -499,6 +474,19 @@ async def test_closing_waits_until_held_fixes_are_sent(made: Parts) -> None:
     made.fanout.gate.set()
     await closing
     assert made.sent == [1]
+
+
+async def test_a_held_fix_whose_window_has_ended_goes_out_before_another_is_held(
+    made: Parts,
+) -> None:
+    made.module.verdicts[:] = [Verdict("hold", 60), Verdict("hold", 60)]
+    await made.publish(1)
+    made.clock.advance(60)  # the loop is busy: the timer has not run
+    await made.publish(2)
+    await until(lambda: made.sent)
+    assert made.sent == [1]
+    await made.pipeline.aclose()
+    assert made.sent == [1, 2]
 
 
 async def test_holding_is_bounded(made: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
