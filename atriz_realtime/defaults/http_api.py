@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -38,7 +37,8 @@ MAX_PAGE = 1_000
 """Locations on one page of a listing, at most and by default."""
 
 ENTITIES_PER_TURN = 50
-"""Locations of a listing that are authorized and encoded in one turn of the event loop."""
+"""Locations that are authorized and encoded in one turn of the event loop, for all listings
+together."""
 
 CURSOR_BLOCK = 128
 """Bytes to a multiple of which a cursor is padded, so that its length tells of no id."""
@@ -143,14 +143,13 @@ class TrackingApi:
             return JSONResponse(error.to_wire(), LocationNotFound.status)
         access = self._server.access
         locations = []
-        for number, (entity_id, location) in enumerate(page.items, start=1):
+        for entity_id, location in page.items:
+            await self._server.tracking.take_turn(ENTITIES_PER_TURN)
             entity = EntityRef(kind, entity_id)
             if await access.may_track(identity, entity) and (
                 shown := await access.shown(identity, entity, location)
             ):
                 locations.append(b'{"entityId":%b,"location":%b}' % (encode_json(entity_id), shown))
-            if number % ENTITIES_PER_TURN == 0:
-                await asyncio.sleep(0)  # let other connections run
         body = b'{"type":%b,"locations":[%b],"nextCursor":%b}' % (
             encode_json(kind),
             b",".join(locations),

@@ -18,7 +18,7 @@ from atriz_realtime.engine.loop_bound import LoopBound
 from atriz_realtime.engine.outbox import CLOSED, Outbox
 from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.request.request import Request
-from atriz_realtime.engine.turns import Turn
+from atriz_realtime.engine.turns import TurnQueue
 
 T = TypeVar("T")
 
@@ -92,6 +92,8 @@ class SessionServices(LoopBound):
     """Hands a message to the application; returns an awaitable if it has not finished."""
     protocol_broken: Callable[[Session, Exception], None]
     """Ends a session because a message of its client could not be handled."""
+    turns: TurnQueue
+    """The time in which the messages that wait in all sessions are handled."""
 
 
 class Session:
@@ -108,7 +110,6 @@ class Session:
         "_pending",
         "_resume",
         "_services",
-        "_turn",
         "outbox",
         "request",
         "sid",
@@ -137,7 +138,6 @@ class Session:
         self._inbox: deque[str | bytes] | None = None
         self._handling: asyncio.Task[None] | None = None
         self._resume: asyncio.Future[None] | None = None
-        self._turn: Turn | None = None
 
     @property
     def is_open(self) -> bool:
@@ -269,34 +269,32 @@ class Session:
 
     async def _handle(self, unfinished: Awaitable[Any]) -> None:
         """Handle messages in the order they came, until there are none."""
-        inbox, turn = self._inbox, Turn()
-        self._turn = turn
         try:
             await self._finish(unfinished)
-            while inbox:
+            while inbox := await self._messages():
                 further = self._dispatch(inbox.popleft())
                 if further is not None:
                     await self._finish(further)
                 if len(inbox) == MAX_INBOX // 2:
                     self._read_again()
-                if turn.is_over:
-                    await turn.next()
         finally:
-            self._inbox = self._handling = self._turn = None
+            self._inbox = self._handling = None
             self._read_again()
+
+    async def _messages(self) -> deque[str | bytes] | None:
+        """The messages that wait, once there is time to handle one."""
+        if self._inbox and self._services.turns.is_over:
+            await self._services.turns.next()
+        return self._inbox
 
     async def take(self, read: Callable[[str | bytes], T | None]) -> T | None:
         """Take the next message that waits, to handle it before the present one is finished.
 
         :param read: what it makes of the message is returned; ``None`` leaves the message.
         """
-        inbox, turn = self._inbox, self._turn
-        if not inbox or turn is None:
-            return None
-        if turn.is_over:
-            await turn.next()
+        inbox = await self._messages()
         taken = read(inbox[0]) if inbox else None
-        if taken is not None:
+        if inbox and taken is not None:
             inbox.popleft()
             if len(inbox) == MAX_INBOX // 2:
                 self._read_again()

@@ -18,6 +18,7 @@ from atriz_realtime.engine.protocol.packets import InvalidPacket, Packet
 from atriz_realtime.engine.request.errors import Report
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.session import Reason, Session, SessionServices, State, Transport
+from atriz_realtime.engine.turns import TurnQueue
 
 IDS_PER_BATCH = 64
 """Session ids made from one read of the system's random source."""
@@ -63,6 +64,9 @@ class Sessions(LoopBound):
         self.ping_timeout = ping_timeout
         self.max_payload = max_payload
         self.report = report
+        self.turns = TurnQueue()
+        """The time for what takes long: the packets of posts, the messages that wait in sessions,
+        and the compression of answers to polls."""
         self.is_closing = False
         """Whether no more sessions are opened."""
         self._id_prefix = id_prefix
@@ -78,6 +82,7 @@ class Sessions(LoopBound):
             new_outbox=self._new_outbox,
             handle_message=message,
             protocol_broken=self.protocol_broken,
+            turns=self.turns,
         )
         self._terms = (
             f'"pingInterval":{int(ping_interval * 1000)},"pingTimeout":{int(ping_timeout * 1000)},'

@@ -45,7 +45,7 @@ class HttpExchange(Exchange):
     :param send: called once with the exchange, the status, the headers and the body.
     """
 
-    __slots__ = ("_body", "_send", "_transport", "keep_alive")
+    __slots__ = ("_body", "_is_answered", "_send", "_transport", "keep_alive")
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class HttpExchange(Exchange):
         self._transport = transport
         self._body = body
         self._send = send
+        self._is_answered = False
         self.keep_alive = keep_alive
 
     def read(self, limit: int, received: Callable[[bytes | None], object]) -> None:
@@ -67,11 +68,12 @@ class HttpExchange(Exchange):
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send the response at once."""
+        self._is_answered = True
         self._send(self, status, headers, body)
 
     def is_unread(self) -> bool:
-        """Whether bytes wait in the connection's buffer."""
-        return bool(self._transport.get_write_buffer_size())
+        """Whether there is no response yet, or bytes wait in the connection's buffer."""
+        return not self._is_answered or bool(self._transport.get_write_buffer_size())
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)

@@ -181,7 +181,7 @@ async def test_a_list_counts_as_one_event() -> None:
         assert await current(live, "v2") is None
 
 
-async def test_a_list_is_begun_in_several_turns_of_the_loop(
+async def test_lists_and_batches_together_are_begun_in_several_turns_of_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun: list[int] = []
@@ -203,8 +203,13 @@ async def test_a_list_is_begun_in_several_turns_of_the_loop(
             serving(extra_plugins=["counting_filter"]) as live,
             python_connect(live) as device,
         ):
-            assert (await device.call(PUBLISH, updates))["accepted"] == len(updates)
-    assert max(Counter(begun).values()) <= TURN_UPDATES
+            lists = [device.call(PUBLISH, updates) for _ in range(2)]
+            batches = [live.post("/api/tracking/batch", {"updates": updates}) for _ in range(4)]
+            answers = await asyncio.gather(*lists, *batches)
+    assert [answer["accepted"] for answer in answers[:2]] == [len(updates)] * 2
+    assert [answer["accepted"] for _, answer in answers[2:]] == [len(updates)] * 4
+    # some are counted after the turn in which they were begun, with those of the next
+    assert max(Counter(begun).values()) <= 2 * (2 * TURN_UPDATES)
 
 
 async def test_a_list_may_take_longer_than_the_timeout_of_one_plugin_call(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,8 +22,8 @@ PATH = "/engine.io/"
 class Exchanged(Exchange):
     """An exchange without a network, which records its response."""
 
-    def __init__(self, method: str, query: str, body: bytes = b"") -> None:
-        head = f"{method} {PATH}?EIO=4&transport=polling&{query} HTTP/1.1\r\n"
+    def __init__(self, method: str, query: str, body: bytes = b"", headers: str = "") -> None:
+        head = f"{method} {PATH}?EIO=4&transport=polling&{query} HTTP/1.1\r\n{headers}"
         super().__init__(Request(head.encode(), None, "http"))
         self.sent = body
         self.status: int | None = None
@@ -37,6 +38,8 @@ class Exchanged(Exchange):
         """Record the response."""
         assert self.status is None
         self.status = status
+        if (b"content-encoding", b"gzip") in headers:
+            body = gzip.decompress(body)
         self.packets = body.decode().split("\x1e")
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections import Counter
 
 import pytest
 import uvloop
 
 from atriz_realtime.engine import EngineServer, turns
+from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.session import MAX_INBOX, Session
+from atriz_realtime.engine.transports.polling import COMPRESS_FROM
 from atriz_realtime.engine.transports.uvicorn import SMALL_FRAGMENT
 from tests.engine.host import Exchanged, Host, hosting
 from tests.support.checks.turns import counting_turns
@@ -91,6 +95,133 @@ async def test_the_posts_of_many_clients_are_handled_in_order_in_many_turns() ->
         await until(lambda: all(post.status == 200 for post in posts))
     assert [sid for sid, _ in seen] == sids
     assert len({number for _, number in seen}) == len(sids)
+
+
+async def test_posts_of_many_packets_share_each_turn() -> None:
+    host = unserved(10)
+    handled: Counter[int] = Counter()
+    async with counting_turns() as turn:
+        await asyncio.sleep(0)  # the first turn begins
+
+        def handle(sid: str, data: str) -> None:
+            host.messages[sid].append(data)
+            handled[turn[0]] += 1
+
+        host.engine.on("message", handle)
+        body = b"\x1e".join(b"4%d" % number for number in range(20))
+        posts = [Exchanged("POST", f"sid={sid}", body) for sid in host.engine.sockets]
+        for post in posts:
+            host.engine.polling.answer(post)
+        await until(lambda: all(post.status == 200 for post in posts))
+    expected = [str(number) for number in range(20)]
+    assert all(host.messages[sid] == expected for sid in host.engine.sockets)
+    assert set(handled.values()) == {1}
+
+
+async def test_messages_that_wait_in_many_sessions_share_each_turn() -> None:
+    count, waiting = 3 * turns.TASKS_PER_TURN, 5
+    host = unserved(count)
+    await until(lambda: len(host.engine.sockets) == count)
+    may_finish = asyncio.Event()
+    handled: Counter[int] = Counter()
+    async with counting_turns() as turn:
+
+        async def handle(sid: str, data: str) -> None:
+            await may_finish.wait()
+            host.messages[sid].append(data)
+            handled[turn[0]] += 1
+
+        host.engine.on("message", handle)
+        sessions: list[Session] = list(host.engine.sockets.values())
+        for session in sessions:
+            for number in range(waiting + 1):
+                session.receive_message(str(number))
+        may_finish.set()
+        await asyncio.gather(*(session.handled() for session in sessions))
+    expected = [str(number) for number in range(waiting + 1)]
+    assert all(host.messages[session.sid] == expected for session in sessions)
+    assert handled.pop(min(handled)) == count  # those that had been begun
+    assert max(handled.values()) == turns.TASKS_PER_TURN
+
+
+class Compressed(Exchanged):
+    """A poll of a client that accepts gzip."""
+
+    def __init__(self, sid: str) -> None:
+        super().__init__("GET", f"sid={sid}", headers="Accept-Encoding: gzip\r\n")
+
+    def is_unread(self) -> bool:
+        """Whether there is no response yet."""
+        return self.status is None
+
+
+def unanswered(host: Host) -> list[Compressed]:
+    """Polls whose answers wait for their turns, all but the first."""
+    polls = [Compressed(sid) for sid in host.engine.sockets]
+    for session, poll in zip(host.engine.sockets.values(), polls, strict=True):
+        host.engine.polling.answer(poll)
+        session.put(Packet(b"4".ljust(COMPRESS_FROM, b"x")))
+        session.flush()
+    assert [poll.status for poll in polls] == [200] + [None] * (len(polls) - 1)
+    return polls
+
+
+async def test_answers_are_compressed_in_order_in_many_turns() -> None:
+    host = unserved(10)
+    answered: list[int] = []
+    async with counting_turns() as turn:
+        polls = unanswered(host)
+        while not all(poll.status for poll in polls):
+            answered.append(sum(poll.status == 200 for poll in polls))
+            assert [poll.status is None for poll in polls] == sorted(
+                poll.status is None for poll in polls
+            )
+            await asyncio.sleep(0)
+        assert turn[0] >= len(polls) - 2
+    assert max(after - before for before, after in itertools.pairwise(answered)) == 1
+    assert {tuple(poll.packets) for poll in polls} == {("4".ljust(COMPRESS_FROM, "x"),)}
+
+
+async def test_packets_sent_while_an_answer_waits_are_for_the_next_poll() -> None:
+    host = unserved(2)
+    polls = unanswered(host)
+    session: Session = list(host.engine.sockets.values())[1]
+    session.put(Packet(b"4y"))
+    session.flush()
+    await until(lambda: polls[1].status == 200)
+    following = Compressed(session.sid)
+    host.engine.polling.answer(following)
+    assert following.packets == ["4y"]
+
+
+async def test_a_second_poll_while_an_answer_waits_closes_the_session() -> None:
+    host = unserved(2)
+    polls = unanswered(host)
+    second = Compressed(list(host.engine.sockets)[1])
+    host.engine.polling.answer(second)
+    assert second.status == 400
+    await until(lambda: polls[1].status == 200)
+    assert len(host.engine.sockets) == 1
+
+
+async def test_a_session_that_ends_while_its_answer_waits_sends_it_and_says_so() -> None:
+    host = unserved(2)
+    polls = unanswered(host)
+    session: Session = list(host.engine.sockets.values())[1]
+    host.engine.sessions.end(session, host.engine.reason.SERVER_DISCONNECT)
+    await until(lambda: polls[1].status == 200)
+    last = Compressed(session.sid)
+    host.engine.polling.answer(last)
+    assert (polls[1].packets[0][0], last.packets) == ("4", ["1"])
+
+
+async def test_a_client_that_goes_away_while_its_answer_waits_ends_its_session() -> None:
+    host = unserved(2)
+    sid = list(host.engine.sockets)[1]
+    poll = unanswered(host)[1]
+    assert poll.abandoned is not None
+    poll.abandoned()
+    assert await host.until_ended(sid) == "transport close"
 
 
 async def test_a_post_whose_session_ends_while_it_waits_is_refused() -> None:

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.transports.polling import COMPRESS_FROM, COMPRESS_UP_TO
+from atriz_realtime.engine.turns import TurnQueue
 from atriz_realtime.http.request_head import plain_request
 from tests.support.servers.http_server import (
     OPEN,
@@ -201,6 +202,38 @@ async def test_a_client_that_has_read_its_answer_polls_on_any_connection(
             sent = poll(sid)
             answer = await each.call(*([sent[:9], sent[9:]] if over_asgi else [sent]))
             assert len(answer.body) == 5_000_001
+
+
+class Held(TurnQueue):
+    """Turns that do not come before they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[Callable[[], None]] = []
+
+    def call(self, function: Callable[[], None]) -> None:
+        self.held.append(function)
+
+
+@pytest.mark.parametrize("over_asgi", [False, True])
+async def test_a_second_poll_closes_the_session_while_the_answer_waits_for_its_turn(
+    application: Callable[..., Starlette], over_asgi: bool
+) -> None:
+    async with (
+        http_server(application()) as server,
+        server.connect() as client,
+        server.connect() as other,
+    ):
+        sid = await client.open()
+        await engine(server).send(sid, "x" * COMPRESS_FROM)
+        turns = engine(server).sessions.turns = Held()
+        sent = poll(sid, b"Accept-Encoding: gzip")
+        await client.send(*([sent[:9], sent[9:]] if over_asgi else [sent]))
+        await until(lambda: turns.held)
+        assert (await other.call(poll(sid))).status == 400
+        turns.held[0]()
+        answer = await client.answer()
+        assert gzip.decompress(answer.body) == b"4" + b"x" * COMPRESS_FROM
 
 
 # -- requests that are not ordinary --------------------------------------------------------

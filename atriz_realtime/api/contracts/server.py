@@ -71,6 +71,16 @@ class Tracking(Protocol):
         :raises Unavailable: when the cache cannot be reached.
         """
 
+    async def take_turn(self, per_turn: int) -> None:
+        """Wait until the event loop has time for one more step of a long piece of work.
+
+        All callers share each turn of the loop, in order: many long lists that come at once then
+        hold up other clients no longer than one of them does.
+
+        :param per_turn: how many such steps a turn has time for, if there are no others: those
+            that take about a millisecond together.
+        """
+
     async def counts(self) -> Mapping[str, int]:
         """Count the cached locations by entity type.
 

@@ -35,6 +35,8 @@ class ConnectedSocket:
     """Limits the events of all sockets of its user together."""
     tracked: set[str] = attrs.field(factory=set)
     """The entity rooms it joined with ``track:<type>``."""
+    revision: int = 0
+    """Counts revocations of its user; an authorization during which it changes starts again."""
     deadline: asyncio.TimerHandle | None = None
     """Closes the socket unless it authenticates before."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from atriz_realtime.api.contracts import Clock
@@ -38,7 +38,8 @@ ENTITY_COST = 0.25
 entity is a quarter of the work of an event."""
 
 LISTED_COST = 0.02
-"""What each further id in a list takes from the same budget, whether it changes anything or not."""
+"""What each further id in a list takes from the same budget, whether it changes anything or not;
+and each further entity that a socket tracks when it authenticates again."""
 
 ENTITIES_PER_TURN = 50
 """Entities that are authorized, joined or left, and current locations that are sent, in one turn of
@@ -91,8 +92,6 @@ class Subscriptions:
         self._reading = WeightedSemaphore(MAX_READING)
         self._owed: Snapshots = {}
         self._retry: asyncio.TimerHandle | asyncio.Task[None] | None = None
-        self._revision = 0
-        """Counts revocations; an authorization during which it changes starts again."""
         handlers.add("track:*", self._unknown_type)
         handlers.add("untrack:*", self._unknown_type)
         for kind in kinds:
@@ -150,18 +149,20 @@ class Subscriptions:
         hidden = self._views is not None and self._views.has_failed(room, socket.sid)
         return room in socket.tracked and not hidden
 
-    async def _authorized(self, identity: Identity, entity: EntityRef) -> tuple[int, ViewChain]:
+    async def _authorized(
+        self, socket: ConnectedSocket, identity: Identity, entity: EntityRef
+    ) -> tuple[int, ViewChain]:
         """Ask until no revocation interferes; returns the revision, and the entity's views.
 
         :raises NotAuthorized: when an authorizer refuses.
         """
         await self._turns.step()
         while True:
-            revision = self._revision
+            revision = socket.revision
             chain = await self._chain(identity, entity)
             if chain is None:
                 raise NotAuthorized
-            if revision == self._revision:
+            if revision == socket.revision:
                 return revision, chain
 
     async def _chain(self, identity: Identity, entity: EntityRef) -> ViewChain | None:
@@ -179,12 +180,12 @@ class Subscriptions:
         """
         joined: Snapshots = {}
         try:
-            asked = [await self._authorized(identity, entity) for entity in entities]
+            asked = [await self._authorized(socket, identity, entity) for entity in entities]
             for entity, answer in zip(entities, asked, strict=True):
                 await self._turns.step()
                 revision, chain = answer
-                if revision != self._revision:
-                    _, chain = await self._authorized(identity, entity)
+                if revision != socket.revision:
+                    _, chain = await self._authorized(socket, identity, entity)
                 room = RoomNames.entity(entity)
                 if self._rooms.is_connected(socket.sid, DEFAULT_NAMESPACE):
                     if self._views is not None:
@@ -282,15 +283,17 @@ class Subscriptions:
 
     def kick(self, user_id: str, entity: EntityRef) -> None:
         """Take a user's sockets out of an entity's room, and tell them."""
-        self._revision += 1
         for socket in self._sockets_of(user_id):
+            socket.revision += 1
             self.revoke(socket, RoomNames.entity(entity))
 
     async def reauthorize_all(self, user_id: str | None) -> None:
         """Ask the authorizers again about all entities that a user tracks; ``None``: all users."""
-        self._revision += 1
+        sockets = self._sockets_of(user_id)
+        for socket in sockets:
+            socket.revision += 1
         if self._access.authorizes:
-            for socket in self._sockets_of(user_id):
+            for socket in sockets:
                 await self._revoke_refused(socket)
                 await asyncio.sleep(0)  # let other connections run
 
@@ -298,14 +301,8 @@ class Subscriptions:
         if user_id is None:
             return list(self._sockets.values())
         members = self._rooms.get_participants(DEFAULT_NAMESPACE, RoomNames.user(user_id))
-        found = [self._sockets.get(sid) for sid, _ in members]
-        return [
-            socket
-            for socket in found
-            if socket is not None
-            and socket.identity is not None
-            and socket.identity.user_id == user_id
-        ]
+        found = [self._sockets[sid] for sid, _ in members if sid in self._sockets]
+        return [each for each in found if each.identity and each.identity.user_id == user_id]
 
     async def _revoke_refused(self, socket: ConnectedSocket) -> None:
         for room, entity in _entities(socket.tracked):
@@ -343,21 +340,25 @@ class Subscriptions:
     ) -> tuple[set[str], Mapping[str, ViewChain]]:
         """Work out what a new token of the same user changes.
 
+        It costs as much as a list of what the socket tracks.
+
         :returns: the rooms that it may not watch, and the views of the others by room.
+        :raises RateLimited: when the user has sent too much.
         """
         previous = socket.identity
         if not socket.tracked or previous is None or previous.user_id != identity.user_id:
             return set(), {}
-        revision, chains, refused = -1, {}, set()
-        while revision != self._revision:
-            revision = self._revision
-            asked = [
-                (room, await self._chain(identity, entity))
-                for room, entity in _entities(socket.tracked)
-            ]
-            refused = {room for room, chain in asked if chain is None}
-            chains = {room: chain for room, chain in asked if chain is not None}
-        return refused, chains
+        self._charge(socket, len(socket.tracked))
+        revision, asked = -1, dict[str, ViewChain | None]()
+        while revision != socket.revision and socket.sid in self._sockets:
+            revision, asked = socket.revision, {}
+            for room, entity in _entities(socket.tracked):
+                await self._turns.step()
+                if socket.sid not in self._sockets:
+                    break
+                asked[room] = await self._chain(identity, entity)
+        chains = {room: chain for room, chain in asked.items() if chain is not None}
+        return asked.keys() - chains, chains
 
     async def refresh_views(self, socket: ConnectedSocket, chains: Mapping[str, ViewChain]) -> None:
         """Set a socket's views, then resend the locations that it now sees differently."""
@@ -376,10 +377,12 @@ class Subscriptions:
                 self._broadcaster.send_current(socket.sid, room, newest)
 
 
-def _entities(rooms: Iterable[str]) -> list[tuple[str, EntityRef]]:
-    """Rooms of entities, each with its entity."""
-    parsed = [(room, EntityRef.parse(room)) for room in rooms]
-    return [(room, entity) for room, entity in parsed if entity is not None]
+def _entities(rooms: Iterable[str]) -> Iterator[tuple[str, EntityRef]]:
+    """Rooms of entities as they are now, each with its entity."""
+    for room in list(rooms):
+        entity = EntityRef.parse(room)
+        if entity is not None:
+            yield room, entity
 
 
 def as_ids(ids: Any) -> list[str]:

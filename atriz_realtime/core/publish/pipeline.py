@@ -29,6 +29,7 @@ from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.semaphore import TurnLimit
 from atriz_realtime.core.runtime.worker import Worker
 from atriz_realtime.plugin_system.registry import Registry
 
@@ -39,7 +40,11 @@ FINISH_TIMEOUT = 1.0
 """Seconds in which fixes under way may finish when the server closes, and then held ones."""
 
 PAGE_PER_TURN = 50
-"""Locations of a page that are checked in one turn of the event loop."""
+"""Locations that are checked in one turn of the event loop, for all pages together."""
+
+TURN = 1_000
+"""The parts of a turn of the event loop that pages, listings and lists of updates share: a step of
+which a turn has time for 50 takes 20 of them."""
 
 Admit = Callable[[EntityRef, Location], Awaitable[Verdict]]
 
@@ -110,6 +115,7 @@ class Pipeline:
         self._under_way = 0
         self._closed = False
         self._finished = asyncio.Event()
+        self._turns = TurnLimit(TURN)
 
     def start(self, cache: Cache, observers: Iterable[Observer]) -> None:
         """Create the throttling policies and start the observers; nothing may be published before.
@@ -221,12 +227,15 @@ class Pipeline:
             raise UnknownEntityType(field="type")
         page = await self._cache.page(entity_type, cursor, limit)
         items = []
-        for number, (entity_id, location) in enumerate(page.items, start=1):
+        for entity_id, location in page.items:
+            await self.take_turn(PAGE_PER_TURN)
             if self._delivery.is_readable(EntityRef(entity_type, entity_id), location):
                 items.append((entity_id, location))
-            if number % PAGE_PER_TURN == 0:
-                await asyncio.sleep(0)  # let other connections run
         return Page(items, page.next_cursor)
+
+    async def take_turn(self, per_turn: int) -> None:
+        """Wait until the event loop has time for one more step of a long piece of work."""
+        await self._turns.step(-(-TURN // per_turn))
 
     def read(self, entity: EntityRef, location: bytes) -> Location | None:
         """A cached location; ``None`` for what another program wrote that is none."""

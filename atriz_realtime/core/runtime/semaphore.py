@@ -1,4 +1,4 @@
-"""Limits on what happens at once: a semaphore with weights, and steps in a turn of the loop."""
+"""Limits on what happens at once, or in a turn of the loop, with weights."""
 
 from __future__ import annotations
 
@@ -51,25 +51,28 @@ class TurnLimit(LoopBound):
     def __init__(self, steps: int) -> None:
         self._steps = steps
         self._taken = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def step(self) -> None:
-        """Wait until the event loop has time for one more step."""
+    async def step(self, weight: int = 1) -> None:
+        """Wait until the event loop has time for one more step.
+
+        :param weight: how many steps it counts as: no more than all of a turn.
+        """
         if not self._taken:
             self.loop.call_soon(self._next_turn)
-        if self._taken < self._steps:
-            self._taken += 1
+        if not self._waiting and self._taken + weight <= self._steps:
+            self._taken += weight
             return
         granted = self.loop.create_future()
-        self._waiting.append(granted)
+        self._waiting.append((weight, granted))
         await granted
 
     def _next_turn(self) -> None:
         self._taken = 0
-        while self._waiting and self._taken < self._steps:
-            granted = self._waiting.popleft()
+        while self._waiting and self._taken + self._waiting[0][0] <= self._steps:
+            weight, granted = self._waiting.popleft()
             if not granted.done():
                 granted.set_result(None)
-                self._taken += 1
+                self._taken += weight
         if self._taken:
             self.loop.call_soon(self._next_turn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from datetime import UTC, datetime
+from functools import partial
 
 import attrs
 
@@ -32,8 +33,8 @@ BATCH_TIMEOUT = 30.0
 refused."""
 
 TURN_UPDATES = 8
-"""Updates of a batch that are begun in one turn of the event loop: they take about half a
-millisecond, and some four with the largest metadata."""
+"""Updates that are read and published in one turn of the event loop, for all batches and lists
+together: they take about half a millisecond, and some four with the largest metadata."""
 
 
 @attrs.frozen
@@ -109,21 +110,24 @@ class Updates:
         late = Unavailable(f"not finished within {BATCH_TIMEOUT:g} s: it may have been published")
         outcomes: list[PublishResult | RealtimeError] = [late] * len(updates)
         by_entity: defaultdict[EntityRef, list[tuple[int, Location]]] = defaultdict(list)
+        take_turn = partial(self._server.tracking.take_turn, 2 * TURN_UPDATES)  # half of its work
+        loop = asyncio.get_running_loop()
+        end = loop.time() + BATCH_TIMEOUT
         for index, update in enumerate(updates):
-            if index % TURN_UPDATES == TURN_UPDATES - 1:
-                await asyncio.sleep(0)  # let other connections run
+            await take_turn()
+            if loop.time() >= end:
+                break
             try:
                 entity, location = read_update(self._server.tracking, update, identity)
             except RealtimeError as error:
                 outcomes[index] = error
             else:
                 by_entity[entity].append((index, location))
-        loop = asyncio.get_running_loop()
-        end = loop.time() + BATCH_TIMEOUT
         publishing: set[asyncio.Task[None]] = set()
 
         async def publish_entity(entity: EntityRef) -> None:
             for index, location in by_entity[entity]:
+                await take_turn()
                 if loop.time() >= end:
                     break
                 try:

@@ -33,7 +33,7 @@ class Exchange:
         raise NotImplementedError
 
     def is_unread(self) -> bool:
-        """Whether a part of the response could not be sent yet, as far as is known."""
+        """Whether the response, or a part of it, is not sent yet, as far as is known."""
         return False
 
 
@@ -87,8 +87,8 @@ class AsgiExchange(Exchange):
             self._is_sent = True
 
     def is_unread(self) -> bool:
-        """Whether the web server still sends the response."""
-        return self._response.done() and not self._is_sent
+        """Whether the web server has not sent all of the response."""
+        return not self._is_sent
 
     async def _body(self, limit: int) -> bytes | None:
         """The request's body; ``None`` when it has more bytes than ``limit``.

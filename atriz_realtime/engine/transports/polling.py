@@ -18,7 +18,6 @@ from atriz_realtime.engine.request.origins import Origins
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.session import Reason, Session, Transport
 from atriz_realtime.engine.sessions import Sessions
-from atriz_realtime.engine.turns import Turn, TurnQueue
 
 UPGRADE_GRACE = 0.05
 """Seconds that a poll waits during an upgrade before it is answered with a noop, which lets the
@@ -124,7 +123,6 @@ class PollingRequests(LoopBound):
         self._admission = admission
         self._origins = origins
         self._max_packets = max_packets
-        self._posts = TurnQueue()  # a CONNECT takes long, and thousands may come at once
 
     def answer(self, exchange: Exchange) -> None:
         """Answer a request, now or later."""
@@ -229,7 +227,7 @@ class PollingRequests(LoopBound):
 
     def _received(self, transport: Polling, exchange: Exchange, body: bytes | None) -> None:
         exchange.abandoned = None
-        self._posts.call(functools.partial(self._take, transport, exchange, body))
+        self.sessions.turns.call(functools.partial(self._take, transport, exchange, body))
 
     def _take(self, transport: Polling, exchange: Exchange, body: bytes | None) -> None:
         """Handle a post, or refuse it."""
@@ -245,13 +243,18 @@ class PollingRequests(LoopBound):
         yield from packets.parse_payload(body, self._max_packets)
 
     def _handle(self, transport: Polling, exchange: Exchange, received: Iterator[Received]) -> None:
-        """Handle packets; those that have to wait are handled in a task."""
-        session, turn = transport.session, Turn()
+        """Handle packets; those that have to wait take turns with the posts of others."""
+        session = transport.session
         try:
             for kind, data in received:
                 self.sessions.receive(session, kind, data)
-                if session.is_busy or turn.is_over:
+                if session.is_busy:
                     self.sessions.start_task(self._handle_later, transport, exchange, received)
+                    return
+                if self.sessions.turns.is_over:
+                    self.sessions.turns.call(
+                        functools.partial(self._handle, transport, exchange, received)
+                    )
                     return
         except InvalidPacket as error:
             self.sessions.protocol_broken(session, error)
@@ -263,7 +266,7 @@ class PollingRequests(LoopBound):
         self, transport: Polling, exchange: Exchange, received: Iterator[Received]
     ) -> None:
         await transport.session.until_idle()
-        self._handle(transport, exchange, received)
+        self.sessions.turns.call(functools.partial(self._handle, transport, exchange, received))
 
     def _posted(
         self, transport: Polling, exchange: Exchange, refusal: Refusal | None = None
@@ -279,13 +282,16 @@ class PollingRequests(LoopBound):
     def send(self, exchange: Exchange, content: Sequence[Packet]) -> None:
         """Respond with packets."""
         body = packets.SEPARATOR.join([packet.text for packet in content]).encode()
-        headers = []
         if COMPRESS_FROM <= len(body) <= COMPRESS_UP_TO:
             accepted = exchange.request.header(b"accept-encoding")
             if accepted and _GZIP.search(accepted):
-                body = gzip.compress(body, compresslevel=1)
-                headers = [(b"content-encoding", b"gzip")]
-        self._respond(exchange, 200, TEXT, body, headers)
+                self.sessions.turns.call(functools.partial(self._send_compressed, exchange, body))
+                return
+        self._respond(exchange, 200, TEXT, body)
+
+    def _send_compressed(self, exchange: Exchange, body: bytes) -> None:
+        compressed = gzip.compress(body, compresslevel=1)
+        self._respond(exchange, 200, TEXT, compressed, [(b"content-encoding", b"gzip")])
 
     def refuse_later(self, poll: Exchange) -> None:
         """Refuse a poll whose session has upgraded; packets on the websocket arrive first."""

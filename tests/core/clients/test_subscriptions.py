@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -384,6 +385,101 @@ async def test_a_list_costs_its_user_what_is_in_it() -> None:
     assert (refused["code"], hub.sockets[member.sid].tracked) == ("rate_limited", set())
     hub.clock.advance(400)
     assert await hub.send(member, "track:vehicle", ids(1_000)) == {"success": True}
+
+
+async def test_a_new_token_costs_its_user_what_the_socket_tracks() -> None:
+    hub = Hub(max_user_events_per_second=1, max_user_events_burst=400)
+    member = await hub.sign_in(user("u1"))
+    await hub.send(member, "track:vehicle", ids(1_000))
+    hub.clock.advance(400)
+    assert await hub.send(member, "authenticate", "user:u1") == {"success": True}
+    bucket = hub.sockets[member.sid].user_bucket
+    assert bucket is not None
+    assert 400 - bucket.left == pytest.approx(1 + 999 * 0.02)
+
+
+async def test_a_new_token_that_costs_more_than_the_burst_can_be_sent_after_a_pause() -> None:
+    hub = Hub(max_user_events_per_second=1, max_user_events_burst=10)
+    member = await hub.sign_in(user("u1"))
+    await hub.send(member, "track:vehicle", ids(1_000))
+    hub.clock.advance(5)
+    refused = await hub.send(member, "authenticate", "user:u1")
+    assert refused["code"] == "rate_limited"
+    assert hub.rooms.is_connected(member.sid, "/")
+    assert len(hub.sockets[member.sid].tracked) == 1_000
+    hub.clock.advance(10)
+    assert await hub.send(member, "authenticate", "user:u1") == {"success": True}
+
+
+class Asked:
+    """What is asked of the authorizers in each turn of the event loop."""
+
+    def __init__(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.by_turn = [0]
+        self.half_way: Callable[[], object] = lambda: None
+        """Called when 150 have been asked for."""
+        monkeypatch.setattr(hub.access, "may_track", self._may_track)
+        self._begin_turn()
+
+    async def _may_track(self, *_: object) -> bool:
+        self.by_turn[-1] += 1
+        if sum(self.by_turn) == 150:
+            self.half_way()
+        return True
+
+    def _begin_turn(self) -> None:
+        self.by_turn.append(0)
+        self._next = asyncio.get_running_loop().call_soon(self._begin_turn)
+
+    def stop(self) -> list[int]:
+        """How many in each turn."""
+        self._next.cancel()
+        return self.by_turn
+
+
+async def test_the_entities_of_new_tokens_are_asked_for_in_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub()
+    members = [await hub.sign_in(user(name)) for name in ("u1", "u2", "u3")]
+    for member in members:
+        await hub.send(member, "track:vehicle", ids(300))
+    asked = Asked(hub, monkeypatch)
+    sent = [
+        hub.send(member, "authenticate", f"user:u{number}")
+        for number, member in enumerate(members, start=1)
+    ]
+    assert await asyncio.gather(*sent) == [{"success": True}] * 3
+    counts = asked.stop()
+    assert (sum(counts), max(counts)) == (900, subscriptions.ENTITIES_PER_TURN)
+
+
+@pytest.mark.parametrize(("revoked", "again"), [("u1", 299), ("u2", 0)])
+async def test_a_new_token_is_judged_again_after_a_revocation_of_its_user_alone(
+    monkeypatch: pytest.MonkeyPatch, revoked: str, again: int
+) -> None:
+    hub = Hub()
+    first, second = [await hub.sign_in(user(name)) for name in ("u1", "u2")]
+    for member in (first, second):
+        await hub.send(member, "track:vehicle", ids(300))
+    asked = Asked(hub, monkeypatch)
+    asked.half_way = lambda: hub.subscriptions.kick(revoked, V1)
+    assert await hub.send(first, "authenticate", "user:u1") == {"success": True}
+    assert sum(asked.stop()) == 300 + again
+    assert ("vehicle:v1" in hub.sockets[first.sid].tracked) == (revoked != "u1")
+
+
+async def test_nothing_more_is_asked_for_a_socket_that_has_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub()
+    member = await hub.sign_in(user("u1"))
+    await hub.send(member, "track:vehicle", ids(300))
+    asked = Asked(hub, monkeypatch)
+    asked.half_way = lambda: hub.gateway.disconnected(member.sid)
+    await hub.send(member, "authenticate", "user:u1")
+    assert sum(asked.stop()) == 150
+    assert not hub.incidents.counts
 
 
 async def test_a_list_that_costs_more_than_the_burst_can_be_sent_after_a_pause() -> None:

@@ -76,6 +76,22 @@ async def test_a_step_that_is_cancelled_takes_none_from_the_others() -> None:
     assert done == [0, 2]
 
 
+async def test_a_step_may_count_as_many_and_is_not_overtaken_by_lighter_ones() -> None:
+    limit, done, turn = TurnLimit(10), list[tuple[int, int]](), 0
+
+    async def step(weight: int) -> None:
+        await limit.step(weight)
+        done.append((turn, weight))
+
+    tasks = [asyncio.create_task(step(weight)) for weight in (6, 4, 7, 6, 1, 10)]
+    for turn in range(8):  # noqa: B007  # the steps note it
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert [weight for _, weight in done] == [6, 4, 7, 6, 1, 10]
+    by_turn = [[weight for when, weight in done if when == each] for each in range(8)]
+    assert [weights for weights in by_turn if weights] == [[6, 4], [7], [6, 1], [10]]
+
+
 async def test_a_later_turn_has_as_many_steps_again() -> None:
     limit = TurnLimit(1)
     for _ in range(3):
