@@ -214,8 +214,13 @@ class Oracle(Evidence):
         places: dict[tuple[str, str], dict[int, int]] = {}
         for session in self.sessions.values():
             for entity in self.entities:
-                numbers = [event["fix"] for event in session.of("seen", entity)]
-                places[session.name, entity] = {n: i for i, n in enumerate(numbers)}
+                mine = places[session.name, entity] = {}
+                seen_at: dict[int, float] = {}
+                for place, event in enumerate(session.of("seen", entity)):
+                    fix = self.history.fixes[event["fix"]]
+                    first = seen_at.setdefault(fix.number, event.at)
+                    if fix.number not in mine or self._follows(session, fix, first, event.at):
+                        mine[fix.number] = place
         for (name, entity), mine in places.items():
             for (other, same), theirs in places.items():
                 if same != entity or other <= name:
