@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 import shlex
@@ -15,6 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from atriz_realtime.testing import TIMEOUT
 from tests.cli.processes import Command, environment, finished, only_line, started
 from tests.support.servers.serving import until
 
@@ -57,16 +59,13 @@ async def test_the_printed_commands_work(tmp_path: Path, unused_tcp_port: int) -
         async with started(*command, "--json", env=environment(JWT_SECRET=None)) as watch:
             await until(lambda: {event["entityId"] for event in watch.events} == VEHICLES)
         headers = {"Origin": "https://anything.example"}
-        async with (
-            aiohttp.ClientSession(headers=headers) as session,
-            session.get(f"{url}/health/realtime") as response,
-        ):
-            assert response.headers["Access-Control-Allow-Origin"] == "*"
-            assert (await response.json())["tracking"] == {
-                "activeVehicles": 8,
-                "activeDeliveries": 2,
-                "totalTracking": 10,
-            }
+        async with aiohttp.ClientSession(headers=headers) as session, asyncio.timeout(TIMEOUT):
+            tracking: dict[str, int] = {}
+            while tracking.get("totalTracking") != 10:
+                async with session.get(f"{url}/health/realtime") as response:
+                    assert response.headers["Access-Control-Allow-Origin"] == "*"
+                    tracking = (await response.json())["tracking"]
+            assert tracking == {"activeVehicles": 8, "activeDeliveries": 2, "totalTracking": 10}
         assert await demo.ended(signal.SIGINT) == 0
     assert printed(demo, "token:") not in "\n".join(demo.err)
 

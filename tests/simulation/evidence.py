@@ -204,8 +204,11 @@ class Evidence:
     @staticmethod
     def began_anew(session: Session, entity: str, first: float, second: float) -> bool:
         """Whether the client left an entity between two moments, and tracked it again."""
-        left = [event.at for event in session.of("untrack asked", entity)]
-        return any(first <= at <= second for at in left)
+        done = {event["ask"]: event.at for event in session.of("untrack answered", entity)}
+        return any(
+            left.at <= second and first <= done.get(left["ask"], FOREVER)
+            for left in session.of("untrack asked", entity)
+        )
 
     @staticmethod
     def asked_again(session: Session, fix: Fix, first: float, second: float) -> bool:
