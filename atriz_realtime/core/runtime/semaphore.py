@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 
 from atriz_realtime.engine.loop_bound import LoopBound
@@ -42,15 +43,21 @@ class WeightedSemaphore:
                 granted.set_result(None)
 
 
+SHORT_TURN = 0.004
+"""Seconds of a turn of the event loop up to which it has the steps of :class:`TurnLimit`, and a
+longer one proportionally more: otherwise those who fill the turns would starve the others."""
+
+
 class TurnLimit(LoopBound):
     """Lets so many steps happen in each turn of the event loop; further ones wait, in order.
 
-    :param steps: how many.
+    :param steps: how many, in a turn of up to :data:`SHORT_TURN`.
     """
 
     def __init__(self, steps: int) -> None:
-        self._steps = steps
+        self._steps = self._allowed = steps
         self._taken = 0
+        self._began = 0.0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def step(self, weight: int = 1) -> None:
@@ -59,20 +66,27 @@ class TurnLimit(LoopBound):
         :param weight: how many steps it counts as: no more than all of a turn.
         """
         if not self._taken:
-            self.loop.call_soon(self._next_turn)
-        if not self._waiting and self._taken + weight <= self._steps:
+            self._begin(self._steps)
+        if not self._waiting and self._taken + weight <= self._allowed:
             self._taken += weight
             return
         granted = self.loop.create_future()
         self._waiting.append((weight, granted))
         await granted
 
+    def _begin(self, allowed: int) -> None:
+        self._allowed = allowed
+        self._began = time.perf_counter()
+        self.loop.call_soon(self._next_turn)
+
     def _next_turn(self) -> None:
+        lasted = time.perf_counter() - self._began
+        allowed = round(self._steps * max(1.0, lasted / SHORT_TURN))
         self._taken = 0
-        while self._waiting and self._taken + self._waiting[0][0] <= self._steps:
+        while self._waiting and self._taken + self._waiting[0][0] <= allowed:
             weight, granted = self._waiting.popleft()
             if not granted.done():
                 granted.set_result(None)
                 self._taken += weight
         if self._taken:
-            self.loop.call_soon(self._next_turn)
+            self._begin(allowed)

@@ -101,7 +101,7 @@ class KeySource:
             self.keys = published(document, self._report)
             if not self.keys:
                 self._report("key set empty", "the JWK set has no key that can be used")
-        except (OSError, ValueError, TimeoutError, aiohttp.ClientError) as error:
+        except Exception as error:  # whatever it is, the keys that were read stay in use
             self._report(
                 "key set unavailable",
                 f"{type(error).__name__}: the {len(self.keys)} keys read before are kept",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from atriz_realtime.core.runtime import semaphore
 from atriz_realtime.core.runtime.semaphore import TurnLimit, WeightedSemaphore
 
 
@@ -47,6 +50,7 @@ async def test_a_cancelled_request_holds_no_permits() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@pytest.mark.usefixtures("short_turns")
 async def test_no_more_steps_happen_in_a_turn_than_the_limit() -> None:
     limit, done, turn = TurnLimit(2), list[tuple[int, int]](), 0
 
@@ -76,6 +80,7 @@ async def test_a_step_that_is_cancelled_takes_none_from_the_others() -> None:
     assert done == [0, 2]
 
 
+@pytest.mark.usefixtures("short_turns")
 async def test_a_step_may_count_as_many_and_is_not_overtaken_by_lighter_ones() -> None:
     limit, done, turn = TurnLimit(10), list[tuple[int, int]](), 0
 
@@ -96,3 +101,20 @@ async def test_a_later_turn_has_as_many_steps_again() -> None:
     limit = TurnLimit(1)
     for _ in range(3):
         await limit.step()
+
+
+async def test_a_long_turn_is_followed_by_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(semaphore, "SHORT_TURN", 1e-9)  # every turn is a million times as long
+    limit, done = TurnLimit(2), list[int]()
+
+    async def step(number: int) -> None:
+        await limit.step()
+        done.append(number)
+
+    tasks = [asyncio.create_task(step(number)) for number in range(50)]
+    await asyncio.sleep(0)
+    assert done == [0, 1]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert done == list(range(50))
+    await asyncio.gather(*tasks)
