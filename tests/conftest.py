@@ -58,7 +58,7 @@ async def redis_client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every turn of the loop counts as a short one, however slow the machine is."""
     monkeypatch.setattr(semaphore, "SHORT_TURN", 1_000.0)

@@ -202,7 +202,6 @@ async def test_other_methods_are_not_allowed(live: Live, method: str, path: str)
         assert response.status == 405
 
 
-@pytest.mark.usefixtures("short_turns")
 async def test_long_listings_together_leave_the_loop_to_others(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -181,7 +181,6 @@ async def test_a_list_counts_as_one_event() -> None:
         assert await current(live, "v2") is None
 
 
-@pytest.mark.usefixtures("short_turns")
 async def test_lists_and_batches_together_are_begun_in_several_turns_of_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

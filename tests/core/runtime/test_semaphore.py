@@ -50,7 +50,6 @@ async def test_a_cancelled_request_holds_no_permits() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-@pytest.mark.usefixtures("short_turns")
 async def test_no_more_steps_happen_in_a_turn_than_the_limit() -> None:
     limit, done, turn = TurnLimit(2), list[tuple[int, int]](), 0
 
@@ -80,7 +79,6 @@ async def test_a_step_that_is_cancelled_takes_none_from_the_others() -> None:
     assert done == [0, 2]
 
 
-@pytest.mark.usefixtures("short_turns")
 async def test_a_step_may_count_as_many_and_is_not_overtaken_by_lighter_ones() -> None:
     limit, done, turn = TurnLimit(10), list[tuple[int, int]](), 0
 
