@@ -372,12 +372,10 @@ async def test_a_fix_is_not_published_again_after_a_newer_one_of_another_server(
     assert there == []
 
 
-@pytest.mark.parametrize("held", [False, True], ids=["published", "held"])
-async def test_a_late_fix_is_not_published_after_a_newer_one_that_came_during_the_comparison(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch, held: bool
-) -> None:
-    there: list[bytes] = []
-    await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
+def slow_reads(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> tuple[asyncio.Event, asyncio.Event]:
+    """Let the cache hold nothing; returns what is set when it is read, and what ends the reads."""
     reading, read = asyncio.Event(), asyncio.Event()
 
     async def get(_: EntityRef) -> None:
@@ -385,6 +383,16 @@ async def test_a_late_fix_is_not_published_after_a_newer_one_that_came_during_th
         await read.wait()
 
     monkeypatch.setattr(parts.cache, "get", get)
+    return reading, read
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["published", "held"])
+async def test_a_late_fix_is_not_published_after_a_newer_one_that_came_during_the_comparison(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    there: list[bytes] = []
+    await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
+    reading, read = slow_reads(parts, monkeypatch)
     late = asyncio.create_task(parts.delivery.publish(payload(seconds=1), held=True))
     await reading.wait()
     newer = asyncio.create_task(parts.delivery.publish(payload(seconds=2), held=held))
@@ -400,14 +408,9 @@ async def test_an_older_fix_does_not_stop_a_late_one_that_is_being_compared(
 ) -> None:
     there: list[bytes] = []
     await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
-    read = asyncio.Event()
-
-    async def get(_: EntityRef) -> None:
-        await read.wait()
-
-    monkeypatch.setattr(parts.cache, "get", get)
+    reading, read = slow_reads(parts, monkeypatch)
     late = asyncio.create_task(parts.delivery.publish(payload(seconds=2), held=True))
-    await asyncio.sleep(0)
+    await reading.wait()
     older = asyncio.create_task(parts.delivery.publish(payload(seconds=1), held=held))
     await asyncio.sleep(0)
     read.set()
