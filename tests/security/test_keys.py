@@ -16,19 +16,20 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt import PyJWS
 from starlette.applications import Starlette
 
 from atriz_realtime import RealtimeServer
 from atriz_realtime.api import AuthenticationRejected, ConfigurationError, Credentials
 from atriz_realtime.defaults import jwt_auth
-from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings
+from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings, headers
 from atriz_realtime.defaults.jwt_auth import jwks as jwks_module
 from atriz_realtime.defaults.jwt_auth import keys as keys_module
 from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source
 from tests.support.clients.python_socketio import python_connect
 from tests.support.servers.serving import SECRET, config, serving, token, until
 
-PARSE_HEADER = jwt.get_unverified_header
+LOAD = PyJWS._load
 
 OTHER_SECRET = "another-secret-of-more-than-32-bytes"
 
@@ -108,20 +109,25 @@ async def test_a_header_is_parsed_once_for_all_tokens_that_have_it(
 ) -> None:
     parsed: list[str] = []
 
-    def parse(text: str) -> dict[str, Any]:
-        parsed.append(text)
-        return PARSE_HEADER(text)
+    def parse(jws: PyJWS, text: str) -> Any:
+        parsed.append(text.partition(".")[0])
+        return LOAD(jws, text)
 
-    monkeypatch.setattr(jwt, "get_unverified_header", parse)
-    monkeypatch.setattr(jwt_auth, "MAX_HEADERS", 2)
-    checks = make(keys={"old": OTHER_SECRET, "new": SECRET * 2})
+    monkeypatch.setattr(PyJWS, "_load", parse)
+    monkeypatch.setattr(headers, "MAX_ACCEPTED", 2)
+    checks = make(keys={"old": OTHER_SECRET, "new": SECRET * 2, "next": SECRET * 3})
     for number in range(3):
         assert await accepts(checks, signed("old", "HS256", OTHER_SECRET, f"u{number}"))
         assert await accepts(checks, signed("new", "HS256", SECRET * 2, f"u{number}"))
-    assert len(parsed) == 2
-    assert not await accepts(checks, signed("gone", "HS256", SECRET))  # takes the place of "old"
+    assert len(parsed) == 4  # before each is verified, and when it is
+    for _ in range(2):
+        assert not await accepts(checks, signed("old", "HS512", OTHER_SECRET * 2))  # not remembered
+    assert len(parsed) == 8
+    assert await accepts(checks, signed("next", "HS256", SECRET * 3))  # takes the place of "old"
+    assert await accepts(checks, signed("new", "HS256", SECRET * 2, "u3"))
+    assert len(parsed) == 10
     assert await accepts(checks, signed("old", "HS256", OTHER_SECRET, "u3"))
-    assert len(parsed) == 4
+    assert len(parsed) == 12
 
 
 async def test_a_wrong_audience_or_issuer_is_refused() -> None:

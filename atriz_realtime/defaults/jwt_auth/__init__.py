@@ -67,10 +67,6 @@ MAX_REMEMBERED_BYTES = 33_554_432
 """Bytes of the remembered tokens of HTTP calls with their decoded claims, and of those of sockets,
 at which the oldest is forgotten as well."""
 
-MAX_HEADERS = 64
-"""Headers whose key id and type are remembered, since the tokens of an issuer share one; beyond,
-the one that was used longest ago is forgotten."""
-
 MIN_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 """Fewest bytes of an HMAC algorithm's secret (RFC 7518, section 3.2)."""
 
@@ -173,12 +169,6 @@ def is_utf8(token: str) -> bool:
     return b"\0" not in text and text.lstrip(b" \t\r\n").startswith(b"{")
 
 
-def key_id_and_type(header: str) -> tuple[Any, Any]:
-    """The ``kid`` and the ``typ`` of a token's encoded header, of which neither is verified."""
-    fields = jwt.get_unverified_header(f"{header}..")  # PyJWT takes a token: its claims are empty
-    return fields.get("kid"), fields.get("typ")
-
-
 class UnknownKey(AuthenticationRejected):
     """A token names a key that is not known, or not yet."""
 
@@ -189,6 +179,11 @@ class StrictJwt(jwt.PyJWT):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._jws = AcceptedHeaders()
+
+    def unverified_header(self, token: str) -> dict[str, Any]:
+        """What the header of a token says, which nothing has verified yet."""
+        header = token.partition(".")[0]
+        return self._jws.get_unverified_header(f"{header}..")  # it parses all parts: two are empty
 
     def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
         """Decode the claims; PyJWT documents this method for subclasses."""
@@ -219,11 +214,11 @@ class JwtAuthenticator:
         self._is_weak = secret is not None and bool(secret_weakness(secret, settings.algorithms))
         self._of_calls = RememberedTokens(MAX_REMEMBERED, MAX_REMEMBERED_BYTES)
         self._of_sockets = RememberedTokens(MAX_REMEMBERED_SOCKETS, MAX_REMEMBERED_BYTES)
-        self._key_id_and_type = functools.lru_cache(MAX_HEADERS)(key_id_and_type)
         self._algorithms = list(settings.algorithms)
         decoder = StrictJwt(
             {"verify_aud": settings.audience is not None, "require": list(settings.required_claims)}
         )
+        self._unverified_header = decoder.unverified_header
         self._decode = functools.partial(
             decoder.decode,
             audience=settings.audience,
@@ -290,7 +285,8 @@ class JwtAuthenticator:
 
     def _key_of(self, token: str) -> str | jwt.PyJWK:
         if self._has_ids:
-            kid, kind = self._key_id_and_type(token.partition(".")[0])
+            fields = self._unverified_header(token)
+            kid, kind = fields.get("kid"), fields.get("typ")
             if (kind.lower() if isinstance(kind, str) else kind) not in TYPES:
                 raise AuthenticationRejected("the token is of another type")
             if kid is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from jwt import PyJWS
 
 MAX_ACCEPTED = 64
-"""Headers that are remembered; PyJWT parses further ones each time."""
+"""Headers that are remembered; beyond, the one that was accepted first is parsed again."""
 
 
 class AcceptedHeaders(PyJWS):
@@ -26,8 +26,12 @@ class AcceptedHeaders(PyJWS):
         """Verify a token; returns its ``payload``, ``header`` and ``signature``."""
         complete = super().decode_complete(jwt, *arguments, **options)
         fields = complete["header"]
-        if isinstance(jwt, str) and len(self._accepted) < MAX_ACCEPTED and "b64" not in fields:
-            self._accepted[jwt.partition(".")[0]] = fields
+        if isinstance(jwt, str) and "b64" not in fields:
+            header = jwt.partition(".")[0]
+            if header not in self._accepted:
+                if len(self._accepted) >= MAX_ACCEPTED:
+                    del self._accepted[next(iter(self._accepted))]
+                self._accepted[header] = fields
         return complete
 
     def _load(self, jwt: str | bytes) -> tuple[bytes, bytes, dict[str, Any], bytes]:
