@@ -22,7 +22,7 @@ from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.protocol.packets import message
 from atriz_realtime.engine.session import Session
 
-MAX_UNANSWERED = 100
+MAX_UNANSWERED = 200
 """Events that track one entity each and are handled at once, for one socket; further ones wait."""
 
 TRACKS_ONE = re.compile(rf'{socketio.packet.EVENT}[0-9]*\["{track_event("")}[^"\\]*","[^"\\]*"\]')
@@ -31,6 +31,9 @@ is handled when those before it are answered."""
 
 Following = tuple[int | None, str, Callable[[], Awaitable[Any]]]
 """The number of an event's acknowledgement, its name, and what handles it."""
+
+Unanswered = tuple[int | None, str, asyncio.Future[Any]]
+"""The number of an event's acknowledgement, its name, and its answer."""
 
 
 class OwnEvents:
@@ -72,26 +75,36 @@ class OwnEvents:
             self.acknowledge(session, number, await self._result(sid, event, rest))
             return
         loop = asyncio.get_running_loop()
-        unanswered: deque[tuple[int | None, str, asyncio.Task[Any]]]
-        unanswered = deque([(number, event, loop.create_task(rest))])
-        begun: asyncio.Future[None] | None = None  # of the last one; ``None``: it has begun
-        while unanswered:
-            number, event, finishing = unanswered[0]
-            if begun is not None and begun.done():
-                begun = None
-            if finishing.done():
+        unanswered = deque[Unanswered]([(number, event, loop.create_task(rest))])
+        beginning = loop.create_task(self._begin(session, sid, following, unanswered))
+        while True:
+            while unanswered and unanswered[0][2].done():
+                number, event, finishing = unanswered.popleft()
                 self.acknowledge(session, number, await self._result(sid, event, finishing))
-                unanswered.popleft()
-            elif begun is not None:
-                await asyncio.wait((finishing, begun), return_when=asyncio.FIRST_COMPLETED)
-            elif following := following or await self._take(session, sid, len(unanswered)):
-                (number, event, handling), following = following, None
-                begun = loop.create_future()
-                finishing = loop.create_task(self._handle(sid, handling, begun))
-                unanswered.append((number, event, finishing))
-                await asyncio.sleep(0)  # most begin at once
-            else:
-                await asyncio.wait((finishing,))
+            if beginning.done():
+                beginning.result()  # raises what failed
+                following = await self._take(session, sid, len(unanswered))
+                if following is not None:
+                    beginning = loop.create_task(self._begin(session, sid, following, unanswered))
+                elif not unanswered:
+                    return
+            await asyncio.wait((unanswered[0][2] if unanswered else beginning,))
+
+    async def _begin(
+        self,
+        session: Session,
+        sid: str,
+        following: Following | None,
+        unanswered: deque[Unanswered],
+    ) -> None:
+        """Begin events one after the other; what is left of each runs in a task of its own."""
+        while following is not None:
+            number, event, handling = following
+            if self._rooms.is_connected(sid, DEFAULT_NAMESPACE):  # it may have left meanwhile
+                unanswered.append((number, event, await begun(handling)))
+                if len(unanswered) == 1:  # nothing tells that there is an answer again
+                    return
+            following = await self._take(session, sid, len(unanswered))
 
     async def _take(self, session: Session, sid: str, unanswered: int) -> Following | None:
         """Take the next event, if it may be handled before those before it are answered."""
@@ -118,18 +131,6 @@ class OwnEvents:
             return None
         return packet.id, event, functools.partial(handler, sid, *arguments)
 
-    async def _handle(
-        self, sid: str, handling: Callable[[], Awaitable[Any]], begun: asyncio.Future[None]
-    ) -> Any:
-        """Await both parts of a handler; ``begun`` is done after the first of them."""
-        try:
-            if not self._rooms.is_connected(sid, DEFAULT_NAMESPACE):  # it has left meanwhile
-                return None
-            answer = await handling()
-        finally:
-            begun.set_result(None)
-        return await answer if isinstance(answer, CoroutineType) else answer
-
     async def _result(self, sid: str, event: str, handling: Awaitable[Any]) -> Any:
         """Await a handler; an error becomes ``error`` and a negative acknowledgement."""
         try:
@@ -152,3 +153,18 @@ class OwnEvents:
         """Send an acknowledgement if the client has asked for it, and its session lasts."""
         if number is not None and session.sid in self._rooms.server.eio.sockets:
             session.put(message(f"{socketio.packet.ACK}{number}{StrictJson.dumps([answer])}"))
+
+
+async def begun(handling: Callable[[], Awaitable[Any]]) -> asyncio.Future[Any]:
+    """Await the first part of a handler; returns its answer, which a second part may still owe."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Any] = loop.create_future()
+    try:
+        result = await handling()
+    except Exception as failure:  # it is told in its turn
+        answer.set_exception(failure)
+    else:
+        if isinstance(result, CoroutineType):
+            return loop.create_task(result)
+        answer.set_result(result)
+    return answer

@@ -283,6 +283,32 @@ async def test_no_answer_waits_for_the_authorizer_of_a_later_event(
     assert [each for each in received(member) if each[0].isdigit()] == ["3 ok", "4 ok"]
 
 
+async def test_nor_does_that_of_one_that_had_to_wait_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Far()
+    may_answer = {"v1": asyncio.Event(), "v2": asyncio.Event(), "v3": asyncio.Event()}
+    may_answer["v1"].set()
+    member = await hub.sign_in(user("u1"))
+
+    async def may_track(_: Identity, entity: EntityRef) -> bool:
+        return await may_answer[entity.id].wait()
+
+    monkeypatch.setattr(hub.access, "may_track", may_track)
+    send(member, track("v1"), track("v2"), track("v3"))
+    for answered in ("v1", "v2"):
+        may_answer[answered].set()
+        await settled()
+        hub.fanned.confirm()
+        await settled()
+    assert received(member) == ["v1", "1 ok", "v2", "2 ok"]
+    may_answer["v3"].set()
+    await settled()
+    hub.fanned.confirm()
+    await member.session.handled()
+    assert received(member) == ["v3", "3 ok"]
+
+
 @pytest.mark.parametrize("reason", [Reason.TRANSPORT_CLOSE, Reason.PING_TIMEOUT])
 async def test_a_session_that_ends_meanwhile_leaves_nothing_behind(reason: str) -> None:
     hub = Far()
