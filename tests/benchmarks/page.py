@@ -13,7 +13,6 @@ from tests.support.docs.reference import DOCS, README, table, updated
 
 PAGE = DOCS / "benchmarks.md"
 PLOT = DOCS / "images" / "benchmarks.svg"
-BEGIN, END = "<!-- begin: results -->\n", "<!-- end: results -->"
 
 CHOSEN = CONTESTANTS[::-1]
 """The order of the columns: ours last, beside the ratios."""
@@ -113,7 +112,13 @@ def write(results: Results) -> None:
     ]
     if disturbed := disturbance(results):
         parts.insert(0, disturbed)
-    head, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    PAGE.write_text(f"{head}{BEGIN}\n" + "\n\n".join(parts) + f"\n\n{END}{tail}")
+    write_section("results", "\n\n".join(parts))
     (DOCS / README).write_text(updated(README))
+
+
+def write_section(name: str, text: str) -> None:
+    """Replace what stands between a section's markers on the page."""
+    begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->"
+    head, _, rest = PAGE.read_text().partition(begin)
+    _, _, tail = rest.partition(end)
+    PAGE.write_text(f"{head}{begin}\n{text}\n\n{end}{tail}")
