@@ -178,7 +178,7 @@ class CacheContract:
         self, cache: Cache, pass_time: PassTime
     ) -> None:
         await cache.put(payload(), TTL)
-        await pass_time(TTL - 1)
+        await pass_time(TTL * 0.9)  # what is left is real time for a backend on a slow machine
         assert await cache.get(VEHICLE) is not None
         assert await entity_ids(cache, 10) == ["v1"]
         assert await cache.count("vehicle") == 1

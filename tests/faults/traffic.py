@@ -17,8 +17,8 @@ import socketio
 
 from tests.support.servers.serving import TIMEOUT, token
 
-PUBLISH_LIMIT = 1.5
-"""Seconds that a publish may take here, where the machine is shared.  The promise is one second:
+PUBLISH_LIMIT = 5.0
+"""Seconds after which a publish hangs: no shared machine is so slow.  The promise is one second:
 ``tests/simulation`` asserts that, where time is virtual and no machine is slow."""
 
 TICK = 0.02
