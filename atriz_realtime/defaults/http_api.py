@@ -137,14 +137,17 @@ class TrackingApi:
         kind = request.path_params["type"]
         try:
             page = await self._server.tracking.page(
-                kind, None if cursor is None else self._cursors.open(cursor), limit
+                kind,
+                None if cursor is None else self._cursors.open(cursor),
+                limit,
+                owner=identity.user_id,
             )
         except UnknownEntityType as error:
             return JSONResponse(error.to_wire(), LocationNotFound.status)
         access = self._server.access
         locations = []
         for entity_id, location in page.items:
-            await self._server.tracking.take_turn(ENTITIES_PER_TURN)
+            await self._server.tracking.take_turn(ENTITIES_PER_TURN, owner=identity.user_id)
             entity = EntityRef(kind, entity_id)
             if await access.may_track(identity, entity) and (
                 shown := await access.shown(identity, entity, location)

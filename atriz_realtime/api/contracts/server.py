@@ -64,21 +64,26 @@ class Tracking(Protocol):
         :raises Unavailable: when the cache cannot be reached.
         """
 
-    async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
+    async def page(
+        self, entity_type: str, cursor: str | None, limit: int, *, owner: str = ""
+    ) -> Page:
         """Return a page of the cached locations of a type.
 
+        :param owner: see :meth:`take_turn`.
         :raises UnknownEntityType: when no active plugin registers the type.
         :raises Unavailable: when the cache cannot be reached.
         """
 
-    async def take_turn(self, per_turn: int) -> None:
+    async def take_turn(self, per_turn: int, *, owner: str = "") -> None:
         """Wait until the event loop has time for one more step of a long piece of work.
 
-        All callers share each turn of the loop, in order: many long lists that come at once then
-        hold up other clients no longer than one of them does.
+        All callers share each turn of the loop: many long lists that come at once then hold up
+        other clients no longer than one of them does.
 
         :param per_turn: how many such steps a turn has time for, if there are no others: those
             that take about a millisecond together.
+        :param owner: the user whom the work is for.  Owners take turns, one step each, so that
+            nobody waits for all that another has asked for.
         """
 
     async def counts(self) -> Mapping[str, int]:
@@ -109,7 +114,13 @@ class Access(Protocol):
         """Return whether every authorizer lets this identity publish this entity."""
 
     async def shown(self, identity: Identity, entity: EntityRef, location: bytes) -> bytes | None:
-        """Return the location JSON as this identity sees it; ``None`` if a view hides it."""
+        """Return the location JSON as this identity sees it; ``None`` if a view hides it.
+
+        Ask it last: it also makes sure that the identity still holds.
+
+        :raises AuthenticationRejected: when the identity has been revoked or has expired
+            meanwhile.
+        """
 
     async def sees_no_more(self, identity: Identity, than: Identity, entity: EntityRef) -> bool:
         """Return whether every view of the entity that restricts ``than`` restricts this one."""

@@ -14,7 +14,6 @@ import attrs
 
 from atriz_realtime.api.contracts import Cache, Clock, Page, PublishResult, Verdict
 from atriz_realtime.api.errors import (
-    AuthenticationRejected,
     InvalidEntityId,
     InvalidLocation,
     NotAuthorized,
@@ -191,7 +190,7 @@ class Pipeline:
             admitting = admit(passed.entity, passed.location)
             verdict = await self._plugin_runner.run(plugin, what, admitting)
             if identity is not None:
-                self._check_holds(identity)
+                self._access.check_holds(identity)
             payload = encode(passed)
             if verdict.outcome == "pass":
                 self._discard_held(payload)
@@ -221,21 +220,23 @@ class Pipeline:
         """The current location's JSON: see :meth:`.Delivery.current`."""
         return self._delivery.current(entity)
 
-    async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
+    async def page(
+        self, entity_type: str, cursor: str | None, limit: int, *, owner: str = ""
+    ) -> Page:
         """One page of the cached locations of a type, without those that cannot be read."""
         if entity_type not in self._kinds:
             raise UnknownEntityType(field="type")
         page = await self._cache.page(entity_type, cursor, limit)
         items = []
         for entity_id, location in page.items:
-            await self.take_turn(PAGE_PER_TURN)
+            await self.take_turn(PAGE_PER_TURN, owner=owner)
             if self._delivery.is_readable(EntityRef(entity_type, entity_id), location):
                 items.append((entity_id, location))
         return Page(items, page.next_cursor)
 
-    async def take_turn(self, per_turn: int) -> None:
+    async def take_turn(self, per_turn: int, *, owner: str = "") -> None:
         """Wait until the event loop has time for one more step of a long piece of work."""
-        await self._turns.step(-(-TURN // per_turn))
+        await self._turns.step(-(-TURN // per_turn), owner)
 
     def read(self, entity: EntityRef, location: bytes) -> Location | None:
         """A cached location; ``None`` for what another program wrote that is none."""
@@ -277,14 +278,6 @@ class Pipeline:
             await asyncio.wait(self._releasing, timeout=FINISH_TIMEOUT)
         for observer in self._observers:
             await observer.aclose()
-
-    def _check_holds(self, identity: Identity) -> None:
-        """Refuse the fix of an identity that no longer holds; nothing is awaited from here on."""
-        expires_at = identity.expires_at
-        if expires_at is not None and expires_at <= self._clock.now():
-            raise AuthenticationRejected("expired")
-        if not self._access.is_accepted(identity):
-            raise AuthenticationRejected("revoked")
 
     def _validate(self, event: LocationEvent) -> None:
         ahead = event.location.timestamp.timestamp() - self._clock.now()

@@ -44,49 +44,66 @@ class WeightedSemaphore:
 
 
 SHORT_TURN = 0.004
-"""Seconds of a turn of the event loop up to which it has the steps of :class:`TurnLimit`, and a
-longer one proportionally more: otherwise those who fill the turns would starve the others."""
+"""Seconds that other work may take in a turn of the event loop before the turn has more steps of
+:class:`TurnLimit`, in proportion: otherwise those who fill the turns would starve the others."""
+
+MAX_STRETCH = 4
+"""How many times as many steps a turn has at most, however long other work takes."""
 
 
 class TurnLimit(LoopBound):
-    """Lets so many steps happen in each turn of the event loop; further ones wait, in order.
+    """Lets so many steps happen in each turn of the event loop.
 
-    :param steps: how many, in a turn of up to :data:`SHORT_TURN`.
+    Further ones wait: those of one owner in order, and the owners take turns, one step each.
+
+    :param steps: how many, in a turn with up to :data:`SHORT_TURN` of other work.
     """
 
     def __init__(self, steps: int) -> None:
         self._steps = self._allowed = steps
         self._taken = 0
         self._began = 0.0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._first_step = 0.0
+        self._waiting: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {}
+        """By owner; the first one has waited longest for a turn."""
 
-    async def step(self, weight: int = 1) -> None:
+    async def step(self, weight: int = 1, owner: str = "") -> None:
         """Wait until the event loop has time for one more step.
 
         :param weight: how many steps it counts as: no more than all of a turn.
+        :param owner: whom the work is for.
         """
         if not self._taken:
             self._begin(self._steps)
         if not self._waiting and self._taken + weight <= self._allowed:
             self._taken += weight
-            return
-        granted = self.loop.create_future()
-        self._waiting.append((weight, granted))
-        await granted
+        else:
+            granted = self.loop.create_future()
+            self._waiting.setdefault(owner, deque()).append((weight, granted))
+            await granted
+        self._first_step = self._first_step or time.perf_counter()
 
     def _begin(self, allowed: int) -> None:
         self._allowed = allowed
-        self._began = time.perf_counter()
+        self._began, self._first_step = time.perf_counter(), 0.0
         self.loop.call_soon(self._next_turn)
 
     def _next_turn(self) -> None:
-        lasted = time.perf_counter() - self._began
-        allowed = round(self._steps * max(1.0, lasted / SHORT_TURN))
+        # what came after the first step were steps: their time must not make for more of them
+        others = (self._first_step or time.perf_counter()) - self._began
+        allowed = round(self._steps * min(max(1.0, others / SHORT_TURN), MAX_STRETCH))
         self._taken = 0
-        while self._waiting and self._taken + self._waiting[0][0] <= allowed:
-            weight, granted = self._waiting.popleft()
+        while self._waiting:
+            owner, queue = next(iter(self._waiting.items()))
+            weight, granted = queue[0]
             if not granted.done():
+                if self._taken + weight > allowed:
+                    break
                 granted.set_result(None)
                 self._taken += weight
+            queue.popleft()
+            del self._waiting[owner]
+            if queue:
+                self._waiting[owner] = queue  # after the others
         if self._taken:
             self._begin(allowed)

@@ -110,7 +110,11 @@ class Updates:
         late = Unavailable(f"not finished within {BATCH_TIMEOUT:g} s: it may have been published")
         outcomes: list[PublishResult | RealtimeError] = [late] * len(updates)
         by_entity: defaultdict[EntityRef, list[tuple[int, Location]]] = defaultdict(list)
-        take_turn = partial(self._server.tracking.take_turn, 2 * TURN_UPDATES)  # half of its work
+        take_turn = partial(
+            self._server.tracking.take_turn,
+            2 * TURN_UPDATES,  # half of its work
+            owner=identity.user_id,
+        )
         loop = asyncio.get_running_loop()
         end = loop.time() + BATCH_TIMEOUT
         for index, update in enumerate(updates):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from atriz_realtime.core.runtime import semaphore
-from atriz_realtime.core.runtime.semaphore import TurnLimit, WeightedSemaphore
+from atriz_realtime.core.runtime.semaphore import MAX_STRETCH, TurnLimit, WeightedSemaphore
 
 
 class Asking:
@@ -101,18 +102,65 @@ async def test_a_later_turn_has_as_many_steps_again() -> None:
         await limit.step()
 
 
-async def test_a_long_turn_is_followed_by_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(semaphore, "SHORT_TURN", 1e-9)  # every turn is a million times as long
-    limit, done = TurnLimit(2), list[int]()
+class Turns:
+    """Turns of the loop on a clock that moves when it is told to.
 
-    async def step(number: int) -> None:
-        await limit.step()
-        done.append(number)
+    :param steps: those of a turn.
+    """
 
-    tasks = [asyncio.create_task(step(number)) for number in range(50)]
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+        self.now = 1.0
+        monkeypatch.setattr(semaphore, "SHORT_TURN", 0.004)
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+        self.limit = TurnLimit(steps)
+        self.done: list[tuple[int, str]] = []
+        self.turn = 0
+
+    def ask(self, steps: int, owner: str = "", *, cost: float = 0.0) -> list[asyncio.Task[None]]:
+        async def step() -> None:
+            await self.limit.step(owner=owner)
+            self.now += cost
+            self.done.append((self.turn, owner))
+
+        return [asyncio.create_task(step()) for _ in range(steps)]
+
+    async def run(self, tasks: list[asyncio.Task[None]], *, others: float = 0.0) -> list[int]:
+        """Run until all is done; returns how many steps each turn had.
+
+        :param others: seconds that other work takes in each turn.
+        """
+        while not all(task.done() for task in tasks):
+            self.now += others
+            await asyncio.sleep(0)
+            self.turn += 1
+        counts = [sum(when == each for when, _ in self.done) for each in range(self.turn)]
+        return [count for count in counts if count]
+
+
+@pytest.mark.parametrize(("others", "factor"), [(0.002, 1), (0.008, 2), (0.1, MAX_STRETCH)])
+async def test_turns_with_much_other_work_have_more_steps(
+    monkeypatch: pytest.MonkeyPatch, others: float, factor: int
+) -> None:
+    turns = Turns(monkeypatch, 10)
+    assert max(await turns.run(turns.ask(200), others=others)) == 10 * factor
+
+
+@pytest.mark.parametrize("cost", [0.0002, 0.0005, 0.05])
+async def test_steps_that_take_long_make_for_no_more_of_them(
+    monkeypatch: pytest.MonkeyPatch, cost: float
+) -> None:
+    turns = Turns(monkeypatch, 16)
+    assert max(await turns.run(turns.ask(200, cost=cost))) == 16
+
+
+async def test_owners_take_turns_however_much_each_asks_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns = Turns(monkeypatch, 4)
+    many = turns.ask(100, "u1")
     await asyncio.sleep(0)
-    assert done == [0, 1]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert done == list(range(50))
-    await asyncio.gather(*tasks)
+    few = turns.ask(4, "u2")
+    await turns.run([*many, *few])
+    places = [place for place, (_, owner) in enumerate(turns.done) if owner == "u2"]
+    assert places[-1] - places[0] == 6  # every other step
+    assert places[0] <= 9
