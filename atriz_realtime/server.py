@@ -89,7 +89,7 @@ class RealtimeServer(ServerInterface):
         views = Views(registry, runner, incidents) if registry.views else None
         failures = config.max_auth_failures, config.auth_failure_window, config.max_auth_backoff
         backoff = AuthBackoff(clock, incidents.report, *failures)
-        access = AccessControl(registry, runner, incidents, views, backoff)
+        access = AccessControl(registry, runner, incidents, clock, views, backoff)
         self._relay, watermarks = Relay(incidents), Watermarks(clock)
         self._rooms = rooms = RoomManager(views, watermarks, self._relay)
         broadcaster = LocationBroadcaster(rooms, views, watermarks)

@@ -173,6 +173,39 @@ async def test_a_batch_that_is_under_way_publishes_no_more(
             assert (await live.get("/api/tracking/vehicle/v1", headers=others))[0] == 404
 
 
+UNDECIDED = """
+import asyncio
+
+gate = asyncio.Event()
+waiting = []
+
+@hookimpl
+def register_authorizers():
+    async def may_track(identity, entity):
+        waiting.append(entity)
+        await gate.wait()
+        return True
+
+    return Authorizer("undecided", may_track=may_track)
+"""
+
+
+@pytest.mark.parametrize("path", ["/api/tracking/vehicle/v1", "/api/tracking/vehicle"])
+async def test_a_read_that_is_under_way_shows_nothing(tmp_path: Path, path: str) -> None:
+    with plugins_in(tmp_path) as plugins:
+        name = plugins.module("undecided", UNDECIDED)
+        async with serving(extra_plugins=[name]) as live:
+            undecided = plugins.loaded(name)
+            await live.publish("v1")
+            theirs = {"Authorization": f"Bearer {THEIRS}"}
+            reading = asyncio.create_task(live.get(path, headers=theirs))
+            await until(lambda: undecided.waiting)
+            await revoke(live.server.signals, "token", "t1")
+            undecided.gate.set()
+            status, answer = await reading
+            assert (status, answer["code"]) == (401, "invalid_token")
+
+
 async def test_a_new_server_knows_a_revocation_and_a_redis_that_lost_it_is_told_again(
     redis_url: str, redis_client: Any
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
+from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import (
     AuthenticationRejected,
     NotAuthenticated,
@@ -38,6 +39,7 @@ class AccessControl:
         registry: Registry,
         plugin_runner: PluginRunner,
         incidents: Incidents,
+        clock: Clock,
         views: Views | None = None,
         backoff: AuthBackoff | None = None,
     ) -> None:
@@ -45,6 +47,7 @@ class AccessControl:
         self._backoff = backoff
         self._plugin_runner = plugin_runner
         self._incidents = incidents
+        self._clock = clock
         self._authenticators = [
             (registry.owner(record), f"authenticator {record.name!r}", record)
             for record in registry.authenticators
@@ -139,6 +142,17 @@ class AccessControl:
             return False
         return True
 
+    def check_holds(self, identity: Identity) -> None:
+        """Refuse an identity that has expired or been withdrawn since it authenticated.
+
+        :raises AuthenticationRejected: when it has.
+        """
+        expires_at = identity.expires_at
+        if expires_at is not None and expires_at <= self._clock.now():
+            raise AuthenticationRejected("expired")
+        if not self.is_accepted(identity):
+            raise AuthenticationRejected("revoked")
+
     @property
     def can_recheck(self) -> bool:
         """Whether some authenticator can be asked if its identities still hold."""
@@ -176,11 +190,13 @@ class AccessControl:
         return not self._may_publish or await self._all(self._may_publish, identity, entity)
 
     async def shown(self, identity: Identity, entity: EntityRef, location: bytes) -> bytes | None:
-        """The location JSON as this identity sees it; ``None`` when a view hides it."""
-        if self._views is None:
-            return location
-        chain = await self._views.chain(identity, entity)
-        if not chain:
+        """The location JSON as this identity sees it; ``None`` when a view hides it.
+
+        :raises AuthenticationRejected: when the identity holds no longer.
+        """
+        chain = () if self._views is None else await self._views.chain(identity, entity)
+        self.check_holds(identity)  # nothing is awaited from here on
+        if self._views is None or not chain:
             return location
         seen = RenderedViews(self._views, event_json(entity, location)).payload(chain)
         return None if seen is None else seen.location

@@ -51,6 +51,7 @@ async def test_keys_in_any_header_count_as_attempts(incidents: Incidents, clock:
         registered,
         PluginRunner(incidents, clock, limit=0.05),
         incidents,
+        clock,
         backoff=AuthBackoff(clock, incidents.report, limit=2, window=60, max_backoff=60),
     )
 
@@ -92,7 +93,7 @@ def make(incidents: Incidents, clock: FakeClock) -> Make:
         )
         runner = PluginRunner(incidents, clock, limit=0.05)
         views = Views(registered, runner, incidents) if registered.views else None
-        return AccessControl(registered, runner, incidents, views)
+        return AccessControl(registered, runner, incidents, clock, views)
 
     return make
 
@@ -315,7 +316,7 @@ async def test_good_tokens_of_an_address_make_up_for_bad_ones(
     registered: Any = Registered([Authenticator("tokens", by_token)], [], [])
     backoff = AuthBackoff(clock, incidents.report, limit=2, window=60, max_backoff=60)
     runner = PluginRunner(incidents, clock, limit=0.05)
-    access = AccessControl(registered, runner, incidents, backoff=backoff)
+    access = AccessControl(registered, runner, incidents, clock, backoff=backoff)
     for _ in range(10):
         with pytest.raises(AuthenticationRejected):
             await access.authenticate(Credentials(token="bad", address="192.0.2.1"))

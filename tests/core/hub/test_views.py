@@ -47,7 +47,7 @@ def marks() -> Marks:
 
 
 def access_of(hub: Hub) -> AccessControl:
-    return AccessControl(hub.registry, hub.plugin_runner, hub.incidents, hub.views)
+    return AccessControl(hub.registry, hub.plugin_runner, hub.incidents, hub.clock, hub.views)
 
 
 @pytest.fixture

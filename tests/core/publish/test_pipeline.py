@@ -121,7 +121,7 @@ class Parts:
             innermost_fanout=self.fanout,
             after_gap=lambda: None,
         )
-        self.access = AccessControl(registry, plugin_runner, hub.incidents)
+        self.access = AccessControl(registry, plugin_runner, hub.incidents, hub.clock)
         self.pipeline = Pipeline(
             registry=registry,
             access=self.access,
