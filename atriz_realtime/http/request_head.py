@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Mapping
 
 from atriz_realtime.engine.request.request import MAX_HEAD
 
@@ -33,17 +35,26 @@ FALLBACK_HEADER = re.compile(rb"\n(?:%b):" % b"|".join(sorted(FALLBACK_HEADERS))
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,%d})[ \t]*\r\n" % MAX_LENGTH)
 
-_PLAIN = re.compile(
-    rb"(?:GET|POST) [!-~]+ HTTP/1\.1\r\n"
-    rb"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[^\0-\x08\n-\x1f\x7f]*\r\n)*+\r\n"
-)
-"""A request head as RFC 9112 has it, without anything that a lenient reader might accept."""
+MAX_HEADERS = 2_048
+"""Bytes of the headers of a request that are remembered with what they say about its length: a
+browser sends the same with each poll."""
+
+MAX_REMEMBERED = 512
+"""Such headers of different requests; beyond, those that came longest ago are read again."""
+
+_LINE = re.compile(rb"(?:GET|POST) [!-~]+ HTTP/1\.1(?=\r\n)")
+
+_HEADERS = re.compile(rb"\r\n(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[^\0-\x08\n-\x1f\x7f]*\r\n)*+\r\n")
+"""What follows a request line, as RFC 9112 has it, without anything that a lenient reader might
+accept."""
 
 _FRAMING = re.compile(
     rb"\n(connection|content-length|expect|transfer-encoding|upgrade):[ \t]*+([^\r]*)",
     re.IGNORECASE,
 )
 """The headers that say where a request ends, and how the connection goes on."""
+
+_UNDERSTOOD = {b"connection", b"content-length"}
 
 _SESSION = re.compile(rb"[A-Z]+ [^ \r\n?]*\?(?:[^ \r\n]*&)?sid=([^& \r\n]*)")
 
@@ -81,17 +92,29 @@ def is_whole(data: bytes) -> bool:
     return len(data) == head_end + len(END) + length
 
 
-def _plain_head(data: bytes) -> tuple[int, dict[bytes, bytes]] | None:
+def _plain_head(data: bytes) -> tuple[int, Mapping[bytes, bytes]] | None:
     """Return where a plain head ends, and its headers that matter here, in lower case.
 
     ``None`` for any other bytes, and when one of those headers is repeated.
     """
-    found = _PLAIN.match(data)
-    if found is None:
+    line = _LINE.match(data)
+    if line is None:
         return None
-    lines = _FRAMING.findall(data, 0, found.end())
+    end = data.find(END) + len(END)
+    headers = data[line.end() : end]
+    read = _framing if len(headers) <= MAX_HEADERS else _framing.__wrapped__
+    fields = read(headers)
+    return None if fields is None else (end, fields)
+
+
+@functools.lru_cache(MAX_REMEMBERED)
+def _framing(headers: bytes) -> Mapping[bytes, bytes] | None:
+    """Return the headers that say where a request ends; ``None`` when they may be misread."""
+    if _HEADERS.fullmatch(headers) is None:
+        return None
+    lines = _FRAMING.findall(headers)
     fields = {name.lower(): value.rstrip(b" \t").lower() for name, value in lines}
-    return (found.end(), fields) if len(fields) == len(lines) else None
+    return fields if len(fields) == len(lines) else None
 
 
 def is_handshake(data: bytes) -> bool:
@@ -123,8 +146,8 @@ def plain_request(data: bytes) -> tuple[bytes, bytes, bool] | None:
     if plain is None:
         return None
     end, fields = plain
-    wish, length = fields.pop(b"connection", b""), fields.pop(b"content-length", b"0")
-    if fields or wish not in (b"", b"keep-alive", b"close"):
+    wish, length = fields.get(b"connection", b""), fields.get(b"content-length", b"0")
+    if fields.keys() - _UNDERSTOOD or wish not in (b"", b"keep-alive", b"close"):
         return None
     if not length.isdigit() or len(length) > MAX_LENGTH or len(data) != end + int(length):
         return None
