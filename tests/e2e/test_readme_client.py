@@ -94,7 +94,8 @@ async def test_the_react_hook(node: Path, backend_url: str | None) -> None:
         await page.send({"unmount": True})
         await page.until_last_is(None)
         await until(lambda: live.server.connection_count == live.server.room_count == 0)
-        assert app.sent[:2] == ['42["untrack:vehicle","v2"]', "41"]
+        sent = [each for each in app.sent if each != "5"]  # a slow machine upgrades late
+        assert sent[:2] == ['42["untrack:vehicle","v2"]', "41"]
 
 
 async def test_the_react_hook_shows_that_the_server_is_gone(

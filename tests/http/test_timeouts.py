@@ -76,13 +76,22 @@ async def test_an_incomplete_request_times_out(
 
 
 async def dripped(client: Connection, sent: bytes) -> bytes:
-    """Send the rest of a request in single bytes, until the server closes; returns its answer."""
+    """Send the rest of a request in single bytes, until the server closes; returns its answer.
+
+    A byte that is sent after the server has closed resets the connection, and takes the answer
+    with it: then there is none.
+    """
     closed = asyncio.create_task(client.until_closed())
     for each in sent:
         await client.send(bytes([each]))
         if (await asyncio.wait((closed,), timeout=0.03))[0]:
             break
     return await closed
+
+
+def is_timeout(answer: bytes) -> bool:
+    """Whether the answer of :func:`dripped` is 408, unless it was lost."""
+    return not answer or answer.startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize(
@@ -97,14 +106,17 @@ async def test_a_head_that_is_dripped_times_out(
         for sent in before:
             await client.call(sent)
         answer = await dripped(client, get(path, b"X-Long: " + b"x" * 1_000))
-        assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "request_timeout"
         assert refusals(short_timeouts) == refused + 1
+        if answer:
+            assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "request_timeout"
 
 
 async def test_empty_lines_do_not_keep_a_connection_open(short_timeouts: HttpServer) -> None:
+    refused = refusals(short_timeouts)
     async with short_timeouts.connect() as client:
-        assert (await dripped(client, b"\r\n" * 500)).startswith(b"HTTP/1.1 408 ")
+        assert is_timeout(await dripped(client, b"\r\n" * 500))
+        assert refusals(short_timeouts) == refused + 1
 
 
 @pytest.mark.parametrize(
@@ -117,23 +129,26 @@ async def test_a_body_that_is_dripped_times_out(
     sent = echo("x" * 1_000, *headers)
     async with short_timeouts.connect() as client:
         await client.send(sent[:-1_000])
-        answer = await dripped(client, sent[-1_000:])
-        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert is_timeout(await dripped(client, sent[-1_000:]))
         assert refusals(short_timeouts) == refused + 1
 
 
 async def test_a_post_of_packets_that_is_dripped_times_out(short_timeouts: HttpServer) -> None:
+    refused = refusals(short_timeouts)
     async with short_timeouts.connect() as client:
         sent = post(await client.open(), "4" * 1_000)
         await client.send(sent[:-1_000])
-        assert (await dripped(client, sent[-1_000:])).startswith(b"HTTP/1.1 408 ")
+        assert is_timeout(await dripped(client, sent[-1_000:]))
+        assert refusals(short_timeouts) == refused + 1
 
 
 async def test_a_body_that_is_dripped_in_chunks_times_out(short_timeouts: HttpServer) -> None:
     head = request(b"", "/api/echo", b"Transfer-Encoding: chunked", sized=False)
+    refused = refusals(short_timeouts)
     async with short_timeouts.connect() as client:
         await client.send(head)
-        assert (await dripped(client, b"1\r\nx\r\n" * 200)).startswith(b"HTTP/1.1 408 ")
+        assert is_timeout(await dripped(client, b"1\r\nx\r\n" * 200))
+        assert refusals(short_timeouts) == refused + 1
 
 
 async def test_a_body_that_is_dripped_after_its_answer_closes(short_timeouts: HttpServer) -> None:
