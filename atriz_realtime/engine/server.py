@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("atriz_realtime.engine")
 
+MIN_ACK_TIMEOUT = 150.0
+"""Seconds after which the kernel closes a connection whose client takes nothing, at least: longer
+than any of the server's own limits waits, which count whom they disconnect."""
+
+MAX_ACK_TIMEOUT = 86_400.0
+"""Seconds after which the kernel closes such a connection at most, however long `max_lag` and the
+pings are."""
+
 Handler = Callable[..., Any]
 
 
@@ -150,9 +158,17 @@ class EngineServer:
             proxies = self.proxies
             path = served_path
             fallback = other
-            ack_timeout = int((served.ping_interval + served.ping_timeout) * 1000)
+            ack_timeout = self._ack_timeout()
 
         return BoundUvicornWebSocket
+
+    def _ack_timeout(self) -> int:
+        """When the kernel gives a client up, in milliseconds: after the server has, and counted it.
+
+        The connections of HTTP requests have the same timeout.
+        """
+        own = self.sessions.ping_interval + self.sessions.ping_timeout, self._limits.max_lag
+        return int(min(max(MIN_ACK_TIMEOUT, *(2 * each for each in own)), MAX_ACK_TIMEOUT) * 1000)
 
     # -- the application's handlers --------------------------------------------------------
 

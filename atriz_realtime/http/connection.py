@@ -162,10 +162,13 @@ class EndpointConnection(asyncio.Protocol):
         self._write_paused = True
 
     def resume_writing(self) -> None:
-        """Read again."""
+        """Read again; a request that has begun has its whole time."""
         self._write_paused = False
         if self._read_paused:
             self._read_paused = False
+            if self._in_request:
+                self._counted = len(self._body)
+                self._shared.requests.begin(self)
             with contextlib.suppress(RuntimeError):  # it is closing
                 self._transport.resume_reading()
 
@@ -341,6 +344,7 @@ class EndpointConnection(asyncio.Protocol):
             return
         if self._write_paused:
             self._read_paused = True
+            self._shared.requests.end(self)  # the client may have sent the rest
             transport.pause_reading()
         self._restart_timer()
 

@@ -45,7 +45,7 @@ class HttpExchange(Exchange):
     :param send: called once with the exchange, the status, the headers and the body.
     """
 
-    __slots__ = ("_body", "_is_answered", "_send", "_transport", "keep_alive")
+    __slots__ = ("_body", "_is_answered", "_is_sent", "_send", "_transport", "keep_alive")
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class HttpExchange(Exchange):
         self._body = body
         self._send = send
         self._is_answered = False
+        self._is_sent = False
         self.keep_alive = keep_alive
 
     def read(self, limit: int, received: Callable[[bytes | None], object]) -> None:
@@ -72,8 +73,14 @@ class HttpExchange(Exchange):
         self._send(self, status, headers, body)
 
     def is_unread(self) -> bool:
-        """Whether there is no response yet, or bytes wait in the connection's buffer."""
-        return not self._is_answered or bool(self._transport.get_write_buffer_size())
+        """Whether there is no response yet, or a part of it waits in the connection's buffer.
+
+        Once that was empty, what waits in it belongs to others, whose requests a proxy may send on
+        the same connection.
+        """
+        if self._is_answered and not self._transport.get_write_buffer_size():
+            self._is_sent = True
+        return not self._is_sent
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)
@@ -87,6 +94,7 @@ class HttpProtocol(EndpointConnection):
     _fallback: HttpToolsProtocol | None = None
     _previous_cycle: Any = None
     _exchange: HttpExchange | None = None  # the engine has not responded yet
+    _unread: HttpExchange | None = None  # the last one whose response could not be sent at once
 
     # -- asyncio.Protocol ------------------------------------------------------------------
 
@@ -138,6 +146,9 @@ class HttpProtocol(EndpointConnection):
 
     def _dispatch(self, data: bytes) -> None:
         """Pass a new request to the protocol that answers it."""
+        if self._unread is not None:
+            self._unread.is_unread()  # before the next response waits in the same buffer
+            self._unread = None
         limit, state = self._config.limit_concurrency, self._server_state
         if limit is not None and (len(state.connections) >= limit or len(state.tasks) >= limit):
             self._fall_back(data)  # uvicorn's own protocol answers 503
@@ -240,6 +251,8 @@ class HttpProtocol(EndpointConnection):
             every.append((b"connection", b"close"))
         lines = b"".join([b"%b: %b\r\n" % header for header in every])
         self._send(b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body), last=last)
+        if exchange.is_unread():
+            self._unread = exchange
 
     def _is_busy(self) -> bool:
         return self._exchange is not None or super()._is_busy()

@@ -19,7 +19,7 @@ class Incoming(Protocol):
     """A connection on which a request is being read.
 
     Its deadline begins with the first byte of a head, ends with the head, and begins again for
-    each part of a body.
+    each part of a body.  It has none while the server itself reads nothing.
     """
 
     def request_overdue(self) -> None:

@@ -204,6 +204,39 @@ async def test_a_client_that_has_read_its_answer_polls_on_any_connection(
             assert len(answer.body) == 5_000_001
 
 
+@pytest.mark.parametrize("over_asgi", [False, True])
+async def test_the_unread_answer_of_another_client_on_the_same_connection_ends_no_session(
+    server: HttpServer, client: Connection, over_asgi: bool
+) -> None:
+    """A proxy gives a connection to whoever is next."""
+    async with server.connect() as shared, server.connect() as other:
+        reads, slow = await client.open(), await client.open()
+        await engine(server).send(reads, "x" * 5_000_000)
+        assert len((await shared.call(poll(reads))).body) == 5_000_001
+        shared.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await engine(server).send(slow, "x" * 8_000_000)
+        sent = poll(slow)
+        await shared.send(*([sent[:9], sent[9:]] if over_asgi else [sent]))
+        await engine(server).send(reads, "next")
+        assert (await other.call(poll(reads))).body == b"4next"
+        shared.writer.transport.abort()
+
+
+async def test_a_request_that_is_pipelined_behind_an_unread_answer_does_not_make_it_read(
+    server: HttpServer, client: Connection
+) -> None:
+    sid = await client.open()
+    async with server.connect() as unread, server.connect() as other:
+        unread.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await engine(server).send(sid, "x" * 8_000_000)
+        await unread.send(poll(sid))
+        await unread.send(echo("more"))
+        await engine(server).send(sid, "y")
+        assert (await other.call(poll(sid))).status == 400
+        assert sid not in engine(server).sockets
+        unread.writer.transport.abort()
+
+
 class Held(TurnQueue):
     """Turns that do not come before they are let go."""
 

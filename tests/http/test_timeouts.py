@@ -244,6 +244,37 @@ async def test_reading_pauses_while_the_client_reads_no_answers(
     assert (await client.call(echo("on"))).json == "on"
 
 
+@pytest.mark.parametrize(("is_sent", "status"), [(True, 200), (False, 408)])
+async def test_a_request_is_not_late_while_the_server_reads_nothing(
+    server: HttpServer, client: Connection, is_sent: bool, status: int
+) -> None:
+    """It pauses reading amid a request, because answers before it wait for the client."""
+    await until(lambda: server.connections == 1)
+    protocol: Any = next(iter(server.web.server_state.connections))
+    state: Any = server.web.server_state
+    before = state.total_requests
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    calls, rest = get("/api/much") * 8 + echo("x")[:-3], echo("x")[-3:]
+    await client.send(calls)
+    answers = 8
+    async with asyncio.timeout(TIMEOUT):
+        while state.total_requests < before + answers or protocol._transport.is_reading():
+            if state.total_requests == before + answers:
+                answers += 9
+                await client.send(rest + calls)
+            await asyncio.sleep(0)
+    protocol._shared.requests._expire(protocol, 0.0)
+    if is_sent:
+        await client.send(rest)
+    client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    for _ in range(answers):
+        assert (await client.answer()).status == 200
+    if not is_sent:  # its time has begun anew
+        await until(protocol._transport.is_reading)
+        protocol._shared.requests._expire(protocol, 0.0)
+    assert (await client.answer()).status == status
+
+
 # -- shutdown ------------------------------------------------------------------------------
 @pytest.mark.parametrize("before", [[], [get("/hello")], [OPEN]], ids=["first", "later", "polling"])
 async def test_shutdown_waits_for_a_request_that_is_being_answered(

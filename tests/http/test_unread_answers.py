@@ -18,7 +18,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from atriz_realtime.http import unread_answers
-from atriz_realtime.http.unread_answers import UnreadAnswers, close_soon, taken, unsent
+from atriz_realtime.http.unread_answers import (
+    ANSWER_TIMEOUT,
+    UnreadAnswers,
+    close_soon,
+    taken,
+    unsent,
+)
 from tests.support.servers.certificates import certificate
 from tests.support.servers.http_server import HttpServer, get, http_server, poll
 from tests.support.servers.serving import TIMEOUT, until
@@ -153,6 +159,15 @@ async def test_an_answer_that_is_never_read_is_given_up(
     with reader(server, request_):
         await until(lambda: server.realtime.incidents.counts[INCIDENT] == before + 1)
         await until(lambda: server.connections == 0)
+
+
+async def test_the_kernel_gives_no_answer_up_before_the_server_does(server: HttpServer) -> None:
+    """Under ``serve`` connections inherit the timeout of the listening socket.
+
+    A client that takes something when its time has just begun has nearly twice that time.
+    """
+    protocol = server.realtime.websocket_protocol()
+    assert protocol.ack_timeout > 2 * ANSWER_TIMEOUT * 1_000
 
 
 async def test_the_answer_of_a_poll_is_given_up_after_its_session_has_ended(

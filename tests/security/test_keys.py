@@ -310,6 +310,18 @@ async def test_unknown_keys_cause_no_flood_of_requests() -> None:
         assert issuer.requests == 1
 
 
+async def test_a_set_that_has_not_changed_forgets_no_token() -> None:
+    """Anybody can have it read, with a token that names an unknown key."""
+    async with issuing(jwk("k1", "ES256", EC)) as issuer:
+        authenticator = KeySetAuthenticator(issuer.url)
+        for user in ("u1", "u2"):
+            assert await authenticator.accepts(signed("k1", "ES256", EC, user))
+        assert not await authenticator.accepts(signed("unknown", "ES256", EC))
+        assert issuer.requests == 2
+        assert authenticator.checks.statistics()["remembered"] == 2
+        authenticator.source.close()
+
+
 async def test_a_set_is_read_again_after_its_interval(tmp_path: Path) -> None:
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [jwk("k1", "RS256", RSA)]}))

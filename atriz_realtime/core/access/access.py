@@ -78,13 +78,14 @@ class AccessControl:
         :raises AuthenticationRejected: when an authenticator refuses, or fails.
         :raises NotAuthenticated: when all abstain.
         :raises NotAuthorized: for a single-entity identity, unless ``narrow``.
-        :raises RateLimited: when too many callers failed from the same address.
+        :raises RateLimited: when too many callers failed from the same address, unless these
+            credentials were accepted there meanwhile.
         """
         backoff = self._backoff
         limited: RateLimited | None = None
         if backoff is not None and not already_authenticated:
             try:
-                backoff.check(credentials.address)
+                backoff.check(credentials)
             except RateLimited as refusal:
                 if credentials.token is not None:
                     raise
@@ -105,7 +106,7 @@ class AccessControl:
                 self._incidents.report(
                     "refused credentials", f"{what}: {refusal.reason}", level=logging.INFO
                 )
-                if backoff is not None and backoff.failed(credentials.address):
+                if backoff is not None and backoff.failed(credentials):
                     self._incidents.report(
                         "address refused", f"{credentials.address}: too many failed to authenticate"
                     )
@@ -119,7 +120,7 @@ class AccessControl:
                     self._incidents.report("refused credentials", "revoked", level=logging.INFO)
                     raise AuthenticationRejected("revoked")
                 if backoff is not None:
-                    backoff.succeeded(credentials.address)
+                    backoff.succeeded(credentials)
                 if identity.only is not None and not narrow:
                     raise NotAuthorized
                 if identity.authenticator == authenticator.name:

@@ -1,11 +1,13 @@
 """Exponential backoff for addresses that fail to authenticate.
 
 A successful authentication cancels one failure, so that an address which many clients share
-is refused only while failures far outnumber successes.
+is refused only while failures far outnumber successes.  A credential that was accepted is no guess:
+those that an address with failures has used before are looked at while it is refused.
 """
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import math
 from collections import OrderedDict
@@ -14,12 +16,22 @@ import attrs
 
 from atriz_realtime.api.contracts import Clock, Report, limit_reached
 from atriz_realtime.api.errors import RateLimited
+from atriz_realtime.api.model import Credentials
 
 MAX_ADDRESSES = 10_000
 """Addresses with recorded failures; beyond, the one that failed longest ago is dropped."""
 
+MAX_ACCEPTED = 100_000
+"""Credentials that addresses with failures have used with success; beyond, the one that was used
+longest ago is no longer looked at while its address is refused."""
+
 FIRST_BACKOFF = 1.0
 """Seconds that an address is refused for at first; doubled with each further failure."""
+
+PER_REQUEST = frozenset(
+    ("content-length", "date", "sec-websocket-key", "traceparent", "tracestate", "x-request-id")
+)
+"""Headers that differ from one request of a client to the next, and hold no key."""
 
 
 @attrs.define(eq=False)
@@ -52,24 +64,28 @@ class AuthBackoff:
         self._window = window
         self._max_backoff = max_backoff
         self._by_network: OrderedDict[str, _Failures] = OrderedDict()
+        self._accepted: OrderedDict[bytes, str] = OrderedDict()  # networks by digest
 
-    def check(self, address: str | None) -> None:
-        """Check that an address may try to authenticate now.
+    def check(self, credentials: Credentials) -> None:
+        """Check that a caller may try to authenticate now.
 
-        :raises RateLimited: while it is refused.
+        :raises RateLimited: while its address is refused, unless what it offers was accepted there.
         """
-        if not self._by_network or not address:
+        if not self._by_network or not credentials.address:
             return
-        failures = self._by_network.get(network(address))
+        key = network(credentials.address)
+        failures = self._by_network.get(key)
         wait = 0.0 if failures is None else failures.refused_until - self._clock.monotonic()
-        if wait > 0:
+        if wait > 0 and digest(key, credentials) not in self._accepted:
             raise RateLimited("Too many failed authentications", retry_after=math.ceil(wait))
 
-    def failed(self, address: str | None) -> bool:
+    def failed(self, credentials: Credentials) -> bool:
         """Count a failure; returns whether the address is refused from now on."""
-        if not self._limit or not address:
+        if not self._limit or not credentials.address:
             return False
-        key, now = network(address), self._clock.monotonic()
+        key, now = network(credentials.address), self._clock.monotonic()
+        if self._accepted:  # a known token does not cover guesses at another key
+            self._accepted.pop(digest(key, credentials), None)
         failures = self._by_network.get(key)
         if failures is None or self._is_over(failures, now):
             failures = self._by_network[key] = _Failures(now)
@@ -101,13 +117,47 @@ class AuthBackoff:
             message = f"more than {MAX_ADDRESSES} addresses fail: one begins anew"
             limit_reached(self._report, f"{__name__}.MAX_ADDRESSES", message)
 
-    def succeeded(self, address: str | None) -> None:
-        """Cancel one failure."""
-        if not self._by_network or not address:
+    def succeeded(self, credentials: Credentials) -> None:
+        """Cancel one failure of an address that has some, and remember what was accepted."""
+        if not self._by_network or not credentials.address:
             return
-        failures = self._by_network.get(network(address))
-        if failures is not None:
-            failures.count = max(0.0, failures.count - 1)
+        key = network(credentials.address)
+        failures = self._by_network.get(key)
+        if failures is None:
+            return
+        now = self._clock.monotonic()
+        if self._is_over(failures, now):
+            del self._by_network[key]
+            return
+        failures.count = max(0.0, failures.count - 1)
+        accepted = digest(key, credentials)
+        self._accepted[accepted] = key
+        self._accepted.move_to_end(accepted)
+        if len(self._accepted) > MAX_ACCEPTED:
+            self._forget_oldest(now)
+
+    def _forget_oldest(self, now: float) -> None:
+        _, key = self._accepted.popitem(last=False)
+        failures = self._by_network.get(key)
+        if failures is not None and not self._is_over(failures, now):
+            message = f"more than {MAX_ACCEPTED} credentials at addresses that fail: one is as new"
+            limit_reached(self._report, f"{__name__}.MAX_ACCEPTED", message)
+
+
+def digest(key: str, credentials: Credentials) -> bytes:
+    """What stands for the credentials of a caller.
+
+    It is made of the token, or without one of all that may hold a key.
+
+    :param key: the :func:`network` of its address.
+    """
+    offered = credentials.token
+    if offered is None:
+        headers = credentials.headers.items()
+        named = sorted(header for header in headers if header[0] not in PER_REQUEST)
+        offered = repr((named, credentials.auth))
+    text = f"{key}\0{offered}".encode(errors="surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).digest()
 
 
 def network(address: str) -> str:

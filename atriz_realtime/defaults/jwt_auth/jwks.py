@@ -45,6 +45,8 @@ class KeySource:
 
     def __init__(self, source: str, interval: float, pause: float, report: Report) -> None:
         self.keys: Keys = {}
+        """Another object whenever another set was read."""
+        self._content = b""  # of the set
         self._source = source
         self._interval = interval
         self._pause = pause
@@ -98,7 +100,9 @@ class KeySource:
                 document = await self._document()
             if len(document) > MAX_BYTES:
                 raise ValueError("too large")
-            self.keys = published(document, self._report)
+            keys = published(document, self._report)
+            if document != self._content:
+                self.keys, self._content = keys, document
             if not self.keys:
                 self._report("key set empty", "the JWK set has no key that can be used")
         except Exception as error:  # whatever it is, the keys that were read stay in use

@@ -99,7 +99,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
     fallback: ClassVar[str]
     """uvicorn's implementation for other paths."""
     ack_timeout: ClassVar[int]
-    """Milliseconds after which a connection with unacknowledged data is closed
+    """Milliseconds after which the kernel closes a connection with unacknowledged data
     (TCP_USER_TIMEOUT)."""
     inherits_options: ClassVar[bool] = False
     """Whether connections have the options of the socket that accepted them."""

@@ -70,6 +70,38 @@ async def test_keys_in_any_header_count_as_attempts(incidents: Incidents, clock:
     assert await access.authenticate(caller(**{"x-api-key": "right"})) is not None
 
 
+async def test_a_client_that_guesses_does_not_lock_out_a_device_behind_its_address(
+    incidents: Incidents, clock: FakeClock
+) -> None:
+    """The device fixes its position once a second; the other tries again as soon as it may."""
+
+    async def by_token(credentials: Credentials) -> Identity | None:
+        if credentials.token != "good":
+            raise AuthenticationRejected("a bad token")
+        return ME
+
+    registered: Any = Registered([Authenticator("tokens", by_token)], [], [])
+    backoff = AuthBackoff(clock, incidents.report, limit=100, window=60, max_backoff=60)
+    runner = PluginRunner(incidents, clock, limit=0.05)
+    access = AccessControl(registered, runner, incidents, backoff=backoff)
+    guesses = 0
+
+    async def guess() -> None:
+        nonlocal guesses
+        with pytest.raises((AuthenticationRejected, RateLimited)) as refusal:
+            await access.authenticate(Credentials(token="bad", address="192.0.2.1"))
+        guesses += refusal.type is AuthenticationRejected
+
+    await guess()
+    for _ in range(600):
+        good = Credentials(token="good", address="192.0.2.1")
+        assert (await access.authenticate(good)).user_id == "u1"
+        for _ in range(200):
+            await guess()
+        clock.advance(1)
+    assert guesses < 2_000  # of 120,001
+
+
 @attrs.frozen
 class Registered:
     """Stands in for the registry."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atriz_realtime.api import RateLimited
+from atriz_realtime.api import Credentials, RateLimited
 from atriz_realtime.core.access import auth_backoff as module
 from atriz_realtime.core.access.auth_backoff import MAX_ADDRESSES, AuthBackoff, network
 from atriz_realtime.core.runtime.incidents import Incidents
@@ -13,40 +13,123 @@ from atriz_realtime.testing import FakeClock
 LIMIT = "limit core.access.auth_backoff.MAX_ADDRESSES reached"
 
 
+def at(address: str, token: str | None = "a-token", **headers: str) -> Credentials:
+    return Credentials(token=token, headers=headers, address=address)
+
+
 def test_the_wait_doubles_up_to_its_maximum(clock: FakeClock, incidents: Incidents) -> None:
     backoff = AuthBackoff(clock, incidents.report, limit=2, window=10, max_backoff=8)
-    assert [backoff.failed("a") for _ in range(2)] == [False, False]
+    assert [backoff.failed(at("a")) for _ in range(2)] == [False, False]
     waits = []
     for _ in range(5):
-        while not backoff.failed("a"):
+        while not backoff.failed(at("a")):
             pass
         with pytest.raises(RateLimited) as refused:
-            backoff.check("a")
+            backoff.check(at("a"))
         wait = refused.value.retry_after
         assert wait is not None
         waits.append(wait)
-        backoff.check("b")
+        backoff.check(at("b"))
         clock.advance(wait)
-        backoff.check("a")
+        backoff.check(at("a"))
     assert waits == [1, 2, 4, 8, 8]
     clock.advance(100)
-    assert [backoff.failed("a") for _ in range(3)] == [False, False, True]
+    assert [backoff.failed(at("a")) for _ in range(3)] == [False, False, True]
     with pytest.raises(RateLimited) as refused:
-        backoff.check("a")
+        backoff.check(at("a"))
     assert refused.value.retry_after == 1
 
 
 def test_a_success_cancels_a_failure(clock: FakeClock, incidents: Incidents) -> None:
     backoff = AuthBackoff(clock, incidents.report, limit=5, window=60, max_backoff=60)
     for _ in range(1_000):
-        assert not backoff.failed("nat")
-        backoff.succeeded("nat")
+        assert not backoff.failed(at("nat"))
+        backoff.succeeded(at("nat"))
+
+
+def refused(backoff: AuthBackoff, *callers: Credentials) -> list[bool]:
+    """Whether each caller is refused before its credentials are looked at."""
+    found = []
+    for caller in callers:
+        try:
+            backoff.check(caller)
+        except RateLimited:
+            found.append(True)
+        else:
+            found.append(False)
+    return found
+
+
+@pytest.fixture
+def backoff(clock: FakeClock, incidents: Incidents) -> AuthBackoff:
+    """A backoff with one address that has failed once."""
+    backoff = AuthBackoff(clock, incidents.report, limit=2, window=60, max_backoff=60)
+    backoff.failed(at("nat", "a-guess"))
+    return backoff
+
+
+def test_credentials_that_were_accepted_are_looked_at_while_others_are_refused(
+    backoff: AuthBackoff,
+) -> None:
+    """A device behind the address of a client that guesses is not locked out."""
+    key = at("nat", None, **{"x-api-key": "a-key", "content-length": "99", "date": "today"})
+    for good in (at("nat", "good"), key):
+        backoff.succeeded(good)
+    while not backoff.failed(at("nat", "a-guess")):
+        pass
+    same_key = at("nat", None, **{"x-api-key": "a-key", "content-length": "100"})
+    assert refused(backoff, at("nat", "good"), key, same_key) == [False] * 3
+    other_key = at("nat", None, **{"x-api-key": "another-key"})
+    others = [at("nat", "a-guess"), at("nat", "new"), at("nat", None), other_key]
+    assert refused(backoff, *others) == [True] * 4
+    while not backoff.failed(at("elsewhere", "a-guess")):
+        pass
+    assert refused(backoff, at("elsewhere", "good")) == [True]  # it was never used from there
+
+
+def test_credentials_that_are_refused_after_all_are_as_new(backoff: AuthBackoff) -> None:
+    """A token that was accepted covers no guesses at a key that is sent with it."""
+    backoff.succeeded(at("nat", "good"))
+    while not backoff.failed(at("nat", "a-guess")):
+        pass
+    assert refused(backoff, at("nat", "good", **{"x-api-key": "a-guess"})) == [False]
+    backoff.failed(at("nat", "good", **{"x-api-key": "a-guess"}))
+    assert refused(backoff, at("nat", "good")) == [True]
+
+
+def test_nothing_is_remembered_of_addresses_without_failures(
+    clock: FakeClock, backoff: AuthBackoff
+) -> None:
+    backoff.succeeded(at("quiet", "good"))
+    clock.advance(121)
+    backoff.succeeded(at("nat", "good"))  # its failure is long ago
+    assert not backoff._accepted
+    assert not backoff._by_network
+
+
+def test_what_is_remembered_is_bounded(
+    clock: FakeClock, incidents: Incidents, backoff: AuthBackoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ACCEPTED", 2)
+    for good in ("first", "second", "first", "third"):
+        backoff.succeeded(at("nat", good))
+    while not backoff.failed(at("nat", "a-guess")):
+        pass
+    callers = [at("nat", good) for good in ("first", "second", "third")]
+    assert refused(backoff, *callers) == [False, True, False]
+    counted = {"limit core.access.auth_backoff.MAX_ACCEPTED reached": 1}
+    assert incidents.counts == counted
+    clock.advance(1_000)
+    backoff.failed(at("other"))
+    for good in ("fourth", "fifth"):  # what they replace is needed no more
+        backoff.succeeded(at("other", good))
+    assert incidents.counts == counted
 
 
 def test_memory_is_bounded(clock: FakeClock, incidents: Incidents) -> None:
     backoff = AuthBackoff(clock, incidents.report, limit=1, window=60, max_backoff=60)
     for number in range(MAX_ADDRESSES + 500):
-        backoff.failed(f"a{number}")
+        backoff.failed(at(f"a{number}"))
     assert len(backoff._by_network) == MAX_ADDRESSES
     assert incidents.counts == {LIMIT: 500}
 
@@ -65,9 +148,9 @@ def test_an_address_whose_failures_no_longer_count_makes_room(
     for expected, elapsed in ((1, counts_for - 1), (0, counts_for + 1)):
         reported = sum(incidents.counts.values())
         for _ in range(failures):
-            backoff.failed("a")
+            backoff.failed(at("a"))
         clock.advance(elapsed)
-        backoff.failed("b")
+        backoff.failed(at("b"))
         clock.advance(1_000)
         assert sum(incidents.counts.values()) == reported + expected
 

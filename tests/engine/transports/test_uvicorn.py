@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 
 from atriz_realtime.engine import EngineServer
+from atriz_realtime.engine.server import MAX_ACK_TIMEOUT, MIN_ACK_TIMEOUT
 from atriz_realtime.engine.transports.connections import UNSENT
 from atriz_realtime.engine.transports.uvicorn import HIGH_WATER, MAX_IGNORED
 from atriz_realtime.testing.web import on_uvicorn, port_of
@@ -171,7 +172,7 @@ async def test_a_broken_frame_over_tls(tmp_path: Path, caplog: pytest.LogCapture
 
 @pytest.mark.parametrize("inherits", [False, True])
 async def test_socket_options_are_set_on_each_connection_or_inherited(inherits: bool) -> None:
-    host = Host(EngineServer(ping_interval=2, ping_timeout=1))
+    host = Host(EngineServer(max_lag=100))
     protocol = host.engine.websocket_protocol(PATH)
     with sockets.create_server(("127.0.0.1", 0)) as listening:
         if inherits:
@@ -181,8 +182,25 @@ async def test_socket_options_are_set_on_each_connection_or_inherited(inherits: 
         async with on_uvicorn(config, [listening]) as web, engine_wire(port_of(web)) as client:
             transport = host.engine.sockets[client.sid].transport
             connection = transport._transport.get_extra_info("socket")  # type: ignore[attr-defined]
-            assert connection.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT) == 3_000
+            assert connection.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT) == 200_000
             assert connection.getsockopt(sockets.IPPROTO_TCP, TCP_NOTSENT_LOWAT) == UNSENT
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds"),
+    [
+        ({}, MIN_ACK_TIMEOUT),
+        ({"max_lag": 0}, MIN_ACK_TIMEOUT),
+        ({"max_lag": 300}, 600),
+        ({"ping_interval": 300, "ping_timeout": 20}, 640),
+        ({"max_lag": 1e9}, MAX_ACK_TIMEOUT),
+    ],
+)
+def test_the_kernel_gives_a_client_up_later_than_the_server(
+    limits: dict[str, float], seconds: float
+) -> None:
+    """The server counts whom it gives up; the kernel tells nobody."""
+    assert EngineServer(**limits).websocket_protocol().ack_timeout == seconds * 1_000  # type: ignore[arg-type]
 
 
 async def test_a_client_that_leaves_while_the_server_starts_does_not_hold_up_its_stop() -> None:
