@@ -83,7 +83,7 @@ async def test_a_client_that_guesses_does_not_lock_out_a_device_behind_its_addre
     registered: Any = Registered([Authenticator("tokens", by_token)], [], [])
     backoff = AuthBackoff(clock, incidents.report, limit=100, window=60, max_backoff=60)
     runner = PluginRunner(incidents, clock, limit=0.05)
-    access = AccessControl(registered, runner, incidents, backoff=backoff)
+    access = AccessControl(registered, runner, incidents, clock, backoff=backoff)
     guesses = 0
 
     async def guess() -> None:
