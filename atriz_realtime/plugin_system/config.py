@@ -128,7 +128,8 @@ class RealtimeConfig:
     )
     token_notice: float = _setting(
         60.0,
-        "Seconds before a socket's token expires at which it gets `token:expiring`; 0: never.",
+        "Seconds before a socket's token expires at which it gets `token:expiring`: at most a "
+        "fifth of what the token had left when it was accepted; 0: never.",
         minimum=0,
     )
     connect_timeout: float = _setting(

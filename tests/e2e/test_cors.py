@@ -105,11 +105,10 @@ async def test_sockets_of_a_configured_origin_connect(
 @pytest.mark.parametrize("origin", [OTHER, "null", "https://app.example.evil"])
 async def test_sockets_of_other_origins_are_refused(origin: str, js: Node) -> None:
     async with serving(cors_origin=APP) as live:
-        status, headers = await ask(live, "GET", POLL, origin)
-        assert status in (400, 403)
-        assert allowed(headers) == []
-        status, headers = await ask(live, "OPTIONS", POLL, origin, PREFLIGHT)
-        assert allowed(headers) == []
+        for method in ("GET", "POST", "OPTIONS"):
+            status, headers = await ask(live, method, POLL, origin, PREFLIGHT)
+            assert (status, allowed(headers)) == (403, ["*"])  # the page may read that, and no more
+            assert "Access-Control-Allow-Credentials" not in headers
         with pytest.raises(InvalidStatus) as refused:
             await websocket(socket_url(live), origin=Origin(origin))
         assert refused.value.response.status_code == 403
@@ -140,8 +139,7 @@ async def test_by_default_only_the_server_s_own_origin_is_allowed() -> None:
         async with websocket(socket_url(live), origin=Origin(live.url)) as raw:
             assert str(await raw.recv()).startswith("0{")
         status, headers = await ask(live, "GET", POLL, OTHER)
-        assert status in (400, 403)
-        assert allowed(headers) == []
+        assert (status, allowed(headers)) == (403, ["*"])  # the page may read that, and no more
         with pytest.raises(InvalidStatus):
             await websocket(socket_url(live), origin=Origin(OTHER))
         status, headers = await ask(live, "POST", LOCATION, OTHER)

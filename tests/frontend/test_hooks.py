@@ -57,3 +57,17 @@ async def test_hooks_show_refusals_and_lost_connections(project: Path) -> None:
         await page.until_last_is([WAITING, {**WAITING, "error": "unauthorized"}])
         await live.server.close()
         await until(lambda: not any(shown["connected"] for shown in page.printed[-1]))
+
+
+async def test_hooks_show_why_a_connection_is_not_made_again(project: Path) -> None:
+    async with (
+        serving() as live,
+        script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,
+    ):
+        await page.send({"render": [using("useVehicleTracking", "v1", token())]})
+        await page.until_last_is([WAITING])
+        rooms = live.server.socket_io.manager.rooms["/"]
+        await until(lambda: "vehicle:v1" in rooms)
+        (sid,) = list(rooms["vehicle:v1"])
+        await live.server.socket_io.disconnect(sid)
+        await page.until_last_is([{**WAITING, "connected": False, "error": "refused"}])

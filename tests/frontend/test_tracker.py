@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.api import EntityRef
+from atriz_realtime.api import AuthenticationRejected, Credentials, EntityRef, Identity
 from tests.support.clients.node import Lines, script
 from tests.support.servers.serving import Live, serving, token, until
 from tests.support.servers.tcp_proxy import Proxy
@@ -49,6 +49,10 @@ def error(code: str, message: str, entity_id: str | None = None) -> dict[str, An
     if entity_id is not None:
         described["entity"] = {"type": "vehicle", "id": entity_id}  # type: ignore[assignment]
     return described
+
+
+def errors(tracker: Lines) -> list[str]:
+    return [line["error"]["code"] for line in tracker.printed if "error" in line]
 
 
 @pytest.fixture
@@ -132,10 +136,12 @@ async def test_refused_entities_are_named_and_the_others_tracked(project: Path) 
 async def test_a_refused_string_token_stops_the_tracker(live: Live, project: Path) -> None:
     async with tracking(project, live.url, token="letmein") as tracker:
         await track(tracker, "v1")
-        said = error("not_authenticated", "Not authenticated")
+        said = error("invalid_token", "Authentication failed")
         await tracker.until_last_is({"refused": said})
         assert {"error": said} in tracker.printed
         assert {"status": "refused"} in tracker.printed
+        await track(tracker, "v2")  # it is not left waiting
+        await tracker.until_printed({"refused": said}, times=2)
         await tracker.send({"do": "reconnect"})
         await tracker.until_printed({"status": "refused"}, times=2)
 
@@ -147,9 +153,7 @@ async def test_a_refused_token_is_replaced(project: Path, strict: bool) -> None:
         tracking(project, live.url, tokens=[None, "letmein", token()]) as tracker,
     ):
         await follow(tracker, "v1")
-        assert [line["error"]["code"] for line in tracker.printed if "error" in line] == [
-            *("token_unavailable", "invalid_token" if strict else "not_authenticated")
-        ]
+        assert errors(tracker) == ["token_unavailable", "invalid_token"]
         assert members(live, "vehicle:v1") == members(live, "user:u1") == 1
 
 
@@ -165,6 +169,24 @@ async def test_a_token_that_expires_is_renewed_on_the_connection(live: Live, pro
         )
         await asyncio.sleep(0)
         assert {"status": "reconnecting"} not in tracker.printed
+
+
+async def test_a_token_that_is_valid_after_all_is_used(
+    live: Live, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one whose key the server had not fetched when the connection was made."""
+    accepted = live.server._gateway._access.authenticate
+
+    async def authenticate(credentials: Credentials, **options: Any) -> Identity:
+        if credentials.source == "handshake":
+            raise AuthenticationRejected
+        return await accepted(credentials, **options)
+
+    monkeypatch.setattr(live.server._gateway._access, "authenticate", authenticate)
+    async with tracking(project, live.url) as tracker:
+        await follow(tracker, "v1")
+        assert errors(tracker) == []
+        assert members(live, "vehicle:v1") == 1
 
 
 async def test_a_revoked_entity_is_reported_and_dropped(live: Live, project: Path) -> None:

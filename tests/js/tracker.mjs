@@ -1,12 +1,16 @@
 // Tracks entities with the project's own client, driven over pipes.
 //
 // Each line in is a command, each line out is a report, all JSON:
-//   {"do": "create", "url": "http://…", "token": "…"}         or "tokens": […]: one for each call, null fails
+//   {"do": "create", "url": "http://…", "token": "…"}         or "tokens": […]: one for each call, null fails;
+//                                                             or "tokenUrl": "http://…", asked for each;
+//                                                             and the tracker's other options
 //   {"do": "track", "type": "vehicle", "ids": […]}
 //   {"do": "untrack", "type": "vehicle", "ids": […]}
 //   {"do": "last", "type": "vehicle", "id": "v1"}
+//   {"do": "asked"}: when tokens were asked for, in milliseconds
 //   {"do": "reconnect"} and {"do": "close"}
-//   {"status": "…"}, {"location": {…}}, {"error": {…}}, {"tracked": true}, {"refused": {…}}, {"last": {…}}
+//   {"status": "…"}, {"location": {…}}, {"error": {…}}, {"tracked": true}, {"refused": {…}}, {"last": {…}},
+//   {"asked": […]}
 // The process ends at the end of input.
 
 import { createInterface } from 'node:readline';
@@ -14,6 +18,7 @@ import { createInterface } from 'node:readline';
 import { createTracker } from '@atriz/realtime-client';
 
 let tracker;
+const asked = [];
 
 function report(line) {
   process.stdout.write(JSON.stringify(line) + '\n');
@@ -22,13 +27,22 @@ function report(line) {
 const described = ({ name, code, message, entity }) => ({ name, code, message, entity });
 
 const commands = {
-  create({ url, token, tokens }) {
+  create({ do: _, url, token, tokens, tokenUrl, ...options }) {
     const next = async () => {
       const given = tokens.length > 1 ? tokens.shift() : tokens[0];
       if (given === null) throw new Error('no token');
       return given;
     };
-    tracker = createTracker(url, { token: token ?? next });
+    const fetched = async () => {
+      const response = await fetch(tokenUrl);
+      if (!response.ok) throw new Error(`no token: HTTP ${response.status}`);
+      return response.text();
+    };
+    const callback = () => {
+      asked.push(performance.now());
+      return tokens ? next() : fetched();
+    };
+    tracker = createTracker(url, { token: token ?? callback, ...options });
     report({ status: tracker.status });
     tracker.onStatus((status) => report({ status }));
     tracker.onError((error) => report({ error: described(error) }));
@@ -42,6 +56,7 @@ const commands = {
   },
   untrack: ({ type, ids }) => tracker.untrack(type, ids),
   last: ({ type, id }) => report({ last: tracker.last(type, id) ?? null }),
+  asked: () => report({ asked }),
   reconnect: () => tracker.reconnect(),
   close: () => tracker.close(),
 };

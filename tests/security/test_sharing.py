@@ -202,12 +202,12 @@ async def test_a_link_s_holder_may_authenticate_as_a_user(sharing: Live, js: Nod
 
 
 async def test_a_link_is_cut_when_it_ends_and_cannot_be_renewed(sharing: Live, js: Node) -> None:
-    share = await shared(sharing, seconds=2)
+    share = await shared(sharing, seconds=6)
     async with holding(js, sharing, share) as client:
         assert await client.call("track:vehicle", "v1") == {"success": True}
+        assert (await client.call("authenticate", share["token"]))["success"] is True
         notice = await client.next("token:expiring")
         assert notice["expiresAt"] == share["expiresAt"]
-        assert (await client.call("authenticate", share["token"]))["success"] is True
         assert await client.until_disconnected() == "io server disconnect"
     assert time.time() < ShareTokens(SECRET).made_by(share["id"], "u1") + SECOND + 2.0
     status, answer = await sharing.get("/api/tracking/vehicle/v1", **bearer(share["token"]))

@@ -12,6 +12,14 @@ from atriz_realtime.api.contracts import Clock
 STEP = 0.5
 """Longest wait of the timer, in seconds: the wall clock may be set meanwhile."""
 
+NOTICE_SHARE = 0.2
+"""Largest share of what an identity has left, when it is set, that the notice takes.
+
+Clients that renew at each notice thus keep most of every token, however short its life. What is
+left is counted from the renewal, not from the token's issue: a client that gets the same token
+again from a cache would otherwise be told again at once.
+"""
+
 BATCH = 200
 """Sockets that are handled in one turn of the event loop."""
 
@@ -28,7 +36,8 @@ Entry = tuple[float, int, str, bool]
 class IdentityExpiry:
     """The expiries of the identities of all sockets, on one timer.
 
-    :param notice: seconds before an expiry that ``expiring`` is called; 0: never.
+    :param notice: seconds before an expiry that ``expiring`` is called, where
+        :data:`NOTICE_SHARE` allows as many; 0: never.
     :param expiring: called with the sid and the time of expiry, once for each expiry.
     :param expired: called with the sid, which is then forgotten.
     """
@@ -68,7 +77,9 @@ class IdentityExpiry:
             expires_at = 0.0
         self._count += 1
         self._current[sid] = (self._count, expires_at)
-        entry = (expires_at - self._notice, self._count, sid, not self._notice)
+        left = max(expires_at - self._clock.now(), 0.0)
+        notice = min(self._notice, NOTICE_SHARE * left)
+        entry = (expires_at - notice, self._count, sid, not notice)
         self._push(entry)
         if self._heap[0] is entry:
             self._arm()

@@ -36,6 +36,9 @@ _GZIP = re.compile(
 
 TEXT = b"text/plain; charset=UTF-8"
 
+ANY_PAGE = [(b"access-control-allow-origin", b"*")]
+"""Lets every page read a response, though not with the cookies of the user."""
+
 Received = tuple[str, str | bytes]
 """A packet from a client: its type and its data."""
 
@@ -299,7 +302,9 @@ class PollingRequests(LoopBound):
 
     def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         self._admission.refused(refusal)
-        self._respond(exchange, refusal.status, b"application/json", refusal.body)
+        # a page of a refused origin may read that it is refused: its client then stops asking
+        headers = ANY_PAGE if refusal is errors.FORBIDDEN else ()
+        self._respond(exchange, refusal.status, b"application/json", refusal.body, headers)
 
     def _respond(
         self,

@@ -31,13 +31,16 @@ export interface LocationEvent {
  * - `connecting`: the first connection is being made;
  * - `connected`;
  * - `reconnecting`: the connection was lost, and the tracker makes a new one by itself;
- * - `refused`: the server refuses the token; {@link Tracker.reconnect} tries again;
+ * - `refused`: the server refuses the token, or this path or page; {@link Tracker.reconnect} tries again;
  * - `closed`: {@link Tracker.close} was called.
  */
 export type Status = 'connecting' | 'connected' | 'reconnecting' | 'refused' | 'closed';
-/** The server refused something, or the token callback failed. */
+/** The server refused something or was not reached, or the token callback failed. */
 export declare class TrackingError extends Error {
-    /** The error code of the server, such as `unauthorized`; `token_unavailable` when the callback failed. */
+    /**
+     * The error code of the server, such as `unauthorized`; or one of the client: `token_unavailable`, `unreachable`,
+     * `unreadable`, `unavailable`, `wrong_path`, `origin_refused`, `refused` or `closed`.
+     */
     readonly code: string;
     /** The entity that was refused, if it was one. */
     readonly entity?: {
@@ -46,7 +49,10 @@ export declare class TrackingError extends Error {
     } | undefined;
     readonly name = "TrackingError";
     constructor(
-    /** The error code of the server, such as `unauthorized`; `token_unavailable` when the callback failed. */
+    /**
+     * The error code of the server, such as `unauthorized`; or one of the client: `token_unavailable`, `unreachable`,
+     * `unreadable`, `unavailable`, `wrong_path`, `origin_refused`, `refused` or `closed`.
+     */
     code: string, message: string, 
     /** The entity that was refused, if it was one. */
     entity?: {

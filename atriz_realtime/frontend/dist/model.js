@@ -1,10 +1,13 @@
-/** The server refused something, or the token callback failed. */
+/** The server refused something or was not reached, or the token callback failed. */
 export class TrackingError extends Error {
     code;
     entity;
     name = 'TrackingError';
     constructor(
-    /** The error code of the server, such as `unauthorized`; `token_unavailable` when the callback failed. */
+    /**
+     * The error code of the server, such as `unauthorized`; or one of the client: `token_unavailable`, `unreachable`,
+     * `unreadable`, `unavailable`, `wrong_path`, `origin_refused`, `refused` or `closed`.
+     */
     code, message, 
     /** The entity that was refused, if it was one. */
     entity, options) {

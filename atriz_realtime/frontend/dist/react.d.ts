@@ -11,7 +11,7 @@ export interface Tracking {
     location: Location | null;
     /** Whether the connection is open. */
     connected: boolean;
-    /** Why the entity is not tracked; `null` while it is. */
+    /** Why the entity is not tracked; `null` while it is, and while the connection is made again. */
     error: TrackingError | null;
 }
 /** Track a vehicle while the component is mounted. */

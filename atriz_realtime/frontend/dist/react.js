@@ -50,11 +50,16 @@ class Tracked {
         if (id === '')
             return () => undefined;
         const { tracker, release } = shared(url, path, token);
+        let refusal = null;
         const unsubscribe = [
             tracker.onLocation(({ location }) => this.#update({ location }), type, id),
-            tracker.onStatus((status) => this.#update({ connected: status === 'connected' })),
+            tracker.onStatus((status) => {
+                this.#update({ connected: status === 'connected', ...(status === 'refused' && { error: refusal }) });
+            }),
             tracker.onError((error) => {
-                if (error.entity?.type === type && error.entity.id === id)
+                if (error.entity === undefined)
+                    refusal = error;
+                else if (error.entity.type === type && error.entity.id === id)
                     this.#update({ error });
             }),
         ];

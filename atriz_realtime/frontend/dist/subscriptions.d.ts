@@ -16,6 +16,17 @@ export interface Wire {
     /** Called when an entity is no longer tracked. */
     dropped(key: string): void;
 }
+interface Subscription {
+    readonly type: string;
+    readonly id: string;
+    /** Calls of `track` minus calls of `untrack`. */
+    uses: number;
+    state: 'wanted' | 'requested' | 'tracked';
+    waiting: {
+        resolve: () => void;
+        reject: (error: TrackingError) => void;
+    }[];
+}
 /** The entities to track, and for each whether the server has confirmed it. */
 export declare class Subscriptions {
     #private;
@@ -33,3 +44,6 @@ export declare class Subscriptions {
     refused(error: TrackingError): void;
     close(): void;
 }
+/** The error that a negative acknowledgement stands for. */
+export declare function refusal({ code, message }: Answer, of?: Subscription): TrackingError;
+export {};

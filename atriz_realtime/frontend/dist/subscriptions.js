@@ -195,7 +195,8 @@ export class Subscriptions {
             this.#wire.failed(error);
     }
 }
-function refusal({ code = 'refused', message = 'refused' }, of) {
+/** The error that a negative acknowledgement stands for. */
+export function refusal({ code = 'refused', message = 'refused' }, of) {
     return new TrackingError(code, message, of && { type: of.type, id: of.id });
 }
 function chunks(items) {

@@ -5,7 +5,8 @@ export type Token = string | (() => string | Promise<string>);
 export interface TrackerOptions {
     /**
      * The JWT. A function is called before each connection, when the server announces that the token is
-     * about to expire, and after a refusal. With a string, the tracker stops at a refusal.
+     * about to expire, and after a refusal: seldom more than once a second, and less often the more often it is
+     * called. It has eight seconds. With a string, the tracker stops at a refusal.
      */
     token: Token;
     /** The Socket.IO path of the server. Default: `/socket.io/`. */
@@ -22,7 +23,8 @@ export interface Tracker {
      * Tracking survives reconnections, and ends after as many calls of {@link untrack}. The promise resolves
      * when the server has confirmed, which without a connection is after the next one is made.
      *
-     * @throws TrackingError when the server refuses an entity, which is then no longer tracked.
+     * @throws TrackingError when the server refuses an entity, which is then no longer tracked; and while the status
+     *   is `refused`. The entity is then tracked after {@link reconnect}.
      */
     track(type: string, ids: string | readonly string[]): Promise<void>;
     /** Undo one call of {@link track}; harmless for entities that are not tracked. */
@@ -33,7 +35,10 @@ export interface Tracker {
     onLocation(listener: (event: LocationEvent) => void, type?: string, id?: string): () => void;
     /** Listen to changes of {@link status}; returns a function that removes the listener. */
     onStatus(listener: (status: Status) => void): () => void;
-    /** Listen to refusals that no call of {@link track} waits for; returns a function that removes the listener. */
+    /**
+     * Listen to refusals that no call of {@link track} waits for, and to what prevents a connection; returns a function
+     * that removes the listener. A cause that lasts is reported once.
+     */
     onError(listener: (error: TrackingError) => void): () => void;
     /** Try again after a refusal. */
     reconnect(): void;

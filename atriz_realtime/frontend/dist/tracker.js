@@ -1,12 +1,22 @@
 import { io } from 'socket.io-client';
+import { causeOf, LASTING_CAUSES, MEANING } from './diagnosis.js';
 import { keyOf, TrackingError } from './model.js';
-import { Subscriptions } from './subscriptions.js';
+import { refusal, Subscriptions } from './subscriptions.js';
 export { TrackingError } from './model.js';
 /** Milliseconds to wait for an acknowledgement before it counts as lost. */
 const ANSWER_TIMEOUT = 10_000;
-/** Milliseconds before the connection is tried again after a refusal: the first, doubled each time up to the longest. */
+/**
+ * Milliseconds before the connection is tried again after a refusal, and between two calls of the token callback: the
+ * first, doubled each time up to the longest. Up to half of it is left out at random.
+ */
 const FIRST_RETRY = 500;
 const LONGEST_RETRY = 30_000;
+/** Milliseconds without a call of the token callback after which the next one need not wait. */
+const CALM = 60_000;
+/** Milliseconds that the token callback may take. */
+const TOKEN_TIMEOUT = 8_000;
+/** Most milliseconds that a new connection waits to call it; the server closes connections that send no token for 10 s. */
+const LONGEST_HOLD = 1_000;
 /** Refusals in a row, with a fresh token each, before the tracker gives up. */
 const MAX_REFUSALS = 6;
 /** A connection that lasted so many milliseconds resets the count of refusals. */
@@ -24,11 +34,27 @@ class SocketTracker {
     #listeners = new Map();
     #statusListeners = new Set();
     #errorListeners = new Set();
-    #retry;
+    #address;
+    #timers = new Set();
     #connectedAt = Infinity;
     #refusals = 0;
+    /** Why `status` is `refused`. */
+    #refusal = new TrackingError('refused', 'the server closed the connection');
+    /** Why there is no connection, as it was reported. */
+    #cause;
+    /** Whether there has been a connection, so that path and origin are right. */
+    #proven = false;
+    /** The token of this connection. */
+    #sent = '';
+    #attempts = 0;
+    #explaining = false;
+    /** The connection whose token is about to be renewed. */
+    #renewing;
+    #calledAt = -Infinity;
+    #calls = 0;
     constructor(url, { token, path, transports }) {
         this.#token = token;
+        this.#address = addressOf(url, path);
         this.#socket = io(url, {
             forceNew: true,
             reconnectionDelay: 500,
@@ -39,7 +65,7 @@ class SocketTracker {
         });
         this.#subscriptions = new Subscriptions({
             ask: (event, ids) => this.#ask(event, ids),
-            unauthenticated: (error) => this.#unauthenticated(error),
+            unauthenticated: (error) => void this.#unauthenticated(error),
             failed: (error) => this.#failed(error),
             dropped: (key) => this.#last.delete(key),
         });
@@ -50,13 +76,16 @@ class SocketTracker {
         this.#socket.on('tracking:revoked', ({ type, entityId }) => {
             this.#subscriptions.revoked(type, entityId);
         });
-        this.#socket.on('token:expiring', () => void this.#renew());
+        this.#socket.on('token:expiring', (notice) => void this.#renew(notice?.expiresIn));
     }
     track(type, ids) {
         if (this.status === 'closed') {
             return Promise.reject(new TrackingError('closed', 'the tracker is closed'));
         }
-        return this.#subscriptions.add(type, typeof ids === 'string' ? [ids] : ids);
+        const confirmed = this.#subscriptions.add(type, typeof ids === 'string' ? [ids] : ids);
+        if (this.status === 'refused')
+            this.#subscriptions.refused(this.#refusal);
+        return confirmed;
     }
     untrack(type, ids) {
         this.#subscriptions.remove(type, typeof ids === 'string' ? [ids] : ids);
@@ -87,13 +116,15 @@ class SocketTracker {
         if (this.status !== 'refused')
             return;
         this.#refusals = 0;
+        this.#cause = undefined;
         this.#setStatus('reconnecting');
         this.#socket.connect();
     }
     close() {
         if (this.status === 'closed')
             return;
-        clearTimeout(this.#retry);
+        for (const timer of this.#timers)
+            clearTimeout(timer);
         this.#socket.disconnect();
         this.#subscriptions.close();
         this.#last.clear();
@@ -101,23 +132,34 @@ class SocketTracker {
     }
     // -- connection ---------------------------------------------------------------------------
     async #sendToken(answer) {
+        const attempt = ++this.#attempts;
+        await this.#calm(LONGEST_HOLD);
+        if (attempt !== this.#attempts || !this.#socket.active)
+            return; // the connection was lost meanwhile
         const token = await this.#fresh();
-        if (token !== undefined) {
-            answer({ token });
+        const lost = attempt !== this.#attempts || !this.#socket.active;
+        if (!(token instanceof TrackingError)) {
+            if (!lost)
+                answer({ token: (this.#sent = token) });
         }
-        else if (this.status !== 'closed') {
+        else if (lost) {
+            this.#failed(token);
+        }
+        else {
             this.#socket.disconnect(); // without a token a connection is of no use
-            this.#refused(undefined);
+            this.#refused(token);
         }
     }
     #connected() {
         this.#connectedAt = Date.now();
+        this.#proven = true;
+        this.#cause = undefined;
         this.#setStatus('connected');
         this.#subscriptions.connected();
     }
     #disconnected(reason) {
         this.#subscriptions.disconnected();
-        if (this.status === 'closed' || this.status === 'refused')
+        if (this.status === 'closed' || this.status === 'refused' || this.#explaining)
             return;
         if (reason === 'io server disconnect')
             this.#refused(undefined);
@@ -125,16 +167,44 @@ class SocketTracker {
             this.#setStatus('reconnecting');
     }
     #notConnected(error) {
-        if (this.#socket.active || this.status === 'closed')
-            return; // socket.io-client tries again
-        this.#refused(new TrackingError(error.data?.code ?? 'refused', error.message));
-    }
-    /** The server accepted the connection, but not its token. */
-    #unauthenticated(error) {
-        if (!this.#socket.connected)
+        if (this.status === 'closed')
             return;
+        if (this.#socket.active)
+            void this.#diagnose(error); // socket.io-client tries again
+        else
+            this.#refused(new TrackingError(error.data?.code ?? 'refused', error.message));
+    }
+    /** Report why there is no connection; give up on what will not pass when it is found a second time in a row. */
+    async #diagnose({ message, description }) {
+        const cause = await causeOf(description, this.#proven ? undefined : this.#address);
+        if (this.#socket.connected || !this.#socket.active)
+            return; // it is over
+        const error = new TrackingError(cause, `${MEANING[cause]} (${message})`);
+        if (cause !== this.#cause) {
+            this.#cause = cause;
+            this.#failed(error);
+        }
+        else if (LASTING_CAUSES.has(cause) && !this.#proven) {
+            this.#socket.disconnect();
+            this.#stop(error);
+        }
+    }
+    /** The server accepted the connection, but not its token: ask why. */
+    async #unauthenticated(error) {
+        if (!this.#socket.connected || this.#explaining)
+            return;
+        this.#explaining = true;
+        const answer = await this.#ask('authenticate', this.#sent).catch(() => undefined); // the connection was lost
+        this.#explaining = false;
+        if (this.status === 'closed')
+            return;
+        if (answer?.success === true && this.#socket.connected) {
+            this.#subscriptions.disconnected(); // everything is requested again
+            this.#subscriptions.connected();
+            return;
+        }
         this.#socket.disconnect();
-        this.#refused(error);
+        this.#refused(answer?.success === false ? refusal(answer) : error);
     }
     /** Connect again later if the token callback can supply a fresh token. */
     #refused(error) {
@@ -142,43 +212,90 @@ class SocketTracker {
             this.#refusals = 0;
         this.#connectedAt = Infinity;
         this.#refusals += 1;
-        if (error !== undefined)
-            this.#failed(error);
-        if (typeof this.#token === 'string' || this.#refusals >= MAX_REFUSALS) {
-            this.#setStatus('refused');
-            this.#subscriptions.refused(error ?? new TrackingError('refused', 'the server closed the connection'));
+        const stops = typeof this.#token === 'string' || this.#refusals >= MAX_REFUSALS;
+        const why = error ?? new TrackingError('refused', 'the server closed the connection');
+        if (error !== undefined || stops)
+            this.#failed(why);
+        if (stops) {
+            this.#stop(why);
             return;
         }
         this.#setStatus('reconnecting');
-        const delay = Math.min(FIRST_RETRY * 2 ** this.#refusals, LONGEST_RETRY);
-        this.#retry = setTimeout(() => this.#socket.connect(), delay * (0.5 + Math.random() / 2));
+        void this.#after(retryDelay(this.#refusals)).then(() => this.#socket.connect());
     }
-    /** A fresh token; reports an error and returns `undefined` when the callback fails. */
+    /** Make no more connections until {@link reconnect} is called. */
+    #stop(error) {
+        this.#refusal = error;
+        this.#setStatus('refused');
+        this.#subscriptions.refused(error);
+    }
+    // -- tokens -------------------------------------------------------------------------------
+    /** Wait until the token callback may be called again, for at most so many milliseconds or {@link FIRST_RETRY}. */
+    async #calm(most) {
+        const since = performance.now() - this.#calledAt;
+        if (since > CALM)
+            this.#calls = 0;
+        if (this.#calls === 0 || typeof this.#token === 'string')
+            return;
+        const apart = Math.max(Math.min(retryDelay(this.#calls), most), FIRST_RETRY);
+        if (apart > since)
+            await this.#after(apart - since);
+    }
+    /** A fresh token, or the error of the callback. */
     async #fresh() {
         if (typeof this.#token === 'string')
             return this.#token;
+        this.#calledAt = performance.now();
+        this.#calls += 1;
         try {
-            return await this.#token();
+            const late = this.#after(TOKEN_TIMEOUT).then(() => Promise.reject(new Error('the token took too long')));
+            const token = await Promise.race([this.#token(), late]);
+            if (typeof token === 'string' && token !== '')
+                return token;
+            throw new TypeError('the function returned no token');
         }
         catch (error) {
-            this.#failed(new TrackingError('token_unavailable', String(error), undefined, { cause: error }));
-            return undefined;
+            return new TrackingError('token_unavailable', String(error), undefined, { cause: error });
         }
     }
-    /** Authenticate again on the open connection, with a fresh token of the callback. */
-    async #renew() {
-        if (typeof this.#token === 'string')
+    /** Authenticate again on the open connection, with a fresh token, before the present one expires in so many seconds. */
+    async #renew(expiresIn = 0) {
+        const { id } = this.#socket;
+        if (typeof this.#token === 'string' || id === undefined || this.#renewing === id)
+            return;
+        this.#renewing = id;
+        const notified = performance.now();
+        await this.#calm((expiresIn * 1_000) / 2);
+        if (this.#renewing === id)
+            this.#renewing = undefined;
+        if (this.#socket.id !== id)
             return;
         const token = await this.#fresh();
-        if (token === undefined || !this.#socket.connected)
-            return;
-        const answer = await this.#ask('authenticate', token).catch(() => undefined); // the connection was lost
-        if (answer !== undefined && !answer.success) {
-            this.#failed(new TrackingError(answer.code ?? 'refused', answer.message ?? 'refused'));
+        if (token instanceof TrackingError) {
+            this.#failed(token);
+            const left = expiresIn - (performance.now() - notified) / 1_000;
+            if (left > 0)
+                void this.#renew(left);
+        }
+        else if (this.#socket.id === id) {
+            this.#sent = token;
+            const answer = await this.#ask('authenticate', token).catch(() => undefined); // the connection was lost
+            if (answer?.success === false)
+                this.#failed(refusal(answer));
         }
     }
     async #ask(event, argument) {
         return (await this.#socket.timeout(ANSWER_TIMEOUT).emitWithAck(event, argument));
+    }
+    /** Resolves after so many milliseconds, unless the tracker is closed before. */
+    #after(delay) {
+        return new Promise((resolve) => {
+            const timer = setTimeout(() => {
+                this.#timers.delete(timer);
+                resolve();
+            }, delay);
+            this.#timers.add(timer);
+        });
     }
     // -- listeners ------------------------------------------------------------------------------
     #moved(event) {
@@ -200,5 +317,18 @@ class SocketTracker {
     #failed(error) {
         for (const listener of this.#errorListeners)
             listener(error);
+    }
+}
+/** Milliseconds to wait after so many attempts in a row. */
+function retryDelay(attempts) {
+    return Math.min(FIRST_RETRY * 2 ** attempts, LONGEST_RETRY) * (0.5 + Math.random() / 2);
+}
+/** Where the server is asked why there is no connection; `undefined` for URLs that only socket.io-client understands. */
+function addressOf(url, path = '/socket.io/') {
+    try {
+        return new URL(`${path.replace(/\/$/, '')}/`, new URL(url, globalThis.location?.href));
+    }
+    catch {
+        return undefined;
     }
 }

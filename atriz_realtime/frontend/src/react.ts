@@ -15,7 +15,7 @@ export interface Tracking {
   location: Location | null;
   /** Whether the connection is open. */
   connected: boolean;
-  /** Why the entity is not tracked; `null` while it is. */
+  /** Why the entity is not tracked; `null` while it is, and while the connection is made again. */
   error: TrackingError | null;
 }
 
@@ -70,11 +70,15 @@ class Tracked {
     const { url, path, token, type, id } = this;
     if (id === '') return () => undefined;
     const { tracker, release } = shared(url, path, token);
+    let refusal: TrackingError | null = null;
     const unsubscribe = [
       tracker.onLocation(({ location }) => this.#update({ location }), type, id),
-      tracker.onStatus((status) => this.#update({ connected: status === 'connected' })),
+      tracker.onStatus((status) => {
+        this.#update({ connected: status === 'connected', ...(status === 'refused' && { error: refusal }) });
+      }),
       tracker.onError((error) => {
-        if (error.entity?.type === type && error.entity.id === id) this.#update({ error });
+        if (error.entity === undefined) refusal = error;
+        else if (error.entity.type === type && error.entity.id === id) this.#update({ error });
       }),
     ];
     this.#update({

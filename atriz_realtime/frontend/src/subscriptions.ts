@@ -220,7 +220,8 @@ export class Subscriptions {
   }
 }
 
-function refusal({ code = 'refused', message = 'refused' }: Answer, of?: Subscription): TrackingError {
+/** The error that a negative acknowledgement stands for. */
+export function refusal({ code = 'refused', message = 'refused' }: Answer, of?: Subscription): TrackingError {
   return new TrackingError(code, message, of && { type: of.type, id: of.id });
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 
 import pytest
@@ -34,13 +33,13 @@ class Watched:
 
 async def test_told_before_and_cut_after() -> None:
     watched = Watched()
-    watched.lifetimes.set("a", watched.now + 100)
+    watched.lifetimes.set("a", watched.now + 400)
     watched.look()
     assert watched.told == []
-    watched.clock.advance(40)
+    watched.clock.advance(340)
     watched.look()
     watched.look()
-    assert watched.told == [("a", watched.now + 100)]
+    assert watched.told == [("a", watched.now + 400)]
     watched.clock.advance(59)
     watched.look()
     assert watched.cut == []
@@ -51,15 +50,57 @@ async def test_told_before_and_cut_after() -> None:
     assert watched.lifetimes._timer is None
 
 
-async def test_the_timer_itself_tells_at_once_and_cuts() -> None:
+async def test_the_timer_itself_tells_and_cuts() -> None:
     watched = Watched()
     watched.lifetimes.set("later", watched.now + 1_000)
     watched.lifetimes.set("soon", watched.now + 30)
-    await asyncio.sleep(0.01)
-    assert watched.told == [("soon", watched.now + 30)]
-    watched.clock.advance(31)
+    watched.clock.advance(24)
+    await until(lambda: watched.told == [("soon", watched.now + 30)])
+    watched.clock.advance(6)
     await until(lambda: watched.cut == ["soon"])
     watched.lifetimes.close()
+
+
+async def test_the_notice_is_at_most_a_fifth_of_what_is_left() -> None:
+    watched = Watched()
+    watched.lifetimes.set("a", watched.now + 50)
+    watched.clock.advance(39)
+    watched.look()
+    assert watched.told == []
+    watched.clock.advance(1)
+    watched.look()
+    assert watched.told == [("a", watched.now + 50)]
+
+
+@pytest.mark.parametrize("life", [10.0, 60.0, 600.0])
+async def test_renewing_at_each_notice_with_tokens_that_live_as_long_is_no_storm(
+    life: float,
+) -> None:
+    watched = Watched()
+    watched.lifetimes.set("a", watched.now + life)
+    for _ in range(1_000):
+        watched.clock.advance(life / 100)
+        told = len(watched.told)
+        watched.look()
+        if len(watched.told) > told:
+            watched.lifetimes.set("a", watched.clock.now() + life)
+    assert 10 <= len(watched.told) <= 12
+    assert watched.cut == []
+
+
+async def test_renewing_at_each_notice_with_the_same_token_is_no_storm() -> None:
+    watched = Watched()
+    watched.lifetimes.set("a", watched.now + 300)
+    for _ in range(30_000):
+        watched.clock.advance(0.01)
+        told = len(watched.told)
+        watched.look()
+        if len(watched.told) > told:
+            watched.lifetimes.set("a", watched.now + 300)
+    assert 1 < len(watched.told) < 10
+    watched.clock.advance(0.1)
+    watched.look()
+    assert watched.cut == ["a"]
 
 
 @pytest.mark.parametrize("expires_at", [1.0, -math.inf, math.nan])

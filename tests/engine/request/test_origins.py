@@ -56,8 +56,10 @@ async def test_another_origin(listed: Host, origin: str) -> None:
     known = len(listed.environs)
     async with poller(listed.port) as client:
         polled = await client.request("GET", "EIO=4&transport=polling", headers={"Origin": origin})
-        assert polled.status == 403
-        assert "Access-Control-Allow-Origin" not in polled.headers
+        # the page may read that it is refused, but nothing that depends on the user
+        assert polled.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in polled.headers
+        assert polled.error == (403, {"code": 4, "message": "Forbidden"})
         assert (await client.handshake("EIO=4&transport=websocket", Origin=origin)).status == 403
     assert len(listed.environs) == known
 
@@ -118,4 +120,5 @@ async def test_a_preflight(listed: Host) -> None:
         answer = await client.request(
             "OPTIONS", client.query, headers={**preflight, "Origin": EVIL}
         )
-        assert "Access-Control-Allow-Origin" not in answer.headers
+        assert answer.status == 403  # so that the browser does not send the request
+        assert "Access-Control-Allow-Methods" not in answer.headers

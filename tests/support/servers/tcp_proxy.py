@@ -56,7 +56,7 @@ class Proxy:
     """
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        self.target = target
         self._wires: list[_Wire] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
@@ -127,7 +127,7 @@ class Proxy:
             writer.transport.abort()
             return
         try:
-            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             writer.transport.abort()
             return

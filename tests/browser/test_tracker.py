@@ -1,0 +1,125 @@
+"""What a page is told that may not connect, whose browser hides the reason."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from playwright.async_api import Page
+from starlette.applications import Starlette
+
+from atriz_realtime.testing.serving import free_port
+from atriz_realtime.testing.web import on_uvicorn, port_of
+from tests.browser.chromium import Complaints, leaving
+from tests.browser.react import project, serving_it
+from tests.support.clients.node import JS
+from tests.support.servers.serving import serving, token
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ENTRY = """
+import { createTracker } from '@atriz/realtime-client';
+
+window.connect = async (url, options) => {
+  const tracker = createTracker(url, options);
+  const errors = [];
+  tracker.onError(({ code }) => errors.push(code));
+  const reported = new Promise((resolve) => tracker.onError(resolve));
+  const outcome = tracker.track('vehicle', 'v1').then(() => 'tracked', ({ code }) => code);
+  await reported;
+  const ended = options.awaited ? 'awaited' : await outcome;
+  const { status } = tracker;
+  tracker.close();
+  return { errors, ended, status };
+};
+"""
+
+TRANSPORTS = pytest.mark.parametrize("transports", [["polling", "websocket"], ["websocket"]])
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page's script that connects a tracker, and says what became of it."""
+    folder = project(tmp_path_factory.mktemp("tracker"))
+    (folder / "entry.js").write_text(ENTRY)
+    esbuild = JS / "node_modules" / ".bin" / "esbuild"
+    done = subprocess.run(
+        [esbuild, "entry.js", "--bundle"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@asynccontextmanager
+async def page_of(page: Page, script: str) -> AsyncIterator[str]:
+    """Serve the page, and open it; yields its origin."""
+    web = uvicorn.Config(serving_it(script), port=0, log_config=None)
+    async with on_uvicorn(web) as server, leaving(page):
+        origin = f"http://127.0.0.1:{port_of(server)}"
+        await page.goto(origin)
+        yield origin
+
+
+async def outcome(page: Page, url: str, transports: list[str], **options: Any) -> Any:
+    given = {"token": token(), "transports": transports, **options}
+    return await page.evaluate("([url, options]) => connect(url, options)", [url, given])
+
+
+@TRANSPORTS
+async def test_a_page_of_another_origin_is_refused(
+    page: Page, script: str, complaints: Complaints, transports: list[str]
+) -> None:
+    complaints.expect("403|WebSocket")
+    async with serving() as live, page_of(page, script):
+        assert await outcome(page, live.url, transports) == {
+            "errors": ["origin_refused"],
+            "ended": "origin_refused",
+            "status": "refused",
+        }
+        assert live.server.incidents.counts["origin refused"] >= 2
+
+
+@TRANSPORTS
+async def test_a_wrong_path_is_refused(
+    page: Page, script: str, complaints: Complaints, transports: list[str]
+) -> None:
+    complaints.expect("404|WebSocket")
+    async with page_of(page, script) as own:
+        assert await outcome(page, own, transports, path="/nowhere/") == {
+            "errors": ["wrong_path"],
+            "ended": "wrong_path",
+            "status": "refused",
+        }
+
+
+@TRANSPORTS
+async def test_an_answer_that_the_browser_hides_is_reported_and_awaited(
+    page: Page, script: str, complaints: Complaints, transports: list[str]
+) -> None:
+    """A proxy may answer so while the server behind it is away."""
+    complaints.expect("CORS|ERR_FAILED|404|WebSocket")
+    async with on_uvicorn(uvicorn.Config(Starlette(), port=0, log_config=None)) as other:
+        url = f"http://127.0.0.1:{port_of(other)}"
+        async with page_of(page, script):
+            assert await outcome(page, url, transports, awaited=True) == {
+                "errors": ["unreadable"],
+                "ended": "awaited",
+                "status": "connecting",
+            }
+
+
+@TRANSPORTS
+async def test_a_port_where_nothing_listens_is_unreachable(
+    page: Page, script: str, complaints: Complaints, transports: list[str]
+) -> None:
+    complaints.expect("ERR_CONNECTION_REFUSED")
+    async with page_of(page, script):
+        url = f"http://127.0.0.1:{free_port()}"
+        assert await outcome(page, url, transports, awaited=True) == {
+            "errors": ["unreachable"],
+            "ended": "awaited",
+            "status": "connecting",
+        }

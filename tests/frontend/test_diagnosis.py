@@ -1,0 +1,128 @@
+"""What the tracker says when there is no connection, and whether it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from atriz_realtime import RealtimeExtension
+from atriz_realtime.testing.serving import free_port
+from atriz_realtime.testing.web import on_uvicorn, port_of
+from tests.frontend.test_tracker import error, errors, follow, members, track, tracking
+from tests.support.clients.node import Lines
+from tests.support.servers.serving import Live, config, serving, token, until
+from tests.support.servers.tcp_proxy import proxying
+
+WEBSOCKET = ["websocket"]
+
+
+@asynccontextmanager
+async def answering(status: int) -> AsyncIterator[Live]:
+    """A realtime server, and beside it a path where something else answers."""
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse("<!doctype html><title>Fleet</title>", status)
+
+    app = Starlette(routes=[Route("/page/", page, methods=["GET", "POST"])])
+    app.state.realtime = RealtimeExtension(config()).install(app)
+    async with serving(app) as live:
+        yield live
+
+
+async def refused(tracker: Lines, code: str, *ids: str) -> None:
+    """Wait until a request to track is refused, and the error has been reported."""
+    await until(
+        lambda: any(line.get("refused", {}).get("code") == code for line in tracker.printed)
+    )
+    assert errors(tracker) == [code]
+    assert {"status": "refused"} in tracker.printed
+
+
+@pytest.mark.parametrize("transports", [["polling", "websocket"], WEBSOCKET])
+async def test_an_unreachable_server_is_reported_and_awaited(
+    project: Path, transports: list[str]
+) -> None:
+    async with serving() as live, proxying(live.port) as proxy:
+        proxy.cut()
+        url = f"http://127.0.0.1:{proxy.port}"
+        async with tracking(project, url, token=token(), transports=transports) as tracker:
+            await track(tracker, "v1")
+            await until(lambda: errors(tracker))
+            proxy.mend()
+            await tracker.until_printed({"tracked": ["v1"]})
+            assert errors(tracker) == ["unreachable"]
+            assert not any("refused" in line for line in tracker.printed)
+
+
+async def test_a_port_where_nothing_listens_is_unreachable(project: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    async with tracking(project, url, token=token()) as tracker:
+        said = error("unreachable", "the server does not answer (xhr poll error)")
+        await tracker.until_last_is({"error": said})
+        await tracker.send({"do": "close"})
+        await tracker.until_last_is({"status": "closed"})
+
+
+@pytest.mark.parametrize("transports", [["polling", "websocket"], WEBSOCKET])
+async def test_a_wrong_path_is_refused(project: Path, transports: list[str]) -> None:
+    async with (
+        serving() as live,
+        tracking(
+            project, live.url, token=token(), path="/nowhere", transports=transports
+        ) as tracker,
+    ):
+        await track(tracker, "v1")
+        await refused(tracker, "wrong_path")
+        await tracker.send({"do": "reconnect"})
+        await tracker.until_printed({"status": "refused"}, times=2)
+        assert errors(tracker) == ["wrong_path"] * 2
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, "wrong_path"), (403, "origin_refused")])
+async def test_an_answer_that_will_not_change_is_a_refusal(
+    project: Path, status: int, code: str
+) -> None:
+    async with (
+        answering(status) as live,
+        tracking(project, live.url, token=token(), path="/page/") as tracker,
+    ):
+        await track(tracker, "v1")
+        await refused(tracker, code)
+
+
+async def test_a_server_that_is_not_ready_is_awaited(project: Path) -> None:
+    async with (
+        answering(503) as live,
+        tracking(project, live.url, token=token(), path="/page/") as tracker,
+    ):
+        await track(tracker, "v1")
+        said = error("unavailable", "the server is not ready (xhr poll error)")
+        await tracker.until_last_is({"error": said})
+
+
+async def test_a_path_that_was_right_is_not_given_up(project: Path) -> None:
+    """A proxy may answer 404 while the server behind it is replaced."""
+    nothing = uvicorn.Config(Starlette(), port=0, log_config=None)
+    async with (
+        serving() as live,
+        on_uvicorn(nothing) as other,
+        proxying(live.port) as proxy,
+        tracking(project, f"http://127.0.0.1:{proxy.port}") as tracker,
+    ):
+        await follow(tracker, "v1")
+        proxy.target = port_of(other)
+        proxy.break_connections()
+        await until(lambda: errors(tracker) == ["wrong_path"])
+        proxy.target = live.port
+        proxy.break_connections()
+        await tracker.until_printed({"status": "connected"}, times=2)
+        await until(lambda: members(live, "vehicle:v1") == 1)
+        assert {"status": "refused"} not in tracker.printed
