@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.asyncio
 
+from atriz_realtime import RealtimeConfig
 from atriz_realtime.cli.main import run
+from atriz_realtime.cli.verdict import Verdict
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from atriz_realtime.testing import free_port
 from tests.cli.processes import environment, finished, only_line
@@ -236,6 +239,30 @@ def test_redis_is_asked(
 ) -> None:
     monkeypatch.setenv("REDIS_URL", redis_url)
     assert verdict(capsys, "--strict")[0] == 0
+
+
+@pytest.mark.usefixtures("good")
+async def test_a_user_of_redis_with_the_least_rights_will_do(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    redis_url: str,
+    redis_client: redis.asyncio.Redis,
+) -> None:
+    rights = ["+ping", "+client"]
+    await redis_client.acl_setuser(
+        "least", enabled=True, passwords=["+least"], categories=["-@all"], commands=rights
+    )
+    try:
+        monkeypatch.setenv("REDIS_URL", redis_url.replace("://", "://least:least@"))
+        found = Verdict()
+        await found.ask_redis(RealtimeConfig.load())
+        assert found == Verdict()
+        monkeypatch.setenv("REDIS_URL", redis_url.replace("://", "://least:wrong@"))
+        await found.ask_redis(RealtimeConfig.load())
+        (problem,) = found.problems
+        assert problem.startswith("Redis does not answer: ")
+    finally:
+        await redis_client.acl_deluser("least")
 
 
 @pytest.mark.usefixtures("good")
