@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -14,6 +14,7 @@ from atriz_realtime.cli import logs
 from atriz_realtime.cli.addresses import beyond_loopback
 from atriz_realtime.cli.options import config_option, json_option
 from atriz_realtime.cli.output import print_json, print_table
+from atriz_realtime.cli.verdict import PUBLISHED_SECRETS, verdict, warnings_collected
 from atriz_realtime.plugin_system.config import describe, load_config
 from atriz_realtime.plugin_system.plugins import PluginInfo
 from atriz_realtime.plugin_system.registry import Registry
@@ -29,16 +30,6 @@ _NAMED_HOOKS = {
 
 _LATE_HOOKS = {"observers": "register_observers", "commands": "register_commands"}
 """Hooks that `check` does not call, so that it shows the hooks instead of their records."""
-
-PUBLISHED_SECRETS: Final = frozenset(
-    {
-        "a-secret-of-more-than-thirty-two-bytes",
-        "at-least-thirty-two-bytes-of-random-text",
-        "another secret of more than thirty-two bytes",
-        "your-secret-key",
-    }
-)
-"""Secrets that the documentation prints: long enough, but anybody can sign tokens with them."""
 
 
 def require_strength(server: RealtimeServer) -> None:
@@ -66,17 +57,21 @@ def require_strength(server: RealtimeServer) -> None:
 
 
 @click.command(short_help="Check the configuration without starting a server.")
+@click.option("--strict", is_flag=True, help="Exit with status 1 for warnings, too.")
+@click.option("--offline", is_flag=True, help="Do not ask Redis.")
 @json_option
 @config_option
-def check(as_json: bool, file: str | None) -> None:
-    """Check whether a server would start, and show its settings and what the plugins register.
+def check(as_json: bool, file: str | None, strict: bool, offline: bool) -> int:
+    """Check whether a server would work; show its settings and what the plugins register.
 
-    Secrets are masked.  No connection is opened, not even to Redis.  When a server would not
-    start, one line says why, and the exit status is 1.
+    Secrets are masked.  Redis is asked for its time, and the port is tried.  The last lines say
+    "ok", or what is wrong; for a problem the exit status is 1.  When a server would not even
+    start, one line says why.
     """
     logs.configure()
     loaded = load_config(file)
-    server: RealtimeServer = create_app(loaded.config).state.realtime
+    with warnings_collected() as warned:
+        server: RealtimeServer = create_app(loaded.config).state.realtime
     require_strength(server)
     for kind in server.registry.kinds.values():
         server.registry.policy(kind)
@@ -85,9 +80,12 @@ def check(as_json: bool, file: str | None) -> None:
         for name, value in describe(loaded.config).items()
     }
     registered = _registered(server.registry, server.plugins())
+    found = verdict(server, warned, offline=offline)
+    status = 0 if found.is_ok(strict=strict) else 1
     if as_json:
-        print_json({"settings": settings, "registered": registered})
-        return
+        said = {"ok": not status, "problems": found.problems, "warnings": found.warnings}
+        print_json({"settings": settings, "registered": registered, "verdict": said})
+        return status
     print_table(
         ("setting", "value", "from"),
         [(name, _text(entry["value"]), entry["source"]) for name, entry in settings.items()],
@@ -103,6 +101,10 @@ def check(as_json: bool, file: str | None) -> None:
         ],
         title="Registered",
     )
+    click.echo()
+    for line in found.lines():
+        click.echo(line)
+    return status
 
 
 def _registered(

@@ -43,8 +43,9 @@ def frontend(directory: Path) -> None:
 def deployment(directory: Path) -> None:
     """Write files to run and monitor a server with into DIRECTORY, for you to adapt.
 
-    They are a systemd unit with its environment, a container file, Prometheus
-    configuration, alerts, and a Grafana dashboard. Existing files are left as they are.
+    They are a systemd unit with its environment, a container file, files for Compose and
+    Kubernetes, Prometheus configuration, alerts, a Grafana dashboard, and log rotation.
+    Existing files are left as they are.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with as_file(files("atriz_realtime") / "deployment") as source:

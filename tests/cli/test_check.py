@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.asyncio
 
+from atriz_realtime import RealtimeConfig
 from atriz_realtime.cli.main import run
+from atriz_realtime.cli.verdict import Verdict
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
+from atriz_realtime.testing import free_port
 from tests.cli.processes import environment, finished, only_line
 from tests.support.servers.serving import SECRET
 
@@ -39,7 +45,7 @@ def file(tmp_path: Path) -> str:
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert run(arguments) == 0
+    assert run([*arguments, *(["--offline"] if arguments[0] == "check" else [])]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     assert "hunter2" not in captured.out
@@ -168,6 +174,155 @@ async def test_check_says_in_one_line_why_a_server_would_not_start(
     served = await finished("serve", cwd=tmp_path, env=plain_environment())
     assert served.status == 1
     assert served.err.splitlines()[-1] == line
+
+
+def verdict(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, Any]:
+    """The exit status of ``check --json``, and what it says."""
+    status = run(["check", "--json", *options])
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return status, json.loads(captured.out)["verdict"]
+
+
+GOOD = "k" * 40
+"""A secret that no page prints."""
+
+
+@pytest.fixture
+def good(plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is wrong."""
+    monkeypatch.setenv("JWT_SECRET", GOOD)
+    monkeypatch.setenv("PORT", "0")
+
+
+@pytest.mark.usefixtures("good")
+def test_check_ends_with_its_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "--strict"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "ok"
+    assert verdict(capsys, "--strict") == (0, {"ok": True, "problems": [], "warnings": []})
+
+
+@pytest.mark.usefixtures("good")
+def test_no_secret_is_a_problem(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JWT_SECRET")
+    problem = "no JWT secret is configured (JWT_SECRET): every token is refused"
+    assert verdict(capsys) == (1, {"ok": False, "problems": [problem], "warnings": []})
+    assert run(["check"]) == 1
+    out, err = capsys.readouterr()
+    assert (out.splitlines()[-1], err) == (f"problem: {problem}", "")
+
+
+@pytest.mark.usefixtures("good")
+@pytest.mark.parametrize(
+    ("secret", "warning"), [("short", "has 5 bytes"), (SECRET, "printed in the documentation")]
+)
+def test_a_weak_secret_is_a_warning_on_loopback(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    secret: str,
+    warning: str,
+) -> None:
+    monkeypatch.setenv("JWT_SECRET", secret)
+    status, found = verdict(capsys)
+    assert (status, found["ok"], found["problems"]) == (0, True, [])
+    assert warning in found["warnings"][0]
+    assert verdict(capsys, "--strict")[0] == 1
+    assert run(["check"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "ok, with warnings"
+
+
+@pytest.mark.usefixtures("good")
+def test_redis_is_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    assert verdict(capsys, "--strict")[0] == 0
+
+
+@pytest.mark.usefixtures("good")
+async def test_a_user_of_redis_with_the_least_rights_will_do(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    redis_url: str,
+    redis_client: redis.asyncio.Redis,
+) -> None:
+    rights = ["+ping", "+client"]
+    await redis_client.acl_setuser(
+        "least", enabled=True, passwords=["+least"], categories=["-@all"], commands=rights
+    )
+    try:
+        monkeypatch.setenv("REDIS_URL", redis_url.replace("://", "://least:least@"))
+        found = Verdict()
+        await found.ask_redis(RealtimeConfig.load())
+        assert found == Verdict()
+        monkeypatch.setenv("REDIS_URL", redis_url.replace("://", "://least:wrong@"))
+        await found.ask_redis(RealtimeConfig.load())
+        (problem,) = found.problems
+        assert problem.startswith("Redis does not answer: ")
+    finally:
+        await redis_client.acl_deluser("least")
+
+
+@pytest.mark.usefixtures("good")
+def test_a_redis_that_is_not_there_is_a_problem(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", f"redis://:hunter2@127.0.0.1:{free_port()}")
+    status, found = verdict(capsys)
+    assert status == 1
+    (problem,) = found["problems"]
+    assert problem.startswith("Redis does not answer: ")
+    assert "hunter2" not in problem
+    assert verdict(capsys, "--offline")[0] == 0
+
+
+@pytest.mark.usefixtures("good")
+def test_a_redis_that_does_not_answer_is_a_problem(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atriz_realtime.cli.verdict.ANSWER_LIMIT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        status, found = verdict(capsys)
+    assert (status, found["problems"]) == (1, ["Redis does not answer within 0.05 s"])
+
+
+@pytest.mark.usefixtures("good")
+def test_a_clock_that_is_not_that_of_redis_is_a_warning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    ahead = time.time
+    monkeypatch.setattr("atriz_realtime.cli.verdict.time.time", lambda: ahead() + 100)
+    status, found = verdict(capsys)
+    assert (status, found["problems"]) == (0, [])
+    assert "the clock of Redis differs by -100." in found["warnings"][0]
+
+
+@pytest.mark.usefixtures("good")
+def test_a_port_that_is_in_use_is_a_warning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv("PORT", str(other.getsockname()[1]))
+        status, found = verdict(capsys)
+        assert verdict(capsys, "--strict")[0] == 1
+    assert (status, found["problems"]) == (0, [])
+    assert "the port is in use" in found["warnings"][0]
+
+
+@pytest.mark.usefixtures("good")
+def test_workers_of_uvicorn_without_redis_are_a_problem(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+    status, found = verdict(capsys)
+    assert status == 1
+    assert "set REDIS_URL" in found["problems"][0]
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    assert verdict(capsys)[0] == 0
 
 
 def plain_environment() -> dict[str, str]:

@@ -18,7 +18,7 @@ import pytest
 import redis.asyncio
 import socketio
 
-from atriz_realtime.cli.check import PUBLISHED_SECRETS
+from atriz_realtime.cli.verdict import PUBLISHED_SECRETS
 from tests.cli.processes import Served, environment, finished, only_line, own_uvicorn, serve
 from tests.support.servers.serving import TIMEOUT, token, until
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 import time
 import tracemalloc
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
+from pathlib import Path
 from typing import Any, Literal
 
 import jwt
@@ -490,3 +492,12 @@ async def test_a_weak_secret_works_and_is_logged_once_without_its_value(
         assert await record.authenticate(credentials)
     assert caplog.messages == [record.weakness]
     assert "hunter2" not in caplog.text
+
+
+def test_every_reason_for_a_refusal_is_documented() -> None:
+    package = Path(jwt_auth.__file__).parent
+    source = "".join(path.read_text() for path in package.glob("*.py"))
+    reasons = re.findall(r'(?:AuthenticationRejected|UnknownKey)\("([^"]+)"\)', source)
+    page = (package.parents[2] / "docs" / "tokens.md").read_text("utf-8")
+    assert len(reasons) > 5
+    assert [reason for reason in reasons if f"`{reason}`" not in page] == []

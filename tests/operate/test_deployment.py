@@ -1,9 +1,12 @@
-"""The files that ``deployment`` writes: every metric in them exists."""
+"""The files that ``deployment`` writes: their metrics exist, and tools that read them do so."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from tests.cli.processes import finished
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "atriz_realtime" / "deployment"
+COMPOSE = SHIPPED / "compose.yaml"
 DASHBOARD = SHIPPED / "grafana-dashboard.json"
 NAMES = {ENTITIES, *(family.name for family in FAMILIES)}
 
@@ -93,3 +97,75 @@ def test_panels_do_not_overlap_and_have_descriptions() -> None:
             assert panel["description"].endswith(".")
             assert panel["fieldConfig"]["defaults"]["unit"]
             assert panel["datasource"]["uid"] == "${datasource}"
+
+
+def checked(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a tool that is installed with the tests."""
+    command = [Path(sys.executable).with_name(module), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_compose_takes_its_file() -> None:
+    done = checked("check-jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_needs_no_variable_that_is_not_documented() -> None:
+    page = (ROOT / "docs" / "operate" / "running.md").read_text()
+    needed = set(re.findall(r"(?<!\$)\$\{(\w+)", COMPOSE.read_text()))
+    assert needed == set(re.findall(r"^ +echo \"(\w+)=", page, re.MULTILINE))
+
+
+def test_nginx_takes_the_configuration_of_compose(nginx: str, tmp_path: Path) -> None:
+    found = re.search(r"\n  nginx:\n    content: \|\n((?:      .*\n|\n)+)", COMPOSE.read_text())
+    assert found is not None
+    configuration = textwrap.dedent(found[1]).replace("$$", "$")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"),
+            *("-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    for documented, here in {
+        "server-1": "127.0.0.1",
+        "server-2": "127.0.0.2",
+        "/etc/nginx/tls": str(tmp_path),
+        "listen 80;": "listen 127.0.0.1:8080;",
+        "listen 443": "listen 127.0.0.1:8443",
+    }.items():
+        assert documented in configuration
+        configuration = configuration.replace(documented, here)
+    (tmp_path / "nginx.conf").write_text(
+        f"pid {tmp_path}/pid; error_log stderr; events {{}}\n"
+        f"http {{ access_log off;\n{configuration}}}\n"
+    )
+    done = subprocess.run(
+        [nginx, "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_kubernetes_takes_its_file() -> None:
+    done = checked("kubernetes-validate", "--strict", SHIPPED / "kubernetes.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(" passed ") + done.stderr.count(" passed ") == 3
+
+
+def test_logrotate_takes_its_file(logrotate: str, tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text(
+        (SHIPPED / "logrotate").read_text().replace("/var/log/atriz-realtime", str(tmp_path))
+    )
+    rules.chmod(0o644)
+    (tmp_path / "server.log").write_text("a line\n")
+    done = subprocess.run(
+        [logrotate, "--force", "--state", tmp_path / "state", rules],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "server.log").read_text() == ""
+    assert (tmp_path / "server.log.1").read_text() == "a line\n"

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 import socketio
 
 from tests.support.servers.serving import TIMEOUT, Live, serving, token, until
@@ -22,21 +19,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "operate" / "nginx.md"
 
 # ip_hash uses the first three octets, so each of these is another client
 CLIENTS = [f"127.0.{number}.1" for number in range(1, 13)]
-
-
-@pytest.fixture(scope="session")
-def nginx() -> str:
-    """The path of nginx, which is installed from Debian if necessary."""
-    found = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if found is None:
-        for command in (
-            ["apt-get", "update", "-qq"],
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nginx-light"],
-        ):
-            subprocess.run(command, check=True, capture_output=True)
-        found = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
-    assert found is not None
-    return found
 
 
 def documented_configuration() -> str:

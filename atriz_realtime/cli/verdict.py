@@ -1,0 +1,149 @@
+"""What ``atriz-realtime check`` finds wrong with a configuration and with what it depends on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import attrs
+import click
+from redis.exceptions import NoPermissionError
+
+from atriz_realtime.cli.addresses import listen
+from atriz_realtime.cli.logs import redact
+from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.redis_link import make_link
+from atriz_realtime.server import RealtimeServer
+
+ANSWER_LIMIT = 3.0
+"""Seconds that Redis has to answer ``check``."""
+
+MAX_CLOCK_DIFFERENCE = 1.0
+"""Seconds that this machine's clock may differ from that of Redis before ``check`` warns.  Tokens
+and links expire by it, and servers order the fixes of an entity by their timestamps."""
+
+PUBLISHED_SECRETS: Final = frozenset(
+    {
+        "a-secret-of-more-than-thirty-two-bytes",
+        "at-least-thirty-two-bytes-of-random-text",
+        "another secret of more than thirty-two bytes",
+        "your-secret-key",
+    }
+)
+"""Secrets that the documentation prints: long enough, but anybody can sign tokens with them."""
+
+
+@attrs.define
+class Verdict:
+    """What is wrong, each in one sentence."""
+
+    problems: list[str] = attrs.field(factory=list)
+    """What keeps a server from its work."""
+    warnings: list[str] = attrs.field(factory=list)
+    """What works, but should not stay so; or works once another process has ended."""
+
+    def is_ok(self, *, strict: bool) -> bool:
+        """Whether nothing is wrong; not strictly: nothing that keeps a server from its work."""
+        return not self.problems and not (strict and self.warnings)
+
+    def lines(self) -> Iterator[str]:
+        """The verdict as text."""
+        for kind, findings in (("problem", self.problems), ("warning", self.warnings)):
+            for finding in findings:
+                yield f"{kind}: {finding}"
+        if not self.problems:
+            yield "ok" if not self.warnings else "ok, with warnings"
+
+    def ask_configuration(self, config: RealtimeConfig, environment: Mapping[str, str]) -> None:
+        """Check what needs nothing but the configuration and this machine."""
+        if config.jwt_secret in PUBLISHED_SECRETS:
+            self.warnings.append(
+                "the JWT secret is printed in the documentation, so anybody can sign tokens with it"
+            )
+        workers = environment.get("WEB_CONCURRENCY", "")
+        if config.redis_url is None and workers.isdigit() and int(workers) > 1:
+            self.problems.append(
+                f"WEB_CONCURRENCY={workers} makes uvicorn start {workers} workers, and without "
+                "REDIS_URL each knows only its own clients; set REDIS_URL, or run "
+                "`atriz-realtime serve --workers`"
+            )
+        try:
+            sockets = listen(config.host, config.port)
+        except click.ClickException as error:
+            self.warnings.append(error.format_message())
+        else:
+            for each in sockets:
+                each.close()
+
+    async def ask_redis(self, config: RealtimeConfig) -> None:
+        """Check whether Redis answers, and what time it has."""
+        if config.redis_url is None:
+            return
+        link = make_link(config.redis_url, lambda *_: None)
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT):
+                await link.client.ping()
+                asked = time.time()
+                answer: Any = await link.client.time()
+                took = time.time() - asked
+        except NoPermissionError:  # it has answered; nothing that a server does needs TIME
+            return
+        except TimeoutError:
+            self.problems.append(f"Redis does not answer within {ANSWER_LIMIT:g} s")
+            return
+        except Exception as error:  # redis-py raises its own, those of the system and of TLS
+            reason = str(error) or type(error).__name__
+            self.problems.append(redact(f"Redis does not answer: {reason}"))
+            return
+        finally:
+            await link.client.aclose()
+        for seconds, microseconds in answer.values() if isinstance(answer, dict) else [answer]:
+            difference = seconds + microseconds / 1e6 - asked
+            if not -MAX_CLOCK_DIFFERENCE < difference < took + MAX_CLOCK_DIFFERENCE:
+                self.warnings.append(
+                    f"the clock of Redis differs by {difference:+.1f} s from this machine's; "
+                    "synchronise both"
+                )
+                break
+
+
+@contextmanager
+def warnings_collected() -> Iterator[Sequence[str]]:
+    """Collect what the package and its plugins log as a warning or worse, instead of logging it."""
+    collected: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            collected.append(redact(record.getMessage()))
+
+    logger, collector = logging.getLogger("atriz_realtime"), Collector(logging.WARNING)
+    before = logger.propagate
+    logger.addHandler(collector)
+    logger.propagate = False
+    try:
+        yield collected
+    finally:
+        logger.propagate = before
+        logger.removeHandler(collector)
+
+
+def verdict(server: RealtimeServer, warned: Sequence[str], *, offline: bool) -> Verdict:
+    """Find what is wrong with the configuration of a server, which has not been started.
+
+    :param warned: what plugins said when they were configured.
+    :param offline: do not ask Redis.
+    """
+    config, found = server.config, Verdict()
+    weak = {each.weakness for each in server.registry.authenticators if each.weakness is not None}
+    found.problems += [each for each in warned if each not in weak]
+    if not config.allow_weak_secret:
+        found.warnings += sorted(weak)
+    found.ask_configuration(config, os.environ)
+    if not offline:
+        asyncio.run(found.ask_redis(config))
+    return found
