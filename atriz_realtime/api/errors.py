@@ -16,21 +16,31 @@ class RealtimeError(Exception):
 
     :param message: what went wrong, in one line; never contains a token.
     :param field: the offending field's name on the wire, when there is one.
+    :param retry_after: seconds until a retry can succeed, if that is known.
     """
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     default_message: ClassVar[str] = "Internal error"
 
-    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        field: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
         self.message = message or self.default_message
         self.field = field
+        self.retry_after = retry_after
         super().__init__(self.message)
 
     @property
     def http_headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """Further headers of an HTTP refusal: names in lower case, and values."""
-        return ()
+        if self.retry_after is None:
+            return ()
+        return ((b"retry-after", b"%d" % self.retry_after),)
 
     def to_wire(self) -> dict[str, object]:
         """The body of an HTTP refusal and of a negative acknowledgement."""
@@ -121,31 +131,11 @@ class SubscriptionLimit(RealtimeError):
 
 
 class RateLimited(RealtimeError):
-    """More events, connections or failed authentications than the configured limits allow.
-
-    :param retry_after: seconds until a retry can succeed, if that is known.
-    """
+    """More events, connections or failed authentications than the configured limits allow."""
 
     code = "rate_limited"
     status = 429
     default_message = "Rate limit"
-
-    def __init__(
-        self,
-        message: str | None = None,
-        *,
-        field: str | None = None,
-        retry_after: int | None = None,
-    ) -> None:
-        super().__init__(message, field=field)
-        self.retry_after = retry_after
-
-    @property
-    def http_headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """``Retry-After``, if it is known."""
-        if self.retry_after is None:
-            return ()
-        return ((b"retry-after", b"%d" % self.retry_after),)
 
 
 class RevocationLimit(RealtimeError):
@@ -173,7 +163,7 @@ class RequestTimeout(RealtimeError):
 
 
 class Unavailable(RealtimeError):
-    """A backend (Redis, a cache, a fan-out) that cannot be reached right now.
+    """A backend (Redis, a cache, a fan-out) that cannot be reached right now, or no room.
 
     Clients read the message, so it must not contain an address.
     """

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -17,10 +21,12 @@ from atriz_realtime.api import (
     EntityRef,
     HttpAnswer,
     HttpCall,
+    Identity,
     InvalidEntityId,
     InvalidRequest,
     LocationNotFound,
     NotAuthorized,
+    Page,
     PluginConfig,
     Resources,
     ServerHandle,
@@ -39,6 +45,13 @@ MAX_PAGE = 1_000
 ENTITIES_PER_TURN = 50
 """Locations that are authorized and encoded in one turn of the event loop, for all listings
 together."""
+
+MAX_LISTED = 33_554_432
+"""Bytes of the pages that are being put together, at most; one page may be larger.  Further pages
+wait, and take as much again until they have been answered."""
+
+PAGES_READ = 4
+"""Pages that are read, or wait to be put together, at once."""
 
 CURSOR_BLOCK = 128
 """Bytes to a multiple of which a cursor is padded, so that its length tells of no id."""
@@ -87,6 +100,31 @@ class CursorSeal:
         return hmac.digest(self._tag_key, sealed, "sha256")[:16]
 
 
+class Pages:
+    """Bounds what the pages of listings take while they are put together."""
+
+    def __init__(self) -> None:
+        self._reading = asyncio.Semaphore(PAGES_READ)
+        self._held = 0
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def hold(self, read: Callable[[], Awaitable[Page]]) -> AsyncIterator[Page]:
+        """Read a page as soon as it may be read; it is held until the context ends."""
+        async with self._reading:
+            page = await read()
+            size = sum([len(location) for _, location in page.items])
+            while self._held and self._held + size > MAX_LISTED:
+                self._freed.clear()
+                await self._freed.wait()
+            self._held += size
+        try:
+            yield page
+        finally:
+            self._held -= size
+            self._freed.set()
+
+
 class TrackingApi:
     """The calls under ``/api/tracking``."""
 
@@ -95,6 +133,7 @@ class TrackingApi:
         self._updates = Updates(config, server, resources)
         settings = config.settings
         redis_password = urlsplit(settings["redis_url"] or "").password
+        self._pages = Pages()
         self._cursors = CursorSeal(settings["jwt_secret"] or redis_password)
 
     async def publish(self, call: HttpCall) -> HttpAnswer:
@@ -135,15 +174,17 @@ class TrackingApi:
         limit = _page_limit(request.query_params.get("limit"))
         cursor = request.query_params.get("cursor")
         kind = request.path_params["type"]
+        opened = None if cursor is None else self._cursors.open(cursor)
+        read = partial(self._server.tracking.page, kind, opened, limit, owner=identity.user_id)
         try:
-            page = await self._server.tracking.page(
-                kind,
-                None if cursor is None else self._cursors.open(cursor),
-                limit,
-                owner=identity.user_id,
-            )
+            async with self._pages.hold(read) as page:
+                body = await self._listing(identity, kind, page)
         except UnknownEntityType as error:
             return JSONResponse(error.to_wire(), LocationNotFound.status)
+        return Response(body, media_type="application/json")
+
+    async def _listing(self, identity: Identity, kind: str, page: Page) -> bytes:
+        """What the caller may see of a page."""
         access = self._server.access
         locations = []
         for entity_id, location in page.items:
@@ -153,12 +194,11 @@ class TrackingApi:
                 shown := await access.shown(identity, entity, location)
             ):
                 locations.append(b'{"entityId":%b,"location":%b}' % (encode_json(entity_id), shown))
-        body = b'{"type":%b,"locations":[%b],"nextCursor":%b}' % (
+        return b'{"type":%b,"locations":[%b],"nextCursor":%b}' % (
             encode_json(kind),
             b",".join(locations),
             encode_json(None if page.next_cursor is None else self._cursors.seal(page.next_cursor)),
         )
-        return Response(body, media_type="application/json")
 
 
 def _page_limit(text: str | None) -> int:

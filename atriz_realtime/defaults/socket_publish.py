@@ -18,9 +18,6 @@ EVENT = "location:publish"
 PUBLISH_TIMEOUT = BATCH_TIMEOUT + 5.0
 """Seconds that the event may take: a list answers before, with what it has published."""
 
-MAX_REJECTED = 100
-"""Refused updates that the acknowledgement of a list names; one entry stands for the others."""
-
 
 @hookimpl
 def register_socket_events(
@@ -36,7 +33,7 @@ def register_socket_events(
         if isinstance(update, list):
             batch = await updates.publish_batch(update, identity)
             client.count_errors(batch.faults)
-            return batch.answer(MAX_REJECTED)
+            return batch.answer()
         return await updates.publish(update, identity)
 
     return SocketEvent(EVENT, publish, timeout=PUBLISH_TIMEOUT)

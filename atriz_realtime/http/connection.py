@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from atriz_realtime.api.errors import RealtimeError
 from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
-from atriz_realtime.engine.deadlines import Deadlines
-from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import MAX_HEAD, Address
 from atriz_realtime.engine.transports.connections import (
     client_of,
@@ -26,17 +23,14 @@ from atriz_realtime.engine.transports.connections import (
     seen_through_proxies,
     send,
 )
-from atriz_realtime.engine.transports.polling import PollingRequests
-from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
-from atriz_realtime.http.endpoints import HEADERS, HEADERS_OF, Endpoints
-from atriz_realtime.http.request_deadlines import Incoming, is_fast_enough, request_deadlines
+from atriz_realtime.http.request_deadlines import is_fast_enough
 from atriz_realtime.http.request_head import (
     FALLBACK_HEADERS,
     MAX_CACHED_HEADS,
     HeadCache,
     pieces,
 )
-from atriz_realtime.http.unread_answers import UnreadAnswers
+from atriz_realtime.http.shared import Shared
 
 MAX_PIPELINED = 16
 """Requests that may wait on one connection while an earlier one is answered; at the next one the
@@ -49,57 +43,6 @@ a proxy's."""
 
 Cached = tuple[HeadCache, Endpoint, HttpCall]
 """The head of a connection's requests, where they go, and such a request without its body."""
-
-
-@attrs.frozen(eq=False)
-class Shared:
-    """What all connections of a server share."""
-
-    endpoints: Endpoints
-    by_request_line: Mapping[bytes, Endpoint]
-    """The endpoints by the first line of a request to them."""
-    websocket: type[UvicornWebSocket]
-    """The protocol for the websockets of Socket.IO."""
-    polling: PollingRequests
-    """Answers the polling requests of Socket.IO."""
-    socket_lines: tuple[bytes, ...]
-    """How the lines of both requests begin."""
-    fallback: Callable[..., HttpToolsProtocol]
-    """Makes uvicorn's own protocol, for everything else; takes this object, and what uvicorn
-    passes."""
-    proxies: TrustedProxies | None
-    """The proxies to believe about the client's address; ``None``: those that uvicorn trusts."""
-    unread: UnreadAnswers
-    """Bounds how long answers wait for clients that do not read them."""
-    requests: Deadlines[Incoming] = attrs.field(factory=request_deadlines)
-    """The deadlines of first requests, of heads that have begun, and of parts of bodies."""
-    response_heads: dict[int, tuple[Any, bytes]] = attrs.field(factory=dict)
-    """By status: uvicorn's default headers, and the start of a response that has them."""
-
-    def response(
-        self, answer: HttpAnswer, defaults: list[tuple[bytes, bytes]], *, last: bool
-    ) -> bytes:
-        """Encode a response.
-
-        :param defaults: uvicorn's default headers: a new list each second, for the date.
-        :param last: whether the connection closes after it.
-        """
-        status, body = answer.status, answer.body
-        cached = self.response_heads.get(status)
-        if cached is None or cached[0] is not defaults:
-            headers = [*defaults, *HEADERS_OF.get(status, HEADERS)]
-            lines = [b"%b: %b\r\n" % header for header in headers]
-            cached = defaults, STATUS_LINE[status] + b"".join(lines)
-            self.response_heads[status] = cached
-        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (
-            cached[1],
-            b"".join([b"%b: %b\r\n" % header for header in answer.headers])
-            if answer.headers
-            else b"",
-            b"connection: close\r\n" if last else b"",
-            len(body),
-            body,
-        )
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)  # a repr would show tokens
@@ -116,6 +59,7 @@ class EndpointConnection(asyncio.Protocol):
     _fd: int = attrs.field(init=False)
     _in_request: bool = False  # a request was started and is not complete
     _in_head: bool = False
+    _is_arriving: bool = False  # a part of the body was counted
     _counted: int = 0  # bytes of the body when its deadline began
     _head_size: int = 0
     _is_routed: bool = False  # the endpoint was found before the parser saw the head
@@ -127,6 +71,7 @@ class EndpointConnection(asyncio.Protocol):
     _head_misses: int = 0
     _queue: list[tuple[Endpoint, HttpCall, bool]] = attrs.field(factory=list)  # a deque is larger
     _answering: asyncio.Task[None] | None = None
+    _is_handling: bool = False  # the first of the queue is being answered
     _error: HttpAnswer | None = None  # sent after the answers to what is queued
     _draining: bool = False  # reads no more, and closes once the queue is answered
     _stopping: bool = False
@@ -153,7 +98,7 @@ class EndpointConnection(asyncio.Protocol):
         self._shared.unread.end(self._transport)
         self._draining = True
         self._parser = None
-        self._queue.clear()
+        self._drop_queue()
         self._forget_head()
         self._stop_timer()
 
@@ -173,6 +118,10 @@ class EndpointConnection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     # -- requests --------------------------------------------------------------------------
+
+    def refuse(self, error: RealtimeError) -> None:
+        """Give up the body that is being read: see :class:`.Receiver`."""
+        self._drain(self._shared.endpoints.refused(error))
 
     def _read(self, endpoint: Endpoint, data: bytes) -> None:
         """Read a request whose whole head is in ``data``, and cache that head."""
@@ -221,6 +170,9 @@ class EndpointConnection(asyncio.Protocol):
                 self._drain(self._shared.endpoints.malformed())
         if self._in_request:
             self._shared.requests.begin(self)
+            if self._body:
+                self._is_arriving = True
+                self._shared.endpoints.bodies.arrived(self, len(self._body))
 
     # -- callbacks of the parser -----------------------------------------------------------
 
@@ -274,6 +226,7 @@ class EndpointConnection(asyncio.Protocol):
         """Queue the request."""
         self._in_request = False
         self._shared.requests.end(self)
+        self._end_arriving()
         endpoint, self._endpoint = self._endpoint, None
         if self._draining or endpoint is None:
             return
@@ -285,23 +238,33 @@ class EndpointConnection(asyncio.Protocol):
             address = self._shared.proxies.client(address, self._headers)
         elif self._config.proxy_headers:
             address = seen_through_proxies(self._config, address, self._headers)
-        call = HttpCall(Headers(self._headers), bytes(self._body), address)
+        body, self._body = bytes(self._body), b""  # an idle connection keeps none
+        call = HttpCall(Headers(self._headers), body, address)
         self._enqueue(endpoint, call, keep_alive=self._parser.should_keep_alive())
 
     # -- answers ---------------------------------------------------------------------------
 
     def _enqueue(self, endpoint: Endpoint, call: HttpCall, *, keep_alive: bool) -> None:
         self._draining = not keep_alive
+        endpoint, call = self._shared.endpoints.admitted(endpoint, call)
         self._queue.append((endpoint, call, keep_alive))
         if self._answering is None:
             self._answering = self._loop.create_task(self._answer_queue())
 
+    def _drop_queue(self) -> None:
+        """Drop the requests that are not being answered yet."""
+        for _, call, _ in self._queue[self._is_handling :]:
+            self._shared.endpoints.bodies.handled -= len(call.body)
+        self._queue.clear()
+
     async def _answer_queue(self) -> None:
         queue = self._queue
+        self._is_handling = bool(queue)
         try:
             while queue:
                 endpoint, call, keep_alive = queue[0]
                 answer = await self._shared.endpoints.answer(endpoint, call)
+                self._shared.endpoints.bodies.handled -= len(call.body)
                 self._server_state.total_requests += 1
                 closing = self._draining or self._stopping or self._shared.endpoints.is_closing()
                 ends = closing and len(queue) <= 1 and self._error is None
@@ -309,6 +272,7 @@ class EndpointConnection(asyncio.Protocol):
                 del queue[:1]  # a lost connection has none
         finally:
             self._answering = None
+            self._is_handling = False
         if self._error is not None:
             self._write(self._error, last=True)
 
@@ -319,6 +283,7 @@ class EndpointConnection(asyncio.Protocol):
         self._draining = True
         self._in_request = False
         self._shared.requests.end(self)
+        self._end_arriving()
         self._headers = []
         self._body = b""
         if self._answering is not None:
@@ -382,8 +347,14 @@ class EndpointConnection(asyncio.Protocol):
         else:
             self._transport.close()
 
+    def _end_arriving(self) -> None:
+        if self._is_arriving:
+            self._is_arriving = False
+            self._shared.endpoints.bodies.end(self)
+
     def _stop_timer(self) -> None:
         self._shared.requests.end(self)
+        self._end_arriving()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+import attrs
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
@@ -18,6 +20,8 @@ from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.api.wire import encode_json
 from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.http.bodies import MAX_HANDLED_LARGE, Bodies
+from atriz_realtime.http.unread_answers import UnreadAnswers
 
 
 class Endpoints:
@@ -44,12 +48,36 @@ class Endpoints:
         self.is_closing = is_closing
         self._ready: Callable[[], Awaitable[None]] | None = ready
         self._incidents = incidents
-        self.report = incidents.report
-        """Reports an incident: see :meth:`.Incidents.report`."""
+        self.bodies = Bodies(max_body, incidents.report)
+        """Bounds what the bodies of requests take."""
+        self.unread = UnreadAnswers(incidents.report)
+        """Bounds what answers take, and how long, that clients do not read."""
 
     def statistics(self) -> dict[str, float]:
-        """The bytes of ``cached_heads``."""
-        return {"cached_heads": self.cached_heads}
+        """Bytes that requests and answers take."""
+        return {
+            "cached_heads": self.cached_heads,
+            "arriving": self.bodies.arriving,
+            "handled": self.bodies.handled,
+            "unread": self.unread.waiting(),
+        }
+
+    def admitted(self, endpoint: Endpoint, call: HttpCall) -> tuple[Endpoint, HttpCall]:
+        """Count the body of a request; if it has no room, make it one that is refused."""
+        size = len(call.body)
+        self.bodies.handled += size
+        if self.bodies.handled <= MAX_HANDLED_LARGE:
+            return endpoint, call
+        error = self.bodies.refusal(size)
+        if error is None:
+            return endpoint, call
+        self.bodies.handled -= size
+
+        async def refuse(_: HttpCall) -> HttpAnswer:
+            raise error
+
+        bare = HttpCall(call.headers, b"", call.address, call.offered)
+        return attrs.evolve(endpoint, handle=refuse), bare
 
     async def answer(self, endpoint: Endpoint, call: HttpCall) -> HttpAnswer:
         """Answer a request; never raises."""
@@ -68,20 +96,27 @@ class Endpoints:
 
     def too_large(self) -> HttpAnswer:
         """Return the answer to a body over the limit."""
-        error = PayloadTooLarge(f"the body is larger than {self.max_body} bytes")
-        return self._refused("a request", error)
+        return self.refused(_too_large(self.max_body))
 
     def malformed(self) -> HttpAnswer:
         """Return the answer to bytes that are not HTTP."""
-        return self._refused("a request", InvalidRequest("the request is not well-formed HTTP"))
+        return self.refused(InvalidRequest("the request is not well-formed HTTP"))
 
     def too_slow(self) -> HttpAnswer:
         """Return the answer to a request that did not come in time."""
-        return self._refused("a request", RequestTimeout())
+        return self.refused(RequestTimeout())
+
+    def refused(self, error: RealtimeError) -> HttpAnswer:
+        """Return the answer to a request that is refused before it is whole."""
+        return self._refused("a request", error)
 
     def _refused(self, what: str, error: RealtimeError) -> HttpAnswer:
         self._incidents.refused(what, error)
         return error_answer(error)
+
+
+def _too_large(max_body: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"the body is larger than {max_body} bytes")
 
 
 def error_answer(error: RealtimeError) -> HttpAnswer:
@@ -132,16 +167,55 @@ class EndpointRoute(BaseRoute):
 
     async def _answer(self, scope: Scope, receive: Receive) -> HttpAnswer | None:
         """Read the body and answer; ``None`` when the client disconnects before its end."""
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            body += message.get("body", b"")
-            if len(body) > self._endpoints.max_body:
-                return self._endpoints.too_large()
-            if not message.get("more_body"):
-                break
+        try:
+            body = await _Reading(self._endpoints.bodies).read(receive, self._endpoints.max_body)
+        except RealtimeError as error:
+            return self._endpoints.refused(error)
+        if body is None:
+            return None
         client = scope.get("client")
-        call = HttpCall(Headers(scope["headers"]), bytes(body), client[0] if client else None)
-        return await self._endpoints.answer(self._endpoint, call)
+        call = HttpCall(Headers(scope["headers"]), body, client[0] if client else None)
+        endpoint, call = self._endpoints.admitted(self._endpoint, call)
+        try:
+            return await self._endpoints.answer(endpoint, call)
+        finally:
+            self._endpoints.bodies.handled -= len(call.body)
+
+
+class _Reading:
+    """Reads a body over ASGI."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self._limit = asyncio.timeout(None)
+        self._refusal: RealtimeError | None = None
+
+    async def read(self, receive: Receive, max_body: int) -> bytes | None:
+        """Return the whole body; ``None`` when the client disconnects before its end.
+
+        :raises RealtimeError: when it is refused.
+        """
+        body = bytearray()
+        try:
+            async with self._limit:
+                while self._refusal is None:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    body += message.get("body", b"")
+                    if len(body) > max_body:
+                        raise _too_large(max_body)
+                    if not message.get("more_body"):
+                        return bytes(body)
+                    self._bodies.arrived(self, len(body))
+        except TimeoutError:
+            if self._refusal is None:
+                raise
+        finally:
+            self._bodies.end(self)
+        raise self._refusal
+
+    def refuse(self, error: RealtimeError) -> None:
+        """Read no further."""
+        self._refusal = error
+        self._limit.reschedule(0.0)

@@ -10,9 +10,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atriz_realtime.api.http import HttpAnswer
 from atriz_realtime.engine.request.request import MAX_HEAD
-from atriz_realtime.http.connection import MAX_PIPELINED, Shared
+from atriz_realtime.http.connection import MAX_PIPELINED
 from atriz_realtime.http.request_deadlines import is_fast_enough
 from atriz_realtime.http.request_head import pieces
+from atriz_realtime.http.shared import Shared
 from atriz_realtime.http.unread_answers import close_soon
 
 

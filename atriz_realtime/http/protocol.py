@@ -21,7 +21,7 @@ from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.transports.connections import request_on
 from atriz_realtime.engine.transports.polling import PollingRequests
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
-from atriz_realtime.http.connection import EndpointConnection, Shared
+from atriz_realtime.http.connection import EndpointConnection
 from atriz_realtime.http.endpoints import Endpoints
 from atriz_realtime.http.fallback import FallbackProtocol
 from atriz_realtime.http.request_head import (
@@ -33,7 +33,8 @@ from atriz_realtime.http.request_head import (
     plain_request,
     session_of,
 )
-from atriz_realtime.http.unread_answers import UnreadAnswers, close_soon
+from atriz_realtime.http.shared import Shared
+from atriz_realtime.http.unread_answers import close_soon
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
@@ -299,7 +300,7 @@ def http_protocol(
         socket_lines=tuple(f"{method} {websocket.path}?".encode() for method in ("GET", "POST")),
         fallback=type("BoundFallback", bases, {}),
         proxies=proxies,
-        unread=UnreadAnswers(endpoints.report),
+        unread=endpoints.unread,
     )
 
     class BoundHttpProtocol(HttpProtocol):

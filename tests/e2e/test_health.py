@@ -34,7 +34,8 @@ async def test_the_report_of_an_idle_server(live: Live, backend_url: str | None)
         none = {"published": 0, "throttled": 0, "held": 0, "dropped": 0}
         assert statistics.pop(f"fixes {kind}") == none
     assert statistics.pop("refusals") == {}
-    assert statistics.pop("http") == {"cached_heads": 0}
+    http = {"cached_heads": 0, "arriving": 0, "handled": 0, "unread": 0}
+    assert statistics.pop("http") == http
     assert statistics.pop("authenticator jwt") == {"remembered": 0, "bytes": 0}
     if not backend_url:
         assert statistics.pop("cache") == {"entries": 0, "bytes": 0, "dropped": 0}

@@ -362,6 +362,23 @@ async def test_a_batch_says_what_became_of_each(serve: Serve) -> None:
         assert {update["entityId"] for update in watcher.updates} == {"u1-a", "u1-b"}
 
 
+async def test_the_errors_of_a_batch_are_counted_and_its_answer_is_short(live: Live) -> None:
+    bad = [{}, {"type": "boat", "entityId": "b1", **HERE}]
+    batch = [{"vehicleId": "v1", **HERE}, *bad * 200]
+    status, answer = await live.post(BATCH, {"updates": batch})
+    assert (status, answer["accepted"]) == (200, 1)
+    rejected = answer["rejected"]
+    codes = ["bad_request", "unknown_type"] * (updates.MAX_REJECTED // 2)
+    assert [(each["index"], each["code"]) for each in rejected[:-1]] == list(enumerate(codes, 1))
+    assert rejected[-1] == {
+        "index": updates.MAX_REJECTED + 1,
+        "code": "bad_request",
+        "message": f"{400 - updates.MAX_REJECTED} more updates were refused",
+    }
+    counts = live.server.incidents.counts
+    assert counts["refused bad_request"] == counts["refused unknown_type"] == 200
+
+
 async def test_a_batch_keeps_the_order_of_each_entity(live: Live) -> None:
     async with watching(live, "a", "b") as watcher:
         updates = [

@@ -10,7 +10,9 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from atriz_realtime.api import Identity
 from atriz_realtime.core.access.access import AccessControl
+from atriz_realtime.defaults import http_api
 from atriz_realtime.defaults.http_api import ENTITIES_PER_TURN
 from tests.support.clients.python_socketio import Serve
 from tests.support.servers.serving import Live, serving, token
@@ -223,3 +225,30 @@ async def test_long_listings_together_leave_the_loop_to_others(
     assert [len(page) for (page,) in listed] == [3 * ENTITIES_PER_TURN] * 4
     assert sum(asked) == 12 * ENTITIES_PER_TURN
     assert max(asked) <= ENTITIES_PER_TURN
+
+
+async def test_listings_wait_while_others_hold_as_much_as_they_may(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for a page alone, no listing begins before the one before it has ended."""
+    monkeypatch.setattr(http_api, "MAX_LISTED", 1)
+    await fill(live, 3)
+    asked: list[str] = []
+
+    async def may_track(_: object, identity: Identity, __: object) -> bool:
+        asked.append(identity.user_id)
+        await asyncio.sleep(0)
+        return True
+
+    monkeypatch.setattr(AccessControl, "may_track", may_track)
+    users = [f"u{number}" for number in range(2 * http_api.PAGES_READ)]
+
+    async def read(user: str) -> int:
+        headers = {"Authorization": f"Bearer {token(user)}"}
+        status, _ = await live.get("/api/tracking/vehicle", headers=headers)
+        return status
+
+    assert await asyncio.gather(*map(read, users)) == [200] * len(users)
+    begun = list(dict.fromkeys(asked))
+    assert sorted(begun) == users
+    assert asked == [user for user in begun for _ in range(3)]

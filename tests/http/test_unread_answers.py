@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -267,3 +268,108 @@ async def test_a_tls_connection_of_asyncio_may_be_closed_twice(tmp_path: Path) -
         async with asyncio.timeout(TIMEOUT):
             await closed.wait()
         client.close()
+
+
+class Unsent:
+    """A transport in which bytes wait; the client takes some when the test says so."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.is_aborted = False
+
+    def get_extra_info(self, _: str) -> None:
+        """There is no socket to ask."""
+
+    def get_write_buffer_size(self) -> int:
+        return self.size
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+@pytest.fixture
+def bounded(monkeypatch: pytest.MonkeyPatch) -> tuple[UnreadAnswers, Counter[str]]:
+    """A bound of 1,000 bytes, looked at with each answer; and what was reported."""
+    monkeypatch.setattr(unread_answers, "MAX_UNREAD", 1_000)
+    monkeypatch.setattr(unread_answers, "LOOK_AFTER", 0)
+    counts: Counter[str] = Counter()
+
+    def report(kind: str, message: str, *, labels: Mapping[str, str] | None = None) -> None:
+        assert message
+        counts[kind.format(**labels or {})] += 1
+
+    return UnreadAnswers(report), counts
+
+
+REACHED = "limit http.unread_answers.MAX_UNREAD reached"
+
+
+async def test_of_all_answers_together_only_so_much_may_wait(
+    bounded: tuple[UnreadAnswers, Counter[str]],
+) -> None:
+    answers, counts = bounded
+    waiting = [Unsent(size) for size in (300, 400, 300)]
+    for each in waiting:
+        answers.begin(each)
+    assert answers.waiting() == 1_000
+    assert not counts
+    last = Unsent(1)
+    answers.begin(last)
+    assert [each.is_aborted for each in [*waiting, last]] == [False, True, False, False]
+    assert answers.waiting() == 601
+    assert counts == {REACHED: 1}
+
+
+async def test_who_takes_nothing_for_longest_goes_first(
+    bounded: tuple[UnreadAnswers, Counter[str]],
+) -> None:
+    answers, _ = bounded
+    idle, slow = Unsent(100), Unsent(900)
+    for each in (slow, idle):
+        answers.begin(each)
+        answers._held[each].since -= 10  # seconds
+    slow.size -= 1
+    answers.begin(Unsent(100))
+    assert (idle.is_aborted, slow.is_aborted) == (True, False)
+
+
+async def test_an_answer_counts_whole_until_all_of_it_is_sent(
+    bounded: tuple[UnreadAnswers, Counter[str]],
+) -> None:
+    answers, _ = bounded
+    first, second = Unsent(900), Unsent(200)
+    answers.begin(first)
+    first.size = 1
+    answers.begin(second)
+    assert first.is_aborted
+    third = Unsent(700)
+    answers.begin(third)
+    second.size = 0
+    answers.begin(Unsent(300))
+    assert not second.is_aborted
+    assert not third.is_aborted
+
+
+async def test_an_answer_that_is_larger_than_the_bound_is_sent(
+    bounded: tuple[UnreadAnswers, Counter[str]],
+) -> None:
+    answers, counts = bounded
+    large = Unsent(5_000)
+    answers.begin(large)
+    assert not large.is_aborted
+    assert not counts
+
+
+async def test_a_full_server_gives_up_connections(
+    make: Callable[[], Starlette], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unread_answers, "MAX_UNREAD", SIZE)
+    async with http_server(make()) as server:
+        with reader(server, get("/api/huge")):
+            await unread(server)
+            with reader(server, get("/whole")):
+                await until(lambda: server.realtime.incidents.counts[REACHED] == 1)
+                await until(lambda: server.connections == 1)
+                statistics = server.realtime.reports.own().statistics["http"]
+                assert 0 < statistics["unread"] <= SIZE
+        await until(lambda: server.connections == 0)

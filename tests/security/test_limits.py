@@ -12,7 +12,7 @@ import pytest
 
 from atriz_realtime.api import ConfigurationError, HttpAnswer, RateLimited
 from atriz_realtime.asgi import create_app
-from atriz_realtime.defaults.socket_publish import MAX_REJECTED
+from atriz_realtime.defaults.shared.updates import MAX_REJECTED
 from atriz_realtime.engine.request.proxies import FORWARDED_HOST, TrustedProxies
 from atriz_realtime.http.endpoints import error_answer
 from tests.security.conftest import Serve

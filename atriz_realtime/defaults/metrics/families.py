@@ -217,6 +217,9 @@ FAMILIES = (
             "cached_heads_bytes",
             "Bytes of the request heads that connections have cached.",
         ),
+        arriving=("arriving_bodies_bytes", "Bytes of request bodies that have not come whole."),
+        handled=("handled_bodies_bytes", "Bytes of request bodies that wait for their answers."),
+        unread=("unread_answers_bytes", "Bytes of answers that clients have not read."),
     ),
     *_numbers(
         "redis",

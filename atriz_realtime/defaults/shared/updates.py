@@ -32,6 +32,9 @@ BATCH_TIMEOUT = 30.0
 """Seconds that a batch may take, with plugins that are slow; what it has not published by then is
 refused."""
 
+MAX_REJECTED = 100
+"""Refused updates that the answer to a batch or a list names; one entry stands for the others."""
+
 TURN_UPDATES = 8
 """Updates that are read and published in one turn of the event loop, for all batches and lists
 together: they take about half a millisecond, and some four with the largest metadata."""
@@ -51,12 +54,9 @@ class Batch:
         """Updates that were refused by a fault of the client."""
         return sum(error.status < RealtimeError.status for _, error in self.rejected)
 
-    def answer(self, most: int | None = None) -> dict[str, object]:
-        """The answer for the device.
-
-        :param most: refused updates that it names; one more entry counts the others.
-        """
-        named = [_refused(index, error) for index, error in self.rejected[:most]]
+    def answer(self) -> dict[str, object]:
+        """The answer for the device."""
+        named = [_refused(index, error) for index, error in self.rejected[:MAX_REJECTED]]
         if len(named) < len(self.rejected):
             index, _ = self.rejected[len(named)]
             others = len(self.rejected) - len(named)
@@ -115,6 +115,7 @@ class Updates:
             2 * TURN_UPDATES,  # half of its work
             owner=identity.user_id,
         )
+        named, alike = 0, dict[str, RealtimeError]()  # errors that are not named share one by code
         loop = asyncio.get_running_loop()
         end = loop.time() + BATCH_TIMEOUT
         for index, update in enumerate(updates):
@@ -124,7 +125,10 @@ class Updates:
             try:
                 entity, location = read_update(self._server.tracking, update, identity)
             except RealtimeError as error:
-                outcomes[index] = error
+                named += 1
+                error.__traceback__ = None  # its frames take more than the update
+                is_named = named <= MAX_REJECTED
+                outcomes[index] = error if is_named else alike.setdefault(error.code, error)
             else:
                 by_entity[entity].append((index, location))
         publishing: set[asyncio.Task[None]] = set()
@@ -138,7 +142,7 @@ class Updates:
                     result = await self._server.tracking.publish(entity, location, identity)
                     outcomes[index] = result
                 except RealtimeError as error:
-                    outcomes[index] = error
+                    outcomes[index] = error.with_traceback(None)
 
         for number, entity in enumerate(by_entity, 1):
             task = loop.create_task(publish_entity(entity))

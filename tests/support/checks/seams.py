@@ -31,6 +31,7 @@ PACKETS = "core/hub/packets.py"
 ADMIN_UI = "defaults/admin_ui/ui.py"
 UVICORN_SERVER = "cli/serving/uvicorn_server.py"
 HTTP_CONNECTION = "http/connection.py"
+HTTP_SHARED = "http/shared.py"
 HTTP_PROTOCOL = "http/protocol.py"
 HTTP_FALLBACK = "http/fallback.py"
 HANDOVER = "cli/serving/handover.py"
@@ -232,7 +233,7 @@ SEAMS = (
         "uvicorn",
         "uvicorn.protocols.http.httptools_impl",
         ("STATUS_LINE",),
-        (HTTP_CONNECTION, HTTP_PROTOCOL),
+        (HTTP_SHARED, HTTP_PROTOCOL),
         "writes the first line of responses",
     ),
     Seam(
