@@ -25,6 +25,9 @@ class RealtimeExtension:
     def install(self, host: Any) -> RealtimeServer:
         """Add the server to a host, which keeps its own routes, lifespan and middleware.
 
+        A :class:`RealtimeError` that a route of the host's raises becomes the JSON refusal that
+        it is of an endpoint, unless the host has an exception handler for it, before or after.
+
         :param host: an application of Starlette or derived from it (FastAPI), or any
             object with one as its ``app``, such as the framework's ``WebService``.
         :returns: the server, which is also ``app.state.realtime``.

@@ -196,7 +196,8 @@ class RealtimeServer(ServerInterface):
         )
         self._layers = registry.fanout_layers(handle)
         self._gateway.add_events(registry, handle)
-        super().__init__(sockets, pipeline, redis, clock, lifecycle)
+        proxies = self.socket_io.eio.proxies
+        super().__init__(sockets, pipeline, redis, clock, lifecycle, access, proxies)
         self.tracking = TrackingService(redis, self.socket_io)
         self._http = HttpInterface(
             app,

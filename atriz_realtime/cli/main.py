@@ -131,12 +131,19 @@ def run(arguments: Sequence[str] | None = None, command: click.Command = program
         discard_output()
         return 0
     except OSError as error:
-        complain(str(error))
+        complain(_described(error))
         return 1
     except (Exception, asyncio.CancelledError) as error:
         complain(f"unexpected {type(error).__name__}: {error} (--traceback shows where)")
         return 1
     return status if isinstance(status, int) else 0
+
+
+def _described(error: OSError) -> str:
+    """What failed, and why, without the number that Python puts in front of it."""
+    if error.strerror is None or error.filename is None:
+        return error.strerror or str(error)
+    return f"{error.filename}: {error.strerror}"
 
 
 def _without_library(name: str, error: ModuleNotFoundError) -> click.Command:

@@ -205,7 +205,7 @@ def _page_limit(text: str | None) -> int:
     if text is None:
         return MAX_PAGE
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:6]) <= MAX_PAGE:
-        raise InvalidRequest(f"limit must be a number from 1 to {MAX_PAGE}", field="limit")
+        raise InvalidRequest(f"limit must be a whole number from 1 to {MAX_PAGE}", field="limit")
     return int(text)
 
 

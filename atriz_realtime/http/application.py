@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from atriz_realtime.api.errors import ConfigurationError
+from atriz_realtime.api.errors import ConfigurationError, RealtimeError
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.clients.socket_server import SocketServer
 from atriz_realtime.core.runtime.incidents import Incidents
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 class HttpInterface:
     """Adds the server to an application, and makes its protocols for uvicorn.
 
-    The application's own routes, middleware and lifespan stay as they are.  uvicorn and
-    httptools are imported only for the protocols.
+    The application's own routes, middleware and lifespan stay as they are; a
+    :class:`RealtimeError` that its routes raise is answered as an endpoint's, unless it handles
+    these errors itself.  uvicorn and httptools are imported only for the protocols.
 
     :param endpoints: the endpoints of plugins; ``routes``: their other routes.
     :param start: awaited before the first request is answered.
@@ -62,6 +63,8 @@ class HttpInterface:
             engine.proxies,
         )
         app.router.routes[:0] = [own, Probes(app.router, start, is_closing)]
+        if RealtimeError not in app.exception_handlers:
+            app.add_exception_handler(RealtimeError, own.refuse)
         lifespan = app.router.lifespan_context
 
         @asynccontextmanager

@@ -131,15 +131,26 @@ HEADERS_OF = {NotAuthenticated.status: [*HEADERS, (b"www-authenticate", b"Bearer
 """The same by status, where there are more."""
 
 
-async def send_answer(answer: HttpAnswer, send: Send) -> None:
-    """Send an answer over ASGI."""
-    headers = [
+def headers_of(answer: HttpAnswer) -> list[tuple[bytes, bytes]]:
+    """All headers of an answer."""
+    return [
         *HEADERS_OF.get(answer.status, HEADERS),
         *answer.headers,
         (b"content-length", b"%d" % len(answer.body)),
     ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+
+
+async def send_answer(answer: HttpAnswer, send: Send) -> None:
+    """Send an answer over ASGI."""
+    head = {"status": answer.status, "headers": headers_of(answer)}
+    await send({"type": "http.response.start", **head})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def path_of(scope: Scope) -> str:
+    """The path of a request, below where the application is mounted."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 class EndpointRoute(BaseRoute):
@@ -152,12 +163,10 @@ class EndpointRoute(BaseRoute):
         self._endpoints = endpoints
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match the endpoint's method and path."""
-        if scope["type"] != "http" or scope["method"] not in self.methods:
+        """Match the endpoint's path and method; partially, if only the method differs."""
+        if scope["type"] != "http" or path_of(scope) != self.path:
             return Match.NONE, {}
-        path, mounted_at = scope["path"], scope.get("root_path", "")
-        matched = path.removeprefix(mounted_at) == self.path
-        return (Match.FULL if matched else Match.NONE), {}
+        return (Match.FULL if scope["method"] in self.methods else Match.PARTIAL), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""

@@ -7,14 +7,21 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Mount, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from atriz_realtime.api.errors import LocationNotFound, RealtimeError, Unavailable
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.request.proxies import TrustedProxies
-from atriz_realtime.http.endpoints import error_answer, send_answer
+from atriz_realtime.http.endpoints import (
+    EndpointRoute,
+    error_answer,
+    headers_of,
+    path_of,
+    send_answer,
+)
 
 SOCKET_PATH = "/socket.io"
 """Where Socket.IO is served."""
@@ -49,6 +56,7 @@ class RealtimeRoutes(BaseRoute):
         self._proxies = proxies
         self._socket = Mount(SOCKET_PATH, app=socket_app)
         self._routes = [self._socket, *routes]
+        self._endpoints = {each.path for each in routes if isinstance(each, EndpointRoute)}
         self._app: ASGIApp = self._dispatch
         if origins:
             self._app = CORSMiddleware(
@@ -76,7 +84,7 @@ class RealtimeRoutes(BaseRoute):
 
     def _find(self, scope: Scope) -> tuple[Match, Scope, BaseRoute]:
         partial: tuple[Match, Scope, BaseRoute] = (Match.NONE, {}, self._socket)
-        for route in self._routes:
+        for route in self._candidates(scope):
             match, child_scope = route.matches(scope)
             if match is Match.FULL:
                 return match, child_scope, route
@@ -84,8 +92,25 @@ class RealtimeRoutes(BaseRoute):
                 partial = (match, child_scope, route)
         return partial
 
+    def _candidates(self, scope: Scope) -> list[BaseRoute]:
+        """The routes that may match; a pattern does not match the path of an endpoint."""
+        path = path_of(scope)
+        if path not in self._endpoints:
+            return self._routes
+        return [each for each in self._routes if getattr(each, "path", None) == path]
+
+    def _allowed(self, scope: Scope) -> str:
+        """The methods of the routes that match in everything else."""
+        methods: set[str] = set()
+        for route in self._candidates(scope):
+            if route.matches(scope)[0] is Match.PARTIAL:
+                methods.update(getattr(route, "methods", None) or ())
+        return ", ".join(sorted(methods))
+
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _, child_scope, route = self._find(scope)
+        found, child_scope, route = self._find(scope)
+        if found is Match.PARTIAL:
+            raise HTTPException(405, headers={"Allow": self._allowed(scope)})
         scope.update(child_scope)
         started = False
 
@@ -103,6 +128,21 @@ class RealtimeRoutes(BaseRoute):
                 raise
             answer = self._error(f"{scope['method']} {scope['path']}", error)
             await send_answer(error_answer(answer), send)
+
+    async def refuse(self, request: HTTPConnection, error: Exception) -> Response:
+        """Answer a :class:`RealtimeError` of a host's own route as one of an endpoint.
+
+        A websocket has no such answer, and raises it.
+        """
+        scope = request.scope
+        if scope["type"] != "http":
+            raise error
+        endpoint = scope.get("endpoint")  # not the path: it may contain a secret of the host's
+        name = getattr(endpoint, "__name__", type(endpoint).__name__)
+        answer = error_answer(self._error(f"{scope['method']} {name}", error))
+        response = Response(answer.body, answer.status)
+        response.raw_headers = headers_of(answer)
+        return response
 
     def _error(self, what: str, error: Exception) -> RealtimeError:
         """Count a request that is refused or has failed; returns the error to answer with."""
@@ -132,7 +172,7 @@ class Probes(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match a request for a probe that the host does not serve itself."""
-        path = _path(scope)
+        path = path_of(scope)
         if scope["type"] != "http" or path not in (ALIVE, READY):
             return Match.NONE, {}
         matched = scope["method"] in ("GET", "HEAD") and not self._is_hosts_own(path)
@@ -140,7 +180,7 @@ class Probes(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the state as JSON: status 200, or 503 while not ready."""
-        state = "alive" if _path(scope) == ALIVE else await self._readiness()
+        state = "alive" if path_of(scope) == ALIVE else await self._readiness()
         status = 200 if state in ("alive", "ready") else Unavailable.status
         await JSONResponse({"status": state}, status)(scope, receive, send)
 
@@ -158,8 +198,3 @@ class Probes(BaseRoute):
         except Exception:  # the application's lifespan raises it
             return "failed"
         return "ready"
-
-
-def _path(scope: Scope) -> str:
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))

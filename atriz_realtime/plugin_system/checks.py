@@ -100,19 +100,19 @@ def blank_is_none(value: str | None) -> str | None:
     return value or None
 
 
-def at_least(minimum: float, unit: str | None = None) -> Any:
+def at_least(minimum: float, unit: str | None = None, maximum: float = math.inf) -> Any:
     """Accept ``None``, and finite numbers of at least a minimum; a refusal names their unit."""
     must = "must" if unit is None else f"is in {unit} and must"
+    bounds = f"{minimum:g} or more" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"
 
     def check(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
         if value is None:
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigurationError(f"{attribute.name} must be a number", field=attribute.name)
-        if not minimum <= value < math.inf:  # refuses NaN as well
+        if not minimum <= value <= maximum or value == math.inf:  # refuses NaN as well
             raise ConfigurationError(
-                f"{attribute.name} {must} be {minimum:g} or more, not {value:g}",
-                field=attribute.name,
+                f"{attribute.name} {must} be {bounds}, not {value:.12g}", field=attribute.name
             )
 
     return check

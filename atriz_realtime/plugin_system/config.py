@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -46,13 +47,14 @@ def _setting(
     text: str,
     *,
     minimum: float | None = None,
+    maximum: float = math.inf,
     unit: str | None = None,
     secret: bool | str = False,
     **options: Any,
 ) -> Any:
-    """Define a setting; ``minimum`` is for numbers, and ``unit`` for what is said below it."""
+    """Define a setting; ``minimum`` and ``maximum`` are for numbers, ``unit`` for refusals."""
     if minimum is not None:
-        options["validator"] = at_least(minimum, unit)
+        options["validator"] = at_least(minimum, unit, maximum)
     default = attrs.Factory(dict) if default == {} else default
     return attrs.field(default=default, metadata=_about(text, secret=secret), **options)
 
@@ -107,7 +109,7 @@ class RealtimeConfig:
         False, "Let `serve` listen beyond loopback with an HMAC secret that is too short."
     )
     host: str = _setting("127.0.0.1", "Address that `serve` listens on.")
-    port: int = _setting(3001, "Port that `serve` listens on.", minimum=0)
+    port: int = _setting(3001, "Port that `serve` listens on.", minimum=0, maximum=65_535)
     ping_interval: int = _setting(
         25_000,
         "Milliseconds between two pings of a client, at least 500.",

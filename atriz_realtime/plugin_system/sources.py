@@ -154,7 +154,8 @@ def _from_text(text: str, hint: Any, variable: str) -> Any:
         try:
             return hint(text)
         except ValueError:
-            raise ConfigurationError(f"{variable} must be a number, not {text!r}") from None
+            kind = "a whole number" if hint is int else "a number"
+            raise ConfigurationError(f"{variable} must be {kind}, not {text!r}") from None
     if get_origin(hint) is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
     return text

@@ -6,6 +6,7 @@ becomes a :class:`ConfigurationError` that names the key.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -43,7 +44,10 @@ _KINDS: dict[type, str] = {
 
 def _wrong(expected: str, value: object) -> TypeError:
     """The error for a value of a wrong type; it leaves out the value, which may be secret."""
-    return TypeError(f"must be {expected}, not {_KINDS.get(type(value), type(value).__name__)}")
+    given = _KINDS.get(type(value), type(value).__name__)
+    if isinstance(value, float) and expected == _KINDS[int]:
+        given = "one with a decimal point" if math.isfinite(value) else str(value)
+    return TypeError(f"must be {expected}, not {given}")
 
 
 def _strict(kind: type) -> Callable[[Any, Any], Any]:
@@ -59,8 +63,12 @@ def _strict(kind: type) -> Callable[[Any, Any], Any]:
 
 def _strings(value: Any, _: Any) -> tuple[str, ...]:
     """A list of strings; a single string would be split into its characters."""
-    if not isinstance(value, list | tuple) or not all(type(item) is str for item in value):
+    if not isinstance(value, list | tuple):
         raise _wrong("a list of strings", value)
+    for item in value:
+        if type(item) is not str:
+            given = _KINDS.get(type(item), type(item).__name__)
+            raise TypeError(f"must be a list of strings; it holds {given}")
     return tuple(value)
 
 

@@ -109,7 +109,9 @@ def test_wrong_usage_is_one_line_and_status_2(
     [
         (ConfigurationError("two\nlines"), "error: two lines"),
         (click.ClickException("no"), "error: no"),
-        (FileNotFoundError(2, "No such file", "x"), "error: [Errno 2] No such file: 'x'"),
+        (FileNotFoundError(2, "No such file", "x"), "error: x: No such file"),
+        (OSError(5, "no"), "error: no"),
+        (OSError("no"), "error: no"),
         (ZeroDivisionError("why"), "error: unexpected ZeroDivisionError: why (--traceback"),
     ],
 )

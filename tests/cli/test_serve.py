@@ -274,7 +274,7 @@ async def test_a_server_that_cannot_start_gives_the_reason_in_one_line(
     [
         ("RuntimeError('no')", "error: unexpected RuntimeError: no"),
         ("__import__('asyncio').CancelledError('no')", "error: unexpected CancelledError: "),
-        ("OSError(5, 'no')", "error: [Errno 5] no"),
+        ("OSError(5, 'no')", "error: no"),
     ],
 )
 async def test_a_backend_that_does_not_open_stops_the_start_in_one_line(
@@ -346,3 +346,23 @@ async def test_a_printed_secret_is_refused_beyond_loopback(allowed: str) -> None
     error = refused.err.splitlines()[-1]
     assert error.startswith("error: the JWT secret is printed in the documentation")
     assert "a-secret-of" not in refused.err
+
+
+async def test_a_plain_uvicorn_shows_the_first_refusal_of_each_reason() -> None:
+    async with on_its_own(env=environment(JWT_SECRET=None)) as served:
+        missing = "no JWT secret is configured (JWT_SECRET)"
+        assert await served.command.until_said(missing) == f"{missing}: every token is refused"
+        bearer = {"Authorization": f"Bearer {token()}"}
+        url = f"{served.url}/api/tracking/location"
+        async with aiohttp.ClientSession() as session:
+            for headers in (bearer, bearer, {}):
+                async with session.post(url, json={}, headers=headers) as response:
+                    assert response.status == 401
+        await served.command.ended(signal.SIGTERM)
+    where = "; later ones are INFO lines of the logger 'atriz_realtime'"
+    assert [line for line in served.command.err if line.startswith("refused")] == [
+        f"refused credentials: authenticator 'jwt': {missing}{where}",
+        f"refused invalid_token: POST /api/tracking/location: Authentication failed{where}",
+        f"refused not_authenticated: POST /api/tracking/location: Not authenticated{where}",
+    ]
+    assert token() not in "".join(served.command.err)

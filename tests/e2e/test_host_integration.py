@@ -12,7 +12,7 @@ import aiohttp
 import attrs
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -22,8 +22,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect as websocket
+from websockets.exceptions import InvalidStatus
 
-from atriz_realtime import RealtimeError, RealtimeExtension, RealtimeServer, TrackingService
+from atriz_realtime import (
+    Identity,
+    RealtimeError,
+    RealtimeExtension,
+    RealtimeServer,
+    TrackingService,
+)
+from atriz_realtime.api import InvalidLocation, NotAuthenticated, RateLimited
 from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.support.clients.node import Node, js_connect
 from tests.support.clients.python_socketio import Connect
@@ -177,6 +185,29 @@ async def test_the_server_s_routes_come_before_a_host_s_catch_all(
             assert await live.get(path) == (200, "theirs"), path
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/tracking/location", "POST"),
+        ("/api/tracking/batch", "POST"),
+        ("/api/tracking/shares", "POST"),
+        ("/api/tracking/shares/x", "DELETE, GET, HEAD"),
+        ("/api/tracking/vehicle/v1", "GET, HEAD"),
+        ("/health/realtime", "GET, HEAD"),
+    ],
+)
+async def test_another_method_of_a_path_is_answered_with_those_that_it_has(
+    make_app: MakeApp, path: str, allowed: str
+) -> None:
+    app = make_app(routes=[Route("/{path:path}", hello)])
+    install(app, plugins={"sharing": {"url": "https://live.example"}})
+    async with serving(app) as live, aiohttp.ClientSession() as session:
+        for method in {"GET", "HEAD", "POST", "PUT", "DELETE"} - set(allowed.split(", ")):
+            async with session.request(method, live.url + path) as response:
+                answer = (response.status, response.headers["Allow"])
+                assert answer == (405, allowed), method
+
+
 async def test_a_host_with_its_own_tracking_api_disables_the_server_s(
     make_app: MakeApp, connect: Connect
 ) -> None:
@@ -220,6 +251,190 @@ async def test_a_mounted_application_serves_under_its_prefix(make_app: MakeApp, 
                 await client.next("location:update")
         finally:
             await server.close()
+
+
+# -- errors and callers in the host's own routes ----------------------------------------------
+
+
+def published(server: RealtimeServer) -> Callable[[Request], Awaitable[Response]]:
+    """A route of a host's that publishes what it is sent."""
+
+    async def publish(request: Request) -> Response:
+        fields = {"deviceId": "d1", "userId": "u1", "timestamp": "2026-01-31T12:00:00Z"}
+        await server.tracking.publish_location_update(
+            "vehicle", "v1", fields | await request.json()
+        )
+        return JSONResponse({"published": True})
+
+    return publish
+
+
+async def test_a_refusal_in_a_host_s_route_is_answered_as_an_endpoint_s(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+    server = install(app)
+    app.router.routes.append(Route("/positions/{secret}", published(server), methods=["POST"]))
+    async with serving(app) as live:
+        where = {"latitude": 95, "longitude": 0}
+        refusal = await live.post("/positions/s3cret", where)
+        assert refusal == await live.post("/api/tracking/location", {"vehicleId": "v1"} | where)
+        assert (refusal[0], refusal[1]["code"]) == (422, "invalid_location")
+        assert refusal[1]["field"] == "latitude"
+        assert await live.post("/positions/x", where | {"latitude": 5}) == (
+            200,
+            {"published": True},
+        )
+        assert server.incidents.counts["refused invalid_location"] == 2
+    assert "s3cret" not in caplog.text
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_the_headers_of_a_refusal_are_an_endpoint_s_too(make_app: MakeApp) -> None:
+    app = make_app()
+    install(app, max_auth_failures=1)
+
+    async def limited(_: Request) -> Response:
+        raise RateLimited(retry_after=7)
+
+    app.router.routes.append(Route("/limited", limited))
+    app.router.routes.append(Route("/me", who(app)))
+    async with serving(app) as live, aiohttp.ClientSession() as session:
+        async with session.get(f"{live.url}/limited") as response:
+            assert (response.status, response.headers["Retry-After"]) == (429, "7")
+        async with session.get(f"{live.url}/me") as response:
+            assert (response.status, response.headers["WWW-Authenticate"]) == (401, "Bearer")
+            assert (await response.json())["code"] == "not_authenticated"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("kind", [RealtimeError, InvalidLocation])
+async def test_a_host_s_own_handler_of_these_errors_stays(
+    make_app: MakeApp, when: str, kind: type[RealtimeError]
+) -> None:
+    async def theirs(_: Request, error: Exception) -> Response:
+        return JSONResponse({"theirs": str(error)}, 418)
+
+    app = make_app()
+    if when == "before":
+        app.add_exception_handler(kind, theirs)
+    server = install(app)
+    if when == "after":
+        app.add_exception_handler(kind, theirs)
+    app.router.routes.append(Route("/positions", published(server), methods=["POST"]))
+    async with serving(app) as live:
+        status, body = await live.post("/positions", {"latitude": 95, "longitude": 0})
+        assert (status, "latitude" in body["theirs"]) == (418, True)
+        assert (await live.get("/api/tracking/boat"))[1]["code"] == "unknown_type"
+
+
+async def test_other_errors_of_a_host_s_routes_are_its_own(make_app: MakeApp) -> None:
+    async def broken(_: Request) -> Response:
+        raise LookupError("as planned")
+
+    app = make_app(routes=[Route("/broken", broken)])
+    install(app)
+    async with (
+        serving(app) as live,
+        aiohttp.ClientSession() as session,
+        session.get(f"{live.url}/broken") as response,
+    ):
+        assert (response.status, await response.text()) == (500, "Internal Server Error")
+
+
+async def test_a_refusal_in_a_host_s_websocket_is_no_json_answer(make_app: MakeApp) -> None:
+    raised: list[Exception] = []
+
+    async def refusing(socket: WebSocket) -> None:
+        try:
+            await app.state.realtime.identity_of(socket)
+        except RealtimeError as error:
+            raised.append(error)
+            raise
+
+    app = make_app(routes=[WebSocketRoute("/refusing", refusing)])
+    install(app)
+    async with serving(app) as live:
+        with pytest.raises(InvalidStatus) as refused:
+            await websocket(f"ws://127.0.0.1:{live.port}/refusing")
+        assert refused.value.response.status_code in (403, 500)
+    assert [type(error) for error in raised] == [NotAuthenticated]
+
+
+def who(app: Starlette) -> Callable[[Request], Awaitable[Response]]:
+    """A route of a host's that says who calls it."""
+
+    async def me(request: Request) -> Response:
+        identity = await app.state.realtime.identity_of(request)
+        return JSONResponse({"user": identity.user_id})
+
+    return me
+
+
+async def test_the_identity_of_a_request(make_app: MakeApp) -> None:
+    app = make_app()
+    install(app)
+    app.router.routes.append(Route("/me", who(app)))
+    async with serving(app) as live:
+        bearer = {"Authorization": f"Bearer {token('ada')}"}
+        assert await live.get("/me", headers=bearer) == (200, {"user": "ada"})
+        for headers, code in (
+            ({}, "not_authenticated"),
+            ({"Authorization": "Bearer no-token"}, "invalid_token"),
+        ):
+            status, body = await live.get("/me", headers=headers)
+            assert (status, body["code"]) == (401, code)
+
+
+async def test_the_identity_is_a_dependency_of_fastapi() -> None:
+    app = FastAPI()
+    server = install(app)
+    caller_of = Depends(server.identity_of)
+
+    @app.get("/me")
+    async def me(caller: Identity = caller_of) -> dict[str, str]:
+        return {"user": caller.user_id}
+
+    @app.websocket("/ws")
+    async def ws(socket: WebSocket, caller: Identity = caller_of) -> None:
+        await socket.accept()
+        await socket.send_text(caller.user_id)
+
+    bearer = {"Authorization": f"Bearer {token('ada')}"}
+    async with serving(app) as live:
+        assert await live.get("/me", headers=bearer) == (200, {"user": "ada"})
+        status, body = await live.get("/me", headers={})
+        assert (status, body["code"]) == (401, "not_authenticated")
+        async with websocket(f"ws://127.0.0.1:{live.port}/ws", additional_headers=bearer) as socket:
+            assert await socket.recv() == "ada"
+        parameters = (await live.get("/openapi.json"))[1]["paths"]["/me"]["get"]
+        assert "parameters" not in parameters
+
+
+async def test_failures_to_authenticate_count_for_the_client_behind_a_trusted_proxy(
+    make_app: MakeApp,
+) -> None:
+    app = make_app()
+    install(app, trusted_proxies=["127.0.0.1"], max_auth_failures=1)
+    app.router.routes.append(Route("/me", who(app)))
+
+    def call(address: str, credentials: str) -> dict[str, str]:
+        return {"X-Forwarded-For": address, "Authorization": f"Bearer {credentials}"}
+
+    async with serving(app) as live:
+        for _ in range(2):
+            await live.get("/me", headers=call("192.0.2.1", "no-token"))
+        assert (await live.get("/me", headers=call("192.0.2.1", "no-token")))[0] == 429
+        assert (await live.get("/me", headers=call("192.0.2.2", token())))[0] == 200
+
+
+async def test_the_identity_of_the_first_request_without_a_lifespan(make_app: MakeApp) -> None:
+    app = make_app()
+    server = install(app)
+    app.router.routes.append(Route("/me", who(app)))
+    async with without_lifespan(app) as live:
+        assert await live.get("/me") == (200, {"user": "u1"})
+        assert server.get_stats()["uptime"] > 0
 
 
 # -- lifespan -------------------------------------------------------------------------------

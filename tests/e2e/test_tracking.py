@@ -204,7 +204,8 @@ async def test_unknown_types_are_refused(live: Live, connect: Connect) -> None:
             answer = await client.call(event, "b1")
             assert (answer["success"], answer["code"]) == (False, "unknown_type"), event
         await client.emit("track:boat", "b1")
-        assert await client.next("error", 6) == "Unknown entity type"
+        said = "Unknown entity type 'boat'; known: delivery, vehicle"
+        assert await client.next("error", 6) == said
         assert client.connected
 
 

@@ -120,7 +120,8 @@ async def test_refused_events_take_from_the_error_budget_too(serve: Serve) -> No
     ):
         for _ in range(6):
             socket.send('42["track:boat","b1"]')
-        errors = ['42["error","Unknown entity type"]'] * 6
+        said = "Unknown entity type 'boat'; known: delivery, vehicle"
+        errors = [f'42["error","{said}"]'] * 6
         assert await socket.messages(7) == [*errors, "41"]
         await socket.until_closed()
 

@@ -156,6 +156,13 @@ async def test_claims_that_a_token_must_have() -> None:
     assert await accepts(checks, token(exp=4_000_000_000, jti="1"))
 
 
+def test_a_file_that_cannot_be_read_is_named_without_a_number() -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        make(keys={"k1": "file:/nowhere/key.pem"})
+    reason = "keys.k1: /nowhere/key.pem: No such file or directory"
+    assert refusal.value.message.endswith(reason)
+
+
 @pytest.mark.parametrize("value", ["short", "file:/nowhere/key.pem", "file:", pem(RSA).decode()])
 def test_a_key_that_cannot_be_used_stops_the_start(value: str) -> None:
     with pytest.raises(ConfigurationError, match=r"keys\.k1") as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -104,7 +103,7 @@ class AccessControl:
                 if limited is not None:
                     raise limited from None
                 self._incidents.report(
-                    "refused credentials", f"{what}: {refusal.reason}", level=logging.INFO
+                    "refused credentials", f"{what}: {refusal.reason}", reason=refusal.reason
                 )
                 if backoff is not None and backoff.failed(credentials):
                     self._incidents.report(
@@ -117,7 +116,7 @@ class AccessControl:
                 if limited is not None:
                     raise limited
                 if self._guards and not self.is_accepted(identity):
-                    self._incidents.report("refused credentials", "revoked", level=logging.INFO)
+                    self._incidents.report("refused credentials", "revoked", reason="revoked")
                     raise AuthenticationRejected("revoked")
                 if backoff is not None:
                     backoff.succeeded(credentials)

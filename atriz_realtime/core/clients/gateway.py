@@ -173,7 +173,7 @@ class Gateway:
         try:
             if not is_proper:
                 reason = "auth must be an object, and its token a string"
-                self._incidents.report("refused credentials", reason, level=logging.INFO)
+                self._incidents.report("refused credentials", reason, reason=reason)
                 raise AuthenticationRejected(reason)
             identity = await self._access.authenticate(credentials, narrow=True)
             self._check_user_limit(identity)
@@ -231,7 +231,7 @@ class Gateway:
             return self._reject(sid, error)
         refused, chains = await self._subscriptions.reauthorize(socket, identity)
         if not self._access.is_accepted(identity):  # revoked while authorizers were asked
-            self._incidents.report("refused credentials", "revoked", level=logging.INFO)
+            self._incidents.report("refused credentials", "revoked", reason="revoked")
             return self._reject(sid, AuthenticationRejected("revoked"))
         if sid in self._sockets:
             self._set_identity(socket, identity)

@@ -6,19 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
+from starlette.requests import HTTPConnection
 
-from atriz_realtime.api.contracts import Clock
-from atriz_realtime.api.model import Location, LocationEvent
+from atriz_realtime.api.contracts import Access, Clock
+from atriz_realtime.api.http import credentials_of
+from atriz_realtime.api.model import Identity, Location, LocationEvent
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.api.wire import SocketEvents
 from atriz_realtime.core.clients.sockets import Sockets
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.publish.service import as_location
 from atriz_realtime.core.runtime.lifecycle import Lifecycle
+from atriz_realtime.engine.request.proxies import TrustedProxies
 
 
 class ServerInterface:
-    """What a service emits to sockets, and what it asks of them."""
+    """What a service emits to sockets, and what it asks of them and of its callers.
+
+    :param proxies: the proxies to believe about a caller; ``None``: the ASGI server decides.
+    """
 
     def __init__(
         self,
@@ -27,12 +33,33 @@ class ServerInterface:
         redis: Redis | RedisCluster | None,
         clock: Clock,
         lifecycle: Lifecycle,
+        access: Access,
+        proxies: TrustedProxies | None,
     ) -> None:
         self._sockets = sockets
         self._pipeline = pipeline
         self._redis = redis
         self._clock = clock
         self._lifecycle = lifecycle
+        self._access = access
+        self._proxies = proxies
+
+    async def identity_of(self, request: HTTPConnection) -> Identity:
+        """Who calls a route of the service's own, as its authenticators decide.
+
+        It is a FastAPI dependency as it is: ``Annotated[Identity, Depends(server.identity_of)]``.
+
+        :param request: a ``Request`` or a ``WebSocket``.
+        :raises NotAuthenticated: when the caller sends no credentials.
+        :raises AuthenticationRejected: when they are not valid.
+        :raises NotAuthorized: when they belong to a share of one entity.
+        :raises RateLimited: when too many callers failed from the same address.
+        """
+        await self._lifecycle.start()
+        if self._proxies is not None:
+            request = HTTPConnection(dict(request.scope))
+            self._proxies.rewrite(request.scope)
+        return await self._access.authenticate(credentials_of(request))
 
     async def emit_location_update(self, channel: str, data: Any) -> None:
         """Emit ``location:update`` to a room, on every server, without caching it."""

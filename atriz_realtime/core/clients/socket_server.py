@@ -7,7 +7,6 @@ a task each: see :class:`~atriz_realtime.core.clients.sockets.EventHandlers`.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -329,7 +328,7 @@ class SocketServer(socketio.AsyncServer):
         code = data.get("code", "") if isinstance(data, dict) else ""
         if code:
             self._incidents.refusals.count(str(code))
-        self._incidents.report("connection refused", f"{namespace!r} {code}", level=logging.INFO)
+        self._incidents.report("connection refused", f"{namespace!r} {code}", reason=str(code))
         self._fault(session, NAMESPACE_COST)
 
     async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:

@@ -14,7 +14,6 @@ from atriz_realtime.api.errors import (
     NotAuthorized,
     RateLimited,
     SubscriptionLimit,
-    UnknownEntityType,
 )
 from atriz_realtime.api.model import EntityRef, Identity
 from atriz_realtime.api.wire import TRACKING_REVOKED, event_json, track_event, untrack_event
@@ -26,7 +25,7 @@ from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.hub.views import ViewChain, Views
 from atriz_realtime.core.hub.watermarks import event_time
-from atriz_realtime.core.publish.pipeline import Pipeline
+from atriz_realtime.core.publish.pipeline import Pipeline, unknown_type
 from atriz_realtime.core.runtime.incidents import Incidents, reason
 from atriz_realtime.core.runtime.semaphore import TurnLimit, WeightedSemaphore
 
@@ -88,6 +87,7 @@ class Subscriptions:
         self._incidents = incidents
         self._clock = clock
         self._limit = limit
+        self._kinds = kinds
         self._turns = TurnLimit(ENTITIES_PER_TURN)
         self._reading = WeightedSemaphore(MAX_READING)
         self._owed: Snapshots = {}
@@ -262,8 +262,7 @@ class Subscriptions:
 
     def _schedule_owed(self) -> None:
         if self._owed and self._retry is None:
-            loop = asyncio.get_running_loop()
-            self._retry = loop.call_later(SNAPSHOT_RETRY, self._send_owed)
+            self._retry = asyncio.get_running_loop().call_later(SNAPSHOT_RETRY, self._send_owed)
 
     def _untracker(self, kind: str) -> Handler:
         async def untrack(sid: str, ids: Any = None, *_: Any) -> dict[str, Any]:
@@ -278,8 +277,9 @@ class Subscriptions:
 
         return untrack
 
-    async def _unknown_type(self, _: str, event: str, *__: Any) -> None:
-        raise UnknownEntityType(field=event[:64])
+    async def _unknown_type(self, sid: str, event: str, *_: Any) -> None:
+        known = self._kinds if self._sockets[sid].identity else ()  # not for anonymous clients
+        raise unknown_type(event.partition(":")[2], known, event[:64])
 
     def kick(self, user_id: str, entity: EntityRef) -> None:
         """Take a user's sockets out of an entity's room, and tell them."""

@@ -15,8 +15,19 @@ from atriz_realtime.api.contracts import (
     Resources,
 )
 from atriz_realtime.api.records import FanoutLayer
+from atriz_realtime.core.runtime.processes import workers
 from atriz_realtime.core.runtime.statistics import Statistics
 from atriz_realtime.plugin_system.registry import Registry
+
+MEMORY = "memory"
+"""The name of the cache and of the fan-out of one process."""
+
+APART = (
+    "this is one of {count} processes that serve one port without a Redis, and do not know of each"
+    " other: most watchers miss a fix, and reads and polls that reach another process find nothing;"
+    " set redis_url (REDIS_URL), or start only one process"
+)
+"""What the log says of several workers that share nothing."""
 
 B = TypeVar("B")
 
@@ -52,6 +63,8 @@ class Backends:
             reports interruptions.
         """
         resources, cache, fanout = self._resources, self._registry.cache, self._registry.fanout
+        if MEMORY in (cache.name, fanout.name) and (count := workers()) > 1:
+            resources.report("workers in memory", APART.format(count=count))
         open_cache = await self._opened("cache", cache, cache.open(resources), opened)
         innermost = layered = await self._opened("fanout", fanout, fanout.open(resources), opened)
         for layer in layers:

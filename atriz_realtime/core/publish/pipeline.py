@@ -41,6 +41,12 @@ FINISH_TIMEOUT = 1.0
 PAGE_PER_TURN = 50
 """Locations that are checked in one turn of the event loop, for all pages together."""
 
+MAX_TYPE = 64
+"""Characters of an unknown entity type that an error repeats."""
+
+MAX_NAMED = 20
+"""Entity types that an error about an unknown one names."""
+
 TURN = 1_000
 """The parts of a turn of the event loop that pages, listings and lists of updates share: a step of
 which a turn has time for 50 takes 20 of them."""
@@ -153,7 +159,7 @@ class Pipeline:
     def _check(self, entity_type: object, entity_id: object) -> None:
         kind = self._kinds.get(entity_type) if isinstance(entity_type, str) else None
         if kind is None:
-            raise UnknownEntityType(field="type")
+            raise unknown_type(entity_type, self._kinds)
         if not isinstance(entity_id, str) or not kind.matches_id(entity_id):
             raise InvalidEntityId(field="entityId")
         if RedisChannels.is_pattern(entity_id):
@@ -225,7 +231,7 @@ class Pipeline:
     ) -> Page:
         """One page of the cached locations of a type, without those that cannot be read."""
         if entity_type not in self._kinds:
-            raise UnknownEntityType(field="type")
+            raise unknown_type(entity_type, self._kinds)
         page = await self._cache.page(entity_type, cursor, limit)
         items = []
         for entity_id, location in page.items:
@@ -352,3 +358,17 @@ class Pipeline:
             await publishing
         except Unavailable as error:
             self._incidents.report("held fixes dropped", error.message)
+
+
+def unknown_type(
+    entity_type: object, known: Iterable[str], field: str = "type"
+) -> UnknownEntityType:
+    """The error for a type that no active plugin registers.
+
+    :param known: the types that it names.
+    """
+    if not isinstance(entity_type, str):
+        return UnknownEntityType("Unknown entity type: it must be a string", field=field)
+    others = ", ".join(sorted(known)[:MAX_NAMED])
+    named = f"; known: {others}" if others else ""
+    return UnknownEntityType(f"Unknown entity type {entity_type[:MAX_TYPE]!r}{named}", field=field)

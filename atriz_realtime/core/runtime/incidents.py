@@ -1,4 +1,8 @@
-"""Failures that the server survives, and refusals: counted, and logged once per burst."""
+"""Failures that the server survives, and refusals: counted, and logged once per burst.
+
+A host that configures no logging shows only warnings.  Refusals are an everyday matter, but the
+first one of each reason usually means that something is set up wrongly; it is a warning.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,15 @@ MAX_KINDS = 1_000
 
 MAX_CODES = 100
 """Error codes that are counted separately; any further code is counted as ``other``."""
+
+MAX_REASONS = 20
+"""Reasons of one kind of refusal that are told apart; any further reason counts as ``other``."""
+
+MAX_REASON = 100
+"""Characters by which two reasons are told apart."""
+
+SHOWN_REASONS = 5
+"""Reasons that a line lists of the refusals that were not logged: the most frequent ones."""
 
 PLUGIN_PROBLEM = "plugin {plugin} {problem}"
 """A plugin did something that its caller had to be protected from."""
@@ -64,6 +77,8 @@ class Incidents:
         self.refusals = Refusals()
         self._counts: Counter[tuple[str, Labels]] = Counter()
         self._logged: dict[tuple[str, Labels], tuple[float, int]] = {}
+        self._reasons: dict[tuple[str, Labels], set[str]] = {}
+        self._unlogged: dict[tuple[str, Labels], Counter[str]] = {}
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -84,24 +99,38 @@ class Incidents:
         *,
         level: int = logging.WARNING,
         labels: Mapping[str, str] | None = None,
+        reason: str | None = None,
     ) -> None:
         """Count an incident, and log it unless the same was logged recently.
 
         :param message: what happened, without secrets; control characters are escaped.
         :param labels: values for the placeholders of ``kind``.
+        :param reason: of a refusal.  The first one for each reason is logged as a warning, which
+            every server shows, and the others as information.
         """
         key: tuple[str, Labels] = (kind, tuple(sorted(labels.items())) if labels else ())
         if key not in self._counts and len(self._counts) >= MAX_KINDS:
             kind = "other"
             key = (kind, ())
         self._counts[key] += 1
+        suffix = ""
+        is_first = False
+        if reason is not None:
+            reason, is_first = self._known_reason(key, reason)
+            level = logging.WARNING if is_first else logging.INFO
         now = self._clock.monotonic()
         since, count = self._logged.get(key, (-QUIET_SECONDS, 0))
-        if now - since < QUIET_SECONDS:
+        if now - since < QUIET_SECONDS and not is_first:
+            if reason:
+                self._unlogged.setdefault(key, Counter())[reason] += 1
             return
         suppressed = self._counts[key] - count - 1
         self._logged[key] = (now, self._counts[key])
-        suffix = f" ({suppressed} more since the last such line)" if suppressed else ""
+        if suppressed:
+            reasons = _summary(self._unlogged.pop(key, Counter()))
+            suffix = f" ({suppressed} more since the last such line{reasons})"
+        if is_first and not logger.isEnabledFor(logging.INFO):
+            suffix += f"; later ones are INFO lines of the logger {logger.name!r}"
         name = _filled_in(*key)
         logger.log(
             level,
@@ -111,6 +140,16 @@ class Incidents:
             suffix,
             extra={"incident": name, "count": self._counts[key]},
         )
+
+    def _known_reason(self, key: tuple[str, Labels], reason: str) -> tuple[str, bool]:
+        """The reason as it is counted, and whether it is the first of its kind."""
+        known = self._reasons.setdefault(key, set())
+        reason = reason[:MAX_REASON]
+        if reason not in known and len(known) >= MAX_REASONS:
+            reason = "other"
+        is_first = reason not in known
+        known.add(reason)
+        return reason, is_first
 
     def plugin_problem(
         self,
@@ -130,9 +169,7 @@ class Incidents:
         :param what: what the client asked for.
         """
         self.refusals.count(error.code)
-        self.report(
-            REFUSED, f"{what}: {error.message}", level=logging.INFO, labels={"code": error.code}
-        )
+        self.report(REFUSED, f"{what}: {error.message}", labels={"code": error.code}, reason="")
 
     def failed(self, kind: str, what: str, error: BaseException) -> RealtimeError:
         """Count and report what has failed through no fault of the client.
@@ -148,6 +185,16 @@ class Incidents:
 
 def _filled_in(kind: str, labels: Labels) -> str:
     return kind.format(**dict(labels)) if labels else kind
+
+
+def _summary(reasons: Counter[str]) -> str:
+    """How often each reason was given, for the log; empty without reasons."""
+    shown = reasons.most_common(SHOWN_REASONS)
+    others = reasons.total() - sum(count for _, count in shown)
+    parts = [f"{count} {reason}" for reason, count in shown]
+    if others:
+        parts.append(f"{others} for other reasons")
+    return _one_line(": " + ", ".join(parts)) if parts else ""
 
 
 def _one_line(message: str) -> str:

@@ -51,7 +51,10 @@ def configured(table: Mapping[str, str]) -> dict[str, jwt.PyJWK]:
             raise ConfigurationError(f"keys: an id has 1 to {MAX_KID} characters", field="keys")
         try:
             keys[kid] = _public(value) if value.startswith(FILE) else _secret(value)
-        except (ValueError, TypeError, OSError, jwt.PyJWTError) as error:
+        except OSError as error:
+            reason = f"{value.removeprefix(FILE)}: {error.strerror or error}"
+            raise ConfigurationError(f"keys.{kid}: {reason}", field="keys") from None
+        except (ValueError, TypeError, jwt.PyJWTError) as error:
             reason = (
                 str(error) if value.startswith(FILE) else "an HS256 secret has 32 bytes or more"
             )

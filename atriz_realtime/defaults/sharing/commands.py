@@ -88,7 +88,7 @@ def _signed(config: PluginConfig, kind: str, entity_id: str, seconds: int) -> di
     if not 1 <= seconds <= found.settings.max_life:
         raise InvalidRequest(f"a share lasts {found.settings.max_life} s at most (max_life)")
     if not re.fullmatch(TYPE_PATTERN, kind):
-        raise UnknownEntityType
+        raise UnknownEntityType(f"Unknown entity type {kind!r}: it must match {TYPE_PATTERN}")
     if not re.fullmatch(DEFAULT_ID_PATTERN, entity_id):
         raise InvalidEntityId
     share, token = found.tokens.make(EntityRef(kind, entity_id), seconds)

@@ -133,7 +133,9 @@ class SharesApi:
             raise InvalidRequest(f"{field} is required", field=field)
         seconds, most = data["seconds"], self._sharing.settings.max_life
         if type(seconds) is not int or not 1 <= seconds <= most:
-            raise InvalidRequest(f"seconds must be a number from 1 to {most}", field="seconds")
+            raise InvalidRequest(
+                f"seconds must be a whole number from 1 to {most}", field="seconds"
+            )
         return self._server.tracking.entity(data["type"], data["entityId"]), seconds
 
 

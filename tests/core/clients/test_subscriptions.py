@@ -69,6 +69,14 @@ async def test_an_unknown_type_is_refused_and_no_failure(event: list[Any]) -> No
     assert dict(hub.incidents.counts) == {"refused unknown_type": 1}
 
 
+async def test_only_a_socket_that_is_known_is_told_the_known_types() -> None:
+    hub = Hub()
+    member, stranger = await hub.sign_in(user("u1")), await hub.sign_in()
+    told = (await hub.send(member, "track:boat", "b1"))["message"]
+    assert told.startswith("Unknown entity type 'boat'; known: ")
+    assert (await hub.send(stranger, "track:boat", "b1"))["message"] == "Unknown entity type 'boat'"
+
+
 async def test_an_unauthenticated_socket_may_not_track() -> None:
     hub = Hub()
     member = await hub.sign_in()

@@ -32,7 +32,7 @@ from atriz_realtime.api.model import MAX_ID_LENGTH
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish import pipeline
 from atriz_realtime.core.publish.delivery import Delivery
-from atriz_realtime.core.publish.pipeline import Pipeline
+from atriz_realtime.core.publish.pipeline import Pipeline, unknown_type
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
 from atriz_realtime.plugin_system.config import view
@@ -316,6 +316,19 @@ async def test_an_unknown_type(made: Parts, kind: Any) -> None:
     with pytest.raises(UnknownEntityType) as refusal:
         made.pipeline.entity(kind, "v1")
     assert refusal.value.field == "type"
+
+
+async def test_an_unknown_type_is_named_with_those_that_are_known(made: Parts) -> None:
+    def message(kind: Any, known: tuple[str, ...] = ("van", "boat")) -> str:
+        return unknown_type(kind, known).message
+
+    assert message("vans") == "Unknown entity type 'vans'; known: boat, van"
+    assert message("vans", ()) == "Unknown entity type 'vans'"
+    assert message(1) == "Unknown entity type: it must be a string"
+    assert message("a\n" + "x" * 10_000).isprintable()
+    assert len(message("x" * 10_000)) < 150
+    with pytest.raises(UnknownEntityType, match="'vans'; known: delivery, van, vehicle"):
+        await made.pipeline.page("vans", None, 10)
 
 
 @pytest.mark.parametrize(

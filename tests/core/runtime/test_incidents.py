@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.api import NotAuthorized
+from atriz_realtime.api import NotAuthorized, UnknownEntityType
 from atriz_realtime.core.runtime.incidents import (
     MAX_CODES,
     MAX_KINDS,
+    MAX_REASONS,
     PLUGIN_PROBLEM,
     QUIET_SECONDS,
     REFUSED,
+    SHOWN_REASONS,
     Incidents,
     Refusals,
 )
@@ -130,3 +132,88 @@ def test_the_counts_are_read_only(incidents: Incidents) -> None:
     counts: Any = incidents.counts
     with pytest.raises(TypeError):
         counts["kind"] = 1
+
+
+# -- refusals ------------------------------------------------------------------------------
+
+
+def refuse(incidents: Incidents, *reasons: str) -> None:
+    """Refuse credentials, once for each reason."""
+    for reason in reasons:
+        incidents.report("refused credentials", f"by x: {reason}", reason=reason)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """The level and the message of each line."""
+    return [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
+def test_the_first_refusal_of_each_reason_is_a_warning(
+    incidents: Incidents, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "atriz_realtime")
+    refuse(incidents, "expired", "expired", "wrong key", "expired")
+    clock.advance(QUIET_SECONDS)
+    refuse(incidents, "wrong key")
+    assert lines(caplog) == [
+        ("WARNING", "refused credentials: by x: expired"),
+        (
+            "WARNING",
+            "refused credentials: by x: wrong key (1 more since the last such line: 1 expired)",
+        ),
+        (
+            "INFO",
+            "refused credentials: by x: wrong key (1 more since the last such line: 1 expired)",
+        ),
+    ]
+    assert incidents.counts == {"refused credentials": 5}
+
+
+def test_a_line_counts_the_refusals_that_were_not_logged_by_reason(
+    incidents: Incidents, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "atriz_realtime")
+    names = [f"reason {number}" for number in range(SHOWN_REASONS + 2)]
+    refuse(incidents, *names, *names, "reason 3", "reason 3")
+    clock.advance(QUIET_SECONDS)
+    refuse(incidents, "reason 3")
+    counted = "3 reason 3, 1 reason 0, 1 reason 1, 1 reason 2, 1 reason 4, 2 for other reasons"
+    assert caplog.messages[-1].endswith(f" (9 more since the last such line: {counted})")
+    clock.advance(QUIET_SECONDS)
+    refuse(incidents, "reason 3")
+    assert caplog.messages[-1] == "refused credentials: by x: reason 3"
+
+
+def test_the_first_warning_says_where_the_others_are_unless_they_are_shown(
+    incidents: Incidents, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = "; later ones are INFO lines of the logger 'atriz_realtime'"
+    caplog.set_level(logging.WARNING, "atriz_realtime")
+    incidents.refused("track:vehicle", NotAuthorized("not you"))
+    clock.advance(QUIET_SECONDS)
+    incidents.refused("track:vehicle", NotAuthorized("not you"))
+    assert lines(caplog) == [
+        ("WARNING", f"refused unauthorized: track:vehicle: not you{where}"),
+    ]
+    caplog.set_level(logging.INFO, "atriz_realtime")
+    incidents.refused("track:boat", UnknownEntityType())
+    assert where not in caplog.messages[-1]
+
+
+def test_no_client_can_have_a_warning_for_each_of_its_refusals(
+    incidents: Incidents, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse(incidents, *(f"key {number}" for number in range(5 * MAX_REASONS)))
+    assert len(caplog.records) == MAX_REASONS + 1  # and one for all others together
+    assert incidents.counts == {"refused credentials": 5 * MAX_REASONS}
+
+
+def test_a_reason_cannot_break_a_line(
+    incidents: Incidents, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "atriz_realtime")
+    refuse(incidents, "a\nb", "a\nb")
+    clock.advance(QUIET_SECONDS)
+    refuse(incidents, "a\nb" + "x" * 10_000)
+    assert all(message.isprintable() for message in caplog.messages)
+    assert max(len(message) for message in caplog.messages) < 1_200
