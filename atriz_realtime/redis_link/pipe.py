@@ -24,6 +24,7 @@ import attrs
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AuthenticationError,
+    BusyLoadingError,
     ClusterDownError,
     NoScriptError,
     OutOfMemoryError,
@@ -51,8 +52,9 @@ BACKOFF_FIRST = 0.05
 BACKOFF_MOST = 1.0
 """Seconds between two attempts to connect: doubled each time, with full jitter."""
 
-SERVER_STATE_ERRORS = (OutOfMemoryError, ClusterDownError, TryAgainError)
-"""Errors caused by the server's state rather than by the command."""
+SERVER_STATE_ERRORS = (BusyLoadingError, OutOfMemoryError, ClusterDownError, TryAgainError)
+"""Errors caused by the server's state rather than by the command; ``MASTERDOWN`` is one of
+:class:`~redis.exceptions.ClusterDownError`'s."""
 
 SERVER_STATE_PREFIXES = ("MISCONF ", "NOREPLICAS ", "BUSY ")
 """Prefixes of more such errors, for which redis-py has no class: the server cannot save to
@@ -70,6 +72,8 @@ class _Command:
     deadline: float
     fallback: tuple[str | bytes | float, ...] | None = None
     """Sent instead when Redis does not have the script that the command names by its hash."""
+    teaches: str = ""
+    """The hash of the script whose text the command carries."""
 
 
 class RedisPipe:
@@ -136,12 +140,13 @@ class RedisPipe:
 
     def execute(self, *command: str | bytes | float) -> asyncio.Future[Any]:
         """Queue a command."""
-        return self._queue(command, None)
+        return self._queue(command)
 
     def _queue(
         self,
         command: tuple[str | bytes | float, ...],
-        fallback: tuple[str | bytes | float, ...] | None,
+        fallback: tuple[str | bytes | float, ...] | None = None,
+        teaches: str = "",
     ) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = self._loop.create_future()
         if self._stream is None:
@@ -152,7 +157,7 @@ class RedisPipe:
             if not self._outgoing:
                 self._loop.call_soon(self._send)
             deadline = self._loop.time() + ANSWER_TIMEOUT
-            self._outgoing.append(_Command(pack(command), answer, deadline, fallback))
+            self._outgoing.append(_Command(pack(command), answer, deadline, fallback, teaches))
             if self._watchdog is None:
                 self._watchdog = self._loop.call_later(ANSWER_TIMEOUT, self._watch)
         return answer
@@ -160,7 +165,11 @@ class RedisPipe:
     def evaluate(
         self, script: str, keys: tuple[str, ...], arguments: tuple[str | bytes | float, ...]
     ) -> Awaitable[Any]:
-        """Queue a Lua script: its text the first time on a connection, then only its hash."""
+        """Queue a Lua script: its text until Redis has run it on this connection, then its hash.
+
+        A script whose text was refused is not known to Redis: sent by its hash, it would have to
+        be sent again, behind later commands.
+        """
         digest = self._digests.get(script)
         if digest is None:
             digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
@@ -168,8 +177,7 @@ class RedisPipe:
         rest = (len(keys), *keys, *arguments)
         if digest in self._known_scripts:
             return self._queue(("EVALSHA", digest, *rest), ("EVAL", script, *rest))
-        self._known_scripts.add(digest)
-        return self.execute("EVAL", script, *rest)
+        return self._queue(("EVAL", script, *rest), teaches=digest)
 
     async def aclose(self) -> None:
         """Close the connection; pending commands fail."""
@@ -243,6 +251,8 @@ class RedisPipe:
         if answer.done():
             return
         if not isinstance(response, Exception):
+            if command.teaches:
+                self._known_scripts.add(command.teaches)
             answer.set_result(response)
         elif command.fallback and self._stream and isinstance(response, NoScriptError):
             again = _Command(pack(command.fallback), answer, command.deadline)

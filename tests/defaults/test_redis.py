@@ -459,6 +459,34 @@ async def test_the_core_is_told_when_messages_are_missed_and_when_not(
     assert fanout.statistics()["reconnects"] == 1
 
 
+async def test_what_redis_refused_is_subscribed_when_it_no_longer_does(
+    fanout: RedisFanout, redis_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def at_once(least: float, most: float) -> float:
+        pauses.append(most)
+        return least
+
+    monkeypatch.setattr("random.uniform", at_once)
+    events, inbox = Events(), Inbox()
+    await fanout.subscribe("c", inbox)
+    fanout.attach(events)
+    before = len(events.told)
+    await redis_client.acl_setuser("default", enabled=True, commands=["-subscribe"])
+    try:
+        await redis_client.client_kill_filter(_type="pubsub")
+        await until(lambda: len(pauses) >= 6)
+        assert fanout.status().detail.startswith("subscriber: the subscriber is refused")
+    finally:
+        await redis_client.acl_setuser("default", enabled=True, commands=["+subscribe"])
+    await until(lambda: events.told[before:] == ["deaf", "hearing"])
+    assert fanout.status().state == "connected"
+    assert pauses[:6] == [0.05, 0.1, 0.2, 0.4, 0.5, 0.5]  # a refusal is no reason to hurry
+    await fanout.publish("c", b"heard")
+    await inbox.reaches(1)
+
+
 async def test_the_lag_grows_while_a_pong_is_overdue(
     proxied: tuple[RedisLink, Proxy],
 ) -> None:

@@ -54,6 +54,11 @@ class Node:
         """Its URL as a single server."""
         return f"redis://127.0.0.1:{self.port}"
 
+    def configure(self, settings: Mapping[str, str | int]) -> None:
+        """Add lines to its configuration file, for its next start."""
+        with (self.folder / "valkey.conf").open("a") as config:
+            config.writelines(f"{name} {value}\n" for name, value in settings.items())
+
     async def start(self) -> None:
         """Start it on its port, with the data in its folder, and wait until it answers."""
         config = self.folder / "valkey.conf"

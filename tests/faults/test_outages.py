@@ -45,6 +45,18 @@ async def test_killed_and_started_empty_on_the_same_port(single: Node, stage: St
         await single.start()
 
 
+async def test_killed_and_started_with_data_that_takes_seconds_to_load(
+    single: Node, stage: Stage
+) -> None:
+    await single.ask("EVAL", "for n = 1, 3000 do redis.call('SET', 'key' .. n, n) end", 0)
+    await single.ask("SAVE")
+    async with stage(single.url, single.url) as scene, scene.fault("killed, loads data for 3 s"):
+        single.kill()
+        await scene.degraded()
+        single.configure({"key-load-delay": 1_000, "loading-process-events-interval-bytes": 1_024})
+        await asyncio.gather(single.start(), scene.away_for(2.0))
+
+
 @pytest.mark.parametrize("kind", ["pubsub", "normal"])
 async def test_clients_cut_off(single: Node, stage: Stage, kind: str) -> None:
     async with stage(single.url, single.url) as scene, scene.fault(f"CLIENT KILL TYPE {kind}"):
@@ -61,8 +73,10 @@ async def test_all_clients_cut_off_again_and_again(single: Node, stage: Stage) -
         await scene.away_for(0)
 
 
-async def test_demoted_and_promoted_again(single: Node, stage: Stage) -> None:
-    async with stage(single.url, single.url) as scene, scene.fault("demoted to a replica"):
+@pytest.mark.parametrize("answers", ["yes", "no"])
+async def test_demoted_and_promoted_again(single: Node, stage: Stage, answers: str) -> None:
+    async with stage(single.url, single.url) as scene, scene.fault(f"demoted, answers: {answers}"):
+        await single.ask("CONFIG", "SET", "replica-serve-stale-data", answers)
         await single.ask("REPLICAOF", "127.0.0.1", 1)
         await scene.degraded()
         await scene.away_for(2.0)

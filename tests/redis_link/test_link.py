@@ -34,6 +34,13 @@ async def answering(link: Link) -> None:
                 return
 
 
+async def reading(link: Link) -> None:
+    """Read until Redis refuses it."""
+    async with asyncio.timeout(TIMEOUT):
+        while True:
+            await link.execute("GET", "key1")
+
+
 async def connected(linked: Linked, times: int) -> None:
     """Wait until a link has connected so often."""
     await until(lambda: linked.connections == times)
@@ -119,8 +126,9 @@ async def test_a_replica_is_not_published_to(linked: Linked, redis_client: Any) 
 
 async def test_a_script_s_text_is_sent_once(link: Link, redis_client: redis.asyncio.Redis) -> None:
     await redis_client.config_resetstat()
-    added = [link.evaluate(ADD, ("sum",), (number,)) for number in range(10)]
-    assert [await answer for answer in added] == [0, 1, 3, 6, 10, 15, 21, 28, 36, 45]
+    assert await link.evaluate(ADD, ("sum",), (0,)) == 0
+    added = [link.evaluate(ADD, ("sum",), (number,)) for number in range(1, 10)]
+    assert [await answer for answer in added] == [1, 3, 6, 10, 15, 21, 28, 36, 45]
     calls = await statistics(redis_client, "commandstats")
     assert calls["cmdstat_eval"]["calls"] == 1
     assert calls["cmdstat_evalsha"]["calls"] == 9
@@ -253,6 +261,28 @@ async def test_a_server_out_of_memory_is_unavailable(
     finally:
         await redis_client.config_set("maxmemory", 0)
     await link.execute("SET", "key", "value")
+
+
+async def test_a_server_that_loads_its_data_is_unavailable_and_learns_no_script() -> None:
+    slowly = {"key-load-delay": 10_000, "loading-process-events-interval-bytes": 1_024}
+    settings = {"enable-debug-command": "yes", "rdbcompression": "no", **slowly}
+    with ValkeyServer(port=free_port(), config=settings) as server:
+        linked = await linked_to(f"redis://127.0.0.1:{server.port}")
+        link = linked.link
+        connect: Any = redis.asyncio.Redis  # redis-py leaves execute_command untyped
+        async with connect(port=server.port) as client:
+            await client.mset({f"key{number}": 2_000 * "x" for number in range(2_000)})
+            loading = asyncio.create_task(client.execute_command("DEBUG", "RELOAD"))
+            with pytest.raises(Unavailable, match="loading"):
+                await reading(link)
+            with pytest.raises(Unavailable, match="loading"):
+                await link.evaluate(ADD, ("sum",), (1,))
+            await client.config_set("key-load-delay", 0)
+            await loading
+        added = link.evaluate(ADD, ("sum",), (1,))
+        assert await link.execute("GET", "sum") == b"1"  # the script was not sent again
+        assert await added == 1
+        await link.aclose()
 
 
 @pytest.mark.parametrize("credentials", [":hunter2@", "user:hunter2@"])

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from tests.simulation.loop import HARNESS
 from tests.simulation.network import Connection
 from tests.simulation.plan import Action
-from tests.simulation.redis_model import Data
+from tests.simulation.redis_model import Data, Server
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
 class Faults:
-    """The actions of :data:`~tests.simulation.plan.FAULTS`."""
+    """The actions of :data:`~tests.simulation.plan.FAULTS` and of its ``REFUSALS``."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -142,6 +142,25 @@ class Faults:
             server.refuses_writes = b""
 
         self._fault("refuse", action.what[0], undo)
+
+    def do_load(self, action: Action) -> None:
+        server = self._world.network.primary
+        if server is not None:
+            self._world.network.restart(server)
+            self._refusal(action, server, "is_loading")
+
+    def do_busy(self, action: Action) -> None:
+        self._refusal(action, self._world.network.primary, "is_busy")
+
+    def do_forbid(self, action: Action) -> None:
+        """Take from everybody the right to subscribe, which ends what is subscribed."""
+        self._refusal(action, self._world.network.primary, "forbids_subscriptions")
+        self._world.network.cut(subscribers=True, commands=False)
+
+    def _refusal(self, action: Action, server: Server | None, state: str) -> None:
+        if server is not None:
+            setattr(server, state, True)
+            self._fault(action.kind, action.what[0], lambda: setattr(server, state, False))
 
     def _copy(self, action: Action) -> None:
         if self._world.network.primary is not None:

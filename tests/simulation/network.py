@@ -214,7 +214,7 @@ class Network:
     async def connect(self) -> Connection:
         """Open a connection for the process that asks.
 
-        :raises redis.exceptions.ConnectionError: while there is no primary.
+        :raises redis.exceptions.ConnectionError: while there is no primary, or it is busy.
         """
         process = current_process()
         assert process is not None
@@ -224,6 +224,8 @@ class Network:
         await asyncio.sleep(latency)
         if self.primary is None:
             raise RedisConnectionError("Connection refused")
+        if self.primary.is_busy:  # CLIENT SETNAME is refused
+            raise RedisConnectionError("Redis is busy running a script")
         self._numbers += 1
         return Connection(self, self.primary, self._numbers, latency)
 
@@ -251,6 +253,11 @@ class Network:
             wanted = subscribers if connection.is_subscriber else commands
             if wanted and process in ("", connection.process.name):
                 connection.cut()
+
+    def restart(self, server: Server) -> None:
+        """Start a server again, with its data."""
+        self.cut(subscribers=True, commands=True)
+        server.scripts.clear()
 
     def lose_primary(self) -> None:
         """The primary is gone with all connections to it."""
@@ -281,7 +288,7 @@ class Network:
             if connection.stalled:
                 connection.stalled = False
                 connection.cut()  # a network that comes back has forgotten it
-        if self.primary is not None:
-            self.primary.refuses_writes = b""
+        for server in self._servers:
+            server.accept()
         if self.paused:
             self.resume()

@@ -55,7 +55,7 @@ class Plan:
     @property
     def is_calm(self) -> bool:
         """Whether nothing fails."""
-        return not any(action.kind in FAULTS for action in self.actions)
+        return not any(action.kind in FAULTS or action.kind in REFUSALS for action in self.actions)
 
 
 FAULTS = {
@@ -72,6 +72,10 @@ FAULTS = {
     "restart empty": 0.5,
 }
 """Faults, and how often they come in a run that has them."""
+
+REFUSALS = ("load", "busy", "forbid")
+"""Faults in which Redis answers with an error: it was started again and loads its data, it runs a
+script that does not end, it lets nobody subscribe."""
 
 ACCESS = {
     "deny": 2.0,
@@ -140,6 +144,8 @@ class _Maker:
             for at, kind in zip(times, kinds, strict=True)
             for action in self._with_what_it_meets(self._action(at, kind))
         ]
+        if weights.keys() & FAULTS.keys():
+            actions += _refusals(seed, end)
         return Plan(
             seed=seed,
             servers=self.servers,
@@ -225,6 +231,21 @@ class _Maker:
                 lag = chance.choice([0, 0.1, 1.0])
                 what = (seconds, lag, chance.choice(["lost", "demoted"]))
         return Action(at, kind, who, what)
+
+
+def _refusals(seed: int, end: float) -> list[Action]:
+    """The refusals of a run with faults, which one in four has; chance is their own."""
+    if seed % 8 < 6:
+        return []
+    chance = random.Random(f"refusals {seed}")
+    return [
+        Action(
+            round(chance.uniform(0.2, end), 3),
+            chance.choice(REFUSALS),
+            what=(chance.choice([0.3, 1.0, 1.5, 3.0, 5.0]),),
+        )
+        for _ in range(chance.choice([1, 2, 4]))
+    ]
 
 
 def make_plan(seed: int) -> Plan:

@@ -154,6 +154,12 @@ EFFECTS: dict[str, Effect] = {
 """What the scripts do, by the SHA-1 of their text: a script that changes must be modelled anew."""
 
 
+_SUBSCRIBING = frozenset({"SUBSCRIBE", "PSUBSCRIBE"})
+
+_WHILE_LOADING = frozenset({"CLIENT", "ROLE", "UNSUBSCRIBE", "PUNSUBSCRIBE"}) | _SUBSCRIBING
+"""The commands that a server carries out while it loads its data."""
+
+
 class UnknownScript(Exception):
     """A script that the model has no effect for: add it to :data:`EFFECTS`."""
 
@@ -171,17 +177,39 @@ class Server:
         self.scripts: dict[bytes, Effect] = {}
         self.refuses_writes = b""
         """The error that writes are answered with; empty: they succeed."""
+        self.is_loading = False
+        """Whether it was started again and is not ready."""
+        self.is_busy = False
+        """Whether a script runs that does not end."""
+        self.forbids_subscriptions = False
         self.is_replica = False
         self.replicas: list[Server] = []
         """Have the same data, and are told of what is published."""
 
     def execute(self, connection: Connection, command: list[bytes]) -> Reply | None:
         name = command[0].upper().decode()
+        if refusal := self._refusal(name):
+            return hiredis.ReplyError(refusal)
         method = getattr(self, f"_{name.lower()}", None)
         if method is None:
             return hiredis.ReplyError(f"ERR unknown command '{name}'")
         reply: Reply = method(connection, command[1:])
         return reply
+
+    def _refusal(self, name: str) -> str:
+        """The error that a command is answered with whatever it says; empty: it is carried out."""
+        if self.is_loading and name not in _WHILE_LOADING:
+            return "LOADING Redis is loading the dataset in memory"
+        if self.is_busy:
+            return "BUSY Redis is busy running a script."
+        if self.forbids_subscriptions and name in _SUBSCRIBING:
+            return f"NOPERM User default has no permissions to run the '{name}' command"
+        return ""
+
+    def accept(self) -> None:
+        """Refuse nothing any more."""
+        self.is_loading = self.is_busy = self.forbids_subscriptions = False
+        self.refuses_writes = b""
 
     def _writable(self) -> hiredis.ReplyError | None:
         if self.is_replica:

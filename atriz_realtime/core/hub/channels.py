@@ -26,6 +26,7 @@ class ChannelSubscriptions:
         self._pending: dict[str, asyncio.Future[None]] = {}
         self._unsubscribing: dict[str, asyncio.TimerHandle] = {}
         self._subscribed: set[str] = set()
+        self._all_confirmed = False
         self._fanout: Fanout | None = None
         rooms.follow(self._filled, self._emptied)
 
@@ -54,6 +55,16 @@ class ChannelSubscriptions:
         """Whether an entity's channel is subscribed for its watchers."""
         return channel in self._subscribed
 
+    def is_confirmed(self, channel: str) -> bool:
+        """Whether whatever is published on a channel from now on arrives here.
+
+        What is published before may have come too early: Redis takes subscriptions and messages
+        on two connections.
+        """
+        if self._all_confirmed:
+            return True
+        return channel in self._subscribed and RedisChannels.room(channel) not in self._pending
+
     def watched_rooms(self) -> list[str]:
         """The entities' rooms that have members here."""
         return [
@@ -66,9 +77,11 @@ class ChannelSubscriptions:
         """Subscribe to every entity's channel, watched or not."""
         if self._fanout is not None:
             await self._fanout.subscribe(RedisChannels.ALL, self._received_from_all)
+            self._all_confirmed = True
 
     def unsubscribe_all(self) -> None:
         """Subscribe only to what is watched again."""
+        self._all_confirmed = False
         if self._fanout is not None:
             self._fanout.unsubscribe(RedisChannels.ALL)
 

@@ -103,27 +103,40 @@ class Delivery:
         self.backlog.discard(payload)
         if self._compared:
             self._overtake(payload)
+        returns = self._channels.is_confirmed(payload.channel)
         if held:
-            return self._finish(payload, None, self._fan_out_late(payload))
-        return self._finish(payload, self._put(payload), self._fan_out(payload))
+            return self._finish(payload, None, self._fan_out_late(payload), returns)
+        return self._finish(payload, self._put(payload), self._fan_out(payload), returns)
 
     async def _finish(
-        self, payload: Payload, caching: Awaitable[None] | None, publishing: Awaitable[None]
+        self,
+        payload: Payload,
+        caching: Awaitable[None] | None,
+        publishing: Awaitable[None],
+        returns: bool,
     ) -> None:
         """Await the backends' answers, and leave to the backlog what has failed.
 
         What nobody waits for any more goes on: a part of it may be done.
+
+        :param returns: whether it comes back if it is published.  Before its channel is confirmed
+            it may or may not; it is then expected only until it is published, or would be
+            delivered after newer ones at the next failure.
         """
         try:
             cached = caching is None or await self._attempt(caching, "cache unavailable")
             published = await self._attempt(publishing, "fan-out unavailable")
         except asyncio.CancelledError:
             _abandon(publishing)
+            if not returns:
+                self._in_flight.withdraw(payload.channel, payload.event)
             with contextlib.suppress(Unavailable):
                 self._leave(payload, publish=True, cache=caching is not None)
             raise
         if not published:
             self._in_flight.bypass(payload.channel, payload.event)
+        elif not returns:
+            self._in_flight.withdraw(payload.channel, payload.event)
         self._leave(payload, publish=not published, cache=not cached)
 
     async def cache(self, payload: Payload, *, held: bool) -> None:

@@ -37,7 +37,7 @@ class ListenerEvents:
     changed: Callable[[], None]
     """Called when :attr:`Listener.complete` changes."""
     moved: Callable[[], None]
-    """Called when a channel has moved to another server."""
+    """Called when a channel may have moved to another node of a cluster."""
 
 
 class Listener(Subscriber):
@@ -148,7 +148,8 @@ class Listener(Subscriber):
                 stream.send((name, *group[start : start + SUBSCRIBE_BATCH]))
 
     def _refused(self, error: Exception) -> None:
-        self._events.moved()
+        if self._link.sharded:  # another node may have the channels now
+            self._events.moved()
         super()._refused(error)
 
     def _received(self, message: list[Any]) -> None:

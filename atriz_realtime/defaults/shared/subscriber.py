@@ -20,7 +20,9 @@ SILENCE_LIMIT = 2.0
 
 BACKOFF_FIRST = 0.05
 BACKOFF_MAX = 0.5
-"""Seconds between two attempts to connect, at most; doubled each time, with full jitter."""
+"""Seconds between two attempts to connect, at most; doubled each time, with full jitter, until a
+PING is answered: a connection that is made and refused everything costs as much as one that is
+not made."""
 
 
 class Subscriber(ABC):
@@ -38,6 +40,7 @@ class Subscriber(ABC):
         self._last_reply = 0.0
         self._pings: deque[float] = deque()
         self._lag = 0.0
+        self._delay = BACKOFF_FIRST
         self._closing = False
         self._task = self._loop.create_task(self._run(), name=name)
 
@@ -69,20 +72,21 @@ class Subscriber(ABC):
         """Called when the connection is lost, or cannot be opened."""
 
     def _refused(self, error: Exception) -> None:
-        """Called with the error that Redis answers a subscription with."""
-        raise RedisError(f"cannot subscribe: {error}") from error
+        """Called with the error that Redis answers a subscription or a PING with.
+
+        Whatever it is, another connection subscribes to everything anew.
+        """
+        raise RedisError(f"the subscriber is refused: {error}") from error
 
     def _stale(self) -> str | None:
         """The reason to leave this server for another one, when there is one."""
         return None
 
     async def _run(self) -> None:
-        delay = BACKOFF_FIRST
         while True:
             stream: RedisStream | None = None
             try:
                 stream = await self._link.connect(self._reply, self._route)
-                delay = BACKOFF_FIRST
                 self._last_reply = self._loop.time()
                 self._pings.clear()
                 self._stream = stream
@@ -99,17 +103,18 @@ class Subscriber(ABC):
                     await stream.aclose()
             if self._closing:  # a task group that fails swallows the cancellation
                 return
-            await asyncio.sleep(random.uniform(0, delay))  # noqa: S311  # jitter, not a secret
-            delay = min(delay * 2, BACKOFF_MAX)
+            await asyncio.sleep(random.uniform(0, self._delay))  # noqa: S311  # jitter, not a secret
+            self._delay = min(self._delay * 2, BACKOFF_MAX)
 
     def _reply(self, reply: Any) -> None:
         self._last_reply = self._loop.time()
         if isinstance(reply, list) and reply[0] != b"pong":
             self._received(reply)
-        elif isinstance(reply, Exception):  # MOVED or CLUSTERDOWN: the channel is elsewhere
+        elif isinstance(reply, Exception):  # MOVED, LOADING, BUSY, NOPERM, …
             self._refused(reply)
         else:  # a PONG; it is a list only while something is subscribed
             self._lag = self._last_reply - self._pings.popleft()
+            self._delay = BACKOFF_FIRST
 
     async def _watch(self, stream: RedisStream) -> None:
         """Ping the server; leave it when it is silent or no longer the right one."""

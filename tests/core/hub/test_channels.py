@@ -176,6 +176,20 @@ async def test_following_everything_misses_nothing_while_a_channel_is_being_subs
     assert heard.events == [(channel(), b"before"), (channel(), b"after")]
 
 
+async def test_a_channel_is_confirmed_when_whatever_is_published_arrives(hub: Hub) -> None:
+    fanout = Fanned(confirms=False)
+    start(hub, fanout)
+    hub.enter(await hub.connect(), "vehicle:v1")
+    assert not hub.channels.is_confirmed(channel())
+    await hub.channels.subscribe_all()
+    assert hub.channels.is_confirmed(channel())
+    hub.channels.unsubscribe_all()
+    assert not hub.channels.is_confirmed(channel())
+    fanout.confirm()
+    await until(lambda: hub.channels.is_confirmed(channel()))
+    assert not hub.channels.is_confirmed(channel("v2"))
+
+
 async def test_an_event_that_comes_on_two_subscriptions_is_delivered_once(hub: Hub) -> None:
     fanout = Fanned()
     delivered: list[bytes] = []

@@ -325,6 +325,53 @@ async def test_an_older_fix_that_fails_late_is_not_sent_after_a_newer_one(
     assert parts.delivery.backlog.statistics()["superseded"] == newer_fails
 
 
+@pytest.fixture
+async def confirming(hub: Hub) -> AsyncIterator[Parts]:
+    """Parts whose fan-out confirms subscriptions late."""
+    delivery = Delivery(
+        {name: kind(name) for name in KINDS},
+        hub.broadcaster,
+        hub.channels,
+        hub.clock,
+        hub.incidents,
+    )
+    cache: Any = Away(MemoryCache(hub.clock, MemorySettings()))
+    fanout = Interruptible(Fanned(confirms=False))
+    gaps: list[str] = []
+    start(delivery, cache, fanout, gaps)
+    yield Parts(hub, delivery, cache, fanout, gaps)
+    await delivery.aclose()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_what_was_published_before_the_subscription_does_not_come_after_newer_fixes(
+    confirming: Parts, *, cancelled: bool
+) -> None:
+    parts = confirming
+    member, fanned = await watcher(parts), parts.fanout._backend
+    publishing = asyncio.create_task(parts.delivery.publish(payload(seconds=1)))
+    if cancelled:
+        await asyncio.sleep(0)
+        publishing.cancel()
+    await asyncio.wait([publishing])
+    fanned.confirm()
+    await parts.hub.channels.confirmed("vehicle:v1")
+    await fanned.publish(channel(), payload(seconds=2).event)  # by another server
+    assert member.frames == [frame(payload(seconds=2))]
+    parts.fanout.events.deaf()
+    assert member.frames == []
+
+
+async def test_what_cannot_be_published_before_the_subscription_reaches_its_watchers(
+    confirming: Parts,
+) -> None:
+    parts = confirming
+    member, fix = await watcher(parts), payload()
+    parts.fanout.away = AWAY
+    await parts.delivery.publish(fix)
+    assert member.frames == [frame(fix)]
+
+
 # -- late fixes ----------------------------------------------------------------------------
 
 
