@@ -274,8 +274,8 @@ class Delivery:
 
     def _is_behind(self, channel: str, event: bytes) -> bool:
         """Whether watchers of this server have had a newer event."""
-        last = self._broadcaster.last(RedisChannels.room(channel))
-        return last is not None and event_time(event) < event_time(last)
+        newest = self._broadcaster.newest(RedisChannels.room(channel))
+        return newest is not None and event_time(event) < event_time(newest)
 
     def _deliver(self, channel: str, event: bytes) -> None:
         self._broadcaster.broadcast(RedisChannels.room(channel), event)
