@@ -89,6 +89,14 @@ class LocationBroadcaster:
             return watermark.event
         return live.newest
 
+    def has_newer(self, room: str, event: bytes) -> bool:
+        """Whether anybody in a room has had something newer, live or from the cache."""
+        live, time = self._live.get(room), event_time(event)
+        watermarks = self._watermarks.by_room.get(room, {}).values()
+        return (live is not None and live.newest_time > time) or any(
+            watermark.timestamp > time for watermark in watermarks
+        )
+
     def send_current(self, sid: str, room: str, event: bytes) -> None:
         """Send one member of a room the entity's current location.
 

@@ -274,8 +274,7 @@ class Delivery:
 
     def _is_behind(self, channel: str, event: bytes) -> bool:
         """Whether watchers of this server have had a newer event."""
-        newest = self._broadcaster.newest(RedisChannels.room(channel))
-        return newest is not None and event_time(event) < event_time(newest)
+        return self._broadcaster.has_newer(RedisChannels.room(channel), event)
 
     def _deliver(self, channel: str, event: bytes) -> None:
         self._broadcaster.broadcast(RedisChannels.room(channel), event)

@@ -241,6 +241,21 @@ async def test_the_newest_is_not_the_last(hub: Hub) -> None:
     assert hub.broadcaster.newest("vehicle:v1", member.sid) == equal
 
 
+async def test_what_anybody_has_had_is_newer_live_or_from_the_cache(hub: Hub) -> None:
+    one, two = await hub.connect(), await hub.connect()
+    assert not hub.broadcaster.has_newer("vehicle:v1", event(1))
+    for member in (one, two):
+        hub.enter(member, "vehicle:v1")
+    for number in (3, 2):
+        hub.broadcaster.broadcast("vehicle:v1", event(number))
+    hub.broadcaster.send_current(one.sid, "vehicle:v1", event(5))
+    newer = [hub.broadcaster.has_newer("vehicle:v1", event(number)) for number in (2, 4, 5)]
+    assert newer == [True, True, False]
+    hub.leave(one, "vehicle:v1")
+    newer = [hub.broadcaster.has_newer("vehicle:v1", event(number)) for number in (2, 3, 4)]
+    assert newer == [True, False, False]
+
+
 async def test_a_member_is_sent_what_the_room_has_had_if_the_cache_is_behind(hub: Hub) -> None:
     one, two = await hub.connect(), await hub.connect()
     hub.enter(one, "vehicle:v1")
