@@ -18,10 +18,9 @@ class _Live:
     """
 
     last: bytes
-    last_time: str
     newest: bytes
     """The newest by its timestamp; of several, the last."""
-    newest_time: str
+    newest_time: bytes
 
 
 class LocationBroadcaster:
@@ -56,9 +55,9 @@ class LocationBroadcaster:
         if None in skip:
             return
         if live is None:
-            self._live[room] = _Live(event, time, event, time)
+            self._live[room] = _Live(event, event, time)
         else:
-            live.last, live.last_time = event, time
+            live.last = event
             if time >= live.newest_time:
                 live.newest, live.newest_time = event, time
         if views is not None and room in views.by_room:
@@ -131,7 +130,7 @@ class LocationBroadcaster:
         live = self._live.get(room)
         if live is not None and event_time(event) <= live.newest_time:
             event = live.newest
-            if live.last_time == live.newest_time:
+            if event_time(live.last) == live.newest_time:
                 return False
         if room not in self._rooms.rooms.get(DEFAULT_NAMESPACE, {}):
             return False

@@ -29,7 +29,7 @@ class Watermark:
     """An event that a member, or the whole room, was sent from the cache."""
 
     event: bytes
-    timestamp: str
+    timestamp: bytes
     held_until: float
     is_last: bool = True
     """Whether nothing else has passed since."""
@@ -62,7 +62,7 @@ class Watermarks:
         """What a member was sent from the cache, unless the room was sent something newer."""
         return self.by_room.get(room, {}).get(sid)
 
-    def already_seen(self, room: str, event: bytes, timestamp: str) -> AbstractSet[str | None]:
+    def already_seen(self, room: str, event: bytes, timestamp: bytes) -> AbstractSet[str | None]:
         """The members that must not get an event; ``None`` among them stands for everyone.
 
         :param timestamp: the event's :func:`event_time`.
@@ -98,21 +98,22 @@ class Watermarks:
             del self.by_room[room]
 
 
-def event_time(event: bytes) -> str:
+def event_time(event: bytes) -> bytes:
     """An event's timestamp as it stands in the JSON, which sorts as time does.
 
-    Empty when there is none: other programs publish on these channels too. Only if the event has
-    several timestamps, or white space, is it decoded as JSON: every fix comes here.
+    Empty when there is none: other programs publish on these channels too. Every fix that goes out
+    comes here, so JSON is decoded only if there are several timestamps, or white space.
     """
-    _, _, rest = event.partition(_TIMESTAMP)
-    if rest and _TIMESTAMP not in rest:
-        timestamp = rest[: rest.find(b'"')].decode(errors="replace")
+    at = event.find(_TIMESTAMP)
+    if at >= 0 and event.find(_TIMESTAMP, at + 1) < 0:
+        at += len(_TIMESTAMP)
+        timestamp = event[at : event.find(b'"', at)]
     else:
         try:
-            timestamp = str(decode_json(event)["location"]["timestamp"])
+            timestamp = str(decode_json(event)["location"]["timestamp"]).encode()
         except (RealtimeError, KeyError, TypeError):
-            return ""
-    return timestamp if timestamp[:1].isdigit() else ""
+            return b""
+    return timestamp if b"0" <= timestamp < b":" else b""
 
 
 _TIMESTAMP = b'"timestamp":"'

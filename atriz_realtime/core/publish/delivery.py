@@ -314,7 +314,7 @@ class Delivery:
 
 def _location_time(entity: EntityRef, location: bytes) -> str:
     """The timestamp of a cached location."""
-    return event_time(event_json(entity, location))
+    return event_time(event_json(entity, location)).decode(errors="replace")
 
 
 def _abandon(work: Awaitable[Any]) -> None:
