@@ -50,8 +50,14 @@ def _print(plan: Plan, history: History) -> None:
     skews = zip(plan.servers, plan.skews, strict=True)
     print(
         f"seed {plan.seed}: servers {', '.join(f'{name} {skew:+g} s' for name, skew in skews)};"
-        f" an authorizer takes {plan.latency:g} s, the filter {plan.filtering:g} s"
+        f" an authorizer takes {plan.latency:g} s, the filter {plan.filtering:g} s;"
+        f" a throttle's window is {plan.window:g} s"
     )
+    for name, entity, over_socket, resolution, ahead in plan.devices:
+        how = "a socket" if over_socket else "HTTP"
+        print(
+            f"  {name} reports {entity} over {how}; its clock counts {resolution} ms, {ahead:+g} s"
+        )
     for action in plan.actions:
         print(f"  {action}")
     print()

@@ -18,13 +18,21 @@ class Device:
     """Sends fixes one after another, each when the one before is answered."""
 
     def __init__(
-        self, world: World, name: str, entity: str, *, over_socket: bool, resolution: int
+        self,
+        world: World,
+        name: str,
+        entity: str,
+        *,
+        over_socket: bool,
+        resolution: int,
+        ahead: float,
     ) -> None:
         self.name = name
         self._world = world
         self._entity = entity
         self._over_socket = over_socket
         self._resolution = resolution
+        self._ahead = ahead
         self._bearer = token(name, "device", 0, EPOCH - 100)
         self._server = world.plan.servers[0]
         self._waiting: deque[bool] = deque()
@@ -88,7 +96,8 @@ class Device:
     def _send(self, bad: bool) -> None:
         world = self._world
         number = world.serial()
-        clock = int((EPOCH + world.loop.time()) * 1000) // self._resolution * self._resolution
+        milliseconds = int((EPOCH + world.loop.time() + self._ahead) * 1000)
+        clock = milliseconds // self._resolution * self._resolution
         self._newest = max(self._newest + (1 if self._resolution == 1 else 0), clock)
         moment = datetime.fromtimestamp(self._newest / 1000, UTC)
         stamp = moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -16,6 +16,9 @@ PROMPT = 1.0
 RECOVERY = 6.0
 """Seconds after a fault in which connections to Redis may still be coming back."""
 
+HELD_BACK = 2.0
+"""Seconds in which nothing older follows the current location."""
+
 FOREVER = float("inf")
 
 Key = tuple[str, int]
@@ -103,6 +106,12 @@ class Evidence:
         self.refusals = [
             (event.at, event["until"]) for event in history.of("fault") if event["what"] == "refuse"
         ]
+        self.gaps = [
+            event.at
+            for event in history.of("fault")
+            if event["what"] in ("cut subscribers", "cut both")
+        ]
+        """When every server was cut off from what others publish."""
         self.settled = next((event.at for event in history.of("settled")), FOREVER)
         devices: defaultdict[str, set[str]] = defaultdict(set)
         for device, entity, *_ in plan.devices:
@@ -176,6 +185,16 @@ class Evidence:
         """Whether a fix was published after a newer one."""
         return any(later.published < each < at for each in made.publications)
 
+    def may_be_last(self, made: Publish, seen: float, newer: Publish) -> bool:
+        """Whether a watcher may end with a fix, though a newer one is known.
+
+        It may if it came later, of a device whose clock is behind, and no gap has brought the
+        newer one since.
+
+        :param seen: when it was sent it.
+        """
+        return made.answered > newer.sent and not any(gap > seen for gap in self.gaps)
+
     def is_overtaken(self, made: Publish) -> bool:
         """Whether it was not published because a newer one, which is not to be seen, was cached."""
         return made.published == FOREVER and any(
@@ -200,6 +219,19 @@ class Evidence:
             if start - RECOVERY <= by and began <= end + recovery:
                 by = max(by, end + recovery)
         return by
+
+    @staticmethod
+    def is_asking(session: Session, entity: str, at: float) -> bool:
+        """Whether what a client is sent at a moment may be the current location it asked for."""
+        answers = {e["ask"]: e.at for e in session.of("track answered", entity)}
+        tokens = {e["token"]: e.at for e in session.of("authenticated")}
+        return any(
+            ask.at <= at <= answers.get(ask["ask"], FOREVER)
+            for ask in session.of("track asked", entity)
+        ) or any(
+            ask.at <= at <= tokens.get(ask["token"], FOREVER)
+            for ask in session.of("authenticating")
+        )
 
     @staticmethod
     def began_anew(session: Session, entity: str, first: float, second: float) -> bool:

@@ -92,7 +92,7 @@ class Faults:
         self._world.network.cut(
             subscribers=which != "commands", commands=which != "subscribers", process=process
         )
-        self._fault("cut", 0.0, None)
+        self._fault(f"cut {which} {process}".rstrip(), 0.0, None)
 
     def do_late(self, action: Action) -> None:
         self._world.network.late = 0.5

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from tests.simulation.evidence import FOREVER, Evidence, Publish, Session
+from tests.simulation.evidence import FOREVER, HELD_BACK, Evidence, Publish, Session
 from tests.simulation.history import Event, Fix, History
 from tests.simulation.loop import EPOCH
 from tests.simulation.plan import Plan
@@ -131,10 +131,14 @@ class Oracle(Evidence):
                 seen_at[fix.number] = event.at
 
     def _follows(self, session: Session, fix: Fix, since: float, until: float) -> bool:
-        """Whether an older fix of the same second came after the current location."""
-        between = (e["fix"] for e in session.of("seen", fix.entity) if since <= e.at <= until)
-        stamps = {self.history.fixes[n].timestamp for n in between if n != fix.number}
-        return fix.timestamp in stamps
+        """Whether an older fix, or one of the same second, came after the current location."""
+        for event in session.of("seen", fix.entity):
+            other = self.history.fixes[event["fix"]]
+            if since <= event.at <= until and other.number != fix.number:
+                older = other.timestamp < fix.timestamp and event.at > since + HELD_BACK
+                if older or other.timestamp == fix.timestamp:
+                    return True
+        return False
 
     def _path(self, session: Session, fix: Fix, newer: int, at: float) -> str:
         """How a fix came that should not have."""
@@ -158,10 +162,11 @@ class Oracle(Evidence):
                     continue
                 since = tracked[-1].asked
                 seen = [
-                    self.key(self.history.fixes[event["fix"]])
+                    (self.publishes[event["fix"]], event.at)
                     for event in session.of("seen", entity)
                     if event.at >= since
                 ]
+                newest = max((self.key(made.fix) for made, _ in seen), default=("", 0))
                 accepted = [
                     made
                     for made in self.publishes.values()
@@ -176,12 +181,22 @@ class Oracle(Evidence):
                     each for each in accepted if each.answered < since and self.is_kept(each)
                 )
                 for due, kind in ((first, "no snapshot"), (live, "newest missed")):
-                    if due is not None and self.key(due.fix) > max(seen, default=("", 0)):
+                    if due is None:
+                        continue
+                    if self.key(due.fix) > newest:
                         what = f"{session.name} has no {due.fix.number} of {entity}"
                         why = self._why(due)
-                        if why == "published" and seen and max(seen)[0] == due.fix.timestamp:
+                        if why == "published" and newest[0] == due.fix.timestamp:
                             why = "of the same second"
                         yield Violation(f"{kind}: {why}", self.settled, what)
+                        continue
+                    last, at = seen[-1]
+                    if self.key(due.fix) > self.key(last.fix) and not self.may_be_last(
+                        last, at, due
+                    ):
+                        what = f"{session.name} ends with {last.fix.number} of {entity}"
+                        what += f", not with {due.fix.number}"
+                        yield Violation("ends with an older one", self.settled, what)
 
     def _completeness(self) -> Iterator[Violation]:
         """With no fault, a client that keeps up gets every fix that the throttle passes."""
@@ -218,6 +233,8 @@ class Oracle(Evidence):
                 seen_at: dict[int, float] = {}
                 for place, event in enumerate(session.of("seen", entity)):
                     fix = self.history.fixes[event["fix"]]
+                    if entity not in self.single and self.is_asking(session, entity, event.at):
+                        continue  # the current location may follow what came live meanwhile
                     first = seen_at.setdefault(fix.number, event.at)
                     if fix.number not in mine or self._follows(session, fix, first, event.at):
                         mine[fix.number] = place

@@ -39,8 +39,9 @@ class Plan:
     servers: tuple[str, ...]
     skews: tuple[float, ...]
     """Seconds that each server's clock is ahead."""
-    devices: tuple[tuple[str, str, bool, int], ...]
-    """Name, entity, whether it publishes over a socket, milliseconds that its clock counts in."""
+    devices: tuple[tuple[str, str, bool, int, float], ...]
+    """Name, entity, whether it publishes over a socket, milliseconds that its clock counts in,
+    seconds that it is ahead."""
     watchers: tuple[tuple[str, str, str], ...]
     """Name, user, role."""
     one_by_one: bool
@@ -49,6 +50,8 @@ class Plan:
     """Seconds that an authorizer takes."""
     filtering: float
     """Seconds that the filter takes."""
+    window: float
+    """Seconds of the throttle's window."""
     actions: tuple[Action, ...]
     end: float
 
@@ -107,10 +110,18 @@ class _Maker:
         self.servers = SERVERS[: chance.choice([1, 2, 2, 3])]
         self.entities = chance.sample(ENTITIES, chance.choice([1, 1, 2, 3]))
         owners = [*self.entities, *chance.choices(self.entities, k=chance.choice([0, 0, 1, 2]))]
+        clocks = random.Random(f"clocks {seed}")
         self.devices = tuple(
-            (f"dev{number}", entity, chance.random() < 0.3, chance.choice([1, 1, 1, 1000]))
+            (
+                f"dev{number}",
+                entity,
+                chance.random() < 0.3,
+                chance.choice([1, 1, 1, 1000]),
+                clocks.choice([0, 0, 0.3, -0.3, -2, -5, 5]),
+            )
             for number, entity in enumerate(owners, 1)
         )
+        self.window = clocks.choice([1.0, 1.0, 1.0, 3.0, 6.0])
         self.watchers = tuple(
             (f"w{number}", chance.choice(USERS), chance.choice(["staff", "staff", "customer"]))
             for number in range(1, chance.choice([1, 2, 3, 4]) + 1)
@@ -155,6 +166,7 @@ class _Maker:
             one_by_one=seed % 8 > 4,
             latency=chance.choice([0, 0, 0.01, 0.1, 0.5]),
             filtering=chance.choice([0, 0, 0.02, 0.2]),
+            window=self.window,
             actions=tuple(sorted([*opening, *actions], key=lambda action: action.at)),
             end=end + 1.0,
         )

@@ -55,10 +55,12 @@ def _simpler(plan: Plan) -> Iterator[dict[str, Any]]:
     yield {"filtering": 0.0}
     yield {"latency": 0.0}
     yield {"one_by_one": False}
+    yield {"window": 1.0}
     named = {action.who for action in plan.actions}
     yield {"devices": tuple(each for each in plan.devices if each[0] in named)}
     yield {"watchers": tuple(each for each in plan.watchers if each[0] in named)}
-    yield {"devices": tuple((*each[:2], False, 1) for each in plan.devices)}
+    yield {"devices": tuple((*each[:4], 0.0) for each in plan.devices)}
+    yield {"devices": tuple((*each[:2], False, 1, each[4]) for each in plan.devices)}
     mentioned = {str(each) for action in plan.actions for each in (action.who, *action.what)}
     servers = tuple(name for name in plan.servers if name in mentioned) or plan.servers[:1]
     yield {"servers": servers, "skews": tuple(0.0 for _ in servers)}

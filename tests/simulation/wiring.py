@@ -98,9 +98,10 @@ class _Link(SingleLink):
 class Node:
     """One run of a server: from its start to its end."""
 
-    def __init__(self, process: Process, network: Network) -> None:
+    def __init__(self, process: Process, network: Network, window: float) -> None:
         self.process = process
         self.network = network
+        self.window = window
         self.app = Starlette()
 
     async def start(self) -> None:
@@ -112,7 +113,8 @@ class Node:
             return link
 
         with patch.object(atriz_realtime.server, "make_link", make_link):
-            self.server = RealtimeServer(self.app, RealtimeConfig(**SETTINGS))
+            config = RealtimeConfig(**SETTINGS, throttle_interval=self.window * 1000)
+            self.server = RealtimeServer(self.app, config)
         await self.server.start()
 
     async def close(self) -> None:

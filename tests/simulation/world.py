@@ -53,8 +53,8 @@ class World:
         rules.current.filtering = plan.filtering
         rules.current.denied.clear()
         self.devices = {
-            name: Device(self, name, entity, over_socket=socket, resolution=resolution)
-            for name, entity, socket, resolution in plan.devices
+            name: Device(self, name, entity, over_socket=socket, resolution=resolution, ahead=ahead)
+            for name, entity, socket, resolution, ahead in plan.devices
         }
         self.watchers = {name: Watcher(self, name, *rest) for name, *rest in plan.watchers}
 
@@ -99,7 +99,7 @@ class World:
     async def start(self, name: str) -> None:
         """Start a server in a process of its own."""
         skew = self.plan.skews[self.plan.servers.index(name)]
-        node = Node(Process(name, skew), self.network)
+        node = Node(Process(name, skew), self.network, self.plan.window)
         self.starting.add(name)
         await self.loop.spawn(node.process, node.start())
         self.starting.discard(name)

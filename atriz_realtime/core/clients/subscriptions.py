@@ -49,7 +49,7 @@ MAX_READING = 100
 take turns, so that a fix waits for no more reads than this."""
 
 Snapshot = tuple[EntityRef, bytes | None]
-"""An entity whose current location is owed, and the last event of its room before."""
+"""An entity whose current location is owed, and the newest event of its room before."""
 Snapshots = dict[tuple[str, str], Snapshot]
 """Those of members, by sid and room."""
 
@@ -192,7 +192,7 @@ class Subscriptions:
                         self._views.set(room, socket.sid, chain)
                     self._rooms.basic_enter_room(socket.sid, DEFAULT_NAMESPACE, room)
                     socket.tracked.add(room)
-                    joined[socket.sid, room] = (entity, self._broadcaster.last(room))
+                    joined[socket.sid, room] = (entity, self._broadcaster.newest(room))
         except NotAuthorized:
             for _, room in joined:
                 self._leave(socket, room)
@@ -236,11 +236,9 @@ class Subscriptions:
                 continue
             sid, room = member
             await self._turns.step()
-            event, last = event_json(entity, location), self._broadcaster.last(room)
-            # what went out meanwhile may be older: the fan-out may be behind the cache
-            if last is before or event_time(event) > max(
-                map(event_time, filter(None, (before, last)))
-            ):
+            event, newest = event_json(entity, location), self._broadcaster.newest(room)
+            # the member has had what went out since, but not what was the newest before
+            if newest is None or newest is before or event_time(event) > event_time(newest):
                 self._broadcaster.send_current(sid, room, event)
 
     def _send_owed(self) -> None:
@@ -362,19 +360,19 @@ class Subscriptions:
 
     async def refresh_views(self, socket: ConnectedSocket, chains: Mapping[str, ViewChain]) -> None:
         """Set a socket's views, then resend the locations that it now sees differently."""
-        views, last = self._views, self._broadcaster.last
+        views, newest = self._views, self._broadcaster.newest
         if views is None:
             return
         changed = [
-            (room, last(room))
+            (room, newest(room, socket.sid))
             for room, chain in chains.items()
             if room in socket.tracked and views.set(room, socket.sid, chain)
         ]
         for room, before in changed:
             await self._turns.step()
-            newest = self._broadcaster.newest(room, socket.sid)
-            if newest is not None and last(room) is before:
-                self._broadcaster.send_current(socket.sid, room, newest)
+            # a newer one has been sent as it is seen now
+            if before is not None and newest(room, socket.sid) is before:
+                self._broadcaster.send_current(socket.sid, room, before)
 
 
 def _entities(rooms: Iterable[str]) -> Iterator[tuple[str, EntityRef]]:

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import attrs
+
 from atriz_realtime.core.hub.packets import location_packet
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.hub.watermarks import NOBODY, Watermarks, event_time
+
+
+@attrs.define(eq=False)
+class _Live:
+    """What a room was sent live since its first member joined.
+
+    The two differ if devices with different clocks report one entity, or one reports late.
+    """
+
+    last: bytes
+    newest: bytes
+    """The newest by its timestamp; of several, the last."""
+    newest_time: bytes
 
 
 class LocationBroadcaster:
@@ -15,7 +30,7 @@ class LocationBroadcaster:
         self._rooms = rooms
         self._views = views
         self._watermarks = watermarks
-        self._last: dict[str, bytes] = {}
+        self._live: dict[str, _Live] = {}
         self._queued = 0
         rooms.follow(lambda _: None, self._forget)
 
@@ -32,12 +47,19 @@ class LocationBroadcaster:
         """
         rooms, views, watermarks = self._rooms, self._views, self._watermarks
         members = rooms.rooms.get(DEFAULT_NAMESPACE, {}).get(room)
-        if not members or self._last.get(room) == event:
+        live = self._live.get(room)
+        if not members or (live is not None and live.last == event):
             return
-        self._last[room] = event
-        skip = watermarks.already_seen(room, event) if room in watermarks.by_room else NOBODY
+        time = event_time(event)
+        skip = watermarks.already_seen(room, event, time) if room in watermarks.by_room else NOBODY
         if None in skip:
             return
+        if live is None:
+            self._live[room] = _Live(event, event, time)
+        else:
+            live.last = event
+            if time >= live.newest_time:
+                live.newest, live.newest_time = event, time
         if views is not None and room in views.by_room:
             skip = {*skip, *rooms.send_through_views(views, room, event, skip)}
         packet = location_packet(event)
@@ -54,16 +76,25 @@ class LocationBroadcaster:
                 queued += 1
         self._queued += queued
 
-    def last(self, room: str) -> bytes | None:
-        """The last event sent live to a room since its first member joined."""
-        return self._last.get(room)
-
     def newest(self, room: str, sid: str | None = None) -> bytes | None:
-        """The newest event sent to a room, and to one of its members, live or from the cache."""
-        sent, live = self._watermarks.sent(room, sid), self._last.get(room)
-        if live is not None:
-            sent.append(live)
-        return max(sent, key=event_time, default=None)
+        """The newest event, by timestamp, that went out to a room since its first member joined.
+
+        :param sid: a member that may have had a newer one from the cache.
+        """
+        live, watermark = self._live.get(room), self._watermarks.of(room, sid)
+        if watermark is None:
+            return None if live is None else live.newest
+        if live is None or (live.newest_time, False) < (watermark.timestamp, watermark.is_last):
+            return watermark.event
+        return live.newest
+
+    def has_newer(self, room: str, event: bytes) -> bool:
+        """Whether anybody in a room has had something newer, live or from the cache."""
+        live, time = self._live.get(room), event_time(event)
+        watermarks = self._watermarks.by_room.get(room, {}).values()
+        return (live is not None and live.newest_time > time) or any(
+            watermark.timestamp > time for watermark in watermarks
+        )
 
     def send_current(self, sid: str, room: str, event: bytes) -> None:
         """Send one member of a room the entity's current location.
@@ -90,13 +121,18 @@ class LocationBroadcaster:
             self._queued += 1
 
     def broadcast_current(self, room: str, event: bytes) -> bool:
-        """Send the entity's current location to those in a room who have had nothing as new.
+        """Send the entity's current location to those in a room who have it not, or not last.
+
+        If the cache is behind the room, what is newer is sent instead.
 
         :returns: whether there were any.
         """
-        newest = self.newest(room)
-        is_old = newest is not None and event_time(event) <= event_time(newest)
-        if is_old or room not in self._rooms.rooms.get(DEFAULT_NAMESPACE, {}):
+        live = self._live.get(room)
+        if live is not None and event_time(event) <= live.newest_time:
+            event = live.newest
+            if event_time(live.last) == live.newest_time:
+                return False
+        if room not in self._rooms.rooms.get(DEFAULT_NAMESPACE, {}):
             return False
         before = self.statistics()["queued"]
         self._watermarks.hold(room)
@@ -105,5 +141,5 @@ class LocationBroadcaster:
         return self.statistics()["queued"] > before
 
     def _forget(self, room: str) -> None:
-        self._last.pop(room, None)
+        self._live.pop(room, None)
         self._watermarks.forget(room, None)

@@ -3,7 +3,8 @@
 The cache is ahead of the fan-out by the messages that are still on their way, and by throttled
 fixes. A member that was sent the current location from the cache must not get it a second time,
 and for a moment nothing older: a watermark remembers it until the room is sent something newer,
-or the member leaves.
+or the member leaves. If something older passes after that moment, the current location may follow
+it once more, so that the member ends with it.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ NOBODY: frozenset[str | None] = frozenset()
 
 
 @attrs.define(eq=False)
-class _Watermark:
+class Watermark:
+    """An event that a member, or the whole room, was sent from the cache."""
+
     event: bytes
-    timestamp: str
+    timestamp: bytes
     held_until: float
-    is_newest: bool = True
-    """Whether nothing else with the same timestamp has passed since."""
+    is_last: bool = True
+    """Whether nothing else has passed since."""
 
 
 class Watermarks:
@@ -37,7 +40,7 @@ class Watermarks:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.by_room: dict[str, dict[str | None, _Watermark]] = {}
+        self.by_room: dict[str, dict[str | None, Watermark]] = {}
         """The watermarks of each room by sid; that of ``None`` is everyone's."""
 
     def advance(self, room: str, sid: str | None, event: bytes) -> None:
@@ -53,32 +56,33 @@ class Watermarks:
             event, timestamp = latest.event, latest.timestamp
         else:
             timestamp = event_time(event)
-        watermarks[sid] = _Watermark(event, timestamp, self._clock.monotonic() + HOLD_SECONDS)
+        watermarks[sid] = Watermark(event, timestamp, self._clock.monotonic() + HOLD_SECONDS)
 
-    def sent(self, room: str, sid: str | None) -> list[bytes]:
-        """What a member, or the whole room, was sent from the cache and may not have had live."""
-        watermarks = self.by_room.get(room, {})
-        found = [watermarks[each] for each in (sid, None) if each in watermarks]
-        return [watermark.event for watermark in found if watermark.is_newest]
+    def of(self, room: str, sid: str | None) -> Watermark | None:
+        """What a member was sent from the cache, unless the room was sent something newer."""
+        return self.by_room.get(room, {}).get(sid)
 
-    def already_seen(self, room: str, event: bytes) -> AbstractSet[str | None]:
-        """The members that must not get an event; ``None`` among them stands for everyone."""
+    def already_seen(self, room: str, event: bytes, timestamp: bytes) -> AbstractSet[str | None]:
+        """The members that must not get an event; ``None`` among them stands for everyone.
+
+        :param timestamp: the event's :func:`event_time`.
+        """
         watermarks = self.by_room.get(room)
         if watermarks is None:
             return NOBODY
-        timestamp, now = event_time(event), self._clock.monotonic()
+        now = self._clock.monotonic()
         seen: set[str | None] = set()
         for sid, watermark in list(watermarks.items()):
             if event == watermark.event:
-                if watermark.is_newest:
+                if watermark.is_last:
                     seen.add(sid)
-                watermark.is_newest = True  # what passed was before it
+                watermark.is_last = True  # what passed was before it
             elif timestamp > watermark.timestamp:
                 self.forget(room, sid)
-            elif timestamp == watermark.timestamp:
-                watermark.is_newest = False
-            elif now <= watermark.held_until:
+            elif timestamp < watermark.timestamp and now <= watermark.held_until:
                 seen.add(sid)
+            else:
+                watermark.is_last = False
         return seen
 
     def hold(self, room: str) -> None:
@@ -94,13 +98,23 @@ class Watermarks:
             del self.by_room[room]
 
 
-def event_time(event: bytes) -> str:
+def event_time(event: bytes) -> bytes:
     """An event's timestamp as it stands in the JSON, which sorts as time does.
 
-    Empty when there is none: other programs publish on these channels too.
+    Empty when there is none: other programs publish on these channels too. Every fix that goes out
+    comes here, so JSON is decoded only if there are several timestamps, or white space.
     """
-    try:
-        timestamp = str(decode_json(event)["location"]["timestamp"])
-    except (RealtimeError, KeyError, TypeError):
-        return ""
-    return timestamp if timestamp[:1].isdigit() else ""
+    at = event.find(_TIMESTAMP)
+    if at >= 0 and event.find(_TIMESTAMP, at + 1) < 0:
+        at += len(_TIMESTAMP)
+        timestamp = event[at : event.find(b'"', at)]
+    else:
+        try:
+            timestamp = str(decode_json(event)["location"]["timestamp"]).encode()
+        except (RealtimeError, KeyError, TypeError):
+            return b""
+    return timestamp if b"0" <= timestamp < b":" else b""
+
+
+_TIMESTAMP = b'"timestamp":"'
+"""In a text it would have backslashes."""

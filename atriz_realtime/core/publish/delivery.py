@@ -287,8 +287,7 @@ class Delivery:
 
     def _is_behind(self, channel: str, event: bytes) -> bool:
         """Whether watchers of this server have had a newer event."""
-        last = self._broadcaster.last(RedisChannels.room(channel))
-        return last is not None and event_time(event) < event_time(last)
+        return self._broadcaster.has_newer(RedisChannels.room(channel), event)
 
     def _deliver(self, channel: str, event: bytes) -> None:
         self._broadcaster.broadcast(RedisChannels.room(channel), event)
@@ -328,7 +327,7 @@ class Delivery:
 
 def _location_time(entity: EntityRef, location: bytes) -> str:
     """The timestamp of a cached location."""
-    return event_time(event_json(entity, location))
+    return event_time(event_json(entity, location)).decode(errors="replace")
 
 
 def _abandon(work: Awaitable[Any]) -> None:

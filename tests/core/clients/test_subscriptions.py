@@ -348,7 +348,10 @@ async def test_current_locations_are_sent_in_turns(
     assert (sum(sent), max(sent)) == (300, subscriptions.ENTITIES_PER_TURN)
 
 
-async def test_a_new_view_is_not_shown_what_came_live_meanwhile_again() -> None:
+@pytest.mark.parametrize("meanwhile", [0, 2])
+async def test_a_new_view_shows_the_newest_once_whatever_comes_live_meanwhile(
+    meanwhile: int,
+) -> None:
     hidden = False
 
     async def applies(*_: object) -> bool:
@@ -367,10 +370,10 @@ async def test_a_new_view_is_not_shown_what_came_live_meanwhile_again() -> None:
     while not (member.count() or renewing.done()):
         await asyncio.sleep(0)
     for name in ids(300):
-        hub.broadcaster.broadcast(f"vehicle:{name}", payload(seconds=2).event)
+        hub.broadcaster.broadcast(f"vehicle:{name}", payload(seconds=meanwhile).event)
     sent = await renewing
-    shown = update(2).replace('"v1","userId"', '"hidden","userId"')
-    assert sent.count(shown) == 300  # each once, and none before the new view holds
+    newest = f"12:00:{max(1, meanwhile):02}.000Z"
+    assert sum(newest in frame for frame in sent) == 300  # each once, none before the new view
     assert all('"hidden"' in frame for frame in sent)
 
 
@@ -560,6 +563,31 @@ async def test_an_older_fix_while_the_cache_is_read_does_not_replace_the_current
     hub.broadcaster.broadcast("vehicle:v1", payload(seconds=2).event)  # was on its way
     reading.waiting.pop().set_result(payload(seconds=3).location)  # throttled
     assert await tracking == [update(2), update(3)]
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile", "cached", "sent"),
+    [
+        (5, [4], 5, [4, 5]),  # the new one has not had what was the newest before
+        (3, [5, 4], 5, [5, 4]),  # it had it live
+        (5, [4, 6], 5, [4, 6]),
+        (5, [], 4, [5]),
+    ],
+)
+async def test_what_is_sent_is_newer_than_all_that_came_live_since_joining(
+    monkeypatch: pytest.MonkeyPatch, before: int, meanwhile: list[int], cached: int, sent: list[int]
+) -> None:
+    hub, reading = watching(), Reading()
+    await hub.send(await hub.sign_in(user("u1")), "track:vehicle", "v1")
+    hub.broadcaster.broadcast("vehicle:v1", payload(seconds=before).event)
+    monkeypatch.setattr(hub.positions, "current", reading.current)
+    member = await hub.sign_in(user("u2"))
+    tracking = asyncio.create_task(updates(hub, member, "track:vehicle", "v1"))
+    await until(lambda: reading.waiting)
+    for seconds in meanwhile:
+        hub.broadcaster.broadcast("vehicle:v1", payload(seconds=seconds).event)
+    reading.waiting.pop().set_result(payload(seconds=cached).location)
+    assert await tracking == [update(seconds) for seconds in sent]
 
 
 V1 = EntityRef("vehicle", "v1")

@@ -25,8 +25,8 @@ async def test_an_event_reaches_the_members_of_its_room(hub: Hub) -> None:
     assert one.frames == two.frames == [frame(1)]
     assert other.frames == []
     assert hub.broadcaster.statistics() == {"queued": 2, "conflated": 0}
-    assert hub.broadcaster.last("vehicle:v1") == event(1)
-    assert hub.broadcaster.last("vehicle:nobody") is None
+    assert hub.broadcaster.newest("vehicle:v1") == event(1)
+    assert hub.broadcaster.newest("vehicle:nobody") is None
 
 
 async def test_a_member_whose_connection_is_not_accepted_yet_gets_the_answer_first(
@@ -179,14 +179,81 @@ async def test_a_gap_sends_nobody_an_older_location_than_it_has_had(hub: Hub) ->
     assert two.frames == [frame(3), frame(4)]
 
 
-async def test_a_gap_does_not_send_what_came_before_an_older_fix(hub: Hub) -> None:
+async def test_a_gap_brings_the_newest_to_all_who_had_an_older_fix_last(hub: Hub) -> None:
+    """It does not matter whether they had it live or from the cache."""
+    live, cached, new = [await hub.connect() for _ in range(3)]
+    hub.enter(live, "vehicle:v1")
+    hub.broadcaster.broadcast("vehicle:v1", event(5))
+    hub.enter(cached, "vehicle:v1")
+    hub.broadcaster.send_current(cached.sid, "vehicle:v1", event(5))
+    hub.clock.advance(60)
+    hub.broadcaster.broadcast("vehicle:v1", event(4))  # of a device whose clock is behind
+    hub.enter(new, "vehicle:v1")
+    hub.broadcaster.send_current(new.sid, "vehicle:v1", event(5))
+    assert after_gap(hub, 5)
+    assert not after_gap(hub, 5)
+    assert live.frames == cached.frames == [frame(5), frame(4), frame(5)]
+    assert new.frames == [frame(5)]
+
+
+async def test_a_gap_brings_nothing_older_than_went_out(hub: Hub) -> None:
+    """The cache was read before the newest was written."""
+    member = await hub.connect()
+    hub.enter(member, "vehicle:v1")
+    for number in (5, 6):
+        hub.broadcaster.broadcast("vehicle:v1", event(number))
+    assert not after_gap(hub, 5)
+    hub.broadcaster.broadcast("vehicle:v1", event(4))  # of a device whose clock is behind
+    assert after_gap(hub, 5)
+    assert member.frames == [frame(5), frame(6), frame(4), frame(6)]
+
+
+async def test_what_a_gap_holds_back_was_not_sent(hub: Hub) -> None:
     member = await hub.connect()
     hub.enter(member, "vehicle:v1")
     assert after_gap(hub, 5)
-    hub.clock.advance(60)
-    hub.broadcaster.broadcast("vehicle:v1", event(4))  # of a device whose clock is behind
+    hub.broadcaster.broadcast("vehicle:v1", event(4))  # was on its way
     assert not after_gap(hub, 5)
-    assert member.frames == [frame(5), frame(4)]
+    assert member.frames == [frame(5)]
+
+
+async def test_the_current_location_comes_live_after_a_late_older_fix(hub: Hub) -> None:
+    """All watchers see the two in one order, and end with the newest."""
+    old, new = await hub.connect(), await hub.connect()
+    hub.enter(old, "vehicle:v1")
+    hub.enter(new, "vehicle:v1")
+    hub.broadcaster.send_current(new.sid, "vehicle:v1", event(5))  # held by the throttle
+    hub.clock.advance(60)
+    for number in (4, 5):
+        hub.broadcaster.broadcast("vehicle:v1", event(number))
+    assert old.frames == [frame(4), frame(5)]
+    assert new.frames == [frame(5), frame(4), frame(5)]
+
+
+async def test_the_newest_is_not_the_last(hub: Hub) -> None:
+    member = await hub.connect()
+    hub.enter(member, "vehicle:v1")
+    for number in (4, 5, 3):
+        hub.broadcaster.broadcast("vehicle:v1", event(number))
+    assert hub.broadcaster.newest("vehicle:v1", member.sid) == event(5)
+    equal = event(5).replace(b'"n":5', b'"n":6')
+    hub.broadcaster.broadcast("vehicle:v1", equal)  # equally new
+    assert hub.broadcaster.newest("vehicle:v1", member.sid) == equal
+
+
+async def test_what_anybody_has_had_is_newer_live_or_from_the_cache(hub: Hub) -> None:
+    one, two = await hub.connect(), await hub.connect()
+    assert not hub.broadcaster.has_newer("vehicle:v1", event(1))
+    for member in (one, two):
+        hub.enter(member, "vehicle:v1")
+    for number in (3, 2):
+        hub.broadcaster.broadcast("vehicle:v1", event(number))
+    hub.broadcaster.send_current(one.sid, "vehicle:v1", event(5))
+    newer = [hub.broadcaster.has_newer("vehicle:v1", event(number)) for number in (2, 4, 5)]
+    assert newer == [True, True, False]
+    hub.leave(one, "vehicle:v1")
+    newer = [hub.broadcaster.has_newer("vehicle:v1", event(number)) for number in (2, 3, 4)]
+    assert newer == [True, False, False]
 
 
 async def test_a_member_is_sent_what_the_room_has_had_if_the_cache_is_behind(hub: Hub) -> None:

@@ -544,6 +544,17 @@ async def test_a_held_fix_is_not_delivered_here_after_a_newer_one_while_the_fan_
     assert member.frames == [frame(payload(seconds=2)), frame(payload(seconds=3))]
 
 
+async def test_a_held_fix_is_not_delivered_here_after_a_newer_current_location(
+    parts: Parts,
+) -> None:
+    member = await watcher(parts)
+    parts.hub.broadcaster.send_current(member.sid, str(VEHICLE), payload(seconds=3).event)
+    parts.hub.clock.advance(60)
+    parts.fanout.away = AWAY
+    await parts.delivery.publish(payload(seconds=2), held=True)
+    assert member.frames == [frame(payload(seconds=3))]
+
+
 @pytest.mark.parametrize("held", [True, False])
 async def test_a_fix_that_is_not_sent_is_cached_when_the_cache_is_back(
     parts: Parts, held: bool
