@@ -41,6 +41,11 @@ class ConnectedSocket:
     """Closes the socket unless it authenticates before."""
 
     @property
+    def owner(self) -> str:
+        """Whom long work for it is for: its user, on whatever socket."""
+        return self.sid if self.identity is None else self.identity.user_id
+
+    @property
     def is_single_entity(self) -> bool:
         """Whether its identity may watch one entity, and do nothing else."""
         return self.identity is not None and self.identity.only is not None

@@ -156,7 +156,7 @@ class Subscriptions:
 
         :raises NotAuthorized: when an authorizer refuses.
         """
-        await self._turns.step()
+        await self._turns.step(owner=socket.owner)
         while True:
             revision = socket.revision
             chain = await self._chain(identity, entity)
@@ -182,7 +182,7 @@ class Subscriptions:
         try:
             asked = [await self._authorized(socket, identity, entity) for entity in entities]
             for entity, answer in zip(entities, asked, strict=True):
-                await self._turns.step()
+                await self._turns.step(owner=socket.owner)
                 revision, chain = answer
                 if revision != socket.revision:
                     _, chain = await self._authorized(socket, identity, entity)
@@ -235,7 +235,8 @@ class Subscriptions:
             if location is None:
                 continue
             sid, room = member
-            await self._turns.step()
+            socket = self._sockets.get(sid)
+            await self._turns.step(owner="" if socket is None else socket.owner)
             event, newest = event_json(entity, location), self._broadcaster.newest(room)
             # the member has had what went out since, but not what was the newest before
             if newest is None or newest is before or event_time(event) > event_time(newest):
@@ -269,7 +270,7 @@ class Subscriptions:
             self._charge(socket, len(ids))
             for room in [f"{kind}:{entity_id}" for entity_id in ids]:
                 if room in socket.tracked:
-                    await self._turns.step()
+                    await self._turns.step(owner=socket.owner)
                     self._leave(socket, room)
             return {"success": True}
 
@@ -307,7 +308,7 @@ class Subscriptions:
             identity = socket.identity
             if identity is None:
                 return
-            await self._turns.step()
+            await self._turns.step(owner=socket.owner)
             allowed = await self._access.may_track(identity, entity)
             if not allowed and socket.identity is identity:
                 self.revoke(socket, room)
@@ -351,7 +352,7 @@ class Subscriptions:
         while revision != socket.revision and socket.sid in self._sockets:
             revision, asked = socket.revision, {}
             for room, entity in _entities(socket.tracked):
-                await self._turns.step()
+                await self._turns.step(owner=socket.owner)
                 if socket.sid not in self._sockets:
                     break
                 asked[room] = await self._chain(identity, entity)
@@ -369,7 +370,7 @@ class Subscriptions:
             if room in socket.tracked and views.set(room, socket.sid, chain)
         ]
         for room, before in changed:
-            await self._turns.step()
+            await self._turns.step(owner=socket.owner)
             # a newer one has been sent as it is seen now
             if before is not None and newest(room, socket.sid) is before:
                 self._broadcaster.send_current(socket.sid, room, before)

@@ -312,6 +312,17 @@ async def test_no_turn_of_the_loop_belongs_to_one_list() -> None:
     assert 0 < max(steps) <= subscriptions.ENTITIES_PER_TURN
 
 
+async def test_a_user_waits_for_no_lists_of_another() -> None:
+    hub = Hub()
+    many = [await hub.sign_in(user("u1")) for _ in range(10)]
+    other = await hub.sign_in(user("u2"))
+    lists = [asyncio.ensure_future(hub.send(each, "track:vehicle", ids(300))) for each in many]
+    await asyncio.sleep(0)
+    await hub.send(other, "track:vehicle", ids(10))
+    assert not any(each.done() for each in lists)
+    await asyncio.gather(*lists)
+
+
 @pytest.mark.parametrize("event", ["track", "authenticate"])
 async def test_current_locations_are_sent_in_turns(
     monkeypatch: pytest.MonkeyPatch, event: str
