@@ -33,7 +33,8 @@ async def test_only_a_trusted_proxy_names_the_server(
         answer = await client.request(
             "GET", "EIO=4&transport=polling", headers={**CLAIMED, "Origin": EVIL}
         )
-        assert answer.headers.get("Access-Control-Allow-Origin") == page
+        # every page may read why it is refused
+        assert answer.headers.get("Access-Control-Allow-Origin") == (page or "*")
         assert answer.status == (200 if page else 403)
         if not page:
             refused = await client.handshake("EIO=4&transport=websocket", Origin=EVIL, **CLAIMED)
