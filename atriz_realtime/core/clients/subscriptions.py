@@ -24,7 +24,6 @@ from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.hub.views import ViewChain, Views
-from atriz_realtime.core.hub.watermarks import event_time
 from atriz_realtime.core.publish.pipeline import Pipeline, unknown_type
 from atriz_realtime.core.runtime.incidents import Incidents, reason
 from atriz_realtime.core.runtime.semaphore import TurnLimit, WeightedSemaphore
@@ -48,8 +47,8 @@ MAX_READING = 100
 """Current locations that are being read for ``track`` at once, for all sockets together; lists
 take turns, so that a fix waits for no more reads than this."""
 
-Snapshot = tuple[EntityRef, bytes | None]
-"""An entity whose current location is owed, and the newest event of its room before."""
+Snapshot = tuple[EntityRef, int]
+"""An entity whose current location is owed, and how many events had been broadcast before."""
 Snapshots = dict[tuple[str, str], Snapshot]
 """Those of members, by sid and room."""
 
@@ -192,7 +191,7 @@ class Subscriptions:
                         self._views.set(room, socket.sid, chain)
                     self._rooms.basic_enter_room(socket.sid, DEFAULT_NAMESPACE, room)
                     socket.tracked.add(room)
-                    joined[socket.sid, room] = (entity, self._broadcaster.newest(room))
+                    joined[socket.sid, room] = (entity, self._broadcaster.broadcasts)
         except NotAuthorized:
             for _, room in joined:
                 self._leave(socket, room)
@@ -215,7 +214,7 @@ class Subscriptions:
         waiting = list(owed.items())
         for start in range(0, len(waiting), MAX_READING):
             batch = waiting[start : start + MAX_READING]
-            await self._reading.acquire(len(batch))
+            await self._reading.acquire(len(batch), self._owner(batch[0][0][0]))
             try:
                 await self._send_batch(batch)
             finally:
@@ -235,12 +234,15 @@ class Subscriptions:
             if location is None:
                 continue
             sid, room = member
-            socket = self._sockets.get(sid)
-            await self._turns.step(owner="" if socket is None else socket.owner)
-            event, newest = event_json(entity, location), self._broadcaster.newest(room)
-            # the member has had what went out since, but not what was the newest before
-            if newest is None or newest is before or event_time(event) > event_time(newest):
+            await self._turns.step(owner=self._owner(sid))
+            event = event_json(entity, location)
+            if not self._broadcaster.has_sent(room, event, before):
                 self._broadcaster.send_current(sid, room, event)
+
+    def _owner(self, sid: str) -> str:
+        """Whom the work for a socket is for, which may have gone."""
+        socket = self._sockets.get(sid)
+        return sid if socket is None else socket.owner
 
     def _send_owed(self) -> None:
         """Read again what is owed to members that have not left."""
@@ -361,19 +363,20 @@ class Subscriptions:
 
     async def refresh_views(self, socket: ConnectedSocket, chains: Mapping[str, ViewChain]) -> None:
         """Set a socket's views, then resend the locations that it now sees differently."""
-        views, newest = self._views, self._broadcaster.newest
+        views, broadcaster = self._views, self._broadcaster
         if views is None:
             return
+        before = broadcaster.broadcasts
         changed = [
-            (room, newest(room, socket.sid))
+            (room, broadcaster.newest(room, socket.sid))
             for room, chain in chains.items()
             if room in socket.tracked and views.set(room, socket.sid, chain)
         ]
-        for room, before in changed:
+        for room, newest in changed:
             await self._turns.step(owner=socket.owner)
             # a newer one has been sent as it is seen now
-            if before is not None and newest(room, socket.sid) is before:
-                self._broadcaster.send_current(socket.sid, room, before)
+            if newest is not None and not broadcaster.has_sent(room, newest, before):
+                broadcaster.send_current(socket.sid, room, newest)
 
 
 def _entities(rooms: Iterable[str]) -> Iterator[tuple[str, EntityRef]]:

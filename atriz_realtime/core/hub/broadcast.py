@@ -21,6 +21,9 @@ class _Live:
     newest: bytes
     """The newest by its timestamp; of several, the last."""
     newest_time: bytes
+    last_at: int
+    """How many events had been broadcast, this one included, when it was."""
+    newest_at: int
 
 
 class LocationBroadcaster:
@@ -32,6 +35,8 @@ class LocationBroadcaster:
         self._watermarks = watermarks
         self._live: dict[str, _Live] = {}
         self._queued = 0
+        self.broadcasts = 0
+        """How many events have been sent to a room."""
         rooms.follow(lambda _: None, self._forget)
 
     def statistics(self) -> dict[str, float]:
@@ -54,12 +59,13 @@ class LocationBroadcaster:
         skip = watermarks.already_seen(room, event, time) if room in watermarks.by_room else NOBODY
         if None in skip:
             return
+        self.broadcasts = at = self.broadcasts + 1
         if live is None:
-            self._live[room] = _Live(event, event, time)
+            self._live[room] = _Live(event, event, time, at, at)
         else:
-            live.last = event
+            live.last, live.last_at = event, at
             if time >= live.newest_time:
-                live.newest, live.newest_time = event, time
+                live.newest, live.newest_time, live.newest_at = event, time, at
         if views is not None and room in views.by_room:
             skip = {*skip, *rooms.send_through_views(views, room, event, skip)}
         packet = location_packet(event)
@@ -87,6 +93,14 @@ class LocationBroadcaster:
         if live is None or (live.newest_time, False) < (watermark.timestamp, watermark.is_last):
             return watermark.event
         return live.newest
+
+    def has_sent(self, room: str, event: bytes, since: int) -> bool:
+        """Whether a room was sent an event, or one as new, after so many :attr:`broadcasts`."""
+        live = self._live.get(room)
+        return live is not None and (
+            (live.newest_at > since and live.newest_time >= event_time(event))
+            or (live.last_at > since and live.last == event)
+        )
 
     def has_newer(self, room: str, event: bytes) -> bool:
         """Whether anybody in a room has had something newer, live or from the cache."""

@@ -95,8 +95,8 @@ class Delivery:
         The commands are queued before the result is awaited, the cache's first: a new watcher
         subscribes before it reads the cache, and so misses nothing.
 
-        :param held: whether the fix was cached when it was held; it is fanned out only if no
-            newer one is cached.
+        :param held: whether the fix was to be cached when it was held; it is fanned out only if
+            no newer one is cached.
         :raises Unavailable: when a backend has failed and the server is closed: nobody retries.
         """
         self._in_flight.add(payload, comes_back=self._comes_back(payload), late=held)
@@ -105,7 +105,10 @@ class Delivery:
             self._overtake(payload)
         returns = self._channels.is_confirmed(payload.channel)
         if held:
-            return self._finish(payload, None, self._fan_out_late(payload), returns)
+            waiting = self.backlog.get(payload.channel)
+            uncached = waiting is not None and waiting.payload is payload and waiting.cache
+            caching = self._put(payload) if uncached else None
+            return self._finish(payload, caching, self._fan_out_late(payload), returns)
         return self._finish(payload, self._put(payload), self._fan_out(payload), returns)
 
     async def _finish(

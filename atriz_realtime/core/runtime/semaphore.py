@@ -9,23 +9,63 @@ from collections import deque
 from atriz_realtime.engine.loop_bound import LoopBound
 
 
+class Rows:
+    """Requests that wait: those of one owner in order, and the owners take turns."""
+
+    def __init__(self) -> None:
+        self._by_owner: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {}
+        """The first one has waited longest for its turn."""
+
+    def __bool__(self) -> bool:
+        return bool(self._by_owner)
+
+    def add(self, owner: str, weight: int) -> asyncio.Future[None]:
+        """Add a request; returns the future that is done when it is granted."""
+        granted = asyncio.get_running_loop().create_future()
+        self._by_owner.setdefault(owner, deque()).append((weight, granted))
+        return granted
+
+    def grant(self, most: int) -> int:
+        """Grant the next request, if it weighs no more than so much.
+
+        :returns: its weight; 0 when there is none, or it has to wait.
+        """
+        while self._by_owner:
+            owner, row = next(iter(self._by_owner.items()))
+            weight, granted = row[0]
+            if weight > most and not granted.done():
+                return 0
+            row.popleft()
+            del self._by_owner[owner]
+            if row:
+                self._by_owner[owner] = row  # after the others
+            if not granted.done():  # it has not been cancelled
+                granted.set_result(None)
+                return weight
+        return 0
+
+
 class WeightedSemaphore:
-    """Grants permits in the order in which they are asked for: nobody overtakes a larger request.
+    """Grants permits in the order in which they are asked for, by owners in turn.
+
+    Nobody overtakes a larger request.
 
     :param permits: how many there are; no request may be larger.
     """
 
     def __init__(self, permits: int) -> None:
         self._free = permits
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting = Rows()
 
-    async def acquire(self, permits: int) -> None:
-        """Take permits, as soon as so many are free."""
+    async def acquire(self, permits: int, owner: str = "") -> None:
+        """Take permits, as soon as so many are free.
+
+        :param owner: whom the work is for.
+        """
         if permits <= self._free and not self._waiting:
             self._free -= permits
             return
-        granted = asyncio.get_running_loop().create_future()
-        self._waiting.append((permits, granted))
+        granted = self._waiting.add(owner, permits)
         try:
             await granted
         except asyncio.CancelledError:
@@ -36,11 +76,8 @@ class WeightedSemaphore:
     def release(self, permits: int) -> None:
         """Give permits back."""
         self._free += permits
-        while self._waiting and self._waiting[0][0] <= self._free:
-            wanted, granted = self._waiting.popleft()
-            if not granted.done():
-                self._free -= wanted
-                granted.set_result(None)
+        while taken := self._waiting.grant(self._free):
+            self._free -= taken
 
 
 SHORT_TURN = 0.004
@@ -54,7 +91,7 @@ MAX_STRETCH = 4
 class TurnLimit(LoopBound):
     """Lets so many steps happen in each turn of the event loop.
 
-    Further ones wait: those of one owner in order, and the owners take turns, one step each.
+    Further ones wait, and their owners take turns, one step each.
 
     :param steps: how many, in a turn with up to :data:`SHORT_TURN` of other work.
     """
@@ -64,8 +101,7 @@ class TurnLimit(LoopBound):
         self._taken = 0
         self._began = 0.0
         self._first_step = 0.0
-        self._waiting: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {}
-        """By owner; the first one has waited longest for a turn."""
+        self._waiting = Rows()
 
     async def step(self, weight: int = 1, owner: str = "") -> None:
         """Wait until the event loop has time for one more step.
@@ -78,9 +114,7 @@ class TurnLimit(LoopBound):
         if not self._waiting and self._taken + weight <= self._allowed:
             self._taken += weight
         else:
-            granted = self.loop.create_future()
-            self._waiting.setdefault(owner, deque()).append((weight, granted))
-            await granted
+            await self._waiting.add(owner, weight)
         self._first_step = self._first_step or time.perf_counter()
 
     def _begin(self, allowed: int) -> None:
@@ -93,17 +127,7 @@ class TurnLimit(LoopBound):
         others = (self._first_step or time.perf_counter()) - self._began
         allowed = round(self._steps * min(max(1.0, others / SHORT_TURN), MAX_STRETCH))
         self._taken = 0
-        while self._waiting:
-            owner, queue = next(iter(self._waiting.items()))
-            weight, granted = queue[0]
-            if not granted.done():
-                if self._taken + weight > allowed:
-                    break
-                granted.set_result(None)
-                self._taken += weight
-            queue.popleft()
-            del self._waiting[owner]
-            if queue:
-                self._waiting[owner] = queue  # after the others
+        while weight := self._waiting.grant(allowed - self._taken):
+            self._taken += weight
         if self._taken:
             self._begin(allowed)

@@ -326,6 +326,31 @@ async def test_a_user_joins_without_waiting_for_the_lists_of_another() -> None:
     await asyncio.gather(*lists)
 
 
+async def test_what_a_user_tracks_is_read_without_waiting_for_all_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub, reading, round_trips = Hub(), Reading(), 0
+    monkeypatch.setattr(hub.positions, "current", reading.current)
+    many = [await hub.sign_in(user("u1")) for _ in range(20)]
+    other = await hub.sign_in(user("u2"))
+    tracking = [
+        asyncio.create_task(hub.handle(each, ["track:vehicle", ids(100, f"m{number}-")]))
+        for number, each in enumerate(many)
+    ]
+    for _ in range(10):
+        await settled()
+    tracking.append(asyncio.create_task(hub.handle(other, ["track:vehicle", "v1"])))
+    await settled()
+    while "v1" not in reading.asked:
+        reading.answer()
+        round_trips += 1
+        await settled()
+    assert round_trips <= 2
+    while not all(task.done() for task in tracking):
+        reading.answer()
+        await settled()
+
+
 @pytest.mark.parametrize("event", ["track", "authenticate"])
 async def test_current_locations_are_sent_in_turns(
     monkeypatch: pytest.MonkeyPatch, event: str
@@ -605,6 +630,42 @@ async def test_what_is_sent_is_newer_than_all_that_came_live_since_joining(
 
 
 V1 = EntityRef("vehicle", "v1")
+
+
+async def after_a_gap(monkeypatch: pytest.MonkeyPatch) -> tuple[Hub, Reading, Member]:
+    """A room whose member has had the current location, and got it anew after a gap."""
+    hub, reading = watching(), Reading()
+    hub.positions.by_entity[V1] = payload(seconds=5).location
+    member = await hub.sign_in(user("u1"))
+    assert await updates(hub, member, "track:vehicle", "v1") == [update(5)]
+    hub.broadcaster.broadcast_current("vehicle:v1", bytes(bytearray(payload(seconds=5).event)))
+    hub.clock.advance(3)
+    monkeypatch.setattr(hub.positions, "current", reading.current)
+    return hub, reading, await hub.sign_in(user("u2"))
+
+
+async def test_the_current_location_follows_an_older_fix_that_came_live(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub, reading, member = await after_a_gap(monkeypatch)
+    tracking = asyncio.create_task(updates(hub, member, "track:vehicle", "v1"))
+    await until(lambda: reading.waiting)
+    hub.broadcaster.broadcast("vehicle:v1", payload(seconds=4).event)
+    reading.waiting.pop().set_result(payload(seconds=5).location)
+    assert await tracking == [update(4), update(5)]
+
+
+@pytest.mark.parametrize("seconds", [4, 5])
+async def test_the_current_location_does_not_follow_itself(
+    monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    hub, reading, member = await after_a_gap(monkeypatch)
+    tracking = asyncio.create_task(updates(hub, member, "track:vehicle", "v1"))
+    await until(lambda: reading.waiting)
+    hub.broadcaster.broadcast("vehicle:v1", payload(seconds=seconds, speed=7).event)
+    hub.broadcaster.broadcast("vehicle:v1", payload(seconds=5).event)
+    reading.waiting.pop().set_result(payload(seconds=5).location)
+    assert (await tracking).count(update(5)) == 1
 
 
 async def test_a_track_that_is_revoked_while_it_waits_for_redis_is_refused() -> None:

@@ -392,6 +392,18 @@ class Judging(Fanned):
 
 
 @pytest.mark.parametrize("cached", [2, 1], ids=["newer", "at the same time"])
+async def test_a_held_fix_that_could_not_be_cached_is_cached_when_it_is_published(
+    parts: Parts,
+) -> None:
+    """Who has missed it, because of a gap, reads the cache."""
+    fix = payload(seconds=1)
+    parts.cache.away = AWAY
+    await parts.delivery.cache(fix, held=True)
+    parts.cache.away = None
+    await parts.delivery.publish(fix, held=True)
+    assert await parts.cached() == fix.location
+
+
 async def test_a_held_fix_is_not_published_after_a_newer_one_of_another_server(
     parts: Parts, cached: int
 ) -> None:
