@@ -391,7 +391,6 @@ class Judging(Fanned):
         return verdict
 
 
-@pytest.mark.parametrize("cached", [2, 1], ids=["newer", "at the same time"])
 async def test_a_held_fix_that_could_not_be_cached_is_cached_when_it_is_published(
     parts: Parts,
 ) -> None:
@@ -404,6 +403,7 @@ async def test_a_held_fix_that_could_not_be_cached_is_cached_when_it_is_publishe
     assert await parts.cached() == fix.location
 
 
+@pytest.mark.parametrize("cached", [2, 1], ids=["newer", "at the same time"])
 async def test_a_held_fix_is_not_published_after_a_newer_one_of_another_server(
     parts: Parts, cached: int
 ) -> None:
