@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import json
 import time
@@ -224,6 +225,25 @@ async def test_what_is_read_leaves_others_a_turn(
         seen.append(len(other.revocations._known))
         await asyncio.sleep(0)
     assert max(after - before for before, after in itertools.pairwise(seen)) <= stored.PAGE
+
+
+async def test_what_a_fail_over_loses_before_it_was_read_is_written_again(
+    redis: Server, running: tuple[Running, Running]
+) -> None:
+    one, other = running
+    await one.revocations.revoke(token_revoked(1))
+    await one.poll()
+    replica = copy.deepcopy((redis.data.get(SET), redis.data.get(LOG), redis.data.get(VERSION)))
+    await one.revocations.revoke(token_revoked(2))
+    members, log, version = replica
+    redis.data.sorted_set(SET).pop(token_revoked(2).encode().encode())
+    for entry in [each for each in redis.data.sorted_set(LOG) if each not in log]:
+        del redis.data.sorted_set(LOG)[entry]
+    redis.data.set(VERSION, version, 9_000)
+    assert redis.data.get(SET) == members
+    await one.poll()
+    await other.poll()
+    assert other.refuses("t2")
 
 
 async def test_revocations_of_an_earlier_version_are_read(

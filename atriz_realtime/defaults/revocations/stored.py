@@ -156,8 +156,7 @@ class StoredRevocations:
     async def add(self, made: Sequence[Revocation]) -> int:
         """Add revocations; returns how many, from the first on, are stored."""
         stored: int = await self._link.evaluate(ADD, self._keys, arguments(made))
-        if self._version is None:
-            self._version = b""  # a Redis that has none by the next read has lost this one
+        self._version = b""  # by the next read, a Redis that has lost these has no new version
         return stored
 
     async def remove(self, members: Iterable[str]) -> None:
