@@ -145,8 +145,9 @@ class Delivery:
     async def cache(self, payload: Payload, *, held: bool) -> None:
         """Cache a fix without fanning it out, and leave it to the backlog if that fails.
 
-        If an older fix waits to be published, this one is published in its place: the older one
-        would not be once this one is cached.
+        If that fails, it is published as well once it is cached: a watcher that came meanwhile
+        has an older one. So it is if an older fix waits to be published, which would not be once
+        this one is cached.
 
         :param held: whether it is published later in any case.
         :raises Unavailable: as :meth:`publish` does.
@@ -156,7 +157,7 @@ class Delivery:
             cached = await self._attempt(self._put(payload), "cache unavailable")
         finally:  # also if nobody waits for it any more
             waiting = self.backlog.get(payload.channel)
-            unpublished = not held and waiting is not None and waiting.publish
+            unpublished = not held and (not cached or (waiting is not None and waiting.publish))
             self._leave(payload, publish=unpublished, cache=not cached)
 
     def _leave(self, payload: Payload, *, publish: bool, cache: bool) -> None:

@@ -578,7 +578,8 @@ async def test_a_fix_that_is_not_sent_is_cached_when_the_cache_is_back(
     parts.delivery.reachable()
     await until(lambda: not len(parts.delivery.backlog))
     assert await parts.cached() == fix.location
-    assert member.frames == []
+    # one that is held follows later; others go out, for whoever has read an older one meanwhile
+    assert member.frames == ([] if held else [frame(fix)])
 
 
 async def test_a_held_fix_that_is_released_while_it_waits_is_cached_all_the_same(
