@@ -20,6 +20,7 @@ import pytest
 import atriz_realtime
 from atriz_realtime import EntitySettings, RealtimeConfig, RealtimeError, api
 from atriz_realtime.api import errors
+from atriz_realtime.core.access.auth_backoff import PER_REQUEST
 from atriz_realtime.core.runtime.incidents import PLUGIN_PROBLEM
 from atriz_realtime.defaults.metrics.families import FAMILIES
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
@@ -163,6 +164,14 @@ def test_the_list_of_full_tables_is_complete_and_holds_no_others() -> None:
     named = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
     assert sorted(named) == sorted(reported_limits())
     assert [name for name in named if f"| `{name}` |" not in others] == []
+
+
+def test_the_table_of_headers_that_are_no_key_is_complete() -> None:
+    limits = (DOCS / "operate" / "limits.md").read_text()
+    _, _, rest = limits.partition("\n#### Which headers are the same\n")
+    rows = [line for line in rest.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    named = re.findall(r"`([^`]+)`", "\n".join(rows))
+    assert sorted(named) == sorted(PER_REQUEST)
 
 
 def events() -> set[str]:

@@ -158,6 +158,8 @@ class TrackingApi:
                 request.path_params["type"], request.path_params["id"]
             )
         except (UnknownEntityType, InvalidEntityId) as error:
+            if identity.only is not None:  # the error names the types that there are
+                raise NotAuthorized from None
             return JSONResponse(error.to_wire(), LocationNotFound.status)
         if not await self._server.access.may_track(identity, entity):
             raise NotAuthorized

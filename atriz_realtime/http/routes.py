@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Mount, Router
+from starlette.status import WS_1008_POLICY_VIOLATION, WS_1011_INTERNAL_ERROR
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from atriz_realtime.api.errors import LocationNotFound, RealtimeError, Unavailable
 from atriz_realtime.core.runtime.incidents import Incidents
@@ -129,17 +133,24 @@ class RealtimeRoutes(BaseRoute):
             answer = self._error(f"{scope['method']} {scope['path']}", error)
             await send_answer(error_answer(answer), send)
 
-    async def refuse(self, request: HTTPConnection, error: Exception) -> Response:
+    async def refuse(self, request: HTTPConnection, error: Exception) -> Any:
         """Answer a :class:`RealtimeError` of a host's own route as one of an endpoint.
 
-        A websocket has no such answer, and raises it.
+        A websocket is closed, which denies a handshake with 403: with an answer of its own,
+        uvicorn would log an error for each.
+
+        :returns: the response; ``None`` for a websocket.
         """
         scope = request.scope
-        if scope["type"] != "http":
-            raise error
         endpoint = scope.get("endpoint")  # not the path: it may contain a secret of the host's
         name = getattr(endpoint, "__name__", type(endpoint).__name__)
-        answer = error_answer(self._error(f"{scope['method']} {name}", error))
+        refusal = self._error(f"{scope.get('method', 'websocket')} {name}", error)
+        answer = error_answer(refusal)
+        if isinstance(request, WebSocket):
+            code = WS_1011_INTERNAL_ERROR if answer.status >= 500 else WS_1008_POLICY_VIOLATION
+            with suppress(WebSocketDisconnect, RuntimeError, OSError):  # it has ended already
+                await request.close(code, refusal.code)
+            return None
         response = Response(answer.body, answer.status)
         response.raw_headers = headers_of(answer)
         return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
@@ -14,6 +15,7 @@ import pytest
 import uvicorn
 from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
+from starlette.endpoints import WebSocketEndpoint
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
@@ -31,7 +33,8 @@ from atriz_realtime import (
     RealtimeServer,
     TrackingService,
 )
-from atriz_realtime.api import InvalidLocation, NotAuthenticated, RateLimited
+from atriz_realtime.api import InvalidLocation, RateLimited, Unavailable
+from atriz_realtime.testing import until
 from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.support.clients.node import Node, js_connect
 from tests.support.clients.python_socketio import Connect
@@ -342,23 +345,102 @@ async def test_other_errors_of_a_host_s_routes_are_its_own(make_app: MakeApp) ->
         assert (response.status, await response.text()) == (500, "Internal Server Error")
 
 
-async def test_a_refusal_in_a_host_s_websocket_is_no_json_answer(make_app: MakeApp) -> None:
-    raised: list[Exception] = []
-
+async def test_the_handshake_of_a_websocket_is_denied(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
     async def refusing(socket: WebSocket) -> None:
-        try:
-            await app.state.realtime.identity_of(socket)
-        except RealtimeError as error:
-            raised.append(error)
-            raise
+        await app.state.realtime.identity_of(socket)
 
     app = make_app(routes=[WebSocketRoute("/refusing", refusing)])
-    install(app)
+    server = install(app)
     async with serving(app) as live:
-        with pytest.raises(InvalidStatus) as refused:
-            await websocket(f"ws://127.0.0.1:{live.port}/refusing")
-        assert refused.value.response.status_code in (403, 500)
-    assert [type(error) for error in raised] == [NotAuthenticated]
+        for _ in range(2):
+            with pytest.raises(InvalidStatus) as refused:
+                await websocket(f"ws://127.0.0.1:{live.port}/refusing")
+            assert refused.value.response.status_code == 403
+    assert server.incidents.counts == {"refused not_authenticated": 2}
+    (warning,) = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert "websocket refusing: " in warning.getMessage()
+
+
+@pytest.mark.parametrize("path", ["/function", "/class", "/mounted/function"])
+@pytest.mark.parametrize(
+    ("error", "closed"),
+    [
+        (InvalidLocation("as planned"), (1008, "invalid_location")),
+        (Unavailable(), (1011, "unavailable")),
+    ],
+)
+async def test_a_refusal_closes_a_websocket_that_is_accepted(
+    make_app: MakeApp,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    error: RealtimeError,
+    closed: tuple[int, str],
+) -> None:
+    async def refusing(socket: WebSocket) -> None:
+        await socket.accept()
+        raise error
+
+    class Refusing(WebSocketEndpoint):
+        async def on_connect(self, websocket: WebSocket) -> None:
+            await refusing(websocket)
+
+    function = WebSocketRoute("/function", refusing)
+    mounted = Mount("/mounted", make_app(routes=[function]))
+    app = make_app(routes=[function, WebSocketRoute("/class", Refusing), mounted])
+    server = install(app)
+    async with (
+        serving(app) as live,
+        websocket(f"ws://127.0.0.1:{live.port}{path}") as socket,
+    ):
+        await socket.wait_closed()
+        assert (socket.close_code, socket.close_reason) == closed
+    assert server.incidents.counts == {f"refused {error.code}": 1}
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("closed_by", ["client", "route"])
+async def test_a_refusal_after_the_end_of_a_websocket_is_counted(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, closed_by: str
+) -> None:
+    async def refusing(socket: WebSocket) -> None:
+        await socket.accept()
+        if closed_by == "route":
+            await socket.close()
+        else:
+            await socket.receive()
+        raise InvalidLocation("as planned")
+
+    app = make_app(routes=[WebSocketRoute("/refusing", refusing)])
+    server = install(app)
+    async with serving(app) as live:
+        async with websocket(f"ws://127.0.0.1:{live.port}/refusing"):
+            pass
+        await until(lambda: server.incidents.counts == {"refused invalid_location": 1})
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_refusal_in_a_websocket_whose_client_is_gone_is_counted(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = asyncio.Event()
+
+    async def refusing(socket: WebSocket) -> None:
+        await socket.accept()
+        await gone.wait()  # instead of receiving, which would say so
+        raise InvalidLocation("as planned")
+
+    app = make_app(routes=[WebSocketRoute("/refusing", refusing)])
+    server = install(app)
+    async with on_uvicorn(uvicorn.Config(app, port=0, log_config=None)) as uv:
+        async with websocket(f"ws://127.0.0.1:{port_of(uv)}/refusing") as socket:
+            socket.transport.abort()
+        await until(lambda: not uv.server_state.connections)
+        gone.set()
+        await until(lambda: not uv.server_state.tasks)
+    assert server.incidents.counts == {"refused invalid_location": 1}
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def who(app: Starlette) -> Callable[[Request], Awaitable[Response]]:
@@ -407,6 +489,9 @@ async def test_the_identity_is_a_dependency_of_fastapi() -> None:
         assert (status, body["code"]) == (401, "not_authenticated")
         async with websocket(f"ws://127.0.0.1:{live.port}/ws", additional_headers=bearer) as socket:
             assert await socket.recv() == "ada"
+        with pytest.raises(InvalidStatus) as refused:
+            await websocket(f"ws://127.0.0.1:{live.port}/ws")
+        assert refused.value.response.status_code == 403
         parameters = (await live.get("/openapi.json"))[1]["paths"]["/me"]["get"]
         assert "parameters" not in parameters
 

@@ -105,6 +105,8 @@ async def test_a_link_permits_nothing_else_over_http(sharing: Live) -> None:
         ("GET", "/api/tracking/vehicle", None),
         ("GET", "/api/tracking/vehicle/v2", None),
         ("GET", "/api/tracking/delivery/v1", None),
+        ("GET", "/api/tracking/boat/b1", None),
+        ("GET", "/api/tracking/boat", None),
         ("POST", SHARES, more),
         ("DELETE", f"{SHARES}/{share['id']}", None),
     ]:

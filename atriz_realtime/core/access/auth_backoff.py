@@ -21,17 +21,44 @@ from atriz_realtime.api.model import Credentials
 MAX_ADDRESSES = 10_000
 """Addresses with recorded failures; beyond, the one that failed longest ago is dropped."""
 
-MAX_ACCEPTED = 100_000
-"""Credentials that addresses with failures have used with success; beyond, the one that was used
+MAX_ACCEPTED_TOKENS = 100_000
+"""Tokens that addresses with failures have used with success; beyond, the one that was used
 longest ago is no longer looked at while its address is refused."""
+
+MAX_ACCEPTED_HEADERS = 100_000
+"""The same of headers without a token.  They have room of their own: a client whose headers differ
+each time would fill that of the tokens."""
 
 FIRST_BACKOFF = 1.0
 """Seconds that an address is refused for at first; doubled with each further failure."""
 
 PER_REQUEST = frozenset(
-    ("content-length", "date", "sec-websocket-key", "traceparent", "tracestate", "x-request-id")
+    (
+        # HTTP: RFC 9110, RFC 6455 (websockets), RFC 7239, RFC 8586
+        *("content-length", "date", "max-forwards", "via"),
+        *("sec-websocket-key", "forwarded", "cdn-loop"),
+        # Proxies by custom.  Not all of x-forwarded-*: -client-cert and -access-token are keys.
+        *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix"),
+        *("x-forwarded-proto", "x-forwarded-server", "x-real-ip", "true-client-ip"),
+        *("x-correlation-id", "x-request-id", "x-request-start"),
+        # Tracing: W3C Trace Context and Baggage, Zipkin B3, Datadog, Jaeger, Sentry
+        *("traceparent", "tracestate", "baggage"),
+        *("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"),
+        *("x-datadog-trace-id", "x-datadog-parent-id", "x-datadog-sampling-priority"),
+        *("x-datadog-origin", "x-datadog-tags", "uber-trace-id", "sentry-trace"),
+        # AWS: Application Load Balancer, CloudFront
+        *("x-amzn-trace-id", "x-amz-cf-id", "cloudfront-viewer-address"),
+        # Cloudflare
+        *("cf-ray", "cf-connecting-ip", "cf-connecting-ipv6", "cf-pseudo-ipv4"),
+        *("cf-ipcountry", "cf-visitor", "cf-ew-via"),
+        # Google Cloud; Azure: Front Door, Application Gateway
+        *("x-cloud-trace-context", "x-azure-ref", "x-azure-clientip", "x-azure-socketip"),
+        *("x-appgw-trace-id",),
+        # Envoy
+        *("x-envoy-attempt-count", "x-envoy-expected-rq-timeout-ms", "x-envoy-external-address"),
+    )
 )
-"""Headers that differ from one request of a client to the next, and hold no key."""
+"""Headers that may differ from one request of a client to the next, and hold no key."""
 
 
 @attrs.define(eq=False)
@@ -64,7 +91,8 @@ class AuthBackoff:
         self._window = window
         self._max_backoff = max_backoff
         self._by_network: OrderedDict[str, _Failures] = OrderedDict()
-        self._accepted: OrderedDict[bytes, str] = OrderedDict()  # networks by digest
+        self._tokens: OrderedDict[bytes, str] = OrderedDict()  # networks by digest
+        self._headers: OrderedDict[bytes, str] = OrderedDict()
 
     def check(self, credentials: Credentials) -> None:
         """Check that a caller may try to authenticate now.
@@ -76,7 +104,7 @@ class AuthBackoff:
         key = network(credentials.address)
         failures = self._by_network.get(key)
         wait = 0.0 if failures is None else failures.refused_until - self._clock.monotonic()
-        if wait > 0 and digest(key, credentials) not in self._accepted:
+        if wait > 0 and digest(key, credentials) not in self._accepted(credentials):
             raise RateLimited("Too many failed authentications", retry_after=math.ceil(wait))
 
     def failed(self, credentials: Credentials) -> bool:
@@ -84,8 +112,9 @@ class AuthBackoff:
         if not self._limit or not credentials.address:
             return False
         key, now = network(credentials.address), self._clock.monotonic()
-        if self._accepted:  # a known token does not cover guesses at another key
-            self._accepted.pop(digest(key, credentials), None)
+        accepted = self._accepted(credentials)
+        if accepted:  # a known token does not cover guesses at another key
+            accepted.pop(digest(key, credentials), None)
         failures = self._by_network.get(key)
         if failures is None or self._is_over(failures, now):
             failures = self._by_network[key] = _Failures(now)
@@ -130,18 +159,25 @@ class AuthBackoff:
             del self._by_network[key]
             return
         failures.count = max(0.0, failures.count - 1)
-        accepted = digest(key, credentials)
-        self._accepted[accepted] = key
-        self._accepted.move_to_end(accepted)
-        if len(self._accepted) > MAX_ACCEPTED:
-            self._forget_oldest(now)
+        accepted, found = self._accepted(credentials), digest(key, credentials)
+        accepted[found] = key
+        accepted.move_to_end(found)
+        if len(self._tokens) > MAX_ACCEPTED_TOKENS and self._forget_oldest(self._tokens, now):
+            message = f"more than {MAX_ACCEPTED_TOKENS} accepted tokens: one is as new"
+            limit_reached(self._report, f"{__name__}.MAX_ACCEPTED_TOKENS", message)
+        if len(self._headers) > MAX_ACCEPTED_HEADERS and self._forget_oldest(self._headers, now):
+            message = f"more than {MAX_ACCEPTED_HEADERS} accepted keys in headers: one is as new"
+            limit_reached(self._report, f"{__name__}.MAX_ACCEPTED_HEADERS", message)
 
-    def _forget_oldest(self, now: float) -> None:
-        _, key = self._accepted.popitem(last=False)
+    def _accepted(self, credentials: Credentials) -> OrderedDict[bytes, str]:
+        """What was accepted of the kind that a caller offers."""
+        return self._headers if credentials.token is None else self._tokens
+
+    def _forget_oldest(self, accepted: OrderedDict[bytes, str], now: float) -> bool:
+        """Drop what was used longest ago; returns whether its address may still be refused."""
+        _, key = accepted.popitem(last=False)
         failures = self._by_network.get(key)
-        if failures is not None and not self._is_over(failures, now):
-            message = f"more than {MAX_ACCEPTED} credentials at addresses that fail: one is as new"
-            limit_reached(self._report, f"{__name__}.MAX_ACCEPTED", message)
+        return failures is not None and not self._is_over(failures, now)
 
 
 def digest(key: str, credentials: Credentials) -> bytes:

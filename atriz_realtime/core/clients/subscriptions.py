@@ -279,7 +279,8 @@ class Subscriptions:
         return untrack
 
     async def _unknown_type(self, sid: str, event: str, *_: Any) -> None:
-        known = self._kinds if self._sockets[sid].identity else ()  # not for anonymous clients
+        identity = self._sockets[sid].identity
+        known = self._kinds if identity is not None and identity.only is None else ()
         raise unknown_type(event.partition(":")[2], known, event[:64])
 
     def kick(self, user_id: str, entity: EntityRef) -> None:

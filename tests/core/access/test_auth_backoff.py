@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from atriz_realtime.api import Credentials, RateLimited
@@ -87,6 +89,49 @@ def test_credentials_that_were_accepted_are_looked_at_while_others_are_refused(
     assert refused(backoff, at("elsewhere", "good")) == [True]  # it was never used from there
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "content-length",
+        "via",
+        "sec-websocket-key",
+        "traceparent",
+        "x-request-id",
+        "x-correlation-id",
+        "x-forwarded-for",
+        "x-real-ip",
+        "x-amzn-trace-id",
+        "cf-ray",
+        "x-cloud-trace-context",
+        "x-b3-traceid",
+        "x-datadog-trace-id",
+    ],
+)
+def test_what_proxies_and_tracing_add_to_each_request_makes_no_other_key(
+    backoff: AuthBackoff, header: str
+) -> None:
+    def call(number: int, key: str = "a-key") -> Credentials:
+        return at("nat", None, **{"x-api-key": key, header: f"value-{number}"})
+
+    for number in range(3):
+        backoff.succeeded(call(number))
+    assert len(backoff._headers) == 1
+    while not backoff.failed(call(4, "a-guess")):
+        pass
+    assert refused(backoff, call(5), call(6, "a-guess")) == [False, True]
+
+
+@pytest.mark.parametrize(
+    "header", ["x-forwarded-client-cert", "x-forwarded-access-token", "cf-access-jwt-assertion"]
+)
+def test_what_a_proxy_says_about_who_calls_is_a_key(backoff: AuthBackoff, header: str) -> None:
+    backoff.succeeded(at("nat", None, **{header: "mine"}))
+    while not backoff.failed(at("nat", "a-guess")):
+        pass
+    callers = [at("nat", None, **{header: whose}) for whose in ("mine", "another's")]
+    assert refused(backoff, *callers) == [False, True]
+
+
 def test_credentials_that_are_refused_after_all_are_as_new(backoff: AuthBackoff) -> None:
     """A token that was accepted covers no guesses at a key that is sent with it."""
     backoff.succeeded(at("nat", "good"))
@@ -103,27 +148,59 @@ def test_nothing_is_remembered_of_addresses_without_failures(
     backoff.succeeded(at("quiet", "good"))
     clock.advance(121)
     backoff.succeeded(at("nat", "good"))  # its failure is long ago
-    assert not backoff._accepted
+    backoff.succeeded(by_headers("a-key"))
+    assert not backoff._tokens
+    assert not backoff._headers
     assert not backoff._by_network
 
 
+def by_token(name: str, address: str = "nat") -> Credentials:
+    return at(address, name)
+
+
+def by_headers(name: str, address: str = "nat") -> Credentials:
+    return at(address, None, **{"x-api-key": name})
+
+
+@pytest.mark.parametrize(
+    ("limit", "call"), [("MAX_ACCEPTED_TOKENS", by_token), ("MAX_ACCEPTED_HEADERS", by_headers)]
+)
 def test_what_is_remembered_is_bounded(
-    clock: FakeClock, incidents: Incidents, backoff: AuthBackoff, monkeypatch: pytest.MonkeyPatch
+    clock: FakeClock,
+    incidents: Incidents,
+    backoff: AuthBackoff,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    call: Callable[..., Credentials],
 ) -> None:
-    monkeypatch.setattr(module, "MAX_ACCEPTED", 2)
+    monkeypatch.setattr(module, limit, 2)
     for good in ("first", "second", "first", "third"):
-        backoff.succeeded(at("nat", good))
+        backoff.succeeded(call(good))
     while not backoff.failed(at("nat", "a-guess")):
         pass
-    callers = [at("nat", good) for good in ("first", "second", "third")]
+    callers = [call(good) for good in ("first", "second", "third")]
     assert refused(backoff, *callers) == [False, True, False]
-    counted = {"limit core.access.auth_backoff.MAX_ACCEPTED reached": 1}
+    counted = {f"limit core.access.auth_backoff.{limit} reached": 1}
     assert incidents.counts == counted
     clock.advance(1_000)
     backoff.failed(at("other"))
     for good in ("fourth", "fifth"):  # what they replace is needed no more
-        backoff.succeeded(at("other", good))
+        backoff.succeeded(call(good, "other"))
     assert incidents.counts == counted
+
+
+def test_headers_that_differ_each_time_push_out_no_token(
+    backoff: AuthBackoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy may add a header that this server does not know as its own."""
+    monkeypatch.setattr(module, "MAX_ACCEPTED_TOKENS", 2)
+    monkeypatch.setattr(module, "MAX_ACCEPTED_HEADERS", 2)
+    backoff.succeeded(by_token("good"))
+    for number in range(5):
+        backoff.succeeded(at("nat", None, **{"x-api-key": "a-key", "x-unknown": str(number)}))
+    while not backoff.failed(at("nat", "a-guess")):
+        pass
+    assert refused(backoff, by_token("good")) == [False]
 
 
 def test_memory_is_bounded(clock: FakeClock, incidents: Incidents) -> None:

@@ -77,6 +77,14 @@ async def test_only_a_socket_that_is_known_is_told_the_known_types() -> None:
     assert (await hub.send(stranger, "track:boat", "b1"))["message"] == "Unknown entity type 'boat'"
 
 
+@pytest.mark.parametrize("event", ["track:boat", "untrack:boat"])
+async def test_whoever_may_watch_one_entity_learns_no_types(event: str) -> None:
+    hub = Hub()
+    member = await hub.sign_in(user("u1"))
+    hub.sockets[member.sid].identity = Identity(user_id="u1", only=EntityRef("vehicle", "v1"))
+    assert (await hub.send(member, event, "b1"))["message"] == "Unknown entity type 'boat'"
+
+
 async def test_an_unauthenticated_socket_may_not_track() -> None:
     hub = Hub()
     member = await hub.sign_in()
