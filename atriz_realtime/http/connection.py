@@ -114,6 +114,7 @@ class EndpointConnection(asyncio.Protocol):
             if self._in_request:
                 self._counted = len(self._body)
                 self._shared.requests.begin(self)
+                self._shared.endpoints.bodies.resume(self)
             with contextlib.suppress(RuntimeError):  # it is closing
                 self._transport.resume_reading()
 
@@ -310,6 +311,7 @@ class EndpointConnection(asyncio.Protocol):
         if self._write_paused:
             self._read_paused = True
             self._shared.requests.end(self)  # the client may have sent the rest
+            self._shared.endpoints.bodies.pause(self)
             transport.pause_reading()
         self._restart_timer()
 
