@@ -23,6 +23,7 @@ from atriz_realtime.engine.transports.connections import (
     seen_through_proxies,
     send,
 )
+from atriz_realtime.http.bodies import SMALL_BODY
 from atriz_realtime.http.request_deadlines import is_fast_enough
 from atriz_realtime.http.request_head import (
     FALLBACK_HEADERS,
@@ -34,7 +35,8 @@ from atriz_realtime.http.shared import Shared
 
 MAX_PIPELINED = 16
 """Requests that may wait on one connection while an earlier one is answered; at the next one the
-server reads no more, and closes the connection after the answers."""
+server reads no more, and closes the connection after the answers.  So it does once the bodies of
+those that wait have more than ``SMALL_BODY`` bytes together."""
 
 MAX_HEAD_MISSES = 4
 """After this many different heads in a row the connection stops caching them: it is probably
@@ -231,7 +233,7 @@ class EndpointConnection(asyncio.Protocol):
         endpoint, self._endpoint = self._endpoint, None
         if self._draining or endpoint is None:
             return
-        if len(self._queue) > MAX_PIPELINED:  # the first one is being answered
+        if self._queue and self._is_queue_full():
             self._drain()
             return
         address = None if self._client is None else self._client[0]
@@ -251,6 +253,12 @@ class EndpointConnection(asyncio.Protocol):
         self._queue.append((endpoint, call, keep_alive))
         if self._answering is None:
             self._answering = self._loop.create_task(self._answer_queue())
+
+    def _is_queue_full(self) -> bool:
+        """Whether no further request may wait; the first of the queue is being answered."""
+        waiting = self._queue[1:]
+        bodies = sum([len(call.body) for _, call, _ in waiting])
+        return len(waiting) >= MAX_PIPELINED or bodies > SMALL_BODY
 
     def _drop_queue(self) -> None:
         """Drop the requests that are not being answered yet."""
