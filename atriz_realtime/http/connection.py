@@ -73,7 +73,6 @@ class EndpointConnection(asyncio.Protocol):
     _head_misses: int = 0
     _queue: list[tuple[Endpoint, HttpCall, bool]] = attrs.field(factory=list)  # a deque is larger
     _answering: asyncio.Task[None] | None = None
-    _is_handling: bool = False  # the first of the queue is being answered
     _error: HttpAnswer | None = None  # sent after the answers to what is queued
     _draining: bool = False  # reads no more, and closes once the queue is answered
     _stopping: bool = False
@@ -249,7 +248,8 @@ class EndpointConnection(asyncio.Protocol):
 
     def _enqueue(self, endpoint: Endpoint, call: HttpCall, *, keep_alive: bool) -> None:
         self._draining = not keep_alive
-        endpoint, call = self._shared.endpoints.admitted(endpoint, call)
+        if self._answering is not None:  # it waits
+            endpoint, call = self._shared.endpoints.admitted(endpoint, call)
         self._queue.append((endpoint, call, keep_alive))
         if self._answering is None:
             self._answering = self._loop.create_task(self._answer_queue())
@@ -262,18 +262,23 @@ class EndpointConnection(asyncio.Protocol):
 
     def _drop_queue(self) -> None:
         """Drop the requests that are not being answered yet."""
-        for _, call, _ in self._queue[self._is_handling :]:
+        for _, call, _ in self._queue[1:]:
             self._shared.endpoints.bodies.handled -= len(call.body)
         self._queue.clear()
 
     async def _answer_queue(self) -> None:
         queue = self._queue
-        self._is_handling = bool(queue)
+        has_waited = False
         try:
             while queue:
                 endpoint, call, keep_alive = queue[0]
-                answer = await self._shared.endpoints.answer(endpoint, call)
-                self._shared.endpoints.bodies.handled -= len(call.body)
+                if not has_waited:  # only now: others of this turn may have been refused at once
+                    endpoint, call = self._shared.endpoints.admitted(endpoint, call)
+                    has_waited = True  # the next ones
+                try:
+                    answer = await self._shared.endpoints.answer(endpoint, call)
+                finally:
+                    self._shared.endpoints.bodies.handled -= len(call.body)
                 self._server_state.total_requests += 1
                 closing = self._draining or self._stopping or self._shared.endpoints.is_closing()
                 ends = closing and len(queue) <= 1 and self._error is None
@@ -281,7 +286,6 @@ class EndpointConnection(asyncio.Protocol):
                 del queue[:1]  # a lost connection has none
         finally:
             self._answering = None
-            self._is_handling = False
         if self._error is not None:
             self._write(self._error, last=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -211,6 +212,19 @@ async def test_the_largest_bodies_have_room_beside_others(
             assert (await client.answer()).json == "slow"
 
 
+async def test_bodies_that_are_answered_at_once_take_no_room_from_each_other(
+    server: HttpServer,
+) -> None:
+    """They come in the same turn of the event loop; together they have more than the bound."""
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(server.connect()) for _ in range(4)]
+        for client in clients:
+            await client.call(echo("a"))
+        for connection in list[Any](server.web.server_state.connections):
+            connection.data_received(echo("x" * 1_498))
+        assert [(await client.answer()).status for client in clients] == [200] * 4
+
+
 async def test_an_idle_connection_keeps_no_body(server: HttpServer) -> None:
     async with server.connect() as client:
         assert (await client.call(echo("x" * 1_000))).status == 200
@@ -225,8 +239,8 @@ async def test_a_connection_that_is_lost_before_its_turn_holds_no_body(
     async with server.connect() as client:
         await client.call(echo("a"))
         connection: Any = next(iter(server.web.server_state.connections))
-        connection.data_received(echo("x" * 1_000))
-        assert numbers(server)["handled"] == 1_002
+        connection.data_received(echo("x" * 1_000) + echo("y" * 1_000))
+        assert numbers(server)["handled"] == 1_002  # the one that waits
         connection.connection_lost(None)
         assert numbers(server)["handled"] == 0
         await asyncio.sleep(0)
