@@ -7,11 +7,12 @@ import base64
 import hashlib
 import hmac
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from urllib.parse import urlsplit
 
+import attrs
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -28,12 +29,15 @@ from atriz_realtime.api import (
     NotAuthorized,
     Page,
     PluginConfig,
+    Report,
     Resources,
     ServerHandle,
+    Unavailable,
     UnknownEntityType,
     credentials_of,
     encode_json,
     hookimpl,
+    limit_reached,
 )
 from atriz_realtime.defaults.shared.updates import Updates
 
@@ -52,6 +56,17 @@ wait, and take as much again until they have been answered."""
 
 PAGES_READ = 4
 """Pages that are read, or wait to be put together, at once."""
+
+MAX_LISTINGS = 16
+"""Listings of one user that may wait for an earlier one of the same user, which is read or put
+together; beyond, a further one is refused."""
+
+MAX_USER_BATCHES = 2_097_152
+"""Bytes of the batches of one user that are under way: a quarter of what those of all users may
+have.  Beyond, a further one is refused; one alone always has room."""
+
+RETRY_AFTER = 1
+"""Seconds after which a user whose listing or batch was refused should send it again."""
 
 CURSOR_BLOCK = 128
 """Bytes to a multiple of which a cursor is padded, so that its length tells of no id."""
@@ -100,17 +115,51 @@ class CursorSeal:
         return hmac.digest(self._tag_key, sealed, "sha256")[:16]
 
 
-class Pages:
-    """Bounds what the pages of listings take while they are put together."""
+@attrs.define(eq=False)
+class Listings:
+    """The listings of one user, of which one at a time is read and put together."""
 
-    def __init__(self) -> None:
+    count: int = 0
+    turn: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+
+
+class Pages:
+    """Bounds what the pages of listings take while they are put together.
+
+    :param report: counts that a user has as many listings as may wait.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._users: dict[str, Listings] = {}
         self._reading = asyncio.Semaphore(PAGES_READ)
         self._held = 0
         self._freed = asyncio.Event()
 
     @asynccontextmanager
-    async def hold(self, read: Callable[[], Awaitable[Page]]) -> AsyncIterator[Page]:
-        """Read a page as soon as it may be read; it is held until the context ends."""
+    async def hold(self, user: str, read: Callable[[], Awaitable[Page]]) -> AsyncIterator[Page]:
+        """Read a page as soon as it may be read; it is held until the context ends.
+
+        The pages of one user are read one after another, so that others wait for one of them.
+
+        :raises Unavailable: when as many listings of the user wait as may.
+        """
+        listings = self._users.setdefault(user, Listings())
+        if listings.count > MAX_LISTINGS:  # one of them does not wait
+            message = f"more than {MAX_LISTINGS} listings of a user wait: one is refused"
+            limit_reached(self._report, f"{__name__}.MAX_LISTINGS", message)
+            raise Unavailable("Too many listings at once", retry_after=RETRY_AFTER)
+        listings.count += 1
+        try:
+            async with listings.turn, self._held_page(read) as page:
+                yield page
+        finally:
+            listings.count -= 1
+            if not listings.count:
+                del self._users[user]
+
+    @asynccontextmanager
+    async def _held_page(self, read: Callable[[], Awaitable[Page]]) -> AsyncIterator[Page]:
         async with self._reading:
             page = await read()
             size = sum([len(location) for _, location in page.items])
@@ -125,6 +174,36 @@ class Pages:
             self._freed.set()
 
 
+class Batches:
+    """Bounds what the batches of each user take, so that there is room for those of others.
+
+    :param report: counts that a batch was refused.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._users: dict[str, int] = {}  # bytes
+
+    @contextmanager
+    def hold(self, user: str, size: int) -> Iterator[None]:
+        """Count a batch of ``size`` bytes as under way until the context ends.
+
+        :raises Unavailable: when it has no room beside others of the user.
+        """
+        others = self._users.get(user, 0)
+        if others and others + size > MAX_USER_BATCHES:
+            message = f"more than {MAX_USER_BATCHES} bytes of batches of a user: one is refused"
+            limit_reached(self._report, f"{__name__}.MAX_USER_BATCHES", message)
+            raise Unavailable("Too many batches at once", retry_after=RETRY_AFTER)
+        self._users[user] = others + size
+        try:
+            yield
+        finally:
+            self._users[user] -= size
+            if not self._users[user]:
+                del self._users[user]
+
+
 class TrackingApi:
     """The calls under ``/api/tracking``."""
 
@@ -133,7 +212,8 @@ class TrackingApi:
         self._updates = Updates(config, server, resources)
         settings = config.settings
         redis_password = urlsplit(settings["redis_url"] or "").password
-        self._pages = Pages()
+        self._pages = Pages(resources.report)
+        self._batches = Batches(resources.report)
         self._cursors = CursorSeal(settings["jwt_secret"] or redis_password)
 
     async def publish(self, call: HttpCall) -> HttpAnswer:
@@ -144,11 +224,12 @@ class TrackingApi:
     async def publish_batch(self, call: HttpCall) -> HttpAnswer:
         """``POST /api/tracking/batch``."""
         identity = await self._server.access.authenticate(call.credentials())
-        updates = call.json_object().get("updates")
-        if not isinstance(updates, list):
-            raise InvalidRequest("updates must be a list", field="updates")
-        batch = await self._updates.publish_batch(updates, identity)
-        return HttpAnswer(encode_json(batch.answer()))
+        with self._batches.hold(identity.user_id, len(call.body)):
+            updates = call.json_object().get("updates")
+            if not isinstance(updates, list):
+                raise InvalidRequest("updates must be a list", field="updates")
+            batch = await self._updates.publish_batch(updates, identity)
+            return HttpAnswer(encode_json(batch.answer()))
 
     async def current(self, request: Request) -> Response:
         """``GET /api/tracking/<type>/<id>``."""
@@ -179,7 +260,7 @@ class TrackingApi:
         opened = None if cursor is None else self._cursors.open(cursor)
         read = partial(self._server.tracking.page, kind, opened, limit, owner=identity.user_id)
         try:
-            async with self._pages.hold(read) as page:
+            async with self._pages.hold(identity.user_id, read) as page:
                 body = await self._listing(identity, kind, page)
         except UnknownEntityType as error:
             return JSONResponse(error.to_wire(), LocationNotFound.status)

@@ -13,15 +13,16 @@ MAX_ARRIVING = 67_108_864
 refused."""
 
 BODY_TIMEOUT = 60.0
-"""Seconds in which a whole body must come."""
+"""Seconds in which a whole body must come, without those in which the server reads nothing."""
 
-MAX_HANDLED = 33_554_432
+MAX_HANDLED = 16_777_216
 """Bytes of the bodies that wait for their answers, together; beyond, a further one is refused.
-Read as JSON, a body takes up to 25 times its bytes."""
+Read as JSON, a body takes up to 40 times its bytes."""
 
 MAX_HANDLED_LARGE = 8_388_608
 """Bytes of the same from which a body of more than ``SMALL_BODY`` is refused: so batches leave
-room for single fixes."""
+room for single fixes.  Both bounds grow with ``max_body``, to make room for two of the largest
+bodies, and for as much of small ones."""
 
 SMALL_BODY = 8_192
 """Bytes of a body that is refused only at ``MAX_HANDLED``: a fix with the largest metadata."""
@@ -54,6 +55,8 @@ class Bodies:
         self.handled = 0
         """Bytes of the bodies that wait for their answers."""
         self._most_arriving = max(MAX_ARRIVING, max_body)
+        self._most_large = max(MAX_HANDLED_LARGE, 2 * max_body)
+        self._most_handled = max(MAX_HANDLED, 2 * self._most_large)
         self._report = report
         self._sizes: dict[Receiver, int] = {}  # in the order in which they began
         self._deadlines: Deadlines[Receiver] = Deadlines(BODY_TIMEOUT, self._overdue)
@@ -75,13 +78,22 @@ class Bodies:
             self.arriving -= self._sizes.pop(receiver)
             self._deadlines.end(receiver)
 
+    def pause(self, receiver: Receiver) -> None:
+        """End the deadline of a body that arrives, if one does: the server reads nothing."""
+        self._deadlines.end(receiver)
+
+    def resume(self, receiver: Receiver) -> None:
+        """Begin the whole deadline anew."""
+        if receiver in self._sizes:
+            self._deadlines.begin(receiver)
+
     def refusal(self, size: int) -> RealtimeError | None:
         """Why a body that ``handled`` counts already has no room; ``None`` if it has."""
         if self.handled == size:  # it is alone
             return None
-        if self.handled > MAX_HANDLED:
+        if self.handled > self._most_handled:
             limit_reached(self._report, f"{__name__}.MAX_HANDLED", FULL)
-        elif size > SMALL_BODY and self.handled > MAX_HANDLED_LARGE:
+        elif size > SMALL_BODY and self.handled > self._most_large:
             limit_reached(self._report, f"{__name__}.MAX_HANDLED_LARGE", FULL)
         else:
             return None

@@ -23,6 +23,7 @@ from atriz_realtime.engine.transports.connections import (
     seen_through_proxies,
     send,
 )
+from atriz_realtime.http.bodies import SMALL_BODY
 from atriz_realtime.http.request_deadlines import is_fast_enough
 from atriz_realtime.http.request_head import (
     FALLBACK_HEADERS,
@@ -34,7 +35,8 @@ from atriz_realtime.http.shared import Shared
 
 MAX_PIPELINED = 16
 """Requests that may wait on one connection while an earlier one is answered; at the next one the
-server reads no more, and closes the connection after the answers."""
+server reads no more, and closes the connection after the answers.  So it does once the bodies of
+those that wait have more than ``SMALL_BODY`` bytes together."""
 
 MAX_HEAD_MISSES = 4
 """After this many different heads in a row the connection stops caching them: it is probably
@@ -71,7 +73,6 @@ class EndpointConnection(asyncio.Protocol):
     _head_misses: int = 0
     _queue: list[tuple[Endpoint, HttpCall, bool]] = attrs.field(factory=list)  # a deque is larger
     _answering: asyncio.Task[None] | None = None
-    _is_handling: bool = False  # the first of the queue is being answered
     _error: HttpAnswer | None = None  # sent after the answers to what is queued
     _draining: bool = False  # reads no more, and closes once the queue is answered
     _stopping: bool = False
@@ -114,6 +115,7 @@ class EndpointConnection(asyncio.Protocol):
             if self._in_request:
                 self._counted = len(self._body)
                 self._shared.requests.begin(self)
+                self._shared.endpoints.bodies.resume(self)
             with contextlib.suppress(RuntimeError):  # it is closing
                 self._transport.resume_reading()
 
@@ -230,7 +232,7 @@ class EndpointConnection(asyncio.Protocol):
         endpoint, self._endpoint = self._endpoint, None
         if self._draining or endpoint is None:
             return
-        if len(self._queue) > MAX_PIPELINED:  # the first one is being answered
+        if self._queue and self._is_queue_full():
             self._drain()
             return
         address = None if self._client is None else self._client[0]
@@ -246,25 +248,37 @@ class EndpointConnection(asyncio.Protocol):
 
     def _enqueue(self, endpoint: Endpoint, call: HttpCall, *, keep_alive: bool) -> None:
         self._draining = not keep_alive
-        endpoint, call = self._shared.endpoints.admitted(endpoint, call)
+        if self._answering is not None:  # it waits
+            endpoint, call = self._shared.endpoints.admitted(endpoint, call)
         self._queue.append((endpoint, call, keep_alive))
         if self._answering is None:
             self._answering = self._loop.create_task(self._answer_queue())
 
+    def _is_queue_full(self) -> bool:
+        """Whether no further request may wait; the first of the queue is being answered."""
+        waiting = self._queue[1:]
+        bodies = sum([len(call.body) for _, call, _ in waiting])
+        return len(waiting) >= MAX_PIPELINED or bodies > SMALL_BODY
+
     def _drop_queue(self) -> None:
         """Drop the requests that are not being answered yet."""
-        for _, call, _ in self._queue[self._is_handling :]:
+        for _, call, _ in self._queue[1:]:
             self._shared.endpoints.bodies.handled -= len(call.body)
         self._queue.clear()
 
     async def _answer_queue(self) -> None:
         queue = self._queue
-        self._is_handling = bool(queue)
+        has_waited = False
         try:
             while queue:
                 endpoint, call, keep_alive = queue[0]
-                answer = await self._shared.endpoints.answer(endpoint, call)
-                self._shared.endpoints.bodies.handled -= len(call.body)
+                if not has_waited:  # only now: others of this turn may have been refused at once
+                    endpoint, call = self._shared.endpoints.admitted(endpoint, call)
+                    has_waited = True  # the next ones
+                try:
+                    answer = await self._shared.endpoints.answer(endpoint, call)
+                finally:
+                    self._shared.endpoints.bodies.handled -= len(call.body)
                 self._server_state.total_requests += 1
                 closing = self._draining or self._stopping or self._shared.endpoints.is_closing()
                 ends = closing and len(queue) <= 1 and self._error is None
@@ -272,7 +286,6 @@ class EndpointConnection(asyncio.Protocol):
                 del queue[:1]  # a lost connection has none
         finally:
             self._answering = None
-            self._is_handling = False
         if self._error is not None:
             self._write(self._error, last=True)
 
@@ -310,6 +323,7 @@ class EndpointConnection(asyncio.Protocol):
         if self._write_paused:
             self._read_paused = True
             self._shared.requests.end(self)  # the client may have sent the rest
+            self._shared.endpoints.bodies.pause(self)
             transport.pause_reading()
         self._restart_timer()
 

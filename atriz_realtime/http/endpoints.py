@@ -80,7 +80,7 @@ class Endpoints:
         return attrs.evolve(endpoint, handle=refuse), bare
 
     async def answer(self, endpoint: Endpoint, call: HttpCall) -> HttpAnswer:
-        """Answer a request; never raises."""
+        """Answer a request; raises only when its own task is cancelled."""
         try:
             if self._ready is not None:
                 await self._ready()
@@ -91,7 +91,10 @@ class Endpoints:
             return answer
         except RealtimeError as error:
             return self._refused(f"{endpoint.method} {endpoint.path}", error)
-        except (Exception, SystemExit) as error:
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # this task is cancelled, rather than one that the endpoint awaits
             return error_answer(self._incidents.failed("endpoint failed", endpoint.path, error))
 
     def too_large(self) -> HttpAnswer:

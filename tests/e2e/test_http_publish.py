@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from atriz_realtime.defaults import http_api
 from atriz_realtime.defaults.shared import updates
 from tests.support.clients.python_socketio import Serve, python_connect
 from tests.support.plugins.files import plugins_in
@@ -32,6 +34,24 @@ async def hang(event):
 @hookimpl
 def register_filters():
     return Filter("hang", hang)
+"""
+
+
+GATED = """
+import asyncio
+
+gate = asyncio.Event()
+begun = []
+
+async def wait(event):
+    begun.append(event.entity_id)
+    if event.entity_id == "waits":
+        await gate.wait()
+    return event
+
+@hookimpl
+def register_filters():
+    return Filter("wait", wait)
 """
 
 
@@ -437,3 +457,37 @@ async def test_a_batch_has_a_limit_and_must_be_a_list(serve: Serve) -> None:
         for body in ({}, {"updates": None}, {"updates": {"0": update}}, {"updates": "x"}):
             status, answer = await live.post(BATCH, body)
             assert (status, answer["code"], answer["field"]) == (400, "bad_request", "updates")
+
+
+async def test_the_batches_of_one_user_leave_room_for_those_of_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(http_api, "MAX_USER_BATCHES", 1_000)
+
+    def batch(entity_id: str, size: int) -> str:
+        return json.dumps({"updates": [{"vehicleId": entity_id, **HERE}]}).ljust(size)
+
+    with plugins_in(tmp_path) as plugins:
+        async with serving(extra_plugins=[plugins.module("gated", GATED)]) as live:
+            module = plugins.loaded("gated")
+            waiting = asyncio.create_task(send(live, BATCH, batch("waits", 1_500)))  # alone
+            await until(lambda: module.begun == ["waits"])
+            status, answer, headers = await send(live, BATCH, batch("v1", 100))
+            assert (status, answer["code"], headers["Retry-After"]) == (503, "unavailable", "1")
+            counts = live.server.incidents.counts
+            assert counts["refused unavailable"] == 1
+            assert counts["limit defaults.http_api.MAX_USER_BATCHES reached"] == 1
+            other = {"Authorization": f"Bearer {token('u2')}"}
+            assert (await send(live, BATCH, batch("v2", 900), **other))[0] == 200
+            assert (await send(live, LOCATION, json.dumps({"vehicleId": "v3", **HERE})))[0] == 200
+            assert module.begun == ["waits", "v2", "v3"]
+            module.gate.set()
+            assert (await waiting)[0] == 200
+            assert (await send(live, BATCH, batch("v1", 100)))[0] == 200
+
+
+def test_nothing_is_kept_of_a_user_without_batches() -> None:
+    batches = http_api.Batches(lambda *_, **__: None)
+    with batches.hold("u1", 10), batches.hold("u1", 20):
+        assert batches._users == {"u1": 30}
+    assert batches._users == {}

@@ -10,8 +10,9 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from atriz_realtime.api import Identity
+from atriz_realtime.api import Identity, Page, Unavailable
 from atriz_realtime.core.access.access import AccessControl
+from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.defaults import http_api
 from atriz_realtime.defaults.http_api import ENTITIES_PER_TURN
 from tests.support.clients.python_socketio import Serve
@@ -252,3 +253,61 @@ async def test_listings_wait_while_others_hold_as_much_as_they_may(
     begun = list(dict.fromkeys(asked))
     assert sorted(begun) == users
     assert asked == [user for user in begun for _ in range(3)]
+
+
+async def test_the_listings_of_one_user_hold_up_nobody_else(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even while as many as may be are read, and others wait: they wait for their own."""
+    await fill(live, 3)
+    read_page, gate, reading = Pipeline.page, asyncio.Event(), list[str]()
+
+    async def page(self: Pipeline, *asked: Any, owner: str) -> Page:
+        reading.append(owner)
+        if owner == "busy":
+            await gate.wait()
+        return await read_page(self, *asked, owner=owner)
+
+    monkeypatch.setattr(Pipeline, "page", page)
+    url = f"{live.url}/api/tracking/vehicle"
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def read(user: str) -> tuple[int, Any, str | None]:
+            headers = {"Authorization": f"Bearer {token(user)}"}
+            async with session.get(url, headers=headers) as response:
+                return response.status, await response.json(), response.headers.get("Retry-After")
+
+        busy = [asyncio.create_task(read("busy")) for _ in range(http_api.MAX_LISTINGS + 2)]
+        (refused,), waiting = await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
+        status, answer, retry_after = refused.result()
+        assert (status, answer["code"], retry_after) == (503, "unavailable", "1")
+        assert live.server.incidents.counts["refused unavailable"] == 1
+        assert live.server.incidents.counts["limit defaults.http_api.MAX_LISTINGS reached"] == 1
+        assert (await read("other"))[0] == 200
+        assert reading == ["busy", "other"]
+        gate.set()
+        assert [(await each)[0] for each in waiting] == [200] * len(waiting)
+        assert (await read("busy"))[0] == 200
+
+
+async def test_nothing_is_kept_of_a_user_without_listings() -> None:
+    """However its listings have ended, and whether they had their turn."""
+    pages, gate = http_api.Pages(lambda *_, **__: None), asyncio.Event()
+
+    async def read() -> Page:
+        await gate.wait()
+        raise Unavailable
+
+    async def hold() -> None:
+        async with pages.hold("u1", read):
+            pass
+
+    tasks = [asyncio.create_task(hold()) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await asyncio.wait([tasks[1]])
+    assert pages._users["u1"].count == 2
+    gate.set()
+    await asyncio.wait(tasks)
+    assert [type(tasks[each].exception()) for each in (0, 2)] == [Unavailable] * 2
+    assert pages._users == {}

@@ -44,6 +44,11 @@ def register_endpoints():
     async def fails(call):
         raise LookupError("as planned")
 
+    async def cancelled(call):
+        awaited = asyncio.get_running_loop().create_future()
+        awaited.cancel()
+        await awaited
+
     async def returns_nothing(call):
         pass
 
@@ -57,6 +62,7 @@ def register_endpoints():
         Endpoint("/api/echo", echo),
         Endpoint("/api/slow", slow),
         Endpoint("/api/fails", fails),
+        Endpoint("/api/cancelled", cancelled),
         Endpoint("/api/nothing", returns_nothing),
         Endpoint("/api/twice", fails),
         Endpoint("/api/twice", echo),  # replaces the one before it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.support.servers.http_server import (
     http_server,
     request,
 )
+from tests.support.servers.serving import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,6 +37,7 @@ SAME = {
     "no position": (422, request(fix(latitude=91))),
     "batch": (200, request(b'{"updates":[%b,{}]}' % fix(), "/api/tracking/batch")),
     "broken endpoint": (500, request(b"{}", "/api/fails")),
+    "cancelled": (500, request(b"{}", "/api/cancelled")),
     "no answer": (500, request(b"{}", "/api/nothing")),
     "registered twice": (200, request(b"{}", "/api/twice")),
 }
@@ -80,6 +83,31 @@ async def test_an_endpoint_that_fails_is_an_incident(
     assert (await client.call(request(b"{}", "/api/nothing"))).status == 500
     assert server.realtime.incidents.counts["endpoint failed"] == before + 2
     assert (await client.call(echo("on"))).json == "on"
+
+
+async def test_an_endpoint_that_awaits_what_was_cancelled_is_an_incident(
+    server: HttpServer, client: Connection
+) -> None:
+    before = server.realtime.incidents.counts.get("endpoint failed", 0)
+    answer = await client.call(request(b"{}", "/api/cancelled"))
+    assert (answer.status, answer.json["code"]) == (500, "internal")
+    assert server.realtime.incidents.counts["endpoint failed"] == before + 1
+    assert server.realtime.reports.own().statistics["http"]["handled"] == 0
+    assert (await client.call(echo("on"))).json == "on"
+
+
+async def test_a_task_that_answers_can_be_cancelled(
+    server: HttpServer, client: Connection, endpoints: Any
+) -> None:
+    before = server.realtime.incidents.counts.get("endpoint failed", 0)
+    await client.send(request(b"{}", "/api/slow"))
+    await until(lambda: endpoints.called)
+    connection: Any = next(iter(server.web.server_state.connections))
+    answering = connection._answering
+    answering.cancel()
+    await asyncio.wait([answering])
+    assert answering.cancelled()
+    assert server.realtime.incidents.counts.get("endpoint failed", 0) == before
 
 
 # -- proxies ------------------------------------------------------------------------------

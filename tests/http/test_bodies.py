@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -25,8 +26,8 @@ WAYS = pytest.mark.parametrize("headers", [(), (ORIGIN,)], ids=["endpoint", "asg
 @pytest.fixture(autouse=True)
 def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("bodies", "endpoints"):
-        monkeypatch.setattr(f"atriz_realtime.http.{module}.MAX_HANDLED_LARGE", 2_000)
-    monkeypatch.setattr("atriz_realtime.http.bodies.MAX_HANDLED", 4_000)
+        monkeypatch.setattr(f"atriz_realtime.http.{module}.MAX_HANDLED_LARGE", 4_000)
+    monkeypatch.setattr("atriz_realtime.http.bodies.MAX_HANDLED", 8_000)
     monkeypatch.setattr("atriz_realtime.http.bodies.SMALL_BODY", 500)
     monkeypatch.setattr("atriz_realtime.http.bodies.MAX_ARRIVING", 2_500)
 
@@ -133,15 +134,17 @@ async def test_a_connection_that_is_lost_holds_no_body(
 async def test_a_large_body_is_refused_while_many_bytes_are_handled(
     server: HttpServer, headers: tuple[bytes, ...], endpoints: Any
 ) -> None:
-    async with server.connect() as first, server.connect() as second:
-        await first.send(slow(1_500, *headers))
-        await until(lambda: numbers(server)["handled"] == 1_500)
+    async with server.connect() as first, server.connect() as second, server.connect() as third:
+        for client in (first, third):
+            await client.send(slow(1_750, *headers))
+        await until(lambda: numbers(server)["handled"] == 3_500)
         assert is_refused(await second.call(echo("large" * 200, *headers)))
-        assert numbers(server)["handled"] == 1_500
+        assert numbers(server)["handled"] == 3_500
         assert (await second.call(echo("small", *headers))).json == "small"
-        assert endpoints.called == ["slow", '"small"']
+        assert endpoints.called == ["slow", "slow", '"small"']
         endpoints.gate.set()
-        assert (await first.answer()).json == "slow"
+        for client in (first, third):
+            assert (await client.answer()).json == "slow"
         assert (await second.call(echo("large" * 200, *headers))).status == 200
     assert reached(server, "MAX_HANDLED_LARGE") == 1
     assert server.realtime.incidents.counts["refused unavailable"] == 1
@@ -150,12 +153,14 @@ async def test_a_large_body_is_refused_while_many_bytes_are_handled(
 async def test_small_bodies_are_refused_at_a_bound_of_their_own(
     server: HttpServer, endpoints: Any
 ) -> None:
-    async with server.connect() as first, server.connect() as second:
-        await first.send(*[slow(400) for _ in range(10)])
-        await until(lambda: numbers(server)["handled"] == 4_000)
+    async with server.connect() as first, server.connect() as second, server.connect() as third:
+        for client in (first, third):
+            await client.send(*[slow(400) for _ in range(10)])
+        await until(lambda: numbers(server)["handled"] == 8_000)
         assert is_refused(await second.call(echo("small")))
         endpoints.gate.set()
-        assert [(await first.answer()).json for _ in range(10)] == ["slow"] * 10
+        for client in (first, third):
+            assert [(await client.answer()).json for _ in range(10)] == ["slow"] * 10
         assert (await second.call(echo("small"))).json == "small"
     assert reached(server, "MAX_HANDLED") == 1
 
@@ -164,10 +169,11 @@ async def test_a_refused_request_is_answered_in_its_place(
     server: HttpServer, endpoints: Any
 ) -> None:
     async with server.connect() as client:
-        await client.send(slow(1_500), echo("large" * 200), echo("small"))
-        await until(lambda: numbers(server)["handled"] == 1_507)
+        await client.send(slow(1_750), slow(1_750), echo("large" * 200), echo("small"))
+        await until(lambda: numbers(server)["handled"] == 3_507)
         endpoints.gate.set()
-        assert (await client.answer()).json == "slow"
+        for _ in range(2):
+            assert (await client.answer()).json == "slow"
         assert is_refused(await client.answer())
         assert (await client.answer()).json == "small"
 
@@ -181,6 +187,42 @@ async def test_a_body_alone_has_room_however_large_it_may_be(
         await client.send(large[:-1])
         await until(lambda: numbers(server)["arriving"] == 9_001)
         assert (await client.call(large[-1:])).status == 200
+
+
+async def test_the_largest_bodies_have_room_beside_others(
+    application: Callable[..., Starlette], plugins: Any
+) -> None:
+    endpoints = plugins.loaded("http_endpoints")
+    endpoints.gate.clear()
+    async with (
+        http_server(application(max_body=10_000)) as server,
+        server.connect() as first,
+        server.connect() as second,
+        server.connect() as third,
+    ):
+        await first.send(slow(10_000))
+        assert (await second.call(echo("x" * 9_998))).status == 200
+        await second.send(slow(9_998))
+        await until(lambda: numbers(server)["handled"] == 19_998)
+        assert (await third.call(echo(""))).status == 200
+        assert is_refused(await third.call(echo("x" * 1_000)))
+        await third.send(*[slow(500) for _ in range(3)])
+        endpoints.gate.set()
+        for client in (first, second, third):
+            assert (await client.answer()).json == "slow"
+
+
+async def test_bodies_that_are_answered_at_once_take_no_room_from_each_other(
+    server: HttpServer,
+) -> None:
+    """They come in the same turn of the event loop; together they have more than the bound."""
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(server.connect()) for _ in range(4)]
+        for client in clients:
+            await client.call(echo("a"))
+        for connection in list[Any](server.web.server_state.connections):
+            connection.data_received(echo("x" * 1_498))
+        assert [(await client.answer()).status for client in clients] == [200] * 4
 
 
 async def test_an_idle_connection_keeps_no_body(server: HttpServer) -> None:
@@ -197,8 +239,8 @@ async def test_a_connection_that_is_lost_before_its_turn_holds_no_body(
     async with server.connect() as client:
         await client.call(echo("a"))
         connection: Any = next(iter(server.web.server_state.connections))
-        connection.data_received(echo("x" * 1_000))
-        assert numbers(server)["handled"] == 1_002
+        connection.data_received(echo("x" * 1_000) + echo("y" * 1_000))
+        assert numbers(server)["handled"] == 1_002  # the one that waits
         connection.connection_lost(None)
         assert numbers(server)["handled"] == 0
         await asyncio.sleep(0)

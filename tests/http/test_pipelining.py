@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from atriz_realtime.engine.request.request import MAX_HEAD
+from atriz_realtime.http.bodies import SMALL_BODY
 from atriz_realtime.http.connection import MAX_PIPELINED, EndpointConnection
 from tests.support.servers.http_server import (
     Connection,
@@ -16,6 +17,7 @@ from tests.support.servers.http_server import (
     get,
     request,
 )
+from tests.support.servers.serving import until
 
 ORIGIN = b"Origin: https://app.example"
 """A header with which uvicorn's own protocol answers."""
@@ -85,6 +87,24 @@ async def test_too_many_pipelined_requests_close_the_connection(
         assert (await client.answer()).json == str(number)
     assert await client.until_closed() == b""
     assert len(endpoints.called) == 1 + MAX_PIPELINED
+
+
+async def test_no_more_than_a_small_body_s_bytes_wait_behind_the_request_being_answered(
+    server: HttpServer, client: Connection, endpoints: Any
+) -> None:
+    """So that many connections cannot fill the room that is kept for single fixes."""
+    body, head = "x" * 1_798, request(b"x" * 1_800, "/api/slow")
+    waiting = SMALL_BODY // 1_800 + 1
+    await client.send(head, echo(body) * (waiting + 3))
+    await until(lambda: endpoints.called)
+    handled = server.realtime.reports.own().statistics["http"]["handled"]
+    assert handled == 1_800 * (1 + waiting)
+    endpoints.gate.set()
+    assert (await client.answer()).json == "slow"
+    for _ in range(waiting):
+        assert (await client.answer()).json == body
+    assert await client.until_closed() == b""
+    assert len(endpoints.called) == 1 + waiting
 
 
 async def test_nothing_is_parsed_behind_too_many_pipelined_requests(

@@ -244,9 +244,12 @@ async def test_reading_pauses_while_the_client_reads_no_answers(
     assert (await client.call(echo("on"))).json == "on"
 
 
-@pytest.mark.parametrize(("is_sent", "status"), [(True, 200), (False, 408)])
+@pytest.mark.parametrize(
+    ("is_sent", "status"), [(True, 200), (False, 408)], ids=["sent", "not sent"]
+)
+@pytest.mark.parametrize("due", ["request", "body"])
 async def test_a_request_is_not_late_while_the_server_reads_nothing(
-    server: HttpServer, client: Connection, is_sent: bool, status: int
+    server: HttpServer, client: Connection, is_sent: bool, status: int, due: str
 ) -> None:
     """It pauses reading amid a request, because answers before it wait for the client."""
     await until(lambda: server.connections == 1)
@@ -254,7 +257,7 @@ async def test_a_request_is_not_late_while_the_server_reads_nothing(
     state: Any = server.web.server_state
     before = state.total_requests
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    calls, rest = get("/api/much") * 8 + echo("x")[:-3], echo("x")[-3:]
+    calls, rest = get("/api/much") * 8 + echo("begun")[:-3], echo("begun")[-3:]
     await client.send(calls)
     answers = 8
     async with asyncio.timeout(TIMEOUT):
@@ -263,7 +266,9 @@ async def test_a_request_is_not_late_while_the_server_reads_nothing(
                 answers += 9
                 await client.send(rest + calls)
             await asyncio.sleep(0)
-    protocol._shared.requests._expire(protocol, 0.0)
+    requests, bodies = protocol._shared.requests, protocol._shared.endpoints.bodies
+    for deadlines in (requests, bodies._deadlines):
+        deadlines._expire(protocol, 0.0)
     if is_sent:
         await client.send(rest)
     client.writer.transport.resume_reading()  # type: ignore[attr-defined]
@@ -271,7 +276,7 @@ async def test_a_request_is_not_late_while_the_server_reads_nothing(
         assert (await client.answer()).status == 200
     if not is_sent:  # its time has begun anew
         await until(protocol._transport.is_reading)
-        protocol._shared.requests._expire(protocol, 0.0)
+        (requests if due == "request" else bodies._deadlines)._expire(protocol, 0.0)
     assert (await client.answer()).status == status
 
 
