@@ -34,6 +34,8 @@ class Unsent:
     payload: Payload
     publish: bool
     cache: bool
+    held: bool = False
+    """Whether it is published later in any case, at the end of its throttling window."""
 
 
 class Backlog:
@@ -74,6 +76,7 @@ class Backlog:
                 payload,
                 publish=unsent.publish or waiting.publish,
                 cache=unsent.cache or waiting.cache,
+                held=unsent.held and waiting.held,
             )
         else:
             self._superseded += 1

@@ -145,9 +145,8 @@ class Delivery:
     async def cache(self, payload: Payload, *, held: bool) -> None:
         """Cache a fix without fanning it out, and leave it to the backlog if that fails.
 
-        If that fails, it is published as well once it is cached: a watcher that came meanwhile
-        has an older one. So it is if an older fix waits to be published, which would not be once
-        this one is cached.
+        If an older fix waits to be published, this one is published in its place: the older one
+        would not be once this one is cached.
 
         :param held: whether it is published later in any case.
         :raises Unavailable: as :meth:`publish` does.
@@ -157,31 +156,34 @@ class Delivery:
             cached = await self._attempt(self._put(payload), "cache unavailable")
         finally:  # also if nobody waits for it any more
             waiting = self.backlog.get(payload.channel)
-            unpublished = not held and (not cached or (waiting is not None and waiting.publish))
-            self._leave(payload, publish=unpublished, cache=not cached)
+            unpublished = not held and waiting is not None and waiting.publish
+            self._leave(payload, publish=unpublished, cache=not cached, held=held)
 
-    def _leave(self, payload: Payload, *, publish: bool, cache: bool) -> None:
+    def _leave(self, payload: Payload, *, publish: bool, cache: bool, held: bool = False) -> None:
         """Hand the failed steps of a fix to the backlog, or drop an older fix that waits there."""
         if publish or cache:
             if self._closed:
                 raise Unavailable("the server is closing")
-            self.backlog.add(Unsent(payload, publish=publish, cache=cache))
+            self.backlog.add(Unsent(payload, publish=publish, cache=cache, held=held))
         else:
             self.backlog.discard(payload)
 
     async def retry(self, unsent: Unsent) -> Unsent | None:
         """Attempt the steps that have failed; returns what is still left to do.
 
-        Watchers of this server have the fix already.
+        Watchers of this server have the fix already.  What is cached late is published after that:
+        who began to watch meanwhile has read an older one.
         """
         payload = unsent.payload
         caching = self._put(payload) if unsent.cache else None
         publishing = self._fan_out_late(payload) if unsent.publish else None
         cached = caching is None or await self._attempt(caching)
+        if publishing is None and unsent.cache and cached and not unsent.held:
+            publishing = self._fan_out_late(payload)
         published = publishing is None or await self._attempt(publishing)
         if cached and published:
             return None
-        return Unsent(payload, publish=not published, cache=not cached)
+        return Unsent(payload, publish=not published, cache=not cached, held=unsent.held)
 
     def _put(self, payload: Payload) -> Awaitable[None]:
         try:
@@ -196,8 +198,14 @@ class Delivery:
             return _failed(error)
 
     def _fan_out_late(self, payload: Payload) -> Awaitable[None]:
-        """Publish a fix that may have been overtaken, unless a newer one is cached."""
+        """Publish a fix that may have been overtaken, unless a newer one is cached.
+
+        Nor is it if watchers of this server have had a newer one, which Redis may have lost.
+        """
         publishing = None
+        if self._is_behind(payload.channel, payload.event):
+            self._in_flight.withdraw(payload.channel, payload.event)
+            return _nothing()
         try:
             if isinstance(self._fanout, Conditional):
                 publishing = self._fanout.publish_unless_newer(payload, self._cache)
@@ -332,6 +340,10 @@ class Delivery:
 def _location_time(entity: EntityRef, location: bytes) -> str:
     """The timestamp of a cached location."""
     return event_time(event_json(entity, location)).decode(errors="replace")
+
+
+async def _nothing() -> None:
+    """Nothing is left to do."""
 
 
 def _abandon(work: Awaitable[Any]) -> None:

@@ -280,13 +280,45 @@ async def test_failed_steps_are_retried_when_a_backend_is_back(parts: Parts) -> 
 
 
 async def test_only_the_steps_that_failed_are_retried(parts: Parts) -> None:
-    parts.cache.away = AWAY
+    parts.fanout.away = AWAY
     await parts.delivery.publish(payload())
-    parts.cache.away = None
-    parts.fanout.calls.clear()
+    parts.fanout.away = None
     parts.delivery.reachable()
-    await until(lambda: parts.cache.calls.count("put") == 2)
-    assert parts.fanout.calls == []
+    await until(lambda: not len(parts.delivery.backlog))
+    assert parts.cache.calls.count("put") == 1
+
+
+async def test_what_is_cached_late_is_published_after_that_and_sent_to_nobody_twice(
+    parts: Parts,
+) -> None:
+    """Who began to watch on another server meanwhile has read an older one."""
+    member, fix = await watcher(parts), payload()
+    parts.cache.away = AWAY
+    await parts.delivery.publish(fix)
+    assert member.frames == [frame(fix)]
+    there: list[bytes] = []
+    await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
+    parts.cache.away = None
+    parts.delivery.reachable()
+    await until(lambda: not len(parts.delivery.backlog))
+    assert (there, member.frames) == ([fix.event], [])
+
+
+async def test_a_late_fix_is_not_published_after_a_newer_one_that_watchers_here_have_had(
+    parts: Parts,
+) -> None:
+    """Redis may have lost the newer one."""
+    member = await watcher(parts)
+    parts.cache.away = parts.fanout.away = AWAY
+    await parts.delivery.publish(payload(seconds=1))
+    parts.cache.away = parts.fanout.away = None
+    parts.hub.broadcaster.broadcast(channel().removeprefix("tracking:"), payload(seconds=2).event)
+    there: list[bytes] = []
+    await parts.fanout.subscribe(channel(), lambda _, data: there.append(data))
+    parts.delivery.reachable()
+    await until(lambda: not len(parts.delivery.backlog))
+    assert there == []
+    assert member.frames == [frame(payload(seconds=1)), frame(payload(seconds=2))]
 
 
 async def test_a_newer_fix_replaces_one_that_waits_for_a_retry(parts: Parts) -> None:
