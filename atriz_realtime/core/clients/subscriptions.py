@@ -224,16 +224,15 @@ class Subscriptions:
     async def _send_batch(self, batch: list[tuple[tuple[str, str], Snapshot]]) -> None:
         # every read is started before one is awaited, so that they share a round trip
         reading = [self._pipeline.current(entity) for _, (entity, _) in batch]
-        for (member, (entity, before)), read in zip(batch, reading, strict=True):
+        for ((sid, room), (entity, before)), read in zip(batch, reading, strict=True):
             try:
                 location = await read
             except Exception as error:  # a plugin's cache may raise anything
                 self._incidents.report("cache unavailable", reason(error))
-                self._owed[member] = entity, before
+                self._owed[sid, room] = entity, before
                 continue
             if location is None:
                 continue
-            sid, room = member
             await self._turns.step(owner=self._owner(sid))
             event = event_json(entity, location)
             if not self._broadcaster.has_sent(room, event, before):
@@ -246,13 +245,12 @@ class Subscriptions:
 
     def _send_owed(self) -> None:
         """Read again what is owed to members that have not left."""
-        owed, self._owed = self._owed, {}
+        owed, self._owed, self._retry = self._owed, {}, None
         wanted = {
             (sid, room): snapshot
             for (sid, room), snapshot in owed.items()
             if sid in self._sockets and room in self._sockets[sid].tracked
         }
-        self._retry = None
         if wanted:
             self._retry = asyncio.ensure_future(self._send_current(wanted))
             self._retry.add_done_callback(self._sent_owed)
@@ -291,8 +289,7 @@ class Subscriptions:
 
     async def reauthorize_all(self, user_id: str | None) -> None:
         """Ask the authorizers again about all entities that a user tracks; ``None``: all users."""
-        sockets = self._sockets_of(user_id)
-        for socket in sockets:
+        for socket in (sockets := self._sockets_of(user_id)):
             socket.revision += 1
         if self._access.authorizes:
             for socket in sockets:
