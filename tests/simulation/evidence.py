@@ -195,6 +195,25 @@ class Evidence:
         """
         return made.answered > newer.sent and not any(gap > seen for gap in self.gaps)
 
+    def was_cached_late(self, made: Publish, tracked: Tracked) -> bool:
+        """Whether a watcher read the cache before a fix was written that it could not have live."""
+        at = made.published
+        if at == made.cached == FOREVER:  # a newer one took its place
+            return any(
+                each.fix.entity == made.fix.entity
+                and each.fix.timestamp > made.fix.timestamp
+                and each.cached < FOREVER
+                and self.was_cached_late(each, tracked)
+                for each in self.publishes.values()
+            )
+        is_missed = (
+            not made.is_live
+            or at < tracked.confirmed
+            or any(start <= at <= end + RECOVERY for start, end in self.faults)
+        )
+        is_late = made.cached > tracked.confirmed and (not made.is_live or made.cached > at)
+        return not self.plan.is_calm and is_missed and is_late
+
     def is_overtaken(self, made: Publish) -> bool:
         """Whether it was not published because a newer one, which is not to be seen, was cached."""
         return made.published == FOREVER and any(

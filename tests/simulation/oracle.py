@@ -181,7 +181,7 @@ class Oracle(Evidence):
                     each for each in accepted if each.answered < since and self.is_kept(each)
                 )
                 for due, kind in ((first, "no snapshot"), (live, "newest missed")):
-                    if due is None:
+                    if due is None or self.was_cached_late(due, tracked[-1]):
                         continue
                     if self.key(due.fix) > newest:
                         what = f"{session.name} has no {due.fix.number} of {entity}"

@@ -34,8 +34,6 @@ class Unsent:
     payload: Payload
     publish: bool
     cache: bool
-    held: bool = False
-    """Whether it is published later in any case, at the end of its throttling window."""
 
 
 class Backlog:
@@ -76,7 +74,6 @@ class Backlog:
                 payload,
                 publish=unsent.publish or waiting.publish,
                 cache=unsent.cache or waiting.cache,
-                held=unsent.held and waiting.held,
             )
         else:
             self._superseded += 1

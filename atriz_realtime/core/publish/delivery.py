@@ -157,33 +157,30 @@ class Delivery:
         finally:  # also if nobody waits for it any more
             waiting = self.backlog.get(payload.channel)
             unpublished = not held and waiting is not None and waiting.publish
-            self._leave(payload, publish=unpublished, cache=not cached, held=held)
+            self._leave(payload, publish=unpublished, cache=not cached)
 
-    def _leave(self, payload: Payload, *, publish: bool, cache: bool, held: bool = False) -> None:
+    def _leave(self, payload: Payload, *, publish: bool, cache: bool) -> None:
         """Hand the failed steps of a fix to the backlog, or drop an older fix that waits there."""
         if publish or cache:
             if self._closed:
                 raise Unavailable("the server is closing")
-            self.backlog.add(Unsent(payload, publish=publish, cache=cache, held=held))
+            self.backlog.add(Unsent(payload, publish=publish, cache=cache))
         else:
             self.backlog.discard(payload)
 
     async def retry(self, unsent: Unsent) -> Unsent | None:
         """Attempt the steps that have failed; returns what is still left to do.
 
-        Watchers of this server have the fix already.  What is cached late is published after that:
-        who began to watch meanwhile has read an older one.
+        Watchers of this server have the fix already.
         """
         payload = unsent.payload
         caching = self._put(payload) if unsent.cache else None
         publishing = self._fan_out_late(payload) if unsent.publish else None
         cached = caching is None or await self._attempt(caching)
-        if publishing is None and unsent.cache and cached and not unsent.held:
-            publishing = self._fan_out_late(payload)
         published = publishing is None or await self._attempt(publishing)
         if cached and published:
             return None
-        return Unsent(payload, publish=not published, cache=not cached, held=unsent.held)
+        return Unsent(payload, publish=not published, cache=not cached)
 
     def _put(self, payload: Payload) -> Awaitable[None]:
         try:
