@@ -156,7 +156,8 @@ class StoredRevocations:
     async def add(self, made: Sequence[Revocation]) -> int:
         """Add revocations; returns how many, from the first on, are stored."""
         stored: int = await self._link.evaluate(ADD, self._keys, arguments(made))
-        self._version = b""  # by the next read, a Redis that has lost these has no new version
+        if stored:
+            self._version = b""  # by the next read, a Redis that has lost these has no new version
         return stored
 
     async def remove(self, members: Iterable[str]) -> None:
