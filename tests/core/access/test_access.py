@@ -70,10 +70,10 @@ async def test_keys_in_any_header_count_as_attempts(incidents: Incidents, clock:
     assert await access.authenticate(caller(**{"x-api-key": "right"})) is not None
 
 
-async def test_a_client_that_guesses_does_not_lock_out_a_device_behind_its_address(
-    incidents: Incidents, clock: FakeClock
-) -> None:
-    """The device fixes its position once a second; the other tries again as soon as it may."""
+def with_good_and_bad_tokens(
+    incidents: Incidents, clock: FakeClock, *, limit: int
+) -> AccessControl:
+    """Accepts the token ``good``; an address may offer so many others in a minute."""
 
     async def by_token(credentials: Credentials) -> Identity | None:
         if credentials.token != "good":
@@ -81,9 +81,17 @@ async def test_a_client_that_guesses_does_not_lock_out_a_device_behind_its_addre
         return ME
 
     registered: Any = Registered([Authenticator("tokens", by_token)], [], [])
-    backoff = AuthBackoff(clock, incidents.report, limit=100, window=60, max_backoff=60)
+    backoff = AuthBackoff(clock, incidents.report, limit=limit, window=60, max_backoff=60)
     runner = PluginRunner(incidents, clock, limit=0.05)
-    access = AccessControl(registered, runner, incidents, clock, backoff=backoff)
+    return AccessControl(registered, runner, incidents, clock, backoff=backoff)
+
+
+async def test_a_client_that_guesses_does_not_lock_out_a_device_behind_its_address(
+    incidents: Incidents, clock: FakeClock
+) -> None:
+    """The device fixes its position once a second; the other tries again as soon as it may."""
+
+    access = with_good_and_bad_tokens(incidents, clock, limit=100)
     guesses = 0
 
     async def guess() -> None:
@@ -340,15 +348,7 @@ async def test_a_guard_that_raises_refuses(make: Make, incidents: Incidents) -> 
 async def test_good_tokens_of_an_address_make_up_for_bad_ones(
     incidents: Incidents, clock: FakeClock
 ) -> None:
-    async def by_token(credentials: Credentials) -> Identity | None:
-        if credentials.token != "good":
-            raise AuthenticationRejected("a bad token")
-        return ME
-
-    registered: Any = Registered([Authenticator("tokens", by_token)], [], [])
-    backoff = AuthBackoff(clock, incidents.report, limit=2, window=60, max_backoff=60)
-    runner = PluginRunner(incidents, clock, limit=0.05)
-    access = AccessControl(registered, runner, incidents, clock, backoff=backoff)
+    access = with_good_and_bad_tokens(incidents, clock, limit=2)
     for _ in range(10):
         with pytest.raises(AuthenticationRejected):
             await access.authenticate(Credentials(token="bad", address="192.0.2.1"))

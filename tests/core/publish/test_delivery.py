@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -96,8 +97,9 @@ def start(delivery: Delivery, cache: Any, fanout: Any, gaps: list[str]) -> None:
     )
 
 
-@pytest.fixture
-async def parts(hub: Hub) -> AsyncIterator[Parts]:
+@asynccontextmanager
+async def started(hub: Hub, fanned: Fanned) -> AsyncIterator[Parts]:
+    """A delivery on a cache and a fan-out that can be away."""
     delivery = Delivery(
         {name: kind(name) for name in KINDS},
         hub.broadcaster,
@@ -105,12 +107,18 @@ async def parts(hub: Hub) -> AsyncIterator[Parts]:
         hub.clock,
         hub.incidents,
     )
-    cache = Away(MemoryCache(hub.clock, MemorySettings()))
-    fanout = Interruptible(Fanned())
+    cache: Any = Away(MemoryCache(hub.clock, MemorySettings()))
+    fanout = Interruptible(fanned)
     gaps: list[str] = []
     start(delivery, cache, fanout, gaps)
     yield Parts(hub, delivery, cache, fanout, gaps)
     await delivery.aclose()
+
+
+@pytest.fixture
+async def parts(hub: Hub) -> AsyncIterator[Parts]:
+    async with started(hub, Fanned()) as made:
+        yield made
 
 
 def frame(fix: Payload) -> str:
@@ -345,19 +353,8 @@ async def test_an_older_fix_that_fails_late_is_not_sent_after_a_newer_one(
 @pytest.fixture
 async def confirming(hub: Hub) -> AsyncIterator[Parts]:
     """Parts whose fan-out confirms subscriptions late."""
-    delivery = Delivery(
-        {name: kind(name) for name in KINDS},
-        hub.broadcaster,
-        hub.channels,
-        hub.clock,
-        hub.incidents,
-    )
-    cache: Any = Away(MemoryCache(hub.clock, MemorySettings()))
-    fanout = Interruptible(Fanned(confirms=False))
-    gaps: list[str] = []
-    start(delivery, cache, fanout, gaps)
-    yield Parts(hub, delivery, cache, fanout, gaps)
-    await delivery.aclose()
+    async with started(hub, Fanned(confirms=False)) as made:
+        yield made
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
