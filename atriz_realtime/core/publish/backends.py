@@ -51,7 +51,8 @@ class Backends:
         self._statistics = statistics
         self._reporting: list[Reporting] = [] if link is None else [link]
         for record in registry.authenticators:
-            statistics.add(f"authenticator {record.name}", record, registry.owner(record))
+            if record.statistics is not None:
+                statistics.add(f"authenticator {record.name}", record, registry.owner(record))
 
     async def open(
         self, opened: AsyncExitStack, layers: Sequence[FanoutLayer]
