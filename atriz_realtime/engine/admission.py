@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from atriz_realtime.engine.loop_bound import LoopBound
 from atriz_realtime.engine.request import errors
@@ -45,22 +45,24 @@ class Admission(LoopBound):
         self._left = ADMITTED_PER_TURN
         self._turn: asyncio.Handle | None = None
 
-    def check(self, request: Request, transport: str) -> tuple[Refusal | None, Session | None]:
+    def check(
+        self, request: Request, query: Mapping[str, str], transport: str
+    ) -> tuple[Refusal | None, Session | None]:
         """Why a request is refused, or the session that it is for.
 
         Neither is given for a request that opens a session, nor for a CORS preflight.
 
+        :param query: the parameters of the request.
         :param transport: the transport that the request uses.
         """
         if not self._origins.allow(request):
             self._sessions.report("origin refused", "a web page that is not on the list")
             return errors.FORBIDDEN, None
-        if len(request.head) > MAX_HEAD:
+        if request.size > MAX_HEAD:
             return errors.BAD_REQUEST, None
         method = request.method
         if method == "OPTIONS":
             return None, None
-        query = request.query()
         if query.get("EIO") != PROTOCOL_VERSION:
             return errors.BAD_VERSION, None
         named = query.get("transport")

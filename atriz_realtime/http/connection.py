@@ -20,6 +20,7 @@ from atriz_realtime.engine.request.request import MAX_HEAD, Address
 from atriz_realtime.engine.transports.connections import (
     client_of,
     descriptor,
+    scheme_of,
     seen_through_proxies,
     send,
 )
@@ -57,6 +58,7 @@ class EndpointConnection(asyncio.Protocol):
     _loop: asyncio.AbstractEventLoop = attrs.field(init=False)
     _transport: Any = attrs.field(init=False)
     _client: Address | None = None
+    _scheme: str = attrs.field(init=False)
     _parser: Any = None
     _fd: int = attrs.field(init=False)
     _in_request: bool = False  # a request was started and is not complete
@@ -88,6 +90,7 @@ class EndpointConnection(asyncio.Protocol):
         self._transport = transport
         self._fd = descriptor(transport)
         self._client = client_of(transport)
+        self._scheme = scheme_of(transport)
         self._server_state.connections.add(self)
         self._loop = self._shared.requests.loop
         self._idle_since = self._loop.time()
@@ -308,7 +311,7 @@ class EndpointConnection(asyncio.Protocol):
 
     def _write(self, answer: HttpAnswer, *, last: bool) -> None:
         defaults = self._server_state.default_headers
-        self._send(self._shared.response(answer, defaults, last=last), last=last)
+        self._send(self._shared.answer(answer, defaults, last=last), last=last)
 
     def _send(self, response: bytes, *, last: bool) -> None:
         transport = self._transport

@@ -141,6 +141,6 @@ class FallbackProtocol(HttpToolsProtocol):
         is_own = not self.pipeline and self._is_answering() and not self.cycle.response_started
         if is_own or not self._in_body:
             defaults = self.server_state.default_headers
-            self.transport.write(self._shared.response(answer, defaults, last=True))
+            self.transport.write(self._shared.answer(answer, defaults, last=True))
             self._shared.unread.begin(self.transport)
         self.transport.close()

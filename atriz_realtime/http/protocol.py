@@ -8,12 +8,12 @@ request that is unusual in any way, goes to uvicorn's own protocol, as if this o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atriz_realtime.engine.request.exchange import Exchange, Headers
 from atriz_realtime.engine.request.proxies import TrustedProxies
@@ -25,13 +25,10 @@ from atriz_realtime.http.connection import EndpointConnection
 from atriz_realtime.http.endpoints import Endpoints
 from atriz_realtime.http.fallback import FallbackProtocol
 from atriz_realtime.http.request_head import (
-    END,
     FALLBACK_HEADER,
     end_of_head,
-    is_handshake,
     is_whole,
-    plain_request,
-    session_of,
+    split,
 )
 from atriz_realtime.http.shared import Shared
 from atriz_realtime.http.unread_answers import close_soon
@@ -43,7 +40,8 @@ if TYPE_CHECKING:
 class HttpExchange(Exchange):
     """A request that came in one read.
 
-    :param send: called once with the exchange, the status, the headers and the body.
+    :param send: called once with the exchange, the status, the content type, the body and the
+        further headers.
     """
 
     __slots__ = ("_body", "_is_answered", "_is_sent", "_send", "_transport", "keep_alive")
@@ -51,12 +49,13 @@ class HttpExchange(Exchange):
     def __init__(
         self,
         request: Request,
+        query: Mapping[str, str],
         body: bytes,
         keep_alive: bool,
-        send: Callable[[HttpExchange, int, Headers, bytes], None],
+        send: Callable[[HttpExchange, int, bytes, bytes, Headers], None],
         transport: Any,
     ) -> None:
-        super().__init__(request)
+        super().__init__(request, query)
         self._transport = transport
         self._body = body
         self._send = send
@@ -68,10 +67,10 @@ class HttpExchange(Exchange):
         """Call back with the body at once."""
         received(self._body if len(self._body) <= limit else None)
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
         """Send the response at once."""
         self._is_answered = True
-        self._send(self, status, headers, body)
+        self._send(self, status, content_type, body, headers)
 
     def is_unread(self) -> bool:
         """Whether there is no response yet, or a part of it waits in the connection's buffer.
@@ -220,48 +219,55 @@ class HttpProtocol(EndpointConnection):
 
         Whose session is unknown may be that of another worker.
         """
-        sid = session_of(data)
+        parts = split(data)
+        if parts is None:
+            return False
+        head, body = parts
+        config, proxies = self._config, self._shared.proxies
+        request = request_on(self._scheme, self._client, head, config, proxies)
+        fields, query = request.fields, request.query()
+        sid = query.get("sid")
         if sid is not None and sid not in self._shared.websocket.sessions.by_id:
             return False
-        if b"transport=websocket" in data[: data.find(b"\r\n")]:
-            return self._open_websocket(data)
-        plain = plain_request(data)
-        if plain is None:
+        if query.get("transport") == UvicornWebSocket.name:
+            if fields.opens_websocket and not body:
+                self._open_websocket(request)
+                return True
             return False
-        head, body, keep_alive = plain
+        if fields.body_size != len(body):
+            return False
         self._shared.requests.end(self)
         self._stop_keep_alive_timer()
         self._exchange = HttpExchange(
-            self._request(head), body, keep_alive, self._respond, self._transport
+            request, query, body, fields.keep_alive, self._respond, self._transport
         )
         self._shared.polling.answer(self._exchange)
         return True
 
-    def _request(self, head: bytes) -> Request:
-        proxies = self._shared.proxies
-        return request_on(self._transport, self._client, head, self._config, proxies)
-
-    def _respond(self, exchange: HttpExchange, status: int, headers: Headers, body: bytes) -> None:
+    def _respond(
+        self,
+        exchange: HttpExchange,
+        status: int,
+        content_type: bytes,
+        body: bytes,
+        headers: Headers,
+    ) -> None:
         if self._exchange is not exchange:  # the client has gone
             return
         self._exchange = None
         self._server_state.total_requests += 1
         last = self._draining or self._stopping or not exchange.keep_alive
-        every = [*self._server_state.default_headers, *headers]
-        if last:
-            every.append((b"connection", b"close"))
-        lines = b"".join([b"%b: %b\r\n" % header for header in every])
-        self._send(b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body), last=last)
+        defaults = self._server_state.default_headers
+        response = self._shared.response(status, content_type, body, headers, defaults, last=last)
+        self._send(response, last=last)
         if exchange.is_unread():
             self._unread = exchange
 
     def _is_busy(self) -> bool:
         return self._exchange is not None or super()._is_busy()
 
-    def _open_websocket(self, data: bytes) -> bool:
-        """Pass on the handshake of a websocket; returns whether it is one."""
-        if not is_handshake(data):
-            return False
+    def _open_websocket(self, request: Request) -> None:
+        """Pass on the handshake of a websocket."""
         self._server_state.connections.discard(self)
         self._stop_timer()
         self._stop_keep_alive_timer()
@@ -271,8 +277,7 @@ class HttpProtocol(EndpointConnection):
         )
         websocket.connection_made(self._transport)
         self._transport.set_protocol(websocket)
-        websocket.accept(self._request(data[: -len(END) + 2]))
-        return True
+        websocket.accept(request)
 
 
 def http_protocol(

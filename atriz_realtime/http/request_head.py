@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Mapping
 
+from atriz_realtime.engine.request.header_fields import MAX_LENGTH
 from atriz_realtime.engine.request.request import MAX_HEAD
 
 END = b"\r\n\r\n"
@@ -21,9 +20,6 @@ MAX_CACHED_HEADS = 33_554_432
 """Bytes of all cached heads together; beyond, no further one is cached. Their parsed headers take a
 few times as much."""
 
-MAX_LENGTH = 18
-"""Digits of a content length."""
-
 MAX_DIGITS = 9
 """Digits of the content length that a cached head may be completed with."""
 
@@ -35,28 +31,7 @@ FALLBACK_HEADER = re.compile(rb"\n(?:%b):" % b"|".join(sorted(FALLBACK_HEADERS))
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,%d})[ \t]*\r\n" % MAX_LENGTH)
 
-MAX_HEADERS = 2_048
-"""Bytes of the headers of a request that are remembered with what they say about its length: a
-browser sends the same with each poll."""
-
-MAX_REMEMBERED = 512
-"""Such headers of different requests; beyond, those that came longest ago are read again."""
-
 _LINE = re.compile(rb"(?:GET|POST) [!-~]+ HTTP/1\.1(?=\r\n)")
-
-_HEADERS = re.compile(rb"\r\n(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[^\0-\x08\n-\x1f\x7f]*\r\n)*+\r\n")
-"""What follows a request line, as RFC 9112 has it, without anything that a lenient reader might
-accept."""
-
-_FRAMING = re.compile(
-    rb"\n(connection|content-length|expect|transfer-encoding|upgrade):[ \t]*+([^\r]*)",
-    re.IGNORECASE,
-)
-"""The headers that say where a request ends, and how the connection goes on."""
-
-_UNDERSTOOD = {b"connection", b"content-length"}
-
-_SESSION = re.compile(rb"[A-Z]+ [^ \r\n?]*\?(?:[^ \r\n]*&)?sid=([^& \r\n]*)")
 
 
 def end_of_head(data: bytes) -> int:
@@ -92,66 +67,17 @@ def is_whole(data: bytes) -> bool:
     return len(data) == head_end + len(END) + length
 
 
-def _plain_head(data: bytes) -> tuple[int, Mapping[bytes, bytes]] | None:
-    """Return where a plain head ends, and its headers that matter here, in lower case.
+def split(data: bytes) -> tuple[bytes, bytes] | None:
+    """Split a read into the head of a GET or POST, without its last line, and what follows it.
 
-    ``None`` for any other bytes, and when one of those headers is repeated.
+    The read has the end of a head.
+
+    :returns: ``None`` when the request line is unusual in any way.
     """
-    line = _LINE.match(data)
-    if line is None:
+    if _LINE.match(data) is None:
         return None
-    end = data.find(END) + len(END)
-    headers = data[line.end() : end]
-    read = _framing if len(headers) <= MAX_HEADERS else _framing.__wrapped__
-    fields = read(headers)
-    return None if fields is None else (end, fields)
-
-
-@functools.lru_cache(MAX_REMEMBERED)
-def _framing(headers: bytes) -> Mapping[bytes, bytes] | None:
-    """Return the headers that say where a request ends; ``None`` when they may be misread."""
-    if _HEADERS.fullmatch(headers) is None:
-        return None
-    lines = _FRAMING.findall(headers)
-    fields = {name.lower(): value.rstrip(b" \t").lower() for name, value in lines}
-    return fields if len(fields) == len(lines) else None
-
-
-def is_handshake(data: bytes) -> bool:
-    """Return whether the bytes are exactly one websocket handshake."""
-    plain = _plain_head(data)
-    if plain is None:
-        return False
-    end, fields = plain
-    return (
-        end == len(data)
-        and fields.keys() == {b"connection", b"upgrade"}
-        and fields[b"upgrade"] == b"websocket"
-        and b"upgrade" in [wish.strip(b" \t") for wish in fields[b"connection"].split(b",")]
-    )
-
-
-def session_of(data: bytes) -> str | None:
-    """Return the session that a request of Socket.IO names; ``None``: it names none."""
-    found = _SESSION.match(data)
-    return found[1].decode("latin-1") if found is not None else None
-
-
-def plain_request(data: bytes) -> tuple[bytes, bytes, bool] | None:
-    """Split the bytes of one ordinary GET or POST; ``None`` for any other bytes.
-
-    :returns: the head without its last line, the body, and whether the connection stays open.
-    """
-    plain = _plain_head(data)
-    if plain is None:
-        return None
-    end, fields = plain
-    wish, length = fields.get(b"connection", b""), fields.get(b"content-length", b"0")
-    if fields.keys() - _UNDERSTOOD or wish not in (b"", b"keep-alive", b"close"):
-        return None
-    if not length.isdigit() or len(length) > MAX_LENGTH or len(data) != end + int(length):
-        return None
-    return data[: end - 2], data[end:], wish != b"close"
+    end = data.find(END)
+    return data[: end + 2], data[end + len(END) :]
 
 
 class HeadCache:

@@ -11,12 +11,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from atriz_realtime.api.http import HttpAnswer
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.engine.deadlines import Deadlines
+from atriz_realtime.engine.request.exchange import NO_STORE, Headers
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.transports.polling import PollingRequests
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.endpoints import HEADERS, HEADERS_OF, Endpoints
 from atriz_realtime.http.request_deadlines import Incoming, request_deadlines
 from atriz_realtime.http.unread_answers import UnreadAnswers
+
+DefaultHeaders = list[tuple[bytes, bytes]]
 
 
 @attrs.frozen(eq=False)
@@ -41,30 +44,54 @@ class Shared:
     """Bounds how long answers wait for clients that do not read them."""
     requests: Deadlines[Incoming] = attrs.field(factory=request_deadlines)
     """The deadlines of first requests, of heads that have begun, and of parts of bodies."""
-    response_heads: dict[int, tuple[Any, bytes]] = attrs.field(factory=dict)
-    """By status: uvicorn's default headers, and the start of a response that has them."""
+    response_starts: dict[object, tuple[Any, bytes]] = attrs.field(factory=dict)
+    """By what the headers depend on: uvicorn's default headers, and the start of a response that
+    has them and those that all such responses have."""
+
+    def answer(self, answer: HttpAnswer, defaults: DefaultHeaders, *, last: bool) -> bytes:
+        """Encode the answer of an endpoint; the parameters are those of :meth:`response`."""
+        status = answer.status
+        cached = self.response_starts.get(status)
+        if cached is None or cached[0] is not defaults:
+            cached = self._start(status, status, HEADERS_OF.get(status, HEADERS), defaults)
+        return self._encoded(cached[1], answer.headers, answer.body, last=last)
 
     def response(
-        self, answer: HttpAnswer, defaults: list[tuple[bytes, bytes]], *, last: bool
+        self,
+        status: int,
+        content_type: bytes,
+        body: bytes,
+        headers: Headers,
+        defaults: DefaultHeaders,
+        *,
+        last: bool,
     ) -> bytes:
-        """Encode a response.
+        """Encode a response that no cache stores.
 
+        :param headers: its further headers.
         :param defaults: uvicorn's default headers: a new list each second, for the date.
         :param last: whether the connection closes after it.
         """
-        status, body = answer.status, answer.body
-        cached = self.response_heads.get(status)
+        kind = status, content_type
+        cached = self.response_starts.get(kind)
         if cached is None or cached[0] is not defaults:
-            headers = [*defaults, *HEADERS_OF.get(status, HEADERS)]
-            lines = [b"%b: %b\r\n" % header for header in headers]
-            cached = defaults, STATUS_LINE[status] + b"".join(lines)
-            self.response_heads[status] = cached
-        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (
-            cached[1],
-            b"".join([b"%b: %b\r\n" % header for header in answer.headers])
-            if answer.headers
-            else b"",
-            b"connection: close\r\n" if last else b"",
+            fixed = [(b"content-type", content_type), NO_STORE]
+            cached = self._start(kind, status, fixed, defaults)
+        return self._encoded(cached[1], headers, body, last=last)
+
+    def _start(
+        self, kind: object, status: int, fixed: Headers, defaults: DefaultHeaders
+    ) -> tuple[Any, bytes]:
+        lines = [b"%b: %b\r\n" % header for header in (*defaults, *fixed)]
+        start = self.response_starts[kind] = defaults, STATUS_LINE[status] + b"".join(lines)
+        return start
+
+    @staticmethod
+    def _encoded(start: bytes, headers: Headers, body: bytes, *, last: bool) -> bytes:
+        return b"%b%bcontent-length: %d\r\n%b\r\n%b" % (
+            start,
+            b"".join([b"%b: %b\r\n" % header for header in headers]) if headers else b"",
             len(body),
+            b"connection: close\r\n" if last else b"",
             body,
         )

@@ -24,7 +24,8 @@ class Exchanged(Exchange):
 
     def __init__(self, method: str, query: str, body: bytes = b"", headers: str = "") -> None:
         head = f"{method} {PATH}?EIO=4&transport=polling&{query} HTTP/1.1\r\n{headers}"
-        super().__init__(Request(head.encode(), None, "http"))
+        request = Request(head.encode(), None, "http")
+        super().__init__(request, request.query())
         self.sent = body
         self.status: int | None = None
         """``None``: there is no response yet."""
@@ -34,7 +35,13 @@ class Exchanged(Exchange):
         """The body is there."""
         received(self.sent)
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(
+        self,
+        status: int,
+        content_type: bytes,
+        body: bytes,
+        headers: Headers = (),
+    ) -> None:
         """Record the response."""
         assert self.status is None
         self.status = status

@@ -39,8 +39,8 @@ EQUIVALENT = [
     ),
     Equivalent(
         "engine/request/request.py",
-        'return self.head.split(b" ", 2)[1].decode("latin-1")',
-        'return self.head.split(b" ", 3)[1].decode("latin-1")',
+        'return self._line.split(b" ", 2)[1].decode("latin-1")',
+        'return self._line.split(b" ", 3)[1].decode("latin-1")',
         "the second part is the same however many follow",
     ),
 ]

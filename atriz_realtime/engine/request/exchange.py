@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from atriz_realtime.engine.request.request import Request
@@ -13,14 +13,21 @@ Headers = Sequence[tuple[bytes, bytes]]
 Response = tuple[int, Headers, bytes]
 """The status, the headers and the body."""
 
+NO_STORE = (b"cache-control", b"no-store")
+"""A header of every response."""
+
 
 class Exchange:
-    """A request, and its response, which may be sent later."""
+    """A request, and its response, which may be sent later.
 
-    __slots__ = ("abandoned", "request")
+    :param query: the parameters of the request.
+    """
 
-    def __init__(self, request: Request) -> None:
+    __slots__ = ("abandoned", "query", "request")
+
+    def __init__(self, request: Request, query: Mapping[str, str]) -> None:
         self.request = request
+        self.query = query
         self.abandoned: Callable[[], object] | None = None
         """Called when the client goes away before the response; ``None``: nobody asks."""
 
@@ -28,8 +35,11 @@ class Exchange:
         """Call back with the request's body, or ``None`` when it has more bytes than ``limit``."""
         raise NotImplementedError
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send the response, unless the client has gone."""
+    def respond(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
+        """Send a response that no cache stores, unless the client has gone.
+
+        :param headers: its further headers.
+        """
         raise NotImplementedError
 
     def is_unread(self) -> bool:
@@ -46,7 +56,7 @@ class AsgiExchange(Exchange):
     __slots__ = ("_is_sent", "_receive", "_response", "_wanted")
 
     def __init__(self, request: Request, receive: Callable[[], Awaitable[Any]]) -> None:
-        super().__init__(request)
+        super().__init__(request, request.query())
         self._receive = receive
         self._wanted: tuple[int, Callable[[bytes | None], object]] | None = None
         self._response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
@@ -56,10 +66,12 @@ class AsgiExchange(Exchange):
         """Have :meth:`finish` read the body."""
         self._wanted = limit, received
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
         """Have :meth:`finish` send the response."""
         if not self._response.done():
-            self._response.set_result((status, headers, body))
+            length = (b"content-length", b"%d" % len(body))
+            every = [(b"content-type", content_type), NO_STORE, *headers, length]
+            self._response.set_result((status, every, body))
 
     async def finish(self, send: Callable[[Any], Awaitable[None]]) -> None:
         """Read the body if it is wanted, and send the response when there is one.

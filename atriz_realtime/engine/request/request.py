@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
+from atriz_realtime.engine.request.header_fields import HeaderFields, header_fields
 from atriz_realtime.engine.request.proxies import FORWARDED_HOST
 
 Address = tuple[str, int]
@@ -27,12 +28,12 @@ class Request:
     :param forwarded_host: the host that the client asked for, according to a trusted proxy.
     """
 
-    __slots__ = ("client", "forwarded_host", "head", "scheme")
+    __slots__ = ("_block", "_line", "client", "forwarded_host", "scheme")
 
     def __init__(
         self, head: bytes, client: Address | None, scheme: str, forwarded_host: str | None = None
     ) -> None:
-        self.head = head
+        self._line, _, self._block = head.partition(b"\r\n")
         self.client = client
         self.scheme = scheme
         self.forwarded_host = forwarded_host
@@ -53,14 +54,19 @@ class Request:
         return cls(b"".join(lines), address, scheme, scope.get(FORWARDED_HOST))
 
     @property
+    def size(self) -> int:
+        """Bytes of the line and the headers."""
+        return len(self._line) + len(self._block) + 2
+
+    @property
     def method(self) -> str:
         """The HTTP method."""
-        return self.head[: self.head.index(b" ")].decode("latin-1")
+        return self._line[: self._line.index(b" ")].decode("latin-1")
 
     @property
     def target(self) -> str:
         """The path and the query, percent-encoded."""
-        return self.head.split(b" ", 2)[1].decode("latin-1")
+        return self._line.split(b" ", 2)[1].decode("latin-1")
 
     @property
     def path(self) -> str:
@@ -75,8 +81,7 @@ class Request:
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The headers: names in lower case, and values."""
-        lines = self.head.split(b"\r\n")[1:]
-        parts = (line.partition(b":") for line in lines if line)
+        parts = (line.partition(b":") for line in self._block.split(b"\r\n") if line)
         return [(name.lower(), value.strip()) for name, _, value in parts]
 
     def header(self, name: bytes) -> str | None:
@@ -84,11 +89,12 @@ class Request:
 
         :param name: in lower case.
         """
-        start = self.head.lower().find(b"\r\n%b:" % name)
-        if start < 0:
-            return None
-        start += len(name) + 3
-        return self.head[start : self.head.find(b"\r\n", start)].strip().decode("latin-1")
+        return header_fields(self._block).first.get(name)
+
+    @property
+    def fields(self) -> HeaderFields:
+        """What the headers say."""
+        return header_fields(self._block)
 
     def query(self) -> dict[str, str]:
         """The query's parameters; a repeated one has its last value."""

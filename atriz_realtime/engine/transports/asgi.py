@@ -136,7 +136,7 @@ async def serve(
 ) -> None:
     """Serve a websocket from its handshake to its end."""
     await receive()
-    refusal, session = admission.check(request, WebSocket.name)
+    refusal, session = admission.check(request, request.query(), WebSocket.name)
     if refusal is None and not await admission.turn():
         refusal = errors.UNAVAILABLE
     if refusal is not None:

@@ -80,8 +80,13 @@ def client_of(transport: Any) -> Address | None:
     return (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
 
 
+def scheme_of(transport: Any) -> str:
+    """The scheme of the requests that come on a connection: ``http`` or ``https``."""
+    return "http" if transport.get_extra_info("sslcontext") is None else "https"
+
+
 def request_on(
-    transport: Any,
+    scheme: str,
     client: Address | None,
     head: bytes,
     config: uvicorn.Config,
@@ -89,12 +94,12 @@ def request_on(
 ) -> Request:
     """The request that came on a connection, with the client that trusted proxies name.
 
+    :param scheme: the connection's.
     :param client: the peer's address.
     :param proxies: the trusted proxies; ``None`` for those that uvicorn trusts.
     """
-    secure = transport.get_extra_info("sslcontext") is not None
-    request = Request(head, client, "https" if secure else "http")
-    if (proxies is not None or config.proxy_headers) and b"\r\nx-forwarded-" in head.lower():
+    request = Request(head, client, scheme)
+    if (proxies is not None or config.proxy_headers) and request.fields.is_forwarded:
         scope = request.scope()
         if proxies is not None:
             proxies.rewrite(scope)

@@ -130,7 +130,7 @@ class PollingRequests(LoopBound):
     def answer(self, exchange: Exchange) -> None:
         """Answer a request, now or later."""
         request = exchange.request
-        refusal, session = self._admission.check(request, Polling.name)
+        refusal, session = self._admission.check(request, exchange.query, Polling.name)
         method = request.method
         if refusal is not None:
             self._refuse(exchange, refusal)
@@ -314,10 +314,5 @@ class PollingRequests(LoopBound):
         body: bytes,
         headers: Headers = (),
     ) -> None:
-        fixed = [
-            (b"content-type", content_type),
-            (b"content-length", b"%d" % len(body)),
-            (b"cache-control", b"no-store"),
-        ]
         allowed = self._origins.headers(exchange.request)
-        exchange.respond(status, [*fixed, *allowed, *headers], body)
+        exchange.respond(status, content_type, body, [*allowed, *headers])

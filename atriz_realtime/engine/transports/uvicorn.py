@@ -39,6 +39,7 @@ from atriz_realtime.engine.transports.connections import (
     client_of,
     descriptor,
     request_on,
+    scheme_of,
     send,
 )
 from atriz_realtime.engine.transports.websocket import CLOSE_GRACE, WebSocket
@@ -173,8 +174,8 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         config, server_state, app_state = arguments
         path = head.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1")
         if path in (self.path, self.path[:-1]):
-            client = client_of(self._transport)
-            self.accept(request_on(self._transport, client, head, config, self.proxies))
+            client, scheme = client_of(self._transport), scheme_of(self._transport)
+            self.accept(request_on(scheme, client, head, config, self.proxies))
             return
         self._arguments = None
         others = uvicorn.Config(
@@ -216,7 +217,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         transport = self._transport
         if transport.is_closing():
             return
-        refusal, session = self.admission.check(request, self.name)
+        refusal, session = self.admission.check(request, request.query(), self.name)
         key = None if refusal is not None else accept_key(request)
         if key is None:
             self._refuse(refusal or errors.BAD_REQUEST)

@@ -75,8 +75,10 @@ def scope(**changes: Any) -> dict[str, Any]:
 
 def test_an_asgi_scope_and_back() -> None:
     request = Request.of_scope(scope())
-    assert request.head == b"GET /a%20b/?x=1 HTTP/1.1\r\nhost: here\r\nx-a: 1\r\n"
-    assert Request.of_scope(request.scope()).head == request.head
+    assert (request.method, request.target) == ("GET", "/a%20b/?x=1")
+    assert request.headers == [(b"host", b"here"), (b"x-a", b"1")]
+    assert request.size == len(b"GET /a%20b/?x=1 HTTP/1.1\r\nhost: here\r\nx-a: 1\r\n")
+    assert Request.of_scope(request.scope()).scope() == request.scope()
     assert request.scope()["client"] == ("1.2.3.4", 5)
 
 

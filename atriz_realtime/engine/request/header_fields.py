@@ -1,0 +1,97 @@
+"""What the headers of a request say: each value, and where the request ends.
+
+A client sends the same headers with each request. What they say is therefore remembered.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+
+import attrs
+
+MAX_SIZE = 2_048
+"""Bytes of the headers of a request that are remembered."""
+
+MAX_REMEMBERED = 512
+"""Headers of different requests that are remembered; those that came longest ago are forgotten."""
+
+MAX_LENGTH = 18
+"""Digits of a content length."""
+
+_LINES = re.compile(rb"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[^\0-\x08\n-\x1f\x7f]*\r\n)*+")
+"""Headers as RFC 9112 has them, without anything that a lenient reader might accept."""
+
+_FRAMING = frozenset(
+    {b"connection", b"content-length", b"expect", b"transfer-encoding", b"upgrade"}
+)
+"""The headers that say where a request ends, and how the connection goes on."""
+
+_CONNECTION = frozenset({None, "keep-alive", "close"})
+
+
+@attrs.frozen
+class HeaderFields:
+    """The headers of one request."""
+
+    first: Mapping[bytes, str]
+    """The first value of each header; names in lower case."""
+    is_forwarded: bool
+    """Whether a proxy says on whose behalf it asks."""
+    body_size: int
+    """Bytes of the body; -1: it has to be found by a parser, or the request is no ordinary one."""
+    keep_alive: bool
+    """Whether the connection stays open after an ordinary request."""
+    opens_websocket: bool
+    """Whether these are the headers of a websocket handshake, beyond doubt."""
+
+
+def header_fields(block: bytes) -> HeaderFields:
+    """Read headers.
+
+    :param block: the headers as they came, each line ending in CR LF.
+    """
+    return _remembered(block) if len(block) <= MAX_SIZE else _read(block)
+
+
+def _read(block: bytes) -> HeaderFields:
+    lines = [line.partition(b":") for line in block.split(b"\r\n") if line]
+    named = [(name.lower(), value.strip().decode("latin-1")) for name, _, value in lines]
+    first = dict(reversed(named))
+    framing = [name for name, _ in named if name in _FRAMING]
+    is_plain = len(framing) == len(set(framing)) and _LINES.fullmatch(block) is not None
+    return HeaderFields(
+        first=first,
+        is_forwarded=any(name.startswith(b"x-forwarded-") for name in first),
+        body_size=_body_size(first, framing) if is_plain else -1,
+        keep_alive=_lower(first, b"connection") != "close",
+        opens_websocket=is_plain and _opens_websocket(first, framing),
+    )
+
+
+_remembered = functools.lru_cache(MAX_REMEMBERED)(_read)
+
+
+def _body_size(first: Mapping[bytes, str], framing: list[bytes]) -> int:
+    length = first.get(b"content-length", "0")
+    if {b"expect", b"transfer-encoding", b"upgrade"}.intersection(framing):
+        return -1
+    if _lower(first, b"connection") not in _CONNECTION:
+        return -1
+    is_number = length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH
+    return int(length) if is_number else -1
+
+
+def _opens_websocket(first: Mapping[bytes, str], framing: list[bytes]) -> bool:
+    wishes = first.get(b"connection", "").lower().split(",")
+    return (
+        set(framing) == {b"connection", b"upgrade"}
+        and first[b"upgrade"].lower() == "websocket"
+        and "upgrade" in [wish.strip(" \t") for wish in wishes]
+    )
+
+
+def _lower(first: Mapping[bytes, str], name: bytes) -> str | None:
+    value = first.get(name)
+    return None if value is None else value.lower()
