@@ -76,7 +76,7 @@ class Request:
     @property
     def query_string(self) -> str:
         """The query, percent-encoded."""
-        return self.target.partition("?")[2]
+        return self._line.split(b" ", 2)[1].partition(b"?")[2].decode("latin-1")
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
