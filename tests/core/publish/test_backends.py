@@ -8,7 +8,13 @@ from typing import Any
 import attrs
 import pytest
 
-from atriz_realtime.api import BackendStatus, CacheBackend, FanoutBackend, FanoutLayer
+from atriz_realtime.api import (
+    Authenticator,
+    BackendStatus,
+    CacheBackend,
+    FanoutBackend,
+    FanoutLayer,
+)
 from atriz_realtime.core.publish.backends import Backends
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.statistics import Statistics
@@ -41,13 +47,13 @@ class Backend:
 class Opened:
     """Backends that were put together as a server does."""
 
-    def __init__(self, incidents: Incidents) -> None:
+    def __init__(self, incidents: Incidents, *authenticators: Authenticator) -> None:
         self.notes: list[str] = []
         self.link, self.cache, self.fanout, self.inner, self.outer = (
             Backend(name, self.notes) for name in ("link", "cache", "fanout", "inner", "outer")
         )
         self.statistics = Statistics(incidents)
-        self.authenticators: list[Any] = []
+        self.authenticators = authenticators
         registry: Any = self
         self.backends = Backends(registry, UNUSED, self.statistics, self.link)
         self._cache, self._fanout = self.cache, self.fanout
@@ -101,3 +107,16 @@ async def test_the_state_is_the_worst(
     async with AsyncExitStack() as stack:
         await opened.open(stack)
         assert opened.backends.status().state == state
+
+
+async def test_only_authenticators_that_have_numbers_are_asked_for_them(
+    incidents: Incidents,
+) -> None:
+    async def authenticate(_: Any) -> None:
+        return None
+
+    bare = Authenticator("bare", authenticate)
+    counting = Authenticator("counting", authenticate, statistics=lambda: {"asked": 3})
+    opened = Opened(incidents, bare, counting)
+    assert opened.statistics.read() == {"authenticator counting": {"asked": 3}}
+    assert not incidents.counts
