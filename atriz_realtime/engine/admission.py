@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -19,8 +20,12 @@ PROTOCOL_VERSION = "4"
 TRANSPORTS = ("polling", "websocket")
 
 ADMITTED_PER_TURN = 8
-"""Handshakes in one turn of the event loop.  What these clients send next falls into a few later
-turns, each with that of the handshakes before: 8 keep a turn at about 4 ms."""
+"""Handshakes in one turn of the event loop at most.  What these clients send next falls into a few
+later turns, each with that of the handshakes before."""
+
+LONG_TURN = 0.004
+"""Seconds; after a turn that took longer, the next one admits half as many handshakes, and after
+a shorter one, one more."""
 
 MAX_WAITING = 20_000
 """Handshakes that may wait for their turn; further ones are refused with 503."""
@@ -30,7 +35,8 @@ class Admission(LoopBound):
     """Checks requests, and admits a few handshakes in each turn of the loop, in order.
 
     When the clients of a server that went away all reconnect at once, a turn of the loop would
-    otherwise last as long as all their handshakes together, and connected clients would wait.
+    otherwise last as long as all their handshakes together, and connected clients would wait.  How
+    many are a few depends on the machine and on what else there is to do, so turns are timed.
 
     :param ready: called before each handshake; returns what it has to wait for, or ``None``.
     """
@@ -42,8 +48,9 @@ class Admission(LoopBound):
         self._sessions = sessions
         self._origins = origins
         self._waiting: deque[Callable[[], None]] = deque()
-        self._left = ADMITTED_PER_TURN
+        self._allowed = self._left = ADMITTED_PER_TURN
         self._turn: asyncio.Handle | None = None
+        self._began = 0.0
 
     def check(
         self, request: Request, query: Mapping[str, str], transport: str
@@ -90,6 +97,7 @@ class Admission(LoopBound):
     def enqueue(self, admit: Callable[[], None]) -> bool:
         """Call ``admit`` when it is a handshake's turn; returns False when too many wait."""
         if self._turn is None:
+            self._began = time.perf_counter()
             self._turn = self.loop.call_soon(self._next_turn)
         if self._left:
             self._left -= 1
@@ -103,7 +111,13 @@ class Admission(LoopBound):
 
     def _next_turn(self) -> None:
         self._turn = None
-        self._left = ADMITTED_PER_TURN
+        now = time.perf_counter()
+        took, self._began = now - self._began, now
+        if took > LONG_TURN:
+            self._allowed = max(self._allowed // 2, 1)
+        else:
+            self._allowed = min(self._allowed + 1, ADMITTED_PER_TURN)
+        self._left = self._allowed
         if self._waiting:
             self._turn = self.loop.call_soon(self._next_turn)
         while self._left and self._waiting:

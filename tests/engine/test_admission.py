@@ -35,6 +35,25 @@ async def test_each_turn_admits_a_few_in_order() -> None:
     assert not queue._waiting
 
 
+async def test_after_long_turns_fewer_are_admitted_and_then_more_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, long = 0.0, 0.004
+    monkeypatch.setattr(admission, "LONG_TURN", long)
+    monkeypatch.setattr(admission.time, "perf_counter", lambda: now)
+    queue, admitted = queue_of_handshakes(), list[int]()
+    for number in range(100):
+        queue.enqueue(partial(admitted.append, number))
+    per_turn = []
+    for took in [2 * long] * 5 + [long / 2] * 9:
+        now += took
+        before = len(admitted)
+        await asyncio.sleep(0)
+        per_turn.append(len(admitted) - before)
+    assert per_turn == [4, 2, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 8, 8]
+    assert admitted == sorted(admitted)
+
+
 async def test_a_single_handshake_does_not_wait() -> None:
     queue, admitted = queue_of_handshakes(), list[int]()
     for number in range(5):
