@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 
 import pytest
@@ -40,7 +41,7 @@ async def test_after_long_turns_fewer_are_admitted_and_then_more_again(
 ) -> None:
     now, long = 0.0, 0.004
     monkeypatch.setattr(admission, "LONG_TURN", long)
-    monkeypatch.setattr(admission.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
     queue, admitted = queue_of_handshakes(), list[int]()
     for number in range(100):
         queue.enqueue(partial(admitted.append, number))

@@ -6,14 +6,14 @@ import asyncio
 import functools
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from types import CoroutineType
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import socketio.packet
 
 from atriz_realtime.api.errors import RealtimeError
 from atriz_realtime.api.wire import track_event
+from atriz_realtime.core.clients.current_locations import Owing
 from atriz_realtime.core.clients.gateway import Gateway
 from atriz_realtime.core.clients.sockets import EventHandlers
 from atriz_realtime.core.hub.packets import StrictJson
@@ -56,26 +56,21 @@ class OwnEvents:
     ) -> None:
         """Handle an event, and acknowledge it if the client asks for that by a number."""
         answer = await self._result(sid, event, handling)
-        if isinstance(answer, CoroutineType):
+        if isinstance(answer, Owing):
             await self._answer_together(session, sid, number, event, answer)
         else:
             self.acknowledge(session, number, answer)
 
     async def _answer_together(
-        self,
-        session: Session,
-        sid: str,
-        number: int | None,
-        event: str,
-        rest: Coroutine[Any, Any, Any],
+        self, session: Session, sid: str, number: int | None, event: str, owing: Owing
     ) -> None:
         """Finish an event that tracks an entity, and meanwhile begin those that follow it."""
         following = await self._take(session, sid, 1)
         if following is None:
-            self.acknowledge(session, number, await self._result(sid, event, rest))
+            self.acknowledge(session, number, await self._result(sid, event, owing.sent()))
             return
         loop = asyncio.get_running_loop()
-        unanswered = deque[Unanswered]([(number, event, loop.create_task(rest))])
+        unanswered = deque[Unanswered]([(number, event, owing.sent_together())])
         beginning = loop.create_task(self._begin(session, sid, following, unanswered))
         while True:
             while unanswered and unanswered[0][2].done():
@@ -97,7 +92,7 @@ class OwnEvents:
         following: Following | None,
         unanswered: deque[Unanswered],
     ) -> None:
-        """Begin events one after the other; what is left of each runs in a task of its own."""
+        """Begin events one after the other; those of a turn of the loop are finished together."""
         while following is not None:
             number, event, handling = following
             if self._rooms.is_connected(sid, DEFAULT_NAMESPACE):  # it may have left meanwhile
@@ -164,7 +159,7 @@ async def begun(handling: Callable[[], Awaitable[Any]]) -> asyncio.Future[Any]:
     except Exception as failure:  # it is told in its turn
         answer.set_exception(failure)
     else:
-        if isinstance(result, CoroutineType):
-            return loop.create_task(result)
+        if isinstance(result, Owing):
+            return result.sent_together()
         answer.set_result(result)
     return answer

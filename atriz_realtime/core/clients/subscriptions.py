@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from atriz_realtime.api.contracts import Clock
@@ -16,20 +16,18 @@ from atriz_realtime.api.errors import (
     SubscriptionLimit,
 )
 from atriz_realtime.api.model import EntityRef, Identity
-from atriz_realtime.api.wire import TRACKING_REVOKED, event_json, track_event, untrack_event
+from atriz_realtime.api.wire import TRACKING_REVOKED, track_event, untrack_event
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.core.access.access import AccessControl
+from atriz_realtime.core.clients.current_locations import CurrentLocations, Owed, Owing
 from atriz_realtime.core.clients.sockets import ConnectedSocket, EventHandlers, Handler
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.hub.views import ViewChain, Views
 from atriz_realtime.core.publish.pipeline import Pipeline, unknown_type
-from atriz_realtime.core.runtime.incidents import Incidents, reason
-from atriz_realtime.core.runtime.semaphore import TurnLimit, WeightedSemaphore
-
-SNAPSHOT_RETRY = 1.0
-"""Seconds until the current locations that could not be read are read again."""
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.semaphore import TurnLimit
 
 ENTITY_COST = 0.25
 """What each further entity of a ``track`` list takes from the events that its user may send: an
@@ -42,15 +40,6 @@ and each further entity that a socket tracks when it authenticates again."""
 ENTITIES_PER_TURN = 50
 """Entities that are authorized, joined or left, and current locations that are sent, in one turn of
 the event loop, for all sockets together; lists that are longer take turns."""
-
-MAX_READING = 100
-"""Current locations that are being read for ``track`` at once, for all sockets together; lists
-take turns, so that a fix waits for no more reads than this."""
-
-Snapshot = tuple[EntityRef, int]
-"""An entity whose current location is owed, and how many events had been broadcast before."""
-Snapshots = dict[tuple[str, str], Snapshot]
-"""Those of members, by sid and room."""
 
 
 class Subscriptions:
@@ -83,14 +72,13 @@ class Subscriptions:
         self._channels = channels
         self._access = access
         self._pipeline = pipeline
-        self._incidents = incidents
         self._clock = clock
         self._limit = limit
         self._kinds = kinds
         self._turns = TurnLimit(ENTITIES_PER_TURN)
-        self._reading = WeightedSemaphore(MAX_READING)
-        self._owed: Snapshots = {}
-        self._retry: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        self._current = CurrentLocations(
+            sockets, channels, broadcaster, pipeline, self._turns, incidents
+        )
         handlers.add("track:*", self._unknown_type)
         handlers.add("untrack:*", self._unknown_type)
         for kind in kinds:
@@ -124,9 +112,9 @@ class Subscriptions:
                     raise NotAuthorized
                 return {"success": True}
 
-            finishing = self._finish(joined, answer)
+            owing = Owing(self._current, sid, joined, answer)
             # a list is tracked whole or not at all: no other event may track a part meanwhile
-            return finishing if len(ids) == 1 else (await finishing)()
+            return owing if len(ids) == 1 else (await owing.sent())()
 
         return track
 
@@ -172,12 +160,12 @@ class Subscriptions:
 
     async def _join(
         self, socket: ConnectedSocket, identity: Identity, entities: list[EntityRef]
-    ) -> Snapshots:
+    ) -> Owed:
         """Join the entities' rooms; returns the current locations that the socket is owed.
 
         :raises NotAuthorized: when an authorizer refuses one of the entities; none is joined.
         """
-        joined: Snapshots = {}
+        joined: Owed = {}
         try:
             asked = [await self._authorized(socket, identity, entity) for entity in entities]
             for entity, answer in zip(entities, asked, strict=True):
@@ -197,71 +185,6 @@ class Subscriptions:
                 self._leave(socket, room)
             raise
         return joined
-
-    async def _finish(self, joined: Snapshots, answer: Callable[[], Any]) -> Callable[[], Any]:
-        """Send the current locations of what a socket has joined; returns what answers it.
-
-        A socket joins before the cache is read, so it misses nothing; the cached location
-        is sent only when nothing as new went out to the room meanwhile.
-        """
-        for _, room in joined:
-            await self._channels.confirmed(room)
-        await self._send_current(joined)
-        return answer
-
-    async def _send_current(self, owed: Snapshots) -> None:
-        """Send current locations; one that cannot be read is owed, and read again later."""
-        waiting = list(owed.items())
-        for start in range(0, len(waiting), MAX_READING):
-            batch = waiting[start : start + MAX_READING]
-            await self._reading.acquire(len(batch), self._owner(batch[0][0][0]))
-            try:
-                await self._send_batch(batch)
-            finally:
-                self._reading.release(len(batch))
-        self._schedule_owed()
-
-    async def _send_batch(self, batch: list[tuple[tuple[str, str], Snapshot]]) -> None:
-        # every read is started before one is awaited, so that they share a round trip
-        reading = [self._pipeline.current(entity) for _, (entity, _) in batch]
-        for ((sid, room), (entity, before)), read in zip(batch, reading, strict=True):
-            try:
-                location = await read
-            except Exception as error:  # a plugin's cache may raise anything
-                self._incidents.report("cache unavailable", reason(error))
-                self._owed[sid, room] = entity, before
-                continue
-            if location is None:
-                continue
-            await self._turns.step(owner=self._owner(sid))
-            event = event_json(entity, location)
-            if not self._broadcaster.has_sent(room, event, before):
-                self._broadcaster.send_current(sid, room, event)
-
-    def _owner(self, sid: str) -> str:
-        """Whom the work for a socket is for, which may have gone."""
-        socket = self._sockets.get(sid)
-        return sid if socket is None else socket.owner
-
-    def _send_owed(self) -> None:
-        """Read again what is owed to members that have not left."""
-        owed, self._owed, self._retry = self._owed, {}, None
-        wanted = {
-            (sid, room): snapshot
-            for (sid, room), snapshot in owed.items()
-            if sid in self._sockets and room in self._sockets[sid].tracked
-        }
-        if wanted:
-            self._retry = asyncio.ensure_future(self._send_current(wanted))
-            self._retry.add_done_callback(self._sent_owed)
-
-    def _sent_owed(self, _: object) -> None:
-        self._retry = None
-        self._schedule_owed()
-
-    def _schedule_owed(self) -> None:
-        if self._owed and self._retry is None:
-            self._retry = asyncio.get_running_loop().call_later(SNAPSHOT_RETRY, self._send_owed)
 
     def _untracker(self, kind: str) -> Handler:
         async def untrack(sid: str, ids: Any = None, *_: Any) -> dict[str, Any]:
@@ -330,7 +253,7 @@ class Subscriptions:
         if room not in socket.tracked:
             return False
         socket.tracked.discard(room)
-        self._owed.pop((socket.sid, room), None)
+        self._current.forget(socket.sid, room)
         self._rooms.basic_leave_room(socket.sid, DEFAULT_NAMESPACE, room)
         return True
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from atriz_realtime.api import EntityRef, Identity
-from atriz_realtime.core.clients import events, subscriptions
+from atriz_realtime.core.clients import current_locations, events
 from atriz_realtime.engine.session import Reason
 from atriz_realtime.testing import payload, until
 from tests.core.parts import Fanned, Hub, Member, channel, user
@@ -362,7 +362,7 @@ async def test_a_disconnection_keeps_its_place() -> None:
 
 
 async def test_locations_that_cannot_be_read_are_owed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscriptions, "SNAPSHOT_RETRY", 0.02)
+    monkeypatch.setattr(current_locations, "SNAPSHOT_RETRY", 0.02)
     hub = Far()
     hub.positions.away = True
     member = await hub.sign_in(user("u1"))

@@ -19,7 +19,7 @@ from atriz_realtime.api import (
     LocationEvent,
     View,
 )
-from atriz_realtime.core.clients import subscriptions
+from atriz_realtime.core.clients import current_locations, subscriptions
 from atriz_realtime.core.clients.subscriptions import as_ids
 from atriz_realtime.testing import payload, until
 from tests.core.parts import Fanned, Hub, Member, user
@@ -107,7 +107,7 @@ async def test_ids_that_cannot_be_are_refused(ids: Any) -> None:
 
 async def tracking_while_away(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Member:
     """A member that tracks ``v1`` while the cache is away; it is back when this returns."""
-    monkeypatch.setattr(subscriptions, "SNAPSHOT_RETRY", 0.05, raising=False)
+    monkeypatch.setattr(current_locations, "SNAPSHOT_RETRY", 0.05)
     hub.channels.start(Fanned(), lambda *_: None, lambda _: None)
     hub.positions.by_entity[EntityRef("vehicle", "v1")] = b'{"timestamp":"1"}'
     hub.positions.away = True
@@ -284,7 +284,7 @@ async def test_lists_take_turns_to_read_the_cache(monkeypatch: pytest.MonkeyPatc
     hub, reading = Hub(), Reading()
     monkeypatch.setattr(hub.positions, "current", reading.current)
     members = [await hub.sign_in(user(name)) for name in ("u1", "u2", "u3")]
-    most = subscriptions.MAX_READING
+    most = current_locations.MAX_READING
     tracking = [
         asyncio.create_task(hub.send(member, "track:vehicle", tracked))
         for member, tracked in zip(members, (ids(250), ids(250, "w"), ["x"]), strict=True)

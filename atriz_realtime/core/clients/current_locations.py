@@ -1,0 +1,186 @@
+"""The current locations that sockets are sent when they have joined the rooms of entities."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from atriz_realtime.api.model import EntityRef
+from atriz_realtime.api.wire import event_json
+from atriz_realtime.core.clients.sockets import ConnectedSocket
+from atriz_realtime.core.hub.broadcast import LocationBroadcaster
+from atriz_realtime.core.hub.channels import ChannelSubscriptions
+from atriz_realtime.core.publish.pipeline import Pipeline
+from atriz_realtime.core.runtime.incidents import Incidents, reason
+from atriz_realtime.core.runtime.semaphore import TurnLimit, WeightedSemaphore
+
+SNAPSHOT_RETRY = 1.0
+"""Seconds until the current locations that could not be read are read again."""
+
+MAX_READING = 100
+"""Current locations that are being read for ``track`` at once, for all sockets together; lists
+take turns, so that a fix waits for no more reads than this."""
+
+Snapshot = tuple[EntityRef, int]
+"""An entity whose current location is owed, and how many events had been broadcast before."""
+Owed = dict[tuple[str, str], Snapshot]
+"""Those of members, by sid and room."""
+
+Answer = Callable[[], Any]
+"""What makes the answer to an event once its locations are sent."""
+
+
+class CurrentLocations:
+    """Sends members the current locations of what they have joined.
+
+    A socket joins before the cache is read, so it misses nothing; the cached location is sent only
+    when nothing as new went out to the room meanwhile.
+
+    :param sockets: the connected sockets by sid, which the gateway fills.
+    :param turns: bounds how many are sent in one turn of the loop.
+    """
+
+    def __init__(
+        self,
+        sockets: Mapping[str, ConnectedSocket],
+        channels: ChannelSubscriptions,
+        broadcaster: LocationBroadcaster,
+        pipeline: Pipeline,
+        turns: TurnLimit,
+        incidents: Incidents,
+    ) -> None:
+        self._sockets = sockets
+        self._channels = channels
+        self._broadcaster = broadcaster
+        self._pipeline = pipeline
+        self._turns = turns
+        self._incidents = incidents
+        self._reading = WeightedSemaphore(MAX_READING)
+        self._owed: Owed = {}
+        self._retry: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        self._together: dict[str, list[tuple[Owing, asyncio.Future[Answer]]]] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def forget(self, sid: str, room: str) -> None:
+        """Owe a socket nothing of a room that it has left."""
+        self._owed.pop((sid, room), None)
+
+    async def send(self, owed: Owed) -> None:
+        """Send current locations once their rooms are subscribed."""
+        for _, room in owed:
+            await self._channels.confirmed(room)
+        await self._send(owed)
+
+    def send_together(self, owing: Owing) -> asyncio.Future[Answer]:
+        """Send them together with what else the socket joins in this turn of the loop."""
+        loop = asyncio.get_running_loop()
+        group = self._together.get(owing.sid)
+        if group is None:
+            group = self._together[owing.sid] = []
+            loop.call_soon(self._start_together, owing.sid)
+        sent: asyncio.Future[Answer] = loop.create_future()
+        group.append((owing, sent))
+        return sent
+
+    def _start_together(self, sid: str) -> None:
+        sending = asyncio.get_running_loop().create_task(self._send_group(self._together.pop(sid)))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+
+    async def _send_group(self, group: list[tuple[Owing, asyncio.Future[Answer]]]) -> None:
+        owed, failed = Owed(), dict[asyncio.Future[Answer], Exception]()
+        for owing, sent in group:
+            try:
+                for _, room in owing.owed:
+                    await self._channels.confirmed(room)
+            except Exception as error:  # a plugin's fan-out may raise anything
+                failed[sent] = error
+            else:
+                owed.update(owing.owed)
+        try:
+            await self._send(owed)
+        except Exception as error:
+            failed = {sent: error for _, sent in group} | failed
+        for owing, sent in group:
+            if sent.done():  # nobody waits for it
+                continue
+            if sent in failed:
+                sent.set_exception(failed[sent])
+            else:
+                sent.set_result(owing.answer)
+
+    async def _send(self, owed: Owed) -> None:
+        """Send current locations; one that cannot be read is owed, and read again later."""
+        waiting = list(owed.items())
+        for start in range(0, len(waiting), MAX_READING):
+            batch = waiting[start : start + MAX_READING]
+            await self._reading.acquire(len(batch), self._owner(batch[0][0][0]))
+            try:
+                await self._send_batch(batch)
+            finally:
+                self._reading.release(len(batch))
+        self._schedule_owed()
+
+    async def _send_batch(self, batch: list[tuple[tuple[str, str], Snapshot]]) -> None:
+        # every read is started before one is awaited, so that they share a round trip
+        reading = [self._pipeline.current(entity) for _, (entity, _) in batch]
+        for ((sid, room), (entity, before)), read in zip(batch, reading, strict=True):
+            try:
+                location = await read
+            except Exception as error:  # a plugin's cache may raise anything
+                self._incidents.report("cache unavailable", reason(error))
+                self._owed[sid, room] = entity, before
+                continue
+            if location is None:
+                continue
+            await self._turns.step(owner=self._owner(sid))
+            event = event_json(entity, location)
+            if not self._broadcaster.has_sent(room, event, before):
+                self._broadcaster.send_current(sid, room, event)
+
+    def _owner(self, sid: str) -> str:
+        """Whom the work for a socket is for, which may have gone."""
+        socket = self._sockets.get(sid)
+        return sid if socket is None else socket.owner
+
+    def _send_owed(self) -> None:
+        """Read again what is owed to members that have not left."""
+        owed, self._owed, self._retry = self._owed, {}, None
+        wanted = {
+            (sid, room): snapshot
+            for (sid, room), snapshot in owed.items()
+            if sid in self._sockets and room in self._sockets[sid].tracked
+        }
+        if wanted:
+            self._retry = asyncio.ensure_future(self._send(wanted))
+            self._retry.add_done_callback(self._sent_owed)
+
+    def _sent_owed(self, _: object) -> None:
+        self._retry = None
+        self._schedule_owed()
+
+    def _schedule_owed(self) -> None:
+        if self._owed and self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(SNAPSHOT_RETRY, self._send_owed)
+
+
+@attrs.frozen(eq=False)
+class Owing:
+    """What an event owes its socket before it is answered: the locations of what it has joined."""
+
+    locations: CurrentLocations
+    sid: str
+    owed: Owed
+    answer: Answer
+
+    async def sent(self) -> Answer:
+        """Send the locations; returns what makes the answer."""
+        await self.locations.send(self.owed)
+        return self.answer
+
+    def sent_together(self) -> asyncio.Future[Answer]:
+        """The same, together with what else the socket joins in this turn of the loop."""
+        return self.locations.send_together(self)
