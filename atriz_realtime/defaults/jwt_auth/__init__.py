@@ -93,7 +93,7 @@ class JwtSettings:
     jwks_interval: float = attrs.field(default=300.0, validator=attrs.validators.ge(1))
     """Seconds between two reads of the JWK set."""
     jwks_pause: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
-    """Least seconds between two reads, when a token names a `kid` that the set lacks."""
+    """Minimum seconds between two reads, when a token names a `kid` that the set lacks."""
     jwks_allow_http: bool = False
     """Accept an http URL beyond loopback."""
 
