@@ -25,8 +25,8 @@ from atriz_realtime.plugin_system.sources import merged, read_environment, read_
 from atriz_realtime.plugin_system.structure import structure
 
 MIN_PING = 500
-"""Fewest milliseconds of `ping_interval` and `ping_timeout`: what is less was meant as seconds,
-in which most other settings are, and would end sessions at once."""
+"""Minimum milliseconds of `ping_interval` and `ping_timeout`: a smaller value was probably meant as
+seconds, the unit of most other settings, and would end sessions at once."""
 
 
 def _entity_settings(value: Mapping[str, Any]) -> dict[str, EntitySettings]:
