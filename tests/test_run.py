@@ -87,10 +87,10 @@ def test_a_machine_without_node_or_npm_uses_those_from_pypi(path: Path, name: st
 
 
 @pytest.mark.parametrize("name", ["node", "npm"])
-def test_both_come_from_pypi(name: str) -> None:
+def test_both_come_from_pypi(name: str, tmp_path: Path) -> None:
     printed = subprocess.run(
         [nodejs.SCRIPTS / name, "--version"],
-        env={"PATH": str(nodejs.SCRIPTS), "HOME": "/nonexistent"},
+        env={"PATH": str(nodejs.SCRIPTS), "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=True,
