@@ -74,9 +74,8 @@ def test_the_machine_s_node_is_used_unless_it_is_too_old(
     program(path, "npm")
     program(path, "node", version)
     nodejs.put_on_path()
-    assert os.environ["PATH"].split(os.pathsep) == ([] if used else [str(nodejs.SCRIPTS)]) + [
-        str(path)
-    ]
+    scripts = [] if used else [str(nodejs.SCRIPTS)]
+    assert os.environ["PATH"].split(os.pathsep) == [*scripts, str(path)]
 
 
 @pytest.mark.parametrize("name", ["node", "npm"])
@@ -86,8 +85,8 @@ def test_a_machine_without_node_or_npm_uses_those_from_pypi(path: Path, name: st
     assert os.environ["PATH"].split(os.pathsep) == [str(nodejs.SCRIPTS), str(path)]
 
 
-@pytest.mark.parametrize("name", ["node", "npm"])
-def test_both_come_from_pypi(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "oldest"), [("node", nodejs.OLDEST), ("npm", 10)])
+def test_both_come_from_pypi(name: str, oldest: int, tmp_path: Path) -> None:
     printed = subprocess.run(
         [nodejs.SCRIPTS / name, "--version"],
         env={"PATH": str(nodejs.SCRIPTS), "HOME": str(tmp_path)},
@@ -95,19 +94,8 @@ def test_both_come_from_pypi(name: str, tmp_path: Path) -> None:
         text=True,
         check=True,
     ).stdout
-    assert int(printed.removeprefix("v").partition(".")[0]) >= (
-        nodejs.OLDEST if name == "node" else 10
-    )
+    assert int(printed.removeprefix("v").partition(".")[0]) >= oldest
 
 
 def test_it_needs_no_package_to_start() -> None:
-    subprocess.run(
-        [
-            sys.executable,
-            "-I",
-            "-S",
-            "-c",
-            f"import sys; sys.path.insert(0, {str(run.ROOT)!r}); import tests.run",
-        ],
-        check=True,
-    )
+    subprocess.run([sys.executable, "-S", "-c", "import tests.run"], cwd=run.ROOT, check=True)
