@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_without_apt_get_what_is_missing_is_named(
 def test_it_ends_with_the_status_of_what_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
 
-    def failing() -> run.Iterator[run.Command]:
+    def failing() -> Iterator[run.Command]:
         yield ["sh", "-c", "exit 3"]
         done.append("went on")
 
