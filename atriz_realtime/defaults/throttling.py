@@ -20,7 +20,7 @@ from atriz_realtime.api import (
 )
 
 MAX_ENTITIES = 100_000
-"""The most entities with a window; beyond it, the window that ends first is dropped."""
+"""Entities with a window; beyond, the window that ends first is dropped."""
 
 
 @attrs.frozen(kw_only=True)

@@ -25,8 +25,8 @@ from atriz_realtime.plugin_system.sources import merged, read_environment, read_
 from atriz_realtime.plugin_system.structure import structure
 
 MIN_PING = 500
-"""Fewest milliseconds of `ping_interval` and `ping_timeout`: what is less was meant as seconds,
-in which most other settings are, and would end sessions at once."""
+"""Minimum milliseconds of `ping_interval` and `ping_timeout`: a smaller value was probably meant as
+seconds, the unit of most other settings, and would end sessions at once."""
 
 
 def _entity_settings(value: Mapping[str, Any]) -> dict[str, EntitySettings]:
@@ -130,8 +130,8 @@ class RealtimeConfig:
     )
     token_notice: float = _setting(
         60.0,
-        "Seconds before a socket's token expires at which it gets `token:expiring`: at most a "
-        "fifth of what the token had left when it was accepted; 0: never.",
+        "Seconds from `token:expiring` to the expiry of a socket's token, but at most a fifth of "
+        "the time that the token had left when it was accepted; 0: never.",
         minimum=0,
     )
     connect_timeout: float = _setting(
@@ -198,7 +198,8 @@ class RealtimeConfig:
     )
     max_auth_backoff: float = _setting(
         60.0,
-        "Most seconds that an address over `max_auth_failures` is refused; at first it is 1.",
+        "Longest time, in seconds, that an address over `max_auth_failures` is refused; the "
+        "first time is 1 s.",
         minimum=1,
     )
     max_pending_frames: int = _setting(
@@ -211,7 +212,7 @@ class RealtimeConfig:
     )
     flush_interval: float = _setting(
         0.0,
-        "Least milliseconds between two writes to the clients: more means fewer system calls"
+        "Minimum milliseconds between two writes to the clients: more means fewer system calls"
         " but later positions; 0: as soon as the server is not busy writing.",
         minimum=0,
     )

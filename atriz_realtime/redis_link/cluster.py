@@ -30,7 +30,7 @@ REPAIR_SECONDS = 0.5
 """Seconds between two reads of the topology while a primary cannot be reached."""
 
 PAUSE_SECONDS = 0.1
-"""Least seconds between two reads of the topology, however many commands are redirected."""
+"""Minimum seconds between two reads of the topology, however many commands are redirected."""
 
 _KEY_POSITION = {"EVAL": 3, "EVALSHA": 3}
 """Where a command has its key; others have it right after their name."""

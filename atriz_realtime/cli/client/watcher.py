@@ -36,7 +36,7 @@ LISTING_INTERVAL = 3.0
 """Seconds after which the entities are listed again, to find new ones."""
 
 BATCH = 100
-"""Most entities in one ``track`` event."""
+"""Maximum entities in one ``track`` event."""
 
 BACKOFF_FIRST = 0.5
 BACKOFF_MOST = 10.0

@@ -16,7 +16,7 @@ ANSWER_TIMEOUT = 1.0
 """Seconds a worker has to answer; one that takes longer is left out."""
 
 MAX_ANSWER = 1_048_576
-"""Most bytes of an answer that are read."""
+"""Maximum bytes of an answer that are read."""
 
 
 class WorkerReports:

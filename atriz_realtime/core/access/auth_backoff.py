@@ -26,8 +26,8 @@ MAX_ACCEPTED_TOKENS = 100_000
 longest ago is no longer looked at while its address is refused."""
 
 MAX_ACCEPTED_HEADERS = 100_000
-"""The same of headers without a token.  They have room of their own: a client whose headers differ
-each time would fill that of the tokens."""
+"""The same for headers without a token.  They have room of their own, because a client whose
+headers differ each time would fill that of the tokens."""
 
 FIRST_BACKOFF = 1.0
 """Seconds that an address is refused for at first; doubled with each further failure."""

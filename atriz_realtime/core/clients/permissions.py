@@ -25,7 +25,7 @@ BATCH = 200
 """Sockets that are checked in one turn of the event loop."""
 
 ENFORCE_PAUSE = 0.1
-"""Least seconds between two rounds of asking the guards about every socket."""
+"""Minimum seconds between two rounds in which the guards are asked about every socket."""
 
 
 class Permissions:

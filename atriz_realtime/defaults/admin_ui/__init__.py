@@ -22,7 +22,7 @@ STATS_INTERVAL = 2
 """Seconds between two statistics that the admin UI gets."""
 
 MIN_PASSWORD = 16
-"""Fewest characters of the admin UI's password; guesses are not limited."""
+"""Minimum characters of the admin UI's password; guesses are not limited."""
 
 
 @attrs.frozen(kw_only=True)

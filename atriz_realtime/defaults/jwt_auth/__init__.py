@@ -60,15 +60,15 @@ MAX_REMEMBERED = 10_000
 forgotten, and verified again when it comes back."""
 
 MAX_REMEMBERED_SOCKETS = 1_000
-"""Verified tokens of sockets that are remembered likewise: few, since ``authenticate`` follows the
-handshake at once, and apart, so that sockets make nobody forget a device's token."""
+"""Verified tokens of sockets that are remembered in the same way: few, because ``authenticate``
+follows the handshake at once, and separate, so that they do not displace those of devices."""
 
 MAX_REMEMBERED_BYTES = 33_554_432
 """Bytes of the remembered tokens of HTTP calls with their decoded claims, and of those of sockets,
 at which the oldest is forgotten as well."""
 
 MIN_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
-"""Fewest bytes of an HMAC algorithm's secret (RFC 7518, section 3.2)."""
+"""Minimum bytes of an HMAC algorithm's secret (RFC 7518, section 3.2)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -93,7 +93,7 @@ class JwtSettings:
     jwks_interval: float = attrs.field(default=300.0, validator=attrs.validators.ge(1))
     """Seconds between two reads of the JWK set."""
     jwks_pause: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
-    """Least seconds between two reads, when a token names a `kid` that the set lacks."""
+    """Minimum seconds between two reads, when a token names a `kid` that the set lacks."""
     jwks_allow_http: bool = False
     """Accept an http URL beyond loopback."""
 

@@ -23,10 +23,10 @@ ASYMMETRIC = frozenset(
 """Accepted signature algorithms with a public key."""
 
 MIN_RSA_BITS = 2_048
-"""Fewest bits of an RSA key (RFC 7518, section 3.3)."""
+"""Minimum bits of an RSA key (RFC 7518, section 3.3)."""
 
 MIN_SECRET = 32
-"""Fewest bytes of an HS256 secret (RFC 7518, section 3.2)."""
+"""Minimum bytes of an HS256 secret (RFC 7518, section 3.2)."""
 
 MAX_KEYS = 100
 """Keys that are read of one set; the rest are ignored."""

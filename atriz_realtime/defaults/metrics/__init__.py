@@ -24,7 +24,7 @@ from atriz_realtime.defaults.shared.extras import extra
 PATH = "/metrics"
 
 MIN_TOKEN = 16
-"""Fewest characters of a metrics token; guesses are not limited."""
+"""Minimum characters of a metrics token; guesses are not limited."""
 
 
 @attrs.frozen(kw_only=True)

@@ -19,7 +19,7 @@ SUBSCRIBE_BATCH = 500
 """Channels in one SUBSCRIBE or UNSUBSCRIBE."""
 
 SUBSCRIBE_PAUSE = 0.005
-"""Least seconds between two commands that subscribe.  The first leaves at once; when many clients
+"""Minimum seconds between two commands that subscribe.  The first leaves at once; when many clients
 start to watch, each later one carries the channels of the meantime, and the reads of the cache
 that follow are batched as well (``python -m tests.benchmarks idle``)."""
 

@@ -24,7 +24,7 @@ LOG_KEY = "{realtime:revocations}:log"
 """The newest revocations in the order they were added, each after the version it made."""
 
 MAX_REVOCATIONS = 100_000
-"""The most revocations in force; further ones are refused until some expire."""
+"""Revocations in force; further ones are refused until some expire."""
 
 MAX_LOGGED = 10_000
 """New revocations that Redis lists in order; a server that missed more reads them all again."""

@@ -12,7 +12,7 @@ from atriz_realtime.defaults.shared.pages import check_tile_url
 from atriz_realtime.defaults.sharing.tokens import ShareTokens
 
 MIN_SECRET = 32
-"""Fewest bytes of the secret that shares are signed with (RFC 7518, section 3.2)."""
+"""Minimum bytes of the secret that shares are signed with (RFC 7518, section 3.2)."""
 
 MAX_LIFE = 31_622_400
 """Greatest value of ``max_life``, in seconds: a leap year."""

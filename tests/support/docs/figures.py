@@ -1,4 +1,4 @@
-"""The table of costs in README.md: the rows of docs/benchmarks.md that compare servers."""
+"""The table of costs in README.md: a choice of the rows of docs/benchmarks.md, and the machine."""
 
 from __future__ import annotations
 
@@ -7,22 +7,39 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
 
+SHOWN = ("fan-out", "ingest", "idle")
+"""The scenarios whose figures a reader of the README wants first."""
+
 
 def figures() -> str:
-    """A table of the medians; each row links to the benchmark that it is of.
+    """A table of the medians, each with a link to its benchmark, and what they were measured on.
 
     :raises LookupError: when the page has no such rows.
     """
+    page = PAGE.read_text()
     rows = []
-    for line in PAGE.read_text().splitlines():
+    for line in page.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == 7 and (cells[0] == "figure" or re.match(r"\d", cells[-1])):
             rows.append(cells[:-2])
     if len(rows) < 2:
         raise LookupError(f"{PAGE.name} has no table of figures")
-    rows[0][0] = "less is better"
-    for row in rows[1:]:
-        scenario, _, figure = row[0].partition(": ")
-        row[0] = f"[{scenario}](docs/benchmarks.md#{scenario}): {figure}"
-    rows.insert(1, ["---"] * len(rows[0]))
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    header, *measured = rows
+    lines = [["less is better", *header[1:]], ["---"] * len(header)]
+    for title, *values in measured:
+        scenario, _, figure = title.partition(": ")
+        if scenario in SHOWN:
+            lines.append([f"[{scenario}](docs/benchmarks.md#{scenario}): {figure}", *values])
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{table}\n\nMeasured on {_machine(page)}."
+
+
+def _machine(page: str) -> str:
+    """The processor, the system and the versions that the page names."""
+    facts = dict(re.findall(r"^\| \*\*(.+?)\*\* \| (.+) \|$", page, re.MULTILINE))
+    if missing := {"Processor", "System", "Python", "Node, Bun"} - facts.keys():
+        raise LookupError(f"{PAGE.name} does not name: {', '.join(sorted(missing))}")
+    system, _, _ = facts["System"].partition(",")
+    python, _, _ = facts["Python"].partition(",")
+    node, _, bun = facts["Node, Bun"].partition(", ")
+    return f"{facts['Processor']}, {system}, Python {python}, Node {node}, Bun {bun}"
