@@ -1,15 +1,18 @@
-"""The table of costs in README.md: the rows of docs/benchmarks.md that compare servers."""
+"""Tables of measured figures: what servers cost, and how large the TypeScript client is."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "benchmarks.md"
+CLIENT = ROOT / "atriz_realtime" / "frontend" / "package.json"
 
 
 def figures() -> str:
-    """A table of the medians; each row links to the benchmark that it is of.
+    """A table of the medians of docs/benchmarks.md; each row links to the benchmark that it is of.
 
     :raises LookupError: when the page has no such rows.
     """
@@ -25,4 +28,15 @@ def figures() -> str:
         scenario, _, figure = row[0].partition(": ")
         row[0] = f"[{scenario}](docs/benchmarks.md#{scenario}): {figure}"
     rows.insert(1, ["---"] * len(rows[0]))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def sizes() -> str:
+    """What each module of the TypeScript client adds to a bundle, as its ``package.json`` says."""
+    package = json.loads(CLIENT.read_text())
+    rows = [["import", "minified", "with gzip"], ["---"] * 3]
+    for module, size in package["bundleSize"].items():
+        name = package["name"] + module.removeprefix(".")
+        cells = (f"{size[kind] / 1_000:.1f} KB" for kind in ("minified", "compressed"))
+        rows.append([f"`{name}`", *cells])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
