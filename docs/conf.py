@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from pygments.lexers import BashLexer
+from pygments.lexers import BashLexer, HtmlLexer
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +69,8 @@ def read(_: Sphinx, name: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the lexer and the reader."""
+    """Register the lexers and the reader."""
     app.add_lexer("env", BashLexer)
+    app.add_lexer("svelte", HtmlLexer)
     app.connect("source-read", read)
     return {"parallel_read_safe": True}

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, Route, async_playwright
 
+from tests.support.clients.node import JS, with_packages
 from tests.support.servers.serving import TIMEOUT
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -58,6 +59,16 @@ async def leaving(page: Page) -> AsyncIterator[None]:
     """Leave a page at the end, so that it does not log errors when its server closes."""
     yield
     await page.goto("about:blank")
+
+
+async def from_packages(route: Route) -> None:
+    """Answer a request to unpkg.com with the file of the installed package."""
+    found = re.fullmatch(r"https://unpkg\.com/([^@]+)@[^/]+/(.+)", route.request.url)
+    assert found is not None, route.request.url
+    await route.fulfill(
+        path=with_packages(JS) / "node_modules" / found[1] / found[2],
+        headers={"Access-Control-Allow-Origin": "*"},  # modules need it
+    )
 
 
 class Complaints:

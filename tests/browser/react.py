@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from click.testing import CliRunner
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from atriz_realtime.cli.shipped_files import frontend
-from tests.support.clients.node import JS, with_packages
+from tests.support.clients.frontend_project import frontend_project, run
+from tests.support.clients.node import JS
 
 DOCUMENTED = JS / "readme" / "useVehicleTracking.ts"
 """The hook in the README of the TypeScript package, verbatim."""
@@ -25,41 +23,26 @@ DOCUMENTED = JS / "readme" / "useVehicleTracking.ts"
 PACKAGE = "@atriz/realtime-client/react"
 """The hooks of this package."""
 
-NEEDED = ("react", "react-dom", "scheduler", "socket.io-client")
-
 PAGE = '<!doctype html><meta charset="utf-8"><title>React</title><link rel="icon" href="data:,">\
 <div id="root"></div><script src="/app.js"></script>'
 
 
 def project(folder: Path) -> Path:
-    """Make a front-end project that has installed React and this package's client."""
-    packages = folder / "node_modules"
-    written = CliRunner().invoke(frontend, [str(packages / "@atriz" / "realtime-client")])
-    assert written.exit_code == 0, written.output
-    for name in NEEDED:
-        (packages / name).symlink_to(with_packages(JS) / "node_modules" / name)
-    shutil.copy(JS / "react" / "app.jsx", folder)
+    """Make a front-end project with the page of the tests."""
+    shutil.copy(JS / "react" / "app.jsx", frontend_project(folder))
     shutil.copy(DOCUMENTED, folder)
     return folder
 
 
 def built(folder: Path, hooks: str | Path) -> str:
     """Bundle the application of a project with the hooks of a module."""
-    esbuild = JS / "node_modules" / ".bin" / "esbuild"
-    done = subprocess.run(
-        [
-            *(esbuild, "app.jsx", "--bundle", "--jsx=automatic", f"--alias:hooks={hooks}"),
-            # where the server is, as Create React App's builds are told
-            "--define:process.env.REACT_APP_WS_URL=window.location.origin",
-            '--define:process.env.NODE_ENV="development"',
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
+    return run(
+        folder,
+        *("esbuild", "app.jsx", "--bundle", "--jsx=automatic", f"--alias:hooks={hooks}"),
+        # where the server is, as Create React App's builds are told
+        "--define:process.env.REACT_APP_WS_URL=window.location.origin",
+        '--define:process.env.NODE_ENV="development"',
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def serving_it(script: str) -> Starlette:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,8 +14,8 @@ from starlette.applications import Starlette
 from atriz_realtime.testing.serving import free_port
 from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.browser.chromium import Complaints, leaving
-from tests.browser.react import project, serving_it
-from tests.support.clients.node import JS
+from tests.browser.react import serving_it
+from tests.support.clients.frontend_project import frontend_project, run
 from tests.support.servers.serving import serving, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,13 +43,9 @@ TRANSPORTS = pytest.mark.parametrize("transports", [["polling", "websocket"], ["
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A page's script that connects a tracker, and says what became of it."""
-    folder = project(tmp_path_factory.mktemp("tracker"))
+    folder = frontend_project(tmp_path_factory.mktemp("tracker"))
     (folder / "entry.js").write_text(ENTRY)
-    esbuild = JS / "node_modules" / ".bin" / "esbuild"
-    done = subprocess.run(
-        [esbuild, "entry.js", "--bundle"], cwd=folder, capture_output=True, text=True, check=True
-    )
-    return done.stdout
+    return run(folder, "esbuild", "entry.js", "--bundle")
 
 
 @asynccontextmanager

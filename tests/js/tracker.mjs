@@ -7,17 +7,19 @@
 //   {"do": "track", "type": "vehicle", "ids": […]}
 //   {"do": "untrack", "type": "vehicle", "ids": […]}
 //   {"do": "last", "type": "vehicle", "id": "v1"}
+//   {"do": "follow", "type": "vehicle", "id": "v1"}, and {"do": "end"} to end that, twice
 //   {"do": "asked"}: when tokens were asked for, in milliseconds
 //   {"do": "reconnect"} and {"do": "close"}
 //   {"status": "…"}, {"location": {…}}, {"error": {…}}, {"tracked": true}, {"refused": {…}}, {"last": {…}},
-//   {"asked": […]}
+//   {"asked": […]}, {"followed": {…}}
 // The process ends at the end of input.
 
 import { createInterface } from 'node:readline';
 
-import { createTracker } from '@atriz/realtime-client';
+import { createTracker, follow } from '@atriz/realtime-client';
 
 let tracker;
+let end;
 const asked = [];
 
 function report(line) {
@@ -56,6 +58,15 @@ const commands = {
   },
   untrack: ({ type, ids }) => tracker.untrack(type, ids),
   last: ({ type, id }) => report({ last: tracker.last(type, id) ?? null }),
+  follow({ type, id }) {
+    end = follow(tracker, type, id, ({ location, connected, error }) => {
+      report({ followed: { speed: location?.speed ?? null, connected, error: error?.code ?? null } });
+    });
+  },
+  end() {
+    end();
+    end();
+  },
   asked: () => report({ asked }),
   reconnect: () => tracker.reconnect(),
   close: () => tracker.close(),

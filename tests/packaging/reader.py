@@ -6,7 +6,7 @@
     is the output of the last commands: each line must occur in it, perhaps a little later;
     ``…`` matches anything, and runs of spaces are equal.  The last command must fail if and
     only if the block shows an ``error:``.
-``python``, ``toml``
+``python``, ``toml``, ``html``
     is written to the file that its first line names, in the shell's folder; with ``, above its
     last import`` after the name, it is inserted there.
 """
@@ -31,7 +31,9 @@ STEP_TIMEOUT = 120.0
 """Seconds that a step may take, which may download packages."""
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_FILE = re.compile(r"# (?P<name>[\w./-]+)(?P<above>, above its last import)?\n")
+_FILE = re.compile(
+    r"(?:#|//|<!--) (?P<name>[\w./-]+)(?P<above>, above its last import)?(?: -->)?\n"
+)
 
 
 @attrs.frozen
@@ -50,6 +52,12 @@ def steps(document: Path) -> list[Step]:
         Step(text.count("\n", 0, found.start()) + 1, found[1], found[2])
         for found in _BLOCK.finditer(text)
     ]
+
+
+def named_files(document: Path) -> dict[str, str]:
+    """The code blocks of a document that begin with the name of a file, by that name."""
+    named = ((_FILE.match(step.text), step.text) for step in steps(document))
+    return {found["name"]: text for found, text in named if found is not None}
 
 
 class Reader:

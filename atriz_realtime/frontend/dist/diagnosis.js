@@ -1,4 +1,3 @@
-/** What each cause means, for people. */
 export const MEANING = {
     unreachable: 'the server does not answer',
     unavailable: 'the server is not ready',
@@ -6,17 +5,8 @@ export const MEANING = {
     wrong_path: 'there is no realtime server at this path',
     origin_refused: 'the server does not accept this page',
 };
-/** Causes that last until somebody changes the configuration. */
 export const LASTING_CAUSES = new Set(['wrong_path', 'origin_refused']);
-/** Milliseconds that each of the requests which look for the cause may take. */
 const PROBE_TIMEOUT = 5_000;
-/**
- * Find out why a connection failed.
- *
- * @param status The HTTP status of the answer, if socket.io-client got one. A browser hides answers without CORS
- *   headers, such as those of a proxy, and all answers to websockets.
- * @param address Requested when there is no status; `undefined`: it is not.
- */
 export async function causeOf(status, address) {
     if (typeof status === 'number' && status > 0)
         return meant(status);
@@ -26,7 +16,6 @@ export async function causeOf(status, address) {
         return meant((await request(address, 'cors')).status);
     }
     catch {
-        // there is no answer, or none that this page may read
     }
     return request(address, 'no-cors').then(() => 'unreadable', () => 'unreachable');
 }
@@ -40,5 +29,5 @@ function meant(status) {
         return 'wrong_path';
     if (status >= 500 || status === 408 || status === 429)
         return 'unavailable';
-    return 'unreachable'; // a realtime server, which refuses this request: something else is in the way
+    return 'unreachable';
 }

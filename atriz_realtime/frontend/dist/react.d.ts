@@ -1,18 +1,11 @@
-import type { Location, TrackingError } from './model.js';
+import { type Tracking } from './follow.js';
 import { type Token } from './tracker.js';
+export type { Tracking } from './follow.js';
 export interface TrackingOptions {
     /** The URL of the server. Default: `process.env.REACT_APP_WS_URL` if the bundler sets it, or else the origin of the page. */
     url?: string;
     /** The Socket.IO path of the server. */
     path?: string;
-}
-export interface Tracking {
-    /** The newest position; `null` until one has arrived. */
-    location: Location | null;
-    /** Whether the connection is open. */
-    connected: boolean;
-    /** Why the entity is not tracked; `null` while it is, and while the connection is made again. */
-    error: TrackingError | null;
 }
 /** Track a vehicle while the component is mounted. */
 export declare function useVehicleTracking(vehicleId: string, token: Token, options?: TrackingOptions): Tracking;

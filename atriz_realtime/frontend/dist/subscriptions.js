@@ -1,11 +1,7 @@
 import { keyOf, TrackingError } from './model.js';
-/** Most entities in one request; 500 ids of 100 characters stay below the 64 KiB of the server. */
 const CHUNK = 500;
-/** Milliseconds between requests for single entities; the server accepts 50 events a second. */
 const PACE = 25;
-/** Milliseconds after which an unanswered request is repeated. */
 const REPEAT_DELAY = 1_000;
-/** The entities to track, and for each whether the server has confirmed it. */
 export class Subscriptions {
     #wire;
     #all = new Map();
@@ -47,7 +43,7 @@ export class Subscriptions {
                 continue;
             this.#drop(subscription);
             for (const { resolve } of subscription.waiting)
-                resolve(); // it is not wanted any more
+                resolve();
             if (subscription.state === 'wanted')
                 continue;
             const leaving = this.#leaving.get(type) ?? new Set();
@@ -60,12 +56,10 @@ export class Subscriptions {
         this.#all.delete(key);
         this.#wire.dropped(key);
     }
-    /** A connection is open, on which nothing is tracked yet. */
     connected() {
         this.#connected = true;
         this.#schedule();
     }
-    /** The connection is lost; everything is requested again on the next one. */
     disconnected() {
         this.#connected = false;
         clearTimeout(this.#repeat);
@@ -73,15 +67,13 @@ export class Subscriptions {
         for (const subscription of this.#all.values())
             subscription.state = 'wanted';
     }
-    /** The server no longer permits a tracked entity. */
     revoked(type, id) {
         const subscription = this.#all.get(keyOf(type, id));
         if (subscription?.state !== 'tracked')
-            return; // the answer to the pending request decides
+            return;
         this.#drop(subscription);
         this.#wire.failed(new TrackingError('unauthorized', 'you may no longer watch this', { type, id }));
     }
-    /** The tracker does not reconnect by itself: reject all calls that wait. */
     refused(error) {
         for (const { waiting } of this.#all.values()) {
             for (const { reject } of waiting.splice(0))
@@ -93,8 +85,6 @@ export class Subscriptions {
         this.refused(new TrackingError('closed', 'the tracker is closed'));
         this.#all.clear();
     }
-    // -- requests -------------------------------------------------------------------------------
-    /** Send requests at the end of this task, so that all calls within it share one request. */
     #schedule() {
         if (this.#scheduled || !this.#connected)
             return;
@@ -108,7 +98,7 @@ export class Subscriptions {
     #flush() {
         for (const [type, ids] of this.#leaving) {
             for (const chunk of chunks([...ids])) {
-                this.#wire.ask(`untrack:${type}`, chunk).catch(() => undefined); // the server forgets it with the connection
+                this.#wire.ask(`untrack:${type}`, chunk).catch(() => undefined);
             }
         }
         this.#leaving.clear();
@@ -125,7 +115,6 @@ export class Subscriptions {
                 void this.#request(chunk);
         }
     }
-    /** Request entities of one type; if they are refused together, request each by itself. */
     async #request(requested) {
         const answer = await this.#track(requested);
         if (answer === undefined)
@@ -172,7 +161,6 @@ export class Subscriptions {
             return undefined;
         }
     }
-    /** Whether a request is still pending: the subscription was neither dropped nor reset. */
     #isPending(subscription) {
         const { type, id, state } = subscription;
         return state === 'requested' && this.#all.get(keyOf(type, id)) === subscription;
@@ -195,7 +183,6 @@ export class Subscriptions {
             this.#wire.failed(error);
     }
 }
-/** The error that a negative acknowledgement stands for. */
 export function refusal({ code = 'refused', message = 'refused' }, of) {
     return new TrackingError(code, message, of && { type: of.type, id: of.id });
 }

@@ -1,5 +1,4 @@
 import { TrackingError, type LocationEvent, type Status } from './model.js';
-export { TrackingError, type Location, type LocationEvent, type Status } from './model.js';
 /** A token, or a function that returns a fresh one. */
 export type Token = string | (() => string | Promise<string>);
 export interface TrackerOptions {

@@ -2,26 +2,14 @@ import { io } from 'socket.io-client';
 import { causeOf, LASTING_CAUSES, MEANING } from './diagnosis.js';
 import { keyOf, TrackingError } from './model.js';
 import { refusal, Subscriptions } from './subscriptions.js';
-export { TrackingError } from './model.js';
-/** Milliseconds to wait for an acknowledgement before it counts as lost. */
 const ANSWER_TIMEOUT = 10_000;
-/**
- * Milliseconds before the connection is tried again after a refusal, and between two calls of the token callback: the
- * first, doubled each time up to the longest. Up to half of it is left out at random.
- */
 const FIRST_RETRY = 500;
 const LONGEST_RETRY = 30_000;
-/** Milliseconds without a call of the token callback after which the next one need not wait. */
 const CALM = 60_000;
-/** Milliseconds that the token callback may take. */
 const TOKEN_TIMEOUT = 8_000;
-/** Most milliseconds that a new connection waits to call it; the server closes connections that send no token for 10 s. */
 const LONGEST_HOLD = 1_000;
-/** Refusals in a row, with a fresh token each, before the tracker gives up. */
 const MAX_REFUSALS = 6;
-/** A connection that lasted so many milliseconds resets the count of refusals. */
 const LASTING = 15_000;
-/** Connect a tracker to a server. */
 export function createTracker(url, options) {
     return new SocketTracker(url, options);
 }
@@ -38,17 +26,12 @@ class SocketTracker {
     #timers = new Set();
     #connectedAt = Infinity;
     #refusals = 0;
-    /** Why `status` is `refused`. */
-    #refusal = new TrackingError('refused', 'the server closed the connection');
-    /** Why there is no connection, as it was reported. */
+    #refusal;
     #cause;
-    /** Whether there has been a connection, so that path and origin are right. */
     #proven = false;
-    /** The token of this connection. */
     #sent = '';
     #attempts = 0;
     #explaining = false;
-    /** The connection whose token is about to be renewed. */
     #renewing;
     #calledAt = -Infinity;
     #calls = 0;
@@ -82,13 +65,13 @@ class SocketTracker {
         if (this.status === 'closed') {
             return Promise.reject(new TrackingError('closed', 'the tracker is closed'));
         }
-        const confirmed = this.#subscriptions.add(type, typeof ids === 'string' ? [ids] : ids);
+        const confirmed = this.#subscriptions.add(type, [ids].flat());
         if (this.status === 'refused')
             this.#subscriptions.refused(this.#refusal);
         return confirmed;
     }
     untrack(type, ids) {
-        this.#subscriptions.remove(type, typeof ids === 'string' ? [ids] : ids);
+        this.#subscriptions.remove(type, [ids].flat());
     }
     last(type, id) {
         return this.#last.get(keyOf(type, id));
@@ -130,12 +113,11 @@ class SocketTracker {
         this.#last.clear();
         this.#setStatus('closed');
     }
-    // -- connection ---------------------------------------------------------------------------
     async #sendToken(answer) {
         const attempt = ++this.#attempts;
         await this.#calm(LONGEST_HOLD);
         if (attempt !== this.#attempts || !this.#socket.active)
-            return; // the connection was lost meanwhile
+            return;
         const token = await this.#fresh();
         const lost = attempt !== this.#attempts || !this.#socket.active;
         if (!(token instanceof TrackingError)) {
@@ -146,7 +128,7 @@ class SocketTracker {
             this.#failed(token);
         }
         else {
-            this.#socket.disconnect(); // without a token a connection is of no use
+            this.#socket.disconnect();
             this.#refused(token);
         }
     }
@@ -170,15 +152,14 @@ class SocketTracker {
         if (this.status === 'closed')
             return;
         if (this.#socket.active)
-            void this.#diagnose(error); // socket.io-client tries again
+            void this.#diagnose(error);
         else
             this.#refused(new TrackingError(error.data?.code ?? 'refused', error.message));
     }
-    /** Report why there is no connection; give up on what will not pass when it is found a second time in a row. */
     async #diagnose({ message, description }) {
         const cause = await causeOf(description, this.#proven ? undefined : this.#address);
         if (this.#socket.connected || !this.#socket.active)
-            return; // it is over
+            return;
         const error = new TrackingError(cause, `${MEANING[cause]} (${message})`);
         if (cause !== this.#cause) {
             this.#cause = cause;
@@ -189,24 +170,22 @@ class SocketTracker {
             this.#stop(error);
         }
     }
-    /** The server accepted the connection, but not its token: ask why. */
     async #unauthenticated(error) {
         if (!this.#socket.connected || this.#explaining)
             return;
         this.#explaining = true;
-        const answer = await this.#ask('authenticate', this.#sent).catch(() => undefined); // the connection was lost
+        const answer = await this.#ask('authenticate', this.#sent).catch(() => undefined);
         this.#explaining = false;
         if (this.status === 'closed')
             return;
         if (answer?.success === true && this.#socket.connected) {
-            this.#subscriptions.disconnected(); // everything is requested again
+            this.#subscriptions.disconnected();
             this.#subscriptions.connected();
             return;
         }
         this.#socket.disconnect();
         this.#refused(answer?.success === false ? refusal(answer) : error);
     }
-    /** Connect again later if the token callback can supply a fresh token. */
     #refused(error) {
         if (Date.now() - this.#connectedAt > LASTING)
             this.#refusals = 0;
@@ -223,14 +202,11 @@ class SocketTracker {
         this.#setStatus('reconnecting');
         void this.#after(retryDelay(this.#refusals)).then(() => this.#socket.connect());
     }
-    /** Make no more connections until {@link reconnect} is called. */
     #stop(error) {
         this.#refusal = error;
         this.#setStatus('refused');
         this.#subscriptions.refused(error);
     }
-    // -- tokens -------------------------------------------------------------------------------
-    /** Wait until the token callback may be called again, for at most so many milliseconds or {@link FIRST_RETRY}. */
     async #calm(most) {
         const since = performance.now() - this.#calledAt;
         if (since > CALM)
@@ -241,7 +217,6 @@ class SocketTracker {
         if (apart > since)
             await this.#after(apart - since);
     }
-    /** A fresh token, or the error of the callback. */
     async #fresh() {
         if (typeof this.#token === 'string')
             return this.#token;
@@ -258,7 +233,6 @@ class SocketTracker {
             return new TrackingError('token_unavailable', String(error), undefined, { cause: error });
         }
     }
-    /** Authenticate again on the open connection, with a fresh token, before the present one expires in so many seconds. */
     async #renew(expiresIn = 0) {
         const { id } = this.#socket;
         if (typeof this.#token === 'string' || id === undefined || this.#renewing === id)
@@ -279,7 +253,7 @@ class SocketTracker {
         }
         else if (this.#socket.id === id) {
             this.#sent = token;
-            const answer = await this.#ask('authenticate', token).catch(() => undefined); // the connection was lost
+            const answer = await this.#ask('authenticate', token).catch(() => undefined);
             if (answer?.success === false)
                 this.#failed(refusal(answer));
         }
@@ -287,7 +261,6 @@ class SocketTracker {
     async #ask(event, argument) {
         return (await this.#socket.timeout(ANSWER_TIMEOUT).emitWithAck(event, argument));
     }
-    /** Resolves after so many milliseconds, unless the tracker is closed before. */
     #after(delay) {
         return new Promise((resolve) => {
             const timer = setTimeout(() => {
@@ -297,7 +270,6 @@ class SocketTracker {
             this.#timers.add(timer);
         });
     }
-    // -- listeners ------------------------------------------------------------------------------
     #moved(event) {
         const key = keyOf(event.type, event.entityId);
         if (this.#subscriptions.has(key))
@@ -319,11 +291,9 @@ class SocketTracker {
             listener(error);
     }
 }
-/** Milliseconds to wait after so many attempts in a row. */
 function retryDelay(attempts) {
     return Math.min(FIRST_RETRY * 2 ** attempts, LONGEST_RETRY) * (0.5 + Math.random() / 2);
 }
-/** Where the server is asked why there is no connection; `undefined` for URLs that only socket.io-client understands. */
 function addressOf(url, path = '/socket.io/') {
     try {
         return new URL(`${path.replace(/\/$/, '')}/`, new URL(url, globalThis.location?.href));

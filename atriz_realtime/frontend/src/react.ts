@@ -1,22 +1,15 @@
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from 'react';
 
-import type { Location, TrackingError } from './model.js';
+import { follow, type Tracking } from './follow.js';
 import { createTracker, type Token, type Tracker } from './tracker.js';
+
+export type { Tracking } from './follow.js';
 
 export interface TrackingOptions {
   /** The URL of the server. Default: `process.env.REACT_APP_WS_URL` if the bundler sets it, or else the origin of the page. */
   url?: string;
   /** The Socket.IO path of the server. */
   path?: string;
-}
-
-export interface Tracking {
-  /** The newest position; `null` until one has arrived. */
-  location: Location | null;
-  /** Whether the connection is open. */
-  connected: boolean;
-  /** Why the entity is not tracked; `null` while it is, and while the connection is made again. */
-  error: TrackingError | null;
 }
 
 /** Track a vehicle while the component is mounted. */
@@ -70,37 +63,14 @@ class Tracked {
     const { url, path, token, type, id } = this;
     if (id === '') return () => undefined;
     const { tracker, release } = shared(url, path, token);
-    let refusal: TrackingError | null = null;
-    const unsubscribe = [
-      tracker.onLocation(({ location }) => this.#update({ location }), type, id),
-      tracker.onStatus((status) => {
-        this.#update({ connected: status === 'connected', ...(status === 'refused' && { error: refusal }) });
-      }),
-      tracker.onError((error) => {
-        if (error.entity === undefined) refusal = error;
-        else if (error.entity.type === type && error.entity.id === id) this.#update({ error });
-      }),
-    ];
-    this.#update({
-      location: tracker.last(type, id)?.location ?? null,
-      connected: tracker.status === 'connected',
-      error: null,
-    });
-    let stopped = false;
-    tracker.track(type, id).catch((error: TrackingError) => {
-      if (!stopped) this.#update({ error });
+    const stop = follow(tracker, type, id, (now) => {
+      this.state = now;
+      for (const changed of this.#changed) changed();
     });
     return () => {
-      stopped = true;
-      for (const remove of unsubscribe) remove();
-      tracker.untrack(type, id);
+      stop();
       release();
     };
-  }
-
-  #update(change: Partial<Tracking>): void {
-    this.state = { ...this.state, ...change };
-    for (const changed of this.#changed) changed();
   }
 }
 
@@ -144,5 +114,5 @@ function serverUrl(): string {
   } catch {
     // no bundler did, and browsers have no `process`
   }
-  return typeof window === 'undefined' ? '' : window.location.origin;
+  return globalThis.location?.origin ?? ''; // React Native has no location
 }

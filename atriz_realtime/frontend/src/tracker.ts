@@ -4,8 +4,6 @@ import { causeOf, LASTING_CAUSES, MEANING, type Cause } from './diagnosis.js';
 import { keyOf, TrackingError, type LocationEvent, type Status } from './model.js';
 import { refusal, Subscriptions, type Answer } from './subscriptions.js';
 
-export { TrackingError, type Location, type LocationEvent, type Status } from './model.js';
-
 /** A token, or a function that returns a fresh one. */
 export type Token = string | (() => string | Promise<string>);
 
@@ -99,7 +97,7 @@ class SocketTracker implements Tracker {
   #connectedAt = Infinity;
   #refusals = 0;
   /** Why `status` is `refused`. */
-  #refusal = new TrackingError('refused', 'the server closed the connection');
+  #refusal!: TrackingError;
   /** Why there is no connection, as it was reported. */
   #cause: Cause | undefined;
   /** Whether there has been a connection, so that path and origin are right. */
@@ -144,13 +142,13 @@ class SocketTracker implements Tracker {
     if (this.status === 'closed') {
       return Promise.reject(new TrackingError('closed', 'the tracker is closed'));
     }
-    const confirmed = this.#subscriptions.add(type, typeof ids === 'string' ? [ids] : ids);
+    const confirmed = this.#subscriptions.add(type, [ids].flat());
     if (this.status === 'refused') this.#subscriptions.refused(this.#refusal);
     return confirmed;
   }
 
   untrack(type: string, ids: string | readonly string[]): void {
-    this.#subscriptions.remove(type, typeof ids === 'string' ? [ids] : ids);
+    this.#subscriptions.remove(type, [ids].flat());
   }
 
   last(type: string, id: string): LocationEvent | undefined {

@@ -21,6 +21,8 @@
     must consist of known instructions, and start an existing command.
 ``javascript``, ``typescript``, ``tsx``, ``html``
     must parse; of HTML, its scripts.
+``vue``, ``svelte``
+    must name a file of the project that tests/browser/test_frameworks.py builds and runs.
 
 Blocks of other languages, such as ``text``, are not checked.
 """
@@ -65,6 +67,7 @@ DOCKER_INSTRUCTIONS = {
 JS_TESTS = Path(__file__).parents[2] / "js"
 
 _FILE = re.compile(r"(?:#|//) (?P<name>[\w.-]+\.\w+)\n")
+_COMPONENT = re.compile(r"<!-- src/\w+\.(?:vue|svelte) -->\n")
 
 
 @attrs.frozen
@@ -238,9 +241,18 @@ def parse_javascript(example: Example) -> str | None:
 
 
 def parse_html(example: Example) -> str | None:
-    """Let Node parse the scripts of a page."""
-    scripts = re.findall(r"<script>(.*?)</script>", str(example.parsed), flags=re.DOTALL)
-    return _parse_javascript(_document(example).folder / "block.js", "\n".join(scripts))
+    """Let Node parse the scripts of a page, and check that its import map is strict JSON."""
+    scripts = re.findall(
+        r"<script(?: type=\"(\w+)\")?>(.*?)</script>", str(example.parsed), flags=re.DOTALL
+    )
+    complaints = []
+    for kind, script in scripts:
+        if kind == "importmap":
+            decode_json(script)
+        else:
+            path = _document(example).folder / ("block.mjs" if kind == "module" else "block.js")
+            complaints.append(_parse_javascript(path, script))
+    return next(filter(None, complaints), None)
 
 
 def _parse_javascript(path: Path, script: str) -> str | None:
@@ -254,6 +266,11 @@ def parse_typescript(example: Example) -> str | None:
     if not esbuild.exists():
         return "the tests need `npm ci --prefix tests/js` (see README.md)"
     return _complaint([str(esbuild), "--loader=tsx", "--log-level=warning"], str(example.parsed))
+
+
+def check_component(example: Example) -> str | None:
+    """Check that a component names its file; the test of the project compiles it."""
+    return None if _COMPONENT.match(example.parsed) else "the first line names no file in src/"
 
 
 def _complaint(command: list[str], text: str = "") -> str | None:
@@ -274,4 +291,6 @@ EVALUATORS: Mapping[str, Callable[[Example], str | None]] = {
     "html": parse_html,
     "typescript": parse_typescript,
     "tsx": parse_typescript,
+    "vue": check_component,
+    "svelte": check_component,
 }

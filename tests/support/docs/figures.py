@@ -1,11 +1,14 @@
-"""The table of costs in README.md: a choice of the rows of docs/benchmarks.md, and the machine."""
+"""Tables of measured figures: what servers cost, and how large the TypeScript client is."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "benchmarks.md"
+CLIENT = ROOT / "atriz_realtime" / "frontend" / "package.json"
 
 SHOWN = ("fan-out", "ingest", "idle")
 """The scenarios whose figures a reader of the README wants first."""
@@ -43,3 +46,14 @@ def _machine(page: str) -> str:
     python, _, _ = facts["Python"].partition(",")
     node, _, bun = facts["Node, Bun"].partition(", ")
     return f"{facts['Processor']}, {system}, Python {python}, Node {node}, Bun {bun}"
+
+
+def sizes() -> str:
+    """What each module of the TypeScript client adds to a bundle, as its ``package.json`` says."""
+    package = json.loads(CLIENT.read_text())
+    rows = [["import", "minified", "with gzip"], ["---"] * 3]
+    for module, size in package["bundleSize"].items():
+        name = package["name"] + module.removeprefix(".")
+        cells = (f"{size[kind] / 1_000:.1f} KB" for kind in ("minified", "compressed"))
+        rows.append([f"`{name}`", *cells])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -28,7 +28,7 @@ from atriz_realtime.plugin_system.sources import DOCUMENTED_ENVIRONMENT
 from tests.support.checks.seams import SEAMS
 from tests.support.docs import commands
 from tests.support.docs.docstrings import attribute_docs, documented, first_sentence, markdown
-from tests.support.docs.figures import figures
+from tests.support.docs.figures import figures, sizes
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -356,6 +356,7 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "plugin settings": plugin_settings,
         "throttles": throttles,
     },
+    "frontend.md": {"sizes": sizes},
     "operate/limits.md": {"limits": limits},
     "operate/metrics.md": {"metrics": metrics, "scrape": _shipped("prometheus.yml", "yaml")},
     "operate/running.md": {

@@ -1,4 +1,4 @@
-import type { Location } from '../../../frontend/dist/tracker.js';
+import type { Location } from '../../../frontend/dist/index.js';
 import type { Clock } from '../clock.ts';
 
 /** An entry of a listing. */

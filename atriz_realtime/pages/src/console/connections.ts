@@ -4,7 +4,7 @@ import {
   type Status,
   type Tracker,
   type TrackingError,
-} from '../../../frontend/dist/tracker.js';
+} from '../../../frontend/dist/index.js';
 
 export interface Listeners {
   moved(event: LocationEvent): void;

@@ -1,4 +1,4 @@
-import type { Location } from '../../../frontend/dist/tracker.js';
+import type { Location } from '../../../frontend/dist/index.js';
 import { opacity } from '../map/age.ts';
 import { Mark } from '../map/mark.ts';
 

@@ -1,4 +1,4 @@
-import type { Status } from '../../../frontend/dist/tracker.js';
+import type { Status } from '../../../frontend/dist/index.js';
 import { element, write } from '../dom.ts';
 import type { Meter } from './meter.ts';
 

@@ -1,4 +1,4 @@
-import { createTracker, type LocationEvent, type Tracker } from '../../../frontend/dist/tracker.js';
+import { createTracker, type LocationEvent, type Tracker } from '../../../frontend/dist/index.js';
 
 import type { Link } from './link.ts';
 

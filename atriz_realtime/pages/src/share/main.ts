@@ -5,7 +5,7 @@ import { linkOf, type Link } from './link.ts';
 import { Place } from './place.ts';
 import { duration, moment } from './time.ts';
 
-import type { Location } from '../../../frontend/dist/tracker.js';
+import type { Location } from '../../../frontend/dist/index.js';
 
 /** Milliseconds after which a position is no longer live. */
 const STALE = 60_000;

@@ -1,0 +1,160 @@
+"""The components of docs/frontend.md: Vite builds them, and Chromium shows what they track."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from atriz_realtime import RealtimeExtension
+from atriz_realtime.testing import free_port
+from tests.browser.chromium import from_packages, leaving
+from tests.frontend.test_build import SOURCE
+from tests.packaging.reader import named_files
+from tests.support.clients.frontend_project import frontend_project, run, write_client
+from tests.support.clients.node import JS, with_packages
+from tests.support.docs.documents import DOCUMENTED_URL, ROOT
+from tests.support.servers.serving import TIMEOUT, Live, config, serving, token, until
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+
+FILES = named_files(ROOT / "docs" / "frontend.md")
+
+ENTRY = '<!doctype html><meta charset="utf-8"><title>Vehicles</title>\
+<link rel="icon" href="data:,"><div id="root"></div><script type="module" src="/src/{}"></script>'
+
+ENTRIES = {"index.html": "main.tsx", "vue.html": "vue.js", "svelte.html": "svelte.js"}
+"""The script of each page."""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the documented files, and what shows them."""
+    folder = frontend_project(tmp_path_factory.mktemp("vite"))
+    shutil.copytree(JS / "vite", folder, dirs_exist_ok=True)
+    for name, text in FILES.items():
+        if name.startswith(("src/", "vite.")):
+            (folder / name).write_text(text)
+    for page, script in ENTRIES.items():
+        (folder / page).write_text(ENTRY.format(script))
+    (folder / "package.json").write_text('{ "type": "module" }')
+    return folder
+
+
+def service(folder: Path | None = None) -> Starlette:
+    """A realtime server that issues tokens, and serves the files of a folder."""
+
+    async def realtime_token(_: Request) -> PlainTextResponse:
+        return PlainTextResponse(token())
+
+    app = Starlette(routes=[Route("/api/realtime-token", realtime_token)])
+    app.state.realtime = RealtimeExtension(config()).install(app)
+    if folder is not None:
+        app.router.routes.append(Mount("/", StaticFiles(directory=folder, html=True)))
+    return app
+
+
+@asynccontextmanager
+async def at_vite(project: Path, live: Live) -> AsyncIterator[int]:
+    """Run Vite's development server with the documented configuration; yields its port."""
+    documented = FILES["vite.config.ts"]
+    assert documented.count(DOCUMENTED_URL) == 2
+    (project / "vite.config.ts").write_text(documented.replace(DOCUMENTED_URL, live.url))
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(project / "node_modules" / ".bin" / "vite", "--port", str(port), "--strictPort"),
+        cwd=project,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(3 * TIMEOUT):
+            async for line in process.stdout:
+                if f":{port}/".encode() in line:
+                    break
+        yield port
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+async def moves(page: Page, live: Live, *, first: str = "v1") -> None:
+    """Check that both vehicles are shown, and one of them where it is."""
+    shown = page.locator("#root p")
+    await expect(shown).to_have_text(["No position yet", "No position yet"])
+    rooms = live.server.socket_io.manager.rooms
+    await until(lambda: {f"vehicle:{first}", "vehicle:v2"} <= rooms.get("/", {}).keys())
+    for latitude in (50, 51):
+        await live.publish(first, latitude=latitude, longitude=-8.5)
+        await expect(shown).to_have_text([f"{latitude}, -8.5", "No position yet"])
+    assert live.server.connection_count == 1
+
+
+async def test_the_types_of_the_documented_files_agree(project: Path) -> None:
+    tsc = with_packages(SOURCE) / "node_modules" / ".bin" / "tsc"
+    options = ("--strict", "--noEmit", "--skipLibCheck", "--jsx", "react-jsx", "--target", "es2022")
+    modules = ("--module", "esnext", "--moduleResolution", "bundler", "--types", "vite/client")
+    run(project, tsc, *options, *modules, "src/main.tsx", "src/tracker.ts", "vite.config.ts")
+
+
+async def test_react_in_development_connects_through_the_proxy(project: Path, page: Page) -> None:
+    async with serving(service()) as live, at_vite(project, live) as port, leaving(page):
+        await page.goto(f"http://localhost:{port}")
+        await moves(page, live)
+        assert live.server.incidents.counts["origin refused"] == 0
+
+
+async def test_react_as_built_connects_to_the_server_that_is_named(
+    project: Path, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(cors_origin="*") as live:
+        monkeypatch.setenv("VITE_REALTIME_URL", live.url)
+        run(project, "vite", "build", "--outDir", "named")
+        async with serving(service(project / "named")) as host, leaving(page):
+            await page.goto(host.url)
+            await moves(page, live)
+            assert host.server.connection_count == 0
+
+
+@pytest.mark.parametrize("name", ["vue", "svelte"])
+async def test_components_share_a_tracker(project: Path, page: Page, name: str) -> None:
+    built = project / "frameworks"
+    if not built.exists():
+        run(project, *("vite", "build", "--config", "frameworks.config.js", "--outDir", built))
+        for script in built.rglob("*.js"):
+            assert "react-dom" not in script.read_text()
+    async with serving(service(built)) as live, leaving(page):
+        await page.goto(f"{live.url}/{name}.html#v1")
+        await moves(page, live)
+        rooms = live.server.socket_io.manager.rooms["/"]
+
+        await page.evaluate("location.hash = '#v3'")  # the same component shows another vehicle
+        await until(lambda: "vehicle:v1" not in rooms)
+        await moves(page, live, first="v3")
+        await page.evaluate("location.hash = ''")
+        await until(lambda: "vehicle:v3" not in rooms)
+        assert "vehicle:v2" in rooms
+
+
+async def test_a_page_without_a_bundler_loads_the_modules(tmp_path: Path, page: Page) -> None:
+    write_client(tmp_path / "realtime-client")
+    async with serving(service(tmp_path)) as live, leaving(page):
+        documented = FILES["static/index.html"].replace(DOCUMENTED_URL, live.url)
+        (tmp_path / "index.html").write_text(documented)
+        await page.route("https://unpkg.com/**", from_packages)
+        await page.goto(live.url)
+        await expect(page.locator("output")).to_have_text("No position yet")
+        await live.publish("v1", latitude=50, longitude=-8.5)
+        await expect(page.locator("output")).to_have_text("50, -8.5")

@@ -1,0 +1,10 @@
+// As `npm create vite@latest -- --template react-ts` writes it, without the styles.
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+import App from './App';
+
+createRoot(document.getElementById('root')!).render(
+  <StrictMode>
+    <App />
+  </StrictMode>,
+);
