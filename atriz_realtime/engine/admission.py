@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,8 +25,12 @@ ADMITTED_PER_TURN = 8
 later turns, each with that of the handshakes before."""
 
 LONG_TURN = 0.004
-"""Seconds; after a turn that took longer, the next one admits half as many handshakes, and after
-a shorter one, one more."""
+"""Seconds; after a turn that took longer, the next one admits half as many handshakes, down to
+``MIN_ADMITTED`` a second, and after a shorter one, one more."""
+
+MIN_ADMITTED = 400
+"""Handshakes a second for which there is room however long turns are: other work must not keep
+clients out.  They take about a third of a slow core."""
 
 MAX_WAITING = 20_000
 """Handshakes that may wait for their turn; further ones are refused with 503."""
@@ -36,7 +41,7 @@ class Admission(LoopBound):
 
     When the clients of a server that went away all reconnect at once, a turn of the loop would
     otherwise last as long as all their handshakes together, and connected clients would wait.  How
-    many are a few depends on the machine and on what else there is to do, so turns are timed.
+    many are a few depends on the machine, so turns are timed.
 
     :param ready: called before each handshake; returns what it has to wait for, or ``None``.
     """
@@ -47,7 +52,7 @@ class Admission(LoopBound):
         self.ready = ready
         self._sessions = sessions
         self._origins = origins
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Callable[[], bool]] = deque()
         self._allowed = self._left = ADMITTED_PER_TURN
         self._turn: asyncio.Handle | None = None
         self._began = 0.0
@@ -62,11 +67,11 @@ class Admission(LoopBound):
         :param query: the parameters of the request.
         :param transport: the transport that the request uses.
         """
+        if request.size > MAX_HEAD or request.fields.are_too_many:
+            return errors.BAD_REQUEST, None
         if not self._origins.allow(request):
             self._sessions.report("origin refused", "a web page that is not on the list")
             return errors.FORBIDDEN, None
-        if request.size > MAX_HEAD:
-            return errors.BAD_REQUEST, None
         method = request.method
         if method == "OPTIONS":
             return None, None
@@ -94,14 +99,16 @@ class Admission(LoopBound):
         if refusal.is_incident:
             self._sessions.report("request refused", refusal.message)
 
-    def enqueue(self, admit: Callable[[], None]) -> bool:
-        """Call ``admit`` when it is a handshake's turn; returns False when too many wait."""
+    def enqueue(self, admit: Callable[[], bool]) -> bool:
+        """Call ``admit`` when it is a handshake's turn; returns False when too many wait.
+
+        :param admit: returns False when its client has gone, and nothing was done.
+        """
         if self._turn is None:
             self._began = time.perf_counter()
             self._turn = self.loop.call_soon(self._next_turn)
         if self._left:
-            self._left -= 1
-            admit()
+            self._left -= admit()
         elif len(self._waiting) < MAX_WAITING:
             self._waiting.append(admit)
         else:
@@ -114,23 +121,29 @@ class Admission(LoopBound):
         now = time.perf_counter()
         took, self._began = now - self._began, now
         if took > LONG_TURN:
-            self._allowed = max(self._allowed // 2, 1)
+            self._allowed = max(self._allowed // 2, math.ceil(took * MIN_ADMITTED))
         else:
-            self._allowed = min(self._allowed + 1, ADMITTED_PER_TURN)
-        self._left = self._allowed
+            self._allowed += 1
+        self._left = self._allowed = min(self._allowed, ADMITTED_PER_TURN)
         if self._waiting:
             self._turn = self.loop.call_soon(self._next_turn)
         while self._left and self._waiting:
-            self._left -= 1
-            self._waiting.popleft()()
+            self._left -= self._waiting.popleft()()
 
     async def turn(self) -> bool:
         """Wait for a handshake's turn; returns False when too many wait."""
         starting = self.ready()
         if starting is not None:
             await starting
-        admitted = asyncio.Event()
-        if not self.enqueue(admitted.set):
+        admitted = asyncio.get_running_loop().create_future()
+
+        def admit() -> bool:
+            if admitted.done():  # its task was cancelled
+                return False
+            admitted.set_result(None)
+            return True
+
+        if not self.enqueue(admit):
             return False
-        await admitted.wait()
+        await admitted
         return True

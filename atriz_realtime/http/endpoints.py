@@ -19,6 +19,7 @@ from atriz_realtime.api.errors import (
 from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.api.wire import encode_json
+from atriz_realtime.core.runtime import cancellation
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.http.bodies import MAX_HANDLED_LARGE, Bodies
 from atriz_realtime.http.unread_answers import UnreadAnswers
@@ -92,9 +93,8 @@ class Endpoints:
         except RealtimeError as error:
             return self._refused(f"{endpoint.method} {endpoint.path}", error)
         except (Exception, asyncio.CancelledError, SystemExit) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # this task is cancelled, rather than one that the endpoint awaits
+            if cancellation.is_own(error):
+                raise
             return error_answer(self._incidents.failed("endpoint failed", endpoint.path, error))
 
     def too_large(self) -> HttpAnswer:

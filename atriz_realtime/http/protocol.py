@@ -72,6 +72,10 @@ class HttpExchange(Exchange):
         self._is_answered = True
         self._send(self, status, content_type, body, headers)
 
+    def is_given_up(self) -> bool:
+        """Whether the connection is closed."""
+        return bool(self._transport.is_closing())
+
     def is_unread(self) -> bool:
         """Whether there is no response yet, or a part of it waits in the connection's buffer.
 
@@ -226,6 +230,9 @@ class HttpProtocol(EndpointConnection):
         config, proxies = self._config, self._shared.proxies
         request = request_on(self._scheme, self._client, head, config, proxies)
         fields, query = request.fields, request.query()
+        if fields.are_too_many:
+            self._drain(self._shared.endpoints.malformed())
+            return True
         sid = query.get("sid")
         if sid is not None and sid not in self._shared.websocket.sessions.by_id:
             return False

@@ -31,7 +31,7 @@ FALLBACK_HEADER = re.compile(rb"\n(?:%b):" % b"|".join(sorted(FALLBACK_HEADERS))
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,%d})[ \t]*\r\n" % MAX_LENGTH)
 
-_LINE = re.compile(rb"(?:GET|POST) [!-~]+ HTTP/1\.1(?=\r\n)")
+_LINE = re.compile(rb'(?:GET|POST) [!"$-~]+ HTTP/1\.1(?=\r\n)')
 
 
 def end_of_head(data: bytes) -> int:

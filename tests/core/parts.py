@@ -297,12 +297,19 @@ class Fanned(MemoryFanout):
         self._late = [late for late in self._late if late[0] != channel]
         super().unsubscribe(channel)
 
-    def confirm(self) -> None:
-        """Subscribe to what was asked for."""
-        for channel, deliver, confirmed in self._late:
-            super().subscribe(channel, deliver)
-            confirmed.set_result(None)
-        self._late.clear()
+    def confirm(self, *channels: str) -> None:
+        """Subscribe to what was asked for, or only to some of it."""
+        late, self._late = self._late, []
+        for channel, deliver, confirmed in late:
+            if channels and channel not in channels:
+                self._late.append((channel, deliver, confirmed))
+            elif not confirmed.done():
+                super().subscribe(channel, deliver)
+                confirmed.set_result(None)
+
+    def confirming(self, channel: str) -> asyncio.Future[None]:
+        """What the subscription of a channel waits for."""
+        return next(confirmed for name, _, confirmed in self._late if name == channel)
 
     @property
     def subscribed(self) -> set[str]:

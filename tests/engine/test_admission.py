@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from atriz_realtime.engine import EngineServer, admission
-from atriz_realtime.engine.admission import ADMITTED_PER_TURN, Admission
+from atriz_realtime.engine.admission import (
+    ADMITTED_PER_TURN,
+    LONG_TURN,
+    MIN_ADMITTED,
+    Admission,
+)
 from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.origins import Origins
 from tests.support.servers.serving import until
@@ -19,11 +24,21 @@ def queue_of_handshakes() -> Admission:
     return Admission(EngineServer().sessions, Origins("*"), lambda: None)
 
 
+def noting(admitted: list[int], number: int) -> Callable[[], bool]:
+    """A handshake that notes its number when it is its turn."""
+
+    def admit() -> bool:
+        admitted.append(number)
+        return True
+
+    return admit
+
+
 async def test_each_turn_admits_a_few_in_order() -> None:
     queue, admitted = queue_of_handshakes(), list[int]()
     count = 3 * ADMITTED_PER_TURN + 1
     for number in range(count):
-        assert queue.enqueue(partial(admitted.append, number))
+        assert queue.enqueue(noting(admitted, number))
     seen = [len(admitted)]
     while len(admitted) < count:
         await asyncio.sleep(0)
@@ -36,29 +51,53 @@ async def test_each_turn_admits_a_few_in_order() -> None:
     assert not queue._waiting
 
 
-async def test_after_long_turns_fewer_are_admitted_and_then_more_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now, long = 0.0, 0.004
-    monkeypatch.setattr(admission, "LONG_TURN", long)
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Awaitable[None]]:
+    """Lets a turn of the loop pass that takes so many seconds."""
+    now = 0.0
+    monkeypatch.setattr(admission, "LONG_TURN", LONG_TURN)
     monkeypatch.setattr(time, "perf_counter", lambda: now)
-    queue, admitted = queue_of_handshakes(), list[int]()
-    for number in range(100):
-        queue.enqueue(partial(admitted.append, number))
-    per_turn = []
-    for took in [2 * long] * 5 + [long / 2] * 9:
-        now += took
-        before = len(admitted)
+
+    async def turn(seconds: float) -> None:
+        nonlocal now
+        now += seconds
         await asyncio.sleep(0)
+
+    return turn
+
+
+@pytest.mark.parametrize(("long", "least"), [(LONG_TURN * 1.2, 2), (0.012, 5), (0.1, 8)])
+async def test_after_long_turns_fewer_are_admitted_and_then_more_again(
+    turns: Callable[[float], Awaitable[None]], long: float, least: int
+) -> None:
+    queue, admitted = queue_of_handshakes(), list[int]()
+    for number in range(150):
+        queue.enqueue(noting(admitted, number))
+    per_turn = []
+    for took in [long] * 5 + [LONG_TURN / 2] * 8:
+        before = len(admitted)
+        await turns(took)
         per_turn.append(len(admitted) - before)
-    assert per_turn == [4, 2, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 8, 8]
+    assert per_turn[4] == least >= min(long * MIN_ADMITTED, ADMITTED_PER_TURN)
+    assert per_turn[5:] == [min(least + more, ADMITTED_PER_TURN) for more in range(1, 9)]
     assert admitted == sorted(admitted)
+
+
+async def test_those_who_have_gone_take_nobody_s_turn() -> None:
+    queue, admitted = queue_of_handshakes(), list[int]()
+    for number in range(ADMITTED_PER_TURN):
+        queue.enqueue(noting(admitted, number))
+    for _ in range(100):
+        queue.enqueue(lambda: False)
+    queue.enqueue(noting(admitted, ADMITTED_PER_TURN))
+    await asyncio.sleep(0)
+    assert admitted[-1] == ADMITTED_PER_TURN
 
 
 async def test_a_single_handshake_does_not_wait() -> None:
     queue, admitted = queue_of_handshakes(), list[int]()
     for number in range(5):
-        queue.enqueue(partial(admitted.append, number))
+        queue.enqueue(noting(admitted, number))
         assert len(admitted) == number + 1
         await asyncio.sleep(0)
 
@@ -66,10 +105,10 @@ async def test_a_single_handshake_does_not_wait() -> None:
 async def test_a_full_queue_accepts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "MAX_WAITING", 3)
     queue, admitted = queue_of_handshakes(), list[int]()
-    added = [queue.enqueue(partial(admitted.append, 1)) for _ in range(ADMITTED_PER_TURN + 5)]
+    added = [queue.enqueue(noting(admitted, 1)) for _ in range(ADMITTED_PER_TURN + 5)]
     assert added == [True] * (ADMITTED_PER_TURN + 3) + [False] * 2
     await until(lambda: len(admitted) == ADMITTED_PER_TURN + 3)
-    assert queue.enqueue(partial(admitted.append, 1))
+    assert queue.enqueue(noting(admitted, 1))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from atriz_realtime.engine.request.header_fields import header_fields
+from atriz_realtime.engine.request.header_fields import MAX_LINES, header_fields
 from atriz_realtime.engine.request.request import MAX_HEAD
 from atriz_realtime.http.request_head import PIECE
 from tests.support.servers.http_server import OPEN, Connection, HttpServer, echo, get, request
@@ -89,6 +89,20 @@ async def test_a_head_that_comes_at_once_is_bounded_as_well(
         refused = with_header(sent, MAX_HEAD + 2 * PIECE)
         cut = len(refused) // 2 if pieces == 2 else len(refused)
         assert (await other.call(refused[:cut], refused[cut:])).status == 400
+
+
+@pytest.mark.parametrize("sent", [OPEN, WEBSOCKET], ids=["polling", "websocket"])
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_the_headers_of_a_client_are_counted(
+    server: HttpServer, sent: bytes, pieces: int
+) -> None:
+    """Each costs time wherever it is read."""
+    has = sent.count(b"\r\n") - 2
+    for more, statuses in ((MAX_LINES - has, (101, 200)), (MAX_LINES - has + 1, (400,))):
+        request = sent.replace(b"\r\n", b"\r\n" + b"X: x\r\n" * more, 1)
+        cut = 30 if pieces == 2 else len(request)
+        async with server.connect() as other:
+            assert (await other.call(request[:cut], request[cut:])).status in statuses
 
 
 async def test_a_body_that_comes_with_its_head_does_not_count(

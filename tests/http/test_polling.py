@@ -429,6 +429,7 @@ async def test_an_ordinary_request_is_split(headers: bytes, stays: bool) -> None
         LINE.replace(b"1.1", b"1.0") + b"\r\n",
         LINE.replace(b"POST", b"PUT") + b"\r\n",
         LINE.replace(b"4", b"\xff") + b"\r\n",
+        LINE.replace(b"4", b"4#x") + b"\r\n",
         LINE.replace(b" HTTP", b" x HTTP") + b"\r\n",
         LINE.replace(b"\r", b"") + b"\r\n\r\n",
         LINE + b"X: a\r\n b\r\n\r\n",

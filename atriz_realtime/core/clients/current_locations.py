@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from atriz_realtime.core.clients.sockets import ConnectedSocket
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.publish.pipeline import Pipeline
+from atriz_realtime.core.runtime import cancellation
 from atriz_realtime.core.runtime.incidents import Incidents, reason
 from atriz_realtime.core.runtime.semaphore import TurnLimit, WeightedSemaphore
 
@@ -31,6 +33,9 @@ Owed = dict[tuple[str, str], Snapshot]
 
 Answer = Callable[[], Any]
 """What makes the answer to an event once its locations are sent."""
+
+Group = list[tuple["Owing", asyncio.Future[Answer]]]
+"""Events that are answered when what they owe is sent."""
 
 
 class CurrentLocations:
@@ -61,7 +66,7 @@ class CurrentLocations:
         self._reading = WeightedSemaphore(MAX_READING)
         self._owed: Owed = {}
         self._retry: asyncio.TimerHandle | asyncio.Task[None] | None = None
-        self._together: dict[str, list[tuple[Owing, asyncio.Future[Answer]]]] = {}
+        self._together: dict[str, Group] = {}
         self._sending: set[asyncio.Task[None]] = set()
 
     def forget(self, sid: str, room: str) -> None:
@@ -86,30 +91,55 @@ class CurrentLocations:
         return sent
 
     def _start_together(self, sid: str) -> None:
-        sending = asyncio.get_running_loop().create_task(self._send_group(self._together.pop(sid)))
+        group = self._together.pop(sid)
+        sending = asyncio.get_running_loop().create_task(self._send_group(group))
         self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
+        sending.add_done_callback(functools.partial(self._sent_together, group))
 
-    async def _send_group(self, group: list[tuple[Owing, asyncio.Future[Answer]]]) -> None:
-        owed, failed = Owed(), dict[asyncio.Future[Answer], Exception]()
-        for owing, sent in group:
-            try:
-                for _, room in owing.owed:
-                    await self._channels.confirmed(room)
-            except Exception as error:  # a plugin's fan-out may raise anything
-                failed[sent] = error
-            else:
-                owed.update(owing.owed)
-        try:
-            await self._send(owed)
-        except Exception as error:
-            failed = {sent: error for _, sent in group} | failed
-        for owing, sent in group:
-            if sent.done():  # nobody waits for it
+    def _sent_together(self, group: Group, sending: asyncio.Task[None]) -> None:
+        self._sending.discard(sending)
+        error = None if sending.cancelled() else sending.exception()
+        for _, sent in group:
+            if sent.done():
                 continue
-            if sent in failed:
-                sent.set_exception(failed[sent])
+            if error is None:
+                sent.cancel()
             else:
+                sent.set_exception(error)
+
+    async def _send_group(self, group: Group) -> None:
+        """Send what is owed for each event as soon as its own channel is subscribed."""
+        confirming = {
+            sent: self._channels.confirming(room) for owing, sent in group for _, room in owing.owed
+        }
+        while group:
+            unconfirmed = {
+                sent: subscribing
+                for _, sent in group
+                if (subscribing := confirming.get(sent)) is not None and not subscribing.done()
+            }
+            ready = [(owing, sent) for owing, sent in group if sent not in unconfirmed]
+            if ready:
+                await self._send_confirmed(ready, confirming)
+                group = [(owing, sent) for owing, sent in group if sent in unconfirmed]
+            else:
+                await asyncio.wait(unconfirmed.values(), return_when=asyncio.FIRST_COMPLETED)
+
+    async def _send_confirmed(
+        self,
+        group: Group,
+        confirming: Mapping[asyncio.Future[Answer], asyncio.Future[None] | None],
+    ) -> None:
+        owed = Owed()
+        for owing, sent in group:
+            error = _error(confirming.get(sent))
+            if error is None:
+                owed.update(owing.owed)
+            elif not sent.done():
+                sent.set_exception(error)
+        await self._send(owed)
+        for owing, sent in group:
+            if not sent.done():
                 sent.set_result(owing.answer)
 
     async def _send(self, owed: Owed) -> None:
@@ -130,7 +160,9 @@ class CurrentLocations:
         for ((sid, room), (entity, before)), read in zip(batch, reading, strict=True):
             try:
                 location = await read
-            except Exception as error:  # a plugin's cache may raise anything
+            except (Exception, asyncio.CancelledError) as error:  # a plugin's cache may raise both
+                if cancellation.is_own(error):
+                    raise
                 self._incidents.report("cache unavailable", reason(error))
                 self._owed[sid, room] = entity, before
                 continue
@@ -184,3 +216,12 @@ class Owing:
     def sent_together(self) -> asyncio.Future[Answer]:
         """The same, together with what else the socket joins in this turn of the loop."""
         return self.locations.send_together(self)
+
+
+def _error(subscribing: asyncio.Future[None] | None) -> BaseException | None:
+    """Why a subscription has failed; a plugin's fan-out may raise anything."""
+    if subscribing is None:
+        return None
+    if subscribing.cancelled():
+        return ConnectionAbortedError("the subscription was cancelled")
+    return subscribing.exception()

@@ -18,6 +18,7 @@ from atriz_realtime.core.clients.gateway import Gateway
 from atriz_realtime.core.clients.sockets import EventHandlers
 from atriz_realtime.core.hub.packets import StrictJson
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
+from atriz_realtime.core.runtime import cancellation
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.protocol.packets import message
 from atriz_realtime.engine.session import Session
@@ -134,7 +135,9 @@ class OwnEvents:
         except RealtimeError as refusal:
             self._incidents.refused(event, refusal)
             return self._refuse(sid, refusal)
-        except Exception as failure:
+        except (Exception, asyncio.CancelledError) as failure:
+            if cancellation.is_own(failure):
+                raise
             return self._refuse(sid, self._incidents.failed("event handler failed", event, failure))
 
     def _refuse(self, sid: str, error: RealtimeError) -> dict[str, Any]:

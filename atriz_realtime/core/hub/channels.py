@@ -42,12 +42,17 @@ class ChannelSubscriptions:
         for room in self.watched_rooms():
             self._filled(room)
 
-    async def confirmed(self, room: str) -> None:
-        """Wait until the subscription of a room's channel is confirmed.
+    def confirming(self, room: str) -> asyncio.Future[None] | None:
+        """What is done when the subscription of a room's channel is confirmed; ``None``: it is.
 
+        It has an exception when a plugin's fan-out could not subscribe.
         Whatever is published to the room from then on arrives here.
         """
-        pending = self._pending.get(room)
+        return self._pending.get(room)
+
+    async def confirmed(self, room: str) -> None:
+        """Wait until the subscription of a room's channel is confirmed."""
+        pending = self.confirming(room)
         if pending is not None:
             await asyncio.shield(pending)
 
@@ -122,6 +127,8 @@ class ChannelSubscriptions:
             self._fanout.unsubscribe(channel)
 
     def _confirm(self, room: str, done: asyncio.Future[None]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            return  # who waits for it is told, now or later
         if self._pending.get(room) is done:
             del self._pending[room]
 

@@ -202,7 +202,7 @@ def _one_line(message: str) -> str:
     return f"{shown}…" if len(message) > MAX_LINE else shown
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Why a backend failed, for the log."""
     if isinstance(error, Unavailable):
         return error.message

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import PluginFailed, RealtimeError
+from atriz_realtime.core.runtime import cancellation
 from atriz_realtime.core.runtime.eager import EagerCoroutine, this_thread
 from atriz_realtime.core.runtime.incidents import Incidents
 
@@ -86,9 +87,8 @@ class PluginRunner:
         except RealtimeError:
             raise
         except (Exception, asyncio.CancelledError, SystemExit) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # this task is cancelled, rather than one that the plugin awaits
+            if cancellation.is_own(error):
+                raise
             if timeout.expired():
                 self._incidents.plugin_problem(plugin, "timed out", what)
             else:

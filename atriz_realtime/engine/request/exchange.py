@@ -42,6 +42,10 @@ class Exchange:
         """
         raise NotImplementedError
 
+    def is_given_up(self) -> bool:
+        """Whether the client has closed the connection, as far as is known."""
+        return False
+
     def is_unread(self) -> bool:
         """Whether the response, or a part of it, is not sent yet, as far as is known."""
         return False

@@ -1,6 +1,7 @@
 """What the headers of a request say: each value, and where the request ends.
 
-A client sends the same headers with each request. What they say is therefore remembered.
+A client that polls sends the same headers with each request. What they say is therefore remembered,
+for as long as others do not take their place: they may hold tokens.
 """
 
 from __future__ import annotations
@@ -11,11 +12,19 @@ from collections.abc import Mapping
 
 import attrs
 
-MAX_SIZE = 2_048
-"""Bytes of the headers of a request that are remembered."""
+MAX_LINES = 128
+"""Headers that a request may have; one that has more is refused. Browsers send about 20."""
 
-MAX_REMEMBERED = 512
+MAX_SIZE = 2_048
+"""Bytes of the headers of a request that are remembered. What they say takes up to ten times as
+much."""
+
+MAX_REMEMBERED = 256
 """Headers of different requests that are remembered; those that came longest ago are forgotten."""
+
+MAX_HANDSHAKES = 32
+"""The same for handshakes of websockets, of which no two are alike: only the questions about one
+handshake need not read it again."""
 
 MAX_LENGTH = 18
 """Digits of a content length."""
@@ -30,21 +39,31 @@ _FRAMING = frozenset(
 
 _CONNECTION = frozenset({None, "keep-alive", "close"})
 
+_HANDSHAKE = b"ebSocket-Key"
+"""Part of the header that makes a handshake unlike any other, as all clients write it."""
+
 
 @attrs.frozen
 class HeaderFields:
     """The headers of one request."""
 
-    first: Mapping[bytes, str]
+    first: Mapping[bytes, str] = attrs.field(repr=False)  # it shows tokens
     """The first value of each header; names in lower case."""
-    is_forwarded: bool
+    are_too_many: bool = attrs.field(kw_only=True)
+    """Whether there are more than ``MAX_LINES``, none of which was read."""
+    is_forwarded: bool = attrs.field(kw_only=True)
     """Whether a proxy says on whose behalf it asks."""
-    body_size: int
+    body_size: int = attrs.field(kw_only=True)
     """Bytes of the body; -1: it has to be found by a parser, or the request is no ordinary one."""
-    keep_alive: bool
+    keep_alive: bool = attrs.field(kw_only=True)
     """Whether the connection stays open after an ordinary request."""
-    opens_websocket: bool
+    opens_websocket: bool = attrs.field(kw_only=True)
     """Whether these are the headers of a websocket handshake, beyond doubt."""
+
+
+_TOO_MANY = HeaderFields(
+    {}, are_too_many=True, is_forwarded=False, body_size=-1, keep_alive=False, opens_websocket=False
+)
 
 
 def header_fields(block: bytes) -> HeaderFields:
@@ -52,17 +71,22 @@ def header_fields(block: bytes) -> HeaderFields:
 
     :param block: the headers as they came, each line ending in CR LF.
     """
-    return _remembered(block) if len(block) <= MAX_SIZE else _read(block)
+    if len(block) > MAX_SIZE:
+        return _read(block)
+    return _of_handshakes(block) if _HANDSHAKE in block else _remembered(block)
 
 
 def _read(block: bytes) -> HeaderFields:
+    if block.count(b"\n") > MAX_LINES:
+        return _TOO_MANY
     lines = [line.partition(b":") for line in block.split(b"\r\n") if line]
     named = [(name.lower(), value.strip().decode("latin-1")) for name, _, value in lines]
     first = dict(reversed(named))
     framing = [name for name, _ in named if name in _FRAMING]
     is_plain = len(framing) == len(set(framing)) and _LINES.fullmatch(block) is not None
     return HeaderFields(
-        first=first,
+        first,
+        are_too_many=False,
         is_forwarded=any(name.startswith(b"x-forwarded-") for name in first),
         body_size=_body_size(first, framing) if is_plain else -1,
         keep_alive=_lower(first, b"connection") != "close",
@@ -71,6 +95,7 @@ def _read(block: bytes) -> HeaderFields:
 
 
 _remembered = functools.lru_cache(MAX_REMEMBERED)(_read)
+_of_handshakes = functools.lru_cache(MAX_HANDSHAKES)(_read)
 
 
 def _body_size(first: Mapping[bytes, str], framing: list[bytes]) -> int:

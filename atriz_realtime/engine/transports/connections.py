@@ -105,7 +105,8 @@ def request_on(
             proxies.rewrite(scope)
         else:
             _rewrite_as_uvicorn(config, scope)
-        request = Request(head, scope["client"], scope["scheme"], scope.get(FORWARDED_HOST))
+        scheme = scope["scheme"].replace("ws", "http")
+        request = Request(head, scope["client"], scheme, scope.get(FORWARDED_HOST))
     return request
 
 

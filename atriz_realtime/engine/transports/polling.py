@@ -163,13 +163,16 @@ class PollingRequests(LoopBound):
             raise
         self._open(exchange)
 
-    def _admitted(self, exchange: Exchange) -> None:
+    def _admitted(self, exchange: Exchange) -> bool:
+        if exchange.is_given_up():
+            return False
         session = Polling(self, exchange.request).session
         opened = self.sessions.open(session)
         if isinstance(opened, bool):
             self._opened(exchange, session, opened)
         else:
             self.sessions.start_task(self._opened_later, exchange, session, opened)
+        return True
 
     async def _opened_later(
         self, exchange: Exchange, session: Session, opening: Awaitable[bool]

@@ -175,7 +175,8 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         path = head.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1")
         if path in (self.path, self.path[:-1]):
             client, scheme = client_of(self._transport), scheme_of(self._transport)
-            self.accept(request_on(scheme, client, head, config, self.proxies))
+            lines = head.removesuffix(b"\r\n")  # without the empty one at the end
+            self.accept(request_on(scheme, client, lines, config, self.proxies))
             return
         self._arguments = None
         others = uvicorn.Config(
@@ -213,15 +214,16 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         if not self._transport.is_closing():
             self.accept(request)
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: Request) -> bool:
+        """Answer a handshake; returns False when its client has gone."""
         transport = self._transport
         if transport.is_closing():
-            return
+            return False
         refusal, session = self.admission.check(request, request.query(), self.name)
         key = None if refusal is not None else accept_key(request)
         if key is None:
             self._refuse(refusal or errors.BAD_REQUEST)
-            return
+            return True
         transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         self._fd = descriptor(transport)
         if not self.inherits_options:
@@ -229,12 +231,13 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         self._response = _SWITCHING % key
         if session is not None:
             self.upgrade(session)
-            return
+            return True
         opened = self.open(request)
         if isinstance(opened, bool):
             self._finish(opened)
         else:
             self.sessions.start_task(self._finish_later, opened)
+        return True
 
     async def _finish_later(self, opening: Awaitable[bool]) -> None:
         self._finish(await opening)

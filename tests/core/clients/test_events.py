@@ -379,14 +379,16 @@ async def test_locations_that_cannot_be_read_are_owed(monkeypatch: pytest.Monkey
 async def test_a_fan_out_that_fails_touches_no_other_event(monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Far()
     member = await hub.sign_in(user("u1"))
-    confirmed = hub.channels.confirmed
+    subscribe = hub.fanned.subscribe
 
-    async def failing(room: str) -> None:
-        if room == "vehicle:v2":
-            raise RuntimeError("a plugin's fan-out")
-        await confirmed(room)
+    async def failing() -> None:
+        raise RuntimeError("a plugin's fan-out")
 
-    monkeypatch.setattr(hub.channels, "confirmed", failing)
+    monkeypatch.setattr(
+        hub.fanned,
+        "subscribe",
+        lambda name, deliver: failing() if name == channel("v2") else subscribe(name, deliver),
+    )
     send(member, track("v1"), track("v2"), track("v3"))
     await settled()
     hub.fanned.confirm()
@@ -423,3 +425,54 @@ async def test_the_events_of_one_socket_wait_for_no_other() -> None:
     await two.session.handled()
     await one.session.handled()
     assert received(two) == ["v1", "1 ok"]
+
+
+async def test_a_channel_that_is_slow_holds_back_no_other() -> None:
+    hub = Far()
+    member = await hub.sign_in(user("u1"))
+    send(member, track("v1"), track("v2"), track("v3"))
+    await settled()
+    hub.fanned.confirm(channel("v1"), channel("v3"))
+    await settled()
+    assert received(member) == ["v1", "v3", "1 ok"]
+    hub.fanned.confirm()
+    await member.session.handled()
+    assert received(member) == ["v2", "2 ok", "3 ok"]
+
+
+async def test_a_subscription_that_is_cancelled_is_a_failure() -> None:
+    hub = Far()
+    member = await hub.sign_in(user("u1"))
+    send(member, track("v1"), track("v2"), track("v3"))
+    await settled()
+    hub.fanned.confirming(channel("v2")).cancel()
+    hub.fanned.confirm(channel("v1"), channel("v3"))
+    await member.session.handled()
+    told = [each for each in received(member) if not each.startswith("v")]
+    assert told == ["1 ok", "error", "2 internal", "3 ok"]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+async def test_a_read_that_is_cancelled_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    monkeypatch.setattr(current_locations, "SNAPSHOT_RETRY", 0.02)
+    hub = Far()
+    member = await hub.sign_in(user("u1"))
+    current, is_cancelled = hub.positions.current, True
+
+    async def read(entity: EntityRef) -> bytes | None:
+        if entity.id == "v2" and is_cancelled:
+            raise asyncio.CancelledError
+        return await current(entity)
+
+    monkeypatch.setattr(hub.positions, "current", read)
+    names = ["v1", "v2", "v3"]
+    send(member, *([["track:vehicle", names]] if listed else map(track, names)))
+    await settled()
+    hub.fanned.confirm()
+    await member.session.handled()
+    answers = 1 if listed else 3
+    assert sorted(received(member)) == [*(f"{n + 1} ok" for n in range(answers)), "v1", "v3"]
+    is_cancelled = False
+    await until(lambda: "v2" in received(member))

@@ -6,7 +6,9 @@ import pytest
 
 from atriz_realtime.engine.request import header_fields as module
 from atriz_realtime.engine.request.header_fields import (
+    MAX_HANDSHAKES,
     MAX_LENGTH,
+    MAX_LINES,
     MAX_REMEMBERED,
     MAX_SIZE,
     header_fields,
@@ -54,6 +56,26 @@ def test_the_size_of_a_body(length: bytes, size: int) -> None:
 @pytest.mark.parametrize("header", [b"", b"Upgrade: websocket\r\n", b"Connection: Upgrade\r\n"])
 def test_a_handshake_needs_both_headers(header: bytes) -> None:
     assert not header_fields(header).opens_websocket
+
+
+def test_too_many_are_not_read() -> None:
+    assert not header_fields(b"X: x\r\n" * MAX_LINES).are_too_many
+    fields = header_fields(b"X: x\r\n" * (MAX_LINES + 1))
+    assert fields.are_too_many
+    assert (fields.first, fields.body_size, fields.opens_websocket) == ({}, -1, False)
+
+
+def test_a_repr_shows_no_token() -> None:
+    assert "secret" not in repr(header_fields(b"Authorization: Bearer secret\r\n"))
+
+
+def test_handshakes_take_the_place_of_no_other_headers() -> None:
+    polls = header_fields(b"X-Poll: 1\r\n")
+    for number in range(MAX_REMEMBERED + 1):
+        block = b"Upgrade: websocket\r\nSec-WebSocket-Key: %d\r\n" % number
+        assert header_fields(block) is header_fields(block)
+    assert header_fields(b"X-Poll: 1\r\n") is polls
+    assert module._of_handshakes.cache_info().currsize == MAX_HANDSHAKES
 
 
 def test_equal_headers_are_read_once() -> None:

@@ -13,6 +13,7 @@ import uvicorn
 from atriz_realtime.engine.transports.connections import (
     client_of,
     descriptor,
+    request_on,
     seen_through_proxies,
     send,
 )
@@ -133,3 +134,11 @@ def test_a_client_is_the_one_that_uvicorn_sees(
     config = uvicorn.Config(lambda: None, forwarded_allow_ips="127.0.0.1")
     headers = [(b"host", b"here"), *((b"x-forwarded-for", each.encode()) for each in forwarded)]
     assert seen_through_proxies(config, peer, headers) == seen
+
+
+@pytest.mark.parametrize("named", ["wss", "https"])
+def test_a_proxy_may_name_the_scheme_of_a_websocket(named: str) -> None:
+    head = f"GET / HTTP/1.1\r\nX-Forwarded-Proto: {named}\r\nX-Forwarded-For: 192.0.2.1\r\n"
+    config = uvicorn.Config(lambda: None, forwarded_allow_ips="*")
+    request = request_on("http", ("127.0.0.1", 1), head.encode(), config, None)
+    assert (request.scheme, request.client) == ("https", ("192.0.2.1", 0))
