@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime import create_app
-from atriz_realtime.api import EntityRef, Filter, Location, hookimpl
+from atriz_realtime.api import Filter, LocationEvent, hookimpl
 from atriz_realtime.cli.client.connection import Refused, Unreachable
 from atriz_realtime.cli.client.measurement import UNREACHABLE, Measurement, percentile
 from tests.cli.processes import Finished, finished, only_line, serve, started
-from tests.support.servers.serving import config, serving, token, until, watching
+from tests.support.servers.serving import serving, token, watching
 from tests.support.servers.tcp_proxy import proxying
 
 pytestmark = pytest.mark.usefixtures("plain")
@@ -147,14 +146,17 @@ class Dropping:
 
     @hookimpl
     def register_filters(self) -> Filter:
-        async def drop(entity: EntityRef, location: Location) -> Location | None:
-            return None if entity.id.endswith("-2") else location
+        async def drop(event: LocationEvent) -> LocationEvent | None:
+            return None if event.entity_id.endswith("-2") else event
 
         return Filter("dropping", drop)
 
 
+dropping = Dropping()
+
+
 async def test_deliveries_that_do_not_come_are_losses() -> None:
-    async with serving(create_app(config(), plugins=[Dropping()])) as live:
+    async with serving(extra_plugins=[f"{__name__}:dropping"]) as live:
         done, figures = await bench(
             live.url,
             *("--watchers", "3", "--publishers", "2", "--tracks", "2", "--rate", "10"),
