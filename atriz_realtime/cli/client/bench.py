@@ -49,6 +49,7 @@ def read_seconds(_: click.Context, __: click.Parameter, value: str) -> int:
 @type_option
 @click.option(
     "--watchers",
+    metavar="N",
     type=click.IntRange(1, 500),
     default=20,
     show_default=True,
@@ -56,6 +57,7 @@ def read_seconds(_: click.Context, __: click.Parameter, value: str) -> int:
 )
 @click.option(
     "--publishers",
+    metavar="N",
     type=click.IntRange(1, 200),
     default=20,
     show_default=True,
@@ -63,6 +65,7 @@ def read_seconds(_: click.Context, __: click.Parameter, value: str) -> int:
 )
 @click.option(
     "--tracks",
+    metavar="N",
     type=click.IntRange(1, 200),
     default=5,
     show_default=True,
@@ -219,7 +222,11 @@ def remarks(measured: Measurement, rate: float) -> Iterator[str]:
         decides = f": {setting} decides" if setting else ""
         yield f"{count:,} times {code} while {STEPS[step]}{decides}"
     if measured.disconnected:
-        yield f"{measured.disconnected:,} watchers were disconnected; the server's log may say why"
+        early = ", and the run ended early" if measured.deserted else ""
+        yield (
+            f"{measured.disconnected:,} watchers were disconnected{early}; the server's log may "
+            "say why"
+        )
     if measured.missing:
         yield (
             f"{measured.missing:,} deliveries were lost: the server or this machine was too slow "

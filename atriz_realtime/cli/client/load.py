@@ -81,16 +81,14 @@ class LoadRun:
         :raises Unreachable: when it does not answer one of these.
         """
         async with AsyncExitStack() as stack:
-            devices = [
-                await stack.enter_async_context(Api(self._target)) for _ in self._load.ids
-            ]
+            devices = [await stack.enter_async_context(Api(self._target)) for _ in self._load.ids]
             await self._greet(devices)
             watchers = await stack.enter_async_context(self._watchers())
             try:
-                await self._publish(devices)
+                await self._publish(devices, watchers)
             finally:  # what was published before an interruption has its time, too
                 await self._drain()
-                self._measured.disconnected = sum(each.ended for each in watchers)
+                self._measured.disconnected = sum(each.end.done() for each in watchers)
 
     async def _greet(self, devices: Sequence[Api]) -> None:
         """Open the devices' connections, so that no fix pays for one."""
@@ -148,19 +146,31 @@ class LoadRun:
             raise
         self._measured.join(number, ids)
 
-    async def _publish(self, devices: Sequence[Api]) -> None:
-        """Publish the fixes of all devices, each at its own times."""
+    async def _publish(self, devices: Sequence[Api], watchers: Sequence[SocketConnection]) -> None:
+        """Publish the fixes of all devices, each at its own times, while anybody watches."""
         clock = asyncio.get_running_loop().time
         begin, cpu = clock(), time.process_time()
         period = self._load.publishers / self._load.rate
-        try:
-            await _together(
+        publishing = asyncio.ensure_future(
+            _together(
                 self._device(api, entity_id, begin, begin + number / self._load.rate, period)
                 for number, (api, entity_id) in enumerate(zip(devices, self._load.ids, strict=True))
             )
+        )
+        deserted = asyncio.ensure_future(asyncio.wait([each.end for each in watchers]))
+        both: list[asyncio.Future[Any]] = [publishing, deserted]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if publishing.done():
+                publishing.result()
+            else:
+                self._measured.deserted = True
         finally:
             self._measured.seconds = clock() - begin
             self._measured.cpu = time.process_time() - cpu
+            for each in both:
+                each.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
 
     async def _device(
         self, api: Api, entity_id: str, begin: float, first: float, period: float

@@ -53,6 +53,8 @@ class Measurement:
     """Seconds until all had connected and tracked, or had been refused."""
     disconnected: int = 0
     """Watchers whose connection ended before the load did."""
+    deserted: bool = False
+    """Whether the load ended early because no watcher was left."""
     planned: int = 0
     """Fixes that were due while the load ran."""
     sent: int = 0
@@ -70,8 +72,8 @@ class Measurement:
     latencies: array[float] = attrs.field(factory=lambda: array("d"))
     progress: asyncio.Event = attrs.field(factory=asyncio.Event)
     """Set by each delivery."""
-    _sent: dict[tuple[str, str], SentFix] = attrs.field(factory=dict)
-    """By entity and timestamp."""
+    _open: dict[tuple[str, str], SentFix] = attrs.field(factory=dict, init=False)
+    """Fixes that are not complete, by entity and timestamp."""
 
     def join(self, watcher: int, ids: Iterable[str]) -> None:
         """Count a watcher that has connected, and tracks these entities."""
@@ -83,16 +85,16 @@ class Measurement:
         """Count a fix that is sent now."""
         self.sent += 1
         waiting = set(self.watchers.get(entity_id, ()))
-        self._sent[entity_id, timestamp] = SentFix(due, waiting, [])
+        self._open[entity_id, timestamp] = SentFix(due, waiting, [])
 
     def answer(self, entity_id: str, timestamp: str, *, throttled: bool) -> None:
         """Count a fix that the server took."""
         if throttled:
             self.throttled += 1
-            del self._sent[entity_id, timestamp]  # it is sent late, or never
+            del self._open[entity_id, timestamp]  # it is sent late, or never
             return
         self.published += 1
-        fix = self._sent[entity_id, timestamp]
+        fix = self._open[entity_id, timestamp]
         fix.published = True
         self.expected += len(fix.waiting) + len(fix.latencies)
         self._end_if_complete((entity_id, timestamp), fix)
@@ -103,12 +105,12 @@ class Measurement:
         """Count a refusal, and forget the fix that was refused."""
         self.refusals[step, error.code if isinstance(error, Refused) else UNREACHABLE] += 1
         if fix is not None:
-            del self._sent[fix]
+            del self._open[fix]
 
     def deliver(self, watcher: int, event: Mapping[str, Any], now: float) -> None:
         """Count a fix that a watcher was sent."""
         key = event["entityId"], event["location"]["timestamp"]
-        fix = self._sent.get(key)
+        fix = self._open.get(key)
         if fix is None or watcher not in fix.waiting:
             return  # a throttled fix that was held, or one whose answer was lost
         fix.waiting.remove(watcher)
@@ -119,16 +121,16 @@ class Measurement:
     def _end_if_complete(self, key: tuple[str, str], fix: SentFix) -> None:
         if fix.published and not fix.waiting:
             self.latencies.extend(fix.latencies)
-            del self._sent[key]
+            del self._open[key]
 
     @property
     def missing(self) -> int:
         """Deliveries of published fixes that have not arrived."""
-        return sum(len(fix.waiting) for fix in self._sent.values() if fix.published)
+        return sum(len(fix.waiting) for fix in self._open.values() if fix.published)
 
     def all_latencies(self) -> list[float]:
         """The latencies of all deliveries of published fixes, in order of size."""
-        late = (fix.latencies for fix in self._sent.values() if fix.published)
+        late = (fix.latencies for fix in self._open.values() if fix.published)
         return sorted([*self.latencies, *(each for some in late for each in some)])
 
     @property

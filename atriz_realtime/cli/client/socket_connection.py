@@ -70,9 +70,9 @@ class SocketConnection:
         self._client.on(SocketEvents.DISCONNECT, self._on_disconnect)
 
     @property
-    def ended(self) -> bool:
-        """Whether the connection was refused or lost."""
-        return self._end.done()
+    def end(self) -> asyncio.Future[Exception]:
+        """Done once the connection was refused or lost, with the reason."""
+        return self._end
 
     async def open(self) -> None:
         """Connect over a websocket, or by long polling where a proxy refuses websockets.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 
 from tests.support.docs.figures import PAGE
 from tests.support.docs.tables import table
+
+TIMES = "×"  # noqa: RUF001
 
 SHARE = 0.6
 """The part of a core that a process should use in its busiest minute."""
@@ -90,18 +93,24 @@ def capacity() -> str:
             f"{_link('idle')}: {memory:g} KB each; what the kernel needs is not counted",
         ),
     ]
+    return _paragraphs(
+        f"On {machine('Processor')} ({machine('Date')}), a process that uses {SHARE * 100:.0f} % "
+        "of its core carries about:",
+        table(("", "", "from the benchmark"), rows),
+        f"At {rounded(at_rate)} deliveries a second, half of them took {p50:g} ms at most, and "
+        f"99 % took {p99:g} ms. Redis and all clients were on the same machine: your network "
+        "comes on top.",
+        f"The costs for the formula are therefore `publish` = {publish:g} µs, `delivery` = "
+        f"{rounded(delivery())} µs (those {steady:g} µs, less a {PER_FIX}th of a publish) and "
+        f"`connection` = {memory:g} KB, which includes a room for each.",
+    )
+
+
+def _paragraphs(*parts: str) -> str:
+    """Paragraphs and tables; the former are wrapped as the rest of the page is."""
     return "\n\n".join(
-        [
-            f"On {machine('Processor')} ({machine('Date')}), a process that uses {SHARE:.0%} of its "
-            "core carries about:",
-            table(("", "", "from the benchmark"), rows),
-            f"At {rounded(at_rate)} deliveries a second, half of them took {p50:g} ms at most, and "
-            f"99 % took {p99:g} ms. Redis and all clients were on the same machine: your network "
-            "comes on top.",
-            f"The costs for the formula are therefore `publish` = {publish:g} µs, `delivery` = "
-            f"{rounded(delivery())} µs (those {steady:g} µs, less a {PER_FIX}th of a publish) and "
-            f"`connection` = {memory:g} KB, which includes a room for each.",
-        ]
+        part if part.startswith("|") else textwrap.fill(part, 118, break_on_hyphens=False)
+        for part in parts
     )
 
 
@@ -127,35 +136,33 @@ def example() -> str:
     rows = [
         (
             "CPU",
-            f"{VEHICLES:,} × {publish:g} µs + {clients:,} × {rounded(delivery())} µs = "
+            f"{VEHICLES:,} {TIMES} {publish:g} µs + {clients:,} {TIMES} {rounded(delivery())} µs = "
             f"{cores:.2f} cores; divided by {SHARE}, {cores / SHARE:.1f}: {processes} processes",
         ),
         ("servers", f"{processes + 1} with one process each, so that one can be missing"),
         (
             "when one is lost",
-            f"{returning:,.0f} clients come back: {returning:,.0f} × {connect:g} µs = "
+            f"{returning:,.0f} clients come back: {returning:,.0f} {TIMES} {connect:g} µs = "
             f"{returning * connect / 1e6:.1f} s of CPU, on {processes} servers",
         ),
         (
             "memory",
-            f"{clients:,} × {memory:g} KB = {clients * memory / 1024:,.0f} MiB on all servers "
-            f"together, and {BASE} MiB for each process",
+            f"{clients:,} {TIMES} {memory:g} KB = {clients * memory / 1024:,.0f} MiB on all "
+            f"servers together, and {BASE} MiB for each process",
         ),
         (
             "network to clients",
-            f"{clients:,} × {EVENT} bytes = {clients * EVENT / 1e6:.1f} MB a second",
+            f"{clients:,} {TIMES} {EVENT} bytes = {clients * EVENT / 1e6:.1f} MB a second",
         ),
         (
             "Redis",
-            f"{2 * VEHICLES:,} scripts and {VEHICLES:,} publishes a second; {VEHICLES:,} × "
+            f"{2 * VEHICLES:,} scripts and {VEHICLES:,} publishes a second; {VEHICLES:,} {TIMES} "
             f"{LOCATION} bytes = {VEHICLES * LOCATION / 2**20:.1f} MiB",
         ),
     ]
-    return "\n\n".join(
-        [
-            f"{VEHICLES:,} vehicles report every second, and each has {WATCHERS} watchers who are "
-            f"connected all day: `F` = `P` = {VEHICLES:,}, `D` = `C` = {clients:,}, `E` = "
-            f"{VEHICLES:,}.",
-            table(("", ""), rows),
-        ]
+    return _paragraphs(
+        f"{VEHICLES:,} vehicles report every second, and each has {WATCHERS} watchers who are "
+        f"connected all day: `F` = `P` = {VEHICLES:,}, `D` = `C` = {clients:,}, `E` = "
+        f"{VEHICLES:,}.",
+        table(("", ""), rows),
     )
