@@ -10,18 +10,25 @@ from typing import Any
 
 import attrs
 
-from atriz_realtime.api.errors import InvalidLocation, RateLimited, SubscriptionLimit
+from atriz_realtime.api.errors import (
+    InvalidLocation,
+    NotAuthenticated,
+    RateLimited,
+    SubscriptionLimit,
+)
 from atriz_realtime.cli.client.connection import Refused, Unreachable
 
 UNREACHABLE = "unreachable"
 """Stands for a code where the server did not answer."""
 
 DECIDED_BY: Mapping[tuple[str, str], str] = {
-    ("connect", RateLimited.code): "max_connections_per_user or max_connections_per_address",
+    ("connect", RateLimited.code): "max_connections_per_address, or max_connections_per_user,",
     ("track", RateLimited.code): "max_user_events_per_second",
+    ("track", UNREACHABLE): "max_user_events_per_second, if the server drops events unanswered,",
+    ("track", NotAuthenticated.code): "max_connections_per_user",
     ("track", SubscriptionLimit.code): "max_subscriptions",
     ("publish", RateLimited.code): "max_auth_failures",
-    ("publish", InvalidLocation.code): "max_clock_skew, if the clocks of the machines differ",
+    ("publish", InvalidLocation.code): "max_clock_skew, if the clocks of the machines differ,",
 }
 """The setting of the server that decides, by the step that was refused and the code."""
 
