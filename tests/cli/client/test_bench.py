@@ -126,7 +126,8 @@ async def test_a_held_fix_counts_neither_as_delivered_nor_as_lost() -> None:
 async def test_refused_connections_are_counted_by_code_with_the_setting(
     setting: str, code: str, step: str
 ) -> None:
-    async with serving(**{setting: 3}) as live:
+    settings: dict[str, Any] = {setting: 3}
+    async with serving(**settings) as live:
         done, figures = await bench(live.url, "--watchers", "5")
     assert done.status == 1
     assert (figures["connects"]["asked"], figures["connects"]["connected"]) == (5, 3)
@@ -137,8 +138,7 @@ async def test_refused_connections_are_counted_by_code_with_the_setting(
 
 
 async def test_refused_lists_are_counted_with_the_setting() -> None:
-    settings = {"max_user_events_burst": 5, "max_user_events_per_second": 0.001}
-    async with serving(**settings) as live:
+    async with serving(max_user_events_burst=5, max_user_events_per_second=0.001) as live:
         done, figures = await bench(live.url, "--watchers", "3", "--tracks", "5")
     assert done.status == 1
     assert figures["connects"]["connected"] < 3
@@ -218,7 +218,7 @@ async def test_ctrl_c_prints_what_was_measured_and_loses_nothing() -> None:
     assert figures["fixes"]["sent"] > 0
     assert figures["deliveries"]["lost"] == 0
     assert figures["deliveries"]["arrived"] == figures["deliveries"]["expected"]
-    assert len(run.err) == 1, run.err
+    assert only_line("\n".join(run.err).strip()).startswith("publishing vehicle")
 
 
 async def test_a_server_that_answers_late_makes_the_latencies_worse_and_no_smaller_load() -> None:
