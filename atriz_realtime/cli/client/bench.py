@@ -44,7 +44,7 @@ def read_seconds(_: click.Context, __: click.Parameter, value: str) -> int:
 @click.command(
     short_help="Put a bounded load on a server, and measure it.",
     epilog="\b\nExample:\n"
-    "  atriz-realtime bench http://127.0.0.1:3001 --watchers 100 --publishers 50 --rate 50",
+    "  atriz-realtime bench http://127.0.0.1:3001 --watchers 100 --publishers 100 --rate 50",
 )
 @type_option
 @click.option(

@@ -20,7 +20,7 @@ PER_FIX = 20
 EVENT = 230
 """Bytes of an event without metadata, and of its frame."""
 
-BASE = 60
+BASE = 80
 """MiB of a process without clients."""
 
 LOCATION = 600
