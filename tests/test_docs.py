@@ -10,6 +10,7 @@ import inspect
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -267,8 +268,58 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
-@pytest.mark.parametrize("path", sorted((DOCS / "changes").iterdir()), ids=relative)
-def test_change_notes_are_named_as_towncrier_wants(path: Path) -> None:
-    assert path.name == "README.md" or re.fullmatch(
-        r"\+[\w-]+\.(feature|bugfix|doc|removal|misc)\.md", path.name
+# -- changes -----------------------------------------------------------------------------
+
+
+def is_note(name: str) -> bool:
+    """Whether towncrier takes a file for a note about a change, and for one without an issue."""
+    return bool(re.fullmatch(r"\+[\w-]+\.(feature|bugfix|doc|removal|misc)\.md", name))
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [
+        ("+some-name.feature.md", True),
+        ("+some-name.removal.md", True),
+        ("some-name.feature.md", False),
+        ("+some-name.change.md", False),
+        ("+some-name.feature.txt", False),
+        ("+some name.doc.md", False),
+    ],
+)
+def test_a_misnamed_change_note_is_found(name: str, accepted: bool) -> None:
+    assert is_note(name) == accepted
+
+
+def test_change_notes_are_named_as_towncrier_wants() -> None:
+    names = [path.name for path in (DOCS / "changes").iterdir()]
+    assert [name for name in names if name != "README.md" and not is_note(name)] == []
+
+
+def test_the_changelog_begins_with_the_version_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    settings = project["tool"]["towncrier"]
+    assert (ROOT / settings["filename"], ROOT / settings["directory"]) == (
+        DOCS / "changelog.md",
+        DOCS / "changes",
     )
+    _, marker, entries = (
+        (DOCS / "changelog.md").read_text().partition("<!-- towncrier release notes start -->")
+    )
+    assert marker  # where towncrier puts the next entry
+    releases = re.findall(r"^## (.+)$", entries, re.MULTILINE)
+    dated = [re.fullmatch(r"(\d+)\.(\d+)\.(\d+) \(\d{4}-\d\d-\d\d\)", each) for each in releases]
+    assert None not in dated, releases
+    versions = [tuple(map(int, each.groups())) for each in dated if each is not None]
+    assert versions == sorted(versions, reverse=True)
+    assert releases[0].partition(" ")[0] == project["project"]["version"]
+
+
+def test_plugins_accept_the_version_of_the_package_and_no_other_major_one() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    major = int(version.partition(".")[0])
+    written = [PACKAGE / "cli/scaffold/templates/pyproject.toml.in"]
+    for path in [*written, *(ROOT / "plugins").glob("*/pyproject.toml")]:
+        assert f'"atriz-realtime>={major}.0,<{major + 1}"' in path.read_text(), relative(path)
+    promises = (DOCS / "plugins" / "promises.md").read_text()
+    assert f"`atriz-realtime>={major}.0,<{major + 1}`" in promises

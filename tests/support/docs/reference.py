@@ -26,22 +26,15 @@ from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.plugin_system.sources import DOCUMENTED_ENVIRONMENT
 from tests.support.checks.seams import SEAMS
-from tests.support.docs import commands
+from tests.support.docs import commands, sizing
 from tests.support.docs.docstrings import attribute_docs, documented, first_sentence, markdown
 from tests.support.docs.figures import figures, sizes
+from tests.support.docs.tables import table
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "atriz_realtime"
 README = "../README.md"
-
-
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table."""
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
 
 
 # -- settings ------------------------------------------------------------------------------
@@ -364,6 +357,7 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "environment": _shipped("environment", "env"),
         "container": _shipped("Containerfile", "dockerfile"),
     },
+    "operate/sizing.md": {"capacity": sizing.capacity, "example": sizing.example},
     "plugins/hooks.md": {"hooks": hooks},
     "plugins/testing.md": {"testing names": testing_names},
     "reference.md": {"public names": public_names, "api names": api_names},
