@@ -209,6 +209,7 @@ class RealtimeServer(ServerInterface):
             start=self.start,
             close=self.close,
             is_closing=lambda: lifecycle.is_closing,
+            is_leaving=lambda: lifecycle.is_leaving,
         )
         statistics.add("http", self._http.endpoints)
 
@@ -219,6 +220,13 @@ class RealtimeServer(ServerInterface):
         :raises PluginError: when a ``server_started`` hook fails.
         """
         await self._lifecycle.start()
+
+    def leave(self) -> None:
+        """Answer 503 at ``/readyz`` from now on, so that load balancers look for other servers.
+
+        Everything else is served as before, until :meth:`drain` or :meth:`close`.
+        """
+        self._lifecycle.leave()
 
     async def drain(self) -> None:
         """Disconnect every client; requests are still answered, until :meth:`close`."""

@@ -34,6 +34,7 @@ class HttpInterface:
     :param endpoints: the endpoints of plugins; ``routes``: their other routes.
     :param start: awaited before the first request is answered.
     :param is_closing: whether the server is being closed.
+    :param is_leaving: whether it is, or is about to be.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class HttpInterface:
         start: Callable[[], Awaitable[None]],
         close: Callable[[], Awaitable[None]],
         is_closing: Callable[[], bool],
+        is_leaving: Callable[[], bool],
     ) -> None:
         self._engine = engine = socket_io.eio
         self.endpoints = Endpoints(endpoints, start, is_closing, config.max_body, incidents)
@@ -62,7 +64,7 @@ class HttpInterface:
             incidents,
             engine.proxies,
         )
-        app.router.routes[:0] = [own, Probes(app.router, start, is_closing)]
+        app.router.routes[:0] = [own, Probes(app.router, start, is_leaving)]
         if RealtimeError not in app.exception_handlers:
             app.add_exception_handler(RealtimeError, own.refuse)
         lifespan = app.router.lifespan_context

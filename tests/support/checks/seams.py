@@ -332,7 +332,7 @@ SEAMS = (
     Seam(
         "redis",
         "redis.asyncio.connection",
-        ("parse_url(url)",),
+        ("parse_url(url)", "to_bool(value)"),
         ("redis_link/url.py",),
         "reads options in a URL as redis-py does",
     ),
