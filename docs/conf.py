@@ -71,5 +71,6 @@ def read(_: Sphinx, name: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the lexer and the reader."""
     app.add_lexer("env", BashLexer)
+    app.add_lexer("haproxy", BashLexer)
     app.connect("source-read", read)
     return {"parallel_read_safe": True}

@@ -172,7 +172,7 @@ class Supervisor:
         for worker in old:
             if self._is_stopping():
                 return
-            self._stop(worker, signal.SIGTERM)
+            self._stop(worker)
             self._workers.remove(worker)
         logger.info("workers restarted", count=len(self._workers))
 
@@ -252,10 +252,10 @@ class Supervisor:
         for worker in self._workers:
             self._await_end(worker, deadline)
 
-    def _stop(self, worker: _WorkerState, number: signal.Signals = signal.SIGINT) -> None:
-        """Stop a worker, and wait until it has exited; SIGINT stops it without the drain delay."""
+    def _stop(self, worker: _WorkerState) -> None:
+        """Stop a worker without its drain delay, and wait until it has exited."""
         if worker.process is not None:
-            worker.process.send_signal(number)
+            worker.process.send_signal(signal.SIGINT)
             self._await_end(worker, time.monotonic() + STOP_TIMEOUT)
 
     def _await_end(self, worker: _WorkerState, deadline: float) -> None:

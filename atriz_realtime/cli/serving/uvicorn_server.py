@@ -102,7 +102,6 @@ class Server(uvicorn.Server):
         handover.retire()
         protocol: Any = self.config.http_protocol_class
         protocol.passes_on = True
-        self._drain_delay = 0.0  # the others have been accepting for some time
         if self._retired is not None:
             self._retired()
 

@@ -48,8 +48,8 @@ def worker_process(
     """Serve until SIGTERM.
 
     ``--accepting`` is a pipe that the parent reads: the worker writes to it when clients can
-    connect, and closes it when they no longer can.  ``--alive`` is a pipe that the parent holds open: when it closes, the parent has died, and
-    the worker stops.
+    connect, and closes it when they no longer can.  ``--alive`` is a pipe that the parent holds
+    open: when it closes, the parent has died, and the worker stops.
     """
     logs.configure(form=log_format, worker=worker)
     reports = WorkerReports(directory, worker)

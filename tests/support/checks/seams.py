@@ -269,6 +269,7 @@ SEAMS = (
             "servers",
             "should_exit",
             "shutdown(sockets)",
+            "started",
             "startup(sockets)",
         ),
         (UVICORN_SERVER,),
