@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import aiohttp
@@ -97,19 +98,24 @@ def left_in(folder: Path) -> list[Path]:
 async def test_nothing_is_left_when_the_parent_is_killed(
     unused_tcp_port: int,
     redis_url: str,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     own_redis: bool,
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    async with serving_workers(unused_tcp_port, redis_url if own_redis else None) as workers:
+    # a folder with a short name, for the paths of sockets
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        await kill_the_parent(Path(folder), unused_tcp_port, redis_url if own_redis else None)
+
+
+async def kill_the_parent(folder: Path, port: int, redis_url: str | None) -> None:
+    async with serving_workers(port, redis_url) as workers:
         client, _ = await connect(workers.url, ["websocket"])
         pids = workers.children()
-        assert left_in(tmp_path)
+        assert left_in(folder)
         os.kill(workers.workers()[0], signal.SIGKILL)  # it removes nothing itself
         workers.process.kill()
         await until(lambda: not any(map(alive, pids)), 30)
-        assert left_in(tmp_path) == []
+        assert left_in(folder) == []
         await client.disconnect()
 
 
