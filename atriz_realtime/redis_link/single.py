@@ -62,7 +62,8 @@ class SingleLink:
                 self.client = sentinel.master_for(url.service)
                 self._sentinels = sentinel.sentinels
                 for each in self._sentinels:
-                    each.connection_pool.make_connection()  # validates the options
+                    of_sentinel: Any = each.connection_pool
+                    of_sentinel.make_connection()  # validates the options
             pool: Any = self.client.connection_pool  # redis-py leaves it untyped
             self._make_connection = pool.make_connection
             self._make_connection()  # validates the options without connecting

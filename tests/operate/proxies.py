@@ -53,21 +53,17 @@ class Site:
         """Make the certificate and its key."""
         return certificate(self.folder)
 
-    def block(self, page: str, language: str) -> str:
-        """The only block of a page in a language, for the servers of this site."""
-        found = re.findall(
-            rf"^```{language}\n(.*?)^```$", (PAGES / page).read_text(), re.DOTALL | re.MULTILINE
-        )
-        assert len(found) == 1, language
+    def configuration(self, page: str, language: str) -> str:
+        """The configuration on a page, for the servers of this site."""
         names = {
             f"server{number}:3001": f"127.0.0.1:{port}"
             for number, port in enumerate(self.servers, 1)
         }
-        return replaced(found[0], names)
+        return replaced(block(page, language), names)
 
     def follow(self, page: str, replacements: Mapping[str, str]) -> None:
         """Run the commands of a page, all but the reload of the service."""
-        script, reload, _ = self.block(page, "bash").partition(" && systemctl reload ")
+        script, reload, _ = block(page, "bash").partition(" && systemctl reload ")
         assert reload
         done = subprocess.run(
             ["bash", "-euc", replaced(script, replacements)],
@@ -78,6 +74,14 @@ class Site:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+
+
+def block(page: str, language: str) -> str:
+    """The only block of a page in a language."""
+    text = (PAGES / page).read_text()
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert len(found) == 1, language
+    return str(found[0])
 
 
 def replaced(text: str, replacements: Mapping[str, str]) -> str:
@@ -108,7 +112,7 @@ def debian_nginx(site: Site) -> Path:
     for name in ("nginx.conf", "mime.types", "sites-available/default"):
         (etc / name).write_text(_here(site, etc, (ETC / "nginx" / name).read_text()))
     (etc / "sites-enabled" / "default").symlink_to(etc / "sites-available" / "default")
-    block = site.block("nginx.md", "nginx")
+    block = site.configuration("nginx.md", "nginx")
     (etc / "sites-available" / "realtime").write_text(_here(site, etc, block))
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"{kind}_temp_path {site.folder}/{kind};\n" for kind in kinds)
@@ -138,7 +142,7 @@ def set_up_caddy(site: Site) -> list[str]:
     file.write_text(
         "{\n\tadmin off\n\tauto_https disable_redirects\n"
         f"\tstorage file_system {site.folder}\n}}\n\n"
-        + replaced(site.block("caddy.md", "caddyfile"), {"live.example.com {\n": here})
+        + replaced(site.configuration("caddy.md", "caddyfile"), {"live.example.com {\n": here})
     )
     site.follow("caddy.md", {"/etc/caddy/Caddyfile": str(file)})
     return [installed("caddy"), "run", "--config", str(file), "--adapter", "caddyfile"]
@@ -160,7 +164,7 @@ def set_up_haproxy(site: Site) -> list[str]:
         "bind :443 ": f"bind 127.0.0.1:{site.https} ",
         "/etc/haproxy/live.example.com.pem": str(pem),
     }
-    file.write_text(f"{debian}\n{replaced(site.block('haproxy.md', 'haproxy'), binds)}")
+    file.write_text(f"{debian}\n{replaced(site.configuration('haproxy.md', 'haproxy'), binds)}")
     site.follow(
         "haproxy.md",
         {

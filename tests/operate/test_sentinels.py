@@ -103,9 +103,8 @@ async def test_fixes_pass_and_a_failover_is_followed(secured: Secured) -> None:
         await until(lambda: all(each.status().state != "connected" for each in servers), 30)
         await until(lambda: all(each.status().state == "connected" for each in servers), 30)
         assert secured.relays[1].encrypted
-        watcher.events.clear()
-        await here.publish("v1")
-        await until(lambda: watcher.updates)
+        await here.publish("v1", metadata={"after": "the failover"})
+        await until(lambda: "after" in watcher.updates[-1]["location"].get("metadata", {}))
     assert (await secured.replica.ask("ROLE"))[0] == "master"
 
 

@@ -17,7 +17,15 @@ from starlette.applications import Starlette
 from atriz_realtime import RealtimeExtension
 from atriz_realtime.cli.serving import handover
 from atriz_realtime.cli.serving.handover import MAX_LINE, Handover, sticky_protocol
-from tests.support.servers.http_server import OPEN, HttpServer, get, http_server, poll, request
+from tests.support.servers.http_server import (
+    OPEN,
+    HttpServer,
+    get,
+    http_server,
+    poll,
+    post,
+    request,
+)
 from tests.support.servers.serving import config, until
 
 
@@ -250,7 +258,7 @@ async def test_a_retired_worker_keeps_its_sessions_and_passes_everything_else_on
         recorded.retire()
         protocol: Any = server.web.config.http_protocol_class
         protocol.passes_on = True
-        assert (await client.call(poll(sid))).status == 200
+        assert (await client.call(post(sid, "40"))).status == 200
         fix, handshake = request(b"{}"), OPEN
         await used.send(fix)
         await used.until_closed()

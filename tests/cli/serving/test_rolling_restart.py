@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import socketio
 
 from tests.cli.processes import environment, started
 from tests.cli.serving.workers import COUNT, Workers, connect, publish, serving_workers
-from tests.support.servers.serving import TIMEOUT, token, until
+from tests.support.servers.serving import TIMEOUT, until
 
 
 async def restarted(workers: Workers, times: int = 1) -> None:
@@ -41,20 +42,19 @@ async def test_a_client_is_sent_away_once(unused_tcp_port: int, redis_url: str) 
 
     async with (
         serving_workers(unused_tcp_port, redis_url) as workers,
-        aiohttp.ClientSession() as session,
+        AsyncExitStack() as stack,
     ):
+        sessions = [await stack.enter_async_context(aiohttp.ClientSession()) for _ in range(9)]
+        # the last four share a pool of connections, which workers have accepted before
         clients = [
-            await connect(workers.url, transports)
-            for transports in (None, ["polling"], ["websocket"])
-            for _ in range(4)
+            await connect(workers.url, transports, session)
+            for session, transports in zip(
+                [*sessions, *sessions[-1:] * 3],
+                [None, ["polling"], ["websocket"], ["polling"]] * 3,
+                strict=True,
+            )
         ]
-        # one after another over the connections of one pool, which workers have accepted before
-        shared = []
-        for transports in (["polling"], ["websocket"]) * 2:
-            client = socketio.AsyncClient(http_session=session, reconnection_delay=0.1)
-            await client.connect(workers.url, auth={"token": token()}, transports=transports)
-            shared.append(client)
-        everybody = [client for client, _ in clients] + shared
+        everybody = [client for client, _ in clients]
         for client in everybody:
             count(client)
         for times in (1, 2):

@@ -87,9 +87,15 @@ async def publish(session: aiohttp.ClientSession, url: str, **fields: Any) -> No
         assert answer.status == 200, await answer.text()
 
 
-async def connect(url: str, transports: list[str] | None) -> tuple[socketio.AsyncClient, list[Any]]:
+async def connect(
+    url: str, transports: list[str] | None, session: aiohttp.ClientSession | None = None
+) -> tuple[socketio.AsyncClient, list[Any]]:
+    """Connect a client that tracks a vehicle; returns it, and what it will receive.
+
+    :param session: for a client that polls: it does not close its own when a poll fails.
+    """
     received: list[Any] = []
-    client = socketio.AsyncClient(reconnection=True, reconnection_delay=0.1)
+    client = socketio.AsyncClient(http_session=session, reconnection_delay=0.1)
     client.on("location:update", received.append)
     await client.connect(url, auth={"token": token()}, transports=transports)
     answer = await client.call("track:vehicle", "v1", timeout=TIMEOUT)

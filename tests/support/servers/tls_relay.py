@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 HANDSHAKE = b"\x16"
 """The first byte of TLS."""
@@ -42,31 +43,34 @@ class TlsRelay:
                     tasks.create_task(self._relay(connection))
 
     async def _relay(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            secure = await _first_byte(connection) == HANDSHAKE
-            self.encrypted += secure
-            reader = asyncio.StreamReader()
-            protocol = asyncio.StreamReaderProtocol(reader)
-            loop = asyncio.get_running_loop()
-            transport, _ = await loop.connect_accepted_socket(
-                lambda: protocol, connection, ssl=self._context if secure else None
-            )
-            client = asyncio.StreamWriter(transport, protocol, reader, loop)
+        with suppress(OSError):
+            reader, client = await self._open(connection)
             try:
                 answers, server = await asyncio.open_connection("127.0.0.1", self._target)
-                forwarding = {
-                    asyncio.ensure_future(_forward(reader, server)),
-                    asyncio.ensure_future(_forward(answers, client)),
-                }
                 try:
-                    await asyncio.wait(forwarding, return_when=asyncio.FIRST_COMPLETED)
+                    await _until_one_ends(_forward(reader, server), _forward(answers, client))
                 finally:
-                    server.close()
-                    for each in forwarding:
-                        each.cancel()
-                    await asyncio.gather(*forwarding, return_exceptions=True)
+                    await _close(server)
             finally:
-                client.close()
+                await _close(client)
+
+    async def _open(
+        self, connection: socket.socket
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Read and write a connection, with TLS if it comes with that."""
+        loop = asyncio.get_running_loop()
+        try:
+            secure = await _first_byte(connection) == HANDSHAKE
+        except BaseException:
+            connection.close()
+            raise
+        self.encrypted += secure
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol, connection, ssl=self._context if secure else None
+        )
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 async def _first_byte(connection: socket.socket) -> bytes:
@@ -79,6 +83,23 @@ async def _first_byte(connection: socket.socket) -> bytes:
     finally:
         loop.remove_reader(connection)
     return connection.recv(1, socket.MSG_PEEK)
+
+
+async def _until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
+    """Run coroutines until one ends, and cancel the others."""
+    running = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
