@@ -120,6 +120,8 @@ class Supervisor:
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
+            if self._stop_signal is not None:
+                self._signal_all(signal.SIGINT)  # which cuts their drain delay short
             self._stop_signal = number
         elif number == signal.SIGHUP:
             self._restarting = True
@@ -244,13 +246,16 @@ class Supervisor:
     def _stop_all(self) -> None:
         """Stop all workers at once, as this process was told to stop."""
         number = signal.SIGINT if self._stop_signal is None else signal.Signals(self._stop_signal)
-        for worker in self._workers:
-            if worker.process is not None:
-                worker.process.send_signal(number)
+        self._signal_all(number)
         limit = STOP_TIMEOUT + (self._drain_delay if number == signal.SIGTERM else 0.0)
         deadline = time.monotonic() + limit
         for worker in self._workers:
             self._await_end(worker, deadline)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for worker in self._workers:
+            if worker.process is not None:
+                worker.process.send_signal(number)
 
     def _stop(self, worker: _WorkerState) -> None:
         """Stop a worker without its drain delay, and wait until it has exited."""

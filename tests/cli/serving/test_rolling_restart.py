@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -141,8 +140,7 @@ async def test_the_parent_passes_the_drain_delay_on(
             ):
                 assert answer.status == 503
             assert workers.workers() == pids
-            for pid in pids:
-                os.kill(pid, signal.SIGTERM)
+            workers.process.send_signal(number)
         async with asyncio.timeout(TIMEOUT):
             assert await workers.process.wait() == 0
         assert workers.said("leaving") == (number == signal.SIGTERM)
