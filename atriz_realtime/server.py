@@ -79,8 +79,7 @@ class RealtimeServer(ServerInterface):
         self.incidents = incidents = Incidents(clock)
         self._lifecycle = lifecycle = Lifecycle(self._open, self._close_steps, clock, incidents)
         self._plugins = PluginHost(config)
-        redis_url = config.redis_url
-        self._link = None if redis_url is None else make_link(redis_url, incidents.report)
+        self._link = make_link(url, incidents.report) if (url := config.redis_url) else None
         self._resources = Resources(
             clock=clock, redis=self._link, settings=view(config), report=incidents.report
         )
@@ -161,8 +160,7 @@ class RealtimeServer(ServerInterface):
         statistics.add("refusals", incidents.refusals)
         self._backends = Backends(registry, self._resources, statistics, self._link)
         self.status = self._backends.status
-        sockets = Sockets(rooms, connected)
-        self.signals = Signals(incidents)
+        self.signals, sockets = Signals(incidents), Sockets(rooms, connected)
         self.permissions = Permissions(
             access,
             self._gateway,
@@ -206,9 +204,7 @@ class RealtimeServer(ServerInterface):
             incidents,
             endpoints=[traced(each) for each in registry.endpoints(handle)],
             routes=registry.routes(handle),
-            start=self.start,
-            close=self.close,
-            is_closing=lambda: lifecycle.is_closing,
+            lifecycle=lifecycle,
         )
         statistics.add("http", self._http.endpoints)
 
@@ -219,6 +215,10 @@ class RealtimeServer(ServerInterface):
         :raises PluginError: when a ``server_started`` hook fails.
         """
         await self._lifecycle.start()
+
+    def leave(self) -> None:
+        """Answer 503 at ``/readyz`` from now on; everything else is served as before."""
+        self._lifecycle.leave()
 
     async def drain(self) -> None:
         """Disconnect every client; requests are still answered, until :meth:`close`."""

@@ -30,7 +30,7 @@ from tests.support.docs import blocks, commands, reference
 from tests.support.docs.reference import DOCS, PACKAGE, PARTS, ROOT
 
 DOCUMENTS = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
-READ_ONLY_LANGUAGES = {"text", "nginx", "yaml"}
+READ_ONLY_LANGUAGES = {"text", "nginx", "caddyfile", "haproxy", "yaml"}
 
 
 def relative(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import uvicorn
@@ -90,6 +90,10 @@ class HttpProtocol(EndpointConnection):
     :param app_state: the state of the application's lifespan, for uvicorn's own protocol.
     """
 
+    passes_on: ClassVar[bool] = False
+    """Whether uvicorn's own protocol is given every request that is of no session here: the one
+    that was passed to :func:`http_protocol` may give it to another process."""
+
     _app_state: dict[str, Any] = attrs.field(kw_only=True)
     _fallback: HttpToolsProtocol | None = None
     _previous_cycle: Any = None
@@ -149,6 +153,9 @@ class HttpProtocol(EndpointConnection):
         if self._unread is not None:
             self._unread.is_unread()  # before the next response waits in the same buffer
             self._unread = None
+        if self.passes_on and session_of(data) not in self._shared.websocket.sessions.by_id:
+            self._fall_back(data)
+            return
         limit, state = self._config.limit_concurrency, self._server_state
         if limit is not None and (len(state.connections) >= limit or len(state.tasks) >= limit):
             self._fall_back(data)  # uvicorn's own protocol answers 503

@@ -110,6 +110,12 @@ class RealtimeConfig:
     )
     host: str = _setting("127.0.0.1", "Address that `serve` listens on.")
     port: int = _setting(3001, "Port that `serve` listens on.", minimum=0, maximum=65_535)
+    drain_delay: float = _setting(
+        0.0,
+        "Seconds that `serve` goes on accepting clients after SIGTERM, while `/readyz` answers 503 "
+        "already.",
+        minimum=0,
+    )
     ping_interval: int = _setting(
         25_000,
         "Milliseconds between two pings of a client, at least 500.",

@@ -38,6 +38,7 @@ class Lifecycle:
         self._starting: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._is_leaving = False
         self.started_at: float | None = None
         """When it had started, in seconds of the monotonic clock."""
 
@@ -45,6 +46,15 @@ class Lifecycle:
     def is_closing(self) -> bool:
         """Whether it is being closed, or is closed."""
         return self._draining is not None or self._closing is not None
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it is about to be closed, is being closed, or is closed."""
+        return self._is_leaving or self.is_closing
+
+    def leave(self) -> None:
+        """Take note that it is about to be closed; nothing else changes."""
+        self._is_leaving = True
 
     async def start(self) -> None:
         """Open everything; the first call does it, the others wait for it.
