@@ -77,9 +77,10 @@ def find_plugins(extra: Iterable[str]) -> dict[str, PluginSource]:
         if found.dist is not None:
             origin, number = found.dist.name, found.dist.version
         add(found.name, PluginSource(origin, number, found.load))
-    for target in extra:
+    for entry in extra:
+        given, _, target = (part.strip() for part in entry.rpartition("="))
         module, _, attribute = target.partition(":")
-        name = attribute or module.rpartition(".")[2]
+        name = given or attribute or module.rpartition(".")[2]
         add(name, PluginSource("configuration", "-", _loader(target), target))
     return sources
 
