@@ -17,7 +17,7 @@ DISTRIBUTION = "atriz-realtime"
 
 DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
     {
-        "jwt_auth": "atriz_realtime.defaults.jwt_auth",
+        "jwt_auth": "atriz_realtime.defaults.jwt_auth:JwtAuth",
         "revocations": "atriz_realtime.defaults.revocations",
         "claims": "atriz_realtime.defaults.claims",
         "vehicle": "atriz_realtime.defaults.entities:vehicle",
@@ -36,7 +36,8 @@ DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
         "console": "atriz_realtime.defaults.console",
     }
 )
-"""The plugins of the package by name, each a module or ``module:object``; loaded first."""
+"""The plugins of the package by name, each a module, ``module:object`` or ``module:class``;
+loaded first."""
 
 
 @attrs.frozen
