@@ -86,7 +86,7 @@ class PluginRunner:
         self,
         plugin: str,
         what: str,
-        function: Callable[..., Awaitable[None]],
+        function: Callable[..., Awaitable[object]],
         *arguments: Any,
         limit: float | None = None,
     ) -> None:
