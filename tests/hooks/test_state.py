@@ -133,9 +133,9 @@ async def test_a_start_that_fails_closes_what_is_open(
     server = create_app(config(**history)).state.realtime
     with pytest.raises(PluginError, match="no fuel"):
         await server.start()
-    await server.close()
     (plugin,) = plugins.loaded("recorded").made
     assert plugin.log == ["opened", "flushed", "closed"]
+    await server.close()
 
 
 async def test_what_cannot_be_closed_stops_the_start(plugins: Plugins) -> None:
