@@ -179,7 +179,7 @@ class RealtimeServer(ServerInterface):
             worker=worker,
             others=other_reports,
         )
-        handle = ServerHandle(
+        self._handle = handle = ServerHandle(
             tracking=pipeline,
             access=access,
             socket_io=self.socket_io,

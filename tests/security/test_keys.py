@@ -374,7 +374,8 @@ async def test_a_server_with_a_key_set_and_no_secret() -> None:
             answer = await client.call("authenticate", bad)
             assert answer["message"] == "Authentication failed"
             assert answer["code"] == "invalid_token"
-        source = live.server._plugins._manager.get_plugin("jwt_auth").source
+        plugin: Any = live.server._plugins._manager.get_plugin("jwt_auth")
+        source = plugin.source
         requests = issuer.requests
         await live.server.close()
         await source.refresh()
