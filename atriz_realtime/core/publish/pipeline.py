@@ -259,7 +259,9 @@ class Pipeline:
         await self._cache.delete(entity)
 
     async def aclose(self) -> None:
-        """Refuse further fixes, and finish those under way and the held ones."""
+        """Refuse further fixes, and finish those under way and the held ones; once."""
+        if self._closed:
+            return
         self._closed = True
         if self._under_way:
             self._finished.clear()
