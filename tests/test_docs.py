@@ -195,6 +195,24 @@ def test_the_list_of_log_events_is_complete_and_holds_no_others() -> None:
     assert set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) == events()
 
 
+def records() -> list[str]:
+    """The classes of the API that have fields."""
+    classes = {name: getattr(api, name) for name in api.__all__}
+    return [name for name, each in classes.items() if inspect.isclass(each) and attrs.has(each)]
+
+
+@pytest.mark.parametrize("name", records())
+def test_the_reference_marks_the_fields_that_are_given_by_name(name: str) -> None:
+    _, _, section = (DOCS / "reference.md").read_text().partition(f"\n### {name}\n")
+    made = re.match(rf"\n```text\n{name}\((.*)\)\n```\n", section)
+    assert made is not None
+    positional, _, by_name = made[1].partition("*")
+    for field in attrs.fields(getattr(api, name)):
+        if field.init:
+            shown = by_name if field.kw_only else positional
+            assert re.search(rf"\b{field.alias}\b", shown), field.name
+
+
 # -- links -----------------------------------------------------------------------------
 
 

@@ -265,7 +265,9 @@ class RealtimeConfig:
     extra_plugins: tuple[str, ...] = attrs.field(
         default=(),
         converter=as_names,
-        metadata=_about("Further plugins, each as `module` or `module:object`."),
+        metadata=_about(
+            "Further plugins, each as `module` or `module:object`; `name = module:object` names it."
+        ),
     )
     entities: dict[str, EntitySettings] = attrs.field(
         factory=dict, converter=_entity_settings, metadata=_about("Overrides for entity types.")

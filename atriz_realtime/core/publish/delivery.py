@@ -305,6 +305,7 @@ class Delivery:
 
     async def subscribe(self, listener: Listener) -> None:
         """Pass every event to a listener, from the moment this returns."""
+        listener.start()
         self._listeners.append(listener)
         await self._channels.subscribe_all()
 

@@ -1,7 +1,8 @@
-"""The cache, the fan-out and its layers: opened in order, measured, closed."""
+"""Redis, the cache, the fan-out and its layers: opened in order, measured, closed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -34,6 +35,10 @@ class Backend:
         self.notes.append(f"+{self.name}{below}")
         return self
 
+    async def start(self, on_connect: Callable[[], None]) -> None:
+        self.notes.append(f"+{self.name}")
+        on_connect()
+
     async def aclose(self) -> None:
         self.notes.append(f"-{self.name}")
 
@@ -55,7 +60,8 @@ class Opened:
         self.statistics = Statistics(incidents)
         self.authenticators = authenticators
         registry: Any = self
-        self.backends = Backends(registry, UNUSED, self.statistics, self.link)
+        link: Any = self.link
+        self.backends = Backends(registry, UNUSED, self.statistics, link)
         self._cache, self._fanout = self.cache, self.fanout
 
     @staticmethod
@@ -70,7 +76,9 @@ class Opened:
             FanoutLayer(each.name, each.opened, order=order)
             for order, each in enumerate((self.inner, self.outer))
         ]
-        found: tuple[Any, Any, Any] = await self.backends.open(stack, layers)
+        found: tuple[Any, Any, Any] = await self.backends.open(
+            stack, layers, lambda: self.notes.append("reachable")
+        )
         return found
 
 
@@ -79,15 +87,23 @@ async def test_all_are_opened_in_order_measured_and_closed(incidents: Incidents)
     async with AsyncExitStack() as stack:
         cache, layered, innermost = await opened.open(stack)
         assert [each.name for each in (cache, layered, innermost)] == ["cache", "outer", "fanout"]
-        assert opened.notes == ["+cache", "+fanout", "+inner on fanout", "+outer on inner"]
+        assert opened.notes == [
+            "+link",
+            "reachable",
+            "+cache",
+            "+fanout",
+            "+inner on fanout",
+            "+outer on inner",
+        ]
         assert opened.statistics.read() == {
+            "redis": {"link": 1},
             "cache": {"cache": 1},
             "fanout": {"fanout": 1},
             "layer inner": {"inner": 1},
             "layer outer": {"outer": 1},
         }
         opened.notes.clear()
-    assert opened.notes == ["-outer", "-inner", "-fanout", "-cache"]
+    assert opened.notes == ["-outer", "-inner", "-fanout", "-cache", "-link"]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from atriz_realtime.api.model import MAX_ID_LENGTH
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish import pipeline
 from atriz_realtime.core.publish.delivery import Delivery
+from atriz_realtime.core.publish.observers import Observers
 from atriz_realtime.core.publish.pipeline import Pipeline, unknown_type
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
@@ -138,8 +139,9 @@ class Parts:
             self.observed.append((seen.entity_id, seen.location.timestamp.second))
 
         observer = Observer("observer", observe)
-        registry._owners[observer] = "test"
-        self.pipeline.start(self.cache, [observer])
+        observers = Observers([observer], lambda _: "test", plugin_runner, hub.incidents)
+        self.pipeline.start(self.cache, observers)
+        observers.start()
         self.sent: list[int] = []
         self.fanout.subscribe("tracking:*", self._sent)
 

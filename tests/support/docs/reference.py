@@ -302,11 +302,22 @@ def _class(owner: type[Any]) -> str:
                 )
             )
     parts = [markdown(owner.__doc__)]
+    if attrs.has(owner) and owner not in (RealtimeConfig, EntitySettings):
+        parts.insert(0, f"```text\n{_constructor(owner)}\n```")
     if promises:
         parts.append("It promises:\n\n" + "\n".join(promises))
     if rows:
         parts.append(table(("member", "type", "meaning"), rows))
     return "\n\n".join(parts)
+
+
+def _constructor(owner: type[Any]) -> str:
+    """How an object of a class is made; what stands behind ``*`` is given by name."""
+    defaults = _defaults(owner)
+    fields = sorted((each for each in attrs.fields(owner) if each.init), key=lambda f: f.kw_only)
+    given = [each.alias + defaults.get(each.name, "").replace(" = ", "=", 1) for each in fields]
+    given.insert(sum(not each.kw_only for each in fields), "*")
+    return f"{owner.__name__}({', '.join(given).removesuffix(', *')})"
 
 
 def _defaults(owner: type[Any]) -> Mapping[str, str]:
