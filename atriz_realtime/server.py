@@ -197,8 +197,9 @@ class RealtimeServer(ServerInterface):
         self._layers = registry.fanout_layers(handle)
         self._observers = Observers(registry.observers(handle), registry.owner, runner, incidents)
         self._gateway.add_events(registry, handle)
-        proxies = self.socket_io.eio.proxies
-        super().__init__(sockets, pipeline, redis, clock, lifecycle, access, proxies)
+        super().__init__(
+            sockets, pipeline, redis, clock, lifecycle, access, self.socket_io.eio.proxies
+        )
         self.tracking = TrackingService(redis, self.socket_io)
         self._http = HttpInterface(
             app,
@@ -260,22 +261,15 @@ class RealtimeServer(ServerInterface):
         return self._plugins.describe()
 
     async def _open(self, opened: AsyncExitStack) -> None:
-        cache, fanout, innermost = await self._backends.open(
-            opened, self._layers, self.delivery.reachable
-        )
-        self.delivery.start(
-            cache=cache,
-            fanout=fanout,
-            innermost_fanout=innermost,
-            after_gap=self.permissions.recheck_here,
-        )
+        backends = await self._backends.open(opened, self._layers, self.delivery.reachable)
+        self.delivery.start(backends, self.permissions.recheck_here)
         opened.push_async_callback(self.delivery.aclose)
         opened.push_async_callback(self._finish)
-        self._pipeline.start(cache, self._observers)
-        await self._relay.start(fanout, self._rooms.emit_encoded)
+        self._pipeline.start(backends.cache, self._observers)
+        await self._relay.start(backends.fanout, self._rooms.emit_encoded)
         opened.push_async_callback(self._relay.aclose)
         opened.push_async_callback(self.permissions.aclose)
-        await self.signals.start(fanout)
+        await self.signals.start(backends.fanout)
         opened.push_async_callback(self.signals.aclose)
         self.permissions.start()
         await self._notify("server_started", returned=self._plugin_opened.add)

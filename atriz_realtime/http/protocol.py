@@ -153,17 +153,17 @@ class HttpProtocol(EndpointConnection):
         if self._unread is not None:
             self._unread.is_unread()  # before the next response waits in the same buffer
             self._unread = None
-        if self.passes_on and session_of(data) not in self._shared.websocket.sessions.by_id:
-            self._fall_back(data)
-            return
         limit, state = self._config.limit_concurrency, self._server_state
         if limit is not None and (len(state.connections) >= limit or len(state.tasks) >= limit):
             self._fall_back(data)  # uvicorn's own protocol answers 503
             return
-        if self._cached is not None and self._read_cached(self._cached, data):
+        if self.passes_on:
+            endpoint = None
+        elif self._cached is not None and self._read_cached(self._cached, data):
             self._stop_keep_alive_timer()
             return
-        endpoint = self._shared.by_request_line.get(data[: data.find(b"\r\n") + 2])
+        else:
+            endpoint = self._shared.by_request_line.get(data[: data.find(b"\r\n") + 2])
         if endpoint is not None:
             end = end_of_head(data)
             if end >= 0 and FALLBACK_HEADER.search(data, 0, end) is None:
@@ -234,7 +234,7 @@ class HttpProtocol(EndpointConnection):
         request = request_on(self._scheme, self._client, head, config, proxies)
         fields, query = request.fields, request.query()
         sid = query.get("sid")
-        if sid is not None and sid not in self._shared.websocket.sessions.by_id:
+        if (sid is not None or self.passes_on) and sid not in self._shared.websocket.sessions.by_id:
             return False
         if query.get("transport") == UvicornWebSocket.name:
             if fields.opens_websocket and not body:

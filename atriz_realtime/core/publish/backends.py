@@ -1,10 +1,12 @@
-"""Redis, the cache, the fan-out and the layers on it: opened when the server starts, and measured."""
+"""Redis, the cache, the fan-out and its layers: opened when the server starts, and measured."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
+
+import attrs
 
 from atriz_realtime.api.contracts import (
     BackendStatus,
@@ -31,6 +33,17 @@ APART = (
 """What the log says of several workers that share nothing."""
 
 B = TypeVar("B")
+
+
+@attrs.frozen
+class OpenBackends:
+    """What fixes are cached in and fanned out with."""
+
+    cache: Cache
+    fanout: Fanout
+    """With all layers."""
+    innermost: Fanout
+    """The fan-out below the layers, which reports interruptions."""
 
 
 class Backends:
@@ -61,13 +74,11 @@ class Backends:
         opened: AsyncExitStack,
         layers: Sequence[FanoutLayer],
         on_connect: Callable[[], None],
-    ) -> tuple[Cache, Fanout, Fanout]:
+    ) -> OpenBackends:
         """Open everything, to be closed with ``opened``.
 
         :param layers: wrap the fan-out, the first one innermost.
         :param on_connect: called whenever Redis is connected, for the first time or again.
-        :returns: the cache, the fan-out with all layers, and the fan-out below them, which
-            reports interruptions.
         """
         if self._link is not None:
             opened.push_async_callback(self._link.aclose)
@@ -80,7 +91,7 @@ class Backends:
         innermost = layered = await self._opened("fanout", fanout, fanout.open(resources), opened)
         for layer in layers:
             layered = await self._opened(f"layer {layer.name}", layer, layer.open(layered), opened)
-        return open_cache, layered, innermost
+        return OpenBackends(open_cache, layered, innermost)
 
     async def _opened(
         self, name: str, record: Any, opening: Awaitable[B], opened: AsyncExitStack

@@ -68,7 +68,7 @@ class Opened:
     def owner(_: Any) -> str:
         return "test"
 
-    async def open(self, stack: AsyncExitStack) -> tuple[Any, Any, Any]:
+    async def open(self, stack: AsyncExitStack) -> Any:
         registry: Any = self
         registry.cache = CacheBackend("mine", self._cache.opened)
         registry.fanout = FanoutBackend("mine", self._fanout.opened)
@@ -76,17 +76,15 @@ class Opened:
             FanoutLayer(each.name, each.opened, order=order)
             for order, each in enumerate((self.inner, self.outer))
         ]
-        found: tuple[Any, Any, Any] = await self.backends.open(
-            stack, layers, lambda: self.notes.append("reachable")
-        )
-        return found
+        return await self.backends.open(stack, layers, lambda: self.notes.append("reachable"))
 
 
 async def test_all_are_opened_in_order_measured_and_closed(incidents: Incidents) -> None:
     opened = Opened(incidents)
     async with AsyncExitStack() as stack:
-        cache, layered, innermost = await opened.open(stack)
-        assert [each.name for each in (cache, layered, innermost)] == ["cache", "outer", "fanout"]
+        found = await opened.open(stack)
+        names = [each.name for each in (found.cache, found.fanout, found.innermost)]
+        assert names == ["cache", "outer", "fanout"]
         assert opened.notes == [
             "+link",
             "reachable",

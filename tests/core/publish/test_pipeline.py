@@ -31,6 +31,7 @@ from atriz_realtime.api import (
 from atriz_realtime.api.model import MAX_ID_LENGTH
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish import pipeline
+from atriz_realtime.core.publish.backends import OpenBackends
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.publish.observers import Observers
 from atriz_realtime.core.publish.pipeline import Pipeline, unknown_type
@@ -116,12 +117,8 @@ class Parts:
         self.delivery = Delivery(
             registry.kinds, hub.broadcaster, hub.channels, hub.clock, hub.incidents
         )
-        self.delivery.start(
-            cache=self.cache,
-            fanout=self.fanout,
-            innermost_fanout=self.fanout,
-            after_gap=lambda: None,
-        )
+        backends: Any = OpenBackends(self.cache, self.fanout, self.fanout)
+        self.delivery.start(backends, lambda: None)
         self.access = AccessControl(registry, plugin_runner, hub.incidents, hub.clock)
         self.pipeline = Pipeline(
             registry=registry,
