@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -28,11 +29,12 @@ from atriz_realtime.core.hub.signals import Signals
 from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.hub.watermarks import Watermarks
 from atriz_realtime.core.publish.backends import Backends
+from atriz_realtime.core.publish.observers import Observers
 from atriz_realtime.core.publish.service import TrackingParts, TrackingService, fix_path
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.lifecycle import CLOSE_STEP_TIMEOUT, Lifecycle, Step
-from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.plugin_runner import PluginResources, PluginRunner
 from atriz_realtime.core.runtime.statistics import ClientLag, Reports, Statistics
 from atriz_realtime.http.application import HttpInterface
 from atriz_realtime.plugin_system.config import RealtimeConfig, view
@@ -44,12 +46,6 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
-
-STARTING_HOOK_TIMEOUT = 10.0
-"""Seconds that one ``server_started`` hook may take."""
-
-STOPPING_HOOK_TIMEOUT = 1.0
-"""Seconds that one ``server_stopping`` hook may take."""
 
 
 class RealtimeServer(ServerInterface):
@@ -77,12 +73,14 @@ class RealtimeServer(ServerInterface):
         self.config = config = RealtimeConfig.load() if config is None else config
         clock = SystemClock()
         self.incidents = incidents = Incidents(clock)
-        self._lifecycle = lifecycle = Lifecycle(self._open, self._close_steps, clock, incidents)
+        self._lifecycle = lifecycle = Lifecycle(
+            self._open, self._first_steps, self._finish, clock, incidents
+        )
         self._plugins = PluginHost(config)
         redis_url = config.redis_url
-        self._link = None if redis_url is None else make_link(redis_url, incidents.report)
+        link = None if redis_url is None else make_link(redis_url, incidents.report)
         self._resources = Resources(
-            clock=clock, redis=self._link, settings=view(config), report=incidents.report
+            clock=clock, redis=link, settings=view(config), report=incidents.report
         )
         self.registry = registry = Registry(self._plugins, config, self._resources)
         runner = PluginRunner(incidents, clock, config.plugin_timeout)
@@ -132,7 +130,7 @@ class RealtimeServer(ServerInterface):
             incidents=incidents,
             clock=clock,
         )
-        redis = None if self._link is None else self._link.client
+        redis = None if link is None else link.client
         parts = TrackingParts(
             redis=redis,
             pipeline=pipeline,
@@ -151,7 +149,7 @@ class RealtimeServer(ServerInterface):
             lifecycle.ready,
             "" if other_reports is None else session_prefix(worker),
         )
-        self._statistics = statistics = Statistics(incidents)
+        statistics = Statistics(incidents)
         statistics.add("frames", broadcaster)
         statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
         statistics.add("backlog", self.delivery.backlog)
@@ -159,10 +157,11 @@ class RealtimeServer(ServerInterface):
         for name, fixes in pipeline.fixes.items():
             statistics.add(f"fixes {name}", fixes)
         statistics.add("refusals", incidents.refusals)
-        self._backends = Backends(registry, self._resources, statistics, self._link)
+        self._backends = Backends(registry, self._resources, statistics, link)
         self.status = self._backends.status
         sockets = Sockets(rooms, connected)
         self.signals = Signals(incidents)
+        self._plugin_opened = PluginResources(runner)
         self.permissions = Permissions(
             access,
             self._gateway,
@@ -194,10 +193,13 @@ class RealtimeServer(ServerInterface):
             statistics=statistics.read,
             reports=self.reports.all,
         )
+        self._notify = partial(self._plugins.notify, server=handle, resources=self._resources)
         self._layers = registry.fanout_layers(handle)
+        self._observers = Observers(registry.observers(handle), registry.owner, runner, incidents)
         self._gateway.add_events(registry, handle)
-        proxies = self.socket_io.eio.proxies
-        super().__init__(sockets, pipeline, redis, clock, lifecycle, access, proxies)
+        super().__init__(
+            sockets, pipeline, redis, clock, lifecycle, access, self.socket_io.eio.proxies
+        )
         self.tracking = TrackingService(redis, self.socket_io)
         self._http = HttpInterface(
             app,
@@ -206,9 +208,7 @@ class RealtimeServer(ServerInterface):
             incidents,
             endpoints=[traced(each) for each in registry.endpoints(handle)],
             routes=registry.routes(handle),
-            start=self.start,
-            close=self.close,
-            is_closing=lambda: lifecycle.is_closing,
+            lifecycle=lifecycle,
         )
         statistics.add("http", self._http.endpoints)
 
@@ -219,6 +219,10 @@ class RealtimeServer(ServerInterface):
         :raises PluginError: when a ``server_started`` hook fails.
         """
         await self._lifecycle.start()
+
+    def leave(self) -> None:
+        """Answer 503 at ``/readyz`` from now on; everything else is served as before."""
+        self._lifecycle.leave()
 
     async def drain(self) -> None:
         """Disconnect every client; requests are still answered, until :meth:`close`."""
@@ -257,43 +261,33 @@ class RealtimeServer(ServerInterface):
         return self._plugins.describe()
 
     async def _open(self, opened: AsyncExitStack) -> None:
-        if self._link is not None:
-            opened.push_async_callback(self._link.aclose)
-            await self._link.start(self.delivery.reachable)
-            self._statistics.add("redis", self._link)
-        cache, fanout, innermost = await self._backends.open(opened, self._layers)
-        self.delivery.start(
-            cache=cache,
-            fanout=fanout,
-            innermost_fanout=innermost,
-            after_gap=self.permissions.recheck_here,
-        )
+        backends = await self._backends.open(opened, self._layers, self.delivery.reachable)
+        self.delivery.start(backends, self.permissions.recheck_here)
         opened.push_async_callback(self.delivery.aclose)
-        self._pipeline.start(cache, self.registry.observers(self._handle))
-        opened.push_async_callback(self._pipeline.aclose)
-        await self._relay.start(fanout, self._rooms.emit_encoded)
+        opened.push_async_callback(self._finish)
+        self._pipeline.start(backends.cache, self._observers)
+        await self._relay.start(backends.fanout, self._rooms.emit_encoded)
         opened.push_async_callback(self._relay.aclose)
         opened.push_async_callback(self.permissions.aclose)
-        await self.signals.start(fanout)
+        await self.signals.start(backends.fanout)
         opened.push_async_callback(self.signals.aclose)
         self.permissions.start()
-        await self._plugins.notify(
-            "server_started", STARTING_HOOK_TIMEOUT, server=self._handle, resources=self._resources
-        )
+        await self._notify("server_started", returned=self._plugin_opened.add)
+        self._observers.start()
 
-    def _close_steps(self) -> list[Step]:
+    def _first_steps(self) -> list[Step]:
         return [
             ("plugins", self._notify_stopping, None),
             ("clients", self.socket_io.abort_all, CLOSE_STEP_TIMEOUT),
             ("Socket.IO", self.socket_io.shutdown, CLOSE_STEP_TIMEOUT),
         ]
 
+    async def _finish(self) -> None:
+        """Close what needs the backends; each has limits of its own, and is closed once."""
+        await self._pipeline.aclose()
+        await self._observers.aclose()
+        await self._plugin_opened.aclose()
+
     async def _notify_stopping(self) -> None:
-        for failure in await self._plugins.notify(
-            "server_stopping",
-            STOPPING_HOOK_TIMEOUT,
-            tolerant=True,
-            server=self._handle,
-            resources=self._resources,
-        ):
+        for failure in await self._notify("server_stopping", tolerant=True):
             self.incidents.report("close incomplete", failure.message)

@@ -72,5 +72,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the lexers and the reader."""
     app.add_lexer("env", BashLexer)
     app.add_lexer("svelte", HtmlLexer)
+    app.add_lexer("haproxy", BashLexer)
     app.connect("source-read", read)
     return {"parallel_read_safe": True}

@@ -22,7 +22,9 @@ BIN = ROOT / ".venv" / "bin"
 
 # Programs that the tests start, each with its Debian packages.
 DEBIAN = {
+    "caddy": ["caddy"],
     "chromium": ["chromium", "fonts-dejavu-core"],
+    "haproxy": ["haproxy"],
     "logrotate": ["logrotate"],
     "nginx": ["nginx-light"],
 }

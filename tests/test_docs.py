@@ -10,6 +10,7 @@ import inspect
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from tests.support.docs import blocks, commands, reference
 from tests.support.docs.reference import DOCS, PACKAGE, PARTS, ROOT
 
 DOCUMENTS = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
-READ_ONLY_LANGUAGES = {"text", "nginx", "yaml"}
+READ_ONLY_LANGUAGES = {"text", "nginx", "caddyfile", "haproxy", "yaml"}
 
 
 def relative(path: Path) -> str:
@@ -194,6 +195,24 @@ def test_the_list_of_log_events_is_complete_and_holds_no_others() -> None:
     assert set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) == events()
 
 
+def records() -> list[str]:
+    """The classes of the API that have fields."""
+    classes = {name: getattr(api, name) for name in api.__all__}
+    return [name for name, each in classes.items() if inspect.isclass(each) and attrs.has(each)]
+
+
+@pytest.mark.parametrize("name", records())
+def test_the_reference_marks_the_fields_that_are_given_by_name(name: str) -> None:
+    _, _, section = (DOCS / "reference.md").read_text().partition(f"\n### {name}\n")
+    made = re.match(rf"\n```text\n{name}\((.*)\)\n```\n", section)
+    assert made is not None
+    positional, _, by_name = made[1].partition("*")
+    for field in attrs.fields(getattr(api, name)):
+        if field.init:
+            shown = by_name if field.kw_only else positional
+            assert re.search(rf"\b{field.alias}\b", shown), field.name
+
+
 # -- links -----------------------------------------------------------------------------
 
 
@@ -267,8 +286,58 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
-@pytest.mark.parametrize("path", sorted((DOCS / "changes").iterdir()), ids=relative)
-def test_change_notes_are_named_as_towncrier_wants(path: Path) -> None:
-    assert path.name == "README.md" or re.fullmatch(
-        r"\+[\w-]+\.(feature|bugfix|doc|removal|misc)\.md", path.name
+# -- changes -----------------------------------------------------------------------------
+
+
+def is_note(name: str) -> bool:
+    """Whether towncrier takes a file for a note about a change, and for one without an issue."""
+    return bool(re.fullmatch(r"\+[\w-]+\.(feature|bugfix|doc|removal|misc)\.md", name))
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [
+        ("+some-name.feature.md", True),
+        ("+some-name.removal.md", True),
+        ("some-name.feature.md", False),
+        ("+some-name.change.md", False),
+        ("+some-name.feature.txt", False),
+        ("+some name.doc.md", False),
+    ],
+)
+def test_a_misnamed_change_note_is_found(name: str, accepted: bool) -> None:
+    assert is_note(name) == accepted
+
+
+def test_change_notes_are_named_as_towncrier_wants() -> None:
+    names = [path.name for path in (DOCS / "changes").iterdir()]
+    assert [name for name in names if name != "README.md" and not is_note(name)] == []
+
+
+def test_the_changelog_begins_with_the_version_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    settings = project["tool"]["towncrier"]
+    assert (ROOT / settings["filename"], ROOT / settings["directory"]) == (
+        DOCS / "changelog.md",
+        DOCS / "changes",
     )
+    _, marker, entries = (
+        (DOCS / "changelog.md").read_text().partition("<!-- towncrier release notes start -->")
+    )
+    assert marker  # where towncrier puts the next entry
+    releases = re.findall(r"^## (.+)$", entries, re.MULTILINE)
+    dated = [re.fullmatch(r"(\d+)\.(\d+)\.(\d+) \(\d{4}-\d\d-\d\d\)", each) for each in releases]
+    assert None not in dated, releases
+    versions = [tuple(map(int, each.groups())) for each in dated if each is not None]
+    assert versions == sorted(versions, reverse=True)
+    assert releases[0].partition(" ")[0] == project["project"]["version"]
+
+
+def test_plugins_accept_the_version_of_the_package_and_no_other_major_one() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    major = int(version.partition(".")[0])
+    written = [PACKAGE / "cli/scaffold/templates/pyproject.toml.in"]
+    for path in [*written, *(ROOT / "plugins").glob("*/pyproject.toml")]:
+        assert f'"atriz-realtime>={major}.0,<{major + 1}"' in path.read_text(), relative(path)
+    promises = (DOCS / "plugins" / "promises.md").read_text()
+    assert f"`atriz-realtime>={major}.0,<{major + 1}`" in promises

@@ -4,7 +4,8 @@ A hook receives, by name, any of these arguments: ``config``, a read-only view o
 of the plugin's own table; ``resources``, which are the clock, the connection to Redis (open from
 ``server_started`` on) and a function that reports survived failures; ``server``, a narrow handle on
 the running server. A plugin's state belongs to the objects that a hook creates, not to the module,
-because a process may run several servers.
+because a process may run several servers.  State that several hooks share belongs to a plugin that
+is a class: each server makes an object of it, without arguments, and its methods are the hooks.
 
 Registration hooks (``register_*``) are synchronous, run once while the server starts, and return
 records; a message in flight never enters pluggy.  An implementation names only the arguments it
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 from starlette.routing import BaseRoute
 
-from atriz_realtime.api.contracts import PluginConfig, Resources, ServerHandle
+from atriz_realtime.api.contracts import Closeable, PluginConfig, Resources, ServerHandle
 from atriz_realtime.api.records import (
     Authenticator,
     Authorizer,
@@ -294,8 +295,9 @@ def register_observers(
     """Register observers, which receive every event published on this server.
 
     Called once at start.  An observer receives each event after it was published, in
-    order, from a bounded queue of its own.  An exception is counted and logged, and the
-    next event follows.
+    order, from a bounded queue of its own; the first after every ``server_started`` is done.
+    An exception is counted and logged, and the next event follows.  When the server stops,
+    observers have a second for what is queued; then ``aclose`` of each is awaited.
 
     Example::
 
@@ -400,17 +402,24 @@ def register_commands(
 @hookspec
 def server_started(
     config: PluginConfig, server: ServerHandle, resources: Resources
-) -> Awaitable[None] | None:
+) -> Awaitable[Closeable | None] | Closeable | None:
     """Called once, when the backends are open and before the first client connects.
 
     May be a coroutine function; it is awaited, for at most ten seconds.  An exception
-    stops the start.
+    stops the start.  What it opens for the time that the server runs, it returns: a
+    :class:`Closeable`, such as a client, or an :class:`contextlib.AsyncExitStack` for several
+    things.  The server closes it when it stops, or when the start fails: after the
+    observers, before the backends, and in the reverse order of opening.  Each may take a
+    second; a failure is counted and does not delay the stop.
 
     Example::
 
         @hookimpl
         async def server_started(server):
             print(await server.tracking.counts(), "are known")
+            closing = AsyncExitStack()
+            closing.callback(print, "nothing is open any more")
+            return closing
     """
 
 
@@ -418,10 +427,11 @@ def server_started(
 def server_stopping(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Awaitable[None] | None:
-    """Called once, before clients are disconnected and backends are closed.
+    """Called once, before clients are disconnected: for what must be said to them.
 
     May be a coroutine function; it is awaited, for at most one second.  An exception
-    is logged and does not delay the stop.
+    is logged and does not delay the stop.  Fixes may still be published, and observers have
+    yet to process their queues: close what they need as :func:`server_started` says.
 
     Example::
 

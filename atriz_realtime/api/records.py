@@ -167,11 +167,16 @@ class Observer:
     name: str
     """Unique among observers."""
     observe: Callable[[LocationEvent], Awaitable[None]]
-    """Called for one event after another, in order."""
+    """Called for one event after another, in order, from when every ``server_started`` is done."""
     queue_size: int = attrs.field(default=1024, kw_only=True, validator=attrs.validators.ge(1))
     """Events that may wait; beyond that, the oldest are dropped and counted."""
     timeout: float = attrs.field(default=30.0, kw_only=True, validator=attrs.validators.gt(0))
     """Seconds one call may take; one that takes longer is cancelled and counted."""
+    aclose: Callable[[], Awaitable[None]] | None = attrs.field(default=None, kw_only=True)
+    """Awaited once when the server stops, after the last call of ``observe``: for what is not
+    written yet.  The backends, and what ``server_started`` returned, are still open.  It may take
+    a second; a failure is counted, and the stop continues.  When ``server_started`` fails, it is
+    awaited as well."""
 
 
 @attrs.frozen(eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -14,22 +14,10 @@ from atriz_realtime.cli import logs
 from atriz_realtime.cli.addresses import beyond_loopback
 from atriz_realtime.cli.options import config_option, json_option
 from atriz_realtime.cli.output import print_json, print_table
+from atriz_realtime.cli.registered import registered, singular
 from atriz_realtime.cli.verdict import PUBLISHED_SECRETS, verdict, warnings_collected
 from atriz_realtime.plugin_system.config import describe, load_config
-from atriz_realtime.plugin_system.plugins import PluginInfo
-from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.server import RealtimeServer
-
-_NAMED_HOOKS = {
-    "fanout_layers": "register_fanout_layers",
-    "socket_events": "register_socket_events",
-    "endpoints": "register_endpoints",
-    "routes": "register_routes",
-}
-"""Kinds of records that are shown by name alone, each with the hook that registers them."""
-
-_LATE_HOOKS = {"observers": "register_observers", "commands": "register_commands"}
-"""Hooks that `check` does not call, so that it shows the hooks instead of their records."""
 
 
 def require_strength(server: RealtimeServer) -> None:
@@ -79,12 +67,12 @@ def check(as_json: bool, file: str | None, strict: bool, offline: bool) -> int:
         name: {"value": value, "source": loaded.sources.get(name, "default")}
         for name, value in describe(loaded.config).items()
     }
-    registered = _registered(server.registry, server.plugins())
+    records = registered(server)
     found = verdict(server, warned, offline=offline)
     status = 0 if found.is_ok(strict=strict) else 1
     if as_json:
         said = {"ok": not status, "problems": found.problems, "warnings": found.warnings}
-        print_json({"settings": settings, "registered": registered, "verdict": said})
+        print_json({"settings": settings, "registered": records, "verdict": said})
         return status
     print_table(
         ("setting", "value", "from"),
@@ -95,8 +83,8 @@ def check(as_json: bool, file: str | None, strict: bool, offline: bool) -> int:
     print_table(
         ("kind", "name", "plugin", ""),
         [
-            (kind[:-1].replace("_", " "), entry["name"], entry["plugin"], _details(entry))
-            for kind, entries in registered.items()
+            (singular(kind), entry["name"], entry["plugin"], _details(entry))
+            for kind, entries in records.items()
             for entry in entries
         ],
         title="Registered",
@@ -105,42 +93,6 @@ def check(as_json: bool, file: str | None, strict: bool, offline: bool) -> int:
     for line in found.lines():
         click.echo(line)
     return status
-
-
-def _registered(
-    registry: Registry, plugins: Sequence[PluginInfo]
-) -> dict[str, list[dict[str, Any]]]:
-    """The records that plugins registered, by kind, as the configuration changes them."""
-
-    def entries(records: Iterable[Any], chosen: Any = None) -> list[dict[str, Any]]:
-        return [
-            {"name": record.name, "plugin": registry.owner(record)}
-            | ({"chosen": True} if record is chosen else {})
-            for record in records
-        ]
-
-    shown = ("name", "plugin", "throttle", "throttle_options", "cache_ttl")
-    return {
-        "entity_types": [
-            {name: getattr(kind, name) for name in shown} for kind in registry.kinds.values()
-        ],
-        "authenticators": entries(registry.authenticators),
-        "authorizers": entries(registry.authorizers),
-        "filters": entries(registry.filters),
-        "throttles": entries(registry.throttles.values()),
-        "caches": entries(registry.caches.values(), registry.cache),
-        "fanouts": entries(registry.fanouts.values(), registry.fanout),
-        **{
-            kind: [{"name": name, "plugin": plugin} for name, plugin in registry.contributed(hook)]
-            for kind, hook in _NAMED_HOOKS.items()
-        },
-        **{
-            kind: [
-                {"name": hook, "plugin": plugin.name} for plugin in plugins if hook in plugin.hooks
-            ]
-            for kind, hook in _LATE_HOOKS.items()
-        },
-    }
 
 
 def _text(value: Any) -> str:

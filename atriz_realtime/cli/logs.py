@@ -20,6 +20,8 @@ _SECRET_NAMES = frozenset(
         "jwt_secret",
         "password",
         "secret",
+        "sentinel_password",
+        "ssl_password",
         "token",
         "x-api-key",
     }

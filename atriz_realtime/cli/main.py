@@ -26,6 +26,7 @@ COMMANDS = MappingProxyType(
         "publish": "client.publish",
         "watch": "client.watch",
         "replay": "client.replay",
+        "bench": "client.bench",
         "plugins": "plugins",
         "frontend": "shipped_files",
         "deployment": "shipped_files",

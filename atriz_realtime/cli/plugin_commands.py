@@ -23,12 +23,23 @@ def load(built_in: Iterable[str]) -> dict[str, click.Command]:
     :raises RealtimeError: when the configuration or a plugin is broken, or two commands have
         one name.
     """
-    config = RealtimeConfig.load()
+    found = owned(RealtimeConfig.load(), built_in)
+    return {name: command for name, (_, command) in found.items()}
+
+
+def owned(
+    config: RealtimeConfig, built_in: Iterable[str] = ()
+) -> dict[str, tuple[str, click.Command]]:
+    """The commands by name, each with the plugin that it comes from.
+
+    :param built_in: names that are taken.
+    :raises PluginError: when a plugin is broken, or two commands have one name.
+    """
     clock = SystemClock()
     url = config.redis_url
     link = None if url is None else make_link(url, Incidents(clock).report)  # not connected
     resources = Resources(clock=clock, redis=link, settings=view(config))
-    commands: dict[str, click.Command] = {}
+    found: dict[str, tuple[str, click.Command]] = {}
     owners = dict.fromkeys(built_in, DISTRIBUTION)
     for plugin, returned in PluginHost(config).call("register_commands", resources=resources):
         for command in returned if isinstance(returned, Iterable) else [returned]:
@@ -42,5 +53,5 @@ def load(built_in: Iterable[str]) -> dict[str, click.Command]:
                 raise PluginError(
                     f"plugins {owners[name]!r} and {plugin!r} both register the command {name!r}"
                 )
-            owners[name], commands[name] = plugin, command
-    return commands
+            owners[name], found[name] = plugin, (plugin, command)
+    return found

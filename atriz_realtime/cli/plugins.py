@@ -7,12 +7,17 @@ from pathlib import Path
 import attrs
 import click
 
+from atriz_realtime.api.errors import RealtimeError
+from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
 from atriz_realtime.cli.options import config_option, json_option
-from atriz_realtime.cli.output import print_json, print_table
+from atriz_realtime.cli.output import print_json, print_table, warn
+from atriz_realtime.cli.registered import of_plugin, registered, singular
 from atriz_realtime.cli.scaffold import KINDS, write_skeleton
+from atriz_realtime.cli.verdict import warnings_collected
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
+from atriz_realtime.server import RealtimeServer
 
 
 @click.group(short_help="List plugins, or write the skeleton of one.", invoke_without_command=True)
@@ -20,20 +25,38 @@ from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 @config_option
 @click.pass_context
 def plugins(context: click.Context, as_json: bool, file: str | None) -> None:
-    """List all plugins that are found, with their origin and the hooks they implement.
+    """List all plugins that are found: their origin, the hooks they implement, what they register.
 
     A hook in brackets is disabled by disabled_hooks.
     """
     if context.invoked_subcommand is not None:
         return
     logs.configure()
-    infos = PluginHost(RealtimeConfig.load(file)).describe()
+    config = RealtimeConfig.load(file)
+    host = PluginHost(config)
+    try:
+        with warnings_collected():  # check shows them
+            server: RealtimeServer = create_app(config).state.realtime
+            infos, records = server.plugins(), registered(server)
+    except RealtimeError as error:
+        infos, records = host.describe(), {}
+        warn(f"what they register is not known, because a server would not start: {error.message}")
+    contributed = {info.name: of_plugin(records, info.name) for info in infos}
     if as_json:
-        print_json([attrs.asdict(info) for info in infos])
+        print_json([attrs.asdict(info) | {"records": contributed[info.name]} for info in infos])
         return
     print_table(
         ("name", "version", "origin", "state", "hooks"),
         [(info.name, info.version, info.origin, _state(info), _hooks(info)) for info in infos],
+    )
+    click.echo()
+    print_table(
+        ("plugin", "registers", "names"),
+        [
+            (name, singular(kind), ", ".join(names))
+            for name, kinds in contributed.items()
+            for kind, names in kinds.items()
+        ],
     )
 
 

@@ -53,7 +53,7 @@ def serve(
     and keeps its state in memory.  JWT_SECRET verifies tokens; without it every token is refused.
 
     Several workers share one Redis: that of REDIS_URL, or else an embedded Valkey, which is
-    started for them.  SIGHUP restarts the workers one after another.
+    started for them.  SIGHUP replaces the workers, which disconnects each client once at most.
     """
     logs.configure(form=log_format)
     app = create_app(RealtimeConfig.load(file, host=host, port=port))
@@ -66,7 +66,10 @@ def serve(
     if workers == 1:
         uvicorn_server.run(app, sockets, ready=lambda: announce(server, url))
         return
-    arguments = [f"--host={config.host}", f"--port={port}", f"--log-format={log_format}"]
+    arguments = [
+        *(f"--host={config.host}", f"--port={port}", f"--drain-delay={config.drain_delay}"),
+        f"--log-format={log_format}",
+    ]
     if file is not None:
         arguments.append(f"--config={file}")
-    Supervisor(workers, sockets, url, arguments, config.redis_url).run()
+    Supervisor(workers, sockets, url, arguments, config.redis_url, config.drain_delay).run()

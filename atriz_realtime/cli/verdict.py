@@ -32,6 +32,8 @@ PUBLISHED_SECRETS: Final = frozenset(
         "a-secret-of-more-than-thirty-two-bytes",
         "at-least-thirty-two-bytes-of-random-text",
         "another secret of more than thirty-two bytes",
+        "the-new-secret-of-thirty-two-bytes",
+        "the-old-secret-of-thirty-two-bytes",
         "your-secret-key",
     }
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from atriz_realtime.api.errors import ConfigurationError, RealtimeError
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.clients.socket_server import SocketServer
 from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.lifecycle import Lifecycle
 from atriz_realtime.http.endpoints import EndpointRoute, Endpoints
 from atriz_realtime.http.routes import SOCKET_PATH, Probes, RealtimeRoutes
 from atriz_realtime.plugin_system.config import RealtimeConfig
@@ -32,8 +33,7 @@ class HttpInterface:
     these errors itself.  uvicorn and httptools are imported only for the protocols.
 
     :param endpoints: the endpoints of plugins; ``routes``: their other routes.
-    :param start: awaited before the first request is answered.
-    :param is_closing: whether the server is being closed.
+    :param lifecycle: started before the first request is answered, at the latest.
     """
 
     def __init__(
@@ -45,12 +45,13 @@ class HttpInterface:
         *,
         endpoints: Sequence[Endpoint],
         routes: Sequence[BaseRoute],
-        start: Callable[[], Awaitable[None]],
-        close: Callable[[], Awaitable[None]],
-        is_closing: Callable[[], bool],
+        lifecycle: Lifecycle,
     ) -> None:
         self._engine = engine = socket_io.eio
-        self.endpoints = Endpoints(endpoints, start, is_closing, config.max_body, incidents)
+        start = lifecycle.start
+        self.endpoints = Endpoints(
+            endpoints, start, lambda: lifecycle.is_closing, config.max_body, incidents
+        )
         """The endpoints' answers, and numbers about them."""
         self._websocket: type[UvicornWebSocket] | None = None
         by_route = self.endpoints.by_route.values()
@@ -62,7 +63,7 @@ class HttpInterface:
             incidents,
             engine.proxies,
         )
-        app.router.routes[:0] = [own, Probes(app.router, start, is_closing)]
+        app.router.routes[:0] = [own, Probes(app.router, start, lambda: lifecycle.is_leaving)]
         if RealtimeError not in app.exception_handlers:
             app.add_exception_handler(RealtimeError, own.refuse)
         lifespan = app.router.lifespan_context
@@ -74,7 +75,7 @@ class HttpInterface:
                 async with lifespan(host) as state:
                     yield state
             finally:
-                await close()
+                await lifecycle.close()
 
         app.router.lifespan_context = with_server
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import uvicorn
@@ -94,6 +94,10 @@ class HttpProtocol(EndpointConnection):
     :param app_state: the state of the application's lifespan, for uvicorn's own protocol.
     """
 
+    passes_on: ClassVar[bool] = False
+    """Whether uvicorn's own protocol is given every request that is of no session here: the one
+    that was passed to :func:`http_protocol` may give it to another process."""
+
     _app_state: dict[str, Any] = attrs.field(kw_only=True)
     _fallback: HttpToolsProtocol | None = None
     _previous_cycle: Any = None
@@ -157,10 +161,13 @@ class HttpProtocol(EndpointConnection):
         if limit is not None and (len(state.connections) >= limit or len(state.tasks) >= limit):
             self._fall_back(data)  # uvicorn's own protocol answers 503
             return
-        if self._cached is not None and self._read_cached(self._cached, data):
+        if self.passes_on:
+            endpoint = None
+        elif self._cached is not None and self._read_cached(self._cached, data):
             self._stop_keep_alive_timer()
             return
-        endpoint = self._shared.by_request_line.get(data[: data.find(b"\r\n") + 2])
+        else:
+            endpoint = self._shared.by_request_line.get(data[: data.find(b"\r\n") + 2])
         if endpoint is not None:
             end = end_of_head(data)
             if end >= 0 and FALLBACK_HEADER.search(data, 0, end) is None:
@@ -234,7 +241,7 @@ class HttpProtocol(EndpointConnection):
             self._drain(self._shared.endpoints.malformed())
             return True
         sid = query.get("sid")
-        if sid is not None and sid not in self._shared.websocket.sessions.by_id:
+        if (sid is not None or self.passes_on) and sid not in self._shared.websocket.sessions.by_id:
             return False
         if query.get("transport") == UvicornWebSocket.name:
             if fields.opens_websocket and not body:

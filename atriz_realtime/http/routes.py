@@ -171,15 +171,15 @@ class Probes(BaseRoute):
 
     :param router: the host's router.
     :param start: starts the server, or waits until it has started.
-    :param closing: tells whether the server is being closed.
+    :param leaving: tells whether the server is being closed, or is about to be.
     """
 
     def __init__(
-        self, router: Router, start: Callable[[], Awaitable[None]], closing: Callable[[], bool]
+        self, router: Router, start: Callable[[], Awaitable[None]], leaving: Callable[[], bool]
     ) -> None:
         self._router = router
         self._start = start
-        self._closing = closing
+        self._leaving = leaving
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match a request for a probe that the host does not serve itself."""
@@ -199,7 +199,7 @@ class Probes(BaseRoute):
         return any(getattr(route, "path", None) == path for route in self._router.routes)
 
     async def _readiness(self) -> str:
-        if self._closing():
+        if self._leaving():
             return "closing"
         try:
             async with asyncio.timeout(START_TIMEOUT):

@@ -124,4 +124,5 @@ def mask_url(url: str) -> str:
     if parts.password is not None:
         user, _, host = parts.netloc.rpartition("@")
         url = urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
-    return re.sub(r"([?&]password=)[^&#]*", r"\1***", url)  # redis-py reads one there as well
+    # redis-py reads passwords there as well, such as those of Sentinels and of private keys
+    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1***", url)

@@ -110,6 +110,12 @@ class RealtimeConfig:
     )
     host: str = _setting("127.0.0.1", "Address that `serve` listens on.")
     port: int = _setting(3001, "Port that `serve` listens on.", minimum=0, maximum=65_535)
+    drain_delay: float = _setting(
+        0.0,
+        "Seconds that `serve` goes on accepting clients after SIGTERM, while `/readyz` answers 503 "
+        "already.",
+        minimum=0,
+    )
     ping_interval: int = _setting(
         25_000,
         "Milliseconds between two pings of a client, at least 500.",
@@ -259,7 +265,9 @@ class RealtimeConfig:
     extra_plugins: tuple[str, ...] = attrs.field(
         default=(),
         converter=as_names,
-        metadata=_about("Further plugins, each as `module` or `module:object`."),
+        metadata=_about(
+            "Further plugins, each as `module` or `module:object`; `name = module:object` names it."
+        ),
     )
     entities: dict[str, EntitySettings] = attrs.field(
         factory=dict, converter=_entity_settings, metadata=_about("Overrides for entity types.")

@@ -17,7 +17,7 @@ DISTRIBUTION = "atriz-realtime"
 
 DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
     {
-        "jwt_auth": "atriz_realtime.defaults.jwt_auth",
+        "jwt_auth": "atriz_realtime.defaults.jwt_auth:JwtAuth",
         "revocations": "atriz_realtime.defaults.revocations",
         "claims": "atriz_realtime.defaults.claims",
         "vehicle": "atriz_realtime.defaults.entities:vehicle",
@@ -36,7 +36,8 @@ DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
         "console": "atriz_realtime.defaults.console",
     }
 )
-"""The plugins of the package by name, each a module or ``module:object``; loaded first."""
+"""The plugins of the package by name, each a module, ``module:object`` or ``module:class``;
+loaded first."""
 
 
 @attrs.frozen
@@ -77,9 +78,10 @@ def find_plugins(extra: Iterable[str]) -> dict[str, PluginSource]:
         if found.dist is not None:
             origin, number = found.dist.name, found.dist.version
         add(found.name, PluginSource(origin, number, found.load))
-    for target in extra:
+    for entry in extra:
+        given, _, target = (part.strip() for part in entry.rpartition("="))
         module, _, attribute = target.partition(":")
-        name = attribute or module.rpartition(".")[2]
+        name = given or attribute or module.rpartition(".")[2]
         add(name, PluginSource("configuration", "-", _loader(target), target))
     return sources
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +25,14 @@ GUARDING_HOOKS = frozenset(
 )
 """Hooks that no plugin is optional in: without what they register, a server would let in a
 caller, or show a location, that it should not."""
+
+STARTING_HOOK_TIMEOUT = 10.0
+"""Seconds that one ``server_started`` hook may take."""
+
+STOPPING_HOOK_TIMEOUT = 1.0
+"""Seconds that one ``server_stopping`` hook may take."""
+
+_LIMITS = {"server_started": STARTING_HOOK_TIMEOUT, "server_stopping": STOPPING_HOOK_TIMEOUT}
 
 HOOKS = tuple(
     name
@@ -117,12 +125,20 @@ class PluginHost:
         return results
 
     async def notify(
-        self, hook: str, limit: float, *, tolerant: bool = False, **arguments: Any
+        self,
+        hook: str,
+        limit: float | None = None,
+        *,
+        tolerant: bool = False,
+        returned: Callable[[str, Any], None] | None = None,
+        **arguments: Any,
     ) -> list[ConfigurationError]:
         """Call a life-cycle hook's implementations in order, awaiting those that are coroutines.
 
-        :param limit: seconds that one implementation may take.
+        :param limit: seconds that one implementation may take; ``None``: the hook's own limit.
         :param tolerant: return the failure of any plugin, rather than an optional one's alone.
+        :param returned: called with a plugin's name and what its implementation returned, unless
+            that is ``None``; an exception of it counts as the plugin's.
         :returns: the failures that did not stop the call.
         :raises PluginError: for the first failure that does.
         """
@@ -130,10 +146,12 @@ class PluginHost:
         for implementation in self._implementations(hook):
             name = implementation.plugin_name
             try:
-                async with asyncio.timeout(limit):
+                async with asyncio.timeout(_LIMITS[hook] if limit is None else limit):
                     result = self._call(hook, implementation, arguments)
                     if inspect.isawaitable(result):
-                        await result
+                        result = await result
+                if returned is not None and result is not None:
+                    returned(name, result)
             except (Exception, SystemExit) as error:
                 failure = _failure(name, hook, error)
                 if not tolerant:
@@ -238,12 +256,12 @@ class PluginHost:
         where = f"plugin {name!r} ({source.origin})"
         try:
             plugin = source.load()
+            if inspect.isclass(plugin):
+                plugin = plugin()
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{where} cannot be loaded: {type(error).__name__}: {error}"
             ) from error
-        if inspect.isclass(plugin):
-            raise PluginError(f"{where} is a class; name a module or an instance")
         try:
             self._manager.register(plugin, name=name)
             self._manager.check_pending()

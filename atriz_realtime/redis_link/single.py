@@ -9,7 +9,7 @@ from typing import Any
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -54,9 +54,16 @@ class SingleLink:
                 self.client = redis.asyncio.from_url(url.text, **options)
             else:
                 make: Any = Sentinel  # redis-py leaves it untyped
-                sentinel = make(list(url.nodes), sentinel_kwargs=SENTINEL_OPTIONS, **options)
+                sentinel = make(
+                    list(url.nodes),
+                    sentinel_kwargs={**SENTINEL_OPTIONS, **url.sentinel_options},
+                    **options,
+                )
                 self.client = sentinel.master_for(url.service)
                 self._sentinels = sentinel.sentinels
+                for each in self._sentinels:
+                    of_sentinel: Any = each.connection_pool
+                    of_sentinel.make_connection()  # validates the options
             pool: Any = self.client.connection_pool  # redis-py leaves it untyped
             self._make_connection = pool.make_connection
             self._make_connection()  # validates the options without connecting
@@ -112,7 +119,22 @@ class SingleLink:
         await asyncio.gather(*(sentinel.aclose() for sentinel in self._sentinels))
 
     async def _open(self) -> AbstractConnection:
-        return await connected(self._make_connection())
+        try:
+            return await connected(self._make_connection())
+        except MasterNotFoundError as error:
+            raise MasterNotFoundError(await self._unnamed()) from error
+
+    async def _unnamed(self) -> str:
+        """Say why the Sentinels name no primary; redis-py's text is full of addresses."""
+        reasons = set()
+        for answer in await asyncio.gather(
+            *(sentinel.ping() for sentinel in self._sentinels), return_exceptions=True
+        ):
+            if isinstance(answer, Exception):
+                reasons.add(f"a Sentinel cannot be asked: {describe(answer)}")
+            else:
+                reasons.add("a Sentinel knows no primary of this name that is up")
+        return "; ".join(sorted(reasons))
 
 
 async def connected(connection: Any) -> AbstractConnection:

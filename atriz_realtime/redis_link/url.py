@@ -4,11 +4,12 @@
 ``redis://[user:password@]host:port[/db]``      one server ``rediss://…``
 one server, TLS ``unix:///path/to/socket[?db=0]``               one server on this machine
 ``redis+sentinel://[user:password@]host:port,   the primary that these Sentinels name;
-host:port/service[/db]``                        ``rediss+sentinel`` with TLS
+host:port/service[/db]``                        ``rediss+sentinel``: both with TLS
 ``redis+cluster://[user:password@]host:port,…`` a cluster; ``rediss+cluster`` with TLS
 ==============================================  ==========================================
 
-Options of redis-py's connections may follow a question mark.
+Options of redis-py's connections may follow a question mark.  Those that begin with ``sentinel_``
+are for the Sentinels, and so are those of TLS unless others are given for the Sentinels.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import attrs
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import parse_url, to_bool
 
 from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.plugin_system.checks import mask_url
+
+SENTINEL_PREFIX = "sentinel_"
 
 DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
 
@@ -40,6 +43,8 @@ class RedisUrl:
     """The name by which Sentinels know the primary."""
     options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """User, password, database, TLS and further options, as redis-py's connections take them."""
+    sentinel_options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """The same for the connections to Sentinels."""
 
     def __str__(self) -> str:
         return mask_url(self.text)
@@ -62,9 +67,16 @@ def parse_redis_url(text: str) -> RedisUrl:
         return RedisUrl(text, "single")
     credentials, _, hosts = parts.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
-    options = _query(parts.query)
+    options, sentinel_options = _queries(parts.query)
+    if kind != "sentinel" and sentinel_options:
+        raise ConfigurationError(
+            f"redis_url: no option {SENTINEL_PREFIX + min(sentinel_options)!r} for a {kind}",
+            field="redis_url",
+        )
     if scheme == "rediss":
         options["ssl"] = True
+    of_tls = {name: value for name, value in options.items() if name.startswith("ssl")}
+    sentinel_options = of_tls | sentinel_options
     if user:
         options["username"] = unquote(user)
     if password:
@@ -87,7 +99,17 @@ def parse_redis_url(text: str) -> RedisUrl:
         )
     if database:
         options["db"] = int(database)
-    return RedisUrl(text, kind, nodes, service, options)
+    return RedisUrl(text, kind, nodes, service, options, sentinel_options)
+
+
+def _queries(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of a query: those of Redis, and those of Sentinels without their prefix."""
+    pairs = [pair for pair in text.split("&") if pair]
+    of_sentinels = [pair for pair in pairs if pair.startswith(SENTINEL_PREFIX)]
+    of_redis = [pair for pair in pairs if not pair.startswith(SENTINEL_PREFIX)]
+    return _query("&".join(of_redis)), _query(
+        "&".join(pair.removeprefix(SENTINEL_PREFIX) for pair in of_sentinels)
+    )
 
 
 def _query(text: str) -> dict[str, Any]:
@@ -97,6 +119,8 @@ def _query(text: str) -> dict[str, Any]:
     except ValueError as error:  # its text has the option, not the value
         raise ConfigurationError(f"redis_url: {error}", field="redis_url") from error
     options.pop("connection_class")
+    if "ssl" in options:
+        options["ssl"] = to_bool(options["ssl"])
     return options
 
 

@@ -13,7 +13,7 @@ from atriz_realtime.http import connection
 from tests.benchmarks.results import Results, shown
 from tests.benchmarks.scenarios import SCENARIOS
 from tests.benchmarks.variants import Variants
-from tests.support.docs.reference import table
+from tests.support.docs.tables import table
 
 TITLES = {
     "uvicorn": "uvicorn's own HTTP protocol",

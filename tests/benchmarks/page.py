@@ -1,4 +1,4 @@
-"""Writes the results as Markdown into docs/benchmarks.md and README.md."""
+"""Writes the results as Markdown into docs/benchmarks.md, and into the pages that quote it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from tests.benchmarks.plot import plot
 from tests.benchmarks.results import OURS, Results, shown
 from tests.benchmarks.scenario import MOST_WAITED, Figure, Scenario
 from tests.benchmarks.scenarios import SCENARIOS
-from tests.support.docs.reference import DOCS, README, table, updated
+from tests.support.docs.reference import DOCS, README, updated
+from tests.support.docs.tables import table
 
 PAGE = DOCS / "benchmarks.md"
 PLOT = DOCS / "images" / "benchmarks.svg"
@@ -99,7 +100,7 @@ def disturbance(results: Results) -> str:
 
 
 def write(results: Results) -> None:
-    """Update the page, its plot and the table in README.md."""
+    """Update the page, its plot, and the pages that quote it."""
     PLOT.write_text(plot(results))
     machine = table(("", ""), [(f"**{name}**", value) for name, value in results.machine.items()])
     count = min(len(runs) for each in results.runs.values() for runs in each.values())
@@ -113,7 +114,8 @@ def write(results: Results) -> None:
     if disturbed := disturbance(results):
         parts.insert(0, disturbed)
     write_section("results", "\n\n".join(parts))
-    (DOCS / README).write_text(updated(README))
+    for derived in (README, "operate/sizing.md"):
+        (DOCS / derived).write_text(updated(derived))
 
 
 def write_section(name: str, text: str) -> None:

@@ -39,7 +39,7 @@ from tests.benchmarks.scenarios.days import (
 )
 from tests.benchmarks.swarm import Swarm
 from tests.benchmarks.variants import Variants
-from tests.support.docs.reference import table
+from tests.support.docs.tables import table
 
 CLIENTS, TRACKED, RATE = 400, 25, 1_300
 

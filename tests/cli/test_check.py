@@ -101,7 +101,8 @@ def test_check_shows_what_each_plugin_contributes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "contributing_plugin.py").write_text(
-        "from atriz_realtime.api import FanoutLayer, Observer, SocketEvent, hookimpl\n"
+        "import click\n"
+        "from atriz_realtime.api import FanoutLayer, Observer, SocketEvent, View, hookimpl\n"
         "@hookimpl\n"
         "def register_socket_events(): return SocketEvent('shift:over', print)\n"
         "@hookimpl\n"
@@ -109,7 +110,9 @@ def test_check_shows_what_each_plugin_contributes(
         "@hookimpl\n"
         "def register_observers(): return Observer('history', print)\n"
         "@hookimpl\n"
-        "def register_commands(): return []\n"
+        "def register_views(): return View('blurred', print, print)\n"
+        "@hookimpl\n"
+        "def register_commands(): return click.Command('shift')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("ATRIZ_REALTIME_EXTRA_PLUGINS", "contributing_plugin")
@@ -122,10 +125,39 @@ def test_check_shows_what_each_plugin_contributes(
     assert {kind: names for kind, names in mine.items() if names} == {
         "socket_events": ["shift:over"],
         "fanout_layers": ["mirror"],
-        "observers": ["register_observers"],
-        "commands": ["register_commands"],
+        "observers": ["history"],
+        "views": ["blurred"],
+        "commands": ["shift"],
     }
     assert registered["routes"] == [{"name": "/health/realtime", "plugin": "health"}]
+    listed = json.loads(shown(capsys, "plugins", "--json"))
+    (own,) = [plugin["records"] for plugin in listed if plugin["name"] == "contributing_plugin"]
+    assert own == {kind: names for kind, names in mine.items() if names}
+    lines = rows(shown(capsys, "plugins"))
+    assert ["contributing_plugin", "observer", "history"] in lines
+    assert ["contributing_plugin", "socket", "event", "shift:over"] in lines
+    assert ["throttling", "throttle", "interval,", "latest,", "none"] in lines
+
+
+def test_two_observers_of_one_name_are_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first_plugin", "second_plugin"):
+        (tmp_path / f"{name}.py").write_text(
+            "from atriz_realtime.api import Observer, hookimpl\n"
+            "@hookimpl\n"
+            "def register_observers(): return Observer('history', print)\n"
+        )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("ATRIZ_REALTIME_EXTRA_PLUGINS", "first_plugin,second_plugin")
+    assert run(["check", "--offline"]) == 1
+    problem = "both register the observer 'history'"
+    assert problem in only_line(capsys.readouterr().err)
+    assert run(["plugins", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert only_line(err).startswith("warning: what they register is not known")
+    assert problem in err
+    assert json.loads(out)[-1]["records"] == {}
 
 
 def test_check_prints_tables(file: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -343,6 +375,7 @@ def test_plugins_lists_every_plugin_with_its_hooks(
         "hooks": ["register_entity_types"],
         "blocked_hooks": [],
         "failure": "",
+        "records": {"entity_types": ["vehicle"]},
     }
     assert by_name["delivery"]["state"] == "disabled"
     assert by_name["health"]["hooks"] == []

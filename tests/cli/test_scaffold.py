@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ def test_a_skeleton_passes_its_own_tests(kind: str, tmp_path: Path) -> None:
     check(folder, "pytest", "-q", "-W", "error", "-p", "no:cacheprovider")
 
 
-def check(folder: Path, *command: str, **environment: str) -> None:
+def check(folder: Path, *command: str, **environment: str) -> str:
     run = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,
@@ -29,6 +30,39 @@ def check(folder: Path, *command: str, **environment: str) -> None:
         env={**os.environ, **environment},
     )
     assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+RECORDS = {
+    "entity": {"entity_types": ["my_entity"]},
+    "observer": {"observers": ["my_observer"]},
+    "recorder": {"observers": ["my_recorder"]},
+    "route": {"routes": ["/api/my_route/{type}/{id}"]},
+    "event": {"socket_events": ["my_event:locate"]},
+    "authorizer": {"authorizers": ["my_authorizer"]},
+    "authenticator": {"authenticators": ["my_authenticator"]},
+    "throttle": {"throttles": ["my_throttle"]},
+    "cache": {"caches": ["my_cache"]},
+}
+"""What each kind registers."""
+
+
+def test_skeletons_are_installed_and_found(tmp_path: Path) -> None:
+    """The tests of an installed one pass, too: its class is found by its entry point."""
+    folders = {kind: write_skeleton(f"my-{kind}", kind, tmp_path) for kind in KINDS}
+    pip = "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"
+    recorder = folders["recorder"]
+    check(tmp_path, *pip, "--target", "alone", str(recorder))
+    check(recorder, "pytest", "-q", "-p", "no:cacheprovider", PYTHONPATH=str(tmp_path / "alone"))
+    check(tmp_path, *pip, "--target", "installed", *map(str, folders.values()))
+    path = str(tmp_path / "installed")
+    listed = json.loads(check(tmp_path, "atriz_realtime.cli", "plugins", "--json", PYTHONPATH=path))
+    found = {plugin["name"]: plugin for plugin in listed}
+    for kind, records in RECORDS.items():
+        plugin = found[f"my_{kind}"]
+        assert (plugin["state"], plugin["version"]) == ("active", "0.1.0")
+        assert plugin["origin"] == f"atriz-realtime-my-{kind}"
+        assert plugin["records"] == records
 
 
 def test_skeletons_are_typed_and_clean(tmp_path: Path) -> None:
@@ -36,7 +70,16 @@ def test_skeletons_are_typed_and_clean(tmp_path: Path) -> None:
     for folder in folders:
         check(folder, "ruff", "check", "--isolated", "--select", "E4,E7,E9,F,I,B,UP", ".")
     sources = [str(folder / "src") for folder in folders]
-    check(tmp_path, "mypy", "--strict", *sources, MYPYPATH=os.pathsep.join(sources))
+    tests = [str(path) for folder in folders for path in folder.glob("tests/test_*.py")]
+    check(tmp_path, "mypy", "--strict", *sources, *tests, MYPYPATH=os.pathsep.join(sources))
+
+
+def test_skeletons_are_formatted(tmp_path: Path) -> None:
+    """With a name that leaves every line on its line."""
+    for kind in KINDS:
+        (tmp_path / kind).mkdir()
+        write_skeleton("fleet", kind, tmp_path / kind)
+    check(tmp_path, "ruff", "format", "--isolated", "--line-length=100", "--check", ".")
 
 
 @pytest.mark.parametrize("name", ["", "1st", "Scooter", "sc oo", "../scooter", "class"])

@@ -126,6 +126,36 @@ async def test_fixes_answered_200_are_the_current_location_after_a_signal(redis_
     assert refused <= {503}
 
 
+async def test_with_a_drain_delay_it_serves_on_and_is_not_ready() -> None:
+    env = environment(ATRIZ_REALTIME_DRAIN_DELAY="600")
+    async with serve(env=env) as served, aiohttp.ClientSession() as session:
+        client = socketio.AsyncClient(reconnection=False, http_session=session)
+        await client.connect(served.url, auth={"token": token()}, transports=["websocket"])
+        served.command.process.send_signal(signal.SIGTERM)
+        await served.command.until_said("leaving")
+        async with session.get(f"{served.url}/readyz") as answer:
+            assert (answer.status, await answer.json()) == (503, {"status": "closing"})
+        assert await client.call("track:vehicle", "v1", timeout=TIMEOUT) == {"success": True}
+        other = socketio.AsyncClient(reconnection=False)
+        await other.connect(served.url, auth={"token": token()})
+        async with session.get(f"{served.url}/api/tracking/vehicle") as answer:
+            assert answer.status == 401
+        assert await served.command.ended(signal.SIGTERM) == 0  # which cuts the delay short
+        await until(lambda: not client.connected and not other.connected)
+
+
+@pytest.mark.parametrize(
+    ("delay", "number"), [("0.2", signal.SIGTERM), ("600", signal.SIGINT), ("0", signal.SIGTERM)]
+)
+async def test_the_drain_delay_ends_and_is_for_sigterm_only(
+    delay: str, number: signal.Signals
+) -> None:
+    async with serve(env=environment(ATRIZ_REALTIME_DRAIN_DELAY=delay)) as served:
+        assert await served.command.ended(number) == 0
+    events = [json.loads(line)["event"] for line in served.command.err]
+    assert events == ["serving", *["leaving"] * (delay == "0.2"), "stopping"]
+
+
 @pytest.mark.parametrize(
     ("run", "number"),
     [(serve, signal.SIGTERM), (serve, signal.SIGINT), (on_its_own, signal.SIGTERM)],

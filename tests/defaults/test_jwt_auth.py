@@ -18,7 +18,12 @@ from jwt.warnings import InsecureKeyLengthWarning
 
 from atriz_realtime.api import AuthenticationRejected, ConfigurationError, Credentials, Resources
 from atriz_realtime.defaults import jwt_auth
-from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings, secret_weakness
+from atriz_realtime.defaults.jwt_auth import (
+    JwtAuth,
+    JwtAuthenticator,
+    JwtSettings,
+    secret_weakness,
+)
 from atriz_realtime.plugin_system.plugins import PluginView
 from atriz_realtime.plugin_system.structure import structure
 from atriz_realtime.testing import SECRET, FakeClock
@@ -88,7 +93,7 @@ async def test_credentials_without_a_token_are_left_to_others(secret: str | None
 async def test_without_a_secret_every_token_is_refused_and_the_log_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    record = jwt_auth.register_authenticators(
+    record = JwtAuth().register_authenticators(
         PluginView(name="jwt_auth", settings={"jwt_secret": None}, table={}),
         RESOURCES,
     )
@@ -481,7 +486,7 @@ def test_the_shortest_secret_of_each_algorithm(
 async def test_a_weak_secret_works_and_is_logged_once_without_its_value(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    record = jwt_auth.register_authenticators(
+    record = JwtAuth().register_authenticators(
         PluginView(name="jwt_auth", settings={"jwt_secret": "hunter2"}, table={}),
         RESOURCES,
     )

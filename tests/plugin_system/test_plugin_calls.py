@@ -227,6 +227,20 @@ async def test_life_cycle_hooks_are_awaited_one_after_another(plugins: Plugins) 
     assert told == ["one begins", "one ends", "three", "two begins", "two ends"]
 
 
+async def test_what_life_cycle_hooks_return_is_handed_on(plugins: Plugins) -> None:
+    plugins.module("one", "@hookimpl\nasync def server_started():\n    return 1")
+    plugins.module("two", "@hookimpl\ndef server_started():\n    return 2")
+    plugins.module("none", "@hookimpl\nasync def server_started():\n    pass")
+    returned: list[tuple[str, int]] = []
+    host = host_of("one", "two", "none")
+    await host.notify(
+        "server_started",
+        returned=lambda *each: returned.append(each),
+        **arguments("server_started"),
+    )
+    assert returned == [("one", 1), ("two", 2)]
+
+
 HANGING = """
     import asyncio
 

@@ -56,6 +56,30 @@ def test_an_object_named_in_configuration(plugins: Plugins) -> None:
     assert call(host, "register_commands") == [("van", "van"), ("bike", "bike")]
 
 
+CLASS = """
+class Plugin:
+    @hookimpl
+    def register_commands(self):
+        return self
+"""
+
+
+def test_a_class_is_a_plugin_of_which_each_host_makes_an_object(plugins: Plugins) -> None:
+    plugins.module("shop", CLASS)
+    ((name, first),) = call(host_of("shop:Plugin"), "register_commands")
+    ((_, second),) = call(host_of("shop:Plugin"), "register_commands")
+    assert name == "Plugin"
+    assert type(first) is type(second) is plugins.loaded("shop").Plugin
+    assert first is not second
+
+
+def test_the_configuration_may_give_a_plugin_its_name(plugins: Plugins) -> None:
+    plugins.module("shop", CLASS)
+    host = host_of("van = shop:Plugin", "bike=shop:Plugin", plugins.commands("depot.van_rental"))
+    assert answers(host) == ["van", "bike", "van_rental"]
+    assert info(host, "van").origin == "configuration"
+
+
 def test_an_installed_distribution(plugins: Plugins) -> None:
     plugins.commands("acme_realtime")
     plugins.distribution("acme-realtime", {"acme": "acme_realtime"}, version="4.5")
@@ -219,11 +243,15 @@ def test_a_broken_module_stops_the_start_and_is_named(
     [
         ("not_there", "plugin 'not_there' (configuration) cannot be loaded: ModuleNotFoundError"),
         ("shop:missing", "plugin 'missing' (configuration) cannot be loaded: AttributeError"),
-        ("shop:Plugin", "plugin 'Plugin' (configuration) is a class; name a module or an instance"),
+        (
+            "shop:Plugin",
+            "plugin 'Plugin' (configuration) cannot be loaded: TypeError: Plugin.__init__() missing"
+            " 1 required positional argument: 'name'",
+        ),
     ],
 )
 def test_a_wrong_name_stops_the_start(plugins: Plugins, target: str, problem: str) -> None:
-    plugins.module("shop", "class Plugin:\n    @hookimpl\n    def register_filters(self): ...")
+    plugins.module("shop", "class Plugin:\n    def __init__(self, name): ...")
     assert refusal(target).startswith(problem)
 
 

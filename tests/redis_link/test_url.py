@@ -56,6 +56,37 @@ def test_sentinels(
     assert RealtimeConfig(redis_url=url).redis_url == url
 
 
+@pytest.mark.parametrize(
+    ("url", "redis", "sentinels"),
+    [
+        ("redis+sentinel://:data@a/m", {"password": "data"}, {}),
+        (
+            f"redis+sentinel://:data@a/m?sentinel_username=s&sentinel_password={SECRET}%25",
+            {"password": "data"},
+            {"username": "s", "password": f"{SECRET}%"},
+        ),
+        (
+            "rediss+sentinel://a/m?ssl_ca_certs=/ca.pem&health_check_interval=5",
+            {"ssl": True, "ssl_ca_certs": "/ca.pem", "health_check_interval": 5},
+            {"ssl": True, "ssl_ca_certs": "/ca.pem"},
+        ),
+        ("rediss+sentinel://a/m?sentinel_ssl=no", {"ssl": True}, {"ssl": False}),
+        (
+            "redis+sentinel://a/m?sentinel_ssl=yes&sentinel_ssl_ca_certs=/other.pem",
+            {},
+            {"ssl": True, "ssl_ca_certs": "/other.pem"},
+        ),
+    ],
+)
+async def test_sentinels_have_options_of_their_own(
+    url: str, redis: dict[str, object], sentinels: dict[str, object]
+) -> None:
+    parsed = parse_redis_url(url)
+    assert (parsed.options, parsed.sentinel_options) == (redis, sentinels)
+    assert SECRET not in str(parsed)
+    await make_link(url, ignored).client.aclose()
+
+
 def test_a_cluster() -> None:
     parsed = parse_redis_url(f"redis+cluster://:{SECRET}@a:1,b")
     assert (parsed.kind, parsed.nodes) == ("cluster", (("a", 1), ("b", 6379)))
@@ -89,6 +120,10 @@ async def test_an_option_in_the_url_overrides_the_default(where: str) -> None:
         "redis://a:1/-1",
         "redis+cluster://a:1?health_check_interval=often",
         "redis+cluster://a:1?nonsense=1",
+        f"redis+cluster://a:1?sentinel_password={SECRET}",
+        f"redis://a:1?sentinel_password={SECRET}",
+        f"redis+sentinel://a:1/m?sentinel_password={SECRET}&sentinel_nonsense=1",
+        f"rediss+sentinel://a:1/m?sentinel_password={SECRET}&sentinel_ssl_cert_reqs=some",
         "redis+sentinel://a:1",
         "redis+sentinel://a:1/",
         "redis+sentinel:///mymaster",
@@ -114,6 +149,8 @@ def test_an_incomplete_url_is_refused_without_its_password(url: str) -> None:
         f"redis://h?password={SECRET}",
         f"redis+sentinel://u:{SECRET}@a:1,b:2/m",
         f"rediss+cluster://:{SECRET}@a:1,b:2",
+        f"redis+sentinel://a:1,b:2/m?sentinel_password={SECRET}&db=1",
+        f"rediss+sentinel://a:1,b:2/m?ssl_password={SECRET}",
     ],
 )
 def test_the_string_form_hides_the_password(url: str) -> None:

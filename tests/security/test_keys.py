@@ -21,7 +21,6 @@ from starlette.applications import Starlette
 
 from atriz_realtime import RealtimeServer
 from atriz_realtime.api import AuthenticationRejected, ConfigurationError, Credentials
-from atriz_realtime.defaults import jwt_auth
 from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings, headers
 from atriz_realtime.defaults.jwt_auth import jwks as jwks_module
 from atriz_realtime.defaults.jwt_auth import keys as keys_module
@@ -375,7 +374,8 @@ async def test_a_server_with_a_key_set_and_no_secret() -> None:
             answer = await client.call("authenticate", bad)
             assert answer["message"] == "Authentication failed"
             assert answer["code"] == "invalid_token"
-        source = list(jwt_auth._SOURCES.values())[-1]
+        plugin: Any = live.server._plugins._manager.get_plugin("jwt_auth")
+        source = plugin.source
         requests = issuer.requests
         await live.server.close()
         await source.refresh()

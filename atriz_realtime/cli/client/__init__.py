@@ -1,1 +1,1 @@
-"""Commands that talk to a running server: ``watch``, ``replay``, ``publish``."""
+"""Commands that talk to a running server: ``watch``, ``replay``, ``publish``, ``bench``."""

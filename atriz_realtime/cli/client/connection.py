@@ -17,7 +17,7 @@ import attrs
 import click
 import orjson
 
-from atriz_realtime.api.errors import NotAuthenticated, Unavailable
+from atriz_realtime.api.errors import LocationNotFound, NotAuthenticated, Unavailable
 from atriz_realtime.api.wire import encode_json
 from atriz_realtime.cli.addresses import local_url
 from atriz_realtime.cli.options import config_option
@@ -73,26 +73,40 @@ class Target:
 
 def target_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add ``--url``, ``--token`` and ``--config``; the command gets a :class:`Target`."""
+    option = click.option(
+        "--url",
+        metavar="URL",
+        callback=read_url,
+        help="URL of the server.  [default: http://127.0.0.1:3001, or from HOST and PORT]",
+    )
+    return option(_with_target(command))
 
+
+def target_argument(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the argument ``URL``, ``--token`` and ``--config``; the command gets a :class:`Target`.
+
+    A command that puts a load on a server should be told on which.
+    """
+    return click.argument("url", metavar="URL", callback=read_url)(_with_target(command))
+
+
+def _with_target(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_target(url: str | None, token: str | None, file: str | None, **options: Any) -> None:
         command(find_target(url, token, file), **options)
 
-    for add in (
-        config_option,
-        click.option(
-            "--token",
-            metavar="JWT",
-            help="Token to authenticate with.  [default: one made with JWT_SECRET]",
-        ),
-        click.option(
-            "--url",
-            metavar="URL",
-            help="URL of the server.  [default: http://127.0.0.1:3001, or from HOST and PORT]",
-        ),
-    ):
-        with_target = add(with_target)
-    return with_target
+    return click.option(
+        "--token",
+        metavar="JWT",
+        help="Token to authenticate with.  [default: one made with JWT_SECRET]",
+    )(config_option(with_target))
+
+
+def read_url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Check that a URL is that of a server, and remove a slash at its end."""
+    if value is not None and not _is_base_url(value):
+        raise click.BadParameter("must look like http://127.0.0.1:3001")
+    return None if value is None else value.rstrip("/")
 
 
 def find_target(url: str | None, token: str | None, file: str | None) -> Target:
@@ -100,16 +114,14 @@ def find_target(url: str | None, token: str | None, file: str | None) -> Target:
 
     :raises RealtimeError: when the configuration is broken, or has no secret to make a token with.
     """
-    if url is not None and not _is_base_url(url):
-        raise click.BadParameter("must look like http://127.0.0.1:3001", param_hint="--url")
     if token is not None and not token.isprintable():
         raise click.BadParameter(
             "must not contain line breaks or other control characters", param_hint="--token"
         )
     if token is not None and url is not None:
-        return Target(url.rstrip("/"), lambda: token)
+        return Target(url, lambda: token)
     config = RealtimeConfig.load(file)
-    url = local_url(config.host, config.port) if url is None else url.rstrip("/")
+    url = local_url(config.host, config.port) if url is None else url
     return Target(url, minter(config, USER) if token is None else lambda: token)
 
 
@@ -161,6 +173,18 @@ class Api:
             if page["nextCursor"] is None:
                 return ids
             query = f"?cursor={quote(page['nextCursor'], safe='')}"
+
+    async def is_known(self, kind: str, entity_id: str) -> bool:
+        """Whether an entity has a current location."""
+        try:
+            await self._request(
+                "GET", f"/api/tracking/{quote(kind, safe='')}/{quote(entity_id, safe='')}"
+            )
+        except Refused as refusal:
+            if refusal.code != LocationNotFound.code:
+                raise
+            return False
+        return True
 
     async def _request(
         self, method: str, path: str, body: Mapping[str, Any] | None = None

@@ -14,8 +14,17 @@ import click
 from atriz_realtime.api import hookspecs
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 
-KINDS = ("entity", "authenticator", "throttle", "cache")
+KINDS = (
+    *("entity", "observer", "recorder", "route", "event"),
+    *("authorizer", "authenticator", "throttle", "cache"),
+)
 """What a skeleton may add."""
+
+CLASSES = frozenset({"recorder"})
+"""The kinds whose plugin is a class, because its hooks share state; the others' is a module."""
+
+_DEPENDENCIES = {"route": "starlette>=1.3"}
+"""What a kind uses besides the server; if it is not listed, attrs."""
 
 
 def write_skeleton(name: str, kind: str, parent: Path) -> Path:
@@ -39,11 +48,15 @@ def write_skeleton(name: str, kind: str, parent: Path) -> Path:
     folder = parent / distribution
     if folder.exists():
         raise click.ClickException(f"{folder} exists already")
+    class_name = "".join(part.capitalize() for part in name.split("_"))
+    module = f"{package}.{name}"
     words = {
         "name": name,
         "distribution": distribution,
         "package": package,
-        "Class": "".join(part.capitalize() for part in name.split("_")),
+        "plugin": f"{module}:{class_name}" if kind in CLASSES else module,
+        "dependency": _DEPENDENCIES.get(kind, "attrs>=25.4"),
+        "Class": class_name,
     }
     for target, template in {
         "pyproject.toml": "pyproject.toml",

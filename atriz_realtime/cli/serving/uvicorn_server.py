@@ -9,6 +9,8 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -39,6 +41,9 @@ _GC_DEFAULT = gc.get_threshold()
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+RETIRE = signal.SIGUSR1
+"""Tells a worker that its successor is ready: see :meth:`Server.retire`."""
+
 
 class Server(uvicorn.Server):
     """uvicorn's server, which starts and closes a :class:`RealtimeServer` itself.
@@ -46,37 +51,76 @@ class Server(uvicorn.Server):
     Clients are disconnected before uvicorn waits for open connections, which would otherwise
     not end.  Backends close after that, with the lifespan: requests in flight need them.
 
+    SIGTERM begins the drain delay, if one is configured; another signal cuts it short.
+
     :param ready: called when clients can connect.
     :param companion: runs beside the server; when it ends, the server stops.
     :param handover: takes over connections from other workers.
+    :param retired: called when the server has retired.
     """
 
     def __init__(
         self,
         config: uvicorn.Config,
         realtime: RealtimeServer,
-        ready: Callable[[], None],
+        ready: Callable[[], object],
         companion: Callable[[], Awaitable[None]] | None = None,
         handover: Handover | None = None,
+        retired: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(config)
         self._realtime = realtime
         self._ready = ready
         self._companion = companion
         self._handover = handover
+        self._retired = retired
+        self._drain_delay = realtime.config.drain_delay
         self._companion_task: asyncio.Future[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and raise the realtime server's errors, which uvicorn would log as a traceback."""
+        self._loop = asyncio.get_running_loop()
         await self._realtime.start()
         await super().startup(sockets)
         if self._handover is not None:
             self._handover.start(self._make_protocol)
+            self._loop.add_signal_handler(RETIRE, self.retire, self._handover)
         tune_garbage_collector()
         self._ready()
         if self._companion is not None:
             self._companion_task = asyncio.ensure_future(self._companion())
-            self._companion_task.add_done_callback(self._stop)
+            self._companion_task.add_done_callback(lambda _: self._stop())
+
+    def retire(self, handover: Handover) -> None:
+        """Accept no more connections, and pass on what is of no session here.
+
+        A client that another retired worker sends away thus does not come here, to be sent away
+        again.
+        """
+        for server in self.servers:
+            server.close()
+        handover.retire()
+        protocol: Any = self.config.http_protocol_class
+        protocol.passes_on = True
+        if self._retired is not None:
+            self._retired()
+
+    def handle_exit(self, sig: int, _: FrameType | None) -> None:
+        """Stop, at SIGTERM after the drain delay.
+
+        Closing has a time limit, so uvicorn's second Ctrl-C, which leaves backends open, is not
+        needed.
+        """
+        delay, self._drain_delay = self._drain_delay, 0.0
+        if sig == signal.SIGTERM and delay and self.started:
+            self._loop.call_soon_threadsafe(self._leave, delay)
+        else:
+            self._stop()
+
+    def _leave(self, delay: float) -> None:
+        logger.info("leaving")
+        self._realtime.leave()
+        self._loop.call_later(delay, self._stop)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new connections, disconnect all clients, finish requests, close backends."""
@@ -118,7 +162,7 @@ class Server(uvicorn.Server):
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
 
-    def _stop(self, _: asyncio.Future[None]) -> None:
+    def _stop(self) -> None:
         self.should_exit = True
 
 
@@ -126,9 +170,10 @@ def run(
     app: Starlette,
     sockets: list[socket.socket],
     *,
-    ready: Callable[[], None],
+    ready: Callable[[], object],
     companion: Callable[[], Awaitable[None]] | None = None,
     handover: Handover | None = None,
+    retired: Callable[[], object] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; see :class:`Server` for the parameters.
 
@@ -152,7 +197,7 @@ def run(
         ws_ping_interval=None,  # Engine.IO has its own pings
         timeout_graceful_shutdown=REQUESTS_LIMIT,
     )
-    server = Server(config, realtime, ready, companion, handover)
+    server = Server(config, realtime, ready, companion, handover, retired)
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(server.serve(sockets))

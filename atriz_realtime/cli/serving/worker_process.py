@@ -22,39 +22,42 @@ from atriz_realtime.plugin_system.config import RealtimeConfig
 
 @click.command(hidden=True)
 @click.option("--worker", type=int, required=True)
+@click.option("--successor", type=int, required=True)
 @click.option("--directory", type=click.Path(path_type=Path), required=True)
-@click.option("--ready", type=int, required=True)
+@click.option("--accepting", type=int, required=True)
 @click.option("--alive", type=int, required=True)
 @click.option("--socket", "descriptors", type=int, multiple=True, required=True)
 @click.option("--host")
 @click.option("--port", type=int)
+@click.option("--drain-delay", type=float)
 @click.option("--config", "file")
 @log_format_option
 def worker_process(
     worker: int,
+    successor: int,
     directory: Path,
-    ready: int,
+    accepting: int,
     alive: int,
     descriptors: tuple[int, ...],
     host: str | None,
     port: int | None,
+    drain_delay: float | None,
     file: str | None,
     log_format: logs.LogFormat,
 ) -> None:
-    """Serve until SIGTERM; write to ``--ready`` when clients can connect.
+    """Serve until SIGTERM.
 
-    ``--alive`` is a pipe that the parent holds open: when it closes, the parent has died, and
-    the worker stops.
+    ``--accepting`` is a pipe that the parent reads: the worker writes to it when clients can
+    connect, and closes it when they no longer can.  ``--alive`` is a pipe that the parent holds
+    open: when it closes, the parent has died, and the worker stops.
     """
     logs.configure(form=log_format, worker=worker)
     reports = WorkerReports(directory, worker)
     app = create_app(
-        RealtimeConfig.load(file, host=host, port=port), worker=worker, other_reports=reports.others
+        RealtimeConfig.load(file, host=host, port=port, drain_delay=drain_delay),
+        worker=worker,
+        other_reports=reports.others,
     )
-
-    def signal_ready() -> None:
-        os.write(ready, b"+")
-        os.close(ready)
 
     async def answer_until_the_parent_dies() -> None:
         died = asyncio.Event()
@@ -66,9 +69,10 @@ def worker_process(
     uvicorn_server.run(
         app,
         sockets,
-        ready=signal_ready,
+        ready=lambda: os.write(accepting, b"+"),
         companion=answer_until_the_parent_dies,
-        handover=Handover(directory, worker, app.state.realtime.incidents.report),
+        handover=Handover(directory, worker, app.state.realtime.incidents.report, successor),
+        retired=lambda: os.close(accepting),
     )
 
 

@@ -1,10 +1,12 @@
-"""The cache, the fan-out and the layers on it: opened when the server starts, and measured."""
+"""Redis, the cache, the fan-out and its layers: opened when the server starts, and measured."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
+
+import attrs
 
 from atriz_realtime.api.contracts import (
     BackendStatus,
@@ -18,6 +20,7 @@ from atriz_realtime.api.records import FanoutLayer
 from atriz_realtime.core.runtime.processes import workers
 from atriz_realtime.core.runtime.statistics import Statistics
 from atriz_realtime.plugin_system.registry import Registry
+from atriz_realtime.redis_link import Link
 
 MEMORY = "memory"
 """The name of the cache and of the fan-out of one process."""
@@ -32,6 +35,17 @@ APART = (
 B = TypeVar("B")
 
 
+@attrs.frozen
+class OpenBackends:
+    """What fixes are cached in and fanned out with."""
+
+    cache: Cache
+    fanout: Fanout
+    """With all layers."""
+    innermost: Fanout
+    """The fan-out below the layers, which reports interruptions."""
+
+
 class Backends:
     """What the plugins registered to cache locations and to fan them out.
 
@@ -44,9 +58,10 @@ class Backends:
         registry: Registry,
         resources: Resources,
         statistics: Statistics,
-        link: Reporting | None,
+        link: Link | None,
     ) -> None:
         self._registry = registry
+        self._link = link
         self._resources = resources
         self._statistics = statistics
         self._reporting: list[Reporting] = [] if link is None else [link]
@@ -55,14 +70,20 @@ class Backends:
                 statistics.add(f"authenticator {record.name}", record, registry.owner(record))
 
     async def open(
-        self, opened: AsyncExitStack, layers: Sequence[FanoutLayer]
-    ) -> tuple[Cache, Fanout, Fanout]:
+        self,
+        opened: AsyncExitStack,
+        layers: Sequence[FanoutLayer],
+        on_connect: Callable[[], None],
+    ) -> OpenBackends:
         """Open everything, to be closed with ``opened``.
 
         :param layers: wrap the fan-out, the first one innermost.
-        :returns: the cache, the fan-out with all layers, and the fan-out below them, which
-            reports interruptions.
+        :param on_connect: called whenever Redis is connected, for the first time or again.
         """
+        if self._link is not None:
+            opened.push_async_callback(self._link.aclose)
+            await self._link.start(on_connect)
+            self._statistics.add("redis", self._link)
         resources, cache, fanout = self._resources, self._registry.cache, self._registry.fanout
         if MEMORY in (cache.name, fanout.name) and (count := workers()) > 1:
             resources.report("workers in memory", APART.format(count=count))
@@ -70,7 +91,7 @@ class Backends:
         innermost = layered = await self._opened("fanout", fanout, fanout.open(resources), opened)
         for layer in layers:
             layered = await self._opened(f"layer {layer.name}", layer, layer.open(layered), opened)
-        return open_cache, layered, innermost
+        return OpenBackends(open_cache, layered, innermost)
 
     async def _opened(
         self, name: str, record: Any, opening: Awaitable[B], opened: AsyncExitStack

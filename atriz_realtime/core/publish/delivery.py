@@ -21,6 +21,7 @@ from atriz_realtime.api.wire import Payload, RedisChannels, event_json, is_json_
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.watermarks import event_time
+from atriz_realtime.core.publish.backends import OpenBackends
 from atriz_realtime.core.publish.backlog import Backlog, Unsent
 from atriz_realtime.core.publish.in_flight import InFlight
 from atriz_realtime.core.publish.resync import Resync
@@ -61,25 +62,17 @@ class Delivery:
         self._compared: dict[str, Payload] = {}  # by channel: late fixes whose cache is being read
         self._closed = False
 
-    def start(
-        self,
-        *,
-        cache: Cache,
-        fanout: Fanout,
-        innermost_fanout: Fanout,
-        after_gap: Callable[[], None],
-    ) -> None:
+    def start(self, backends: OpenBackends, after_gap: Callable[[], None]) -> None:
         """Connect to the open backends; nothing may be published before.
 
-        :param innermost_fanout: the fan-out below all layers, which reports interruptions.
         :param after_gap: called when the fan-out is connected again.
         """
-        self._cache = cache
-        self._fanout = fanout
+        self._cache = backends.cache
+        self._fanout = backends.fanout
         self._after_gap = after_gap
-        self._channels.start(fanout, self._in_flight.received, self._in_flight.forget)
-        if isinstance(innermost_fanout, Interruptible):
-            innermost_fanout.attach(self)
+        self._channels.start(self._fanout, self._in_flight.received, self._in_flight.forget)
+        if isinstance(backends.innermost, Interruptible):
+            backends.innermost.attach(self)
 
     async def aclose(self) -> None:
         """Retry what waits a last time, and stop the listeners."""
@@ -305,6 +298,7 @@ class Delivery:
 
     async def subscribe(self, listener: Listener) -> None:
         """Pass every event to a listener, from the moment this returns."""
+        listener.start()
         self._listeners.append(listener)
         await self._channels.subscribe_all()
 

@@ -22,14 +22,13 @@ from atriz_realtime.api.errors import (
     UnknownEntityType,
 )
 from atriz_realtime.api.model import EntityRef, Identity, Location, LocationEvent
-from atriz_realtime.api.records import Observer
 from atriz_realtime.api.wire import Payload, RedisChannels, decode_location, encode, encode_json
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish.delivery import Delivery
+from atriz_realtime.core.publish.observers import Observers
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.semaphore import TurnLimit
-from atriz_realtime.core.runtime.worker import Worker
 from atriz_realtime.plugin_system.registry import Registry
 
 MAX_HELD = 100_000
@@ -85,6 +84,7 @@ class Pipeline:
     """Accepts fixes and reads positions: see :class:`~atriz_realtime.api.Tracking`."""
 
     _cache: Cache
+    _observers: Observers
 
     def __init__(
         self,
@@ -116,36 +116,24 @@ class Pipeline:
         self._throttles: dict[str, tuple[str, str, Admit]] = {}
         self._held: dict[EntityRef, _HeldFix] = {}
         self._releasing: set[asyncio.Task[None]] = set()
-        self._observers: list[Worker[LocationEvent]] = []
         self._under_way = 0
         self._closed = False
         self._finished = asyncio.Event()
         self._turns = TurnLimit(TURN)
 
-    def start(self, cache: Cache, observers: Iterable[Observer]) -> None:
-        """Create the throttling policies and start the observers; nothing may be published before.
+    def start(self, cache: Cache, observers: Observers) -> None:
+        """Create the throttling policies; nothing may be published before.
 
         :raises ConfigurationError: when a throttle's options are invalid.
         :raises PluginError: when a policy cannot be created.
         """
         registry = self._registry
         self._cache = cache
+        self._observers = observers
         for name, kind in registry.kinds.items():
             plugin = registry.owner(registry.throttles[kind.throttle])
             policy = registry.policy(kind)
             self._throttles[name] = (plugin, f"throttle {kind.throttle!r}", policy.admit)
-        self._observers = [
-            Worker(
-                registry.owner(observer),
-                f"observer {observer.name!r}",
-                observer.observe,
-                size=observer.queue_size,
-                limit=observer.timeout,
-                plugin_runner=self._plugin_runner,
-                incidents=self._incidents,
-            )
-            for observer in observers
-        ]
 
     def entity(self, entity_type: object, entity_id: object) -> EntityRef:
         """Check a type and an id that come from outside.
@@ -201,7 +189,7 @@ class Pipeline:
             if verdict.outcome == "pass":
                 self._discard_held(payload)
                 await self._delivery.publish(payload)
-                self._observe(passed)
+                self._observers.put(passed)
                 fixes.published += 1
                 return PublishResult("published", passed.location, payload.timestamp)
             late = self._held.get(passed.entity)
@@ -271,7 +259,9 @@ class Pipeline:
         await self._cache.delete(entity)
 
     async def aclose(self) -> None:
-        """Refuse further fixes, finish those under way and the held ones, stop the observers."""
+        """Refuse further fixes, and finish those under way and the held ones; once."""
+        if self._closed:
+            return
         self._closed = True
         if self._under_way:
             self._finished.clear()
@@ -282,8 +272,6 @@ class Pipeline:
             self._release(entity)
         if self._releasing:
             await asyncio.wait(self._releasing, timeout=FINISH_TIMEOUT)
-        for observer in self._observers:
-            await observer.aclose()
 
     def _validate(self, event: LocationEvent) -> None:
         ahead = event.location.timestamp.timestamp() - self._clock.now()
@@ -308,10 +296,6 @@ class Pipeline:
                 return None
             event = passed
         return event
-
-    def _observe(self, event: LocationEvent) -> None:
-        for observer in self._observers:
-            observer.put(event)
 
     def _hold(self, event: LocationEvent, payload: Payload, verdict: Verdict) -> bool:
         """Hold a fix, in place of an older one; returns whether it is held.
@@ -351,7 +335,7 @@ class Pipeline:
         task = asyncio.get_running_loop().create_task(self._released(publishing))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
-        self._observe(held.event)
+        self._observers.put(held.event)
 
     async def _released(self, publishing: Awaitable[None]) -> None:
         try:

@@ -20,24 +20,29 @@ class Lifecycle:
     """The start and the end of a server.
 
     :param open: opens everything, to be closed with the stack that it is given.
-    :param first_steps: returns the steps of closing that come before that.
+    :param first_steps: returns the steps of draining.
+    :param finish: the next step of closing, while everything is open still; it has limits of its
+        own.
     """
 
     def __init__(
         self,
         open: Callable[[AsyncExitStack], Awaitable[None]],  # noqa: A002
         first_steps: Callable[[], Iterable[Step]],
+        finish: Callable[[], Awaitable[None]],
         clock: Clock,
         incidents: Incidents,
     ) -> None:
         self._open = open
         self._first_steps = first_steps
+        self._finish = finish
         self._clock = clock
         self._incidents = incidents
         self._opened = AsyncExitStack()
         self._starting: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._is_leaving = False
         self.started_at: float | None = None
         """When it had started, in seconds of the monotonic clock."""
 
@@ -45,6 +50,15 @@ class Lifecycle:
     def is_closing(self) -> bool:
         """Whether it is being closed, or is closed."""
         return self._draining is not None or self._closing is not None
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it is about to be closed, is being closed, or is closed."""
+        return self._is_leaving or self.is_closing
+
+    def leave(self) -> None:
+        """Take note that it is about to be closed; nothing else changes."""
+        self._is_leaving = True
 
     async def start(self) -> None:
         """Open everything; the first call does it, the others wait for it.
@@ -93,7 +107,8 @@ class Lifecycle:
 
     async def _close(self) -> None:
         await self.drain()
-        await self._take([("backends", self._opened.aclose, CLOSE_STEP_TIMEOUT)])
+        backends = ("backends", self._opened.aclose, CLOSE_STEP_TIMEOUT)
+        await self._take([("fixes and observers", self._finish, None), backends])
 
     async def _take(self, steps: Iterable[Step]) -> None:
         for what, step, limit in steps:

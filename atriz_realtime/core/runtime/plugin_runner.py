@@ -7,16 +7,21 @@ A step that blocks the event loop cannot be interrupted, but it is measured and 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
-from atriz_realtime.api.contracts import Clock
-from atriz_realtime.api.errors import PluginFailed, RealtimeError
+from atriz_realtime.api.contracts import Clock, Closeable
+from atriz_realtime.api.errors import PluginError, PluginFailed, RealtimeError
 from atriz_realtime.core.runtime import cancellation
 from atriz_realtime.core.runtime.eager import EagerCoroutine, this_thread
 from atriz_realtime.core.runtime.incidents import Incidents
 
 T = TypeVar("T")
+
+CLOSE_LIMIT = 1.0
+"""Seconds that closing one thing of a plugin may take: an observer, or what ``server_started``
+returned."""
 
 BLOCKING_SECONDS = 0.1
 """A step that takes longer than this without awaiting is reported as blocking the loop."""
@@ -78,6 +83,25 @@ class PluginRunner:
             self._check_blocking(plugin, what, self._now() - started)
         return await self._finish(plugin, what, _TimedSteps(steps, waits_for, self._now), limit)
 
+    async def attempt(
+        self,
+        plugin: str,
+        what: str,
+        function: Callable[..., Awaitable[object]],
+        *arguments: Any,
+        limit: float | None = None,
+    ) -> None:
+        """Call a plugin's coroutine function on nobody's behalf: all that it raises is a failure.
+
+        :param what: what the plugin is asked for, for the log.
+        """
+        try:
+            await self.run(plugin, what, function(*arguments), limit)
+        except PluginFailed:
+            pass  # it has been counted
+        except (Exception, SystemExit) as error:
+            self._failed(plugin, what, error)
+
     async def _finish(self, plugin: str, what: str, rest: _TimedSteps[T], limit: float | None) -> T:
         """Await the rest of a plugin's work, for as long as it may take."""
         timeout = asyncio.timeout(self._limit if limit is None else limit)
@@ -105,6 +129,33 @@ class PluginRunner:
             self._incidents.plugin_problem(
                 plugin, "blocked the loop", f"{what}: for {seconds * 1000:.0f} ms"
             )
+
+
+class PluginResources:
+    """What plugins opened when the server started, to be closed when it stops."""
+
+    def __init__(self, plugin_runner: PluginRunner) -> None:
+        self._plugin_runner = plugin_runner
+        self._opened: list[tuple[str, Closeable]] = []
+
+    def add(self, plugin: str, opened: object) -> None:
+        """Take what ``server_started`` returned.
+
+        :raises PluginError: when it cannot be closed.
+        """
+        if not isinstance(opened, Closeable) or inspect.isasyncgen(opened):
+            raise PluginError(
+                f"plugin {plugin!r}: server_started must return None or an object with aclose, "
+                f"not {type(opened).__name__}"
+            )
+        self._opened.append((plugin, opened))
+
+    async def aclose(self) -> None:
+        """Close everything, the last first; what fails is counted, and the next one follows."""
+        while self._opened:
+            plugin, opened = self._opened.pop()
+            what = "closing what server_started returned"
+            await self._plugin_runner.attempt(plugin, what, opened.aclose, limit=CLOSE_LIMIT)
 
 
 class _TimedSteps(EagerCoroutine[T]):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from atriz_realtime.api.errors import RealtimeError
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 
@@ -16,7 +14,7 @@ T = TypeVar("T")
 
 
 class Worker(Generic[T]):
-    """Passes items to a coroutine function, one at a time and in order.
+    """Passes items to a coroutine function, one at a time and in order, once it is started.
 
     When more than ``size`` items wait, the oldest are dropped and counted.  After a call that
     fails, or takes longer than ``limit`` seconds, the worker goes on with the next item.
@@ -44,7 +42,12 @@ class Worker(Generic[T]):
         self._items: deque[T] = deque(maxlen=size)
         self._incidents = incidents
         self._wake = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
+        self._task: asyncio.Task[None] | None = None
+        self._finishing = False
+
+    def start(self) -> None:
+        """Begin with the items that are queued already."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=self._name)
 
     def put(self, item: T) -> None:
         """Queue an item; never waits."""
@@ -55,18 +58,36 @@ class Worker(Generic[T]):
         self._items.append(item)
         self._wake.set()
 
+    async def finish(self, limit: float) -> None:
+        """Process what is queued, and stop; drop and count what is left after ``limit`` seconds."""
+        if self._task is None or self._task.done():
+            return
+        self._finishing = True
+        self._wake.set()
+        _, unfinished = await asyncio.wait([self._task], timeout=limit)
+        if unfinished:
+            dropped = len(self._items) + 1
+            await self.aclose()
+            self._incidents.plugin_problem(
+                self._plugin,
+                "too slow",
+                f"{self._name}: the server stops; dropping the last of its queue ({dropped})",
+            )
+
     async def aclose(self) -> None:
         """Stop, and drop the queued items."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
-            await self._wake.wait()
-            self._wake.clear()
             while self._items:
                 item = self._items.popleft()
-                with contextlib.suppress(RealtimeError):  # the runner has counted it
-                    await self._plugin_runner.run(
-                        self._plugin, self._name, self._work(item), self._limit
-                    )
+                await self._plugin_runner.attempt(
+                    self._plugin, self._name, self._work, item, limit=self._limit
+                )
+            if self._finishing:
+                return
+            await self._wake.wait()
+            self._wake.clear()

@@ -6,15 +6,12 @@ import functools
 import hmac
 import os
 import socket
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from contextlib import AsyncExitStack
+from typing import Any
 
 import attrs
 
 from atriz_realtime.api import ConfigurationError, PluginConfig, ServerHandle, hookimpl
-
-if TYPE_CHECKING:
-    from atriz_realtime.defaults.admin_ui.ui import AdminUi
 
 NAMESPACE = "/admin"
 
@@ -62,10 +59,6 @@ def signs_in(settings: AdminUiSettings, auth: Any) -> bool:
     return all(right)
 
 
-_RUNNING: WeakKeyDictionary[ServerHandle, AdminUi] = WeakKeyDictionary()
-"""The running admin UI of each server in this process."""
-
-
 @hookimpl
 def register_settings() -> type[AdminUiSettings]:
     """Return the settings class."""
@@ -73,15 +66,15 @@ def register_settings() -> type[AdminUiSettings]:
 
 
 @hookimpl
-def server_started(config: PluginConfig, server: ServerHandle) -> None:
-    """Start the admin UI, when it is enabled."""
+def server_started(config: PluginConfig, server: ServerHandle) -> AsyncExitStack | None:
+    """Start the admin UI, when it is enabled; return what stops it."""
     settings = config.load(AdminUiSettings)
     if not settings.enabled:
-        return
+        return None
     # imports python-socketio, which a server without the UI need not wait for here
     from atriz_realtime.defaults.admin_ui.ui import AdminUi  # noqa: PLC0415
 
-    _RUNNING[server] = AdminUi(
+    running = AdminUi(
         server.socket_io,
         auth=functools.partial(signs_in, settings),
         namespace=NAMESPACE,
@@ -90,11 +83,6 @@ def server_started(config: PluginConfig, server: ServerHandle) -> None:
         mode=settings.mode,
         server_stats_interval=STATS_INTERVAL,
     )
-
-
-@hookimpl
-async def server_stopping(server: ServerHandle) -> None:
-    """Stop the admin UI."""
-    running = _RUNNING.pop(server, None)
-    if running is not None:
-        await running.shutdown()
+    closing = AsyncExitStack()
+    closing.push_async_callback(running.shutdown)
+    return closing

@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import attrs
 import jwt
@@ -329,51 +328,53 @@ def user_id(claims: Mapping[str, Any]) -> str:
     raise AuthenticationRejected(f"no claim names the user ({', '.join(USER_CLAIMS)})")
 
 
-_SOURCES: WeakKeyDictionary[Resources, KeySource] = WeakKeyDictionary()
-"""The key set of each server in this process."""
+class JwtAuth:
+    """The plugin: each server makes an object of it."""
 
+    def __init__(self) -> None:
+        self.source: KeySource | None = None
+        """The key set, when one is configured."""
 
-@hookimpl
-def register_settings() -> type[JwtSettings]:
-    """Return the settings class."""
-    return JwtSettings
+    @hookimpl
+    def register_settings(self) -> type[JwtSettings]:
+        """Return the settings class."""
+        return JwtSettings
 
-
-@hookimpl
-def register_authenticators(config: PluginConfig, resources: Resources) -> Authenticator:
-    """Register the authenticator ``jwt``, for the setting ``jwt_secret`` and the plugin's keys."""
-    settings = config.load(JwtSettings)
-    secret = config.settings["jwt_secret"]
-    weakness = None
-    if secret is not None:
-        weakness = secret_weakness(secret, settings.algorithms)
-        if weakness:
-            logger.warning("%s", weakness)
-    elif not settings.keys and settings.jwks is None:
-        logger.warning("no JWT secret is configured (JWT_SECRET): every token is refused")
-    source = None
-    if settings.jwks is not None:
-        with extra("jwks", "jwks"):
-            importlib.import_module("cryptography")
-            from atriz_realtime.defaults.jwt_auth.jwks import KeySource, check_source  # noqa: PLC0415
-        check_source(settings.jwks, settings.jwks_allow_http)
-        source = _SOURCES[resources] = KeySource(
-            settings.jwks, settings.jwks_interval, settings.jwks_pause, resources.report
+    @hookimpl
+    def register_authenticators(self, config: PluginConfig, resources: Resources) -> Authenticator:
+        """Register the authenticator ``jwt``, for the setting ``jwt_secret`` and the own keys."""
+        settings = config.load(JwtSettings)
+        secret = config.settings["jwt_secret"]
+        weakness = None
+        if secret is not None:
+            weakness = secret_weakness(secret, settings.algorithms)
+            if weakness:
+                logger.warning("%s", weakness)
+        elif not settings.keys and settings.jwks is None:
+            logger.warning("no JWT secret is configured (JWT_SECRET): every token is refused")
+        if settings.jwks is not None:
+            with extra("jwks", "jwks"):
+                importlib.import_module("cryptography")
+                from atriz_realtime.defaults.jwt_auth.jwks import (  # noqa: PLC0415
+                    KeySource,
+                    check_source,
+                )
+            check_source(settings.jwks, settings.jwks_allow_http)
+            self.source = KeySource(
+                settings.jwks, settings.jwks_interval, settings.jwks_pause, resources.report
+            )
+        verifier = JwtAuthenticator(secret, settings, self.source)
+        at_once = verifier.identify if self.source is None else None
+        return Authenticator(
+            "jwt",
+            verifier.authenticate,
+            at_once=at_once,
+            weakness=weakness,
+            statistics=verifier.statistics,
         )
-    verifier = JwtAuthenticator(secret, settings, source)
-    at_once = verifier.identify if source is None else None
-    return Authenticator(
-        "jwt",
-        verifier.authenticate,
-        at_once=at_once,
-        weakness=weakness,
-        statistics=verifier.statistics,
-    )
 
-
-@hookimpl
-def server_stopping(resources: Resources) -> None:
-    """Stop reading the key set."""
-    source = _SOURCES.pop(resources, None)
-    if source is not None:
-        source.close()
+    @hookimpl
+    def server_stopping(self) -> None:
+        """Stop reading the key set."""
+        if self.source is not None:
+            self.source.close()

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -16,7 +17,15 @@ from starlette.applications import Starlette
 from atriz_realtime import RealtimeExtension
 from atriz_realtime.cli.serving import handover
 from atriz_realtime.cli.serving.handover import MAX_LINE, Handover, sticky_protocol
-from tests.support.servers.http_server import HttpServer, get, http_server, poll, request
+from tests.support.servers.http_server import (
+    OPEN,
+    HttpServer,
+    get,
+    http_server,
+    poll,
+    post,
+    request,
+)
 from tests.support.servers.serving import config, until
 
 
@@ -59,7 +68,9 @@ async def workers(tmp_path: Path) -> AsyncIterator[Workers]:
     def report(kind: str, message: str) -> None:
         reports.append((kind, message))
 
-    workers = Workers(Handover(tmp_path, 0, report), Handover(tmp_path, 1, report), reports=reports)
+    workers = Workers(
+        Handover(tmp_path, 0, report, 2), Handover(tmp_path, 1, report, 3), reports=reports
+    )
     yield workers
     for each in (workers.first, workers.second):
         each.close()
@@ -87,7 +98,7 @@ def test_what_another_worker_has_read_is_read_first(tmp_path: Path) -> None:
             received[self] = received.get(self, b"") + data
 
     async def run() -> None:
-        workers = [Handover(tmp_path, number, lambda *_: None) for number in range(2)]
+        workers = [Handover(tmp_path, number, lambda *_: None, number + 2) for number in range(2)]
         workers[1].start(Accepting)
         clients = []
         for _ in range(100):
@@ -137,16 +148,16 @@ async def test_a_worker_that_is_gone_loses_the_connections_that_wait(workers: Wo
     client = workers.clients[-1]
     client.setblocking(False)
     assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
-    workers.second = Handover(workers.first._directory, 1, workers.first._report)
+    workers.second = Handover(workers.first._directory, 1, workers.first._report, 3)
     workers.start()
     assert workers.pass_on(b"again")
     await until(lambda: workers.accepted == [b"again"])
 
 
-async def test_a_session_of_no_worker_is_reported(workers: Workers) -> None:
-    """As an incident: counted, and logged once a minute whatever clients invent."""
+async def test_a_session_of_no_worker_is_left_to_the_one_that_reads_it(workers: Workers) -> None:
+    """Which refuses it, as one that has ended: the worker has gone in a rolling restart."""
     assert not workers.pass_on(b"x", owner=9_999)
-    assert [kind for kind, _ in workers.reports] == ["connection not handed over"]
+    assert workers.reports == []
 
 
 # -- what a worker reads of a request ------------------------------------------------------
@@ -156,7 +167,7 @@ class Recorded(Handover):
     """Takes what is handed over, and closes it."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory, 0, lambda *_: None)
+        super().__init__(directory, 0, lambda *_: None, 1)
         self.passed: list[tuple[int, bytes]] = []
 
     def pass_on(self, owner: int, connection: int, data: bytes) -> bool:
@@ -231,3 +242,39 @@ async def test_a_request_line_without_an_end_is_refused(
         while not answering.done():
             await client.send(b"x" * 6_000)
         assert (await answering).status == 400
+
+
+# -- a worker that has retired -------------------------------------------------------------
+
+
+async def test_a_retired_worker_keeps_its_sessions_and_passes_everything_else_on(
+    worker: tuple[HttpServer, Recorded],
+) -> None:
+    server, recorded = worker
+    async with server.connect() as client, server.connect() as used, server.connect() as other:
+        sid = await client.open()
+        for each in (used, other):
+            assert (await each.call(request(b"{}"))).status == 400
+        recorded.retire()
+        protocol: Any = server.web.config.http_protocol_class
+        protocol.passes_on = True
+        assert (await client.call(post(sid, "40"))).status == 200
+        fix, handshake = request(b"{}"), OPEN
+        await used.send(fix)
+        await used.until_closed()
+        await other.send(handshake)
+        await other.until_closed()
+        assert recorded.passed == [(1, fix), (1, handshake)]
+
+
+async def test_a_retired_worker_answers_what_its_successor_does_not_take(
+    worker: tuple[HttpServer, Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, recorded = worker
+    monkeypatch.setattr(Recorded, "pass_on", lambda *_: False)
+    recorded.retire()
+    protocol: Any = server.web.config.http_protocol_class
+    protocol.passes_on = True
+    async with server.connect() as client:
+        assert (await client.call(request(b"{}"))).status == 400
+        assert (await client.call(OPEN)).status == 200

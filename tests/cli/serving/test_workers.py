@@ -3,116 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import tempfile
 from pathlib import Path
-from typing import Any
 
 import aiohttp
-import attrs
 import pytest
-import socketio
 
 from atriz_realtime.cli.serving.handover import owner_of
 from atriz_realtime.core.clients.socket_engine import session_prefix
-from tests.cli.processes import environment, started
-from tests.support.servers.serving import SECRET, TIMEOUT, token, until
-
-COUNT = 3
-
-
-@attrs.define
-class Workers:
-    process: asyncio.subprocess.Process
-    url: str
-    lines: list[str] = attrs.field(factory=list)
-
-    def said(self, text: str) -> bool:
-        return any(text in line for line in self.lines)
-
-    def children(self) -> list[int]:
-        """The child processes of the parent, oldest first."""
-        pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in pids.split()]
-
-    def workers(self) -> list[int]:
-        return [
-            pid
-            for pid in self.children()
-            if b"serving.worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
-
-
-@asynccontextmanager
-async def serving_workers(
-    port: int, redis_url: str | None = None, count: int = COUNT
-) -> AsyncIterator[Workers]:
-    environment = {**os.environ, "JWT_SECRET": SECRET, "ATRIZ_REALTIME_THROTTLE_INTERVAL": "0"}
-    environment.pop("REDIS_URL", None)
-    if redis_url is not None:
-        environment["REDIS_URL"] = redis_url
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "atriz_realtime.cli", "serve"),
-        *("--port", str(port), "--workers", str(count)),
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    workers = Workers(process, f"http://127.0.0.1:{port}")
-    assert process.stdout is not None
-
-    async def read() -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            workers.lines.append(line.decode())
-
-    reading = asyncio.create_task(read())
-    try:
-        await until(lambda: workers.said("workers ready") or process.returncode is not None, 60)
-        assert process.returncode is None, workers.lines
-        yield workers
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        await reading
-
-
-def alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
-async def publish(session: aiohttp.ClientSession, url: str, **fields: Any) -> None:
-    body = {"vehicleId": "v1", "latitude": 52.6, "longitude": -8.6, **fields}
-    headers = {"Authorization": f"Bearer {token()}"}
-    async with session.post(f"{url}/api/tracking/location", json=body, headers=headers) as answer:
-        assert answer.status == 200, await answer.text()
-
-
-async def connect(url: str, transports: list[str] | None) -> tuple[socketio.AsyncClient, list[Any]]:
-    received: list[Any] = []
-    client = socketio.AsyncClient(reconnection=True, reconnection_delay=0.1)
-    client.on("location:update", received.append)
-    await client.connect(url, auth={"token": token()}, transports=transports)
-    answer = await client.call("track:vehicle", "v1", timeout=TIMEOUT)
-    assert answer == {"success": True}
-    return client, received
-
-
-async def tracks_again(client: socketio.AsyncClient) -> Any:
-    """Track again; it may take the client a moment to notice the lost connection."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                return await client.call("track:vehicle", "v1", timeout=2)
-            except socketio.exceptions.SocketIOError:
-                await asyncio.sleep(0.1)
+from tests.cli.serving.workers import COUNT, alive, connect, publish, serving_workers
+from tests.support.servers.serving import TIMEOUT, until
 
 
 @pytest.mark.parametrize(
@@ -156,46 +60,6 @@ async def test_every_transport_works_without_a_load_balancer(unused_tcp_port: in
         await asyncio.gather(*(client.disconnect() for client, _ in clients))
 
 
-async def test_a_rolling_restart_refuses_no_publish_and_clients_come_back(
-    unused_tcp_port: int, redis_url: str
-) -> None:
-    async with (
-        serving_workers(unused_tcp_port, redis_url) as workers,
-        aiohttp.ClientSession() as session,
-    ):
-        client, _ = await connect(workers.url, ["websocket"])
-        before = workers.workers()
-        assert len(before) == COUNT
-        workers.process.send_signal(signal.SIGHUP)
-        async with asyncio.timeout(60):
-            while not workers.said("workers restarted"):
-                # a connection that its worker is closing is lost, as behind any load balancer
-                with contextlib.suppress(aiohttp.ClientConnectionError):
-                    await publish(session, workers.url)
-        assert not set(before) & set(workers.workers())
-        assert await tracks_again(client) == {"success": True}
-        await client.disconnect()
-
-
-async def test_a_restart_into_a_broken_configuration_stops_at_the_first_worker(
-    tmp_path: Path, redis_url: str
-) -> None:
-    settings = tmp_path / "atriz.toml"
-    settings.write_text("[realtime]\nmax_batch = 10")
-    env = environment(REDIS_URL=redis_url)
-    async with (
-        started("serve", "--port=0", "--workers=2", env=env, cwd=tmp_path) as command,
-        aiohttp.ClientSession() as session,
-    ):
-        url = json.loads(await command.until_said("workers ready"))["url"]
-        settings.write_text("[realtime]\nmax_bacth = 10")
-        command.process.send_signal(signal.SIGHUP)
-        await command.until_said("did you mean 'max_batch'?")
-        await command.until_said("restart given up")
-        await publish(session, url)
-        assert await command.ended(signal.SIGTERM) == 0
-
-
 async def test_any_worker_reports_the_metrics_of_all(
     unused_tcp_port: int, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,20 +90,40 @@ async def test_a_worker_that_is_killed_is_started_again(unused_tcp_port: int) ->
         await until(lambda: len(workers.workers()) == COUNT and victim not in workers.workers(), 30)
 
 
-async def test_workers_end_when_their_parent_is_killed(
-    unused_tcp_port: int, redis_url: str
+def left_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+@pytest.mark.parametrize("own_redis", [True, False], ids=["Redis", "embedded Valkey"])
+async def test_nothing_is_left_when_the_parent_is_killed(
+    unused_tcp_port: int,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    own_redis: bool,
 ) -> None:
-    async with serving_workers(unused_tcp_port, redis_url) as workers:
-        pids = workers.workers()
+    # a folder with a short name, for the paths of sockets
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        await kill_the_parent(Path(folder), unused_tcp_port, redis_url if own_redis else None)
+
+
+async def kill_the_parent(folder: Path, port: int, redis_url: str | None) -> None:
+    async with serving_workers(port, redis_url) as workers:
+        client, _ = await connect(workers.url, ["websocket"])
+        pids = workers.children()
+        assert left_in(folder)
+        os.kill(workers.workers()[0], signal.SIGKILL)  # it removes nothing itself
         workers.process.kill()
         await until(lambda: not any(map(alive, pids)), 30)
+        assert left_in(folder) == []
+        await client.disconnect()
 
 
 async def test_sigterm_ends_everything_the_embedded_valkey_last(unused_tcp_port: int) -> None:
     async with serving_workers(unused_tcp_port) as workers:
         client, _ = await connect(workers.url, ["websocket"])
         children = workers.children()
-        assert len(children) == COUNT + 1  # and the Valkey
+        assert len(children) == COUNT + 2  # and the reaper and the Valkey
         workers.process.terminate()
         async with asyncio.timeout(TIMEOUT):
             assert await workers.process.wait() == 0

@@ -1,7 +1,8 @@
-"""The cache, the fan-out and its layers: opened in order, measured, closed."""
+"""Redis, the cache, the fan-out and its layers: opened in order, measured, closed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -34,6 +35,10 @@ class Backend:
         self.notes.append(f"+{self.name}{below}")
         return self
 
+    async def start(self, on_connect: Callable[[], None]) -> None:
+        self.notes.append(f"+{self.name}")
+        on_connect()
+
     async def aclose(self) -> None:
         self.notes.append(f"-{self.name}")
 
@@ -55,14 +60,15 @@ class Opened:
         self.statistics = Statistics(incidents)
         self.authenticators = authenticators
         registry: Any = self
-        self.backends = Backends(registry, UNUSED, self.statistics, self.link)
+        link: Any = self.link
+        self.backends = Backends(registry, UNUSED, self.statistics, link)
         self._cache, self._fanout = self.cache, self.fanout
 
     @staticmethod
     def owner(_: Any) -> str:
         return "test"
 
-    async def open(self, stack: AsyncExitStack) -> tuple[Any, Any, Any]:
+    async def open(self, stack: AsyncExitStack) -> Any:
         registry: Any = self
         registry.cache = CacheBackend("mine", self._cache.opened)
         registry.fanout = FanoutBackend("mine", self._fanout.opened)
@@ -70,24 +76,32 @@ class Opened:
             FanoutLayer(each.name, each.opened, order=order)
             for order, each in enumerate((self.inner, self.outer))
         ]
-        found: tuple[Any, Any, Any] = await self.backends.open(stack, layers)
-        return found
+        return await self.backends.open(stack, layers, lambda: self.notes.append("reachable"))
 
 
 async def test_all_are_opened_in_order_measured_and_closed(incidents: Incidents) -> None:
     opened = Opened(incidents)
     async with AsyncExitStack() as stack:
-        cache, layered, innermost = await opened.open(stack)
-        assert [each.name for each in (cache, layered, innermost)] == ["cache", "outer", "fanout"]
-        assert opened.notes == ["+cache", "+fanout", "+inner on fanout", "+outer on inner"]
+        found = await opened.open(stack)
+        names = [each.name for each in (found.cache, found.fanout, found.innermost)]
+        assert names == ["cache", "outer", "fanout"]
+        assert opened.notes == [
+            "+link",
+            "reachable",
+            "+cache",
+            "+fanout",
+            "+inner on fanout",
+            "+outer on inner",
+        ]
         assert opened.statistics.read() == {
+            "redis": {"link": 1},
             "cache": {"cache": 1},
             "fanout": {"fanout": 1},
             "layer inner": {"inner": 1},
             "layer outer": {"outer": 1},
         }
         opened.notes.clear()
-    assert opened.notes == ["-outer", "-inner", "-fanout", "-cache"]
+    assert opened.notes == ["-outer", "-inner", "-fanout", "-cache", "-link"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from atriz_realtime.api import Deliver, EntityRef, FanoutEvents, Payload, Unavailable
+from atriz_realtime.core.publish.backends import OpenBackends
 from atriz_realtime.core.publish.delivery import Delivery, Listener
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.worker import Worker
@@ -89,12 +90,7 @@ class Parts:
 
 
 def start(delivery: Delivery, cache: Any, fanout: Any, gaps: list[str]) -> None:
-    delivery.start(
-        cache=cache,
-        fanout=fanout,
-        innermost_fanout=fanout,
-        after_gap=lambda: gaps.append("over"),
-    )
+    delivery.start(OpenBackends(cache, fanout, fanout), lambda: gaps.append("over"))
 
 
 @asynccontextmanager

@@ -31,7 +31,9 @@ from atriz_realtime.api import (
 from atriz_realtime.api.model import MAX_ID_LENGTH
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish import pipeline
+from atriz_realtime.core.publish.backends import OpenBackends
 from atriz_realtime.core.publish.delivery import Delivery
+from atriz_realtime.core.publish.observers import Observers
 from atriz_realtime.core.publish.pipeline import Pipeline, unknown_type
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
@@ -115,12 +117,8 @@ class Parts:
         self.delivery = Delivery(
             registry.kinds, hub.broadcaster, hub.channels, hub.clock, hub.incidents
         )
-        self.delivery.start(
-            cache=self.cache,
-            fanout=self.fanout,
-            innermost_fanout=self.fanout,
-            after_gap=lambda: None,
-        )
+        backends: Any = OpenBackends(self.cache, self.fanout, self.fanout)
+        self.delivery.start(backends, lambda: None)
         self.access = AccessControl(registry, plugin_runner, hub.incidents, hub.clock)
         self.pipeline = Pipeline(
             registry=registry,
@@ -138,8 +136,9 @@ class Parts:
             self.observed.append((seen.entity_id, seen.location.timestamp.second))
 
         observer = Observer("observer", observe)
-        registry._owners[observer] = "test"
-        self.pipeline.start(self.cache, [observer])
+        observers = Observers([observer], lambda _: "test", plugin_runner, hub.incidents)
+        self.pipeline.start(self.cache, observers)
+        observers.start()
         self.sent: list[int] = []
         self.fanout.subscribe("tracking:*", self._sent)
 

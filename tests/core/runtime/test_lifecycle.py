@@ -27,6 +27,9 @@ async def test_steps_that_fail_are_reported_and_the_next_one_follows() -> None:
     async def last() -> None:
         taken.append("last")
 
+    async def finish() -> None:
+        taken.append("finish")
+
     steps: list[Step] = [
         ("untimed", lost, None),
         ("timed", lost, 1.0),
@@ -34,10 +37,10 @@ async def test_steps_that_fail_are_reported_and_the_next_one_follows() -> None:
         ("last", last, None),
     ]
     clock = FakeClock()
-    lifecycle = Lifecycle(opened, lambda: steps, clock, Recording(clock))
+    lifecycle = Lifecycle(opened, lambda: steps, finish, clock, Recording(clock))
     await lifecycle.start()
     await lifecycle.close()
-    assert taken == ["open", "last"]
+    assert taken == ["open", "last", "finish"]
     assert reported == [
         "close incomplete: untimed: TimeoutError: no answer",
         "close incomplete: timed: TimeoutError: no answer",

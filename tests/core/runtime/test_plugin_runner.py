@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.api import NotAuthorized, PluginFailed
+from atriz_realtime.api import NotAuthorized, PluginError, PluginFailed
+from atriz_realtime.core.runtime import plugin_runner as module
 from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.core.runtime.plugin_runner import BLOCKING_SECONDS, PluginRunner
+from atriz_realtime.core.runtime.plugin_runner import (
+    BLOCKING_SECONDS,
+    PluginResources,
+    PluginRunner,
+)
 from atriz_realtime.testing import FakeClock
 
 
@@ -138,3 +143,83 @@ async def test_waiting_is_not_blocking(
 
     await plugin_runner.run("p", "what", wait())
     assert dict(incidents.counts) == {}
+
+
+# -- on nobody's behalf --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error", [LookupError("a bug"), NotAuthorized("not you"), SystemExit(3), TimeoutError()]
+)
+@pytest.mark.parametrize("turns", [0, 2])
+async def test_whatever_an_attempt_raises_is_counted(
+    plugin_runner: PluginRunner, incidents: Incidents, error: BaseException, turns: int
+) -> None:
+    async def fail(given: int) -> None:
+        await returning(None, turns)
+        assert given == 1
+        raise error
+
+    await plugin_runner.attempt("p", "what", fail, 1)
+    assert dict(incidents.counts) == {"plugin p failed": 1}
+
+
+async def test_an_attempt_with_a_plain_function_is_counted(
+    plugin_runner: PluginRunner, incidents: Incidents
+) -> None:
+    def plain() -> Any:
+        raise LookupError("before there is a coroutine")
+
+    await plugin_runner.attempt("p", "what", plain)
+    assert dict(incidents.counts) == {"plugin p failed": 1}
+
+
+async def test_an_attempt_that_is_cancelled_is_no_failure(
+    plugin_runner: PluginRunner, incidents: Incidents
+) -> None:
+    hanging = plugin_runner.attempt("p", "what", asyncio.Event().wait)
+    task = asyncio.create_task(hanging)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert dict(incidents.counts) == {}
+
+
+class Opened:
+    """What a plugin opened: it records how it is closed."""
+
+    def __init__(self, log: list[str], name: str, failure: Exception | None = None) -> None:
+        self.log, self.name, self.failure = log, name, failure
+
+    async def aclose(self) -> None:
+        self.log.append(self.name)
+        if self.name == "hanging":
+            await asyncio.Event().wait()
+        if self.failure is not None:
+            raise self.failure
+
+
+async def test_what_plugins_opened_is_closed_in_reverse_order_whatever_fails(
+    plugin_runner: PluginRunner, incidents: Incidents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CLOSE_LIMIT", 0.01)
+    log: list[str] = []
+    opened = PluginResources(plugin_runner)
+    opened.add("first", Opened(log, "first"))
+    opened.add("second", Opened(log, "second", LookupError("no disk")))
+    opened.add("third", Opened(log, "hanging"))
+    await opened.aclose()
+    await opened.aclose()
+    assert log == ["hanging", "second", "first"]
+    assert dict(incidents.counts) == {"plugin third timed out": 1, "plugin second failed": 1}
+
+
+async def started() -> Any:
+    yield
+
+
+@pytest.mark.parametrize("opened", [1, "text", started()], ids=["int", "str", "generator"])
+async def test_what_cannot_be_closed_is_refused(plugin_runner: PluginRunner, opened: Any) -> None:
+    with pytest.raises(PluginError, match="server_started must return None or an object with"):
+        PluginResources(plugin_runner).add("shop", opened)

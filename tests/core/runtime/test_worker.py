@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from atriz_realtime.api import Unavailable
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.worker import Worker
@@ -18,9 +19,13 @@ MakeWorker = Callable[..., Worker[int]]
 @pytest.fixture
 def make(incidents: Incidents, clock: FakeClock) -> MakeWorker:
     def make(
-        work: Callable[[int], Awaitable[None]], *, size: int = 10, limit: float = 5.0
+        work: Callable[[int], Awaitable[None]],
+        *,
+        size: int = 10,
+        limit: float = 5.0,
+        started: bool = True,
     ) -> Worker[int]:
-        return Worker(
+        worker = Worker(
             "history",
             "observer 'x'",
             work,
@@ -29,6 +34,9 @@ def make(incidents: Incidents, clock: FakeClock) -> MakeWorker:
             plugin_runner=PluginRunner(incidents, clock, limit=5.0),
             incidents=incidents,
         )
+        if started:
+            worker.start()
+        return worker
 
     return make
 
@@ -70,7 +78,11 @@ async def test_a_full_queue_drops_the_oldest_items(make: MakeWorker, incidents: 
     await worker.aclose()
 
 
-@pytest.mark.parametrize("failure", [LookupError("a bug"), asyncio.CancelledError()], ids=repr)
+@pytest.mark.parametrize(
+    "failure",
+    [LookupError("a bug"), asyncio.CancelledError(), Unavailable("the server is closing")],
+    ids=repr,
+)
 async def test_after_a_failure_the_worker_goes_on_with_the_next_item(
     make: MakeWorker, incidents: Incidents, failure: BaseException
 ) -> None:
@@ -121,3 +133,63 @@ async def test_closing_drops_what_is_queued(make: MakeWorker) -> None:
     await worker.aclose()
     worker.put(3)
     assert done == [1]
+
+
+async def test_items_wait_until_it_is_started(make: MakeWorker) -> None:
+    done: list[int] = []
+
+    async def work(item: int) -> None:
+        done.append(item)
+
+    worker = make(work, started=False)
+    worker.put(1)
+    await asyncio.sleep(0)
+    assert done == []
+    worker.start()
+    await until(lambda: done == [1])
+    await worker.aclose()
+
+
+async def test_finishing_processes_what_is_queued(make: MakeWorker, incidents: Incidents) -> None:
+    done: list[int] = []
+
+    async def work(item: int) -> None:
+        await asyncio.sleep(0)
+        done.append(item)
+
+    worker = make(work)
+    for item in (1, 2, 3):
+        worker.put(item)
+    await worker.finish(5.0)
+    assert done == [1, 2, 3]
+    worker.put(4)
+    await worker.finish(5.0)
+    assert (done, incidents.counts) == ([1, 2, 3], {})
+
+
+async def test_what_is_not_finished_in_time_is_dropped_and_counted(
+    make: MakeWorker, incidents: Incidents, caplog: pytest.LogCaptureFixture
+) -> None:
+    done: list[int] = []
+
+    async def work(item: int) -> None:
+        if item == 2:
+            await asyncio.Event().wait()
+        done.append(item)
+
+    worker = make(work)
+    for item in (1, 2, 3):
+        worker.put(item)
+    await worker.finish(0.01)
+    assert (done, incidents.counts) == ([1], {"plugin history too slow": 1})
+    assert "observer 'x': the server stops; dropping the last of its queue (2)" in caplog.text
+
+
+async def test_a_worker_that_was_not_started_can_be_finished_and_closed(make: MakeWorker) -> None:
+    async def work(_: int) -> None:
+        raise AssertionError
+
+    worker = make(work, started=False)
+    worker.put(1)
+    await worker.finish(5.0)
+    await worker.aclose()

@@ -269,6 +269,7 @@ SEAMS = (
             "servers",
             "should_exit",
             "shutdown(sockets)",
+            "started",
             "startup(sockets)",
         ),
         (UVICORN_SERVER,),
@@ -332,7 +333,7 @@ SEAMS = (
     Seam(
         "redis",
         "redis.asyncio.connection",
-        ("parse_url(url)",),
+        ("parse_url(url)", "to_bool(value)"),
         ("redis_link/url.py",),
         "reads options in a URL as redis-py does",
     ),

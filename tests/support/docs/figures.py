@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from tests.support.docs.tables import table
+
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "benchmarks.md"
 CLIENT = ROOT / "atriz_realtime" / "frontend" / "package.json"
@@ -28,13 +30,14 @@ def figures() -> str:
     if len(rows) < 2:
         raise LookupError(f"{PAGE.name} has no table of figures")
     header, *measured = rows
-    lines = [["less is better", *header[1:]], ["---"] * len(header)]
+    shown = []
     for title, *values in measured:
         scenario, _, figure = title.partition(": ")
         if scenario in SHOWN:
-            lines.append([f"[{scenario}](docs/benchmarks.md#{scenario}): {figure}", *values])
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{table}\n\nMeasured on {_machine(page)}."
+            link = f"[{scenario}](docs/benchmarks.md#{scenario}): {figure}"
+            shown.append((link, *values))
+    lines = table(("less is better", *header[1:]), shown)
+    return f"{lines}\n\nMeasured on {_machine(page)}."
 
 
 def _machine(page: str) -> str:
@@ -51,9 +54,9 @@ def _machine(page: str) -> str:
 def sizes() -> str:
     """What each module of the TypeScript client adds to a bundle, as its ``package.json`` says."""
     package = json.loads(CLIENT.read_text())
-    rows = [["import", "minified", "with gzip"], ["---"] * 3]
+    rows = []
     for module, size in package["bundleSize"].items():
         name = package["name"] + module.removeprefix(".")
         cells = (f"{size[kind] / 1_000:.1f} KB" for kind in ("minified", "compressed"))
-        rows.append([f"`{name}`", *cells])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        rows.append((f"`{name}`", *cells))
+    return table(("import", "minified", "with gzip"), rows)

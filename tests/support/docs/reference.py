@@ -26,22 +26,15 @@ from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.plugin_system.sources import DOCUMENTED_ENVIRONMENT
 from tests.support.checks.seams import SEAMS
-from tests.support.docs import commands
+from tests.support.docs import commands, sizing
 from tests.support.docs.docstrings import attribute_docs, documented, first_sentence, markdown
 from tests.support.docs.figures import figures, sizes
+from tests.support.docs.tables import table
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "atriz_realtime"
 README = "../README.md"
-
-
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table."""
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
 
 
 # -- settings ------------------------------------------------------------------------------
@@ -309,11 +302,22 @@ def _class(owner: type[Any]) -> str:
                 )
             )
     parts = [markdown(owner.__doc__)]
+    if attrs.has(owner) and owner not in (RealtimeConfig, EntitySettings):
+        parts.insert(0, f"```text\n{_constructor(owner)}\n```")
     if promises:
         parts.append("It promises:\n\n" + "\n".join(promises))
     if rows:
         parts.append(table(("member", "type", "meaning"), rows))
     return "\n\n".join(parts)
+
+
+def _constructor(owner: type[Any]) -> str:
+    """How an object of a class is made; what stands behind ``*`` is given by name."""
+    defaults = _defaults(owner)
+    fields = sorted((each for each in attrs.fields(owner) if each.init), key=lambda f: f.kw_only)
+    given = [each.alias + defaults.get(each.name, "").replace(" = ", "=", 1) for each in fields]
+    given.insert(sum(not each.kw_only for each in fields), "*")
+    return f"{owner.__name__}({', '.join(given).removesuffix(', *')})"
 
 
 def _defaults(owner: type[Any]) -> Mapping[str, str]:
@@ -364,6 +368,7 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "environment": _shipped("environment", "env"),
         "container": _shipped("Containerfile", "dockerfile"),
     },
+    "operate/sizing.md": {"capacity": sizing.capacity, "example": sizing.example},
     "plugins/hooks.md": {"hooks": hooks},
     "plugins/testing.md": {"testing names": testing_names},
     "reference.md": {"public names": public_names, "api names": api_names},

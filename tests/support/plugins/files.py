@@ -25,8 +25,8 @@ HEADER = "from atriz_realtime.api import *\n"
 
 DEFAULT_HOOKS = (
     "revocations:register_commands",
-    *(f"{plugin}:server_started" for plugin in ("revocations", "admin_ui")),
-    *(f"{plugin}:server_stopping" for plugin in ("revocations", "admin_ui")),
+    *(f"revocations:{hook}" for hook in ("server_started", "server_stopping")),
+    "admin_ui:server_started",
     *(f"sharing:{hook}" for hook in ("register_commands", "server_started")),
 )
 """The default plugins' implementations of hooks that tests call on all plugins."""
