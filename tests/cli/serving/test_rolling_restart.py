@@ -107,7 +107,7 @@ async def test_a_restart_into_a_broken_configuration_changes_nothing(
         aiohttp.ClientSession() as session,
     ):
         url = json.loads(await command.until_said("workers ready"))["url"]
-        client, received = await connect(url, ["websocket"])
+        client, received = await connect(url, ["websocket"], session)
         sid = client.get_sid()
         settings.write_text("[realtime]\nmax_bacth = 10")
         command.process.send_signal(signal.SIGHUP)

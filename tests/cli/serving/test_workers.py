@@ -108,8 +108,8 @@ async def test_nothing_is_left_when_the_parent_is_killed(
 
 
 async def kill_the_parent(folder: Path, port: int, redis_url: str | None) -> None:
-    async with serving_workers(port, redis_url) as workers:
-        client, _ = await connect(workers.url, ["websocket"])
+    async with serving_workers(port, redis_url) as workers, aiohttp.ClientSession() as session:
+        client, _ = await connect(workers.url, ["websocket"], session)
         pids = workers.children()
         assert left_in(folder)
         os.kill(workers.workers()[0], signal.SIGKILL)  # it removes nothing itself
@@ -120,8 +120,8 @@ async def kill_the_parent(folder: Path, port: int, redis_url: str | None) -> Non
 
 
 async def test_sigterm_ends_everything_the_embedded_valkey_last(unused_tcp_port: int) -> None:
-    async with serving_workers(unused_tcp_port) as workers:
-        client, _ = await connect(workers.url, ["websocket"])
+    async with serving_workers(unused_tcp_port) as workers, aiohttp.ClientSession() as session:
+        client, _ = await connect(workers.url, ["websocket"], session)
         children = workers.children()
         assert len(children) == COUNT + 2  # and the reaper and the Valkey
         workers.process.terminate()

@@ -92,7 +92,8 @@ async def connect(
 ) -> tuple[socketio.AsyncClient, list[Any]]:
     """Connect a client that tracks a vehicle; returns it, and what it will receive.
 
-    :param session: for a client that polls: it does not close its own when a poll fails.
+    :param session: for a client whose server goes away: it does not close a session of its own when
+        a poll fails, or when it is told to end while it reconnects.
     """
     received: list[Any] = []
     client = socketio.AsyncClient(http_session=session, reconnection_delay=0.1)
