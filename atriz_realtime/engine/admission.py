@@ -29,8 +29,11 @@ LONG_TURN = 0.004
 ``MIN_ADMITTED`` a second, and after a shorter one, one more."""
 
 MIN_ADMITTED = 400
-"""Handshakes a second for which there is room however long turns are: other work must not keep
-clients out.  They take about a third of a slow core."""
+"""Handshakes a second that are admitted at least, up to ``MAX_STRETCHED`` in one turn: other work
+that makes turns long must not keep clients out.  They take about a third of a slow core."""
+
+MAX_STRETCHED = 32
+"""Handshakes in one turn of the event loop, however long turns are."""
 
 MAX_WAITING = 20_000
 """Handshakes that may wait for their turn; further ones are refused with 503."""
@@ -67,8 +70,10 @@ class Admission(LoopBound):
         :param query: the parameters of the request.
         :param transport: the transport that the request uses.
         """
-        if request.size > MAX_HEAD or request.fields.are_too_many:
+        if request.size > MAX_HEAD:
             return errors.BAD_REQUEST, None
+        if request.fields.are_too_many:
+            return errors.TOO_MANY_HEADERS, None
         if not self._origins.allow(request):
             self._sessions.report("origin refused", "a web page that is not on the list")
             return errors.FORBIDDEN, None
@@ -121,10 +126,11 @@ class Admission(LoopBound):
         now = time.perf_counter()
         took, self._began = now - self._began, now
         if took > LONG_TURN:
-            self._allowed = max(self._allowed // 2, math.ceil(took * MIN_ADMITTED))
+            least = min(math.ceil(took * MIN_ADMITTED), MAX_STRETCHED)
+            self._allowed = max(self._allowed // 2, least)
         else:
-            self._allowed += 1
-        self._left = self._allowed = min(self._allowed, ADMITTED_PER_TURN)
+            self._allowed = min(self._allowed + 1, ADMITTED_PER_TURN)
+        self._left = self._allowed
         if self._waiting:
             self._turn = self.loop.call_soon(self._next_turn)
         while self._left and self._waiting:

@@ -72,10 +72,6 @@ class HttpExchange(Exchange):
         self._is_answered = True
         self._send(self, status, content_type, body, headers)
 
-    def is_given_up(self) -> bool:
-        """Whether the connection is closed."""
-        return bool(self._transport.is_closing())
-
     def is_unread(self) -> bool:
         """Whether there is no response yet, or a part of it waits in the connection's buffer.
 
@@ -237,18 +233,19 @@ class HttpProtocol(EndpointConnection):
         config, proxies = self._config, self._shared.proxies
         request = request_on(self._scheme, self._client, head, config, proxies)
         fields, query = request.fields, request.query()
-        if fields.are_too_many:
-            self._drain(self._shared.endpoints.malformed())
-            return True
         sid = query.get("sid")
-        if (sid is not None or self.passes_on) and sid not in self._shared.websocket.sessions.by_id:
+        if fields.are_too_many:  # the engine refuses it unread, and the connection closes
+            body = b""
+        elif (
+            sid is not None or self.passes_on
+        ) and sid not in self._shared.websocket.sessions.by_id:
             return False
-        if query.get("transport") == UvicornWebSocket.name:
+        elif query.get("transport") == UvicornWebSocket.name:
             if fields.opens_websocket and not body:
                 self._open_websocket(request)
                 return True
             return False
-        if fields.body_size != len(body):
+        elif fields.body_size != len(body):
             return False
         self._shared.requests.end(self)
         self._stop_keep_alive_timer()

@@ -12,6 +12,7 @@ from atriz_realtime.engine import EngineServer, admission
 from atriz_realtime.engine.admission import (
     ADMITTED_PER_TURN,
     LONG_TURN,
+    MAX_STRETCHED,
     MIN_ADMITTED,
     Admission,
 )
@@ -66,19 +67,21 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Awaitable[None]]
     return turn
 
 
-@pytest.mark.parametrize(("long", "least"), [(LONG_TURN * 1.2, 2), (0.012, 5), (0.1, 8)])
+@pytest.mark.parametrize(
+    ("long", "least"), [(LONG_TURN * 1.2, 2), (0.012, 5), (0.05, 20), (0.1, MAX_STRETCHED)]
+)
 async def test_after_long_turns_fewer_are_admitted_and_then_more_again(
     turns: Callable[[float], Awaitable[None]], long: float, least: int
 ) -> None:
     queue, admitted = queue_of_handshakes(), list[int]()
-    for number in range(150):
+    for number in range(400):
         queue.enqueue(noting(admitted, number))
     per_turn = []
     for took in [long] * 5 + [LONG_TURN / 2] * 8:
         before = len(admitted)
         await turns(took)
         per_turn.append(len(admitted) - before)
-    assert per_turn[4] == least >= min(long * MIN_ADMITTED, ADMITTED_PER_TURN)
+    assert per_turn[4] == least >= min(long * MIN_ADMITTED, MAX_STRETCHED)
     assert per_turn[5:] == [min(least + more, ADMITTED_PER_TURN) for more in range(1, 9)]
     assert admitted == sorted(admitted)
 

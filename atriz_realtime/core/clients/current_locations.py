@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
@@ -13,7 +13,7 @@ from atriz_realtime.api.model import EntityRef
 from atriz_realtime.api.wire import event_json
 from atriz_realtime.core.clients.sockets import ConnectedSocket
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
-from atriz_realtime.core.hub.channels import ChannelSubscriptions
+from atriz_realtime.core.hub.channels import ChannelSubscriptions, failure
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime import cancellation
 from atriz_realtime.core.runtime.incidents import Incidents, reason
@@ -34,8 +34,10 @@ Owed = dict[tuple[str, str], Snapshot]
 Answer = Callable[[], Any]
 """What makes the answer to an event once its locations are sent."""
 
-Group = list[tuple["Owing", asyncio.Future[Answer]]]
-"""Events that are answered when what they owe is sent."""
+Waiting = tuple["Owing", asyncio.Future[Answer]]
+"""An event that is answered when what it owes is sent."""
+Group = list[Waiting]
+"""Events of one socket."""
 
 
 class CurrentLocations:
@@ -108,70 +110,99 @@ class CurrentLocations:
                 sent.set_exception(error)
 
     async def _send_group(self, group: Group) -> None:
-        """Send what is owed for each event as soon as its own channel is subscribed."""
-        confirming = {
-            sent: self._channels.confirming(room) for owing, sent in group for _, room in owing.owed
-        }
-        while group:
-            unconfirmed = {
-                sent: subscribing
-                for _, sent in group
-                if (subscribing := confirming.get(sent)) is not None and not subscribing.done()
-            }
-            ready = [(owing, sent) for owing, sent in group if sent not in unconfirmed]
-            if ready:
-                await self._send_confirmed(ready, confirming)
-                group = [(owing, sent) for owing, sent in group if sent in unconfirmed]
+        """Send each location as soon as its own channel is subscribed and its own read is done."""
+        confirming: dict[asyncio.Future[None], Waiting] = {}
+        reading: dict[asyncio.Future[bytes | None], Waiting] = {}
+        ready: Group = []
+        for owing, sent in group:
+            subscribing = self._subscribing(owing)
+            if subscribing is None:
+                ready.append((owing, sent))
             else:
-                await asyncio.wait(unconfirmed.values(), return_when=asyncio.FIRST_COMPLETED)
+                confirming[subscribing] = owing, sent
+        while True:
+            reading |= await self._start_reading(ready)
+            if not (confirming or reading):
+                return
+            ready = []
+            waits: list[asyncio.Future[Any]] = [*confirming, *reading]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for subscribing in [each for each in confirming if each.done()]:
+                owing, sent = confirming.pop(subscribing)
+                error = failure(subscribing)
+                if error is None:
+                    ready.append((owing, sent))
+                else:
+                    owing.undo()
+                    if not sent.done():
+                        sent.set_exception(error)
+            for read in [each for each in reading if each.done()]:
+                owing, sent = reading.pop(read)
+                for key, snapshot in owing.owed.items():
+                    await self._send_current(key, snapshot, read)
+                if not sent.done():
+                    sent.set_result(owing.answer)
 
-    async def _send_confirmed(
-        self,
-        group: Group,
-        confirming: Mapping[asyncio.Future[Answer], asyncio.Future[None] | None],
-    ) -> None:
-        owed = Owed()
-        for owing, sent in group:
-            error = _error(confirming.get(sent))
-            if error is None:
-                owed.update(owing.owed)
-            elif not sent.done():
-                sent.set_exception(error)
-        await self._send(owed)
-        for owing, sent in group:
-            if not sent.done():
+    def _subscribing(self, owing: Owing) -> asyncio.Future[None] | None:
+        """The subscription that an event waits for; it has joined one room at most."""
+        for _, room in owing.owed:
+            return self._channels.confirming(room)
+        return None
+
+    async def _start_reading(self, ready: Group) -> dict[asyncio.Future[bytes | None], Waiting]:
+        """Read the location of each event that owes one; the others are done."""
+        started: dict[asyncio.Future[bytes | None], Waiting] = {}
+        for owing, sent in ready:
+            if not owing.owed and not sent.done():
                 sent.set_result(owing.answer)
+        reads = [(owing, sent) for owing, sent in ready if owing.owed]
+        for start in range(0, len(reads), MAX_READING):
+            batch = reads[start : start + MAX_READING]
+            await self._reading.acquire(len(batch), self._owner(batch[0][0].sid))
+            for owing, sent in batch:
+                for entity, _ in owing.owed.values():
+                    read = asyncio.ensure_future(self._pipeline.current(entity))
+                    read.add_done_callback(self._has_read)
+                    started[read] = owing, sent
+        return started
+
+    def _has_read(self, _: object) -> None:
+        self._reading.release(1)
 
     async def _send(self, owed: Owed) -> None:
-        """Send current locations; one that cannot be read is owed, and read again later."""
+        """Send current locations in order."""
         waiting = list(owed.items())
         for start in range(0, len(waiting), MAX_READING):
             batch = waiting[start : start + MAX_READING]
             await self._reading.acquire(len(batch), self._owner(batch[0][0][0]))
             try:
-                await self._send_batch(batch)
+                # every read is started before one is awaited, so that they share a round trip
+                reading = [self._pipeline.current(entity) for _, (entity, _) in batch]
+                for (key, snapshot), read in zip(batch, reading, strict=True):
+                    await self._send_current(key, snapshot, read)
             finally:
                 self._reading.release(len(batch))
-        self._schedule_owed()
 
-    async def _send_batch(self, batch: list[tuple[tuple[str, str], Snapshot]]) -> None:
-        # every read is started before one is awaited, so that they share a round trip
-        reading = [self._pipeline.current(entity) for _, (entity, _) in batch]
-        for ((sid, room), (entity, before)), read in zip(batch, reading, strict=True):
-            try:
-                location = await read
-            except (Exception, asyncio.CancelledError) as error:  # a plugin's cache may raise both
-                if cancellation.is_own(error):
-                    raise
-                self._incidents.report("cache unavailable", reason(error))
-                self._owed[sid, room] = entity, before
-                continue
-            if location is None:
-                continue
-            await self._turns.step(owner=self._owner(sid))
-            event = event_json(entity, location)
-            if not self._broadcaster.has_sent(room, event, before):
-                self._broadcaster.send_current(sid, room, event)
+    async def _send_current(
+        self, key: tuple[str, str], snapshot: Snapshot, read: Awaitable[bytes | None]
+    ) -> None:
+        """Send a current location; one that cannot be read is owed, and read again later."""
+        (sid, room), (entity, before) = key, snapshot
+        try:
+            location = await read
+        except (Exception, asyncio.CancelledError) as error:  # a plugin's cache may raise both
+            if cancellation.is_own(error):
+                raise
+            self._incidents.report("cache unavailable", reason(error))
+            self._owed[key] = snapshot
+            self._schedule_owed()
+            return
+        if location is None:
+            return
+        await self._turns.step(owner=self._owner(sid))
+        event = event_json(entity, location)
+        if not self._broadcaster.has_sent(room, event, before):
+            self._broadcaster.send_current(sid, room, event)
 
     def _owner(self, sid: str) -> str:
         """Whom the work for a socket is for, which may have gone."""
@@ -207,21 +238,18 @@ class Owing:
     sid: str
     owed: Owed
     answer: Answer
+    undo: Callable[[], object]
+    """Leaves what was joined, as a subscription has failed."""
 
     async def sent(self) -> Answer:
         """Send the locations; returns what makes the answer."""
-        await self.locations.send(self.owed)
+        try:
+            await self.locations.send(self.owed)
+        except BaseException:
+            self.undo()
+            raise
         return self.answer
 
     def sent_together(self) -> asyncio.Future[Answer]:
         """The same, together with what else the socket joins in this turn of the loop."""
         return self.locations.send_together(self)
-
-
-def _error(subscribing: asyncio.Future[None] | None) -> BaseException | None:
-    """Why a subscription has failed; a plugin's fan-out may raise anything."""
-    if subscribing is None:
-        return None
-    if subscribing.cancelled():
-        return ConnectionAbortedError("the subscription was cancelled")
-    return subscribing.exception()

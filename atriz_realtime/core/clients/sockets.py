@@ -16,9 +16,8 @@ from atriz_realtime.core.runtime.token_bucket import TokenBucket
 Handler = Callable[..., Awaitable[Any]]
 """Takes the sid and the event's arguments; returns the acknowledgement.
 
-It may return a coroutine that does the rest: events of the socket that follow, and do likewise, may
-be handled meanwhile.  That returns a function, called when it is the event's turn to be answered,
-which returns the acknowledgement.
+It may return an :class:`~atriz_realtime.core.clients.current_locations.Owing` instead: events of
+the socket that follow, and do likewise, may be handled before its locations are sent.
 """
 
 

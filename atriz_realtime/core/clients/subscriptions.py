@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -107,12 +108,12 @@ class Subscriptions:
 
             def answer() -> dict[str, Any]:
                 if sid in self._sockets and not rooms <= socket.tracked:
-                    for room in joining:  # some of it was revoked, and the client was told
-                        self._leave(socket, room)
+                    self._leave_rooms(socket, joining)  # a part was revoked; the client was told
                     raise NotAuthorized
                 return {"success": True}
 
-            owing = Owing(self._current, sid, joined, answer)
+            undo = functools.partial(self._leave_rooms, socket, [room for _, room in joined])
+            owing = Owing(self._current, sid, joined, answer, undo)
             # a list is tracked whole or not at all: no other event may track a part meanwhile
             return owing if len(ids) == 1 else (await owing.sent())()
 
@@ -181,8 +182,7 @@ class Subscriptions:
                     socket.tracked.add(room)
                     joined[socket.sid, room] = (entity, self._broadcaster.broadcasts)
         except NotAuthorized:
-            for _, room in joined:
-                self._leave(socket, room)
+            self._leave_rooms(socket, [room for _, room in joined])
             raise
         return joined
 
@@ -245,7 +245,10 @@ class Subscriptions:
 
     def leave_all(self, socket: ConnectedSocket) -> None:
         """Take a socket out of all that it tracks, without telling it."""
-        for room in list(socket.tracked):
+        self._leave_rooms(socket, list(socket.tracked))
+
+    def _leave_rooms(self, socket: ConnectedSocket, rooms: Iterable[str]) -> None:
+        for room in rooms:
             self._leave(socket, room)
 
     def _leave(self, socket: ConnectedSocket, room: str) -> bool:

@@ -45,10 +45,14 @@ class ChannelSubscriptions:
     def confirming(self, room: str) -> asyncio.Future[None] | None:
         """What is done when the subscription of a room's channel is confirmed; ``None``: it is.
 
-        It has an exception when a plugin's fan-out could not subscribe.
+        A subscription that has failed, as that of a plugin's fan-out may, is tried again.
         Whatever is published to the room from then on arrives here.
         """
-        return self._pending.get(room)
+        pending = self._pending.get(room)
+        if pending is not None and pending.done() and failure(pending) is not None:
+            self._subscribe(room)
+            pending = self._pending.get(room)
+        return pending
 
     async def confirmed(self, room: str) -> None:
         """Wait until the subscription of a room's channel is confirmed."""
@@ -93,7 +97,7 @@ class ChannelSubscriptions:
     def _received_from_all(self, channel: str, event: bytes) -> None:
         """Take an event, unless the subscription of its own channel delivers it as well."""
         pending = self._pending.get(RedisChannels.room(channel))
-        confirmed = pending is None or pending.done()
+        confirmed = pending is None or (pending.done() and failure(pending) is None)
         if not (confirmed and channel in self._subscribed):
             self._received(channel, event)
 
@@ -104,12 +108,19 @@ class ChannelSubscriptions:
         if unsubscribing is not None:
             unsubscribing.cancel()
             return
+        self._subscribe(room)
+
+    def _subscribe(self, room: str) -> None:
+        if self._fanout is None:
+            return
         channel = RedisChannels.PREFIX + room
         self._subscribed.add(channel)
         future = asyncio.ensure_future(self._fanout.subscribe(channel, self._received))
-        if not future.done():
-            self._pending[room] = future
-            future.add_done_callback(lambda done: self._confirm(room, done))
+        if future.done() and failure(future) is None:
+            self._pending.pop(room, None)
+            return
+        self._pending[room] = future
+        future.add_done_callback(lambda done: self._confirm(room, done))
 
     def _emptied(self, room: str) -> None:
         if self._fanout is not None and self._is_entity(room):
@@ -127,11 +138,18 @@ class ChannelSubscriptions:
             self._fanout.unsubscribe(channel)
 
     def _confirm(self, room: str, done: asyncio.Future[None]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            return  # who waits for it is told, now or later
+        if failure(done) is not None:
+            return
         if self._pending.get(room) is done:
             del self._pending[room]
 
     def _is_entity(self, room: str) -> bool:
         kind, _, entity_id = room.partition(":")
         return kind in self._kinds and bool(entity_id) and not RedisChannels.is_pattern(room)
+
+
+def failure(subscribing: asyncio.Future[None]) -> BaseException | None:
+    """Why a subscription that is done has failed; a plugin's fan-out may raise anything."""
+    if subscribing.cancelled():
+        return ConnectionAbortedError("the subscription was cancelled")
+    return subscribing.exception()

@@ -23,11 +23,12 @@ class Exchange:
     :param query: the parameters of the request.
     """
 
-    __slots__ = ("abandoned", "query", "request")
+    __slots__ = ("abandoned", "is_given_up", "query", "request")
 
     def __init__(self, request: Request, query: Mapping[str, str]) -> None:
         self.request = request
         self.query = query
+        self.is_given_up = False
         self.abandoned: Callable[[], object] | None = None
         """Called when the client goes away before the response; ``None``: nobody asks."""
 
@@ -42,9 +43,9 @@ class Exchange:
         """
         raise NotImplementedError
 
-    def is_given_up(self) -> bool:
-        """Whether the client has closed the connection, as far as is known."""
-        return False
+    def give_up(self) -> None:
+        """Note that the client has gone away; for :attr:`abandoned`."""
+        self.is_given_up = True
 
     def is_unread(self) -> bool:
         """Whether the response, or a part of it, is not sent yet, as far as is known."""

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 import attrs
 
 MAX_LINES = 128
-"""Headers that a request may have; one that has more is refused. Browsers send about 20."""
+"""Headers that a request of Socket.IO may have; one that has more is refused.  Browsers send about
+20."""
 
 MAX_SIZE = 2_048
 """Bytes of the headers of a request that are remembered. What they say takes up to ten times as
@@ -39,8 +40,9 @@ _FRAMING = frozenset(
 
 _CONNECTION = frozenset({None, "keep-alive", "close"})
 
-_HANDSHAKE = b"ebSocket-Key"
-"""Part of the header that makes a handshake unlike any other, as all clients write it."""
+_HANDSHAKE = b"ocket-"
+"""Part of the header that makes a handshake unlike any other, however clients and proxies write
+``Sec-WebSocket-Key``."""
 
 
 @attrs.frozen

@@ -150,6 +150,7 @@ class PollingRequests(LoopBound):
     def _open(self, exchange: Exchange) -> None:
         """Open a new session when it is its turn, and respond with its first packet."""
         starting = self._admission.ready()
+        exchange.abandoned = exchange.give_up
         if starting is not None:
             self.sessions.start_task(self._open_later, starting, exchange)
         elif not self._admission.enqueue(functools.partial(self._admitted, exchange)):
@@ -164,7 +165,8 @@ class PollingRequests(LoopBound):
         self._open(exchange)
 
     def _admitted(self, exchange: Exchange) -> bool:
-        if exchange.is_given_up():
+        exchange.abandoned = None
+        if exchange.is_given_up:
             return False
         session = Polling(self, exchange.request).session
         opened = self.sessions.open(session)

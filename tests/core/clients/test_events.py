@@ -476,3 +476,58 @@ async def test_a_read_that_is_cancelled_is_read_again(
     assert sorted(received(member)) == [*(f"{n + 1} ok" for n in range(answers)), "v1", "v3"]
     is_cancelled = False
     await until(lambda: "v2" in received(member))
+
+
+async def test_a_read_that_hangs_holds_back_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, may_answer = Far(), asyncio.Event()
+    member, other = await hub.sign_in(user("u1")), await hub.sign_in(user("u2"))
+    current = hub.positions.current
+
+    async def read(entity: EntityRef) -> bytes | None:
+        if entity.id == "v2":
+            await may_answer.wait()
+        return await current(entity)
+
+    monkeypatch.setattr(hub.positions, "current", read)
+    send(member, track("v1"), track("v2"), track("v3"), *(track(f"w{n}") for n in range(40)))
+    await settled()
+    hub.fanned.confirm()
+    await settled()
+    assert sorted(received(member)) == ["1 ok", "v1", "v3"]
+    assert hub.subscriptions._current._reading._free == current_locations.MAX_READING - 1
+    send(other, track("v3"))
+    await settled()
+    hub.fanned.confirm()
+    await other.session.handled()
+    assert received(other) == ["v3", "1 ok"]
+    may_answer.set()
+    await member.session.handled()
+    assert received(member)[:2] == ["v2", "2 ok"]
+
+
+async def test_a_subscription_that_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, tries = Far(), list[int]()
+    one, two = await hub.sign_in(user("u1")), await hub.sign_in(user("u2"))
+    subscribe = hub.fanned.subscribe
+
+    async def failing() -> None:
+        raise RuntimeError("a plugin's fan-out")
+
+    def subscribing(name: str, deliver: Any) -> Any:
+        tries.append(len(tries))
+        return failing() if len(tries) <= 2 else subscribe(name, deliver)
+
+    monkeypatch.setattr(hub.fanned, "subscribe", subscribing)
+    send(one, track("v1"), track("v1"))
+    await one.session.handled()
+    assert received(one)[:2] == ["error", "1 internal"]
+    send(two, track("v1"))
+    await settled()
+    hub.fanned.confirm()
+    await two.session.handled()
+    assert received(two) == ["v1", "1 ok"]
+    send(one, track("v1"))
+    await settled()
+    hub.fanned.confirm()
+    await one.session.handled()
+    assert received(one)[-2:] == ["v1", "1 ok"]
