@@ -161,7 +161,7 @@ class CurrentLocations:
             await self._reading.acquire(len(batch), self._owner(batch[0][0].sid))
             for owing, sent in batch:
                 for entity, _ in owing.owed.values():
-                    read = asyncio.ensure_future(self._pipeline.current(entity))
+                    read = asyncio.ensure_future(self._pipeline.unchecked(entity))
                     read.add_done_callback(self._has_read)
                     started[read] = owing, sent
         return started
@@ -177,7 +177,7 @@ class CurrentLocations:
             await self._reading.acquire(len(batch), self._owner(batch[0][0][0]))
             try:
                 # every read is started before one is awaited, so that they share a round trip
-                reading = [self._pipeline.current(entity) for _, (entity, _) in batch]
+                reading = [self._pipeline.unchecked(entity) for _, (entity, _) in batch]
                 for (key, snapshot), read in zip(batch, reading, strict=True):
                     await self._send_current(key, snapshot, read)
             finally:
@@ -197,7 +197,7 @@ class CurrentLocations:
             self._owed[key] = snapshot
             self._schedule_owed()
             return
-        if location is None:
+        if location is None or not self._pipeline.is_readable(entity, location):
             return
         await self._turns.step(owner=self._owner(sid))
         event = event_json(entity, location)

@@ -26,9 +26,11 @@ from atriz_realtime.engine.session import Session
 MAX_UNANSWERED = 200
 """Events that track one entity each and are handled at once, for one socket; further ones wait."""
 
-TRACKS_ONE = re.compile(rf'{socketio.packet.EVENT}[0-9]*\["{track_event("")}[^"\\]*","[^"\\]*"\]')
-"""A packet that asks to track one entity, as clients write it.  One that is written in another way
-is handled when those before it are answered."""
+TRACKS_ONE = re.compile(
+    rf'{socketio.packet.EVENT}([0-9]{{0,15}})\["({track_event("")}[^"\\\0-\x1f]*)","([^"\\\0-\x1f]*)"\]'
+)
+"""A packet that asks to track one entity, as clients write it: its number, the event and the id.
+One that is written in another way is handled when those before it are answered."""
 
 Following = tuple[int | None, str, Callable[[], Awaitable[Any]]]
 """The number of an event's acknowledgement, its name, and what handles it."""
@@ -110,22 +112,19 @@ class OwnEvents:
 
     def _following(self, sid: str, text: str | bytes) -> Following | None:
         """The event in a message, if it may be handled before those before it are answered."""
-        if not (
-            isinstance(text, str)
-            and TRACKS_ONE.fullmatch(text)
-            and self._rooms.is_connected(sid, DEFAULT_NAMESPACE)
-            and self._gateway.would_admit(sid)
+        found = TRACKS_ONE.fullmatch(text) if isinstance(text, str) else None
+        if (
+            found is None
+            or not self._rooms.is_connected(sid, DEFAULT_NAMESPACE)
+            or not self._gateway.would_admit(sid)
         ):
             return None
-        try:
-            packet = self._rooms.server.packet_class(encoded_packet=text, binary=False)
-        except ValueError:  # it is refused in its turn
-            return None
-        event = packet.data[0]
-        handler, arguments = self._handlers.find(event, packet.data)
+        number, event, entity_id = found.groups()
+        handler, arguments = self._handlers.find(event, [event, entity_id])
         if handler is None or not self._gateway.admit(sid):
             return None
-        return packet.id, event, functools.partial(handler, sid, *arguments)
+        handling = functools.partial(handler, sid, *arguments)
+        return int(number) if number else None, event, handling
 
     async def _result(self, sid: str, event: str, handling: Awaitable[Any]) -> Any:
         """Await a handler; an error becomes ``error`` and a negative acknowledgement."""

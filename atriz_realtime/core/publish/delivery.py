@@ -257,11 +257,18 @@ class Delivery:
 
         A newer one that the cache could not take is returned instead.
         """
-        reading = self._readable(entity, self._cache.get(entity))
+        return self._readable(entity, self.unchecked(entity))
+
+    def unchecked(self, entity: EntityRef) -> Awaitable[bytes | None]:
+        """The same, for those who ask :meth:`is_readable` themselves.
+
+        Where nothing waits for the cache it is what the cache returns: a future needs no task.
+        """
+        reading = self._cache.get(entity)
         waiting = self.backlog.get(RedisChannels.entity(entity)) if self.backlog else None
         if waiting is None or not waiting.cache:
             return reading
-        return self._newest(reading, waiting.payload)
+        return self._newest(self._readable(entity, reading), waiting.payload)
 
     async def _readable(self, entity: EntityRef, reading: Awaitable[bytes | None]) -> bytes | None:
         location = await reading

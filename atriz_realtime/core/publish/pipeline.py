@@ -214,6 +214,14 @@ class Pipeline:
         """The current location's JSON: see :meth:`.Delivery.current`."""
         return self._delivery.current(entity)
 
+    def unchecked(self, entity: EntityRef) -> Awaitable[bytes | None]:
+        """The same, unchecked: see :meth:`.Delivery.unchecked`."""
+        return self._delivery.unchecked(entity)
+
+    def is_readable(self, entity: EntityRef, location: bytes) -> bool:
+        """Whether a cached location can be shown: see :meth:`.Delivery.is_readable`."""
+        return self._delivery.is_readable(entity, location)
+
     async def page(
         self, entity_type: str, cursor: str | None, limit: int, *, owner: str = ""
     ) -> Page:

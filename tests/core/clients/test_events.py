@@ -77,13 +77,13 @@ async def test_entities_that_are_tracked_one_by_one_are_subscribed_and_read_toge
 ) -> None:
     hub, reading = Far(), list[str]()
     member = await hub.sign_in(user("u1"))
-    current = hub.positions.current
+    current = hub.positions.unchecked
 
     def noting(entity: EntityRef) -> Any:
         reading.append(entity.id)
         return current(entity)
 
-    monkeypatch.setattr(hub.positions, "current", noting)
+    monkeypatch.setattr(hub.positions, "unchecked", noting)
     send(member, track("v1"), track("v2"), track("v3"))
     await settled()
     assert (hub.asked, reading, received(member)) == (["v1", "v2", "v3"], [], [])
@@ -240,13 +240,13 @@ async def test_what_is_revoked_before_it_is_answered_is_refused(
     await settled()
     hub.fanned.confirm()
     await member.session.handled()
-    current = hub.positions.current
+    current = hub.positions.unchecked
 
     async def late(entity: EntityRef) -> bytes | None:
         await may_answer.wait()
         return await current(entity)
 
-    monkeypatch.setattr(hub.positions, "current", late)
+    monkeypatch.setattr(hub.positions, "unchecked", late)
     send(member, track("v2"), track("v1"))  # the second need not wait, but it is not its turn
     await settled()
     hub.fanned.confirm()
@@ -459,14 +459,14 @@ async def test_a_read_that_is_cancelled_is_read_again(
     monkeypatch.setattr(current_locations, "SNAPSHOT_RETRY", 0.02)
     hub = Far()
     member = await hub.sign_in(user("u1"))
-    current, is_cancelled = hub.positions.current, True
+    current, is_cancelled = hub.positions.unchecked, True
 
     async def read(entity: EntityRef) -> bytes | None:
         if entity.id == "v2" and is_cancelled:
             raise asyncio.CancelledError
         return await current(entity)
 
-    monkeypatch.setattr(hub.positions, "current", read)
+    monkeypatch.setattr(hub.positions, "unchecked", read)
     names = ["v1", "v2", "v3"]
     send(member, *([["track:vehicle", names]] if listed else map(track, names)))
     await settled()
@@ -481,14 +481,14 @@ async def test_a_read_that_is_cancelled_is_read_again(
 async def test_a_read_that_hangs_holds_back_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     hub, may_answer = Far(), asyncio.Event()
     member, other = await hub.sign_in(user("u1")), await hub.sign_in(user("u2"))
-    current = hub.positions.current
+    current = hub.positions.unchecked
 
     async def read(entity: EntityRef) -> bytes | None:
         if entity.id == "v2":
             await may_answer.wait()
         return await current(entity)
 
-    monkeypatch.setattr(hub.positions, "current", read)
+    monkeypatch.setattr(hub.positions, "unchecked", read)
     send(member, track("v1"), track("v2"), track("v3"), *(track(f"w{n}") for n in range(40)))
     await settled()
     hub.fanned.confirm()

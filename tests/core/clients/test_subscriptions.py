@@ -170,14 +170,14 @@ async def test_one_location_that_cannot_be_read_keeps_back_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hub = watching()
-    read = hub.positions.current
+    read = hub.positions.unchecked
 
     async def current(entity: EntityRef) -> bytes | None:
         if entity.id == "other":
             raise ValueError("a plugin's cache may raise anything")
         return await read(entity)
 
-    monkeypatch.setattr(hub.positions, "current", current)
+    monkeypatch.setattr(hub.positions, "unchecked", current)
     member = await hub.sign_in(user("u1"))
     assert await updates(hub, member, "track:vehicle", ["other", "v1"]) == [update(1)]
     assert hub.incidents.counts["cache unavailable"] == 1
@@ -275,14 +275,14 @@ async def test_a_list_that_is_tracked_already_is_read_and_sent_nothing_again(
     await hub.handle(member, ["track:vehicle", ["v1", "v2"]], None)
     assert len(member.frames) == 1
     reading = Reading()
-    monkeypatch.setattr(hub.positions, "current", reading.current)
+    monkeypatch.setattr(hub.positions, "unchecked", reading.current)
     assert await hub.send(member, "track:vehicle", ["v1", "v2"]) == {"success": True}
     assert (reading.asked, member.frames) == ([], [])
 
 
 async def test_lists_take_turns_to_read_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     hub, reading = Hub(), Reading()
-    monkeypatch.setattr(hub.positions, "current", reading.current)
+    monkeypatch.setattr(hub.positions, "unchecked", reading.current)
     members = [await hub.sign_in(user(name)) for name in ("u1", "u2", "u3")]
     most = current_locations.MAX_READING
     tracking = [
@@ -338,7 +338,7 @@ async def test_what_a_user_tracks_is_read_without_waiting_for_all_of_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hub, reading, round_trips = Hub(), Reading(), 0
-    monkeypatch.setattr(hub.positions, "current", reading.current)
+    monkeypatch.setattr(hub.positions, "unchecked", reading.current)
     many = [await hub.sign_in(user("u1")) for _ in range(20)]
     other = await hub.sign_in(user("u2"))
     tracking = [
@@ -586,7 +586,7 @@ async def test_a_fix_while_the_cache_is_read_is_not_followed_by_an_older_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hub, reading = Hub(), Reading()
-    monkeypatch.setattr(hub.positions, "current", reading.current)
+    monkeypatch.setattr(hub.positions, "unchecked", reading.current)
     member = await hub.sign_in(user("u1"))
     event = ["track:vehicle", "v1"]
     tracking = asyncio.create_task(hub.handle(member, event, None))
@@ -603,7 +603,7 @@ async def test_an_older_fix_while_the_cache_is_read_does_not_replace_the_current
 ) -> None:
     hub, reading = watching(), Reading()
     await hub.send(await hub.sign_in(user("u1")), "track:vehicle", "v1")
-    monkeypatch.setattr(hub.positions, "current", reading.current)
+    monkeypatch.setattr(hub.positions, "unchecked", reading.current)
     member = await hub.sign_in(user("u2"))
     tracking = asyncio.create_task(updates(hub, member, "track:vehicle", "v1"))
     await until(lambda: reading.waiting)
@@ -627,7 +627,7 @@ async def test_what_is_sent_is_newer_than_all_that_came_live_since_joining(
     hub, reading = watching(), Reading()
     await hub.send(await hub.sign_in(user("u1")), "track:vehicle", "v1")
     hub.broadcaster.broadcast("vehicle:v1", payload(seconds=before).event)
-    monkeypatch.setattr(hub.positions, "current", reading.current)
+    monkeypatch.setattr(hub.positions, "unchecked", reading.current)
     member = await hub.sign_in(user("u2"))
     tracking = asyncio.create_task(updates(hub, member, "track:vehicle", "v1"))
     await until(lambda: reading.waiting)
@@ -648,7 +648,7 @@ async def after_a_gap(monkeypatch: pytest.MonkeyPatch) -> tuple[Hub, Reading, Me
     assert await updates(hub, member, "track:vehicle", "v1") == [update(5)]
     hub.broadcaster.broadcast_current("vehicle:v1", bytes(bytearray(payload(seconds=5).event)))
     hub.clock.advance(3)
-    monkeypatch.setattr(hub.positions, "current", reading.current)
+    monkeypatch.setattr(hub.positions, "unchecked", reading.current)
     return hub, reading, await hub.sign_in(user("u2"))
 
 
