@@ -213,4 +213,4 @@ def test_plugins_in_the_working_directory_are_found(tmp_path: Path) -> None:
             check=False,
         )
         assert result.returncode == 0, result.stderr
-    assert "rules" in result.stdout
+        assert ("hello you" if arguments == ["greet"] else "rules") in result.stdout

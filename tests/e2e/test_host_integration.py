@@ -577,7 +577,9 @@ async def test_a_host_that_fails_to_start_closes_the_server(make_app: MakeApp) -
         await server.tracking.get_tracking_stats()
 
 
-async def test_an_application_is_served_once(make_app: MakeApp) -> None:
+async def test_an_application_is_served_once(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
     app = make_app()
     server = install(app)
     async with serving(app):
@@ -588,6 +590,10 @@ async def test_an_application_is_served_once(make_app: MakeApp) -> None:
     with pytest.raises(ConfigurationError, match="does not start again"):
         await server.start()
     await server.close()
+    with pytest.raises(RuntimeError, match="did not start"):
+        async with on_uvicorn(uvicorn.Config(app, port=0, log_config=None, lifespan="on")):
+            raise AssertionError("it is being served")
+    assert "does not start again" in caplog.text
 
 
 async def test_a_host_asks_what_a_caller_may_do(make_app: MakeApp) -> None:
