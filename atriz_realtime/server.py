@@ -215,10 +215,10 @@ class RealtimeServer(ServerInterface):
     async def start(self) -> None:
         """Open the backends; the first call does it, the others wait for it.
 
-        :raises ConfigurationError: when a backend cannot work as configured.
+        :raises ConfigurationError: when a backend cannot work as configured, or after `close`.
         :raises PluginError: when a ``server_started`` hook fails.
         """
-        await self._lifecycle.start()
+        await self._lifecycle.start_for("this RealtimeServer")
 
     def leave(self) -> None:
         """Answer 503 at ``/readyz`` from now on; everything else is served as before."""

@@ -81,7 +81,7 @@ def entries() -> Iterator[tuple[str, str]]:
         yield "operate/metrics.md", f"| `{family.name}` | {family.kind} |"
     for _, error in inspect.getmembers(errors, inspect.isclass):
         if issubclass(error, RealtimeError):
-            yield "errors.md", f"| `{error.code}` | {http_status(error)}"
+            yield "errors.md", f"| `{error.code}` | `{error.__name__}` | {http_status(error)}"
 
 
 def http_status(error: type[RealtimeError]) -> str:

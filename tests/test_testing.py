@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from atriz_realtime.testing import FakeClock, event, location, moment, payload
+from atriz_realtime import create_app
+from atriz_realtime.testing import (
+    FakeClock,
+    config,
+    event,
+    location,
+    moment,
+    payload,
+    serving,
+    token,
+    watching,
+)
 from atriz_realtime.testing.clock import START
 from tests.support.plugins import flawed_backends
 from tests.support.plugins.flawed_backends import FOUND
@@ -121,6 +132,22 @@ def test_the_fixtures_serve_a_plugin(tmp_path: Path) -> None:
         "test_that_fails": "FAILED",
     }
     assert "warning" not in printed
+
+
+async def test_a_client_with_claims_or_with_a_token_of_its_own() -> None:
+    async with serving(plugins={"claims": {"track": "watch"}}) as live:
+        rules = {"vehicle": "bus-*"}
+        async with watching(live, "bus-7", claims={"watch": rules}) as watcher:
+            assert await watcher.call("track:vehicle", ["tram-7"]) != {"success": True}
+        async with watching(live, "bus-7", auth={"token": token("u2", watch=rules)}):
+            assert live.server.connection_count == 1
+
+
+async def test_settings_for_an_application_that_has_its_own_are_refused() -> None:
+    app = create_app(config())
+    with pytest.raises(TypeError, match="settings already: throttle_interval"):
+        async with serving(app, throttle_interval=5):
+            raise AssertionError("it is being served")
 
 
 def test_the_suites_find_faults() -> None:

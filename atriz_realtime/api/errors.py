@@ -103,15 +103,19 @@ class AuthenticationRejected(RealtimeError):
 
     The message on the wire is always the generic one: the reason is only for the
     server's log, so that it does not help an attacker who tries tokens.
+
+    :param reason: for the log, which counts refusals by it: one of a few texts.
+    :param detail: what the log says besides, such as the id of a key; never a token.
     """
 
     code = "invalid_token"
     status = 401
     default_message = "Authentication failed"
 
-    def __init__(self, reason: str = "rejected") -> None:
+    def __init__(self, reason: str = "rejected", detail: str = "") -> None:
         super().__init__()
         self.reason = reason
+        self.detail = detail
 
 
 class NotAuthorized(RealtimeError):

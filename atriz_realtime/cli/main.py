@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -104,7 +105,12 @@ def program(**_: object) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``atriz-realtime`` and exit: 0 success, 1 failure, 2 wrong usage."""
+    """Run ``atriz-realtime`` and exit: 0 success, 1 failure, 2 wrong usage.
+
+    Like uvicorn, it finds plugins in the working directory; what is installed comes first.
+    """
+    if not {"", str(Path.cwd())}.intersection(sys.path):
+        sys.path.append(str(Path.cwd()))
     sys.exit(run(arguments))
 
 

@@ -70,7 +70,7 @@ class HttpInterface:
 
         @asynccontextmanager
         async def with_server(host: Any) -> AsyncIterator[Any]:
-            await start()
+            await lifecycle.start_for("this application's RealtimeServer")
             try:
                 async with lifespan(host) as state:
                     yield state

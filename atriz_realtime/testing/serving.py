@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -107,9 +107,13 @@ async def serving(
 ) -> AsyncIterator[Live]:
     """Serve an application on a free port.
 
-    :param app: the application; ``None``: one is created with ``settings``.
+    :param app: the application; ``None``: one is created with ``settings``.  An application
+        of your own has settings already, and can be served only once.
     :param portable: whether all requests go through ASGI, as on servers other than uvicorn.
+    :raises TypeError: for settings together with an application.
     """
+    if app is not None and settings:
+        raise TypeError(f"the application has its settings already: {', '.join(settings)}")
     app = app if app is not None else create_app(config(**settings))
     realtime: RealtimeServer | None = getattr(getattr(app, "state", None), "realtime", None)
     own = None if portable else realtime
@@ -155,18 +159,28 @@ class Watcher:
 
 @asynccontextmanager
 async def watching(
-    live: Live, *ids: str, kind: str = "vehicle", user: str | None = "u1", polling: bool = False
+    live: Live,
+    *ids: str,
+    kind: str = "vehicle",
+    user: str | None = "u1",
+    claims: Mapping[str, Any] | None = None,
+    auth: Mapping[str, Any] | None = None,
+    polling: bool = False,
 ) -> AsyncIterator[Watcher]:
     """Connect a client.
 
     :param ids: entities of the type ``kind`` to track.
     :param user: the user of the token; ``None``: the client is not authenticated.
+    :param claims: further claims of the token, such as those that the plugin ``claims`` reads.
+    :param auth: what the client sends in its handshake instead, such as ``{"token": …}``.
     :param polling: whether to use long polling instead of a websocket.
     """
     watcher = Watcher()
+    if auth is None and user:
+        auth = {"token": token(user, **(claims or {}))}
     await watcher.client.connect(
         live.url,
-        auth={"token": token(user)} if user else None,
+        auth=auth,
         transports=["polling"] if polling else ["websocket"],
     )
     try:

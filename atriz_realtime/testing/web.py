@@ -20,6 +20,16 @@ class WebServer(uvicorn.Server):
         self.stopping = asyncio.Event()
         """Set it to stop the server."""
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start; uvicorn itself would end the process when the application does not.
+
+        :raises RuntimeError: when the application does not start.
+        """
+        try:
+            await super().startup(sockets)
+        except SystemExit as error:
+            raise RuntimeError("the application did not start; the log says why") from error
+
     async def main_loop(self) -> None:
         """Serve until ``stopping`` is set."""
         loops = [

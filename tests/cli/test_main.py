@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from atriz_realtime.api import ConfigurationError
 from atriz_realtime.cli.main import COMMANDS, program, run
-from tests.cli.processes import finished, only_line
+from tests.cli.processes import environment, finished, only_line
 
 pytestmark = pytest.mark.usefixtures("plain")
 
@@ -195,3 +196,21 @@ async def test_it_runs_as_a_module_and_by_its_name() -> None:
     assert (module.status, module.err) == (0, "")
     script = Path(sys.executable).with_name("atriz-realtime")
     assert script.exists()
+
+
+def test_plugins_in_the_working_directory_are_found(tmp_path: Path) -> None:
+    """As by uvicorn; a script's own ``sys.path`` begins with the script's directory."""
+    script = Path(sys.executable).with_name("atriz-realtime")
+    (tmp_path / "rules.py").write_text(GREETING)
+    (tmp_path / "atriz.toml").write_text('[realtime]\nextra_plugins = ["rules"]\n')
+    for arguments in (["check", "--offline"], ["greet"], ["plugins"]):
+        result = subprocess.run(
+            [script, *arguments],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        assert ("hello you" if arguments == ["greet"] else "rules") in result.stdout

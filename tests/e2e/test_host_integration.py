@@ -27,13 +27,14 @@ from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import InvalidStatus
 
 from atriz_realtime import (
+    EntityRef,
     Identity,
     RealtimeError,
     RealtimeExtension,
     RealtimeServer,
     TrackingService,
 )
-from atriz_realtime.api import InvalidLocation, RateLimited, Unavailable
+from atriz_realtime.api import ConfigurationError, InvalidLocation, RateLimited, Unavailable
 from atriz_realtime.testing import until
 from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.support.clients.node import Node, js_connect
@@ -574,6 +575,37 @@ async def test_a_host_that_fails_to_start_closes_the_server(make_app: MakeApp) -
             pass
     with pytest.raises(RealtimeError, match="closed"):
         await server.tracking.get_tracking_stats()
+
+
+async def test_an_application_is_served_once(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+    server = install(app)
+    async with serving(app):
+        await server.start()  # again: harmless
+    with pytest.raises(ConfigurationError, match="does not start again"):
+        async with app.router.lifespan_context(app):
+            raise AssertionError("it has started")
+    with pytest.raises(ConfigurationError, match="does not start again"):
+        await server.start()
+    await server.close()
+    with pytest.raises(RuntimeError, match="did not start"):
+        async with on_uvicorn(uvicorn.Config(app, port=0, log_config=None, lifespan="on")):
+            raise AssertionError("it is being served")
+    assert "does not start again" in caplog.text
+
+
+async def test_a_host_asks_what_a_caller_may_do(make_app: MakeApp) -> None:
+    app = make_app()
+    server = install(app, plugins={"claims": {"track": "watch", "publish": "publish"}})
+    bus, tram = EntityRef("vehicle", "bus-7"), EntityRef("vehicle", "tram-7")
+    claims = {"watch": {"vehicle": "bus-*"}, "publish": {"vehicle": "tram-*"}}
+    caller = Identity(user_id="u1", claims=claims)
+    access = server.access
+    assert [await access.may_track(caller, each) for each in (bus, tram)] == [True, False]
+    assert [await access.may_publish(caller, each) for each in (bus, tram)] == [False, True]
+    assert await access.shown(caller, bus, b"{}") == b"{}"
 
 
 @asynccontextmanager

@@ -316,6 +316,19 @@ async def test_unknown_keys_cause_no_flood_of_requests() -> None:
         assert issuer.requests == 1
 
 
+def test_a_refusal_names_the_unknown_key_and_the_missing_claim() -> None:
+    """Apart from its reason, by which refusals are counted: anybody can send any key's id."""
+    credentials = Credentials(token=signed("no\nkey", "HS256", SECRET))
+    with pytest.raises(AuthenticationRejected) as refusal:
+        make(keys={"k1": SECRET}).identify(credentials)
+    assert refusal.value.reason == "the token names an unknown key"
+    assert refusal.value.detail == r"kid 'no\nkey'"
+    with pytest.raises(AuthenticationRejected) as refusal:
+        make(audience="tracking").identify(Credentials(token=token()))
+    assert refusal.value.reason == "MissingRequiredClaimError"
+    assert refusal.value.detail == "claim 'aud'"
+
+
 async def test_a_set_that_has_not_changed_forgets_no_token() -> None:
     """Anybody can have it read, with a token that names an unknown key."""
     async with issuing(jwk("k1", "ES256", EC)) as issuer:

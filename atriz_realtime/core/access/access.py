@@ -103,7 +103,9 @@ class AccessControl:
                 if limited is not None:
                     raise limited from None
                 self._incidents.report(
-                    "refused credentials", f"{what}: {refusal.reason}", reason=refusal.reason
+                    "refused credentials",
+                    f"{what}: {refusal.reason}{refusal.detail and f' ({refusal.detail})'}",
+                    reason=refusal.reason,
                 )
                 if backoff is not None and backoff.failed(credentials):
                     self._incidents.report(

@@ -13,9 +13,12 @@ from atriz_realtime.api.http import credentials_of
 from atriz_realtime.api.model import Identity, Location, LocationEvent
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.api.wire import SocketEvents
+from atriz_realtime.core.clients.permissions import Permissions
+from atriz_realtime.core.clients.socket_server import SocketServer
 from atriz_realtime.core.clients.sockets import Sockets
+from atriz_realtime.core.hub.signals import Signals
 from atriz_realtime.core.publish.pipeline import Pipeline
-from atriz_realtime.core.publish.service import as_location
+from atriz_realtime.core.publish.service import TrackingService, as_location
 from atriz_realtime.core.runtime.lifecycle import Lifecycle
 from atriz_realtime.engine.request.proxies import TrustedProxies
 
@@ -25,6 +28,17 @@ class ServerInterface:
 
     :param proxies: the proxies to believe about a caller; ``None``: the ASGI server decides.
     """
+
+    access: Access
+    """Finds out who a caller is, and what they may do: what the authorizers and views say."""
+    tracking: TrackingService
+    """Publishes and reads locations, as the server itself: no authorizer is asked."""
+    socket_io: SocketServer
+    """python-socketio's ``AsyncServer``: rooms, namespaces and handlers of the service's own."""
+    signals: Signals
+    """Messages to the plugins of every server."""
+    permissions: Permissions
+    """Withdraws permissions that were granted."""
 
     def __init__(
         self,
@@ -41,7 +55,7 @@ class ServerInterface:
         self._redis = redis
         self._clock = clock
         self._lifecycle = lifecycle
-        self._access = access
+        self.access = access
         self._proxies = proxies
 
     async def identity_of(self, request: HTTPConnection) -> Identity:
@@ -59,7 +73,7 @@ class ServerInterface:
         if self._proxies is not None:
             request = HTTPConnection(dict(request.scope))
             self._proxies.rewrite(request.scope)
-        return await self._access.authenticate(credentials_of(request))
+        return await self.access.authenticate(credentials_of(request))
 
     async def emit_location_update(self, channel: str, data: Any) -> None:
         """Emit ``location:update`` to a room, on every server, without caching it."""

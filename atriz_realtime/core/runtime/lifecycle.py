@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 
 from atriz_realtime.api.contracts import Clock
+from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.core.runtime.incidents import Incidents
 
 CLOSE_STEP_TIMEOUT = 3.0
@@ -70,6 +71,19 @@ class Lifecycle:
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
         await asyncio.shield(self._starting)
+
+    async def start_for(self, what: str) -> None:
+        """Start at someone's request; what has been closed does not start again.
+
+        :param what: what is started, for the error.
+        :raises ConfigurationError: when it has been closed.
+        """
+        if self.is_closing:
+            raise ConfigurationError(
+                f"{what} has been closed and does not start again: make a new application for "
+                "each start, for example in a function that uvicorn calls (--factory)"
+            )
+        await self.start()
 
     def ready(self) -> Awaitable[None] | None:
         """What a request waits for: the start, unless it is done."""

@@ -263,7 +263,10 @@ class JwtAuthenticator:
             if "exp" in claims:  # converted as PyJWT does
                 expires_at = float(int(claims["exp"])) + self._settings.leeway
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
-            raise AuthenticationRejected(type(error).__name__) from error
+            missing = (
+                f"claim {error.claim!r}" if isinstance(error, jwt.MissingRequiredClaimError) else ""
+            )
+            raise AuthenticationRejected(type(error).__name__, missing) from error
         if not is_utf8(token):
             raise AuthenticationRejected("the token is not in UTF-8")
         identity = Identity(
@@ -293,7 +296,7 @@ class JwtAuthenticator:
                     raise AuthenticationRejected("the token names no key")
                 key = self._keys.get(kid) or self._published.get(kid)
                 if key is None:
-                    raise UnknownKey("the token names an unknown key")
+                    raise UnknownKey("the token names an unknown key", f"kid {kid!r}")
                 return key
         if self._key is None:
             raise AuthenticationRejected("the token names no key")

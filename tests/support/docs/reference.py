@@ -270,10 +270,20 @@ def _constants(package: Path) -> dict[str, str]:
     }
 
 
+INHERITED = ("ServerInterface",)
+"""Classes without entries of their own, whose members belong to those of their subclasses."""
+
+
 def _class(owner: type[Any]) -> str:
     """A class's docstring, its tests, and its attributes, constants, properties and methods."""
-    docs = attribute_docs(owner)
-    types = inspect.get_annotations(owner)
+    docs: dict[str, str] = {}
+    types: dict[str, Any] = {}
+    members: dict[str, Any] = {}
+    bases = [each for each in owner.__mro__ if each.__name__ in INHERITED or each is owner]
+    for each in reversed(bases):
+        docs |= attribute_docs(each)
+        types |= inspect.get_annotations(each)
+        members |= vars(each)
     defaults = _defaults(owner)
     rows: list[tuple[str, ...]] = [
         (f"`{name}`", f"`{kind}{defaults.get(name, '')}`", docs.get(name, ""))
@@ -283,7 +293,7 @@ def _class(owner: type[Any]) -> str:
         and owner not in (RealtimeConfig, EntitySettings)  # see configuration.md
     ]
     promises = []
-    for name, member in vars(owner).items():
+    for name, member in members.items():
         function = getattr(member, "__func__", getattr(member, "fget", member))
         if name.isupper():
             rows.append(
@@ -312,7 +322,7 @@ def _class(owner: type[Any]) -> str:
 
 
 def _constructor(owner: type[Any]) -> str:
-    """How an object of a class is made; what stands behind ``*`` is given by name."""
+    """How an object of a class is made; arguments after ``*`` are keyword-only."""
     defaults = _defaults(owner)
     fields = sorted((each for each in attrs.fields(owner) if each.init), key=lambda f: f.kw_only)
     given = [each.alias + defaults.get(each.name, "").replace(" = ", "=", 1) for each in fields]
