@@ -123,8 +123,8 @@ TAIL = Scenario(
 
 HEADING = """### Where the highest latencies come from
 
-A server uses about a third of its core. It is measured as it is, and then with one part removed at a
-time."""
+A server uses about a third of its core. It is measured as it is, and then with one part removed at
+a time."""
 
 
 def summary(results: Results) -> str:
