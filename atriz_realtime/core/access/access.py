@@ -19,7 +19,7 @@ from atriz_realtime.api.model import Credentials, EntityRef, Identity
 from atriz_realtime.api.wire import event_json
 from atriz_realtime.core.access.auth_backoff import AuthBackoff
 from atriz_realtime.core.hub.views import RenderedViews, Views
-from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.incidents import Incidents, by
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.plugin_system.registry import Registry
 
@@ -103,7 +103,9 @@ class AccessControl:
                 if limited is not None:
                     raise limited from None
                 self._incidents.report(
-                    "refused credentials", f"{what}: {refusal.reason}", reason=refusal.reason
+                    "refused credentials",
+                    f"{what}: {refusal.reason}{by(credentials.address)}",
+                    reason=refusal.reason,
                 )
                 if backoff is not None and backoff.failed(credentials):
                     self._incidents.report(
@@ -116,7 +118,11 @@ class AccessControl:
                 if limited is not None:
                     raise limited
                 if self._guards and not self.is_accepted(identity):
-                    self._incidents.report("refused credentials", "revoked", reason="revoked")
+                    self._incidents.report(
+                        "refused credentials",
+                        f"revoked{by(credentials.address)}",
+                        reason="revoked",
+                    )
                     raise AuthenticationRejected("revoked")
                 if backoff is not None:
                     backoff.succeeded(credentials)
