@@ -115,15 +115,6 @@ async def test_a_full_queue_accepts_no_more(monkeypatch: pytest.MonkeyPatch) -> 
     assert queue.enqueue(noting(admitted, 1))
 
 
-@pytest.mark.parametrize(
-    ("refusal", "reported"),
-    [
-        (errors.BAD_REQUEST, ["request refused"]),
-        (errors.UNKNOWN_SESSION, ["request refused"]),
-        (errors.FORBIDDEN, []),
-        (errors.UNAVAILABLE, []),
-    ],
-)
 async def test_a_refused_origin_is_named_in_bounds() -> None:
     lines: list[tuple[str, str]] = []
     engine = EngineServer(report=lambda kind, line: lines.append((kind, line)))
@@ -145,6 +136,15 @@ async def test_a_refused_request_names_its_client() -> None:
     assert lines == [f"{errors.BAD_REQUEST.message}; client 203.0.113.7"]
 
 
+@pytest.mark.parametrize(
+    ("refusal", "reported"),
+    [
+        (errors.BAD_REQUEST, ["request refused"]),
+        (errors.UNKNOWN_SESSION, ["request refused"]),
+        (errors.FORBIDDEN, []),
+        (errors.UNAVAILABLE, []),
+    ],
+)
 async def test_a_refusal_is_an_incident_unless_it_is_reported_where_it_is_decided(
     refusal: errors.Refusal, reported: list[str]
 ) -> None:
