@@ -45,8 +45,7 @@ def serve(
     started for them.  SIGHUP replaces the workers, which disconnects each client once at most.
     """
     logs.configure(form=log_format)
-    given = {"host": host, "port": port}
-    app = create_app(RealtimeConfig.load(file, **given))
+    app = create_app(RealtimeConfig.load(file, host=host, port=port))
     server: RealtimeServer = app.state.realtime
     config = server.config
     require_strength(server)
@@ -59,7 +58,11 @@ def serve(
     arguments = [
         *(f"--bound-host={config.host}", f"--bound-port={bound_port}"),
         *(f"--drain-delay={config.drain_delay}", f"--log-format={log_format}"),
-        *(f"--{name}={value}" for name, value in given.items() if value is not None),
+        *(
+            f"--{name}={value}"
+            for name, value in (("host", host), ("port", port))
+            if value is not None
+        ),
     ]
     if file is not None:
         arguments.append(f"--config={file}")

@@ -187,7 +187,7 @@ def test_kubernetes_takes_its_file() -> None:
 async def test_a_server_starts_beside_the_services_of_the_manifest() -> None:
     """Kubernetes tells a container about Services in its environment, unless the pod declines."""
     _, *others = manifest = (SHIPPED / "kubernetes.yaml").read_text().split("\n---\n")
-    links = {}
+    links: dict[str, str] = {}
     for service in (each for each in others if "kind: Service\n" in each):
         name = re.search(r"^  name: (\S+)$", service, re.MULTILINE)
         assert name is not None
