@@ -20,19 +20,21 @@ from atriz_realtime.plugin_system.config import describe, load_config
 from atriz_realtime.server import RealtimeServer
 
 
-def require_strength(server: RealtimeServer) -> None:
+def require_strength(server: RealtimeServer, host: str | None = None) -> None:
     """Refuse weak authentication on an address that other machines can reach.
 
+    :param host: the address; default: the configured one.
     :raises ConfigurationError: when the documentation prints the JWT secret, or when an
         authenticator reports a weakness and ``allow_weak_secret`` is not set.
     """
     config = server.config
-    if not beyond_loopback(config.host):
+    host = config.host if host is None else host
+    if not beyond_loopback(host):
         return
     if config.jwt_secret in PUBLISHED_SECRETS:
         raise ConfigurationError(
             "the JWT secret is printed in the documentation, so anybody can sign tokens with it; "
-            f"choose another before listening beyond loopback ({config.host})"
+            f"choose another before listening beyond loopback ({host})"
         )
     if config.allow_weak_secret:
         return
@@ -40,16 +42,17 @@ def require_strength(server: RealtimeServer) -> None:
         if authenticator.weakness is not None:
             raise ConfigurationError(
                 f"{authenticator.weakness}; fix that before listening beyond loopback "
-                f"({config.host}), or set allow_weak_secret"
+                f"({host}), or set allow_weak_secret"
             )
 
 
 @click.command(short_help="Check the configuration without starting a server.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 for warnings, too.")
 @click.option("--offline", is_flag=True, help="Do not ask Redis.")
+@click.option("--running", is_flag=True, help="Do not try the port: the server runs already.")
 @json_option
 @config_option
-def check(as_json: bool, file: str | None, strict: bool, offline: bool) -> int:
+def check(as_json: bool, file: str | None, strict: bool, offline: bool, running: bool) -> int:
     """Check whether a server would work; show its settings and what the plugins register.
 
     Secrets are masked.  Redis is asked for its time, and the port is tried.  The last lines say
@@ -68,7 +71,7 @@ def check(as_json: bool, file: str | None, strict: bool, offline: bool) -> int:
         for name, value in describe(loaded.config).items()
     }
     records = registered(server)
-    found = verdict(server, warned, offline=offline)
+    found = verdict(server, warned, offline=offline, running=running)
     status = 0 if found.is_ok(strict=strict) else 1
     if as_json:
         said = {"ok": not status, "problems": found.problems, "warnings": found.warnings}

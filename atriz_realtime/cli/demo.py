@@ -14,7 +14,6 @@ from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
 from atriz_realtime.cli.addresses import listen, local_url, port_of
 from atriz_realtime.cli.main import NAME
-from atriz_realtime.cli.serve import announce
 from atriz_realtime.cli.serving import uvicorn_server
 from atriz_realtime.cli.token import minter
 from atriz_realtime.demo import country, town
@@ -71,7 +70,7 @@ def demo(host: str, port: int, entities: int) -> None:
     token = minter(config, USER, TOKEN_TTL)()
 
     def ready() -> None:
-        announce(server, url)
+        uvicorn_server.announce(server, url)
         click.echo(
             f"\nlive map:\n  {url}/console#token={token}\n\n"
             f"{len(fleet.entities):,} vehicles and deliveries at {url}\n\n"

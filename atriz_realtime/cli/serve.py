@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-import structlog
 
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
@@ -14,16 +13,6 @@ from atriz_realtime.cli.serving import uvicorn_server
 from atriz_realtime.cli.serving.supervisor import Supervisor
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
-
-
-def announce(server: RealtimeServer, url: str) -> None:
-    """Log one line with the URL, the state of Redis and the active plugins."""
-    structlog.get_logger("atriz_realtime.serve").info(
-        "serving",
-        url=url,
-        redis=server.status().state,
-        plugins=",".join(info.name for info in server.plugins() if info.state == "active"),
-    )
 
 
 @click.command(short_help="Run a server.")
@@ -61,14 +50,19 @@ def serve(
     config = server.config
     require_strength(server)
     sockets = listen(config.host, config.port)
-    port = port_of(sockets)
-    url = local_url(config.host, port)
+    bound_port = port_of(sockets)
+    url = local_url(config.host, bound_port)
     if workers == 1:
-        uvicorn_server.run(app, sockets, ready=lambda: announce(server, url))
+        uvicorn_server.run(app, sockets, ready=lambda: uvicorn_server.announce(server, url))
         return
     arguments = [
-        *(f"--host={config.host}", f"--port={port}", f"--drain-delay={config.drain_delay}"),
-        f"--log-format={log_format}",
+        *(f"--bound-host={config.host}", f"--bound-port={bound_port}"),
+        *(f"--drain-delay={config.drain_delay}", f"--log-format={log_format}"),
+        *(
+            f"--{name}={value}"
+            for name, value in (("host", host), ("port", port))
+            if value is not None
+        ),
     ]
     if file is not None:
         arguments.append(f"--config={file}")

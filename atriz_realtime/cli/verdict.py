@@ -62,7 +62,7 @@ class Verdict:
             yield "ok" if not self.warnings else "ok, with warnings"
 
     def ask_configuration(self, config: RealtimeConfig, environment: Mapping[str, str]) -> None:
-        """Check what needs nothing but the configuration and this machine."""
+        """Check what needs nothing but the configuration."""
         if config.jwt_secret in PUBLISHED_SECRETS:
             self.warnings.append(
                 "the JWT secret is printed in the documentation, so anybody can sign tokens with it"
@@ -74,10 +74,15 @@ class Verdict:
                 "REDIS_URL each knows only its own clients; set REDIS_URL, or run "
                 "`atriz-realtime serve --workers`"
             )
+
+    def try_port(self, config: RealtimeConfig) -> None:
+        """Check whether a server could listen on its port."""
         try:
             sockets = listen(config.host, config.port)
         except click.ClickException as error:
-            self.warnings.append(error.format_message())
+            self.warnings.append(
+                f"{error.format_message()}; if it is this server that runs there, `check --running`"
+            )
         else:
             for each in sockets:
                 each.close()
@@ -134,11 +139,14 @@ def warnings_collected() -> Iterator[Sequence[str]]:
         logger.removeHandler(collector)
 
 
-def verdict(server: RealtimeServer, warned: Sequence[str], *, offline: bool) -> Verdict:
+def verdict(
+    server: RealtimeServer, warned: Sequence[str], *, offline: bool, running: bool
+) -> Verdict:
     """Find what is wrong with the configuration of a server, which has not been started.
 
     :param warned: what plugins said when they were configured.
     :param offline: do not ask Redis.
+    :param running: do not try the port, which the server has already.
     """
     config, found = server.config, Verdict()
     weak = {each.weakness for each in server.registry.authenticators if each.weakness is not None}
@@ -146,6 +154,8 @@ def verdict(server: RealtimeServer, warned: Sequence[str], *, offline: bool) -> 
     if not config.allow_weak_secret:
         found.warnings += sorted(weak)
     found.ask_configuration(config, os.environ)
+    if not running:
+        found.try_port(config)
     if not offline:
         asyncio.run(found.ask_redis(config))
     return found

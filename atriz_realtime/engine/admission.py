@@ -39,6 +39,15 @@ MAX_WAITING = 20_000
 """Handshakes that may wait for their turn; further ones are refused with 503."""
 
 
+MAX_ORIGIN = 100
+"""Characters of a refused origin that are reported."""
+
+
+def _by(request: Request | None) -> str:
+    """The end of a line about a refused request: which client it was, where that is known."""
+    return f"; client {request.client[0]}" if request is not None and request.client else ""
+
+
 class Admission(LoopBound):
     """Checks requests, and admits a few handshakes in each turn of the loop, in order.
 
@@ -75,7 +84,8 @@ class Admission(LoopBound):
         if request.fields.are_too_many:
             return errors.TOO_MANY_HEADERS, None
         if not self._origins.allow(request):
-            self._sessions.report("origin refused", "a web page that is not on the list")
+            origin = (request.header(b"origin") or "")[:MAX_ORIGIN]
+            self._sessions.report("origin refused", f"{origin!r}{_by(request)}")
             return errors.FORBIDDEN, None
         method = request.method
         if method == "OPTIONS":
@@ -99,10 +109,13 @@ class Admission(LoopBound):
             return errors.BAD_REQUEST, None
         return None, session
 
-    def refused(self, refusal: Refusal) -> None:
-        """Report that a request is refused."""
+    def refused(self, refusal: Refusal, request: Request | None) -> None:
+        """Report that a request is refused.
+
+        :param request: ``None`` if it could not be read.
+        """
         if refusal.is_incident:
-            self._sessions.report("request refused", refusal.message)
+            self._sessions.report("request refused", f"{refusal.message}{_by(request)}")
 
     def enqueue(self, admit: Callable[[], bool]) -> bool:
         """Call ``admit`` when it is a handshake's turn; returns False when too many wait.

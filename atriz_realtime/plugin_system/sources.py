@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Container, Mapping
 from difflib import get_close_matches
@@ -29,6 +30,12 @@ DOCUMENTED_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     }
 )
 """The variables of the TypeScript package; a later row overrides an earlier one."""
+
+_OF_A_SERVICE = re.compile(
+    r"ATRIZ_REALTIME_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+)
+"""The variables that Kubernetes adds to every container for a Service ``atriz-realtime`` or
+``atriz-realtime-…``, except for ``…_PORT``, which its value tells."""
 
 
 def read_file(
@@ -102,6 +109,13 @@ def read_environment(
     for variable, text in environ.items():
         if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
+        if _OF_A_SERVICE.fullmatch(variable) or (
+            variable.endswith("_PORT") and text.startswith(("tcp://", "udp://", "sctp://"))
+        ):
+            raise ConfigurationError(
+                f"{variable} is not a setting: Kubernetes added it for a Service of that name; "
+                "set enableServiceLinks: false in the pod's spec"
+            )
         key, *path = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
         if key not in hints or bool(path) != (key in ("plugins", "entities")):
             known = (ENVIRONMENT_PREFIX + name.upper() for name in hints)

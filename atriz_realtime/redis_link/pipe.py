@@ -279,7 +279,7 @@ class RedisPipe:
         was_connected = self._stream is not None
         self._detail = reason
         if was_connected or not self._first_attempt.done():
-            consequence = "watchers of this server are served, retrying"
+            consequence = "watchers of this process are served, retrying"
             self._report("redis disconnected", f"{self._name}: {reason}; {consequence}")
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)

@@ -341,8 +341,11 @@ def test_a_port_that_is_in_use_is_a_warning(
         monkeypatch.setenv("PORT", str(other.getsockname()[1]))
         status, found = verdict(capsys)
         assert verdict(capsys, "--strict")[0] == 1
+        found_by_others = {"ok": True, "problems": [], "warnings": []}
+        assert verdict(capsys, "--strict", "--running") == (0, found_by_others)
     assert (status, found["problems"]) == (0, [])
     assert "the port is in use" in found["warnings"][0]
+    assert "`check --running`" in found["warnings"][0]
 
 
 @pytest.mark.usefixtures("good")

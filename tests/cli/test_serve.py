@@ -391,7 +391,7 @@ async def test_a_plain_uvicorn_shows_the_first_refusal_of_each_reason() -> None:
         await served.command.ended(signal.SIGTERM)
     where = "; later ones are INFO lines of the logger 'atriz_realtime'"
     assert [line for line in served.command.err if line.startswith("refused")] == [
-        f"refused credentials: authenticator 'jwt': {missing}{where}",
+        f"refused credentials: authenticator 'jwt': {missing}; client 127.0.0.1{where}",
         f"refused invalid_token: POST /api/tracking/location: Authentication failed{where}",
         f"refused not_authenticated: POST /api/tracking/location: Not authenticated{where}",
     ]

@@ -18,6 +18,7 @@ from atriz_realtime.engine.admission import (
 )
 from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.origins import Origins
+from atriz_realtime.engine.request.request import Request
 from tests.support.servers.serving import until
 
 
@@ -114,6 +115,27 @@ async def test_a_full_queue_accepts_no_more(monkeypatch: pytest.MonkeyPatch) -> 
     assert queue.enqueue(noting(admitted, 1))
 
 
+async def test_a_refused_origin_is_named_in_bounds() -> None:
+    lines: list[tuple[str, str]] = []
+    engine = EngineServer(report=lambda kind, line: lines.append((kind, line)))
+    admission = Admission(engine.sessions, Origins(["https://ours.example"]), lambda: None)
+    for origin in ("https://other.example", "x\x1b" * 1_000):
+        head = f"GET / HTTP/1.1\r\norigin: {origin}\r\n".encode()
+        refusal, _ = admission.check(Request(head, ("203.0.113.7", 9), "https"), {}, "polling")
+        assert refusal is errors.FORBIDDEN
+    assert lines[0] == ("origin refused", "'https://other.example'; client 203.0.113.7")
+    assert "\x1b" not in lines[1][1]
+    assert len(lines[1][1]) < 500
+
+
+async def test_a_refused_request_names_its_client() -> None:
+    lines: list[str] = []
+    engine = EngineServer(report=lambda _, line: lines.append(line))
+    request = Request(b"GET / HTTP/1.1\r\n", ("203.0.113.7", 9), "http")
+    Admission(engine.sessions, Origins("*"), lambda: None).refused(errors.BAD_REQUEST, request)
+    assert lines == [f"{errors.BAD_REQUEST.message}; client 203.0.113.7"]
+
+
 @pytest.mark.parametrize(
     ("refusal", "reported"),
     [
@@ -128,5 +150,5 @@ async def test_a_refusal_is_an_incident_unless_it_is_reported_where_it_is_decide
 ) -> None:
     kinds: list[str] = []
     engine = EngineServer(report=lambda kind, _: kinds.append(kind))
-    Admission(engine.sessions, Origins("*"), lambda: None).refused(refusal)
+    Admission(engine.sessions, Origins("*"), lambda: None).refused(refusal, None)
     assert kinds == reported

@@ -99,6 +99,7 @@ def set_up_nginx(site: Site) -> list[str]:
     shutil.copy(cert, etc / "tls" / "cert.pem")
     shutil.copy(key, etc / "tls" / "key.pem")
     site.follow("nginx.md", {"/etc/nginx": str(etc), "nginx -t": f"nginx -t -c {etc}/nginx.conf"})
+    assert "worker_connections 16384;" in (etc / "nginx.conf").read_text()
     return [installed("nginx"), "-c", str(etc / "nginx.conf"), "-g", "daemon off;"]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from atriz_realtime.defaults.metrics.families import ENTITIES, FAMILIES
-from tests.cli.processes import finished
+from tests.cli.processes import environment, finished
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "atriz_realtime" / "deployment"
@@ -155,28 +155,55 @@ def test_nginx_takes_the_configuration_of_compose(nginx: str, tmp_path: Path) ->
         capture_output=True,
     )
     for documented, here in {
-        "server-1": "127.0.0.1",
-        "server-2": "127.0.0.2",
+        "/run/nginx.pid": str(tmp_path / "pid"),
+        "access_log /dev/stdout;": "access_log off;",
         "/etc/nginx/tls": str(tmp_path),
         "listen 80;": "listen 127.0.0.1:8080;",
         "listen 443": "listen 127.0.0.1:8443",
     }.items():
         assert documented in configuration
         configuration = configuration.replace(documented, here)
-    (tmp_path / "nginx.conf").write_text(
-        f"pid {tmp_path}/pid; error_log stderr; events {{}}\n"
-        f"http {{ access_log off;\n{configuration}}}\n"
-    )
+    (tmp_path / "nginx.conf").write_text(configuration)
     done = subprocess.run(
         [nginx, "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
 
+def test_nginx_of_compose_needs_no_name_of_a_server() -> None:
+    """It would not start while one is away, and would not find one that was made anew."""
+    text = COMPOSE.read_text()
+    servers = re.findall(r"^ +server (\S+):3001 ", text, re.MULTILINE)
+    assert servers == re.findall(r"<<: \*server\n.*ipv4_address: ([\d.]+)", text)
+    assert len(servers) == 2
+
+
 def test_kubernetes_takes_its_file() -> None:
     done = checked("kubernetes-validate", "--strict", SHIPPED / "kubernetes.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(" passed ") + done.stderr.count(" passed ") == 3
+
+
+async def test_a_server_starts_beside_the_services_of_the_manifest() -> None:
+    """Kubernetes tells a container about Services in its environment, unless the pod declines."""
+    _, *others = manifest = (SHIPPED / "kubernetes.yaml").read_text().split("\n---\n")
+    links: dict[str, str] = {}
+    for service in (each for each in others if "kind: Service\n" in each):
+        name = re.search(r"^  name: (\S+)$", service, re.MULTILINE)
+        assert name is not None
+        prefix = name[1].upper().replace("-", "_")
+        links |= {
+            f"{prefix}_SERVICE_HOST": "10.96.0.7",
+            f"{prefix}_PORT": "tcp://10.96.0.7:80",
+            f"{prefix}_PORT_80_TCP": "tcp://10.96.0.7:80",
+        }
+    assert links
+    declines = "\n      enableServiceLinks: false\n" in manifest[0]
+    env = environment(JWT_SECRET="s" * 32, **({} if declines else links))
+    assert (await finished("check", "--running", env=env)).status == 0
+    done = await finished("check", "--running", env=environment(JWT_SECRET="s" * 32, **links))
+    assert done.status == 1
+    assert "set enableServiceLinks: false" in done.err
 
 
 def test_logrotate_takes_its_file(logrotate: str, tmp_path: Path) -> None:

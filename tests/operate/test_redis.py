@@ -102,6 +102,18 @@ async def test_the_documented_user_has_the_needed_permissions_and_no_more(maker:
         await check_the_rule(documented_rules()[0], url, [node])
 
 
+async def test_a_user_of_the_configuration_file_is_there_after_a_restart(maker: Maker) -> None:
+    """Unlike one that was made by ``ACL SETUSER``."""
+    user = documented_rules()[0][2:]
+    async with maker.single({"user": " ".join(user)}) as node:
+        await node.ask("ACL", "SETUSER", "other", "on")
+        node.kill()
+        await node.start()
+        users = await node.ask("ACL", "USERS")
+        assert sorted(users) == ["default", "realtime"]
+        assert await node.ask("AUTH", "realtime", "a-password")
+
+
 async def test_the_documented_user_of_a_cluster(maker: Maker) -> None:
     async with maker.cluster(replicas=False) as cluster:
         url = cluster.url.replace("//", f"//{USER}")

@@ -32,11 +32,18 @@ ANSWER_TIMEOUT = 10.0
 
 
 class Unreachable(click.ClickException):
-    """No server answers at the URL."""
+    """No server answers at the URL.
+
+    :param hint: what to look for, after the message.
+    """
+
+    def __init__(self, message: str, hint: str = "; is the server running?") -> None:
+        super().__init__(message)
+        self._hint = hint
 
     def format_message(self) -> str:
         """The message, with a hint."""
-        return f"{self.message}; is the server running?"
+        return self.message + self._hint
 
 
 class Refused(click.ClickException):
@@ -228,6 +235,12 @@ class Api:
 def unreachable(target: Target, error: BaseException) -> Unreachable:
     """The error to raise, with the reason that the operating system or the library gives."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Unreachable(
+            f"{target.url} cannot be reached: its certificate is not trusted "
+            f"({cause.verify_message}); SSL_CERT_FILE names the authority to trust",
+            hint="",
+        )
     if isinstance(cause, ssl.SSLError):
         why = f"TLS failed ({cause.reason or cause}); is it an http:// server?"
     elif isinstance(cause, TimeoutError):

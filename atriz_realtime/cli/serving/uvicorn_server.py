@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import structlog
 import uvicorn
 from starlette.applications import Starlette
 
@@ -203,6 +204,16 @@ def run(
             runner.run(server.serve(sockets))
     finally:
         restore_garbage_collector()
+
+
+def announce(server: RealtimeServer, url: str) -> None:
+    """Log one line with the URL, the state of Redis and the active plugins."""
+    structlog.get_logger("atriz_realtime.serve").info(
+        "serving",
+        url=url,
+        redis=server.status().state,
+        plugins=",".join(info.name for info in server.plugins() if info.state == "active"),
+    )
 
 
 def tune_garbage_collector() -> None:

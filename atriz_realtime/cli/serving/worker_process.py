@@ -8,10 +8,15 @@ import socket
 import sys
 from pathlib import Path
 
+import attrs
 import click
+import structlog
 
+from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
+from atriz_realtime.cli.addresses import local_url
+from atriz_realtime.cli.check import require_strength
 from atriz_realtime.cli.main import run
 from atriz_realtime.cli.options import log_format_option
 from atriz_realtime.cli.serving import uvicorn_server
@@ -29,7 +34,9 @@ from atriz_realtime.plugin_system.config import RealtimeConfig
 @click.option("--socket", "descriptors", type=int, multiple=True, required=True)
 @click.option("--host")
 @click.option("--port", type=int)
-@click.option("--drain-delay", type=float)
+@click.option("--bound-host", required=True)
+@click.option("--bound-port", type=int, required=True)
+@click.option("--drain-delay", type=float, required=True)
 @click.option("--config", "file")
 @log_format_option
 def worker_process(
@@ -41,7 +48,9 @@ def worker_process(
     descriptors: tuple[int, ...],
     host: str | None,
     port: int | None,
-    drain_delay: float | None,
+    bound_host: str,
+    bound_port: int,
+    drain_delay: float,
     file: str | None,
     log_format: logs.LogFormat,
 ) -> None:
@@ -50,14 +59,21 @@ def worker_process(
     ``--accepting`` is a pipe that the parent reads: the worker writes to it when clients can
     connect, and closes it when they no longer can.  ``--alive`` is a pipe that the parent holds
     open: when it closes, the parent has died, and the worker stops.
+
+    The configuration is read as the parent read it, so that one with which the server could not
+    start again is refused now.  What the parent has decided replaces what it says.
     """
     logs.configure(form=log_format, worker=worker)
     reports = WorkerReports(directory, worker)
-    app = create_app(
-        RealtimeConfig.load(file, host=host, port=port, drain_delay=drain_delay),
-        worker=worker,
-        other_reports=reports.others,
-    )
+    read = RealtimeConfig.load(file, host=host, port=port)
+    if read.redis_url is None:
+        raise ConfigurationError("redis_url is missing: the workers were started with one")
+    config = attrs.evolve(read, host=bound_host, port=bound_port, drain_delay=drain_delay)
+    app = create_app(config, worker=worker, other_reports=reports.others)
+    require_strength(app.state.realtime, read.host)
+    is_first = 0 in (worker, successor)  # it speaks for all: they have one configuration
+    if is_first:
+        _log_ignored(read, config)
 
     async def answer_until_the_parent_dies() -> None:
         died = asyncio.Event()
@@ -65,15 +81,34 @@ def worker_process(
         async with reports.answering(app.state.realtime.reports.own):
             await died.wait()
 
+    def ready() -> None:
+        if is_first:
+            url = local_url(bound_host, bound_port)
+            uvicorn_server.announce(app.state.realtime, url)
+        os.write(accepting, b"+")
+
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     uvicorn_server.run(
         app,
         sockets,
-        ready=lambda: os.write(accepting, b"+"),
+        ready=ready,
         companion=answer_until_the_parent_dies,
         handover=Handover(directory, worker, app.state.realtime.incidents.report, successor),
         retired=lambda: os.close(accepting),
     )
+
+
+def _log_ignored(read: RealtimeConfig, config: RealtimeConfig) -> None:
+    """Log what has changed in the configuration, and takes effect only when the parent restarts."""
+    for name in ("host", "port", "drain_delay"):
+        new, current = getattr(read, name), getattr(config, name)
+        if new != current and (name, new) != ("port", 0):
+            structlog.get_logger("atriz_realtime.serve").warning(
+                "setting unchanged until the next full restart",
+                setting=name,
+                configured=new,
+                current=current,
+            )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from atriz_realtime.api.model import Credentials, EntityRef, Identity
 from atriz_realtime.api.wire import event_json
 from atriz_realtime.core.access.auth_backoff import AuthBackoff
 from atriz_realtime.core.hub.views import RenderedViews, Views
-from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.incidents import Incidents, by
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.plugin_system.registry import Registry
 
@@ -104,7 +104,8 @@ class AccessControl:
                     raise limited from None
                 self._incidents.report(
                     "refused credentials",
-                    f"{what}: {refusal.reason}{refusal.detail and f' ({refusal.detail})'}",
+                    f"{what}: {refusal.reason}{refusal.detail and f' ({refusal.detail})'}"
+                    f"{by(credentials.address)}",
                     reason=refusal.reason,
                 )
                 if backoff is not None and backoff.failed(credentials):
@@ -118,7 +119,11 @@ class AccessControl:
                 if limited is not None:
                     raise limited
                 if self._guards and not self.is_accepted(identity):
-                    self._incidents.report("refused credentials", "revoked", reason="revoked")
+                    self._incidents.report(
+                        "refused credentials",
+                        f"revoked{by(credentials.address)}",
+                        reason="revoked",
+                    )
                     raise AuthenticationRejected("revoked")
                 if backoff is not None:
                     backoff.succeeded(credentials)

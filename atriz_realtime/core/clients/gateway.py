@@ -32,7 +32,7 @@ from atriz_realtime.core.clients.expiry import IdentityExpiry
 from atriz_realtime.core.clients.sockets import Client, ConnectedSocket, EventHandlers
 from atriz_realtime.core.clients.subscriptions import Subscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
-from atriz_realtime.core.runtime.incidents import REFUSED, Incidents
+from atriz_realtime.core.runtime.incidents import REFUSED, Incidents, by
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.core.runtime.token_bucket import TokenBucket, UserBuckets
 from atriz_realtime.engine.request.request import Request
@@ -173,7 +173,9 @@ class Gateway:
         try:
             if not is_proper:
                 reason = "auth must be an object, and its token a string"
-                self._incidents.report("refused credentials", reason, reason=reason)
+                self._incidents.report(
+                    "refused credentials", f"{reason}{by(address)}", reason=reason
+                )
                 raise AuthenticationRejected(reason)
             identity = await self._access.authenticate(credentials, narrow=True)
             self._check_user_limit(identity)
@@ -231,7 +233,9 @@ class Gateway:
             return self._reject(sid, error)
         refused, chains = await self._subscriptions.reauthorize(socket, identity)
         if not self._access.is_accepted(identity):  # revoked while authorizers were asked
-            self._incidents.report("refused credentials", "revoked", reason="revoked")
+            self._incidents.report(
+                "refused credentials", f"revoked{by(socket.address)}", reason="revoked"
+            )
             return self._reject(sid, AuthenticationRejected("revoked"))
         if sid in self._sockets:
             self._set_identity(socket, identity)

@@ -23,7 +23,7 @@ from atriz_realtime.core.hub.packets import InvalidPayload, SocketIOPacket, pack
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.publish.service import TrackingParts
 from atriz_realtime.core.runtime.eager import run_eagerly
-from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.incidents import Incidents, by
 from atriz_realtime.core.runtime.token_bucket import (
     NAMESPACE_COST,
     PAYLOAD_COST,
@@ -328,7 +328,12 @@ class SocketServer(socketio.AsyncServer):
         code = data.get("code", "") if isinstance(data, dict) else ""
         if code:
             self._incidents.refusals.count(str(code))
-        self._incidents.report("connection refused", f"{namespace!r} {code}", reason=str(code))
+        client = session.request.client
+        self._incidents.report(
+            "connection refused",
+            f"{namespace!r} {code}{by(client[0] if client else None)}",
+            reason=str(code),
+        )
         self._fault(session, NAMESPACE_COST)
 
     async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:

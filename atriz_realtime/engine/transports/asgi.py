@@ -140,7 +140,7 @@ async def serve(
     if refusal is None and not await admission.turn():
         refusal = errors.UNAVAILABLE
     if refusal is not None:
-        admission.refused(refusal)
+        admission.refused(refusal, request)
         await _refuse(refusal, send)
         return
     serving = asyncio.current_task()
@@ -152,7 +152,7 @@ async def serve(
         else:
             opened = websocket.open(request)
             if not (opened if isinstance(opened, bool) else await opened):
-                admission.refused(errors.BAD_REQUEST)
+                admission.refused(errors.BAD_REQUEST, request)
                 await _refuse(errors.BAD_REQUEST, send)
                 return
             websocket.opened()

@@ -306,7 +306,7 @@ class PollingRequests(LoopBound):
         self.loop.call_later(UPGRADE_GRACE, self._refuse, poll, errors.BAD_REQUEST)
 
     def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
-        self._admission.refused(refusal)
+        self._admission.refused(refusal, exchange.request)
         # a page of a refused origin may read that it is refused: its client then stops asking
         headers = ANY_PAGE if refusal is errors.FORBIDDEN else ()
         self._respond(exchange, refusal.status, b"application/json", refusal.body, headers)

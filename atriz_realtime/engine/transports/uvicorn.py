@@ -191,7 +191,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         others.load()
         make: Any = others.ws_protocol_class
         if make is None:  # no implementation is installed
-            self._refuse(errors.BAD_REQUEST)
+            self._refuse(errors.BAD_REQUEST, None)
             return
         other = self._other = make(config=config, server_state=server_state, app_state=app_state)
         other.connection_made(self._transport)
@@ -207,7 +207,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         if starting is not None:
             self.sessions.start_task(self._accept_later, starting, request)
         elif not self.admission.enqueue(functools.partial(self._answer, request)):
-            self._refuse(errors.UNAVAILABLE)
+            self._refuse(errors.UNAVAILABLE, request)
 
     async def _accept_later(self, starting: Awaitable[None], request: Request) -> None:
         await starting
@@ -222,7 +222,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         refusal, session = self.admission.check(request, request.query(), self.name)
         key = None if refusal is not None else accept_key(request)
         if key is None:
-            self._refuse(refusal or errors.BAD_REQUEST)
+            self._refuse(refusal or errors.BAD_REQUEST, request)
             return True
         transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         self._fd = descriptor(transport)
@@ -234,21 +234,21 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
             return True
         opened = self.open(request)
         if isinstance(opened, bool):
-            self._finish(opened)
+            self._finish(opened, request)
         else:
-            self.sessions.start_task(self._finish_later, opened)
+            self.sessions.start_task(self._finish_later, opened, request)
         return True
 
-    async def _finish_later(self, opening: Awaitable[bool]) -> None:
-        self._finish(await opening)
+    async def _finish_later(self, opening: Awaitable[bool], request: Request) -> None:
+        self._finish(await opening, request)
 
-    def _finish(self, opened: bool) -> None:
+    def _finish(self, opened: bool, request: Request) -> None:
         if self._transport.is_closing():
             self.disconnected()
         elif opened:
             self.opened()
         else:
-            self._refuse(errors.BAD_REQUEST)
+            self._refuse(errors.BAD_REQUEST, request)
 
     def respond(self, first: Packet | None = None) -> None:
         """Accept the handshake in one write with the first packet, and read frames from now on."""
@@ -258,8 +258,8 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         self._is_open = True
         send(self._transport, self._fd, data)
 
-    def _refuse(self, refusal: Refusal) -> None:
-        self.admission.refused(refusal)
+    def _refuse(self, refusal: Refusal, request: Request | None) -> None:
+        self.admission.refused(refusal, request)
         body = refusal.body
         self._transport.write(
             b"HTTP/1.1 %d Refused\r\nContent-Type: application/json\r\n"

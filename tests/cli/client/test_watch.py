@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.cli.processes import (
     started,
     write_gpx,
 )
+from tests.support.servers.certificates import certificate
 from tests.support.servers.serving import Live, serving, token, until
 
 pytestmark = pytest.mark.usefixtures("plain")
@@ -237,6 +239,19 @@ async def test_https_to_an_http_server_gives_the_reason() -> None:
             assert (done.status, done.out) == (1, "")
             assert "TLS failed" in only_line(done.err)
             assert "is it an http:// server?" in done.err
+
+
+async def test_a_certificate_that_is_not_trusted_is_the_reason(tmp_path: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate(tmp_path))
+    async with await asyncio.start_server(
+        lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context
+    ) as other:
+        url = f"https://127.0.0.1:{other.sockets[0].getsockname()[1]}"
+        done = await finished("watch", "--id=v", "--url", url)
+    assert "its certificate is not trusted" in only_line(done.err)
+    assert "SSL_CERT_FILE" in done.err
+    assert "is the server running" not in done.err
 
 
 async def test_the_url_of_the_server_comes_from_the_configuration(unused_tcp_port: int) -> None:

@@ -179,6 +179,14 @@ async def test_nobody_is_authenticated_when_all_abstain(make: Make, authenticato
         await access.authenticate(TOKEN)
 
 
+async def test_a_refusal_names_its_client(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    access = make(Authenticator("tokens", answering(AuthenticationRejected("it has expired"))))
+    with pytest.raises(AuthenticationRejected):
+        await access.authenticate(Credentials(token="x", address="203.0.113.7"))
+    line = "refused credentials: authenticator 'tokens': it has expired; client 203.0.113.7"
+    assert any(message.startswith(line) for message in caplog.messages)
+
+
 async def test_a_refusal_is_final_and_its_reason_is_logged(
     make: Make, incidents: Incidents, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -178,7 +178,7 @@ async def test_a_token_revoked_while_it_authenticates_is_refused(
     hub.access.may_track_gate.set()
     answer = await authenticating
     assert (answer["success"], answer["code"]) == (False, "invalid_token")
-    assert "refused credentials: revoked" in caplog.messages
+    assert "refused credentials: revoked; client 10.0.0.1" in caplog.messages
 
 
 async def test_a_socket_that_has_renewed_its_token_is_not_withdrawn_for_the_old_one() -> None:
