@@ -210,13 +210,23 @@ class PluginHost:
         """Check each plugin's own table against its settings class."""
         settings: dict[str, Any] = {}
         for name, settings_class in self.call("register_settings"):
+            if not (inspect.isclass(settings_class) and attrs.has(settings_class)):
+                kind = "the class" if inspect.isclass(settings_class) else "an object of"
+                given = settings_class if inspect.isclass(settings_class) else type(settings_class)
+                raise PluginError(
+                    f"plugin {name!r}: register_settings must return an attrs class, "
+                    f"not {kind} {given.__name__}"
+                )
             settings[name] = self.view(name).load(settings_class)
         for name in self._config.plugins:
             active = self._manager.has_plugin(name)
             if active and name not in settings and name not in self._failures:
-                raise ConfigurationError(
-                    f"[realtime.plugins.{name}]: the plugin has no settings", field="plugins"
-                )
+                where = f"[realtime.plugins.{name}]"
+                if (name, "register_settings") in self._blocked:
+                    reason = "disabled_hooks turns off the plugin's register_settings"
+                else:
+                    reason = "the plugin has no settings"
+                raise ConfigurationError(f"{where}: {reason}", field="plugins")
         return settings
 
     def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
@@ -248,6 +258,12 @@ class PluginHost:
         values = {**arguments, "config": self.view(name)}
         try:
             result = implementation.function(*[values[each] for each in implementation.argnames])
+            if hook in _LIMITS:
+                return result
+            if inspect.isawaitable(result):
+                if inspect.iscoroutine(result):
+                    result.close()  # nobody will await it
+                raise TypeError("it must be a plain function: remove `async`")
             return list(result) if isinstance(result, Iterator) else result
         except (Exception, SystemExit) as error:
             raise _failure(name, hook, error) from error
@@ -267,7 +283,7 @@ class PluginHost:
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
             unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
-            hint = nearest(unknown, HOOKS) if unknown else ""
+            hint = nearest(unknown, HOOKS) if unknown else _wrong_arguments(error)
             raise PluginError(f"{where}: {error}{hint}") from error
         if not self._manager.get_hookcallers(plugin):
             raise PluginError(
@@ -295,6 +311,15 @@ class PluginHost:
                 raise ConfigurationError(f"{where}: {problem}", field=field)
             blocked.add((name, hook))
         return blocked
+
+
+def _wrong_arguments(error: Exception) -> str:
+    """The end of an error about arguments that a hook does not have: those that it has."""
+    hook = str(error).partition(" for hook '")[2].partition("'")[0]
+    if hook not in HOOKS:
+        return ""
+    allowed = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
+    return f"; it may have {allowed}" if allowed else "; it has none"
 
 
 def _failure(name: str, hook: str, error: BaseException) -> ConfigurationError:

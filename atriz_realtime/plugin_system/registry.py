@@ -253,9 +253,13 @@ class Registry:
             for other in records:
                 if other.name == record.name:
                     what = re.sub(r"(?<!^)(?=[A-Z])", " ", record_class.__name__).lower()
+                    owner = self.owner(other)
+                    if owner == plugin:
+                        raise PluginError(
+                            f"plugin {plugin!r} registers the {what} {record.name!r} twice"
+                        )
                     raise PluginError(
-                        f"plugins {self.owner(other)!r} and {plugin!r} both register the "
-                        f"{what} {record.name!r}"
+                        f"plugins {owner!r} and {plugin!r} both register the {what} {record.name!r}"
                     )
             self._owners[record] = plugin
             self._contributed[hook].append((record.name, plugin))
