@@ -77,12 +77,13 @@ class PluginView:
 class PluginHost:
     """The plugins of one server.
 
+    :param read_tables: whether to check the plugins' own tables; without, there are no settings.
     :raises PluginError: when a plugin cannot be loaded, or implements a hook that does not exist.
     :raises ConfigurationError: when configuration names a plugin or a hook that does not exist,
         with the nearest one that does.
     """
 
-    def __init__(self, config: RealtimeConfig) -> None:
+    def __init__(self, config: RealtimeConfig, *, read_tables: bool = True) -> None:
         self._config = config
         self._settings = view(config)
         self._sources = find_plugins(config.extra_plugins)
@@ -102,7 +103,7 @@ class PluginHost:
                 except PluginError as error:
                     self._tolerate(name, error)
         self._blocked = self._read_disabled_hooks()
-        self.settings = self._read_tables()
+        self.settings = self._read_tables() if read_tables else {}
 
     def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook's implementations in order, each with its plugin's configuration.
@@ -201,7 +202,8 @@ class PluginHost:
         if name not in self._config.optional_plugins or hook in GUARDING_HOOKS:
             raise error
         self._failures[name] = error.message
-        logger.warning("optional plugin skipped: %s", error.message)
+        problem = f"runs without {hook}" if hook else "skipped"
+        logger.warning("optional plugin %s: %s", problem, error.message)
         plugin = self._manager.get_plugin(name)
         if plugin is not None and not hook:
             self._manager.unregister(plugin)

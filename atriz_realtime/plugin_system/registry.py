@@ -178,6 +178,11 @@ class Registry:
                 raise PluginError(f"plugins {owner!r} and {plugin!r} both serve {path!r}")
         served.update(dict.fromkeys(methods, plugin))
 
+    def owner_of_path(self, path: str) -> str | None:
+        """The plugin whose route or endpoint has this path, as it was registered."""
+        served = self._served.get((path, False), {})
+        return next(iter(served.values()), None)
+
     def policy(self, kind: EntityKind) -> ThrottlePolicy:
         """Create the throttling policy of an entity type.
 
