@@ -208,6 +208,7 @@ class RealtimeServer(ServerInterface):
             incidents,
             endpoints=[traced(each) for each in registry.endpoints(handle)],
             routes=registry.routes(handle),
+            owner_of_path=registry.owner_of_path,
             lifecycle=lifecycle,
         )
         statistics.add("http", self._http.endpoints)

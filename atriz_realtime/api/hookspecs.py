@@ -318,8 +318,8 @@ def register_socket_events(
 
     Called once at start.  A name that the protocol or another plugin uses stops the
     start.  A handler's return value is the acknowledgement.  A :class:`RealtimeError` that
-    it raises becomes ``error`` and a negative acknowledgement, and any other exception
-    an ``Internal error``.
+    it raises becomes ``error`` and a negative acknowledgement; any other exception, and a
+    return value that is not JSON, is a failure, and the client gets ``plugin_failed``.
 
     Example::
 
@@ -406,9 +406,9 @@ def server_started(
     """Called once, when the backends are open and before the first client connects.
 
     May be a coroutine function; it is awaited, for at most ten seconds.  An exception
-    stops the start.  What it opens for the time that the server runs, it returns: a
+    stops the start.  It returns what must be closed when the server stops: a
     :class:`Closeable`, such as a client, or an :class:`contextlib.AsyncExitStack` for several
-    things.  The server closes it when it stops, or when the start fails: after the
+    things.  The server closes that when it stops or when the start fails: after the
     observers, before the backends, and in the reverse order of opening.  Each may take a
     second; a failure is counted and does not delay the stop.
 

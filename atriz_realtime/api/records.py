@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -15,6 +17,21 @@ from atriz_realtime.api.model import Credentials, EntityRef, Identity, LocationE
 DEFAULT_ID_PATTERN = r"[^:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}"
 """Up to 128 characters, without the colon that separates a type from an id in
 rooms, channels and keys, without control characters and lone surrogates."""
+
+
+def _plain(_: object, attribute: attrs.Attribute[Any], function: object) -> None:
+    """Refuse a coroutine function where nobody would await it."""
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"{attribute.name} must be a plain function: remove `async`")
+
+
+def _valid_type_name(_: object, __: attrs.Attribute[str], name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", name):
+        raise ValueError(
+            f"{name!r} cannot name an entity type: use at most 32 lower-case letters, digits, _ and"
+            " -, starting with a letter"
+        )
+
 
 _LIFETIME = attrs.validators.optional(
     attrs.validators.and_(attrs.validators.gt(0), attrs.validators.lt(math.inf))
@@ -40,14 +57,16 @@ class Authenticator:
     this raises or takes too long, the socket stays and is asked about again.  ``None``: an
     identity stays valid."""
     at_once: Callable[[Credentials], Identity | None] | None = attrs.field(
-        default=None, kw_only=True
+        default=None, kw_only=True, validator=_plain
     )
     """The same as ``authenticate`` as a plain function, for an authenticator that never has
     to wait.  The server calls it instead, which saves the cost of a coroutine."""
     weakness: str | None = attrs.field(default=None, kw_only=True)
     """Why it is not safe beyond this machine, in one line.  If set, ``serve`` refuses to
     listen beyond loopback unless ``allow_weak_secret`` is on."""
-    statistics: Callable[[], Mapping[str, float]] | None = attrs.field(default=None, kw_only=True)
+    statistics: Callable[[], Mapping[str, float]] | None = attrs.field(
+        default=None, kw_only=True, validator=_plain
+    )
     """The numbers that an operator wants to see, such as the size of a cache of tokens: see
     :class:`Measuring`."""
 
@@ -72,10 +91,13 @@ class EntityType:
     channels, keys and HTTP paths.
     """
 
-    name: str = attrs.field(validator=attrs.validators.matches_re(r"[a-z][a-z0-9_-]{0,31}"))
+    name: str = attrs.field(validator=_valid_type_name)
     """Lower-case letters, digits, ``_`` and ``-``; at most 32 characters."""
-    validate: Callable[[LocationEvent], None] | None = attrs.field(default=None, kw_only=True)
-    """Further checks; to refuse, raises :class:`InvalidLocation` with the field."""
+    validate: Callable[[LocationEvent], None] | None = attrs.field(
+        default=None, kw_only=True, validator=_plain
+    )
+    """Further checks, in a plain function that returns nothing; to refuse, it raises
+    :class:`InvalidLocation` with the field."""
     throttle: str | None = attrs.field(default=None, kw_only=True)
     """A throttling policy's name; ``None``: the configured default."""
     throttle_options: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
@@ -93,7 +115,7 @@ class Throttle:
 
     name: str
     """Unique among policies."""
-    create: Callable[[Any, Resources], ThrottlePolicy]
+    create: Callable[[Any, Resources], ThrottlePolicy] = attrs.field(validator=_plain)
     """Creates the policy of one entity type from its options: an instance of
     ``options``, or the plain mapping if ``options`` is ``None``."""
     options: type[Any] | None = attrs.field(default=None, kw_only=True)
@@ -153,7 +175,7 @@ class View:
     applies: Callable[[Identity, EntityRef], Awaitable[bool]]
     """Whether this identity sees this entity only through the view.  Asked when it starts to
     watch, when its socket authenticates again, and when it reads over HTTP."""
-    apply: Callable[[LocationEvent], LocationEvent | None]
+    apply: Callable[[LocationEvent], LocationEvent | None] = attrs.field(validator=_plain)
     """The event to show, or ``None`` to show nothing.  A plain function that does not wait,
     because watchers get fixes in order.  Called once for each fix, not for each watcher."""
     order: int = attrs.field(default=0, kw_only=True)

@@ -141,7 +141,9 @@ def run(arguments: Sequence[str] | None = None, command: click.Command = program
         complain(_described(error))
         return 1
     except (Exception, asyncio.CancelledError) as error:
-        complain(f"unexpected {type(error).__name__}: {error} (--traceback shows where)")
+        complain(
+            f"unexpected {type(error).__name__}: {error} ({NAME} --traceback COMMAND shows where)"
+        )
         return 1
     return status if isinstance(status, int) else 0
 

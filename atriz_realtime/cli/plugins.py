@@ -33,7 +33,7 @@ def plugins(context: click.Context, as_json: bool, file: str | None) -> None:
         return
     logs.configure()
     config = RealtimeConfig.load(file)
-    host = PluginHost(config)
+    host = PluginHost(config, read_tables=False)  # lists them even if a setting is wrong
     try:
         with warnings_collected():  # check shows them
             server: RealtimeServer = create_app(config).state.realtime
@@ -79,6 +79,9 @@ def plugins(context: click.Context, as_json: bool, file: str | None) -> None:
 def new(name: str, kind: str, directory: Path) -> None:
     """Write the skeleton of a plugin: a distribution with an entry point and a passing test."""
     folder = write_skeleton(name, kind, directory)
+    named = folder.name.removeprefix("atriz-realtime-").replace("-", "_")
+    if named not in (name, name.removeprefix("atriz-realtime-")):
+        click.echo(f"The plugin is named {named}: a plugin's name has _ instead of -.")
     click.echo(f"{folder} is ready. Next:")
     click.echo(f"  cd {folder} && pip install -e '.[test]' && pytest")
 

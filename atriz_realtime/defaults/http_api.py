@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from itertools import starmap
 from urllib.parse import urlsplit
 
 import attrs
@@ -45,6 +46,9 @@ PREFIX = "/api/tracking"
 
 MAX_PAGE = 1_000
 """Locations on one page of a listing, at most and by default."""
+
+ENTITIES_AT_ONCE = 20
+"""Locations of one listing that are authorized at once, for authorizers that ask a service."""
 
 ENTITIES_PER_TURN = 50
 """Locations that are authorized and encoded in one turn of the event loop, for all listings
@@ -269,14 +273,19 @@ class TrackingApi:
     async def _listing(self, identity: Identity, kind: str, page: Page) -> bytes:
         """What the caller may see of a page."""
         access = self._server.access
-        locations = []
-        for entity_id, location in page.items:
+
+        async def shown(entity_id: str, location: bytes) -> bytes | None:
             await self._server.tracking.take_turn(ENTITIES_PER_TURN, owner=identity.user_id)
             entity = EntityRef(kind, entity_id)
-            if await access.may_track(identity, entity) and (
-                shown := await access.shown(identity, entity, location)
-            ):
-                locations.append(b'{"entityId":%b,"location":%b}' % (encode_json(entity_id), shown))
+            if not await access.may_track(identity, entity):
+                return None
+            seen = await access.shown(identity, entity, location)
+            return seen and b'{"entityId":%b,"location":%b}' % (encode_json(entity_id), seen)
+
+        locations: list[bytes] = []
+        for start in range(0, len(page.items), ENTITIES_AT_ONCE):
+            group = page.items[start : start + ENTITIES_AT_ONCE]
+            locations.extend(filter(None, await asyncio.gather(*starmap(shown, group))))
         return b'{"type":%b,"locations":[%b],"nextCursor":%b}' % (
             encode_json(kind),
             b",".join(locations),

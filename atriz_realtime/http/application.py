@@ -15,7 +15,7 @@ from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.clients.socket_server import SocketServer
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.lifecycle import Lifecycle
-from atriz_realtime.http.endpoints import EndpointRoute, Endpoints
+from atriz_realtime.http.endpoints import EndpointRoute, Endpoints, OwnerOfPath
 from atriz_realtime.http.routes import SOCKET_PATH, Probes, RealtimeRoutes
 from atriz_realtime.plugin_system.config import RealtimeConfig
 
@@ -45,12 +45,18 @@ class HttpInterface:
         *,
         endpoints: Sequence[Endpoint],
         routes: Sequence[BaseRoute],
+        owner_of_path: OwnerOfPath,
         lifecycle: Lifecycle,
     ) -> None:
         self._engine = engine = socket_io.eio
         start = lifecycle.start
         self.endpoints = Endpoints(
-            endpoints, start, lambda: lifecycle.is_closing, config.max_body, incidents
+            endpoints,
+            start,
+            lambda: lifecycle.is_closing,
+            config.max_body,
+            incidents,
+            owner_of_path,
         )
         """The endpoints' answers, and numbers about them."""
         self._websocket: type[UvicornWebSocket] | None = None
@@ -62,6 +68,7 @@ class HttpInterface:
             start,
             incidents,
             engine.proxies,
+            owner_of_path,
         )
         app.router.routes[:0] = [own, Probes(app.router, start, lambda: lifecycle.is_leaving)]
         if RealtimeError not in app.exception_handlers:

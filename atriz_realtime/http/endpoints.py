@@ -24,6 +24,18 @@ from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.http.bodies import MAX_HANDLED_LARGE, Bodies
 from atriz_realtime.http.unread_answers import UnreadAnswers
 
+OwnerOfPath = Callable[[str], str | None]
+"""Returns the plugin that registered a path."""
+
+
+def no_plugin(_: str) -> None:
+    """No plugin has registered the path."""
+
+
+def of_plugin(plugin: str | None) -> str:
+    """How the log names the plugin of a path, after the path."""
+    return "" if plugin is None else f" of plugin {plugin!r}"
+
 
 class Endpoints:
     """The endpoints of a server, and their answers.
@@ -31,6 +43,7 @@ class Endpoints:
     :param ready: awaited before the first request; starts the server if the host runs no lifespan.
     :param is_closing: whether connections are to close after their next answer.
     :param max_body: bytes that the body of a request may have.
+    :param owner_of_path: returns the plugin that registered a path, for the log.
     """
 
     def __init__(
@@ -40,6 +53,7 @@ class Endpoints:
         is_closing: Callable[[], bool],
         max_body: int,
         incidents: Incidents,
+        owner_of_path: OwnerOfPath = no_plugin,
     ) -> None:
         self.by_route = {(each.method, each.path): each for each in endpoints}
         """The endpoints by method and path."""
@@ -49,6 +63,7 @@ class Endpoints:
         self.is_closing = is_closing
         self._ready: Callable[[], Awaitable[None]] | None = ready
         self._incidents = incidents
+        self._owner_of_path = owner_of_path
         self.bodies = Bodies(max_body, incidents.report)
         """Bounds what the bodies of requests take."""
         self.unread = UnreadAnswers(incidents.report)
@@ -95,7 +110,8 @@ class Endpoints:
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if cancellation.is_own(error):
                 raise
-            return error_answer(self._incidents.failed("endpoint failed", endpoint.path, error))
+            what = endpoint.path + of_plugin(self._owner_of_path(endpoint.path))
+            return error_answer(self._incidents.failed("endpoint failed", what, error))
 
     def too_large(self) -> HttpAnswer:
         """Return the answer to a body over the limit."""

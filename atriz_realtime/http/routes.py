@@ -21,8 +21,11 @@ from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.http.endpoints import (
     EndpointRoute,
+    OwnerOfPath,
     error_answer,
     headers_of,
+    no_plugin,
+    of_plugin,
     path_of,
     send_answer,
 )
@@ -44,6 +47,7 @@ class RealtimeRoutes(BaseRoute):
     :param ready: awaited before each request; starts the server if the host runs no lifespan.
     :param incidents: told of requests that are refused or fail.
     :param proxies: the proxies to believe about the client; ``None``: the ASGI server decides.
+    :param owner_of_path: returns the plugin that registered a path, for the log.
     """
 
     def __init__(
@@ -54,10 +58,12 @@ class RealtimeRoutes(BaseRoute):
         ready: Callable[[], Awaitable[None]],
         incidents: Incidents,
         proxies: TrustedProxies | None = None,
+        owner_of_path: OwnerOfPath = no_plugin,
     ) -> None:
         self._ready = ready
         self._incidents = incidents
         self._proxies = proxies
+        self._owner_of_path = owner_of_path
         self._socket = Mount(SOCKET_PATH, app=socket_app)
         self._routes = [self._socket, *routes]
         self._endpoints = {each.path for each in routes if isinstance(each, EndpointRoute)}
@@ -130,7 +136,8 @@ class RealtimeRoutes(BaseRoute):
         except Exception as error:
             if started or scope["type"] != "http":
                 raise
-            answer = self._error(f"{scope['method']} {scope['path']}", error)
+            path = getattr(route, "path", "")
+            answer = self._error(f"{scope['method']} {scope['path']}", error, path)
             await send_answer(error_answer(answer), send)
 
     async def refuse(self, request: HTTPConnection, error: Exception) -> Any:
@@ -155,9 +162,13 @@ class RealtimeRoutes(BaseRoute):
         response.raw_headers = headers_of(answer)
         return response
 
-    def _error(self, what: str, error: Exception) -> RealtimeError:
-        """Count a request that is refused or has failed; returns the error to answer with."""
+    def _error(self, what: str, error: Exception, path: str = "") -> RealtimeError:
+        """Count a request that is refused or has failed; returns the error to answer with.
+
+        :param path: that of the plugin's route, as it was registered.
+        """
         if not isinstance(error, RealtimeError):
+            what += of_plugin(self._owner_of_path(path))
             return self._incidents.failed("endpoint failed", what, error)
         if error.status != LocationNotFound.status:  # which is not a refusal
             self._incidents.refused(what, error)

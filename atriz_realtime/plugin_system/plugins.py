@@ -77,12 +77,13 @@ class PluginView:
 class PluginHost:
     """The plugins of one server.
 
+    :param read_tables: whether to check the plugins' own tables; without, there are no settings.
     :raises PluginError: when a plugin cannot be loaded, or implements a hook that does not exist.
     :raises ConfigurationError: when configuration names a plugin or a hook that does not exist,
         with the nearest one that does.
     """
 
-    def __init__(self, config: RealtimeConfig) -> None:
+    def __init__(self, config: RealtimeConfig, *, read_tables: bool = True) -> None:
         self._config = config
         self._settings = view(config)
         self._sources = find_plugins(config.extra_plugins)
@@ -102,7 +103,7 @@ class PluginHost:
                 except PluginError as error:
                     self._tolerate(name, error)
         self._blocked = self._read_disabled_hooks()
-        self.settings = self._read_tables()
+        self.settings = self._read_tables() if read_tables else {}
 
     def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook's implementations in order, each with its plugin's configuration.
@@ -201,7 +202,8 @@ class PluginHost:
         if name not in self._config.optional_plugins or hook in GUARDING_HOOKS:
             raise error
         self._failures[name] = error.message
-        logger.warning("optional plugin skipped: %s", error.message)
+        problem = f"runs without {hook}" if hook else "skipped"
+        logger.warning("optional plugin %s: %s", problem, error.message)
         plugin = self._manager.get_plugin(name)
         if plugin is not None and not hook:
             self._manager.unregister(plugin)
@@ -210,13 +212,23 @@ class PluginHost:
         """Check each plugin's own table against its settings class."""
         settings: dict[str, Any] = {}
         for name, settings_class in self.call("register_settings"):
+            if not (inspect.isclass(settings_class) and attrs.has(settings_class)):
+                kind = "the class" if inspect.isclass(settings_class) else "an object of"
+                given = settings_class if inspect.isclass(settings_class) else type(settings_class)
+                raise PluginError(
+                    f"plugin {name!r}: register_settings must return an attrs class, "
+                    f"not {kind} {given.__name__}"
+                )
             settings[name] = self.view(name).load(settings_class)
         for name in self._config.plugins:
             active = self._manager.has_plugin(name)
             if active and name not in settings and name not in self._failures:
-                raise ConfigurationError(
-                    f"[realtime.plugins.{name}]: the plugin has no settings", field="plugins"
-                )
+                where = f"[realtime.plugins.{name}]"
+                if (name, "register_settings") in self._blocked:
+                    reason = "disabled_hooks turns off the plugin's register_settings"
+                else:
+                    reason = "the plugin has no settings"
+                raise ConfigurationError(f"{where}: {reason}", field="plugins")
         return settings
 
     def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
@@ -248,6 +260,12 @@ class PluginHost:
         values = {**arguments, "config": self.view(name)}
         try:
             result = implementation.function(*[values[each] for each in implementation.argnames])
+            if hook in _LIMITS:
+                return result
+            if inspect.isawaitable(result):
+                if inspect.iscoroutine(result):
+                    result.close()  # nobody will await it
+                raise TypeError("it must be a plain function: remove `async`")
             return list(result) if isinstance(result, Iterator) else result
         except (Exception, SystemExit) as error:
             raise _failure(name, hook, error) from error
@@ -267,7 +285,7 @@ class PluginHost:
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
             unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
-            hint = nearest(unknown, HOOKS) if unknown else ""
+            hint = nearest(unknown, HOOKS) if unknown else _wrong_arguments(error)
             raise PluginError(f"{where}: {error}{hint}") from error
         if not self._manager.get_hookcallers(plugin):
             raise PluginError(
@@ -295,6 +313,15 @@ class PluginHost:
                 raise ConfigurationError(f"{where}: {problem}", field=field)
             blocked.add((name, hook))
         return blocked
+
+
+def _wrong_arguments(error: Exception) -> str:
+    """The end of an error about arguments that a hook does not have: those that it has."""
+    hook = str(error).partition(" for hook '")[2].partition("'")[0]
+    if hook not in HOOKS:
+        return ""
+    allowed = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
+    return f"; it may have {allowed}" if allowed else "; it has none"
 
 
 def _failure(name: str, hook: str, error: BaseException) -> ConfigurationError:

@@ -178,6 +178,11 @@ class Registry:
                 raise PluginError(f"plugins {owner!r} and {plugin!r} both serve {path!r}")
         served.update(dict.fromkeys(methods, plugin))
 
+    def owner_of_path(self, path: str) -> str | None:
+        """The plugin whose route or endpoint has this path, as it was registered."""
+        served = self._served.get((path, False), {})
+        return next(iter(served.values()), None)
+
     def policy(self, kind: EntityKind) -> ThrottlePolicy:
         """Create the throttling policy of an entity type.
 
@@ -253,9 +258,13 @@ class Registry:
             for other in records:
                 if other.name == record.name:
                     what = re.sub(r"(?<!^)(?=[A-Z])", " ", record_class.__name__).lower()
+                    owner = self.owner(other)
+                    if owner == plugin:
+                        raise PluginError(
+                            f"plugin {plugin!r} registers the {what} {record.name!r} twice"
+                        )
                     raise PluginError(
-                        f"plugins {self.owner(other)!r} and {plugin!r} both register the "
-                        f"{what} {record.name!r}"
+                        f"plugins {owner!r} and {plugin!r} both register the {what} {record.name!r}"
                     )
             self._owners[record] = plugin
             self._contributed[hook].append((record.name, plugin))

@@ -38,6 +38,7 @@ from atriz_realtime.testing.serving import (
     token,
     until,
     watching,
+    without_other_plugins,
 )
 from atriz_realtime.testing.shared import Outage, SharedCacheContract, SharedFanoutContract
 from atriz_realtime.testing.throttle import IntervalThrottleContract, MakePolicy, ThrottleContract
@@ -73,4 +74,5 @@ __all__ = [
     "token",
     "until",
     "watching",
+    "without_other_plugins",
 ]

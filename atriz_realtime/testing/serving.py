@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from importlib.metadata import entry_points
 from typing import Any
 
 import aiohttp
@@ -16,8 +17,10 @@ import pytest_asyncio
 import socketio
 import uvicorn
 
+from atriz_realtime.api.hookspecs import PROJECT_NAME
 from atriz_realtime.asgi import create_app
 from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from atriz_realtime.server import RealtimeServer
 from atriz_realtime.testing.web import on_uvicorn, port_of
 
@@ -36,6 +39,15 @@ def token(user: str = "u1", *, secret: str = SECRET, **claims: Any) -> str:
 def config(**settings: Any) -> RealtimeConfig:
     """A configuration with :data:`SECRET` and without a throttle; settings replace these."""
     return RealtimeConfig(**{"jwt_secret": SECRET, "throttle_interval": 0, **settings})
+
+
+def without_other_plugins(*names: str) -> dict[str, Any]:
+    """Settings that turn off every installed plugin but the default ones and those named.
+
+    A test then has one result in every environment: another plugin may need settings, or refuse.
+    """
+    installed = entry_points(group=PROJECT_NAME).names
+    return {"disabled_plugins": sorted(set(installed) - {*DEFAULT_PLUGINS, *names})}
 
 
 async def until(condition: Callable[[], Any], timeout: float = TIMEOUT) -> Any:

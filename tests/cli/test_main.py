@@ -113,7 +113,10 @@ def test_wrong_usage_is_one_line_and_status_2(
         (FileNotFoundError(2, "No such file", "x"), "error: x: No such file"),
         (OSError(5, "no"), "error: no"),
         (OSError("no"), "error: no"),
-        (ZeroDivisionError("why"), "error: unexpected ZeroDivisionError: why (--traceback"),
+        (
+            ZeroDivisionError("why"),
+            "error: unexpected ZeroDivisionError: why (atriz-realtime --traceback",
+        ),
     ],
 )
 def test_a_failure_is_one_line_and_status_1(

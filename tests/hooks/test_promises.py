@@ -355,7 +355,9 @@ def register_endpoints():
 """
 
 
-async def test_endpoints_answer_their_own_calls(plugins: Plugins) -> None:
+async def test_endpoints_answer_their_own_calls(
+    plugins: Plugins, caplog: pytest.LogCaptureFixture
+) -> None:
     """Over ASGI here; tests/core/http_protocol has the same without it."""
     name = plugins.module("calls", CALLS)
     async with serving(extra_plugins=[name]) as live:
@@ -371,6 +373,7 @@ async def test_endpoints_answer_their_own_calls(plugins: Plugins) -> None:
             assert (status, answer["code"]) == (500, "internal")
             assert "secret detail" not in str(answer)
         assert live.server.incidents.counts["endpoint failed"] == 3
+    assert "endpoint failed: /api/fails of plugin 'calls': " in caplog.text
 
 
 def test_a_path_that_two_plugins_claim_stops_the_start(plugins: Plugins) -> None:

@@ -125,6 +125,48 @@ def test_a_table_for_a_plugin_without_settings_stops_the_start(plugins: Plugins)
     assert message == "[realtime.plugins.shop]: the plugin has no settings"
 
 
+@pytest.mark.parametrize(
+    ("settings", "given"),
+    [
+        ("{'fleet': 'north'}", "an object of dict"),
+        ("dict", "the class dict"),
+        ("Data", "the class"),
+    ],
+)
+def test_settings_that_are_no_attrs_class_name_the_plugin(
+    plugins: Plugins, settings: str, given: str
+) -> None:
+    source = f"""
+        import dataclasses
+
+        @dataclasses.dataclass
+        class Data:
+            fleet: str
+
+        @hookimpl
+        def register_settings():
+            return {settings}
+        """
+    message = refusal(plugins.module("shop", source))
+    assert message.startswith(
+        f"plugin 'shop': register_settings must return an attrs class, not {given}"
+    )
+
+
+def test_a_table_whose_hook_is_turned_off_says_so(plugins: Plugins) -> None:
+    name = plugins.module("shop", SETTINGS)
+    tables = {"shop": {"fleet": "north"}}
+    message = refusal(name, plugins=tables, disabled_hooks=["shop:register_settings"])
+    assert message == (
+        "[realtime.plugins.shop]: disabled_hooks turns off the plugin's register_settings"
+    )
+
+
+def test_a_wrong_argument_is_answered_with_those_that_there_are(plugins: Plugins) -> None:
+    name = plugins.module("shop", "@hookimpl\ndef register_filters(configuration): ...")
+    assert refusal(name).endswith("; it may have config, resources")
+
+
 def test_the_table_of_a_disabled_plugin_is_not_checked(plugins: Plugins) -> None:
     name = plugins.module("shop", SETTINGS)
     host_of(name, disabled_plugins=["shop"], plugins={"shop": {"nonsense": 1}})

@@ -20,7 +20,7 @@ from atriz_realtime.api.wire import event_json
 from atriz_realtime.core.access.auth_backoff import AuthBackoff
 from atriz_realtime.core.hub.views import RenderedViews, Views
 from atriz_realtime.core.runtime.incidents import Incidents, by
-from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.plugin_runner import PluginRunner, awaiting
 from atriz_realtime.plugin_system.registry import Registry
 
 Rule = Callable[[Identity, EntityRef], Awaitable[bool]]
@@ -48,11 +48,17 @@ class AccessControl:
         self._incidents = incidents
         self._clock = clock
         self._authenticators = [
-            (registry.owner(record), f"authenticator {record.name!r}", record)
+            (
+                registry.owner(record),
+                f"authenticator {record.name!r}",
+                record.name,
+                record.at_once,
+                awaiting(record.authenticate),
+            )
             for record in registry.authenticators
         ]
         self._still_holds = {
-            record.name: (registry.owner(record), record.still_holds)
+            record.name: (registry.owner(record), awaiting(record.still_holds))
             for record in registry.authenticators
             if record.still_holds is not None
         }
@@ -62,9 +68,9 @@ class AccessControl:
         for record in registry.authorizers:
             plugin, what = registry.owner(record), f"authorizer {record.name!r}"
             if record.may_track is not None:
-                self._may_track.append((plugin, what, record.may_track))
+                self._may_track.append((plugin, what, awaiting(record.may_track)))
             if record.may_publish is not None:
-                self._may_publish.append((plugin, what, record.may_publish))
+                self._may_publish.append((plugin, what, awaiting(record.may_publish)))
 
     async def authenticate(
         self, credentials: Credentials, *, narrow: bool = False, already_authenticated: bool = False
@@ -89,15 +95,17 @@ class AccessControl:
                 if credentials.token is not None:
                     raise
                 limited = refusal  # raised for a key in another header, right or wrong
-        for plugin, what, authenticator in self._authenticators:
+        for plugin, what, name, at_once, authenticate in self._authenticators:
             try:
-                if authenticator.at_once is not None:
-                    identity = self._plugin_runner.call(
-                        plugin, what, authenticator.at_once, credentials
-                    )
+                if at_once is not None:
+                    identity = self._plugin_runner.call(plugin, what, at_once, credentials)
                 else:
                     identity = await self._plugin_runner.run(
-                        plugin, what, authenticator.authenticate(credentials)
+                        plugin, what, authenticate(credentials)
+                    )
+                if identity is not None and not isinstance(identity, Identity):
+                    raise self._plugin_runner.wrong_answer(
+                        plugin, what, "an Identity or None", identity
                     )
             except AuthenticationRejected as refusal:
                 if limited is not None:
@@ -129,9 +137,9 @@ class AccessControl:
                     backoff.succeeded(credentials)
                 if identity.only is not None and not narrow:
                     raise NotAuthorized
-                if identity.authenticator == authenticator.name:
+                if identity.authenticator == name:
                     return identity
-                return attrs.evolve(identity, authenticator=authenticator.name)
+                return attrs.evolve(identity, authenticator=name)
         raise NotAuthenticated
 
     def add_guard(self, holds: Callable[[Identity], bool]) -> None:
@@ -175,7 +183,10 @@ class AccessControl:
             return True
         what = f"authenticator {identity.authenticator!r}"
         try:
-            return await self._plugin_runner.run(plugin, what, still_holds(identity))
+            holds: object = await self._plugin_runner.run(plugin, what, still_holds(identity))
+            if holds is not True and holds is not False:
+                raise self._plugin_runner.wrong_answer(plugin, what, "True or False", holds)
+            return holds
         except RealtimeError:  # the runner has counted it
             return True
 
@@ -220,7 +231,12 @@ class AccessControl:
     ) -> bool:
         for plugin, what, rule in rules:
             try:
-                if not await self._plugin_runner.run(plugin, what, rule(identity, entity)):
+                allowed: object = await self._plugin_runner.run(
+                    plugin, what, rule(identity, entity)
+                )
+                if allowed is not True:
+                    if allowed is not False:
+                        self._plugin_runner.wrong_answer(plugin, what, "True or False", allowed)
                     return False
             except RealtimeError:  # a refusal; the runner has counted a failure
                 return False

@@ -11,7 +11,7 @@ from typing import Any
 
 import socketio.packet
 
-from atriz_realtime.api.errors import RealtimeError
+from atriz_realtime.api.errors import PluginFailed, RealtimeError
 from atriz_realtime.api.wire import track_event
 from atriz_realtime.core.clients.current_locations import Owing
 from atriz_realtime.core.clients.gateway import Gateway
@@ -62,7 +62,7 @@ class OwnEvents:
         if isinstance(answer, Owing):
             await self._answer_together(session, sid, number, event, answer)
         else:
-            self.acknowledge(session, number, answer)
+            self._acknowledge(session, sid, number, event, answer)
 
     async def _answer_together(
         self, session: Session, sid: str, number: int | None, event: str, owing: Owing
@@ -70,7 +70,9 @@ class OwnEvents:
         """Finish an event that tracks an entity, and meanwhile begin those that follow it."""
         following = await self._take(session, sid, 1)
         if following is None:
-            self.acknowledge(session, number, await self._result(sid, event, owing.sent()))
+            self._acknowledge(
+                session, sid, number, event, await self._result(sid, event, owing.sent())
+            )
             return
         loop = asyncio.get_running_loop()
         unanswered = deque[Unanswered]([(number, event, owing.sent_together())])
@@ -78,7 +80,9 @@ class OwnEvents:
         while True:
             while unanswered and unanswered[0][2].done():
                 number, event, finishing = unanswered.popleft()
-                self.acknowledge(session, number, await self._result(sid, event, finishing))
+                self._acknowledge(
+                    session, sid, number, event, await self._result(sid, event, finishing)
+                )
             if beginning.done():
                 beginning.result()  # raises what failed
                 following = await self._take(session, sid, len(unanswered))
@@ -145,6 +149,20 @@ class OwnEvents:
         if error.status < RealtimeError.status:  # the client's fault
             self._rooms.server.count_errors(sid, 1)
         return error.to_wire()
+
+    def _acknowledge(
+        self, session: Session, sid: str, number: int | None, event: str, answer: Any
+    ) -> None:
+        """Acknowledge an event; an answer that is not JSON is a failure of the event's plugin."""
+        try:
+            self.acknowledge(session, number, answer)
+        except (TypeError, ValueError, RecursionError) as error:
+            plugin = self._handlers.plugin_of(event)
+            if plugin is None:
+                raise
+            reason = f"its answer is not JSON: {type(error).__name__}: {error}"
+            self._incidents.plugin_problem(plugin, "failed", f"event {event!r}: {reason}")
+            self.acknowledge(session, number, self._refuse(sid, PluginFailed()))
 
     def acknowledge(self, session: Session, number: int | None, answer: Any) -> None:
         """Send an acknowledgement if the client has asked for it, and its session lasts."""

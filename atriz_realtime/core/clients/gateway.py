@@ -33,7 +33,7 @@ from atriz_realtime.core.clients.sockets import Client, ConnectedSocket, EventHa
 from atriz_realtime.core.clients.subscriptions import Subscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.runtime.incidents import REFUSED, Incidents, by
-from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.plugin_runner import PluginRunner, awaiting
 from atriz_realtime.core.runtime.token_bucket import TokenBucket, UserBuckets
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.plugin_system.config import RealtimeConfig
@@ -87,6 +87,7 @@ class Gateway:
     def _add_event(self, plugin: str, event: SocketEvent) -> None:
         what = f"event {event.name!r}"
         signature = inspect.signature(event.handle)
+        handling = awaiting(event.handle)
 
         async def handle(sid: str, *arguments: Any) -> Any:
             socket = self._sockets[sid]
@@ -99,11 +100,14 @@ class Gateway:
                 signature.bind(client, *arguments)
             except TypeError as error:
                 raise InvalidRequest(f"{event.name}: {error}") from error
-            return await self._plugin_runner.run(
-                plugin, what, event.handle(client, *arguments), event.timeout
+            answer = await self._plugin_runner.run(
+                plugin, what, handling(client, *arguments), event.timeout
             )
+            if callable(answer):
+                raise self._plugin_runner.wrong_answer(plugin, what, "JSON", answer)
+            return answer
 
-        self._handlers.add(event.name, handle, binary=event.binary)
+        self._handlers.add(event.name, handle, binary=event.binary, plugin=plugin)
 
     def identities(self) -> Iterator[tuple[str, Identity]]:
         """The sid and the current identity of each authenticated socket.

@@ -128,17 +128,27 @@ class EventHandlers:
         self._handlers: dict[str, Handler] = {}
         self._binary: set[str] = set()
         self._eager: set[str] = set()
+        self._plugins: dict[str, str] = {}
 
     def add(
-        self, event: str, handler: Handler, *, binary: bool = False, eager: bool = False
+        self,
+        event: str,
+        handler: Handler,
+        *,
+        binary: bool = False,
+        eager: bool = False,
+        plugin: str | None = None,
     ) -> None:
         """Handle an event.
 
         :param binary: whether its arguments may hold bytes.
         :param eager: whether the handler may take its first step without a task:
             see :func:`~atriz_realtime.core.runtime.eager.run_eagerly`.
+        :param plugin: the plugin that registers it; ``None``: it is the server's own.
         """
         self._handlers[event] = handler
+        if plugin is not None:
+            self._plugins[event] = plugin
         if binary:
             self._binary.add(event)
         if eager:
@@ -147,6 +157,10 @@ class EventHandlers:
     def is_eager(self, event: str) -> bool:
         """Whether the handler of an event may take its first step without a task."""
         return event in self._eager
+
+    def plugin_of(self, event: str) -> str | None:
+        """The plugin that handles an event; ``None`` for the server itself."""
+        return self._plugins.get(event)
 
     def find(self, event: str, data: list[Any]) -> tuple[Handler | None, list[Any]]:
         """The handler of an event, and its arguments; a wildcard's first one is the name.

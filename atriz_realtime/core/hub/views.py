@@ -17,7 +17,7 @@ from atriz_realtime.api.model import EntityRef, Identity, LocationEvent
 from atriz_realtime.api.wire import Payload, decode_event, encode
 from atriz_realtime.core.hub.packets import location_packet
 from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.plugin_runner import PluginRunner, awaiting
 from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.plugin_system.registry import Registry
 
@@ -54,7 +54,9 @@ class Views:
         self, registry: Registry, plugin_runner: PluginRunner, incidents: Incidents
     ) -> None:
         self._steps = [
-            ViewStep(registry.owner(view), f"view {view.name!r}", view.applies, view.apply)
+            ViewStep(
+                registry.owner(view), f"view {view.name!r}", awaiting(view.applies), view.apply
+            )
             for view in registry.views
         ]
         self._plugin_runner = plugin_runner
@@ -73,6 +75,10 @@ class Views:
                 applies = await self._plugin_runner.run(
                     step.plugin, step.what, step.applies(identity, entity)
                 )
+                if applies is not True and applies is not False:
+                    raise self._plugin_runner.wrong_answer(
+                        step.plugin, step.what, "True or False", applies
+                    )
             except RealtimeError as error:
                 self._report(step, error)
                 return HIDDEN

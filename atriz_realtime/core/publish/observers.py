@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from atriz_realtime.api.model import LocationEvent
 from atriz_realtime.api.records import Observer
 from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.core.runtime.plugin_runner import CLOSE_LIMIT, PluginRunner
+from atriz_realtime.core.runtime.plugin_runner import CLOSE_LIMIT, PluginRunner, awaiting
 from atriz_realtime.core.runtime.worker import Worker
 
 DRAIN_LIMIT = 1.0
@@ -35,7 +35,7 @@ class Observers:
             record: Worker(
                 owner(record),
                 f"observer {record.name!r}",
-                record.observe,
+                awaiting(record.observe),
                 size=record.queue_size,
                 limit=record.timeout,
                 plugin_runner=plugin_runner,
@@ -64,5 +64,5 @@ class Observers:
         if record.aclose is not None:
             what = f"closing observer {record.name!r}"
             await self._plugin_runner.attempt(
-                self._owner(record), what, record.aclose, limit=CLOSE_LIMIT
+                self._owner(record), what, awaiting(record.aclose), limit=CLOSE_LIMIT
             )

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
 
-from atriz_realtime.api.contracts import Cache, Clock, Page, PublishResult, Verdict
+from atriz_realtime.api.contracts import PASS, Cache, Clock, Page, PublishResult, Verdict
 from atriz_realtime.api.errors import (
     InvalidEntityId,
     InvalidLocation,
@@ -27,7 +27,7 @@ from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.publish.observers import Observers
 from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.plugin_runner import PluginRunner, awaiting
 from atriz_realtime.core.runtime.semaphore import TurnLimit
 from atriz_realtime.plugin_system.registry import Registry
 
@@ -103,7 +103,7 @@ class Pipeline:
         self.fixes = {name: Fixes() for name in registry.kinds}
         """The outcomes of each entity type's fixes."""
         self._filters = [
-            (registry.owner(record), f"filter {record.name!r}", record.apply)
+            (registry.owner(record), f"filter {record.name!r}", awaiting(record.apply))
             for record in registry.filters
         ]
         self._plugin_runner = plugin_runner
@@ -133,7 +133,7 @@ class Pipeline:
         for name, kind in registry.kinds.items():
             plugin = registry.owner(registry.throttles[kind.throttle])
             policy = registry.policy(kind)
-            self._throttles[name] = (plugin, f"throttle {kind.throttle!r}", policy.admit)
+            self._throttles[name] = (plugin, f"throttle {kind.throttle!r}", awaiting(policy.admit))
 
     def entity(self, entity_type: object, entity_id: object) -> EntityRef:
         """Check a type and an id that come from outside.
@@ -183,6 +183,8 @@ class Pipeline:
             plugin, what, admit = self._throttles[passed.type]
             admitting = admit(passed.entity, passed.location)
             verdict = await self._plugin_runner.run(plugin, what, admitting)
+            if verdict is not PASS and not isinstance(verdict, Verdict):
+                raise self._plugin_runner.wrong_answer(plugin, what, "a Verdict", verdict)
             if identity is not None:
                 self._access.check_holds(identity)
             payload = encode(passed)
@@ -289,7 +291,10 @@ class Pipeline:
         kind = self._kinds[event.type]
         if kind.validate is not None:
             what = f"validation of {event.type!r}"
-            self._plugin_runner.call(kind.plugin, what, kind.validate, event)
+            answer: object = self._plugin_runner.call(kind.plugin, what, kind.validate, event)
+            if answer is not None:
+                expected = "None, or raise InvalidLocation"
+                raise self._plugin_runner.wrong_answer(kind.plugin, what, expected, answer)
 
     def _check_size(self, event: LocationEvent) -> None:
         metadata = event.location.metadata
@@ -299,9 +304,14 @@ class Pipeline:
 
     async def _filtered(self, event: LocationEvent) -> LocationEvent | None:
         for plugin, what, apply in self._filters:
-            passed = await self._plugin_runner.run(plugin, what, apply(event))
+            passed: object = await self._plugin_runner.run(plugin, what, apply(event))
+            if passed is event:
+                continue
             if passed is None:
                 return None
+            if not isinstance(passed, LocationEvent):
+                expected = "a LocationEvent or None"
+                raise self._plugin_runner.wrong_answer(plugin, what, expected, passed)
             event = passed
         return event
 

@@ -7,6 +7,7 @@ A step that blocks the event loop cannot be interrupted, but it is measured and 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
@@ -83,6 +84,17 @@ class PluginRunner:
             self._check_blocking(plugin, what, self._now() - started)
         return await self._finish(plugin, what, _TimedSteps(steps, waits_for, self._now), limit)
 
+    def wrong_answer(self, plugin: str, what: str, expected: str, answer: object) -> PluginFailed:
+        """Count an answer of the wrong type; returns the error to raise.
+
+        :param what: what the plugin was asked for, for the log.
+        """
+        if inspect.iscoroutine(answer):
+            answer.close()  # nobody will await it
+        message = f"{what}: it must return {expected}, not {type(answer).__name__}"
+        self._incidents.plugin_problem(plugin, "failed", message)
+        return PluginFailed()
+
     async def attempt(
         self,
         plugin: str,
@@ -129,6 +141,26 @@ class PluginRunner:
             self._incidents.plugin_problem(
                 plugin, "blocked the loop", f"{what}: for {seconds * 1000:.0f} ms"
             )
+
+
+def awaiting(function: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+    """A plugin's function that is to be awaited, so that each of its failures happens in there.
+
+    A coroutine function is returned as it is.  A plain one may return anything that can be awaited.
+    """
+    if inspect.iscoroutinefunction(function):
+        return function
+
+    @functools.wraps(function)
+    async def call(*arguments: Any) -> T:
+        answer: object = function(*arguments)
+        if not inspect.isawaitable(answer):
+            kind = type(answer).__name__
+            raise TypeError(f"it must be an `async def`, or return an awaitable, not {kind}")
+        result: T = await answer
+        return result
+
+    return call
 
 
 class PluginResources:
