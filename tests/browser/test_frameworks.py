@@ -106,7 +106,8 @@ async def test_the_types_of_the_documented_files_agree(project: Path) -> None:
     tsc = with_packages(SOURCE) / "node_modules" / ".bin" / "tsc"
     options = ("--strict", "--noEmit", "--skipLibCheck", "--jsx", "react-jsx", "--target", "es2022")
     modules = ("--module", "esnext", "--moduleResolution", "bundler", "--types", "vite/client")
-    run(project, tsc, *options, *modules, "src/main.tsx", "src/tracker.ts", "vite.config.ts")
+    roots = ("src/main.tsx", "src/Banner.tsx", "src/tracker.ts", "vite.config.ts")
+    run(project, tsc, *options, *modules, *roots)
 
 
 async def test_react_in_development_connects_through_the_proxy(project: Path, page: Page) -> None:

@@ -86,6 +86,28 @@ async def test_a_wrong_path_is_refused(project: Path, transports: list[str]) -> 
         assert errors(tracker) == ["wrong_path"] * 2
 
 
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("https://live.example/fleet", "/fleet"),
+        ("https://live.example:8443/fleet/?a=b", "/fleet"),
+        ("//live.example/a/b", "/a/b"),
+        ("live.example/fleet", "/fleet"),
+        ("/fleet", "/fleet"),
+    ],
+)
+async def test_a_url_with_a_path_is_refused_at_once(project: Path, url: str, path: str) -> None:
+    said = f"the URL '{url}' has a path; leave it out, and use the option path: '{path}/socket.io/'"
+    async with tracking(project, url, token=token()) as tracker:
+        await tracker.until_last_is({"refused": error("wrong_path", said)})
+
+
+@pytest.mark.parametrize("end", ["/", "?from=here", "/?from=here"])
+async def test_a_url_without_a_path_may_have_a_query(project: Path, end: str) -> None:
+    async with serving() as live, tracking(project, live.url + end) as tracker:
+        await follow(tracker, "v1")
+
+
 @pytest.mark.parametrize(("status", "code"), [(200, "wrong_path"), (403, "origin_refused")])
 async def test_an_answer_that_will_not_change_is_a_refusal(
     project: Path, status: int, code: str

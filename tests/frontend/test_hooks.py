@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.clients.node import script
 from tests.support.servers.serving import serving, token, until
+from tests.support.servers.tcp_proxy import proxying
 
 WAITING = {"location": None, "connected": True, "error": None}
 
@@ -71,3 +72,34 @@ async def test_hooks_show_why_a_connection_is_not_made_again(project: Path) -> N
         (sid,) = list(rooms["vehicle:v1"])
         await live.server.socket_io.disconnect(sid)
         await page.until_last_is([{**WAITING, "connected": False, "error": "refused"}])
+
+
+async def test_the_hook_of_the_connection_shows_its_problem_and_connects_again(
+    project: Path,
+) -> None:
+    mine = token()
+    async with (
+        serving() as live,
+        proxying(live.port) as proxy,
+        script(
+            "tracked.mjs", folder=project, REACT_APP_WS_URL=f"http://127.0.0.1:{proxy.port}"
+        ) as page,
+    ):
+        proxy.cut()
+        hooks = [using("useVehicleTracking", "v1", mine), using("useConnection", mine)]
+        await page.send({"render": hooks})
+        away = {**WAITING, "connected": False}
+        await page.until_last_is([away, {"status": "connecting", "problem": "unreachable"}])
+        proxy.mend()
+        connected = [WAITING, {"status": "connected", "problem": None}]
+        await page.until_last_is(connected)
+        assert live.server.connection_count == 1  # which both share
+
+        (sid,) = list(live.server.socket_io.manager.rooms["/"]["vehicle:v1"])
+        await live.server.socket_io.disconnect(sid)
+        refused = {**away, "error": "refused"}
+        await page.until_last_is([refused, {"status": "refused", "problem": "refused"}])
+        await page.send({"click": "reconnect"})
+        await page.until_last_is(connected)
+        await page.send({"render": []})
+        await until(lambda: live.server.connection_count == 0)

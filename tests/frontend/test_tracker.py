@@ -157,6 +157,21 @@ async def test_a_refused_token_is_replaced(project: Path, strict: bool) -> None:
         assert members(live, "vehicle:v1") == members(live, "user:u1") == 1
 
 
+async def test_a_connection_counts_as_one_when_its_token_is_accepted(
+    live: Live, project: Path
+) -> None:
+    async with tracking(project, live.url, tokens=["letmein", "letmein", token()]) as tracker:
+        await follow(tracker, "v1")
+        assert [line["status"] for line in tracker.printed if "status" in line] == [
+            *("connecting", "reconnecting", "connected")
+        ]
+        assert errors(tracker) == ["invalid_token"]  # it is reported once
+        await tracker.send({"do": "problems"})
+        await tracker.until_last_is({"problems": ["invalid_token", None]})
+        # the client sends nothing on a connection that the server has closed
+        assert "protocol broken" not in live.server.incidents.counts
+
+
 async def test_a_token_that_expires_is_renewed_on_the_connection(live: Live, project: Path) -> None:
     async with tracking(project, live.url, tokens=[token(), token(renewed=True)]) as tracker:
         await follow(tracker, "v1")

@@ -1,6 +1,7 @@
 // Renders components with the project's own React hooks.
 //
 // Each line in is a command: {"render": [{"hook": "useVehicleTracking", "args": ["v1", "…"]}, …]}
+//                            or {"click": "reconnect"} for what useConnection returns
 // Each line out is the content of the page: the hooks' results as JSON.
 // The process ends at the end of input.
 
@@ -18,7 +19,11 @@ const { createRoot } = await import('react-dom/client');
 const hooks = await import('@atriz/realtime-client/react');
 
 function Entity({ hook, args }) {
-  const { location, connected, error } = hooks[hook](...args);
+  const { location, connected, error, status, problem, reconnect } = hooks[hook](...args);
+  if (reconnect) {
+    const shown = JSON.stringify({ status, problem: problem && problem.code });
+    return createElement('p', { id: 'reconnect', onClick: reconnect }, shown);
+  }
   return createElement('p', null, JSON.stringify({ location, connected, error: error && error.code }));
 }
 
@@ -32,7 +37,12 @@ observer.observe(container, { childList: true, characterData: true, subtree: tru
 const root = createRoot(container);
 const lines = createInterface({ input: process.stdin });
 lines.on('line', (line) => {
-  const entities = JSON.parse(line).render.map((entity, key) => createElement(Entity, { key, ...entity }));
+  const { render, click } = JSON.parse(line);
+  if (click) {
+    document.getElementById(click).click();
+    return;
+  }
+  const entities = render.map((entity, key) => createElement(Entity, { key, ...entity }));
   root.render(createElement(StrictMode, null, entities));
 });
 lines.on('close', () => process.exit());

@@ -9,9 +9,10 @@
 //   {"do": "last", "type": "vehicle", "id": "v1"}
 //   {"do": "follow", "type": "vehicle", "id": "v1"}, and {"do": "end"} to end that, twice
 //   {"do": "asked"}: when tokens were asked for, in milliseconds
+//   {"do": "problems"}: the code of the tracker's problem at each change of its status
 //   {"do": "reconnect"} and {"do": "close"}
 //   {"status": "…"}, {"location": {…}}, {"error": {…}}, {"tracked": true}, {"refused": {…}}, {"last": {…}},
-//   {"asked": […]}, {"followed": {…}}
+//   {"asked": […]}, {"problems": […]}, {"followed": {…}}
 // The process ends at the end of input.
 
 import { createInterface } from 'node:readline';
@@ -21,6 +22,7 @@ import { createTracker, follow } from '@atriz/realtime-client';
 let tracker;
 let end;
 const asked = [];
+const problems = [];
 
 function report(line) {
   process.stdout.write(JSON.stringify(line) + '\n');
@@ -44,9 +46,15 @@ const commands = {
       asked.push(performance.now());
       return tokens ? next() : fetched();
     };
-    tracker = createTracker(url, { token: token ?? callback, ...options });
+    try {
+      tracker = createTracker(url, { token: token ?? callback, ...options });
+    } catch (error) {
+      report({ refused: described(error) });
+      return;
+    }
     report({ status: tracker.status });
     tracker.onStatus((status) => report({ status }));
+    tracker.onStatus(() => problems.push(tracker.problem?.code ?? null));
     tracker.onError((error) => report({ error: described(error) }));
     tracker.onLocation((event) => report({ location: event }));
   },
@@ -68,6 +76,7 @@ const commands = {
     end();
   },
   asked: () => report({ asked }),
+  problems: () => report({ problems }),
   reconnect: () => tracker.reconnect(),
   close: () => tracker.close(),
 };

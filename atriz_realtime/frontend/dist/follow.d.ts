@@ -4,7 +4,7 @@ import type { Tracker } from './tracker.js';
 export interface Tracking {
     /** The newest position; `null` until one has arrived. */
     location: Location | null;
-    /** Whether the connection is open. */
+    /** Whether the connection is open; without it, `location` may be out of date. */
     connected: boolean;
     /** Why the entity is not tracked; `null` while it is, and while the connection is made again. */
     error: TrackingError | null;

@@ -4,7 +4,6 @@ export function follow(tracker, type, id, changed) {
         connected: tracker.status === 'connected',
         error: null,
     };
-    let refusal = null;
     let ended = false;
     const update = (change) => {
         if (!ended)
@@ -15,12 +14,10 @@ export function follow(tracker, type, id, changed) {
         tracker.onLocation(({ location }) => update({ location }), type, id),
         tracker.onStatus((status) => {
             const lasting = now.error?.entity ? now.error : null;
-            update({ connected: status === 'connected', error: status === 'refused' ? refusal : lasting });
+            update({ connected: status === 'connected', error: status === 'refused' ? tracker.problem : lasting });
         }),
         tracker.onError((error) => {
-            if (error.entity === undefined)
-                refusal = error;
-            else if (error.entity.type === type && error.entity.id === id)
+            if (error.entity?.type === type && error.entity.id === id)
                 update({ error });
         }),
     ];

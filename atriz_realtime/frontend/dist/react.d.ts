@@ -1,6 +1,8 @@
 import { type Tracking } from './follow.js';
+import type { Status, TrackingError } from './model.js';
 import { type Token } from './tracker.js';
 export type { Tracking } from './follow.js';
+export type { Status, TrackingError } from './model.js';
 export interface TrackingOptions {
     /** The URL of the server. Default: `process.env.REACT_APP_WS_URL` if the bundler sets it, or else the origin of the page. */
     url?: string;
@@ -20,3 +22,13 @@ export declare function useDeliveryTracking(deliveryId: string, token: Token, op
  * @param id While it is empty, nothing is tracked.
  */
 export declare function useTracking(type: string, id: string, token: Token, options?: TrackingOptions): Tracking;
+/** The state of a connection, for a view that shows it. */
+export interface Connection {
+    status: Status;
+    /** Why there is no connection, also while the tracker tries again; `null` while there is one or no reason is known. */
+    problem: TrackingError | null;
+    /** Try again after `refused`. */
+    reconnect: () => void;
+}
+/** The connection that the components with the same server and token share. */
+export declare function useConnection(token: Token, options?: TrackingOptions): Connection;

@@ -9,46 +9,58 @@ export function useDeliveryTracking(deliveryId, token, options) {
 }
 export function useTracking(type, id, token, options = {}) {
     const { url = serverUrl(), path } = options;
-    const tracked = useMemo(() => new Tracked(url, path, token, type, id), [url, path, token, type, id]);
-    const subscribe = useCallback((changed) => tracked.subscribe(changed), [tracked]);
-    useEffect(() => tracked.start(), [tracked]);
-    return useSyncExternalStore(subscribe, () => tracked.state, () => NOTHING);
+    const tracked = useMemo(() => new Store(NOTHING, (show) => {
+        if (id === '')
+            return () => undefined;
+        const { tracker, release } = shared(url, path, token);
+        const stop = follow(tracker, type, id, show);
+        return () => {
+            stop();
+            release();
+        };
+    }), [url, path, token, type, id]);
+    return useStore(tracked, NOTHING);
+}
+export function useConnection(token, options = {}) {
+    const { url = serverUrl(), path } = options;
+    const connection = useMemo(() => new Store(CONNECTING, (show) => {
+        const { tracker, release } = shared(url, path, token);
+        const reconnect = () => tracker.reconnect();
+        const changed = () => show({ status: tracker.status, problem: tracker.problem, reconnect });
+        changed();
+        const removals = [tracker.onStatus(changed), tracker.onError(changed)];
+        return () => {
+            for (const remove of removals)
+                remove();
+            release();
+        };
+    }), [url, path, token]);
+    return useStore(connection, CONNECTING);
 }
 const NOTHING = { location: null, connected: false, error: null };
-class Tracked {
-    url;
-    path;
-    token;
-    type;
-    id;
-    state = NOTHING;
+const CONNECTING = { status: 'connecting', problem: null, reconnect: () => undefined };
+class Store {
+    state;
+    start;
     #changed = new Set();
-    constructor(url, path, token, type, id) {
-        this.url = url;
-        this.path = path;
-        this.token = token;
-        this.type = type;
-        this.id = id;
+    constructor(state, start) {
+        this.state = state;
+        this.start = start;
+    }
+    show(state) {
+        this.state = state;
+        for (const changed of this.#changed)
+            changed();
     }
     subscribe(changed) {
         this.#changed.add(changed);
         return () => void this.#changed.delete(changed);
     }
-    start() {
-        const { url, path, token, type, id } = this;
-        if (id === '')
-            return () => undefined;
-        const { tracker, release } = shared(url, path, token);
-        const stop = follow(tracker, type, id, (now) => {
-            this.state = now;
-            for (const changed of this.#changed)
-                changed();
-        });
-        return () => {
-            stop();
-            release();
-        };
-    }
+}
+function useStore(store, onServer) {
+    const subscribe = useCallback((changed) => store.subscribe(changed), [store]);
+    useEffect(() => store.start((state) => store.show(state)), [store]);
+    return useSyncExternalStore(subscribe, () => store.state, () => onServer);
 }
 const trackers = new Map();
 function shared(url, path, token) {

@@ -9,6 +9,8 @@ export interface Answer {
 export interface Wire {
     /** Emit an event and return its acknowledgement; rejects when none arrives. */
     ask(event: string, ids: string | string[]): Promise<Answer>;
+    /** Called when the server has answered a request of an authenticated connection, or when there is none to make. */
+    authenticated(): void;
     /** Called when the server has not authenticated the connection. */
     unauthenticated(error: TrackingError): void;
     /** Called for a refusal that no call of `track` waits for. */

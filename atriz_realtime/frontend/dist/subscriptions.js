@@ -114,11 +114,15 @@ export class Subscriptions {
             for (const chunk of chunks(ofType))
                 void this.#request(chunk);
         }
+        if (this.#all.size === 0)
+            this.#wire.authenticated();
     }
     async #request(requested) {
         const answer = await this.#track(requested);
         if (answer === undefined)
             return;
+        if (answer.code !== 'not_authenticated')
+            this.#wire.authenticated();
         if (answer.success) {
             for (const subscription of requested)
                 this.#confirmed(subscription);

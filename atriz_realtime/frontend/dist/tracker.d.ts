@@ -16,6 +16,8 @@ export interface TrackerOptions {
 /** Tracks entities over one connection, which it makes again when it is lost. */
 export interface Tracker {
     readonly status: Status;
+    /** Why there is no connection, as it was reported last; `null` while there is one, or no reason is known. */
+    readonly problem: TrackingError | null;
     /**
      * Track an entity, or several of one type.
      *
@@ -36,7 +38,7 @@ export interface Tracker {
     onStatus(listener: (status: Status) => void): () => void;
     /**
      * Listen to refusals that no call of {@link track} waits for, and to what prevents a connection; returns a function
-     * that removes the listener. A cause that lasts is reported once.
+     * that removes the listener. What prevents a connection is reported once, until something else does.
      */
     onError(listener: (error: TrackingError) => void): () => void;
     /** Try again after a refusal. */
@@ -44,5 +46,10 @@ export interface Tracker {
     /** Disconnect for good. */
     close(): void;
 }
-/** Connect a tracker to a server. */
+/**
+ * Connect a tracker to a server.
+ *
+ * @param url The scheme, host and port of the server.
+ * @throws TrackingError with the code `wrong_path` when the URL has a path; {@link TrackerOptions.path} is for that.
+ */
 export declare function createTracker(url: string, options: TrackerOptions): Tracker;

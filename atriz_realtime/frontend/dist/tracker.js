@@ -1,4 +1,5 @@
 import { io } from 'socket.io-client';
+import { addressOf, requireNoPath } from './address.js';
 import { causeOf, LASTING_CAUSES, MEANING } from './diagnosis.js';
 import { keyOf, TrackingError } from './model.js';
 import { refusal, Subscriptions } from './subscriptions.js';
@@ -8,6 +9,7 @@ const LONGEST_RETRY = 30_000;
 const CALM = 60_000;
 const TOKEN_TIMEOUT = 8_000;
 const LONGEST_HOLD = 1_000;
+const CLOSING_TIME = 1_000;
 const MAX_REFUSALS = 6;
 const LASTING = 15_000;
 export function createTracker(url, options) {
@@ -15,6 +17,7 @@ export function createTracker(url, options) {
 }
 class SocketTracker {
     status = 'connecting';
+    problem = null;
     #token;
     #socket;
     #subscriptions;
@@ -26,8 +29,6 @@ class SocketTracker {
     #timers = new Set();
     #connectedAt = Infinity;
     #refusals = 0;
-    #refusal;
-    #cause;
     #proven = false;
     #sent = '';
     #attempts = 0;
@@ -36,6 +37,7 @@ class SocketTracker {
     #calledAt = -Infinity;
     #calls = 0;
     constructor(url, { token, path, transports }) {
+        requireNoPath(url);
         this.#token = token;
         this.#address = addressOf(url, path);
         this.#socket = io(url, {
@@ -49,6 +51,7 @@ class SocketTracker {
         this.#subscriptions = new Subscriptions({
             ask: (event, ids) => this.#ask(event, ids),
             unauthenticated: (error) => void this.#unauthenticated(error),
+            authenticated: () => this.#authenticated(),
             failed: (error) => this.#failed(error),
             dropped: (key) => this.#last.delete(key),
         });
@@ -66,8 +69,8 @@ class SocketTracker {
             return Promise.reject(new TrackingError('closed', 'the tracker is closed'));
         }
         const confirmed = this.#subscriptions.add(type, [ids].flat());
-        if (this.status === 'refused')
-            this.#subscriptions.refused(this.#refusal);
+        if (this.status === 'refused' && this.problem !== null)
+            this.#subscriptions.refused(this.problem);
         return confirmed;
     }
     untrack(type, ids) {
@@ -99,7 +102,7 @@ class SocketTracker {
         if (this.status !== 'refused')
             return;
         this.#refusals = 0;
-        this.#cause = undefined;
+        this.problem = null;
         this.#setStatus('reconnecting');
         this.#socket.connect();
     }
@@ -135,9 +138,13 @@ class SocketTracker {
     #connected() {
         this.#connectedAt = Date.now();
         this.#proven = true;
-        this.#cause = undefined;
-        this.#setStatus('connected');
         this.#subscriptions.connected();
+    }
+    #authenticated() {
+        if (!this.#socket.connected)
+            return;
+        this.problem = null;
+        this.#setStatus('connected');
     }
     #disconnected(reason) {
         this.#subscriptions.disconnected();
@@ -161,10 +168,8 @@ class SocketTracker {
         if (this.#socket.connected || !this.#socket.active)
             return;
         const error = new TrackingError(cause, `${MEANING[cause]} (${message})`);
-        if (cause !== this.#cause) {
-            this.#cause = cause;
-            this.#failed(error);
-        }
+        if (cause !== this.problem?.code)
+            this.#prevented(error);
         else if (LASTING_CAUSES.has(cause) && !this.#proven) {
             this.#socket.disconnect();
             this.#stop(error);
@@ -175,6 +180,8 @@ class SocketTracker {
             return;
         this.#explaining = true;
         const answer = await this.#ask('authenticate', this.#sent).catch(() => undefined);
+        if (answer?.success === false)
+            await this.#left();
         this.#explaining = false;
         if (this.status === 'closed')
             return;
@@ -186,6 +193,11 @@ class SocketTracker {
         this.#socket.disconnect();
         this.#refused(answer?.success === false ? refusal(answer) : error);
     }
+    async #left() {
+        const closed = new Promise((resolve) => this.#socket.once('disconnect', () => resolve()));
+        if (this.#socket.connected)
+            await Promise.race([closed, this.#after(CLOSING_TIME)]);
+    }
     #refused(error) {
         if (Date.now() - this.#connectedAt > LASTING)
             this.#refusals = 0;
@@ -194,7 +206,7 @@ class SocketTracker {
         const stops = typeof this.#token === 'string' || this.#refusals >= MAX_REFUSALS;
         const why = error ?? new TrackingError('refused', 'the server closed the connection');
         if (error !== undefined || stops)
-            this.#failed(why);
+            this.#prevented(why);
         if (stops) {
             this.#stop(why);
             return;
@@ -203,7 +215,7 @@ class SocketTracker {
         void this.#after(retryDelay(this.#refusals)).then(() => this.#socket.connect());
     }
     #stop(error) {
-        this.#refusal = error;
+        this.problem = error;
         this.#setStatus('refused');
         this.#subscriptions.refused(error);
     }
@@ -286,6 +298,12 @@ class SocketTracker {
         for (const listener of this.#statusListeners)
             listener(status);
     }
+    #prevented(error) {
+        const known = this.problem?.code === error.code;
+        this.problem = error;
+        if (!known)
+            this.#failed(error);
+    }
     #failed(error) {
         for (const listener of this.#errorListeners)
             listener(error);
@@ -293,12 +311,4 @@ class SocketTracker {
 }
 function retryDelay(attempts) {
     return Math.min(FIRST_RETRY * 2 ** attempts, LONGEST_RETRY) * (0.5 + Math.random() / 2);
-}
-function addressOf(url, path = '/socket.io/') {
-    try {
-        return new URL(`${path.replace(/\/$/, '')}/`, new URL(url, globalThis.location?.href));
-    }
-    catch {
-        return undefined;
-    }
 }

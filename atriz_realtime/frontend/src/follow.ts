@@ -5,7 +5,7 @@ import type { Tracker } from './tracker.js';
 export interface Tracking {
   /** The newest position; `null` until one has arrived. */
   location: Location | null;
-  /** Whether the connection is open. */
+  /** Whether the connection is open; without it, `location` may be out of date. */
   connected: boolean;
   /** Why the entity is not tracked; `null` while it is, and while the connection is made again. */
   error: TrackingError | null;
@@ -24,7 +24,6 @@ export function follow(tracker: Tracker, type: string, id: string, changed: (now
     connected: tracker.status === 'connected',
     error: null,
   };
-  let refusal: TrackingError | null = null;
   let ended = false;
   const update = (change: Partial<Tracking>) => {
     if (!ended) changed((now = { ...now, ...change }));
@@ -34,11 +33,10 @@ export function follow(tracker: Tracker, type: string, id: string, changed: (now
     tracker.onLocation(({ location }) => update({ location }), type, id),
     tracker.onStatus((status) => {
       const lasting = now.error?.entity ? now.error : null; // the server refused the entity, whatever the connection
-      update({ connected: status === 'connected', error: status === 'refused' ? refusal : lasting });
+      update({ connected: status === 'connected', error: status === 'refused' ? tracker.problem : lasting });
     }),
     tracker.onError((error) => {
-      if (error.entity === undefined) refusal = error;
-      else if (error.entity.type === type && error.entity.id === id) update({ error });
+      if (error.entity?.type === type && error.entity.id === id) update({ error });
     }),
   ];
   tracker.track(type, id).catch((error: TrackingError) => update({ error }));

@@ -31,7 +31,7 @@ export interface LocationEvent {
  * The state of the connection to the server.
  *
  * - `connecting`: the first connection is being made;
- * - `connected`;
+ * - `connected`: there is a connection, and the server accepts its token;
  * - `reconnecting`: the connection was lost, and the tracker makes a new one by itself;
  * - `refused`: the server refuses the token, or this path or page; {@link Tracker.reconnect} tries again;
  * - `closed`: {@link Tracker.close} was called.

@@ -1,9 +1,11 @@
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from 'react';
 
 import { follow, type Tracking } from './follow.js';
+import type { Status, TrackingError } from './model.js';
 import { createTracker, type Token, type Tracker } from './tracker.js';
 
 export type { Tracking } from './follow.js';
+export type { Status, TrackingError } from './model.js';
 
 export interface TrackingOptions {
   /** The URL of the server. Default: `process.env.REACT_APP_WS_URL` if the bundler sets it, or else the origin of the page. */
@@ -32,46 +34,80 @@ export function useDeliveryTracking(deliveryId: string, token: Token, options?: 
  */
 export function useTracking(type: string, id: string, token: Token, options: TrackingOptions = {}): Tracking {
   const { url = serverUrl(), path } = options;
-  const tracked = useMemo(() => new Tracked(url, path, token, type, id), [url, path, token, type, id]);
-  const subscribe = useCallback((changed: () => void) => tracked.subscribe(changed), [tracked]);
-  useEffect(() => tracked.start(), [tracked]);
-  return useSyncExternalStore(subscribe, () => tracked.state, () => NOTHING);
+  const tracked = useMemo(
+    () =>
+      new Store(NOTHING, (show) => {
+        if (id === '') return () => undefined;
+        const { tracker, release } = shared(url, path, token);
+        const stop = follow(tracker, type, id, show);
+        return () => {
+          stop();
+          release();
+        };
+      }),
+    [url, path, token, type, id],
+  );
+  return useStore(tracked, NOTHING);
+}
+
+/** The state of a connection, for a view that shows it. */
+export interface Connection {
+  status: Status;
+  /** Why there is no connection, also while the tracker tries again; `null` while there is one or no reason is known. */
+  problem: TrackingError | null;
+  /** Try again after `refused`. */
+  reconnect: () => void;
+}
+
+/** The connection that the components with the same server and token share. */
+export function useConnection(token: Token, options: TrackingOptions = {}): Connection {
+  const { url = serverUrl(), path } = options;
+  const connection = useMemo(
+    () =>
+      new Store(CONNECTING, (show) => {
+        const { tracker, release } = shared(url, path, token);
+        const reconnect = () => tracker.reconnect();
+        const changed = () => show({ status: tracker.status, problem: tracker.problem, reconnect });
+        changed();
+        const removals = [tracker.onStatus(changed), tracker.onError(changed)];
+        return () => {
+          for (const remove of removals) remove();
+          release();
+        };
+      }),
+    [url, path, token],
+  );
+  return useStore(connection, CONNECTING);
 }
 
 const NOTHING: Tracking = { location: null, connected: false, error: null };
+const CONNECTING: Connection = { status: 'connecting', problem: null, reconnect: () => undefined };
 
-/** The entity that a component tracks, as an external store for React. */
-class Tracked {
-  state = NOTHING;
-  #changed = new Set<() => void>();
+/** What a component shows, as an external store for React. */
+class Store<State> {
+  readonly #changed = new Set<() => void>();
 
+  /** @param start Called when the component is mounted, with a function that shows a state; returns one that ends it. */
   constructor(
-    readonly url: string,
-    readonly path: string | undefined,
-    readonly token: Token,
-    readonly type: string,
-    readonly id: string,
+    public state: State,
+    readonly start: (show: (state: State) => void) => () => void,
   ) {}
+
+  show(state: State): void {
+    this.state = state;
+    for (const changed of this.#changed) changed();
+  }
 
   subscribe(changed: () => void): () => void {
     this.#changed.add(changed);
     return () => void this.#changed.delete(changed);
   }
+}
 
-  /** Start to track; returns a function that stops it. */
-  start(): () => void {
-    const { url, path, token, type, id } = this;
-    if (id === '') return () => undefined;
-    const { tracker, release } = shared(url, path, token);
-    const stop = follow(tracker, type, id, (now) => {
-      this.state = now;
-      for (const changed of this.#changed) changed();
-    });
-    return () => {
-      stop();
-      release();
-    };
-  }
+function useStore<State>(store: Store<State>, onServer: State): State {
+  const subscribe = useCallback((changed: () => void) => store.subscribe(changed), [store]);
+  useEffect(() => store.start((state) => store.show(state)), [store]);
+  return useSyncExternalStore(subscribe, () => store.state, () => onServer);
 }
 
 interface Shared {

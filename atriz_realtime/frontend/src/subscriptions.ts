@@ -11,6 +11,8 @@ export interface Answer {
 export interface Wire {
   /** Emit an event and return its acknowledgement; rejects when none arrives. */
   ask(event: string, ids: string | string[]): Promise<Answer>;
+  /** Called when the server has answered a request of an authenticated connection, or when there is none to make. */
+  authenticated(): void;
   /** Called when the server has not authenticated the connection. */
   unauthenticated(error: TrackingError): void;
   /** Called for a refusal that no call of `track` waits for. */
@@ -158,12 +160,14 @@ export class Subscriptions {
     for (const ofType of wanted.values()) {
       for (const chunk of chunks(ofType)) void this.#request(chunk);
     }
+    if (this.#all.size === 0) this.#wire.authenticated();
   }
 
   /** Request entities of one type; if they are refused together, request each by itself. */
   async #request(requested: Subscription[]): Promise<void> {
     const answer = await this.#track(requested);
     if (answer === undefined) return;
+    if (answer.code !== 'not_authenticated') this.#wire.authenticated();
     if (answer.success) {
       for (const subscription of requested) this.#confirmed(subscription);
       return;

@@ -1,6 +1,7 @@
 import { io, type Socket } from 'socket.io-client';
 
-import { causeOf, LASTING_CAUSES, MEANING, type Cause } from './diagnosis.js';
+import { addressOf, requireNoPath } from './address.js';
+import { causeOf, LASTING_CAUSES, MEANING } from './diagnosis.js';
 import { keyOf, TrackingError, type LocationEvent, type Status } from './model.js';
 import { refusal, Subscriptions, type Answer } from './subscriptions.js';
 
@@ -23,6 +24,8 @@ export interface TrackerOptions {
 /** Tracks entities over one connection, which it makes again when it is lost. */
 export interface Tracker {
   readonly status: Status;
+  /** Why there is no connection, as it was reported last; `null` while there is one, or no reason is known. */
+  readonly problem: TrackingError | null;
   /**
    * Track an entity, or several of one type.
    *
@@ -43,7 +46,7 @@ export interface Tracker {
   onStatus(listener: (status: Status) => void): () => void;
   /**
    * Listen to refusals that no call of {@link track} waits for, and to what prevents a connection; returns a function
-   * that removes the listener. A cause that lasts is reported once.
+   * that removes the listener. What prevents a connection is reported once, until something else does.
    */
   onError(listener: (error: TrackingError) => void): () => void;
   /** Try again after a refusal. */
@@ -71,19 +74,28 @@ const TOKEN_TIMEOUT = 8_000;
 /** Most milliseconds that a new connection waits to call it; the server closes connections that send no token for 10 s. */
 const LONGEST_HOLD = 1_000;
 
+/** Milliseconds that a server may take to close a connection whose token it has refused. */
+const CLOSING_TIME = 1_000;
+
 /** Refusals in a row, with a fresh token each, before the tracker gives up. */
 const MAX_REFUSALS = 6;
 
 /** A connection that lasted so many milliseconds resets the count of refusals. */
 const LASTING = 15_000;
 
-/** Connect a tracker to a server. */
+/**
+ * Connect a tracker to a server.
+ *
+ * @param url The scheme, host and port of the server.
+ * @throws TrackingError with the code `wrong_path` when the URL has a path; {@link TrackerOptions.path} is for that.
+ */
 export function createTracker(url: string, options: TrackerOptions): Tracker {
   return new SocketTracker(url, options);
 }
 
 class SocketTracker implements Tracker {
   status: Status = 'connecting';
+  problem: TrackingError | null = null;
 
   readonly #token: Token;
   readonly #socket: Socket;
@@ -96,10 +108,6 @@ class SocketTracker implements Tracker {
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #connectedAt = Infinity;
   #refusals = 0;
-  /** Why `status` is `refused`. */
-  #refusal!: TrackingError;
-  /** Why there is no connection, as it was reported. */
-  #cause: Cause | undefined;
   /** Whether there has been a connection, so that path and origin are right. */
   #proven = false;
   /** The token of this connection. */
@@ -112,6 +120,7 @@ class SocketTracker implements Tracker {
   #calls = 0;
 
   constructor(url: string, { token, path, transports }: TrackerOptions) {
+    requireNoPath(url);
     this.#token = token;
     this.#address = addressOf(url, path);
     this.#socket = io(url, {
@@ -125,6 +134,7 @@ class SocketTracker implements Tracker {
     this.#subscriptions = new Subscriptions({
       ask: (event, ids) => this.#ask(event, ids),
       unauthenticated: (error) => void this.#unauthenticated(error),
+      authenticated: () => this.#authenticated(),
       failed: (error) => this.#failed(error),
       dropped: (key) => this.#last.delete(key),
     });
@@ -143,7 +153,7 @@ class SocketTracker implements Tracker {
       return Promise.reject(new TrackingError('closed', 'the tracker is closed'));
     }
     const confirmed = this.#subscriptions.add(type, [ids].flat());
-    if (this.status === 'refused') this.#subscriptions.refused(this.#refusal);
+    if (this.status === 'refused' && this.problem !== null) this.#subscriptions.refused(this.problem);
     return confirmed;
   }
 
@@ -179,7 +189,7 @@ class SocketTracker implements Tracker {
   reconnect(): void {
     if (this.status !== 'refused') return;
     this.#refusals = 0;
-    this.#cause = undefined;
+    this.problem = null;
     this.#setStatus('reconnecting');
     this.#socket.connect();
   }
@@ -214,9 +224,14 @@ class SocketTracker implements Tracker {
   #connected(): void {
     this.#connectedAt = Date.now();
     this.#proven = true;
-    this.#cause = undefined;
-    this.#setStatus('connected');
     this.#subscriptions.connected();
+  }
+
+  /** The server accepts requests on this connection, or there are none to tell by. */
+  #authenticated(): void {
+    if (!this.#socket.connected) return;
+    this.problem = null;
+    this.#setStatus('connected');
   }
 
   #disconnected(reason: string): void {
@@ -237,10 +252,8 @@ class SocketTracker implements Tracker {
     const cause = await causeOf(description, this.#proven ? undefined : this.#address);
     if (this.#socket.connected || !this.#socket.active) return; // it is over
     const error = new TrackingError(cause, `${MEANING[cause]} (${message})`);
-    if (cause !== this.#cause) {
-      this.#cause = cause;
-      this.#failed(error);
-    } else if (LASTING_CAUSES.has(cause) && !this.#proven) {
+    if (cause !== this.problem?.code) this.#prevented(error);
+    else if (LASTING_CAUSES.has(cause) && !this.#proven) {
       this.#socket.disconnect();
       this.#stop(error);
     }
@@ -251,6 +264,7 @@ class SocketTracker implements Tracker {
     if (!this.#socket.connected || this.#explaining) return;
     this.#explaining = true;
     const answer = await this.#ask('authenticate', this.#sent).catch(() => undefined); // the connection was lost
+    if (answer?.success === false) await this.#left();
     this.#explaining = false;
     if (this.status === 'closed') return;
     if (answer?.success === true && this.#socket.connected) {
@@ -262,6 +276,12 @@ class SocketTracker implements Tracker {
     this.#refused(answer?.success === false ? refusal(answer) : error);
   }
 
+  /** Wait until the server has closed this connection: to a packet that comes later, it is one from nobody. */
+  async #left(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#socket.once('disconnect', () => resolve()));
+    if (this.#socket.connected) await Promise.race([closed, this.#after(CLOSING_TIME)]);
+  }
+
   /** Connect again later if the token callback can supply a fresh token. */
   #refused(error: TrackingError | undefined): void {
     if (Date.now() - this.#connectedAt > LASTING) this.#refusals = 0;
@@ -269,7 +289,7 @@ class SocketTracker implements Tracker {
     this.#refusals += 1;
     const stops = typeof this.#token === 'string' || this.#refusals >= MAX_REFUSALS;
     const why = error ?? new TrackingError('refused', 'the server closed the connection');
-    if (error !== undefined || stops) this.#failed(why);
+    if (error !== undefined || stops) this.#prevented(why);
     if (stops) {
       this.#stop(why);
       return;
@@ -280,7 +300,7 @@ class SocketTracker implements Tracker {
 
   /** Make no more connections until {@link reconnect} is called. */
   #stop(error: TrackingError): void {
-    this.#refusal = error;
+    this.problem = error;
     this.#setStatus('refused');
     this.#subscriptions.refused(error);
   }
@@ -362,6 +382,13 @@ class SocketTracker implements Tracker {
     for (const listener of this.#statusListeners) listener(status);
   }
 
+  /** Report what prevents a connection, unless that is known. */
+  #prevented(error: TrackingError): void {
+    const known = this.problem?.code === error.code;
+    this.problem = error;
+    if (!known) this.#failed(error);
+  }
+
   #failed(error: TrackingError): void {
     for (const listener of this.#errorListeners) listener(error);
   }
@@ -370,13 +397,4 @@ class SocketTracker implements Tracker {
 /** Milliseconds to wait after so many attempts in a row. */
 function retryDelay(attempts: number): number {
   return Math.min(FIRST_RETRY * 2 ** attempts, LONGEST_RETRY) * (0.5 + Math.random() / 2);
-}
-
-/** Where the server is asked why there is no connection; `undefined` for URLs that only socket.io-client understands. */
-function addressOf(url: string, path = '/socket.io/'): URL | undefined {
-  try {
-    return new URL(`${path.replace(/\/$/, '')}/`, new URL(url, globalThis.location?.href));
-  } catch {
-    return undefined;
-  }
 }
