@@ -26,8 +26,7 @@ EQUIVALENT = [
     ),
     Equivalent(
         "engine/transports/connections.py",
-        "if (proxies is not None or config.proxy_headers)"
-        ' and b"\\r\\nx-forwarded-" in head.lower():',
+        "if (proxies is not None or config.proxy_headers) and request.fields.is_forwarded:",
         "if (proxies is not None or config.proxy_headers):",
         "without such a header there is nothing to rewrite; looking first is only faster",
     ),
