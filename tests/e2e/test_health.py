@@ -137,7 +137,11 @@ async def test_a_redis_that_was_never_there() -> None:
         ("redis://127.0.0.1:1", "127.0.0.1", "Connection refused"),
         ("redis://no-such-host.invalid:6399", "no-such-host", "Name or service not known"),
         ("unix:///no-such-directory/redis.sock", "no-such-directory", "No such file or directory"),
-        ("redis+sentinel://127.0.0.1:1/hidden", "127.0.0.1", "a Sentinel cannot be asked: Connection refused"),
+        (
+            "redis+sentinel://127.0.0.1:1/hidden",
+            "127.0.0.1",
+            "a Sentinel cannot be asked: Connection refused",
+        ),
     ],
 )
 async def test_neither_the_report_nor_a_refusal_names_the_address_of_redis(
