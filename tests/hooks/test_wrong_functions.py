@@ -58,6 +58,7 @@ WRONG = [
     ("def slip(*_):\n    return True", "must be an `async def`"),
     ("def slip(*_):\n    raise KeyError('plain')", "KeyError: 'plain'"),
     ("async def slip(*_):\n    return 5", "not int"),
+    ("async def slip():\n    return True", "takes 0 positional arguments"),
 ]
 
 DECIDING = {

@@ -53,12 +53,12 @@ class AccessControl:
                 f"authenticator {record.name!r}",
                 record.name,
                 record.at_once,
-                awaiting(record.authenticate),
+                awaiting(record.authenticate, 1),
             )
             for record in registry.authenticators
         ]
         self._still_holds = {
-            record.name: (registry.owner(record), awaiting(record.still_holds))
+            record.name: (registry.owner(record), awaiting(record.still_holds, 1))
             for record in registry.authenticators
             if record.still_holds is not None
         }
@@ -68,9 +68,9 @@ class AccessControl:
         for record in registry.authorizers:
             plugin, what = registry.owner(record), f"authorizer {record.name!r}"
             if record.may_track is not None:
-                self._may_track.append((plugin, what, awaiting(record.may_track)))
+                self._may_track.append((plugin, what, awaiting(record.may_track, 2)))
             if record.may_publish is not None:
-                self._may_publish.append((plugin, what, awaiting(record.may_publish)))
+                self._may_publish.append((plugin, what, awaiting(record.may_publish, 2)))
 
     async def authenticate(
         self, credentials: Credentials, *, narrow: bool = False, already_authenticated: bool = False

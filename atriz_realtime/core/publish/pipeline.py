@@ -103,7 +103,7 @@ class Pipeline:
         self.fixes = {name: Fixes() for name in registry.kinds}
         """The outcomes of each entity type's fixes."""
         self._filters = [
-            (registry.owner(record), f"filter {record.name!r}", awaiting(record.apply))
+            (registry.owner(record), f"filter {record.name!r}", awaiting(record.apply, 1))
             for record in registry.filters
         ]
         self._plugin_runner = plugin_runner
@@ -133,7 +133,11 @@ class Pipeline:
         for name, kind in registry.kinds.items():
             plugin = registry.owner(registry.throttles[kind.throttle])
             policy = registry.policy(kind)
-            self._throttles[name] = (plugin, f"throttle {kind.throttle!r}", awaiting(policy.admit))
+            self._throttles[name] = (
+                plugin,
+                f"throttle {kind.throttle!r}",
+                awaiting(policy.admit, 2),
+            )
 
     def entity(self, entity_type: object, entity_id: object) -> EntityRef:
         """Check a type and an id that come from outside.

@@ -143,12 +143,17 @@ class PluginRunner:
             )
 
 
-def awaiting(function: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+def awaiting(
+    function: Callable[..., Awaitable[T]], arguments: int | None = None
+) -> Callable[..., Awaitable[T]]:
     """A plugin's function that is to be awaited, so that each of its failures happens in there.
 
-    A coroutine function is returned as it is.  A plain one may return anything that can be awaited.
+    A coroutine function that takes the arguments is returned as it is.  A plain one may return
+    anything that can be awaited.
+
+    :param arguments: how many it is called with; ``None``: the caller looks at that.
     """
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function) and _takes(function, arguments):
         return function
 
     @functools.wraps(function)
@@ -161,6 +166,15 @@ def awaiting(function: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T
         return result
 
     return call
+
+
+def _takes(function: Callable[..., Any], arguments: int | None) -> bool:
+    try:
+        if arguments is not None:
+            inspect.signature(function).bind(*range(arguments))
+    except TypeError:
+        return False
+    return True
 
 
 class PluginResources:
