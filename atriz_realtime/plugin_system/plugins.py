@@ -202,8 +202,10 @@ class PluginHost:
         if name not in self._config.optional_plugins or hook in GUARDING_HOOKS:
             raise error
         self._failures[name] = error.message
-        problem = f"runs without {hook}" if hook else "skipped"
-        logger.warning("optional plugin %s: %s", problem, error.message)
+        if hook:
+            logger.warning("optional plugin runs without %s: %s", hook, error.message)
+        else:
+            logger.warning("optional plugin skipped: %s", error.message)
         plugin = self._manager.get_plugin(name)
         if plugin is not None and not hook:
             self._manager.unregister(plugin)
