@@ -38,14 +38,8 @@ MAX_STRETCHED = 32
 MAX_WAITING = 20_000
 """Handshakes that may wait for their turn; further ones are refused with 503."""
 
-
 MAX_ORIGIN = 100
 """Characters of a refused origin that are reported."""
-
-
-def _by(request: Request | None) -> str:
-    """The end of a line about a refused request: which client it was, where that is known."""
-    return f"; client {request.client[0]}" if request is not None and request.client else ""
 
 
 class Admission(LoopBound):
@@ -85,7 +79,7 @@ class Admission(LoopBound):
             return errors.TOO_MANY_HEADERS, None
         if not self._origins.allow(request):
             origin = (request.header(b"origin") or "")[:MAX_ORIGIN]
-            self._sessions.report("origin refused", f"{origin!r}{_by(request)}")
+            self._sessions.report("origin refused", f"{origin!r}{errors.by(request.address)}")
             return errors.FORBIDDEN, None
         method = request.method
         if method == "OPTIONS":
@@ -115,7 +109,8 @@ class Admission(LoopBound):
         :param request: ``None`` if it could not be read.
         """
         if refusal.is_incident:
-            self._sessions.report("request refused", f"{refusal.message}{_by(request)}")
+            client = errors.by(None if request is None else request.address)
+            self._sessions.report("request refused", f"{refusal.message}{client}")
 
     def enqueue(self, admit: Callable[[], bool]) -> bool:
         """Call ``admit`` when it is a handshake's turn; returns False when too many wait.

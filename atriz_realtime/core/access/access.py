@@ -19,8 +19,9 @@ from atriz_realtime.api.model import Credentials, EntityRef, Identity
 from atriz_realtime.api.wire import event_json
 from atriz_realtime.core.access.auth_backoff import AuthBackoff
 from atriz_realtime.core.hub.views import RenderedViews, Views
-from atriz_realtime.core.runtime.incidents import Incidents, by
+from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner, awaiting
+from atriz_realtime.engine.request.errors import by
 from atriz_realtime.plugin_system.registry import Registry
 
 Rule = Callable[[Identity, EntityRef], Awaitable[bool]]

@@ -32,9 +32,10 @@ from atriz_realtime.core.clients.expiry import IdentityExpiry
 from atriz_realtime.core.clients.sockets import Client, ConnectedSocket, EventHandlers
 from atriz_realtime.core.clients.subscriptions import Subscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
-from atriz_realtime.core.runtime.incidents import REFUSED, Incidents, by
+from atriz_realtime.core.runtime.incidents import REFUSED, Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner, awaiting
 from atriz_realtime.core.runtime.token_bucket import TokenBucket, UserBuckets
+from atriz_realtime.engine.request.errors import by
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.registry import Registry
@@ -135,7 +136,7 @@ class Gateway:
         :raises socketio.exceptions.ConnectionRefusedError: over a limit, or when
             ``require_handshake_auth`` is on and the handshake does not authenticate.
         """
-        address = request.client[0] if request.client else ""
+        address = request.address or ""
         counted = network(address)
         limit = self._config.max_connections_per_address
         if limit and self._per_address[counted] >= limit:

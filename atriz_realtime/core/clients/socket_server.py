@@ -23,7 +23,7 @@ from atriz_realtime.core.hub.packets import InvalidPayload, SocketIOPacket, pack
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.publish.service import TrackingParts
 from atriz_realtime.core.runtime.eager import run_eagerly
-from atriz_realtime.core.runtime.incidents import Incidents, by
+from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.token_bucket import (
     NAMESPACE_COST,
     PAYLOAD_COST,
@@ -33,6 +33,7 @@ from atriz_realtime.core.runtime.token_bucket import (
 )
 from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.protocol.packets import message
+from atriz_realtime.engine.request.errors import by
 from atriz_realtime.engine.session import Session
 from atriz_realtime.plugin_system.config import RealtimeConfig
 
@@ -328,10 +329,9 @@ class SocketServer(socketio.AsyncServer):
         code = data.get("code", "") if isinstance(data, dict) else ""
         if code:
             self._incidents.refusals.count(str(code))
-        client = session.request.client
         self._incidents.report(
             "connection refused",
-            f"{namespace!r} {code}{by(client[0] if client else None)}",
+            f"{namespace!r} {code}{by(session.request.address)}",
             reason=str(code),
         )
         self._fault(session, NAMESPACE_COST)

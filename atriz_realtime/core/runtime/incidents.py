@@ -202,11 +202,6 @@ def _one_line(message: str) -> str:
     return f"{shown}…" if len(message) > MAX_LINE else shown
 
 
-def by(address: str | None) -> str:
-    """The end of a line about a refusal: which client it was, where that is known."""
-    return f"; client {address}" if address else ""
-
-
 def reason(error: BaseException) -> str:
     """Why a backend failed, for the log."""
     if isinstance(error, Unavailable):

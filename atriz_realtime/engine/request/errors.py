@@ -14,6 +14,11 @@ Report = Callable[[str, str], None]
 """Takes what a client did wrong: the kind of incident, and one line without secrets."""
 
 
+def by(address: str | None) -> str:
+    """The end of a line about a refusal: which client it was, where that is known."""
+    return f"; client {address}" if address else ""
+
+
 @attrs.frozen
 class Refusal:
     """An answer that refuses a request."""

@@ -45,26 +45,31 @@ _HANDSHAKE = b"ocket-"
 ``Sec-WebSocket-Key``."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class HeaderFields:
     """The headers of one request."""
 
     first: Mapping[bytes, str] = attrs.field(repr=False)  # it shows tokens
     """The first value of each header; names in lower case."""
-    are_too_many: bool = attrs.field(kw_only=True)
+    are_too_many: bool
     """Whether there are more than ``MAX_LINES``, none of which was read."""
-    is_forwarded: bool = attrs.field(kw_only=True)
+    is_forwarded: bool
     """Whether a proxy says on whose behalf it asks."""
-    body_size: int = attrs.field(kw_only=True)
+    body_size: int
     """Bytes of the body; -1: it has to be found by a parser, or the request is no ordinary one."""
-    keep_alive: bool = attrs.field(kw_only=True)
+    keep_alive: bool
     """Whether the connection stays open after an ordinary request."""
-    opens_websocket: bool = attrs.field(kw_only=True)
+    opens_websocket: bool
     """Whether these are the headers of a websocket handshake, beyond doubt."""
 
 
 _TOO_MANY = HeaderFields(
-    {}, are_too_many=True, is_forwarded=False, body_size=-1, keep_alive=False, opens_websocket=False
+    first={},
+    are_too_many=True,
+    is_forwarded=False,
+    body_size=-1,
+    keep_alive=False,
+    opens_websocket=False,
 )
 
 
@@ -87,7 +92,7 @@ def _read(block: bytes) -> HeaderFields:
     framing = [name for name, _ in named if name in _FRAMING]
     is_plain = len(framing) == len(set(framing)) and _LINES.fullmatch(block) is not None
     return HeaderFields(
-        first,
+        first=first,
         are_too_many=False,
         is_forwarded=any(name.startswith(b"x-forwarded-") for name in first),
         body_size=_body_size(first, framing) if is_plain else -1,

@@ -54,6 +54,11 @@ class Request:
         return cls(b"".join(lines), address, scheme, scope.get(FORWARDED_HOST))
 
     @property
+    def address(self) -> str | None:
+        """The client's address, where that is known."""
+        return self.client[0] if self.client else None
+
+    @property
     def size(self) -> int:
         """Bytes of the line and the headers."""
         return len(self._line) + len(self._block) + 2
