@@ -18,6 +18,7 @@ from atriz_realtime.cli.client.connection import Refused, Unreachable
 from atriz_realtime.cli.client.measurement import UNREACHABLE, Measurement, percentile
 from tests.cli.processes import (
     START_TIMEOUT,
+    Command,
     Finished,
     finished,
     only_line,
@@ -221,9 +222,9 @@ async def test_ctrl_c_prints_what_was_measured_and_loses_nothing() -> None:
     assert only_line("\n".join(run.err).strip()).startswith("publishing vehicle")
 
 
-async def test_a_server_that_answers_late_makes_the_latencies_worse_and_no_smaller_load() -> None:
-    """Fixes that are due while an answer is held back count from when they were due."""
-    load = ("--watchers", "1", "--publishers", "1", "--rate", "20", "--duration", "2s", "--json")
+async def answered_late(duration: str) -> Command:
+    """A run in which no answer comes for a second and a half after the first fix."""
+    load = ("--watchers=1", "--publishers=1", "--rate=20", f"--duration={duration}", "--json")
     async with (
         serving() as live,
         proxying(live.port) as proxy,
@@ -231,9 +232,15 @@ async def test_a_server_that_answers_late_makes_the_latencies_worse_and_no_small
     ):
         await first_fix(live)
         proxy.hold_answers()
-        await asyncio.sleep(1.5)  # most fixes of the run are due meanwhile
+        await asyncio.sleep(1.5)
         proxy.release_answers()
         assert await run.ended() == 0
+    return run
+
+
+async def test_a_server_that_answers_late_makes_the_latencies_worse_and_no_smaller_load() -> None:
+    """Fixes that are due while an answer is held back count from when they were due."""
+    run = await answered_late("2s")  # most of its fixes are due meanwhile
     (figures,) = run.events
     assert figures["deliveries"]["lost"] == 0
     assert figures["fixes"]["published"] == figures["fixes"]["sent"]
@@ -241,17 +248,7 @@ async def test_a_server_that_answers_late_makes_the_latencies_worse_and_no_small
 
 
 async def test_fixes_that_could_not_be_sent_in_time_are_said() -> None:
-    load = ("--watchers", "1", "--publishers", "1", "--rate", "20", "--duration", "1s", "--json")
-    async with (
-        serving() as live,
-        proxying(live.port) as proxy,
-        started("bench", f"http://127.0.0.1:{proxy.port}", *load) as run,
-    ):
-        await first_fix(live)
-        proxy.hold_answers()
-        await asyncio.sleep(1.5)  # the run's time is over
-        proxy.release_answers()
-        assert await run.ended() == 0
+    run = await answered_late("1s")  # it is over before the answers come
     (figures,) = run.events
     assert figures["fixes"]["sent"] < figures["fixes"]["planned"] == 20
     assert "fixes were not sent: answers came too slowly" in "\n".join(run.err)
