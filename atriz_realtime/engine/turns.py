@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 
 from atriz_realtime.engine.loop_bound import LoopBound
 
 TURN_SECONDS = 0.001
-"""Seconds that the packets of one client may keep the event loop, or what all clients post; those
-that are left are handled in a later turn of it, in order."""
+"""Seconds that the packets of all clients may keep the event loop; those that are left are handled
+in later turns of it, in order."""
 
+SHARE = 0.25
+"""Packets that wait get this part of the time that everything else took in the turn before, if it
+is more than ``TURN_SECONDS``: other work that makes turns long leaves them a fifth of the loop."""
+
+MAX_TURN_SECONDS = 0.004
+"""Seconds that packets may keep the event loop, however long other work did."""
 
 TASKS_PER_TURN = 16
 """Clients of whose waiting messages at least one is handled in each turn of the event loop, even
 when no time is left in it."""
-
-
-class Turn:
-    """The time that one client has in a turn of the event loop."""
-
-    __slots__ = ("_ends",)
-
-    def __init__(self) -> None:
-        self._ends = time.perf_counter() + TURN_SECONDS
-
-    @property
-    def is_over(self) -> bool:
-        """Whether others have to run first."""
-        return time.perf_counter() >= self._ends
-
-    async def next(self) -> None:
-        """Let others run, and begin the next turn."""
-        await asyncio.sleep(0)
-        self._ends = time.perf_counter() + TURN_SECONDS
 
 
 class TurnQueue(LoopBound):
@@ -48,42 +35,57 @@ class TurnQueue(LoopBound):
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
         self._tasks: deque[asyncio.Future[None]] = deque()
-        self._turn: Turn | None = None
+        self._ends: float | None = None  # of this turn, once it has begun
 
     @property
     def is_over(self) -> bool:
         """Whether no time is left in this turn: what is unfinished has to wait for another."""
-        return (self._turn or self._begin()).is_over
+        ends = self._ends
+        if ends is None:
+            ends = self._begin()
+        return perf_counter() >= ends
 
     def call(self, function: Callable[[], None]) -> None:
         """Call a function: now, or in a later turn when no time is left in this one."""
-        if self._turn is None:
+        if self._ends is None:
             self._begin()
-        elif self._waiting or self._turn.is_over:
+        elif self._waiting or self.is_over:
             self._waiting.append(function)
             return
         function()
 
+    def defer(self, function: Callable[[], None]) -> None:
+        """Call a function in a later turn."""
+        if self._ends is None:
+            self._begin()
+        self._waiting.append(function)
+
     async def next(self) -> None:
         """Wait for another turn, after the tasks that wait already."""
+        if self._ends is None:
+            self._begin()
         begins = self.loop.create_future()
         self._tasks.append(begins)
         await begins
 
-    def _begin(self) -> Turn:
-        turn = self._turn = Turn()
+    def _begin(self) -> float:
+        ends = self._ends = perf_counter() + TURN_SECONDS
         self.loop.call_soon(self._next)
-        return turn
+        return ends
 
     def _next(self) -> None:
-        self._turn = None
-        if self._waiting or self._tasks:
-            turn = self._begin()
-            for _ in range(min(len(self._tasks), TASKS_PER_TURN)):
-                task = self._tasks.popleft()
-                if not task.done():
-                    task.set_result(None)
-            while self._waiting:
-                self._waiting.popleft()()
-                if turn.is_over:
-                    return
+        last, self._ends = self._ends, None
+        if not (self._waiting or self._tasks) or last is None:
+            return
+        now = perf_counter()
+        share = min(SHARE * (now - last), MAX_TURN_SECONDS)
+        self._ends = now + max(TURN_SECONDS, share)
+        self.loop.call_soon(self._next)
+        for _ in range(min(len(self._tasks), TASKS_PER_TURN)):
+            task = self._tasks.popleft()
+            if not task.done():
+                task.set_result(None)
+        while self._waiting:
+            self._waiting.popleft()()
+            if self.is_over:
+                return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections import Counter
 
@@ -15,7 +16,7 @@ from atriz_realtime.engine.session import MAX_INBOX, Session
 from atriz_realtime.engine.transports.polling import COMPRESS_FROM
 from atriz_realtime.engine.transports.uvicorn import SMALL_FRAGMENT
 from tests.engine.host import Exchanged, Host, hosting
-from tests.support.checks.turns import counting_turns
+from tests.support.checks.turns import HeldTurns, counting_turns
 from tests.support.clients.polling import polling
 from tests.support.clients.websocket import (
     CONTINUATION,
@@ -26,6 +27,7 @@ from tests.support.clients.websocket import (
     close,
     engine_wire,
     frame,
+    wire,
 )
 from tests.support.servers.serving import until
 from tests.support.servers.transports import ON_UVICORN, Transport
@@ -35,8 +37,9 @@ COUNT = 500
 
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each client one packet in each turn."""
+    """Handle one packet in each turn."""
     monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "SHARE", 0.0)
 
 
 @pytest.mark.parametrize("awaits", [False, True], ids=["functions", "coroutines"])
@@ -60,6 +63,49 @@ async def test_messages_of_one_read_are_handled_in_order_in_many_turns(
             await until(lambda: len(seen) == COUNT)
             assert host.messages[socket.sid] == [str(number) for number in range(COUNT)]
             assert seen[-1] - seen[0] >= COUNT - 1
+
+
+@ON_UVICORN
+async def test_the_messages_of_many_websockets_share_each_turn(transport: Transport) -> None:
+    async with hosting(transport) as host, contextlib.AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(engine_wire(host.port)) for _ in range(10)]
+        handled: Counter[int] = Counter()
+        turn = await stack.enter_async_context(counting_turns())
+
+        def handle(sid: str, data: str) -> None:
+            host.messages[sid].append(data)
+            handled[turn[0]] += 1
+
+        host.engine.on("message", handle)
+        for socket in sockets:  # in one turn
+            socket.write(b"".join(frame(TEXT, f"4{number}") for number in range(20)))
+        await until(lambda: handled.total() == 200)
+    expected = [str(number) for number in range(20)]
+    assert all(host.messages[socket.sid] == expected for socket in sockets)
+    assert max(handled.values()) <= (1 if transport == "uvicorn" else turns.TASKS_PER_TURN)
+
+
+async def test_other_work_that_makes_turns_long_leaves_packets_a_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(turns, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.001)
+    monkeypatch.setattr(turns, "SHARE", 0.25)
+    queue = turns.TurnQueue()
+    handled = [0]
+
+    def handle() -> None:
+        now[0] += 0.0005
+        handled[0] += 1
+
+    for _ in range(100):
+        queue.defer(handle)
+    for others, expected in ((0.0, 2), (0.0, 2), (0.008, 4), (1.0, 8), (0.0, 2)):
+        before = handled[0]
+        now[0] += others
+        await asyncio.sleep(0)
+        assert handled[0] - before == expected
 
 
 async def test_messages_of_one_post_are_handled_in_order_in_many_turns() -> None:
@@ -311,6 +357,23 @@ def test_nothing_is_written_to_a_connection_that_broke_meanwhile(last: bytes) ->
 
     uvloop.run(run())  # its transports raise when they are written to after their end
     assert failures == []
+
+
+async def test_an_upgrade_that_broke_before_its_turn_leaves_the_session_polling() -> None:
+    async with hosting("uvicorn") as host, polling(host.port, "/engine.io/") as client:
+        target = f"/engine.io/?EIO=4&transport=websocket&sid={client.sid}"
+        async with wire(host.port, target) as socket:
+            queue, held = host.engine.sessions.turns, HeldTurns()
+            host.engine.sessions.turns = held
+            socket.write(frame(TEXT, "2probe") + frame(TEXT, "5"))
+            [handle] = await until(lambda: held.held)
+            host.engine.sessions.turns = queue
+            broken = handle.__self__
+            broken.abort()
+            await until(lambda: broken not in broken._connections)
+            handle()
+        await client.echoes()
+        assert not host.ended[client.sid]
 
 
 async def test_a_close_behind_many_frames_is_answered() -> None:

@@ -15,8 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.transports.polling import COMPRESS_FROM, COMPRESS_UP_TO
-from atriz_realtime.engine.turns import TurnQueue
 from atriz_realtime.http.request_head import split
+from tests.support.checks.turns import HeldTurns
 from tests.support.servers.http_server import (
     OPEN,
     Connection,
@@ -238,17 +238,6 @@ async def test_a_request_that_is_pipelined_behind_an_unread_answer_does_not_make
         unread.writer.transport.abort()
 
 
-class Held(TurnQueue):
-    """Turns that do not come before they are let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held: list[Callable[[], None]] = []
-
-    def call(self, function: Callable[[], None]) -> None:
-        self.held.append(function)
-
-
 @pytest.mark.parametrize("over_asgi", [False, True])
 async def test_a_second_poll_closes_the_session_while_the_answer_waits_for_its_turn(
     application: Callable[..., Starlette], over_asgi: bool
@@ -260,7 +249,7 @@ async def test_a_second_poll_closes_the_session_while_the_answer_waits_for_its_t
     ):
         sid = await client.open()
         await engine(server).send(sid, "x" * COMPRESS_FROM)
-        turns = engine(server).sessions.turns = Held()
+        turns = engine(server).sessions.turns = HeldTurns()
         sent = poll(sid, b"Accept-Encoding: gzip")
         await client.send(*([sent[:9], sent[9:]] if over_asgi else [sent]))
         await until(lambda: turns.held)

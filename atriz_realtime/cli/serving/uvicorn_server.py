@@ -28,15 +28,15 @@ STOP_LIMIT = 3.5
 REQUESTS_LIMIT = 1
 """Seconds in which requests in flight may finish."""
 
-GC_YOUNG = 10_000
+GC_YOUNG = 4_000
 """New objects that trigger a collection of the youngest generation, which takes a millisecond or
 two; Python's default of 700 is what about twenty connections allocate."""
 
-GC_MIDDLE, GC_OLD = 2, 33
-"""After so many young collections the next one takes in the middle generation, which is ten
-milliseconds; after so many of those the next one is full, which takes tens of milliseconds with
-10,000 sockets.  At most a million objects can thus await collection in cycles; the server itself
-creates none."""
+GC_MIDDLE, GC_OLD = 1, 125
+"""After so many young collections the next one takes in the middle generation, which is twice to
+three times as long; after so many of those the next one is full, which takes tens of milliseconds
+with 10,000 sockets.  At most a million objects can thus await collection in cycles; the server
+itself creates none."""
 
 _GC_DEFAULT = gc.get_threshold()
 

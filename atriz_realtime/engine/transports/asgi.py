@@ -16,7 +16,6 @@ from atriz_realtime.engine.request.errors import Refusal
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.sessions import Sessions
 from atriz_realtime.engine.transports.websocket import CLOSE_GRACE, WebSocket
-from atriz_realtime.engine.turns import Turn
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -108,7 +107,7 @@ class AsgiWebSocket(WebSocket):
 
     async def serve(self, receive: Receive) -> None:
         """Handle messages until either side closes the websocket."""
-        turn = Turn()
+        turns = self.sessions.turns
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
@@ -127,8 +126,8 @@ class AsgiWebSocket(WebSocket):
                 await asyncio.wait((self._writing,))  # the answer to a probe goes first
             elif self.session.is_busy:
                 await self.session.until_idle()
-            elif turn.is_over:  # receive() need not wait
-                await turn.next()
+            elif turns.is_over:  # receive() need not wait
+                await turns.next()
 
 
 async def serve(

@@ -43,7 +43,6 @@ from atriz_realtime.engine.transports.connections import (
     send,
 )
 from atriz_realtime.engine.transports.websocket import CLOSE_GRACE, WebSocket
-from atriz_realtime.engine.turns import Turn
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
@@ -84,10 +83,10 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         "_connections",
         "_fd",
         "_ignored",
+        "_is_deferred",
         "_is_open",
         "_other",
         "_reader",
-        "_reading",
         "_response",
         "_transport",
         "_unread",
@@ -115,7 +114,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         self._probing = False
         self._reader: FrameReader | None = None
         self._unread: Iterable[Received] = ()  # what was read, and is left for a later turn
-        self._reading: asyncio.Handle | None = None  # that turn
+        self._is_deferred = False
         self._closing: asyncio.TimerHandle | None = None
         self._response = b""
         self._fd = -1
@@ -166,6 +165,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         elif self._is_open and self._unread and not self._probing:
             self.session.hold()  # what the client sent before is handled first
         elif self._is_open:
+            self._unread = ()
             self.disconnected()
 
     # -- the handshake ---------------------------------------------------------------------
@@ -302,11 +302,14 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         if self._reader is not None:
             frames_read = self._reader.feed(data)
             self._unread = chain(self._unread, frames_read) if self._unread else frames_read
-            self._handle_unread()
+            if self.sessions.turns.is_over:
+                self._defer()
+            else:
+                self._handle_unread()
 
     def _handle_unread(self) -> None:
-        """Handle what was read, for one turn; until nothing of it is left, reading pauses."""
-        turn = Turn()
+        """Handle what was read, until this turn is over."""
+        turns = self.sessions.turns
         try:
             for received in self._unread:
                 if isinstance(received, Control):
@@ -317,10 +320,11 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
                 elif self._closing is None:
                     self.received(received)
                 is_full = self._closing is None and not self._probing and self.session.is_busy
-                if is_full or turn.is_over:
-                    self.pause_reading()
-                    if not is_full:  # otherwise the session asks to read again
-                        self.resume_reading()
+                if is_full:
+                    self.pause_reading()  # until the session asks to read again
+                    return
+                if turns.is_over:
+                    self._defer()
                     return
         except FrameError as error:
             self._reader = None  # the start of the next frame is unknown
@@ -333,8 +337,15 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         if self._transport.is_closing():
             self.disconnected()
 
+    def _defer(self) -> None:
+        """Handle what was read in a later turn; until nothing of it is left, reading pauses."""
+        self.pause_reading()
+        if not self._is_deferred:
+            self._is_deferred = True
+            self.sessions.turns.defer(self._handle_later)
+
     def _handle_later(self) -> None:
-        self._reading = None
+        self._is_deferred = False
         self._handle_unread()
         if not self._unread:
             self.resume_reading()
@@ -368,10 +379,8 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
     def resume_reading(self) -> None:
         """Handle what is left of the last read in a later turn, then read from the client again."""
         if self._unread:
-            if self._reading is None:
-                self._reading = asyncio.get_running_loop().call_soon(self._handle_later)
-            return
-        if not self._transport.is_closing():
+            self._defer()
+        elif not self._transport.is_closing():
             self._transport.resume_reading()
 
     # -- closing ---------------------------------------------------------------------------

@@ -1,10 +1,12 @@
-"""Counts the turns of the event loop."""
+"""Counts the turns of the event loop, and keeps the turns of packets from coming."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+
+from atriz_realtime.engine.turns import TurnQueue
 
 
 @asynccontextmanager
@@ -22,3 +24,24 @@ async def counting_turns() -> AsyncIterator[list[int]]:
         yield turn
     finally:
         counting.cancel()
+
+
+class HeldTurns(TurnQueue):
+    """Turns that do not come before the test calls what it finds in ``held``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[Callable[[], None]] = []
+
+    @property
+    def is_over(self) -> bool:
+        """No time is left."""
+        return True
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Hold a function."""
+        self.held.append(function)
+
+    def defer(self, function: Callable[[], None]) -> None:
+        """Hold a function."""
+        self.held.append(function)
