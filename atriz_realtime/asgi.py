@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from starlette.applications import Starlette
 
 from atriz_realtime.api.reports import ProcessReport
+from atriz_realtime.http.routes import not_found
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
 
@@ -24,5 +25,6 @@ def create_app(
     :raises ConfigurationError: when a setting or a plugin cannot work.
     """
     app = Starlette()
+    app.router.default = not_found
     app.state.realtime = RealtimeServer(app, config, worker=worker, other_reports=other_reports)
     return app
