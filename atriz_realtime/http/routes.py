@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Mount, Router
 from starlette.status import WS_1008_POLICY_VIOLATION, WS_1011_INTERNAL_ERROR
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketClose, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from atriz_realtime.api.errors import LocationNotFound, RealtimeError, Unavailable
 from atriz_realtime.core.runtime.incidents import Incidents
@@ -173,19 +173,6 @@ class RealtimeRoutes(BaseRoute):
         if error.status != LocationNotFound.status:  # which is not a refusal
             self._incidents.refused(what, error)
         return error
-
-
-async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a path that nobody serves with a 404 that every web page may read.
-
-    A client with a wrong path can then say so. The answer is the same for everybody.
-
-    :raises HTTPException: which Starlette answers.
-    """
-    if scope["type"] == "websocket":
-        await WebSocketClose()(scope, receive, send)
-        return
-    raise HTTPException(404, headers={"Access-Control-Allow-Origin": "*"})
 
 
 class Probes(BaseRoute):

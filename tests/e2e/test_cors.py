@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import aiohttp
 import pytest
@@ -125,7 +126,7 @@ WRONG_PATH = f"/live{POLL}"
 
 
 @pytest.mark.parametrize("settings", [{}, {"cors_origin": APP}, {"cors_origin": "*"}])
-async def test_every_page_may_read_that_nobody_serves_a_path(settings: dict[str, str]) -> None:
+async def test_every_page_may_read_that_nobody_serves_a_path(settings: dict[str, Any]) -> None:
     async with serving(**settings) as live:
         for method in ("GET", "POST"):
             for origin in (APP, OTHER, "null", None):
