@@ -176,17 +176,18 @@ def test_a_function_that_takes_something_else_is_found(
     record: str,
     problem: str,
 ) -> None:
-    (tmp_path / "mistaken_plugin.py").write_text(
+    name = f"mistaken_{hook}"
+    (tmp_path / f"{name}.py").write_text(
         "from atriz_realtime.api import Observer, SocketEvent, Throttle, hookimpl\n"
         f"@hookimpl\ndef register_{hook}(): return {record}\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("ATRIZ_REALTIME_EXTRA_PLUGINS", "mistaken_plugin")
+    monkeypatch.setenv("ATRIZ_REALTIME_EXTRA_PLUGINS", name)
     if hook == "throttles":
         monkeypatch.setenv("ATRIZ_REALTIME_THROTTLE", "interval2")
     assert run(["check", "--offline"]) == 1
     line = only_line(capsys.readouterr().err)
-    assert line.startswith("error: plugin 'mistaken_plugin': ")
+    assert line.startswith(f"error: plugin {name!r}: ")
     assert problem in line
 
 

@@ -145,10 +145,10 @@ def test_order_decides_and_load_order_among_equals(
     plugins: Plugins, hook: str, record: str, attribute: str
 ) -> None:
     names = [
-        plugins.returning("late", hook, f"{record}('late', None, order=1)"),
-        plugins.returning("a", hook, f"[{record}('a1', None), {record}('a2', None)]"),
-        plugins.returning("early", hook, f"{record}('early', None, order=-1)"),
-        plugins.returning("b", hook, f"{record}('b', None)"),
+        plugins.returning("late", hook, f"{record}('late', print, order=1)"),
+        plugins.returning("a", hook, f"[{record}('a1', print), {record}('a2', print)]"),
+        plugins.returning("early", hook, f"{record}('early', print, order=-1)"),
+        plugins.returning("b", hook, f"{record}('b', print)"),
     ]
     found = [record.name for record in getattr(registry_of(*names), attribute)]
     assert [name for name in found if name != "jwt"] == ["early", "a1", "a2", "b", "late"]

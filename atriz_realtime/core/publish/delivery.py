@@ -350,21 +350,18 @@ def _location_time(entity: EntityRef, location: bytes) -> str:
 
 
 async def _in_time(reading: Awaitable[bytes | None]) -> bytes | None:
-    """What a read of the cache returns.
+    """What a read of the cache returns; it begins at once, without a turn of the loop.
 
     :raises Unavailable: when it takes longer than :data:`READ_LIMIT`.
     """
-    read = asyncio.ensure_future(reading)
+    limit = asyncio.timeout(READ_LIMIT)
     try:
-        # the timeout cancels no task, so that this may run in the first step of an eager coroutine
-        await asyncio.wait((read,), timeout=READ_LIMIT)
-        if read.done():
-            return read.result()
-        raise Unavailable(TOO_LATE)
-    finally:
-        if not read.done():
-            _abandon(read)
-            read.cancel()
+        async with limit:
+            return await reading
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise Unavailable(TOO_LATE) from error
 
 
 async def _nothing() -> None:
