@@ -50,10 +50,11 @@ def shown(signature: inspect.Signature, *, after: int = 0) -> str:
     return str(inspect.Signature(list(bare)))
 
 
-def check_record(where: str, record: object, record_class: type[Any]) -> None:
+def check_record(where: str, record: object, record_class: Any) -> None:
     """Check every function of a record.
 
     :param where: names the record in an error.
+    :param record_class: its class, or the one of the API that this derives from.
     :raises PluginError: when one is no function, or takes other arguments.
     """
     for name, expected in _functions(record_class).items():
