@@ -13,7 +13,8 @@ wants, in any subset.  It returns a list of records, a single record, or ``None`
 
 Default plugins are called first, then those with entry points, then those that the configuration
 names; pluggy's ``tryfirst`` and ``trylast`` move one implementation.  Two records of one kind with
-the same name stop the start with an error that names both plugins.  An exception in a hook stops
+the same name stop the start with an error that names both plugins.  So does a record with a
+function that does not take the arguments that it will be called with.  An exception in a hook stops
 the start and names the plugin.  If ``optional_plugins`` lists the plugin, the exception is only
 reported and the plugin runs without the hook.  Authenticators, authorizers, filters and views are
 never optional: without them the server could admit people, or show them more, than it should.
@@ -166,9 +167,10 @@ def register_caches(config: PluginConfig) -> Iterable[CacheBackend] | CacheBacke
     """Register caches, which store current locations; the setting ``cache`` chooses one.
 
     Called once at start.  Only the chosen backend is opened; an exception while
-    opening stops the start.  A :class:`Closeable` backend is closed at the end.  The
-    health report includes the state of a :class:`Reporting` backend and the numbers of
-    a :class:`Measuring` one.
+    opening, or an object without the methods of :class:`Cache`, stops the start.  A
+    :class:`Closeable` backend is closed at the end.  The health report includes the
+    state of a :class:`Reporting` backend and the numbers of a :class:`Measuring` one.
+    A ``get`` that takes longer than five seconds is cancelled, and has failed.
 
     Example::
 
@@ -186,9 +188,9 @@ def register_fanouts(config: PluginConfig) -> Iterable[FanoutBackend] | FanoutBa
     """Register fan-outs, which carry payloads to the other servers; ``fanout`` chooses one.
 
     Called once at start.  Only the chosen backend is opened; an exception while
-    opening stops the start.  A :class:`Closeable` backend is closed at the end.  The
-    health report includes the state of a :class:`Reporting` backend and the numbers of
-    a :class:`Measuring` one.
+    opening, or an object without the methods of :class:`Fanout`, stops the start.  A
+    :class:`Closeable` backend is closed at the end.  The health report includes the
+    state of a :class:`Reporting` backend and the numbers of a :class:`Measuring` one.
 
     Example::
 
@@ -208,7 +210,8 @@ def register_fanout_layers(
     """Register layers between the core and the fan-out, which observe, change or add messages.
 
     Called once at start.  All registered layers are opened in their ``order``, each on
-    top of the one before; an exception while opening stops the start.  Published messages
+    top of the one before; an exception while opening, or an object without the methods of
+    :class:`Fanout`, stops the start.  Published messages
     go down through the layers, and received ones come up: fixes on their entity's channel,
     :class:`Emit` messages on ``RedisChannels.EMITS``, and :class:`Signals` between servers on
     ``RedisChannels.SIGNALS``.  A layer must pass signals on unchanged.  A :class:`Closeable`
@@ -317,9 +320,11 @@ def register_socket_events(
     """Register further client → server events.
 
     Called once at start.  A name that the protocol or another plugin uses stops the
-    start.  A handler's return value is the acknowledgement.  A :class:`RealtimeError` that
-    it raises becomes ``error`` and a negative acknowledgement; any other exception, and a
-    return value that is not JSON, is a failure, and the client gets ``plugin_failed``.
+    start.  A handler is called with the client, and then the arguments of the event; a
+    client that sends more or fewer than it takes gets ``bad_request``.  The handler's return
+    value is the acknowledgement.  A :class:`RealtimeError` that it raises becomes ``error``
+    and a negative acknowledgement; any other exception, and a return value that is not JSON,
+    is a failure, and the client gets ``plugin_failed``.
 
     Example::
 

@@ -30,6 +30,7 @@ from atriz_realtime.api.records import (
 from atriz_realtime.api.wire import SocketEvents, track_event, untrack_event
 from atriz_realtime.plugin_system.config import EntitySettings, RealtimeConfig
 from atriz_realtime.plugin_system.plugins import PluginHost
+from atriz_realtime.plugin_system.signatures import check_contract, check_record, check_route
 from atriz_realtime.plugin_system.structure import nearest, structure
 
 
@@ -84,6 +85,7 @@ class Registry:
         self._host = host
         self._resources = resources
         self._owners: dict[Any, str] = {}
+        self._where: dict[Any, str] = {}
         self._contributed: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
         self._served: defaultdict[tuple[str, bool], dict[str, str]] = defaultdict(dict)
         self.authenticators = self._ordered("register_authenticators", Authenticator)
@@ -187,25 +189,30 @@ class Registry:
         """Create the throttling policy of an entity type.
 
         :raises ConfigurationError: when its options are invalid.
-        :raises PluginError: when the plugin fails to create it.
+        :raises PluginError: when the plugin fails to create it, or creates something else.
         """
         throttle = self.throttles[kind.throttle]
         where = f"throttle {throttle.name!r} of {kind.name!r}"
         options: Any = kind.throttle_options
         if throttle.options is not None:
             options = structure(options, throttle.options, where)
+        where = f"plugin {self.owner(throttle)!r}: {where}"
         try:
-            return throttle.create(options, self._resources)
+            policy = throttle.create(options, self._resources)
         except ConfigurationError:
             raise
         except Exception as error:
-            raise PluginError(
-                f"plugin {self.owner(throttle)!r}: {where}: {type(error).__name__}: {error}"
-            ) from error
+            raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
+        check_contract(where, policy, ThrottlePolicy)
+        return policy
 
     def owner(self, record: Any) -> str:
         """The name of the plugin that registered a record."""
         return self._owners[record]
+
+    def where(self, record: Any) -> str:
+        """How an error names a record: by its plugin, its hook and its name."""
+        return self._where[record]
 
     def _kind(self, entity_type: EntityType, config: RealtimeConfig) -> EntityKind:
         settings = config.entities.get(entity_type.name, EntitySettings())
@@ -257,7 +264,7 @@ class Registry:
         for plugin, record in self._records(hook, record_class, **arguments):
             for other in records:
                 if other.name == record.name:
-                    what = re.sub(r"(?<!^)(?=[A-Z])", " ", record_class.__name__).lower()
+                    what = _spoken(record_class)
                     owner = self.owner(other)
                     if owner == plugin:
                         raise PluginError(
@@ -267,6 +274,7 @@ class Registry:
                         f"plugins {owner!r} and {plugin!r} both register the {what} {record.name!r}"
                     )
             self._owners[record] = plugin
+            self._where[record] = _where(plugin, hook, record, record_class)
             self._contributed[hook].append((record.name, plugin))
             records.append(record)
         return records
@@ -284,7 +292,8 @@ class Registry:
     ) -> Iterator[tuple[str, R]]:
         """Call a hook, and yield each plugin's records, which may be one alone.
 
-        :raises PluginError: when a plugin returns anything else.
+        :raises PluginError: when a plugin returns anything else, or when a function of a record
+            does not take what it will be called with.
         """
         for plugin, returned in self._host.call(hook, resources=self._resources, **arguments):
             alone = isinstance(returned, record_class) or not isinstance(returned, Iterable)
@@ -294,4 +303,23 @@ class Registry:
                         f"plugin {plugin!r}: {hook} must return {record_class.__name__} records, "
                         f"not {type(record).__name__}"
                     )
+                where = _where(plugin, hook, record, record_class)
+                if isinstance(record, BaseRoute):
+                    check_route(where, record)
+                else:
+                    check_record(where, record, record_class)
                 yield plugin, record
+
+
+def _spoken(record_class: type[Any]) -> str:
+    """The name of a class of records as two words, or one."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", record_class.__name__).lower()
+
+
+def _where(plugin: str, hook: str, record: Any, record_class: type[Any]) -> str:
+    """How an error names a record: by its plugin, its hook and its name, or its path."""
+    if record_class is BaseRoute:
+        kind, name = "route", getattr(record, "path", None) or type(record).__name__
+    else:
+        kind, name = _spoken(record_class), getattr(record, "name", None) or record.path
+    return f"plugin {plugin!r}: {hook}: {kind} {name!r}"

@@ -1,15 +1,16 @@
-"""The components of docs/frontend.md: Vite builds them, and Chromium shows what they track."""
+"""The pages of docs/frontend.md: Vite builds them, and Chromium shows what they track."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvicorn
 from playwright.async_api import Page, expect
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,13 +20,15 @@ from starlette.staticfiles import StaticFiles
 
 from atriz_realtime import RealtimeExtension
 from atriz_realtime.testing import free_port
-from tests.browser.chromium import from_packages, leaving
+from atriz_realtime.testing.web import on_uvicorn, port_of
+from tests.browser.chromium import Complaints, from_packages, leaving
 from tests.frontend.test_build import SOURCE
 from tests.packaging.reader import named_files
 from tests.support.clients.frontend_project import frontend_project, run, write_client
 from tests.support.clients.node import JS, with_packages
 from tests.support.docs.documents import DOCUMENTED_URL, ROOT
 from tests.support.servers.serving import TIMEOUT, Live, config, serving, token, until
+from tests.support.servers.tcp_proxy import proxying
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
@@ -36,6 +39,8 @@ ENTRY = '<!doctype html><meta charset="utf-8"><title>Vehicles</title>\
 
 ENTRIES = {"index.html": "main.tsx", "vue.html": "vue.js", "svelte.html": "svelte.js"}
 """The script of each page."""
+
+NO_SERVER = "there is no realtime server at this path"
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +57,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def frameworks(project: Path) -> Path:
+    """The folder with the pages of Vue and Svelte as built."""
+    built = project / "frameworks"
+    run(project, *("vite", "build", "--config", "frameworks.config.js", "--outDir", built))
+    for script in built.rglob("*.js"):
+        assert "react-dom" not in script.read_text()
+    return built
+
+
 def service(folder: Path | None = None) -> Starlette:
     """A realtime server that issues tokens, and serves the files of a folder."""
 
@@ -61,8 +76,29 @@ def service(folder: Path | None = None) -> Starlette:
     app = Starlette(routes=[Route("/api/realtime-token", realtime_token)])
     app.state.realtime = RealtimeExtension(config()).install(app)
     if folder is not None:
-        app.router.routes.append(Mount("/", StaticFiles(directory=folder, html=True)))
+        app.router.routes.append(files_of(folder))
     return app
+
+
+def files_of(folder: Path) -> Mount:
+    return Mount("/", StaticFiles(directory=folder, html=True))
+
+
+@asynccontextmanager
+async def without_live_server(folder: Path) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    """Serve the files of a folder; yields the URL, and what puts a realtime server there."""
+    files = uvicorn.Config(Starlette(routes=[files_of(folder)]), port=0, log_config=None)
+    async with (
+        serving(service(folder)) as live,
+        on_uvicorn(files) as other,
+        proxying(port_of(other)) as proxy,
+    ):
+
+        def replace() -> None:
+            proxy.target = live.port
+            proxy.break_connections()
+
+        yield f"http://127.0.0.1:{proxy.port}", replace
 
 
 @asynccontextmanager
@@ -130,13 +166,8 @@ async def test_react_as_built_connects_to_the_server_that_is_named(
 
 
 @pytest.mark.parametrize("name", ["vue", "svelte"])
-async def test_components_share_a_tracker(project: Path, page: Page, name: str) -> None:
-    built = project / "frameworks"
-    if not built.exists():
-        run(project, *("vite", "build", "--config", "frameworks.config.js", "--outDir", built))
-        for script in built.rglob("*.js"):
-            assert "react-dom" not in script.read_text()
-    async with serving(service(built)) as live, leaving(page):
+async def test_components_share_a_tracker(frameworks: Path, page: Page, name: str) -> None:
+    async with serving(service(frameworks)) as live, leaving(page):
         await page.goto(f"{live.url}/{name}.html#v1")
         await moves(page, live)
         rooms = live.server.socket_io.manager.rooms["/"]
@@ -149,13 +180,57 @@ async def test_components_share_a_tracker(project: Path, page: Page, name: str) 
         assert "vehicle:v2" in rooms
 
 
+async def says_why_it_does_not_connect(page: Page, folder: Path, name: str) -> None:
+    """Check that a page says so, and connects when it is told to try again."""
+    async with without_live_server(folder) as (url, put_server_there), leaving(page):
+        await page.goto(f"{url}/{name}")
+        await expect(page.get_by_role("alert").first).to_contain_text(NO_SERVER)
+        again = page.get_by_role("button", name="Try again")
+        await expect(again).to_be_visible()  # it has given up
+        put_server_there()
+        await again.click()
+        await expect(page.locator("#root p")).to_have_text(["No position yet"] * 2)
+
+
+async def test_react_says_why_it_does_not_connect(
+    project: Path, page: Page, complaints: Complaints
+) -> None:
+    complaints.expect("404")
+    run(project, "vite", "build", "--outDir", "own")
+    await says_why_it_does_not_connect(page, project / "own", "")
+
+
+@pytest.mark.parametrize("name", ["vue", "svelte"])
+async def test_other_frameworks_say_why_they_do_not_connect(
+    frameworks: Path, page: Page, complaints: Complaints, name: str
+) -> None:
+    complaints.expect("404")
+    await says_why_it_does_not_connect(page, frameworks, f"{name}.html#v1")
+
+
+async def open_page_without_a_bundler(page: Page, folder: Path, url: str) -> None:
+    write_client(folder / "realtime-client")
+    (folder / "index.html").write_text(FILES["static/index.html"].replace(DOCUMENTED_URL, url))
+    await page.route("https://unpkg.com/**", from_packages)
+    await page.goto(url)
+
+
+async def test_a_page_without_a_bundler_says_why_it_does_not_connect(
+    tmp_path: Path, page: Page, complaints: Complaints
+) -> None:
+    complaints.expect("404")
+    async with without_live_server(tmp_path) as (url, put_server_there), leaving(page):
+        await open_page_without_a_bundler(page, tmp_path, url)
+        await expect(page.get_by_role("alert")).to_contain_text(NO_SERVER)
+        put_server_there()
+        await page.reload()
+        await expect(page.locator("output")).to_have_text("No position yet")
+        await expect(page.get_by_role("alert")).to_have_text("")
+
+
 async def test_a_page_without_a_bundler_loads_the_modules(tmp_path: Path, page: Page) -> None:
-    write_client(tmp_path / "realtime-client")
     async with serving(service(tmp_path)) as live, leaving(page):
-        documented = FILES["static/index.html"].replace(DOCUMENTED_URL, live.url)
-        (tmp_path / "index.html").write_text(documented)
-        await page.route("https://unpkg.com/**", from_packages)
-        await page.goto(live.url)
+        await open_page_without_a_bundler(page, tmp_path, live.url)
         await expect(page.locator("output")).to_have_text("No position yet")
         await live.publish("v1", latitude=50, longitude=-8.5)
         await expect(page.locator("output")).to_have_text("50, -8.5")

@@ -91,6 +91,24 @@ async def test_a_wrong_path_is_refused(
 
 
 @TRANSPORTS
+@pytest.mark.parametrize("settings", [{"cors_origin": "*"}, {}], ids=["listed", "not listed"])
+async def test_a_wrong_path_of_another_origin_is_refused(
+    page: Page,
+    script: str,
+    complaints: Complaints,
+    transports: list[str],
+    settings: dict[str, Any],
+) -> None:
+    complaints.expect("404|WebSocket")
+    async with serving(**settings) as live, page_of(page, script):
+        assert await outcome(page, live.url, transports, path="/nowhere/") == {
+            "errors": ["wrong_path"],
+            "ended": "wrong_path",
+            "status": "refused",
+        }
+
+
+@TRANSPORTS
 async def test_an_answer_that_the_browser_hides_is_reported_and_awaited(
     page: Page, script: str, complaints: Complaints, transports: list[str]
 ) -> None:

@@ -160,6 +160,37 @@ def test_two_observers_of_one_name_are_found(
     assert json.loads(out)[-1]["records"] == {}
 
 
+@pytest.mark.parametrize(
+    ("hook", "record", "problem"),
+    [
+        ("observers", "Observer('history', lambda: None)", "observer 'history': observe must take"),
+        ("socket_events", "SocketEvent('x', 'x')", "socket event 'x': handle must be a function"),
+        ("throttles", "Throttle('interval2', lambda *_: None)", "'vehicle': NoneType is no Thrott"),
+    ],
+)
+def test_a_function_that_takes_something_else_is_found(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    hook: str,
+    record: str,
+    problem: str,
+) -> None:
+    name = f"mistaken_{hook}"
+    (tmp_path / f"{name}.py").write_text(
+        "from atriz_realtime.api import Observer, SocketEvent, Throttle, hookimpl\n"
+        f"@hookimpl\ndef register_{hook}(): return {record}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("ATRIZ_REALTIME_EXTRA_PLUGINS", name)
+    if hook == "throttles":
+        monkeypatch.setenv("ATRIZ_REALTIME_THROTTLE", "interval2")
+    assert run(["check", "--offline"]) == 1
+    line = only_line(capsys.readouterr().err)
+    assert line.startswith(f"error: plugin {name!r}: ")
+    assert problem in line
+
+
 def test_check_prints_tables(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = rows(shown(capsys, "check", "--config", file))
     assert ["throttle_interval", "250", file] in lines

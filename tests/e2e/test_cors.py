@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import aiohttp
 import pytest
 from multidict import CIMultiDictProxy
+from starlette.applications import Starlette
 from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
+from atriz_realtime import RealtimeExtension
 from tests.support.clients.engineio import socket_url
 from tests.support.clients.node import Node, js_connect
-from tests.support.servers.serving import Live, serving, token
+from tests.support.servers.serving import Live, config, serving, token
 
 APP = "https://app.example"
 OTHER = "https://evil.example"
@@ -117,6 +120,31 @@ async def test_sockets_of_other_origins_are_refused(origin: str, js: Node) -> No
             async with connect(live, refused=True):
                 pass
         assert not live.server.socket_io.eio.sockets
+
+
+WRONG_PATH = f"/live{POLL}"
+
+
+@pytest.mark.parametrize("settings", [{}, {"cors_origin": APP}, {"cors_origin": "*"}])
+async def test_every_page_may_read_that_nobody_serves_a_path(settings: dict[str, Any]) -> None:
+    async with serving(**settings) as live:
+        for method in ("GET", "POST"):
+            for origin in (APP, OTHER, "null", None):
+                status, headers = await ask(live, method, WRONG_PATH, origin)
+                assert (status, allowed(headers)) == (404, ["*"])
+                assert "Access-Control-Allow-Credentials" not in headers
+        url = socket_url(live).replace("/socket.io/", "/live/socket.io/")
+        with pytest.raises(InvalidStatus) as refused:
+            await websocket(url, origin=Origin(APP))
+        assert refused.value.response.status_code == 403
+
+
+async def test_a_host_answers_for_its_other_paths_itself() -> None:
+    app = Starlette()
+    app.state.realtime = RealtimeExtension(config(cors_origin=APP)).install(app)
+    async with serving(app) as live:
+        status, headers = await ask(live, "GET", WRONG_PATH, APP)
+        assert (status, allowed(headers)) == (404, [])
 
 
 async def test_a_star_allows_every_origin() -> None:

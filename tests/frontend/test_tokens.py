@@ -167,7 +167,21 @@ async def test_an_endpoint_that_does_not_answer_is_reported(project: Path) -> No
         await tracker.until_printed({"tracked": ["v1"]})
 
 
-@pytest.mark.parametrize("returned", ["", 7])
+@pytest.mark.parametrize("how", ["token", "tokens"])
+async def test_white_space_around_a_token_is_not_sent(project: Path, how: str) -> None:
+    """The text of a response, or of a file, may end with a newline."""
+    sent: list[object] = []
+    given = token()
+    padded = f" {given}\n"
+    options = {"token": padded} if how == "token" else {"tokens": [padded]}
+    async with serving() as live:
+        live.server.socket_io.on("connect", lambda *given: sent.append(given[-1]))
+        async with tracking(project, live.url, **options) as tracker:
+            await follow(tracker, "v1")
+            assert sent == [{"token": given}]
+
+
+@pytest.mark.parametrize("returned", ["", " \n", 7])
 async def test_a_callback_that_returns_no_token_is_reported(
     project: Path, returned: object
 ) -> None:

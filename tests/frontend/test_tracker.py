@@ -168,7 +168,6 @@ async def test_a_connection_counts_as_one_when_its_token_is_accepted(
         assert errors(tracker) == ["invalid_token"]  # it is reported once
         await tracker.send({"do": "problems"})
         await tracker.until_last_is({"problems": ["invalid_token", None]})
-        # the client sends nothing on a connection that the server has closed
         assert "protocol broken" not in live.server.incidents.counts
 
 

@@ -58,7 +58,6 @@ WRONG = [
     ("def slip(*_):\n    return True", "must be an `async def`"),
     ("def slip(*_):\n    raise KeyError('plain')", "KeyError: 'plain'"),
     ("async def slip(*_):\n    return 5", "not int"),
-    ("async def slip():\n    return True", "takes 0 positional arguments"),
 ]
 
 DECIDING = {
@@ -137,6 +136,9 @@ async def strange(client):
 async def called(client):
     return object
 
+async def broken(client):
+    return len(client)
+
 def plain(client):
     return True
 
@@ -146,11 +148,12 @@ def passed_on(client):
 @hookimpl
 def register_socket_events():
     return [SocketEvent("strange", strange), SocketEvent("called", called),
-            SocketEvent("plain", plain), SocketEvent("passed on", passed_on)]
+            SocketEvent("broken", broken), SocketEvent("plain", plain),
+            SocketEvent("passed on", passed_on)]
 """
 
 
-@pytest.mark.parametrize("event", ["strange", "called", "plain"])
+@pytest.mark.parametrize("event", ["strange", "called", "broken", "plain"])
 async def test_a_socket_event_that_fails_leaves_the_socket_connected(
     plugins: Plugins, caplog: pytest.LogCaptureFixture, event: str
 ) -> None:
@@ -166,3 +169,16 @@ async def test_a_socket_event_that_fails_leaves_the_socket_connected(
     assert any(
         line.startswith(f"plugin slip failed: event {event!r}: ") for line in caplog.messages
     )
+
+
+async def test_a_client_is_told_what_an_event_takes(
+    plugins: Plugins, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        serving(extra_plugins=[plugins.module("slip", EVENTS)]) as live,
+        watching(live) as watcher,
+    ):
+        answer: Any = await watcher.call("plain", 1)
+    assert answer["code"] == "bad_request"
+    assert answer["message"] == "plain takes the arguments (), and got 1"
+    assert any("plain takes the arguments ()" in line for line in caplog.messages)

@@ -30,9 +30,9 @@ def refusal(*extra_plugins: str, **settings: Any) -> ConfigurationError:
 @pytest.mark.parametrize(
     ("expression", "names"),
     [
-        ("Filter('one', None)", ["one"]),
-        ("[Filter('one', None), Filter('two', None)]", ["one", "two"]),
-        ("(Filter(name, None) for name in ('one', 'two'))", ["one", "two"]),
+        ("Filter('one', print)", ["one"]),
+        ("[Filter('one', print), Filter('two', print)]", ["one", "two"]),
+        ("(Filter(name, print) for name in ('one', 'two'))", ["one", "two"]),
         ("[]", []),
         ("None", []),
     ],
@@ -50,7 +50,7 @@ def test_a_hook_returns_one_record_several_or_none(
     [
         ("5", "int"),
         ("'vans'", "str"),
-        ("[Filter('one', None), 'two']", "str"),
+        ("[Filter('one', print), 'two']", "str"),
         ("EntityType('van')", "EntityType"),
         ("Filter", "type"),
     ],
@@ -92,13 +92,13 @@ def test_a_record_may_be_of_a_subclass(plugins: Plugins) -> None:
 @pytest.mark.parametrize(
     ("hook", "expression", "spoken"),
     [
-        ("register_authenticators", "Authenticator('x', None)", "authenticator"),
+        ("register_authenticators", "Authenticator('x', print)", "authenticator"),
         ("register_authorizers", "Authorizer('x')", "authorizer"),
         ("register_entity_types", "EntityType('x')", "entity type"),
-        ("register_throttles", "Throttle('x', None)", "throttle"),
-        ("register_caches", "CacheBackend('x', None)", "cache backend"),
-        ("register_fanouts", "FanoutBackend('x', None)", "fanout backend"),
-        ("register_filters", "Filter('x', None)", "filter"),
+        ("register_throttles", "Throttle('x', print)", "throttle"),
+        ("register_caches", "CacheBackend('x', print)", "cache backend"),
+        ("register_fanouts", "FanoutBackend('x', print)", "fanout backend"),
+        ("register_filters", "Filter('x', print)", "filter"),
     ],
 )
 def test_two_plugins_with_one_name_are_both_named(
@@ -113,7 +113,7 @@ def test_two_plugins_with_one_name_are_both_named(
 
 
 def test_a_plugin_that_registers_a_name_twice_is_named(plugins: Plugins) -> None:
-    name = plugins.returning("shop", "register_filters", "[Filter('x', None), Filter('x', None)]")
+    name = plugins.returning("shop", "register_filters", "[Filter('x', print), Filter('x', print)]")
     assert refusal(name).message == "plugin 'shop' registers the filter 'x' twice"
 
 
@@ -123,11 +123,11 @@ def test_records_of_different_kinds_may_share_a_name(plugins: Plugins) -> None:
         """
         @hookimpl
         def register_filters():
-            return Filter("x", None)
+            return Filter("x", print)
 
         @hookimpl
         def register_throttles():
-            return Throttle("x", None)
+            return Throttle("x", print)
         """,
     )
     found = registry_of("shop")
@@ -145,10 +145,10 @@ def test_order_decides_and_load_order_among_equals(
     plugins: Plugins, hook: str, record: str, attribute: str
 ) -> None:
     names = [
-        plugins.returning("late", hook, f"{record}('late', None, order=1)"),
-        plugins.returning("a", hook, f"[{record}('a1', None), {record}('a2', None)]"),
-        plugins.returning("early", hook, f"{record}('early', None, order=-1)"),
-        plugins.returning("b", hook, f"{record}('b', None)"),
+        plugins.returning("late", hook, f"{record}('late', print, order=1)"),
+        plugins.returning("a", hook, f"[{record}('a1', print), {record}('a2', print)]"),
+        plugins.returning("early", hook, f"{record}('early', print, order=-1)"),
+        plugins.returning("b", hook, f"{record}('b', print)"),
     ]
     found = [record.name for record in getattr(registry_of(*names), attribute)]
     assert [name for name in found if name != "jwt"] == ["early", "a1", "a2", "b", "late"]

@@ -17,8 +17,8 @@ SERVER: Any = None
 @pytest.mark.parametrize(
     ("hook", "expression", "method"),
     [
-        ("register_observers", "Observer('x', None)", "observers"),
-        ("register_socket_events", "SocketEvent('x', None)", "socket_events"),
+        ("register_observers", "Observer('x', print)", "observers"),
+        ("register_socket_events", "SocketEvent('x', print)", "socket_events"),
     ],
 )
 def test_conflicts_of_records_that_need_the_server(
@@ -52,7 +52,7 @@ def test_conflicts_of_records_that_need_the_server(
 )
 def test_the_events_of_the_protocol_are_reserved(plugins: Plugins, name: str) -> None:
     found = registry_of(
-        plugins.returning("shop", "register_socket_events", f"SocketEvent({name!r}, None)")
+        plugins.returning("shop", "register_socket_events", f"SocketEvent({name!r}, print)")
     )
     with pytest.raises(PluginError) as error:
         found.socket_events(SERVER)
@@ -71,7 +71,7 @@ def test_the_events_of_a_plugin_s_type_are_reserved(plugins: Plugins) -> None:
 
         @hookimpl
         def register_socket_events():
-            return SocketEvent("track:van", None)
+            return SocketEvent("track:van", print)
         """,
     )
     with pytest.raises(PluginError, match=re.escape("'track:van', which the protocol has taken")):

@@ -219,6 +219,42 @@ async def test_row_12_a_session_that_the_server_has_disconnected(serve: Serve) -
         assert live.server.incidents.counts["session never connected"] == 1
 
 
+async def test_packets_that_cross_a_disconnection_by_the_server(serve: Serve) -> None:
+    """Their client did not know of it; what it sends after leaving by itself is an error."""
+    pieces = '451-["e",{"_placeholder":true,"num":0}]', b"x"
+    crossing = '427["track:vehicle","v1"]', *pieces, "430[]", "41"
+    async with serve() as live, joined(live) as socket:
+        io = live.server.socket_io
+        (sid,) = io.manager.rooms["/"][None]
+        socket.send(pieces[0])
+        await until(lambda: io._binary_packet)
+        await io.disconnect(sid)
+        for packet in (pieces[1], *crossing):
+            socket.send(packet)
+        socket.send("40" + json.dumps({"token": token()}))
+        left, welcome = await socket.messages(2)
+        assert (left, str(welcome)[:9]) == ("41", '40{"sid":')
+        await is_served(socket)
+        assert "protocol broken" not in live.server.incidents.counts
+        for _ in range(2):
+            socket.send("41")
+        await socket.until_closed()
+        assert live.server.incidents.counts["protocol broken"] == 1
+
+
+async def test_a_flood_after_a_disconnection_by_the_server_ends(serve: Serve) -> None:
+    async with (
+        serve(max_errors_per_second=0.001, max_errors_burst=50) as live,
+        joined(live) as socket,
+    ):
+        (sid,) = live.server.socket_io.manager.rooms["/"][None]
+        await live.server.socket_io.disconnect(sid)
+        for _ in range(100):
+            socket.send('42["track:vehicle","v1"]')
+        await socket.until_closed()
+        assert live.server.incidents.counts["misbehaving client cut"] == 1
+
+
 async def test_row_12_a_socket_that_never_authenticates(serve: Serve) -> None:
     async with serve(auth_timeout=0.2) as live, engine_wire(live.port, PATH) as socket:
         socket.send("40")

@@ -54,12 +54,12 @@ class AccessControl:
                 f"authenticator {record.name!r}",
                 record.name,
                 record.at_once,
-                awaiting(record.authenticate, 1),
+                awaiting(record.authenticate),
             )
             for record in registry.authenticators
         ]
         self._still_holds = {
-            record.name: (registry.owner(record), awaiting(record.still_holds, 1))
+            record.name: (registry.owner(record), awaiting(record.still_holds))
             for record in registry.authenticators
             if record.still_holds is not None
         }
@@ -69,9 +69,9 @@ class AccessControl:
         for record in registry.authorizers:
             plugin, what = registry.owner(record), f"authorizer {record.name!r}"
             if record.may_track is not None:
-                self._may_track.append((plugin, what, awaiting(record.may_track, 2)))
+                self._may_track.append((plugin, what, awaiting(record.may_track)))
             if record.may_publish is not None:
-                self._may_publish.append((plugin, what, awaiting(record.may_publish, 2)))
+                self._may_publish.append((plugin, what, awaiting(record.may_publish)))
 
     async def authenticate(
         self, credentials: Credentials, *, narrow: bool = False, already_authenticated: bool = False

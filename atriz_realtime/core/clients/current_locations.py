@@ -14,6 +14,7 @@ from atriz_realtime.api.wire import event_json
 from atriz_realtime.core.clients.sockets import ConnectedSocket
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions, failure
+from atriz_realtime.core.publish.delivery import READ_LIMIT, TOO_LATE
 from atriz_realtime.core.publish.pipeline import Pipeline
 from atriz_realtime.core.runtime import cancellation
 from atriz_realtime.core.runtime.incidents import Incidents, reason
@@ -161,10 +162,17 @@ class CurrentLocations:
             await self._reading.acquire(len(batch), self._owner(batch[0][0].sid))
             for owing, sent in batch:
                 for entity, _ in owing.owed.values():
-                    read = asyncio.ensure_future(self._pipeline.unchecked(entity))
+                    read = self._read(entity)
                     read.add_done_callback(self._has_read)
                     started[read] = owing, sent
         return started
+
+    def _read(self, entity: EntityRef) -> asyncio.Future[bytes | None]:
+        """Start to read a location; the read is cancelled when it takes too long."""
+        read = asyncio.ensure_future(self._pipeline.unchecked(entity))
+        limit = asyncio.get_running_loop().call_later(READ_LIMIT, read.cancel, TOO_LATE)
+        read.add_done_callback(lambda _: limit.cancel())
+        return read
 
     def _has_read(self, _: object) -> None:
         self._reading.release(1)
@@ -177,7 +185,7 @@ class CurrentLocations:
             await self._reading.acquire(len(batch), self._owner(batch[0][0][0]))
             try:
                 # every read is started before one is awaited, so that they share a round trip
-                reading = [self._pipeline.unchecked(entity) for _, (entity, _) in batch]
+                reading = [self._read(entity) for _, (entity, _) in batch]
                 for (key, snapshot), read in zip(batch, reading, strict=True):
                     await self._send_current(key, snapshot, read)
             finally:

@@ -39,6 +39,7 @@ from atriz_realtime.engine.request.errors import by
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.registry import Registry
+from atriz_realtime.plugin_system.signatures import shown, signature_of
 
 
 class Gateway:
@@ -87,7 +88,7 @@ class Gateway:
 
     def _add_event(self, plugin: str, event: SocketEvent) -> None:
         what = f"event {event.name!r}"
-        signature = inspect.signature(event.handle)
+        signature = signature_of(event.handle)
         handling = awaiting(event.handle)
 
         async def handle(sid: str, *arguments: Any) -> Any:
@@ -97,10 +98,8 @@ class Gateway:
             if socket.is_single_entity:
                 raise NotAuthorized
             client = Client(self._rooms, socket)
-            try:
-                signature.bind(client, *arguments)
-            except TypeError as error:
-                raise InvalidRequest(f"{event.name}: {error}") from error
+            if signature is not None:
+                _check_arguments(event.name, signature, arguments)
             answer = await self._plugin_runner.run(
                 plugin, what, handling(client, *arguments), event.timeout
             )
@@ -357,3 +356,14 @@ def decrement(counter: Counter[str], key: str) -> None:
     counter[key] -= 1
     if counter[key] <= 0:
         del counter[key]
+
+
+def _check_arguments(event: str, signature: inspect.Signature, arguments: tuple[Any, ...]) -> None:
+    """Refuse an event whose arguments do not fit its handler, which takes the client first."""
+    try:
+        signature.bind(None, *arguments)
+    except TypeError as error:
+        taken = shown(signature, after=1)
+        raise InvalidRequest(
+            f"{event} takes the arguments {taken}, and got {len(arguments)}"
+        ) from error

@@ -79,6 +79,7 @@ class SocketServer(socketio.AsyncServer):
         super().__init__(client_manager=rooms, serializer=packet_class(config), async_mode="asgi")
         self.environ = Requests(self.eio)
         self.manager_initialized = True
+        self._sent_away: dict[str, set[str]] = {}  # the namespaces that sessions had to leave
         self.tracking_parts = tracking_parts
         self._errors = PenaltyBudget(config.max_errors_per_second, config.max_errors_burst)
         self._host_events = PenaltyBudget(config.max_events_per_second, config.max_events_burst)
@@ -99,6 +100,7 @@ class SocketServer(socketio.AsyncServer):
         self._binary_packet.pop(eio_sid, None)
         for namespace in list(self.manager.get_namespaces()):
             await self._handle_disconnect(eio_sid, namespace, reason)
+        self._sent_away.pop(eio_sid, None)
         self._errors.forget(eio_sid)
         self._host_events.forget(eio_sid)
 
@@ -109,7 +111,10 @@ class SocketServer(socketio.AsyncServer):
 
         A session that has left its last one is closed unless it connects to one in time.
         """
-        eio_sid = self.manager.eio_sid_from_sid(sid, namespace or DEFAULT_NAMESPACE)
+        namespace = namespace or DEFAULT_NAMESPACE
+        eio_sid = self.manager.eio_sid_from_sid(sid, namespace)
+        if self.manager.is_connected(sid, namespace):
+            self._sent_away.setdefault(eio_sid, set()).add(namespace)
         await super().disconnect(sid, namespace, ignore_queue)
         if eio_sid is not None:
             self._restart_connect_timeout(eio_sid)
@@ -196,6 +201,9 @@ class SocketServer(socketio.AsyncServer):
         eio_sid = session.sid
         packet: SocketIOPacket | None = self._binary_packet.get(eio_sid)
         if packet is None:
+            if isinstance(data, bytes) and self._sent_away.get(eio_sid):
+                self._unasked(session)  # an attachment of a packet that was dropped
+                return None
             try:
                 packet = self.packet_class(encoded_packet=data or " ", binary=False)
             except InvalidPayload as error:
@@ -213,6 +221,9 @@ class SocketServer(socketio.AsyncServer):
         if kind == socketio.packet.CONNECT:
             return run_eagerly(self._connect(session, namespace, packet.data))
         sid = self._sid_of(session, namespace)
+        if sid is None:
+            self._unasked(session)
+            return None
         handling: Coroutine[Any, Any, None]
         if kind == socketio.packet.DISCONNECT:
             self._fault(session, REFUSAL_COST)
@@ -239,13 +250,16 @@ class SocketServer(socketio.AsyncServer):
         event = str(packet.data[0]) if packet.data else ""
         return is_default and self._own_handlers.refuses_bytes(event)
 
-    def _sid_of(self, session: Session, namespace: str) -> str:
+    def _sid_of(self, session: Session, namespace: str) -> str | None:
         """The sid of a session in the namespace of a packet.
+
+        ``None`` when the server has disconnected it: the client may not have known when it sent
+        the packet.
 
         :raises ValueError: when it is not connected to that namespace.
         """
         sid: str | None = self.manager.sid_from_eio_sid(session.sid, namespace)
-        if sid is None:
+        if sid is None and namespace not in self._sent_away.get(session.sid, ()):
             raise ValueError("a packet before the connection to its namespace")
         return sid
 
@@ -262,6 +276,7 @@ class SocketServer(socketio.AsyncServer):
         sid = self.manager.register(session.sid, namespace)
         if sid is None:
             raise ValueError("a second connection to one namespace")
+        self._sent_away.get(session.sid, set()).discard(namespace)
         in_default = namespace == DEFAULT_NAMESPACE
         is_counted = False
         reason: Any = None

@@ -55,7 +55,7 @@ class Views:
     ) -> None:
         self._steps = [
             ViewStep(
-                registry.owner(view), f"view {view.name!r}", awaiting(view.applies, 2), view.apply
+                registry.owner(view), f"view {view.name!r}", awaiting(view.applies), view.apply
             )
             for view in registry.views
         ]

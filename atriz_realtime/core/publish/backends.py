@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
@@ -16,10 +17,15 @@ from atriz_realtime.api.contracts import (
     Reporting,
     Resources,
 )
-from atriz_realtime.api.records import FanoutLayer
+from atriz_realtime.api.errors import ConfigurationError, PluginError
+from atriz_realtime.api.records import CacheBackend, FanoutBackend, FanoutLayer
+from atriz_realtime.core.runtime import cancellation
+from atriz_realtime.core.runtime.incidents import reason
+from atriz_realtime.core.runtime.plugin_runner import awaiting
 from atriz_realtime.core.runtime.processes import workers
 from atriz_realtime.core.runtime.statistics import Statistics
 from atriz_realtime.plugin_system.registry import Registry
+from atriz_realtime.plugin_system.signatures import check_contract
 from atriz_realtime.redis_link import Link
 
 MEMORY = "memory"
@@ -31,8 +37,6 @@ APART = (
     " set redis_url (REDIS_URL), or start only one process"
 )
 """What the log says of several workers that share nothing."""
-
-B = TypeVar("B")
 
 
 @attrs.frozen
@@ -79,6 +83,8 @@ class Backends:
 
         :param layers: wrap the fan-out, the first one innermost.
         :param on_connect: called whenever Redis is connected, for the first time or again.
+        :raises ConfigurationError: as a plugin raises it, because it cannot work as configured.
+        :raises PluginError: when a plugin fails to open, or opens something else.
         """
         if self._link is not None:
             opened.push_async_callback(self._link.aclose)
@@ -87,18 +93,36 @@ class Backends:
         resources, cache, fanout = self._resources, self._registry.cache, self._registry.fanout
         if MEMORY in (cache.name, fanout.name) and (count := workers()) > 1:
             resources.report("workers in memory", APART.format(count=count))
-        open_cache = await self._opened("cache", cache, cache.open(resources), opened)
-        innermost = layered = await self._opened("fanout", fanout, fanout.open(resources), opened)
+        open_cache: Cache = await self._opened("cache", cache, resources, Cache, opened)
+        innermost: Fanout = await self._opened("fanout", fanout, resources, Fanout, opened)
+        layered = innermost
         for layer in layers:
-            layered = await self._opened(f"layer {layer.name}", layer, layer.open(layered), opened)
+            layered = await self._opened(f"layer {layer.name}", layer, layered, Fanout, opened)
         return OpenBackends(open_cache, layered, innermost)
 
     async def _opened(
-        self, name: str, record: Any, opening: Awaitable[B], opened: AsyncExitStack
-    ) -> B:
-        backend = await opening
+        self,
+        name: str,
+        record: CacheBackend | FanoutBackend | FanoutLayer,
+        given: Any,
+        contract: type[Any],
+        opened: AsyncExitStack,
+    ) -> Any:
+        """Open one of them, and check that it has the methods of its contract.
+
+        :param name: what its numbers are listed under.
+        :param given: what it is opened with.
+        """
+        where = self._registry.where(record)
+        try:
+            backend: Any = await awaiting(record.open)(given)
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            if isinstance(error, ConfigurationError) or cancellation.is_own(error):
+                raise
+            raise PluginError(f"{where} cannot be opened: {reason(error)}") from error
         if isinstance(backend, Closeable):
             opened.push_async_callback(backend.aclose)
+        check_contract(where, backend, contract)
         if isinstance(backend, Reporting):
             self._reporting.append(backend)
         self._statistics.add(name, backend, self._registry.owner(record))

@@ -29,6 +29,13 @@ from atriz_realtime.core.runtime.incidents import Incidents, reason
 from atriz_realtime.core.runtime.worker import Worker
 from atriz_realtime.plugin_system.registry import EntityKind
 
+READ_LIMIT = 5.0
+"""Seconds that a cache may take to read a current location.  Redis has less, so this is for a
+plugin's cache that has no limit of its own."""
+
+TOO_LATE = f"the cache did not answer within {READ_LIMIT:g} s"
+"""Why a read failed that took longer."""
+
 Listener = Worker[tuple[str, bytes]]
 """Takes every event of every server, as (channel, bytes)."""
 
@@ -218,7 +225,7 @@ class Delivery:
             return False
         self._compared[payload.channel] = payload
         try:
-            cached = await self._cache.get(payload.entity)
+            cached = await _in_time(self._cache.get(payload.entity))
         finally:
             is_newest = self._compared.get(payload.channel) is payload
             if is_newest:
@@ -256,11 +263,13 @@ class Delivery:
         """The cached location JSON, or ``None``; the read is queued before it is awaited.
 
         A newer one that the cache could not take is returned instead.
+
+        :raises Unavailable: when the cache takes longer than :data:`READ_LIMIT`.
         """
         return self._readable(entity, self.unchecked(entity))
 
     def unchecked(self, entity: EntityRef) -> Awaitable[bytes | None]:
-        """The same, for those who ask :meth:`is_readable` themselves.
+        """The same, for those who ask :meth:`is_readable` and limit the time themselves.
 
         Where nothing waits for the cache it is what the cache returns: a future needs no task.
         """
@@ -271,7 +280,7 @@ class Delivery:
         return self._newest(self._readable(entity, reading), waiting.payload)
 
     async def _readable(self, entity: EntityRef, reading: Awaitable[bytes | None]) -> bytes | None:
-        location = await reading
+        location = await _in_time(reading)
         return location if location is None or self.is_readable(entity, location) else None
 
     def is_readable(self, entity: EntityRef, location: bytes) -> bool:
@@ -338,6 +347,21 @@ class Delivery:
 def _location_time(entity: EntityRef, location: bytes) -> str:
     """The timestamp of a cached location."""
     return event_time(event_json(entity, location)).decode(errors="replace")
+
+
+async def _in_time(reading: Awaitable[bytes | None]) -> bytes | None:
+    """What a read of the cache returns; it begins at once, without a turn of the loop.
+
+    :raises Unavailable: when it takes longer than :data:`READ_LIMIT`.
+    """
+    limit = asyncio.timeout(READ_LIMIT)
+    try:
+        async with limit:
+            return await reading
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise Unavailable(TOO_LATE) from error
 
 
 async def _nothing() -> None:

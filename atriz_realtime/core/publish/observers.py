@@ -35,7 +35,7 @@ class Observers:
             record: Worker(
                 owner(record),
                 f"observer {record.name!r}",
-                awaiting(record.observe, 1),
+                awaiting(record.observe),
                 size=record.queue_size,
                 limit=record.timeout,
                 plugin_runner=plugin_runner,
@@ -64,5 +64,5 @@ class Observers:
         if record.aclose is not None:
             what = f"closing observer {record.name!r}"
             await self._plugin_runner.attempt(
-                self._owner(record), what, awaiting(record.aclose, 0), limit=CLOSE_LIMIT
+                self._owner(record), what, awaiting(record.aclose), limit=CLOSE_LIMIT
             )

@@ -103,7 +103,7 @@ class Pipeline:
         self.fixes = {name: Fixes() for name in registry.kinds}
         """The outcomes of each entity type's fixes."""
         self._filters = [
-            (registry.owner(record), f"filter {record.name!r}", awaiting(record.apply, 1))
+            (registry.owner(record), f"filter {record.name!r}", awaiting(record.apply))
             for record in registry.filters
         ]
         self._plugin_runner = plugin_runner
@@ -136,7 +136,7 @@ class Pipeline:
             self._throttles[name] = (
                 plugin,
                 f"throttle {kind.throttle!r}",
-                awaiting(policy.admit, 2),
+                awaiting(policy.admit),
             )
 
     def entity(self, entity_type: object, entity_id: object) -> EntityRef:

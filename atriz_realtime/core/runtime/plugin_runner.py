@@ -143,17 +143,13 @@ class PluginRunner:
             )
 
 
-def awaiting(
-    function: Callable[..., Awaitable[T]], arguments: int | None = None
-) -> Callable[..., Awaitable[T]]:
+def awaiting(function: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
     """A plugin's function that is to be awaited, so that each of its failures happens in there.
 
-    A coroutine function that takes the arguments is returned as it is.  A plain one may return
-    anything that can be awaited.
-
-    :param arguments: how many it is called with; ``None``: the caller looks at that.
+    A coroutine function is returned as it is; the registry has checked that it takes the
+    arguments.  A plain one may return anything that can be awaited.
     """
-    if inspect.iscoroutinefunction(function) and _takes(function, arguments):
+    if inspect.iscoroutinefunction(function):
         return function
 
     @functools.wraps(function)
@@ -166,15 +162,6 @@ def awaiting(
         return result
 
     return call
-
-
-def _takes(function: Callable[..., Any], arguments: int | None) -> bool:
-    try:
-        if arguments is not None:
-            inspect.signature(function).bind(*range(arguments))
-    except TypeError:
-        return False
-    return True
 
 
 class PluginResources:

@@ -5,7 +5,7 @@ export interface TrackerOptions {
     /**
      * The JWT. A function is called before each connection, when the server announces that the token is
      * about to expire, and after a refusal: seldom more than once a second, and less often the more often it is
-     * called. It has eight seconds. With a string, the tracker stops at a refusal.
+     * called. It has eight seconds. With a string, the tracker stops at a refusal. White space around a token is not sent.
      */
     token: Token;
     /** The Socket.IO path of the server. Default: `/socket.io/`. */

@@ -9,7 +9,6 @@ const LONGEST_RETRY = 30_000;
 const CALM = 60_000;
 const TOKEN_TIMEOUT = 8_000;
 const LONGEST_HOLD = 1_000;
-const CLOSING_TIME = 1_000;
 const MAX_REFUSALS = 6;
 const LASTING = 15_000;
 export function createTracker(url, options) {
@@ -180,8 +179,6 @@ class SocketTracker {
             return;
         this.#explaining = true;
         const answer = await this.#ask('authenticate', this.#sent).catch(() => undefined);
-        if (answer?.success === false)
-            await this.#left();
         this.#explaining = false;
         if (this.status === 'closed')
             return;
@@ -192,11 +189,6 @@ class SocketTracker {
         }
         this.#socket.disconnect();
         this.#refused(answer?.success === false ? refusal(answer) : error);
-    }
-    async #left() {
-        const closed = new Promise((resolve) => this.#socket.once('disconnect', () => resolve()));
-        if (this.#socket.connected)
-            await Promise.race([closed, this.#after(CLOSING_TIME)]);
     }
     #refused(error) {
         if (Date.now() - this.#connectedAt > LASTING)
@@ -230,14 +222,16 @@ class SocketTracker {
             await this.#after(apart - since);
     }
     async #fresh() {
-        if (typeof this.#token === 'string')
-            return this.#token;
+        const token = typeof this.#token === 'string' ? this.#token : await this.#called(this.#token);
+        return typeof token === 'string' ? token.trim() : token;
+    }
+    async #called(callback) {
         this.#calledAt = performance.now();
         this.#calls += 1;
         try {
             const late = this.#after(TOKEN_TIMEOUT).then(() => Promise.reject(new Error('the token took too long')));
-            const token = await Promise.race([this.#token(), late]);
-            if (typeof token === 'string' && token !== '')
+            const token = await Promise.race([callback(), late]);
+            if (typeof token === 'string' && /\S/.test(token))
                 return token;
             throw new TypeError('the function returned no token');
         }

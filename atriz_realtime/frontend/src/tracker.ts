@@ -12,7 +12,7 @@ export interface TrackerOptions {
   /**
    * The JWT. A function is called before each connection, when the server announces that the token is
    * about to expire, and after a refusal: seldom more than once a second, and less often the more often it is
-   * called. It has eight seconds. With a string, the tracker stops at a refusal.
+   * called. It has eight seconds. With a string, the tracker stops at a refusal. White space around a token is not sent.
    */
   token: Token;
   /** The Socket.IO path of the server. Default: `/socket.io/`. */
@@ -73,9 +73,6 @@ const TOKEN_TIMEOUT = 8_000;
 
 /** Most milliseconds that a new connection waits to call it; the server closes connections that send no token for 10 s. */
 const LONGEST_HOLD = 1_000;
-
-/** Milliseconds that a server may take to close a connection whose token it has refused. */
-const CLOSING_TIME = 1_000;
 
 /** Refusals in a row, with a fresh token each, before the tracker gives up. */
 const MAX_REFUSALS = 6;
@@ -264,7 +261,6 @@ class SocketTracker implements Tracker {
     if (!this.#socket.connected || this.#explaining) return;
     this.#explaining = true;
     const answer = await this.#ask('authenticate', this.#sent).catch(() => undefined); // the connection was lost
-    if (answer?.success === false) await this.#left();
     this.#explaining = false;
     if (this.status === 'closed') return;
     if (answer?.success === true && this.#socket.connected) {
@@ -274,12 +270,6 @@ class SocketTracker implements Tracker {
     }
     this.#socket.disconnect();
     this.#refused(answer?.success === false ? refusal(answer) : error);
-  }
-
-  /** Wait until the server has closed this connection: to a packet that comes later, it is one from nobody. */
-  async #left(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#socket.once('disconnect', () => resolve()));
-    if (this.#socket.connected) await Promise.race([closed, this.#after(CLOSING_TIME)]);
   }
 
   /** Connect again later if the token callback can supply a fresh token. */
@@ -318,13 +308,17 @@ class SocketTracker implements Tracker {
 
   /** A fresh token, or the error of the callback. */
   async #fresh(): Promise<string | TrackingError> {
-    if (typeof this.#token === 'string') return this.#token;
+    const token = typeof this.#token === 'string' ? this.#token : await this.#called(this.#token);
+    return typeof token === 'string' ? token.trim() : token; // a response or a file may end with a newline
+  }
+
+  async #called(callback: Exclude<Token, string>): Promise<string | TrackingError> {
     this.#calledAt = performance.now();
     this.#calls += 1;
     try {
       const late = this.#after(TOKEN_TIMEOUT).then(() => Promise.reject(new Error('the token took too long')));
-      const token: unknown = await Promise.race([this.#token(), late]);
-      if (typeof token === 'string' && token !== '') return token;
+      const token: unknown = await Promise.race([callback(), late]);
+      if (typeof token === 'string' && /\S/.test(token)) return token;
       throw new TypeError('the function returned no token');
     } catch (error) {
       return new TrackingError('token_unavailable', String(error), undefined, { cause: error });

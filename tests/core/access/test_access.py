@@ -292,18 +292,6 @@ async def test_an_authenticator_that_cannot_be_asked_again_is_not(make: Make) ->
     assert await access.still_holds(await access.authenticate(TOKEN))
 
 
-async def test_a_check_that_cannot_be_called_is_the_plugin_s_failure(
-    make: Make, incidents: Incidents
-) -> None:
-    async def wrong() -> bool:
-        return False
-
-    broken: Any = wrong
-    access = make(Authenticator("tokens", answering(ME), still_holds=broken))
-    assert await access.still_holds(await access.authenticate(TOKEN))
-    assert [kind.split()[-1] for kind in incidents.counts] == ["failed"]
-
-
 async def test_a_single_entity_identity_is_accepted_only_if_narrow(
     make: Make,
 ) -> None:

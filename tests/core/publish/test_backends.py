@@ -42,6 +42,11 @@ class Backend:
     async def aclose(self) -> None:
         self.notes.append(f"-{self.name}")
 
+    async def unused(self, *_: object) -> Any:
+        raise NotImplementedError
+
+    put = get = delete = page = count = publish = subscribe = unsubscribe = unused
+
     def status(self) -> BackendStatus:
         return BackendStatus(self.state)
 
@@ -67,6 +72,10 @@ class Opened:
     @staticmethod
     def owner(_: Any) -> str:
         return "test"
+
+    @staticmethod
+    def where(record: Any) -> str:
+        return f"plugin 'test': {record.name!r}"
 
     async def open(self, stack: AsyncExitStack) -> Any:
         registry: Any = self

@@ -1,4 +1,4 @@
-// Shows the vehicle that the fragment names, and another one that stays.
+// Shows the banner, the vehicle that the fragment names, and another one that stays.
 import { mount } from 'svelte';
 import Page from './Page.svelte';
 
