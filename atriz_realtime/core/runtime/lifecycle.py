@@ -145,7 +145,8 @@ class Lifecycle:
             raise RuntimeError(RUNS_ELSEWHERE)
 
     async def _drain(self, starting: asyncio.Task[None]) -> None:
-        await asyncio.wait([starting])
+        if not starting.done():  # its event loop may be closed, and could not say so
+            await asyncio.wait([starting])
         await self._take(self._first_steps())
 
     async def _close(self) -> None:
