@@ -227,18 +227,13 @@ class RealtimeServer(ServerInterface):
         self._lifecycle.leave()
 
     async def drain(self) -> None:
-        """Disconnect every client; requests are still answered, until :meth:`close`.
-
-        :raises RuntimeError: when it has started in another event loop that is open still.
-        """
+        """Disconnect every client; requests are still answered, until :meth:`close`."""
         await self._lifecycle.drain()
 
     async def close(self) -> None:
         """Disconnect every client and close everything; safe to call twice.
 
         Each step has a time limit. One that fails is reported, and the next one follows.
-
-        :raises RuntimeError: when it has started in another event loop that is open still.
         """
         await self._lifecycle.close()
 
