@@ -218,6 +218,7 @@ class RealtimeServer(ServerInterface):
 
         :raises ConfigurationError: when a backend cannot work as configured, or after `close`.
         :raises PluginError: when a ``server_started`` hook fails.
+        :raises RuntimeError: when it has started in another event loop that is open still.
         """
         await self._lifecycle.start_for("this RealtimeServer")
 

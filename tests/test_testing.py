@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
 import textwrap
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from atriz_realtime import create_app
 from atriz_realtime.testing import (
     FakeClock,
+    Live,
     config,
     event,
     location,
@@ -141,6 +144,57 @@ async def test_a_client_with_claims_or_with_a_token_of_its_own() -> None:
             assert await watcher.call("track:vehicle", ["tram-7"]) != {"success": True}
         async with watching(live, "bus-7", auth={"token": token("u2", watch=rules)}):
             assert live.server.connection_count == 1
+
+
+def test_an_application_is_not_served_in_two_event_loops() -> None:
+    app = create_app(config())
+
+    async def refused(live: Live) -> None:
+        with pytest.raises(RuntimeError, match="make a new application for each event loop"):
+            async with serving(app):
+                raise AssertionError("it is being served")
+        with pytest.raises(RuntimeError, match=r"give the test the loop_scope of the fixture"):
+            await live.get("/readyz")
+        with pytest.raises(RuntimeError, match=r"give the test the loop_scope of the fixture"):
+            async with watching(live):
+                raise AssertionError("it is connected")
+
+    served = serving(app)
+    loop = asyncio.new_event_loop()
+    try:
+        live = loop.run_until_complete(entered(served))
+        asyncio.run(refused(live))
+        answer = loop.run_until_complete(live.get("/readyz"))
+        assert answer == (200, {"status": "ready"})
+        loop.run_until_complete(left(served))
+    finally:
+        loop.close()
+
+
+def test_an_application_is_not_served_in_two_threads() -> None:
+    app = create_app(config())
+
+    async def serve() -> None:
+        async with serving(app):
+            raise AssertionError("it is being served")
+
+    async def main() -> None:
+        async with serving(app) as live:
+            with pytest.raises(RuntimeError, match="make a new application for each event loop"):
+                await asyncio.to_thread(asyncio.run, serve())
+            assert await live.get("/readyz") == (200, {"status": "ready"})
+
+    asyncio.run(main())
+
+
+async def entered(served: AbstractAsyncContextManager[Live]) -> Live:
+    """Begin to serve; the server runs on whenever its event loop does."""
+    return await served.__aenter__()
+
+
+async def left(served: AbstractAsyncContextManager[Live]) -> None:
+    """Stop what :func:`entered` has begun."""
+    await served.__aexit__(None, None, None)
 
 
 async def test_settings_for_an_application_that_has_its_own_are_refused() -> None:

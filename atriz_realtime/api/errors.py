@@ -101,11 +101,11 @@ class NotAuthenticated(RealtimeError):
 class AuthenticationRejected(RealtimeError):
     """Invalid credentials, as the authenticator for their kind decided.
 
-    The message on the wire is always the generic one: the reason is only for the
-    server's log, so that it does not help an attacker who tries tokens.
+    The client always gets the same message.  Only the server's log has the reason, because it
+    would help an attacker who tries tokens.
 
-    :param reason: for the log, which counts refusals by it: one of a few texts.
-    :param detail: what the log says besides, such as the id of a key; never a token.
+    :param reason: why, for the log, which counts refusals by reason: use few different texts.
+    :param detail: further information for the log, such as the id of a key; never a token.
     """
 
     code = "invalid_token"

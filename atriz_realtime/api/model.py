@@ -346,6 +346,11 @@ class Identity:
     identity.  A renewed token brings a new identity, and an empty ``memo``."""
 
 
+def _bare(token: str | None) -> str | None:
+    """A token without the line break of the file that it was read from, for example."""
+    return None if token is None else token.strip() or None
+
+
 @attrs.frozen(kw_only=True)
 class Credentials:
     """What a caller authenticates with.
@@ -353,8 +358,8 @@ class Credentials:
     Its ``repr`` shows no secret, so that it can be logged.
     """
 
-    token: str | None = attrs.field(default=None, repr=False)
-    """The bearer token."""
+    token: str | None = attrs.field(default=None, repr=False, converter=_bare)
+    """The bearer token, without the whitespace around it; ``None`` if nothing is left."""
     source: Literal["handshake", "event", "http"] = "http"
     """``handshake``: the Socket.IO ``auth`` object; ``event``: the event
     ``authenticate``; ``http``: a request's headers."""
@@ -373,7 +378,7 @@ class Credentials:
         """
         scheme, _, token = headers.get("authorization", "").partition(" ")
         return cls(
-            token=(token.strip() or None) if scheme.lower() == "bearer" else None,
+            token=token if scheme.lower() == "bearer" else None,
             source="http",
             headers=headers,
             address=address,

@@ -16,7 +16,7 @@ from atriz_realtime.core.clients.socket_server import SocketServer
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.lifecycle import Lifecycle
 from atriz_realtime.http.endpoints import EndpointRoute, Endpoints, OwnerOfPath
-from atriz_realtime.http.routes import SOCKET_PATH, Probes, RealtimeRoutes
+from atriz_realtime.http.routes import SOCKET_PATH, Probes, RealtimeRoutes, TrailingSlash
 from atriz_realtime.plugin_system.config import RealtimeConfig
 
 if TYPE_CHECKING:
@@ -70,7 +70,11 @@ class HttpInterface:
             engine.proxies,
             owner_of_path,
         )
-        app.router.routes[:0] = [own, Probes(app.router, start, lambda: lifecycle.is_leaving)]
+        app.router.routes[:0] = [
+            own,
+            TrailingSlash(app.router, own),
+            Probes(app.router, start, lambda: lifecycle.is_leaving),
+        ]
         if RealtimeError not in app.exception_handlers:
             app.add_exception_handler(RealtimeError, own.refuse)
         lifespan = app.router.lifespan_context

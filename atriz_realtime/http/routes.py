@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Mount, Router
 from starlette.status import WS_1008_POLICY_VIOLATION, WS_1011_INTERNAL_ERROR
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -173,6 +174,42 @@ class RealtimeRoutes(BaseRoute):
         if error.status != LocationNotFound.status:  # which is not a refusal
             self._incidents.refused(what, error)
         return error
+
+
+class TrailingSlash(BaseRoute):
+    """Redirects from a path of the server's with a slash at the end to the one without it.
+
+    The host's router would redirect to the scheme and the host that the last proxy has called.
+
+    :param router: the host's router, whose other routes take precedence.
+    :param routes: what answers the paths without the slash.
+    """
+
+    def __init__(self, router: Router, routes: RealtimeRoutes) -> None:
+        self._router = router
+        self._routes = routes
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match a path that only its last slash keeps from being one of the server's."""
+        is_ours = (
+            scope["type"] == "http"
+            and scope["path"].endswith("/")
+            and self._router.redirect_slashes
+            and self._routes.matches({**scope, "path": scope["path"][:-1]})[0] is not Match.NONE
+            and not any(
+                each.matches(scope)[0] is not Match.NONE
+                for each in self._router.routes
+                if each is not self
+            )
+        )
+        return (Match.FULL if is_ours else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Redirect to a relative address."""
+        name = quote(scope["path"][:-1].rpartition("/")[2], safe="")
+        query = scope["query_string"].decode("latin-1")
+        location = f"../{name}?{query}" if query else f"../{name}"
+        await RedirectResponse(location)(scope, receive, send)
 
 
 class Probes(BaseRoute):

@@ -22,7 +22,7 @@ from atriz_realtime.asgi import create_app
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from atriz_realtime.server import RealtimeServer
-from atriz_realtime.testing.web import on_uvicorn, port_of
+from atriz_realtime.testing.web import Observed, on_uvicorn, port_of
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 """The JWT secret of servers in tests."""
@@ -76,6 +76,7 @@ class Live:
     app: Any
     """The application that serves it."""
     port: int
+    _loop: asyncio.AbstractEventLoop | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def url(self) -> str:
@@ -97,13 +98,28 @@ class Live:
         return await self.request("GET", path, **options)
 
     async def request(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
-        """Send any request; pass ``headers={}`` to send no token."""
+        """Send any request; pass ``headers={}`` to send no token.
+
+        :raises RuntimeError: when nothing can answer, because the server's event loop does not run.
+        """
+        self.check_running()
         options.setdefault("headers", {"Authorization": f"Bearer {token()}"})
         async with (
             aiohttp.ClientSession() as session,
             session.request(method, self.url + path, **options) as response,
         ):
             return response.status, await response.json(content_type=None)
+
+    def check_running(self) -> None:
+        """Refuse to wait for a server whose event loop does not run.
+
+        :raises RuntimeError: when it does not.
+        """
+        if self._loop is not None and not self._loop.is_running():
+            raise RuntimeError(
+                "the server's event loop does not run: give the test the loop_scope of the fixture "
+                'that serves the application, such as @pytest.mark.asyncio(loop_scope="session")'
+            )
 
     async def publish(self, entity_id: str = "v1", **fields: Any) -> Any:
         """Publish the position of a vehicle over HTTP; it must be accepted."""
@@ -123,6 +139,8 @@ async def serving(
         of your own has settings already, and can be served only once.
     :param portable: whether all requests go through ASGI, as on servers other than uvicorn.
     :raises TypeError: for settings together with an application.
+    :raises RuntimeError: when the application does not start, for example because it has been
+        served before, or is being served in another event loop.
     """
     if app is not None and settings:
         raise TypeError(f"the application has its settings already: {', '.join(settings)}")
@@ -130,7 +148,7 @@ async def serving(
     realtime: RealtimeServer | None = getattr(getattr(app, "state", None), "realtime", None)
     own = None if portable else realtime
     web = uvicorn.Config(
-        app,
+        Observed(app),
         port=0,
         log_config=None,
         timeout_graceful_shutdown=2,
@@ -141,7 +159,7 @@ async def serving(
         proxy_headers=realtime is None or not realtime.config.trusted_proxies,
     )
     async with on_uvicorn(web) as running:
-        yield Live(app, port_of(running))
+        yield Live(app, port_of(running), asyncio.get_running_loop())
 
 
 class Watcher:
@@ -186,7 +204,9 @@ async def watching(
     :param claims: further claims of the token, such as those that the plugin ``claims`` reads.
     :param auth: what the client sends in its handshake instead, such as ``{"token": …}``.
     :param polling: whether to use long polling instead of a websocket.
+    :raises RuntimeError: when nothing can answer, because the server's event loop does not run.
     """
+    live.check_running()
     watcher = Watcher()
     if auth is None and user:
         auth = {"token": token(user, **(claims or {}))}

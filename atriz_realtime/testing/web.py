@@ -8,6 +8,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class Observed:
+    """An application that keeps what its lifespan has raised, which uvicorn only logs."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.failure: BaseException | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request, or the lifespan, to the application."""
+        try:
+            await self._app(scope, receive, send)
+        except BaseException as failure:
+            if scope["type"] == "lifespan":
+                self.failure = failure
+            raise
 
 
 class WebServer(uvicorn.Server):
@@ -28,7 +46,10 @@ class WebServer(uvicorn.Server):
         try:
             await super().startup(sockets)
         except SystemExit as error:
-            raise RuntimeError("the application did not start; the log says why") from error
+            app = self.config.app
+            failure = app.failure if isinstance(app, Observed) else None
+            why = "; the log says why" if failure is None else f": {failure}"
+            raise RuntimeError(f"the application did not start{why}") from failure or error
 
     async def main_loop(self) -> None:
         """Serve until ``stopping`` is set."""

@@ -345,6 +345,13 @@ def test_no_representation_shows_a_secret() -> None:
     assert "u1" in repr(identity)
 
 
+def test_a_token_has_no_whitespace_around_it() -> None:
+    assert Credentials(token=" a.b.c\n").token == "a.b.c"
+    assert Credentials(token=" \n").token is None
+    for header, bearer in (("Bearer  a.b.c ", "a.b.c"), ("bearer ", None), ("Basic a.b.c", None)):
+        assert Credentials.from_http({"authorization": header}, None).token == bearer
+
+
 def test_metadata_of_too_many_values_is_refused_before_they_are_looked_at() -> None:
     class Unread(list[object]):
         def __iter__(self) -> Iterator[object]:

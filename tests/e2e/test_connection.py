@@ -45,6 +45,13 @@ async def test_a_valid_token_in_the_handshake_authenticates(live: Live, connect:
         assert client.of("authenticated") == []
 
 
+async def test_whitespace_around_a_token_does_not_count(live: Live, connect: Connect) -> None:
+    """A token that was read from a file ends with the file's line break."""
+    async with connect(live, auth={"token": f" {token()}\r\n"}) as client:
+        assert await client.call("track:vehicle", "v1") == {"success": True}
+        assert await client.call("authenticate", f"{token()}\n") == {"success": True}
+
+
 @pytest.mark.parametrize("auth", [{}, {"token": "letmein"}, {"token": 42}, {"token": None}])
 async def test_a_bad_handshake_leaves_the_socket_unauthenticated(
     live: Live, connect: Connect, auth: dict[str, Any]

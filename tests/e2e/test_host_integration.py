@@ -25,6 +25,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import InvalidStatus
+from yarl import URL
 
 from atriz_realtime import (
     EntityRef,
@@ -332,6 +333,22 @@ async def test_a_host_s_own_handler_of_these_errors_stays(
         assert (await live.get("/api/tracking/boat"))[1]["code"] == "unknown_type"
 
 
+async def test_a_host_s_own_handler_has_refusals_counted_by_the_server_s(make_app: MakeApp) -> None:
+    app = make_app()
+    server = install(app)
+    of_the_server: Any = app.exception_handlers[RealtimeError]
+
+    async def theirs(request: Request, error: Exception) -> Response:
+        await of_the_server(request, error)
+        return JSONResponse({"theirs": str(error)}, 418)
+
+    app.add_exception_handler(RealtimeError, theirs)
+    app.router.routes.append(Route("/positions", published(server), methods=["POST"]))
+    async with serving(app) as live:
+        assert (await live.post("/positions", {"latitude": 95, "longitude": 0}))[0] == 418
+    assert server.incidents.counts == {"refused invalid_location": 1}
+
+
 async def test_other_errors_of_a_host_s_routes_are_its_own(make_app: MakeApp) -> None:
     async def broken(_: Request) -> Response:
         raise LookupError("as planned")
@@ -636,6 +653,44 @@ async def test_without_a_lifespan_the_first_requests_start_the_server_once(
     async with without_lifespan(app) as live:
         answers = await asyncio.gather(*(live.get("/health/realtime") for _ in range(10)))
         assert {(status, report["redis"]) for status, report in answers} == {(200, "connected")}
+
+
+# -- slashes at the end of a path -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("portable", [False, True])
+async def test_a_slash_at_the_end_is_redirected_to_a_relative_address(
+    make_app: MakeApp, portable: bool
+) -> None:
+    app = make_app(routes=ROUTES)
+    install(app, plugins={"metrics": {"networks": ["127.0.0.1"]}})
+    app.router.routes.append(Route("/health/realtime/", hello))
+    expected = {
+        "/metrics/": "../metrics",
+        "/metrics/?a=b%20c&d": "../metrics?a=b%20c&d",
+        "/health/realtime/": None,  # the host's own
+        "/no/such/path/": None,
+    }
+    async with serving(app, portable=portable) as live, aiohttp.ClientSession() as session:
+        for path, location in expected.items():
+            url = URL(live.url + path, encoded=True)
+            async with session.get(url, allow_redirects=False) as response:
+                assert response.headers.get("Location") == location, path
+                assert (response.status == 307) == (location is not None), path
+        async with session.get(f"{live.url}/metrics/") as response:
+            assert (response.status, response.url.path) == (200, "/metrics")
+
+
+async def test_a_host_without_redirections_of_slashes_gets_none(make_app: MakeApp) -> None:
+    app = make_app()
+    install(app)
+    app.router.redirect_slashes = False
+    async with (
+        serving(app) as live,
+        aiohttp.ClientSession() as session,
+        session.get(f"{live.url}/health/realtime/", allow_redirects=False) as response,
+    ):
+        assert response.status == 404
 
 
 # -- middleware -----------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import tomllib
 import venv
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from atriz_realtime.testing import free_port
+from tests.packaging.reader import steps
 from tests.packaging.test_wheels import ROOT, Environment, build
 from tests.support.servers.serving import SECRET, TIMEOUT, Live, Watcher, until
 
@@ -119,6 +121,25 @@ async def on_hypercorn(environment: Environment, folder: Path) -> AsyncIterator[
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def test_the_documented_project_installs_with_a_wheel_in_its_folder(
+    core: Path, tmp_path: Path
+) -> None:
+    page = ROOT / "docs" / "atriz-service.md"
+    (described,) = [
+        step.text for step in steps(page) if step.language == "toml" and "[project]" in step.text
+    ]
+    project = tmp_path / "project"
+    for folder in ("dispatch", "wheels"):
+        (project / folder).mkdir(parents=True)
+    (project / "pyproject.toml").write_text(described)
+    (project / "dispatch" / "__init__.py").write_text("import atriz_realtime\n")
+    shutil.copy(core, project / "wheels")
+    environment = Environment(tmp_path / "environment", core, {})
+    venv.create(environment.folder)
+    environment.pip("install", "--find-links", project / "wheels", project)
+    environment.done("python", "-c", "import dispatch")
 
 
 def names(*extras: str) -> set[str]:

@@ -168,7 +168,7 @@ class Gateway:
         token = fields.get("token")
         is_proper = (auth is None or fields is auth) and (token is None or isinstance(token, str))
         credentials = Credentials(
-            token=token if isinstance(token, str) and token else None,
+            token=token if isinstance(token, str) else None,
             source="handshake",
             headers=HandshakeHeaders(request),
             auth=fields,
@@ -224,7 +224,7 @@ class Gateway:
         try:
             identity = await self._access.authenticate(
                 Credentials(
-                    token=token if isinstance(token, str) and token else None,
+                    token=token if isinstance(token, str) else None,
                     source="event",
                     address=socket.address,
                 ),

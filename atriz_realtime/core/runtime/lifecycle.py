@@ -13,6 +13,13 @@ from atriz_realtime.core.runtime.incidents import Incidents
 CLOSE_STEP_TIMEOUT = 3.0
 """Seconds that a step of closing may take, unless it has time limits of its own."""
 
+RUNS_ELSEWHERE = (
+    "the RealtimeServer belongs to the event loop in which it has started, and that one is still "
+    "open: make a new application for each event loop, for example in a function; tests that share "
+    "an application need the loop_scope of the fixture that serves it"
+)
+"""What is said to a caller from another event loop, which would wait for ever."""
+
 Step = tuple[str, Callable[[], Awaitable[None]], float | None]
 """What is closed, for the log; how; seconds that it may take."""
 
@@ -65,7 +72,10 @@ class Lifecycle:
         """Open everything; the first call does it, the others wait for it.
 
         What is open already is closed again when something cannot be opened.
+
+        :raises RuntimeError: when it has started in another event loop that is open still.
         """
+        self._check_loop()
         if self.started_at is not None:
             return
         if self._starting is None:
@@ -77,6 +87,7 @@ class Lifecycle:
 
         :param what: what is started, for the error.
         :raises ConfigurationError: when it has been closed.
+        :raises RuntimeError: when it has started in another event loop that is open still.
         """
         if self.is_closing:
             raise ConfigurationError(
@@ -86,7 +97,11 @@ class Lifecycle:
         await self.start()
 
     def ready(self) -> Awaitable[None] | None:
-        """What a request waits for: the start, unless it is done."""
+        """What a request waits for: the start, unless it is done.
+
+        :raises RuntimeError: when it has started in another event loop that is open still.
+        """
+        self._check_loop()
         return None if self.started_at is not None else self.start()
 
     async def _start(self) -> None:
@@ -96,9 +111,13 @@ class Lifecycle:
         self.started_at = self._clock.monotonic()
 
     async def drain(self) -> None:
-        """Take the first steps of closing; what is open stays so for the requests under way."""
+        """Take the first steps of closing; what is open stays so for the requests under way.
+
+        :raises RuntimeError: when it has started in another event loop that is open still.
+        """
         if self._starting is None:
             return
+        self._check_loop()
         if self._draining is None:
             self._draining = asyncio.get_running_loop().create_task(self._drain(self._starting))
         await asyncio.shield(self._draining)
@@ -108,15 +127,26 @@ class Lifecycle:
 
         A step that fails, or exceeds its time limit, is reported and does not keep the
         others from being taken.
+
+        :raises RuntimeError: when it has started in another event loop that is open still.
         """
         if self._starting is None:
             return
+        self._check_loop()
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close())
         await asyncio.shield(self._closing)
 
+    def _check_loop(self) -> None:
+        if self._starting is None:
+            return
+        loop = self._starting.get_loop()
+        if loop is not asyncio.get_running_loop() and not loop.is_closed():
+            raise RuntimeError(RUNS_ELSEWHERE)
+
     async def _drain(self, starting: asyncio.Task[None]) -> None:
-        await asyncio.wait([starting])
+        if not starting.done():  # its event loop may be closed, and could not say so
+            await asyncio.wait([starting])
         await self._take(self._first_steps())
 
     async def _close(self) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
+import pytest
+
+from atriz_realtime.api import ConfigurationError
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.lifecycle import Lifecycle, Step
 from atriz_realtime.testing import FakeClock
@@ -46,3 +50,42 @@ async def test_steps_that_fail_are_reported_and_the_next_one_follows() -> None:
         "close incomplete: timed: TimeoutError: no answer",
         "close incomplete: slow: not done within 0.01 s",
     ]
+
+
+async def nothing(*_: object) -> None:
+    """Open or close nothing."""
+
+
+async def ready(lifecycle: Lifecycle) -> None:
+    """Wait as a request does."""
+    waiting = lifecycle.ready()
+    if waiting is not None:
+        await waiting
+
+
+@pytest.mark.parametrize(
+    "call",
+    [Lifecycle.start, ready, Lifecycle.drain, Lifecycle.close],
+    ids=["start", "ready", "drain", "close"],
+)
+def test_another_event_loop_is_refused_while_the_first_is_open(
+    call: Callable[[Lifecycle], Awaitable[None]],
+) -> None:
+    async def refused() -> None:
+        with pytest.raises(RuntimeError, match="make a new application for each event loop"):
+            await call(lifecycle)
+
+    clock = FakeClock()
+    lifecycle = Lifecycle(nothing, list, nothing, clock, Incidents(clock))
+    with asyncio.Runner() as other:
+        with asyncio.Runner() as first:
+            first.run(lifecycle.start())
+            other.run(refused())
+        other.run(lifecycle.start())  # the first is closed, as after each request of a test client
+        other.run(lifecycle.close())
+
+    async def starts() -> None:
+        with pytest.raises(ConfigurationError, match="does not start again"):
+            await lifecycle.start_for("this server")
+
+    asyncio.run(starts())
