@@ -15,6 +15,7 @@ def create_app(
     config: RealtimeConfig | None = None,
     *,
     worker: int = 0,
+    deaths: int = 0,
     other_reports: Callable[[], Awaitable[Sequence[ProcessReport]]] | None = None,
 ) -> Starlette:
     """A Starlette application that serves live tracking and nothing else.
@@ -24,5 +25,7 @@ def create_app(
     :raises ConfigurationError: when a setting or a plugin cannot work.
     """
     app = Starlette()
-    app.state.realtime = RealtimeServer(app, config, worker=worker, other_reports=other_reports)
+    app.state.realtime = RealtimeServer(
+        app, config, worker=worker, deaths=deaths, other_reports=other_reports
+    )
     return app
