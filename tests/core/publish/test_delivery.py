@@ -724,7 +724,8 @@ async def test_a_resync_is_postponed_once_however_often_it_is_retried(
         parts.fanout.events.hearing()
         await until(lambda: parts.cache.calls.count("get") > 3)
         parts.cache.away = None
-        await until(lambda expected=minutes: member.count() == expected)
+        await until(member.count)
+        assert len(member.frames) == 1
         assert parts.counts["resync postponed"] == minutes
 
 
