@@ -18,6 +18,7 @@ def create_app(
     config: RealtimeConfig | None = None,
     *,
     worker: int = 0,
+    deaths: int = 0,
     other_reports: Callable[[], Awaitable[Sequence[ProcessReport]]] | None = None,
 ) -> Starlette:
     """A Starlette application that serves live tracking and nothing else.
@@ -28,7 +29,9 @@ def create_app(
     """
     app = Starlette()
     app.router.default = _not_found
-    app.state.realtime = RealtimeServer(app, config, worker=worker, other_reports=other_reports)
+    app.state.realtime = RealtimeServer(
+        app, config, worker=worker, deaths=deaths, other_reports=other_reports
+    )
     return app
 
 

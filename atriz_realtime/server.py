@@ -57,6 +57,7 @@ class RealtimeServer(ServerInterface):
     :param app: the application to serve from: Starlette's, or one derived from it.
     :param config: default: read from the configuration file and the environment.
     :param worker: the number of this process, where several serve one port.
+    :param deaths: how often the worker of this number has died.
     :param other_reports: asks those other processes for their reports; ``None``: there are none.
     :raises ConfigurationError: when a setting cannot be, or names what nobody registers.
     :raises PluginError: when a plugin cannot be loaded, or conflicts with another.
@@ -68,6 +69,7 @@ class RealtimeServer(ServerInterface):
         config: RealtimeConfig | None = None,
         *,
         worker: int = 0,
+        deaths: int = 0,
         other_reports: Callable[[], Awaitable[Sequence[ProcessReport]]] | None = None,
     ) -> None:
         self.config = config = RealtimeConfig.load() if config is None else config
@@ -178,6 +180,7 @@ class RealtimeServer(ServerInterface):
             statistics=statistics.read,
             incidents=incidents,
             worker=worker,
+            deaths=deaths,
             others=other_reports,
         )
         self._handle = handle = ServerHandle(

@@ -27,6 +27,7 @@ DEBIAN = {
     "haproxy": ["haproxy"],
     "logrotate": ["logrotate"],
     "nginx": ["nginx-light"],
+    "promtool": ["prometheus"],
 }
 
 NPM = ("tests/js", "tests/js/bridge", "atriz_realtime/frontend", "atriz_realtime/pages")

@@ -32,3 +32,6 @@ class ProcessReport:
     labelled_incidents: Sequence[tuple[str, Mapping[str, str], int]] = ()
     """The same counts as (kind, labels, count): the labels are values for the placeholders in
     ``kind``, such as ``{plugin}``; most kinds have none."""
+    deaths: int = 0
+    """How often the worker of this number has died since its parent started; 0 without
+    ``--workers``."""

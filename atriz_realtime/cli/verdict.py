@@ -91,7 +91,7 @@ class Verdict:
         """Check whether Redis answers, and what time it has."""
         if config.redis_url is None:
             return
-        link = make_link(config.redis_url, lambda *_: None)
+        link = make_link(config.redis_url, lambda *_, **__: None)
         try:
             async with asyncio.timeout(ANSWER_LIMIT):
                 await link.client.ping()

@@ -144,8 +144,11 @@ class Admission(LoopBound):
         while self._left and self._waiting:
             self._left -= self._waiting.popleft()()
 
-    async def turn(self) -> bool:
-        """Wait for a handshake's turn; returns False when too many wait."""
+    async def turn(self, has_left: Callable[[], bool]) -> bool:
+        """Wait for a handshake's turn; returns False when too many wait.
+
+        :param has_left: tells whether its client has gone; its turn is then another's.
+        """
         starting = self.ready()
         if starting is not None:
             await starting
@@ -155,7 +158,7 @@ class Admission(LoopBound):
             if admitted.done():  # its task was cancelled
                 return False
             admitted.set_result(None)
-            return True
+            return not has_left()
 
         if not self.enqueue(admit):
             return False

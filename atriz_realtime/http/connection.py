@@ -16,12 +16,12 @@ import uvicorn
 from atriz_realtime.api.errors import RealtimeError
 from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall
 from atriz_realtime.api.records import Endpoint
+from atriz_realtime.engine.request.header_fields import MAX_LINES
 from atriz_realtime.engine.request.request import MAX_HEAD, Address
 from atriz_realtime.engine.transports.connections import (
     client_of,
     descriptor,
     scheme_of,
-    seen_through_proxies,
     send,
 )
 from atriz_realtime.http.bodies import SMALL_BODY
@@ -126,7 +126,7 @@ class EndpointConnection(asyncio.Protocol):
 
     def refuse(self, error: RealtimeError) -> None:
         """Give up the body that is being read: see :class:`.Receiver`."""
-        self._drain(self._shared.endpoints.refused(error))
+        self._drain(self._shared.endpoints.refused(error, self._address()))
 
     def _read(self, endpoint: Endpoint, data: bytes) -> None:
         """Read a request whose whole head is in ``data``, and cache that head."""
@@ -169,10 +169,11 @@ class EndpointConnection(asyncio.Protocol):
             self._head_size += len(piece)
             try:
                 self._parser.feed_data(piece)
+                is_malformed = self._in_head and self._head_size > MAX_HEAD
             except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-                self._drain(self._shared.endpoints.malformed())
-            if self._in_head and self._head_size > MAX_HEAD:
-                self._drain(self._shared.endpoints.malformed())
+                is_malformed = not self._draining  # or a callback has stopped the parser
+            if is_malformed:
+                self._drain(self._shared.endpoints.malformed(self._address()))
         if self._in_request:
             self._shared.requests.begin(self)
             if self._body:
@@ -199,7 +200,13 @@ class EndpointConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Append a header."""
+        """Append a header.
+
+        :raises ConnectionError: when there are too many; the parser stops.
+        """
+        if len(self._headers) >= MAX_LINES:
+            self._drain(self._shared.endpoints.too_many_headers(self._address()))
+            raise ConnectionError
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -225,7 +232,7 @@ class EndpointConnection(asyncio.Protocol):
             return
         self._body += body
         if len(self._body) > self._shared.endpoints.max_body:
-            self._drain(self._shared.endpoints.too_large())
+            self._drain(self._shared.endpoints.too_large(self._address()))
 
     def on_message_complete(self) -> None:
         """Queue the request."""
@@ -238,13 +245,8 @@ class EndpointConnection(asyncio.Protocol):
         if self._queue and self._is_queue_full():
             self._drain()
             return
-        address = None if self._client is None else self._client[0]
-        if self._shared.proxies is not None:
-            address = self._shared.proxies.client(address, self._headers)
-        elif self._config.proxy_headers:
-            address = seen_through_proxies(self._config, address, self._headers)
         body, self._body = bytes(self._body), b""  # an idle connection keeps none
-        call = HttpCall(Headers(self._headers), body, address)
+        call = HttpCall(Headers(self._headers), body, self._address())
         self._enqueue(endpoint, call, keep_alive=self._parser.should_keep_alive())
 
     # -- answers ---------------------------------------------------------------------------
@@ -330,6 +332,9 @@ class EndpointConnection(asyncio.Protocol):
             transport.pause_reading()
         self._restart_timer()
 
+    def _address(self) -> str | None:
+        return self._shared.address(self._config, self._client, self._headers)
+
     def _is_busy(self) -> bool:
         """Return whether a request is being read or answered."""
         return self._answering is not None or self._in_request
@@ -344,7 +349,7 @@ class EndpointConnection(asyncio.Protocol):
             self._counted = len(self._body)
             self._shared.requests.begin(self)
         else:
-            self._drain(self._shared.endpoints.too_slow())
+            self._drain(self._shared.endpoints.too_slow(self._address()))
 
     def _restart_timer(self) -> None:
         """Restart the keep-alive timeout."""

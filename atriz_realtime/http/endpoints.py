@@ -21,6 +21,7 @@ from atriz_realtime.api.records import Endpoint
 from atriz_realtime.api.wire import encode_json
 from atriz_realtime.core.runtime import cancellation
 from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.engine.request.header_fields import MAX_LINES
 from atriz_realtime.http.bodies import MAX_HANDLED_LARGE, Bodies
 from atriz_realtime.http.unread_answers import UnreadAnswers
 
@@ -106,32 +107,46 @@ class Endpoints:
                 raise TypeError(f"{type(answer).__name__} is not an HttpAnswer")
             return answer
         except RealtimeError as error:
-            return self._refused(f"{endpoint.method} {endpoint.path}", error)
+            return self._refused(f"{endpoint.method} {endpoint.path}", error, call.address)
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if cancellation.is_own(error):
                 raise
             what = endpoint.path + of_plugin(self._owner_of_path(endpoint.path))
             return error_answer(self._incidents.failed("endpoint failed", what, error))
 
-    def too_large(self) -> HttpAnswer:
+    def too_large(self, address: str | None) -> HttpAnswer:
         """Return the answer to a body over the limit."""
-        return self.refused(_too_large(self.max_body))
+        return self.refused(_too_large(self.max_body), address)
 
-    def malformed(self) -> HttpAnswer:
+    def malformed(self, address: str | None) -> HttpAnswer:
         """Return the answer to bytes that are not HTTP."""
-        return self.refused(InvalidRequest("the request is not well-formed HTTP"))
+        return self.refused(InvalidRequest("the request is not well-formed HTTP"), address)
 
-    def too_slow(self) -> HttpAnswer:
+    def too_many_headers(self, address: str | None) -> HttpAnswer:
+        """Return the answer to a request with more headers than are read."""
+        return self.refused(_TooManyHeaders(), address)
+
+    def too_slow(self, address: str | None) -> HttpAnswer:
         """Return the answer to a request that did not come in time."""
-        return self.refused(RequestTimeout())
+        return self.refused(RequestTimeout(), address)
 
-    def refused(self, error: RealtimeError) -> HttpAnswer:
-        """Return the answer to a request that is refused before it is whole."""
-        return self._refused("a request", error)
+    def refused(self, error: RealtimeError, address: str | None) -> HttpAnswer:
+        """Return the answer to a request that is refused before it is whole.
 
-    def _refused(self, what: str, error: RealtimeError) -> HttpAnswer:
-        self._incidents.refused(what, error)
+        :param address: the client's, where it is known.
+        """
+        return self._refused("a request", error, address)
+
+    def _refused(self, what: str, error: RealtimeError, address: str | None) -> HttpAnswer:
+        self._incidents.refused(what, error, address)
         return error_answer(error)
+
+
+class _TooManyHeaders(InvalidRequest):
+    """A request with more than ``MAX_LINES`` headers."""
+
+    status = 431
+    default_message = f"the request has more than {MAX_LINES} headers"
 
 
 def _too_large(max_body: int) -> PayloadTooLarge:
@@ -172,6 +187,12 @@ def path_of(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", ""))
 
 
+def address_of(scope: Scope) -> str | None:
+    """The address of the client of a request."""
+    client = scope.get("client")
+    return client[0] if client else None
+
+
 class EndpointRoute(BaseRoute):
     """An endpoint as a route of a Starlette application."""
 
@@ -195,14 +216,14 @@ class EndpointRoute(BaseRoute):
 
     async def _answer(self, scope: Scope, receive: Receive) -> HttpAnswer | None:
         """Read the body and answer; ``None`` when the client disconnects before its end."""
+        address = address_of(scope)
         try:
             body = await _Reading(self._endpoints.bodies).read(receive, self._endpoints.max_body)
         except RealtimeError as error:
-            return self._endpoints.refused(error)
+            return self._endpoints.refused(error, address)
         if body is None:
             return None
-        client = scope.get("client")
-        call = HttpCall(Headers(scope["headers"]), body, client[0] if client else None)
+        call = HttpCall(Headers(scope["headers"]), body, address)
         endpoint, call = self._endpoints.admitted(self._endpoint, call)
         try:
             return await self._endpoints.answer(endpoint, call)

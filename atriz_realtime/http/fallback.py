@@ -9,6 +9,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atriz_realtime.api.http import HttpAnswer
+from atriz_realtime.engine.request.header_fields import MAX_LINES
 from atriz_realtime.engine.request.request import MAX_HEAD
 from atriz_realtime.http.connection import MAX_PIPELINED
 from atriz_realtime.http.request_deadlines import is_fast_enough
@@ -35,6 +36,7 @@ class FallbackProtocol(HttpToolsProtocol):
         self._pending = 0  # bytes read since the parser last got on
         self._received = 0  # bytes of the body
         self._counted = 0  # those that had come when its deadline began
+        self._refusal = shared.endpoints.malformed  # why the parser stops
 
     def data_received(self, data: bytes) -> None:
         """Read a part of a request; the first bytes begin the deadline of its head."""
@@ -48,7 +50,7 @@ class FallbackProtocol(HttpToolsProtocol):
             try:
                 self.parser.feed_data(piece)
             except httptools.HttpParserError:  # uvicorn would log each
-                self._refuse(self._shared.endpoints.malformed)
+                self._refuse(self._refusal)
                 return
             except httptools.HttpParserUpgrade:
                 if self._should_upgrade():
@@ -68,6 +70,16 @@ class FallbackProtocol(HttpToolsProtocol):
             raise ConnectionError
         self._pending = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or one of the trailers.
+
+        :raises ConnectionError: when there are too many; the parser stops.
+        """
+        if len(self.headers) >= MAX_LINES:
+            self._refusal = self._shared.endpoints.too_many_headers
+            raise ConnectionError
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Begin the deadline of the body."""
@@ -130,14 +142,17 @@ class FallbackProtocol(HttpToolsProtocol):
         cycle: Any = self.cycle  # None before the first request
         return cycle is not None and not cycle.response_complete
 
-    def _refuse(self, refusal: Callable[[], HttpAnswer]) -> None:
+    def _refuse(self, refusal: Callable[[str | None], HttpAnswer]) -> None:
         """Read no more, and close, with an answer that is not taken for that of another request."""
         self._draining = True
         self._shared.requests.end(self)
         if self._is_answering() and not self._in_body:  # earlier requests
             self.shutdown()
             return
-        answer = refusal()  # counts it
+        # None before the first request
+        headers: list[tuple[bytes, bytes]] | None = self.headers
+        address = self._shared.address(self.config, self.client, headers or [])
+        answer = refusal(address)  # counts it
         is_own = not self.pipeline and self._is_answering() and not self.cycle.response_started
         if is_own or not self._in_body:
             defaults = self.server_state.default_headers

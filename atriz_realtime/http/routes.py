@@ -23,6 +23,7 @@ from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.http.endpoints import (
     EndpointRoute,
     OwnerOfPath,
+    address_of,
     error_answer,
     headers_of,
     no_plugin,
@@ -138,7 +139,7 @@ class RealtimeRoutes(BaseRoute):
             if started or scope["type"] != "http":
                 raise
             path = getattr(route, "path", "")
-            answer = self._error(f"{scope['method']} {scope['path']}", error, path)
+            answer = self._error(f"{scope['method']} {scope['path']}", error, scope, path)
             await send_answer(error_answer(answer), send)
 
     async def refuse(self, request: HTTPConnection, error: Exception) -> Any:
@@ -152,7 +153,7 @@ class RealtimeRoutes(BaseRoute):
         scope = request.scope
         endpoint = scope.get("endpoint")  # not the path: it may contain a secret of the host's
         name = getattr(endpoint, "__name__", type(endpoint).__name__)
-        refusal = self._error(f"{scope.get('method', 'websocket')} {name}", error)
+        refusal = self._error(f"{scope.get('method', 'websocket')} {name}", error, scope)
         answer = error_answer(refusal)
         if isinstance(request, WebSocket):
             code = WS_1011_INTERNAL_ERROR if answer.status >= 500 else WS_1008_POLICY_VIOLATION
@@ -163,7 +164,7 @@ class RealtimeRoutes(BaseRoute):
         response.raw_headers = headers_of(answer)
         return response
 
-    def _error(self, what: str, error: Exception, path: str = "") -> RealtimeError:
+    def _error(self, what: str, error: Exception, scope: Scope, path: str = "") -> RealtimeError:
         """Count a request that is refused or has failed; returns the error to answer with.
 
         :param path: that of the plugin's route, as it was registered.
@@ -172,7 +173,7 @@ class RealtimeRoutes(BaseRoute):
             what += of_plugin(self._owner_of_path(path))
             return self._incidents.failed("endpoint failed", what, error)
         if error.status != LocationNotFound.status:  # which is not a refusal
-            self._incidents.refused(what, error)
+            self._incidents.refused(what, error, address_of(scope))
         return error
 
 

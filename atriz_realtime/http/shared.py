@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from atriz_realtime.api.http import HttpAnswer
@@ -13,6 +14,8 @@ from atriz_realtime.api.records import Endpoint
 from atriz_realtime.engine.deadlines import Deadlines
 from atriz_realtime.engine.request.exchange import NO_STORE, Headers
 from atriz_realtime.engine.request.proxies import TrustedProxies
+from atriz_realtime.engine.request.request import Address
+from atriz_realtime.engine.transports.connections import seen_through_proxies
 from atriz_realtime.engine.transports.polling import PollingRequests
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.endpoints import HEADERS, HEADERS_OF, Endpoints
@@ -47,6 +50,18 @@ class Shared:
     response_starts: dict[object, tuple[Any, bytes]] = attrs.field(factory=dict)
     """By what the headers depend on: uvicorn's default headers, and the start of a response that
     has them and those that all such responses have."""
+
+    def address(
+        self, config: uvicorn.Config, client: Address | None, headers: list[tuple[bytes, bytes]]
+    ) -> str | None:
+        """The client's address, as far as the headers of its request have come.
+
+        :param client: the other end of the connection.
+        """
+        address = None if client is None else client[0]
+        if self.proxies is not None:
+            return self.proxies.client(address, headers)
+        return seen_through_proxies(config, address, headers) if config.proxy_headers else address
 
     def answer(self, answer: HttpAnswer, defaults: DefaultHeaders, *, last: bool) -> bytes:
         """Encode the answer of an endpoint; the parameters are those of :meth:`response`."""

@@ -18,7 +18,7 @@ from redis.exceptions import AskError, MovedError, RedisError
 
 from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import ConfigurationError, Unavailable
-from atriz_realtime.redis_link.pipe import ANSWER_TIMEOUT, RedisPipe, describe
+from atriz_realtime.redis_link.pipe import ANSWER_TIMEOUT, RedisPipe, Report, describe
 from atriz_realtime.redis_link.single import CONNECTION_OPTIONS, connected
 from atriz_realtime.redis_link.stream import Stream
 from atriz_realtime.redis_link.url import RedisUrl
@@ -39,13 +39,14 @@ _KEY_POSITION = {"EVAL": 3, "EVALSHA": 3}
 class ClusterLink:
     """A :class:`~atriz_realtime.api.RedisLink` to a cluster.
 
-    :param report: called with an incident's kind and message when the cluster cannot be reached.
+    :param report: called with an incident's kind, message and cause when the cluster cannot be
+        reached.
     :raises ConfigurationError: when the URL cannot be used.
     """
 
     sharded = True
 
-    def __init__(self, url: RedisUrl, report: Callable[[str, str], None]) -> None:
+    def __init__(self, url: RedisUrl, report: Report) -> None:
         self._url = url
         self._report = report
         options = {**CONNECTION_OPTIONS, "socket_timeout": ANSWER_TIMEOUT, **url.options}
@@ -99,7 +100,8 @@ class ClusterLink:
                     await self.client.nodes_manager.initialize()
             except (RedisError, OSError, TimeoutError) as error:
                 self._detail = describe(error)
-                self._report("redis disconnected", f"{self._url}: {self._detail}")
+                message = f"{self._url}: {self._detail}"
+                self._report("redis disconnected", message, cause=self._detail)
                 return
             await self._follow_topology()
 

@@ -18,7 +18,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from redis.asyncio.connection import AbstractConnection
@@ -63,6 +63,13 @@ disk, has too few replicas, or runs a script that does not end."""
 Connect = Callable[[], Awaitable[AbstractConnection]]
 
 
+class Report(Protocol):
+    """Takes the kind and the message of an incident, and its cause."""
+
+    def __call__(self, kind: str, message: str, *, cause: str) -> None:
+        """Report that Redis cannot be reached."""
+
+
 @attrs.define(eq=False)
 class _Command:
     """A queued command and the future of its answer."""
@@ -83,7 +90,7 @@ class RedisPipe:
     :param connect: opens a connection to the current server.
     :param on_connect: called whenever a connection is made, for the first time or again.
     :param on_disconnect: called whenever the connection is lost.
-    :param report: called with an incident's kind and message when the connection is lost.
+    :param report: called when the connection is lost, and again when the reason changes.
     """
 
     def __init__(
@@ -93,7 +100,7 @@ class RedisPipe:
         *,
         on_connect: Callable[[], None],
         on_disconnect: Callable[[], None] = lambda: None,
-        report: Callable[[str, str], None],
+        report: Report,
     ) -> None:
         self._name = name
         self._connect = connect
@@ -277,10 +284,11 @@ class RedisPipe:
 
     def _lost(self, reason: str) -> None:
         was_connected = self._stream is not None
+        has_changed = reason != self._detail
         self._detail = reason
-        if was_connected or not self._first_attempt.done():
-            consequence = "watchers of this process are served, retrying"
-            self._report("redis disconnected", f"{self._name}: {reason}; {consequence}")
+        if was_connected or has_changed:
+            message = f"{self._name}: {reason}; watchers of this process are served, retrying"
+            self._report("redis disconnected", message, cause=reason)
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)
         if was_connected:

@@ -16,7 +16,13 @@ from redis.exceptions import RedisError
 
 from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import ConfigurationError
-from atriz_realtime.redis_link.pipe import ANSWER_TIMEOUT, CONNECT_TIMEOUT, RedisPipe, describe
+from atriz_realtime.redis_link.pipe import (
+    ANSWER_TIMEOUT,
+    CONNECT_TIMEOUT,
+    RedisPipe,
+    Report,
+    describe,
+)
 from atriz_realtime.redis_link.stream import Stream
 from atriz_realtime.redis_link.url import RedisUrl
 
@@ -36,13 +42,13 @@ SENTINEL_OPTIONS: Mapping[str, Any] = {
 class SingleLink:
     """A :class:`~atriz_realtime.api.RedisLink` to one server at a time.
 
-    :param report: called with an incident's kind and message when Redis cannot be reached.
+    :param report: called with an incident's kind, message and cause when Redis cannot be reached.
     :raises ConfigurationError: when the URL cannot be used.
     """
 
     sharded = False
 
-    def __init__(self, url: RedisUrl, report: Callable[[str, str], None]) -> None:
+    def __init__(self, url: RedisUrl, report: Report) -> None:
         self._url = url
         self._report = report
         self._sentinels: list[redis.asyncio.Redis] = []

@@ -393,9 +393,10 @@ async def test_a_plain_uvicorn_shows_the_first_refusal_of_each_reason() -> None:
                     assert response.status == 401
         await served.command.ended(signal.SIGTERM)
     where = "; later ones are INFO lines of the logger 'atriz_realtime'"
+    publish = "POST /api/tracking/location"
     assert [line for line in served.command.err if line.startswith("refused")] == [
         f"refused credentials: authenticator 'jwt': {missing}; client 127.0.0.1{where}",
-        f"refused invalid_token: POST /api/tracking/location: Authentication failed{where}",
-        f"refused not_authenticated: POST /api/tracking/location: Not authenticated{where}",
+        f"refused invalid_token: {publish}: Authentication failed; client 127.0.0.1{where}",
+        f"refused not_authenticated: {publish}: Not authenticated; client 127.0.0.1{where}",
     ]
     assert token() not in "".join(served.command.err)

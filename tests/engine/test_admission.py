@@ -98,6 +98,16 @@ async def test_those_who_have_gone_take_nobody_s_turn() -> None:
     assert admitted[-1] == ADMITTED_PER_TURN
 
 
+async def test_over_asgi_those_who_have_gone_take_nobody_s_turn() -> None:
+    queue = queue_of_handshakes()
+    gone = [asyncio.create_task(queue.turn(lambda: True)) for _ in range(100)]
+    other = asyncio.create_task(queue.turn(lambda: False))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert other.done()
+    assert await asyncio.gather(*gone, other) == [True] * 101
+
+
 async def test_a_single_handshake_does_not_wait() -> None:
     queue, admitted = queue_of_handshakes(), list[int]()
     for number in range(5):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 import pytest
 
+from atriz_realtime.core.runtime import incidents
 from atriz_realtime.engine.request.header_fields import MAX_LINES, header_fields
 from atriz_realtime.engine.request.request import MAX_HEAD
 from atriz_realtime.http.request_head import PIECE
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHUNKED = request(b"", "/api/echo", b"Transfer-Encoding: chunked", sized=False)
 
-HEADERS = b"X: x\r\n" * 1_000
+HEADERS = b"X: %b\r\n" % (b"x" * 6_000)
 
 WEBSOCKET = get(
     "/socket.io/?EIO=4&transport=websocket",
@@ -91,7 +93,11 @@ async def test_a_head_that_comes_at_once_is_bounded_as_well(
         assert (await other.call(refused[:cut], refused[cut:])).status == 400
 
 
-@pytest.mark.parametrize("sent", [OPEN, WEBSOCKET], ids=["polling", "websocket"])
+@pytest.mark.parametrize(
+    "sent",
+    [get("/hello"), OPEN, echo("x"), WEBSOCKET],
+    ids=["other", "polling", "endpoint", "websocket"],
+)
 @pytest.mark.parametrize("pieces", [1, 2])
 async def test_the_headers_of_a_client_are_counted(
     server: HttpServer, sent: bytes, pieces: int
@@ -103,6 +109,39 @@ async def test_the_headers_of_a_client_are_counted(
         cut = 30 if pieces == 2 else len(request)
         async with server.connect() as other:
             assert (await other.call(request[:cut], request[cut:])).status in statuses
+
+
+@pytest.mark.parametrize("first", [get("/hello"), echo("x")], ids=["other", "endpoint"])
+async def test_one_refusal_answers_too_many_headers(
+    server: HttpServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    first: bytes,
+) -> None:
+    """Also behind another request, on a connection that then closes."""
+    monkeypatch.setattr(incidents, "QUIET_SECONDS", 0.0)
+    caplog.set_level(logging.INFO, "atriz_realtime")
+    refused = server.realtime.incidents.counts.get("refused bad_request", 0)
+    async with server.connect() as client:
+        assert (await client.call(first)).status == 200
+        many = first.replace(b"\r\n", b"\r\n" + b"a:\r\n" * 15_000, 1)
+        answer = await client.call(many)
+    assert (answer.status, answer.headers["connection"]) == (431, "close")
+    assert (answer.json["code"], answer.json["message"]) == (
+        "bad_request",
+        f"the request has more than {MAX_LINES} headers",
+    )
+    assert server.realtime.incidents.counts["refused bad_request"] == refused + 1
+    (line,) = caplog.messages
+    assert line.startswith("refused bad_request: a request: the request has more than 128 headers")
+    assert "; client 127.0.0.1" in line
+
+
+async def test_trailers_are_counted_with_the_headers(
+    server: HttpServer, client: Connection
+) -> None:
+    answer = await client.call(CHUNKED + b"0\r\n" + b"X: x\r\n" * MAX_LINES + b"\r\n")
+    assert answer.status == 431
 
 
 async def test_a_body_that_comes_with_its_head_does_not_count(

@@ -38,6 +38,12 @@ def logrotate() -> str:
     return installed("logrotate")
 
 
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """The path of promtool, which comes with Prometheus."""
+    return installed("promtool")
+
+
 @pytest.fixture
 def maker(valkey: ValkeyServer, tmp_path: Path) -> Maker:
     """Starts further Valkey processes, of the program that the shared server runs."""

@@ -178,6 +178,25 @@ def test_nginx_of_compose_needs_no_name_of_a_server() -> None:
     assert len(servers) == 2
 
 
+@pytest.mark.parametrize(
+    ("wheels", "chosen"),
+    [
+        (["1.0.0"], "1.0.0"),
+        (["1.9.0", "1.10.0"], "1.10.0"),
+        (["1.0.0", "1.0.0rc1"], "1.0.0"),
+    ],
+)
+def test_the_image_gets_the_newest_wheel(tmp_path: Path, wheels: list[str], chosen: str) -> None:
+    command = re.search(r"^RUN pip (.+)$", (SHIPPED / "Containerfile").read_text(), re.MULTILINE)
+    assert command is not None
+    for version in wheels:
+        (tmp_path / f"atriz_realtime-{version}-py3-none-any.whl").touch()
+    called = f"echo {command[1]}".replace("/tmp/", f"{tmp_path}/")
+    shell = subprocess.run(["sh", "-c", called], capture_output=True, text=True, check=True)
+    wheel = tmp_path / f"atriz_realtime-{chosen}-py3-none-any.whl"
+    assert shell.stdout == f"install --no-cache-dir {wheel}[serve,metrics,jwks]\n"
+
+
 def test_kubernetes_takes_its_file() -> None:
     done = checked("kubernetes-validate", "--strict", SHIPPED / "kubernetes.yaml")
     assert done.returncode == 0, done.stdout + done.stderr

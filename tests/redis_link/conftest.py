@@ -25,7 +25,8 @@ class Linked:
     def connected(self) -> None:
         self.connections += 1
 
-    def reported(self, kind: str, message: str) -> None:
+    def reported(self, kind: str, message: str, *, cause: str) -> None:
+        assert cause in message
         self.reports.append((kind, message))
 
 

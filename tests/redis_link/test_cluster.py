@@ -44,7 +44,7 @@ class Cluster:
     """A link to two nodes, of which the first has the key."""
 
     def __init__(self, answer: Any = b"OK") -> None:
-        link: Any = make_link("redis+cluster://127.0.0.1:7000", lambda *_: None)
+        link: Any = make_link("redis+cluster://127.0.0.1:7000", lambda *_, **__: None)
         self.link = link
         self.here, self.there = Node(HERE, answer), Node(THERE)
         self.link._pipes = {node.name: node for node in (self.here, self.there)}

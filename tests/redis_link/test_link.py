@@ -17,7 +17,7 @@ from atriz_realtime.api import Unavailable
 from atriz_realtime.redis_link import Link, pipe
 from atriz_realtime.testing import TIMEOUT, free_port, until
 from tests.redis_link.conftest import Linked, linked_to
-from tests.support.servers.tcp_proxy import Proxy
+from tests.support.servers.tcp_proxy import Proxy, proxying
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 
@@ -161,7 +161,7 @@ async def test_commands_fail_at_once_while_disconnected(linked: Linked, proxy: P
         with pytest.raises(Unavailable):
             await link.execute("PING")
     assert time.monotonic() - began < TIMEOUT  # waiting for 100 answers would take far longer
-    assert [kind for kind, _ in linked.reports] == ["redis disconnected"]
+    assert {kind for kind, _ in linked.reports} == {"redis disconnected"}
     proxy.mend()
     await answering(link)
     assert linked.connections == 2
@@ -246,6 +246,19 @@ async def test_a_server_that_starts_later_is_connected() -> None:
         await answering(linked.link)
         assert linked.connections == 1
     await linked.link.aclose()
+
+
+async def test_another_reason_for_the_same_outage_is_reported() -> None:
+    with ValkeyServer(port=free_port()) as server:
+        async with proxying(server.port) as proxy, redis.asyncio.Redis(port=server.port) as client:
+            proxy.cut()
+            linked = await linked_to(proxy.url)
+            assert len(linked.reports) == 1
+            await client.config_set("requirepass", "hunter2")
+            proxy.mend()
+            await until(lambda: "Authentication required" in linked.reports[-1][1])
+            assert [kind for kind, _ in linked.reports] == ["redis disconnected"] * 2
+            await linked.link.aclose()
 
 
 async def test_a_server_out_of_memory_is_unavailable(

@@ -12,7 +12,7 @@ from atriz_realtime.redis_link.url import parse_redis_url
 SECRET = "hunter2"
 
 
-def ignored(kind: str, message: str) -> None:
+def ignored(kind: str, message: str, *, cause: str) -> None:
     """Take a report."""
 
 

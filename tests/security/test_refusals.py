@@ -230,7 +230,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 async def refused(live: Live, attempt: Attempt, code: object, kind: str, log: Any) -> None:
     """Check the code, the count and the log line of one refusal."""
     incidents = live.server.incidents
-    incidents._logged.clear()  # as if the last line of this kind were more than a minute old
+    incidents._logged_at.clear()  # as if the last line of this kind were more than a minute old
     before = incidents.counts.get(kind, 0)
     log.clear()
     assert await attempt(live) == code

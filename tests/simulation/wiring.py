@@ -29,6 +29,7 @@ from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.defaults import revocations
 from atriz_realtime.engine import flusher
 from atriz_realtime.plugin_system import discovery
+from atriz_realtime.redis_link.pipe import Report
 from atriz_realtime.redis_link.single import SingleLink
 from atriz_realtime.redis_link.url import parse_redis_url
 from tests.simulation.loop import Process, VirtualLoop
@@ -107,7 +108,7 @@ class Node:
     async def start(self) -> None:
         """Build the server and start it; in its process."""
 
-        def make_link(url: str, report: Callable[[str, str], None]) -> _Link:
+        def make_link(url: str, report: Report) -> _Link:
             link = _Link(parse_redis_url(url), report)
             link.network = self.network
             return link

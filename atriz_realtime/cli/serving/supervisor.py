@@ -53,6 +53,8 @@ class _WorkerState:
     """The reading end of a pipe that closes when it no longer accepts connections."""
     due: float = 0.0
     """When to restart it, in seconds of the monotonic clock."""
+    deaths: int = 0
+    """How often it has died."""
 
 
 class Supervisor:
@@ -190,6 +192,7 @@ class Supervisor:
             return
         if time.monotonic() - worker.started > STEADY_SECONDS:
             worker.backoff = BACKOFF_FIRST
+        worker.deaths += 1
         logger.warning(
             "worker died",
             worker=worker.number,
@@ -210,6 +213,7 @@ class Supervisor:
             *(sys.executable, "-m", "atriz_realtime.cli.serving.worker_process"),
             *("--worker", str(worker.number)),
             *("--successor", str(self._successor(worker))),
+            *("--deaths", str(worker.deaths)),
             *("--directory", str(self._directory)),
             *("--accepting", str(accepting)),
             *("--alive", str(self._alive_in)),

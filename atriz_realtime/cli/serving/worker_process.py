@@ -28,6 +28,7 @@ from atriz_realtime.plugin_system.config import RealtimeConfig
 @click.command(hidden=True)
 @click.option("--worker", type=int, required=True)
 @click.option("--successor", type=int, required=True)
+@click.option("--deaths", type=int, required=True)
 @click.option("--directory", type=click.Path(path_type=Path), required=True)
 @click.option("--accepting", type=int, required=True)
 @click.option("--alive", type=int, required=True)
@@ -42,6 +43,7 @@ from atriz_realtime.plugin_system.config import RealtimeConfig
 def worker_process(
     worker: int,
     successor: int,
+    deaths: int,
     directory: Path,
     accepting: int,
     alive: int,
@@ -69,7 +71,7 @@ def worker_process(
     if read.redis_url is None:
         raise ConfigurationError("redis_url is missing: the workers were started with one")
     config = attrs.evolve(read, host=bound_host, port=bound_port, drain_delay=drain_delay)
-    app = create_app(config, worker=worker, other_reports=reports.others)
+    app = create_app(config, worker=worker, deaths=deaths, other_reports=reports.others)
     require_strength(app.state.realtime, read.host)
     is_first = 0 in (worker, successor)  # it speaks for all: they have one configuration
     if is_first:

@@ -58,7 +58,7 @@ class OwnEvents:
         self, session: Session, sid: str, number: int | None, event: str, handling: Awaitable[Any]
     ) -> None:
         """Handle an event, and acknowledge it if the client asks for that by a number."""
-        answer = await self._result(sid, event, handling)
+        answer = await self._result(session, sid, event, handling)
         if isinstance(answer, Owing):
             await self._answer_together(session, sid, number, event, answer)
         else:
@@ -71,7 +71,7 @@ class OwnEvents:
         following = await self._take(session, sid, 1)
         if following is None:
             self._acknowledge(
-                session, sid, number, event, await self._result(sid, event, owing.sent())
+                session, sid, number, event, await self._result(session, sid, event, owing.sent())
             )
             return
         loop = asyncio.get_running_loop()
@@ -81,7 +81,7 @@ class OwnEvents:
             while unanswered and unanswered[0][2].done():
                 number, event, finishing = unanswered.popleft()
                 self._acknowledge(
-                    session, sid, number, event, await self._result(sid, event, finishing)
+                    session, sid, number, event, await self._result(session, sid, event, finishing)
                 )
             if beginning.done():
                 beginning.result()  # raises what failed
@@ -130,13 +130,15 @@ class OwnEvents:
         handling = functools.partial(handler, sid, *arguments)
         return int(number) if number else None, event, handling
 
-    async def _result(self, sid: str, event: str, handling: Awaitable[Any]) -> Any:
+    async def _result(
+        self, session: Session, sid: str, event: str, handling: Awaitable[Any]
+    ) -> Any:
         """Await a handler; an error becomes ``error`` and a negative acknowledgement."""
         try:
             answer = await handling
             return answer() if callable(answer) else answer
         except RealtimeError as refusal:
-            self._incidents.refused(event, refusal)
+            self._incidents.refused(event, refusal, session.request.address)
             return self._refuse(sid, refusal)
         except (Exception, asyncio.CancelledError) as failure:
             if cancellation.is_own(failure):

@@ -322,7 +322,8 @@ class Gateway:
         self._incidents.refusals.count(RateLimited.code)
         if bucket.refused == 1:
             code = {"code": RateLimited.code}
-            self._incidents.report(REFUSED, "events came too fast", labels=code)
+            line = f"events came too fast{by(socket.address)}"
+            self._incidents.report(REFUSED, line, labels=code)
             self._rooms.send(sid, SocketEvents.ERROR, RateLimited.default_message)
         if answer == "exhausted":
             self._incidents.report("flooding client cut", "events kept coming too fast")

@@ -186,7 +186,7 @@ class SocketServer(socketio.AsyncServer):
         if error.namespace not in (None, DEFAULT_NAMESPACE) or sid is None:
             raise error
         refusal = InvalidRequest()
-        self._incidents.refused(str(error), refusal)
+        self._incidents.refused(str(error), refusal, session.request.address)
         if self._fault(session, PAYLOAD_COST):
             self.manager.send(sid, "error", refusal.message)
             self._own_events.acknowledge(session, error.number, refusal.to_wire())

@@ -40,7 +40,7 @@ class Resync:
         self._in_flight = in_flight
         self._current = current
         self._incidents = incidents
-        self._stale = False
+        self._stale = self._is_postponed = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._runs = self._entities = 0
@@ -77,12 +77,15 @@ class Resync:
                 for start in range(0, len(rooms), RESYNC_CHUNK):
                     await self._update(rooms[start : start + RESYNC_CHUNK])
             except Exception as error:  # a plugin's cache may raise anything
-                self._incidents.report("resync postponed", reason(error), level=logging.INFO)
+                if not self._is_postponed:
+                    self._is_postponed = True
+                    self._incidents.report("resync postponed", reason(error), level=logging.INFO)
                 self._stale = True
                 # a cache that recovered before this failure was seen reports no recovery
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(RESYNC_RETRY, self.start)
                 return
+            self._is_postponed = False
             self._runs += bool(rooms)
 
     async def _update(self, rooms: list[str]) -> None:

@@ -14,11 +14,13 @@ from typing import Literal
 
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import RealtimeError, Unavailable
+from atriz_realtime.engine.request.errors import by
 
 logger = logging.getLogger("atriz_realtime")
 
 QUIET_SECONDS = 60.0
-"""After an incident is logged, others of its kind are only counted for this many seconds."""
+"""After an incident is logged, others of its kind and cause are only counted for this many
+seconds."""
 
 MAX_LINE = 500
 """Characters of a message that are logged: part of it may come from a client."""
@@ -30,10 +32,10 @@ MAX_CODES = 100
 """Error codes that are counted separately; any further code is counted as ``other``."""
 
 MAX_REASONS = 20
-"""Reasons of one kind of refusal that are told apart; any further reason counts as ``other``."""
+"""Reasons or causes of one kind that are told apart; any further one counts as ``other``."""
 
 MAX_REASON = 100
-"""Characters by which two reasons are told apart."""
+"""Characters by which two reasons or causes are told apart."""
 
 SHOWN_REASONS = 5
 """Reasons that a line lists of the refusals that were not logged: the most frequent ones."""
@@ -76,7 +78,8 @@ class Incidents:
         self._clock = clock
         self.refusals = Refusals()
         self._counts: Counter[tuple[str, Labels]] = Counter()
-        self._logged: dict[tuple[str, Labels], tuple[float, int]] = {}
+        self._logged_at: dict[tuple[tuple[str, Labels], str], float] = {}
+        self._logged_count: dict[tuple[str, Labels], int] = {}
         self._reasons: dict[tuple[str, Labels], set[str]] = {}
         self._unlogged: dict[tuple[str, Labels], Counter[str]] = {}
 
@@ -100,6 +103,7 @@ class Incidents:
         level: int = logging.WARNING,
         labels: Mapping[str, str] | None = None,
         reason: str | None = None,
+        cause: str = "",
     ) -> None:
         """Count an incident, and log it unless the same was logged recently.
 
@@ -107,6 +111,7 @@ class Incidents:
         :param labels: values for the placeholders of ``kind``.
         :param reason: of a refusal.  The first one for each reason is logged as a warning, which
             every server shows, and the others as information.
+        :param cause: of a failure.  The same failure for another cause is no repetition.
         """
         key: tuple[str, Labels] = (kind, tuple(sorted(labels.items())) if labels else ())
         if key not in self._counts and len(self._counts) >= MAX_KINDS:
@@ -118,14 +123,17 @@ class Incidents:
         if reason is not None:
             reason, is_first = self._known_reason(key, reason)
             level = logging.WARNING if is_first else logging.INFO
+        if cause:
+            cause, _ = self._known_reason(key, cause)
         now = self._clock.monotonic()
-        since, count = self._logged.get(key, (-QUIET_SECONDS, 0))
+        since = self._logged_at.get((key, cause), -QUIET_SECONDS)
         if now - since < QUIET_SECONDS and not is_first:
             if reason:
                 self._unlogged.setdefault(key, Counter())[reason] += 1
             return
-        suppressed = self._counts[key] - count - 1
-        self._logged[key] = (now, self._counts[key])
+        suppressed = self._counts[key] - self._logged_count.get(key, 0) - 1
+        self._logged_at[key, cause] = now
+        self._logged_count[key] = self._counts[key]
         if suppressed:
             reasons = _summary(self._unlogged.pop(key, Counter()))
             suffix = f" ({suppressed} more since the last such line{reasons})"
@@ -142,7 +150,7 @@ class Incidents:
         )
 
     def _known_reason(self, key: tuple[str, Labels], reason: str) -> tuple[str, bool]:
-        """The reason as it is counted, and whether it is the first of its kind."""
+        """The reason or cause as it is counted, and whether it is new."""
         known = self._reasons.setdefault(key, set())
         reason = reason[:MAX_REASON]
         if reason not in known and len(known) >= MAX_REASONS:
@@ -163,13 +171,15 @@ class Incidents:
         """
         self.report(PLUGIN_PROBLEM, message, labels={"plugin": plugin, "problem": problem})
 
-    def refused(self, what: str, error: RealtimeError) -> None:
+    def refused(self, what: str, error: RealtimeError, address: str | None) -> None:
         """Count and report a refusal.
 
         :param what: what the client asked for.
+        :param address: the client's, where it is known.
         """
         self.refusals.count(error.code)
-        self.report(REFUSED, f"{what}: {error.message}", labels={"code": error.code}, reason="")
+        line = f"{what}: {error.message}{by(address)}"
+        self.report(REFUSED, line, labels={"code": error.code}, reason="")
 
     def failed(self, kind: str, what: str, error: BaseException) -> RealtimeError:
         """Count and report what has failed through no fault of the client.

@@ -83,6 +83,7 @@ class Reports:
     """Makes reports on demand.
 
     :param worker: the number of this process among those that serve the port.
+    :param deaths: how often the worker of this number has died.
     :param others: asks the other processes for their reports; ``None``: there are none.
     """
 
@@ -95,6 +96,7 @@ class Reports:
         statistics: Callable[[], Mapping[str, Mapping[str, float]]],
         incidents: Incidents,
         worker: int,
+        deaths: int,
         others: Callable[[], Awaitable[Sequence[ProcessReport]]] | None,
     ) -> None:
         self._started_at = clock.now()
@@ -103,12 +105,14 @@ class Reports:
         self._statistics = statistics
         self._incidents = incidents
         self._worker = worker
+        self._deaths = deaths
         self._others = others
 
     def own(self) -> ProcessReport:
         """The report of this process."""
         return ProcessReport(
             worker=self._worker,
+            deaths=self._deaths,
             started_at=self._started_at,
             cpu=time.process_time(),
             memory=_resident_memory(),

@@ -129,6 +129,11 @@ FAMILIES = (
         "The start of the process, in seconds since the epoch.",
         _field("started_at"),
     ),
+    Family(
+        "worker_deaths_total",
+        "Deaths of the worker since the parent process was started.",
+        _field("deaths"),
+    ),
     Family("cpu_seconds_total", "Processor time that the process has used.", _field("cpu")),
     Family("resident_memory_bytes", "Memory that the process holds.", _field("memory")),
     Family(

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import attrs
 
 MAX_LINES = 128
-"""Headers that a request of Socket.IO may have; one that has more is refused.  Browsers send about
-20."""
+"""Headers that a request may have; one that has more is refused.  Browsers send about 20.  Another
+ASGI server than uvicorn with ``http_protocol()`` bounds requests to HTTP endpoints itself."""
 
 MAX_SIZE = 2_048
 """Bytes of the headers of a request that are remembered. What they say takes up to ten times as

@@ -14,6 +14,7 @@ from atriz_realtime.engine.protocol.packets import Packet
 from atriz_realtime.engine.request import errors
 from atriz_realtime.engine.request.errors import Refusal
 from atriz_realtime.engine.request.request import Request
+from atriz_realtime.engine.session import Session
 from atriz_realtime.engine.sessions import Sessions
 from atriz_realtime.engine.transports.websocket import CLOSE_GRACE, WebSocket
 
@@ -130,18 +131,65 @@ class AsgiWebSocket(WebSocket):
                 await turns.next()
 
 
+class _Incoming:
+    """What a client sends.
+
+    The first message is awaited from the beginning: before the handshake is answered, it hardly
+    ever is anything else than that the client has gone.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._first: asyncio.Future[Any] | None = asyncio.ensure_future(receive())
+
+    def has_left(self) -> bool:
+        """Whether the client is known to have gone, before anything was received."""
+        first = self._first
+        if first is None or not first.done() or first.cancelled() or first.exception() is not None:
+            return False
+        return bool(first.result()["type"] == "websocket.disconnect")
+
+    async def receive(self) -> Any:
+        """Receive the next message."""
+        if self._first is None:
+            return await self._receive()
+        first, self._first = self._first, None
+        return await first
+
+    def close(self) -> None:
+        """Receive nothing more."""
+        if self._first is not None:
+            self._first.cancel()
+
+
 async def serve(
     sessions: Sessions, admission: Admission, request: Request, receive: Receive, send: Send
 ) -> None:
     """Serve a websocket from its handshake to its end."""
     await receive()
     refusal, session = admission.check(request, request.query(), WebSocket.name)
-    if refusal is None and not await admission.turn():
-        refusal = errors.UNAVAILABLE
-    if refusal is not None:
-        admission.refused(refusal, request)
-        await _refuse(refusal, send)
-        return
+    incoming = _Incoming(receive)
+    try:
+        if refusal is None and not await admission.turn(incoming.has_left):
+            refusal = errors.UNAVAILABLE
+        if refusal is not None:
+            admission.refused(refusal, request)
+            await _refuse(refusal, send)
+        elif not incoming.has_left():
+            await _serve_admitted(sessions, admission, request, session, incoming, send)
+    finally:
+        incoming.close()
+
+
+async def _serve_admitted(
+    sessions: Sessions,
+    admission: Admission,
+    request: Request,
+    session: Session | None,
+    incoming: _Incoming,
+    send: Send,
+) -> None:
+    """Open or upgrade a session, and serve it to its end."""
     serving = asyncio.current_task()
     assert serving is not None  # noqa: S101  # a coroutine runs in a task
     websocket = AsgiWebSocket(sessions, send, serving)
@@ -156,7 +204,7 @@ async def serve(
                 return
             websocket.opened()
         with contextlib.suppress(asyncio.CancelledError):
-            await websocket.serve(receive)
+            await websocket.serve(incoming.receive)
     finally:
         websocket.disconnected()
 

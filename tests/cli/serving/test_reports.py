@@ -49,6 +49,7 @@ async def test_each_worker_has_the_reports_of_all(tmp_path: Path) -> None:
         own = workers[1].own()
         (same,) = [report for report in await workers[2].all() if report.worker == 1]
         assert same.started_at == own.started_at
+        assert same.deaths == own.deaths == 0
         assert same.statistics == own.statistics
         assert same.incidents == {"plugin shop failed": 1}
         ((_, labels, count),) = same.labelled_incidents

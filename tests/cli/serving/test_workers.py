@@ -82,12 +82,26 @@ async def test_any_worker_reports_the_metrics_of_all(
         await asyncio.gather(*(client.disconnect() for client, _ in clients))
 
 
-async def test_a_worker_that_is_killed_is_started_again(unused_tcp_port: int) -> None:
+async def test_a_worker_that_is_killed_is_started_again(
+    unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATRIZ_REALTIME_PLUGINS__METRICS__NETWORKS", '["127.0.0.1"]')
     async with serving_workers(unused_tcp_port) as workers:
         victim = workers.workers()[1]
         os.kill(victim, signal.SIGKILL)
         await until(lambda: workers.said("worker died"), 30)
         await until(lambda: len(workers.workers()) == COUNT and victim not in workers.workers(), 30)
+        deaths: dict[str, str] = {}
+        async with asyncio.timeout(TIMEOUT), aiohttp.ClientSession() as session:
+            while len(deaths) < COUNT:  # the new one answers when it is ready
+                async with session.get(f"{workers.url}/metrics") as answer:
+                    found = re.findall(
+                        r'^atriz_realtime_worker_deaths_total{worker="(.)"} (.+)$',
+                        await answer.text(),
+                        re.MULTILINE,
+                    )
+                deaths = dict(found)
+        assert deaths == {"0": "0.0", "1": "1.0", "2": "0.0"}
 
 
 def left_in(folder: Path) -> list[Path]:

@@ -711,6 +711,24 @@ async def test_a_cache_that_is_back_before_its_failure_is_known_is_read_again(
     assert member.frames == [frame(payload(seconds=5))]
 
 
+async def test_a_resync_is_postponed_once_however_often_it_is_retried(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atriz_realtime.core.publish.resync.RESYNC_RETRY", 0.01)
+    member = await watcher(parts)
+    for minutes in (1, 2):
+        parts.fanout.events.deaf()
+        await parts.cache.put(payload(seconds=60 * minutes), 300)
+        parts.cache.away = AWAY
+        parts.cache.calls.clear()
+        parts.fanout.events.hearing()
+        await until(lambda: parts.cache.calls.count("get") > 3)
+        parts.cache.away = None
+        await until(member.count)
+        assert len(member.frames) == 1
+        assert parts.counts["resync postponed"] == minutes
+
+
 @pytest.mark.parametrize("failure", [AWAY, BROKEN], ids=["away", "broken"])
 async def test_a_cache_that_fails_after_a_gap_is_read_again(
     parts: Parts, failure: Exception

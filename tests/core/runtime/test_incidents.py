@@ -51,6 +51,28 @@ def test_the_next_burst_is_logged_with_the_number_of_suppressed_lines(
     assert incidents.counts["kind"] == 6
 
 
+def test_another_cause_is_no_repetition(
+    incidents: Incidents, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for cause in ("refused", "refused", "no password", "refused", "no password"):
+        incidents.report("redis disconnected", f"url: {cause}", cause=cause)
+    clock.advance(QUIET_SECONDS)
+    incidents.report("redis disconnected", "url: refused", cause="refused")
+    assert caplog.messages == [
+        "redis disconnected: url: refused",
+        "redis disconnected: url: no password (1 more since the last such line)",
+        "redis disconnected: url: refused (2 more since the last such line)",
+    ]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert incidents.counts == {"redis disconnected": 6}
+
+
+def test_causes_are_bounded(incidents: Incidents, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(5 * MAX_REASONS):
+        incidents.report("kind", f"{number}", cause=f"cause {number}")
+    assert len(caplog.records) == MAX_REASONS + 1  # and one for all others together
+
+
 def test_the_caller_chooses_the_level(
     incidents: Incidents, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -76,7 +98,7 @@ def test_labels_fill_in_the_kind_and_are_counted_apart_from_it(
     incidents.plugin_problem("shop", "failed", "filter 'x'")
     incidents.plugin_problem("shop", "timed out", "filter 'x'")
     incidents.plugin_problem("shop", "failed", "filter 'x'")
-    incidents.refused("track:vehicle", NotAuthorized("not you"))
+    incidents.refused("track:vehicle", NotAuthorized("not you"), "203.0.113.7")
     assert incidents.counts == {
         "plugin shop failed": 2,
         "plugin shop timed out": 1,
@@ -91,7 +113,7 @@ def test_labels_fill_in_the_kind_and_are_counted_apart_from_it(
     assert caplog.messages == [
         "plugin shop failed: filter 'x'",
         "plugin shop timed out: filter 'x'",
-        "refused unauthorized: track:vehicle: not you",
+        "refused unauthorized: track:vehicle: not you; client 203.0.113.7",
     ]
 
 
@@ -189,14 +211,14 @@ def test_the_first_warning_says_where_the_others_are_unless_they_are_shown(
 ) -> None:
     where = "; later ones are INFO lines of the logger 'atriz_realtime'"
     caplog.set_level(logging.WARNING, "atriz_realtime")
-    incidents.refused("track:vehicle", NotAuthorized("not you"))
+    incidents.refused("track:vehicle", NotAuthorized("not you"), "203.0.113.7")
     clock.advance(QUIET_SECONDS)
-    incidents.refused("track:vehicle", NotAuthorized("not you"))
+    incidents.refused("track:vehicle", NotAuthorized("not you"), "203.0.113.7")
     assert lines(caplog) == [
-        ("WARNING", f"refused unauthorized: track:vehicle: not you{where}"),
+        ("WARNING", f"refused unauthorized: track:vehicle: not you; client 203.0.113.7{where}"),
     ]
     caplog.set_level(logging.INFO, "atriz_realtime")
-    incidents.refused("track:boat", UnknownEntityType())
+    incidents.refused("track:boat", UnknownEntityType(), None)
     assert where not in caplog.messages[-1]
 
 
