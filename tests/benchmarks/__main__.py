@@ -114,7 +114,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--runs", type=int, default=3, help="default: 3")
     made.add_argument("--short", action="store_true", help="seconds instead of minutes")
     made.add_argument("--save", type=Path, metavar="FILE", help="keep the figures as JSON")
-    made.add_argument("--load", type=Path, metavar="FILE", help="show saved figures, run nothing")
+    made.add_argument(
+        "--load",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="show the saved figures of all these files, run nothing",
+    )
     made.add_argument("--write", action="store_true", help="bring docs/benchmarks.md up to date")
     return made
 

@@ -99,15 +99,27 @@ def disturbance(results: Results) -> str:
     )
 
 
+def how_many(results: Results) -> str:
+    """The number of runs; that of each server, if they differ."""
+    counts = results.counts()
+    short = "short " if results.short else ""
+    if len(set(counts.values())) == 1:
+        return f"{counts[OURS]} {short}runs"
+    return ", ".join(
+        f"{counts[each.name]} {short}{'run' if counts[each.name] == 1 else 'runs'} of {each.title}"
+        for each in CHOSEN
+        if each.name in counts
+    )
+
+
 def write(results: Results) -> None:
     """Update the page, its plot, and the pages that quote it."""
     PLOT.write_text(plot(results))
     machine = table(("", ""), [(f"**{name}**", value) for name, value in results.machine.items()])
-    count = min(len(runs) for each in results.runs.values() for runs in each.values())
     parts = [
         summary(results),
         f"![Ours beside the others, figure by figure; shorter is better.](images/{PLOT.name})",
-        f"Medians of {count} {'short ' if results.short else ''}runs, on:",
+        f"Medians of {how_many(results)}, on:",
         machine,
         *details(results),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -43,14 +44,28 @@ class Results:
         ]
         return median(ratios) if ratios else None
 
+    def counts(self) -> dict[str, int]:
+        """How often each contestant ran a scenario at least."""
+        counts: dict[str, int] = {}
+        for contestants in self.runs.values():
+            for contestant, runs in contestants.items():
+                counts[contestant] = min(len(runs), counts.get(contestant, len(runs)))
+        return counts
+
     def save(self, path: Path) -> None:
         """Write the results to a file."""
         path.write_text(json.dumps(attrs.asdict(self), indent=1) + "\n")
 
 
-def load(path: Path) -> Results:
-    """Read saved results."""
-    return Results(**json.loads(path.read_text()))
+def load(paths: Sequence[Path]) -> Results:
+    """Read saved results; the figures of later files are added to those of the first."""
+    first, *others = (Results(**json.loads(path.read_text())) for path in paths)
+    for other in others:
+        for scenario, contestants in other.runs.items():
+            for contestant, runs in contestants.items():
+                for figures in runs:
+                    first.add(scenario, contestant, figures)
+    return first
 
 
 def shown(value: float | None) -> str:

@@ -8,6 +8,7 @@ import select
 import socket
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +21,9 @@ from tests.benchmarks.fixes import EVENT_BYTES, Fix, token
 from tests.benchmarks.frames import UPGRADE
 from tests.benchmarks.load import Meter, Publishing
 from tests.benchmarks.measure import Server, server
-from tests.benchmarks.page import compared
+from tests.benchmarks.page import compared, how_many
 from tests.benchmarks.results import Results
+from tests.benchmarks.results import load as load_results
 from tests.benchmarks.scenario import swarm_at
 from tests.benchmarks.scenarios import days
 from tests.benchmarks.swarm import LoadError, Swarm, microseconds
@@ -228,4 +230,17 @@ def test_a_ratio_is_taken_within_each_run() -> None:
     assert results.ratio("fleet", "bun", "cpu") == 0.8
     assert results.median("fleet", "node", "cpu") is None
     assert results.ratio("fleet", "node", "cpu") is None
+
+
+def test_results_of_several_files_are_one(tmp_path: Path) -> None:
+    for name, figures in (("first", {"cpu": 1.0}), ("second", {"cpu": 3.0})):
+        results = Results({})
+        results.add("fleet", "atriz", figures)
+        if name == "second":
+            results.add("fleet", "bun", figures)
+        results.save(tmp_path / name)
+    merged = load_results([tmp_path / "first", tmp_path / "second"])
+    assert merged.median("fleet", "atriz", "cpu") == 2.0
+    assert merged.counts() == {"atriz": 2, "bun": 1}
+    assert how_many(merged) == "1 run of Bun, 2 runs of atriz-realtime"
     assert [compared(each, 0.85) for each in (0.8, 0.9)] == ["0.80 ≤ 0.85", "0.90 > 0.85"]
