@@ -55,6 +55,9 @@ class Transport:
     name: str
     """``polling`` or ``websocket``."""
 
+    is_deferred = False
+    """Whether what the client has sent waits for its turn."""
+
     def write(self, content: list[Packet]) -> None:
         """Send packets; called only while the session has no outbox, and must not raise."""
 

@@ -17,9 +17,6 @@ SHARE = 0.25
 """Packets that wait get this part of the time that everything else took in the turn before, if it
 is more than ``TURN_SECONDS``: other work that makes turns long leaves them a fifth of the loop."""
 
-MAX_TURN_SECONDS = 0.004
-"""Seconds that packets may keep the event loop, however long other work did."""
-
 TASKS_PER_TURN = 16
 """Clients of whose waiting messages at least one is handled in each turn of the event loop, even
 when no time is left in it."""
@@ -78,8 +75,7 @@ class TurnQueue(LoopBound):
         if not (self._waiting or self._tasks) or last is None:
             return
         now = perf_counter()
-        share = min(SHARE * (now - last), MAX_TURN_SECONDS)
-        self._ends = now + max(TURN_SECONDS, share)
+        self._ends = now + max(TURN_SECONDS, SHARE * (now - last))
         self.loop.call_soon(self._next)
         for _ in range(min(len(self._tasks), TASKS_PER_TURN)):
             task = self._tasks.popleft()

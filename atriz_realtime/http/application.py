@@ -70,11 +70,8 @@ class HttpInterface:
             engine.proxies,
             owner_of_path,
         )
-        app.router.routes[:0] = [
-            own,
-            TrailingSlash(app.router, own),
-            Probes(app.router, start, lambda: lifecycle.is_leaving),
-        ]
+        probes = Probes(app.router, start, lambda: lifecycle.is_leaving)
+        app.router.routes[:0] = [own, TrailingSlash(app.router, own, probes), probes]
         if RealtimeError not in app.exception_handlers:
             app.add_exception_handler(RealtimeError, own.refuse)
         lifespan = app.router.lifespan_context

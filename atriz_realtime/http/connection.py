@@ -272,10 +272,14 @@ class EndpointConnection(asyncio.Protocol):
         self._queue.clear()
 
     async def _answer_queue(self) -> None:
-        queue = self._queue
+        queue, turns = self._queue, self._shared.websocket.sessions.turns
         has_waited = False
         try:
             while queue:
+                if turns.is_over:
+                    await turns.next()
+                    if not queue:  # the client has gone
+                        return
                 endpoint, call, keep_alive = queue[0]
                 if not has_waited:  # only now: others of this turn may have been refused at once
                     endpoint, call = self._shared.endpoints.admitted(endpoint, call)

@@ -183,20 +183,21 @@ class TrailingSlash(BaseRoute):
     The host's router would redirect to the scheme and the host that the last proxy has called.
 
     :param router: the host's router, whose other routes take precedence.
-    :param routes: what answers the paths without the slash.
+    :param own: what answers the paths without the slash.
     """
 
-    def __init__(self, router: Router, routes: RealtimeRoutes) -> None:
+    def __init__(self, router: Router, *own: BaseRoute) -> None:
         self._router = router
-        self._routes = routes
+        self._own = own
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match a path that only its last slash keeps from being one of the server's."""
+        bare = {**scope, "path": scope["path"][:-1]}
         is_ours = (
             scope["type"] == "http"
             and scope["path"].endswith("/")
             and self._router.redirect_slashes
-            and self._routes.matches({**scope, "path": scope["path"][:-1]})[0] is not Match.NONE
+            and any(each.matches(bare)[0] is not Match.NONE for each in self._own)
             and not any(
                 each.matches(scope)[0] is not Match.NONE
                 for each in self._router.routes

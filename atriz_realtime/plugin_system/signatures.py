@@ -30,13 +30,14 @@ class _Expected:
         return f"({', '.join((*self.arguments, *['…'] * self.more))})"
 
 
-def signature_of(
-    function: Callable[..., Any], *, follow_wrapped: bool = True
-) -> inspect.Signature | None:
-    """The signature of a function; ``None`` for one that has none, as some builtins."""
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """What a function takes; ``None`` for one that does not tell, as some builtins.
+
+    A decorator may pass on other arguments than it takes: it is asked, not what it wraps.
+    """
     try:
-        return inspect.signature(function, follow_wrapped=follow_wrapped)
-    except ValueError:
+        return inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
         return None
 
 
@@ -124,8 +125,7 @@ def _check(where: str, function: object, expected: _Expected) -> None:
     if not callable(function):
         given = type(function).__name__
         raise PluginError(f"{where} must be a function that takes {expected}, not {given}")
-    # a decorator may pass on other arguments than it takes, so it is asked, not what it wraps
-    signature = signature_of(function, follow_wrapped=False)
+    signature = signature_of(function)
     if signature is not None and not _takes(signature, expected):
         raise PluginError(f"{where} must take {expected}, not {shown(signature)}")
 

@@ -668,6 +668,7 @@ async def test_a_slash_at_the_end_is_redirected_to_a_relative_address(
     expected = {
         "/metrics/": "../metrics",
         "/metrics/?a=b%20c&d": "../metrics?a=b%20c&d",
+        "/livez/": "../livez",
         "/health/realtime/": None,  # the host's own
         "/no/such/path/": None,
     }

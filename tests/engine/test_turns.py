@@ -101,7 +101,7 @@ async def test_other_work_that_makes_turns_long_leaves_packets_a_share(
 
     for _ in range(100):
         queue.defer(handle)
-    for others, expected in ((0.0, 2), (0.0, 2), (0.008, 4), (1.0, 8), (0.0, 2)):
+    for others, expected in ((0.0, 2), (0.0, 2), (0.008, 4), (0.08, 40), (0.0, 2)):
         before = handled[0]
         now[0] += others
         await asyncio.sleep(0)
@@ -374,6 +374,26 @@ async def test_an_upgrade_that_broke_before_its_turn_leaves_the_session_polling(
             handle()
         await client.echoes()
         assert not host.ended[client.sid]
+
+
+async def test_a_session_does_not_expire_while_its_pong_waits_for_its_turn() -> None:
+    async with (
+        hosting("uvicorn", ping_interval=0.02) as host,
+        engine_wire(host.port) as socket,
+    ):
+        sessions, session = host.engine.sessions, host.engine.sockets[socket.sid]
+        queue, held = sessions.turns, HeldTurns()
+        sessions.turns = held
+        assert await socket.message() == "2"
+        socket.send("3")
+        [handle] = await until(lambda: held.held)
+        sessions._expired(session, 0.0)
+        assert session.is_open
+        sessions.turns = queue
+        handle()
+        assert await socket.message() == "2"
+        sessions._expired(session, 0.0)
+        assert await host.until_ended(socket.sid) == "ping timeout"
 
 
 async def test_a_close_behind_many_frames_is_answered() -> None:

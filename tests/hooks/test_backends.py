@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -86,6 +87,50 @@ async def open_cache(resources):
 def register_caches():
     return CacheBackend("silent", open_cache)
 """
+
+
+RAISING = """
+from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
+
+class Raising(MemoryCache):
+    raises = True
+
+    def get(self, entity):
+        if self.raises:
+            raise RuntimeError("no connection is free")
+        return super().get(entity)
+
+async def open_cache(resources):
+    return Raising(resources.clock, MemorySettings())
+
+@hookimpl
+def register_caches():
+    return CacheBackend("raising", open_cache)
+"""
+
+
+async def test_reads_that_fail_at_once_keep_no_later_ones_waiting(
+    plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current_locations, "SNAPSHOT_RETRY", 0.05)
+    name = plugins.module("raising", RAISING)
+    async with (
+        serving(extra_plugins=[name], cache="raising") as live,
+        watching(live) as watcher,
+    ):
+        await live.publish("v1")
+        for _ in range(2):
+            answers = await asyncio.gather(
+                *(
+                    watcher.call("track:vehicle", f"v{number}")
+                    for number in range(current_locations.MAX_READING)
+                )
+            )
+            assert answers == [{"success": True}] * current_locations.MAX_READING
+        assert watcher.updates == []
+        plugins.loaded("raising").Raising.raises = False
+        await until(lambda: watcher.updates)
+        assert watcher.updates[0]["entityId"] == "v1"
 
 
 @pytest.mark.parametrize("tracked", ["v1", ["v1", "v2"]])

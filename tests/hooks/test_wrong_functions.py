@@ -127,6 +127,8 @@ async def test_a_view_that_does_not_say_whether_it_applies_hides(
 
 
 EVENTS = """
+import functools
+
 async def answer():
     return "fine"
 
@@ -147,7 +149,18 @@ def passed_on(client):
 
 @hookimpl
 def register_socket_events():
-    return [SocketEvent("strange", strange), SocketEvent("called", called),
+    def with_database(function):
+        @functools.wraps(function)
+        async def call(client, *arguments):
+            return await function("database", client, *arguments)
+        return call
+
+    @with_database
+    async def stored(database, client, name):
+        return f"{name} in the {database}"
+
+    return [SocketEvent("stored", stored),
+            SocketEvent("strange", strange), SocketEvent("called", called),
             SocketEvent("broken", broken), SocketEvent("plain", plain),
             SocketEvent("passed on", passed_on)]
 """
@@ -169,6 +182,14 @@ async def test_a_socket_event_that_fails_leaves_the_socket_connected(
     assert any(
         line.startswith(f"plugin slip failed: event {event!r}: ") for line in caplog.messages
     )
+
+
+async def test_a_decorator_may_pass_on_other_arguments_than_it_takes(plugins: Plugins) -> None:
+    async with (
+        serving(extra_plugins=[plugins.module("slip", EVENTS)]) as live,
+        watching(live) as watcher,
+    ):
+        assert await watcher.call("stored", "x") == "x in the database"
 
 
 async def test_a_client_is_told_what_an_event_takes(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from atriz_realtime.engine import turns
 from atriz_realtime.engine.request.request import MAX_HEAD
 from atriz_realtime.http.bodies import SMALL_BODY
 from atriz_realtime.http.connection import MAX_PIPELINED, EndpointConnection
+from tests.support.checks.turns import counting_turns
 from tests.support.servers.http_server import (
     Connection,
     HttpServer,
@@ -47,6 +52,27 @@ async def test_http_1_0(server: HttpServer, client: Connection) -> None:
     assert answer.json == "old"
     assert await client.until_closed() == b""
     assert server.over_asgi == ["/api/echo"]
+
+
+async def test_the_requests_of_many_connections_share_each_turn(
+    server: HttpServer, endpoints: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "SHARE", 0.0)
+    count, pipelined = 3 * turns.TASKS_PER_TURN, 3
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(server.connect()) for _ in range(count)]
+        turn = await stack.enter_async_context(counting_turns())
+        handled: Counter[int] = Counter()
+        monkeypatch.setattr(
+            endpoints, "called", SimpleNamespace(append=lambda _: handled.update([turn[0]]))
+        )
+        for client in clients:  # in one turn
+            client.writer.write(echo("x") * pipelined)
+        for client in clients:
+            assert [(await client.answer()).json for _ in range(pipelined)] == ["x"] * pipelined
+    assert handled.total() == count * pipelined
+    assert max(handled.values()) <= turns.TASKS_PER_TURN
 
 
 async def test_pipelined_requests_are_answered_in_order(client: Connection, endpoints: Any) -> None:

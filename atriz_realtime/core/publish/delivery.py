@@ -273,7 +273,10 @@ class Delivery:
 
         Where nothing waits for the cache it is what the cache returns: a future needs no task.
         """
-        reading = self._cache.get(entity)
+        try:
+            reading = self._cache.get(entity)
+        except Exception as error:  # a plugin's may fail before there is anything to wait for
+            reading = _failed(error)
         waiting = self.backlog.get(RedisChannels.entity(entity)) if self.backlog else None
         if waiting is None or not waiting.cache:
             return reading
