@@ -24,6 +24,8 @@ UNSENT = 16_384
 """Unsent bytes that the kernel buffers for a slow client (TCP_NOTSENT_LOWAT).  Newer frames can
 no longer replace those in there."""
 
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 _TCP_NOTSENT_LOWAT = 25 if sys.platform == "linux" else None
 """From ``linux/tcp.h``; Python has no name for it."""
@@ -32,13 +34,29 @@ _TCP_NOTSENT_LOWAT = 25 if sys.platform == "linux" else None
 def bound_buffers(connection: socket.socket, ack_timeout: int) -> None:
     """Bound what a client that does not read costs in memory and time.
 
+    :param connection: a connection, or a listening socket whose connections inherit the options.
     :param ack_timeout: see :class:`.UvicornWebSocket`.
     """
+    if connection.family not in _INTERNET:
+        return
     with contextlib.suppress(OSError):  # an old kernel, or another one
         if _TCP_USER_TIMEOUT is not None:
             connection.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, ack_timeout)
         if _TCP_NOTSENT_LOWAT is not None:
             connection.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT)
+
+
+def bound_buffers_of(transport: Any, ack_timeout: int) -> None:
+    """:func:`bound_buffers` of a transport's connection."""
+    connection = transport.get_extra_info("socket")
+    if connection is None:
+        return
+    # uvloop's own object asks the kernel for the socket's type with each option
+    options = socket.socket(connection.family, socket.SOCK_STREAM, 0, connection.fileno())
+    try:
+        bound_buffers(options, ack_timeout)
+    finally:
+        options.detach()  # the transport owns the descriptor
 
 
 def descriptor(transport: Any) -> int:

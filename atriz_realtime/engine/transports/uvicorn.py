@@ -36,6 +36,7 @@ from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.transports.connections import (
     bound_buffers,
+    bound_buffers_of,
     client_of,
     descriptor,
     request_on,
@@ -64,8 +65,6 @@ _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: %b\r\n\r\n"
 )
-
-_INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 Arguments = tuple[uvicorn.Config, "ServerState", dict[str, Any]]
 """The arguments with which uvicorn makes a protocol."""
@@ -227,7 +226,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         self._fd = descriptor(transport)
         if not self.inherits_options:
-            self._set_options()
+            bound_buffers_of(transport, self.ack_timeout)
         self._response = _SWITCHING % key
         if session is not None:
             self.upgrade(session)
@@ -267,19 +266,6 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         )
         self._transport.close()
 
-    # -- socket options --------------------------------------------------------------------
-
-    def _set_options(self) -> None:
-        connection = self._transport.get_extra_info("socket")
-        if connection is None or connection.family not in _INTERNET:
-            return
-        # uvloop's own object asks the kernel for the socket's type with each option
-        options = socket.socket(connection.family, socket.SOCK_STREAM, 0, connection.fileno())
-        try:
-            bound_buffers(options, self.ack_timeout)
-        finally:
-            options.detach()  # the transport owns the descriptor
-
     @classmethod
     def listen_on(cls, sockets: Iterable[socket.socket]) -> None:
         """Set the options on the listening sockets that all connections come from.
@@ -287,8 +273,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         On Linux a connection inherits them, which saves the calls for each connection.
         """
         for listening in sockets:
-            if listening.family in _INTERNET:
-                bound_buffers(listening, cls.ack_timeout)
+            bound_buffers(listening, cls.ack_timeout)
         cls.inherits_options = sys.platform == "linux"
 
     # -- frames ----------------------------------------------------------------------------
