@@ -68,6 +68,11 @@ class Command:
         assert line is not None, f"ended without {text!r}: {self.out} {self.err}"
         return line
 
+    def forget(self) -> None:
+        """Forget what has been said."""
+        self.out.clear()
+        self.err.clear()
+
     async def ended(self, *signals: signal.Signals) -> int:
         """Send signals, wait for the end, and return the exit status."""
         for number in signals:
