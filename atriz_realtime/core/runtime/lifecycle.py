@@ -78,7 +78,7 @@ class Lifecycle:
         self._check_loop()
         if self.started_at is not None:
             return
-        if self._starting is None:
+        if self._starting is None or self._starting.cancelled():  # its event loop ended
             self._starting = asyncio.get_running_loop().create_task(self._start())
         await asyncio.shield(self._starting)
 

@@ -89,3 +89,25 @@ def test_another_event_loop_is_refused_while_the_first_is_open(
             await lifecycle.start_for("this server")
 
     asyncio.run(starts())
+
+
+def test_a_start_whose_event_loop_has_ended_begins_anew() -> None:
+    opened: list[str] = []
+
+    async def endless(_: AsyncExitStack) -> None:
+        opened.append("begun")
+        if len(opened) == 1:
+            await asyncio.Event().wait()
+
+    clock = FakeClock()
+    lifecycle = Lifecycle(endless, list, nothing, clock, Incidents(clock))
+
+    async def leave() -> None:
+        starting = asyncio.create_task(lifecycle.start())
+        while not opened:
+            await asyncio.sleep(0)
+        starting.cancel()
+
+    asyncio.run(leave())
+    asyncio.run(lifecycle.start())
+    assert opened == ["begun", "begun"]
