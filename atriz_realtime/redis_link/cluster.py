@@ -133,9 +133,14 @@ class ClusterLink:
             self._refresher.cancel()
             await asyncio.gather(self._refresher, return_exceptions=True)
         await asyncio.gather(*(pipe.aclose() for pipe in self._pipes.values()))
-        await self.client.aclose()
-        for nodes in ("nodes_cache", "startup_nodes"):  # aclose() of the client leaves these open
-            await self.client.nodes_manager.aclose(nodes)
+        nodes = self.client.nodes_manager
+        await asyncio.gather(
+            self.client.aclose(),
+            nodes.aclose("nodes_cache"),  # aclose() of the client leaves these open
+            nodes.aclose("startup_nodes"),
+            *nodes._background_tasks,  # noqa: SLF001  # they close those to former nodes
+            return_exceptions=True,  # one that breaks keeps no other from being closed
+        )
 
     async def _followed(self, first: Awaitable[Any] | None, command: tuple[Any, ...]) -> Any:
         """Await an answer, following one redirection.

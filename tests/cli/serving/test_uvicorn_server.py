@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 
 import pytest
 
@@ -10,6 +11,14 @@ from atriz_realtime import create_app
 from atriz_realtime.cli.addresses import listen
 from atriz_realtime.cli.serving import uvicorn_server
 from tests.support.servers.serving import config
+
+
+@pytest.fixture(autouse=True)
+def collected() -> None:
+    """Collect what earlier tests have left: it is not what these tests are about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def test_a_companion_that_fails_stops_the_server_and_says_why() -> None:

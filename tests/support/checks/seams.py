@@ -348,6 +348,7 @@ SEAMS = (
         "redis",
         "redis.asyncio.cluster:NodesManager",
         (
+            "_background_tasks",
             "aclose(attr)",
             "get_node_from_slot(slot)",
             "initialize()",
