@@ -85,13 +85,13 @@ async def test_workers_import_the_faster_protocols_by_name(tmp_path: Path, redis
         url = await open_now.enter_async_context(service(tmp_path, redis_url, *faster))
         live = Live(None, int(url.rpartition(":")[2]))
         watchers = [await open_now.enter_async_context(watching(live, "bus-7")) for _ in range(4)]
-        await live.publish("bus-7")
-        await until(lambda: all(watcher.updates for watcher in watchers))
+        fix = {"vehicleId": "bus-7", "latitude": 52.6, "longitude": -8.6}
         async with aiohttp.ClientSession(headers=HEADERS) as session:
-            async with session.get(url + "/api/tracking/vehicle/bus-7") as answer:
+            async with session.post(url + "/api/tracking/location", json=fix) as answer:
                 assert (answer.status, answer.headers.get("x-marked")) == (200, None)
             async with session.get(url + "/elsewhere") as answer:
                 assert (answer.status, answer.headers.get("x-marked")) == (404, "yes")
+        await until(lambda: all(watcher.updates for watcher in watchers))
 
 
 async def test_a_live_server_beside_the_service_serves_polling_clients(

@@ -197,9 +197,10 @@ def test_a_name_of_a_file_that_exists_is_no_secret(
     name = "public-key-of-the-issuer-of-our-tokens"
     make(name, keys={"k1": name})
     Path(name).write_bytes(pem(RSA))
-    for refused in (lambda: make(name), lambda: make(None, keys={"k1": name})):
-        with pytest.raises(ConfigurationError, match="file:"):
-            refused()
+    with pytest.raises(ConfigurationError, match="file:"):
+        make(name)
+    with pytest.raises(ConfigurationError, match="file:"):
+        make(None, keys={"k1": name})
 
 
 def test_the_path_of_a_key_is_no_jwt_secret(tmp_path: Path) -> None:

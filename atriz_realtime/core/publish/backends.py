@@ -42,12 +42,11 @@ APART = (
 """What the log says of several workers that share nothing."""
 
 NO_POLLING = (
-    "this is one of %d processes that serve one port, and a session of long polling belongs to the"
-    " process that opened it: polls that reach another one are refused (Session ID unknown); let"
-    " clients start with transports: ['websocket'], or let `atriz-realtime serve --workers` on the"
-    " same Redis serve them"
+    "a session belongs to the process that opened it, and polls that reach another one are refused"
+    " (Session ID unknown); let clients start with transports: ['websocket'], or let"
+    " `atriz-realtime serve --workers` on the same Redis serve them"
 )
-"""What the log says of several workers that share a Redis, which is right without polling."""
+"""Why the log warns of several workers that share a Redis, which is right without polling."""
 
 
 @attrs.frozen
@@ -106,7 +105,7 @@ class Backends:
             if MEMORY in (cache.name, fanout.name):
                 resources.report("workers in memory", APART.format(count=count))
             else:
-                logger.warning(NO_POLLING, count)
+                logger.warning("long polling fails with %d workers: %s", count, NO_POLLING)
         open_cache: Cache = await self._opened("cache", cache, resources, Cache, opened)
         innermost: Fanout = await self._opened("fanout", fanout, resources, Fanout, opened)
         layered = innermost
