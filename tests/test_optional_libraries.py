@@ -54,7 +54,8 @@ asyncio.run(main())
 ANSWERS = ['(200, \'{"status":"ready"}\')', '0 { " s i d " :']
 MISSING = (
     "{what}() needs uvicorn and httptools, but {module} cannot be imported: pip install "
-    "'atriz-realtime[serve]', or leave uvicorn's http= and ws= as they are"
+    "'atriz-realtime[serve]' (from your wheel or index), or leave uvicorn's http= and ws= as they "
+    "are"
 )
 
 

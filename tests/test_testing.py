@@ -8,10 +8,13 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from atriz_realtime import create_app
 from atriz_realtime.testing import (
@@ -195,6 +198,48 @@ async def entered(served: AbstractAsyncContextManager[Live]) -> Live:
 async def left(served: AbstractAsyncContextManager[Live]) -> None:
     """Stop what :func:`entered` has begun."""
     await served.__aexit__(None, None, None)
+
+
+async def test_an_answer_is_decoded_if_it_is_json() -> None:
+    def page(body: str, kind: str | None) -> Callable[[Request], Response]:
+        return lambda _: Response(body, media_type=kind)
+
+    app = create_app(config())
+    for path, body, kind in (
+        ("/token", "eyJ.e30.x", "text/plain"),
+        ("/json", '{"a": 1}', "application/json"),
+        ("/problem", '{"a": 2}', "application/problem+json"),
+        ("/empty", "", None),
+    ):
+        app.add_route(path, page(body, kind))
+    async with serving(app) as live:
+        assert await live.get("/token") == (200, "eyJ.e30.x")
+        assert await live.get("/json") == (200, {"a": 1})
+        assert await live.get("/problem") == (200, {"a": 2})
+        assert await live.get("/empty") == (200, None)
+        status, page_of_starlette = await live.post("/token", None)
+        assert (status, page_of_starlette) == (405, "Method Not Allowed")
+
+
+async def test_a_refused_track_is_shown_or_tested() -> None:
+    async with serving(plugins={"claims": {"track": "watch"}}) as live:
+        with pytest.raises(AssertionError, match=r"refused track:vehicle: .*'unauthorized'"):
+            async with watching(live, "bus-8", claims={"watch": {"vehicle": "bus-7"}}):
+                raise AssertionError("it may not track that")
+        async with watching(live, claims={"watch": {"vehicle": "bus-7"}}) as watcher:
+            answer = await watcher.call("track:vehicle", "bus-8")
+            assert (answer["success"], answer["code"]) == (False, "unauthorized")
+
+
+@pytest.mark.parametrize("library", ["aiohttp", "pytest_asyncio", "uvicorn"])
+def test_a_library_that_is_missing_names_the_extra(library: str) -> None:
+    program = f"import sys; sys.modules[{library!r}] = None; import atriz_realtime.testing"
+    child = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    last = child.stderr.splitlines()[-1]
+    assert f"atriz_realtime.testing needs {library}: " in last
+    assert "atriz-realtime[testing]" in last
 
 
 async def test_settings_for_an_application_that_has_its_own_are_refused() -> None:

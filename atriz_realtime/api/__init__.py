@@ -55,6 +55,7 @@ from atriz_realtime.api.errors import (
     Unavailable,
     UnknownEntityType,
 )
+from atriz_realtime.api.extras import install_hint
 from atriz_realtime.api.hookspecs import hookimpl
 from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall, credentials_of
 from atriz_realtime.api.model import (
@@ -187,6 +188,7 @@ __all__ = [
     "event_json",
     "format_timestamp",
     "hookimpl",
+    "install_hint",
     "limit_reached",
     "parse_duration",
     "parse_timestamp",

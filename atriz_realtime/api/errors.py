@@ -20,8 +20,11 @@ class RealtimeError(Exception):
     """
 
     code: ClassVar[str] = "internal"
+    """Tells programs what went wrong; it never changes."""
     status: ClassVar[int] = 500
+    """The HTTP status of the refusal."""
     default_message: ClassVar[str] = "Internal error"
+    """The message if none is given."""
 
     def __init__(
         self,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from atriz_realtime.api.extras import install_hint
+
 
 def main() -> None:
     """Run the command line, or say what to install when its libraries are missing."""
@@ -11,7 +13,7 @@ def main() -> None:
         from atriz_realtime.cli import main as cli  # noqa: PLC0415  # it needs the extra
     except ModuleNotFoundError as error:
         extra = "serve" if {"serve", "demo"}.intersection(sys.argv) else "cli"
-        sys.exit(f"error: atriz-realtime needs {error.name}: pip install 'atriz-realtime[{extra}]'")
+        sys.exit(f"error: atriz-realtime needs {error.name}: {install_hint(extra)}")
     cli.main()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from atriz_realtime.api.errors import ConfigurationError, PluginError, RealtimeError
+from atriz_realtime.api.extras import install_hint
 from atriz_realtime.cli.output import complain, discard_output, warn
 from atriz_realtime.plugin_system.discovery import DISTRIBUTION
 
@@ -158,7 +159,7 @@ def _described(error: OSError) -> str:
 def _without_library(name: str, error: ModuleNotFoundError) -> click.Command:
     """A stand-in for a command that cannot be imported; it says what to install."""
     extra = "serve" if name in _SERVING else "cli"
-    reason = f"needs {error.name}: pip install 'atriz-realtime[{extra}]'"
+    reason = f"needs {error.name}: {install_hint(extra)}"
 
     def refuse() -> None:
         raise ConfigurationError(f"{name} {reason}") from error

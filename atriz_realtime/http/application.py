@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from atriz_realtime.api.errors import ConfigurationError, RealtimeError
+from atriz_realtime.api.extras import install_hint
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.core.clients.socket_server import SocketServer
 from atriz_realtime.core.runtime.incidents import Incidents
@@ -118,5 +119,5 @@ def _optional_imports(what: str) -> Iterator[None]:
     except ImportError as error:
         raise ConfigurationError(
             f"{what} needs uvicorn and httptools, but {error.name or error} cannot be imported: "
-            "pip install 'atriz-realtime[serve]', or leave uvicorn's http= and ws= as they are"
+            f"{install_hint('serve')}, or leave uvicorn's http= and ws= as they are"
         ) from error

@@ -15,33 +15,44 @@ the assertions of the suites::
 
     pytest_plugins = ["atriz_realtime.testing"]
 
-It needs pytest and pytest-asyncio, which nothing else in the package imports.  It is not a
+The extra ``testing`` installs what it needs, such as pytest and pytest-asyncio.  It is not a
 pytest entry point, so that pytest loads it only where it is named.
 """
 
-from atriz_realtime.testing.authentication import AuthenticatorContract
-from atriz_realtime.testing.cache import CacheContract, PassTime
-from atriz_realtime.testing.clock import FakeClock, fake_clock
-from atriz_realtime.testing.fanout import FanoutContract, Inbox
-from atriz_realtime.testing.samples import event, location, moment, payload
-from atriz_realtime.testing.serving import (
-    SECRET,
-    TIMEOUT,
-    Live,
-    Watcher,
-    config,
-    free_port,
-    realtime_client,
-    realtime_server,
-    realtime_settings,
-    serving,
-    token,
-    until,
-    watching,
-    without_other_plugins,
-)
-from atriz_realtime.testing.shared import Outage, SharedCacheContract, SharedFanoutContract
-from atriz_realtime.testing.throttle import IntervalThrottleContract, MakePolicy, ThrottleContract
+from atriz_realtime.api.extras import install_hint
+
+try:
+    from atriz_realtime.testing.authentication import AuthenticatorContract
+    from atriz_realtime.testing.cache import CacheContract, PassTime
+    from atriz_realtime.testing.clock import FakeClock, fake_clock
+    from atriz_realtime.testing.fanout import FanoutContract, Inbox
+    from atriz_realtime.testing.samples import event, location, moment, payload
+    from atriz_realtime.testing.serving import (
+        SECRET,
+        TIMEOUT,
+        Live,
+        Watcher,
+        config,
+        free_port,
+        realtime_client,
+        realtime_server,
+        realtime_settings,
+        serving,
+        token,
+        until,
+        watching,
+        without_other_plugins,
+    )
+    from atriz_realtime.testing.shared import Outage, SharedCacheContract, SharedFanoutContract
+    from atriz_realtime.testing.throttle import (
+        IntervalThrottleContract,
+        MakePolicy,
+        ThrottleContract,
+    )
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"atriz_realtime.testing needs {error.name}: {install_hint('testing')}", name=error.name
+    ) from error
 
 __all__ = [
     "SECRET",

@@ -69,6 +69,11 @@ def free_port() -> int:
         return port
 
 
+def is_json(content_type: str) -> bool:
+    """Whether an answer of a type is JSON."""
+    return content_type == "application/json" or content_type.endswith("+json")
+
+
 @attrs.frozen
 class Live:
     """A running server."""
@@ -90,15 +95,18 @@ class Live:
         return server
 
     async def post(self, path: str, body: Any, **options: Any) -> tuple[int, Any]:
-        """POST JSON with a token of ``u1``; returns the status and the decoded answer."""
+        """POST JSON with a token of ``u1``; returns the status and the answer."""
         return await self.request("POST", path, json=body, **options)
 
     async def get(self, path: str, **options: Any) -> tuple[int, Any]:
-        """GET with a token of ``u1``; returns the status and the decoded answer."""
+        """GET with a token of ``u1``; returns the status and the answer."""
         return await self.request("GET", path, **options)
 
     async def request(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
         """Send any request; pass ``headers={}`` to send no token.
+
+        Returns the status, and the answer: decoded if it is JSON, otherwise its text, and
+        ``None`` if it is empty.
 
         :raises RuntimeError: when nothing can answer, because the server's event loop does not run.
         """
@@ -108,7 +116,9 @@ class Live:
             aiohttp.ClientSession() as session,
             session.request(method, self.url + path, **options) as response,
         ):
-            return response.status, await response.json(content_type=None)
+            if is_json(response.content_type):
+                return response.status, await response.json(content_type=None)
+            return response.status, await response.text() or None
 
     def check_running(self) -> None:
         """Refuse to wait for a server whose event loop does not run.
@@ -199,7 +209,8 @@ async def watching(
 ) -> AsyncIterator[Watcher]:
     """Connect a client.
 
-    :param ids: entities of the type ``kind`` to track.
+    :param ids: entities of the type ``kind`` to track; it must be allowed.  To test a refusal,
+        name none, and use the acknowledgement of ``watcher.call("track:vehicle", "bus-8")``.
     :param user: the user of the token; ``None``: the client is not authenticated.
     :param claims: further claims of the token, such as those that the plugin ``claims`` reads.
     :param auth: what the client sends in its handshake instead, such as ``{"token": …}``.
@@ -217,7 +228,8 @@ async def watching(
     )
     try:
         if ids:
-            assert await watcher.call(f"track:{kind}", list(ids)) == {"success": True}
+            answer = await watcher.call(f"track:{kind}", list(ids))
+            assert answer == {"success": True}, f"the server refused track:{kind}: {answer}"
         yield watcher
     finally:
         await watcher.client.disconnect()

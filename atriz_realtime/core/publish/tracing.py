@@ -15,6 +15,7 @@ import attrs
 
 from atriz_realtime.api.contracts import PublishResult
 from atriz_realtime.api.errors import ConfigurationError, RealtimeError
+from atriz_realtime.api.extras import install_hint
 from atriz_realtime.api.http import HttpAnswer, HttpCall
 from atriz_realtime.api.model import EntityRef, Identity, Location
 from atriz_realtime.api.records import Endpoint
@@ -29,7 +30,7 @@ try:
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 except ImportError as missing:
     raise ConfigurationError(
-        "tracing needs OpenTelemetry: pip install 'atriz-realtime[otel]'", field="tracing"
+        f"tracing needs OpenTelemetry: {install_hint('otel')}", field="tracing"
     ) from missing
 
 MAX_IN_FLIGHT = 10_000

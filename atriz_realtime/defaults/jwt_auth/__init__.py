@@ -37,7 +37,13 @@ from atriz_realtime.api import (
     hookimpl,
 )
 from atriz_realtime.defaults.jwt_auth.headers import AcceptedHeaders
-from atriz_realtime.defaults.jwt_auth.keys import MAX_KID, configured, hmac_key
+from atriz_realtime.defaults.jwt_auth.keys import (
+    MAX_KID,
+    TABLE,
+    configured,
+    hmac_key,
+    is_path,
+)
 from atriz_realtime.defaults.jwt_auth.remembered import RememberedTokens
 from atriz_realtime.defaults.shared.extras import extra
 
@@ -75,7 +81,8 @@ class JwtSettings:
     """The table ``[realtime.plugins.jwt_auth]``."""
 
     algorithms: tuple[str, ...] = ("HS256",)
-    """Accepted signature algorithms; those with public keys need `atriz-realtime[crypto]`."""
+    """Signature algorithms of tokens that are checked with `jwt_secret`; those with public keys
+    need `atriz-realtime[crypto]`. A key under `keys` or in the JWK set has its own algorithm."""
     audience: str | None = None
     """The audience (``aud``) that a token must name."""
     issuer: str | None = None
@@ -85,8 +92,9 @@ class JwtSettings:
     required_claims: tuple[str, ...] = ()
     """Claims that a token must have, such as `exp`."""
     keys: dict[str, str] = attrs.field(factory=dict, repr=False)
-    """Further keys by `kid`: an HS256 secret, or `file:` and the path of a PEM public key, which
-    needs `atriz-realtime[crypto]`."""
+    """Further keys by `kid`: either an HS256 secret, or `file:` directly followed by the path of a
+    PEM file with a public key, which needs `atriz-realtime[crypto]`. Without `file:`, the text
+    itself is the secret."""
     jwks: str | None = None
     """A JWK set with further keys: an https URL, or a path; needs `atriz-realtime[jwks]`."""
     jwks_interval: float = attrs.field(default=300.0, validator=attrs.validators.ge(1))
@@ -137,8 +145,13 @@ class _OneSecret(jwt.algorithms.HMACAlgorithm):
 def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
     """The key that PyJWT verifies signatures with.
 
-    :raises ConfigurationError: when the secret looks like a key of another kind.
+    :raises ConfigurationError: when the secret looks like a key of another kind, or like its path.
     """
+    elsewhere = f"a public key belongs under keys in {TABLE}, as file: and its path"
+    if is_path(secret):
+        raise ConfigurationError(
+            f"jwt_secret: a path is no secret; {elsewhere}", field="jwt_secret"
+        )
     algorithm, *others = algorithms
     known = jwt.algorithms.get_default_algorithms()[algorithm]
     if others or not isinstance(known, jwt.algorithms.HMACAlgorithm):
@@ -146,7 +159,8 @@ def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
     try:
         known.prepare_key(secret)
     except jwt.InvalidKeyError as error:
-        raise ConfigurationError(f"jwt_secret: {error}", field="jwt_secret") from error
+        reason = f"jwt_secret: {error}; {elsewhere}"
+        raise ConfigurationError(reason, field="jwt_secret") from error
     key = hmac_key(secret.encode(), algorithm)
     key.Algorithm = _OneSecret(known.hash_alg)
     return key

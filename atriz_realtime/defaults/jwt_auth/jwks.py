@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from atriz_realtime.api import ConfigurationError, Report
-from atriz_realtime.defaults.jwt_auth.keys import Keys, published
+from atriz_realtime.defaults.jwt_auth.keys import TABLE, Keys, published
 
 TIMEOUT = 1.5
 """Seconds that a read may take; less than an authenticator has (``plugin_timeout``)."""
@@ -30,7 +30,8 @@ def check_source(source: str, allow_http: bool) -> None:
     parts = urlsplit(source)
     if parts.scheme == "http" and parts.hostname not in LOOPBACK and not allow_http:
         raise ConfigurationError(
-            "jwks: http lets others put in keys of their own; use https, or jwks_allow_http",
+            f"{TABLE}: jwks: http lets others put in keys of their own; use https, or"
+            " jwks_allow_http",
             field="jwks",
         )
 

@@ -7,6 +7,7 @@ public key is never used as an HMAC secret, whatever a token's header says.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,26 @@ MAX_KID = 128
 FILE = "file:"
 """The prefix of a path to a PEM file."""
 
+TABLE = "[realtime.plugins.jwt_auth]"
+"""Where the settings of keys are, for errors."""
+
+_KEY_FILES = (".pem", ".key", ".pub", ".crt", ".cer", ".der")
+_PATH = re.compile(r"(~|\.{1,2})?(/[\w.@ -]+)+")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+=*")
+
 Keys = Mapping[str, jwt.PyJWK]
+
+
+def is_path(text: str) -> bool:
+    """Whether a text is probably the path of a key's file, and so no secret: it can be guessed."""
+    if text.startswith(FILE) or text.lower().endswith(_KEY_FILES):
+        return True
+    if _PATH.fullmatch(text) and not _BASE64.fullmatch(text):  # which may begin with a slash
+        return True
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a path, or with characters that none has
+        return False
 
 
 def configured(table: Mapping[str, str]) -> dict[str, jwt.PyJWK]:
@@ -47,25 +67,31 @@ def configured(table: Mapping[str, str]) -> dict[str, jwt.PyJWK]:
     """
     keys = {}
     for kid, value in table.items():
+        where = f"{TABLE}: keys.{kid}"
         if not 0 < len(kid) <= MAX_KID:
-            raise ConfigurationError(f"keys: an id has 1 to {MAX_KID} characters", field="keys")
+            problem = f"{TABLE}: keys: an id has 1 to {MAX_KID} characters"
+            raise ConfigurationError(problem, field="keys")
         try:
             keys[kid] = _public(value) if value.startswith(FILE) else _secret(value)
         except OSError as error:
             reason = f"{value.removeprefix(FILE)}: {error.strerror or error}"
-            raise ConfigurationError(f"keys.{kid}: {reason}", field="keys") from None
+            raise ConfigurationError(f"{where}: {reason}", field="keys") from None
         except (ValueError, TypeError, jwt.PyJWTError) as error:
-            reason = (
-                str(error) if value.startswith(FILE) else "an HS256 secret has 32 bytes or more"
-            )
-            raise ConfigurationError(f"keys.{kid}: {reason}", field="keys") from None
+            raise ConfigurationError(f"{where}: {error}", field="keys") from None
     return keys
 
 
 def _secret(value: str) -> jwt.PyJWK:
     secret = value.encode()
-    if len(secret) < MIN_SECRET or b"-----BEGIN" in secret:
-        raise ValueError("not a secret")
+    if b"-----BEGIN" in secret:
+        raise ValueError("a PEM text is no secret; save it as a file, and write file: and its path")
+    if is_path(value):
+        raise ValueError("a path is no secret; write file: directly in front of it")
+    if len(secret) < MIN_SECRET:
+        raise ValueError(
+            f"an HS256 secret has {MIN_SECRET} bytes or more; a public key is file: and the path"
+            " of a PEM file"
+        )
     return hmac_key(secret, "HS256")
 
 

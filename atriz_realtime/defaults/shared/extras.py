@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from atriz_realtime.api import ConfigurationError
+from atriz_realtime.api import ConfigurationError, install_hint
 
 
 @contextmanager
@@ -19,6 +19,4 @@ def extra(name: str, user: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"{user} needs {error.name}: pip install 'atriz-realtime[{name}]'"
-        ) from error
+        raise ConfigurationError(f"{user} needs {error.name}: {install_hint(name)}") from error

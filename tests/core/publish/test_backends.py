@@ -28,7 +28,7 @@ class Backend:
 
     name: str
     notes: list[str]
-    state: Any = "embedded"
+    state: Any = "none"
 
     async def opened(self, *inner: Any) -> Any:
         below = f" on {inner[0].name}" if inner and isinstance(inner[0], Backend) else ""
@@ -116,8 +116,8 @@ async def test_all_are_opened_in_order_measured_and_closed(incidents: Incidents)
 @pytest.mark.parametrize(
     ("link", "cache", "state"),
     [
-        ("embedded", "embedded", "embedded"),
-        ("connected", "embedded", "connected"),
+        ("none", "none", "none"),
+        ("connected", "none", "connected"),
         ("connected", "disconnected", "disconnected"),
         ("disconnected", "connected", "disconnected"),
     ],

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from atriz_realtime.core.runtime.processes import workers
-from tests.cli.processes import Command, environment, own_uvicorn, started
+from tests.cli.processes import Command, environment, own_uvicorn, serve, started
 
 WARNING = "workers in memory: this is one of 2 processes that serve one port without a Redis"
 
@@ -71,11 +71,20 @@ async def test_one_worker_does_not_warn(arguments: list[str], concurrency: str |
     assert "workers in memory" not in "".join(command.err)
 
 
-async def test_several_workers_with_a_redis_do_not_warn(redis_url: str) -> None:
+async def test_several_workers_with_a_redis_warn_of_polling_alone(redis_url: str) -> None:
     env = environment(REDIS_URL=redis_url)
     async with on_uvicorn("--workers", "2", env=env) as command:
+        said = await command.until_said("long polling fails with 2 workers")
         await command.until_said("Application startup complete")
+    assert "['websocket']" in said
     assert "workers in memory" not in "".join(command.err)
+
+
+async def test_the_own_workers_do_not_warn_of_polling(redis_url: str) -> None:
+    async with serve("--workers", "2", env=environment(REDIS_URL=redis_url)) as served:
+        await served.command.until_said('"event": "workers ready"')
+        await served.command.ended(signal.SIGTERM)
+    assert "long polling fails" not in "".join(served.command.err)
 
 
 @pytest.mark.parametrize(("forked", "count"), [([], 1), ([1], 1), ([2], 2), ([3, 3], 3)])

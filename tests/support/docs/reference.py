@@ -286,10 +286,10 @@ def _class(owner: type[Any]) -> str:
         members |= vars(each)
     defaults = _defaults(owner)
     rows: list[tuple[str, ...]] = [
-        (f"`{name}`", f"`{kind}{defaults.get(name, '')}`", docs.get(name, ""))
+        (f"`{name}`", f"`{_of_class(kind)}{defaults.get(name, '')}`", docs.get(name, ""))
         for name, kind in types.items()
         if not name.startswith("_")
-        and not str(kind).startswith("ClassVar")
+        and (name in docs or not str(kind).startswith("ClassVar"))
         and owner not in (RealtimeConfig, EntitySettings)  # see configuration.md
     ]
     promises = []
@@ -319,6 +319,11 @@ def _class(owner: type[Any]) -> str:
     if rows:
         parts.append(table(("member", "type", "meaning"), rows))
     return "\n\n".join(parts)
+
+
+def _of_class(kind: Any) -> str:
+    """A type as it is shown: that of an attribute of the class, without ``ClassVar``."""
+    return re.sub(r"^ClassVar\[(.*)\]$", r"\1", str(kind))
 
 
 def _constructor(owner: type[Any]) -> str:
