@@ -202,8 +202,8 @@ class MemoryCache:
         return entries.count(now)
 
     def status(self) -> BackendStatus:
-        """Always ``none``: there is no connection."""
-        return BackendStatus("none")
+        """Always ``embedded``."""
+        return BackendStatus("embedded")
 
     def statistics(self) -> dict[str, float]:
         """The ``entries``, the ``bytes`` they take, and how many were ``dropped`` over a limit."""
@@ -253,8 +253,8 @@ class MemoryFanout:
             self._channels.pop(channel, None)
 
     def status(self) -> BackendStatus:
-        """Always ``none``: there is no connection."""
-        return BackendStatus("none")
+        """Always ``embedded``."""
+        return BackendStatus("embedded")
 
 
 @hookimpl

@@ -47,7 +47,7 @@ async def test_the_printed_commands_work(tmp_path: Path, unused_tcp_port: int) -
     arguments = ("demo", "--port", "0", "--entities", "10")
     async with started(*arguments, env=env, cwd=tmp_path) as demo:
         await demo.until_said(" watch --type")
-        assert '"redis": "none"' in demo.err[0]
+        assert '"redis": "embedded"' in demo.err[0]
         program, *command = shlex.split(printed(demo, "watch them:"))
         found = shutil.which(program)
         assert found == str(Path(sys.executable).with_name("atriz-realtime"))

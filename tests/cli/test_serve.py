@@ -45,10 +45,10 @@ async def health(url: str) -> tuple[int, str]:
 
 async def test_one_line_says_what_is_serving() -> None:
     async with serve() as served:
-        assert await health(served.url) == (200, "none")
+        assert await health(served.url) == (200, "embedded")
         banner = json.loads(only_line("\n".join(served.command.err)))
         assert banner["url"] == f"http://127.0.0.1:{served.port}"
-        assert banner["redis"] == "none"
+        assert banner["redis"] == "embedded"
         assert {"jwt_auth", "vehicle", "http_api"} <= set(banner["plugins"].split(","))
         assert await served.command.ended(signal.SIGTERM) == 0
         assert served.command.out == []

@@ -190,6 +190,6 @@ def test_its_settings_are_checked(table: dict[str, object]) -> None:
         structure(table, MemorySettings, "[realtime.plugins.memory]")
 
 
-def test_both_have_no_connection() -> None:
-    assert cache().status().state == "none"
-    assert MemoryFanout().status().state == "none"
+def test_both_are_always_embedded() -> None:
+    assert cache().status().state == "embedded"
+    assert MemoryFanout().status().state == "embedded"

@@ -23,7 +23,7 @@ async def test_the_report_of_an_idle_server(live: Live, backend_url: str | None)
             "status": "healthy",
             "websocket": {"connections": 0, "rooms": 0},
             "tracking": {"activeVehicles": 0, "activeDeliveries": 0, "totalTracking": 0},
-            "redis": "connected" if backend_url else "none",
+            "redis": "connected" if backend_url else "embedded",
         },
     )
     assert statistics.pop("frames") == {"queued": 0, "conflated": 0}

@@ -29,8 +29,8 @@ class Closeable(Protocol):
 class BackendStatus:
     """The state of a backend."""
 
-    state: Literal["none", "connected", "disconnected"]
-    """``none``: it is in this process, and has no connection that it could lose."""
+    state: Literal["embedded", "connected", "disconnected"]
+    """``embedded``: it is in this process and cannot be disconnected."""
     detail: str = ""
     """Why it is disconnected, in one line without secrets and addresses: everybody may read it."""
 

@@ -28,7 +28,7 @@ class Backend:
 
     name: str
     notes: list[str]
-    state: Any = "none"
+    state: Any = "embedded"
 
     async def opened(self, *inner: Any) -> Any:
         below = f" on {inner[0].name}" if inner and isinstance(inner[0], Backend) else ""
@@ -116,8 +116,8 @@ async def test_all_are_opened_in_order_measured_and_closed(incidents: Incidents)
 @pytest.mark.parametrize(
     ("link", "cache", "state"),
     [
-        ("none", "none", "none"),
-        ("connected", "none", "connected"),
+        ("embedded", "embedded", "embedded"),
+        ("connected", "embedded", "connected"),
         ("connected", "disconnected", "disconnected"),
         ("disconnected", "connected", "disconnected"),
     ],
