@@ -148,4 +148,4 @@ class Backends:
             for status in statuses:
                 if status.state == state:
                     return status
-        return BackendStatus("none")
+        return BackendStatus("embedded")
