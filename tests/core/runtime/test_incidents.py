@@ -117,6 +117,22 @@ def test_labels_fill_in_the_kind_and_are_counted_apart_from_it(
     ]
 
 
+def test_what_a_plugin_did_wrong_is_logged_for_each_of_its_functions(
+    incidents: Incidents, caplog: pytest.LogCaptureFixture
+) -> None:
+    for what in ("observer 'a'", "observer 'a'", "authorizer 'b'", "observer 'a'"):
+        incidents.plugin_problem("shop", "failed", what, error=KeyError("colour"))
+    incidents.failed("endpoint failed", "/api/a", KeyError("colour"), cause="/api/a")
+    incidents.failed("endpoint failed", "/api/b", KeyError("colour"), cause="/api/b")
+    assert caplog.messages == [
+        "plugin shop failed: observer 'a': KeyError: 'colour'",
+        "plugin shop failed: authorizer 'b': KeyError: 'colour' (1 more since the last such line)",
+        "endpoint failed: /api/a: KeyError: 'colour'",
+        "endpoint failed: /api/b: KeyError: 'colour'",
+    ]
+    assert all(record.exc_info for record in caplog.records)
+
+
 def test_a_kind_without_labels_is_no_template(
     incidents: Incidents, caplog: pytest.LogCaptureFixture
 ) -> None:
