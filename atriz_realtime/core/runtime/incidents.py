@@ -79,7 +79,7 @@ class Incidents:
         self.refusals = Refusals()
         self._counts: Counter[tuple[str, Labels]] = Counter()
         self._logged_at: dict[tuple[tuple[str, Labels], str], float] = {}
-        self._logged_count: dict[tuple[str, Labels], int] = {}
+        self._suppressed: Counter[tuple[tuple[str, Labels], str]] = Counter()
         self._reasons: dict[tuple[str, Labels], set[str]] = {}
         self._unlogged: dict[tuple[str, Labels], Counter[str]] = {}
 
@@ -130,12 +130,12 @@ class Incidents:
         now = self._clock.monotonic()
         since = self._logged_at.get((key, cause), -QUIET_SECONDS)
         if now - since < QUIET_SECONDS and not is_first:
+            self._suppressed[key, cause] += 1
             if reason:
                 self._unlogged.setdefault(key, Counter())[reason] += 1
             return
-        suppressed = self._counts[key] - self._logged_count.get(key, 0) - 1
+        suppressed = self._suppressed.pop((key, cause), 0)
         self._logged_at[key, cause] = now
-        self._logged_count[key] = self._counts[key]
         if suppressed:
             reasons = _summary(self._unlogged.pop(key, Counter()))
             suffix = f" ({suppressed} more since the last such line{reasons})"
