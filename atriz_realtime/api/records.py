@@ -30,7 +30,7 @@ def _plain(record: object, attribute: attrs.Attribute[Any], function: object) ->
         raise TypeError(f"{where} must be a plain function: remove `async`")
 
 
-def _seconds(record: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _seconds(record: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Refuse what is no time limit; ``None`` is one where it is the default."""
     if value is None and attribute.default is None:
         return

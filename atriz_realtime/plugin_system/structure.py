@@ -69,7 +69,7 @@ def _strict(kind: type) -> Callable[[Any, Any], Any]:
 
 def _sequence(value: Any, kind: Any) -> Any:
     """A list, tuple or set; a single string would be split into its characters."""
-    origin, kinds = get_origin(kind) or kind, get_args(kind)
+    origin, kinds = _origin(kind), get_args(kind)
     of_strings = kinds in ((str,), (str, ...))
     if not isinstance(value, _SEQUENCES):
         raise _wrong("a list of strings" if of_strings else "a list", value)
@@ -103,9 +103,10 @@ def _dictionary(value: Any, kind: Any) -> Any:
     if not isinstance(value, Mapping):
         raise _wrong("a table", value)
     values = {}
+    _, held = get_args(kind) or (str, Any)
     for name, item in value.items():
         try:
-            values[name] = _CONVERTER.structure(item, get_args(kind)[1])
+            values[name] = _CONVERTER.structure(item, held)
         except Exception as error:
             raise _adding_to(error)(f"{name}: {error}") from error
     return values
@@ -124,21 +125,26 @@ def _adding_to(error: Exception) -> type[ConfigurationError]:
     return PluginError if isinstance(error, PluginError) else ConfigurationError
 
 
+def _origin(kind: Any) -> Any:
+    """A type without its parameters."""
+    origin: Any = get_origin(kind)
+    return kind if origin is None else origin
+
+
 _CONVERTER = cattrs.Converter(detailed_validation=False)
 for _kind in (bool, int, float, str):
     _CONVERTER.register_structure_hook(_kind, _strict(_kind))
-_CONVERTER.register_structure_hook_func(
-    lambda kind: (get_origin(kind) or kind) in _SEQUENCES, _sequence
-)
+_CONVERTER.register_structure_hook_func(lambda kind: _origin(kind) in _SEQUENCES, _sequence)
 _CONVERTER.register_structure_hook(Path, _strict(str))
-_CONVERTER.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _literal)
+_CONVERTER.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _literal)
 _CONVERTER.register_structure_hook_func(attrs.has, _table)
-_CONVERTER.register_structure_hook_func(lambda kind: get_origin(kind) is dict, _dictionary)
+_CONVERTER.register_structure_hook_func(lambda kind: _origin(kind) is dict, _dictionary)
 
 
 def _is_readable(kind: Any) -> bool:
     """Whether a value of TOML can become one of a type."""
-    origin, arguments = get_origin(kind), get_args(kind)
+    origin: Any = get_origin(kind)
+    arguments = get_args(kind)
     if origin in (Union, UnionType):
         others = [each for each in arguments if each is not NoneType]
         return len(others) == 1 and _is_readable(others[0])
@@ -262,7 +268,7 @@ def _blamed(
 ) -> str | None:
     """The key whose converter or validator raises; ``None`` when it is none of them."""
     for key, field in fields.items():
-        convert = field.converter
+        convert: Any = field.converter
         if key in values and callable(convert) and _raises(convert, values[key]):
             return key
     try:
@@ -271,7 +277,7 @@ def _blamed(
     except Exception:
         return None
     for key, field in fields.items():
-        validate = field.validator
+        validate: Any = field.validator
         if validate and _raises(validate, instance, field, getattr(instance, field.name)):
             return key
     return None

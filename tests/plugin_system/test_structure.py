@@ -98,6 +98,13 @@ class Size(StrEnum):
     SMALL = "small"
 
 
+ZERO: Any = 0
+
+
+def seconds(value: float) -> timedelta:
+    return timedelta(seconds=value)
+
+
 @attrs.frozen(kw_only=True)
 class Further:
     listed: list[str] = attrs.field(factory=list)
@@ -111,7 +118,7 @@ class Further:
     colour: Colour = Colour.RED
     size: Size | None = None
     path: Path = Path()
-    timeout: timedelta = attrs.field(default=0, converter=lambda value: timedelta(seconds=value))
+    timeout: timedelta = attrs.field(default=ZERO, converter=seconds)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +223,8 @@ def test_a_field_that_no_table_can_fill_is_refused(kind: Any, shown: str) -> Non
 
 
 def test_an_annotation_without_a_meaning_is_refused() -> None:
-    options = attrs.make_class("Options", {"limit": attrs.field(default=None, type="Nowhere")})
+    nowhere: Any = "Nowhere"
+    options = attrs.make_class("Options", {"limit": attrs.field(default=None, type=nowhere)})
     with pytest.raises(PluginError, match="'shop': Options: NameError: name 'Nowhere'"):
         check_settings_class("plugin 'shop'", "options", options)
 

@@ -292,8 +292,8 @@ class SocketServer(socketio.AsyncServer):
         except ConnectionRefusedError:
             reason = {"message": "Connection refused by server"}
         except Exception as error:
-            message = f"{namespace}: {type(error).__name__}: {error}"
-            self._incidents.report("connect handler failed", message, error=error)
+            details = f"{namespace}: {type(error).__name__}: {error}"
+            self._incidents.report("connect handler failed", details, error=error)
             reason = refused_connection(RealtimeError()).error_args
         if reason is not None:
             self._refuse(session, namespace, reason)
