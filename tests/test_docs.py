@@ -113,7 +113,8 @@ def incidents() -> set[str]:
                 case ast.Call(func=ast.Name(id="report"), args=[first, *_]):
                     kinds.add(_text(first))
                 case ast.Call(
-                    func=ast.Attribute(attr="plugin_problem"), args=[_, ast.Constant() as second, _]
+                    func=ast.Attribute(attr="plugin_problem"),
+                    args=[_, ast.Constant() as second, *_],
                 ):
                     kinds.add(PLUGIN_PROBLEM.format(plugin="…", problem=_text(second)))
                 case ast.Call(

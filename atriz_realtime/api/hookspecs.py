@@ -345,8 +345,9 @@ def register_routes(
     """Register further HTTP paths, as Starlette routes.
 
     Called once, when the server is attached to its application; requests come
-    only after the start.  A path that two plugins claim stops the start.  If a route
-    raises a :class:`RealtimeError`, the answer is its JSON refusal.
+    only after the start.  A path that two plugins claim stops the start, and so does a route
+    that is never reached, because a pattern of another plugin comes first.  If a route raises a
+    :class:`RealtimeError`, the answer is its JSON refusal.
 
     Example::
 

@@ -19,10 +19,25 @@ DEFAULT_ID_PATTERN = r"[^:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}"
 rooms, channels and keys, without control characters and lone surrogates."""
 
 
-def _plain(_: object, attribute: attrs.Attribute[Any], function: object) -> None:
+def _where(record: Any, attribute: attrs.Attribute[Any]) -> str:
+    return f"{type(record).__name__} {record.name!r}: {attribute.name}"
+
+
+def _plain(record: object, attribute: attrs.Attribute[Any], function: object) -> None:
     """Refuse a coroutine function where nobody would await it."""
     if inspect.iscoroutinefunction(function):
-        raise TypeError(f"{attribute.name} must be a plain function: remove `async`")
+        where = _where(record, attribute)
+        raise TypeError(f"{where} must be a plain function: remove `async`")
+
+
+def _seconds(record: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Refuse what is no time limit; ``None`` is one where it is the default."""
+    if value is None and attribute.default is None:
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not value > 0:
+        where = _where(record, attribute)
+        raise ValueError(f"{where} must be a number of seconds above 0, not {value!r}")
 
 
 def _valid_type_name(_: object, __: attrs.Attribute[str], name: str) -> None:
@@ -192,7 +207,7 @@ class Observer:
     """Called for one event after another, in order, from when every ``server_started`` is done."""
     queue_size: int = attrs.field(default=1024, kw_only=True, validator=attrs.validators.ge(1))
     """Events that may wait; beyond that, the oldest are dropped and counted."""
-    timeout: float = attrs.field(default=30.0, kw_only=True, validator=attrs.validators.gt(0))
+    timeout: float = attrs.field(default=30.0, kw_only=True, validator=_seconds)
     """Seconds one call may take; one that takes longer is cancelled and counted."""
     aclose: Callable[[], Awaitable[None]] | None = attrs.field(default=None, kw_only=True)
     """Awaited once when the server stops, after the last call of ``observe``: for what is not
@@ -215,9 +230,7 @@ class SocketEvent:
     """Whether only authenticated sockets may send it."""
     binary: bool = attrs.field(default=False, kw_only=True)
     """Whether its arguments may contain bytes; otherwise such an event is refused, not decoded."""
-    timeout: float | None = attrs.field(
-        default=None, kw_only=True, validator=attrs.validators.optional(attrs.validators.gt(0))
-    )
+    timeout: float | None = attrs.field(default=None, kw_only=True, validator=_seconds)
     """Seconds that handling one may take; ``None``: the setting ``plugin_timeout``."""
 
 

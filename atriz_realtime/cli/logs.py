@@ -82,6 +82,20 @@ def _redacted(name: object, value: Any) -> Any:
     return redact(str(value))
 
 
+def indent_traceback(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor after which no line of a traceback looks like one of the log.
+
+    The message of an exception may repeat what a client sent.
+    """
+    if "exception" in event:
+        lines = str(event["exception"]).split("\n")
+        event["exception"] = "\n".join(
+            "  " + "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
+            for line in lines
+        )
+    return event
+
+
 def configure(*, form: LogFormat = "auto", worker: int | None = None) -> None:
     """Send the lines of all loggers, and Python's warnings, to standard error.
 
@@ -120,9 +134,13 @@ def configure(*, form: LogFormat = "auto", worker: int | None = None) -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.StackInfoRenderer(),
                 structlog.processors.format_exc_info,
+                *([indent_traceback] if as_text else []),
                 redact_event,
                 structlog.dev.ConsoleRenderer(
-                    colors=terminal, timestamp_key="time", sort_keys=False
+                    colors=terminal,
+                    timestamp_key="time",
+                    sort_keys=False,
+                    exception_formatter=structlog.dev.plain_traceback,
                 )
                 if as_text
                 else structlog.processors.JSONRenderer(),

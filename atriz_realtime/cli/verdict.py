@@ -75,6 +75,16 @@ class Verdict:
                 "`atriz-realtime serve --workers`"
             )
 
+    def ask_policies(self, server: RealtimeServer) -> None:
+        """Check whether every throttling policy takes the interval that is set for it."""
+        for name, settings in server.config.entities.items():
+            kind = server.registry.kinds[name]
+            if settings.throttle_interval is not None and "interval" not in kind.throttle_options:
+                self.warnings.append(
+                    f"[realtime.entities.{name}]: throttle_interval has no effect, because the "
+                    f"policy {kind.throttle!r} has no option `interval`"
+                )
+
     def try_port(self, config: RealtimeConfig) -> None:
         """Check whether a server could listen on its port."""
         try:
@@ -154,6 +164,7 @@ def verdict(
     if not config.allow_weak_secret:
         found.warnings += sorted(weak)
     found.ask_configuration(config, os.environ)
+    found.ask_policies(server)
     if not running:
         found.try_port(config)
     if not offline:

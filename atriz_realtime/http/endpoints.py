@@ -112,7 +112,8 @@ class Endpoints:
             if cancellation.is_own(error):
                 raise
             what = endpoint.path + of_plugin(self._owner_of_path(endpoint.path))
-            return error_answer(self._incidents.failed("endpoint failed", what, error))
+            failure = self._incidents.failed("endpoint failed", what, error, cause=endpoint.path)
+            return error_answer(failure)
 
     def too_large(self, address: str | None) -> HttpAnswer:
         """Return the answer to a body over the limit."""

@@ -171,7 +171,7 @@ class RealtimeRoutes(BaseRoute):
         """
         if not isinstance(error, RealtimeError):
             what += of_plugin(self._owner_of_path(path))
-            return self._incidents.failed("endpoint failed", what, error)
+            return self._incidents.failed("endpoint failed", what, error, cause=path)
         if error.status != LocationNotFound.status:  # which is not a refusal
             self._incidents.refused(what, error, address_of(scope))
         return error

@@ -16,7 +16,8 @@ from atriz_realtime.api import hookspecs
 from atriz_realtime.api.errors import ConfigurationError, PluginError
 from atriz_realtime.plugin_system.config import RealtimeConfig, view
 from atriz_realtime.plugin_system.discovery import PluginSource, find_plugins
-from atriz_realtime.plugin_system.structure import nearest, structure
+from atriz_realtime.plugin_system.signatures import signature_of
+from atriz_realtime.plugin_system.structure import check_settings_class, nearest, structure
 
 T = TypeVar("T")
 
@@ -214,14 +215,12 @@ class PluginHost:
         """Check each plugin's own table against its settings class."""
         settings: dict[str, Any] = {}
         for name, settings_class in self.call("register_settings"):
-            if not (inspect.isclass(settings_class) and attrs.has(settings_class)):
-                kind = "the class" if inspect.isclass(settings_class) else "an object of"
-                given = settings_class if inspect.isclass(settings_class) else type(settings_class)
-                raise PluginError(
-                    f"plugin {name!r}: register_settings must return an attrs class, "
-                    f"not {kind} {given.__name__}"
-                )
-            settings[name] = self.view(name).load(settings_class)
+            what = "what register_settings returns"
+            try:
+                check_settings_class(f"plugin {name!r}", what, settings_class)
+                settings[name] = self.view(name).load(settings_class)
+            except PluginError as error:
+                self._tolerate(name, error, "register_settings")
         for name in self._config.plugins:
             active = self._manager.has_plugin(name)
             if active and name not in settings and name not in self._failures:
@@ -267,7 +266,9 @@ class PluginHost:
             if inspect.isawaitable(result):
                 if inspect.iscoroutine(result):
                     result.close()  # nobody will await it
-                raise TypeError("it must be a plain function: remove `async`")
+                raise PluginError(
+                    f"plugin {name!r}: {hook} must be a plain function: remove `async`"
+                )
             return list(result) if isinstance(result, Iterator) else result
         except (Exception, SystemExit) as error:
             raise _failure(name, hook, error) from error
@@ -287,8 +288,9 @@ class PluginHost:
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
             unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
-            hint = nearest(unknown, HOOKS) if unknown else _wrong_arguments(error)
-            raise PluginError(f"{where}: {error}{hint}") from error
+            hint = nearest(unknown, HOOKS) if unknown else ""
+            problem = _wrong_argument(plugin, error) or f"{error}{hint}"
+            raise PluginError(f"{where}: {problem}") from error
         if not self._manager.get_hookcallers(plugin):
             raise PluginError(
                 f"{where} implements no hook; mark its functions with atriz_realtime.api.hookimpl"
@@ -317,13 +319,19 @@ class PluginHost:
         return blocked
 
 
-def _wrong_arguments(error: Exception) -> str:
-    """The end of an error about arguments that a hook does not have: those that it has."""
+def _wrong_argument(plugin: object, error: Exception) -> str:
+    """What pluggy says of an argument that a hook does not have; empty if it says another thing."""
     hook = str(error).partition(" for hook '")[2].partition("'")[0]
     if hook not in HOOKS:
         return ""
-    allowed = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
-    return f"; it may have {allowed}" if allowed else "; it has none"
+    allowed = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+    signature = signature_of(getattr(plugin, hook))
+    named = () if signature is None else signature.parameters
+    wrong = [each for each in named if each not in allowed]
+    if not wrong:
+        return ""
+    taken = " and ".join(filter(None, (", ".join(allowed[:-1]), *allowed[-1:])))
+    return f"{hook} has no argument {wrong[0]!r}; it {f'may take {taken}' if taken else 'has none'}"
 
 
 def _failure(name: str, hook: str, error: BaseException) -> ConfigurationError:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 import attrs
-from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from atriz_realtime.api.contracts import Resources, ServerHandle, ThrottlePolicy
 from atriz_realtime.api.errors import ConfigurationError, PluginError
@@ -31,7 +31,7 @@ from atriz_realtime.api.wire import SocketEvents, track_event, untrack_event
 from atriz_realtime.plugin_system.config import EntitySettings, RealtimeConfig
 from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.plugin_system.signatures import check_contract, check_record, check_route
-from atriz_realtime.plugin_system.structure import nearest, structure
+from atriz_realtime.plugin_system.structure import check_settings_class, nearest, structure
 
 
 class _Named(Protocol):
@@ -93,6 +93,9 @@ class Registry:
         self.filters = self._ordered("register_filters", Filter)
         self.views = self._ordered("register_views", View)
         self.throttles = self._by_name("register_throttles", Throttle)
+        for throttle in self.throttles.values():
+            if throttle.options is not None:
+                check_settings_class(self.where(throttle), "options", throttle.options)
         self.caches = self._by_name("register_caches", CacheBackend)
         self.fanouts = self._by_name("register_fanouts", FanoutBackend)
         types = self._by_name("register_entity_types", EntityType)
@@ -148,9 +151,11 @@ class Registry:
     def routes(self, server: ServerHandle) -> list[BaseRoute]:
         """Call ``register_routes``.
 
-        :raises PluginError: when two plugins register one path and method.
+        :raises PluginError: when two plugins register one path and method, or when a pattern of
+            one matches whatever a later one is for.
         """
         routes: list[BaseRoute] = []
+        patterns: list[tuple[str, Route]] = []
         for plugin, route in self._records("register_routes", BaseRoute, server=server):
             routes.append(route)
             path = getattr(route, "path", None)
@@ -158,6 +163,9 @@ class Registry:
             if path is not None:
                 methods = set(getattr(route, "methods", None) or (ANY_METHOD,))
                 self._claim(plugin, path, methods, socket=isinstance(route, WebSocketRoute))
+            if isinstance(route, Route):
+                _check_reached(plugin, route, patterns)
+                patterns.append((plugin, route))
         return routes
 
     def endpoints(self, server: ServerHandle) -> list[Endpoint]:
@@ -195,7 +203,10 @@ class Registry:
         where = f"throttle {throttle.name!r} of {kind.name!r}"
         options: Any = kind.throttle_options
         if throttle.options is not None:
-            options = structure(options, throttle.options, where)
+            try:
+                options = structure(options, throttle.options, where)
+            except PluginError as error:
+                raise PluginError(f"plugin {self.owner(throttle)!r}: {error.message}") from error
         where = f"plugin {self.owner(throttle)!r}: {where}"
         try:
             policy = throttle.create(options, self._resources)
@@ -309,6 +320,18 @@ class Registry:
                 else:
                     check_record(where, record, record_class)
                 yield plugin, record
+
+
+def _check_reached(plugin: str, route: Route, earlier: Iterable[tuple[str, Route]]) -> None:
+    """Refuse a route if a pattern of another plugin, which comes first, takes all its requests."""
+    path = re.sub(r"\{\w+:path\}", "one/two", route.path)  # the others match a single segment
+    for owner, other in earlier:
+        covers = not other.methods or (route.methods and route.methods <= other.methods)
+        if covers and owner != plugin and other.path_regex.match(path):
+            raise PluginError(
+                f"plugin {plugin!r}: register_routes: route {route.path!r} is never reached, "
+                f"because {other.path!r} of plugin {owner!r} comes first"
+            )
 
 
 def _spoken(record_class: type[Any]) -> str:

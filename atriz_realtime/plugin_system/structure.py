@@ -6,15 +6,19 @@ becomes a :class:`ConfigurationError` that names the key.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
 import cattrs
 
-from atriz_realtime.api.errors import ConfigurationError
+from atriz_realtime.api.errors import ConfigurationError, PluginError, RealtimeError
 
 T = TypeVar("T")
 
@@ -31,6 +35,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 _LIST = tuple[str, ...]
+
+_SEQUENCES = (list, tuple, set, frozenset)
 
 _KINDS: dict[type, str] = {
     bool: "true or false",
@@ -51,25 +57,36 @@ def _wrong(expected: str, value: object) -> TypeError:
 
 
 def _strict(kind: type) -> Callable[[Any, Any], Any]:
-    def structure_value(value: Any, _: Any) -> Any:
+    def structure_value(value: Any, target: Any) -> Any:
         if kind is float and type(value) is int:
             return float(value)
         if type(value) is not kind:
             raise _wrong(_KINDS[kind], value)
-        return value
+        return value if target is kind else target(value)  # an enumeration of strings, for one
 
     return structure_value
 
 
-def _strings(value: Any, _: Any) -> tuple[str, ...]:
-    """A list of strings; a single string would be split into its characters."""
-    if not isinstance(value, list | tuple):
-        raise _wrong("a list of strings", value)
-    for item in value:
-        if type(item) is not str:
+def _sequence(value: Any, kind: Any) -> Any:
+    """A list, tuple or set; a single string would be split into its characters."""
+    origin, kinds = _origin(kind), get_args(kind)
+    of_strings = kinds in ((str,), (str, ...))
+    if not isinstance(value, _SEQUENCES):
+        raise _wrong("a list of strings" if of_strings else "a list", value)
+    if origin is not tuple or kinds[1:] == (...,):
+        kinds = kinds[:1] * len(value)
+    elif kinds and len(kinds) != len(value):
+        raise TypeError(f"must be a list of {len(kinds)}, not of {len(value)}")
+    items = []
+    for number, (item, each) in enumerate(zip(value, kinds or (Any,) * len(value), strict=True), 1):
+        if of_strings and type(item) is not str:
             given = _KINDS.get(type(item), type(item).__name__)
             raise TypeError(f"must be a list of strings; it holds {given}")
-    return tuple(value)
+        try:
+            items.append(_CONVERTER.structure(item, each))
+        except Exception as error:
+            raise _adding_to(error)(f"item {number}: {error}") from error
+    return origin(items)
 
 
 def _table(value: Any, settings_class: type[Any]) -> Any:
@@ -81,30 +98,103 @@ def _table(value: Any, settings_class: type[Any]) -> Any:
     return _instance(value, settings_class)
 
 
-def _tables(value: Any, kind: Any) -> Any:
-    """A dictionary of attrs classes from nested tables."""
+def _dictionary(value: Any, kind: Any) -> Any:
+    """A dictionary from a table."""
     if not isinstance(value, Mapping):
         raise _wrong("a table", value)
-    settings_class = get_args(kind)[1]
-    tables = {}
-    for name, table in value.items():
+    values = {}
+    _, held = get_args(kind) or (str, Any)
+    for name, item in value.items():
         try:
-            tables[name] = _table(table, settings_class)
-        except (ConfigurationError, TypeError) as error:
-            raise ConfigurationError(f"{name}: {error}") from error
-    return tables
+            values[name] = _CONVERTER.structure(item, held)
+        except Exception as error:
+            raise _adding_to(error)(f"{name}: {error}") from error
+    return values
 
 
-def _holds_tables(kind: Any) -> bool:
-    return get_origin(kind) is dict and attrs.has(get_args(kind)[1])
+def _literal(value: Any, kind: Any) -> Any:
+    """One of a few values."""
+    known = get_args(kind)
+    if (type(value), value) not in [(type(each), each) for each in known]:
+        raise TypeError(f"must be one of {', '.join(map(repr, known))}")
+    return value
+
+
+def _adding_to(error: Exception) -> type[ConfigurationError]:
+    """The class of an error that adds to another where that happened."""
+    return PluginError if isinstance(error, PluginError) else ConfigurationError
+
+
+def _origin(kind: Any) -> Any:
+    """A type without its parameters."""
+    origin: Any = get_origin(kind)
+    return kind if origin is None else origin
 
 
 _CONVERTER = cattrs.Converter(detailed_validation=False)
 for _kind in (bool, int, float, str):
     _CONVERTER.register_structure_hook(_kind, _strict(_kind))
-_CONVERTER.register_structure_hook_func(lambda kind: kind == _LIST, _strings)
+_CONVERTER.register_structure_hook_func(lambda kind: _origin(kind) in _SEQUENCES, _sequence)
+_CONVERTER.register_structure_hook(Path, _strict(str))
+_CONVERTER.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _literal)
 _CONVERTER.register_structure_hook_func(attrs.has, _table)
-_CONVERTER.register_structure_hook_func(_holds_tables, _tables)
+_CONVERTER.register_structure_hook_func(lambda kind: _origin(kind) is dict, _dictionary)
+
+
+def _is_readable(kind: Any) -> bool:
+    """Whether a value of TOML can become one of a type."""
+    origin: Any = get_origin(kind)
+    arguments = get_args(kind)
+    if origin in (Union, UnionType):
+        others = [each for each in arguments if each is not NoneType]
+        return len(others) == 1 and _is_readable(others[0])
+    if origin is dict:
+        return arguments[0] is str and _is_readable(arguments[1])
+    if origin in _SEQUENCES:
+        return all(each is ... or _is_readable(each) for each in arguments)
+    if inspect.isclass(kind) and (issubclass(kind, Enum) or attrs.has(kind)):
+        return True
+    return origin is Literal or kind in (Any, bool, int, float, str, Path, dict, *_SEQUENCES)
+
+
+def check_settings_class(where: str, what: str, settings_class: object) -> None:
+    """Check that a table can become an instance of a class.
+
+    :param where: names the plugin in an error.
+    :param what: what the class is to the plugin.
+    :raises PluginError: when it is no attrs class, or no value of TOML can become a field of it.
+    """
+    if not inspect.isclass(settings_class) or not attrs.has(settings_class):
+        is_class = inspect.isclass(settings_class)
+        given: Any = settings_class if is_class else type(settings_class)
+        kind = "the class" if is_class else "an object of"
+        raise PluginError(f"{where}: {what} must be an attrs class, not {kind} {given.__name__}")
+    where = f"{where}: {settings_class.__name__}"
+    try:
+        hints = get_type_hints(settings_class)
+    except Exception as error:  # an annotation may be any expression
+        raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
+    for alias, field in _fields(settings_class).items():
+        hint = hints.get(field.name, Any)
+        if field.converter is None and not _is_readable(hint):
+            shown = inspect.formatannotation(hint)
+            raise PluginError(
+                f"{where}.{alias}: no value of TOML becomes {shown}: "
+                "use another type, or give the field a converter"
+            )
+        tables = [each for each in (hint, *get_args(hint)) if inspect.isclass(each)]
+        for nested in filter(attrs.has, tables):
+            if nested is not settings_class:
+                check_settings_class(f"{where}.{alias}", what, nested)
+
+
+def _fields(settings_class: type[Any]) -> dict[str, attrs.Attribute[Any]]:
+    """The fields that a table may set, by their keys."""
+    return {
+        name.lstrip("_"): field
+        for name, field in attrs.fields_dict(settings_class).items()
+        if field.init
+    }
 
 
 def structure(
@@ -120,7 +210,7 @@ def structure(
         return _instance(data, settings_class)
     except ConfigurationError as error:
         source = where if isinstance(where, str) else where.get(error.field or "", "settings")
-        raise ConfigurationError(f"{source}: {error.message}", field=error.field) from error
+        raise _adding_to(error)(f"{source}: {error.message}", field=error.field) from error
 
 
 def _instance(data: Mapping[str, Any], settings_class: type[T]) -> T:
@@ -128,28 +218,74 @@ def _instance(data: Mapping[str, Any], settings_class: type[T]) -> T:
     if not attrs.has(settings_class):
         raise TypeError(f"{settings_class!r} is not an attrs class")
     hints = get_type_hints(settings_class)
-    fields: dict[str, attrs.Attribute[Any]] = {
-        name.lstrip("_"): field
-        for name, field in attrs.fields_dict(settings_class).items()
-        if field.init
-    }
+    fields = _fields(settings_class)
     values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in fields:
             raise ConfigurationError(f"unknown key {key!r}{nearest(key, fields)}", field=key)
-        field = fields[key]
-        if isinstance(value, str) and hints[field.name] == _LIST and field.converter is not None:
-            values[key] = value  # the field's own converter reads one string as a list
+        field, hint = fields[key], hints.get(fields[key].name, Any)
+        reads_one = isinstance(value, str) and hint == _LIST  # which is a list for the converter
+        if field.converter is not None and (reads_one or not _is_readable(hint)):
+            values[key] = value
             continue
         try:
-            values[key] = _CONVERTER.structure(value, hints[field.name])
+            values[key] = _CONVERTER.structure(value, hint)
         except Exception as error:  # cattrs passes on whatever a hook raises
             reason = str(error) or "unusable"
-            raise ConfigurationError(f"{key}: {reason}", field=key) from error
+            raise _adding_to(error)(f"{key}: {reason}", field=key) from error
     for alias, field in fields.items():
         if field.default is attrs.NOTHING and alias not in values:
             raise ConfigurationError(f"{alias} is required", field=alias)
     try:
         return make(**values)
-    except (ValueError, TypeError) as error:  # from the class's validators
-        raise ConfigurationError(str(error.args[0] if error.args else error)) from error
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise _refusal(make, fields, values, error) from error
+
+
+def _refusal(
+    make: Callable[..., Any],
+    fields: Mapping[str, attrs.Attribute[Any]],
+    values: Mapping[str, Any],
+    error: Exception,
+) -> ConfigurationError:
+    """What a converter or a validator of a class raised, with the key that it was about."""
+    key = _blamed(make, fields, values)
+    is_refusal = isinstance(error, ValueError | TypeError | RealtimeError)
+    reason = str(error.args[0] if error.args else error)
+    if not is_refusal:
+        reason = f"{type(error).__name__}: {error}"
+    if key and repr(key) not in reason and not reason.startswith(key):
+        reason = f"{key}: {reason}"
+    return (ConfigurationError if is_refusal else PluginError)(reason, field=key)
+
+
+def _blamed(
+    make: Callable[..., Any],
+    fields: Mapping[str, attrs.Attribute[Any]],
+    values: Mapping[str, Any],
+) -> str | None:
+    """The key whose converter or validator raises; ``None`` when it is none of them."""
+    for key, field in fields.items():
+        convert: Any = field.converter
+        if key in values and callable(convert) and _raises(convert, values[key]):
+            return key
+    try:
+        with attrs.validators.disabled():
+            instance = make(**values)
+    except Exception:
+        return None
+    for key, field in fields.items():
+        validate: Any = field.validator
+        if validate and _raises(validate, instance, field, getattr(instance, field.name)):
+            return key
+    return None
+
+
+def _raises(function: Callable[..., Any], *arguments: Any) -> bool:
+    try:
+        function(*arguments)
+    except Exception:  # it is the one that was raised before
+        return True
+    return False

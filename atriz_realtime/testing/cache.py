@@ -22,7 +22,7 @@ from atriz_realtime.testing.clock import FakeClock
 from atriz_realtime.testing.samples import payload
 
 PassTime = Callable[[float], Awaitable[None]]
-"""Lets some seconds pass for a cache and its store."""
+"""``Callable[[float], Awaitable[None]]``: lets some seconds pass for a cache and its store."""
 
 TTL = 100.0
 

@@ -10,7 +10,8 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from atriz_realtime.api import Cache, Fanout, Reporting, Unavailable
-from atriz_realtime.testing.cache import TTL, VEHICLE, CacheContract, entity_ids
+from atriz_realtime.testing.cache import TTL, VEHICLE, CacheContract, PassTime, entity_ids
+from atriz_realtime.testing.clock import FakeClock
 from atriz_realtime.testing.fanout import (
     CHANNEL,
     FanoutContract,
@@ -21,14 +22,17 @@ from atriz_realtime.testing.samples import payload
 from atriz_realtime.testing.serving import TIMEOUT, until
 
 Outage = Callable[[], AbstractAsyncContextManager[None]]
-"""Makes a backend unreachable while the context lasts."""
+"""``Callable[[], AbstractAsyncContextManager[None]]``: makes a backend unreachable while the
+context lasts."""
 
 
 class SharedCacheContract(CacheContract):
     """The contract of a cache that several servers share, in addition to the general one.
 
     Besides ``cache``, override ``other_cache``, the cache of another server on the same store,
-    and ``outage``, which cuts ``cache`` off from the store.
+    and ``outage``, which cuts ``cache`` off from the store.  Both caches use the fixture ``clock``.
+    Such a cache is ``Reporting``, and locations expire by a clock that the servers share: each
+    process has a monotonic clock of its own.
     """
 
     @pytest.fixture
@@ -50,6 +54,25 @@ class SharedCacheContract(CacheContract):
         await other_cache.delete(VEHICLE)
         assert await cache.get(VEHICLE) is None
         assert await cache.count("vehicle") == 0
+
+    async def test_a_location_expires_for_every_server_at_the_same_time(
+        self,
+        cache: Cache,
+        other_cache: Cache,
+        clock: FakeClock,
+        pass_time: PassTime,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        fix = payload()
+        await cache.put(fix, TTL)
+        # the monotonic clock of another process began at another time
+        monkeypatch.setattr(clock, "_monotonic", clock.monotonic() + 1e6)
+        assert await other_cache.get(VEHICLE) == fix.location
+        assert await other_cache.count("vehicle") == 1
+        assert await entity_ids(other_cache, 10) == ["v1"]
+        await pass_time(TTL + 1)
+        assert await other_cache.get(VEHICLE) is None
+        assert await cache.get(VEHICLE) is None
 
     async def test_an_older_fix_from_another_server_never_replaces(
         self, cache: Cache, other_cache: Cache
@@ -81,8 +104,8 @@ class SharedCacheContract(CacheContract):
             ):
                 with pytest.raises(Unavailable):
                     await refused
-            if isinstance(cache, Reporting):
-                assert cache.status().state == "disconnected"
+            assert isinstance(cache, Reporting), "it must have `status`, for the health report"
+            assert cache.status().state == "disconnected"
         async with asyncio.timeout(TIMEOUT):
             while True:
                 try:
@@ -99,7 +122,8 @@ class SharedFanoutContract(FanoutContract):
     """The contract of a fan-out between servers, in addition to the general one.
 
     Besides ``fanout``, override ``other_fanout``, the fan-out of another server, and
-    ``outage``, which cuts off ``fanout`` but not ``other_fanout``.
+    ``outage``, which cuts off ``fanout`` but not ``other_fanout``.  Such a fan-out is
+    ``Reporting``.
     """
 
     @pytest.fixture
@@ -160,8 +184,8 @@ class SharedFanoutContract(FanoutContract):
         async with outage(), asyncio.timeout(TIMEOUT):
             with pytest.raises(Unavailable):
                 await fanout.publish(CHANNEL, b"lost")
-            if isinstance(fanout, Reporting):
-                assert fanout.status().state == "disconnected"
+            assert isinstance(fanout, Reporting), "it must have `status`, for the health report"
+            assert fanout.status().state == "disconnected"
 
     async def test_subscriptions_survive_an_outage(
         self, fanout: Fanout, other_fanout: Fanout, outage: Outage

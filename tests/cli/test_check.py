@@ -391,6 +391,21 @@ def test_workers_of_uvicorn_without_redis_are_a_problem(
     assert verdict(capsys)[0] == 0
 
 
+@pytest.mark.usefixtures("good")
+def test_an_interval_for_a_policy_that_has_none_is_a_warning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATRIZ_REALTIME_ENTITIES__VEHICLE__THROTTLE_INTERVAL", "100")
+    assert verdict(capsys)[1]["warnings"] == []
+    monkeypatch.setenv("ATRIZ_REALTIME_ENTITIES__VEHICLE__THROTTLE", "none")
+    status, found = verdict(capsys)
+    warning = (
+        "[realtime.entities.vehicle]: throttle_interval has no effect, because the policy 'none' "
+        "has no option `interval`"
+    )
+    assert (status, found["warnings"]) == (0, [warning])
+
+
 def plain_environment() -> dict[str, str]:
     return environment(JWT_SECRET=None, ATRIZ_REALTIME_THROTTLE_INTERVAL=None)
 

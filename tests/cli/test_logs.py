@@ -127,6 +127,27 @@ def test_a_traceback_is_one_line_without_secrets() -> None:
     assert line["exception"].splitlines()[-1] == f"ValueError: bad token={HIDDEN} {HIDDEN}"
 
 
+def test_no_line_of_a_traceback_looks_like_one_of_the_log() -> None:
+    program = (
+        "from atriz_realtime.cli import logs\n"
+        "from atriz_realtime.core.runtime.clock import SystemClock\n"
+        "from atriz_realtime.core.runtime.incidents import Incidents\n"
+        "logs.configure(form='text')\n"
+        "incidents = Incidents(SystemClock())\n"
+        "try:\n    raise ValueError('a\\n2026-01-31 [error] forged\\x1b[2J token=abc')\n"
+        "except ValueError as error:\n"
+        "    incidents.plugin_problem('shop', 'failed', 'filter', error=error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True
+    )
+    first, *traceback = done.stderr.splitlines()
+    assert "plugin shop failed: filter: ValueError: a\\n2026" in first
+    assert traceback[0] == "  Traceback (most recent call last):"
+    assert traceback[-1] == rf"  2026-01-31 [error] forged\x1b[2J token={HIDDEN}"
+    assert all(line.startswith("  ") for line in traceback)
+
+
 def test_libraries_log_through_it_once_from_their_level_on() -> None:
     lines = logged(
         "from atriz_realtime import create_app, RealtimeConfig\n"

@@ -374,6 +374,7 @@ async def test_endpoints_answer_their_own_calls(
             assert "secret detail" not in str(answer)
         assert live.server.incidents.counts["endpoint failed"] == 3
     assert "endpoint failed: /api/fails of plugin 'calls': " in caplog.text
+    assert "Traceback (most recent call last)" in caplog.text
 
 
 def test_a_path_that_two_plugins_claim_stops_the_start(plugins: Plugins) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.api import PluginError
-from atriz_realtime.testing import serving, watching
+from atriz_realtime import create_app
+from atriz_realtime.api import ConfigurationError, PluginError
+from atriz_realtime.testing import config, serving, watching
 from tests.support.plugins.files import Plugins, registry_of
 
 REGISTERED = {
@@ -27,8 +28,26 @@ def test_a_coroutine_function_that_nobody_would_await_is_refused(
     with pytest.raises(PluginError) as refusal:
         registry_of(plugins.module("slip", source))
     assert refusal.value.message == (
-        f"plugin 'slip' failed in {hook}: TypeError: {field} must be a plain function: "
+        f"plugin 'slip' failed in {hook}: TypeError: {record.partition('(')[0]} "
+        f"{'boat' if 'boat' in record else 'slip'!r}: {field} must be a plain function: "
         "remove `async`"
+    )
+
+
+@pytest.mark.parametrize("record", ["SocketEvent('slip', slip", "Observer('slip', slip"])
+@pytest.mark.parametrize("timeout", ["'5'", "True", "-1", "0", "float('nan')"])
+def test_a_time_limit_is_a_number_of_seconds(plugins: Plugins, record: str, timeout: str) -> None:
+    kind = record.partition("(")[0]
+    hook = {"SocketEvent": "register_socket_events", "Observer": "register_observers"}[kind]
+    source = (
+        f"async def slip(*_):\n    pass\n\n@hookimpl\ndef {hook}():\n"
+        f"    return {record}, timeout={timeout})"
+    )
+    with pytest.raises(ConfigurationError) as refusal:
+        create_app(config(extra_plugins=[plugins.module("slip", source)]))
+    assert refusal.value.message.startswith(
+        f"plugin 'slip' failed in {hook}: ValueError: "
+        f"{kind} 'slip': timeout must be a number of seconds above 0, not "
     )
 
 
@@ -36,7 +55,9 @@ def test_a_registration_hook_that_is_async_is_refused(plugins: Plugins) -> None:
     name = plugins.module("slip", "@hookimpl\nasync def register_filters():\n    return []")
     with pytest.raises(PluginError) as refusal:
         registry_of(name)
-    assert refusal.value.message.endswith("it must be a plain function: remove `async`")
+    assert refusal.value.message == (
+        "plugin 'slip': register_filters must be a plain function: remove `async`"
+    )
 
 
 FIX = {"type": "boat", "entityId": "b1", "latitude": 52.6, "longitude": -8.6}

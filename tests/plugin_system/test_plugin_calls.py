@@ -149,8 +149,40 @@ def test_settings_that_are_no_attrs_class_name_the_plugin(
         """
     message = refusal(plugins.module("shop", source))
     assert message.startswith(
-        f"plugin 'shop': register_settings must return an attrs class, not {given}"
+        f"plugin 'shop': what register_settings returns must be an attrs class, not {given}"
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "problem"),
+    [
+        ("int | str", "plugin 'shop': Settings.limit: no value of TOML becomes int | str: "),
+        ("'Nowhere'", "plugin 'shop': Settings: NameError: name 'Nowhere' is not defined"),
+        (
+            "int = attrs.field(validator=lambda *_: 1 / 0)",
+            "[realtime.plugins.shop]: limit: ZeroDivisionError: division by zero",
+        ),
+    ],
+)
+def test_a_settings_class_that_cannot_work_is_a_failure_of_its_plugin(
+    plugins: Plugins, field: str, problem: str
+) -> None:
+    source = f"""
+        import attrs
+
+        @attrs.frozen
+        class Settings:
+            limit: {field}
+
+        @hookimpl
+        def register_settings():
+            return Settings
+        """
+    name, tables = plugins.module("shop", source), {"shop": {"limit": 1}}
+    assert refusal(name, plugins=tables).startswith(problem)
+    found = info(host_of(name, plugins=tables, optional_plugins=["shop"]), "shop")
+    assert found.state == "failed"
+    assert found.failure.startswith(problem)
 
 
 def test_a_table_whose_hook_is_turned_off_says_so(plugins: Plugins) -> None:
@@ -164,7 +196,10 @@ def test_a_table_whose_hook_is_turned_off_says_so(plugins: Plugins) -> None:
 
 def test_a_wrong_argument_is_answered_with_those_that_there_are(plugins: Plugins) -> None:
     name = plugins.module("shop", "@hookimpl\ndef register_filters(configuration): ...")
-    assert refusal(name).endswith("; it may have config, resources")
+    assert refusal(name) == (
+        "plugin 'shop' (configuration): register_filters has no argument 'configuration'; "
+        "it may take config and resources"
+    )
 
 
 def test_the_table_of_a_disabled_plugin_is_not_checked(plugins: Plugins) -> None:

@@ -342,6 +342,42 @@ def test_the_options_of_a_policy_are_checked(options: dict[str, Any], problem: s
     assert error.value.message.startswith(f"throttle 'interval' of 'vehicle': {problem}")
 
 
+def test_the_options_of_a_policy_are_an_attrs_class(plugins: Plugins) -> None:
+    source = """
+        @hookimpl
+        def register_throttles():
+            return Throttle("bare", lambda options, resources: None, options=dict)
+        """
+    plugins.module("shop", source)
+    with pytest.raises(PluginError) as error:
+        registry_of("shop")
+    assert error.value.message == (
+        "plugin 'shop': register_throttles: throttle 'bare': options must be an attrs class, "
+        "not the class dict"
+    )
+
+
+def test_a_validator_of_options_that_fails_names_plugin_and_key(plugins: Plugins) -> None:
+    source = """
+        import attrs
+
+        @attrs.frozen
+        class Options:
+            every: int = attrs.field(default=0, validator=lambda *_: 1 / 0)
+
+        @hookimpl
+        def register_throttles():
+            return Throttle("broken", lambda options, resources: None, options=Options)
+        """
+    plugins.module("shop", source)
+    found = registry_of("shop", throttle="broken")
+    with pytest.raises(PluginError) as error:
+        found.policy(found.kinds["vehicle"])
+    assert error.value.message == (
+        "plugin 'shop': throttle 'broken' of 'vehicle': every: ZeroDivisionError: division by zero"
+    )
+
+
 def test_a_policy_that_fails_to_be_created_names_the_plugin(plugins: Plugins) -> None:
     plugins.module(
         "shop",

@@ -136,3 +136,31 @@ def test_the_paths_of_defaults_are_reserved(plugins: Plugins) -> None:
     name = plugins.module("mine", ROUTE.format("Route('/health/realtime', print)"))
     with pytest.raises(PluginError, match="'health' and 'mine' both serve '/health/realtime'"):
         registry_of(name).routes(SERVER)
+
+
+def test_a_route_that_a_pattern_of_another_plugin_takes_stops_the_start(plugins: Plugins) -> None:
+    route = "Route('/api/tracking/boats/{id}', print, methods=['GET'])"
+    with pytest.raises(PluginError) as error:
+        registry_of(plugins.module("boats", ROUTE.format(route))).routes(SERVER)
+    assert error.value.message == (
+        "plugin 'boats': register_routes: route '/api/tracking/boats/{id}' is never reached, "
+        "because '/api/tracking/{type}/{id:path}' of plugin 'http_api' comes first"
+    )
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        "Route('/api/tracking/boats/{id}', print, methods=['GET', 'PUT'])",
+        "Route('/api/{one}/{two}/{three}', print)",
+        "Route('/api/boats/{rest:path}', print)",
+        "WebSocketRoute('/api/tracking/boats/{id}', print)",
+        "[Route('/boats/{id}', print), Route('/boats/all', print)]",
+    ],
+)
+def test_a_route_that_is_reached_is_accepted(plugins: Plugins, route: str) -> None:
+    names = [
+        plugins.module("first", ROUTE.format("Route('/api/boats/{id}', print)")),
+        plugins.module("boats", ROUTE.format(route)),
+    ]
+    assert registry_of(*names).routes(SERVER)

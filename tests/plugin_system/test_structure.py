@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Any, Literal
 
 import attrs
 import pytest
 
-from atriz_realtime.api import ConfigurationError
-from atriz_realtime.plugin_system.structure import nearest, structure
+from atriz_realtime.api import ConfigurationError, PluginError
+from atriz_realtime.plugin_system.structure import check_settings_class, nearest, structure
 
 
 @attrs.frozen
@@ -85,6 +88,145 @@ def test_a_value_of_a_wrong_type_names_its_key(key: str, value: Any) -> None:
         load(**{key: value})
     assert error.value.message.startswith(f"[table]: {key}")
     assert error.value.field == key
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Size(StrEnum):
+    SMALL = "small"
+
+
+ZERO: Any = 0
+
+
+def seconds(value: float) -> timedelta:
+    return timedelta(seconds=value)
+
+
+@attrs.frozen(kw_only=True)
+class Further:
+    listed: list[str] = attrs.field(factory=list)
+    unique: set[str] = attrs.field(factory=set)
+    ports: tuple[int, ...] = ()
+    pair: tuple[str, int] = ("a", 1)
+    bare: list = attrs.field(factory=list)  # type: ignore[type-arg]
+    limits: dict[str, float] = attrs.field(factory=dict)
+    inners: list[Inner] = attrs.field(factory=list)
+    mode: Literal["on", "off"] = "on"
+    colour: Colour = Colour.RED
+    size: Size | None = None
+    path: Path = Path()
+    timeout: timedelta = attrs.field(default=ZERO, converter=seconds)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("listed", ["a", "b"], ["a", "b"]),
+        ("unique", ["a", "a"], {"a"}),
+        ("ports", [1, 2], (1, 2)),
+        ("pair", ["b", 2], ("b", 2)),
+        ("bare", [1, "a"], [1, "a"]),
+        ("limits", {"a": 1}, {"a": 1.0}),
+        ("inners", [{"size": 3}], [Inner(3)]),
+        ("mode", "off", "off"),
+        ("colour", "red", Colour.RED),
+        ("size", "small", Size.SMALL),
+        ("path", "a/b", Path("a/b")),
+        ("timeout", 5, timedelta(seconds=5)),
+    ],
+)
+def test_further_kinds_of_fields(key: str, value: Any, expected: Any) -> None:
+    check_settings_class("plugin 'shop'", "options", Further)
+    found = getattr(structure({key: value}, Further, "[table]"), key)
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("listed", "a,b", "must be a list of strings, not a string"),
+        ("unique", "a,b", "must be a list of strings, not a string"),
+        ("unique", [1], "must be a list of strings; it holds a whole number"),
+        ("ports", "12", "must be a list, not a string"),
+        ("ports", [1, "2"], "item 2: must be a whole number, not a string"),
+        ("pair", ["b"], "must be a list of 2, not of 1"),
+        ("bare", "ab", "must be a list, not a string"),
+        ("limits", [1], "must be a table, not a list"),
+        ("limits", {"a": "1"}, "a: must be a number, not a string"),
+        ("inners", [{"sise": 1}], "item 1: unknown key 'sise'; did you mean 'size'?"),
+        ("mode", "auto", "must be one of 'on', 'off'"),
+        ("size", "large", "'large' is not a valid Size"),
+        ("path", 5, "must be a string, not a whole number"),
+        ("timeout", "5", "unsupported type for timedelta seconds component: str"),
+    ],
+)
+def test_no_value_is_guessed_at(key: str, value: Any, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        structure({key: value}, Further, "[table]")
+    assert error.value.message == f"[table]: {key}: {problem}"
+
+
+def invert(value: float) -> float:
+    return 1 / value
+
+
+def look_up(_: object, __: object, value: int) -> None:
+    {1: "one"}[value]
+
+
+@attrs.frozen
+class Faulty:
+    ratio: float = attrs.field(default=1.0, converter=invert)
+    number: int = attrs.field(default=1, validator=look_up)
+    other: int = 2
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [("ratio", "ZeroDivisionError: "), ("number", "KeyError: 0")],
+)
+def test_an_unexpected_exception_of_a_class_names_the_key(key: str, problem: str) -> None:
+    with pytest.raises(PluginError) as error:
+        structure({"other": 3, key: 0}, Faulty, "[table]")
+    assert error.value.message.startswith(f"[table]: {key}: {problem}")
+    assert error.value.field == key
+
+
+class Own:
+    """A class that is no attrs class."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        (int | str | None, "int | str | None"),
+        (timedelta, "datetime.timedelta"),
+        (list[timedelta], "list[datetime.timedelta]"),
+        (dict[int, str], "dict[int, str]"),
+        (Own, f"{__name__}.Own"),
+    ],
+    ids=str,
+)
+def test_a_field_that_no_table_can_fill_is_refused(kind: Any, shown: str) -> None:
+    options = attrs.make_class("Options", {"limit": attrs.field(default=None, type=kind)})
+    outer = attrs.make_class("Outer", {"inner": attrs.field(default=None, type=options)})
+    for settings_class, where in ((options, "Options"), (outer, "Outer.inner: Options")):
+        with pytest.raises(PluginError) as error:
+            check_settings_class("plugin 'shop'", "options", settings_class)
+        assert error.value.message == (
+            f"plugin 'shop': {where}.limit: no value of TOML becomes {shown}: "
+            "use another type, or give the field a converter"
+        )
+
+
+def test_an_annotation_without_a_meaning_is_refused() -> None:
+    nowhere: Any = "Nowhere"
+    options = attrs.make_class("Options", {"limit": attrs.field(default=None, type=nowhere)})
+    with pytest.raises(PluginError, match="'shop': Options: NameError: name 'Nowhere'"):
+        check_settings_class("plugin 'shop'", "options", options)
 
 
 def test_an_error_does_not_contain_the_value() -> None:

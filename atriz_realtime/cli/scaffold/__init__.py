@@ -36,7 +36,9 @@ def write_skeleton(name: str, kind: str, parent: Path) -> Path:
     :raises click.ClickException: when the name is invalid or taken, or the folder exists.
     """
     name = name.removeprefix("atriz-realtime-").replace("-", "_")
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name) or keyword.iskeyword(name):
+    if keyword.iskeyword(name):
+        raise click.ClickException(f"{name!r} cannot name a plugin: it is a keyword of Python")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
         raise click.ClickException(
             f"{name!r} cannot name a plugin: use lower-case letters, digits and _, "
             "starting with a letter"

@@ -154,7 +154,7 @@ class AccessControl:
                 if not holds(identity):
                     return False
         except Exception as error:  # a plugin's
-            self._incidents.report("guard failed", type(error).__name__)
+            self._incidents.report("guard failed", type(error).__name__, error=error)
             return False
         return True
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import socketio.packet
 
-from atriz_realtime.api.errors import PluginFailed, RealtimeError
+from atriz_realtime.api.errors import InvalidRequest, PluginFailed, RealtimeError
 from atriz_realtime.api.wire import track_event
 from atriz_realtime.core.clients.current_locations import Owing
 from atriz_realtime.core.clients.gateway import Gateway
@@ -143,7 +143,8 @@ class OwnEvents:
         except (Exception, asyncio.CancelledError) as failure:
             if cancellation.is_own(failure):
                 raise
-            return self._refuse(sid, self._incidents.failed("event handler failed", event, failure))
+            answer = self._incidents.failed("event handler failed", event, failure, cause=event)
+            return self._refuse(sid, answer)
 
     def _refuse(self, sid: str, error: RealtimeError) -> dict[str, Any]:
         """Tell a client that its event was refused; returns the acknowledgement."""
@@ -163,8 +164,15 @@ class OwnEvents:
             if plugin is None:
                 raise
             reason = f"its answer is not JSON: {type(error).__name__}: {error}"
-            self._incidents.plugin_problem(plugin, "failed", f"event {event!r}: {reason}")
+            self._incidents.plugin_problem(plugin, "failed", f"event {event!r}", reason)
             self.acknowledge(session, number, self._refuse(sid, PluginFailed()))
+
+    def refuse_unknown(self, session: Session, sid: str, number: int, event: str) -> None:
+        """Acknowledge an event that nobody handles; there is no ``error`` without that wish."""
+        refusal = InvalidRequest("unknown event")
+        self._incidents.refused(event, refusal, session.request.address)
+        self._rooms.server.count_errors(sid, 1)
+        self.acknowledge(session, number, refusal.to_wire())
 
     def acknowledge(self, session: Session, number: int | None, answer: Any) -> None:
         """Send an acknowledgement if the client has asked for it, and its session lasts."""

@@ -284,16 +284,16 @@ class SocketServer(socketio.AsyncServer):
             if in_default:
                 await self._gateway.connected(sid, session.request, auth)
                 is_counted = True
-            if self._has_connect_handler(namespace):
+            # the admin UI puts its function in place of the class's
+            if self._has_handler("connect", namespace) or "_trigger_event" in vars(self):
                 reason = await self._ask_host(session, namespace, sid, auth)
         except socketio.exceptions.ConnectionRefusedError as refusal:
             reason = refusal.error_args
         except ConnectionRefusedError:
             reason = {"message": "Connection refused by server"}
         except Exception as error:
-            self._incidents.report(
-                "connect handler failed", f"{namespace}: {type(error).__name__}: {error}"
-            )
+            details = f"{namespace}: {type(error).__name__}: {error}"
+            self._incidents.report("connect handler failed", details, error=error)
             reason = refused_connection(RealtimeError()).error_args
         if reason is not None:
             self._refuse(session, namespace, reason)
@@ -315,12 +315,12 @@ class SocketServer(socketio.AsyncServer):
         known = (self.handlers, self.namespace_handlers, self.namespaces)
         return self.namespaces == "*" or any(namespace in names for names in known)
 
-    def _has_connect_handler(self, namespace: str) -> bool:
-        """Whether the host, or the admin UI, handles connections."""
-        handler, _ = self._get_event_handler("connect", namespace, ())
+    def _has_handler(self, event: str, namespace: str) -> bool:
+        """Whether the host handles an event, or all of a namespace."""
+        handler, _ = self._get_event_handler(event, namespace, ())
         if handler is None:
             handler, _ = self._get_namespace_handler(namespace, ())
-        return handler is not None or "_trigger_event" in vars(self)
+        return handler is not None
 
     async def _ask_host(self, session: Session, namespace: str, sid: str, auth: Any) -> Any:
         """Call the host's ``connect`` handler; returns why it refuses, or ``None``."""
@@ -384,6 +384,9 @@ class SocketServer(socketio.AsyncServer):
             if handler is not None:
                 handling = handler(sid, *arguments)
                 await self._own_events.answer(session, sid, number, event, handling)
+                return
+            if number is not None and not self._has_handler(event, namespace):
+                self._own_events.refuse_unknown(session, sid, number, event)
                 return
         elif not self._take(self._host_events, session, 1, "flooding client cut"):
             return

@@ -67,4 +67,9 @@ class Signals:
             try:
                 handler(data)
             except Exception as error:  # a plugin's, or data that another version sent
-                self._incidents.report("signal handler failed", f"{name}: {type(error).__name__}")
+                self._incidents.report(
+                    "signal handler failed",
+                    f"{name}: {type(error).__name__}",
+                    cause=name,
+                    error=error,
+                )

@@ -141,7 +141,7 @@ class Views:
     def _report(self, step: ViewStep, error: RealtimeError) -> None:
         """Count an error that a view raised on purpose; the plugin runner counts all others."""
         if not isinstance(error, PluginFailed):
-            self._incidents.plugin_problem(step.plugin, "failed", f"{step.what}: {error.message}")
+            self._incidents.plugin_problem(step.plugin, "failed", step.what, error.message)
 
 
 class RenderedViews:

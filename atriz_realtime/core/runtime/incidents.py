@@ -79,7 +79,7 @@ class Incidents:
         self.refusals = Refusals()
         self._counts: Counter[tuple[str, Labels]] = Counter()
         self._logged_at: dict[tuple[tuple[str, Labels], str], float] = {}
-        self._logged_count: dict[tuple[str, Labels], int] = {}
+        self._suppressed: Counter[tuple[tuple[str, Labels], str]] = Counter()
         self._reasons: dict[tuple[str, Labels], set[str]] = {}
         self._unlogged: dict[tuple[str, Labels], Counter[str]] = {}
 
@@ -104,6 +104,7 @@ class Incidents:
         labels: Mapping[str, str] | None = None,
         reason: str | None = None,
         cause: str = "",
+        error: BaseException | None = None,
     ) -> None:
         """Count an incident, and log it unless the same was logged recently.
 
@@ -112,6 +113,7 @@ class Incidents:
         :param reason: of a refusal.  The first one for each reason is logged as a warning, which
             every server shows, and the others as information.
         :param cause: of a failure.  The same failure for another cause is no repetition.
+        :param error: an exception that nobody expected; each line that is logged has its traceback.
         """
         key: tuple[str, Labels] = (kind, tuple(sorted(labels.items())) if labels else ())
         if key not in self._counts and len(self._counts) >= MAX_KINDS:
@@ -128,12 +130,12 @@ class Incidents:
         now = self._clock.monotonic()
         since = self._logged_at.get((key, cause), -QUIET_SECONDS)
         if now - since < QUIET_SECONDS and not is_first:
+            self._suppressed[key, cause] += 1
             if reason:
                 self._unlogged.setdefault(key, Counter())[reason] += 1
             return
-        suppressed = self._counts[key] - self._logged_count.get(key, 0) - 1
+        suppressed = self._suppressed.pop((key, cause), 0)
         self._logged_at[key, cause] = now
-        self._logged_count[key] = self._counts[key]
         if suppressed:
             reasons = _summary(self._unlogged.pop(key, Counter()))
             suffix = f" ({suppressed} more since the last such line{reasons})"
@@ -146,6 +148,7 @@ class Incidents:
             name,
             _one_line(message),
             suffix,
+            exc_info=error,
             extra={"incident": name, "count": self._counts[key]},
         )
 
@@ -163,13 +166,20 @@ class Incidents:
         self,
         plugin: str,
         problem: Literal["failed", "timed out", "blocked the loop", "too slow"],
-        message: str,
+        what: str,
+        how: str = "",
+        error: BaseException | None = None,
     ) -> None:
-        """Report what a plugin did wrong.
+        """Report what a plugin did wrong; each thing that it is asked for is logged by itself.
 
-        :param message: what the plugin was asked for, and how that ended.
+        :param what: what the plugin was asked for.
+        :param how: how that ended, unless ``error`` tells it.
+        :param error: what the plugin raised unexpectedly.
         """
-        self.report(PLUGIN_PROBLEM, message, labels={"plugin": plugin, "problem": problem})
+        how = how or (_shown(error) if error is not None else "")
+        message = f"{what}: {how}" if how else what
+        labels = {"plugin": plugin, "problem": problem}
+        self.report(PLUGIN_PROBLEM, message, labels=labels, cause=what, error=error)
 
     def refused(self, what: str, error: RealtimeError, address: str | None) -> None:
         """Count and report a refusal.
@@ -181,15 +191,16 @@ class Incidents:
         line = f"{what}: {error.message}{by(address)}"
         self.report(REFUSED, line, labels={"code": error.code}, reason="")
 
-    def failed(self, kind: str, what: str, error: BaseException) -> RealtimeError:
+    def failed(self, kind: str, what: str, error: BaseException, cause: str = "") -> RealtimeError:
         """Count and report what has failed through no fault of the client.
 
         :param what: what the client asked for.
+        :param cause: what failed; each is logged by itself.
         :returns: the error to answer with.
         """
         answer = RealtimeError()
         self.refusals.count(answer.code)
-        self.report(kind, f"{what}: {type(error).__name__}: {error}")
+        self.report(kind, f"{what}: {_shown(error)}", cause=cause, error=error)
         return answer
 
 
@@ -216,4 +227,8 @@ def reason(error: BaseException) -> str:
     """Why a backend failed, for the log."""
     if isinstance(error, Unavailable):
         return error.message
+    return _shown(error)
+
+
+def _shown(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -161,7 +161,9 @@ class Lifecycle:
                 async with timeout:
                     await step()
             except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
                 if timeout.expired():  # a step may raise a TimeoutError of its own
-                    problem = f"not done within {limit:g} s"
-                self._incidents.report("close incomplete", f"{what}: {problem}")
+                    message = f"{what}: not done within {limit:g} s"
+                    self._incidents.report("close incomplete", message)
+                else:
+                    message = f"{what}: {type(error).__name__}: {error}"
+                    self._incidents.report("close incomplete", message, error=error)

@@ -91,8 +91,8 @@ class PluginRunner:
         """
         if inspect.iscoroutine(answer):
             answer.close()  # nobody will await it
-        message = f"{what}: it must return {expected}, not {type(answer).__name__}"
-        self._incidents.plugin_problem(plugin, "failed", message)
+        how = f"it must return {expected}, not {type(answer).__name__}"
+        self._incidents.plugin_problem(plugin, "failed", what, how)
         return PluginFailed()
 
     async def attempt(
@@ -134,12 +134,12 @@ class PluginRunner:
             self._check_blocking(plugin, what, rest.longest)
 
     def _failed(self, plugin: str, what: str, error: BaseException) -> None:
-        self._incidents.plugin_problem(plugin, "failed", f"{what}: {type(error).__name__}: {error}")
+        self._incidents.plugin_problem(plugin, "failed", what, error=error)
 
     def _check_blocking(self, plugin: str, what: str, seconds: float) -> None:
         if seconds > BLOCKING_SECONDS:
             self._incidents.plugin_problem(
-                plugin, "blocked the loop", f"{what}: for {seconds * 1000:.0f} ms"
+                plugin, "blocked the loop", what, f"for {seconds * 1000:.0f} ms"
             )
 
 

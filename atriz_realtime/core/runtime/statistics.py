@@ -40,9 +40,8 @@ class Statistics:
             try:
                 found[name] = _numbers(part.statistics())
             except Exception as error:  # a plugin's part may raise anything
-                self._incidents.plugin_problem(
-                    plugin, "failed", f"statistics of {name!r}: {type(error).__name__}: {error}"
-                )
+                what = f"statistics of {name!r}"
+                self._incidents.plugin_problem(plugin, "failed", what, error=error)
         return found
 
 

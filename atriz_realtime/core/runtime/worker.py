@@ -53,7 +53,7 @@ class Worker(Generic[T]):
         """Queue an item; never waits."""
         if len(self._items) == self._items.maxlen:
             self._incidents.plugin_problem(
-                self._plugin, "too slow", f"{self._name}: its queue is full; dropping the oldest"
+                self._plugin, "too slow", self._name, "its queue is full; dropping the oldest"
             )
         self._items.append(item)
         self._wake.set()
@@ -71,7 +71,8 @@ class Worker(Generic[T]):
             self._incidents.plugin_problem(
                 self._plugin,
                 "too slow",
-                f"{self._name}: the server stops; dropping the last of its queue ({dropped})",
+                self._name,
+                f"the server stops; dropping the last of its queue ({dropped})",
             )
 
     async def aclose(self) -> None:

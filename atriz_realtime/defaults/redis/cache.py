@@ -11,6 +11,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from atriz_realtime.api import (
+    BackendStatus,
     Clock,
     EntityRef,
     InvalidRequest,
@@ -188,6 +189,10 @@ class RedisCache:
         now = int(self._clock.now() * 1000)
         count: int = await self._link.execute("ZCOUNT", self._index(entity_type), f"({now}", "+inf")
         return count
+
+    def status(self) -> BackendStatus:
+        """Whether Redis answers."""
+        return self._link.status()
 
     def key(self, entity: EntityRef) -> str:
         """The key of an entity's current location."""

@@ -162,10 +162,35 @@ async def test_any_other_event_keeps_its_place(between: list[Any]) -> None:
         await settled()
     assert seen == [{"vehicle:v1", "vehicle:v2", "v1", "v2", "1 ok", "2 ok"}]
     told = [each for each in received(member) if each[0].isdigit()]
-    assert told == [f"{number} ok" for number in (3, 4, 5) if "nobody:handles" not in between] or (
-        told == ["4 ok", "5 ok"]
-    )
+    third = "3 bad_request" if "nobody:handles" in between else "3 ok"
+    assert told == [third, "4 ok", "5 ok"]
     assert {"vehicle:v1", "vehicle:v2", "vehicle:v3"} <= hub.sockets[member.sid].tracked
+
+
+async def test_an_event_that_nobody_handles_is_answered_if_its_client_waits() -> None:
+    hub = Hub(max_errors_burst=5)
+    member = await hub.sign_in(user("u1"))
+    member.session.receive_message('2["ring",1]')
+    await settled()
+    assert (member.frames, dict(hub.incidents.counts)) == ([], {})
+    send(member, ["ring", 1])
+    await settled()
+    refusal = '{"success":false,"code":"bad_request","message":"unknown event"}'
+    assert member.frames == [f"31[{refusal}]"]
+    assert dict(hub.incidents.counts) == {"refused bad_request": 1}
+    send(member, *[["ring", 1]] * 10)
+    await settled()
+    assert "misbehaving client cut" in hub.incidents.counts
+
+
+async def test_the_host_s_handlers_come_before_the_refusal_of_an_unknown_event() -> None:
+    hub = Hub()
+    member = await hub.sign_in(user("u1"))
+    hub.server.on("*", lambda event, _, *data: {"heard": [event, *data]})
+    send(member, ["ring", 1])
+    await settled()
+    assert member.frames == ['31[{"heard":["ring",1]}]']
+    assert dict(hub.incidents.counts) == {}
 
 
 async def test_what_is_untracked_and_tracked_again_is_sent_again() -> None:

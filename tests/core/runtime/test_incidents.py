@@ -60,7 +60,7 @@ def test_another_cause_is_no_repetition(
     incidents.report("redis disconnected", "url: refused", cause="refused")
     assert caplog.messages == [
         "redis disconnected: url: refused",
-        "redis disconnected: url: no password (1 more since the last such line)",
+        "redis disconnected: url: no password",
         "redis disconnected: url: refused (2 more since the last such line)",
     ]
     assert {record.levelname for record in caplog.records} == {"WARNING"}
@@ -115,6 +115,27 @@ def test_labels_fill_in_the_kind_and_are_counted_apart_from_it(
         "plugin shop timed out: filter 'x'",
         "refused unauthorized: track:vehicle: not you; client 203.0.113.7",
     ]
+
+
+def test_what_a_plugin_did_wrong_is_logged_for_each_of_its_functions(
+    incidents: Incidents, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for what in ("observer 'a'", "observer 'a'", "authorizer 'b'", "observer 'a'"):
+        incidents.plugin_problem("shop", "failed", what, error=KeyError("colour"))
+    incidents.failed("endpoint failed", "/api/a", KeyError("colour"), cause="/api/a")
+    incidents.failed("endpoint failed", "/api/b", KeyError("colour"), cause="/api/b")
+    assert caplog.messages == [
+        "plugin shop failed: observer 'a': KeyError: 'colour'",
+        "plugin shop failed: authorizer 'b': KeyError: 'colour'",
+        "endpoint failed: /api/a: KeyError: 'colour'",
+        "endpoint failed: /api/b: KeyError: 'colour'",
+    ]
+    assert all(record.exc_info for record in caplog.records)
+    clock.advance(QUIET_SECONDS)
+    incidents.plugin_problem("shop", "failed", "observer 'a'", error=KeyError("colour"))
+    assert caplog.messages[-1] == (
+        "plugin shop failed: observer 'a': KeyError: 'colour' (2 more since the last such line)"
+    )
 
 
 def test_a_kind_without_labels_is_no_template(

@@ -76,6 +76,7 @@ async def test_any_other_exception_is_counted_under_the_plugin_s_name(
     assert "a bug" not in failure.value.message
     assert dict(incidents.counts) == {"plugin p failed": 1}
     assert caplog.messages == [f"plugin p failed: filter 'x': {type(error).__name__}: {error}"]
+    assert "    raise error\n" in caplog.text, "there is no traceback"
 
 
 async def test_a_call_that_takes_too_long_is_cancelled(

@@ -9,7 +9,8 @@ import asyncio
 import fnmatch
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 
 import attrs
@@ -30,6 +31,7 @@ from atriz_realtime.api import (
     Location,
     Page,
     Payload,
+    Unavailable,
     Verdict,
 )
 from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout, MemorySettings
@@ -40,6 +42,8 @@ from atriz_realtime.testing import (
     FanoutContract,
     IntervalThrottleContract,
     MakePolicy,
+    Outage,
+    SharedCacheContract,
     until,
 )
 
@@ -50,6 +54,8 @@ FOUND: Mapping[str, str] = MappingProxyType(
         "TestOneType": "test_types_are_apart",
         "TestByOffset": "test_pages_miss_nobody_while_others_come_and_go",
         "TestForgetful": "test_a_page_holds_the_newest_locations",
+        "TestOwnTime": "test_a_location_expires_for_every_server_at_the_same_time",
+        "TestSilent": "test_an_outage_is_reported_and_survived",
         "TestElsewhere": "test_a_server_gets_its_own_messages",
         "TestLastFirst": "test_messages_queued_together_arrive_in_order",
         "TestLazy": "test_a_channel_can_be_joined_and_left_in_one_turn",
@@ -57,6 +63,7 @@ FOUND: Mapping[str, str] = MappingProxyType(
         "TestText": "test_any_bytes_arrive_as_they_are",
         "TestGlobbing": "test_the_rest_of_a_pattern_is_taken_literally",
         "TestRealTime": "test_a_fix_exactly_at_the_end_of_the_interval_is_not_dropped",
+        "TestOwnClock": "test_the_clock_and_the_fixes_alone_decide",
         "TestOneForAll": "test_the_first_fix_of_each_entity_passes",
         "TestErratic": "test_the_clock_and_the_fixes_alone_decide",
         "TestStarving": "test_a_stream_is_not_starved",
@@ -137,6 +144,74 @@ class TestByOffset(_CacheSuite):
 
 class TestForgetful(_CacheSuite):
     backend = Forgetful
+
+
+class Shared(MemoryCache):
+    """A cache of two servers that can be cut off, without a fault but the clock's."""
+
+    is_away = False
+
+    async def put(self, payload: Payload, ttl: float) -> None:
+        self.check()
+        await super().put(payload, ttl)
+
+    async def get(self, entity: EntityRef) -> bytes | None:
+        self.check()
+        return await super().get(entity)
+
+    async def delete(self, entity: EntityRef) -> None:
+        self.check()
+        await super().delete(entity)
+
+    async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
+        self.check()
+        return await super().page(entity_type, cursor, limit)
+
+    async def count(self, entity_type: str) -> int:
+        self.check()
+        return await super().count(entity_type)
+
+    def check(self) -> None:
+        if self.is_away:
+            raise Unavailable
+
+    @asynccontextmanager
+    async def outage(self) -> AsyncIterator[None]:
+        self.is_away = True
+        yield
+        self.is_away = False
+
+
+class OwnTime(Shared):
+    """Locations expire by the monotonic clock, which each process has for itself."""
+
+
+class Silent(Shared):
+    status = None  # type: ignore[assignment]
+
+
+class _SharedCacheSuite(SharedCacheContract):
+    backend: type[Shared]
+
+    @pytest.fixture
+    def cache(self, clock: FakeClock) -> Shared:
+        return self.backend(clock, MemorySettings())
+
+    @pytest.fixture
+    def other_cache(self, cache: Shared) -> Shared:
+        return cache
+
+    @pytest.fixture
+    def outage(self, cache: Shared) -> Outage:
+        return cache.outage
+
+
+class TestOwnTime(_SharedCacheSuite):
+    backend = OwnTime
+
+
+class TestSilent(_SharedCacheSuite):
+    backend = Silent
 
 
 # -- fan-outs ------------------------------------------------------------------------------
@@ -249,6 +324,13 @@ class RealTime(Policy):
         return time.monotonic() / 1000  # so slow that no interval passes on any machine
 
 
+class OwnClock(Policy):
+    """It reads a real clock, whose seconds no test waits for."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+
 class OneForAll(Policy):
     def key(self, entity: EntityRef) -> str:
         return "all"
@@ -287,6 +369,10 @@ class _ThrottleSuite(IntervalThrottleContract):
 
 class TestRealTime(_ThrottleSuite):
     backend = RealTime
+
+
+class TestOwnClock(_ThrottleSuite):
+    backend = OwnClock
 
 
 class TestOneForAll(_ThrottleSuite):
