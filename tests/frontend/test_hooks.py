@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.frontend.test_tracker import members
 from tests.support.clients.node import Lines, script
 from tests.support.servers.serving import serving, token, until
 from tests.support.servers.tcp_proxy import proxying
@@ -124,7 +125,6 @@ async def test_a_token_function_may_be_another_on_each_render(project: Path, str
         serving() as live,
         script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,
     ):
-        rooms = live.server.socket_io.manager.rooms["/"]
         used = set()
         for render in (1, 2, 3):
             mine = token(render=render)
@@ -133,10 +133,10 @@ async def test_a_token_function_may_be_another_on_each_render(project: Path, str
                 with_a_new_function(mine, "useConnection"),
             ]
             await page.send({"render": hooks, "strict": strict})
-            await until(lambda: "vehicle:v1" in rooms)
+            await until(lambda: members(live, "vehicle:v1"))
             await live.publish("v1", speed=render)
             await until(lambda: speed(page) == render)  # noqa: B023
-            used.update(rooms["vehicle:v1"])
+            used.update(live.server.socket_io.manager.rooms["/"]["vehicle:v1"])
         assert live.server.connection_count == len(used) == 1
 
         await live.server.socket_io.emit("token:expiring", {}, room="user:u1")
@@ -156,10 +156,9 @@ async def test_the_function_of_a_component_that_is_gone_is_not_called(project: P
         stays = with_a_new_function(token(who="stays"), "useVehicleTracking", "v1")
         leaves = with_a_new_function(token(who="leaves"), "useVehicleTracking", "v2")
         await page.send({"render": [stays, leaves]})
-        rooms = live.server.socket_io.manager.rooms["/"]
-        await until(lambda: {"vehicle:v1", "vehicle:v2"} <= rooms.keys())
+        await until(lambda: members(live, "vehicle:v1") and members(live, "vehicle:v2"))
         await page.send({"render": [stays]})
-        await until(lambda: "vehicle:v2" not in rooms)
+        await until(lambda: not members(live, "vehicle:v2"))
         await live.server.socket_io.emit("token:expiring", {}, room="user:u1")
         gateway = live.server._gateway
         await until(
@@ -172,13 +171,12 @@ async def test_another_user_gets_another_connection(project: Path) -> None:
         serving() as live,
         script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,
     ):
-        rooms = live.server.socket_io.manager.rooms["/"]
         for user in ("u1", "u2"):
             vehicle = with_a_new_function(token(user), "useVehicleTracking", "v1", user=user)
             await page.send({"render": [vehicle]})
-            await until(lambda: f"user:{user}" in rooms)  # noqa: B023
+            await until(lambda: members(live, f"user:{user}"))  # noqa: B023
         await until(lambda: live.server.connection_count == 1)
-        assert "user:u1" not in rooms
+        assert not members(live, "user:u1")
 
 
 async def test_a_component_without_a_token_waits_for_one(project: Path) -> None:
