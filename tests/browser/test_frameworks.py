@@ -216,6 +216,11 @@ async def test_components_share_a_tracker(frameworks: Path, page: Page, name: st
         assert "vehicle:v2" in rooms
 
 
+def watching(live: Live) -> set[str]:
+    """The connections that follow the first vehicle."""
+    return set(live.server.socket_io.manager.rooms.get("/", {}).get("vehicle:v1", ()))
+
+
 @pytest.mark.parametrize("name", ["vue", "svelte"])
 async def test_a_tracker_ends_when_its_module_runs_again(
     project: Path, page: Page, name: str
@@ -228,11 +233,10 @@ async def test_a_tracker_ends_when_its_module_runs_again(
     ):
         await page.goto(f"http://localhost:{port}/{name}.html#v1")
         await moves(page, live)
-        rooms = live.server.socket_io.manager.rooms["/"]
-        first = set(rooms["vehicle:v1"])
+        first = watching(live)
         await page.evaluate("window.loaded = 1")
         module.write_text(module.read_text() + "\n")  # which Vite notices
-        await until(lambda: rooms.get("vehicle:v1") and first.isdisjoint(rooms["vehicle:v1"]))
+        await until(lambda: watching(live) and first.isdisjoint(watching(live)))
         await until(lambda: live.server.connection_count == 1)
         assert await page.evaluate("window.loaded") == 1  # it is the same page
 
