@@ -17,6 +17,9 @@ import click
 NAME = "@atriz/realtime-client"
 """The npm package."""
 
+LIBRARY = {"socket.io-client": "https://unpkg.com/socket.io-client@4.8.1/dist/socket.io.esm.min.js"}
+"""Where a page without a bundler gets the library."""
+
 FOR_DEVELOPERS = ("scripts", "devDependencies")
 """What ``package.json`` says for those who build the npm package; npm would install it."""
 
@@ -55,7 +58,11 @@ def frontend(directory: Path, tarball: bool) -> None:
         f"Besides socket.io-client it adds {_kilobytes(size['minified'])} to a minified bundle, "
         f"{_kilobytes(size['compressed'])} with gzip."
     )
-    click.echo("Next:")
+    if not tarball:
+        click.echo("In a page without a bundler, an import map names the modules:")
+        for module, path in {NAME: f"./{directory.name}/dist/index.js", **LIBRARY}.items():
+            click.echo(f'  "{module}": "{path}"')
+    click.echo("In a project that uses npm:")
     click.echo(f"  npm install {_npm_path(written)} socket.io-client")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,7 +25,7 @@ from atriz_realtime.testing import free_port
 from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.browser.chromium import Complaints, from_packages, leaving
 from tests.frontend.test_build import SOURCE
-from tests.packaging.reader import named_files
+from tests.packaging.reader import named_files, steps
 from tests.support.clients.frontend_project import frontend_project, run, write_client
 from tests.support.clients.node import JS, with_packages
 from tests.support.docs.documents import DOCUMENTED_URL, ROOT
@@ -102,17 +104,20 @@ async def without_live_server(folder: Path) -> AsyncIterator[tuple[str, Callable
 
 
 @asynccontextmanager
-async def at_vite(project: Path, live: Live) -> AsyncIterator[int]:
-    """Run Vite's development server with the documented configuration; yields its port."""
+async def at_vite(
+    project: Path, live: Live, configuration: str = "vite.config.ts"
+) -> AsyncIterator[int]:
+    """Run Vite's development server, by default as documented; yields its port."""
     documented = FILES["vite.config.ts"]
     assert documented.count(DOCUMENTED_URL) == 2
     (project / "vite.config.ts").write_text(documented.replace(DOCUMENTED_URL, live.url))
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(project / "node_modules" / ".bin" / "vite", "--port", str(port), "--strictPort"),
+        *("--config", configuration),
         cwd=project,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "NO_COLOR": "1"},
+        env={**os.environ, "NO_COLOR": "1", "LIVE_URL": live.url},
     )
     assert process.stdout is not None
     try:
@@ -126,6 +131,11 @@ async def at_vite(project: Path, live: Live) -> AsyncIterator[int]:
         await process.communicate()
 
 
+def at(latitude: int) -> re.Pattern[str]:
+    """How a position is shown, with its time."""
+    return re.compile(rf"{latitude}, -8\.5\s+at [\d/]+, [\d:]+")
+
+
 async def moves(page: Page, live: Live, *, first: str = "v1") -> None:
     """Check that both vehicles are shown, and one of them where it is."""
     shown = page.locator("#root p")
@@ -134,7 +144,7 @@ async def moves(page: Page, live: Live, *, first: str = "v1") -> None:
     await until(lambda: {f"vehicle:{first}", "vehicle:v2"} <= rooms.get("/", {}).keys())
     for latitude in (50, 51):
         await live.publish(first, latitude=latitude, longitude=-8.5)
-        await expect(shown).to_have_text([f"{latitude}, -8.5", "No position yet"])
+        await expect(shown).to_have_text([at(latitude), "No position yet"])
     assert live.server.connection_count == 1
 
 
@@ -143,7 +153,33 @@ async def test_the_types_of_the_documented_files_agree(project: Path) -> None:
     options = ("--strict", "--noEmit", "--skipLibCheck", "--jsx", "react-jsx", "--target", "es2022")
     modules = ("--module", "esnext", "--moduleResolution", "bundler", "--types", "vite/client")
     roots = ("src/main.tsx", "src/Banner.tsx", "src/tracker.ts", "vite.config.ts")
-    run(project, tsc, *options, *modules, *roots)
+    tested = ("src/App.test.tsx", "src/fake-tracker.ts")
+    run(project, tsc, *options, *modules, *roots, *tested)
+
+
+async def test_the_types_of_a_socket_that_renews_its_token_agree(project: Path) -> None:
+    blocks = [step.text for step in steps(ROOT / "docs" / "wire.md")]
+    (block,) = [block for block in blocks if "connectLater" in block]
+    (project / "socket.ts").write_text(block)
+    (project / "token.ts").write_text("export declare function freshToken(): Promise<string>;\n")
+    tsc = with_packages(SOURCE) / "node_modules" / ".bin" / "tsc"
+    options = ("--strict", "--noEmit", "--skipLibCheck", "--target", "es2022")
+    modules = ("--module", "esnext", "--moduleResolution", "bundler", "--types", "")
+    run(project, tsc, *options, *modules, "socket.ts")
+
+
+async def test_the_documented_component_test_passes(project: Path) -> None:
+    run(project, "vitest", "run", "src/App.test.tsx")
+
+
+@pytest.mark.parametrize("test", ["Vehicle.test.js", "live.test.js"])
+async def test_components_can_be_tested(project: Path, test: str) -> None:
+    """With the documented tracker in place of the real one, and with a real server."""
+    async with serving() as live:
+        (project / "src" / "live.json").write_text(json.dumps([live.url, token()]))
+        await live.publish("v1", latitude=50)
+        command = ("vitest", "run", "--config", "frameworks.config.js", f"src/{test}")
+        await asyncio.to_thread(run, project, *command)
 
 
 async def test_react_in_development_connects_through_the_proxy(project: Path, page: Page) -> None:
@@ -178,6 +214,31 @@ async def test_components_share_a_tracker(frameworks: Path, page: Page, name: st
         await page.evaluate("location.hash = ''")
         await until(lambda: "vehicle:v3" not in rooms)
         assert "vehicle:v2" in rooms
+
+
+def watching(live: Live) -> set[str]:
+    """The connections that follow the first vehicle."""
+    return set(live.server.socket_io.manager.rooms.get("/", {}).get("vehicle:v1", ()))
+
+
+@pytest.mark.parametrize("name", ["vue", "svelte"])
+async def test_a_tracker_ends_when_its_module_runs_again(
+    project: Path, page: Page, name: str
+) -> None:
+    module = project / "src" / "tracker.ts"
+    async with (
+        serving(service()) as live,
+        at_vite(project, live, "frameworks.config.js") as port,
+        leaving(page),
+    ):
+        await page.goto(f"http://localhost:{port}/{name}.html#v1")
+        await moves(page, live)
+        first = watching(live)
+        await page.evaluate("window.loaded = 1")
+        module.write_text(module.read_text() + "\n")  # which Vite notices
+        await until(lambda: watching(live) and first.isdisjoint(watching(live)))
+        await until(lambda: live.server.connection_count == 1)
+        assert await page.evaluate("window.loaded") == 1  # it is the same page
 
 
 async def says_why_it_does_not_connect(page: Page, folder: Path, name: str) -> None:
@@ -233,4 +294,4 @@ async def test_a_page_without_a_bundler_loads_the_modules(tmp_path: Path, page: 
         await open_page_without_a_bundler(page, tmp_path, live.url)
         await expect(page.locator("output")).to_have_text("No position yet")
         await live.publish("v1", latitude=50, longitude=-8.5)
-        await expect(page.locator("output")).to_have_text("50, -8.5")
+        await expect(page.locator("output")).to_have_text(at(50))

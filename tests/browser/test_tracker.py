@@ -11,18 +11,20 @@ import uvicorn
 from playwright.async_api import Page
 from starlette.applications import Starlette
 
+from atriz_realtime import RealtimeExtension
 from atriz_realtime.testing.serving import free_port
 from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.browser.chromium import Complaints, leaving
 from tests.browser.react import serving_it
 from tests.support.clients.frontend_project import frontend_project, run
-from tests.support.servers.serving import serving, token
+from tests.support.servers.serving import config, serving, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ENTRY = """
 import { createTracker } from '@atriz/realtime-client';
 
+window.createTracker = createTracker;
 window.connect = async (url, options) => {
   const tracker = createTracker(url, options);
   const errors = [];
@@ -136,3 +138,26 @@ async def test_a_port_where_nothing_listens_is_unreachable(
             "ended": "awaited",
             "status": "connecting",
         }
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_page_without_a_network_says_so_at_once(
+    page: Page, script: str, complaints: Complaints, host: str
+) -> None:
+    """Also if the server is on the same machine, as during development."""
+    complaints.expect("ERR_INTERNET_DISCONNECTED")
+    app = serving_it(script)
+    app.state.realtime = RealtimeExtension(config()).install(app)
+    async with serving(app) as live, leaving(page):
+        await page.goto(f"http://{host}:{live.port}")
+        await page.evaluate(
+            "token => void (window.tracker = createTracker(location.origin, { token }))", token()
+        )
+        await page.wait_for_function("tracker.status === 'connected'")
+        await page.context.set_offline(True)
+        try:
+            await page.wait_for_function("tracker.status === 'reconnecting'")
+        finally:
+            await page.context.set_offline(False)
+        await page.wait_for_function("tracker.status === 'connected'")
+        await page.evaluate("tracker.close()")

@@ -33,6 +33,6 @@ def test_the_built_files_are_up_to_date(tmp_path: Path) -> None:
 
 
 def test_only_the_types_have_comments() -> None:
-    assert "/** " in (SOURCE / "dist" / "tracker.d.ts").read_text()
+    assert "/** " in (SOURCE / "dist" / "model.d.ts").read_text()
     for path in (SOURCE / "dist").glob("*.js"):
         assert "/*" not in path.read_text()

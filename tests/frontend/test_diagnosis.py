@@ -65,7 +65,7 @@ async def test_an_unreachable_server_is_reported_and_awaited(
 async def test_a_port_where_nothing_listens_is_unreachable(project: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     async with tracking(project, url, token=token()) as tracker:
-        said = error("unreachable", "the server does not answer (xhr poll error)")
+        said = error("unreachable", "the server does not answer")
         await tracker.until_last_is({"error": said})
         await tracker.send({"do": "close"})
         await tracker.until_last_is({"status": "closed"})
@@ -99,7 +99,13 @@ async def test_a_wrong_path_is_refused(project: Path, transports: list[str]) -> 
 async def test_a_url_with_a_path_is_refused_at_once(project: Path, url: str, path: str) -> None:
     said = f"the URL '{url}' has a path; leave it out, and use the option path: '{path}/socket.io/'"
     async with tracking(project, url, token=token()) as tracker:
+        await tracker.until_last_is({"error": error("wrong_path", said)})
+        assert tracker.printed[0] == {"status": "refused"}
+        await tracker.send({"do": "reconnect"})
+        await track(tracker, "v1")
         await tracker.until_last_is({"refused": error("wrong_path", said)})
+        await tracker.send({"do": "close"})
+        await tracker.until_last_is({"status": "closed"})
 
 
 @pytest.mark.parametrize("end", ["/", "?from=here", "/?from=here"])
@@ -126,7 +132,7 @@ async def test_a_server_that_is_not_ready_is_awaited(project: Path) -> None:
         tracking(project, live.url, token=token(), path="/page/") as tracker,
     ):
         await track(tracker, "v1")
-        said = error("unavailable", "the server is not ready (xhr poll error)")
+        said = error("unavailable", "the server is not ready")
         await tracker.until_last_is({"error": said})
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.support.clients.node import script
+import pytest
+
+from tests.frontend.test_tracker import members
+from tests.support.clients.node import Lines, script
 from tests.support.servers.serving import serving, token, until
 from tests.support.servers.tcp_proxy import proxying
 
@@ -14,6 +17,17 @@ WAITING = {"location": None, "connected": True, "error": None}
 
 def using(hook: str, *arguments: Any) -> dict[str, Any]:
     return {"hook": hook, "args": [*arguments]}
+
+
+def speed(page: Lines) -> float | None:
+    """What the first component shows."""
+    location = page.printed[-1][0]["location"] if page.printed else None
+    return location and location["speed"]
+
+
+def with_a_new_function(returned: str, hook: str, *arguments: str, **options: str) -> Any:
+    """A component that passes the hook a token function of its own on each render."""
+    return {**using(hook, *arguments), "token": returned, "options": options}
 
 
 async def test_components_share_a_connection_and_show_positions(project: Path) -> None:
@@ -103,3 +117,90 @@ async def test_the_hook_of_the_connection_shows_its_problem_and_connects_again(
         await page.until_last_is(connected)
         await page.send({"render": []})
         await until(lambda: live.server.connection_count == 0)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_a_token_function_may_be_another_on_each_render(project: Path, strict: bool) -> None:
+    async with (
+        serving() as live,
+        script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,
+    ):
+        used = set()
+        for render in (1, 2, 3):
+            mine = token(render=render)
+            hooks = [
+                with_a_new_function(mine, "useVehicleTracking", "v1"),
+                with_a_new_function(mine, "useConnection"),
+            ]
+            await page.send({"render": hooks, "strict": strict})
+            await until(lambda: members(live, "vehicle:v1"))
+            await live.publish("v1", speed=render)
+            await until(lambda: speed(page) == render)  # noqa: B023
+            used.update(live.server.socket_io.manager.rooms["/"]["vehicle:v1"])
+        assert live.server.connection_count == len(used) == 1
+
+        await live.server.socket_io.emit("token:expiring", {}, room="user:u1")
+        gateway = live.server._gateway
+        await until(
+            lambda: [identity.claims["render"] for _, identity in gateway.identities()] == [3]
+        )
+        await page.send({"render": []})
+        await until(lambda: live.server.connection_count == 0)
+
+
+async def test_the_function_of_a_component_that_is_gone_is_not_called(project: Path) -> None:
+    async with (
+        serving() as live,
+        script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,
+    ):
+        stays = with_a_new_function(token(who="stays"), "useVehicleTracking", "v1")
+        leaves = with_a_new_function(token(who="leaves"), "useVehicleTracking", "v2")
+        await page.send({"render": [stays, leaves]})
+        await until(lambda: members(live, "vehicle:v1") and members(live, "vehicle:v2"))
+        await page.send({"render": [stays]})
+        await until(lambda: not members(live, "vehicle:v2"))
+        await live.server.socket_io.emit("token:expiring", {}, room="user:u1")
+        gateway = live.server._gateway
+        await until(
+            lambda: [identity.claims["who"] for _, identity in gateway.identities()] == ["stays"]
+        )
+
+
+async def test_another_user_gets_another_connection(project: Path) -> None:
+    async with (
+        serving() as live,
+        script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,
+    ):
+        for user in ("u1", "u2"):
+            vehicle = with_a_new_function(token(user), "useVehicleTracking", "v1", user=user)
+            await page.send({"render": [vehicle]})
+            await until(lambda: members(live, f"user:{user}"))  # noqa: B023
+        await until(lambda: live.server.connection_count == 1)
+        assert not members(live, "user:u1")
+
+
+async def test_a_component_without_a_token_waits_for_one(project: Path) -> None:
+    async with (
+        serving() as live,
+        script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,
+    ):
+        for mine in ("", token()):
+            hooks = [using("useVehicleTracking", "v1", mine), using("useConnection", mine)]
+            await page.send({"render": hooks})
+            first = [{**WAITING, "connected": False}, {"status": "connecting", "problem": None}]
+            await until(lambda: page.printed[:1] == [first])  # noqa: B023
+        await page.until_last_is([WAITING, {"status": "connected", "problem": None}])
+        assert not any("refused" in str(shown) for shown in page.printed)
+
+
+async def test_a_url_with_a_path_is_a_problem_that_is_shown(project: Path) -> None:
+    async with serving() as live, script("tracked.mjs", folder=project) as page:
+        elsewhere = {"url": f"{live.url}/fleet"}
+        mine = token()
+        hooks = [
+            using("useVehicleTracking", "v1", mine, elsewhere),
+            using("useConnection", mine, elsewhere),
+        ]
+        await page.send({"render": hooks})
+        lost = {**WAITING, "connected": False, "error": "wrong_path"}
+        await page.until_last_is([lost, {"status": "refused", "problem": "wrong_path"}])

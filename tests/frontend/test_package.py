@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from atriz_realtime.cli.shipped_files import frontend
+from atriz_realtime.cli.shipped_files import LIBRARY, frontend
 from tests.frontend.test_build import SOURCE, contents
 from tests.packaging.test_wheels import ROOT
 from tests.support.clients.frontend_project import run, write_client
@@ -23,10 +23,12 @@ TARBALL = f"atriz-realtime-client-{PACKAGE['version']}.tgz"
 TYPED = """
 import { createTracker, follow, type Location, type Tracker } from '@atriz/realtime-client';
 
-const tracker: Tracker = createTracker('https://live.example.com', { token: async () => 'token' });
+const path: string | undefined = undefined;
+const token = async () => 'token';
+const tracker: Tracker = createTracker('https://live.example.com', { path, token });
 const end: () => void = follow(tracker, 'vehicle', 'v1', ({ location, error }) => {
   const speed: number | undefined = location?.speed;
-  console.log(speed, error?.code);
+  console.log(speed, error?.code === 'unauthorized', error?.code === 'code_of_a_plugin');
 });
 // @ts-expect-error: there is no such field
 const wrong = (location: Location) => location.lat;
@@ -42,12 +44,22 @@ console.log(await hooks.catch(({ code, message }) => code + message));
 """
 
 
+def library() -> str:
+    """How the import map of a page names the library."""
+    ((name, url),) = LIBRARY.items()
+    return f'"{name}": "{url}"'
+
+
 def test_the_package_replaces_an_older_one(tmp_path: Path) -> None:
     target = tmp_path / "vendor" / "realtime-client"
     write_client(target)
     (target / "dist" / "old.js").write_text("gone")
     printed = write_client(target)
     assert f"npm install {target} socket.io-client" in printed
+    page = (ROOT / "docs" / "frontend.md").read_text()
+    for line in ('"@atriz/realtime-client": "./realtime-client/dist/index.js"', library()):
+        assert f"  {line}\n" in printed
+        assert line in page
     assert contents(target / "dist") == contents(SOURCE / "dist")
     written = json.loads((target / "package.json").read_text())
     for entry in written["exports"].values():
@@ -123,7 +135,15 @@ def test_npm_installs_the_tarball(tmp_path: Path) -> None:
 
     tsc = with_packages(SOURCE) / "node_modules" / ".bin" / "tsc"
     (tmp_path / "typed.ts").write_text(TYPED)
-    options = ("--strict", "--noEmit", "--target", "es2022", "--types", "")
+    options = (
+        "--strict",
+        "--exactOptionalPropertyTypes",
+        "--noEmit",
+        "--target",
+        "es2022",
+        "--types",
+        "",
+    )
     for module, resolution in (("esnext", "bundler"), ("nodenext", "nodenext")):
         modules = ("--module", module, "--moduleResolution", resolution)
         run(tmp_path, tsc, *options, *modules, "typed.ts")

@@ -154,6 +154,32 @@ async def test_an_endpoint_that_goes_on_failing_ends_in_a_refusal(project: Path)
         assert {"status": "refused"} in tracker.printed
 
 
+async def test_no_token_is_asked_for_again_when_there_will_be_none(project: Path) -> None:
+    async with (
+        serving() as live,
+        tracking(project, live.url, tokens=[{"code": "not_authenticated"}, token()]) as tracker,
+    ):
+        await track(tracker, "v1")
+        await tracker.until_last_is({"refused": error("not_authenticated", "sign in")})
+        assert errors(tracker) == ["not_authenticated"]
+        assert {"status": "refused"} in tracker.printed
+        assert await pauses(tracker) == []  # it was asked for once
+        await tracker.send({"do": "reconnect"})
+        await until(lambda: members(live, "vehicle:v1") == 1)
+
+
+async def test_a_renewal_ends_when_there_will_be_no_token(project: Path) -> None:
+    signed_out = {"code": "not_authenticated"}
+    async with (
+        serving() as live,
+        tracking(project, live.url, tokens=[living(4), signed_out]) as tracker,
+    ):
+        await follow(tracker, "v1")
+        await tracker.until_printed({"status": "refused"})
+        assert set(errors(tracker)) == {"not_authenticated"}
+        assert len(await pauses(tracker)) == 2  # the renewal, and the next connection
+
+
 async def test_an_endpoint_that_does_not_answer_is_reported(project: Path) -> None:
     async with (
         handing_out(token) as tokens,

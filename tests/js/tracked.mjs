@@ -1,6 +1,8 @@
 // Renders components with the project's own React hooks.
 //
 // Each line in is a command: {"render": [{"hook": "useVehicleTracking", "args": ["v1", "…"]}, …]}
+//                            each perhaps with "token": "…", which a function returns that is new on each render,
+//                            and with "options" after it; "strict": false leaves out StrictMode
 //                            or {"click": "reconnect"} for what useConnection returns
 // Each line out is the content of the page: the hooks' results as JSON.
 // The process ends at the end of input.
@@ -14,12 +16,13 @@ globalThis.window = window;
 globalThis.document = window.document;
 Object.defineProperty(globalThis, 'navigator', { value: window.navigator }); // Node may have its own
 
-const { StrictMode, createElement } = await import('react');
+const { Fragment, StrictMode, createElement } = await import('react');
 const { createRoot } = await import('react-dom/client');
 const hooks = await import('@atriz/realtime-client/react');
 
-function Entity({ hook, args }) {
-  const { location, connected, error, status, problem, reconnect } = hooks[hook](...args);
+function Entity({ hook, args, token, options }) {
+  const given = token === undefined ? args : [...args, () => token, options];
+  const { location, connected, error, status, problem, reconnect } = hooks[hook](...given);
   if (reconnect) {
     const shown = JSON.stringify({ status, problem: problem && problem.code });
     return createElement('p', { id: 'reconnect', onClick: reconnect }, shown);
@@ -37,12 +40,12 @@ observer.observe(container, { childList: true, characterData: true, subtree: tru
 const root = createRoot(container);
 const lines = createInterface({ input: process.stdin });
 lines.on('line', (line) => {
-  const { render, click } = JSON.parse(line);
+  const { render, click, strict = true } = JSON.parse(line);
   if (click) {
     document.getElementById(click).click();
     return;
   }
   const entities = render.map((entity, key) => createElement(Entity, { key, ...entity }));
-  root.render(createElement(StrictMode, null, entities));
+  root.render(createElement(strict ? StrictMode : Fragment, null, entities));
 });
 lines.on('close', () => process.exit());

@@ -1,7 +1,8 @@
 // Tracks entities with the project's own client, driven over pipes.
 //
 // Each line in is a command, each line out is a report, all JSON:
-//   {"do": "create", "url": "http://…", "token": "…"}         or "tokens": […]: one for each call, null fails;
+//   {"do": "create", "url": "http://…", "token": "…"}         or "tokens": […]: one for each call, null fails,
+//                                                             {"code": "…"} says that there will be none;
 //                                                             or "tokenUrl": "http://…", asked for each;
 //                                                             and the tracker's other options
 //   {"do": "track", "type": "vehicle", "ids": […]}
@@ -17,7 +18,7 @@
 
 import { createInterface } from 'node:readline';
 
-import { createTracker, follow } from '@atriz/realtime-client';
+import { createTracker, follow, TrackingError } from '@atriz/realtime-client';
 
 let tracker;
 let end;
@@ -35,6 +36,7 @@ const commands = {
     const next = async () => {
       const given = tokens.length > 1 ? tokens.shift() : tokens[0];
       if (given === null) throw new Error('no token');
+      if (given.code) throw new TrackingError(given.code, 'sign in');
       return given;
     };
     const fetched = async () => {
@@ -46,12 +48,7 @@ const commands = {
       asked.push(performance.now());
       return tokens ? next() : fetched();
     };
-    try {
-      tracker = createTracker(url, { token: token ?? callback, ...options });
-    } catch (error) {
-      report({ refused: described(error) });
-      return;
-    }
+    tracker = createTracker(url, { token: token ?? callback, ...options });
     report({ status: tracker.status });
     tracker.onStatus((status) => report({ status }));
     tracker.onStatus(() => problems.push(tracker.problem?.code ?? null));

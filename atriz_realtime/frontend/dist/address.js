@@ -1,10 +1,10 @@
 import { TrackingError } from './model.js';
-export function requireNoPath(url) {
+export function pathProblem(url) {
     const path = /^[^/?#]*(\/[^?#]+)/.exec(url.replace(/^(\w+:)?\/\//, ''))?.[1];
     if (path === undefined)
-        return;
+        return undefined;
     const option = `path: '${path.replace(/\/$/, '')}/socket.io/'`;
-    throw new TrackingError('wrong_path', `the URL '${url}' has a path; leave it out, and use the option ${option}`);
+    return new TrackingError('wrong_path', `the URL '${url}' has a path; leave it out, and use the option ${option}`);
 }
 export function addressOf(url, path = '/socket.io/') {
     try {

@@ -1,10 +1,9 @@
-import type { Location, TrackingError } from './model.js';
-import type { Tracker } from './tracker.js';
+import type { Location, Tracker, TrackingError } from './model.js';
 /** What is known of an entity, for a view that shows it. */
 export interface Tracking {
     /** The newest position; `null` until one has arrived. */
     location: Location | null;
-    /** Whether the connection is open; without it, `location` may be out of date. */
+    /** Whether the server accepts the connection. The `timestamp` of `location` says how old it is. */
     connected: boolean;
     /** Why the entity is not tracked; `null` while it is, and while the connection is made again. */
     error: TrackingError | null;

@@ -1,3 +1,3 @@
 export { follow } from './follow.js';
-export { TrackingError } from './model.js';
+export { TrackingError, } from './model.js';
 export { createTracker } from './tracker.js';

@@ -31,17 +31,20 @@ export interface LocationEvent {
  * - `connecting`: the first connection is being made;
  * - `connected`: there is a connection, and the server accepts its token;
  * - `reconnecting`: the connection was lost, and the tracker makes a new one by itself;
- * - `refused`: the server refuses the token, or this path or page; {@link Tracker.reconnect} tries again;
+ * - `refused`: the tracker does not try again by itself; `problem` says why, and {@link Tracker.reconnect} tries again;
  * - `closed`: {@link Tracker.close} was called.
  */
 export type Status = 'connecting' | 'connected' | 'reconnecting' | 'refused' | 'closed';
+/** The error codes of the server that a client can meet. */
+type ServerCode = 'bad_request' | 'internal' | 'invalid_entity_id' | 'invalid_token' | 'not_authenticated' | 'plugin_failed' | 'rate_limited' | 'subscription_limit' | 'unauthorized' | 'unavailable' | 'unknown_type';
+/** The error codes of the client. */
+type ClientCode = 'closed' | 'origin_refused' | 'refused' | 'token_unavailable' | 'unavailable' | 'unreachable' | 'unreadable' | 'wrong_path';
+/** An error code; plugins and later servers may have others. */
+export type ErrorCode = ServerCode | ClientCode | (string & {});
 /** The server refused something or was not reached, or the token callback failed. */
 export declare class TrackingError extends Error {
-    /**
-     * The error code of the server, such as `unauthorized`; or one of the client: `token_unavailable`, `unreachable`,
-     * `unreadable`, `unavailable`, `wrong_path`, `origin_refused`, `refused` or `closed`.
-     */
-    readonly code: string;
+    /** The error code of the server, or one of the client. */
+    readonly code: ErrorCode;
     /** The entity that was refused, if it was one. */
     readonly entity?: {
         type: string;
@@ -49,16 +52,64 @@ export declare class TrackingError extends Error {
     } | undefined;
     readonly name = "TrackingError";
     constructor(
-    /**
-     * The error code of the server, such as `unauthorized`; or one of the client: `token_unavailable`, `unreachable`,
-     * `unreadable`, `unavailable`, `wrong_path`, `origin_refused`, `refused` or `closed`.
-     */
-    code: string, message: string, 
+    /** The error code of the server, or one of the client. */
+    code: ErrorCode, message: string, 
     /** The entity that was refused, if it was one. */
     entity?: {
         type: string;
         id: string;
     } | undefined, options?: ErrorOptions);
 }
+/** A token, or a function that returns a fresh one. */
+export type Token = string | (() => string | Promise<string>);
+export interface TrackerOptions {
+    /**
+     * The JWT. A function is called before each connection, when the server announces that the token is
+     * about to expire, and after a refusal: seldom more than once a second, and less often the more often it is
+     * called. It has eight seconds. With a string, the tracker stops at a refusal. White space around a token is not sent.
+     *
+     * If there will be no token, because nobody is signed in, for example, the function throws a {@link TrackingError}
+     * with any code but `token_unavailable`: the tracker then does not try again by itself.
+     */
+    token: Token;
+    /** The Socket.IO path of the server. Default: `/socket.io/`. */
+    path?: string | undefined;
+    /** Transports in the order to try. Default: long polling, which is upgraded to a websocket. */
+    transports?: ('polling' | 'websocket')[] | undefined;
+}
+/** Tracks entities over one connection, which it makes again when it is lost. */
+export interface Tracker {
+    readonly status: Status;
+    /** Why there is no connection, as it was reported last; `null` while there is one, or no reason is known. */
+    readonly problem: TrackingError | null;
+    /**
+     * Track an entity, or several of one type.
+     *
+     * Tracking survives reconnections, and ends after as many calls of {@link untrack}. The promise resolves
+     * when the server has confirmed, which without a connection is after the next one is made.
+     *
+     * @throws TrackingError when the server refuses an entity, which is then no longer tracked; and while the status
+     *   is `refused`. The entity is then tracked after {@link reconnect}.
+     */
+    track(type: string, ids: string | readonly string[]): Promise<void>;
+    /** Undo one call of {@link track}; harmless for entities that are not tracked. */
+    untrack(type: string, ids: string | readonly string[]): void;
+    /** The newest position of a tracked entity, if one has arrived. */
+    last(type: string, id: string): LocationEvent | undefined;
+    /** Listen to all positions, or to those of one entity; returns a function that removes the listener. */
+    onLocation(listener: (event: LocationEvent) => void, type?: string, id?: string): () => void;
+    /** Listen to changes of {@link status}; returns a function that removes the listener. */
+    onStatus(listener: (status: Status) => void): () => void;
+    /**
+     * Listen to refusals that no call of {@link track} waits for, and to what prevents a connection; returns a function
+     * that removes the listener. What prevents a connection is reported once, until something else does.
+     */
+    onError(listener: (error: TrackingError) => void): () => void;
+    /** Try again after a refusal; does nothing in any other status. */
+    reconnect(): void;
+    /** Disconnect for good. */
+    close(): void;
+}
 /** The key of an entity in maps; it is unique, since types have no colon. */
 export declare function keyOf(type: string, id: string): string;
+export {};

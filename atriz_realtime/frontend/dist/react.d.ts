@@ -1,13 +1,14 @@
 import { type Tracking } from './follow.js';
-import type { Status, TrackingError } from './model.js';
-import { type Token } from './tracker.js';
+import type { Status, Token, TrackingError } from './model.js';
 export type { Tracking } from './follow.js';
-export type { Status, TrackingError } from './model.js';
+export { TrackingError, type ErrorCode, type Location, type Status, type Token } from './model.js';
 export interface TrackingOptions {
     /** The URL of the server. Default: `process.env.REACT_APP_WS_URL` if the bundler sets it, or else the origin of the page. */
-    url?: string;
+    url?: string | undefined;
     /** The Socket.IO path of the server. */
-    path?: string;
+    path?: string | undefined;
+    /** Who is signed in, if that can change while the page is open: another user gets another connection. */
+    user?: string | undefined;
 }
 /** Track a vehicle while the component is mounted. */
 export declare function useVehicleTracking(vehicleId: string, token: Token, options?: TrackingOptions): Tracking;
@@ -16,10 +17,10 @@ export declare function useDeliveryTracking(deliveryId: string, token: Token, op
 /**
  * Track an entity of any type while the component is mounted.
  *
- * Components with the same server and token share a connection. A token function must keep its identity
- * between renders, as one that is declared outside of components does; a new function opens a new connection.
+ * Components share a connection if they name the same server and user, and the same token or each a function. The
+ * function may be another one on each render: the one that was rendered last is called.
  *
- * @param id While it is empty, nothing is tracked.
+ * @param id While it or the token is empty, nothing is tracked.
  */
 export declare function useTracking(type: string, id: string, token: Token, options?: TrackingOptions): Tracking;
 /** The state of a connection, for a view that shows it. */
@@ -30,5 +31,5 @@ export interface Connection {
     /** Try again after `refused`. */
     reconnect: () => void;
 }
-/** The connection that the components with the same server and token share. */
+/** The connection that the components with the same server, user and token share. */
 export declare function useConnection(token: Token, options?: TrackingOptions): Connection;

@@ -1,6 +1,7 @@
-import { useCallback, useEffect, useMemo, useSyncExternalStore } from 'react';
+import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import { follow } from './follow.js';
 import { createTracker } from './tracker.js';
+export { TrackingError } from './model.js';
 export function useVehicleTracking(vehicleId, token, options) {
     return useTracking('vehicle', vehicleId, token, options);
 }
@@ -8,23 +9,25 @@ export function useDeliveryTracking(deliveryId, token, options) {
     return useTracking('delivery', deliveryId, token, options);
 }
 export function useTracking(type, id, token, options = {}) {
-    const { url = serverUrl(), path } = options;
+    const connect = useSharedTracker(token, options);
     const tracked = useMemo(() => new Store(NOTHING, (show) => {
-        if (id === '')
+        if (id === '' || connect === undefined)
             return () => undefined;
-        const { tracker, release } = shared(url, path, token);
+        const { tracker, release } = connect();
         const stop = follow(tracker, type, id, show);
         return () => {
             stop();
             release();
         };
-    }), [url, path, token, type, id]);
+    }), [connect, type, id]);
     return useStore(tracked, NOTHING);
 }
 export function useConnection(token, options = {}) {
-    const { url = serverUrl(), path } = options;
+    const connect = useSharedTracker(token, options);
     const connection = useMemo(() => new Store(CONNECTING, (show) => {
-        const { tracker, release } = shared(url, path, token);
+        if (connect === undefined)
+            return () => undefined;
+        const { tracker, release } = connect();
         const reconnect = () => tracker.reconnect();
         const changed = () => show({ status: tracker.status, problem: tracker.problem, reconnect });
         changed();
@@ -34,7 +37,7 @@ export function useConnection(token, options = {}) {
                 remove();
             release();
         };
-    }), [url, path, token]);
+    }), [connect]);
     return useStore(connection, CONNECTING);
 }
 const NOTHING = { location: null, connected: false, error: null };
@@ -62,29 +65,41 @@ function useStore(store, onServer) {
     useEffect(() => store.start((state) => store.show(state)), [store]);
     return useSyncExternalStore(subscribe, () => store.state, () => onServer);
 }
-const trackers = new Map();
-function shared(url, path, token) {
-    const server = `${url} ${path ?? ''}`;
-    const ofServer = trackers.get(server) ?? new Map();
-    trackers.set(server, ofServer);
-    const entry = ofServer.get(token) ?? {
-        tracker: createTracker(url, { token, ...(path === undefined ? {} : { path }) }),
-        uses: 0,
-    };
-    ofServer.set(token, entry);
-    entry.uses += 1;
+const connections = new Map();
+function useSharedTracker(token, { url = serverUrl(), path, user }) {
+    const [component] = useState({ token });
+    const key = token === '' ? '' : JSON.stringify([url, path, user, typeof token === 'string' ? token : null]);
+    useEffect(() => {
+        component.token = token;
+        const users = connections.get(key)?.users;
+        if (users?.delete(component))
+            users.add(component);
+    });
+    return useMemo(() => (key === '' ? undefined : () => acquire(key, url, path, component)), [key]);
+}
+function acquire(key, url, path, component) {
+    const shared = connections.get(key) ?? open(url, path, component);
+    connections.set(key, shared);
+    shared.users.add(component);
     const release = () => {
-        entry.uses -= 1;
+        shared.users.delete(component);
         setTimeout(() => {
-            if (entry.uses > 0 || ofServer.get(token) !== entry)
+            if (shared.users.size > 0 || connections.get(key) !== shared)
                 return;
-            entry.tracker.close();
-            ofServer.delete(token);
-            if (ofServer.size === 0)
-                trackers.delete(server);
+            shared.tracker.close();
+            connections.delete(key);
         });
     };
-    return { tracker: entry.tracker, release };
+    return { tracker: shared.tracker, release };
+}
+function open(url, path, first) {
+    const users = new Set();
+    const newest = () => {
+        const { token } = [...users].at(-1) ?? first;
+        return typeof token === 'string' ? token : token();
+    };
+    const token = typeof first.token === 'string' ? first.token : newest;
+    return { tracker: createTracker(url, { token, path }), users };
 }
 function serverUrl() {
     try {

@@ -1,7 +1,7 @@
 import { io } from 'socket.io-client';
-import { addressOf, requireNoPath } from './address.js';
+import { addressOf, pathProblem } from './address.js';
 import { causeOf, LASTING_CAUSES, MEANING } from './diagnosis.js';
-import { keyOf, TrackingError } from './model.js';
+import { keyOf, TrackingError, } from './model.js';
 import { refusal, Subscriptions } from './subscriptions.js';
 const ANSWER_TIMEOUT = 10_000;
 const FIRST_RETRY = 500;
@@ -25,6 +25,7 @@ class SocketTracker {
     #statusListeners = new Set();
     #errorListeners = new Set();
     #address;
+    #pathProblem;
     #timers = new Set();
     #connectedAt = Infinity;
     #refusals = 0;
@@ -36,11 +37,12 @@ class SocketTracker {
     #calledAt = -Infinity;
     #calls = 0;
     constructor(url, { token, path, transports }) {
-        requireNoPath(url);
         this.#token = token;
         this.#address = addressOf(url, path);
+        const problem = (this.#pathProblem = pathProblem(url));
         this.#socket = io(url, {
             forceNew: true,
+            autoConnect: problem === undefined,
             reconnectionDelay: 500,
             reconnectionDelayMax: 10_000,
             ...(path === undefined ? {} : { path }),
@@ -62,6 +64,12 @@ class SocketTracker {
             this.#subscriptions.revoked(type, entityId);
         });
         this.#socket.on('token:expiring', (notice) => void this.#renew(notice?.expiresIn));
+        globalThis.addEventListener?.('offline', this.#offline);
+        if (problem !== undefined) {
+            this.status = 'refused';
+            this.problem = problem;
+            queueMicrotask(() => this.#failed(problem));
+        }
     }
     track(type, ids) {
         if (this.status === 'closed') {
@@ -98,7 +106,7 @@ class SocketTracker {
         return () => void this.#errorListeners.delete(listener);
     }
     reconnect() {
-        if (this.status !== 'refused')
+        if (this.status !== 'refused' || this.#pathProblem !== undefined)
             return;
         this.#refusals = 0;
         this.problem = null;
@@ -108,6 +116,7 @@ class SocketTracker {
     close() {
         if (this.status === 'closed')
             return;
+        globalThis.removeEventListener?.('offline', this.#offline);
         for (const timer of this.#timers)
             clearTimeout(timer);
         this.#socket.disconnect();
@@ -115,6 +124,11 @@ class SocketTracker {
         this.#last.clear();
         this.#setStatus('closed');
     }
+    #offline = () => {
+        const { engine } = this.#socket.io;
+        if (engine?.readyState === 'open')
+            engine.close();
+    };
     async #sendToken(answer) {
         const attempt = ++this.#attempts;
         await this.#calm(LONGEST_HOLD);
@@ -131,7 +145,7 @@ class SocketTracker {
         }
         else {
             this.#socket.disconnect();
-            this.#refused(token);
+            this.#refused(token, isFinal(token));
         }
     }
     #connected() {
@@ -158,15 +172,15 @@ class SocketTracker {
         if (this.status === 'closed')
             return;
         if (this.#socket.active)
-            void this.#diagnose(error);
+            void this.#diagnose(error, error.description);
         else
             this.#refused(new TrackingError(error.data?.code ?? 'refused', error.message));
     }
-    async #diagnose({ message, description }) {
-        const cause = await causeOf(description, this.#proven ? undefined : this.#address);
+    async #diagnose(reason, status) {
+        const cause = await causeOf(status, this.#proven ? undefined : this.#address);
         if (this.#socket.connected || !this.#socket.active)
             return;
-        const error = new TrackingError(cause, `${MEANING[cause]} (${message})`);
+        const error = new TrackingError(cause, MEANING[cause], undefined, { cause: reason });
         if (cause !== this.problem?.code)
             this.#prevented(error);
         else if (LASTING_CAUSES.has(cause) && !this.#proven) {
@@ -190,12 +204,12 @@ class SocketTracker {
         this.#socket.disconnect();
         this.#refused(answer?.success === false ? refusal(answer) : error);
     }
-    #refused(error) {
+    #refused(error, final = typeof this.#token === 'string') {
         if (Date.now() - this.#connectedAt > LASTING)
             this.#refusals = 0;
         this.#connectedAt = Infinity;
         this.#refusals += 1;
-        const stops = typeof this.#token === 'string' || this.#refusals >= MAX_REFUSALS;
+        const stops = final || this.#refusals >= MAX_REFUSALS;
         const why = error ?? new TrackingError('refused', 'the server closed the connection');
         if (error !== undefined || stops)
             this.#prevented(why);
@@ -236,6 +250,8 @@ class SocketTracker {
             throw new TypeError('the function returned no token');
         }
         catch (error) {
+            if (error instanceof TrackingError)
+                return error;
             return new TrackingError('token_unavailable', String(error), undefined, { cause: error });
         }
     }
@@ -254,7 +270,7 @@ class SocketTracker {
         if (token instanceof TrackingError) {
             this.#failed(token);
             const left = expiresIn - (performance.now() - notified) / 1_000;
-            if (left > 0)
+            if (left > 0 && !isFinal(token))
                 void this.#renew(left);
         }
         else if (this.#socket.id === id) {
@@ -302,6 +318,9 @@ class SocketTracker {
         for (const listener of this.#errorListeners)
             listener(error);
     }
+}
+function isFinal(error) {
+    return error.code !== 'token_unavailable';
 }
 function retryDelay(attempts) {
     return Math.min(FIRST_RETRY * 2 ** attempts, LONGEST_RETRY) * (0.5 + Math.random() / 2);

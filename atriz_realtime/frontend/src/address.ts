@@ -1,15 +1,11 @@
 import { TrackingError } from './model.js';
 
-/**
- * Refuse a URL with a path: Socket.IO takes that as the name of a namespace, which the server does not have.
- *
- * @throws TrackingError with the code `wrong_path`.
- */
-export function requireNoPath(url: string): void {
+/** What is wrong with a URL that has a path: Socket.IO takes it for a namespace, and the server has none of that name. */
+export function pathProblem(url: string): TrackingError | undefined {
   const path = /^[^/?#]*(\/[^?#]+)/.exec(url.replace(/^(\w+:)?\/\//, ''))?.[1];
-  if (path === undefined) return;
+  if (path === undefined) return undefined;
   const option = `path: '${path.replace(/\/$/, '')}/socket.io/'`;
-  throw new TrackingError('wrong_path', `the URL '${url}' has a path; leave it out, and use the option ${option}`);
+  return new TrackingError('wrong_path', `the URL '${url}' has a path; leave it out, and use the option ${option}`);
 }
 
 /** Where the server is asked why there is no connection; `undefined` for URLs that only socket.io-client understands. */

@@ -1,17 +1,19 @@
-import { useCallback, useEffect, useMemo, useSyncExternalStore } from 'react';
+import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 
 import { follow, type Tracking } from './follow.js';
-import type { Status, TrackingError } from './model.js';
-import { createTracker, type Token, type Tracker } from './tracker.js';
+import type { Status, Token, Tracker, TrackingError } from './model.js';
+import { createTracker } from './tracker.js';
 
 export type { Tracking } from './follow.js';
-export type { Status, TrackingError } from './model.js';
+export { TrackingError, type ErrorCode, type Location, type Status, type Token } from './model.js';
 
 export interface TrackingOptions {
   /** The URL of the server. Default: `process.env.REACT_APP_WS_URL` if the bundler sets it, or else the origin of the page. */
-  url?: string;
+  url?: string | undefined;
   /** The Socket.IO path of the server. */
-  path?: string;
+  path?: string | undefined;
+  /** Who is signed in, if that can change while the page is open: another user gets another connection. */
+  user?: string | undefined;
 }
 
 /** Track a vehicle while the component is mounted. */
@@ -27,25 +29,25 @@ export function useDeliveryTracking(deliveryId: string, token: Token, options?: 
 /**
  * Track an entity of any type while the component is mounted.
  *
- * Components with the same server and token share a connection. A token function must keep its identity
- * between renders, as one that is declared outside of components does; a new function opens a new connection.
+ * Components share a connection if they name the same server and user, and the same token or each a function. The
+ * function may be another one on each render: the one that was rendered last is called.
  *
- * @param id While it is empty, nothing is tracked.
+ * @param id While it or the token is empty, nothing is tracked.
  */
 export function useTracking(type: string, id: string, token: Token, options: TrackingOptions = {}): Tracking {
-  const { url = serverUrl(), path } = options;
+  const connect = useSharedTracker(token, options);
   const tracked = useMemo(
     () =>
       new Store(NOTHING, (show) => {
-        if (id === '') return () => undefined;
-        const { tracker, release } = shared(url, path, token);
+        if (id === '' || connect === undefined) return () => undefined;
+        const { tracker, release } = connect();
         const stop = follow(tracker, type, id, show);
         return () => {
           stop();
           release();
         };
       }),
-    [url, path, token, type, id],
+    [connect, type, id],
   );
   return useStore(tracked, NOTHING);
 }
@@ -59,13 +61,14 @@ export interface Connection {
   reconnect: () => void;
 }
 
-/** The connection that the components with the same server and token share. */
+/** The connection that the components with the same server, user and token share. */
 export function useConnection(token: Token, options: TrackingOptions = {}): Connection {
-  const { url = serverUrl(), path } = options;
+  const connect = useSharedTracker(token, options);
   const connection = useMemo(
     () =>
       new Store(CONNECTING, (show) => {
-        const { tracker, release } = shared(url, path, token);
+        if (connect === undefined) return () => undefined;
+        const { tracker, release } = connect();
         const reconnect = () => tracker.reconnect();
         const changed = () => show({ status: tracker.status, problem: tracker.problem, reconnect });
         changed();
@@ -75,7 +78,7 @@ export function useConnection(token: Token, options: TrackingOptions = {}): Conn
           release();
         };
       }),
-    [url, path, token],
+    [connect],
   );
   return useStore(connection, CONNECTING);
 }
@@ -110,35 +113,62 @@ function useStore<State>(store: Store<State>, onServer: State): State {
   return useSyncExternalStore(subscribe, () => store.state, () => onServer);
 }
 
-interface Shared {
-  readonly tracker: Tracker;
-  uses: number;
+/** A component that uses a connection, with its token as of the last time that it was rendered. */
+interface User {
+  token: Token;
 }
 
-const trackers = new Map<string, Map<Token, Shared>>();
+interface Shared {
+  readonly tracker: Tracker;
+  /** Those that use it; the one that was rendered last comes last. */
+  readonly users: Set<User>;
+}
 
-/** The tracker that components with the same server and token share, and a function to release it. */
-function shared(url: string, path: string | undefined, token: Token): { tracker: Tracker; release: () => void } {
-  const server = `${url} ${path ?? ''}`;
-  const ofServer = trackers.get(server) ?? new Map<Token, Shared>();
-  trackers.set(server, ofServer);
-  const entry = ofServer.get(token) ?? {
-    tracker: createTracker(url, { token, ...(path === undefined ? {} : { path }) }),
-    uses: 0,
-  };
-  ofServer.set(token, entry);
-  entry.uses += 1;
+interface Acquired {
+  readonly tracker: Tracker;
+  readonly release: () => void;
+}
+
+const connections = new Map<string, Shared>();
+
+/** Acquires the connection that a component shares, and is another function for another one; `undefined` without a token. */
+function useSharedTracker(token: Token, { url = serverUrl(), path, user }: TrackingOptions): (() => Acquired) | undefined {
+  const [component] = useState<User>({ token });
+  const key = token === '' ? '' : JSON.stringify([url, path, user, typeof token === 'string' ? token : null]);
+  useEffect(() => {
+    component.token = token;
+    const users = connections.get(key)?.users;
+    if (users?.delete(component)) users.add(component);
+  });
+  return useMemo(() => (key === '' ? undefined : () => acquire(key, url, path, component)), [key]);
+}
+
+/** The tracker that components with the same key share, and a function to release it. */
+function acquire(key: string, url: string, path: string | undefined, component: User): Acquired {
+  const shared = connections.get(key) ?? open(url, path, component);
+  connections.set(key, shared);
+  shared.users.add(component);
   const release = () => {
-    entry.uses -= 1;
+    shared.users.delete(component);
     // a component that is rendered again releases and acquires within one task
     setTimeout(() => {
-      if (entry.uses > 0 || ofServer.get(token) !== entry) return;
-      entry.tracker.close();
-      ofServer.delete(token);
-      if (ofServer.size === 0) trackers.delete(server);
+      if (shared.users.size > 0 || connections.get(key) !== shared) return;
+      shared.tracker.close();
+      connections.delete(key);
     });
   };
-  return { tracker: entry.tracker, release };
+  return { tracker: shared.tracker, release };
+}
+
+/** A connection, which calls the token function of the newest of its users. */
+function open(url: string, path: string | undefined, first: User): Shared {
+  const users = new Set<User>();
+  const newest = () => {
+    const { token } = [...users].at(-1) ?? first;
+    return typeof token === 'string' ? token : token();
+  };
+  const token = typeof first.token === 'string' ? first.token : newest;
+  return { tracker: createTracker(url, { token, path }), users };
 }
 
 declare const process: { env: { REACT_APP_WS_URL?: string } };

@@ -1,59 +1,17 @@
 import { io, type Socket } from 'socket.io-client';
 
-import { addressOf, requireNoPath } from './address.js';
+import { addressOf, pathProblem } from './address.js';
 import { causeOf, LASTING_CAUSES, MEANING } from './diagnosis.js';
-import { keyOf, TrackingError, type LocationEvent, type Status } from './model.js';
+import {
+  keyOf,
+  TrackingError,
+  type LocationEvent,
+  type Status,
+  type Token,
+  type Tracker,
+  type TrackerOptions,
+} from './model.js';
 import { refusal, Subscriptions, type Answer } from './subscriptions.js';
-
-/** A token, or a function that returns a fresh one. */
-export type Token = string | (() => string | Promise<string>);
-
-export interface TrackerOptions {
-  /**
-   * The JWT. A function is called before each connection, when the server announces that the token is
-   * about to expire, and after a refusal: seldom more than once a second, and less often the more often it is
-   * called. It has eight seconds. With a string, the tracker stops at a refusal. White space around a token is not sent.
-   */
-  token: Token;
-  /** The Socket.IO path of the server. Default: `/socket.io/`. */
-  path?: string;
-  /** Transports in the order to try. Default: long polling, which is upgraded to a websocket. */
-  transports?: ('polling' | 'websocket')[];
-}
-
-/** Tracks entities over one connection, which it makes again when it is lost. */
-export interface Tracker {
-  readonly status: Status;
-  /** Why there is no connection, as it was reported last; `null` while there is one, or no reason is known. */
-  readonly problem: TrackingError | null;
-  /**
-   * Track an entity, or several of one type.
-   *
-   * Tracking survives reconnections, and ends after as many calls of {@link untrack}. The promise resolves
-   * when the server has confirmed, which without a connection is after the next one is made.
-   *
-   * @throws TrackingError when the server refuses an entity, which is then no longer tracked; and while the status
-   *   is `refused`. The entity is then tracked after {@link reconnect}.
-   */
-  track(type: string, ids: string | readonly string[]): Promise<void>;
-  /** Undo one call of {@link track}; harmless for entities that are not tracked. */
-  untrack(type: string, ids: string | readonly string[]): void;
-  /** The newest position of a tracked entity, if one has arrived. */
-  last(type: string, id: string): LocationEvent | undefined;
-  /** Listen to all positions, or to those of one entity; returns a function that removes the listener. */
-  onLocation(listener: (event: LocationEvent) => void, type?: string, id?: string): () => void;
-  /** Listen to changes of {@link status}; returns a function that removes the listener. */
-  onStatus(listener: (status: Status) => void): () => void;
-  /**
-   * Listen to refusals that no call of {@link track} waits for, and to what prevents a connection; returns a function
-   * that removes the listener. What prevents a connection is reported once, until something else does.
-   */
-  onError(listener: (error: TrackingError) => void): () => void;
-  /** Try again after a refusal. */
-  reconnect(): void;
-  /** Disconnect for good. */
-  close(): void;
-}
 
 /** Milliseconds to wait for an acknowledgement before it counts as lost. */
 const ANSWER_TIMEOUT = 10_000;
@@ -83,8 +41,8 @@ const LASTING = 15_000;
 /**
  * Connect a tracker to a server.
  *
- * @param url The scheme, host and port of the server.
- * @throws TrackingError with the code `wrong_path` when the URL has a path; {@link TrackerOptions.path} is for that.
+ * @param url The scheme, host and port of the server. With a path, for which there is {@link TrackerOptions.path}, no
+ *   connection is made, and the problem of the tracker has the code `wrong_path`.
  */
 export function createTracker(url: string, options: TrackerOptions): Tracker {
   return new SocketTracker(url, options);
@@ -102,6 +60,7 @@ class SocketTracker implements Tracker {
   readonly #statusListeners = new Set<(status: Status) => void>();
   readonly #errorListeners = new Set<(error: TrackingError) => void>();
   readonly #address: URL | undefined;
+  readonly #pathProblem: TrackingError | undefined;
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #connectedAt = Infinity;
   #refusals = 0;
@@ -117,11 +76,12 @@ class SocketTracker implements Tracker {
   #calls = 0;
 
   constructor(url: string, { token, path, transports }: TrackerOptions) {
-    requireNoPath(url);
     this.#token = token;
     this.#address = addressOf(url, path);
+    const problem = (this.#pathProblem = pathProblem(url));
     this.#socket = io(url, {
       forceNew: true,
+      autoConnect: problem === undefined,
       reconnectionDelay: 500,
       reconnectionDelayMax: 10_000,
       ...(path === undefined ? {} : { path }),
@@ -143,6 +103,12 @@ class SocketTracker implements Tracker {
       this.#subscriptions.revoked(type, entityId);
     });
     this.#socket.on('token:expiring', (notice?: { expiresIn?: number }) => void this.#renew(notice?.expiresIn));
+    globalThis.addEventListener?.('offline', this.#offline);
+    if (problem !== undefined) {
+      this.status = 'refused';
+      this.problem = problem;
+      queueMicrotask(() => this.#failed(problem)); // when there are listeners
+    }
   }
 
   track(type: string, ids: string | readonly string[]): Promise<void> {
@@ -184,7 +150,7 @@ class SocketTracker implements Tracker {
   }
 
   reconnect(): void {
-    if (this.status !== 'refused') return;
+    if (this.status !== 'refused' || this.#pathProblem !== undefined) return;
     this.#refusals = 0;
     this.problem = null;
     this.#setStatus('reconnecting');
@@ -193,6 +159,7 @@ class SocketTracker implements Tracker {
 
   close(): void {
     if (this.status === 'closed') return;
+    globalThis.removeEventListener?.('offline', this.#offline);
     for (const timer of this.#timers) clearTimeout(timer);
     this.#socket.disconnect();
     this.#subscriptions.close();
@@ -201,6 +168,12 @@ class SocketTracker implements Tracker {
   }
 
   // -- connection ---------------------------------------------------------------------------
+
+  /** Close the connection without a network. engine.io-client does so too, but not if the server is `localhost`. */
+  readonly #offline = (): void => {
+    const { engine } = this.#socket.io;
+    if (engine?.readyState === 'open') engine.close();
+  };
 
   async #sendToken(answer: (auth: { token: string }) => void): Promise<void> {
     const attempt = ++this.#attempts;
@@ -214,7 +187,7 @@ class SocketTracker implements Tracker {
       this.#failed(token);
     } else {
       this.#socket.disconnect(); // without a token a connection is of no use
-      this.#refused(token);
+      this.#refused(token, isFinal(token));
     }
   }
 
@@ -240,15 +213,15 @@ class SocketTracker implements Tracker {
 
   #notConnected(error: Error & { data?: { code?: string }; description?: unknown }): void {
     if (this.status === 'closed') return;
-    if (this.#socket.active) void this.#diagnose(error); // socket.io-client tries again
+    if (this.#socket.active) void this.#diagnose(error, error.description); // socket.io-client tries again
     else this.#refused(new TrackingError(error.data?.code ?? 'refused', error.message));
   }
 
   /** Report why there is no connection; give up on what will not pass when it is found a second time in a row. */
-  async #diagnose({ message, description }: { message: string; description?: unknown }): Promise<void> {
-    const cause = await causeOf(description, this.#proven ? undefined : this.#address);
+  async #diagnose(reason: Error, status: unknown): Promise<void> {
+    const cause = await causeOf(status, this.#proven ? undefined : this.#address);
     if (this.#socket.connected || !this.#socket.active) return; // it is over
-    const error = new TrackingError(cause, `${MEANING[cause]} (${message})`);
+    const error = new TrackingError(cause, MEANING[cause], undefined, { cause: reason });
     if (cause !== this.problem?.code) this.#prevented(error);
     else if (LASTING_CAUSES.has(cause) && !this.#proven) {
       this.#socket.disconnect();
@@ -273,11 +246,11 @@ class SocketTracker implements Tracker {
   }
 
   /** Connect again later if the token callback can supply a fresh token. */
-  #refused(error: TrackingError | undefined): void {
+  #refused(error: TrackingError | undefined, final = typeof this.#token === 'string'): void {
     if (Date.now() - this.#connectedAt > LASTING) this.#refusals = 0;
     this.#connectedAt = Infinity;
     this.#refusals += 1;
-    const stops = typeof this.#token === 'string' || this.#refusals >= MAX_REFUSALS;
+    const stops = final || this.#refusals >= MAX_REFUSALS;
     const why = error ?? new TrackingError('refused', 'the server closed the connection');
     if (error !== undefined || stops) this.#prevented(why);
     if (stops) {
@@ -321,6 +294,7 @@ class SocketTracker implements Tracker {
       if (typeof token === 'string' && /\S/.test(token)) return token;
       throw new TypeError('the function returned no token');
     } catch (error) {
+      if (error instanceof TrackingError) return error;
       return new TrackingError('token_unavailable', String(error), undefined, { cause: error });
     }
   }
@@ -338,7 +312,7 @@ class SocketTracker implements Tracker {
     if (token instanceof TrackingError) {
       this.#failed(token);
       const left = expiresIn - (performance.now() - notified) / 1_000;
-      if (left > 0) void this.#renew(left);
+      if (left > 0 && !isFinal(token)) void this.#renew(left);
     } else if (this.#socket.id === id) {
       this.#sent = token;
       const answer = await this.#ask('authenticate', token).catch(() => undefined); // the connection was lost
@@ -386,6 +360,11 @@ class SocketTracker implements Tracker {
   #failed(error: TrackingError): void {
     for (const listener of this.#errorListeners) listener(error);
   }
+}
+
+/** Whether the token callback said that there will be no token. */
+function isFinal(error: TrackingError): boolean {
+  return error.code !== 'token_unavailable';
 }
 
 /** Milliseconds to wait after so many attempts in a row. */

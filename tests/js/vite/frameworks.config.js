@@ -1,9 +1,10 @@
-// Builds the pages of the frameworks whose plugins the documentation does not configure.
+// Builds and serves the pages of the frameworks whose plugins the documentation does not configure.
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import vue from '@vitejs/plugin-vue';
 import { defineConfig } from 'vite';
 
 export default defineConfig({
   plugins: [vue(), svelte()],
+  server: { proxy: { '/socket.io': { target: process.env.LIVE_URL, ws: true }, '/api': { target: process.env.LIVE_URL } } },
   build: { rolldownOptions: { input: ['vue.html', 'svelte.html'] } },
 });
