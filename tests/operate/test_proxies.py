@@ -11,11 +11,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import attrs
 import pytest
 import socketio
 from yarl import URL
 
+from atriz_realtime.testing import free_port
 from tests.cli.processes import Served, environment, serve
 from tests.operate import proxies
 from tests.operate.conftest import installed
@@ -80,13 +82,16 @@ async def client_at(
 
 async def publish(site: Site, address: str) -> int:
     """Publish a fix from an address; returns the status."""
+    async with session_at(site, address) as session:
+        return await publish_on(session, site)
+
+
+async def publish_on(session: aiohttp.ClientSession, site: Site) -> int:
+    """Publish a fix on a connection that may be open already; returns the status."""
     body = {"vehicleId": "v1", "latitude": 52.6, "longitude": -8.6}
     headers = {"Authorization": f"Bearer {token()}"}
     url = f"{site.url}/api/tracking/location"
-    async with (
-        session_at(site, address) as session,
-        session.post(url, json=body, headers=headers) as answer,
-    ):
+    async with session.post(url, json=body, headers=headers) as answer:
         return answer.status
 
 
@@ -212,6 +217,60 @@ async def test_no_request_fails_when_a_server_leaves(
         ended.set()
     assert set(statuses) == {200}
     assert isinstance(staying, Served)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_no_publish_through_nginx_fails_when_a_server_stops(
+    workers: str, tmp_path: Path, redis_url: str
+) -> None:
+    """What nginx has sent on connections that it keeps open, or is opening, is answered."""
+    env = environment(REDIS_URL=redis_url, ATRIZ_REALTIME_TRUSTED_PROXIES=TRUSTED[0])
+    statuses: list[int] = []
+    ended = asyncio.Event()
+
+    async def keep_publishing(site: Site, address: str) -> None:
+        async with session_at(site, address) as session:
+            while not ended.is_set():
+                statuses.append(await publish_on(session, site))
+
+    async with (
+        serve("--workers", workers, env=env) as stopping,
+        serve(env=env) as staying,
+        running(PROXIES["nginx"], tmp_path, [stopping.port, staying.port]) as site,
+    ):
+        async with asyncio.TaskGroup() as tasks:
+            for address in CLIENTS * 2:
+                tasks.create_task(keep_publishing(site, address))
+            await until(lambda: len(statuses) > 200)
+            assert await stopping.command.ended(signal.SIGTERM) == 0
+            before = len(statuses)
+            await until(lambda: len(statuses) > before + 50)
+            ended.set()
+    assert set(statuses) == {200}
+
+
+async def test_servers_that_are_back_are_used_at_once(tmp_path: Path, redis_url: str) -> None:
+    """nginx shuts no server out: websockets, which do not end, would keep it shut."""
+    env = environment(REDIS_URL=redis_url, ATRIZ_REALTIME_TRUSTED_PROXIES=TRUSTED[0])
+    ports = [free_port(), free_port()]
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(serve(port=port, env=env)) for port in ports]
+        site = await stack.enter_async_context(running(PROXIES["nginx"], tmp_path, ports))
+        clients = [await client_at(stack, site, each, ["websocket"]) for each in CLIENTS]
+        for index in (0, 1, 0):
+            assert await servers[index].command.ended(signal.SIGTERM) == 0
+            await until(lambda: all([client.connected for client, _ in clients]), 30)
+            servers[index] = await stack.enter_async_context(serve(port=ports[index], env=env))
+        for address, (client, received) in zip(CLIENTS, clients, strict=True):
+            await until(functools.partial(getattr, client, "connected"))
+            answer = await client.call("track:vehicle", "v1", timeout=TIMEOUT)
+            assert answer == {"success": True}
+            received.clear()
+            assert await publish(site, address) == 200
+            await until(lambda received=received: received)
+        log = (tmp_path / "error.log").read_text()
+    assert "connect() failed" in log
+    assert "no live upstreams" not in log
 
 
 async def until_ready_for_all(site: Site) -> None:
