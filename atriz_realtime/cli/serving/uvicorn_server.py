@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 
+from atriz_realtime.api import VERSION
 from atriz_realtime.cli.addresses import BACKLOG
 from atriz_realtime.cli.serving.handover import Handover, sticky_protocol
 from atriz_realtime.server import RealtimeServer
@@ -230,10 +231,15 @@ def run(
 
 
 def announce(server: RealtimeServer, url: str) -> None:
-    """Log one line with the URL, the state of Redis and the active plugins."""
+    """Log one line that says what serves, where, and with what.
+
+    :param url: where this machine reaches it.
+    """
     structlog.get_logger("atriz_realtime.serve").info(
         "serving",
         url=url,
+        host=server.config.host,
+        version=VERSION,
         redis=server.status().state,
         plugins=",".join(info.name for info in server.plugins() if info.state == "active"),
     )
