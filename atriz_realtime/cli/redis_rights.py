@@ -69,7 +69,7 @@ def _commands(server: RealtimeServer, *, sharded: bool) -> Iterator[tuple[Comman
         place = f"~{prefix}location:*"
         key = f"{prefix}location:current:check:{name}"
         index = f"{prefix}{RedisChannels.location_index(name)}"
-        for command in (
+        commands: tuple[Command, ...] = (
             ("SET", key, "1", "EX", 10),
             ("GET", key),
             ("EVAL", _SCRIPT, 1, key),
@@ -82,8 +82,8 @@ def _commands(server: RealtimeServer, *, sharded: bool) -> Iterator[tuple[Comman
             ("ZCOUNT", index, "-inf", "+inf"),
             ("ZRANGE", index, 0, -1),
             ("ZREM", index, name),
-        ):
-            yield command, place
+        )
+        yield from ((command, place) for command in commands)
     if any(info.name == "revocations" and info.state == "active" for info in server.plugins()):
         place, key = f"~{prefix}{REVOCATIONS_KEY}*", f"{prefix}{REVOCATIONS_KEY}:{name}"
         yield ("ZADD", key, 1, name), place
