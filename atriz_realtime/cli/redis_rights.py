@@ -25,7 +25,7 @@ _DIGEST = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _MESSAGES = frozenset({b"message", b"pmessage", b"smessage"})
 
 
-async def missing_rights(server: RealtimeServer) -> list[str]:
+async def missing_rights(server: RealtimeServer, url: str) -> list[str]:
     """The rights that a server's user lacks in Redis, as a rule of an ACL names them.
 
     Everything is tried on keys and channels that no server uses, under the prefixes of those that
@@ -34,9 +34,7 @@ async def missing_rights(server: RealtimeServer) -> list[str]:
     :raises RealtimeError: when Redis cannot be asked.
     :raises redis.exceptions.RedisError: when it refuses something for another reason.
     """
-    config = server.config
-    assert config.redis_url is not None
-    link = make_link(config.redis_url, lambda *_, **__: None)
+    link = make_link(url, lambda *_, **__: None)
     missing: dict[str, None] = {}
     try:
         await link.start(lambda: None)
@@ -45,8 +43,8 @@ async def missing_rights(server: RealtimeServer) -> list[str]:
                 await link.execute(*command)
             except NoPermissionError as error:
                 missing[_right(error, place)] = None
-            except NoScriptError:  # EVAL was refused
-                pass
+            except NoScriptError:  # because EVAL was refused
+                continue
         for channel, place in _channels(server, sharded=link.sharded):
             for error in await _refusals(link, channel):
                 missing[_right(error, place)] = None

@@ -122,11 +122,11 @@ class Verdict:
                 break
 
 
-    async def ask_rights(self, server: RealtimeServer) -> None:
+    async def ask_rights(self, server: RealtimeServer, url: str) -> None:
         """Check whether Redis lets a server do what it does there."""
         try:
             async with asyncio.timeout(ANSWER_LIMIT):
-                missing = await missing_rights(server)
+                missing = await missing_rights(server, url)
         except TimeoutError:
             self.problems.append(f"Redis does not answer within {ANSWER_LIMIT:g} s")
         except (RealtimeError, RedisError) as error:
@@ -180,5 +180,5 @@ def verdict(
         before = len(found.problems)
         asyncio.run(found.ask_redis(config.redis_url))
         if len(found.problems) == before:
-            asyncio.run(found.ask_rights(server))
+            asyncio.run(found.ask_rights(server, config.redis_url))
     return found

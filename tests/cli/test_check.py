@@ -320,7 +320,7 @@ async def test_a_user_of_redis_who_lacks_rights_is_a_problem(
         await found.ask_redis(url)
         (warning,) = found.warnings
         assert "its user needs +time" in warning
-        await found.ask_rights(create_app().state.realtime)
+        await found.ask_rights(create_app().state.realtime, url)
         assert found.problems == [
             "the user of redis_url lacks rights that the servers need: +evalsha +subscribe"
         ]
@@ -341,7 +341,7 @@ async def test_a_redis_that_accepts_no_writes_is_a_problem(
     found = Verdict()
     await redis_client.config_set("min-replicas-to-write", 1)
     try:
-        await found.ask_rights(create_app().state.realtime)
+        await found.ask_rights(create_app().state.realtime, redis_url)
     finally:
         await redis_client.config_set("min-replicas-to-write", 0)
     (problem,) = found.problems
