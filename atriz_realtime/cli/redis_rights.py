@@ -12,12 +12,16 @@ from typing import Any
 from redis.exceptions import NoPermissionError, NoScriptError
 
 from atriz_realtime.api.wire import RedisChannels, encode_json
-from atriz_realtime.defaults.redis.fanout import FOLLOWED_CHANNEL, FOLLOWED_KEY
-from atriz_realtime.defaults.revocations.stored import KEY as REVOCATIONS_KEY
 from atriz_realtime.redis_link import Link, make_link
 from atriz_realtime.server import RealtimeServer
 
 Command = tuple[str | bytes | float, ...]
+
+_REVOCATIONS = "{realtime:revocations}"
+"""How the keys of the plugin ``revocations`` begin."""
+
+_FOLLOWED = "realtime:followed"
+"""On a cluster, a key and a channel of the fan-out ``redis``."""
 
 _SCRIPT = "return 1"
 _DIGEST = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -83,7 +87,7 @@ def _commands(server: RealtimeServer, *, sharded: bool) -> Iterator[tuple[Comman
         )
         yield from ((command, place) for command in commands)
     if any(info.name == "revocations" and info.state == "active" for info in server.plugins()):
-        place, key = f"~{prefix}{REVOCATIONS_KEY}*", f"{prefix}{REVOCATIONS_KEY}:{name}"
+        place, key = f"~{prefix}{_REVOCATIONS}*", f"{prefix}{_REVOCATIONS}:{name}"
         yield ("ZADD", key, 1, name), place
         yield ("ZREMRANGEBYSCORE", key, "-inf", 1), place
         yield ("ZREMRANGEBYRANK", key, 0, -1), place
@@ -93,7 +97,7 @@ def _commands(server: RealtimeServer, *, sharded: bool) -> Iterator[tuple[Comman
         signal = encode_json({"from": name, "name": "check", "data": None})  # nobody listens
         yield ("SPUBLISH" if sharded else "PUBLISH", signals, signal), f"&{signals}"
         if sharded:
-            yield ("EXISTS", prefix + FOLLOWED_KEY), f"~{prefix}{FOLLOWED_KEY}"
+            yield ("EXISTS", prefix + _FOLLOWED), f"~{prefix}{_FOLLOWED}"
 
 
 def _channels(server: RealtimeServer, *, sharded: bool) -> Iterator[tuple[str, str]]:
@@ -103,7 +107,7 @@ def _channels(server: RealtimeServer, *, sharded: bool) -> Iterator[tuple[str, s
         entities = prefix + RedisChannels.ALL
         yield prefix + RedisChannels.PREFIX + "check", f"&{entities}"
         others = [prefix + RedisChannels.EMITS, prefix + RedisChannels.SIGNALS]
-        for channel in [*others, prefix + FOLLOWED_CHANNEL if sharded else entities]:
+        for channel in [*others, prefix + _FOLLOWED if sharded else entities]:
             yield channel, f"&{channel}"
 
 
