@@ -158,6 +158,7 @@ class Server(uvicorn.Server):
         for listening in sockets:
             if listening.fileno() < 0:  # the server has retired
                 continue
+            listening.setblocking(False)
             with suppress(OSError):  # until none waits
                 while True:
                     connection, _ = listening.accept()
