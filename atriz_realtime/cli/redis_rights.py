@@ -50,8 +50,8 @@ async def missing_rights(server: RealtimeServer, url: str) -> list[str]:
             except NoScriptError:  # because EVAL was refused
                 continue
         for channel, place in _channels(server, sharded=link.sharded):
-            for error in await _refusals(link, channel):
-                missing[_right(error, place)] = None
+            for refusal in await _refusals(link, channel):
+                missing[_right(refusal, place)] = None
     finally:
         await link.aclose()
     return list(missing)

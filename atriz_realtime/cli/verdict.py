@@ -98,10 +98,12 @@ class Verdict:
                 asked = time.time()
                 answer: Any = await link.client.time()
                 took = time.time() - asked
-        except NoPermissionError:  # nothing that a server does needs TIME
-            self.warnings.append(
-                "the clock of Redis cannot be compared with this machine's: its user needs +time"
-            )
+        except NoPermissionError as error:  # nothing that a server does needs TIME
+            if "'time'" in str(error):  # on a cluster, redis-py needs COMMAND before
+                self.warnings.append(
+                    "the clock of Redis cannot be compared with this machine's: "
+                    "its user needs +time"
+                )
             return
         except TimeoutError:
             self.problems.append(f"Redis does not answer within {ANSWER_LIMIT:g} s")
@@ -121,7 +123,6 @@ class Verdict:
                 )
                 break
 
-
     async def ask_rights(self, server: RealtimeServer, url: str) -> None:
         """Check whether Redis lets a server do what it does there."""
         try:
@@ -134,8 +135,7 @@ class Verdict:
         else:
             if missing:
                 self.problems.append(
-                    "the user of redis_url lacks rights that the servers need: "
-                    + " ".join(missing)
+                    "the user of redis_url lacks rights that the servers need: " + " ".join(missing)
                 )
 
 

@@ -34,7 +34,8 @@ class FallbackProtocol(HttpToolsProtocol):
         self._shared = shared
         self._in_body = False
         self._draining = False  # reads no more, and closes once the earlier requests are answered
-        self._stopping = False
+        self.stopping = False
+        """Whether the connection closes after its next answer."""
         self._pending = 0  # bytes read since the parser last got on
         self._received = 0  # bytes of the body
         self._counted = 0  # those that had come when its deadline began
@@ -91,7 +92,7 @@ class FallbackProtocol(HttpToolsProtocol):
         self._received = self._counted = 0
         self._shared.requests.begin(self)
         super().on_headers_complete()
-        if self._is_answering() and (self._stopping or self._shared.endpoints.is_leaving()):
+        if self._is_answering() and (self.stopping or self._shared.endpoints.is_leaving()):
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -119,7 +120,7 @@ class FallbackProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Finish the request that has come, then close; uvicorn is stopping."""
-        self._stopping = True
+        self.stopping = True
         if not self.flow.read_paused and is_readable(descriptor(self.transport)):
             return
         super().shutdown()

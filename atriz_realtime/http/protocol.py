@@ -95,7 +95,7 @@ class HttpProtocol(EndpointConnection):
     that was passed to :func:`http_protocol` may give it to another process."""
 
     _app_state: dict[str, Any] = attrs.field(kw_only=True)
-    _fallback: HttpToolsProtocol | None = None
+    _fallback: FallbackProtocol | None = None
     _previous_cycle: Any = None
     _exchange: HttpExchange | None = None  # the engine has not responded yet
     _unread: HttpExchange | None = None  # the last one whose response could not be sent at once
@@ -204,6 +204,7 @@ class HttpProtocol(EndpointConnection):
             self._hand_over(fallback, data)
             return
         self._previous_cycle = fallback.cycle
+        fallback.stopping = self._stopping
         fallback.data_received(data)
 
     def _hand_over(self, fallback: HttpToolsProtocol, data: bytes) -> None:

@@ -168,7 +168,7 @@ class Server(uvicorn.Server):
     async def _answer_last_requests(self) -> None:
         """Answer what comes on kept-alive connections, each of which closes after its answer."""
         deadline = self._loop.time() + LAST_REQUESTS
-        while self.server_state.connections and self._loop.time() < deadline:
+        while self.server_state.connections and self._loop.time() < deadline:  # noqa: ASYNC110  # as uvicorn
             await asyncio.sleep(0.02)
 
     @contextmanager
