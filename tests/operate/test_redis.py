@@ -116,7 +116,7 @@ async def check_finds_what_is_missing(rule: list[str], url: str, nodes: Sequence
     done = await finished(*check, env=env)
     nothing = {"ok": True, "problems": [], "warnings": []}
     assert (done.status, json.loads(done.out)["verdict"]) == (0, nothing)
-    assert await refused(nodes) == []
+    assert set(await refused(nodes)) <= {"command"}  # redis-py's, before it asks a cluster for TIME
     rights = [word for word in rule if word[0] in "+~&"]
     for kind in ("+", "~&"):  # who lacks a command is not told of its keys
         lacking = {each for each in rights if each[0] in kind} - UNTRIED
