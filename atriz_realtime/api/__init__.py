@@ -83,7 +83,7 @@ from atriz_realtime.api.records import (
     Throttle,
     View,
 )
-from atriz_realtime.api.reports import ProcessReport
+from atriz_realtime.api.reports import VERSION, ProcessReport
 from atriz_realtime.api.wire import (
     CacheTTL,
     Emit,
@@ -105,6 +105,7 @@ __all__ = [
     "DROP",
     "LOCATION_FIELDS",
     "PASS",
+    "VERSION",
     "Access",
     "AuthenticationRejected",
     "Authenticator",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 
 import attrs
+
+VERSION = version("atriz-realtime")
+"""The version that this process runs: another may be installed by now."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,3 +39,5 @@ class ProcessReport:
     deaths: int = 0
     """How often the worker of this number has died since its parent started; 0 without
     ``--workers``."""
+    version: str = VERSION
+    """The version of the package that it runs."""

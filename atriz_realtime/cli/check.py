@@ -55,7 +55,8 @@ def require_strength(server: RealtimeServer, host: str | None = None) -> None:
 def check(as_json: bool, file: str | None, strict: bool, offline: bool, running: bool) -> int:
     """Check whether a server would work; show its settings and what the plugins register.
 
-    Secrets are masked.  Redis is asked for its time, and the port is tried.  The last lines say
+    Secrets are masked.  Redis is asked for its time, what a server does there is tried on keys and
+    channels that no server uses, and the port is tried.  The last lines say
     "ok", or what is wrong; for a problem the exit status is 1.  When a server would not even
     start, one line says why.
     """

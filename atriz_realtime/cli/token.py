@@ -61,17 +61,19 @@ def minter(
     user: str,
     ttl: int = DEFAULT_TTL,
     claims: Mapping[str, Any] = MappingProxyType({}),
+    otherwise: str = "",
 ) -> Callable[[], str]:
     """Return a function that makes tokens for a user which the configured server accepts.
 
     :param ttl: seconds for which a token is valid once it is made.
+    :param otherwise: what else helps when there is no secret, for the error.
     :raises ConfigurationError: when the server would accept no token that is made here.
     """
     secret = config.jwt_secret
     if secret is None:
         raise ConfigurationError(
             "there is no secret to sign a token with: set JWT_SECRET, or jwt_secret in atriz.toml, "
-            "to the secret of the server"
+            f"to the secret of the server{otherwise}"
         )
     settings = PluginHost(config).settings.get(AUTHENTICATOR)
     if settings is None:

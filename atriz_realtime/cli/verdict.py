@@ -12,10 +12,12 @@ from typing import Any, Final
 
 import attrs
 import click
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, RedisError
 
+from atriz_realtime.api.errors import RealtimeError
 from atriz_realtime.cli.addresses import listen
 from atriz_realtime.cli.logs import redact
+from atriz_realtime.cli.redis_rights import missing_rights
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.redis_link import make_link
 from atriz_realtime.server import RealtimeServer
@@ -97,18 +99,21 @@ class Verdict:
             for each in sockets:
                 each.close()
 
-    async def ask_redis(self, config: RealtimeConfig) -> None:
+    async def ask_redis(self, url: str) -> None:
         """Check whether Redis answers, and what time it has."""
-        if config.redis_url is None:
-            return
-        link = make_link(config.redis_url, lambda *_, **__: None)
+        link = make_link(url, lambda *_, **__: None)
         try:
             async with asyncio.timeout(ANSWER_LIMIT):
                 await link.client.ping()
                 asked = time.time()
                 answer: Any = await link.client.time()
                 took = time.time() - asked
-        except NoPermissionError:  # it has answered; nothing that a server does needs TIME
+        except NoPermissionError as error:  # nothing that a server does needs TIME
+            if "'time'" in str(error):  # on a cluster, redis-py needs COMMAND before
+                self.warnings.append(
+                    "the clock of Redis cannot be compared with this machine's: "
+                    "its user needs +time"
+                )
             return
         except TimeoutError:
             self.problems.append(f"Redis does not answer within {ANSWER_LIMIT:g} s")
@@ -127,6 +132,21 @@ class Verdict:
                     "synchronise both"
                 )
                 break
+
+    async def ask_rights(self, server: RealtimeServer, url: str) -> None:
+        """Check whether Redis lets a server do what it does there."""
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT):
+                missing = await missing_rights(server, url)
+        except TimeoutError:
+            self.problems.append(f"Redis does not answer within {ANSWER_LIMIT:g} s")
+        except (RealtimeError, RedisError) as error:
+            self.problems.append(redact(f"Redis refuses what a server does there: {error}"))
+        else:
+            if missing:
+                self.problems.append(
+                    "the user of redis_url lacks rights that the servers need: " + " ".join(missing)
+                )
 
 
 @contextmanager
@@ -167,6 +187,9 @@ def verdict(
     found.ask_policies(server)
     if not running:
         found.try_port(config)
-    if not offline:
-        asyncio.run(found.ask_redis(config))
+    if not offline and config.redis_url is not None:
+        before = len(found.problems)
+        asyncio.run(found.ask_redis(config.redis_url))
+        if len(found.problems) == before:
+            asyncio.run(found.ask_rights(server, config.redis_url))
     return found

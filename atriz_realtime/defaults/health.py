@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from atriz_realtime.api import ServerHandle, Unavailable, hookimpl, tracking_stats
+from atriz_realtime.api import VERSION, ServerHandle, Unavailable, hookimpl, tracking_stats
 
 
 @hookimpl
@@ -25,6 +25,7 @@ def register_routes(server: ServerHandle) -> Route:
             status = type(status)("disconnected", status.detail or error.message)
         report: dict[str, Any] = {
             "status": "healthy" if healthy else "degraded",
+            "version": VERSION,
             "websocket": {"connections": server.sockets.connections, "rooms": server.sockets.rooms},
             "tracking": tracking,
             "redis": status.state,

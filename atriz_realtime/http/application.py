@@ -54,7 +54,7 @@ class HttpInterface:
         self.endpoints = Endpoints(
             endpoints,
             start,
-            lambda: lifecycle.is_closing,
+            lambda: lifecycle.is_leaving,
             config.max_body,
             incidents,
             owner_of_path,

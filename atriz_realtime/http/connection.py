@@ -289,7 +289,7 @@ class EndpointConnection(asyncio.Protocol):
                 finally:
                     self._shared.endpoints.bodies.handled -= len(call.body)
                 self._server_state.total_requests += 1
-                closing = self._draining or self._stopping or self._shared.endpoints.is_closing()
+                closing = self._draining or self._is_leaving()
                 ends = closing and len(queue) <= 1 and self._error is None
                 self._write(answer, last=ends or not keep_alive)
                 del queue[:1]  # a lost connection has none
@@ -338,6 +338,10 @@ class EndpointConnection(asyncio.Protocol):
 
     def _address(self) -> str | None:
         return self._shared.address(self._config, self._client, self._headers)
+
+    def _is_leaving(self) -> bool:
+        """Return whether the connection closes after its next answer."""
+        return self._stopping or self._shared.endpoints.is_leaving()
 
     def _is_busy(self) -> bool:
         """Return whether a request is being read or answered."""

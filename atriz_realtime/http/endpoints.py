@@ -42,7 +42,7 @@ class Endpoints:
     """The endpoints of a server, and their answers.
 
     :param ready: awaited before the first request; starts the server if the host runs no lifespan.
-    :param is_closing: whether connections are to close after their next answer.
+    :param is_leaving: whether connections are to close after their next answer.
     :param max_body: bytes that the body of a request may have.
     :param owner_of_path: returns the plugin that registered a path, for the log.
     """
@@ -51,7 +51,7 @@ class Endpoints:
         self,
         endpoints: Sequence[Endpoint],
         ready: Callable[[], Awaitable[None]],
-        is_closing: Callable[[], bool],
+        is_leaving: Callable[[], bool],
         max_body: int,
         incidents: Incidents,
         owner_of_path: OwnerOfPath = no_plugin,
@@ -61,7 +61,7 @@ class Endpoints:
         self.cached_heads = 0
         """Bytes of the request heads that connections have cached."""
         self.max_body = max_body
-        self.is_closing = is_closing
+        self.is_leaving = is_leaving
         self._ready: Callable[[], Awaitable[None]] | None = ready
         self._incidents = incidents
         self._owner_of_path = owner_of_path

@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from atriz_realtime.api.http import HttpAnswer
 from atriz_realtime.engine.request.header_fields import MAX_LINES
 from atriz_realtime.engine.request.request import MAX_HEAD
+from atriz_realtime.engine.transports.connections import descriptor, is_readable
 from atriz_realtime.http.connection import MAX_PIPELINED
 from atriz_realtime.http.request_deadlines import is_fast_enough
 from atriz_realtime.http.request_head import pieces
@@ -33,6 +34,8 @@ class FallbackProtocol(HttpToolsProtocol):
         self._shared = shared
         self._in_body = False
         self._draining = False  # reads no more, and closes once the earlier requests are answered
+        self.stopping = False
+        """Whether the connection closes after its next answer."""
         self._pending = 0  # bytes read since the parser last got on
         self._received = 0  # bytes of the body
         self._counted = 0  # those that had come when its deadline began
@@ -82,13 +85,15 @@ class FallbackProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin the deadline of the body."""
+        """Begin the deadline of the body; a server that is leaving closes after the answer."""
         self._pending = 0
         self._shared.requests.end(self)
         self._in_body = True
         self._received = self._counted = 0
         self._shared.requests.begin(self)
         super().on_headers_complete()
+        if self._is_answering() and (self.stopping or self._shared.endpoints.is_leaving()):
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Count a part of the body."""
@@ -114,7 +119,10 @@ class FallbackProtocol(HttpToolsProtocol):
         super().pause_writing()
 
     def shutdown(self) -> None:
-        """Finish the request that is being answered, then close; uvicorn is stopping."""
+        """Finish the request that has come, then close; uvicorn is stopping."""
+        self.stopping = True
+        if not self.flow.read_paused and is_readable(descriptor(self.transport)):
+            return
         super().shutdown()
         if self.transport.is_closing():
             close_soon(self.transport)

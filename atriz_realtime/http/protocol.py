@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from atriz_realtime.engine.request.exchange import Exchange, Headers
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import Request
-from atriz_realtime.engine.transports.connections import request_on
+from atriz_realtime.engine.transports.connections import is_readable, request_on
 from atriz_realtime.engine.transports.polling import PollingRequests
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.connection import EndpointConnection
@@ -95,7 +95,7 @@ class HttpProtocol(EndpointConnection):
     that was passed to :func:`http_protocol` may give it to another process."""
 
     _app_state: dict[str, Any] = attrs.field(kw_only=True)
-    _fallback: HttpToolsProtocol | None = None
+    _fallback: FallbackProtocol | None = None
     _previous_cycle: Any = None
     _exchange: HttpExchange | None = None  # the engine has not responded yet
     _unread: HttpExchange | None = None  # the last one whose response could not be sent at once
@@ -137,9 +137,9 @@ class HttpProtocol(EndpointConnection):
             self._fallback.resume_writing()
 
     def shutdown(self) -> None:
-        """Finish the request that is being read or answered, then close; uvicorn is stopping."""
+        """Finish the request that has come, then close; uvicorn is stopping."""
         self._stopping = True
-        if self._is_busy():
+        if self._is_busy() or (not self._read_paused and is_readable(self._fd)):
             return
         if self._fallback is not None:
             self._fallback.shutdown()
@@ -204,6 +204,7 @@ class HttpProtocol(EndpointConnection):
             self._hand_over(fallback, data)
             return
         self._previous_cycle = fallback.cycle
+        fallback.stopping = self._stopping
         fallback.data_received(data)
 
     def _hand_over(self, fallback: HttpToolsProtocol, data: bytes) -> None:
@@ -267,7 +268,7 @@ class HttpProtocol(EndpointConnection):
             return
         self._exchange = None
         self._server_state.total_requests += 1
-        last = self._draining or self._stopping or not exchange.keep_alive
+        last = self._draining or self._is_leaving() or not exchange.keep_alive
         defaults = self._server_state.default_headers
         response = self._shared.response(status, content_type, body, headers, defaults, last=last)
         self._send(response, last=last)

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from atriz_realtime.api.http import HttpAnswer
 from atriz_realtime.api.records import Endpoint
@@ -38,7 +38,7 @@ class Shared:
     """Answers the polling requests of Socket.IO."""
     socket_lines: tuple[bytes, ...]
     """How the lines of both requests begin."""
-    fallback: Callable[..., HttpToolsProtocol]
+    fallback: Callable[..., Any]
     """Makes uvicorn's own protocol, for everything else; takes this object, and what uvicorn
     passes."""
     proxies: TrustedProxies | None

@@ -336,7 +336,7 @@ def describe(error: BaseException) -> str:
         return f"no answer within {ANSWER_TIMEOUT:g} s"
     text = str(error).partition("\n")[0]
     if isinstance(error, AuthenticationError | ResponseError):  # Redis's own words
-        return text
+        return text.removesuffix(".")
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError) and cause.reason:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from atriz_realtime import RealtimeConfig
+from atriz_realtime import create_app
 from atriz_realtime.cli.main import run
 from atriz_realtime.cli.verdict import Verdict
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
@@ -305,27 +305,47 @@ def test_redis_is_asked(
 
 
 @pytest.mark.usefixtures("good")
-async def test_a_user_of_redis_with_the_least_rights_will_do(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    redis_url: str,
-    redis_client: redis.asyncio.Redis,
+async def test_a_user_of_redis_who_lacks_rights_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str, redis_client: redis.asyncio.Redis
 ) -> None:
-    rights = ["+ping", "+client"]
+    """``tests/operate/test_redis.py`` tries each right."""
+    url = redis_url.replace("://", "://least:least@")
     await redis_client.acl_setuser(
-        "least", enabled=True, passwords=["+least"], categories=["-@all"], commands=rights
-    )
+        "least", enabled=True, passwords=["+least"], keys=["*"], channels=["*"],
+        commands=["+@all", "-time", "-subscribe", "-evalsha"],
+    )  # fmt: skip
     try:
-        monkeypatch.setenv("REDIS_URL", redis_url.replace("://", "://least:least@"))
+        monkeypatch.setenv("REDIS_URL", url)
         found = Verdict()
-        await found.ask_redis(RealtimeConfig.load())
-        assert found == Verdict()
-        monkeypatch.setenv("REDIS_URL", redis_url.replace("://", "://least:wrong@"))
-        await found.ask_redis(RealtimeConfig.load())
+        await found.ask_redis(url)
+        (warning,) = found.warnings
+        assert "its user needs +time" in warning
+        await found.ask_rights(create_app().state.realtime, url)
+        assert found.problems == [
+            "the user of redis_url lacks rights that the servers need: +evalsha +subscribe"
+        ]
+        assert await redis_client.keys() == []
+        found = Verdict()
+        await found.ask_redis(redis_url.replace("://", "://least:wrong@"))
         (problem,) = found.problems
         assert problem.startswith("Redis does not answer: ")
     finally:
         await redis_client.acl_deluser("least")
+
+
+@pytest.mark.usefixtures("good")
+async def test_a_redis_that_accepts_no_writes_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str, redis_client: redis.asyncio.Redis
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    found = Verdict()
+    await redis_client.config_set("min-replicas-to-write", 1)
+    try:
+        await found.ask_rights(create_app().state.realtime, redis_url)
+    finally:
+        await redis_client.config_set("min-replicas-to-write", 0)
+    (problem,) = found.problems
+    assert problem.startswith("Redis refuses what a server does there: Redis: NOREPLICAS")
 
 
 @pytest.mark.usefixtures("good")

@@ -18,6 +18,7 @@ import pytest
 import redis.asyncio
 import socketio
 
+from atriz_realtime.api import VERSION
 from atriz_realtime.cli.verdict import PUBLISHED_SECRETS
 from tests.cli.processes import Served, environment, finished, only_line, own_uvicorn, serve
 from tests.support.servers.serving import TIMEOUT, token, until
@@ -48,6 +49,7 @@ async def test_one_line_says_what_is_serving() -> None:
         assert await health(served.url) == (200, "embedded")
         banner = json.loads(only_line("\n".join(served.command.err)))
         assert banner["url"] == f"http://127.0.0.1:{served.port}"
+        assert (banner["host"], banner["version"]) == ("127.0.0.1", VERSION)
         assert banner["redis"] == "embedded"
         assert {"jwt_auth", "vehicle", "http_api"} <= set(banner["plugins"].split(","))
         assert await served.command.ended(signal.SIGTERM) == 0

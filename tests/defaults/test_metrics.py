@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as classic
 
 from atriz_realtime import RealtimeConfig
-from atriz_realtime.api import ConfigurationError
+from atriz_realtime.api import VERSION, ConfigurationError
 from atriz_realtime.defaults.metrics.families import ENTITIES, FAMILIES, PREFIX
 from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.testing import Live, serving, token, until, watching
@@ -70,6 +70,7 @@ async def test_the_metrics_count_what_real_clients_do(redis_url: str) -> None:
         assert not (await one.call("track:vehicle", ""))["success"]
         await until(lambda: one.updates)
         found = await numbers(live)
+        assert found("build_info", version=VERSION) == 1
         assert found("connections") == 2
         assert found("rooms") == 2 + 1 + 2  # sockets' own, the user's, the vehicles'
         assert found("fixes_total", type="vehicle", outcome="published") == 1

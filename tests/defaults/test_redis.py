@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -460,7 +461,10 @@ async def test_the_core_is_told_when_messages_are_missed_and_when_not(
 
 
 async def test_what_redis_refused_is_subscribed_when_it_no_longer_does(
-    fanout: RedisFanout, redis_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+    fanout: RedisFanout,
+    redis_client: redis.asyncio.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     pauses: list[float] = []
 
@@ -469,7 +473,9 @@ async def test_what_redis_refused_is_subscribed_when_it_no_longer_does(
         return least
 
     monkeypatch.setattr("random.uniform", at_once)
-    events, inbox = Events(), Inbox()
+    caplog.set_level("INFO", "atriz_realtime.redis")
+    events, inbox, reports = Events(), Inbox(), list[tuple[str, str]]()
+    monkeypatch.setattr(fanout, "_report", lambda *report: reports.append(report))
     await fanout.subscribe("c", inbox)
     fanout.attach(events)
     before = len(events.told)
@@ -483,6 +489,10 @@ async def test_what_redis_refused_is_subscribed_when_it_no_longer_does(
     await until(lambda: events.told[before:] == ["deaf", "hearing"])
     assert fanout.status().state == "connected"
     assert pauses[:6] == [0.05, 0.1, 0.2, 0.4, 0.5, 0.5]  # a refusal is no reason to hurry
+    ((kind, said),) = reports  # and is said once
+    assert kind == "redis disconnected"
+    assert re.match(r"127\.0\.0\.1:\d+ refuses the subscriber: .*'subscribe'", said)
+    assert "Redis subscribes to every channel again" in caplog.messages
     await fanout.publish("c", b"heard")
     await inbox.reaches(1)
 

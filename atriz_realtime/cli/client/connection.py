@@ -129,7 +129,9 @@ def find_target(url: str | None, token: str | None, file: str | None) -> Target:
         return Target(url, lambda: token)
     config = RealtimeConfig.load(file)
     url = local_url(config.host, config.port) if url is None else url
-    return Target(url, minter(config, USER) if token is None else lambda: token)
+    if token is not None:
+        return Target(url, lambda: token)
+    return Target(url, minter(config, USER, otherwise=", or pass a token with --token"))
 
 
 def _is_base_url(text: str) -> bool:

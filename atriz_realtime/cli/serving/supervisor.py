@@ -249,6 +249,8 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         """Stop all workers at once, as this process was told to stop."""
+        for listening in self._sockets:  # or connections would wait on them for nobody
+            listening.close()
         number = signal.SIGINT if self._stop_signal is None else signal.Signals(self._stop_signal)
         self._signal_all(number)
         limit = STOP_TIMEOUT + (self._drain_delay if number == signal.SIGTERM else 0.0)

@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 
+from atriz_realtime.api import VERSION
 from atriz_realtime.cli.addresses import BACKLOG
 from atriz_realtime.cli.serving.handover import Handover, sticky_protocol
 from atriz_realtime.server import RealtimeServer
@@ -27,6 +28,10 @@ STOP_LIMIT = 3.5
 
 REQUESTS_LIMIT = 1
 """Seconds in which requests in flight may finish."""
+
+LAST_REQUESTS = 0.3
+"""Seconds in which what still comes on kept-alive connections is answered before the idle ones
+close: a proxy that sends a request on one as it closes does not repeat a POST."""
 
 GC_YOUNG = 4_000
 """New objects that trigger a collection of the youngest generation, which takes a millisecond or
@@ -126,6 +131,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new connections, disconnect all clients, finish requests, close backends."""
         logger.info("stopping")
+        await self._accept_waiting(sockets or [])
         for server in self.servers:
             server.close()
         if self._handover is not None:
@@ -136,6 +142,7 @@ class Server(uvicorn.Server):
         try:
             async with asyncio.timeout(STOP_LIMIT):
                 await self._realtime.drain()
+                await self._answer_last_requests()
                 await super().shutdown(sockets)
         except TimeoutError:
             logger.warning("not closed within %g s; exiting anyway", STOP_LIMIT)
@@ -145,6 +152,24 @@ class Server(uvicorn.Server):
             await super().shutdown(sockets)
         if self._companion_task is not None and not self._companion_task.cancelled():
             self._companion_task.result()
+
+    async def _accept_waiting(self, sockets: list[socket.socket]) -> None:
+        """Accept the connections that wait for it: they would be reset, with their requests."""
+        for listening in sockets:
+            if listening.fileno() < 0:  # the server has retired
+                continue
+            listening.setblocking(False)
+            with suppress(OSError):  # until none waits
+                while True:
+                    connection, _ = listening.accept()
+                    connection.setblocking(False)
+                    await self._loop.connect_accepted_socket(self._make_protocol, connection)
+
+    async def _answer_last_requests(self) -> None:
+        """Answer what comes on kept-alive connections, each of which closes after its answer."""
+        deadline = self._loop.time() + LAST_REQUESTS
+        while self.server_state.connections and self._loop.time() < deadline:  # noqa: ASYNC110  # as uvicorn
+            await asyncio.sleep(0.02)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -207,10 +232,15 @@ def run(
 
 
 def announce(server: RealtimeServer, url: str) -> None:
-    """Log one line with the URL, the state of Redis and the active plugins."""
+    """Log one line that says what serves, where, and with what.
+
+    :param url: where this machine reaches it.
+    """
     structlog.get_logger("atriz_realtime.serve").info(
         "serving",
         url=url,
+        host=server.config.host,
+        version=VERSION,
         redis=server.status().state,
         plugins=",".join(info.name for info in server.plugins() if info.state == "active"),
     )

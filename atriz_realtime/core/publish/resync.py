@@ -72,7 +72,8 @@ class Resync:
             self._stale = False
             rooms = self._channels.watched_rooms()
             if rooms:
-                self._incidents.report("resynchronised", f"{len(rooms)} entities, after a gap")
+                count = "1 entity" if len(rooms) == 1 else f"{len(rooms)} entities"
+                self._incidents.report("resynchronised", f"{count}, after a gap")
             try:
                 for start in range(0, len(rooms), RESYNC_CHUNK):
                     await self._update(rooms[start : start + RESYNC_CHUNK])

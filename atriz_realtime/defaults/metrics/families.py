@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from typing import Literal
 
 import attrs
@@ -76,8 +75,8 @@ def _read_number(part: str, number: str, report: ProcessReport) -> Iterator[Samp
         yield (), numbers[number]
 
 
-def _build(_: ProcessReport) -> Iterator[Sample]:
-    yield (version("atriz-realtime"),), 1.0
+def _build(report: ProcessReport) -> Iterator[Sample]:
+    yield (report.version,), 1.0
 
 
 def _fixes(report: ProcessReport) -> Iterator[Sample]:
@@ -123,7 +122,7 @@ def _others(report: ProcessReport) -> Iterator[Sample]:
 
 
 FAMILIES = (
-    Family("build_info", "The version of the package; always 1.", _build, ("version",)),
+    Family("build_info", "The version that the process runs; always 1.", _build, ("version",)),
     Family(
         "start_time_seconds",
         "The start of the process, in seconds since the epoch.",

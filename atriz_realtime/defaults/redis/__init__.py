@@ -34,7 +34,8 @@ def register_fanouts() -> FanoutBackend:
     """Register the fan-out ``redis``."""
 
     async def open_fanout(resources: Resources) -> Fanout:
-        return RedisFanout(_link(resources, "fanout"), resources.settings["redis_prefix"])
+        prefix = resources.settings["redis_prefix"]
+        return RedisFanout(_link(resources, "fanout"), prefix, resources.report)
 
     return FanoutBackend("redis", open_fanout)
 

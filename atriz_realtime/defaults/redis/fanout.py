@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from atriz_realtime.api import (
     BackendStatus,
@@ -22,6 +23,8 @@ from atriz_realtime.api import (
 )
 from atriz_realtime.defaults.redis.cache import TIME_OF, RedisCache
 from atriz_realtime.defaults.redis.listener import Listener, ListenerEvents
+
+logger = logging.getLogger("atriz_realtime.redis")
 
 UNUSED_KEY = "location:unused"
 """A key that nobody sets."""
@@ -76,10 +79,18 @@ class RedisFanout:
     """Publishes through the server's link; subscribes on connections of its own.
 
     :param prefix: the prefix of every channel.
+    :param report: told when Redis refuses to subscribe.
     """
 
-    def __init__(self, link: RedisLink, prefix: str) -> None:
+    def __init__(
+        self,
+        link: RedisLink,
+        prefix: str,
+        report: Callable[[str, str], object] = lambda *_: None,
+    ) -> None:
         self._link = link
+        self._report = report
+        self._refusal = ""
         self._prefix = prefix
         self._unused_key = prefix + UNUSED_KEY
         self._loop = asyncio.get_running_loop()
@@ -100,6 +111,7 @@ class RedisFanout:
             confirmed=self._confirmed,
             changed=self._listener_changed,
             moved=self._moved,
+            refused=self._refused,
         )
         self._tasks: list[asyncio.Task[None]] = []
         if link.sharded:
@@ -252,6 +264,9 @@ class RedisFanout:
         if complete == self._complete:
             return
         self._complete = complete
+        if complete and self._refusal:
+            self._refusal = ""
+            logger.info("Redis subscribes to every channel again")
         if self._events is not None:
             if complete:
                 self._events.hearing()
@@ -285,6 +300,15 @@ class RedisFanout:
     def _moved(self) -> None:
         """Find the server of every channel anew."""
         self._unassigned.update(self._deliver)
+
+    def _refused(self, server: str, reason: str) -> None:
+        """Report a refusal, unless it was the last one too: it is repeated at each attempt."""
+        if reason != self._refusal:
+            self._refusal = reason
+            message = f"{server or 'Redis'} refuses the subscriber: {reason}"
+            self._report(
+                "redis disconnected", f"{message}; watchers of this process are served, retrying"
+            )
 
     async def _reassign(self) -> None:
         while True:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+from redis.exceptions import AskError
 
 from atriz_realtime.api import RedisLink, RedisStream
 from atriz_realtime.defaults.shared.subscriber import Subscriber
@@ -38,6 +39,8 @@ class ListenerEvents:
     """Called when :attr:`Listener.complete` changes."""
     moved: Callable[[], None]
     """Called when a channel may have moved to another node of a cluster."""
+    refused: Callable[[str, str], None]
+    """Called with a server and its reason when it refuses to subscribe, or anything else."""
 
 
 class Listener(Subscriber):
@@ -150,6 +153,8 @@ class Listener(Subscriber):
     def _refused(self, error: Exception) -> None:
         if self._link.sharded:  # another node may have the channels now
             self._events.moved()
+        if not isinstance(error, AskError):  # nor MOVED: another node has the channel
+            self._events.refused(self._route or self._link.route(""), str(error))
         super()._refused(error)
 
     def _received(self, message: list[Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import select
 import socket
 import sys
 from collections.abc import Sequence
@@ -90,6 +91,18 @@ def send(transport: Any, fd: int, data: bytes) -> bool:
         data = data[sent:]
     transport.write(data)
     return True
+
+
+def is_readable(fd: int) -> bool:
+    """Whether bytes, or the end of the connection, wait to be read.
+
+    :param fd: the transport's :func:`descriptor`.
+    """
+    if fd < 0:
+        return False
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def client_of(transport: Any) -> Address | None:

@@ -1,16 +1,22 @@
-"""Serving with a companion, and the tuning of the garbage collector."""
+"""Serving with a companion, the end, and the tuning of the garbage collector."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import socket
 import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+import uvicorn
 
 from atriz_realtime import create_app
-from atriz_realtime.cli.addresses import listen
+from atriz_realtime.cli.addresses import listen, port_of
 from atriz_realtime.cli.serving import uvicorn_server
-from tests.support.servers.serving import config
+from tests.support.servers.http_server import Connection, get
+from tests.support.servers.serving import config, until
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +63,61 @@ def test_the_garbage_collector_is_tuned_while_the_server_runs() -> None:
     assert meanwhile[0] > thresholds[0]
     assert count > frozen
     assert (gc.get_threshold(), gc.get_freeze_count()) == (thresholds, 0)
+
+
+# -- the end -------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def running(sockets: list[socket.socket]) -> AsyncIterator[uvicorn_server.Server]:
+    """Serve here, and stop at the end at the latest."""
+    app, ready = create_app(config()), asyncio.Event()
+    realtime = app.state.realtime
+    web = uvicorn.Config(
+        app,
+        http=realtime.http_protocol(),
+        ws=realtime.websocket_protocol(),
+        log_config=None,
+        lifespan="on",
+    )
+    server = uvicorn_server.Server(web, realtime, ready.set)
+    serving = asyncio.create_task(server.serve(sockets))
+    try:
+        await ready.wait()
+        yield server
+    finally:
+        server.should_exit = True
+        await serving
+        uvicorn_server.restore_garbage_collector()
+
+
+async def connect(sockets: list[socket.socket]) -> Connection:
+    return Connection(*await asyncio.open_connection("127.0.0.1", port_of(sockets)))
+
+
+async def test_what_still_comes_on_a_kept_alive_connection_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(uvicorn_server, "LAST_REQUESTS", 600.0)
+    sockets = listen("127.0.0.1", 0)
+    async with running(sockets) as server:
+        client = await connect(sockets)
+        assert "connection" not in (await client.call(get("/livez"))).headers
+        server.should_exit = True
+        await until(lambda: not server.servers[0].is_serving())
+        answer = await client.call(get("/livez"))
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert await client.until_closed() == b""
+        await client.close()
+
+
+async def test_a_connection_that_waits_to_be_accepted_is_not_reset() -> None:
+    sockets, further = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
+    async with running(sockets) as server:
+        client = await connect(further)
+        await client.send(get("/livez"))
+        sockets += further  # nobody accepts there
+        server.should_exit = True
+        answer = await client.answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        await client.close()
