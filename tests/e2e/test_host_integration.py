@@ -181,7 +181,7 @@ async def test_the_host_s_own_routes_are_unchanged(make_app: MakeApp) -> None:
 async def test_the_server_s_routes_come_before_a_host_s_catch_all(
     make_app: MakeApp, connect: Connect
 ) -> None:
-    app = make_app(routes=[Route("/{path:path}", lambda _: PlainTextResponse('"theirs"'))])
+    app = make_app(routes=[Route("/{path:path}", lambda _: PlainTextResponse("theirs"))])
     install(app)
     async with serving(app) as live:
         await check_tracking(live, connect)

@@ -140,7 +140,7 @@ async def test_other_entities_are_not_restricted() -> None:
         ({"fleets": {"": "north"}}, "fleets: '' does not begin an id"),
         ({"fleets": {"DR-00001": "north"}}, "fleets: 'DR-00001' does not begin an id"),
         ({"fleets": {"DR-0": ""}}, "fleets: 'DR-0' has no fleet"),
-        ({"fleets": {"DR-0": 7}}, "fleets: must be a string"),
+        ({"fleets": {"DR-0": 7}}, "fleets: DR-0: must be a string"),
         ({"ceiling": 0}, "'ceiling' must be > 0"),
         ({"ceiling": float("nan")}, "'ceiling' must be > 0"),
         ({"ceiling": "120"}, "ceiling: must be a number"),
