@@ -31,6 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+LONG = ("packaging", "e2e_transports", "serving", "scaffold", "rolling", "soak")
+"""Parts of the paths of modules with few tests that take long."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the modules that take long, so that no worker is left with them at the end."""
+    items.sort(key=lambda item: not any(part in item.nodeid.partition("::")[0] for part in LONG))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Read that choice, find Node, and watch the event loops."""
     nodejs.put_on_path()

@@ -66,7 +66,7 @@ def checks() -> Iterator[Command]:
     yield [BIN / "ruff", "check"]
     yield [BIN / "ruff", "format", "--check"]
     yield [BIN / "mypy"]
-    yield [BIN / "pytest", "-n", "2", "--dist", "loadfile"]
+    yield [BIN / "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def main() -> None:
