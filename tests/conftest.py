@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-LONG = ("packaging", "e2e_transports", "serving", "scaffold", "rolling", "soak")
+LONG = ("packaging", "e2e_transports", "serving", "scaffold", "soak")
 """Parts of the paths of modules with few tests that take long."""
 
 

@@ -65,18 +65,16 @@ class TurnQueue(LoopBound):
         self._tasks.append(begins)
         await begins
 
-    def _begin(self) -> float:
-        ends = self._ends = perf_counter() + TURN_SECONDS
-        self.loop.call_soon(self._next)
+    def _begin(self, share: float = 0.0) -> float:
+        ends = self._ends = perf_counter() + max(TURN_SECONDS, share)
+        self.loop.call_soon(self._next, ends)
         return ends
 
-    def _next(self) -> None:
-        last, self._ends = self._ends, None
-        if not (self._waiting or self._tasks) or last is None:
+    def _next(self, ended: float) -> None:
+        self._ends = None
+        if not (self._waiting or self._tasks):
             return
-        now = perf_counter()
-        self._ends = now + max(TURN_SECONDS, SHARE * (now - last))
-        self.loop.call_soon(self._next)
+        self._begin(SHARE * (perf_counter() - ended))
         for _ in range(min(len(self._tasks), TASKS_PER_TURN)):
             task = self._tasks.popleft()
             if not task.done():

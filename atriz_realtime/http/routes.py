@@ -192,12 +192,11 @@ class TrailingSlash(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match a path that only its last slash keeps from being one of the server's."""
-        bare = {**scope, "path": scope["path"][:-1]}
         is_ours = (
             scope["type"] == "http"
             and scope["path"].endswith("/")
             and self._router.redirect_slashes
-            and any(each.matches(bare)[0] is not Match.NONE for each in self._own)
+            and self._is_own({**scope, "path": scope["path"][:-1]})
             and not any(
                 each.matches(scope)[0] is not Match.NONE
                 for each in self._router.routes
@@ -205,6 +204,9 @@ class TrailingSlash(BaseRoute):
             )
         )
         return (Match.FULL if is_ours else Match.NONE), {}
+
+    def _is_own(self, scope: Scope) -> bool:
+        return any(each.matches(scope)[0] is not Match.NONE for each in self._own)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Redirect to a relative address."""

@@ -68,54 +68,45 @@ async def test_what_does_not_open_stops_the_start(
     assert f" 'slip' cannot be opened: {reason}" in error.value.message
 
 
-SILENT = """
+FAILING = """
 import asyncio
 from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
 
-class Silent(MemoryCache):
-    silent = True
+class Failing(MemoryCache):
+    fails = True
 
-    async def get(self, entity):
-        if self.silent:
-            await asyncio.Event().wait()
-        return await super().get(entity)
+    {get}
 
 async def open_cache(resources):
-    return Silent(resources.clock, MemorySettings())
+    return Failing(resources.clock, MemorySettings())
 
 @hookimpl
 def register_caches():
-    return CacheBackend("silent", open_cache)
+    return CacheBackend("failing", open_cache)
 """
 
-
-RAISING = """
-from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
-
-class Raising(MemoryCache):
-    raises = True
-
-    def get(self, entity):
-        if self.raises:
+RAISING = FAILING.format(
+    get="""def get(self, entity):
+        if self.fails:
             raise RuntimeError("no connection is free")
-        return super().get(entity)
+        return super().get(entity)"""
+)
 
-async def open_cache(resources):
-    return Raising(resources.clock, MemorySettings())
-
-@hookimpl
-def register_caches():
-    return CacheBackend("raising", open_cache)
-"""
+SILENT = FAILING.format(
+    get="""async def get(self, entity):
+        if self.fails:
+            await asyncio.Event().wait()
+        return await super().get(entity)"""
+)
 
 
 async def test_reads_that_fail_at_once_keep_no_later_ones_waiting(
     plugins: Plugins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(current_locations, "SNAPSHOT_RETRY", 0.05)
-    name = plugins.module("raising", RAISING)
+    name = plugins.module("failing", RAISING)
     async with (
-        serving(extra_plugins=[name], cache="raising") as live,
+        serving(extra_plugins=[name], cache="failing") as live,
         watching(live) as watcher,
     ):
         await live.publish("v1")
@@ -128,7 +119,7 @@ async def test_reads_that_fail_at_once_keep_no_later_ones_waiting(
             )
             assert answers == [{"success": True}] * current_locations.MAX_READING
         assert watcher.updates == []
-        plugins.loaded("raising").Raising.raises = False
+        plugins.loaded("failing").Failing.fails = False
         await until(lambda: watcher.updates)
         assert watcher.updates[0]["entityId"] == "v1"
 
@@ -140,9 +131,9 @@ async def test_a_read_that_never_ends_counts_as_one_that_failed(
     for module in (delivery, current_locations):
         monkeypatch.setattr(module, "READ_LIMIT", 0.05)
     monkeypatch.setattr(current_locations, "SNAPSHOT_RETRY", 0.05)
-    name = plugins.module("silent", SILENT)
+    name = plugins.module("failing", SILENT)
     async with (
-        serving(extra_plugins=[name], cache="silent") as live,
+        serving(extra_plugins=[name], cache="failing") as live,
         watching(live) as watcher,
     ):
         await live.publish("v1")
@@ -151,6 +142,6 @@ async def test_a_read_that_never_ends_counts_as_one_that_failed(
         assert await watcher.call("track:vehicle", tracked) == {"success": True}
         assert live.server.incidents.counts["cache unavailable"] >= 1
         assert watcher.updates == []
-        plugins.loaded("silent").Silent.silent = False
+        plugins.loaded("failing").Failing.fails = False
         await until(lambda: watcher.updates)
         assert watcher.updates[0]["entityId"] == "v1"

@@ -185,9 +185,7 @@ class AccessControl:
         what = f"authenticator {identity.authenticator!r}"
         try:
             holds: object = await self._plugin_runner.run(plugin, what, still_holds(identity))
-            if holds is not True and holds is not False:
-                raise self._plugin_runner.wrong_answer(plugin, what, "True or False", holds)
-            return holds
+            return self._plugin_runner.decision(plugin, what, holds)
         except RealtimeError:  # the runner has counted it
             return True
 
@@ -235,9 +233,7 @@ class AccessControl:
                 allowed: object = await self._plugin_runner.run(
                     plugin, what, rule(identity, entity)
                 )
-                if allowed is not True:
-                    if allowed is not False:
-                        self._plugin_runner.wrong_answer(plugin, what, "True or False", allowed)
+                if not self._plugin_runner.decision(plugin, what, allowed):
                     return False
             except RealtimeError:  # a refusal; the runner has counted a failure
                 return False

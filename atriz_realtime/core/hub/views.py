@@ -72,13 +72,10 @@ class Views:
         chain: list[ViewStep] = []
         for step in self._steps:
             try:
-                applies = await self._plugin_runner.run(
+                answer: object = await self._plugin_runner.run(
                     step.plugin, step.what, step.applies(identity, entity)
                 )
-                if applies is not True and applies is not False:
-                    raise self._plugin_runner.wrong_answer(
-                        step.plugin, step.what, "True or False", applies
-                    )
+                applies = self._plugin_runner.decision(step.plugin, step.what, answer)
             except RealtimeError as error:
                 self._report(step, error)
                 return HIDDEN

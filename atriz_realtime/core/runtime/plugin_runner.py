@@ -95,6 +95,15 @@ class PluginRunner:
         self._incidents.plugin_problem(plugin, "failed", what, how)
         return PluginFailed()
 
+    def decision(self, plugin: str, what: str, answer: object) -> bool:
+        """The answer of a plugin that decides something.
+
+        :raises PluginFailed: when it is neither ``True`` nor ``False``; see :meth:`wrong_answer`.
+        """
+        if answer is not True and answer is not False:
+            raise self.wrong_answer(plugin, what, "True or False", answer)
+        return answer
+
     async def attempt(
         self,
         plugin: str,
