@@ -31,7 +31,9 @@ class FallbackProtocol(HttpToolsProtocol):
 
     def __init__(self, shared: Shared, **arguments: Any) -> None:
         super().__init__(**arguments)
+        self._application, self.app = self.app, self._answer_in_turn
         self._shared = shared
+        self._first: Any = None  # the cycle of the request that is being answered, or was last
         self._in_body = False
         self._draining = False  # reads no more, and closes once the earlier requests are answered
         self.stopping = False
@@ -92,6 +94,8 @@ class FallbackProtocol(HttpToolsProtocol):
         self._received = self._counted = 0
         self._shared.requests.begin(self)
         super().on_headers_complete()
+        if self._first is None or self._first.response_complete:
+            self._first = self.cycle
         if self._is_answering() and (self.stopping or self._shared.endpoints.is_leaving()):
             self.cycle.keep_alive = False
 
@@ -111,6 +115,8 @@ class FallbackProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Measure how fast the client takes what is left of the response."""
         self._shared.unread.begin(self.transport)
+        if self.pipeline:
+            self._first = self.pipeline[-1][0]
         super().on_response_complete()
 
     def pause_writing(self) -> None:
@@ -128,10 +134,13 @@ class FallbackProtocol(HttpToolsProtocol):
             close_soon(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the deadlines."""
+        """End the deadlines, and tell the request that is being answered; uvicorn tells the last."""
         self._shared.requests.end(self)
         self._shared.unread.end(self.transport)
         super().connection_lost(exc)
+        if self._first is not None and not self._first.response_complete:
+            self._first.disconnected = True
+            self._first.message_event.set()
 
     def request_overdue(self) -> None:
         """Refuse a request that does not come in time; see :class:`.Incoming`."""
@@ -144,6 +153,13 @@ class FallbackProtocol(HttpToolsProtocol):
                 self._shared.requests.begin(self)
                 return
         self._refuse(self._shared.endpoints.too_slow)
+
+    async def _answer_in_turn(self, scope: Any, receive: Any, send: Any) -> None:
+        """Have the application answer a request, in a turn of the loop that has time left."""
+        turns = self._shared.websocket.sessions.turns
+        if turns.is_over:
+            await turns.next()
+        await self._application(scope, receive, send)
 
     def _is_answering(self) -> bool:
         """Return whether the last request whose head has come is not answered yet."""

@@ -102,11 +102,21 @@ async def late(request: Request) -> Response:
     return PlainTextResponse(str(len(await request.body())))
 
 
+async def left(request: Request) -> Response:
+    """Wait until the client has left."""
+    has_left = request.app.state.has_left = asyncio.Event()
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    has_left.set()
+    return Response()
+
+
 ROUTES = [
     Route("/hello", hello, methods=["GET", "POST"]),
     Route("/early", early, methods=["GET", "POST"]),
     Route("/parts", parts),
     Route("/late", late, methods=["POST"]),
+    Route("/left", left),
     WebSocketRoute("/shout", shout),
 ]
 

@@ -54,8 +54,9 @@ async def test_http_1_0(server: HttpServer, client: Connection) -> None:
     assert server.over_asgi == ["/api/echo"]
 
 
+@pytest.mark.parametrize("headers", [(), (ORIGIN,)], ids=["endpoints", "uvicorn"])
 async def test_the_requests_of_many_connections_share_each_turn(
-    server: HttpServer, endpoints: Any, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, endpoints: Any, monkeypatch: pytest.MonkeyPatch, headers: tuple[bytes, ...]
 ) -> None:
     monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
     monkeypatch.setattr(turns, "SHARE", 0.0)
@@ -68,7 +69,7 @@ async def test_the_requests_of_many_connections_share_each_turn(
             endpoints, "called", SimpleNamespace(append=lambda _: handled.update([turn[0]]))
         )
         for client in clients:  # in one turn
-            client.writer.write(echo("x") * pipelined)
+            client.writer.write(echo("x", *headers) * pipelined)
         for client in clients:
             assert [(await client.answer()).json for _ in range(pipelined)] == ["x"] * pipelined
     assert handled.total() == count * pipelined
@@ -173,6 +174,15 @@ async def test_too_many_pipelined_requests_over_asgi_close_the_connection(
     assert answers[-1].headers["connection"] == "close"
     assert await client.until_closed() == b""
     assert len(server.over_asgi) == 1 + MAX_PIPELINED
+
+
+async def test_a_pipelined_request_over_asgi_is_told_that_the_client_has_left(
+    server: HttpServer,
+) -> None:
+    async with server.connect() as client:
+        await client.send(get("/left") + get("/hello"))
+        await until(lambda: hasattr(server.app.state, "has_left"))
+    await server.app.state.has_left.wait()
 
 
 async def test_an_error_over_asgi_is_not_the_answer_to_the_request_before(
