@@ -134,7 +134,7 @@ class FallbackProtocol(HttpToolsProtocol):
             close_soon(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the deadlines, and tell the request that is being answered; uvicorn tells the last."""
+        """End the deadlines, and tell the request being answered; uvicorn tells the last one."""
         self._shared.requests.end(self)
         self._shared.unread.end(self.transport)
         super().connection_lost(exc)
