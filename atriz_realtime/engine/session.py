@@ -55,8 +55,10 @@ class Transport:
     name: str
     """``polling`` or ``websocket``."""
 
-    is_deferred = False
-    """Whether what the client has sent waits for its turn."""
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that the client has sent waits to be handled."""
+        return False
 
     def write(self, content: list[Packet]) -> None:
         """Send packets; called only while the session has no outbox, and must not raise."""

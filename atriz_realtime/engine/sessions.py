@@ -257,7 +257,7 @@ class Sessions(LoopBound):
         session.discard()
 
     def _expired(self, session: Session, _: float) -> None:
-        if session.transport.is_deferred:  # its pong may be in what waits
+        if session.transport.is_behind:  # its pong may be in what waits
             self._pongs.begin(session)
             return
         self.end(session, Reason.PING_TIMEOUT, farewell=None)

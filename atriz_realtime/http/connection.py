@@ -276,15 +276,13 @@ class EndpointConnection(asyncio.Protocol):
         has_waited = False
         try:
             while queue:
-                if turns.is_over:
-                    await turns.next()
-                    if not queue:  # the client has gone
-                        return
                 endpoint, call, keep_alive = queue[0]
                 if not has_waited:  # only now: others of this turn may have been refused at once
                     endpoint, call = self._shared.endpoints.admitted(endpoint, call)
                     has_waited = True  # the next ones
                 try:
+                    if turns.is_over:
+                        await turns.next()
                     answer = await self._shared.endpoints.answer(endpoint, call)
                 finally:
                     self._shared.endpoints.bodies.handled -= len(call.body)

@@ -396,6 +396,66 @@ async def test_a_session_does_not_expire_while_its_pong_waits_for_its_turn() -> 
         assert await host.until_ended(socket.sid) == "ping timeout"
 
 
+@pytest.mark.parametrize("transport", ["uvicorn", "asgi"])
+async def test_a_session_does_not_expire_while_its_pong_waits_behind_a_full_inbox(
+    transport: Transport,
+) -> None:
+    async with (
+        hosting(transport, ping_interval=0.02) as host,
+        engine_wire(host.port) as socket,
+    ):
+        gate = asyncio.Event()
+
+        async def handle(sid: str, data: str) -> None:
+            await gate.wait()
+            host.messages[sid].append(data)
+
+        host.engine.on("message", handle)
+        session = host.engine.sockets[socket.sid]
+        assert await socket.message() == "2"
+        socket.write(frame(TEXT, "4x") * (2 * MAX_INBOX) + frame(TEXT, "3"))
+        await until(lambda: session.transport.is_behind)
+        host.engine.sessions._expired(session, 0.0)
+        assert session.is_open
+        gate.set()
+        assert await socket.message() == "2"
+        await until(lambda: len(host.messages[socket.sid]) == 2 * MAX_INBOX)
+        assert not session.transport.is_behind
+
+
+async def test_a_session_does_not_expire_while_its_pong_waits_in_a_post() -> None:
+    async with hosting("uvicorn", ping_interval=0.02) as host:
+        async with polling(host.port, "/engine.io/") as client:
+            gate = asyncio.Event()
+            host.engine.on("message", lambda *_: gate.wait())
+            session = host.engine.sockets[client.sid]
+            assert (await client.get()).packets == ["2"]
+            posting = asyncio.create_task(
+                client.post("\x1e".join(["4x"] * (MAX_INBOX + 1) + ["3"]))
+            )
+            await until(lambda: session.transport.is_behind)
+            host.engine.sessions._expired(session, 0.0)
+            assert session.is_open
+            gate.set()
+            assert (await posting).status == 200
+            assert (await client.get()).packets == ["2"]
+
+
+async def test_an_upgrade_does_not_time_out_while_its_end_waits_for_its_turn() -> None:
+    async with hosting("uvicorn") as host, polling(host.port, "/engine.io/") as client:
+        target = f"/engine.io/?EIO=4&transport=websocket&sid={client.sid}"
+        async with wire(host.port, target) as socket:
+            queue, held = host.engine.sessions.turns, HeldTurns()
+            host.engine.sessions.turns = held
+            socket.write(frame(TEXT, "2probe") + frame(TEXT, "5") + frame(TEXT, "4x"))
+            [handle] = await until(lambda: held.held)
+            host.engine.sessions.turns = queue
+            handle.__self__._upgrade_timed_out()
+            handle()
+            assert await socket.message() == "3probe"
+            await until(lambda: host.messages[client.sid])
+
+
 async def test_a_close_behind_many_frames_is_answered() -> None:
     async with hosting("uvicorn") as host, engine_wire(host.port) as socket:
         socket.write(frame(PONG) * COUNT, close(1000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
@@ -74,6 +75,43 @@ async def test_the_requests_of_many_connections_share_each_turn(
             assert [(await client.answer()).json for _ in range(pipelined)] == ["x"] * pipelined
     assert handled.total() == count * pipelined
     assert max(handled.values()) <= turns.TASKS_PER_TURN
+
+
+async def test_a_request_that_came_whole_is_handled_though_its_client_has_left(
+    server: HttpServer, endpoints: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "SHARE", 0.0)
+    count = 3 * turns.TASKS_PER_TURN
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(server.connect()) for _ in range(count)]
+        for client in clients:
+            client.writer.write(echo("x"))
+    await until(lambda: server.connections == 0)
+    await until(lambda: len(endpoints.called) == count)
+
+
+async def test_bodies_count_while_they_wait_for_their_turn_and_no_longer(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise many connections fill the memory, or use up for ever what all may fill."""
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "SHARE", 0.0)
+    monkeypatch.setattr(turns, "TASKS_PER_TURN", 1)
+    statistics = server.realtime.reports.own
+    count, body, seen = 40, "x" * 1_500, []
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(server.connect()) for _ in range(count)]
+        for client in clients:
+            client.writer.write(echo(body) * 3)
+        for _ in range(count):
+            await asyncio.sleep(0)
+            seen.append(statistics().statistics["http"]["handled"])
+        for client in clients:
+            client.writer.transport.abort()
+    assert max(seen) >= count * len(body) / 2
+    await until(lambda: server.connections == 0)
+    await until(lambda: statistics().statistics["http"]["handled"] == 0)
 
 
 async def test_pipelined_requests_are_answered_in_order(client: Connection, endpoints: Any) -> None:

@@ -35,6 +35,7 @@ class AsgiWebSocket(WebSocket):
     __slots__ = (
         "_closing",
         "_is_accepted",
+        "_is_waiting",
         "_outgoing",
         "_send",
         "_serving",
@@ -46,6 +47,7 @@ class AsgiWebSocket(WebSocket):
         self.sessions = sessions
         self._send = send
         self._serving = serving
+        self._is_waiting = False  # receives nothing before it has time for it
         self._outgoing: deque[Packet] = deque()
         self._writing: asyncio.Task[None] | None = None
         self._closing: int | None = None
@@ -56,6 +58,11 @@ class AsgiWebSocket(WebSocket):
         if first is not None:
             self.write([first])
         self._start_writing()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether messages may wait that the server has not received."""
+        return self._is_waiting
 
     def write(self, content: list[Packet]) -> None:
         """Send packets."""
@@ -125,10 +132,10 @@ class AsgiWebSocket(WebSocket):
             self.received(data)
             if self._probing and self._writing is not None:
                 await asyncio.wait((self._writing,))  # the answer to a probe goes first
-            elif self.session.is_busy:
-                await self.session.until_idle()
-            elif turns.is_over:  # receive() need not wait
-                await turns.next()
+            elif (is_busy := self.session.is_busy) or turns.is_over:  # receive() need not wait
+                self._is_waiting = True
+                await (self.session.until_idle() if is_busy else turns.next())
+                self._is_waiting = False
 
 
 class _Incoming:

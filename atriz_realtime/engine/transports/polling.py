@@ -67,6 +67,11 @@ class Polling(Transport):
         self.session = requests.sessions.create(request, self)
         self.session.hold()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether a post is being handled."""
+        return self.posting
+
     def write(self, content: list[Packet]) -> None:
         """Answer the poll."""
         poll, self.poll = self.poll, None

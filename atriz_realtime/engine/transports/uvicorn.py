@@ -82,13 +82,13 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         "_connections",
         "_fd",
         "_ignored",
+        "_is_deferred",
         "_is_open",
         "_other",
         "_reader",
         "_response",
         "_transport",
         "_unread",
-        "is_deferred",
     )
 
     admission: ClassVar[Admission]
@@ -113,7 +113,7 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
         self._probing = False
         self._reader: FrameReader | None = None
         self._unread: Iterable[Received] = ()  # what was read, and is left for a later turn
-        self.is_deferred = False
+        self._is_deferred = False  # a later turn will handle it
         self._closing: asyncio.TimerHandle | None = None
         self._response = b""
         self._fd = -1
@@ -278,6 +278,11 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
 
     # -- frames ----------------------------------------------------------------------------
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether frames wait to be handled."""
+        return bool(self._unread)
+
     def _read_frames(self, data: bytes) -> None:
         if self._closing is not None:
             self._ignored += len(data)
@@ -325,12 +330,12 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
     def _defer(self) -> None:
         """Handle what was read in a later turn; until nothing of it is left, reading pauses."""
         self.pause_reading()
-        if not self.is_deferred:
-            self.is_deferred = True
+        if not self._is_deferred:
+            self._is_deferred = True
             self.sessions.turns.defer(self._handle_later)
 
     def _handle_later(self) -> None:
-        self.is_deferred = False
+        self._is_deferred = False
         self._handle_unread()
         if not self._unread:
             self.resume_reading()

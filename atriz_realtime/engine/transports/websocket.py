@@ -59,7 +59,7 @@ class WebSocket(Transport):
         if session.upgrading is not None or session.upgraded:
             self.close()
         else:
-            asyncio.get_running_loop().call_later(UPGRADE_TIMEOUT, self._upgrade_timed_out)
+            self._begin_timeout()
 
     def received(self, data: str | bytes) -> None:
         """Handle a message of the websocket."""
@@ -98,6 +98,11 @@ class WebSocket(Transport):
         else:
             self.close()
 
+    def _begin_timeout(self) -> None:
+        asyncio.get_running_loop().call_later(UPGRADE_TIMEOUT, self._upgrade_timed_out)
+
     def _upgrade_timed_out(self) -> None:
-        if self._probing:
+        if self._probing and self.is_behind:  # the upgrade may be complete in what waits
+            self._begin_timeout()
+        elif self._probing:
             self.close()
