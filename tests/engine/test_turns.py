@@ -424,21 +424,21 @@ async def test_a_session_does_not_expire_while_its_pong_waits_behind_a_full_inbo
 
 
 async def test_a_session_does_not_expire_while_its_pong_waits_in_a_post() -> None:
-    async with hosting("uvicorn", ping_interval=0.02) as host:
-        async with polling(host.port, "/engine.io/") as client:
-            gate = asyncio.Event()
-            host.engine.on("message", lambda *_: gate.wait())
-            session = host.engine.sockets[client.sid]
-            assert (await client.get()).packets == ["2"]
-            posting = asyncio.create_task(
-                client.post("\x1e".join(["4x"] * (MAX_INBOX + 1) + ["3"]))
-            )
-            await until(lambda: session.transport.is_behind)
-            host.engine.sessions._expired(session, 0.0)
-            assert session.is_open
-            gate.set()
-            assert (await posting).status == 200
-            assert (await client.get()).packets == ["2"]
+    async with (
+        hosting("uvicorn", ping_interval=0.02) as host,
+        polling(host.port, "/engine.io/") as client,
+    ):
+        gate = asyncio.Event()
+        host.engine.on("message", lambda *_: gate.wait())
+        session = host.engine.sockets[client.sid]
+        assert (await client.get()).packets == ["2"]
+        posting = asyncio.create_task(client.post("\x1e".join(["4x"] * (MAX_INBOX + 1) + ["3"])))
+        await until(lambda: session.transport.is_behind)
+        host.engine.sessions._expired(session, 0.0)
+        assert session.is_open
+        gate.set()
+        assert (await posting).status == 200
+        assert (await client.get()).packets == ["2"]
 
 
 async def test_an_upgrade_does_not_time_out_while_its_end_waits_for_its_turn() -> None:
