@@ -131,7 +131,7 @@ def test_the_peer_has_an_address_unless_it_is_on_a_unix_socket() -> None:
 def test_a_client_is_the_one_that_uvicorn_sees(
     peer: str | None, forwarded: list[str], seen: str | None
 ) -> None:
-    config = uvicorn.Config(lambda: None, forwarded_allow_ips="127.0.0.1")
+    config = uvicorn.Config(lambda: None, log_config=None, forwarded_allow_ips="127.0.0.1")
     headers = [(b"host", b"here"), *((b"x-forwarded-for", each.encode()) for each in forwarded)]
     assert seen_through_proxies(config, peer, headers) == seen
 
@@ -139,6 +139,6 @@ def test_a_client_is_the_one_that_uvicorn_sees(
 @pytest.mark.parametrize("named", ["wss", "https"])
 def test_a_proxy_may_name_the_scheme_of_a_websocket(named: str) -> None:
     head = f"GET / HTTP/1.1\r\nX-Forwarded-Proto: {named}\r\nX-Forwarded-For: 192.0.2.1\r\n"
-    config = uvicorn.Config(lambda: None, forwarded_allow_ips="*")
+    config = uvicorn.Config(lambda: None, log_config=None, forwarded_allow_ips="*")
     request = request_on("http", ("127.0.0.1", 1), head.encode(), config, None)
     assert (request.scheme, request.client) == ("https", ("192.0.2.1", 0))
