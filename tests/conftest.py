@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -39,6 +40,12 @@ LONG = ("packaging", "e2e_transports", "serving", "scaffold", "soak")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the modules that take long, so that no worker is left with them at the end."""
     items.sort(key=lambda item: not any(part in item.nodeid.partition("::")[0] for part in LONG))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking at all that was collected, again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -32,6 +32,9 @@ DEBIAN = {
 
 NPM = ("tests/js", "tests/js/bridge", "atriz_realtime/frontend", "atriz_realtime/pages")
 
+WORKERS = "3"
+"""Processes that run tests.  Two cores keep up with three: many tests wait for other processes."""
+
 Command = list[str | Path]
 
 
@@ -66,7 +69,7 @@ def checks() -> Iterator[Command]:
     yield [BIN / "ruff", "check"]
     yield [BIN / "ruff", "format", "--check"]
     yield [BIN / "mypy"]
-    yield [BIN / "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+    yield [BIN / "pytest", "-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import socket
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -20,11 +20,13 @@ from tests.support.servers.serving import config, until
 
 
 @pytest.fixture(autouse=True)
-def collected() -> None:
-    """Collect what earlier tests have left: it is not what these tests are about."""
+def collected() -> Iterator[None]:
+    """Collect what earlier tests have left, and what these tests have unfrozen."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+    yield
+    gc.freeze()
 
 
 def test_a_companion_that_fails_stops_the_server_and_says_why() -> None:
