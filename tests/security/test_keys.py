@@ -463,11 +463,11 @@ async def test_check_reads_the_key_set_of_a_url() -> None:
         assert issuer.requests == 1
         for status, body, reason in (
             (503, None, "status 503"),
-            (302, None, "status 302"),
+            (302, None, "status 302, a redirect"),
             (200, b"<html>", "not JSON"),
-            (200, b'{"issuer": "x"}', "JWK set"),
+            (200, b'{"jwks_uri": "x"}', "its jwks_uri is the URL of the keys"),
             (200, b'{"keys": []}', "no key that can be used"),
-            (200, b"[]".ljust(jwks_module.MAX_BYTES + 1), "too large"),
+            (200, b"[]".ljust(jwks_module.MAX_BYTES + 1), "more than 262144 bytes"),
         ):
             issuer.status, issuer.body = status, body
             (problem,) = await problems(issuer.url)

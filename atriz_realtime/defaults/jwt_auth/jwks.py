@@ -23,6 +23,11 @@ MAX_BYTES = 262_144
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+def is_url(source: str) -> bool:
+    """Whether the set is at a URL; else it is in a file."""
+    return source.startswith(("http://", "https://"))
+
+
 def check_source(source: str, allow_http: bool) -> None:
     """Refuse a URL whose answer could be forged on the way.
 
@@ -35,11 +40,6 @@ def check_source(source: str, allow_http: bool) -> None:
             " jwks_allow_http",
             field="jwks",
         )
-
-
-def is_url(source: str) -> bool:
-    """Whether the set is at a URL; else it is in a file."""
-    return source.startswith(("http://", "https://"))
 
 
 def _reason(error: Exception) -> str:
@@ -143,7 +143,7 @@ class KeySource:
         async with asyncio.timeout(TIMEOUT):
             document = await self._document()
         if len(document) > MAX_BYTES:
-            raise ValueError("too large")
+            raise ValueError(f"more than {MAX_BYTES} bytes")
         return document, published(document, self._report)
 
     async def _document(self) -> bytes:
@@ -154,7 +154,8 @@ class KeySource:
             session.get(self._source, allow_redirects=False) as response,
         ):
             if response.status != 200:
-                raise ValueError(f"it answered with status {response.status}")
+                hint = ", a redirect, which is not followed" if response.status // 100 == 3 else ""
+                raise ValueError(f"it answered with status {response.status}{hint}")
             content = bytearray()
             async for part in response.content.iter_any():
                 content += part
