@@ -80,7 +80,7 @@ class RealtimeServer(ServerInterface):
         )
         self._plugins = PluginHost(config)
         redis_url = config.redis_url
-        link = None if redis_url is None else make_link(redis_url, incidents.report)
+        self.link = link = None if redis_url is None else make_link(redis_url, incidents.report)
         self._resources = Resources(
             clock=clock, redis=link, settings=view(config), report=incidents.report
         )

@@ -33,6 +33,7 @@ from atriz_realtime.api.records import (
     Authenticator,
     Authorizer,
     CacheBackend,
+    Check,
     Endpoint,
     EntityType,
     FanoutBackend,
@@ -402,6 +403,30 @@ def register_commands(
         @hookimpl
         def register_commands():
             return hello
+    """
+
+
+@hookspec
+def register_checks(config: PluginConfig, resources: Resources) -> Iterable[Check] | Check | None:
+    """Register checks, which find out whether what the plugin depends on is there and works.
+
+    Called once, by ``atriz-realtime check`` and ``plugins``; no server calls it.  ``check``
+    constructs a server without starting it, runs all checks at the same time, and prints what they
+    return as problems, for which its exit status is 1.  While they run, ``resources.redis`` is
+    connected.  If no Redis is configured, if it does not answer, or with ``--offline``, checks that
+    need it are left out; with ``--offline``, so are those that need the network.  A check tries
+    what the plugin does, and leaves nothing behind: servers may be running.
+
+    Example::
+
+        @hookimpl
+        def register_checks():
+            async def find_problems():
+                if not Path("basemap.mbtiles").is_file():
+                    return ["the base map basemap.mbtiles does not exist"]
+                return []
+
+            return Check("basemap", find_problems, needs=None)
     """
 
 

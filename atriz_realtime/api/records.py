@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Literal
 
 import attrs
 
@@ -249,11 +249,35 @@ class Endpoint:
     """The HTTP method."""
 
 
+@attrs.frozen(eq=False)
+class Check:
+    """Finds out for ``atriz-realtime check`` whether what a plugin depends on is there and works.
+
+    No server runs it.
+    """
+
+    name: str
+    """Unique among checks."""
+    run: Callable[[], Awaitable[Iterable[str] | None]]
+    """Returns what keeps the plugin from its work: each problem in one sentence, without secrets.
+    If there is none, the result is empty or ``None``.  An exception is a problem as well."""
+    needs: Literal["redis", "network"] | None = attrs.field(
+        default="network",
+        kw_only=True,
+        validator=attrs.validators.in_(("redis", "network", None)),
+    )
+    """``"redis"``: it runs while ``Resources.redis`` is connected.  ``"network"``: it runs unless
+    ``--offline`` is given.  ``None``: it needs neither, and always runs."""
+    timeout: float = attrs.field(default=3.0, kw_only=True, validator=_seconds)
+    """Seconds that it may take; then it is cancelled, which is a problem."""
+
+
 __all__ = [
     "DEFAULT_ID_PATTERN",
     "Authenticator",
     "Authorizer",
     "CacheBackend",
+    "Check",
     "Endpoint",
     "EntityType",
     "FanoutBackend",

@@ -48,17 +48,17 @@ def require_strength(server: RealtimeServer, host: str | None = None) -> None:
 
 @click.command(short_help="Check the configuration without starting a server.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 for warnings, too.")
-@click.option("--offline", is_flag=True, help="Do not ask Redis.")
+@click.option("--offline", is_flag=True, help="Do not ask Redis, or anybody else over the network.")
 @click.option("--running", is_flag=True, help="Do not try the port: the server runs already.")
 @json_option
 @config_option
 def check(as_json: bool, file: str | None, strict: bool, offline: bool, running: bool) -> int:
     """Check whether a server would work; show its settings and what the plugins register.
 
-    Secrets are masked.  Redis is asked for its time, what a server does there is tried on keys and
-    channels that no server uses, and the port is tried.  The last lines say
-    "ok", or what is wrong; for a problem the exit status is 1.  When a server would not even
-    start, one line says why.
+    Secrets are masked.  Redis is asked for its time, the port is tried, and the plugins run their
+    checks: those of the default plugins try what a server does in Redis, on keys and channels that
+    no server uses, and read the JWK set.  The last lines say "ok", or what is wrong; for a problem
+    the exit status is 1.  When a server would not even start, one line says why.
     """
     logs.configure()
     loaded = load_config(file)

@@ -55,6 +55,7 @@ def registered(server: RealtimeServer) -> Registered:
         "commands": named(
             (name, plugin) for name, (plugin, _) in plugin_commands.owned(server.config).items()
         ),
+        "checks": entries(registry.checks),
     }
 
 

@@ -6,19 +6,20 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Final
 
 import attrs
 import click
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError
 
 from atriz_realtime.api.errors import RealtimeError
+from atriz_realtime.api.records import Check
 from atriz_realtime.cli.addresses import listen
 from atriz_realtime.cli.logs import redact
-from atriz_realtime.cli.redis_rights import missing_rights
 from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.redis_link import make_link
 from atriz_realtime.server import RealtimeServer
 
@@ -133,20 +134,41 @@ class Verdict:
                 )
                 break
 
-    async def ask_rights(self, server: RealtimeServer, url: str) -> None:
-        """Check whether Redis lets a server do what it does there."""
-        try:
-            async with asyncio.timeout(ANSWER_LIMIT):
-                missing = await missing_rights(server, url)
-        except TimeoutError:
-            self.problems.append(f"Redis does not answer within {ANSWER_LIMIT:g} s")
-        except (RealtimeError, RedisError) as error:
-            self.problems.append(redact(f"Redis refuses what a server does there: {error}"))
-        else:
-            if missing:
-                self.problems.append(
-                    "the user of redis_url lacks rights that the servers need: " + " ".join(missing)
-                )
+    async def ask_plugins(self, server: RealtimeServer, lacking: Collection[str]) -> None:
+        """Run the checks of the plugins, all at the same time.
+
+        :param lacking: those that need one of these are left out.
+        """
+        async with AsyncExitStack() as stack:
+            link = server.link
+            if link is not None and "redis" not in lacking:
+                await link.start(lambda: None)
+                stack.push_async_callback(link.aclose)
+                status = link.status()
+                if status.state == "disconnected":
+                    self.problems.append(f"Redis does not answer: {status.detail}")
+                    lacking = {*lacking, "redis"}
+            registry = server.registry
+            checks = [each for each in registry.checks if each.needs not in lacking]
+            for problems in await asyncio.gather(*(_found(registry, each) for each in checks)):
+                self.problems = list(dict.fromkeys([*self.problems, *problems]))
+
+
+async def _found(registry: Registry, check: Check) -> list[str]:
+    """What a check finds, or why it fails."""
+    limit = asyncio.timeout(check.timeout)
+    try:
+        async with limit:
+            found = await check.run()
+        problems = [found] if isinstance(found, str) else list(found or ())
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
+        reason = f"{type(error).__name__}: {error}" if str(error) else repr(error)
+        if isinstance(error, RealtimeError):
+            reason = error.message
+        elif isinstance(error, TimeoutError) and limit.expired():
+            reason = f"no result within {check.timeout:g} s"
+        problems = [f"{registry.where(check)}: {reason}"]
+    return [redact(" ".join(str(each).split())) for each in problems]
 
 
 @contextmanager
@@ -175,7 +197,7 @@ def verdict(
     """Find what is wrong with the configuration of a server, which has not been started.
 
     :param warned: what plugins said when they were configured.
-    :param offline: do not ask Redis.
+    :param offline: use no network.
     :param running: do not try the port, which the server has already.
     """
     config, found = server.config, Verdict()
@@ -187,9 +209,21 @@ def verdict(
     found.ask_policies(server)
     if not running:
         found.try_port(config)
-    if not offline and config.redis_url is not None:
-        before = len(found.problems)
-        asyncio.run(found.ask_redis(config.redis_url))
-        if len(found.problems) == before:
-            asyncio.run(found.ask_rights(server, config.redis_url))
+    asyncio.run(_ask(found, server, offline=offline))
     return found
+
+
+async def _ask(found: Verdict, server: RealtimeServer, *, offline: bool) -> None:
+    """Ask Redis, then the plugins."""
+    url = server.config.redis_url
+    lacking: set[str] = set()
+    if offline:
+        lacking = {"redis", "network"}
+    elif url is None:
+        lacking = {"redis"}
+    else:
+        before = len(found.problems)
+        await found.ask_redis(url)
+        if len(found.problems) > before:
+            lacking = {"redis"}
+    await found.ask_plugins(server, lacking)

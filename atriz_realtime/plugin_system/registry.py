@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -17,6 +18,7 @@ from atriz_realtime.api.records import (
     Authenticator,
     Authorizer,
     CacheBackend,
+    Check,
     Endpoint,
     EntityType,
     FanoutBackend,
@@ -115,6 +117,11 @@ class Registry:
         distributed = config.redis_url is not None
         self.cache = self._chosen("cache", config.cache, self.caches, distributed)
         self.fanout = self._chosen("fanout", config.fanout, self.fanouts, distributed)
+
+    @cached_property
+    def checks(self) -> list[Check]:
+        """What ``register_checks`` returns; called when it is first asked for, by no server."""
+        return self._collect("register_checks", Check)
 
     def contributed(self, hook: str) -> list[tuple[str, str]]:
         """Pairs of a record's name and its plugin, for a hook that has been called.

@@ -320,9 +320,11 @@ async def test_a_user_of_redis_who_lacks_rights_is_a_problem(
         await found.ask_redis(url)
         (warning,) = found.warnings
         assert "its user needs +time" in warning
-        await found.ask_rights(create_app().state.realtime, url)
+        await found.ask_plugins(create_app().state.realtime, ())
+        lacking = "the user of redis_url lacks rights that the plugin"
         assert found.problems == [
-            "the user of redis_url lacks rights that the servers need: +evalsha +subscribe"
+            f"{lacking} revocations needs: +evalsha",
+            f"{lacking} redis needs: +evalsha +subscribe",
         ]
         assert await redis_client.keys() == []
         found = Verdict()
@@ -341,7 +343,7 @@ async def test_a_redis_that_accepts_no_writes_is_a_problem(
     found = Verdict()
     await redis_client.config_set("min-replicas-to-write", 1)
     try:
-        await found.ask_rights(create_app().state.realtime, redis_url)
+        await found.ask_plugins(create_app().state.realtime, ())
     finally:
         await redis_client.config_set("min-replicas-to-write", 0)
     (problem,) = found.problems

@@ -14,10 +14,11 @@ from click.testing import CliRunner
 
 from atriz_realtime.api import ConfigurationError, hookspecs
 from atriz_realtime.testing import Live, location, serving, token, until, watching
-from tests.support.plugins.files import Plugins, call, host_of
+from tests.support.plugins.files import Plugins, call, host_of, registry_of
 
 PREAMBLE = """
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import attrs
 import click
@@ -181,6 +182,12 @@ async def commands(_: Serve, __: pytest.CaptureFixture[str]) -> None:
     assert CliRunner().invoke(command).output == "hello\n"
 
 
+async def checks(_: Serve, __: pytest.CaptureFixture[str]) -> None:
+    (check,) = registry_of("example").checks
+    missing = await check.run()
+    assert missing == ["the base map basemap.mbtiles does not exist"]
+
+
 async def started(serve: Serve, printed: pytest.CaptureFixture[str]) -> None:
     async with serve():
         assert "{'vehicle': 0, 'delivery': 0} are known" in printed.readouterr().out
@@ -210,6 +217,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "register_endpoints": endpoints,
         "register_routes": routes,
         "register_commands": commands,
+        "register_checks": checks,
         "server_started": started,
         "server_stopping": stopping,
     }

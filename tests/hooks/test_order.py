@@ -81,5 +81,6 @@ async def test_each_hook_is_called_once_in_the_documented_order(called: list[str
 
 
 def test_every_hook_has_its_place_in_that_order() -> None:
-    placed = {*MADE, *STARTED, *STOPPED, "register_commands"}  # no server calls it
+    of_the_command_line = {"register_commands", "register_checks"}
+    placed = {*MADE, *STARTED, *STOPPED, *of_the_command_line}
     assert placed == set(reference.hook_names())

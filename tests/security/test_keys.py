@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 
 from atriz_realtime import RealtimeServer
 from atriz_realtime.api import AuthenticationRejected, ConfigurationError, Credentials
+from atriz_realtime.cli.verdict import Verdict
 from atriz_realtime.defaults.jwt_auth import JwtAuthenticator, JwtSettings, headers
 from atriz_realtime.defaults.jwt_auth import jwks as jwks_module
 from atriz_realtime.defaults.jwt_auth import keys as keys_module
@@ -446,6 +447,55 @@ async def test_a_server_with_a_key_set_and_no_secret() -> None:
         await source.refresh()
         source.start()
         assert issuer.requests == requests
+
+
+async def problems(source: str, *lacking: str) -> list[str]:
+    """What the plugins' checks find with a key set."""
+    server = RealtimeServer(Starlette(), config(plugins={"jwt_auth": {"jwks": source}}))
+    found = Verdict()
+    await found.ask_plugins(server, lacking)
+    return found.problems
+
+
+async def test_check_reads_the_key_set_of_a_url() -> None:
+    async with issuing(jwk("k1", "ES256", EC)) as issuer:
+        assert await problems(issuer.url) == []
+        assert issuer.requests == 1
+        for status, body, reason in (
+            (503, None, "status 503"),
+            (302, None, "status 302, a redirect"),
+            (200, b"<html>", "not JSON"),
+            (200, b'{"jwks_uri": "x"}', "its jwks_uri is the URL of the keys"),
+            (200, b'{"keys": []}', "no key that can be used"),
+            (200, b"[]".ljust(jwks_module.MAX_BYTES + 1), "more than 262144 bytes"),
+        ):
+            issuer.status, issuer.body = status, body
+            (problem,) = await problems(issuer.url)
+            assert problem.startswith("[realtime.plugins.jwt_auth]: jwks: ")
+            assert reason in problem
+        requests = issuer.requests
+        assert await problems(issuer.url, "redis", "network") == []
+        assert issuer.requests == requests
+    (problem,) = await problems(issuer.url)
+    assert problem.startswith("[realtime.plugins.jwt_auth]: jwks: Connect call failed")
+
+
+async def test_check_says_that_an_issuer_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwks_module, "TIMEOUT", 0.05)
+    async with issuing() as issuer:
+        issuer.hangs = asyncio.Event()
+        (problem,) = await problems(issuer.url)
+        issuer.hangs.set()
+    assert problem.endswith("jwks: no answer within 0.05 s")
+
+
+async def test_check_reads_the_file_of_a_key_set_offline_too(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [jwk("k1", "ES256", EC)]}))
+    assert await problems(str(file), "redis", "network") == []
+    file.write_text("{")
+    (problem,) = await problems(str(file), "redis", "network")
+    assert problem.endswith("jwks: what is there is not JSON")
 
 
 def test_http_is_allowed_for_loopback_alone() -> None:

@@ -11,7 +11,6 @@ checked each time: the expiry and the key set here, revocations and other guards
 
 from __future__ import annotations
 
-import base64
 import functools
 import importlib
 import logging
@@ -27,6 +26,7 @@ from jwt.warnings import InsecureKeyLengthWarning
 from atriz_realtime.api import (
     AuthenticationRejected,
     Authenticator,
+    Check,
     ConfigurationError,
     Credentials,
     Identity,
@@ -36,7 +36,7 @@ from atriz_realtime.api import (
     decode_json,
     hookimpl,
 )
-from atriz_realtime.defaults.jwt_auth.headers import AcceptedHeaders
+from atriz_realtime.defaults.jwt_auth.headers import AcceptedHeaders, is_utf8
 from atriz_realtime.defaults.jwt_auth.keys import (
     MAX_KID,
     TABLE,
@@ -168,18 +168,6 @@ def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
 
 TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 """Accepted values of the header ``typ`` in a token that names a key, in lower case."""
-
-
-def is_utf8(token: str) -> bool:
-    """Whether the header of a decoded token is JSON in UTF-8, without a byte order mark.
-
-    PyJWT reads headers with Python's ``json``, which accepts UTF-16 and UTF-32 as well; RFC 8725,
-    section 3.7, forbids them.  Both contain zero bytes; JSON in UTF-8 contains none.
-    """
-    if token.startswith("eyJ"):  # {" in one byte each, as in nearly every token
-        return True
-    text = base64.urlsafe_b64decode(token.partition(".")[0] + "==")
-    return b"\0" not in text and text.lstrip(b" \t\r\n").startswith(b"{")
 
 
 class UnknownKey(AuthenticationRejected):
@@ -389,6 +377,11 @@ class JwtAuth:
             weakness=weakness,
             statistics=verifier.statistics,
         )
+
+    @hookimpl
+    def register_checks(self) -> Check | None:
+        """Register the check of the key set, when one is configured."""
+        return None if self.source is None else self.source.check()
 
     @hookimpl
     def server_stopping(self) -> None:

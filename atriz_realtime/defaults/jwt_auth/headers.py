@@ -54,3 +54,15 @@ def decoded(segment: str) -> bytes | None:
         return None
     written = base64.urlsafe_b64encode(content).rstrip(b"=")
     return content if written.decode() == segment else None
+
+
+def is_utf8(token: str) -> bool:
+    """Whether the header of a decoded token is JSON in UTF-8, without a byte order mark.
+
+    PyJWT reads headers with Python's ``json``, which accepts UTF-16 and UTF-32 as well; RFC 8725,
+    section 3.7, forbids them.  Both contain zero bytes; JSON in UTF-8 contains none.
+    """
+    if token.startswith("eyJ"):  # {" in one byte each, as in nearly every token
+        return True
+    text = base64.urlsafe_b64decode(token.partition(".")[0] + "==")
+    return b"\0" not in text and text.lstrip(b" \t\r\n").startswith(b"{")

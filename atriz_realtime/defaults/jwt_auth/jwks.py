@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+import orjson
 
-from atriz_realtime.api import ConfigurationError, Report
+from atriz_realtime.api import Check, ConfigurationError, Report
 from atriz_realtime.defaults.jwt_auth.keys import TABLE, Keys, published
 
 TIMEOUT = 1.5
@@ -20,6 +21,11 @@ MAX_BYTES = 262_144
 """Bytes of a JWK set; a larger one is refused."""
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def is_url(source: str) -> bool:
+    """Whether the set is at a URL; else it is in a file."""
+    return source.startswith(("http://", "https://"))
 
 
 def check_source(source: str, allow_http: bool) -> None:
@@ -34,6 +40,19 @@ def check_source(source: str, allow_http: bool) -> None:
             " jwks_allow_http",
             field="jwks",
         )
+
+
+def _reason(error: Exception) -> str:
+    """Why a set could not be read, without what the URL holds in secret."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT:g} s"
+    if isinstance(error, orjson.JSONDecodeError):
+        return "what is there is not JSON"
+    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
+        return str(error)
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return type(error).__name__
 
 
 class KeySource:
@@ -73,6 +92,18 @@ class KeySource:
         if not self._is_closed:
             await asyncio.wait((self._start_read(),))
 
+    async def problems(self) -> list[str]:
+        """Read the set, without taking its keys; returns why it cannot be used."""
+        try:
+            _, keys = await self._read_once()
+        except Exception as error:  # whatever it is, a server would go on without the set
+            return [f"{TABLE}: jwks: {_reason(error)}"]
+        return [] if keys else [f"{TABLE}: jwks: the set has no key that can be used"]
+
+    def check(self) -> Check:
+        """The check of the set, which needs the network only for a URL."""
+        return Check("jwks", self.problems, needs="network" if is_url(self._source) else None)
+
     def close(self) -> None:
         """Read no more."""
         self._is_closed = True
@@ -97,11 +128,7 @@ class KeySource:
 
     async def _read(self) -> None:
         try:
-            async with asyncio.timeout(TIMEOUT):
-                document = await self._document()
-            if len(document) > MAX_BYTES:
-                raise ValueError("too large")
-            keys = published(document, self._report)
+            document, keys = await self._read_once()
             if document != self._content:
                 self.keys, self._content = keys, document
             if not self.keys:
@@ -109,18 +136,26 @@ class KeySource:
         except Exception as error:  # whatever it is, the keys that were read stay in use
             self._report(
                 "key set unavailable",
-                f"{type(error).__name__}: the {len(self.keys)} keys read before are kept",
+                f"{_reason(error)}; the {len(self.keys)} keys read before are kept",
             )
 
+    async def _read_once(self) -> tuple[bytes, Keys]:
+        async with asyncio.timeout(TIMEOUT):
+            document = await self._document()
+        if len(document) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes")
+        return document, published(document, self._report)
+
     async def _document(self) -> bytes:
-        if not self._source.startswith(("http://", "https://")):
+        if not is_url(self._source):
             return await asyncio.to_thread(self._file)
         async with (
             aiohttp.ClientSession() as session,
             session.get(self._source, allow_redirects=False) as response,
         ):
             if response.status != 200:
-                raise ValueError("not a 200")
+                hint = ", a redirect, which is not followed" if response.status // 100 == 3 else ""
+                raise ValueError(f"it answered with status {response.status}{hint}")
             content = bytearray()
             async for part in response.content.iter_any():
                 content += part

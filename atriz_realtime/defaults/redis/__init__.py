@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from atriz_realtime.api import (
     Cache,
     CacheBackend,
+    Check,
     ConfigurationError,
     Fanout,
     FanoutBackend,
+    PluginConfig,
     RedisLink,
     Resources,
     hookimpl,
 )
 from atriz_realtime.defaults.redis.cache import RedisCache
 from atriz_realtime.defaults.redis.fanout import RedisFanout
+from atriz_realtime.defaults.redis.rights import cache_trials, fanout_trials
+from atriz_realtime.defaults.shared.redis_rights import Trial, missing_rights
 
-__all__ = ["RedisCache", "RedisFanout", "register_caches", "register_fanouts"]
+__all__ = ["RedisCache", "RedisFanout", "register_caches", "register_checks", "register_fanouts"]
 
 
 @hookimpl
@@ -38,6 +44,23 @@ def register_fanouts() -> FanoutBackend:
         return RedisFanout(_link(resources, "fanout"), prefix, resources.report)
 
     return FanoutBackend("redis", open_fanout)
+
+
+@hookimpl
+def register_checks(config: PluginConfig, resources: Resources) -> Check | None:
+    """Register the check of the rights that the cache and the fan-out need, if they are chosen."""
+    link = resources.redis
+    if link is None:
+        return None
+    prefix = config.settings["redis_prefix"]
+
+    def trials() -> Iterator[Trial]:
+        if config.settings["cache"] in (None, "redis"):
+            yield from cache_trials(prefix)
+        if config.settings["fanout"] in (None, "redis"):
+            yield from fanout_trials(prefix, sharded=link.sharded)
+
+    return Check("redis rights", lambda: missing_rights("redis", link, trials()), needs="redis")
 
 
 def _link(resources: Resources, setting: str) -> RedisLink:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from redis.exceptions import RedisError
 
 from atriz_realtime.api import (
+    Check,
     ConfigurationError,
     PluginConfig,
     RedisLink,
@@ -29,7 +31,15 @@ from atriz_realtime.api import (
     hookimpl,
 )
 from atriz_realtime.defaults.revocations.known import EXPIRY_MARGIN, Revocations, RevocationSettings
-from atriz_realtime.defaults.revocations.stored import ADD, Kind, Revocation, arguments, keys
+from atriz_realtime.defaults.revocations.stored import (
+    ADD,
+    Kind,
+    Revocation,
+    arguments,
+    keys,
+    trials,
+)
+from atriz_realtime.defaults.shared.redis_rights import missing_rights
 
 if TYPE_CHECKING:
     import click
@@ -119,6 +129,20 @@ def register_commands(config: PluginConfig, resources: Resources) -> click.Comma
         click.echo(f"revoked {kind} {value}")
 
     return command
+
+
+@hookimpl
+def register_checks(config: PluginConfig, resources: Resources) -> Check | None:
+    """Register the check of the rights that the plugin needs in Redis."""
+    link = resources.redis
+    if link is None:
+        return None
+    prefix = config.settings["redis_prefix"]
+
+    def run() -> Awaitable[list[str]]:
+        return missing_rights("revocations", link, trials(prefix))
+
+    return Check("revocations rights", run, needs="redis")
 
 
 async def revoke_in_redis(

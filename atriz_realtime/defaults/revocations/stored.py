@@ -7,12 +7,13 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import attrs
 
 from atriz_realtime.api import InvalidRequest, RedisLink
+from atriz_realtime.defaults.shared.redis_rights import Trial, scripts, unused_name
 
 KEY = "{realtime:revocations}"
 """The sorted set of revocations, scored by expiry; the other keys are in the same slot."""
@@ -139,6 +140,26 @@ def arguments(made: Sequence[Revocation]) -> tuple[str | bytes | float, ...]:
     life = max(each.expires for each in made) - now
     pairs = [part for each in made for part in (each.expires, each.encode())]
     return (now, MAX_REVOCATIONS, max(life, 1), secrets.token_hex(_VERSION_BYTES), *pairs)
+
+
+def trials(prefix: str) -> Iterator[Trial]:
+    """What a server does with these keys, on one that no server uses."""
+    place, name = f"~{prefix}{KEY}*", unused_name()
+    key = f"{prefix}{KEY}:{name}"
+    yield from scripts(key, place)
+    yield ("ZADD", key, 1, name), place
+    yield ("EXPIRE", key, 10), place
+    yield ("TTL", key), place
+    yield ("ZSCORE", key, name), place
+    yield ("ZCOUNT", key, "-inf", "+inf"), place
+    yield ("ZRANGE", key, 0, -1), place
+    yield ("ZREM", key, name), place
+    yield ("ZREMRANGEBYSCORE", key, "-inf", 1), place
+    yield ("ZREMRANGEBYRANK", key, 0, -1), place
+    yield ("DEL", key), place
+    yield ("SET", key, "1", "EX", 10), place
+    yield ("GET", key), place
+    yield ("DEL", key), place
 
 
 class StoredRevocations:

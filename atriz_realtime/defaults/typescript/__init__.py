@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import attrs
 
 from atriz_realtime.api import (
+    Check,
     ConfigurationError,
     Fanout,
     FanoutLayer,
@@ -14,6 +17,7 @@ from atriz_realtime.api import (
     hookimpl,
 )
 from atriz_realtime.defaults.shared.extras import extra
+from atriz_realtime.defaults.shared.redis_rights import missing_rights
 
 
 @attrs.frozen(kw_only=True)
@@ -76,3 +80,26 @@ def register_fanout_layers(
         )
 
     return FanoutLayer("typescript", open_layer)
+
+
+@hookimpl
+def register_checks(config: PluginConfig, resources: Resources) -> Check | None:
+    """Register the check of the rights that the bridge needs in Redis, if it is on."""
+    settings, link = config.load(TypescriptSettings), resources.redis
+    if settings.adapter == "off" or link is None:
+        return None
+    sharded = settings.adapter == "sharded"
+    own_channels = sharded and not link.sharded
+    if not own_channels and config.settings["fanout"] not in (None, "redis"):
+        return None  # another fan-out carries the adapter's channels
+    with extra("typescript", "plugin typescript"):
+        from atriz_realtime.defaults.typescript.rights import (  # noqa: PLC0415
+            classic_trials,
+            sharded_trials,
+        )
+
+    def run() -> Awaitable[list[str]]:
+        trials = sharded_trials if sharded else classic_trials
+        return missing_rights("typescript", link, trials(settings.key))
+
+    return Check("typescript rights", run, needs="redis")

@@ -17,6 +17,16 @@ MAX_RESPONSES_IN_FLIGHT = 1_000
 """Responses to other servers that may be in flight; beyond, requests go unanswered."""
 
 
+def common_channel(key: str) -> str:
+    """The channel of emits that are not for one room; the channels of rooms begin with it."""
+    return f"{key}#/#"
+
+
+def room_channel(key: str, room: str) -> str:
+    """The channel of emits to one room."""
+    return f"{common_channel(key)}{room}#"
+
+
 @attrs.frozen
 class RoomNames:
     """Translates the one room with another name on TypeScript servers."""
@@ -95,7 +105,7 @@ class Adapter(ABC):
     _responses_in_flight: set[asyncio.Future[None]] = attrs.field(init=False, factory=set)
 
     def __attrs_post_init__(self) -> None:
-        self._channel = f"{self._key}#/#"
+        self._channel = common_channel(self._key)
 
     @abstractmethod
     def start(self) -> Awaitable[Any]:
@@ -125,7 +135,7 @@ class Adapter(ABC):
             await asyncio.wait(self._responses_in_flight, timeout=1.0)
 
     def _channel_of(self, room: str) -> str:
-        return f"{self._channel}{room}#"
+        return room_channel(self._key, room)
 
     def _respond(self, publish: Callable[[], Awaitable[None]]) -> None:
         """Publish a response without waiting for it, unless too many are in flight."""

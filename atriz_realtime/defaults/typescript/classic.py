@@ -35,6 +35,22 @@ class RequestType(IntEnum):
     BROADCAST_CLIENT_COUNT = 8
 
 
+def request_channel(key: str) -> str:
+    """The channel of requests."""
+    return f"{key}-request#/#"
+
+
+def response_channel(key: str, uid: str) -> str:
+    """The channel of responses to one server."""
+    return f"{key}-response#/#{uid}#"
+
+
+def encoded(broadcast: Broadcast) -> bytes:
+    """The message of an emit."""
+    message: bytes = msgpack.packb([broadcast.sender, broadcast.packet, broadcast.options])
+    return message
+
+
 @attrs.define(eq=False, kw_only=True)
 class ClassicAdapter(Adapter):
     """Emits on a pattern of channels, requests on a channel of their own."""
@@ -43,7 +59,7 @@ class ClassicAdapter(Adapter):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        self._requests = f"{self._key}-request#/#"
+        self._requests = request_channel(self._key)
 
     def start(self) -> Awaitable[Any]:
         """Subscribe to emits and requests."""
@@ -65,8 +81,7 @@ class ClassicAdapter(Adapter):
         """Emit to the sockets of other servers."""
         rooms = broadcast.rooms
         channel = self._channel_of(rooms[0]) if len(rooms) == 1 else self._channel
-        message = [broadcast.sender, broadcast.packet, broadcast.options]
-        return self._carrier.publish(channel, msgpack.packb(message))
+        return self._carrier.publish(channel, encoded(broadcast))
 
     def handle(self, channel: str, message: Any) -> None:
         """Handle an emit, or a request."""
@@ -104,5 +119,5 @@ class ClassicAdapter(Adapter):
                 answer = {"type": RequestType.BROADCAST_CLIENT_COUNT, "clientCount": 0}
         if answer is not None:
             response = to_json({"requestId": request.get("requestId"), **answer})
-            channel = f"{self._key}-response#/#{request.get('uid')}#"
+            channel = response_channel(self._key, str(request.get("uid")))
             self._respond(partial(self._carrier.publish, channel, response))

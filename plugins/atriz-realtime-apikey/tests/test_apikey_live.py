@@ -442,6 +442,45 @@ async def test_keys_are_issued_and_revoked_on_the_command_line(
         assert (status, out, err) == (1, "", "error: there is no such key in Redis\n")
 
 
+async def test_check_finds_that_the_server_may_not_read_keys(
+    connection: redis.asyncio.Redis, redis_url: str, tmp_path: Path
+) -> None:
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("ATRIZ_")},
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "JWT_SECRET": "k" * 40,
+        "REDIS_URL": redis_url.replace("://", "://reader:secret@"),
+        "ATRIZ_REALTIME_EXTRA_PLUGINS": ",".join(PLUGINS),
+    }
+
+    async def problems() -> list[str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "atriz_realtime.cli", "check", "--json", "--running"),
+            cwd=tmp_path,
+            env=environ,
+            stdout=subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        found: list[str] = json.loads(out)["verdict"]["problems"]
+        return found
+
+    rights: dict[str, Any] = {"keys": ["*"], "channels": ["*"]}
+    try:
+        await connection.acl_setuser(
+            "reader", enabled=True, passwords=["+secret"], commands=["+@all"], **rights
+        )
+        assert await problems() == []
+        await connection.acl_setuser(
+            "reader", enabled=True, passwords=["+secret"], commands=["+@all", "-hmget"], **rights
+        )
+        (problem,) = await problems()
+        assert problem.startswith("plugin 'apikey': register_checks: check 'apikey': ")
+        assert "'hmget'" in problem
+        assert await connection.keys() == []
+    finally:
+        await connection.acl_deluser("reader")
+
+
 # -- secrecy and settings --------------------------------------------------------------------
 
 

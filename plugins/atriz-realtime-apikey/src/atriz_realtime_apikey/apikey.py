@@ -12,11 +12,13 @@ import click
 from atriz_realtime.api import (
     Authenticator,
     Authorizer,
+    Check,
     ConfigurationError,
     PluginConfig,
     Resources,
     hookimpl,
 )
+from atriz_realtime_apikey import store
 from atriz_realtime_apikey.access import NAME, KeyAuthenticator, may_publish, may_track, still_holds
 from atriz_realtime_apikey.commands import Administration, command_group
 from atriz_realtime_apikey.keys import ApiKey, is_id
@@ -98,3 +100,16 @@ def register_commands(config: PluginConfig, resources: Resources) -> click.Comma
             clock=resources.clock,
         )
     )
+
+
+@hookimpl
+def register_checks(config: PluginConfig, resources: Resources) -> Check | None:
+    """Register the check of whether the server may read keys from Redis."""
+    redis, prefix = resources.redis, config.settings["redis_prefix"]
+    if redis is None:
+        return None
+
+    async def read() -> None:
+        await redis.execute("HMGET", store.redis_key("check", prefix), *store.FIELDS)
+
+    return Check(NAME, read, needs="redis")
