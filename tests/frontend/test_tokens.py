@@ -168,6 +168,23 @@ async def test_no_token_is_asked_for_again_when_there_will_be_none(project: Path
         await until(lambda: members(live, "vehicle:v1") == 1)
 
 
+async def test_a_function_that_throws_without_a_promise_leaves_nothing_behind(
+    project: Path,
+) -> None:
+    signed_out = {"code": "not_authenticated", "sync": True}
+    async with (
+        serving() as live,
+        tracking(project, live.url, tokens=[signed_out]) as tracker,
+    ):
+        await track(tracker, "v1")
+        await tracker.until_last_is({"refused": error("not_authenticated", "sign in")})
+        async with asyncio.timeout(5):  # the function's own would take eight seconds
+            while tracker.printed[-1] != {"timers": 0}:
+                printed = len(tracker.printed)
+                await tracker.send({"do": "timers"})
+                await until(lambda: len(tracker.printed) > printed)  # noqa: B023
+
+
 async def test_a_renewal_ends_when_there_will_be_no_token(project: Path) -> None:
     signed_out = {"code": "not_authenticated"}
     async with (

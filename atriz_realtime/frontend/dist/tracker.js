@@ -243,8 +243,9 @@ class SocketTracker {
         this.#calledAt = performance.now();
         this.#calls += 1;
         try {
-            const late = this.#after(TOKEN_TIMEOUT).then(() => Promise.reject(new Error('the token took too long')));
-            const token = await Promise.race([callback(), late]);
+            const called = (async () => callback())();
+            const late = this.#after(TOKEN_TIMEOUT, called).then(() => Promise.reject(new Error('the token took too long')));
+            const token = await Promise.race([called, late]);
             if (typeof token === 'string' && /\S/.test(token))
                 return token;
             throw new TypeError('the function returned no token');
@@ -283,30 +284,30 @@ class SocketTracker {
     async #ask(event, argument) {
         return (await this.#socket.timeout(ANSWER_TIMEOUT).emitWithAck(event, argument));
     }
-    #after(delay) {
+    #after(delay, settled) {
         return new Promise((resolve) => {
-            const timer = setTimeout(() => {
+            const end = () => {
+                clearTimeout(timer);
                 this.#timers.delete(timer);
                 resolve();
-            }, delay);
+            };
+            const timer = setTimeout(end, delay);
             this.#timers.add(timer);
+            settled?.then(end, end);
         });
     }
     #moved(event) {
         const key = keyOf(event.type, event.entityId);
         if (this.#subscriptions.has(key))
             this.#last.set(key, event);
-        for (const listener of this.#listeners.get(key) ?? [])
-            listener(event);
-        for (const listener of this.#listeners.get(undefined) ?? [])
-            listener(event);
+        tell(this.#listeners.get(key), event);
+        tell(this.#listeners.get(undefined), event);
     }
     #setStatus(status) {
         if (this.status === status)
             return;
         this.status = status;
-        for (const listener of this.#statusListeners)
-            listener(status);
+        tell(this.#statusListeners, status);
     }
     #prevented(error) {
         const known = this.problem?.code === error.code;
@@ -315,8 +316,19 @@ class SocketTracker {
             this.#failed(error);
     }
     #failed(error) {
-        for (const listener of this.#errorListeners)
-            listener(error);
+        tell(this.#errorListeners, error);
+    }
+}
+function tell(listeners = [], value) {
+    for (const listener of listeners) {
+        try {
+            listener(value);
+        }
+        catch (error) {
+            queueMicrotask(() => {
+                throw error;
+            });
+        }
     }
 }
 function isFinal(error) {

@@ -289,8 +289,9 @@ class SocketTracker implements Tracker {
     this.#calledAt = performance.now();
     this.#calls += 1;
     try {
-      const late = this.#after(TOKEN_TIMEOUT).then(() => Promise.reject(new Error('the token took too long')));
-      const token: unknown = await Promise.race([callback(), late]);
+      const called = (async () => callback())(); // it may throw before it returns a promise
+      const late = this.#after(TOKEN_TIMEOUT, called).then(() => Promise.reject(new Error('the token took too long')));
+      const token: unknown = await Promise.race([called, late]);
       if (typeof token === 'string' && /\S/.test(token)) return token;
       throw new TypeError('the function returned no token');
     } catch (error) {
@@ -324,14 +325,17 @@ class SocketTracker implements Tracker {
     return (await this.#socket.timeout(ANSWER_TIMEOUT).emitWithAck(event, argument)) as Answer;
   }
 
-  /** Resolves after so many milliseconds, unless the tracker is closed before. */
-  #after(delay: number): Promise<void> {
+  /** Resolves after so many milliseconds, or once a promise is settled, unless the tracker is closed before. */
+  #after(delay: number, settled?: Promise<unknown>): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => {
+      const end = () => {
+        clearTimeout(timer);
         this.#timers.delete(timer);
         resolve();
-      }, delay);
+      };
+      const timer = setTimeout(end, delay);
       this.#timers.add(timer);
+      settled?.then(end, end);
     });
   }
 
@@ -340,14 +344,14 @@ class SocketTracker implements Tracker {
   #moved(event: LocationEvent): void {
     const key = keyOf(event.type, event.entityId);
     if (this.#subscriptions.has(key)) this.#last.set(key, event);
-    for (const listener of this.#listeners.get(key) ?? []) listener(event);
-    for (const listener of this.#listeners.get(undefined) ?? []) listener(event);
+    tell(this.#listeners.get(key), event);
+    tell(this.#listeners.get(undefined), event);
   }
 
   #setStatus(status: Status): void {
     if (this.status === status) return;
     this.status = status;
-    for (const listener of this.#statusListeners) listener(status);
+    tell(this.#statusListeners, status);
   }
 
   /** Report what prevents a connection, unless that is known. */
@@ -358,7 +362,20 @@ class SocketTracker implements Tracker {
   }
 
   #failed(error: TrackingError): void {
-    for (const listener of this.#errorListeners) listener(error);
+    tell(this.#errorListeners, error);
+  }
+}
+
+/** Call listeners. What one of them throws becomes an uncaught error, and the others are called all the same. */
+function tell<T>(listeners: Iterable<(value: T) => void> = [], value: T): void {
+  for (const listener of listeners) {
+    try {
+      listener(value);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 }
 
