@@ -130,6 +130,18 @@ async def test_a_renewal_is_tried_again_while_the_token_lasts(project: Path) -> 
         assert {"status": "reconnecting"} not in tracker.printed
 
 
+async def test_a_renewal_that_goes_on_failing_is_reported_once(project: Path) -> None:
+    made = iter([living(600), "", "", living(600)])
+    async with (
+        handing_out(lambda: next(made)) as tokens,
+        tracking(project, tokens.live.url, tokenUrl=tokens.url) as tracker,
+    ):
+        await follow(tracker, "v1")
+        await tokens.live.server.socket_io.emit("token:expiring", {"expiresIn": 10}, room="user:u1")
+        await until(lambda: tokens.asked == 4)
+        assert errors(tracker) == ["token_unavailable"]
+
+
 async def test_an_endpoint_that_fails_is_tried_again(project: Path) -> None:
     made = iter(["", token()])
     async with (

@@ -133,6 +133,18 @@ async def test_refused_entities_are_named_and_the_others_tracked(project: Path) 
         assert members(live, "vehicle:u2-a") == 0
 
 
+async def test_above_the_limit_the_first_that_fit_are_tracked(project: Path) -> None:
+    async with serving(max_subscriptions=701) as live, tracking(project, live.url) as tracker:
+        await track(tracker, *[f"v{number}" for number in range(1_400)])
+        said = error("subscription_limit", "Subscription limit", "v701")
+        await tracker.until_last_is({"refused": said})
+        tracked = [number for number in range(1_400) if members(live, f"vehicle:v{number}")]
+        assert tracked == list(range(701))
+        await tracker.send({"do": "untrack", "type": "vehicle", "ids": ["v0"]})
+        await follow(tracker, "v1399")
+        assert live.server.incidents.counts["refused subscription_limit"] < 20  # and not 699
+
+
 async def test_a_refused_string_token_stops_the_tracker(live: Live, project: Path) -> None:
     async with tracking(project, live.url, token="letmein") as tracker:
         await track(tracker, "v1")
