@@ -44,9 +44,13 @@ def frontend(directory: Path, tarball: bool) -> None:
     """
     package = npm_package()
     description = json.loads(package["package.json"])
+    name = f"atriz-realtime-client-{description['version']}.tgz"
+    if tarball and directory.name.endswith((".tgz", ".tar.gz")):
+        message = f"{directory} is a file's name; name the folder; the file will be {name}"
+        raise click.BadParameter(message, param_hint="DIRECTORY")
     directory.mkdir(parents=True, exist_ok=True)
     if tarball:
-        written = directory / f"atriz-realtime-client-{description['version']}.tgz"
+        written = directory / name
         written.write_bytes(packed(package))
     else:
         written = directory

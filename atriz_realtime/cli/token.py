@@ -104,7 +104,7 @@ def minter(
 @click.command(
     short_help="Make a token for a user.",
     epilog="\b\nExample:\n"
-    "  TOKEN=$(atriz-realtime token --user u1 --ttl 1d --claim 'vehicles=[\"v1\"]')",
+    '  TOKEN=$(atriz-realtime token --user u1 --ttl 1d --claim \'watch={"vehicle":["v1"]}\')',
 )
 @click.option("--user", metavar="ID", required=True, help="User of the token.")
 @click.option(

@@ -24,6 +24,8 @@ MAX_RULE_LENGTH = 256
 MAX_STARS = 4
 """Stars in one pattern, which bounds the time of a match."""
 
+NO_OBJECT = 'not an object that maps types to ids, such as {"vehicle": ["v1", "v2"]}'
+
 GLOBS_PER_TURN = 16
 """Patterns other than ids, `head*` and `*tail` that are tried for each id without a pause; with
 more of them, a check first gives the event loop a turn."""
@@ -133,8 +135,13 @@ def rule_of(
         return None
 
     async def may(identity: Identity, entity: EntityRef) -> bool:
-        claim = identity.claims.get(name)
-        if not isinstance(claim, dict) or entity.type not in claim:
+        claim = identity.claims.get(name, {})
+        if not isinstance(claim, dict):
+            if ("claims", name) not in identity.memo:
+                identity.memo["claims", name] = None
+                resources.report("claim ignored", f"{name}: {NO_OBJECT}")
+            return False
+        if entity.type not in claim:
             return False
         key = "claims", name, entity.type
         rules = identity.memo.get(key)

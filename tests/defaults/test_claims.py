@@ -96,6 +96,24 @@ async def test_a_claim_with_too_many_rules_is_reported(
     ]
 
 
+@pytest.mark.parametrize("claim", ["v1", ["v1"], 7, None])
+async def test_a_claim_that_is_not_an_object_is_reported_once_for_a_token(
+    claim: Any, may_track: Any, reported: list[tuple[str, str]]
+) -> None:
+    identity = bearer(claim)
+    assert not await may_track(identity, V1)
+    assert not await may_track(identity, EntityRef("delivery", "d1"))
+    shape = 'not an object that maps types to ids, such as {"vehicle": ["v1", "v2"]}'
+    assert reported == [("claim ignored", f"see: {shape}")]
+
+
+async def test_a_claim_that_is_missing_is_not_reported(
+    may_track: Any, reported: list[tuple[str, str]]
+) -> None:
+    assert not await may_track(Identity(user_id="u1"), V1)
+    assert reported == []
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_index_allows_what_some_rule_matches(seed: int) -> None:
     chance = random.Random(seed)

@@ -114,6 +114,12 @@ async def test_a_url_without_a_path_may_have_a_query(project: Path, end: str) ->
         await follow(tracker, "v1")
 
 
+@pytest.mark.parametrize("path", ["socket.io", "socket.io/", "/socket.io"])
+async def test_slashes_around_the_path_may_be_left_out(project: Path, path: str) -> None:
+    async with serving() as live, tracking(project, live.url, token=token(), path=path) as tracker:
+        await follow(tracker, "v1")
+
+
 @pytest.mark.parametrize(("status", "code"), [(200, "wrong_path"), (403, "origin_refused")])
 async def test_an_answer_that_will_not_change_is_a_refusal(
     project: Path, status: int, code: str

@@ -204,3 +204,22 @@ async def test_a_url_with_a_path_is_a_problem_that_is_shown(project: Path) -> No
         await page.send({"render": hooks})
         lost = {**WAITING, "connected": False, "error": "wrong_path"}
         await page.until_last_is([lost, {"status": "refused", "problem": "wrong_path"}])
+
+
+async def test_hooks_with_other_transports_have_a_connection_of_their_own(project: Path) -> None:
+    async with (
+        serving() as live,
+        script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,
+    ):
+        mine = token()
+        polling = using("useVehicleTracking", "v1", mine, {"transports": ["polling"]})
+        await page.send({"render": [polling, using("useVehicleTracking", "v1", mine)]})
+        await page.until_last_is([WAITING, WAITING])
+        manager = live.server.socket_io.manager
+        sids = [manager.eio_sid_from_sid(sid, "/") for sid in manager.rooms["/"]["vehicle:v1"]]
+        await until(
+            lambda: (
+                {live.server.socket_io.eio.transport(sid) for sid in sids}
+                == {"polling", "websocket"}
+            )
+        )

@@ -43,6 +43,19 @@ const hooks = import('@atriz/realtime-client/react');
 console.log(await hooks.catch(({ code, message }) => code + message));
 """
 
+WITHOUT_TYPES = """
+import { createTracker } from '@atriz/realtime-client';
+
+const given = [[], ['http://localhost'], ['http://localhost', {}], [undefined, { token: '' }]];
+for (const each of given) {
+  try {
+    createTracker(...each);
+  } catch (error) {
+    console.log(String(error));
+  }
+}
+"""
+
 
 def library() -> str:
     """How the import map of a page names the library."""
@@ -78,6 +91,21 @@ def test_other_files_are_not_replaced(tmp_path: Path, found: str | None) -> None
     assert refused.exit_code == 2
     assert f"{tmp_path} has other files; name a new folder" in refused.output
     assert contents(tmp_path) == before
+
+
+def test_an_argument_that_is_missing_is_named(project: Path) -> None:
+    url, token = "url must be a string", "token must be a string or function"
+    said = run(project, "node", "--input-type=module", text=WITHOUT_TYPES).splitlines()
+    assert said == [f"TypeError: {problem}" for problem in (url, token, token, url)]
+
+
+@pytest.mark.parametrize("name", ["client.tgz", "client.tar.gz"])
+def test_a_tarball_is_written_into_a_folder_and_has_its_own_name(tmp_path: Path, name: str) -> None:
+    refused = CliRunner().invoke(frontend, ["--tarball", str(tmp_path / name)])
+    assert refused.exit_code == 2
+    assert f"name the folder; the file will be {TARBALL}" in refused.output
+    assert contents(tmp_path) == {}
+    assert not (tmp_path / name).exists()
 
 
 def test_the_version_is_the_server_s() -> None:

@@ -130,6 +130,18 @@ async def test_a_renewal_is_tried_again_while_the_token_lasts(project: Path) -> 
         assert {"status": "reconnecting"} not in tracker.printed
 
 
+async def test_a_renewal_that_goes_on_failing_is_reported_once(project: Path) -> None:
+    made = iter([living(600), "", "", living(600)])
+    async with (
+        handing_out(lambda: next(made)) as tokens,
+        tracking(project, tokens.live.url, tokenUrl=tokens.url) as tracker,
+    ):
+        await follow(tracker, "v1")
+        await tokens.live.server.socket_io.emit("token:expiring", {"expiresIn": 10}, room="user:u1")
+        await until(lambda: tokens.asked == 4)
+        assert errors(tracker) == ["token_unavailable"]
+
+
 async def test_an_endpoint_that_fails_is_tried_again(project: Path) -> None:
     made = iter(["", token()])
     async with (
@@ -166,6 +178,23 @@ async def test_no_token_is_asked_for_again_when_there_will_be_none(project: Path
         assert await pauses(tracker) == []  # it was asked for once
         await tracker.send({"do": "reconnect"})
         await until(lambda: members(live, "vehicle:v1") == 1)
+
+
+async def test_a_function_that_throws_without_a_promise_leaves_nothing_behind(
+    project: Path,
+) -> None:
+    signed_out = {"code": "not_authenticated", "sync": True}
+    async with (
+        serving() as live,
+        tracking(project, live.url, tokens=[signed_out]) as tracker,
+    ):
+        await track(tracker, "v1")
+        await tracker.until_last_is({"refused": error("not_authenticated", "sign in")})
+        async with asyncio.timeout(5):  # the function's own would take eight seconds
+            while tracker.printed[-1] != {"timers": 0}:
+                printed = len(tracker.printed)
+                await tracker.send({"do": "timers"})
+                await until(lambda: len(tracker.printed) > printed)  # noqa: B023
 
 
 async def test_a_renewal_ends_when_there_will_be_no_token(project: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from atriz_realtime.api import AuthenticationRejected, Credentials, EntityRef, Identity
 from tests.support.clients.node import Lines, script
 from tests.support.servers.serving import Live, serving, token, until
-from tests.support.servers.tcp_proxy import Proxy
+from tests.support.servers.tcp_proxy import Proxy, proxying
 
 
 @asynccontextmanager
@@ -133,6 +133,18 @@ async def test_refused_entities_are_named_and_the_others_tracked(project: Path) 
         assert members(live, "vehicle:u2-a") == 0
 
 
+async def test_above_the_limit_the_first_that_fit_are_tracked(project: Path) -> None:
+    async with serving(max_subscriptions=701) as live, tracking(project, live.url) as tracker:
+        await track(tracker, *[f"v{number}" for number in range(1_400)])
+        said = error("subscription_limit", "Subscription limit", "v701")
+        await tracker.until_last_is({"refused": said})
+        tracked = [number for number in range(1_400) if members(live, f"vehicle:v{number}")]
+        assert tracked == list(range(701))
+        await tracker.send({"do": "untrack", "type": "vehicle", "ids": ["v0"]})
+        await follow(tracker, "v1399")
+        assert live.server.incidents.counts["refused subscription_limit"] < 20  # and not 699
+
+
 async def test_a_refused_string_token_stops_the_tracker(live: Live, project: Path) -> None:
     async with tracking(project, live.url, token="letmein") as tracker:
         await track(tracker, "v1")
@@ -214,3 +226,22 @@ async def test_a_revoked_entity_is_reported_and_dropped(live: Live, project: Pat
         await until(lambda: locations(tracker) == [("v2", 2)])
         await follow(tracker, "v1")  # it is requested again
         await until(lambda: members(live, "vehicle:v1") == 1)
+
+
+async def test_listeners_that_throw_stop_neither_the_tracker_nor_other_listeners(
+    live: Live, project: Path
+) -> None:
+    async with (
+        proxying(live.port) as proxy,
+        tracking(project, f"http://127.0.0.1:{proxy.port}", token=token(), faulty=True) as tracker,
+    ):
+        await follow(tracker, "v1")
+        await live.publish("v1", speed=1)
+        await until(lambda: locations(tracker) == [("v1", 1)])
+        proxy.cut()
+        await until(lambda: errors(tracker) == ["unreachable"])
+        proxy.mend()
+        await tracker.until_printed({"status": "connected"}, times=2)
+        await until(lambda: members(live, "vehicle:v1") == 1)
+        thrown = {line["uncaught"] for line in tracker.printed if "uncaught" in line}
+        assert thrown == {"onStatus", "onError", "onLocation", "of v1"}

@@ -6,7 +6,7 @@ export function pathProblem(url) {
     const option = `path: '${path.replace(/\/$/, '')}/socket.io/'`;
     return new TrackingError('wrong_path', `the URL '${url}' has a path; leave it out, and use the option ${option}`);
 }
-export function addressOf(url, path = '/socket.io/') {
+export function addressOf(url, path) {
     try {
         return new URL(`${path.replace(/\/$/, '')}/`, new URL(url, globalThis.location?.href));
     }

@@ -77,7 +77,11 @@ export interface TrackerOptions {
     /** Transports in the order to try. Default: long polling, which is upgraded to a websocket. */
     transports?: ('polling' | 'websocket')[] | undefined;
 }
-/** Tracks entities over one connection, which it makes again when it is lost. */
+/**
+ * Tracks entities over one connection, which it makes again when it is lost.
+ *
+ * An error that a listener throws becomes an uncaught error of the page or the process, and stops nothing else.
+ */
 export interface Tracker {
     readonly status: Status;
     /** Why there is no connection, as it was reported last; `null` while there is one, or no reason is known. */

@@ -1,12 +1,14 @@
 import { type Tracking } from './follow.js';
-import type { Status, Token, TrackingError } from './model.js';
+import type { Status, Token, TrackerOptions, TrackingError } from './model.js';
 export type { Tracking } from './follow.js';
 export { TrackingError, type ErrorCode, type Location, type Status, type Token } from './model.js';
 export interface TrackingOptions {
     /** The URL of the server. Default: `process.env.REACT_APP_WS_URL` if the bundler sets it, or else the origin of the page. */
     url?: string | undefined;
-    /** The Socket.IO path of the server. */
-    path?: string | undefined;
+    /** The Socket.IO path of the server. Default: `/socket.io/`. */
+    path?: TrackerOptions['path'];
+    /** Transports in the order to try. Default: long polling, which is upgraded to a websocket. */
+    transports?: TrackerOptions['transports'];
     /** Who is signed in, if that can change while the page is open: another user gets another connection. */
     user?: string | undefined;
 }

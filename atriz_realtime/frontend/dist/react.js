@@ -66,19 +66,20 @@ function useStore(store, onServer) {
     return useSyncExternalStore(subscribe, () => store.state, () => onServer);
 }
 const connections = new Map();
-function useSharedTracker(token, { url = serverUrl(), path, user }) {
+function useSharedTracker(token, options) {
+    const { url = serverUrl(), path, transports, user } = options;
     const [component] = useState({ token });
-    const key = token === '' ? '' : JSON.stringify([url, path, user, typeof token === 'string' ? token : null]);
+    const key = token === '' ? '' : JSON.stringify([url, path, transports, user, typeof token === 'string' ? token : null]);
     useEffect(() => {
         component.token = token;
         const users = connections.get(key)?.users;
         if (users?.delete(component))
             users.add(component);
     });
-    return useMemo(() => (key === '' ? undefined : () => acquire(key, url, path, component)), [key]);
+    return useMemo(() => (key === '' ? undefined : () => acquire(key, url, options, component)), [key]);
 }
-function acquire(key, url, path, component) {
-    const shared = connections.get(key) ?? open(url, path, component);
+function acquire(key, url, options, component) {
+    const shared = connections.get(key) ?? open(url, options, component);
     connections.set(key, shared);
     shared.users.add(component);
     const release = () => {
@@ -92,14 +93,14 @@ function acquire(key, url, path, component) {
     };
     return { tracker: shared.tracker, release };
 }
-function open(url, path, first) {
+function open(url, { path, transports }, first) {
     const users = new Set();
     const newest = () => {
         const { token } = [...users].at(-1) ?? first;
         return typeof token === 'string' ? token : token();
     };
     const token = typeof first.token === 'string' ? first.token : newest;
-    return { tracker: createTracker(url, { token, path }), users };
+    return { tracker: createTracker(url, { token, path, transports }), users };
 }
 function serverUrl() {
     try {

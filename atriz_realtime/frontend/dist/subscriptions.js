@@ -8,7 +8,6 @@ export class Subscriptions {
     #leaving = new Map();
     #connected = false;
     #scheduled = false;
-    #repeat;
     constructor(wire) {
         this.#wire = wire;
     }
@@ -62,7 +61,6 @@ export class Subscriptions {
     }
     disconnected() {
         this.#connected = false;
-        clearTimeout(this.#repeat);
         this.#leaving.clear();
         for (const subscription of this.#all.values())
             subscription.state = 'wanted';
@@ -97,8 +95,8 @@ export class Subscriptions {
     }
     #flush() {
         for (const [type, ids] of this.#leaving) {
-            for (const chunk of chunks([...ids])) {
-                this.#wire.ask(`untrack:${type}`, chunk).catch(() => undefined);
+            for (const rest = [...ids]; rest.length > 0;) {
+                this.#wire.ask(`untrack:${type}`, rest.splice(0, CHUNK)).catch(() => undefined);
             }
         }
         this.#leaving.clear();
@@ -110,59 +108,45 @@ export class Subscriptions {
             wanted.set(subscription.type, ofType);
             ofType.push(subscription);
         }
-        for (const ofType of wanted.values()) {
-            for (const chunk of chunks(ofType))
-                void this.#request(chunk);
-        }
+        for (const [type, ofType] of wanted)
+            void this.#request(type, ofType);
         if (this.#all.size === 0)
             this.#wire.authenticated();
     }
-    async #request(requested) {
-        const answer = await this.#track(requested);
-        if (answer === undefined)
-            return;
-        if (answer.code !== 'not_authenticated')
-            this.#wire.authenticated();
-        if (answer.success) {
-            for (const subscription of requested)
-                this.#confirmed(subscription);
-            return;
-        }
-        const [first, ...others] = requested;
-        if (answer.code === 'not_authenticated') {
-            this.#wire.unauthenticated(refusal(answer));
-        }
-        else if (first !== undefined && others.length === 0) {
-            this.#rejected(first, refusal(answer, first));
-        }
-        else {
-            for (const subscription of requested) {
-                if (!this.#isPending(subscription))
-                    continue;
-                await this.#request([subscription]);
-                await new Promise((resolve) => setTimeout(resolve, PACE));
-            }
-        }
-    }
-    async #track(requested) {
-        const [first] = requested;
-        if (first === undefined)
-            return undefined;
+    async #request(type, requested) {
         for (const subscription of requested)
             subscription.state = 'requested';
-        const ids = requested.map(({ id }) => id);
-        try {
-            return await this.#wire.ask(`track:${first.type}`, ids.length === 1 ? first.id : ids);
-        }
-        catch {
-            for (const subscription of requested) {
-                if (this.#isPending(subscription))
-                    subscription.state = 'wanted';
+        let size = CHUNK;
+        for (let rest = requested; rest.length > 0; rest = rest.filter((each) => this.#isPending(each))) {
+            const part = rest.slice(0, size);
+            const ids = part.map(({ id }) => id);
+            const answer = await this.#wire.ask(`track:${type}`, ids.length > 1 ? ids : ids.join()).catch(() => undefined);
+            if (answer === undefined) {
+                for (const subscription of part)
+                    if (this.#isPending(subscription))
+                        subscription.state = 'wanted';
+                setTimeout(() => this.#schedule(), REPEAT_DELAY);
+                continue;
             }
-            clearTimeout(this.#repeat);
-            if (this.#connected)
-                this.#repeat = setTimeout(() => this.#schedule(), REPEAT_DELAY);
-            return undefined;
+            if (answer.code === 'not_authenticated') {
+                this.#wire.unauthenticated(refusal(answer));
+                return;
+            }
+            this.#wire.authenticated();
+            const full = answer.code === 'subscription_limit';
+            if (answer.success) {
+                for (const subscription of part)
+                    this.#confirmed(subscription);
+            }
+            else if (part.length > 1) {
+                size = full ? Math.ceil(part.length / 2) : 1;
+            }
+            else {
+                for (const subscription of full ? rest : part)
+                    this.#rejected(subscription, refusal(answer, subscription));
+            }
+            if (size < CHUNK)
+                await new Promise((resolve) => setTimeout(resolve, PACE));
         }
     }
     #isPending(subscription) {
@@ -189,10 +173,4 @@ export class Subscriptions {
 }
 export function refusal({ code = 'refused', message = 'refused' }, of) {
     return new TrackingError(code, message, of && { type: of.type, id: of.id });
-}
-function chunks(items) {
-    const result = [];
-    for (let start = 0; start < items.length; start += CHUNK)
-        result.push(items.slice(start, start + CHUNK));
-    return result;
 }

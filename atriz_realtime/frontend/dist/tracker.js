@@ -12,6 +12,11 @@ const LONGEST_HOLD = 1_000;
 const MAX_REFUSALS = 6;
 const LASTING = 15_000;
 export function createTracker(url, options) {
+    const kind = typeof options?.token;
+    if (typeof url !== 'string')
+        throw new TypeError('url must be a string');
+    if (kind !== 'string' && kind !== 'function')
+        throw new TypeError('token must be a string or function');
     return new SocketTracker(url, options);
 }
 class SocketTracker {
@@ -36,7 +41,8 @@ class SocketTracker {
     #renewing;
     #calledAt = -Infinity;
     #calls = 0;
-    constructor(url, { token, path, transports }) {
+    constructor(url, { token, path = '/socket.io/', transports = ['polling', 'websocket'] }) {
+        path = path.replace(/^\/?/, '/');
         this.#token = token;
         this.#address = addressOf(url, path);
         const problem = (this.#pathProblem = pathProblem(url));
@@ -45,8 +51,8 @@ class SocketTracker {
             autoConnect: problem === undefined,
             reconnectionDelay: 500,
             reconnectionDelayMax: 10_000,
-            ...(path === undefined ? {} : { path }),
-            ...(transports === undefined ? {} : { transports }),
+            path,
+            transports,
             auth: (answer) => void this.#sendToken(answer),
         });
         this.#subscriptions = new Subscriptions({
@@ -71,10 +77,9 @@ class SocketTracker {
             queueMicrotask(() => this.#failed(problem));
         }
     }
-    track(type, ids) {
-        if (this.status === 'closed') {
-            return Promise.reject(new TrackingError('closed', 'the tracker is closed'));
-        }
+    async track(type, ids) {
+        if (this.status === 'closed')
+            throw new TrackingError('closed', 'the tracker is closed');
         const confirmed = this.#subscriptions.add(type, [ids].flat());
         if (this.status === 'refused' && this.problem !== null)
             this.#subscriptions.refused(this.problem);
@@ -149,7 +154,7 @@ class SocketTracker {
         }
     }
     #connected() {
-        this.#connectedAt = Date.now();
+        this.#connectedAt = performance.now();
         this.#proven = true;
         this.#subscriptions.connected();
     }
@@ -205,7 +210,7 @@ class SocketTracker {
         this.#refused(answer?.success === false ? refusal(answer) : error);
     }
     #refused(error, final = typeof this.#token === 'string') {
-        if (Date.now() - this.#connectedAt > LASTING)
+        if (performance.now() - this.#connectedAt > LASTING)
             this.#refusals = 0;
         this.#connectedAt = Infinity;
         this.#refusals += 1;
@@ -243,8 +248,11 @@ class SocketTracker {
         this.#calledAt = performance.now();
         this.#calls += 1;
         try {
-            const late = this.#after(TOKEN_TIMEOUT).then(() => Promise.reject(new Error('the token took too long')));
-            const token = await Promise.race([callback(), late]);
+            const called = (async () => callback())();
+            const late = this.#after(TOKEN_TIMEOUT, called).then(() => {
+                throw new Error('the token took too long');
+            });
+            const token = await Promise.race([called, late]);
             if (typeof token === 'string' && /\S/.test(token))
                 return token;
             throw new TypeError('the function returned no token');
@@ -255,7 +263,7 @@ class SocketTracker {
             return new TrackingError('token_unavailable', String(error), undefined, { cause: error });
         }
     }
-    async #renew(expiresIn = 0) {
+    async #renew(expiresIn = 0, known) {
         const { id } = this.#socket;
         if (typeof this.#token === 'string' || id === undefined || this.#renewing === id)
             return;
@@ -268,10 +276,11 @@ class SocketTracker {
             return;
         const token = await this.#fresh();
         if (token instanceof TrackingError) {
-            this.#failed(token);
+            if (token.code !== known)
+                this.#failed(token);
             const left = expiresIn - (performance.now() - notified) / 1_000;
             if (left > 0 && !isFinal(token))
-                void this.#renew(left);
+                void this.#renew(left, token.code);
         }
         else if (this.#socket.id === id) {
             this.#sent = token;
@@ -283,40 +292,51 @@ class SocketTracker {
     async #ask(event, argument) {
         return (await this.#socket.timeout(ANSWER_TIMEOUT).emitWithAck(event, argument));
     }
-    #after(delay) {
+    #after(delay, settled) {
         return new Promise((resolve) => {
-            const timer = setTimeout(() => {
+            const end = () => {
+                clearTimeout(timer);
                 this.#timers.delete(timer);
                 resolve();
-            }, delay);
+            };
+            const timer = setTimeout(end, delay);
             this.#timers.add(timer);
+            settled?.then(end, end);
         });
     }
     #moved(event) {
         const key = keyOf(event.type, event.entityId);
         if (this.#subscriptions.has(key))
             this.#last.set(key, event);
-        for (const listener of this.#listeners.get(key) ?? [])
-            listener(event);
-        for (const listener of this.#listeners.get(undefined) ?? [])
-            listener(event);
+        tell(this.#listeners.get(key), event);
+        tell(this.#listeners.get(undefined), event);
     }
     #setStatus(status) {
         if (this.status === status)
             return;
         this.status = status;
-        for (const listener of this.#statusListeners)
-            listener(status);
+        tell(this.#statusListeners, status);
     }
     #prevented(error) {
-        const known = this.problem?.code === error.code;
+        const known = this.problem?.code;
         this.problem = error;
-        if (!known)
+        if (known !== error.code)
             this.#failed(error);
     }
     #failed(error) {
-        for (const listener of this.#errorListeners)
-            listener(error);
+        tell(this.#errorListeners, error);
+    }
+}
+function tell(listeners = [], value) {
+    for (const listener of listeners) {
+        try {
+            listener(value);
+        }
+        catch (error) {
+            queueMicrotask(() => {
+                throw error;
+            });
+        }
     }
 }
 function isFinal(error) {

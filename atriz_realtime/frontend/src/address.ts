@@ -9,7 +9,7 @@ export function pathProblem(url: string): TrackingError | undefined {
 }
 
 /** Where the server is asked why there is no connection; `undefined` for URLs that only socket.io-client understands. */
-export function addressOf(url: string, path = '/socket.io/'): URL | undefined {
+export function addressOf(url: string, path: string): URL | undefined {
   try {
     return new URL(`${path.replace(/\/$/, '')}/`, new URL(url, globalThis.location?.href));
   } catch {

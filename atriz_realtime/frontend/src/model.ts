@@ -101,7 +101,11 @@ export interface TrackerOptions {
   transports?: ('polling' | 'websocket')[] | undefined;
 }
 
-/** Tracks entities over one connection, which it makes again when it is lost. */
+/**
+ * Tracks entities over one connection, which it makes again when it is lost.
+ *
+ * An error that a listener throws becomes an uncaught error of the page or the process, and stops nothing else.
+ */
 export interface Tracker {
   readonly status: Status;
   /** Why there is no connection, as it was reported last; `null` while there is one, or no reason is known. */

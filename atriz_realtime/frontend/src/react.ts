@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 
 import { follow, type Tracking } from './follow.js';
-import type { Status, Token, Tracker, TrackingError } from './model.js';
+import type { Status, Token, Tracker, TrackerOptions, TrackingError } from './model.js';
 import { createTracker } from './tracker.js';
 
 export type { Tracking } from './follow.js';
@@ -10,8 +10,10 @@ export { TrackingError, type ErrorCode, type Location, type Status, type Token }
 export interface TrackingOptions {
   /** The URL of the server. Default: `process.env.REACT_APP_WS_URL` if the bundler sets it, or else the origin of the page. */
   url?: string | undefined;
-  /** The Socket.IO path of the server. */
-  path?: string | undefined;
+  /** The Socket.IO path of the server. Default: `/socket.io/`. */
+  path?: TrackerOptions['path'];
+  /** Transports in the order to try. Default: long polling, which is upgraded to a websocket. */
+  transports?: TrackerOptions['transports'];
   /** Who is signed in, if that can change while the page is open: another user gets another connection. */
   user?: string | undefined;
 }
@@ -132,20 +134,21 @@ interface Acquired {
 const connections = new Map<string, Shared>();
 
 /** Acquires the connection that a component shares, and is another function for another one; `undefined` without a token. */
-function useSharedTracker(token: Token, { url = serverUrl(), path, user }: TrackingOptions): (() => Acquired) | undefined {
+function useSharedTracker(token: Token, options: TrackingOptions): (() => Acquired) | undefined {
+  const { url = serverUrl(), path, transports, user } = options;
   const [component] = useState<User>({ token });
-  const key = token === '' ? '' : JSON.stringify([url, path, user, typeof token === 'string' ? token : null]);
+  const key = token === '' ? '' : JSON.stringify([url, path, transports, user, typeof token === 'string' ? token : null]);
   useEffect(() => {
     component.token = token;
     const users = connections.get(key)?.users;
     if (users?.delete(component)) users.add(component);
   });
-  return useMemo(() => (key === '' ? undefined : () => acquire(key, url, path, component)), [key]);
+  return useMemo(() => (key === '' ? undefined : () => acquire(key, url, options, component)), [key]);
 }
 
 /** The tracker that components with the same key share, and a function to release it. */
-function acquire(key: string, url: string, path: string | undefined, component: User): Acquired {
-  const shared = connections.get(key) ?? open(url, path, component);
+function acquire(key: string, url: string, options: TrackingOptions, component: User): Acquired {
+  const shared = connections.get(key) ?? open(url, options, component);
   connections.set(key, shared);
   shared.users.add(component);
   const release = () => {
@@ -161,14 +164,14 @@ function acquire(key: string, url: string, path: string | undefined, component: 
 }
 
 /** A connection, which calls the token function of the newest of its users. */
-function open(url: string, path: string | undefined, first: User): Shared {
+function open(url: string, { path, transports }: TrackingOptions, first: User): Shared {
   const users = new Set<User>();
   const newest = () => {
     const { token } = [...users].at(-1) ?? first;
     return typeof token === 'string' ? token : token();
   };
   const token = typeof first.token === 'string' ? first.token : newest;
-  return { tracker: createTracker(url, { token, path }), users };
+  return { tracker: createTracker(url, { token, path, transports }), users };
 }
 
 declare const process: { env: { REACT_APP_WS_URL?: string } };

@@ -33,7 +33,7 @@ interface Subscription {
 /** Most entities in one request; 500 ids of 100 characters stay below the 64 KiB of the server. */
 const CHUNK = 500;
 
-/** Milliseconds between requests for single entities; the server accepts 50 events a second. */
+/** Milliseconds between requests for parts of what was refused together; the server accepts 50 events a second. */
 const PACE = 25;
 
 /** Milliseconds after which an unanswered request is repeated. */
@@ -46,7 +46,6 @@ export class Subscriptions {
   readonly #leaving = new Map<string, Set<string>>();
   #connected = false;
   #scheduled = false;
-  #repeat: ReturnType<typeof setTimeout> | undefined;
 
   constructor(wire: Wire) {
     this.#wire = wire;
@@ -105,7 +104,6 @@ export class Subscriptions {
   /** The connection is lost; everything is requested again on the next one. */
   disconnected(): void {
     this.#connected = false;
-    clearTimeout(this.#repeat);
     this.#leaving.clear();
     for (const subscription of this.#all.values()) subscription.state = 'wanted';
   }
@@ -145,8 +143,8 @@ export class Subscriptions {
 
   #flush(): void {
     for (const [type, ids] of this.#leaving) {
-      for (const chunk of chunks([...ids])) {
-        this.#wire.ask(`untrack:${type}`, chunk).catch(() => undefined); // the server forgets it with the connection
+      for (const rest = [...ids]; rest.length > 0; ) {
+        this.#wire.ask(`untrack:${type}`, rest.splice(0, CHUNK)).catch(() => undefined); // it ends with the connection
       }
     }
     this.#leaving.clear();
@@ -157,49 +155,40 @@ export class Subscriptions {
       wanted.set(subscription.type, ofType);
       ofType.push(subscription);
     }
-    for (const ofType of wanted.values()) {
-      for (const chunk of chunks(ofType)) void this.#request(chunk);
-    }
+    for (const [type, ofType] of wanted) void this.#request(type, ofType);
     if (this.#all.size === 0) this.#wire.authenticated();
   }
 
-  /** Request entities of one type; if they are refused together, request each by itself. */
-  async #request(requested: Subscription[]): Promise<void> {
-    const answer = await this.#track(requested);
-    if (answer === undefined) return;
-    if (answer.code !== 'not_authenticated') this.#wire.authenticated();
-    if (answer.success) {
-      for (const subscription of requested) this.#confirmed(subscription);
-      return;
-    }
-    const [first, ...others] = requested;
-    if (answer.code === 'not_authenticated') {
-      this.#wire.unauthenticated(refusal(answer));
-    } else if (first !== undefined && others.length === 0) {
-      this.#rejected(first, refusal(answer, first));
-    } else {
-      for (const subscription of requested) {
-        if (!this.#isPending(subscription)) continue;
-        await this.#request([subscription]);
-        await new Promise((resolve) => setTimeout(resolve, PACE));
-      }
-    }
-  }
-
-  async #track(requested: Subscription[]): Promise<Answer | undefined> {
-    const [first] = requested;
-    if (first === undefined) return undefined;
+  /**
+   * Request entities of one type, one list after the other. If a list is refused, request each entity by itself; or,
+   * if they are too many, as many as there is room for.
+   */
+  async #request(type: string, requested: Subscription[]): Promise<void> {
     for (const subscription of requested) subscription.state = 'requested';
-    const ids = requested.map(({ id }) => id);
-    try {
-      return await this.#wire.ask(`track:${first.type}`, ids.length === 1 ? first.id : ids);
-    } catch {
-      for (const subscription of requested) {
-        if (this.#isPending(subscription)) subscription.state = 'wanted';
+    let size = CHUNK;
+    for (let rest = requested; rest.length > 0; rest = rest.filter((each) => this.#isPending(each))) {
+      const part = rest.slice(0, size);
+      const ids = part.map(({ id }) => id);
+      const answer = await this.#wire.ask(`track:${type}`, ids.length > 1 ? ids : ids.join()).catch(() => undefined);
+      if (answer === undefined) {
+        for (const subscription of part) if (this.#isPending(subscription)) subscription.state = 'wanted';
+        setTimeout(() => this.#schedule(), REPEAT_DELAY);
+        continue;
       }
-      clearTimeout(this.#repeat);
-      if (this.#connected) this.#repeat = setTimeout(() => this.#schedule(), REPEAT_DELAY);
-      return undefined;
+      if (answer.code === 'not_authenticated') {
+        this.#wire.unauthenticated(refusal(answer));
+        return; // everything is requested again
+      }
+      this.#wire.authenticated();
+      const full = answer.code === 'subscription_limit';
+      if (answer.success) {
+        for (const subscription of part) this.#confirmed(subscription);
+      } else if (part.length > 1) {
+        size = full ? Math.ceil(part.length / 2) : 1;
+      } else {
+        for (const subscription of full ? rest : part) this.#rejected(subscription, refusal(answer, subscription));
+      }
+      if (size < CHUNK) await new Promise((resolve) => setTimeout(resolve, PACE));
     }
   }
 
@@ -227,10 +216,4 @@ export class Subscriptions {
 /** The error that a negative acknowledgement stands for. */
 export function refusal({ code = 'refused', message = 'refused' }: Answer, of?: Subscription): TrackingError {
   return new TrackingError(code, message, of && { type: of.type, id: of.id });
-}
-
-function chunks<T>(items: T[]): T[][] {
-  const result: T[][] = [];
-  for (let start = 0; start < items.length; start += CHUNK) result.push(items.slice(start, start + CHUNK));
-  return result;
 }

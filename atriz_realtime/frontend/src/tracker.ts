@@ -45,6 +45,9 @@ const LASTING = 15_000;
  *   connection is made, and the problem of the tracker has the code `wrong_path`.
  */
 export function createTracker(url: string, options: TrackerOptions): Tracker {
+  const kind = typeof options?.token;
+  if (typeof url !== 'string') throw new TypeError('url must be a string');
+  if (kind !== 'string' && kind !== 'function') throw new TypeError('token must be a string or function');
   return new SocketTracker(url, options);
 }
 
@@ -75,7 +78,8 @@ class SocketTracker implements Tracker {
   #calledAt = -Infinity;
   #calls = 0;
 
-  constructor(url: string, { token, path, transports }: TrackerOptions) {
+  constructor(url: string, { token, path = '/socket.io/', transports = ['polling', 'websocket'] }: TrackerOptions) {
+    path = path.replace(/^\/?/, '/');
     this.#token = token;
     this.#address = addressOf(url, path);
     const problem = (this.#pathProblem = pathProblem(url));
@@ -84,8 +88,8 @@ class SocketTracker implements Tracker {
       autoConnect: problem === undefined,
       reconnectionDelay: 500,
       reconnectionDelayMax: 10_000,
-      ...(path === undefined ? {} : { path }),
-      ...(transports === undefined ? {} : { transports }),
+      path,
+      transports,
       auth: (answer) => void this.#sendToken(answer),
     });
     this.#subscriptions = new Subscriptions({
@@ -111,10 +115,8 @@ class SocketTracker implements Tracker {
     }
   }
 
-  track(type: string, ids: string | readonly string[]): Promise<void> {
-    if (this.status === 'closed') {
-      return Promise.reject(new TrackingError('closed', 'the tracker is closed'));
-    }
+  async track(type: string, ids: string | readonly string[]): Promise<void> {
+    if (this.status === 'closed') throw new TrackingError('closed', 'the tracker is closed');
     const confirmed = this.#subscriptions.add(type, [ids].flat());
     if (this.status === 'refused' && this.problem !== null) this.#subscriptions.refused(this.problem);
     return confirmed;
@@ -192,7 +194,7 @@ class SocketTracker implements Tracker {
   }
 
   #connected(): void {
-    this.#connectedAt = Date.now();
+    this.#connectedAt = performance.now();
     this.#proven = true;
     this.#subscriptions.connected();
   }
@@ -247,7 +249,7 @@ class SocketTracker implements Tracker {
 
   /** Connect again later if the token callback can supply a fresh token. */
   #refused(error: TrackingError | undefined, final = typeof this.#token === 'string'): void {
-    if (Date.now() - this.#connectedAt > LASTING) this.#refusals = 0;
+    if (performance.now() - this.#connectedAt > LASTING) this.#refusals = 0;
     this.#connectedAt = Infinity;
     this.#refusals += 1;
     const stops = final || this.#refusals >= MAX_REFUSALS;
@@ -289,8 +291,11 @@ class SocketTracker implements Tracker {
     this.#calledAt = performance.now();
     this.#calls += 1;
     try {
-      const late = this.#after(TOKEN_TIMEOUT).then(() => Promise.reject(new Error('the token took too long')));
-      const token: unknown = await Promise.race([callback(), late]);
+      const called = (async () => callback())(); // it may throw before it returns a promise
+      const late = this.#after(TOKEN_TIMEOUT, called).then(() => {
+        throw new Error('the token took too long');
+      });
+      const token: unknown = await Promise.race([called, late]);
       if (typeof token === 'string' && /\S/.test(token)) return token;
       throw new TypeError('the function returned no token');
     } catch (error) {
@@ -299,8 +304,13 @@ class SocketTracker implements Tracker {
     }
   }
 
-  /** Authenticate again on the open connection, with a fresh token, before the present one expires in so many seconds. */
-  async #renew(expiresIn = 0): Promise<void> {
+  /**
+   * Authenticate again on the open connection, with a fresh token, before the present one expires.
+   *
+   * @param expiresIn Seconds.
+   * @param known The code of the error that was reported last.
+   */
+  async #renew(expiresIn = 0, known?: string): Promise<void> {
     const { id } = this.#socket;
     if (typeof this.#token === 'string' || id === undefined || this.#renewing === id) return;
     this.#renewing = id;
@@ -310,9 +320,9 @@ class SocketTracker implements Tracker {
     if (this.#socket.id !== id) return;
     const token = await this.#fresh();
     if (token instanceof TrackingError) {
-      this.#failed(token);
+      if (token.code !== known) this.#failed(token);
       const left = expiresIn - (performance.now() - notified) / 1_000;
-      if (left > 0 && !isFinal(token)) void this.#renew(left);
+      if (left > 0 && !isFinal(token)) void this.#renew(left, token.code);
     } else if (this.#socket.id === id) {
       this.#sent = token;
       const answer = await this.#ask('authenticate', token).catch(() => undefined); // the connection was lost
@@ -324,14 +334,17 @@ class SocketTracker implements Tracker {
     return (await this.#socket.timeout(ANSWER_TIMEOUT).emitWithAck(event, argument)) as Answer;
   }
 
-  /** Resolves after so many milliseconds, unless the tracker is closed before. */
-  #after(delay: number): Promise<void> {
+  /** Resolves after so many milliseconds, or once a promise is settled, unless the tracker is closed before. */
+  #after(delay: number, settled?: Promise<unknown>): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => {
+      const end = () => {
+        clearTimeout(timer);
         this.#timers.delete(timer);
         resolve();
-      }, delay);
+      };
+      const timer = setTimeout(end, delay);
       this.#timers.add(timer);
+      settled?.then(end, end);
     });
   }
 
@@ -340,25 +353,38 @@ class SocketTracker implements Tracker {
   #moved(event: LocationEvent): void {
     const key = keyOf(event.type, event.entityId);
     if (this.#subscriptions.has(key)) this.#last.set(key, event);
-    for (const listener of this.#listeners.get(key) ?? []) listener(event);
-    for (const listener of this.#listeners.get(undefined) ?? []) listener(event);
+    tell(this.#listeners.get(key), event);
+    tell(this.#listeners.get(undefined), event);
   }
 
   #setStatus(status: Status): void {
     if (this.status === status) return;
     this.status = status;
-    for (const listener of this.#statusListeners) listener(status);
+    tell(this.#statusListeners, status);
   }
 
   /** Report what prevents a connection, unless that is known. */
   #prevented(error: TrackingError): void {
-    const known = this.problem?.code === error.code;
+    const known = this.problem?.code;
     this.problem = error;
-    if (!known) this.#failed(error);
+    if (known !== error.code) this.#failed(error);
   }
 
   #failed(error: TrackingError): void {
-    for (const listener of this.#errorListeners) listener(error);
+    tell(this.#errorListeners, error);
+  }
+}
+
+/** Call listeners. What one of them throws becomes an uncaught error, and the others are called all the same. */
+function tell<T>(listeners: Iterable<(value: T) => void> = [], value: T): void {
+  for (const listener of listeners) {
+    try {
+      listener(value);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 }
 
