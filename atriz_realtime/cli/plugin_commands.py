@@ -10,7 +10,7 @@ from atriz_realtime.api.contracts import Resources
 from atriz_realtime.api.errors import PluginError
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.plugin_system.config import RealtimeConfig, view
+from atriz_realtime.plugin_system.config import RealtimeConfig, SettingsView
 from atriz_realtime.plugin_system.discovery import DISTRIBUTION
 from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.redis_link import make_link
@@ -38,7 +38,7 @@ def owned(
     clock = SystemClock()
     url = config.redis_url
     link = None if url is None else make_link(url, Incidents(clock).report)  # not connected
-    resources = Resources(clock=clock, redis=link, settings=view(config))
+    resources = Resources(clock=clock, redis=link, settings=SettingsView(config))
     found: dict[str, tuple[str, click.Command]] = {}
     owners = dict.fromkeys(built_in, DISTRIBUTION)
     for plugin, returned in PluginHost(config).call("register_commands", resources=resources):

@@ -29,7 +29,7 @@ from atriz_realtime.api.records import (
 )
 from atriz_realtime.api.wire import SocketEvents, track_event, untrack_event
 from atriz_realtime.plugin_system.config import EntitySettings, RealtimeConfig
-from atriz_realtime.plugin_system.plugins import PluginHost
+from atriz_realtime.plugin_system.plugins import PluginHost, refused_by
 from atriz_realtime.plugin_system.signatures import check_contract, check_record, check_route
 from atriz_realtime.plugin_system.structure import check_settings_class, nearest, structure
 
@@ -210,8 +210,8 @@ class Registry:
         where = f"plugin {self.owner(throttle)!r}: {where}"
         try:
             policy = throttle.create(options, self._resources)
-        except ConfigurationError:
-            raise
+        except ConfigurationError as error:
+            raise refused_by(self.owner(throttle), error) from error
         except Exception as error:
             raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
         check_contract(where, policy, ThrottlePolicy)

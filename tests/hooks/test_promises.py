@@ -450,7 +450,7 @@ async def test_a_backend_that_cannot_be_opened_stops_the_start(plugins: Plugins)
         """,
     )
     error = await refused_start("broken", fanout="broken")
-    assert error.message == "no broker is configured"
+    assert error.message == "plugin 'broken': no broker is configured"
 
 
 STOPPING = """
