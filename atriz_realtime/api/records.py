@@ -88,7 +88,11 @@ class Authenticator:
 
 @attrs.frozen(eq=False)
 class Authorizer:
-    """Decides who may watch or publish which entity; one refusal is enough."""
+    """Decides who may watch or publish which entity; one refusal is enough.
+
+    To refuse, a function returns ``False``, or raises a :class:`RealtimeError`, whose code and
+    message reach a caller who asks for one entity.
+    """
 
     name: str
     """Unique among authorizers."""

@@ -52,7 +52,7 @@ class Tracking(Protocol):
         ``identity`` is the publisher; ``None`` is the server itself, for which no
         authorizer is asked.
 
-        :raises NotAuthorized: when an authorizer refuses.
+        :raises NotAuthorized: when an authorizer refuses; it may raise another error.
         :raises AuthenticationRejected: when ``identity`` has been revoked or has expired
             meanwhile.
         :raises InvalidLocation: when the type's own validation refuses.
@@ -108,10 +108,17 @@ class Access(Protocol):
         """
 
     async def may_track(self, identity: Identity, entity: EntityRef) -> bool:
-        """Return whether every authorizer lets this identity watch this entity."""
+        """Return whether every authorizer lets this identity watch this entity.
+
+        :raises RealtimeError: as an authorizer raises it, to refuse.  Let it pass to a caller who
+            asks for one entity; in a listing it means no more than ``False``.
+        """
 
     async def may_publish(self, identity: Identity, entity: EntityRef) -> bool:
-        """Return whether every authorizer lets this identity publish this entity."""
+        """Return whether every authorizer lets this identity publish this entity.
+
+        :raises RealtimeError: as an authorizer raises it, to refuse: see :meth:`may_track`.
+        """
 
     async def shown(self, identity: Identity, entity: EntityRef, location: bytes) -> bytes | None:
         """Return the location JSON as this identity sees it; ``None`` if a view hides it.

@@ -195,13 +195,19 @@ class AccessControl:
         return bool(self._may_track)
 
     async def may_track(self, identity: Identity, entity: EntityRef) -> bool:
-        """Whether every authorizer allows an identity to watch an entity."""
+        """Whether every authorizer allows an identity to watch an entity.
+
+        :raises RealtimeError: as an authorizer raises it, to refuse.
+        """
         if identity.only is not None:
             return identity.only == entity
         return not self._may_track or await self._all(self._may_track, identity, entity)
 
     async def may_publish(self, identity: Identity, entity: EntityRef) -> bool:
-        """Whether every authorizer allows an identity to publish an entity's positions."""
+        """Whether every authorizer allows an identity to publish an entity's positions.
+
+        :raises RealtimeError: as an authorizer raises it, to refuse.
+        """
         if identity.only is not None:
             return False
         return not self._may_publish or await self._all(self._may_publish, identity, entity)
@@ -235,6 +241,10 @@ class AccessControl:
                 )
                 if not self._plugin_runner.decision(plugin, what, allowed):
                     return False
-            except RealtimeError:  # a refusal; the runner has counted a failure
+            except PluginFailed:  # a refusal; the runner has counted it
                 return False
+            except RealtimeError as error:
+                if error.status >= RealtimeError.status:  # not the caller's fault
+                    self._incidents.plugin_problem(plugin, "failed", what, error.message)
+                raise
         return True

@@ -20,6 +20,7 @@ from atriz_realtime.api import (
     NotAuthenticated,
     NotAuthorized,
     RateLimited,
+    RealtimeError,
     Unavailable,
     View,
 )
@@ -237,9 +238,7 @@ async def test_an_authenticator_whose_store_is_away_raises_unavailable(make: Mak
         ([False, True], False),
         ([None], False),
         ([LookupError("a bug")], False),
-        ([NotAuthorized()], False),
-        ([LocationNotFound("there is no such vehicle")], False),
-        ([Unavailable(), True], False),
+        ([True, LookupError("a bug")], False),
     ],
     ids=repr,
 )
@@ -256,6 +255,28 @@ async def test_any_refusal_wins_and_an_exception_refuses(
     assert await access.may_track(ME, VEHICLE) is allowed
     assert await access.may_publish(ME, VEHICLE) is allowed
     assert all(arguments == (ME, VEHICLE) for arguments in asked)
+
+
+@pytest.mark.parametrize(
+    ("error", "failures"),
+    [
+        (NotAuthorized("only crew"), 0),
+        (RateLimited(retry_after=5), 0),
+        (LocationNotFound("there is no such vehicle"), 0),
+        (Unavailable("the rules are away"), 2),
+    ],
+    ids=repr,
+)
+async def test_an_error_that_an_authorizer_raises_is_its_answer(
+    make: Make, incidents: Incidents, error: RealtimeError, failures: int
+) -> None:
+    rule = answering(error)
+    access = make(Authorizer("first", rule, rule), Authorizer("second", answering(False)))
+    for decide in (access.may_track, access.may_publish):
+        with pytest.raises(RealtimeError) as raised:
+            await decide(ME, VEHICLE)
+        assert raised.value is error
+    assert incidents.counts.get("plugin plugin-of-first failed", 0) == failures
 
 
 async def test_an_authorizer_may_decide_about_one_action_or_none(make: Make) -> None:
