@@ -352,8 +352,8 @@ def register_routes(
 
     Called once, when the server is attached to its application; requests come
     only after the start.  A path that two plugins claim stops the start, and so does a route
-    that is never reached, because a pattern of another plugin comes first.  If a route raises a
-    :class:`RealtimeError`, the answer is its JSON refusal.
+    that is never reached, because a pattern or a mount of another plugin comes first, or
+    Socket.IO.  If a route raises a :class:`RealtimeError`, the answer is its JSON refusal.
 
     Example::
 

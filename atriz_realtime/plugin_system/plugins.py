@@ -7,6 +7,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
@@ -346,6 +347,15 @@ def refused_by(name: str, error: ConfigurationError) -> ConfigurationError:
         return error
     kind = PluginError if isinstance(error, PluginError) else ConfigurationError
     return kind(message, field=error.field)
+
+
+@contextmanager
+def failing(name: str, hook: str) -> Iterator[None]:
+    """Turn whatever is raised within into a failure that names plugin and hook."""
+    try:
+        yield
+    except Exception as error:
+        raise _failure(name, hook, error) from error
 
 
 def _failure(name: str, hook: str, error: BaseException) -> ConfigurationError:

@@ -73,6 +73,48 @@ def test_a_record_that_cannot_be_built_names_the_plugin(plugins: Plugins) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("hook", "expression", "problem"),
+    [
+        (
+            "register_authorizers",
+            "Authorizer('')",
+            "ValueError: the name of Authorizer records must be a string and not empty, not ''",
+        ),
+        (
+            "register_authenticators",
+            "Authenticator('z', print, order='first')",
+            "ValueError: Authenticator 'z': order must be a number, not 'first'",
+        ),
+        (
+            "register_throttles",
+            "Unhashable('z', lambda options, resources: None)",
+            "TypeError: unhashable type: 'Unhashable'",
+        ),
+        ("register_filters", "Endless()", "LookupError: no more filters"),
+    ],
+)
+def test_an_unexpected_record_names_the_plugin(
+    plugins: Plugins, hook: str, expression: str, problem: str
+) -> None:
+    plugins.module(
+        "shop",
+        f"""
+        class Unhashable(Throttle):
+            __hash__ = None
+
+        class Endless:
+            def __iter__(self):
+                raise LookupError("no more filters")
+
+        @hookimpl
+        def {hook}():
+            return {expression}
+        """,
+    )
+    assert refusal("shop").message == f"plugin 'shop' failed in {hook}: {problem}"
+
+
 def test_a_record_may_be_of_a_subclass(plugins: Plugins) -> None:
     plugins.module(
         "shop",
