@@ -285,6 +285,9 @@ class PluginHost:
             raise PluginError(
                 f"{where} cannot be loaded: {type(error).__name__}: {error}"
             ) from error
+        other = self._manager.get_name(plugin)
+        if other is not None:
+            raise PluginError(f"{where} is the same object as plugin {other!r}: name it once")
         try:
             self._manager.register(plugin, name=name)
             self._manager.check_pending()
@@ -293,10 +296,20 @@ class PluginHost:
             hint = nearest(unknown, HOOKS) if unknown else ""
             problem = _wrong_argument(plugin, error) or f"{error}{hint}"
             raise PluginError(f"{where}: {problem}") from error
-        if not self._manager.get_hookcallers(plugin):
+        callers = self._manager.get_hookcallers(plugin)
+        if not callers:
+            file = getattr(inspect.getmodule(plugin), "__file__", None)
             raise PluginError(
-                f"{where} implements no hook; mark its functions with atriz_realtime.api.hookimpl"
+                f"{where} implements no hook{f' in {file}' if file else ''}; "
+                "mark its functions with atriz_realtime.api.hookimpl"
             )
+        for caller in callers:
+            for each in caller.get_hookimpls():
+                if each.plugin_name == name and each.kwargnames:
+                    raise PluginError(
+                        f"{where}: {caller.name}: {each.kwargnames[0]!r} must have no default, "
+                        "because it would never get another value"
+                    )
 
     def _check_known(self, name: str, problem: str, field: str) -> None:
         if name not in self._sources:

@@ -18,6 +18,7 @@ from atriz_realtime.api import (
     HttpAnswer,
     HttpCall,
     Observer,
+    Verdict,
 )
 
 
@@ -127,6 +128,12 @@ def test_an_entity_type_of_wrong_values_is_refused(field: str, value: Any, must:
 def test_an_observer_s_queue_has_a_whole_number_of_events(size: Any) -> None:
     with pytest.raises(TypeError, match="Observer 'x': queue_size must be a whole number"):
         Observer("x", nothing, queue_size=size)
+
+
+def test_a_verdict_has_one_of_three_outcomes() -> None:
+    outcome: Any = "passs"
+    with pytest.raises(ValueError, match=r"'outcome' must be in \('pass', 'drop', 'hold'\)"):
+        Verdict(outcome)
 
 
 # -- calls and answers of endpoints --------------------------------------------------------

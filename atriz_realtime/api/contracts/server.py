@@ -208,8 +208,10 @@ class Signals(Protocol):
     def listen(self, name: str, handler: SignalHandler) -> None:
         """Call a handler with the data of each signal of this name, from any server.
 
-        Exceptions of the handler are counted.  Do not trust the data blindly: every program
-        that can publish to the fan-out can send signals.
+        Exceptions of the handler, a plain function, are counted.  Do not trust the data blindly:
+        every program that can publish to the fan-out can send signals.
+
+        :raises PluginError: when the handler is no plain function of one argument.
         """
 
 
@@ -217,9 +219,14 @@ class Permissions(Protocol):
     """Withdraws permissions that were granted."""
 
     def guard(self, holds: Callable[[Identity], bool]) -> None:
-        """Call a plain function for every identity that an authenticator returns.
+        """Ask a plain function about every identity that an authenticator returns.
 
-        If it returns false or raises, the caller is refused like one with an invalid token.
+        It is also asked before a fix is published and a location is shown, so it must be quick,
+        and about all connected sockets after :meth:`enforce`.
+
+        :param holds: returns whether the identity still holds.  If it returns ``False`` or raises,
+            the caller is refused like one with an invalid token; what it raises is counted.
+        :raises PluginError: when it is no plain function of one identity.
         """
 
     def enforce(self) -> None:

@@ -23,6 +23,7 @@ from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner, awaiting
 from atriz_realtime.engine.request.errors import by
 from atriz_realtime.plugin_system.registry import Registry
+from atriz_realtime.plugin_system.signatures import check_plain, full_name
 
 Rule = Callable[[Identity, EntityRef], Awaitable[bool]]
 
@@ -144,18 +145,24 @@ class AccessControl:
         raise NotAuthenticated
 
     def add_guard(self, holds: Callable[[Identity], bool]) -> None:
-        """Ask a function about every identity that an authenticator returns."""
+        """Ask a function about every identity that an authenticator returns.
+
+        :raises PluginError: when it cannot be called like that.
+        """
+        check_plain("the function for permissions.guard", holds, "Identity")
         self._guards.append(holds)
 
     def is_accepted(self, identity: Identity) -> bool:
         """Whether every guard accepts an identity; a guard that raises does not."""
-        try:
-            for holds in self._guards:  # a plain loop: this runs for every fix
+        for holds in self._guards:  # a plain loop: this runs for every fix
+            try:
                 if not holds(identity):
                     return False
-        except Exception as error:  # a plugin's
-            self._incidents.report("guard failed", type(error).__name__, error=error)
-            return False
+            except Exception as error:  # a plugin's
+                what = full_name(holds)
+                line = f"{what}: {type(error).__name__}"
+                self._incidents.report("guard failed", line, cause=what, error=error)
+                return False
         return True
 
     def check_holds(self, identity: Identity) -> None:

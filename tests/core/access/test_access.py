@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from atriz_realtime.api import (
     LocationNotFound,
     NotAuthenticated,
     NotAuthorized,
+    PluginError,
     RateLimited,
     RealtimeError,
     Unavailable,
@@ -362,9 +364,28 @@ async def test_an_identity_sees_no_more_where_all_views_of_the_other_apply(
 # -- guards and attempts -------------------------------------------------------------------
 
 
-async def test_a_guard_that_raises_refuses(make: Make, incidents: Incidents) -> None:
-    def guard(_: Identity) -> bool:
-        raise LookupError("a bug")
+@pytest.mark.parametrize(
+    ("guard", "problem"),
+    [
+        (answering(True), "must be a plain function: remove `async`"),
+        (None, "must be a function that takes (Identity), not NoneType"),
+        (lambda: True, "must take (Identity), not ()"),
+    ],
+)
+def test_a_guard_that_cannot_be_called_is_refused(make: Make, guard: Any, problem: str) -> None:
+    with pytest.raises(PluginError) as error:
+        make().add_guard(guard)
+    assert error.value.message == f"the function for permissions.guard {problem}"
+
+
+async def test_a_guard_that_raises_refuses(
+    make: Make, incidents: Incidents, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Guard:
+        def holds(self, reason: str, _: Identity) -> bool:
+            raise LookupError(reason)
+
+    guard = functools.partial(Guard().holds, "a bug")
 
     access = make(Authenticator("tokens", answering(ME)))
     access.add_guard(guard)
@@ -372,6 +393,8 @@ async def test_a_guard_that_raises_refuses(make: Make, incidents: Incidents) -> 
         await access.authenticate(TOKEN)
     assert not access.is_accepted(ME)
     assert incidents.counts["guard failed"] == 2
+    name = f"{__name__}.{Guard.holds.__qualname__}"
+    assert f"guard failed: {name}: LookupError" in caplog.messages
 
 
 async def test_good_tokens_of_an_address_make_up_for_bad_ones(
