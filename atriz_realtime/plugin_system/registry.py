@@ -75,6 +75,8 @@ class EntityKind:
     throttle: str
     """The policy's name."""
     throttle_options: Mapping[str, Any]
+    own_options: frozenset[str] = frozenset()
+    """The names of the options that the plugin's record sets."""
 
 
 class Registry:
@@ -210,6 +212,10 @@ class Registry:
                 options = structure(options, throttle.options, where)
             except PluginError as error:
                 raise PluginError(f"plugin {self.owner(throttle)!r}: {error.message}") from error
+            except ConfigurationError as error:
+                if error.field not in kind.own_options:  # which configuration sets
+                    raise
+                raise refused_by(kind.plugin, error) from error
         where = f"plugin {self.owner(throttle)!r}: {where}"
         try:
             policy = throttle.create(options, self._resources)
@@ -232,12 +238,14 @@ class Registry:
         settings = config.entities.get(entity_type.name, EntitySettings())
         throttle = settings.throttle or entity_type.throttle or config.throttle
         if throttle not in self.throttles:
+            own = throttle == entity_type.throttle
+            where = self.where(entity_type) if own else f"entity type {entity_type.name!r}"
             raise ConfigurationError(
-                f"entity type {entity_type.name!r}: no throttle {throttle!r}"
-                f"{nearest(throttle, self.throttles)}",
+                f"{where}: no throttle {throttle!r}{nearest(throttle, self.throttles)}",
                 field="throttle",
             )
         options = dict(entity_type.throttle_options) if settings.throttle is None else {}
+        own_options = frozenset(options.keys() - settings.throttle_options.keys())
         options |= settings.throttle_options
         interval = settings.throttle_interval
         if interval is None and "interval" not in options:
@@ -260,6 +268,7 @@ class Registry:
             cache_ttl=ttl,
             throttle=throttle,
             throttle_options=options,
+            own_options=own_options,
         )
 
     def _chosen(

@@ -82,7 +82,7 @@ def test_skeletons_are_formatted(tmp_path: Path) -> None:
     check(tmp_path, "ruff", "format", "--isolated", "--line-length=100", "--check", ".")
 
 
-@pytest.mark.parametrize("name", ["", "1st", "Scooter", "sc oo", "../scooter", "class"])
+@pytest.mark.parametrize("name", ["", "1st", "Scooter", "sc oo", "../scooter", "class", "s" * 33])
 def test_an_invalid_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(click.ClickException, match="cannot name a plugin"):
         write_skeleton(name, "entity", tmp_path)

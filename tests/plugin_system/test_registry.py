@@ -384,6 +384,28 @@ def test_the_options_of_a_policy_are_checked(options: dict[str, Any], problem: s
     assert error.value.message.startswith(f"throttle 'interval' of 'vehicle': {problem}")
 
 
+def test_a_type_whose_throttle_cannot_be_names_its_plugin(plugins: Plugins) -> None:
+    def problem(fields: str, **entities: EntitySettings) -> str:
+        source = f"@hookimpl\ndef register_entity_types():\n    return EntityType('boat', {fields})"
+        with pytest.raises(ConfigurationError) as error:  # noqa: PT012  # either of the two
+            found = registry_of(plugins.module("shop", source), entities=entities)
+            found.policy(found.kinds["boat"])
+        plugins.forget()
+        return error.value.message
+
+    assert problem("throttle='latests'") == (
+        "plugin 'shop': register_entity_types: entity type 'boat': no throttle 'latests'; "
+        "did you mean 'latest'?"
+    )
+    assert problem("throttle_options={'intervall': 1}").startswith(
+        "plugin 'shop': throttle 'interval' of 'boat': unknown key 'intervall'"
+    )
+    configured = EntitySettings(throttle_options={"intervall": 1})
+    assert problem("throttle_options={'intervall': 2}", boat=configured).startswith(
+        "throttle 'interval' of 'boat': unknown key 'intervall'"
+    )
+
+
 def test_the_options_of_a_policy_are_an_attrs_class(plugins: Plugins) -> None:
     source = """
         @hookimpl
