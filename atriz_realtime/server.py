@@ -37,7 +37,7 @@ from atriz_realtime.core.runtime.lifecycle import CLOSE_STEP_TIMEOUT, Lifecycle,
 from atriz_realtime.core.runtime.plugin_runner import PluginResources, PluginRunner
 from atriz_realtime.core.runtime.statistics import ClientLag, Reports, Statistics
 from atriz_realtime.http.application import HttpInterface
-from atriz_realtime.plugin_system.config import RealtimeConfig, view
+from atriz_realtime.plugin_system.config import RealtimeConfig, SettingsView
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.redis_link import make_link
@@ -82,7 +82,7 @@ class RealtimeServer(ServerInterface):
         redis_url = config.redis_url
         self.link = link = None if redis_url is None else make_link(redis_url, incidents.report)
         self._resources = Resources(
-            clock=clock, redis=link, settings=view(config), report=incidents.report
+            clock=clock, redis=link, settings=SettingsView(config), report=incidents.report
         )
         self.registry = registry = Registry(self._plugins, config, self._resources)
         runner = PluginRunner(incidents, clock, config.plugin_timeout)

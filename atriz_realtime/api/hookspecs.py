@@ -108,9 +108,15 @@ def register_authorizers(
 ) -> Iterable[Authorizer] | Authorizer | None:
     """Register authorizers, which decide who may watch or publish which entity.
 
-    Called once at start.  All authorizers are asked; one refusal is enough, and an
-    exception counts as a refusal.  If none is registered, every authenticated user may
-    watch and publish everything.
+    Called once at start.  The authorizers are asked one after another, until one refuses.  If
+    none is registered, every authenticated user may watch and publish everything.
+
+    To refuse, an authorizer returns ``False``: the caller gets ``unauthorized``.  If it raises an
+    API error instead, the caller gets its code and message, when it publishes a fix, reads the
+    location of one entity or tracks entities.  Nobody waits for the answer about one entity of a
+    listing, or when authorizers are asked again: there the error is a refusal and no more.  An
+    error that is not the caller's fault, such as ``Unavailable``, is counted as a failure of the
+    plugin.  Any other exception is a failure as well, and counts as ``False``.
 
     Example::
 
@@ -347,8 +353,8 @@ def register_routes(
 
     Called once, when the server is attached to its application; requests come
     only after the start.  A path that two plugins claim stops the start, and so does a route
-    that is never reached, because a pattern of another plugin comes first.  If a route raises a
-    :class:`RealtimeError`, the answer is its JSON refusal.
+    that is never reached, because a pattern or a mount of another plugin comes first, or
+    Socket.IO.  If a route raises a :class:`RealtimeError`, the answer is its JSON refusal.
 
     Example::
 

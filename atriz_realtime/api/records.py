@@ -34,14 +34,54 @@ def _seconds(record: object, attribute: attrs.Attribute[Any], value: Any) -> Non
     """Refuse what is no time limit; ``None`` is one where it is the default."""
     if value is None and attribute.default is None:
         return
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not value > 0:
+    if not _is_number(value) or not value > 0:
         where = _where(record, attribute)
         raise ValueError(f"{where} must be a number of seconds above 0, not {value!r}")
 
 
-def _valid_type_name(_: object, __: attrs.Attribute[str], name: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", name):
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124  # NaN
+
+
+def _a(kind: type[Any], expected: str) -> Any:
+    """Refuse what is not of a kind; ``None`` is where it is the default."""
+
+    def check(record: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, kind) and not (value is None and attribute.default is None):
+            where = _where(record, attribute)
+            raise TypeError(f"{where} must be {expected}, not {type(value).__name__}")
+
+    return check
+
+
+def _number(record: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse an order that cannot be compared with others."""
+    if not _is_number(value):
+        raise ValueError(f"{_where(record, attribute)} must be a number, not {value!r}")
+
+
+def _valid_name(record: object, _: attrs.Attribute[Any], name: object) -> None:
+    if not isinstance(name, str) or not name:
+        kind = type(record).__name__
+        raise ValueError(f"the name of {kind} records must be a string and not empty, not {name!r}")
+
+
+def _valid_path(_: object, __: attrs.Attribute[Any], path: object) -> None:
+    if not isinstance(path, str) or not re.fullmatch(r"/[^\s?#{}]*", path):
+        raise ValueError(
+            f"Endpoint {path!r}: path must be a whole path such as '/api/boats', without parameters"
+        )
+
+
+def _valid_method(endpoint: Any, _: attrs.Attribute[Any], method: object) -> None:
+    if not isinstance(method, str) or not re.fullmatch(r"[A-Z]+", method):
+        raise ValueError(
+            f"Endpoint {endpoint.path!r}: method must be in capitals such as 'GET', not {method!r}"
+        )
+
+
+def _valid_type_name(_: object, __: attrs.Attribute[str], name: object) -> None:
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", name):
         raise ValueError(
             f"{name!r} cannot name an entity type: use at most 32 lower-case letters, digits, _ and"
             " -, starting with a letter"
@@ -57,12 +97,12 @@ _LIFETIME = attrs.validators.optional(
 class Authenticator:
     """Turns credentials into an identity."""
 
-    name: str
+    name: str = attrs.field(validator=_valid_name)
     """Unique among authenticators."""
     authenticate: Callable[[Credentials], Awaitable[Identity | None]]
     """Returns an :class:`Identity`, or ``None`` to abstain (the credentials are not its own);
     raises :class:`AuthenticationRejected` to refuse (they are its own, and invalid)."""
-    order: int = attrs.field(default=0, kw_only=True)
+    order: int = attrs.field(default=0, kw_only=True, validator=_number)
     """Lower is asked first."""
     still_holds: Callable[[Identity], Awaitable[bool]] | None = attrs.field(
         default=None, kw_only=True
@@ -76,7 +116,7 @@ class Authenticator:
     )
     """The same as ``authenticate`` as a plain function, for an authenticator that never has
     to wait.  The server calls it instead, which saves the cost of a coroutine."""
-    weakness: str | None = attrs.field(default=None, kw_only=True)
+    weakness: str | None = attrs.field(default=None, kw_only=True, validator=_a(str, "a string"))
     """Why it is not safe beyond this machine, in one line.  If set, ``serve`` refuses to
     listen beyond loopback unless ``allow_weak_secret`` is on."""
     statistics: Callable[[], Mapping[str, float]] | None = attrs.field(
@@ -88,9 +128,13 @@ class Authenticator:
 
 @attrs.frozen(eq=False)
 class Authorizer:
-    """Decides who may watch or publish which entity; one refusal is enough."""
+    """Decides who may watch or publish which entity; one refusal is enough.
 
-    name: str
+    To refuse, a function returns ``False``, or raises a :class:`RealtimeError`, whose code and
+    message reach a caller who asks for one entity.
+    """
+
+    name: str = attrs.field(validator=_valid_name)
     """Unique among authorizers."""
     may_track: Callable[[Identity, EntityRef], Awaitable[bool]] | None = None
     """Whether this identity may watch this entity; ``None``: no opinion."""
@@ -113,13 +157,19 @@ class EntityType:
     )
     """Further checks, in a plain function that returns nothing; to refuse, it raises
     :class:`InvalidLocation` with the field."""
-    throttle: str | None = attrs.field(default=None, kw_only=True)
+    throttle: str | None = attrs.field(
+        default=None, kw_only=True, validator=_a(str, "the name of a policy")
+    )
     """A throttling policy's name; ``None``: the configured default."""
-    throttle_options: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
+    throttle_options: Mapping[str, Any] = attrs.field(
+        factory=dict, kw_only=True, validator=_a(Mapping, "a mapping")
+    )
     """The policy's options, for example ``{"interval": 200}``."""
     cache_ttl: float | None = attrs.field(default=None, kw_only=True, validator=_LIFETIME)
     """Seconds until a current location expires; ``None``: the configured default."""
-    id_pattern: str = attrs.field(default=DEFAULT_ID_PATTERN, kw_only=True)
+    id_pattern: str = attrs.field(
+        default=DEFAULT_ID_PATTERN, kw_only=True, validator=_a(str, "a regular expression")
+    )
     """A regular expression that must match the whole id.  An id that ends in ``*`` is
     always refused."""
 
@@ -128,7 +178,7 @@ class EntityType:
 class Throttle:
     """A throttling policy that the configuration can choose by name."""
 
-    name: str
+    name: str = attrs.field(validator=_valid_name)
     """Unique among policies."""
     create: Callable[[Any, Resources], ThrottlePolicy] = attrs.field(validator=_plain)
     """Creates the policy of one entity type from its options: an instance of
@@ -141,7 +191,7 @@ class Throttle:
 class CacheBackend:
     """A cache for current locations that the configuration can choose by name."""
 
-    name: str
+    name: str = attrs.field(validator=_valid_name)
     """Unique among caches."""
     open: Callable[[Resources], Awaitable[Cache]]
     """Opens it; raises :class:`ConfigurationError` when it cannot work."""
@@ -151,7 +201,7 @@ class CacheBackend:
 class FanoutBackend:
     """A fan-out to the other servers that the configuration can choose by name."""
 
-    name: str
+    name: str = attrs.field(validator=_valid_name)
     """Unique among fan-outs."""
     open: Callable[[Resources], Awaitable[Fanout]]
     """Opens it; raises :class:`ConfigurationError` when it cannot work."""
@@ -161,11 +211,11 @@ class FanoutBackend:
 class FanoutLayer:
     """A layer between the core and the fan-out, which sees every message."""
 
-    name: str
+    name: str = attrs.field(validator=_valid_name)
     """Unique among layers."""
     open: Callable[[Fanout], Awaitable[Fanout]]
     """Opens it on top of a fan-out; raises :class:`ConfigurationError` when it cannot work."""
-    order: int = attrs.field(default=0, kw_only=True)
+    order: int = attrs.field(default=0, kw_only=True, validator=_number)
     """Lower is closer to the fan-out."""
 
 
@@ -173,11 +223,11 @@ class FanoutLayer:
 class Filter:
     """Changes, passes or drops a fix before it is published."""
 
-    name: str
+    name: str = attrs.field(validator=_valid_name)
     """Unique among filters."""
     apply: Callable[[LocationEvent], Awaitable[LocationEvent | None]]
     """The event to publish, or ``None`` to drop it."""
-    order: int = attrs.field(default=0, kw_only=True)
+    order: int = attrs.field(default=0, kw_only=True, validator=_number)
     """Lower is applied first."""
 
 
@@ -185,7 +235,7 @@ class Filter:
 class View:
     """What the identities that it applies to are shown instead of the published fix."""
 
-    name: str
+    name: str = attrs.field(validator=_valid_name)
     """Unique among views."""
     applies: Callable[[Identity, EntityRef], Awaitable[bool]]
     """Whether this identity sees this entity only through the view.  Asked when it starts to
@@ -193,7 +243,7 @@ class View:
     apply: Callable[[LocationEvent], LocationEvent | None] = attrs.field(validator=_plain)
     """The event to show, or ``None`` to show nothing.  A plain function that does not wait,
     because watchers get fixes in order.  Called once for each fix, not for each watcher."""
-    order: int = attrs.field(default=0, kw_only=True)
+    order: int = attrs.field(default=0, kw_only=True, validator=_number)
     """If several apply, lower is applied first."""
 
 
@@ -201,11 +251,13 @@ class View:
 class Observer:
     """Receives every event published on this server, without slowing down the sender."""
 
-    name: str
+    name: str = attrs.field(validator=_valid_name)
     """Unique among observers."""
     observe: Callable[[LocationEvent], Awaitable[None]]
     """Called for one event after another, in order, from when every ``server_started`` is done."""
-    queue_size: int = attrs.field(default=1024, kw_only=True, validator=attrs.validators.ge(1))
+    queue_size: int = attrs.field(
+        default=1024, kw_only=True, validator=[_a(int, "a whole number"), attrs.validators.ge(1)]
+    )
     """Events that may wait; beyond that, the oldest are dropped and counted."""
     timeout: float = attrs.field(default=30.0, kw_only=True, validator=_seconds)
     """Seconds one call may take; one that takes longer is cancelled and counted."""
@@ -220,7 +272,7 @@ class Observer:
 class SocketEvent:
     """A further client → server event."""
 
-    name: str
+    name: str = attrs.field(validator=_valid_name)
     """The event's name."""
     handle: Callable[..., Awaitable[Any]]
     """Called with a :class:`SocketClient` and the event's arguments; its return value
@@ -241,12 +293,12 @@ class Endpoint:
     Its path has no parameters, and Starlette's middleware does not run for it.
     """
 
-    path: str
+    path: str = attrs.field(validator=_valid_path)
     """The whole path."""
     handle: Callable[[HttpCall], Awaitable[HttpAnswer]]
     """Answers a call; if it raises a :class:`RealtimeError`, the answer is its JSON refusal."""
-    method: str = attrs.field(default="POST", kw_only=True)
-    """The HTTP method."""
+    method: str = attrs.field(default="POST", kw_only=True, validator=_valid_method)
+    """The HTTP method, in capitals."""
 
 
 @attrs.frozen(eq=False)

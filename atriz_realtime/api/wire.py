@@ -14,6 +14,9 @@ import orjson
 from atriz_realtime.api.errors import InvalidRequest
 from atriz_realtime.api.model import EntityRef, Location, LocationEvent
 
+SOCKET_PATH = "/socket.io"
+"""Where Socket.IO is served."""
+
 
 class SocketEvents(StrEnum):
     """Socket.IO event names that every server offers.

@@ -182,5 +182,5 @@ def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
     found: dict[str, click.Command] | None = ctx.meta.get(__name__)
     if found is None:
         loader = import_module(f"{__package__}.plugin_commands")
-        found = ctx.meta[__name__] = loader.load(COMMANDS)
+        found = ctx.meta[__name__] = loader.load()
     return found

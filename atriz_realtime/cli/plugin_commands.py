@@ -8,39 +8,37 @@ import click
 
 from atriz_realtime.api.contracts import Resources
 from atriz_realtime.api.errors import PluginError
+from atriz_realtime.cli.main import COMMANDS
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.plugin_system.config import RealtimeConfig, view
+from atriz_realtime.plugin_system.config import RealtimeConfig, SettingsView
 from atriz_realtime.plugin_system.discovery import DISTRIBUTION
 from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.redis_link import make_link
 
 
-def load(built_in: Iterable[str]) -> dict[str, click.Command]:
+def load() -> dict[str, click.Command]:
     """Ask the configured plugins for their commands; returns them by name.
 
-    :param built_in: names that are taken.
     :raises RealtimeError: when the configuration or a plugin is broken, or two commands have
         one name.
     """
-    found = owned(RealtimeConfig.load(), built_in)
+    found = owned(RealtimeConfig.load())
     return {name: command for name, (_, command) in found.items()}
 
 
-def owned(
-    config: RealtimeConfig, built_in: Iterable[str] = ()
-) -> dict[str, tuple[str, click.Command]]:
+def owned(config: RealtimeConfig) -> dict[str, tuple[str, click.Command]]:
     """The commands by name, each with the plugin that it comes from.
 
-    :param built_in: names that are taken.
-    :raises PluginError: when a plugin is broken, or two commands have one name.
+    :raises PluginError: when a plugin is broken, or two commands have one name, of which one may
+        be built in.
     """
     clock = SystemClock()
     url = config.redis_url
     link = None if url is None else make_link(url, Incidents(clock).report)  # not connected
-    resources = Resources(clock=clock, redis=link, settings=view(config))
+    resources = Resources(clock=clock, redis=link, settings=SettingsView(config))
     found: dict[str, tuple[str, click.Command]] = {}
-    owners = dict.fromkeys(built_in, DISTRIBUTION)
+    owners = dict.fromkeys(COMMANDS, DISTRIBUTION)
     for plugin, returned in PluginHost(config).call("register_commands", resources=resources):
         for command in returned if isinstance(returned, Iterable) else [returned]:
             if not isinstance(command, click.Command):

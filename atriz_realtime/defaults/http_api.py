@@ -30,6 +30,7 @@ from atriz_realtime.api import (
     NotAuthorized,
     Page,
     PluginConfig,
+    RealtimeError,
     Report,
     Resources,
     ServerHandle,
@@ -277,7 +278,10 @@ class TrackingApi:
         async def shown(entity_id: str, location: bytes) -> bytes | None:
             await self._server.tracking.take_turn(ENTITIES_PER_TURN, owner=identity.user_id)
             entity = EntityRef(kind, entity_id)
-            if not await access.may_track(identity, entity):
+            try:
+                if not await access.may_track(identity, entity):
+                    return None
+            except RealtimeError:  # about this entity alone
                 return None
             seen = await access.shown(identity, entity, location)
             return seen and b'{"entityId":%b,"location":%b}' % (encode_json(entity_id), seen)

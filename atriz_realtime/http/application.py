@@ -13,11 +13,12 @@ from starlette.routing import BaseRoute
 from atriz_realtime.api.errors import ConfigurationError, RealtimeError
 from atriz_realtime.api.extras import install_hint
 from atriz_realtime.api.records import Endpoint
+from atriz_realtime.api.wire import SOCKET_PATH
 from atriz_realtime.core.clients.socket_server import SocketServer
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.lifecycle import Lifecycle
 from atriz_realtime.http.endpoints import EndpointRoute, Endpoints, OwnerOfPath
-from atriz_realtime.http.routes import SOCKET_PATH, Probes, RealtimeRoutes, TrailingSlash
+from atriz_realtime.http.routes import Probes, RealtimeRoutes, TrailingSlash
 from atriz_realtime.plugin_system.config import RealtimeConfig
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from atriz_realtime.api.errors import LocationNotFound, RealtimeError, Unavailable
+from atriz_realtime.api.wire import SOCKET_PATH
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.http.endpoints import (
@@ -31,9 +32,6 @@ from atriz_realtime.http.endpoints import (
     path_of,
     send_answer,
 )
-
-SOCKET_PATH = "/socket.io"
-"""Where Socket.IO is served."""
 
 ALIVE = "/livez"
 READY = "/readyz"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
 
 import attrs
@@ -326,10 +325,31 @@ def load_config(
     return LoadedConfig(structure(values, RealtimeConfig, sources), sources)
 
 
-def view(config: RealtimeConfig) -> Mapping[str, Any]:
-    """The settings by name, read-only, as plugins see them: without the tables of plugins."""
-    names = [name for name in attrs.fields_dict(RealtimeConfig) if name != "plugins"]
-    return MappingProxyType({name: getattr(config, name) for name in names})
+class SettingsView(Mapping[str, Any]):
+    """The settings by name, read-only, as plugins see them: without the tables of plugins.
+
+    Its ``repr`` masks secrets, because plugins log what they are given.
+    """
+
+    def __init__(self, config: RealtimeConfig) -> None:
+        self._config = config
+        self._values = {name: getattr(config, name) for name in _SEEN}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        shown = describe(self._config)
+        return repr({name: shown[name] for name in self})
+
+
+_SEEN = tuple(name for name in attrs.fields_dict(RealtimeConfig) if name != "plugins")
 
 
 def describe(config: RealtimeConfig) -> dict[str, Any]:

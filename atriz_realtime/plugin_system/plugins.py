@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
@@ -14,7 +16,7 @@ import pluggy
 
 from atriz_realtime.api import hookspecs
 from atriz_realtime.api.errors import ConfigurationError, PluginError
-from atriz_realtime.plugin_system.config import RealtimeConfig, view
+from atriz_realtime.plugin_system.config import RealtimeConfig, SettingsView
 from atriz_realtime.plugin_system.discovery import PluginSource, find_plugins
 from atriz_realtime.plugin_system.signatures import signature_of
 from atriz_realtime.plugin_system.structure import check_settings_class, nearest, structure
@@ -68,7 +70,7 @@ class PluginView:
 
     name: str
     settings: Mapping[str, Any]
-    table: Mapping[str, Any]
+    table: Mapping[str, Any] = attrs.field(repr=False)
 
     def load(self, settings_class: type[T]) -> T:
         """The plugin's own table as an instance of an attrs class."""
@@ -86,7 +88,7 @@ class PluginHost:
 
     def __init__(self, config: RealtimeConfig, *, read_tables: bool = True) -> None:
         self._config = config
-        self._settings = view(config)
+        self._settings = SettingsView(config)
         self._sources = find_plugins(config.extra_plugins)
         self._manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
         self._manager.add_hookspecs(hookspecs)
@@ -254,7 +256,7 @@ class PluginHost:
     ) -> Any:
         """Call one implementation with the arguments that it names; a generator runs here.
 
-        :raises ConfigurationError: as the plugin raised it.
+        :raises ConfigurationError: when it raised one: see :func:`refused_by`.
         :raises PluginError: when it raised anything else.
         """
         name = implementation.plugin_name
@@ -283,6 +285,9 @@ class PluginHost:
             raise PluginError(
                 f"{where} cannot be loaded: {type(error).__name__}: {error}"
             ) from error
+        other = self._manager.get_name(plugin)
+        if other is not None:
+            raise PluginError(f"{where} is the same object as plugin {other!r}: name it once")
         try:
             self._manager.register(plugin, name=name)
             self._manager.check_pending()
@@ -291,10 +296,20 @@ class PluginHost:
             hint = nearest(unknown, HOOKS) if unknown else ""
             problem = _wrong_argument(plugin, error) or f"{error}{hint}"
             raise PluginError(f"{where}: {problem}") from error
-        if not self._manager.get_hookcallers(plugin):
+        callers = self._manager.get_hookcallers(plugin)
+        if not callers:
+            file = getattr(inspect.getmodule(plugin), "__file__", None)
             raise PluginError(
-                f"{where} implements no hook; mark its functions with atriz_realtime.api.hookimpl"
+                f"{where} implements no hook{f' in {file}' if file else ''}; "
+                "mark its functions with atriz_realtime.api.hookimpl"
             )
+        for caller in callers:
+            for each in caller.get_hookimpls():
+                if each.plugin_name == name and each.kwargnames:
+                    raise PluginError(
+                        f"{where}: {caller.name}: {each.kwargnames[0]!r} must have no default, "
+                        "because it would never get another value"
+                    )
 
     def _check_known(self, name: str, problem: str, field: str) -> None:
         if name not in self._sources:
@@ -334,10 +349,32 @@ def _wrong_argument(plugin: object, error: Exception) -> str:
     return f"{hook} has no argument {wrong[0]!r}; it {f'may take {taken}' if taken else 'has none'}"
 
 
-def _failure(name: str, hook: str, error: BaseException) -> ConfigurationError:
-    """A failure that names plugin and hook; a ``ConfigurationError`` is returned as it is."""
-    if isinstance(error, ConfigurationError):
+def refused_by(name: str, error: ConfigurationError) -> ConfigurationError:
+    """A plugin's refusal to work as configured, whose message names the plugin and the field."""
+    message = error.message
+    if error.field is not None and error.field.lower() not in message.lower():
+        message = f"{error.field}: {message}"
+    if not re.search(rf"\bplugins?[ .]'?{re.escape(name)}\b", message):
+        message = f"plugin {name!r}: {message}"
+    if message == error.message:
         return error
+    kind = PluginError if isinstance(error, PluginError) else ConfigurationError
+    return kind(message, field=error.field)
+
+
+@contextmanager
+def failing(name: str, hook: str) -> Iterator[None]:
+    """Turn whatever is raised within into a failure that names plugin and hook."""
+    try:
+        yield
+    except Exception as error:
+        raise _failure(name, hook, error) from error
+
+
+def _failure(name: str, hook: str, error: BaseException) -> ConfigurationError:
+    """A failure that names plugin and hook; of a ``ConfigurationError``, the plugin."""
+    if isinstance(error, ConfigurationError):
+        return refused_by(name, error)
     reason = "took too long" if isinstance(error, TimeoutError) else repr(error)
     if str(error):
         reason = f"{type(error).__name__}: {error}"

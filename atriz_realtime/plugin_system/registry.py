@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import attrs
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, Router, WebSocketRoute
 
 from atriz_realtime.api.contracts import Resources, ServerHandle, ThrottlePolicy
 from atriz_realtime.api.errors import ConfigurationError, PluginError
@@ -29,9 +29,9 @@ from atriz_realtime.api.records import (
     Throttle,
     View,
 )
-from atriz_realtime.api.wire import SocketEvents, track_event, untrack_event
+from atriz_realtime.api.wire import SOCKET_PATH, SocketEvents, track_event, untrack_event
 from atriz_realtime.plugin_system.config import EntitySettings, RealtimeConfig
-from atriz_realtime.plugin_system.plugins import PluginHost
+from atriz_realtime.plugin_system.plugins import PluginHost, failing, refused_by
 from atriz_realtime.plugin_system.signatures import check_contract, check_record, check_route
 from atriz_realtime.plugin_system.structure import check_settings_class, nearest, structure
 
@@ -49,6 +49,9 @@ class _Ordered(_Named, Protocol):
 R = TypeVar("R")
 Named = TypeVar("Named", bound=_Named)
 Ordered = TypeVar("Ordered", bound=_Ordered)
+
+Patterned = Mount | Route | WebSocketRoute
+"""The kinds of routes that tell which paths they are for."""
 
 _RESERVED_EVENTS = frozenset(SocketEvents) | {"connect_error", "message"}
 
@@ -74,6 +77,8 @@ class EntityKind:
     throttle: str
     """The policy's name."""
     throttle_options: Mapping[str, Any]
+    own_options: frozenset[str] = frozenset()
+    """The names of the options that the plugin's record sets."""
 
 
 class Registry:
@@ -158,11 +163,11 @@ class Registry:
     def routes(self, server: ServerHandle) -> list[BaseRoute]:
         """Call ``register_routes``.
 
-        :raises PluginError: when two plugins register one path and method, or when a pattern of
-            one matches whatever a later one is for.
+        :raises PluginError: when two plugins register one path and method, or when a pattern or a
+            mount of one, or Socket.IO, matches whatever a later one is for.
         """
         routes: list[BaseRoute] = []
-        patterns: list[tuple[str, Route]] = []
+        patterns: list[tuple[str, Patterned]] = [_SOCKET_IO]
         for plugin, route in self._records("register_routes", BaseRoute, server=server):
             routes.append(route)
             path = getattr(route, "path", None)
@@ -170,9 +175,9 @@ class Registry:
             if path is not None:
                 methods = set(getattr(route, "methods", None) or (ANY_METHOD,))
                 self._claim(plugin, path, methods, socket=isinstance(route, WebSocketRoute))
-            if isinstance(route, Route):
+            if isinstance(route, Patterned):
                 _check_reached(plugin, route, patterns)
-                patterns.append((plugin, route))
+                patterns.append((f"plugin {plugin!r}", route))
         return routes
 
     def endpoints(self, server: ServerHandle) -> list[Endpoint]:
@@ -214,11 +219,15 @@ class Registry:
                 options = structure(options, throttle.options, where)
             except PluginError as error:
                 raise PluginError(f"plugin {self.owner(throttle)!r}: {error.message}") from error
+            except ConfigurationError as error:
+                if error.field not in kind.own_options:  # which configuration sets
+                    raise
+                raise refused_by(kind.plugin, error) from error
         where = f"plugin {self.owner(throttle)!r}: {where}"
         try:
             policy = throttle.create(options, self._resources)
-        except ConfigurationError:
-            raise
+        except ConfigurationError as error:
+            raise refused_by(self.owner(throttle), error) from error
         except Exception as error:
             raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
         check_contract(where, policy, ThrottlePolicy)
@@ -236,12 +245,14 @@ class Registry:
         settings = config.entities.get(entity_type.name, EntitySettings())
         throttle = settings.throttle or entity_type.throttle or config.throttle
         if throttle not in self.throttles:
+            own = throttle == entity_type.throttle
+            where = self.where(entity_type) if own else f"entity type {entity_type.name!r}"
             raise ConfigurationError(
-                f"entity type {entity_type.name!r}: no throttle {throttle!r}"
-                f"{nearest(throttle, self.throttles)}",
+                f"{where}: no throttle {throttle!r}{nearest(throttle, self.throttles)}",
                 field="throttle",
             )
         options = dict(entity_type.throttle_options) if settings.throttle is None else {}
+        own_options = frozenset(options.keys() - settings.throttle_options.keys())
         options |= settings.throttle_options
         interval = settings.throttle_interval
         if interval is None and "interval" not in options:
@@ -264,6 +275,7 @@ class Registry:
             cache_ttl=ttl,
             throttle=throttle,
             throttle_options=options,
+            own_options=own_options,
         )
 
     def _chosen(
@@ -291,7 +303,8 @@ class Registry:
                     raise PluginError(
                         f"plugins {owner!r} and {plugin!r} both register the {what} {record.name!r}"
                     )
-            self._owners[record] = plugin
+            with failing(plugin, hook):  # a record of a class of its own may not be hashable
+                self._owners[record] = plugin
             self._where[record] = _where(plugin, hook, record, record_class)
             self._contributed[hook].append((record.name, plugin))
             records.append(record)
@@ -315,30 +328,49 @@ class Registry:
         """
         for plugin, returned in self._host.call(hook, resources=self._resources, **arguments):
             alone = isinstance(returned, record_class) or not isinstance(returned, Iterable)
-            for record in [returned] if alone else returned:
-                if not isinstance(record, record_class):
-                    raise PluginError(
-                        f"plugin {plugin!r}: {hook} must return {record_class.__name__} records, "
-                        f"not {type(record).__name__}"
-                    )
-                where = _where(plugin, hook, record, record_class)
-                if isinstance(record, BaseRoute):
-                    check_route(where, record)
-                else:
-                    check_record(where, record, record_class)
-                yield plugin, record
+            with failing(plugin, hook):
+                records = [returned] if alone else list(returned)
+                for record in records:
+                    if not isinstance(record, record_class):
+                        raise PluginError(
+                            f"plugin {plugin!r}: {hook} must return {record_class.__name__} "
+                            f"records, not {type(record).__name__}"
+                        )
+                    where = _where(plugin, hook, record, record_class)
+                    if isinstance(record, BaseRoute):
+                        check_route(where, record)
+                    else:
+                        check_record(where, record, record_class)
+            yield from ((plugin, record) for record in records)
 
 
-def _check_reached(plugin: str, route: Route, earlier: Iterable[tuple[str, Route]]) -> None:
-    """Refuse a route if a pattern of another plugin, which comes first, takes all its requests."""
-    path = re.sub(r"\{\w+:path\}", "one/two", route.path)  # the others match a single segment
+_SOCKET_IO = ("the server", Mount(SOCKET_PATH, app=Router()))
+"""What serves Socket.IO, before all routes of plugins."""
+
+
+def _check_reached(plugin: str, route: Patterned, earlier: Iterable[tuple[str, Patterned]]) -> None:
+    """Refuse a route if another plugin's, which comes first, takes all its requests.
+
+    :param earlier: the routes before it, each with what it belongs to.
+    """
+    pattern = f"{route.path}/{{rest:path}}" if isinstance(route, Mount) else route.path
+    paths = [re.sub(r"\{\w+:path\}", rest, pattern) for rest in ("one", "one/two/three")]
     for owner, other in earlier:
-        covers = not other.methods or (route.methods and route.methods <= other.methods)
-        if covers and owner != plugin and other.path_regex.match(path):
+        matches = _covers(other, route) and all(map(other.path_regex.match, paths))
+        if matches and owner != f"plugin {plugin!r}":
             raise PluginError(
                 f"plugin {plugin!r}: register_routes: route {route.path!r} is never reached, "
-                f"because {other.path!r} of plugin {owner!r} comes first"
+                f"because {other.path!r} of {owner} comes first"
             )
+
+
+def _covers(other: Patterned, route: Patterned) -> bool:
+    """Whether a route takes all kinds of requests that another one is for."""
+    if isinstance(other, Route) and isinstance(route, Route):
+        return not other.methods or bool(route.methods and route.methods <= other.methods)
+    return isinstance(other, Mount) or (
+        isinstance(other, WebSocketRoute) and isinstance(route, WebSocketRoute)
+    )
 
 
 def _spoken(record_class: type[Any]) -> str:

@@ -64,6 +64,26 @@ def check_record(where: str, record: object, record_class: Any) -> None:
             _check(f"{where}: {name}", function, expected)
 
 
+def check_plain(where: str, function: object, *arguments: str) -> None:
+    """Check a function that is called, and never awaited.
+
+    :param where: names it in an error.
+    :param arguments: what it is called with.
+    :raises PluginError: when it is no function, a coroutine function, or takes other arguments.
+    """
+    _check(where, function, _Expected(arguments))
+    if inspect.iscoroutinefunction(function):
+        raise PluginError(f"{where} must be a plain function: remove `async`")
+
+
+def full_name(function: Any) -> str:
+    """The name of a function with its module, for the log; that of the class of another object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
 def check_route(where: str, route: BaseRoute) -> None:
     """Check the function of a route; other kinds of routes call it in ways of their own.
 

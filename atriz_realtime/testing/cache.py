@@ -317,8 +317,12 @@ class CacheContract:
         self, cache: Cache, cursor: str
     ) -> None:
         await cache.put(payload(), TTL)
-        with pytest.raises(InvalidRequest):
+        with pytest.raises(InvalidRequest):  # noqa: PT012  # says more than "DID NOT RAISE"
             await cache.page("vehicle", cursor, 10)
+            pytest.fail(
+                f"page must raise InvalidRequest for {cursor[:20]!r}, which it has not returned: "
+                "give the cursors of this cache a form by which they can be told from others"
+            )
 
     # -- further abilities -----------------------------------------------------------------
 

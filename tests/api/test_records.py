@@ -18,6 +18,7 @@ from atriz_realtime.api import (
     HttpAnswer,
     HttpCall,
     Observer,
+    Verdict,
 )
 
 
@@ -83,11 +84,56 @@ def test_records_are_compared_by_identity(record: type[Any]) -> None:
     fields: Any = attrs.fields(record)
     assert fields[0].name in ("name", "path")
     required = [field for field in fields if field.default is attrs.NOTHING]
-    one, twin = (record(*["x" for _ in required]) for _ in range(2))
+    first = "/x" if record is Endpoint else "x"
+    one, twin = (record(first, *["x" for _ in required[1:]]) for _ in range(2))
     assert one != twin
     assert {one: "mine", twin: "other"}[one] == "mine"
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         one.name = "y"
+
+
+@pytest.mark.parametrize("record", [each for each in RECORDS if each is not Endpoint])
+@pytest.mark.parametrize("name", ["", None, 5])
+def test_a_name_is_a_string_that_is_not_empty(record: type[Any], name: Any) -> None:
+    fields: Any = attrs.fields(record)
+    required = [field for field in fields if field.default is attrs.NOTHING]
+    with pytest.raises(ValueError, match="name"):
+        record(name, *[nothing for _ in required[1:]])
+
+
+@pytest.mark.parametrize("record", [each for each in RECORDS if hasattr(each, "order")])
+@pytest.mark.parametrize("order", ["first", None, True, float("nan")])
+def test_an_order_is_a_number(record: type[Any], order: Any) -> None:
+    fields: Any = attrs.fields(record)
+    required = [field for field in fields if field.default is attrs.NOTHING]
+    with pytest.raises(ValueError, match=f"{record.__name__} 'z': order must be a number, not"):
+        record("z", *[print for _ in required[1:]], order=order)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "must"),
+    [
+        ("id_pattern", None, "a regular expression, not NoneType"),
+        ("id_pattern", b".*", "a regular expression, not bytes"),
+        ("throttle", ["latest"], "the name of a policy, not list"),
+        ("throttle_options", [5], "a mapping, not list"),
+    ],
+)
+def test_an_entity_type_of_wrong_values_is_refused(field: str, value: Any, must: str) -> None:
+    with pytest.raises(TypeError, match=f"EntityType 'boat': {field} must be {must}"):
+        EntityType("boat", **{field: value})
+
+
+@pytest.mark.parametrize("size", ["5", 1.5])
+def test_an_observer_s_queue_has_a_whole_number_of_events(size: Any) -> None:
+    with pytest.raises(TypeError, match="Observer 'x': queue_size must be a whole number"):
+        Observer("x", nothing, queue_size=size)
+
+
+def test_a_verdict_has_one_of_three_outcomes() -> None:
+    outcome: Any = "passs"
+    with pytest.raises(ValueError, match=r"'outcome' must be in \('pass', 'drop', 'hold'\)"):
+        Verdict(outcome)
 
 
 # -- calls and answers of endpoints --------------------------------------------------------
@@ -138,6 +184,18 @@ def test_an_answer_s_body_is_bytes(body: Any) -> None:
 
 async def answers(call: HttpCall) -> HttpAnswer:
     return HttpAnswer(call.body)
+
+
+@pytest.mark.parametrize("path", ["ep", "", "/ep/{id}", "/ep?x=1", "/a b", "/a#b", None])
+def test_an_endpoint_has_one_path(path: Any) -> None:
+    with pytest.raises(ValueError, match="path must be a whole path such as '/api/boats'"):
+        Endpoint(path, answers)
+
+
+@pytest.mark.parametrize("method", ["post", "", None, "GET POST"])
+def test_an_endpoint_s_method_is_in_capitals(method: Any) -> None:
+    with pytest.raises(ValueError, match="Endpoint '/ep': method must be in capitals"):
+        Endpoint("/ep", answers, method=method)
 
 
 def test_the_default_method_of_an_endpoint_is_post() -> None:

@@ -461,6 +461,20 @@ def test_plugins_prints_a_table(file: str, capsys: pytest.CaptureFixture[str]) -
     assert ["delivery", own, "default", "disabled"] in lines
 
 
+async def test_a_command_with_the_name_of_a_built_in_one_fails_the_check(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import click\nfrom atriz_realtime.api import hookimpl\n\n"
+        "@hookimpl\ndef register_commands():\n    return click.Command('serve')\n"
+    )
+    (tmp_path / "atriz.toml").write_text("[realtime]\nextra_plugins = ['shop']\n")
+    env = {**plain_environment(), "PYTHONPATH": str(tmp_path)}
+    done = await finished("check", "--offline", cwd=tmp_path, env=env)
+    assert (done.status, done.out) == (1, "")
+    assert only_line(done.err) == (
+        "error: plugins 'atriz-realtime' and 'shop' both register the command 'serve'"
+    )
+
+
 async def test_a_plugin_that_failed_is_listed_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "broken_plugin.py").write_text("raise RuntimeError('out of order')")
     (tmp_path / "atriz.toml").write_text(

@@ -82,7 +82,15 @@ def test_skeletons_are_formatted(tmp_path: Path) -> None:
     check(tmp_path, "ruff", "format", "--isolated", "--line-length=100", "--check", ".")
 
 
-@pytest.mark.parametrize("name", ["", "1st", "Scooter", "sc oo", "../scooter", "class"])
+def test_the_lines_of_a_skeleton_with_a_long_name_are_no_longer(tmp_path: Path) -> None:
+    for kind in KINDS:
+        (tmp_path / kind).mkdir()
+        folder = write_skeleton("harbour_pilotage", kind, tmp_path / kind)
+        for path in folder.rglob("*.py"):
+            assert [line for line in path.read_text().splitlines() if len(line) > 100] == []
+
+
+@pytest.mark.parametrize("name", ["", "1st", "Scooter", "sc oo", "../scooter", "class", "s" * 33])
 def test_an_invalid_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(click.ClickException, match="cannot name a plugin"):
         write_skeleton(name, "entity", tmp_path)

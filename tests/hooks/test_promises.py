@@ -99,6 +99,80 @@ async def test_any_refusal_wins_and_a_rule_that_fails_refuses(plugins: Plugins) 
         assert live.server.incidents.counts["plugin rules failed"] == 2
 
 
+ANSWERS = """
+import attrs
+
+refused = set()
+
+async def rule(identity, entity):
+    if entity.id in refused:
+        raise Unavailable("the rules are away")
+    if entity.id == "crew":
+        raise NotAuthorized("only crew")
+    if entity.id == "busy":
+        raise RateLimited("ask later", retry_after=7)
+    return True
+
+@hookimpl
+def register_authorizers():
+    return Authorizer("rule", may_track=rule, may_publish=rule)
+"""
+
+
+@pytest.mark.parametrize(
+    ("entity_id", "status", "code", "message"),
+    [
+        ("crew", 403, "unauthorized", "only crew"),
+        ("busy", 429, "rate_limited", "ask later"),
+        ("away", 503, "unavailable", "the rules are away"),
+    ],
+)
+async def test_the_error_of_a_rule_reaches_who_asks_for_one_entity(
+    plugins: Plugins, entity_id: str, status: int, code: str, message: str
+) -> None:
+    async with serving(extra_plugins=[plugins.module("rules", ANSWERS)]) as live:
+        plugins.loaded("rules").refused.add("away")
+        fix = {"vehicleId": entity_id, "latitude": 1, "longitude": 1}
+        for answered, answer in (
+            await live.post("/api/tracking/location", fix),
+            await live.get(f"/api/tracking/vehicle/{entity_id}"),
+        ):
+            assert answered == status
+            assert answer == {"success": False, "code": code, "message": message}
+        _, batch = await live.post("/api/tracking/batch", {"updates": [fix]})
+        assert batch["rejected"] == [{"index": 0, "code": code, "message": message}]
+        async with watching(live, "v1") as watcher:
+            rooms = live.server.room_count
+            answer = await watcher.call("track:vehicle", entity_id)
+            assert answer == {"success": False, "code": code, "message": message}
+            answer = await watcher.call("track:vehicle", ["v2", entity_id])
+            assert (answer["code"], answer["message"]) == (code, message)
+            assert watcher.of("error") == [message] * 2
+            assert live.server.room_count == rooms
+        failed = live.server.incidents.counts.get("plugin rules failed", 0)
+        assert failed == (5 if entity_id == "away" else 0)
+
+
+async def test_the_error_of_a_rule_is_a_refusal_where_nobody_waits_for_it(
+    plugins: Plugins,
+) -> None:
+    async with serving(extra_plugins=[plugins.module("rules", ANSWERS)]) as live:
+        for entity_id in ("v1", "v2"):
+            await live.publish(entity_id)
+        async with watching(live, "v1", "v2") as watcher:
+            plugins.loaded("rules").refused.add("v1")
+            status, answer = await live.get("/api/tracking/vehicle")
+            assert status == 200
+            assert [each["entityId"] for each in answer["locations"]] == ["v2"]
+            await live.server.permissions.recheck()
+            await until(lambda: watcher.of("tracking:revoked"))
+            assert watcher.of("tracking:revoked") == [{"type": "vehicle", "entityId": "v1"}]
+            plugins.loaded("rules").refused.add("v2")
+            assert (await watcher.call("authenticate", token("u1")))["success"]
+            await until(lambda: len(watcher.of("tracking:revoked")) == 2)
+        assert live.server.incidents.counts["plugin rules failed"] == 3
+
+
 async def test_without_rules_everyone_may(plugins: Plugins) -> None:
     async with serving() as live, watching(live, "v1", user="anybody") as watcher:
         await live.publish("v1", timestamp="2026-01-31T12:00:00Z")
@@ -450,7 +524,7 @@ async def test_a_backend_that_cannot_be_opened_stops_the_start(plugins: Plugins)
         """,
     )
     error = await refused_start("broken", fanout="broken")
-    assert error.message == "no broker is configured"
+    assert error.message == "plugin 'broken': no broker is configured"
 
 
 STOPPING = """

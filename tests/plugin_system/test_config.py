@@ -9,9 +9,11 @@ import attrs
 import pytest
 
 from atriz_realtime import EntitySettings, RealtimeConfig
-from atriz_realtime.api import ConfigurationError
+from atriz_realtime.api import ConfigurationError, Resources
+from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.plugin_system.checks import mask_url
-from atriz_realtime.plugin_system.config import describe, load_config, view
+from atriz_realtime.plugin_system.config import SettingsView, describe, load_config
+from atriz_realtime.plugin_system.plugins import PluginHost
 
 NOTHING: dict[str, str] = {}
 SECRET = "hunter2"
@@ -513,8 +515,21 @@ def test_a_secret_of_a_wrong_type_is_not_shown(tmp_path: Path) -> None:
 
 def test_plugins_see_the_settings_but_not_each_other_s_tables() -> None:
     config = RealtimeConfig(port=1, plugins={"jwt_auth": {"issuer": "us"}})
-    settings: Any = view(config)
+    settings: Any = SettingsView(config)
     assert settings["port"] == 1
     assert "plugins" not in settings
     with pytest.raises(TypeError):
         settings["port"] = 2
+
+
+def test_what_plugins_are_given_shows_no_secret() -> None:
+    config = RealtimeConfig(
+        redis_url=f"redis://:{SECRET}@h:1",
+        jwt_secret=SECRET,
+        plugins={"jwt_auth": {"issuer": SECRET}},
+    )
+    given = PluginHost(config).view("jwt_auth")
+    resources = Resources(clock=SystemClock(), redis=None, settings=given.settings)
+    assert given.settings["jwt_secret"] == SECRET
+    assert SECRET not in f"{given!r} {given.settings} {resources!r}"
+    assert "'port': 3001" in repr(given)

@@ -39,18 +39,36 @@ def test_an_exception_in_a_hook_names_plugin_and_hook(plugins: Plugins, source: 
     assert error.value.message == "plugin 'shop' failed in register_commands: LookupError: no van"
 
 
-def test_a_configuration_error_of_a_plugin_is_not_wrapped(plugins: Plugins) -> None:
-    name = plugins.module(
-        "shop",
-        """
-        @hookimpl
-        def register_commands():
-            raise ConfigurationError("no vans are configured", field="vans")
-        """,
-    )
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        ("'no vans are configured', field='vans'", "plugin 'shop': no vans are configured"),
+        ("'none is configured', field='vans'", "plugin 'shop': vans: none is configured"),
+        ("'plugin shop: needs vans'", "plugin shop: needs vans"),
+        ("'[realtime.plugins.shop]: vans: none'", "[realtime.plugins.shop]: vans: none"),
+        ("'a shop needs vans'", "plugin 'shop': a shop needs vans"),
+    ],
+)
+def test_a_configuration_error_names_its_plugin_and_the_field(
+    plugins: Plugins, raised: str, message: str
+) -> None:
+    source = f"@hookimpl\ndef register_commands():\n    raise ConfigurationError({raised})"
     with pytest.raises(ConfigurationError) as error:
-        call(host_of(name), "register_commands")
-    assert (error.value.message, error.value.field) == ("no vans are configured", "vans")
+        call(host_of(plugins.module("shop", source)), "register_commands")
+    assert error.value.message == message
+    assert error.value.field == ("vans" if "field" in raised else None)
+    assert not isinstance(error.value, PluginError)
+
+
+def test_the_log_names_the_optional_plugin_that_refuses(
+    plugins: Plugins, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = "@hookimpl\ndef register_commands():\n    raise ConfigurationError('no key given')"
+    host = host_of(plugins.module("shop", source), optional_plugins=["shop"])
+    assert call(host, "register_commands") == []
+    assert caplog.messages == [
+        "optional plugin runs without register_commands: plugin 'shop': no key given"
+    ]
 
 
 def test_an_implementation_gets_the_arguments_that_it_names(plugins: Plugins) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 from importlib.metadata import version
 from typing import Any
 
@@ -228,6 +229,10 @@ def test_an_unknown_name_stops_the_start_with_the_nearest(
             "; did you mean 'register_filters'?",
         ),
         ("@hookimpl\ndef register_filters(confg): ...", "confg"),
+        (
+            "@hookimpl\ndef register_filters(config=None): ...",
+            "register_filters: 'config' must have no default, because it would never get another",
+        ),
     ],
 )
 def test_a_broken_module_stops_the_start_and_is_named(
@@ -260,6 +265,20 @@ def test_an_installed_plugin_that_is_broken_is_named_with_its_distribution(
 ) -> None:
     plugins.distribution("acme-realtime", {"acme": "not_there"})
     assert refusal().startswith("plugin 'acme' (acme-realtime) cannot be loaded")
+
+
+def test_a_module_without_hooks_is_named_with_its_file() -> None:
+    assert refusal("calendar") == (
+        f"plugin 'calendar' (configuration) implements no hook in {calendar.__file__}; "
+        "mark its functions with atriz_realtime.api.hookimpl"
+    )
+
+
+def test_a_module_under_two_names_is_named_with_both(plugins: Plugins) -> None:
+    name = plugins.commands("shop")
+    assert refusal(name, f"depot = {name}") == (
+        "plugin 'depot' (configuration) is the same object as plugin 'shop': name it once"
+    )
 
 
 def test_two_modules_of_one_name_are_both_named(plugins: Plugins) -> None:

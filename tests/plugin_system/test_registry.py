@@ -73,6 +73,48 @@ def test_a_record_that_cannot_be_built_names_the_plugin(plugins: Plugins) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("hook", "expression", "problem"),
+    [
+        (
+            "register_authorizers",
+            "Authorizer('')",
+            "ValueError: the name of Authorizer records must be a string and not empty, not ''",
+        ),
+        (
+            "register_authenticators",
+            "Authenticator('z', print, order='first')",
+            "ValueError: Authenticator 'z': order must be a number, not 'first'",
+        ),
+        (
+            "register_throttles",
+            "Unhashable('z', lambda options, resources: None)",
+            "TypeError: unhashable type: 'Unhashable'",
+        ),
+        ("register_filters", "Endless()", "LookupError: no more filters"),
+    ],
+)
+def test_an_unexpected_record_names_the_plugin(
+    plugins: Plugins, hook: str, expression: str, problem: str
+) -> None:
+    plugins.module(
+        "shop",
+        f"""
+        class Unhashable(Throttle):
+            __hash__ = None
+
+        class Endless:
+            def __iter__(self):
+                raise LookupError("no more filters")
+
+        @hookimpl
+        def {hook}():
+            return {expression}
+        """,
+    )
+    assert refusal("shop").message == f"plugin 'shop' failed in {hook}: {problem}"
+
+
 def test_a_record_may_be_of_a_subclass(plugins: Plugins) -> None:
     plugins.module(
         "shop",
@@ -340,6 +382,28 @@ def test_the_options_of_a_policy_are_checked(options: dict[str, Any], problem: s
     with pytest.raises(ConfigurationError) as error:
         found.policy(found.kinds["vehicle"])
     assert error.value.message.startswith(f"throttle 'interval' of 'vehicle': {problem}")
+
+
+def test_a_type_whose_throttle_cannot_be_names_its_plugin(plugins: Plugins) -> None:
+    def problem(fields: str, **entities: EntitySettings) -> str:
+        source = f"@hookimpl\ndef register_entity_types():\n    return EntityType('boat', {fields})"
+        with pytest.raises(ConfigurationError) as error:  # noqa: PT012  # either of the two
+            found = registry_of(plugins.module("shop", source), entities=entities)
+            found.policy(found.kinds["boat"])
+        plugins.forget()
+        return error.value.message
+
+    assert problem("throttle='latests'") == (
+        "plugin 'shop': register_entity_types: entity type 'boat': no throttle 'latests'; "
+        "did you mean 'latest'?"
+    )
+    assert problem("throttle_options={'intervall': 1}").startswith(
+        "plugin 'shop': throttle 'interval' of 'boat': unknown key 'intervall'"
+    )
+    configured = EntitySettings(throttle_options={"intervall": 1})
+    assert problem("throttle_options={'intervall': 2}", boat=configured).startswith(
+        "throttle 'interval' of 'boat': unknown key 'intervall'"
+    )
 
 
 def test_the_options_of_a_policy_are_an_attrs_class(plugins: Plugins) -> None:

@@ -149,9 +149,37 @@ def test_a_route_that_a_pattern_of_another_plugin_takes_stops_the_start(plugins:
 
 
 @pytest.mark.parametrize(
+    ("route", "first", "owner"),
+    [
+        ("Route('/fleet/near', lambda request: None)", "/fleet", "plugin 'fleet'"),
+        ("WebSocketRoute('/fleet/near', lambda websocket: None)", "/fleet", "plugin 'fleet'"),
+        ("Mount('/fleet/boats', print)", "/fleet", "plugin 'fleet'"),
+        ("WebSocketRoute('/live/one', lambda websocket: None)", "/live/{id}", "plugin 'fleet'"),
+        ("Route('/socket.io/x', lambda request: None)", "/socket.io", "the server"),
+        ("Mount('/socket.io', print)", "/socket.io", "the server"),
+    ],
+)
+def test_a_route_behind_a_mount_or_socket_io_stops_the_start(
+    plugins: Plugins, route: str, first: str, owner: str
+) -> None:
+    mounts = "[Mount('/fleet', print), WebSocketRoute('/live/{id}', lambda websocket: None)]"
+    names = [plugins.module("fleet", ROUTE.format(mounts))]
+    names.append(plugins.module("near", ROUTE.format(route)))
+    with pytest.raises(PluginError) as error:
+        registry_of(*names).routes(SERVER)
+    path = route.split("'")[1]
+    assert error.value.message == (
+        f"plugin 'near': register_routes: route {path!r} is never reached, "
+        f"because {first!r} of {owner} comes first"
+    )
+
+
+@pytest.mark.parametrize(
     "route",
     [
         "Route('/api/tracking/boats/{id}', print, methods=['GET', 'PUT'])",
+        "Mount('/api/boats', print)",
+        "Route('/socket.io', print)",
         "Route('/api/{one}/{two}/{three}', print)",
         "Route('/api/boats/{rest:path}', print)",
         "WebSocketRoute('/api/tracking/boats/{id}', print)",
@@ -161,6 +189,7 @@ def test_a_route_that_a_pattern_of_another_plugin_takes_stops_the_start(plugins:
 def test_a_route_that_is_reached_is_accepted(plugins: Plugins, route: str) -> None:
     names = [
         plugins.module("first", ROUTE.format("Route('/api/boats/{id}', print)")),
+        plugins.module("fleet", ROUTE.format("Mount('/fleet', print)")),
         plugins.module("boats", ROUTE.format(route)),
     ]
     assert registry_of(*names).routes(SERVER)

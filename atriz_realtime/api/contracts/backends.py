@@ -96,7 +96,8 @@ class Cache(Protocol):
         """Return up to ``limit`` cached locations of a type, from ``cursor`` on.
 
         An entity that stays cached while the pages are read is on at least one of
-        them; an entity that is updated meanwhile may be on two.
+        them; an entity that is updated meanwhile may be on two.  A cursor is a text of the
+        backend's own, by which it can tell its cursors from others.
 
         :raises InvalidRequest: for a cursor that this backend did not return.
         :raises Unavailable: when the backend cannot be reached.

@@ -52,7 +52,7 @@ class Tracking(Protocol):
         ``identity`` is the publisher; ``None`` is the server itself, for which no
         authorizer is asked.
 
-        :raises NotAuthorized: when an authorizer refuses.
+        :raises NotAuthorized: when an authorizer refuses; it may raise another error.
         :raises AuthenticationRejected: when ``identity`` has been revoked or has expired
             meanwhile.
         :raises InvalidLocation: when the type's own validation refuses.
@@ -108,10 +108,17 @@ class Access(Protocol):
         """
 
     async def may_track(self, identity: Identity, entity: EntityRef) -> bool:
-        """Return whether every authorizer lets this identity watch this entity."""
+        """Return whether every authorizer lets this identity watch this entity.
+
+        :raises RealtimeError: as an authorizer raises it, to refuse.  Let it pass to a caller who
+            asks for one entity; in a listing it means no more than ``False``.
+        """
 
     async def may_publish(self, identity: Identity, entity: EntityRef) -> bool:
-        """Return whether every authorizer lets this identity publish this entity."""
+        """Return whether every authorizer lets this identity publish this entity.
+
+        :raises RealtimeError: as an authorizer raises it, to refuse: see :meth:`may_track`.
+        """
 
     async def shown(self, identity: Identity, entity: EntityRef, location: bytes) -> bytes | None:
         """Return the location JSON as this identity sees it; ``None`` if a view hides it.
@@ -201,8 +208,10 @@ class Signals(Protocol):
     def listen(self, name: str, handler: SignalHandler) -> None:
         """Call a handler with the data of each signal of this name, from any server.
 
-        Exceptions of the handler are counted.  Do not trust the data blindly: every program
-        that can publish to the fan-out can send signals.
+        Exceptions of the handler, a plain function, are counted.  Do not trust the data blindly:
+        every program that can publish to the fan-out can send signals.
+
+        :raises PluginError: when the handler is no plain function of one argument.
         """
 
 
@@ -210,9 +219,14 @@ class Permissions(Protocol):
     """Withdraws permissions that were granted."""
 
     def guard(self, holds: Callable[[Identity], bool]) -> None:
-        """Call a plain function for every identity that an authenticator returns.
+        """Ask a plain function about every identity that an authenticator returns.
 
-        If it returns false or raises, the caller is refused like one with an invalid token.
+        It is also asked before a fix is published and a location is shown, so it must be quick,
+        and about all connected sockets after :meth:`enforce`.
+
+        :param holds: returns whether the identity still holds.  If it returns ``False`` or raises,
+            the caller is refused like one with an invalid token; what it raises is counted.
+        :raises PluginError: when it is no plain function of one identity.
         """
 
     def enforce(self) -> None:

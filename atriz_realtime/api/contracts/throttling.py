@@ -13,7 +13,9 @@ from atriz_realtime.api.model import EntityRef, Location
 class Verdict:
     """What a throttle decides about one fix."""
 
-    outcome: Literal["pass", "drop", "hold"]
+    outcome: Literal["pass", "drop", "hold"] = attrs.field(
+        validator=attrs.validators.in_(("pass", "drop", "hold"))
+    )
     """``pass``: send it now.  ``drop``: cache it, but do not send it; while an older fix is held,
     it takes its place.  ``hold``: cache it, and send it after ``delay`` unless a newer one
     replaces it, or was cached by another server."""

@@ -20,7 +20,7 @@ from atriz_realtime.api.errors import (
     RateLimited,
     SubscriptionLimit,
 )
-from atriz_realtime.api.wire import SocketEvents, track_event
+from atriz_realtime.api.wire import SOCKET_PATH, SocketEvents, track_event
 from atriz_realtime.cli.client.connection import (
     ANSWER_TIMEOUT,
     Refused,
@@ -28,8 +28,6 @@ from atriz_realtime.cli.client.connection import (
     Unreachable,
     unreachable,
 )
-
-SOCKET_PATH = "/socket.io"
 
 BATCH = 100
 """Maximum entities in one ``track`` event."""

@@ -40,8 +40,8 @@ def write_skeleton(name: str, kind: str, parent: Path) -> Path:
         raise click.ClickException(f"{name!r} cannot name a plugin: it is a keyword of Python")
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
         raise click.ClickException(
-            f"{name!r} cannot name a plugin: use lower-case letters, digits and _, "
-            "starting with a letter"
+            f"{name!r} cannot name a plugin: use at most 32 lower-case letters, digits and "
+            "_, starting with a letter"
         )
     if name in {*DEFAULT_PLUGINS, *entry_points(group=hookspecs.PROJECT_NAME).names}:
         raise click.ClickException(f"there is a plugin {name!r} already")

@@ -23,6 +23,7 @@ from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner, awaiting
 from atriz_realtime.engine.request.errors import by
 from atriz_realtime.plugin_system.registry import Registry
+from atriz_realtime.plugin_system.signatures import check_plain, full_name
 
 Rule = Callable[[Identity, EntityRef], Awaitable[bool]]
 
@@ -144,18 +145,24 @@ class AccessControl:
         raise NotAuthenticated
 
     def add_guard(self, holds: Callable[[Identity], bool]) -> None:
-        """Ask a function about every identity that an authenticator returns."""
+        """Ask a function about every identity that an authenticator returns.
+
+        :raises PluginError: when it cannot be called like that.
+        """
+        check_plain("the function for permissions.guard", holds, "Identity")
         self._guards.append(holds)
 
     def is_accepted(self, identity: Identity) -> bool:
         """Whether every guard accepts an identity; a guard that raises does not."""
-        try:
-            for holds in self._guards:  # a plain loop: this runs for every fix
+        for holds in self._guards:  # a plain loop: this runs for every fix
+            try:
                 if not holds(identity):
                     return False
-        except Exception as error:  # a plugin's
-            self._incidents.report("guard failed", type(error).__name__, error=error)
-            return False
+            except Exception as error:  # a plugin's
+                what = full_name(holds)
+                line = f"{what}: {type(error).__name__}"
+                self._incidents.report("guard failed", line, cause=what, error=error)
+                return False
         return True
 
     def check_holds(self, identity: Identity) -> None:
@@ -195,13 +202,19 @@ class AccessControl:
         return bool(self._may_track)
 
     async def may_track(self, identity: Identity, entity: EntityRef) -> bool:
-        """Whether every authorizer allows an identity to watch an entity."""
+        """Whether every authorizer allows an identity to watch an entity.
+
+        :raises RealtimeError: as an authorizer raises it, to refuse.
+        """
         if identity.only is not None:
             return identity.only == entity
         return not self._may_track or await self._all(self._may_track, identity, entity)
 
     async def may_publish(self, identity: Identity, entity: EntityRef) -> bool:
-        """Whether every authorizer allows an identity to publish an entity's positions."""
+        """Whether every authorizer allows an identity to publish an entity's positions.
+
+        :raises RealtimeError: as an authorizer raises it, to refuse.
+        """
         if identity.only is not None:
             return False
         return not self._may_publish or await self._all(self._may_publish, identity, entity)
@@ -235,6 +248,10 @@ class AccessControl:
                 )
                 if not self._plugin_runner.decision(plugin, what, allowed):
                     return False
-            except RealtimeError:  # a refusal; the runner has counted a failure
+            except PluginFailed:  # a refusal; the runner has counted it
                 return False
+            except RealtimeError as error:
+                if error.status >= RealtimeError.status:  # not the caller's fault
+                    self._incidents.plugin_problem(plugin, "failed", what, error.message)
+                raise
         return True

@@ -14,6 +14,7 @@ from atriz_realtime.api.errors import (
     NotAuthenticated,
     NotAuthorized,
     RateLimited,
+    RealtimeError,
     SubscriptionLimit,
 )
 from atriz_realtime.api.model import EntityRef, Identity
@@ -143,20 +144,26 @@ class Subscriptions:
         """Ask until no revocation interferes; returns the revision, and the entity's views.
 
         :raises NotAuthorized: when an authorizer refuses.
+        :raises RealtimeError: as an authorizer raises it, to refuse.
         """
         await self._turns.step(owner=socket.owner)
         while True:
             revision = socket.revision
-            chain = await self._chain(identity, entity)
-            if chain is None:
+            if not await self._access.may_track(identity, entity):
                 raise NotAuthorized
+            chain = await self._chain(identity, entity)
             if revision == socket.revision:
                 return revision, chain
 
-    async def _chain(self, identity: Identity, entity: EntityRef) -> ViewChain | None:
-        """The views of an identity that may watch an entity; ``None`` when it may not."""
-        if not await self._access.may_track(identity, entity):
-            return None
+    async def _may_still_track(self, identity: Identity, entity: EntityRef) -> bool:
+        """Ask again; an error of an authorizer is a refusal, because no client waits for it."""
+        try:
+            return await self._access.may_track(identity, entity)
+        except RealtimeError:
+            return False
+
+    async def _chain(self, identity: Identity, entity: EntityRef) -> ViewChain:
+        """The views of an identity that may watch an entity."""
         return () if self._views is None else await self._views.chain(identity, entity)
 
     async def _join(
@@ -164,7 +171,7 @@ class Subscriptions:
     ) -> Owed:
         """Join the entities' rooms; returns the current locations that the socket is owed.
 
-        :raises NotAuthorized: when an authorizer refuses one of the entities; none is joined.
+        :raises RealtimeError: when an authorizer refuses one of the entities; none is joined.
         """
         joined: Owed = {}
         try:
@@ -181,7 +188,7 @@ class Subscriptions:
                     self._rooms.basic_enter_room(socket.sid, DEFAULT_NAMESPACE, room)
                     socket.tracked.add(room)
                     joined[socket.sid, room] = (entity, self._broadcaster.broadcasts)
-        except NotAuthorized:
+        except RealtimeError:
             self._leave_rooms(socket, [room for _, room in joined])
             raise
         return joined
@@ -232,7 +239,7 @@ class Subscriptions:
             if identity is None:
                 return
             await self._turns.step(owner=socket.owner)
-            allowed = await self._access.may_track(identity, entity)
+            allowed = await self._may_still_track(identity, entity)
             if not allowed and socket.identity is identity:
                 self.revoke(socket, room)
 
@@ -281,7 +288,8 @@ class Subscriptions:
                 await self._turns.step(owner=socket.owner)
                 if socket.sid not in self._sockets:
                     break
-                asked[room] = await self._chain(identity, entity)
+                allowed = await self._may_still_track(identity, entity)
+                asked[room] = await self._chain(identity, entity) if allowed else None
         chains = {room: chain for room, chain in asked.items() if chain is not None}
         return asked.keys() - chains, chains
 

@@ -13,6 +13,7 @@ from atriz_realtime.api.contracts import Fanout, SignalHandler
 from atriz_realtime.api.errors import InvalidRequest, PayloadTooLarge, Unavailable
 from atriz_realtime.api.wire import RedisChannels, decode_json, encode_json
 from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.plugin_system.signatures import check_plain, full_name
 
 MAX_SIGNAL = 16_384
 """Bytes of one signal, its name included."""
@@ -39,7 +40,11 @@ class Signals:
             self._fanout = None
 
     def listen(self, name: str, handler: SignalHandler) -> None:
-        """Call a handler with the data of each signal of this name."""
+        """Call a handler with the data of each signal of this name.
+
+        :raises PluginError: when it cannot be called like that.
+        """
+        check_plain(f"the handler of the signal {name!r}", handler, "data")
         self._handlers.setdefault(name, []).append(handler)
 
     async def send(self, name: str, data: Any) -> None:
@@ -67,9 +72,6 @@ class Signals:
             try:
                 handler(data)
             except Exception as error:  # a plugin's, or data that another version sent
-                self._incidents.report(
-                    "signal handler failed",
-                    f"{name}: {type(error).__name__}",
-                    cause=name,
-                    error=error,
-                )
+                what = f"{name}: {full_name(handler)}"
+                line = f"{what}: {type(error).__name__}"
+                self._incidents.report("signal handler failed", line, cause=what, error=error)

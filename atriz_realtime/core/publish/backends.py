@@ -25,6 +25,7 @@ from atriz_realtime.core.runtime.incidents import reason
 from atriz_realtime.core.runtime.plugin_runner import awaiting
 from atriz_realtime.core.runtime.processes import workers
 from atriz_realtime.core.runtime.statistics import Statistics
+from atriz_realtime.plugin_system.plugins import refused_by
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.plugin_system.signatures import check_contract
 from atriz_realtime.redis_link import Link
@@ -93,7 +94,7 @@ class Backends:
 
         :param layers: wrap the fan-out, the first one innermost.
         :param on_connect: called whenever Redis is connected, for the first time or again.
-        :raises ConfigurationError: as a plugin raises it, because it cannot work as configured.
+        :raises ConfigurationError: when a plugin raises it, because it cannot work as configured.
         :raises PluginError: when a plugin fails to open, or opens something else.
         """
         if self._link is not None:
@@ -130,8 +131,10 @@ class Backends:
         try:
             backend: Any = await awaiting(record.open)(given)
         except (Exception, asyncio.CancelledError, SystemExit) as error:
-            if isinstance(error, ConfigurationError) or cancellation.is_own(error):
+            if cancellation.is_own(error):
                 raise
+            if isinstance(error, ConfigurationError):
+                raise refused_by(self._registry.owner(record), error) from error
             raise PluginError(f"{where} cannot be opened: {reason(error)}") from error
         if isinstance(backend, Closeable):
             opened.push_async_callback(backend.aclose)

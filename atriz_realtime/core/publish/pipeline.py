@@ -163,7 +163,7 @@ class Pipeline:
         """Take a fix through the pipeline.
 
         :raises Unavailable: when the server is closing.
-        :raises NotAuthorized: when an authorizer refuses.
+        :raises NotAuthorized: when an authorizer refuses; it may raise another error.
         :raises AuthenticationRejected: when the identity was revoked, or has expired, by the time
             that the plugins have answered.
         :raises InvalidLocation: when the entity type's own validation refuses the fix, its

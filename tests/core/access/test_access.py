@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,9 @@ from atriz_realtime.api import (
     LocationNotFound,
     NotAuthenticated,
     NotAuthorized,
+    PluginError,
     RateLimited,
+    RealtimeError,
     Unavailable,
     View,
 )
@@ -237,9 +240,7 @@ async def test_an_authenticator_whose_store_is_away_raises_unavailable(make: Mak
         ([False, True], False),
         ([None], False),
         ([LookupError("a bug")], False),
-        ([NotAuthorized()], False),
-        ([LocationNotFound("there is no such vehicle")], False),
-        ([Unavailable(), True], False),
+        ([True, LookupError("a bug")], False),
     ],
     ids=repr,
 )
@@ -256,6 +257,28 @@ async def test_any_refusal_wins_and_an_exception_refuses(
     assert await access.may_track(ME, VEHICLE) is allowed
     assert await access.may_publish(ME, VEHICLE) is allowed
     assert all(arguments == (ME, VEHICLE) for arguments in asked)
+
+
+@pytest.mark.parametrize(
+    ("error", "failures"),
+    [
+        (NotAuthorized("only crew"), 0),
+        (RateLimited(retry_after=5), 0),
+        (LocationNotFound("there is no such vehicle"), 0),
+        (Unavailable("the rules are away"), 2),
+    ],
+    ids=repr,
+)
+async def test_an_error_that_an_authorizer_raises_is_its_answer(
+    make: Make, incidents: Incidents, error: RealtimeError, failures: int
+) -> None:
+    rule = answering(error)
+    access = make(Authorizer("first", rule, rule), Authorizer("second", answering(False)))
+    for decide in (access.may_track, access.may_publish):
+        with pytest.raises(RealtimeError) as raised:
+            await decide(ME, VEHICLE)
+        assert raised.value is error
+    assert incidents.counts.get("plugin plugin-of-first failed", 0) == failures
 
 
 async def test_an_authorizer_may_decide_about_one_action_or_none(make: Make) -> None:
@@ -341,9 +364,28 @@ async def test_an_identity_sees_no_more_where_all_views_of_the_other_apply(
 # -- guards and attempts -------------------------------------------------------------------
 
 
-async def test_a_guard_that_raises_refuses(make: Make, incidents: Incidents) -> None:
-    def guard(_: Identity) -> bool:
-        raise LookupError("a bug")
+@pytest.mark.parametrize(
+    ("guard", "problem"),
+    [
+        (answering(True), "must be a plain function: remove `async`"),
+        (None, "must be a function that takes (Identity), not NoneType"),
+        (lambda: True, "must take (Identity), not ()"),
+    ],
+)
+def test_a_guard_that_cannot_be_called_is_refused(make: Make, guard: Any, problem: str) -> None:
+    with pytest.raises(PluginError) as error:
+        make().add_guard(guard)
+    assert error.value.message == f"the function for permissions.guard {problem}"
+
+
+async def test_a_guard_that_raises_refuses(
+    make: Make, incidents: Incidents, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Guard:
+        def holds(self, reason: str, _: Identity) -> bool:
+            raise LookupError(reason)
+
+    guard = functools.partial(Guard().holds, "a bug")
 
     access = make(Authenticator("tokens", answering(ME)))
     access.add_guard(guard)
@@ -351,6 +393,8 @@ async def test_a_guard_that_raises_refuses(make: Make, incidents: Incidents) -> 
         await access.authenticate(TOKEN)
     assert not access.is_accepted(ME)
     assert incidents.counts["guard failed"] == 2
+    name = f"{__name__}.{Guard.holds.__qualname__}"
+    assert f"guard failed: {name}: LookupError" in caplog.messages
 
 
 async def test_good_tokens_of_an_address_make_up_for_bad_ones(

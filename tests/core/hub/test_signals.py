@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from atriz_realtime.api import PayloadTooLarge, RedisChannels, Unavailable
+from atriz_realtime.api import PayloadTooLarge, PluginError, RedisChannels, Unavailable
 from atriz_realtime.core.hub.signals import MAX_SIGNAL, Signals
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.defaults.memory import MemoryFanout
@@ -70,12 +70,39 @@ async def test_what_is_no_signal_is_counted(incidents: Incidents, message: bytes
     assert heard == []
 
 
-async def test_a_handler_that_fails_harms_no_other(incidents: Incidents) -> None:
+async def late(_: object) -> None:
+    """Would not be awaited."""
+
+
+@pytest.mark.parametrize(
+    ("handler", "problem"),
+    [
+        (late, "must be a plain function: remove `async`"),
+        (5, "must be a function that takes (data), not int"),
+        (lambda: None, "must take (data), not ()"),
+    ],
+)
+def test_a_handler_that_cannot_be_called_is_refused(
+    incidents: Incidents, handler: Any, problem: str
+) -> None:
+    with pytest.raises(PluginError) as error:
+        Signals(incidents).listen("test", handler)
+    assert error.value.message == f"the handler of the signal 'test' {problem}"
+
+
+def missing(data: Any) -> None:
+    data["missing"]
+
+
+async def test_a_handler_that_fails_harms_no_other(
+    incidents: Incidents, caplog: pytest.LogCaptureFixture
+) -> None:
     signals = Signals(incidents)
     heard: list[Any] = []
-    signals.listen("test", lambda data: data["missing"])
+    signals.listen("test", missing)
     signals.listen("test", heard.append)
     await signals.start(Fanned())
     await signals.send("test", {})
     assert heard == [{}]
     assert incidents.counts == {"signal handler failed": 1}
+    assert caplog.messages == [f"signal handler failed: test: {__name__}.missing: KeyError"]

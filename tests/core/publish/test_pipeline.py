@@ -37,7 +37,7 @@ from atriz_realtime.core.publish.observers import Observers
 from atriz_realtime.core.publish.pipeline import Pipeline, unknown_type
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
-from atriz_realtime.plugin_system.config import view
+from atriz_realtime.plugin_system.config import SettingsView
 from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.testing import event, location, until
@@ -109,7 +109,7 @@ class Parts:
     def __init__(self, hub: Hub, steps: Any, config: RealtimeConfig) -> None:
         self.hub, self.module = hub, steps
         self.clock = hub.clock
-        resources = Resources(clock=hub.clock, redis=None, settings=view(config))
+        resources = Resources(clock=hub.clock, redis=None, settings=SettingsView(config))
         registry = Registry(PluginHost(config), config, resources)
         plugin_runner = PluginRunner(hub.incidents, hub.clock, limit=5)
         self.cache = Away(MemoryCache(hub.clock, MemorySettings()))

@@ -30,6 +30,12 @@ def first_sentence(docstring: str | None) -> str:
     return one_line(markdown(docstring).split("\n\n")[0])
 
 
+def in_cell(docstring: str | None) -> str:
+    """All paragraphs on one line, for a table; parameters and what is raised begin a new one."""
+    paragraphs = markdown(docstring).replace("\n- ", "\n\n<br>").split("\n\n")
+    return one_line(" ".join(paragraphs)).replace(" <br>", "<br>").replace("<br>- ", "<br>")
+
+
 def one_line(text: str) -> str:
     """Text without its line breaks."""
     return " ".join(text.split())

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Protocol, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -27,7 +27,13 @@ from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.plugin_system.sources import DOCUMENTED_ENVIRONMENT
 from tests.support.checks.seams import SEAMS
 from tests.support.docs import commands, sizing
-from tests.support.docs.docstrings import attribute_docs, documented, first_sentence, markdown
+from tests.support.docs.docstrings import (
+    attribute_docs,
+    documented,
+    first_sentence,
+    in_cell,
+    markdown,
+)
 from tests.support.docs.figures import figures, sizes
 from tests.support.docs.tables import table
 
@@ -292,6 +298,8 @@ def _class(owner: type[Any]) -> str:
         and (name in docs or not str(kind).startswith("ClassVar"))
         and owner not in (RealtimeConfig, EntitySettings)  # see configuration.md
     ]
+    # whoever implements a contract must know all of it
+    describe = in_cell if Protocol in owner.__bases__ else first_sentence
     promises = []
     for name, member in members.items():
         function = getattr(member, "__func__", getattr(member, "fget", member))
@@ -308,7 +316,7 @@ def _class(owner: type[Any]) -> str:
                 (
                     f"`{called}`",
                     f"`{returned}`" if returned != "None" else "",
-                    first_sentence(function.__doc__),
+                    describe(function.__doc__),
                 )
             )
     parts = [markdown(owner.__doc__)]

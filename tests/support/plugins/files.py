@@ -15,7 +15,7 @@ import pytest
 from atriz_realtime import RealtimeConfig
 from atriz_realtime.api import ConfigurationError, Resources, hookspecs
 from atriz_realtime.core.runtime.clock import SystemClock
-from atriz_realtime.plugin_system.config import view
+from atriz_realtime.plugin_system.config import SettingsView
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from atriz_realtime.plugin_system.registry import Registry
 
@@ -118,7 +118,7 @@ def host_of(*extra_plugins: str, **settings: Any) -> PluginHost:
 def registry_of(*extra_plugins: str, **settings: Any) -> Registry:
     """The registry of a configuration."""
     config = RealtimeConfig(extra_plugins=extra_plugins, **settings)
-    resources = Resources(clock=SystemClock(), redis=None, settings=view(config))
+    resources = Resources(clock=SystemClock(), redis=None, settings=SettingsView(config))
     return Registry(PluginHost(config), config, resources)
 
 
