@@ -12,6 +12,7 @@ from types import MappingProxyType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from atriz_realtime.api.errors import ConfigurationError
+from atriz_realtime.plugin_system.checks import as_names
 from atriz_realtime.plugin_system.structure import nearest
 
 ENVIRONMENT_PREFIX = "ATRIZ_REALTIME_"
@@ -171,5 +172,5 @@ def _from_text(text: str, hint: Any, variable: str) -> Any:
             kind = "a whole number" if hint is int else "a number"
             raise ConfigurationError(f"{variable} must be {kind}, not {text!r}") from None
     if get_origin(hint) is tuple:
-        return [part.strip() for part in text.split(",") if part.strip()]
+        return as_names(text)
     return text

@@ -12,6 +12,7 @@ from atriz_realtime import EntitySettings, RealtimeConfig
 from atriz_realtime.api import ConfigurationError
 from atriz_realtime.plugin_system.checks import mask_url
 from atriz_realtime.plugin_system.config import describe, load_config, view
+from atriz_realtime.plugin_system.plugins import PluginHost
 
 NOTHING: dict[str, str] = {}
 SECRET = "hunter2"
@@ -301,6 +302,13 @@ def test_two_underscores_separate_the_keys_of_tables(working_directory: Path) ->
         "vehicle": EntitySettings(cache_ttl=60, throttle_interval=250),
         "delivery": EntitySettings(throttle="none", throttle_options={"every": 2}),
     }
+
+
+@pytest.mark.parametrize("text", ["exp,iat", " exp , iat ", '["exp", "iat"]', '"exp,iat"'])
+def test_a_list_of_a_plugin_may_be_one_string(text: str) -> None:
+    variable = "ATRIZ_REALTIME_PLUGINS__JWT_AUTH__REQUIRED_CLAIMS"
+    host = PluginHost(RealtimeConfig.load(environ={variable: text}))
+    assert host.settings["jwt_auth"].required_claims == ("exp", "iat")
 
 
 # -- the file ------------------------------------------------------------------------------
