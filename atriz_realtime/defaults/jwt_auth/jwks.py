@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+import orjson
 
 from atriz_realtime.api import ConfigurationError, Report
 from atriz_realtime.defaults.jwt_auth.keys import TABLE, Keys, published
@@ -22,18 +23,56 @@ MAX_BYTES = 262_144
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def check_source(source: str, allow_http: bool) -> None:
-    """Refuse a URL whose answer could be forged on the way.
+def is_url(source: str) -> bool:
+    """Whether the set is at a URL; else it is in a file."""
+    return source.startswith(("http://", "https://"))
 
-    :raises ConfigurationError: for ``http`` beyond loopback, unless it is allowed.
+
+def check_source(source: str, allow_http: bool) -> None:
+    """Refuse a URL whose answer could be forged on the way, and a file that does not exist.
+
+    :raises ConfigurationError: for ``http`` beyond loopback, unless it is allowed; for a path
+        without a file.
     """
-    parts = urlsplit(source)
+    if not is_url(source):
+        if not Path(source).is_file():
+            raise ConfigurationError(
+                f"{TABLE}: jwks: there is no file {shown(source)!r}; a URL begins with https://",
+                field="jwks",
+            )
+        return
+    try:
+        parts = urlsplit(source)
+    except ValueError as error:
+        raise ConfigurationError(f"{TABLE}: jwks: {error}", field="jwks") from None
     if parts.scheme == "http" and parts.hostname not in LOOPBACK and not allow_http:
         raise ConfigurationError(
             f"{TABLE}: jwks: http lets others put in keys of their own; use https, or"
             " jwks_allow_http",
             field="jwks",
         )
+
+
+def shown(source: str) -> str:
+    """A path, or a URL without its credentials and its query, for a line of the log."""
+    scheme, separator, rest = source.partition("://")
+    if not separator:
+        return source
+    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _reason(error: Exception) -> str:
+    """Why a set could not be read, without what the URL holds in secret."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT:g} s"
+    if isinstance(error, orjson.JSONDecodeError):
+        return "what is there is not JSON"
+    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
+        return str(error)
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return type(error).__name__
 
 
 class KeySource:
@@ -100,7 +139,7 @@ class KeySource:
             async with asyncio.timeout(TIMEOUT):
                 document = await self._document()
             if len(document) > MAX_BYTES:
-                raise ValueError("too large")
+                raise ValueError(f"more than {MAX_BYTES} bytes")
             keys = published(document, self._report)
             if document != self._content:
                 self.keys, self._content = keys, document
@@ -109,18 +148,20 @@ class KeySource:
         except Exception as error:  # whatever it is, the keys that were read stay in use
             self._report(
                 "key set unavailable",
-                f"{type(error).__name__}: the {len(self.keys)} keys read before are kept",
+                f"{shown(self._source)}: {_reason(error)}; "
+                f"the {len(self.keys)} keys read before are kept",
             )
 
     async def _document(self) -> bytes:
-        if not self._source.startswith(("http://", "https://")):
+        if not is_url(self._source):
             return await asyncio.to_thread(self._file)
         async with (
             aiohttp.ClientSession() as session,
             session.get(self._source, allow_redirects=False) as response,
         ):
             if response.status != 200:
-                raise ValueError("not a 200")
+                hint = ", a redirect, which is not followed" if response.status // 100 == 3 else ""
+                raise ValueError(f"it answered with status {response.status}{hint}")
             content = bytearray()
             async for part in response.content.iter_any():
                 content += part

@@ -133,9 +133,11 @@ def published(document: bytes, report: Report) -> dict[str, jwt.PyJWK]:
     :raises ValueError: when the document is no JWK set.
     """
     parsed = orjson.loads(document)
-    listed = parsed.get("keys") if isinstance(parsed, dict) else None
+    fields = parsed if isinstance(parsed, dict) else {}
+    listed = fields.get("keys")
     if not isinstance(listed, list):
-        raise ValueError("not a JWK set")
+        hint = "; its jwks_uri is the URL of the keys" if "jwks_uri" in fields else ""
+        raise ValueError(f'what is there has no list "keys"{hint}')
     if len(listed) > MAX_KEYS:
         message = f"{len(listed)} keys in one set: those after the first {MAX_KEYS} are ignored"
         limit_reached(report, f"{__name__}.MAX_KEYS", message)
