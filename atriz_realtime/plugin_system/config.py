@@ -330,8 +330,7 @@ def load_config(
         text = environ[variable]
         if key == "jwt_secret" and text != text.strip():
             logger.warning(
-                "%s has whitespace around it, which is ignored; whatever issues tokens must ignore "
-                "it too",
+                "whitespace around %s is ignored; whatever issues tokens must ignore it too",
                 variable,
             )
     for key, value in overrides.items():

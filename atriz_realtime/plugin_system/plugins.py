@@ -60,6 +60,8 @@ class PluginInfo:
     """The hooks it implements and that configuration turns off."""
     failure: str = ""
     """Why it failed, when it did."""
+    file: str = ""
+    """The file that it was loaded from, when configuration names it."""
 
 
 @attrs.frozen
@@ -181,6 +183,7 @@ class PluginHost:
                     hooks=tuple(hook for hook in hooks if (name, hook) not in self._blocked),
                     blocked_hooks=tuple(hook for hook in hooks if (name, hook) in self._blocked),
                     failure=self._failures.get(name, ""),
+                    file=source.file,
                 )
             )
         return infos

@@ -146,10 +146,7 @@ async def test_whitespace_around_the_secret_is_pointed_out(
     """Kubernetes' ``--from-file`` keeps the line break of a file; the server does not."""
     monkeypatch.setenv("JWT_SECRET", f"{GOOD}\n")
     monkeypatch.setenv("PORT", "0")
-    warning = (
-        "JWT_SECRET has whitespace around it, which is ignored; whatever issues tokens must "
-        "ignore it too"
-    )
+    warning = "whitespace around JWT_SECRET is ignored; whatever issues tokens must ignore it too"
     status, found = verdict(capsys, "--offline")
     assert (status, found["warnings"], found["problems"]) == (0, [warning], [])
     env = plain_environment() | {"JWT_SECRET": f"{GOOD}\n"}
@@ -525,6 +522,7 @@ def test_plugins_lists_every_plugin_with_its_hooks(
         "hooks": ["register_entity_types"],
         "blocked_hooks": [],
         "failure": "",
+        "file": "",
         "records": {"entity_types": ["vehicle"]},
     }
     assert by_name["delivery"]["state"] == "disabled"

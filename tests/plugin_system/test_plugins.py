@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 from typing import Any
 
@@ -33,6 +34,7 @@ def test_a_module_named_in_configuration(plugins: Plugins) -> None:
         origin="configuration",
         state="active",
         hooks=("register_commands",),
+        file=str(sys.modules["shop.vans"].__file__),
     )
     assert call(host, "register_commands") == [("vans", "vans")]
 
