@@ -67,7 +67,7 @@ def find_plugins(extra: Iterable[str]) -> dict[str, PluginSource]:
     """Every plugin there is, by name, in load order; none is imported.
 
     :param extra: the setting ``extra_plugins``.
-    :raises PluginError: when two have the same name, naming both origins.
+    :raises PluginError: when two have the same name, naming both origins; for a path.
     """
     sources: dict[str, PluginSource] = {}
 
@@ -89,6 +89,12 @@ def find_plugins(extra: Iterable[str]) -> dict[str, PluginSource]:
     for entry in extra:
         given, _, target = (part.strip() for part in entry.rpartition("="))
         module, _, attribute = target.partition(":")
+        if "/" in module or module.endswith(".py"):
+            meant = module.removesuffix(".py").strip("./").replace("/", ".")
+            raise PluginError(
+                f"extra_plugins: {entry!r} is a path; write the module as Python imports it, such "
+                f"as {meant!r}"
+            )
         name = given or attribute or module.rpartition(".")[2]
         add(name, PluginSource("configuration", "-", _loader(target), target))
     return sources

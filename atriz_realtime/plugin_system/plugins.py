@@ -87,6 +87,11 @@ class PluginHost:
     """
 
     def __init__(self, config: RealtimeConfig, *, read_tables: bool = True) -> None:
+        if not isinstance(config, RealtimeConfig):
+            raise ConfigurationError(
+                f"the configuration must be a RealtimeConfig, not {type(config).__name__}; "
+                "RealtimeConfig(jwt_secret=…) makes one"
+            )
         self._config = config
         self._settings = view(config)
         self._sources = find_plugins(config.extra_plugins)

@@ -24,6 +24,10 @@ from atriz_realtime.plugin_system.checks import as_names
 T = TypeVar("T")
 
 
+_MAX_LISTED = 40
+"""Known names that an error lists; beyond, it refers to the documentation of the settings."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: the nearest known one, or all of them."""
     names = sorted(known)
@@ -32,6 +36,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"; did you mean {match[0]!r}?"
     if not names:
         return "; there are none"
+    if len(names) > _MAX_LISTED:
+        return f"; the page configuration.md lists all {len(names)}"
     return "; known: " + ", ".join(names)
 
 

@@ -140,6 +140,16 @@ def test_check_shows_each_setting_of_a_plugin_but_no_secret(
     assert not [line for line in lines if line[:1] == ["plugins"]]
 
 
+def test_a_server_without_an_authenticator_refuses_everybody(
+    good: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATRIZ_REALTIME_DISABLED_PLUGINS", "jwt_auth,sharing")
+    status, found = verdict(capsys, "--offline")
+    (warning,) = found["warnings"]
+    assert (status, found["problems"]) == (0, [])
+    assert warning.startswith("no authenticator is active")
+
+
 async def test_whitespace_around_the_secret_is_pointed_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

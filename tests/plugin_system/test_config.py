@@ -527,6 +527,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         RealtimeConfig.load(tmp_path / "missing.toml", NOTHING)
 
 
+def test_a_name_like_no_setting_does_not_list_all_of_them() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        RealtimeConfig.load(None, NOTHING, xylophone=1)
+    count = len(attrs.fields(RealtimeConfig))
+    problem = f"unknown key 'xylophone'; the page configuration.md lists all {count}"
+    assert error.value.message == f"command line: {problem}"
+
+
 def test_an_unknown_override_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'port'"):
         RealtimeConfig.load(None, NOTHING, prot=1)

@@ -7,8 +7,10 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
-from atriz_realtime import RealtimeConfig
+from atriz_realtime import RealtimeConfig, RealtimeExtension
+from atriz_realtime.api import ConfigurationError, PluginError
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from tests.support.plugins.files import Plugins, answers, call, host_of, info, refusal
@@ -288,3 +290,19 @@ def test_no_plugin_may_have_the_name_of_a_default(plugins: Plugins) -> None:
     assert "two plugins are named 'memory'" in message
     assert "default" in message
     assert "acme-realtime" in message
+
+
+@pytest.mark.parametrize("path", ["dispatch/rules.py", "./dispatch/rules.py", "dispatch/rules"])
+def test_a_path_is_no_module(path: str) -> None:
+    with pytest.raises(PluginError) as error:
+        host_of(path)
+    assert error.value.message == (
+        f"extra_plugins: {path!r} is a path; write the module as Python imports it, such as "
+        "'dispatch.rules'"
+    )
+
+
+def test_settings_in_a_dictionary_are_no_configuration() -> None:
+    settings: Any = {"port": 1}
+    with pytest.raises(ConfigurationError, match="must be a RealtimeConfig, not dict"):
+        RealtimeExtension(settings).install(Starlette())
