@@ -14,6 +14,7 @@ from atriz_realtime.cli import logs
 from atriz_realtime.cli.addresses import beyond_loopback
 from atriz_realtime.cli.options import config_option, json_option
 from atriz_realtime.cli.output import print_json, print_table
+from atriz_realtime.cli.plugin_settings import shown
 from atriz_realtime.cli.registered import registered, singular
 from atriz_realtime.cli.verdict import PUBLISHED_SECRETS, verdict, warnings_collected
 from atriz_realtime.plugin_system.config import describe, load_config
@@ -61,7 +62,8 @@ def check(as_json: bool, file: str | None, strict: bool, offline: bool, running:
     the exit status is 1.  When a server would not even start, one line says why.
     """
     logs.configure()
-    loaded = load_config(file)
+    with warnings_collected() as advice:
+        loaded = load_config(file)
     with warnings_collected() as warned:
         server: RealtimeServer = create_app(loaded.config).state.realtime
     require_strength(server)
@@ -69,10 +71,13 @@ def check(as_json: bool, file: str | None, strict: bool, offline: bool, running:
         server.registry.policy(kind)
     settings = {
         name: {"value": value, "source": loaded.sources.get(name, "default")}
-        for name, value in describe(loaded.config).items()
+        for name, value in (
+            describe(loaded.config) | shown(loaded.config, server.registry.plugin_settings)
+        ).items()
     }
     records = registered(server)
     found = verdict(server, warned, offline=offline, running=running)
+    found.warnings += advice
     status = 0 if found.is_ok(strict=strict) else 1
     if as_json:
         said = {"ok": not status, "problems": found.problems, "warnings": found.warnings}
@@ -80,7 +85,11 @@ def check(as_json: bool, file: str | None, strict: bool, offline: bool, running:
         return status
     print_table(
         ("setting", "value", "from"),
-        [(name, _text(entry["value"]), entry["source"]) for name, entry in settings.items()],
+        [
+            (name, _text(entry["value"]), entry["source"])
+            for name, entry in settings.items()
+            if name != "plugins" or not loaded.config.plugins  # whose settings follow one by one
+        ],
         title="Settings",
     )
     click.echo()

@@ -7,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +15,7 @@ import click
 from atriz_realtime.api.errors import ConfigurationError, PluginError, RealtimeError
 from atriz_realtime.api.extras import install_hint
 from atriz_realtime.cli.output import complain, discard_output, warn
-from atriz_realtime.plugin_system.discovery import DISTRIBUTION
+from atriz_realtime.plugin_system.discovery import DISTRIBUTION, search_working_directory
 
 NAME = "atriz-realtime"
 
@@ -106,12 +105,8 @@ def program(**_: object) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``atriz-realtime`` and exit: 0 success, 1 failure, 2 wrong usage.
-
-    Like uvicorn, it finds plugins in the working directory; what is installed comes first.
-    """
-    if not {"", str(Path.cwd())}.intersection(sys.path):
-        sys.path.append(str(Path.cwd()))
+    """Run ``atriz-realtime`` and exit: 0 success, 1 failure, 2 wrong usage."""
+    search_working_directory()
     sys.exit(run(arguments))
 
 

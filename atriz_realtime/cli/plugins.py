@@ -47,7 +47,7 @@ def plugins(context: click.Context, as_json: bool, file: str | None) -> None:
         return
     print_table(
         ("name", "version", "origin", "state", "hooks"),
-        [(info.name, info.version, info.origin, _state(info), _hooks(info)) for info in infos],
+        [(info.name, info.version, _origin(info), _state(info), _hooks(info)) for info in infos],
     )
     click.echo()
     print_table(
@@ -84,6 +84,10 @@ def new(name: str, kind: str, directory: Path) -> None:
         click.echo(f"The plugin is named {named}: a plugin's name has _ instead of -.")
     click.echo(f"{folder} is ready. Next:")
     click.echo(f"  cd {folder} && pip install -e '.[test]' && pytest")
+
+
+def _origin(info: PluginInfo) -> str:
+    return f"{info.origin} ({info.file})" if info.file else info.origin
 
 
 def _state(info: PluginInfo) -> str:

@@ -71,6 +71,13 @@ def minter(
     """
     secret = config.jwt_secret
     if secret is None:
+        table = config.plugins.get(AUTHENTICATOR, {})
+        if table.get("keys") or table.get("jwks"):
+            raise ConfigurationError(
+                "there is no jwt_secret to sign a token with, because the server verifies tokens "
+                "with keys or jwks: get a token from the service that signs with one of those keys"
+                f"{otherwise}"
+            )
         raise ConfigurationError(
             "there is no secret to sign a token with: set JWT_SECRET, or jwt_secret in atriz.toml, "
             f"to the secret of the server{otherwise}"

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 import click
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import NoPermissionError
 
 from atriz_realtime.api.errors import RealtimeError
@@ -20,7 +21,7 @@ from atriz_realtime.cli.addresses import listen
 from atriz_realtime.cli.logs import redact
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.registry import Registry
-from atriz_realtime.redis_link import make_link
+from atriz_realtime.redis_link import Link, make_link
 from atriz_realtime.server import RealtimeServer
 
 ANSWER_LIMIT = 3.0
@@ -119,6 +120,9 @@ class Verdict:
         except TimeoutError:
             self.problems.append(f"Redis does not answer within {ANSWER_LIMIT:g} s")
             return
+        except MasterNotFoundError:  # whose text holds redis-py's objects
+            self.problems.append(redact(f"Redis does not answer: {await _unnamed(link)}"))
+            return
         except Exception as error:  # redis-py raises its own, those of the system and of TLS
             reason = str(error) or type(error).__name__
             self.problems.append(redact(f"Redis does not answer: {reason}"))
@@ -171,6 +175,16 @@ async def _found(registry: Registry, check: Check) -> list[str]:
     return [redact(" ".join(str(each).split())) for each in problems]
 
 
+async def _unnamed(link: Link) -> str:
+    """Why no Sentinel names a primary."""
+    try:
+        stream = await link.connect(lambda _: None)
+    except Exception as error:
+        return str(error)
+    await stream.aclose()
+    return "the Sentinels did not name the primary at first"
+
+
 @contextmanager
 def warnings_collected() -> Iterator[Sequence[str]]:
     """Collect what the package and its plugins log as a warning or worse, instead of logging it."""
@@ -205,6 +219,11 @@ def verdict(
     found.problems += [each for each in warned if each not in weak]
     if not config.allow_weak_secret:
         found.warnings += sorted(weak)
+    if not server.registry.authenticators:
+        found.warnings.append(
+            "no authenticator is active, so every caller that needs a token is refused with 401; "
+            "is jwt_auth in disabled_plugins?"
+        )
     found.ask_configuration(config, os.environ)
     found.ask_policies(server)
     if not running:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ from atriz_realtime.plugin_system.checks import (
 )
 from atriz_realtime.plugin_system.sources import merged, read_environment, read_file
 from atriz_realtime.plugin_system.structure import structure
+
+logger = logging.getLogger("atriz_realtime")
 
 MIN_PING = 500
 """Minimum milliseconds of `ping_interval` and `ping_timeout`: a smaller value was probably meant as
@@ -298,7 +301,8 @@ class LoadedConfig:
 
     config: RealtimeConfig
     sources: Mapping[str, str]
-    """The source of each setting; one that is missing has its default."""
+    """The source of each setting; one that is missing has its default.  Those of plugins are named
+    ``plugins.<plugin>.<key>``."""
 
 
 def load_config(
@@ -313,15 +317,25 @@ def load_config(
     table, origin = read_file(file, hints)
     for key, value in table.items():
         values[key], sources[key] = value, origin
-    for key, (value, variable) in read_environment(
-        os.environ if environ is None else environ, hints
-    ).items():
-        if isinstance(value, dict):
-            value = merged(values.get(key, {}), value)  # noqa: PLW2901
-        values[key], sources[key] = value, f"environment variable {variable}"
+    sources |= dict.fromkeys(flat(table.get("plugins")), origin)
+    environ = os.environ if environ is None else environ
+    for (key, *path), value, variable in read_environment(environ, hints):
+        source = f"environment variable {variable}"
+        for step in reversed(path):
+            value = {step: value}  # noqa: PLW2901
+        sources |= dict.fromkeys(flat(value if key == "plugins" else {}), source)
+        values[key] = merged(values.get(key, {}), value) if path else value
+        sources[key] = source
+        text = environ[variable]
+        if key == "jwt_secret" and text != text.strip():
+            logger.warning(
+                "whitespace around %s is ignored; whatever issues tokens must ignore it too",
+                variable,
+            )
     for key, value in overrides.items():
         if value is not None:
             values[key], sources[key] = value, "command line"
+    sources |= dict.fromkeys(flat(overrides.get("plugins")), "command line")
     return LoadedConfig(structure(values, RealtimeConfig, sources), sources)
 
 
@@ -350,6 +364,15 @@ class SettingsView(Mapping[str, Any]):
 
 
 _SEEN = tuple(name for name in attrs.fields_dict(RealtimeConfig) if name != "plugins")
+
+
+def flat(tables: object) -> dict[str, Any]:
+    """The settings in the tables of plugins, as ``plugins.<plugin>.<key>``."""
+    return {
+        f"plugins.{name}.{key}": value
+        for name, table in (tables.items() if isinstance(tables, Mapping) else ())
+        for key, value in (table.items() if isinstance(table, Mapping) else ())
+    }
 
 
 def describe(config: RealtimeConfig) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points, version
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -51,6 +53,12 @@ class PluginSource:
     target: str = ""
     """What configuration names."""
 
+    @property
+    def file(self) -> str:
+        """The file that was loaded, when configuration names the plugin; else empty."""
+        module = sys.modules.get(self.target.partition(":")[0])
+        return getattr(module, "__file__", None) or ""
+
     def __str__(self) -> str:
         return f"{self.origin} ({self.target})" if self.target else self.origin
 
@@ -59,7 +67,7 @@ def find_plugins(extra: Iterable[str]) -> dict[str, PluginSource]:
     """Every plugin there is, by name, in load order; none is imported.
 
     :param extra: the setting ``extra_plugins``.
-    :raises PluginError: when two have the same name, naming both origins.
+    :raises PluginError: when two have the same name, naming both origins; for a path.
     """
     sources: dict[str, PluginSource] = {}
 
@@ -81,9 +89,27 @@ def find_plugins(extra: Iterable[str]) -> dict[str, PluginSource]:
     for entry in extra:
         given, _, target = (part.strip() for part in entry.rpartition("="))
         module, _, attribute = target.partition(":")
+        if "/" in module or module.endswith(".py"):
+            meant = module.removesuffix(".py").strip("./").replace("/", ".")
+            raise PluginError(
+                f"extra_plugins: {entry!r} is a path; write the module as Python imports it, such "
+                f"as {meant!r}"
+            )
         name = given or attribute or module.rpartition(".")[2]
         add(name, PluginSource("configuration", "-", _loader(target), target))
     return sources
+
+
+def search_working_directory() -> None:
+    """Let Python find plugins in the working directory: first, as uvicorn and ``python -m`` do.
+
+    Where Python was told not to (``python -P``, ``PYTHONSAFEPATH``), what is installed comes first.
+    """
+    here = str(Path.cwd())
+    if sys.flags.safe_path:
+        sys.path.append(here)
+    elif sys.path[:1] not in ([""], [here]):
+        sys.path.insert(0, here)
 
 
 def _loader(target: str) -> Callable[[], Any]:

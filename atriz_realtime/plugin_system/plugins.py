@@ -62,6 +62,8 @@ class PluginInfo:
     """The hooks it implements and that configuration turns off."""
     failure: str = ""
     """Why it failed, when it did."""
+    file: str = ""
+    """The file that it was loaded from, when configuration names it."""
 
 
 @attrs.frozen
@@ -87,6 +89,11 @@ class PluginHost:
     """
 
     def __init__(self, config: RealtimeConfig, *, read_tables: bool = True) -> None:
+        if not isinstance(config, RealtimeConfig):
+            raise ConfigurationError(
+                f"the configuration must be a RealtimeConfig, not {type(config).__name__}; "
+                "RealtimeConfig(jwt_secret=…) makes one"
+            )
         self._config = config
         self._settings = SettingsView(config)
         self._sources = find_plugins(config.extra_plugins)
@@ -183,6 +190,7 @@ class PluginHost:
                     hooks=tuple(hook for hook in hooks if (name, hook) not in self._blocked),
                     blocked_hooks=tuple(hook for hook in hooks if (name, hook) in self._blocked),
                     failure=self._failures.get(name, ""),
+                    file=source.file,
                 )
             )
         return infos

@@ -89,6 +89,7 @@ class Registry:
     """
 
     def __init__(self, host: PluginHost, config: RealtimeConfig, resources: Resources) -> None:
+        self.plugin_settings: Mapping[str, Any] = host.settings
         self._host = host
         self._resources = resources
         self._owners: dict[Any, str] = {}

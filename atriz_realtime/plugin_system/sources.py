@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from atriz_realtime.api.errors import ConfigurationError
+from atriz_realtime.plugin_system.checks import as_names
+from atriz_realtime.plugin_system.discovery import PluginSource, find_plugins
 from atriz_realtime.plugin_system.structure import nearest
 
 ENVIRONMENT_PREFIX = "ATRIZ_REALTIME_"
@@ -59,42 +61,85 @@ def read_file(
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as stream:
-            return tomllib.load(stream)
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # editors on Windows add a BOM
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not TOML: {error}") from error
 
 
-def _table(document: dict[str, Any], path: Path, names: Container[str]) -> Mapping[str, Any]:
+def _table(document: dict[str, Any], path: Path, names: Collection[str]) -> Mapping[str, Any]:
     """The package's table: ``[realtime]``, or ``[tool.atriz.realtime]`` in pyproject.toml.
 
     ``atriz.toml`` belongs to the framework, so settings may also stand at its top level.  Other
-    keys there belong to other packages, unless one is ``realtime`` misspelt.
+    keys there belong to other packages, unless one is probably a setting in the wrong place.
     """
+    places: list[tuple[Mapping[str, Any], str]]
+    places = [(document, ""), (_table_within(document, "tool", "atriz"), "tool.atriz.")]
     if path.name == "pyproject.toml":
-        outer = document.get("tool", {}).get("atriz", {})
-        top: dict[str, Any] = {}
-    else:
-        outer = document
-        top = {key: value for key, value in document.items() if key in names}
-    misspelt = get_close_matches("realtime", outer.keys() - {"realtime"}, n=1, cutoff=0.8)
-    if misspelt:
-        raise ConfigurationError(f"{path}: unknown key {misspelt[0]!r}; did you mean 'realtime'?")
+        places.reverse()
+    (outer, here), (elsewhere, there) = places
+    if "realtime" in elsewhere:
+        raise ConfigurationError(
+            f"{path}: [{there}realtime] is not read in this file; write [{here}realtime]"
+        )
+    top = {} if here else {key: value for key, value in outer.items() if key in names}
     table = outer.get("realtime", {})
     if not isinstance(table, dict):
         raise ConfigurationError(f"{path}: realtime must be a table")
     twice = top.keys() & table.keys()
     if twice:
         raise ConfigurationError(f"{path}: {min(twice)} is set twice, at the top and in [realtime]")
+    others = {key: value for key, value in outer.items() if key not in ("realtime", *top)}
+    _check_others(others, top | table, path, here, names)
     return top | table
+
+
+def _table_within(table: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """A table within a table; empty when there is none."""
+    for name in names:
+        inner = table.get(name)
+        table = inner if isinstance(inner, dict) else {}
+    return table
+
+
+def _check_others(
+    others: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    path: Path,
+    here: str,
+    names: Iterable[str],
+) -> None:
+    """Refuse a key beside the package's table that probably belongs in it.
+
+    :param here: what precedes the keys; with it, no settings may stand beside the table.
+    """
+    plugins: Mapping[str, PluginSource] = {}
+    if any(isinstance(value, dict) for value in others.values()):
+        plugins = find_plugins(as_names(settings.get("extra_plugins", ())))
+    of_table = {name: f"realtime.plugins.{name}" for name in plugins}
+    of_table |= {name: f"realtime.{name}" for name in ("plugins", "entities")}
+    of_value = {} if here else {name: name for name in names}
+    for key, value in others.items():
+        places = {"realtime": "realtime"} | (of_table if isinstance(value, dict) else of_value)
+        for near in get_close_matches(key, places, n=1, cutoff=0.8):
+            if near not in plugins or _has_settings(plugins[near]):
+                raise ConfigurationError(
+                    f"{path}: unknown key '{here}{key}'; did you mean '{here}{places[near]}'?"
+                )
+
+
+def _has_settings(plugin: PluginSource) -> bool:
+    try:
+        return hasattr(plugin.load(), "register_settings")
+    except (Exception, SystemExit):  # the start says why
+        return True
 
 
 def read_environment(
     environ: Mapping[str, str], hints: Mapping[str, Any]
-) -> dict[str, tuple[Any, str]]:
-    """The settings in the environment, each with the name of its variable.
+) -> Iterator[tuple[Sequence[str], Any, str]]:
+    """The settings in the environment: the keys that lead to each, its value and its variable.
 
     ``ATRIZ_REALTIME_<SETTING>`` overrides the documented names.  Two underscores separate the
     keys of nested tables: ``ATRIZ_REALTIME_PLUGINS__JWT_AUTH__AUDIENCE``.
@@ -102,10 +147,9 @@ def read_environment(
     :param hints: the types of the settings by name.
     :raises ConfigurationError: naming the variable that is unknown or invalid.
     """
-    found: dict[str, tuple[Any, str]] = {}
     for variable, key in DOCUMENTED_ENVIRONMENT.items():
         if environ.get(variable):
-            found[key] = (_from_text(environ[variable], hints[key], variable), variable)
+            yield [key], _from_text(environ[variable], hints[key], variable), variable
     for variable, text in environ.items():
         if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
@@ -122,14 +166,11 @@ def read_environment(
             raise ConfigurationError(
                 f"unknown environment variable {variable}{nearest(variable, known)}"
             )
-        if not path:
-            found[key] = (_from_text(text, hints[key], variable), variable)
-            continue
-        value: Any = _toml_value(text)
-        for step in reversed(path):
-            value = {step: value}
-        found[key] = (merged(found[key][0] if key in found else {}, value), variable)
-    return found
+        yield (
+            [key, *path],
+            _toml_value(text) if path else _from_text(text, hints[key], variable),
+            variable,
+        )
 
 
 def merged(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,5 +212,5 @@ def _from_text(text: str, hint: Any, variable: str) -> Any:
             kind = "a whole number" if hint is int else "a number"
             raise ConfigurationError(f"{variable} must be {kind}, not {text!r}") from None
     if get_origin(hint) is tuple:
-        return [part.strip() for part in text.split(",") if part.strip()]
+        return as_names(text)
     return text

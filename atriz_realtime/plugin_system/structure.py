@@ -19,8 +19,13 @@ import attrs
 import cattrs
 
 from atriz_realtime.api.errors import ConfigurationError, PluginError, RealtimeError
+from atriz_realtime.plugin_system.checks import as_names
 
 T = TypeVar("T")
+
+
+_MAX_LISTED = 40
+"""Known names that an error lists; beyond, it refers to the documentation of the settings."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -31,10 +36,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"; did you mean {match[0]!r}?"
     if not names:
         return "; there are none"
+    if len(names) > _MAX_LISTED:
+        return f"; the page configuration.md lists all {len(names)}"
     return "; known: " + ", ".join(names)
 
-
-_LIST = tuple[str, ...]
 
 _SEQUENCES = (list, tuple, set, frozenset)
 
@@ -68,9 +73,11 @@ def _strict(kind: type) -> Callable[[Any, Any], Any]:
 
 
 def _sequence(value: Any, kind: Any) -> Any:
-    """A list, tuple or set; a single string would be split into its characters."""
+    """A list, tuple or set; one of texts may also be a single string with commas."""
     origin, kinds = _origin(kind), get_args(kind)
     of_strings = kinds in ((str,), (str, ...))
+    if isinstance(value, str) and kinds[1:] in ((), (...,)) and _is_text(*kinds[:1]):
+        value = as_names(value)
     if not isinstance(value, _SEQUENCES):
         raise _wrong("a list of strings" if of_strings else "a list", value)
     if origin is not tuple or kinds[1:] == (...,):
@@ -87,6 +94,12 @@ def _sequence(value: Any, kind: Any) -> Any:
         except Exception as error:
             raise _adding_to(error)(f"item {number}: {error}") from error
     return origin(items)
+
+
+def _is_text(kind: Any = None) -> bool:
+    """Whether a value of a type is a string in TOML."""
+    is_enumeration = inspect.isclass(kind) and issubclass(kind, Enum)
+    return kind in (str, Path) or is_enumeration or _origin(kind) is Literal
 
 
 def _table(value: Any, settings_class: type[Any]) -> Any:
@@ -224,8 +237,7 @@ def _instance(data: Mapping[str, Any], settings_class: type[T]) -> T:
         if key not in fields:
             raise ConfigurationError(f"unknown key {key!r}{nearest(key, fields)}", field=key)
         field, hint = fields[key], hints.get(fields[key].name, Any)
-        reads_one = isinstance(value, str) and hint == _LIST  # which is a list for the converter
-        if field.converter is not None and (reads_one or not _is_readable(hint)):
+        if field.converter is not None and not _is_readable(hint):
             values[key] = value
             continue
         try:

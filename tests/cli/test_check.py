@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from atriz_realtime import create_app
 from atriz_realtime.cli.main import run
 from atriz_realtime.cli.verdict import Verdict
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from atriz_realtime.testing import free_port
-from tests.cli.processes import environment, finished, only_line
+from tests.cli.processes import environment, finished, only_line, started
 from tests.support.servers.serving import SECRET
 
 pytestmark = pytest.mark.usefixtures("plain")
@@ -33,7 +35,8 @@ throttle_interval = 250
 cache_ttl = 60
 
 [realtime.plugins.jwt_auth]
-audience = "a-secret-audience"
+audience = "tracking"
+keys = { old = "a-secret-key-of-more-than-thirty-two-bytes" }
 """
 
 
@@ -50,7 +53,7 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert captured.err == ""
     assert "hunter2" not in captured.out
     assert SECRET not in captured.out
-    assert "a-secret-audience" not in captured.out
+    assert "a-secret-key" not in captured.out
     return captured.out
 
 
@@ -74,6 +77,91 @@ def test_check_shows_every_setting_and_where_it_comes_from(
     }
     assert settings["port"] == {"value": 3001, "source": "default"}
     assert settings["plugins"] == {"value": {"jwt_auth": "***"}, "source": file}
+    assert settings["plugins.jwt_auth.audience"] == {"value": "tracking", "source": file}
+
+
+PLUGIN_SETTINGS = {
+    "JWT_AUTH__ISSUER": "https://user:hunter2@id.example",
+    "JWT_AUTH__REQUIRED_CLAIMS": "exp,iat",
+    "JWT_AUTH__LEEWAY": "2.5",
+    "JWT_AUTH__KEYS__NEW": "file:new.pem",
+    "ADMIN_UI__PASSWORD": "hunter2-hunter2-hunter2",
+    "METRICS__TOKEN": "hunter2-hunter2-hunter2",
+    "SECRETIVE__PIN": "hunter2",
+    "SECRETIVE__NESTED": "{ api_key = 'hunter2', name = 'n' }",
+    "SECRETIVE__NAME": "shown",
+}
+
+
+def test_check_shows_each_setting_of_a_plugin_but_no_secret(
+    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secretive.py").write_text(
+        "import attrs\n"
+        "from atriz_realtime.api import hookimpl\n"
+        "@attrs.frozen\n"
+        "class Settings:\n"
+        "    pin: str = attrs.field(repr=False)\n"
+        "    nested: dict[str, str]\n"
+        "    name: str\n"
+        "@hookimpl\n"
+        "def register_settings(): return Settings\n"
+    )
+    public = rsa.generate_private_key(65537, 2048).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "new.pem").write_bytes(pem)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("ATRIZ_REALTIME_EXTRA_PLUGINS", "secretive")
+    for name, value in PLUGIN_SETTINGS.items():
+        monkeypatch.setenv(f"ATRIZ_REALTIME_PLUGINS__{name}", value)
+    settings = json.loads(shown(capsys, "check", "--json", "--config", file))["settings"]
+    found = {
+        name.removeprefix("plugins."): each["value"]
+        for name, each in settings.items()
+        if name.startswith("plugins.")
+    }
+    assert found == {
+        "jwt_auth.audience": "tracking",
+        "jwt_auth.keys": {"old": "***", "new": "file:new.pem"},
+        "jwt_auth.issuer": "https://user:***@id.example",
+        "jwt_auth.required_claims": "exp,iat",
+        "jwt_auth.leeway": 2.5,
+        "admin_ui.password": "***",
+        "metrics.token": "***",
+        "secretive.pin": "***",
+        "secretive.nested": {"api_key": "***", "name": "n"},
+        "secretive.name": "shown",
+    }
+    variable = "environment variable ATRIZ_REALTIME_PLUGINS__"
+    assert settings["plugins.jwt_auth.leeway"]["source"] == f"{variable}JWT_AUTH__LEEWAY"
+    assert settings["plugins.jwt_auth.audience"]["source"] == file
+    lines = rows(shown(capsys, "check", "--config", file))
+    assert ["plugins.jwt_auth.audience", "tracking", file] in lines
+    assert not [line for line in lines if line[:1] == ["plugins"]]
+
+
+def test_a_server_without_an_authenticator_refuses_everybody(
+    good: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATRIZ_REALTIME_DISABLED_PLUGINS", "jwt_auth,sharing")
+    status, found = verdict(capsys, "--offline")
+    (warning,) = found["warnings"]
+    assert (status, found["problems"]) == (0, [])
+    assert warning.startswith("no authenticator is active")
+
+
+async def test_whitespace_around_the_secret_is_pointed_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes' ``--from-file`` keeps the line break of a file; the server does not."""
+    monkeypatch.setenv("JWT_SECRET", f"{GOOD}\n")
+    monkeypatch.setenv("PORT", "0")
+    warning = "whitespace around JWT_SECRET is ignored; whatever issues tokens must ignore it too"
+    status, found = verdict(capsys, "--offline")
+    assert (status, found["warnings"], found["problems"]) == (0, [warning], [])
+    env = plain_environment() | {"JWT_SECRET": f"{GOOD}\n"}
+    async with started("serve", "--port", "0", cwd=tmp_path, env=env) as served:
+        await served.until_said(warning)
 
 
 def test_check_shows_what_is_registered_and_chosen(
@@ -446,6 +534,7 @@ def test_plugins_lists_every_plugin_with_its_hooks(
         "hooks": ["register_entity_types"],
         "blocked_hooks": [],
         "failure": "",
+        "file": "",
         "records": {"entity_types": ["vehicle"]},
     }
     assert by_name["delivery"]["state"] == "disabled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -201,6 +202,33 @@ async def test_it_runs_as_a_module_and_by_its_name() -> None:
     assert script.exists()
 
 
+@pytest.mark.parametrize(("safe_path", "found"), [(None, "here"), ("1", "installed")])
+@pytest.mark.parametrize("program", [("-m", "atriz_realtime.cli"), ("atriz-realtime",)])
+def test_the_working_directory_comes_before_what_is_installed(
+    tmp_path: Path, safe_path: str | None, found: str, program: tuple[str, ...]
+) -> None:
+    """As for uvicorn, unless Python was told otherwise."""
+    for directory in ("here", "installed"):
+        (tmp_path / directory).mkdir()
+        (tmp_path / directory / "rules.py").write_text(GREETING)
+    script = Path(sys.executable).with_name("atriz-realtime")
+    listed = subprocess.run(
+        [sys.executable, *([script] if len(program) == 1 else program), "plugins", "--json"],
+        cwd=tmp_path / "here",
+        env=environment(
+            PYTHONPATH=str(tmp_path / "installed"),
+            PYTHONSAFEPATH=safe_path,
+            ATRIZ_REALTIME_EXTRA_PLUGINS="rules",
+        ),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    files = [plugin["file"] for plugin in json.loads(listed.stdout)]
+    assert files[-1] == str(tmp_path / found / "rules.py")
+    assert set(files[:-1]) == {""}
+
+
 def test_plugins_in_the_working_directory_are_found(tmp_path: Path) -> None:
     """As by uvicorn; a script's own ``sys.path`` begins with the script's directory."""
     script = Path(sys.executable).with_name("atriz-realtime")
@@ -217,3 +245,5 @@ def test_plugins_in_the_working_directory_are_found(tmp_path: Path) -> None:
         )
         assert result.returncode == 0, result.stderr
         assert ("hello you" if arguments == ["greet"] else "rules") in result.stdout
+        is_shown = f"configuration ({tmp_path / 'rules.py'})" in result.stdout
+        assert is_shown == (arguments == ["plugins"])

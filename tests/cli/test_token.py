@@ -151,3 +151,19 @@ def test_a_user_is_required(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--user" in only_line(capsys.readouterr().err)
     assert run(["token", "--user", " "]) == 2
     assert "--user" in only_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "table", ["jwks = 'https://id.example/jwks.json'", "keys = { k1 = 'file:public.pem' }"]
+)
+def test_a_server_with_keys_alone_needs_a_token_of_their_owner(
+    tmp_path: Path,
+    table: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("JWT_SECRET")
+    (tmp_path / "atriz.toml").write_text(f"[realtime.plugins.jwt_auth]\n{table}\n")
+    assert run(["token", "--user", "u1"]) == 1
+    line = only_line(capsys.readouterr().err)
+    assert line.endswith("get a token from the service that signs with one of those keys")

@@ -120,7 +120,7 @@ def test_an_unknown_algorithm_stops_the_start(algorithms: list[str]) -> None:
     assert error.value.field == "algorithms"
 
 
-@pytest.mark.parametrize("algorithms", [[], "HS256"])
+@pytest.mark.parametrize("algorithms", [[], "", 5])
 def test_algorithms_are_a_list_that_is_not_empty(algorithms: Any) -> None:
     with pytest.raises(ConfigurationError, match="algorithms"):
         make(algorithms=algorithms)

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from atriz_realtime.cli.verdict import Verdict
 from tests.faults.nodes import Node, started
 from tests.faults.proxy import proxying
 from tests.faults.topology import REPLICATING, SERVICE, Maker
@@ -120,3 +121,9 @@ async def test_what_is_wrong_with_the_sentinels_is_said(secured: Secured) -> Non
             assert status.state == "disconnected"
             assert reason in str(status.detail)
             assert SENTINEL not in str(live.server.incidents.counts)
+        checked = Verdict()
+        await checked.ask_redis(url)
+        (problem,) = checked.problems
+        assert problem.startswith("Redis does not answer: ")
+        assert reason in problem
+        assert "<" not in problem

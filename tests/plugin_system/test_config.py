@@ -305,6 +305,13 @@ def test_two_underscores_separate_the_keys_of_tables(working_directory: Path) ->
     }
 
 
+@pytest.mark.parametrize("text", ["exp,iat", " exp , iat ", '["exp", "iat"]', '"exp,iat"'])
+def test_a_list_of_a_plugin_may_be_one_string(text: str) -> None:
+    variable = "ATRIZ_REALTIME_PLUGINS__JWT_AUTH__REQUIRED_CLAIMS"
+    host = PluginHost(RealtimeConfig.load(environ={variable: text}))
+    assert host.settings["jwt_auth"].required_claims == ("exp", "iat")
+
+
 # -- the file ------------------------------------------------------------------------------
 
 
@@ -332,6 +339,96 @@ def test_atriz_toml_hides_pyproject(working_directory: Path) -> None:
 def test_a_pyproject_without_a_table_is_ignored(working_directory: Path) -> None:
     write(working_directory / "pyproject.toml", "[project]\nname = 'x'\nport = 9")
     assert load_config(None, NOTHING).sources == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "key", "meant"),
+    [
+        ("atriz.toml", "[claims]\ntrack = 'vehicles'", "claims", "realtime.plugins.claims"),
+        ("atriz.toml", "[jwt-auth]\naudience = 'a'", "jwt-auth", "realtime.plugins.jwt_auth"),
+        ("atriz.toml", "[plugin.claims]\ntrack = 'vehicles'", "plugin", "realtime.plugins"),
+        ("atriz.toml", "[entites.vehicle]\ncache_ttl = 60", "entites", "realtime.entities"),
+        ("atriz.toml", "throtle_interval = 5", "throtle_interval", "throttle_interval"),
+        (
+            "atriz.toml",
+            "[realtime]\nextra_plugins = ['dispatch_rules']\n[dispatch_rules]\nzone = 1",
+            "dispatch_rules",
+            "realtime.plugins.dispatch_rules",
+        ),
+        (
+            "pyproject.toml",
+            "[tool.atriz.claims]\ntrack = 'vehicles'",
+            "tool.atriz.claims",
+            "tool.atriz.realtime.plugins.claims",
+        ),
+        (
+            "pyproject.toml",
+            "[tool.atriz.plugins.claims]\ntrack = 'vehicles'",
+            "tool.atriz.plugins",
+            "tool.atriz.realtime.plugins",
+        ),
+        (
+            "pyproject.toml",
+            "[tool.atriz.realtme]\nport = 9",
+            "tool.atriz.realtme",
+            "tool.atriz.realtime",
+        ),
+    ],
+)
+def test_a_setting_in_a_wrong_place_stops_the_start(
+    working_directory: Path, name: str, text: str, key: str, meant: str
+) -> None:
+    write(working_directory / name, text)
+    with pytest.raises(ConfigurationError) as error:
+        RealtimeConfig.load(environ=NOTHING)
+    assert error.value.message == f"{name}: unknown key {key!r}; did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("atriz.toml", "tool.atriz.realtime", "realtime"),
+        ("pyproject.toml", "realtime", "tool.atriz.realtime"),
+    ],
+)
+def test_the_table_of_the_other_file_stops_the_start(
+    working_directory: Path, name: str, wrong: str, right: str
+) -> None:
+    write(working_directory / name, f"[{wrong}]\nport = 9")
+    with pytest.raises(ConfigurationError) as error:
+        RealtimeConfig.load(environ=NOTHING)
+    problem = f"[{wrong}] is not read in this file; write [{right}]"
+    assert error.value.message == f"{name}: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("atriz.toml", "name = 'shop'\ntool = 1\n[database]\nurl = 'x'\n[redis]\n[delivery]"),
+        ("pyproject.toml", "[tool.atriz]\nport = 8000\n[tool.atriz.web]\nport = 1"),
+    ],
+)
+def test_keys_of_other_packages_are_theirs(working_directory: Path, name: str, text: str) -> None:
+    write(working_directory / name, text)
+    assert RealtimeConfig.load(environ=NOTHING) == RealtimeConfig()
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(working_directory: Path) -> None:
+    write(working_directory / "atriz.toml", "\ufeff[realtime]\nport = 9")
+    assert RealtimeConfig.load(environ=NOTHING).port == 9
+
+
+def test_each_setting_of_a_plugin_has_its_source(working_directory: Path) -> None:
+    text = "[realtime.plugins.jwt_auth]\nissuer = 'us'\naudience = 'file'"
+    write(working_directory / "atriz.toml", text)
+    variable = "ATRIZ_REALTIME_PLUGINS__JWT_AUTH__AUDIENCE"
+    deep = "ATRIZ_REALTIME_PLUGINS__JWT_AUTH__KEYS__K1"
+    assert load_config(None, {variable: "tracking", deep: "file:k.pem"}).sources == {
+        "plugins": f"environment variable {deep}",
+        "plugins.jwt_auth.issuer": "atriz.toml",
+        "plugins.jwt_auth.audience": f"environment variable {variable}",
+        "plugins.jwt_auth.keys": f"environment variable {deep}",
+    }
 
 
 def test_any_file_can_be_named(tmp_path: Path) -> None:
@@ -429,6 +526,14 @@ def test_an_error_names_its_source_alone(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"missing\.toml: No such file"):
         RealtimeConfig.load(tmp_path / "missing.toml", NOTHING)
+
+
+def test_a_name_like_no_setting_does_not_list_all_of_them() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        RealtimeConfig.load(None, NOTHING, xylophone=1)
+    count = len(attrs.fields(RealtimeConfig))
+    problem = f"unknown key 'xylophone'; the page configuration.md lists all {count}"
+    assert error.value.message == f"command line: {problem}"
 
 
 def test_an_unknown_override_is_refused() -> None:

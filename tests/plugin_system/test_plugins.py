@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import calendar
+import sys
 from importlib.metadata import version
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
-from atriz_realtime import RealtimeConfig
+from atriz_realtime import RealtimeConfig, RealtimeExtension
+from atriz_realtime.api import ConfigurationError, PluginError
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from tests.support.plugins.files import Plugins, answers, call, host_of, info, refusal
@@ -34,6 +37,7 @@ def test_a_module_named_in_configuration(plugins: Plugins) -> None:
         origin="configuration",
         state="active",
         hooks=("register_commands",),
+        file=str(sys.modules["shop.vans"].__file__),
     )
     assert call(host, "register_commands") == [("vans", "vans")]
 
@@ -305,3 +309,19 @@ def test_no_plugin_may_have_the_name_of_a_default(plugins: Plugins) -> None:
     assert "two plugins are named 'memory'" in message
     assert "default" in message
     assert "acme-realtime" in message
+
+
+@pytest.mark.parametrize("path", ["dispatch/rules.py", "./dispatch/rules.py", "dispatch/rules"])
+def test_a_path_is_no_module(path: str) -> None:
+    with pytest.raises(PluginError) as error:
+        host_of(path)
+    assert error.value.message == (
+        f"extra_plugins: {path!r} is a path; write the module as Python imports it, such as "
+        "'dispatch.rules'"
+    )
+
+
+def test_settings_in_a_dictionary_are_no_configuration() -> None:
+    settings: Any = {"port": 1}
+    with pytest.raises(ConfigurationError, match="must be a RealtimeConfig, not dict"):
+        RealtimeExtension(settings).install(Starlette())

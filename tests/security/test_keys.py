@@ -272,11 +272,13 @@ class KeySetAuthenticator:
 
     def __init__(self, source: str, interval: float = 300, pause: float = 0) -> None:
         self.reported: list[str] = []
+        self.messages: list[str] = []
         self.source = KeySource(source, interval, pause, self._report)
         self.checks = JwtAuthenticator(None, JwtSettings(), self.source)
 
     def _report(self, kind: str, message: str, *, labels: Mapping[str, str] | None = None) -> None:
         self.reported.append(kind.format(**labels or {}))
+        self.messages.append(message)
 
     async def accepts(self, text: str, source: Any = "handshake") -> bool:
         return await accepts(self.checks, text, source)
@@ -314,6 +316,56 @@ async def test_an_outage_keeps_the_keys_that_were_read() -> None:
     await authenticator.source.refresh()  # the issuer has stopped
     assert await authenticator.accepts(signed("k1", "EdDSA", ED))
     assert authenticator.reported == ["key set unavailable"] * 6
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (404, None, "it answered with status 404"),
+        (302, None, "it answered with status 302, a redirect, which is not followed"),
+        (200, b"<html>", "what is there is not JSON"),
+        (200, b"[]", 'what is there has no list "keys"'),
+        (
+            200,
+            b'{"issuer": "x", "jwks_uri": "https://x/keys"}',
+            'what is there has no list "keys"; its jwks_uri is the URL of the keys',
+        ),
+        (200, b" " * 262_145, "more than 262144 bytes"),
+    ],
+)
+async def test_the_log_says_why_a_set_cannot_be_read(
+    status: int, body: bytes | None, reason: str
+) -> None:
+    async with issuing(jwk("k1", "EdDSA", ED)) as issuer:
+        issuer.status, issuer.body = status, body
+        secret = issuer.url.replace("http://", "http://user:hunter2@") + "?token=hunter2#hunter2"
+        authenticator = KeySetAuthenticator(secret)
+        assert not await authenticator.accepts(signed("k1", "EdDSA", ED))
+        end = "; the 0 keys read before are kept"
+        assert set(authenticator.messages) == {f"{issuer.url}: {reason}{end}"}
+
+
+async def test_the_log_says_when_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwks_module, "TIMEOUT", 0.01)
+    async with issuing() as issuer:
+        issuer.hangs = asyncio.Event()
+        hanging = KeySetAuthenticator(issuer.url)
+        assert not await hanging.accepts(signed("k1", "EdDSA", ED))
+        assert hanging.messages[0].startswith(f"{issuer.url}: no answer within 0.01 s; the 0 keys")
+        issuer.hangs.set()
+    monkeypatch.setattr(jwks_module, "TIMEOUT", 5)
+    stopped = KeySetAuthenticator(issuer.url)
+    assert not await stopped.accepts(signed("k1", "EdDSA", ED))
+    assert "Connect call failed" in stopped.messages[0]
+
+
+@pytest.mark.parametrize("source", ["id.example.com/jwks.json", "/nowhere/jwks.json", "ftp://x/y"])
+def test_a_path_without_a_file_stops_the_start(source: str) -> None:
+    settings = config(plugins={"jwt_auth": {"jwks": source}})
+    with pytest.raises(ConfigurationError) as error:
+        RealtimeServer(Starlette(), settings)
+    problem = f"jwks: there is no file {source!r}; a URL begins with https://"
+    assert error.value.message == f"[realtime.plugins.jwt_auth]: {problem}"
 
 
 @pytest.mark.parametrize(
@@ -499,7 +551,7 @@ async def test_check_reads_the_file_of_a_key_set_offline_too(tmp_path: Path) -> 
 
 
 def test_http_is_allowed_for_loopback_alone() -> None:
-    for source in ("https://id.example.com/jwks", "http://localhost:1/jwks", "/etc/jwks.json"):
+    for source in ("https://id.example.com/jwks", "http://localhost:1/jwks", __file__):
         check_source(source, allow_http=False)
     with pytest.raises(ConfigurationError, match="use https"):
         check_source("http://id.example.com/jwks", allow_http=False)

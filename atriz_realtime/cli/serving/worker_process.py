@@ -23,6 +23,7 @@ from atriz_realtime.cli.serving import uvicorn_server
 from atriz_realtime.cli.serving.handover import Handover
 from atriz_realtime.cli.serving.reports import WorkerReports
 from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.plugin_system.discovery import search_working_directory
 
 
 @click.command(hidden=True)
@@ -114,4 +115,5 @@ def _log_ignored(read: RealtimeConfig, config: RealtimeConfig) -> None:
 
 
 if __name__ == "__main__":
+    search_working_directory()
     sys.exit(run(sys.argv[1:], worker_process))

@@ -19,6 +19,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Location | LocationEvent):
         return value.to_wire()
     if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise TypeError("a time without a time zone")
         return format_timestamp(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
 

@@ -15,8 +15,9 @@ CLOSE_STEP_TIMEOUT = 3.0
 
 RUNS_ELSEWHERE = (
     "the RealtimeServer belongs to the event loop in which it has started, and that one is still "
-    "open: make a new application for each event loop, for example in a function; tests that share "
-    "an application need the loop_scope of the fixture that serves it"
+    "open: from a thread, such as that of a plain def endpoint, call it with "
+    "anyio.from_thread.run; otherwise make a new application for each event loop, for example in a "
+    "function; tests that share an application need the loop_scope of the fixture that serves it"
 )
 """What is said to a caller from another event loop, which would wait for ever."""
 

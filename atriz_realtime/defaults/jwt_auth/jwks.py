@@ -29,17 +29,37 @@ def is_url(source: str) -> bool:
 
 
 def check_source(source: str, allow_http: bool) -> None:
-    """Refuse a URL whose answer could be forged on the way.
+    """Refuse a URL whose answer could be forged on the way, and a file that does not exist.
 
-    :raises ConfigurationError: for ``http`` beyond loopback, unless it is allowed.
+    :raises ConfigurationError: for ``http`` beyond loopback, unless it is allowed; for a path
+        without a file.
     """
-    parts = urlsplit(source)
+    if not is_url(source):
+        if not Path(source).is_file():
+            raise ConfigurationError(
+                f"{TABLE}: jwks: there is no file {shown(source)!r}; a URL begins with https://",
+                field="jwks",
+            )
+        return
+    try:
+        parts = urlsplit(source)
+    except ValueError as error:
+        raise ConfigurationError(f"{TABLE}: jwks: {error}", field="jwks") from None
     if parts.scheme == "http" and parts.hostname not in LOOPBACK and not allow_http:
         raise ConfigurationError(
             f"{TABLE}: jwks: http lets others put in keys of their own; use https, or"
             " jwks_allow_http",
             field="jwks",
         )
+
+
+def shown(source: str) -> str:
+    """A path, or a URL without its credentials and its query, for a line of the log."""
+    scheme, separator, rest = source.partition("://")
+    if not separator:
+        return source
+    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _reason(error: Exception) -> str:
@@ -136,7 +156,8 @@ class KeySource:
         except Exception as error:  # whatever it is, the keys that were read stay in use
             self._report(
                 "key set unavailable",
-                f"{_reason(error)}; the {len(self.keys)} keys read before are kept",
+                f"{shown(self._source)}: {_reason(error)}; "
+                f"the {len(self.keys)} keys read before are kept",
             )
 
     async def _read_once(self) -> tuple[bytes, Keys]:

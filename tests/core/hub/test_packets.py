@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import socketio.packet
 
 from atriz_realtime.core.hub.packets import SocketIOPacket as Packet
-from atriz_realtime.core.hub.packets import is_too_deep, location_packet
+from atriz_realtime.core.hub.packets import StrictJson, is_too_deep, location_packet
 from atriz_realtime.testing import event, location, moment, payload
 
 
@@ -111,3 +112,13 @@ def test_a_location_frame_is_the_packet_that_an_emit_would_make() -> None:
 )
 def test_depth_is_that_of_arrays_and_objects(text: str, too_deep: bool) -> None:
     assert is_too_deep(text, 2) is too_deep
+
+
+def test_a_time_without_a_time_zone_is_not_guessed_at() -> None:
+    moment = datetime(2026, 1, 31, 12)  # noqa: DTZ001
+    assert (
+        StrictJson.dumps({"at": moment.replace(tzinfo=UTC)}) == '{"at":"2026-01-31T12:00:00.000Z"}'
+    )
+    with pytest.raises(TypeError) as error:
+        StrictJson.dumps({"at": moment})
+    assert str(error.value.__cause__) == "a time without a time zone"

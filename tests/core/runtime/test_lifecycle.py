@@ -72,7 +72,7 @@ def test_another_event_loop_is_refused_while_the_first_is_open(
     call: Callable[[Lifecycle], Awaitable[None]],
 ) -> None:
     async def refused() -> None:
-        with pytest.raises(RuntimeError, match="make a new application for each event loop"):
+        with pytest.raises(RuntimeError, match=r"from_thread\.run; otherwise make a new appl"):
             await call(lifecycle)
 
     clock = FakeClock()
