@@ -11,6 +11,7 @@ from atriz_realtime.cli.check import require_strength
 from atriz_realtime.cli.options import config_option, log_format_option
 from atriz_realtime.cli.serving import uvicorn_server
 from atriz_realtime.cli.serving.supervisor import Supervisor
+from atriz_realtime.core.runtime import open_files
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
 
@@ -49,6 +50,7 @@ def serve(
     server: RealtimeServer = app.state.realtime
     config = server.config
     require_strength(server)
+    open_files.raise_limit()
     sockets = listen(config.host, config.port)
     bound_port = port_of(sockets)
     url = local_url(config.host, bound_port)

@@ -18,6 +18,7 @@ from atriz_realtime.api.errors import RealtimeError
 from atriz_realtime.cli.addresses import listen
 from atriz_realtime.cli.logs import redact
 from atriz_realtime.cli.redis_rights import missing_rights
+from atriz_realtime.core.runtime import open_files
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.redis_link import make_link
 from atriz_realtime.server import RealtimeServer
@@ -28,6 +29,9 @@ ANSWER_LIMIT = 3.0
 MAX_CLOCK_DIFFERENCE = 1.0
 """Seconds that this machine's clock may differ from that of Redis before ``check`` warns.  Tokens
 and links expire by it, and servers order the fixes of an entity by their timestamps."""
+
+FEW_OPEN_FILES = 4_096
+"""Open files below which ``check`` warns; it is the limit that Linux sets for a process."""
 
 PUBLISHED_SECRETS: Final = frozenset(
     {
@@ -86,6 +90,15 @@ class Verdict:
                     f"[realtime.entities.{name}]: throttle_interval has no effect, because the "
                     f"policy {kind.throttle!r} has no option `interval`"
                 )
+
+    def ask_system(self) -> None:
+        """Check how many files a server could have open, and so how many clients."""
+        most = open_files.most()
+        if 0 < most < FEW_OPEN_FILES:
+            self.warnings.append(
+                f"the limit on open files is {most}, and each connection is one; raise it "
+                "(LimitNOFILE of systemd, ulimit -n)"
+            )
 
     def try_port(self, config: RealtimeConfig) -> None:
         """Check whether a server could listen on its port."""
@@ -185,6 +198,7 @@ def verdict(
         found.warnings += sorted(weak)
     found.ask_configuration(config, os.environ)
     found.ask_policies(server)
+    found.ask_system()
     if not running:
         found.try_port(config)
     if not offline and config.redis_url is not None:
