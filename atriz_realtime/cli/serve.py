@@ -6,7 +6,7 @@ import click
 
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
-from atriz_realtime.cli.addresses import listen, local_url, port_of
+from atriz_realtime.cli.addresses import bind, local_url, port_of
 from atriz_realtime.cli.check import require_strength
 from atriz_realtime.cli.options import config_option, log_format_option
 from atriz_realtime.cli.serving import uvicorn_server
@@ -51,7 +51,7 @@ def serve(
     config = server.config
     require_strength(server)
     open_files.raise_limit()
-    sockets = listen(config.host, config.port)
+    sockets = bind(config.host, config.port)
     bound_port = port_of(sockets)
     url = local_url(config.host, bound_port)
     if workers == 1:

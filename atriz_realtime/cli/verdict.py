@@ -15,7 +15,7 @@ import click
 from redis.exceptions import NoPermissionError, RedisError
 
 from atriz_realtime.api.errors import RealtimeError
-from atriz_realtime.cli.addresses import listen
+from atriz_realtime.cli.addresses import bind
 from atriz_realtime.cli.logs import redact
 from atriz_realtime.cli.redis_rights import missing_rights
 from atriz_realtime.core.runtime import open_files
@@ -103,7 +103,7 @@ class Verdict:
     def try_port(self, config: RealtimeConfig) -> None:
         """Check whether a server could listen on its port."""
         try:
-            sockets = listen(config.host, config.port)
+            sockets = bind(config.host, config.port)
         except click.ClickException as error:
             self.warnings.append(
                 f"{error.format_message()}; if it is this server that runs there, `check --running`"
