@@ -31,6 +31,7 @@ from atriz_realtime.core.hub.watermarks import Watermarks
 from atriz_realtime.core.publish.backends import Backends
 from atriz_realtime.core.publish.observers import Observers
 from atriz_realtime.core.publish.service import TrackingParts, TrackingService, fix_path
+from atriz_realtime.core.runtime import open_files
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.lifecycle import CLOSE_STEP_TIMEOUT, Lifecycle, Step
@@ -234,10 +235,7 @@ class RealtimeServer(ServerInterface):
         await self._lifecycle.drain()
 
     async def close(self) -> None:
-        """Disconnect every client and close everything; safe to call twice.
-
-        Each step has a time limit. One that fails is reported, and the next one follows.
-        """
+        """Disconnect every client and close everything, step by step; safe to call twice."""
         await self._lifecycle.close()
 
     def websocket_protocol(self) -> type[UvicornWebSocket]:
@@ -274,6 +272,7 @@ class RealtimeServer(ServerInterface):
         await self._relay.start(backends.fanout, self._rooms.emit_encoded)
         opened.push_async_callback(self._relay.aclose)
         opened.push_async_callback(self.permissions.aclose)
+        opened.callback(open_files.watch(self.incidents.report))
         await self.signals.start(backends.fanout)
         opened.push_async_callback(self.signals.aclose)
         self.permissions.start()

@@ -308,7 +308,7 @@ class Check:
     No server runs it.
     """
 
-    name: str
+    name: str = attrs.field(validator=_valid_name)
     """Unique among checks."""
     run: Callable[[], Awaitable[Iterable[str] | None]]
     """Returns what keeps the plugin from its work: each problem in one sentence, without secrets.

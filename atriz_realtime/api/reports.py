@@ -39,5 +39,9 @@ class ProcessReport:
     deaths: int = 0
     """How often the worker of this number has died since its parent started; 0 without
     ``--workers``."""
+    open_files: int = 0
+    """Files and connections that it has open; 0 where the system does not say."""
+    max_open_files: int = 0
+    """How many it may have open; 0 where the system does not say."""
     version: str = VERSION
     """The version of the package that it runs."""

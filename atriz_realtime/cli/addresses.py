@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Sequence
 
@@ -24,8 +25,11 @@ _REASONS = {
 }
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def bind(host: str, port: int) -> list[socket.socket]:
     """Bind all addresses of a host name, with the same port.
+
+    The server listens once it has started.  Until then connections are refused, so that a proxy
+    turns to another server instead of waiting.
 
     :raises click.ClickException: when an address cannot be bound, with the reason.
     """
@@ -35,7 +39,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
         for family, address in _addresses(host):
             place = (address, port_of(sockets) if sockets else port)
             try:
-                sockets.append(socket.create_server(place, family=family, backlog=BACKLOG))
+                sockets.append(_bound(place, family))
             except OSError as error:
                 if error.errno not in _NO_SUCH_ADDRESS:
                     raise
@@ -45,9 +49,29 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for bound in sockets:
             bound.close()
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        raise click.ClickException(f"cannot listen on {location(host, port)}: {reason}") from error
+        raise cannot_listen(location(host, port), error) from error
     return sockets
+
+
+def cannot_listen(place: str, error: OSError) -> click.ClickException:
+    """The error that says where, and why."""
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    return click.ClickException(f"cannot listen on {place}: {reason}")
+
+
+def _bound(place: tuple[str, int], family: socket.AddressFamily) -> socket.socket:
+    """A socket as :func:`socket.create_server` makes it, which does not listen yet."""
+    made = socket.socket(family)
+    try:
+        if os.name == "posix":  # elsewhere the option lets two servers have one port
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(place)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def beyond_loopback(host: str) -> bool:
@@ -70,7 +94,7 @@ def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
 
 
 def port_of(sockets: Sequence[socket.socket]) -> int:
-    """The port of sockets from :func:`listen`."""
+    """The port of sockets from :func:`bind`."""
     port: int = sockets[0].getsockname()[1]
     return port
 

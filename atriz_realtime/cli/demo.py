@@ -12,7 +12,7 @@ import click
 
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
-from atriz_realtime.cli.addresses import listen, local_url, port_of
+from atriz_realtime.cli.addresses import bind, local_url, port_of
 from atriz_realtime.cli.main import NAME
 from atriz_realtime.cli.serving import uvicorn_server
 from atriz_realtime.cli.token import minter
@@ -53,7 +53,7 @@ def demo(host: str, port: int, entities: int) -> None:
     and pages of any origin may connect.  Each entity reports about once a second.
     """
     logs.configure()
-    sockets = listen(host, port)
+    sockets = bind(host, port)
     port = port_of(sockets)
     url = local_url(host, port)
     config = RealtimeConfig(

@@ -37,7 +37,8 @@ _SECRETS = re.compile(
     r"""|(?P<scheme>\b(?:bearer|basic)\s+)[^\s"',;]+"""
     # name=value of a query string, name: value of a header, "name": "value" of JSON or a repr
     rf"""|(?P<name>\b(?:{"|".join(sorted(_SECRET_NAMES))})["']?\s*[=:]\s*["']?)"""
-    r"""(?!(?:bearer|basic)\s)[^\s"'&,;)}}\]]+"""
+    # up to a delimiter, or a colon that the text goes on after
+    r"""(?!(?:bearer|basic)\s)[^\s"'&,;)}\]]+?(?=:?(?:[\s"'&,;)}\]]|$))"""
     # the password of a URL
     r"""|(?P<user>://[^\s/:@]*:)[^\s/@]+(?=@)""",
     re.IGNORECASE,

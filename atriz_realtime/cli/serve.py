@@ -6,11 +6,12 @@ import click
 
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
-from atriz_realtime.cli.addresses import listen, local_url, port_of
+from atriz_realtime.cli.addresses import bind, local_url, port_of
 from atriz_realtime.cli.check import require_strength
 from atriz_realtime.cli.options import config_option, log_format_option
 from atriz_realtime.cli.serving import uvicorn_server
 from atriz_realtime.cli.serving.supervisor import Supervisor
+from atriz_realtime.core.runtime import open_files
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
 
@@ -49,7 +50,8 @@ def serve(
     server: RealtimeServer = app.state.realtime
     config = server.config
     require_strength(server)
-    sockets = listen(config.host, config.port)
+    open_files.raise_limit()
+    sockets = bind(config.host, config.port)
     bound_port = port_of(sockets)
     url = local_url(config.host, bound_port)
     if workers == 1:

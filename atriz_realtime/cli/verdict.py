@@ -17,8 +17,9 @@ from redis.exceptions import NoPermissionError
 
 from atriz_realtime.api.errors import RealtimeError
 from atriz_realtime.api.records import Check
-from atriz_realtime.cli.addresses import listen
+from atriz_realtime.cli.addresses import bind
 from atriz_realtime.cli.logs import redact
+from atriz_realtime.core.runtime import open_files
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.redis_link import Link, make_link
@@ -30,6 +31,9 @@ ANSWER_LIMIT = 3.0
 MAX_CLOCK_DIFFERENCE = 1.0
 """Seconds that this machine's clock may differ from that of Redis before ``check`` warns.  Tokens
 and links expire by it, and servers order the fixes of an entity by their timestamps."""
+
+FEW_OPEN_FILES = 4_096
+"""Open files below which ``check`` warns; it is the limit that Linux sets for a process."""
 
 PUBLISHED_SECRETS: Final = frozenset(
     {
@@ -89,10 +93,19 @@ class Verdict:
                     f"policy {kind.throttle!r} has no option `interval`"
                 )
 
+    def ask_system(self) -> None:
+        """Check how many files a server could have open, and so how many clients."""
+        most = open_files.most()
+        if 0 < most < FEW_OPEN_FILES:
+            self.warnings.append(
+                f"the limit on open files is {most}, and each connection is one; raise it "
+                "(LimitNOFILE of systemd, ulimit -n)"
+            )
+
     def try_port(self, config: RealtimeConfig) -> None:
         """Check whether a server could listen on its port."""
         try:
-            sockets = listen(config.host, config.port)
+            sockets = bind(config.host, config.port)
         except click.ClickException as error:
             self.warnings.append(
                 f"{error.format_message()}; if it is this server that runs there, `check --running`"
@@ -226,6 +239,7 @@ def verdict(
         )
     found.ask_configuration(config, os.environ)
     found.ask_policies(server)
+    found.ask_system()
     if not running:
         found.try_port(config)
     asyncio.run(_ask(found, server, offline=offline))

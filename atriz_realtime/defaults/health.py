@@ -16,13 +16,13 @@ def register_routes(server: ServerHandle) -> Route:
     """Register ``/health/realtime``."""
 
     async def health(_: Request) -> Response:
-        status = server.status()
-        healthy = status.state != "disconnected"
+        reason = ""
         try:
             tracking = tracking_stats(await server.tracking.counts())
-        except Unavailable as error:
-            healthy, tracking = False, tracking_stats({})
-            status = type(status)("disconnected", status.detail or error.message)
+        except Unavailable as error:  # Redis is away, or refuses to count
+            reason, tracking = error.message, tracking_stats({})
+        status = server.status()
+        healthy = status.state != "disconnected" and not reason
         report: dict[str, Any] = {
             "status": "healthy" if healthy else "degraded",
             "version": VERSION,
@@ -31,7 +31,7 @@ def register_routes(server: ServerHandle) -> Route:
             "redis": status.state,
         }
         if not healthy:
-            report["reason"] = status.detail
+            report["reason"] = status.detail or reason
         report["statistics"] = server.statistics()
         incidents = server.incidents()
         if incidents:

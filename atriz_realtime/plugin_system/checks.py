@@ -61,9 +61,11 @@ def check_redis_url(_: object, __: object, value: str | None) -> None:
         parts = urlsplit(value)
         if "," not in parts.netloc:
             parts.port  # noqa: B018  # raises for a port that is not a number
+        if parts.scheme != "unix" and "@" in parts.path + parts.fragment:
+            raise ValueError("the host ends within the password")  # at an unescaped / or #
     except ValueError:  # its message repeats a part of the URL, maybe of the password
         raise ConfigurationError(
-            "redis_url: the host or the port is wrong; does the password need %-escapes?",
+            "redis_url: the host or its port is wrong; does the password need %-escapes?",
             field="redis_url",
         ) from None
     if parts.scheme not in REDIS_SCHEMES or not (parts.netloc or parts.path):

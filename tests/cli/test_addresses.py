@@ -8,14 +8,18 @@ import socket
 import click
 import pytest
 
-from atriz_realtime.cli.addresses import beyond_loopback, listen, local_url, location, port_of
+from atriz_realtime.cli.addresses import beyond_loopback, bind, local_url, location, port_of
 
 
 def test_every_address_of_a_name_gets_the_same_free_port() -> None:
-    sockets = listen("localhost", 0)
+    sockets = bind("localhost", 0)
     try:
         assert {port_of([bound]) for bound in sockets} == {port_of(sockets)}
         assert all(bound.getsockname()[0] in ("127.0.0.1", "::1") for bound in sockets)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("localhost", port_of(sockets)))
+        for each in sockets:
+            each.listen()
         with socket.create_connection(("localhost", port_of(sockets))):
             pass
     finally:
@@ -29,7 +33,7 @@ def test_a_port_in_use_gives_the_reason_and_binds_nothing() -> None:
         with pytest.raises(
             click.ClickException, match=re.escape(f"127.0.0.1:{port}: the port is in use")
         ):
-            listen("127.0.0.1", port)
+            bind("127.0.0.1", port)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +46,7 @@ def test_a_port_in_use_gives_the_reason_and_binds_nothing() -> None:
 )
 def test_an_unusable_host_gives_the_reason(host: str, reason: str) -> None:
     with pytest.raises(click.ClickException, match=reason):
-        listen(host, 0)
+        bind(host, 0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import time
 from importlib.metadata import version
@@ -351,6 +352,16 @@ def test_check_ends_with_its_verdict(capsys: pytest.CaptureFixture[str]) -> None
     assert run(["check", "--strict"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "ok"
     assert verdict(capsys, "--strict") == (0, {"ok": True, "problems": [], "warnings": []})
+
+
+@pytest.mark.usefixtures("good")
+def test_a_low_limit_on_open_files_is_a_warning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (45, 45))
+    status, found = verdict(capsys, "--strict")
+    assert (status, found["problems"]) == (1, [])
+    assert found["warnings"][0].startswith("the limit on open files is 45, and each connection")
 
 
 @pytest.mark.usefixtures("good")

@@ -35,6 +35,11 @@ UNUSUAL = "ewogICJhbGciOiAiSFMyNTYiCn0.eyJ1c2VySWQiOiJ1MSJ9.c2lnbmF0dXJl"
         ("(b'authorization', b'Bearer abc')", f"(b'authorization', b'Bearer {HIDDEN}')"),
         ("JWT_SECRET=hunter2 serve", f"JWT_SECRET={HIDDEN} serve"),
         ("redis://user:pass@host:6379/0", f"redis://user:{HIDDEN}@host:6379/0"),
+        (
+            "redis://h?sentinel_password=pa:ss: timeout",
+            f"redis://h?sentinel_password={HIDDEN}: timeout",
+        ),
+        ("redis://h?ssl_password=pw:", f"redis://h?ssl_password={HIDDEN}:"),
         ("rediss://:pa:ss@host", f"rediss://:{HIDDEN}@host"),
     ],
 )

@@ -6,10 +6,13 @@ import asyncio
 import functools
 import itertools
 import json
+import os
 import re
+import resource
 import secrets
 import signal
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +86,21 @@ async def test_without_redis_it_starts_degraded_with_one_warning(unused_tcp_port
     (warning,) = [line for line in lines if line["level"] != "info"]
     assert f"127.0.0.1:{unused_tcp_port}" in warning["event"]
     assert "hunter2" not in "".join(served.command.err)
+
+
+async def test_the_limit_on_open_files_is_an_incident() -> None:
+    async with serve() as served, aiohttp.ClientSession() as session:
+        address = served.url.removeprefix("http://").split(":")
+        pid = served.command.process.pid
+        most = len(os.listdir(f"/proc/{pid}/fd")) + 10  # noqa: PTH208
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+        with ExitStack() as opened:
+            for _ in range(40):
+                opened.enter_context(socket.create_connection((address[0], int(address[1]))))
+            said = await served.command.until_said("open files exhausted")
+            assert f"({most} for this process): new connections fail" in said
+        async with session.get(f"{served.url}/health/realtime") as answer:
+            assert (await answer.json())["incidents"]["open files exhausted"] >= 1
 
 
 async def test_fixes_answered_200_are_the_current_location_after_a_signal(redis_url: str) -> None:

@@ -83,6 +83,9 @@ async def test_the_metrics_count_what_real_clients_do(redis_url: str) -> None:
         assert found("fanout_channels") == 4
         assert found("cpu_seconds_total") > 0
         assert found("resident_memory_bytes") > 1_000_000
+        report = live.server.reports.own()
+        assert 0 < report.open_files < report.max_open_files == found("max_open_files")
+        assert 0 < found("open_files") < found("max_open_files")
         assert found("start_time_seconds") > 1_700_000_000
         assert found.samples[ENTITIES, frozenset({("type", "vehicle")})] == 1
         assert not [key for key in found.samples if "statistic" in key[0]]

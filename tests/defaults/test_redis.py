@@ -34,6 +34,7 @@ from atriz_realtime.defaults.redis import (
 )
 from atriz_realtime.defaults.redis.cache import PAGE_READS, PAGES_READING
 from atriz_realtime.defaults.redis.listener import as_glob, from_glob
+from atriz_realtime.defaults.shared import subscriber
 from atriz_realtime.redis_link import make_link
 from atriz_realtime.testing import FakeClock, Inbox, payload, until
 from tests.support.servers.tcp_proxy import Proxy, proxying
@@ -495,6 +496,30 @@ async def test_what_redis_refused_is_subscribed_when_it_no_longer_does(
     assert "Redis subscribes to every channel again" in caplog.messages
     await fanout.publish("c", b"heard")
     await inbox.reaches(1)
+
+
+async def test_a_user_without_the_right_to_ping_stays_connected(
+    fanout: RedisFanout, redis_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriber, "PING_INTERVAL", 0.02)
+    monkeypatch.setattr(subscriber, "SILENCE_LIMIT", 0.2)
+    await redis_client.acl_log_reset()
+    await redis_client.acl_setuser("default", enabled=True, commands=["-ping"])
+    try:
+        events, inbox = Events(), Inbox()
+        await fanout.subscribe("c", inbox)
+        fanout.attach(events)
+        told = list(events.told)
+        log: Any = []
+        while sum([each["count"] for each in log]) < 20:
+            log = await redis_client.acl_log()
+            await asyncio.sleep(0)  # longer than a connection may be silent
+        assert (events.told, fanout.statistics()["reconnects"]) == (told, 0)
+        assert fanout.status().state == "connected"
+        await fanout.publish("c", b"heard")
+        await inbox.reaches(1)
+    finally:
+        await redis_client.acl_setuser("default", enabled=True, commands=["+ping"])
 
 
 async def test_the_lag_grows_while_a_pong_is_overdue(

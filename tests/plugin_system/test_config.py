@@ -611,6 +611,13 @@ def test_a_refused_url_does_not_show_its_password(url: str) -> None:
     assert SECRET not in error.value.message
 
 
+@pytest.mark.parametrize("password", ["p@/:%", "12/x", "x/y", "1#2", "a?b", "[a"])
+@pytest.mark.parametrize("scheme", ["redis", "redis+sentinel", "redis+cluster"])
+def test_a_password_that_ends_the_host_is_asked_about(scheme: str, password: str) -> None:
+    with pytest.raises(ConfigurationError, match="does the password need %-escapes"):
+        RealtimeConfig(redis_url=f"{scheme}://u:{password}@h:6379")
+
+
 def test_a_secret_of_a_wrong_type_is_not_shown(tmp_path: Path) -> None:
     file = write(tmp_path / "server.toml", "[realtime]\njwt_secret = 987654321")
     with pytest.raises(ConfigurationError, match="jwt_secret") as error:

@@ -104,9 +104,10 @@ class Supervisor:
             if self._valkey is not None:
                 self._valkey.start()
             for worker in self._workers:
-                if not self._is_stopping() and not self._start(worker):
+                if not self._is_stopping() and not self._start(worker) and not self._is_stopping():
                     raise click.ClickException("a worker did not start; the line above says why")
-            logger.info("workers ready", count=len(self._workers), url=self._url)
+            if not self._is_stopping():
+                logger.info("workers ready", count=len(self._workers), url=self._url)
             while not self._is_stopping():
                 self._wait()
                 self._restart_dead()
@@ -127,6 +128,9 @@ class Supervisor:
             self._stop_signal = number
         elif number == signal.SIGHUP:
             self._restarting = True
+        self._wake()
+
+    def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # the pipe is full, so a wake-up is pending
             os.write(self._wake_out, b".")
 
@@ -144,8 +148,8 @@ class Supervisor:
         for worker in self._workers:
             self._reap(worker)
             is_due = worker.process is None and worker.due <= time.monotonic()
-            if is_due and not self._is_stopping():
-                self._start(worker)
+            if is_due and not self._is_stopping() and self._start(worker):
+                logger.info("worker started again", worker=worker.number)
         if self._restarting:
             self._restarting = False
             self._restart()
@@ -164,6 +168,8 @@ class Supervisor:
             if self._is_stopping():
                 return
             if not self._start(worker):
+                if self._is_stopping():
+                    return
                 logger.error(
                     "restart given up; the workers continue unchanged", worker=worker.number
                 )
@@ -207,7 +213,10 @@ class Supervisor:
         worker.backoff = min(worker.backoff * 2, BACKOFF_MOST)
 
     def _start(self, worker: _WorkerState) -> bool:
-        """Start a worker and wait until it is ready; returns whether it is."""
+        """Start a worker and wait until it is ready; returns whether it is.
+
+        It is not when this process is told to stop meanwhile, which stops it with the others.
+        """
         worker.accepting, accepting = os.pipe()
         command = [
             *(sys.executable, "-m", "atriz_realtime.cli.serving.worker_process"),
@@ -228,12 +237,24 @@ class Supervisor:
             env=self._environment(),
         )
         os.close(accepting)
-        readable = select.select([worker.accepting], [], [], READY_TIMEOUT)[0]
-        is_ready = bool(readable) and os.read(worker.accepting, 1) == b"+"
-        if not is_ready:
+        is_ready = self._is_ready(worker.accepting, worker.started + READY_TIMEOUT)
+        if not is_ready and not self._is_stopping():
             self._stop(worker)
             self._postpone(worker)
         return is_ready
+
+    def _is_ready(self, accepting: int, deadline: float) -> bool:
+        """Wait until a worker says so, has ended, is late, or is not needed any more."""
+        try:
+            while not self._is_stopping() and (left := deadline - time.monotonic()) > 0:
+                readable = select.select([accepting, self._wake_in], [], [], left)[0]
+                if accepting in readable:
+                    return os.read(accepting, 1) == b"+"
+                if readable:
+                    os.read(self._wake_in, 4_096)
+            return False
+        finally:
+            self._wake()  # what it read may be about another worker
 
     def _environment(self) -> Mapping[str, str]:
         if self._valkey is None:

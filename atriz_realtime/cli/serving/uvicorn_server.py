@@ -17,7 +17,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from atriz_realtime.api import VERSION
-from atriz_realtime.cli.addresses import BACKLOG
+from atriz_realtime.cli.addresses import BACKLOG, cannot_listen
 from atriz_realtime.cli.serving.handover import Handover, sticky_protocol
 from atriz_realtime.server import RealtimeServer
 
@@ -87,7 +87,10 @@ class Server(uvicorn.Server):
         """Start, and raise the realtime server's errors, which uvicorn would log as a traceback."""
         self._loop = asyncio.get_running_loop()
         await self._realtime.start()
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except OSError as error:  # another server was started at the same moment
+            raise cannot_listen(f"port {self._realtime.config.port}", error) from error
         if self._handover is not None:
             self._handover.start(self._make_protocol)
             self._loop.add_signal_handler(RETIRE, self.retire, self._handover)

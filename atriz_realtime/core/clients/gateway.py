@@ -326,7 +326,8 @@ class Gateway:
             self._incidents.report(REFUSED, line, labels=code)
             self._rooms.send(sid, SocketEvents.ERROR, RateLimited.default_message)
         if answer == "exhausted":
-            self._incidents.report("flooding client cut", "events kept coming too fast")
+            line = f"events kept coming too fast{by(socket.address)}"
+            self._incidents.report("flooding client cut", line)
             eio_sid = self._rooms.eio_sid_from_sid(sid, DEFAULT_NAMESPACE)
             if eio_sid is not None:
                 server = self._rooms.server

@@ -9,6 +9,8 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from atriz_realtime.api.contracts import Fanout, SignalHandler
 from atriz_realtime.api.errors import InvalidRequest, PayloadTooLarge, Unavailable
 from atriz_realtime.api.wire import RedisChannels, decode_json, encode_json
@@ -55,7 +57,10 @@ class Signals:
         self._call(name, decode_json(message)["data"])
         if self._fanout is None:
             raise Unavailable("the server is not running")
-        await self._fanout.publish(RedisChannels.SIGNALS, message)
+        try:
+            await self._fanout.publish(RedisChannels.SIGNALS, message)
+        except RedisError as error:
+            raise self._incidents.refused_by_redis("fan-out unavailable", error) from error
 
     def _receive(self, _: str, message: bytes) -> None:
         try:

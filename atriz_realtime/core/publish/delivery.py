@@ -12,7 +12,9 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import CoroutineType
-from typing import Any
+from typing import Any, TypeVar
+
+from redis.exceptions import RedisError
 
 from atriz_realtime.api.contracts import Cache, Clock, Conditional, Fanout, Interruptible
 from atriz_realtime.api.errors import Unavailable
@@ -35,6 +37,8 @@ plugin's cache that has no limit of its own."""
 
 TOO_LATE = f"the cache did not answer within {READ_LIMIT:g} s"
 """Why a read failed that took longer."""
+
+T = TypeVar("T")
 
 Listener = Worker[tuple[str, bytes]]
 """Takes every event of every server, as (channel, bytes)."""
@@ -283,8 +287,18 @@ class Delivery:
         return self._newest(self._readable(entity, reading), waiting.payload)
 
     async def _readable(self, entity: EntityRef, reading: Awaitable[bytes | None]) -> bytes | None:
-        location = await _in_time(reading)
+        location = await self.answered(_in_time(reading))
         return location if location is None or self.is_readable(entity, location) else None
+
+    async def answered(self, asking: Awaitable[T]) -> T:
+        """What the cache answers.
+
+        :raises Unavailable: when Redis refuses it, for example because the user lacks a right.
+        """
+        try:
+            return await asking
+        except RedisError as error:
+            raise self._incidents.refused_by_redis("cache unavailable", error) from error
 
     def is_readable(self, entity: EntityRef, location: bytes) -> bool:
         """Whether a cached location can be shown: other programs write to these keys too.

@@ -234,7 +234,7 @@ class Pipeline:
         """One page of the cached locations of a type, without those that cannot be read."""
         if entity_type not in self._kinds:
             raise unknown_type(entity_type, self._kinds)
-        page = await self._cache.page(entity_type, cursor, limit)
+        page = await self._delivery.answered(self._cache.page(entity_type, cursor, limit))
         items = []
         for entity_id, location in page.items:
             await self.take_turn(PAGE_PER_TURN, owner=owner)
@@ -257,7 +257,8 @@ class Pipeline:
     async def counts(self) -> dict[str, int]:
         """How many locations are cached, by entity type."""
         names = list(self._kinds)
-        counted = await asyncio.gather(*map(self._cache.count, names))
+        counting = asyncio.gather(*map(self._cache.count, names))
+        counted = await self._delivery.answered(counting)
         return dict(zip(names, counted, strict=True))
 
     async def remember(self, event: LocationEvent) -> None:
@@ -266,11 +267,12 @@ class Pipeline:
         :raises InvalidLocation: when its metadata is too large.
         """
         self._check_size(event)
-        await self._cache.put(encode(event), self._kinds[event.type].cache_ttl)
+        ttl = self._kinds[event.type].cache_ttl
+        await self._delivery.answered(self._cache.put(encode(event), ttl))
 
     async def forget(self, entity: EntityRef) -> None:
         """Remove an entity's location from the cache."""
-        await self._cache.delete(entity)
+        await self._delivery.answered(self._cache.delete(entity))
 
     async def aclose(self) -> None:
         """Refuse further fixes, and finish those under way and the held ones; once."""

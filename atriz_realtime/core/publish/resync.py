@@ -71,9 +71,6 @@ class Resync:
         while self._stale and self._in_flight.connected:
             self._stale = False
             rooms = self._channels.watched_rooms()
-            if rooms:
-                count = "1 entity" if len(rooms) == 1 else f"{len(rooms)} entities"
-                self._incidents.report("resynchronised", f"{count}, after a gap")
             try:
                 for start in range(0, len(rooms), RESYNC_CHUNK):
                     await self._update(rooms[start : start + RESYNC_CHUNK])
@@ -86,8 +83,12 @@ class Resync:
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(RESYNC_RETRY, self.start)
                 return
+            cause = "postponed" if self._is_postponed else ""  # the end of that is logged, too
             self._is_postponed = False
-            self._runs += bool(rooms)
+            if rooms:
+                self._runs += 1
+                count = "1 entity" if len(rooms) == 1 else f"{len(rooms)} entities"
+                self._incidents.report("resynchronised", f"{count}, after a gap", cause=cause)
 
     async def _update(self, rooms: list[str]) -> None:
         entities = [entity for room in rooms if (entity := EntityRef.parse(room)) is not None]

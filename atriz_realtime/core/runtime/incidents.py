@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
+from redis.exceptions import RedisError
+
 from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import RealtimeError, Unavailable
 from atriz_realtime.engine.request.errors import by
@@ -190,6 +192,14 @@ class Incidents:
         self.refusals.count(error.code)
         line = f"{what}: {error.message}{by(address)}"
         self.report(REFUSED, line, labels={"code": error.code}, reason="")
+
+    def refused_by_redis(self, kind: str, error: RedisError) -> Unavailable:
+        """Count that Redis has refused a command; for callers it is as if Redis were away.
+
+        :returns: the error to answer with.
+        """
+        self.report(kind, reason(error))
+        return Unavailable(f"Redis: {error}")
 
     def failed(self, kind: str, what: str, error: BaseException, cause: str = "") -> RealtimeError:
         """Count and report what has failed through no fault of the client.

@@ -12,6 +12,7 @@ from typing import Any
 
 from atriz_realtime.api.contracts import BackendStatus, Clock, Measuring, Sockets
 from atriz_realtime.api.reports import ProcessReport
+from atriz_realtime.core.runtime import open_files
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.session import Session, State
 
@@ -115,6 +116,8 @@ class Reports:
             started_at=self._started_at,
             cpu=time.process_time(),
             memory=_resident_memory(),
+            open_files=open_files.count(),
+            max_open_files=open_files.limit(),
             connections=self._sockets.connections,
             rooms=self._sockets.rooms,
             connected=self._status().state != "disconnected",

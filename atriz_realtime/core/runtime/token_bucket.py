@@ -35,8 +35,9 @@ class TokenBucket:
     now: float
     """When it was last refilled, in seconds of the monotonic clock."""
     left: float = attrs.field(default=attrs.Factory(lambda self: self.burst, True), init=False)
-    refused: int = attrs.field(default=0, init=False)
-    """Requests refused in a row."""
+    refused: float = attrs.field(default=0.0, init=False)
+    """Requests refused, less ``rate`` for each second since: what is granted in between does not
+    excuse a client that keeps sending too fast."""
 
     def is_full(self, now: float) -> bool:
         """Whether it holds as much as a new one."""
@@ -45,19 +46,22 @@ class TokenBucket:
     def take(self, now: float, cost: float = 1) -> Literal["granted", "refused", "exhausted"]:
         """Take tokens.
 
-        The answer is ``exhausted`` once, when as many requests in a row were refused as the
-        bucket holds tokens: the client does not slow down.
+        The answer is ``exhausted`` when ``refused`` reaches about as many as the bucket holds
+        tokens: the client does not slow down.
         """
         if not self.rate:
             return "granted"
-        self.left = min(self.burst, self.left + (now - self.now) * self.rate)
+        regained = (now - self.now) * self.rate
+        self.left = min(self.burst, self.left + regained)
+        if self.refused:
+            self.refused = max(0.0, self.refused - regained)
         self.now = now
         if self.left >= cost:
             self.left -= cost
-            self.refused = 0
             return "granted"
+        before = self.refused
         self.refused += 1
-        return "exhausted" if self.refused == self.burst else "refused"
+        return "exhausted" if before <= self.burst - 1 < self.refused else "refused"
 
 
 class UserBuckets:

@@ -89,7 +89,7 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> Route | None:
         reports = await server.reports()
         try:
             entities = await server.tracking.counts()
-        except Unavailable:  # the metric backend_connected shows it
+        except Unavailable:  # backend_connected shows it, or the incident cache unavailable
             entities = {}
         body, media_type = exposition(reports, entities, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": media_type})

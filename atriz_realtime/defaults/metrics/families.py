@@ -135,6 +135,8 @@ FAMILIES = (
     ),
     Family("cpu_seconds_total", "Processor time that the process has used.", _field("cpu")),
     Family("resident_memory_bytes", "Memory that the process holds.", _field("memory")),
+    Family("open_files", "Files and connections that the process has open.", _field("open_files")),
+    Family("max_open_files", "How many it may have open.", _field("max_open_files")),
     Family(
         "backend_connected",
         "1 while the backends answer, 0 while Redis is away.",

@@ -12,6 +12,8 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from redis.exceptions import RedisError
+
 from atriz_realtime.api import (
     BackendStatus,
     Cache,
@@ -341,7 +343,7 @@ class RedisFanout:
                 self._pattern_message(pattern.encode(), channel, data)
 
     async def _subscribed_to_copies(self, subscribed: Awaitable[None]) -> None:
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(Unavailable, RedisError):
             await self._mark_followed()
         await subscribed
         await asyncio.sleep(1.0)  # by then every server has seen the key
@@ -351,7 +353,7 @@ class RedisFanout:
 
     async def _renew_followed(self) -> None:
         while True:
-            with contextlib.suppress(Unavailable):
+            with contextlib.suppress(Unavailable, RedisError):
                 if self._prefix + FOLLOWED_CHANNEL in self._deliver:
                     await self._mark_followed()
                 self._followed = bool(
@@ -365,5 +367,5 @@ async def _with_copy(first: Awaitable[None], copy: Awaitable[None]) -> None:
     try:
         await first
     finally:
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(Unavailable, RedisError):
             await copy

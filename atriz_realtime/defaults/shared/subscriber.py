@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from atriz_realtime.api import RedisLink, RedisStream
 
@@ -72,7 +72,7 @@ class Subscriber(ABC):
         """Called when the connection is lost, or cannot be opened."""
 
     def _refused(self, error: Exception) -> None:
-        """Called with the error that Redis answers a subscription or a PING with.
+        """Called with the error that Redis answers a subscription with.
 
         Whatever it is, another connection subscribes to everything anew.
         """
@@ -110,8 +110,8 @@ class Subscriber(ABC):
         self._last_reply = self._loop.time()
         if isinstance(reply, list) and reply[0] != b"pong":
             self._received(reply)
-        elif isinstance(reply, Exception):  # MOVED, LOADING, BUSY, NOPERM, …
-            self._refused(reply)
+        elif isinstance(reply, Exception) and not _refuses_ping(reply):
+            self._refused(reply)  # MOVED, LOADING, BUSY, NOPERM, …
         else:  # a PONG; it is a list only while something is subscribed
             self._lag = self._last_reply - self._pings.popleft()
             self._delay = BACKOFF_FIRST
@@ -127,3 +127,8 @@ class Subscriber(ABC):
                 raise RedisError(reason)
             self._pings.append(self._loop.time())
             stream.send(("PING",))
+
+
+def _refuses_ping(error: Exception) -> bool:
+    """Whether the user lacks the right to PING: the refusal shows as well that Redis answers."""
+    return isinstance(error, NoPermissionError) and "'ping'" in str(error)

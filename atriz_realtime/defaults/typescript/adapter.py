@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 import attrs
+from redis.exceptions import RedisError
 
 from atriz_realtime.api import Fanout, Membership, Rooms, Unavailable
 from atriz_realtime.defaults.typescript.codec import Broadcast, UnreadableMessage, names, unpack
@@ -150,8 +151,8 @@ class Adapter(ABC):
     async def _published(self, publishing: Awaitable[None]) -> None:
         try:
             await publishing
-        except Unavailable as error:
-            self._report("bridge request unanswered", error.message)
+        except (Unavailable, RedisError) as error:
+            self._report("bridge request unanswered", str(error))
 
     def _deliver(self, channel: str, data: bytes) -> None:
         try:

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from atriz_realtime import create_app
-from atriz_realtime.cli.addresses import listen, port_of
+from atriz_realtime.cli.addresses import bind, port_of
 from atriz_realtime.cli.serving import uvicorn_server
 from tests.support.servers.http_server import Connection, get
 from tests.support.servers.serving import config, until
@@ -33,7 +33,7 @@ def test_a_companion_that_fails_stops_the_server_and_says_why() -> None:
     async def companion() -> None:
         raise ValueError("no more")
 
-    sockets = listen("127.0.0.1", 0)
+    sockets = bind("127.0.0.1", 0)
     with pytest.raises(ValueError, match="no more"):
         uvicorn_server.run(create_app(config()), sockets, ready=lambda: None, companion=companion)
 
@@ -44,7 +44,7 @@ def test_a_companion_that_returns_stops_the_server() -> None:
     async def companion() -> None:
         said.append("done")
 
-    sockets = listen("127.0.0.1", 0)
+    sockets = bind("127.0.0.1", 0)
     uvicorn_server.run(
         create_app(config()), sockets, ready=lambda: said.append("ready"), companion=companion
     )
@@ -59,7 +59,7 @@ def test_the_garbage_collector_is_tuned_while_the_server_runs() -> None:
         seen.append((gc.get_threshold(), gc.get_freeze_count()))
 
     uvicorn_server.run(
-        create_app(config()), listen("127.0.0.1", 0), ready=lambda: None, companion=companion
+        create_app(config()), bind("127.0.0.1", 0), ready=lambda: None, companion=companion
     )
     [(meanwhile, count)] = seen
     assert meanwhile[0] > thresholds[0]
@@ -101,7 +101,7 @@ async def test_what_still_comes_on_a_kept_alive_connection_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(uvicorn_server, "LAST_REQUESTS", 600.0)
-    sockets = listen("127.0.0.1", 0)
+    sockets = bind("127.0.0.1", 0)
     async with running(sockets) as server:
         client = await connect(sockets)
         assert "connection" not in (await client.call(get("/livez"))).headers
@@ -114,7 +114,8 @@ async def test_what_still_comes_on_a_kept_alive_connection_is_answered(
 
 
 async def test_a_connection_that_waits_to_be_accepted_is_not_reset() -> None:
-    sockets, further = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
+    sockets, further = bind("127.0.0.1", 0), bind("127.0.0.1", 0)
+    further[0].listen()
     async with running(sockets) as server:
         client = await connect(further)
         await client.send(get("/livez"))

@@ -15,6 +15,7 @@ import pytest
 
 from atriz_realtime.cli.serving.handover import owner_of
 from atriz_realtime.core.clients.socket_engine import session_prefix
+from tests.cli.processes import environment
 from tests.cli.serving.workers import COUNT, alive, connect, publish, serving_workers
 from tests.support.servers.serving import TIMEOUT, until
 
@@ -102,6 +103,7 @@ async def test_a_worker_that_is_killed_is_started_again(
                     )
                 deaths = dict(found)
         assert deaths == {"0": "0.0", "1": "1.0", "2": "0.0"}
+        await until(lambda: workers.said("worker started again"))
 
 
 def left_in(folder: Path) -> list[Path]:
@@ -144,6 +146,27 @@ async def test_sigterm_ends_everything_the_embedded_valkey_last(unused_tcp_port:
         assert not [pid for pid in children if alive(pid)]
         assert not workers.said("redis disconnected")
         await client.disconnect()
+
+
+@pytest.mark.parametrize("to_all", [True, False], ids=["to all", "to the parent"])
+async def test_a_stop_while_it_starts_is_no_failure(
+    unused_tcp_port: int, redis_url: str, to_all: bool
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "atriz_realtime.cli", "serve"),
+        *("--port", str(unused_tcp_port), "--workers", "2"),
+        env=environment(REDIS_URL=redis_url),
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    async with asyncio.timeout(TIMEOUT):
+        while len(children.read_text().split()) < 2:  # the reaper, and a worker  # noqa: ASYNC240
+            await asyncio.sleep(0)
+        (os.killpg if to_all else os.kill)(process.pid, signal.SIGTERM)
+        _, errors = await process.communicate()
+    assert (process.returncode, b"did not start" in errors) == (0, False)
+    assert b"Traceback" not in errors
 
 
 async def test_a_worker_that_cannot_start_is_one_line(

@@ -712,10 +712,15 @@ async def test_a_cache_that_is_back_before_its_failure_is_known_is_read_again(
 
 
 async def test_a_resync_is_postponed_once_however_often_it_is_retried(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "atriz_realtime")
     monkeypatch.setattr("atriz_realtime.core.publish.resync.RESYNC_RETRY", 0.01)
     member = await watcher(parts)
+
+    def resynchronised() -> int:
+        return parts.counts.get("resynchronised", 0)
+
     for minutes in (1, 2):
         parts.fanout.events.deaf()
         await parts.cache.put(payload(seconds=60 * minutes), 300)
@@ -727,6 +732,12 @@ async def test_a_resync_is_postponed_once_however_often_it_is_retried(
         await until(member.count)
         assert len(member.frames) == 1
         assert parts.counts["resync postponed"] == minutes
+        while resynchronised() < minutes:
+            await asyncio.sleep(0)
+    assert [text.partition(":")[0] for text in caplog.messages] == [
+        "resync postponed",  # the second one comes within a minute
+        "resynchronised",
+    ]
 
 
 @pytest.mark.parametrize("failure", [AWAY, BROKEN], ids=["away", "broken"])

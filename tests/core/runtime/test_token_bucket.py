@@ -37,10 +37,25 @@ def test_a_client_that_does_not_slow_down_exhausts_its_bucket_once() -> None:
     ]
 
 
-def test_a_granted_event_resets_the_count_of_refusals() -> None:
+@pytest.mark.parametrize(("times", "cut"), [(1.9, None), (3, 10), (10, 1.25), (38, 0.28)])
+def test_a_client_that_keeps_sending_too_fast_is_cut_although_some_is_granted(
+    times: float, cut: float | None
+) -> None:
+    bucket = TokenBucket(rate=50, burst=500, now=0)
+    taken(bucket, 500)
+    answers = [bucket.take(number / (50 * times)) for number in range(int(50 * times * 60))]
+    assert answers.count("granted") >= 50 * 59
+    if cut is None:
+        assert "exhausted" not in answers
+    else:
+        assert answers.index("exhausted") / (50 * times) == pytest.approx(cut, rel=0.05)
+
+
+def test_what_was_refused_is_forgotten_at_the_rate_of_the_bucket() -> None:
     bucket = TokenBucket(rate=1, burst=3, now=0)
-    taken(bucket, 5)
-    assert taken(bucket, 3, now=1.0) == ["granted", "refused", "refused"]
+    assert taken(bucket, 5) == ["granted"] * 3 + ["refused"] * 2
+    assert taken(bucket, 3, now=1.0) == ["granted", "refused", "exhausted"]
+    assert taken(bucket, 6, now=10.0) == ["granted"] * 3 + ["refused"] * 2 + ["exhausted"]
 
 
 def test_a_sustained_rate_is_always_granted() -> None:
