@@ -302,7 +302,8 @@ class PluginHost:
         except (pluggy.PluginValidationError, ValueError) as error:
             unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
             hint = nearest(unknown, HOOKS) if unknown else ""
-            problem = _wrong_argument(plugin, error) or f"{error}{hint}"
+            said = str(error).replace(f" in plugin {plugin!r}", "")
+            problem = _wrong_argument(plugin, error) or f"{said}{hint}"
             raise PluginError(f"{where}: {problem}") from error
         callers = self._manager.get_hookcallers(plugin)
         if not callers:

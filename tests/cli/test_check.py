@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 import socket
@@ -158,7 +159,7 @@ async def test_whitespace_around_the_secret_is_pointed_out(
     monkeypatch.setenv("JWT_SECRET", f"{GOOD}\n")
     monkeypatch.setenv("PORT", "0")
     warning = "whitespace around JWT_SECRET is ignored; whatever issues tokens must ignore it too"
-    status, found = verdict(capsys, "--offline")
+    status, found = await asyncio.to_thread(verdict, capsys, "--offline")
     assert (status, found["warnings"], found["problems"]) == (0, [warning], [])
     env = plain_environment() | {"JWT_SECRET": f"{GOOD}\n"}
     async with started("serve", "--port", "0", cwd=tmp_path, env=env) as served:
