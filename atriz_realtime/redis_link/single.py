@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import redis.asyncio
@@ -39,6 +39,17 @@ SENTINEL_OPTIONS: Mapping[str, Any] = {
 }
 
 
+class SentinelClient(redis.asyncio.Redis):
+    """A client of the primary that Sentinels name; closing it closes theirs, too."""
+
+    sentinels: Iterable[redis.asyncio.Redis] = ()
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """Close every connection."""
+        await super().aclose(close_connection_pool)
+        await asyncio.gather(*(each.aclose() for each in self.sentinels))
+
+
 class SingleLink:
     """A :class:`~atriz_realtime.api.RedisLink` to one server at a time.
 
@@ -65,8 +76,9 @@ class SingleLink:
                     sentinel_kwargs={**SENTINEL_OPTIONS, **url.sentinel_options},
                     **options,
                 )
-                self.client = sentinel.master_for(url.service)
-                self._sentinels = sentinel.sentinels
+                client = sentinel.master_for(url.service, redis_class=SentinelClient)
+                client.sentinels = self._sentinels = sentinel.sentinels
+                self.client = client
                 for each in self._sentinels:
                     of_sentinel: Any = each.connection_pool
                     of_sentinel.make_connection()  # validates the options
@@ -122,7 +134,6 @@ class SingleLink:
         """Close every connection; pending commands fail."""
         await self._pipe.aclose()
         await self.client.aclose()
-        await asyncio.gather(*(sentinel.aclose() for sentinel in self._sentinels))
 
     async def _open(self) -> AbstractConnection:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 
 import pytest
 import redis.asyncio
@@ -12,6 +14,7 @@ from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.defaults.redis import RedisFanout
 from atriz_realtime.redis_link import make_link
+from tests.faults.topology import Maker
 
 CLOSE_LIMIT = 2.5
 """Seconds: less than a server gives its backends to close."""
@@ -42,3 +45,21 @@ async def test_connections_that_are_cut_while_they_are_closed(
     async with asyncio.timeout(CLOSE_LIMIT):
         await link.aclose()
     await asyncio.gather(*cuts)
+
+
+@pytest.mark.parametrize("topology", ["single", "sentinels", "cluster"])
+async def test_a_client_that_is_closed_leaves_no_connection_open(
+    topology: str, maker: Maker
+) -> None:
+    """Those to Sentinels and to nodes of a cluster included, though its link was never started."""
+    gc.collect()
+    options = {"replicas": False} if topology == "cluster" else {}
+    async with getattr(maker, topology)(**options) as nodes:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            link = make_link(nodes.url, Incidents(SystemClock()).report)
+            assert await link.client.ping()
+            await link.client.aclose()
+            del link
+            gc.collect()
+    assert [str(each.message) for each in caught] == []
