@@ -32,8 +32,8 @@ DEBIAN = {
 
 NPM = ("tests/js", "tests/js/bridge", "atriz_realtime/frontend", "atriz_realtime/pages")
 
-WORKERS = "3"
-"""Processes that run tests.  Two cores keep up with three: many tests wait for other processes."""
+WORKERS = "4"
+"""Processes that run tests.  Two cores keep up with four: many tests wait for other processes."""
 
 Command = list[str | Path]
 
