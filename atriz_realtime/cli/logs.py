@@ -12,21 +12,13 @@ import structlog
 
 HIDDEN = "***"
 
-_SECRET_NAMES = frozenset(
-    {
-        "access_token",
-        "api_key",
-        "authorization",
-        "jwt_secret",
-        "password",
-        "secret",
-        "sentinel_password",
-        "ssl_password",
-        "token",
-        "x-api-key",
-    }
+_SECRETS_NAME = (
+    r"(?:(?:jwt[_-]|client[_-])?secret|(?:sentinel_|ssl_)?passw(?:or)?d|pwd|passphrase"
+    r"|(?:access[_-])?token|authorization|(?:x-)?(?:api|private)[_-]key)"
 )
-"""Names of values that are never logged, in lower case."""
+"""Names of values that are never logged."""
+
+_IS_SECRET = re.compile(_SECRETS_NAME, re.IGNORECASE)
 
 _SECRETS = re.compile(
     # a JWT: its header is base64url of a text that starts with '{', so it starts with ew to ez
@@ -36,11 +28,11 @@ _SECRETS = re.compile(
     # an HTTP authorization header, with or without its name
     r"""|(?P<scheme>\b(?:bearer|basic)\s+)[^\s"',;]+"""
     # name=value of a query string, name: value of a header, "name": "value" of JSON or a repr
-    rf"""|(?P<name>\b(?:{"|".join(sorted(_SECRET_NAMES))})["']?\s*[=:]\s*["']?)"""
+    rf"""|(?P<name>\b{_SECRETS_NAME}["']?\s*[=:]\s*["']?)"""
     # up to a delimiter, or a colon that the text goes on after
     r"""(?!(?:bearer|basic)\s)[^\s"'&,;)}\]]+?(?=:?(?:[\s"'&,;)}\]]|$))"""
     # the password of a URL
-    r"""|(?P<user>://[^\s/:@]*:)[^\s/@]+(?=@)""",
+    r"""|(?P<user>://[^\s/:@]*:)[^\s"'<>]+(?=@)""",
     re.IGNORECASE,
 )
 
@@ -72,7 +64,7 @@ def redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, 
 
 
 def _redacted(name: object, value: Any) -> Any:
-    if isinstance(name, str) and name.lower() in _SECRET_NAMES and value is not None:
+    if isinstance(name, str) and _IS_SECRET.fullmatch(name) and value is not None:
         return HIDDEN
     if value is None or isinstance(value, bool | int | float):
         return value

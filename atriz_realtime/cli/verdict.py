@@ -19,7 +19,7 @@ from atriz_realtime.api.errors import RealtimeError
 from atriz_realtime.api.records import Check
 from atriz_realtime.cli.addresses import bind
 from atriz_realtime.cli.logs import redact
-from atriz_realtime.core.runtime import open_files
+from atriz_realtime.core.runtime import cancellation, open_files
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.redis_link import Link, make_link
@@ -141,7 +141,7 @@ class Verdict:
             self.problems.append(redact(f"Redis does not answer: {reason}"))
             return
         finally:
-            await link.client.aclose()
+            await link.disconnect()
         for seconds, microseconds in answer.values() if isinstance(answer, dict) else [answer]:
             difference = seconds + microseconds / 1e6 - asked
             if not -MAX_CLOCK_DIFFERENCE < difference < took + MAX_CLOCK_DIFFERENCE:
@@ -163,7 +163,7 @@ class Verdict:
                 stack.push_async_callback(link.aclose)
                 status = link.status()
                 if status.state == "disconnected":
-                    self.problems.append(f"Redis does not answer: {status.detail}")
+                    self.problems.append(redact(f"Redis does not answer: {status.detail}"))
                     lacking = {*lacking, "redis"}
             registry = server.registry
             checks = [each for each in registry.checks if each.needs not in lacking]
@@ -178,7 +178,9 @@ async def _found(registry: Registry, check: Check) -> list[str]:
         async with limit:
             found = await check.run()
         problems = [found] if isinstance(found, str) else list(found or ())
-    except (Exception, SystemExit) as error:  # a plugin may raise anything
+    except (Exception, SystemExit, asyncio.CancelledError) as error:  # a plugin may raise anything
+        if cancellation.is_own(error):
+            raise
         reason = f"{type(error).__name__}: {error}" if str(error) else repr(error)
         if isinstance(error, RealtimeError):
             reason = error.message

@@ -81,7 +81,8 @@ def full_name(function: Any) -> str:
     while isinstance(function, functools.partial):
         function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}.{named.__qualname__}"
+    module = getattr(named, "__module__", None) or type(named).__module__
+    return f"{module}.{named.__qualname__}"
 
 
 def check_route(where: str, route: BaseRoute) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Any, Union, get_args, get_origin
 
+import attrs
+
 from atriz_realtime.api.errors import ConfigurationError
 from atriz_realtime.plugin_system.checks import as_names
 from atriz_realtime.plugin_system.discovery import PluginSource, find_plugins
@@ -115,25 +117,37 @@ def _check_others(
     :param here: what precedes the keys; with it, no settings may stand beside the table.
     """
     plugins: Mapping[str, PluginSource] = {}
-    if any(isinstance(value, dict) for value in others.values()):
-        plugins = find_plugins(as_names(settings.get("extra_plugins", ())))
+    extra = settings.get("extra_plugins", ())
+    if any(isinstance(value, dict) for value in others.values()) and _are_names(extra):
+        plugins = find_plugins(as_names(extra))
     of_table = {name: f"realtime.plugins.{name}" for name in plugins}
     of_table |= {name: f"realtime.{name}" for name in ("plugins", "entities")}
     of_value = {} if here else {name: name for name in names}
     for key, value in others.items():
         places = {"realtime": "realtime"} | (of_table if isinstance(value, dict) else of_value)
         for near in get_close_matches(key, places, n=1, cutoff=0.8):
-            if near not in plugins or _has_settings(plugins[near]):
+            if near not in plugins or _takes(plugins[near], value):
                 raise ConfigurationError(
                     f"{path}: unknown key '{here}{key}'; did you mean '{here}{places[near]}'?"
                 )
 
 
-def _has_settings(plugin: PluginSource) -> bool:
+def _are_names(value: object) -> bool:
+    names = value if isinstance(value, list | tuple) else [value]
+    return all(isinstance(name, str) for name in names)
+
+
+def _takes(plugin: PluginSource, table: Mapping[str, Any]) -> bool:
+    """Whether a table has a setting of a plugin; other packages may use the plugin's name."""
     try:
-        return hasattr(plugin.load(), "register_settings")
+        loaded: Any = plugin.load()
+        loaded = loaded() if isinstance(loaded, type) else loaded
+        if not hasattr(loaded, "register_settings"):
+            return False
+        names = {field.alias for field in attrs.fields(loaded.register_settings())}
     except (Exception, SystemExit):  # the start says why
         return True
+    return not names.isdisjoint(table)
 
 
 def read_environment(

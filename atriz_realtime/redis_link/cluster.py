@@ -36,21 +36,6 @@ _KEY_POSITION = {"EVAL": 3, "EVALSHA": 3}
 """Where a command has its key; others have it right after their name."""
 
 
-class ClusterClient(RedisCluster):
-    """A client that closes what redis-py's own leaves open."""
-
-    async def aclose(self) -> None:
-        """Close every connection, and wait until those to former nodes are closed."""
-        nodes = self.nodes_manager
-        await asyncio.gather(
-            super().aclose(),
-            nodes.aclose("nodes_cache"),
-            nodes.aclose("startup_nodes"),
-            *nodes._background_tasks,  # noqa: SLF001  # they close those to former nodes
-            return_exceptions=True,  # one that breaks keeps no other from being closed
-        )
-
-
 class ClusterLink:
     """A :class:`~atriz_realtime.api.RedisLink` to a cluster.
 
@@ -67,7 +52,7 @@ class ClusterLink:
         options = {**CONNECTION_OPTIONS, "socket_timeout": ANSWER_TIMEOUT, **url.options}
         try:
             nodes = [ClusterNode(host, port) for host, port in url.nodes]
-            self.client = ClusterClient(startup_nodes=nodes, **options)
+            self.client = RedisCluster(startup_nodes=nodes, **options)
             """redis-py's own cluster client."""
         except (TypeError, ValueError, RedisError) as error:
             raise ConfigurationError(f"redis_url: {error}", field="redis_url") from error
@@ -148,7 +133,18 @@ class ClusterLink:
             self._refresher.cancel()
             await asyncio.gather(self._refresher, return_exceptions=True)
         await asyncio.gather(*(pipe.aclose() for pipe in self._pipes.values()))
-        await self.client.aclose()
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
+        """Close the connections of the client."""
+        nodes = self.client.nodes_manager
+        await asyncio.gather(
+            self.client.aclose(),
+            nodes.aclose("nodes_cache"),  # aclose() of the client leaves these open
+            nodes.aclose("startup_nodes"),
+            *nodes._background_tasks,  # noqa: SLF001  # they close those to former nodes
+            return_exceptions=True,  # one that breaks keeps no other from being closed
+        )
 
     async def _followed(self, first: Awaitable[Any] | None, command: tuple[Any, ...]) -> Any:
         """Await an answer, following one redirection.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import redis.asyncio
@@ -39,17 +39,6 @@ SENTINEL_OPTIONS: Mapping[str, Any] = {
 }
 
 
-class SentinelClient(redis.asyncio.Redis):
-    """A client of the primary that Sentinels name; closing it closes theirs, too."""
-
-    sentinels: Iterable[redis.asyncio.Redis] = ()
-
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        """Close every connection."""
-        await super().aclose(close_connection_pool)
-        await asyncio.gather(*(each.aclose() for each in self.sentinels))
-
-
 class SingleLink:
     """A :class:`~atriz_realtime.api.RedisLink` to one server at a time.
 
@@ -76,9 +65,8 @@ class SingleLink:
                     sentinel_kwargs={**SENTINEL_OPTIONS, **url.sentinel_options},
                     **options,
                 )
-                client = sentinel.master_for(url.service, redis_class=SentinelClient)
-                client.sentinels = self._sentinels = sentinel.sentinels
-                self.client = client
+                self.client = sentinel.master_for(url.service)
+                self._sentinels = sentinel.sentinels
                 for each in self._sentinels:
                     of_sentinel: Any = each.connection_pool
                     of_sentinel.make_connection()  # validates the options
@@ -133,7 +121,12 @@ class SingleLink:
     async def aclose(self) -> None:
         """Close every connection; pending commands fail."""
         await self._pipe.aclose()
-        await self.client.aclose()
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
+        """Close the connections of the client, and those to Sentinels."""
+        clients = (self.client, *self._sentinels)
+        await asyncio.gather(*(each.aclose() for each in clients))
 
     async def _open(self) -> AbstractConnection:
         try:

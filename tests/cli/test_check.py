@@ -90,6 +90,7 @@ PLUGIN_SETTINGS = {
     "ADMIN_UI__PASSWORD": "hunter2-hunter2-hunter2",
     "METRICS__TOKEN": "hunter2-hunter2-hunter2",
     "SECRETIVE__PIN": "hunter2",
+    "SECRETIVE__CODE": "12345678",
     "SECRETIVE__NESTED": "{ api_key = 'hunter2', name = 'n' }",
     "SECRETIVE__NAME": "shown",
 }
@@ -104,6 +105,7 @@ def test_check_shows_each_setting_of_a_plugin_but_no_secret(
         "@attrs.frozen\n"
         "class Settings:\n"
         "    pin: str = attrs.field(repr=False)\n"
+        "    code: int = attrs.field(repr=False)\n"
         "    nested: dict[str, str]\n"
         "    name: str\n"
         "@hookimpl\n"
@@ -131,6 +133,7 @@ def test_check_shows_each_setting_of_a_plugin_but_no_secret(
         "admin_ui.password": "***",
         "metrics.token": "***",
         "secretive.pin": "***",
+        "secretive.code": "***",
         "secretive.nested": {"api_key": "***", "name": "n"},
         "secretive.name": "shown",
     }

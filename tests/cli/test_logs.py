@@ -41,6 +41,9 @@ UNUSUAL = "ewogICJhbGciOiAiSFMyNTYiCn0.eyJ1c2VySWQiOiJ1MSJ9.c2lnbmF0dXJl"
         ),
         ("redis://h?ssl_password=pw:", f"redis://h?ssl_password={HIDDEN}:"),
         ("rediss://:pa:ss@host", f"rediss://:{HIDDEN}@host"),
+        ("postgresql://app:p@ss/w0rd@db/x", f"postgresql://app:{HIDDEN}@db/x"),
+        ("client_secret=abc&n=1", f"client_secret={HIDDEN}&n=1"),
+        ("passwd: abc", f"passwd: {HIDDEN}"),
     ],
 )
 def test_secrets_are_redacted(text: str, shown: str) -> None:

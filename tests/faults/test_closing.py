@@ -48,7 +48,7 @@ async def test_connections_that_are_cut_while_they_are_closed(
 
 
 @pytest.mark.parametrize("topology", ["single", "sentinels", "cluster"])
-async def test_a_client_that_is_closed_leaves_no_connection_open(
+async def test_a_link_that_is_disconnected_leaves_no_connection_open(
     topology: str, maker: Maker
 ) -> None:
     """Those to Sentinels and to nodes of a cluster included, though its link was never started."""
@@ -59,7 +59,7 @@ async def test_a_client_that_is_closed_leaves_no_connection_open(
             warnings.simplefilter("always")
             link = make_link(nodes.url, Incidents(SystemClock()).report)
             assert await link.client.ping()
-            await link.client.aclose()
+            await link.disconnect()
             del link
             gc.collect()
     assert [str(each.message) for each in caught] == []

@@ -405,12 +405,20 @@ def test_the_table_of_the_other_file_stops_the_start(
     ("name", "text"),
     [
         ("atriz.toml", "name = 'shop'\ntool = 1\n[database]\nurl = 'x'\n[redis]\n[delivery]"),
+        ("atriz.toml", "[metrics]\nport = 9090\n[claims]\nlanguage = 'en'"),
         ("pyproject.toml", "[tool.atriz]\nport = 8000\n[tool.atriz.web]\nport = 1"),
     ],
 )
 def test_keys_of_other_packages_are_theirs(working_directory: Path, name: str, text: str) -> None:
     write(working_directory / name, text)
     assert RealtimeConfig.load(environ=NOTHING) == RealtimeConfig()
+
+
+@pytest.mark.parametrize("wrong", ["3", "[3]"])
+def test_what_is_no_list_of_plugins_is_refused_as_such(working_directory: Path, wrong: str) -> None:
+    write(working_directory / "atriz.toml", f"[other]\n[realtime]\nextra_plugins = {wrong}")
+    with pytest.raises(ConfigurationError, match="extra_plugins"):
+        RealtimeConfig.load(environ=NOTHING)
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(working_directory: Path) -> None:

@@ -17,7 +17,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from atriz_realtime.api import VERSION
-from atriz_realtime.cli.addresses import BACKLOG, cannot_listen
+from atriz_realtime.cli.addresses import BACKLOG, cannot_listen, location
 from atriz_realtime.cli.serving.handover import Handover, sticky_protocol
 from atriz_realtime.server import RealtimeServer
 
@@ -88,9 +88,12 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await self._realtime.start()
         try:
-            await super().startup(sockets)
+            for each in sockets or ():
+                each.listen(BACKLOG)  # uvloop would hide the error
         except OSError as error:  # another server was started at the same moment
-            raise cannot_listen(f"port {self._realtime.config.port}", error) from error
+            config = self._realtime.config
+            raise cannot_listen(location(config.host, config.port), error) from error
+        await super().startup(sockets)
         if self._handover is not None:
             self._handover.start(self._make_protocol)
             self._loop.add_signal_handler(RETIRE, self.retire, self._handover)

@@ -248,8 +248,10 @@ class AccessControl:
                 )
                 if not self._plugin_runner.decision(plugin, what, allowed):
                     return False
-            except PluginFailed:  # a refusal; the runner has counted it
+            except PluginFailed:  # counted already; a refusal
                 return False
+            except (AuthenticationRejected, NotAuthenticated) as error:  # the caller has a token
+                raise NotAuthorized(error.message) from error
             except RealtimeError as error:
                 if error.status >= RealtimeError.status:  # not the caller's fault
                     self._incidents.plugin_problem(plugin, "failed", what, error.message)

@@ -43,8 +43,10 @@ def check_source(source: str, allow_http: bool) -> None:
         return
     try:
         parts = urlsplit(source)
-    except ValueError as error:
-        raise ConfigurationError(f"{TABLE}: jwks: {error}", field="jwks") from None
+    except ValueError:  # whose text may repeat a password
+        raise ConfigurationError(
+            f"{TABLE}: jwks: {shown(source)!r} is no valid URL", field="jwks"
+        ) from None
     if parts.scheme == "http" and parts.hostname not in LOOPBACK and not allow_http:
         raise ConfigurationError(
             f"{TABLE}: jwks: http lets others put in keys of their own; use https, or"
@@ -58,8 +60,8 @@ def shown(source: str) -> str:
     scheme, separator, rest = source.partition("://")
     if not separator:
         return source
-    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    address = rest.rpartition("@")[2]
+    return f"{scheme}://{address.partition('?')[0].partition('#')[0]}"
 
 
 def _reason(error: Exception) -> str:

@@ -53,7 +53,7 @@ class Polling(Transport):
     :param request: the request that opens the session.
     """
 
-    __slots__ = ("_answered", "_requests", "poll", "posting", "session")
+    __slots__ = ("_answered", "_requests", "handling", "poll", "posting", "session")
 
     name = "polling"
 
@@ -63,14 +63,16 @@ class Polling(Transport):
         """The poll that waits for packets."""
         self._answered: Exchange | None = None  # the poll before it
         self.posting = False
-        """Whether a post of the client is being handled."""
+        """Whether the client has begun a post that is not answered."""
+        self.handling = False
+        """Whether that post has come whole."""
         self.session = requests.sessions.create(request, self)
         self.session.hold()
 
     @property
     def is_behind(self) -> bool:
-        """Whether a post is being handled."""
-        return self.posting
+        """Whether a post has come whole and is not answered."""
+        return self.handling
 
     def write(self, content: list[Packet]) -> None:
         """Answer the poll."""
@@ -240,6 +242,7 @@ class PollingRequests(LoopBound):
 
     def _received(self, transport: Polling, exchange: Exchange, body: bytes | None) -> None:
         exchange.abandoned = None
+        transport.handling = True
         self.sessions.turns.call(functools.partial(self._take, transport, exchange, body))
 
     def _take(self, transport: Polling, exchange: Exchange, body: bytes | None) -> None:
@@ -284,7 +287,7 @@ class PollingRequests(LoopBound):
     def _posted(
         self, transport: Polling, exchange: Exchange, refusal: Refusal | None = None
     ) -> None:
-        transport.posting = False
+        transport.posting = transport.handling = False
         if refusal is not None:
             self._refuse(exchange, refusal)
         else:

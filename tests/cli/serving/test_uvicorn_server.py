@@ -9,6 +9,7 @@ import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
+import click
 import pytest
 import uvicorn
 
@@ -49,6 +50,17 @@ def test_a_companion_that_returns_stops_the_server() -> None:
         create_app(config()), sockets, ready=lambda: said.append("ready"), companion=companion
     )
     assert said == ["ready", "done"]
+
+
+def test_a_port_on_which_another_server_has_begun_to_listen_meanwhile_is_an_error() -> None:
+    first = bind("127.0.0.1", 0)
+    second = bind("127.0.0.1", port_of(first))
+    first[0].listen()
+    place = f"127.0.0.1:{port_of(first)}: the port is in use"
+    with first[0], pytest.raises(click.ClickException, match=place):
+        uvicorn_server.run(
+            create_app(config(port=port_of(first))), second, ready=lambda: None, companion=None
+        )
 
 
 def test_the_garbage_collector_is_tuned_while_the_server_runs() -> None:

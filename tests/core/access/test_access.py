@@ -281,6 +281,15 @@ async def test_an_error_that_an_authorizer_raises_is_its_answer(
     assert incidents.counts.get("plugin plugin-of-first failed", 0) == failures
 
 
+@pytest.mark.parametrize("error", [NotAuthenticated(), AuthenticationRejected("who?")], ids=repr)
+async def test_an_authorizer_refuses_no_token(make: Make, error: RealtimeError) -> None:
+    """A client that is told so would authenticate again, and again."""
+    access = make(Authorizer("first", answering(error)))
+    with pytest.raises(NotAuthorized) as raised:
+        await access.may_track(ME, VEHICLE)
+    assert raised.value.message == error.message
+
+
 async def test_an_authorizer_may_decide_about_one_action_or_none(make: Make) -> None:
     access = make(
         Authorizer("watching", may_track=answering(False)),
