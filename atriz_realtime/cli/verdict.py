@@ -22,7 +22,8 @@ from atriz_realtime.cli.logs import redact
 from atriz_realtime.core.runtime import open_files
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.registry import Registry
-from atriz_realtime.redis_link import Link, SingleLink, make_link
+from atriz_realtime.redis_link import Link, make_link
+from atriz_realtime.redis_link.single import SingleLink
 from atriz_realtime.server import RealtimeServer
 
 ANSWER_LIMIT = 3.0

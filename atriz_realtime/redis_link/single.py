@@ -82,8 +82,8 @@ class SingleLink:
                 for each in self._sentinels:
                     of_sentinel: Any = each.connection_pool
                     of_sentinel.make_connection()  # validates the options
-            self._pool: Any = self.client.connection_pool  # redis-py leaves it untyped
-            self._make_connection = self._pool.make_connection
+            pool: Any = self.client.connection_pool  # redis-py leaves it untyped
+            self._pool, self._make_connection = pool, pool.make_connection
             self._make_connection()  # validates the options without connecting
         except TypeError as error:
             option = str(error).rpartition(" ")[2]
