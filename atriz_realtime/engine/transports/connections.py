@@ -146,6 +146,10 @@ def request_on(
     return request
 
 
+_UNTRUSTED = (
+    "if that is your proxy, list it in trusted_proxies, or limits count all its clients as one"
+)
+
 _noted_untrusted: set[str] = set()
 """The first address whose ``X-Forwarded-For`` was ignored."""
 
@@ -156,11 +160,7 @@ def _note_untrusted(address: str, request: Request, proxies: TrustedProxies | No
         return
     if proxies is None or not proxies.trusts(address):
         _noted_untrusted.add(address)
-        logger.warning(
-            "X-Forwarded-For from %s is ignored: if that is your proxy, list it in trusted_proxies,"
-            " or limits count all its clients as one",
-            address,
-        )
+        logger.warning("X-Forwarded-For from %s is ignored: %s", address, _UNTRUSTED)
 
 
 def seen_through_proxies(
