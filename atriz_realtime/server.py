@@ -160,7 +160,9 @@ class RealtimeServer(ServerInterface):
         for name, fixes in pipeline.fixes.items():
             statistics.add(f"fixes {name}", fixes)
         statistics.add("refusals", incidents.refusals)
-        self._backends = Backends(registry, self._resources, statistics, link)
+        self._backends = Backends(
+            registry, self._resources, statistics, link, self.delivery.backlog
+        )
         self.status = self._backends.status
         sockets = Sockets(rooms, connected)
         self.signals = Signals(incidents)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -17,7 +17,7 @@ from atriz_realtime.cli.output import print_json, print_table
 from atriz_realtime.cli.plugin_settings import shown
 from atriz_realtime.cli.registered import registered, singular
 from atriz_realtime.cli.verdict import PUBLISHED_SECRETS, verdict, warnings_collected
-from atriz_realtime.plugin_system.config import describe, load_config
+from atriz_realtime.plugin_system.config import LoadedConfig, describe, load_config
 from atriz_realtime.server import RealtimeServer
 
 
@@ -51,9 +51,12 @@ def require_strength(server: RealtimeServer, host: str | None = None) -> None:
 @click.option("--strict", is_flag=True, help="Exit with status 1 for warnings, too.")
 @click.option("--offline", is_flag=True, help="Do not ask Redis, or anybody else over the network.")
 @click.option("--running", is_flag=True, help="Do not try the port: the server runs already.")
+@click.option("--quiet", is_flag=True, help="Print only the verdict.")
 @json_option
 @config_option
-def check(as_json: bool, file: str | None, strict: bool, offline: bool, running: bool) -> int:
+def check(
+    as_json: bool, file: str | None, strict: bool, offline: bool, running: bool, quiet: bool
+) -> int:
     """Check whether a server would work; show its settings and what the plugins register.
 
     Secrets are masked.  Redis is asked for its time, the port is tried, and the plugins run their
@@ -81,8 +84,25 @@ def check(as_json: bool, file: str | None, strict: bool, offline: bool, running:
     status = 0 if found.is_ok(strict=strict) else 1
     if as_json:
         said = {"ok": not status, "problems": found.problems, "warnings": found.warnings}
-        print_json({"settings": settings, "registered": records, "verdict": said})
+        print_json(
+            {"verdict": said}
+            if quiet
+            else {"settings": settings, "registered": records, "verdict": said}
+        )
         return status
+    if not quiet:
+        _print_tables(loaded, settings, records)
+    for line in found.lines():
+        click.echo(line)
+    return status
+
+
+def _print_tables(
+    loaded: LoadedConfig,
+    settings: Mapping[str, Mapping[str, Any]],
+    records: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> None:
+    """Print the settings, and what the plugins register."""
     print_table(
         ("setting", "value", "from"),
         [
@@ -103,9 +123,6 @@ def check(as_json: bool, file: str | None, strict: bool, offline: bool, running:
         title="Registered",
     )
     click.echo()
-    for line in found.lines():
-        click.echo(line)
-    return status
 
 
 def _text(value: Any) -> str:

@@ -23,6 +23,7 @@ from atriz_realtime.core.runtime import cancellation, open_files
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.redis_link import Link, make_link
+from atriz_realtime.redis_link.single import SingleLink
 from atriz_realtime.server import RealtimeServer
 
 ANSWER_LIMIT = 3.0
@@ -131,14 +132,15 @@ class Verdict:
                 )
             return
         except TimeoutError:
-            self.problems.append(f"Redis does not answer within {ANSWER_LIMIT:g} s")
+            primary = _of_primary(link)
+            self.problems.append(f"Redis does not answer within {ANSWER_LIMIT:g} s{primary}")
             return
         except MasterNotFoundError:  # whose text holds redis-py's objects
             self.problems.append(redact(f"Redis does not answer: {await _unnamed(link)}"))
             return
         except Exception as error:  # redis-py raises its own, those of the system and of TLS
             reason = str(error) or type(error).__name__
-            self.problems.append(redact(f"Redis does not answer: {reason}"))
+            self.problems.append(redact(f"Redis does not answer: {reason}{_of_primary(link)}"))
             return
         finally:
             await link.disconnect()
@@ -167,8 +169,11 @@ class Verdict:
                     lacking = {*lacking, "redis"}
             registry = server.registry
             checks = [each for each in registry.checks if each.needs not in lacking]
-            for problems in await asyncio.gather(*(_found(registry, each) for each in checks)):
-                self.problems = list(dict.fromkeys([*self.problems, *problems]))
+            found = await asyncio.gather(*(_found(registry, each) for each in checks))
+            for check, problems in zip(checks, found, strict=True):
+                primary = _of_primary(link) if check.needs == "redis" else ""
+                named = [f"{problem}{primary}" for problem in problems]
+                self.problems = list(dict.fromkeys([*self.problems, *named]))
 
 
 async def _found(registry: Registry, check: Check) -> list[str]:
@@ -188,6 +193,12 @@ async def _found(registry: Registry, check: Check) -> list[str]:
             reason = f"no result within {check.timeout:g} s"
         problems = [f"{registry.where(check)}: {reason}"]
     return [redact(" ".join(str(each).split())) for each in problems]
+
+
+def _of_primary(link: Link | None) -> str:
+    """Which Redis that was, if Sentinels name it."""
+    primary = link.primary if isinstance(link, SingleLink) else ""
+    return f" (the primary is {primary})" if primary else ""
 
 
 async def _unnamed(link: Link) -> str:

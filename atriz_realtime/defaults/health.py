@@ -22,7 +22,7 @@ def register_routes(server: ServerHandle) -> Route:
         except Unavailable as error:  # Redis is away, or refuses to count
             reason, tracking = error.message, tracking_stats({})
         status = server.status()
-        healthy = status.state != "disconnected" and not reason
+        healthy = status.state != "disconnected" and not status.detail and not reason
         report: dict[str, Any] = {
             "status": "healthy" if healthy else "degraded",
             "version": VERSION,

@@ -206,7 +206,7 @@ class ClusterLink:
             await retired.aclose()
         for name in primaries.keys() - self._pipes.keys():
             self._pipes[name] = RedisPipe(
-                name,
+                functools.partial(str, name),
                 functools.partial(self._open, name),
                 on_connect=self._on_connect,
                 on_disconnect=self._stale.set,

@@ -86,7 +86,7 @@ class _Command:
 class RedisPipe:
     """Executes commands on one server; connects in a task of its own until closed.
 
-    :param name: how errors name the server; holds no password.
+    :param name: returns how the log names the server; holds no password.
     :param connect: opens a connection to the current server.
     :param on_connect: called whenever a connection is made, for the first time or again.
     :param on_disconnect: called whenever the connection is lost.
@@ -95,7 +95,7 @@ class RedisPipe:
 
     def __init__(
         self,
-        name: str,
+        name: Callable[[], str],
         connect: Connect,
         *,
         on_connect: Callable[[], None],
@@ -118,7 +118,7 @@ class RedisPipe:
         self._watchdog: asyncio.TimerHandle | None = None
         self._client: tuple[str, ...] = ()
         self.reconnects = 0
-        self._running = self._loop.create_task(self._run(), name=f"redis {name}")
+        self._running = self._loop.create_task(self._run(), name=f"redis {name()}")
 
     @property
     def pending(self) -> int:
@@ -265,16 +265,17 @@ class RedisPipe:
             again = _Command(pack(command.fallback), answer, command.deadline)
             self._waiting.append(again)
             self._stream.write(again.packed)
-        elif isinstance(response, SERVER_STATE_ERRORS) or str(response).startswith(
-            SERVER_STATE_PREFIXES
-        ):
-            answer.set_exception(Unavailable(f"Redis: {response}"))
         else:
+            is_state = isinstance(response, SERVER_STATE_ERRORS)
+            if is_state or str(response).startswith(SERVER_STATE_PREFIXES):
+                response = Unavailable(f"Redis: {response}")
+            if self.address:
+                response.add_note(f"from {self.address}")  # for the log; callers get the message
             answer.set_exception(response)
 
     def _opened(self, stream: Stream) -> None:
         if self._first_attempt.done():
-            logger.info("Redis at %s is connected", self._name)
+            logger.info("Redis at %s is connected", self._name())
             self.reconnects += 1
         else:
             self._first_attempt.set_result(None)
@@ -287,7 +288,7 @@ class RedisPipe:
         has_changed = reason != self._detail
         self._detail = reason
         if was_connected or has_changed:
-            message = f"{self._name}: {reason}; watchers of this process are served, retrying"
+            message = f"{self._name()}: {reason}; watchers of this process are served, retrying"
             self._report("redis disconnected", message, cause=reason)
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)

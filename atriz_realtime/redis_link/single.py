@@ -71,7 +71,7 @@ class SingleLink:
                     of_sentinel: Any = each.connection_pool
                     of_sentinel.make_connection()  # validates the options
             pool: Any = self.client.connection_pool  # redis-py leaves it untyped
-            self._make_connection = pool.make_connection
+            self._pool, self._make_connection = pool, pool.make_connection
             self._make_connection()  # validates the options without connecting
         except TypeError as error:
             option = str(error).rpartition(" ")[2]
@@ -84,10 +84,17 @@ class SingleLink:
 
         :param on_connect: called whenever Redis is connected, for the first time or again.
         """
-        self._pipe = RedisPipe(
-            str(self._url), self._open, on_connect=on_connect, report=self._report
-        )
+        self._pipe = RedisPipe(self._server, self._open, on_connect=on_connect, report=self._report)
         await self._pipe.attempted()
+
+    @property
+    def primary(self) -> str:
+        """The ``host:port`` of the primary that Sentinels name; empty while they name none."""
+        address = getattr(self._pool, "master_address", None)
+        return f"{address[0]}:{address[1]}" if address else ""
+
+    def _server(self) -> str:
+        return f"{self._url}, primary {self.primary}" if self.primary else str(self._url)
 
     def execute(self, *command: str | bytes | float) -> Awaitable[Any]:
         """Queue a command."""
@@ -132,6 +139,7 @@ class SingleLink:
         try:
             return await connected(self._make_connection())
         except MasterNotFoundError as error:
+            self._pool.master_address = None
             raise MasterNotFoundError(await self._unnamed()) from error
 
     async def _unnamed(self) -> str:

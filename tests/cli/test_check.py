@@ -594,3 +594,11 @@ async def test_a_plugin_that_failed_is_listed_with_its_reason(tmp_path: Path) ->
     done = await finished("plugins", cwd=tmp_path, env=env)
     assert (done.status, done.out) == (1, "")
     assert "RuntimeError: out of order" in only_line(done.err)
+
+
+def test_quiet_prints_only_the_verdict(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("check", "--quiet", "--running", "--config", file)
+    lines = shown(capsys, *arguments).splitlines()
+    assert lines[-1].startswith("ok")
+    assert all(line.startswith("warning: ") for line in lines[:-1])
+    assert json.loads(shown(capsys, *arguments, "--json")).keys() == {"verdict"}

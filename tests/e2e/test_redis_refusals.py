@@ -97,7 +97,36 @@ async def test_a_user_without_rights_is_as_good_as_no_redis(
             assert "endpoint failed" not in counts
             assert "event handler failed" not in counts
             client.acl_setuser("default", enabled=True, commands=["+@all"], keys=["*"])
+            await until(lambda: not live.server.delivery.backlog)
             assert (await live.get("/health/realtime"))[0] == 200
+
+
+async def test_a_user_who_may_not_publish_makes_the_server_degraded(tmp_path: Path) -> None:
+    path = str(tmp_path / "valkey.sock")
+    with (
+        ValkeyServer(port=0, unix_socket_path=path),
+        redis.Redis(unix_socket_path=path) as client,
+    ):
+        async with (
+            serving(redis_url=f"unix://{path}") as live,
+            serving(redis_url=f"unix://{path}") as other,
+            watching(live, "v1") as here,
+            watching(other, "v1") as there,
+        ):
+            client.acl_setuser("default", enabled=True, commands=["-publish"])
+            await live.publish("v1", speed=1)
+            await until(lambda: here.updates)
+            assert live.server.incidents.counts["fan-out unavailable"] == 1
+            status, report = await live.get("/health/realtime")
+            assert (status, report["status"], report["redis"]) == (503, "degraded", "connected")
+            assert report["reason"].startswith("Redis: ")
+            assert "'publish'" in report["reason"]
+            assert live.server.reports.own().connected
+            client.acl_setuser("default", enabled=True, commands=["+publish"])
+            await until(lambda: there.updates)
+            await until(lambda: not live.server.delivery.backlog)
+            status, report = await live.get("/health/realtime")
+            assert (status, report["status"]) == (200, "healthy")
 
 
 async def test_a_signal_that_redis_refuses_is_unavailable(tmp_path: Path) -> None:

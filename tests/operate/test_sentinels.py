@@ -127,3 +127,29 @@ async def test_what_is_wrong_with_the_sentinels_is_said(secured: Secured) -> Non
         assert problem.startswith("Redis does not answer: ")
         assert reason in problem
         assert "<" not in problem
+
+
+async def test_a_primary_that_lacks_the_user_is_named(
+    secured: Secured, caplog: pytest.LogCaptureFixture
+) -> None:
+    rule = ("on", f">{DATA}", "~*", "&*", "+@all", "-publish")
+    await secured.primary.ask("ACL", "SETUSER", "realtime", *rule)
+    url = secured.url(SENTINEL, secured.trusted).replace("://:", "://realtime:")
+    ports = [relay.port for relay in secured.relays]
+    async with serving(redis_url=url) as live, watching(live, "v1") as watcher:
+        await live.publish("v1")
+        await until(lambda: watcher.updates)
+        assert "'publish' command" in caplog.text
+        assert f"(from 127.0.0.1:{ports[0]})" in caplog.text
+        _, report = await live.get("/health/realtime")
+        assert "publish" in report["reason"]
+        assert str(ports[0]) not in report["reason"]
+        caplog.clear()
+        secured.primary.kill()
+        named = f", primary 127.0.0.1:{ports[1]}: invalid username-password pair"
+        await until(lambda: named in caplog.text, 30)
+        assert str(ports[1]) not in str(live.server.status().detail)
+    checked = Verdict()
+    await checked.ask_redis(url)
+    (problem,) = checked.problems
+    assert problem.endswith(f"(the primary is 127.0.0.1:{ports[1]})")

@@ -32,7 +32,10 @@ class BackendStatus:
     state: Literal["embedded", "connected", "disconnected"]
     """``embedded``: it is in this process and cannot be disconnected."""
     detail: str = ""
-    """Why it is disconnected, in one line without secrets and addresses: everybody may read it."""
+    """Why it is disconnected, or what it refuses although it is connected; otherwise empty.
+
+    It is one line without secrets and addresses: everybody may read it.
+    """
 
 
 @runtime_checkable

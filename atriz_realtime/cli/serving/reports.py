@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,6 +19,9 @@ MAX_ANSWER = 1_048_576
 """Maximum bytes of an answer that are read."""
 
 
+_NAME = "report-{}.sock"
+
+
 class WorkerReports:
     """Asks the other workers for their reports, and answers them.
 
@@ -27,7 +30,7 @@ class WorkerReports:
 
     def __init__(self, directory: Path, worker: int) -> None:
         self._directory = directory
-        self._path = directory / f"report-{worker}.sock"
+        self._path = directory / _NAME.format(worker)
 
     @asynccontextmanager
     async def answering(self, own: Callable[[], ProcessReport]) -> AsyncIterator[None]:
@@ -52,9 +55,22 @@ class WorkerReports:
 
     async def others(self) -> list[ProcessReport]:
         """The reports of the other workers that answer."""
-        paths = [path for path in self._directory.glob("report-*.sock") if path != self._path]
+        paths = [path for path in self._directory.glob(_NAME.format("*")) if path != self._path]
         reports = await asyncio.gather(*map(_ask, paths))
         return [report for report in reports if report is not None]
+
+
+def connected(directory: Path, workers: Iterable[int]) -> dict[int, bool]:
+    """Whether the backends of workers are connected, by number; without those that do not answer.
+
+    It runs an event loop of its own: the parent of the workers has none.
+    """
+    paths = [directory / _NAME.format(worker) for worker in workers]
+
+    async def ask() -> list[ProcessReport | None]:
+        return await asyncio.gather(*map(_ask, paths))
+
+    return {each.worker: each.connected for each in asyncio.run(ask()) if each is not None}
 
 
 async def _ask(path: Path) -> ProcessReport | None:

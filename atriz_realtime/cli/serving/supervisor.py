@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +22,7 @@ import structlog
 
 from atriz_realtime.cli.serving import reaper
 from atriz_realtime.cli.serving.embedded_valkey import EmbeddedValkey
+from atriz_realtime.cli.serving.reports import connected
 from atriz_realtime.cli.serving.uvicorn_server import RETIRE
 
 READY_TIMEOUT = 30.0
@@ -99,7 +100,7 @@ class Supervisor:
         """
         signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
         before = {number: signal.signal(number, self._signalled) for number in signals}
-        cleaner = reaper.start(self._directory, self._alive_in, self._ended_in)
+        self._cleaner = self._start_cleaner()
         try:
             if self._valkey is not None:
                 self._valkey.start()
@@ -116,10 +117,13 @@ class Supervisor:
             if self._valkey is not None:
                 self._valkey.stop()
             shutil.rmtree(self._directory, ignore_errors=True)
-            cleaner.kill()
-            cleaner.wait()
+            self._cleaner.kill()
+            self._cleaner.wait()
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _start_cleaner(self) -> subprocess.Popen[bytes]:
+        return reaper.start(self._directory, self._alive_in, self._ended_in)
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
@@ -142,7 +146,10 @@ class Supervisor:
             os.read(self._wake_in, 4_096)
 
     def _restart_dead(self) -> None:
-        """Restart dead workers and a dead Valkey; after SIGHUP, replace every worker."""
+        """Restart dead workers, Valkey and cleaner; after SIGHUP, replace every worker."""
+        if (status := self._cleaner.poll()) is not None:
+            logger.warning("the process that cleans up died, starting it again", status=status)
+            self._cleaner = self._start_cleaner()
         if self._valkey is not None:
             self._valkey.keep_running()
         for worker in self._workers:
@@ -158,7 +165,7 @@ class Supervisor:
         """Replace the workers: start the new ones, then retire and stop the old ones.
 
         A client that an old worker sends away finds only new ones, and stays there.  If a new
-        worker does not start, the old ones go on.
+        worker does not start, or has no Redis while old ones have, the old ones go on.
         """
         logger.info("restarting the workers")
         old = self._workers
@@ -170,13 +177,12 @@ class Supervisor:
             if not self._start(worker):
                 if self._is_stopping():
                     return
-                logger.error(
-                    "restart given up; the workers continue unchanged", worker=worker.number
-                )
-                for each in new:
-                    self._stop(each)
-                self._workers = old
+                self._give_up(old, new, worker.number, "it did not start")
                 return
+        without = self._without_redis(old, new)
+        if without is not None:
+            self._give_up(old, new, without, "it has no Redis, which the running workers have")
+            return
         for worker in old:
             self._retire(worker)
         for worker in old:
@@ -185,6 +191,30 @@ class Supervisor:
             self._stop(worker)
             self._workers.remove(worker)
         logger.info("workers restarted", count=len(self._workers))
+
+    def _give_up(
+        self, old: list[_WorkerState], new: list[_WorkerState], number: int, reason: str
+    ) -> None:
+        """Stop the new workers, one of which cannot take an old one's place."""
+        logger.error(
+            "restart given up; the workers continue unchanged", worker=number, reason=reason
+        )
+        for each in new:
+            self._stop(each)
+        self._workers = old
+
+    def _without_redis(
+        self, old: Iterable[_WorkerState], new: Iterable[_WorkerState]
+    ) -> int | None:
+        """The number of a new worker whose backends are away, although those of an old one answer.
+
+        A password that was changed in Redis alone does not close the connections of old workers.
+        """
+        before, now = (
+            connected(self._directory, [each.number for each in workers]) for workers in (old, new)
+        )
+        without = [number for number, is_connected in now.items() if not is_connected]
+        return without[0] if without and any(before.values()) else None
 
     def _successor(self, worker: _WorkerState) -> int:
         """The number of a worker's successor: in every second restart, the first ones return."""

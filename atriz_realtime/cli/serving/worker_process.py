@@ -60,8 +60,9 @@ def worker_process(
     """Serve until SIGTERM.
 
     ``--accepting`` is a pipe that the parent reads: the worker writes to it when clients can
-    connect, and closes it when they no longer can.  ``--alive`` is a pipe that the parent holds
-    open: when it closes, the parent has died, and the worker stops.
+    connect and it answers with its report, and closes it when clients no longer can.  ``--alive``
+    is a pipe that the parent holds open: when it closes, the parent has died, and the worker
+    stops.
 
     The configuration is read as the parent read it, so that one with which the server could not
     start again is refused now.  What the parent has decided replaces what it says.
@@ -82,13 +83,13 @@ def worker_process(
         died = asyncio.Event()
         asyncio.get_running_loop().add_reader(alive, died.set)
         async with reports.answering(app.state.realtime.reports.own):
+            os.write(accepting, b"+")
             await died.wait()
 
     def ready() -> None:
         if is_first:
             url = local_url(bound_host, bound_port)
             uvicorn_server.announce(app.state.realtime, url)
-        os.write(accepting, b"+")
 
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     uvicorn_server.run(

@@ -120,7 +120,9 @@ class AccessControl:
                 )
                 if backoff is not None and backoff.failed(credentials):
                     self._incidents.report(
-                        "address refused", f"{credentials.address}: too many failed to authenticate"
+                        "address refused",
+                        f"{credentials.address}: too many failed to authenticate"
+                        " (a proxy? list it in trusted_proxies)",
                     )
                 raise
             except PluginFailed as error:

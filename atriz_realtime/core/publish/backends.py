@@ -66,6 +66,7 @@ class Backends:
 
     :param statistics: gets the numbers of the backends, and of the authenticators.
     :param link: the connection to Redis, when one is configured.
+    :param refused: reports what they refuse although they are connected.
     """
 
     def __init__(
@@ -74,12 +75,13 @@ class Backends:
         resources: Resources,
         statistics: Statistics,
         link: Link | None,
+        refused: Reporting,
     ) -> None:
         self._registry = registry
         self._link = link
         self._resources = resources
         self._statistics = statistics
-        self._reporting: list[Reporting] = [] if link is None else [link]
+        self._reporting: list[Reporting] = [refused] if link is None else [link, refused]
         for record in registry.authenticators:
             if record.statistics is not None:
                 statistics.add(f"authenticator {record.name}", record, registry.owner(record))
@@ -146,9 +148,9 @@ class Backends:
 
     def status(self) -> BackendStatus:
         """The state of the least healthy backend."""
-        statuses = [backend.status() for backend in self._reporting]
-        for state in ("disconnected", "connected"):
-            for status in statuses:
-                if status.state == state:
-                    return status
-        return BackendStatus("embedded")
+        return max((backend.status() for backend in self._reporting), key=_severity)
+
+
+def _severity(status: BackendStatus) -> tuple[int, bool]:
+    """What a state is compared by: of two that are alike, that with a reason is worse."""
+    return ("embedded", "connected", "disconnected").index(status.state), bool(status.detail)

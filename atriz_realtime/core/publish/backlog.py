@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
+from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.wire import Payload
 from atriz_realtime.core.runtime.incidents import Incidents
 
@@ -52,6 +53,8 @@ class Backlog:
         self._timer: asyncio.TimerHandle | None = None
         self._delay = RETRY_FIRST
         self._superseded = self._dropped = 0
+        self.refusal = ""
+        """Why the fan-out refused what waits to be published, although it is connected."""
 
     def __len__(self) -> int:
         """How many entities' fixes wait."""
@@ -60,6 +63,12 @@ class Backlog:
     def statistics(self) -> dict[str, float]:
         """Fixes ``waiting``, ``superseded`` by a newer one, and ``dropped`` over the limit."""
         return {"waiting": len(self), "superseded": self._superseded, "dropped": self._dropped}
+
+    def status(self) -> BackendStatus:
+        """Report a fan-out that is connected and refuses what waits."""
+        if self.refusal and self._waiting:
+            return BackendStatus("connected", self.refusal)
+        return BackendStatus("embedded")
 
     def add(self, unsent: Unsent) -> None:
         """Hold a fix in place of an older one of its entity, unless a newer one waits."""
@@ -130,6 +139,8 @@ class Backlog:
         channels = list(self._waiting)
         for start in range(0, len(channels), CHUNK):
             await asyncio.gather(*map(self._attempt, channels[start : start + CHUNK]))
+        if not any(unsent.publish for unsent in self._waiting.values()):
+            self.refusal = ""
         if self._waiting:
             self._schedule()
 

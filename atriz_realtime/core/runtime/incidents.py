@@ -234,10 +234,10 @@ def _one_line(message: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Why a backend failed, for the log."""
-    if isinstance(error, Unavailable):
-        return error.message
-    return _shown(error)
+    """Why a backend failed, for the log; with the notes of the exception, such as its address."""
+    shown = error.message if isinstance(error, Unavailable) else _shown(error)
+    notes = ", ".join(getattr(error, "__notes__", ()))
+    return f"{shown} ({notes})" if notes else shown
 
 
 def _shown(error: BaseException) -> str:

