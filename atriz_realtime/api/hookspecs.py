@@ -449,11 +449,20 @@ def server_started(
     observers, before the backends, and in the reverse order of opening.  Each may take a
     second; a failure is counted and does not delay the stop.
 
+    What runs until the stop, such as a loop that polls a service, starts here, with
+    ``server.create_task(work, name=...)``.  The server counts and logs what it raises at once, and
+    cancels it before it closes what this hook returned.
+
     Example::
 
         @hookimpl
         async def server_started(server):
-            print(await server.tracking.counts(), "are known")
+            async def report_regularly():
+                while True:
+                    print(await server.tracking.counts(), "are known")
+                    await asyncio.sleep(60)
+
+            server.create_task(report_regularly(), name="report")
             closing = AsyncExitStack()
             closing.callback(print, "nothing is open any more")
             return closing
