@@ -108,11 +108,11 @@ async def test_a_task_that_does_not_end_is_named_and_the_stop_goes_on(
         (plugin,) = plugins.loaded("polling").made
         plugin.swallows = True
         await until(lambda: plugin.log)
-    assert plugin.log[-1] == "closed"
-    assert live.server.incidents.counts["plugin poller timed out"] == 1
     plugin.swallows = False
     plugin.task.cancel()
     await asyncio.wait([plugin.task])
+    assert plugin.log[-1] == "closed"
+    assert live.server.incidents.counts["plugin poller timed out"] == 1
 
 
 async def test_no_task_starts_after_the_stop(plugins: Plugins, poller: dict[str, Any]) -> None:

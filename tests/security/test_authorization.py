@@ -277,7 +277,8 @@ async def test_recheck_here_returns_when_all_have_answered(two: tuple[Live, Live
         await asyncio.sleep(0)
         return entity.id in allowed
 
-    async with watching(two[0]) as here, watching(two[1]) as there:
+    claims = {"see": OWN}
+    async with watching(two[0], claims=claims) as here, watching(two[1], claims=claims) as there:
         for live, watcher in zip(two, (here, there), strict=True):
             live.server.permissions._access._may_track.append(("test", "authorizer 'test'", may))
             assert (await watcher.call("track:vehicle", "own-1"))["success"]
@@ -297,7 +298,7 @@ async def test_after_a_gap_plugins_are_told_before_authorizers_are_asked(
         return True
 
     live = two[0]
-    async with watching(live, "own-1"):
+    async with watching(live, "own-1", claims={"see": OWN}):
         live.server.permissions._access._may_track.append(("test", "authorizer 'test'", may))
         live.server.signals.on_gap(lambda: order.append("told"))
         live.server.delivery.hearing()

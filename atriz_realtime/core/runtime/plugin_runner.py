@@ -238,8 +238,9 @@ class PluginResources:
 
         The tasks end before that: they may use what is closed.
         """
-        self._is_closed = True
-        await self._cancel_tasks()
+        if not self._is_closed:
+            self._is_closed = True
+            await self._cancel_tasks()
         while self._opened:
             plugin, opened = self._opened.pop()
             what = "closing what server_started returned"

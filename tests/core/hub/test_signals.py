@@ -120,4 +120,4 @@ async def test_every_handler_is_told_of_a_gap(incidents: Incidents) -> None:
     assert told == ["gap"]
     assert incidents.counts["signal handler failed"] == 1
     with pytest.raises(PluginError, match="gap"):
-        signals.on_gap(lambda data: None)  # type: ignore[misc, arg-type]
+        signals.on_gap(lambda _: None)  # type: ignore[misc, arg-type]
