@@ -252,14 +252,18 @@ async def test_signals_of_a_server_are_handled_in_order_before_its_recheck(
     two: tuple[Live, Live],
 ) -> None:
     heard: list[tuple[int, Any]] = []
-    for number, live in enumerate(two):
-        live.server.signals.listen("first", lambda data, n=number: heard.append((n, data)))
-        live.server.signals.listen("second", lambda data, n=number: heard.append((n, -data)))
 
-        async def recheck(user_id: str | None, n: int = number) -> None:
-            heard.append((n, user_id))
+    def observe(number: int, live: Live) -> None:
+        live.server.signals.listen("first", lambda data: heard.append((number, data)))
+        live.server.signals.listen("second", lambda data: heard.append((number, -data)))
+
+        async def recheck(user_id: str | None = None) -> None:
+            heard.append((number, user_id))
 
         live.server.permissions.recheck_here = recheck  # type: ignore[method-assign]
+
+    for number, live in enumerate(two):
+        observe(number, live)
     for data in range(1, 50):
         await two[0].server.signals.send("first", data)
         await two[0].server.signals.send("second", data)
