@@ -224,8 +224,8 @@ def register_fanout_layers(
     ``RedisChannels.SIGNALS``.  A layer must pass signals on unchanged and in order.  A
     :class:`Closeable` layer is closed at the end, before what is below it.  The core asks only
     the fan-out itself whether it is :class:`Interruptible` or :class:`Reporting`, and only the
-    topmost layer whether it is :class:`Conditional`; the numbers of a :class:`Measuring` layer appear as
-    ``layer <name>``.
+    topmost layer whether it is :class:`Conditional`; the numbers of a :class:`Measuring` layer
+    appear as ``layer <name>``.
 
     Example::
 
