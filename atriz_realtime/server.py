@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -164,17 +164,11 @@ class RealtimeServer(ServerInterface):
             registry, self._resources, statistics, link, self.delivery.backlog
         )
         self.status = self._backends.status
-        sockets = Sockets(rooms, connected)
-        self.signals = Signals(incidents)
+        sockets, self.signals = Sockets(rooms, connected), Signals(incidents)
         self._plugin_opened = PluginResources(runner)
+        every = config.recheck_interval
         self.permissions = Permissions(
-            access,
-            self._gateway,
-            subscriptions,
-            self.signals,
-            incidents,
-            pipeline,
-            config.recheck_interval,
+            access, self._gateway, subscriptions, self.signals, incidents, pipeline, every
         )
         self.reports = Reports(
             clock=clock,
@@ -186,19 +180,24 @@ class RealtimeServer(ServerInterface):
             deaths=deaths,
             others=other_reports,
         )
-        self._handle = handle = ServerHandle(
-            tracking=pipeline,
-            access=access,
-            socket_io=self.socket_io,
-            sockets=sockets,
-            membership=Membership(rooms),
-            signals=self.signals,
-            permissions=self.permissions,
-            status=self.status,
-            incidents=lambda: incidents.counts,
-            statistics=statistics.read,
-            reports=self.reports.all,
-        )
+
+        @cache
+        def handle(plugin: str) -> ServerHandle:
+            return ServerHandle(
+                tracking=pipeline,
+                access=access,
+                socket_io=self.socket_io,
+                sockets=sockets,
+                membership=Membership(rooms),
+                signals=self.signals,
+                permissions=self.permissions,
+                status=self.status,
+                incidents=lambda: incidents.counts,
+                statistics=statistics.read,
+                reports=self.reports.all,
+                create_task=partial(self._plugin_opened.create_task, plugin),
+            )
+
         self._notify = partial(self._plugins.notify, server=handle, resources=self._resources)
         self._layers = registry.fanout_layers(handle)
         self._observers = Observers(registry.observers(handle), registry.owner, runner, incidents)
@@ -267,7 +266,7 @@ class RealtimeServer(ServerInterface):
 
     async def _open(self, opened: AsyncExitStack) -> None:
         backends = await self._backends.open(opened, self._layers, self.delivery.reachable)
-        self.delivery.start(backends, self.permissions.recheck_here)
+        self.delivery.start(backends, self.signals.gap_ended)
         opened.push_async_callback(self.delivery.aclose)
         opened.push_async_callback(self._finish)
         self._pipeline.start(backends.cache, self._observers)

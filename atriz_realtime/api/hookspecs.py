@@ -221,11 +221,11 @@ def register_fanout_layers(
     :class:`Fanout`, stops the start.  Published messages
     go down through the layers, and received ones come up: fixes on their entity's channel,
     :class:`Emit` messages on ``RedisChannels.EMITS``, and :class:`Signals` between servers on
-    ``RedisChannels.SIGNALS``.  A layer must pass signals on unchanged.  A :class:`Closeable`
-    layer is closed at the end, before what is below it.  The core asks only the fan-out
-    itself whether it is :class:`Interruptible` or :class:`Reporting`, and only the topmost layer
-    whether it is :class:`Conditional`; the numbers of a :class:`Measuring` layer appear as
-    ``layer <name>``.
+    ``RedisChannels.SIGNALS``.  A layer must pass signals on unchanged and in order.  A
+    :class:`Closeable` layer is closed at the end, before what is below it.  The core asks only
+    the fan-out itself whether it is :class:`Interruptible` or :class:`Reporting`, and only the
+    topmost layer whether it is :class:`Conditional`; the numbers of a :class:`Measuring` layer
+    appear as ``layer <name>``.
 
     Example::
 
@@ -449,11 +449,20 @@ def server_started(
     observers, before the backends, and in the reverse order of opening.  Each may take a
     second; a failure is counted and does not delay the stop.
 
+    What runs until the stop, such as a loop that polls a service, starts here, with
+    ``server.create_task(work, name=...)``.  The server counts and logs what it raises at once, and
+    cancels it before it closes what this hook returned.
+
     Example::
 
         @hookimpl
         async def server_started(server):
-            print(await server.tracking.counts(), "are known")
+            async def report_regularly():
+                while True:
+                    print(await server.tracking.counts(), "are known")
+                    await asyncio.sleep(60)
+
+            server.create_task(report_regularly(), name="report")
             closing = AsyncExitStack()
             closing.callback(print, "nothing is open any more")
             return closing

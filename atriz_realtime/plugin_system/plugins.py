@@ -264,11 +264,15 @@ class PluginHost:
     ) -> Any:
         """Call one implementation with the arguments that it names; a generator runs here.
 
+        Each plugin gets a ``server`` of its own, which the argument of that name makes.
+
         :raises ConfigurationError: when it raised one: see :func:`refused_by`.
         :raises PluginError: when it raised anything else.
         """
         name = implementation.plugin_name
         values = {**arguments, "config": self.view(name)}
+        if "server" in arguments:
+            values["server"] = arguments["server"](name)
         try:
             result = implementation.function(*[values[each] for each in implementation.argnames])
             if hook in _LIMITS:

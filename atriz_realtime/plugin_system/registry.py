@@ -58,6 +58,9 @@ _RESERVED_EVENTS = frozenset(SocketEvents) | {"connect_error", "message"}
 RESERVED_TYPES = frozenset({"user", "realtime"})
 """Names that no entity type may have; rooms of users and of the server use them."""
 
+HandleOf = Callable[[str], ServerHandle]
+"""The server as the plugin of a name sees it."""
+
 ANY_METHOD = "*"
 """The method of a route that serves every method."""
 
@@ -136,15 +139,15 @@ class Registry:
         """
         return list(self._contributed.get(hook, ()))
 
-    def observers(self, server: ServerHandle) -> list[Observer]:
+    def observers(self, server: HandleOf) -> list[Observer]:
         """Call ``register_observers``."""
         return self._collect("register_observers", Observer, server=server)
 
-    def fanout_layers(self, server: ServerHandle) -> list[FanoutLayer]:
+    def fanout_layers(self, server: HandleOf) -> list[FanoutLayer]:
         """Call ``register_fanout_layers``; the lowest layer is first."""
         return self._ordered("register_fanout_layers", FanoutLayer, server=server)
 
-    def socket_events(self, server: ServerHandle) -> list[SocketEvent]:
+    def socket_events(self, server: HandleOf) -> list[SocketEvent]:
         """Call ``register_socket_events``.
 
         :raises PluginError: for a name that the protocol or an entity type uses.
@@ -161,7 +164,7 @@ class Registry:
                 )
         return events
 
-    def routes(self, server: ServerHandle) -> list[BaseRoute]:
+    def routes(self, server: HandleOf) -> list[BaseRoute]:
         """Call ``register_routes``.
 
         :raises PluginError: when two plugins register one path and method, or when a pattern or a
@@ -181,7 +184,7 @@ class Registry:
                 patterns.append((f"plugin {plugin!r}", route))
         return routes
 
-    def endpoints(self, server: ServerHandle) -> list[Endpoint]:
+    def endpoints(self, server: HandleOf) -> list[Endpoint]:
         """Call ``register_endpoints``.
 
         :raises PluginError: when two plugins register one path and method.

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -17,10 +18,12 @@ import pytest_asyncio
 import socketio
 import uvicorn
 
+from atriz_realtime.api import PluginConfig
 from atriz_realtime.api.hookspecs import PROJECT_NAME
 from atriz_realtime.asgi import create_app
-from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.plugin_system.config import RealtimeConfig, SettingsView
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
+from atriz_realtime.plugin_system.plugins import PluginView
 from atriz_realtime.server import RealtimeServer
 from atriz_realtime.testing.web import Observed, on_uvicorn, port_of
 
@@ -39,6 +42,16 @@ def token(user: str = "u1", *, secret: str = SECRET, **claims: Any) -> str:
 def config(**settings: Any) -> RealtimeConfig:
     """A configuration with :data:`SECRET` and without a throttle; settings replace these."""
     return RealtimeConfig(**{"jwt_secret": SECRET, "throttle_interval": 0, **settings})
+
+
+def plugin_config(name: str, table: Mapping[str, Any], **settings: Any) -> PluginConfig:
+    """The ``config`` that a plugin's hooks get.
+
+    :param name: the plugin's name.
+    :param table: its table, ``[realtime.plugins.<name>]``.
+    :param settings: settings of the server; :func:`config` has the others.
+    """
+    return PluginView(name, SettingsView(config(**settings)), MappingProxyType(dict(table)))
 
 
 def without_other_plugins(*names: str) -> dict[str, Any]:

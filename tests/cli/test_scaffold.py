@@ -67,6 +67,7 @@ def test_skeletons_are_installed_and_found(tmp_path: Path) -> None:
 
 def test_skeletons_are_typed_and_clean(tmp_path: Path) -> None:
     folders = [write_skeleton(f"my-{kind}", kind, tmp_path) for kind in KINDS]
+    folders.append(write_skeleton("zebra", "throttle", tmp_path))  # after "Options"
     for folder in folders:
         check(folder, "ruff", "check", "--isolated", "--select", "E4,E7,E9,F,I,B,UP", ".")
     sources = [str(folder / "src") for folder in folders]

@@ -22,7 +22,9 @@ import redis.asyncio
 import socketio
 
 from atriz_realtime.api import VERSION
+from atriz_realtime.cli.serving.uvicorn_server import shown
 from atriz_realtime.cli.verdict import PUBLISHED_SECRETS
+from atriz_realtime.plugin_system.plugins import PluginInfo
 from tests.cli.processes import Served, environment, finished, only_line, own_uvicorn, serve
 from tests.support.servers.serving import TIMEOUT, token, until
 
@@ -58,6 +60,14 @@ async def test_one_line_says_what_is_serving() -> None:
         assert await served.command.ended(signal.SIGTERM) == 0
         assert served.command.out == []
     assert [json.loads(line)["event"] for line in served.command.err] == ["serving", "stopping"]
+
+
+@pytest.mark.parametrize(
+    ("version", "origin", "named"),
+    [("1.0.0", "default", "boats"), ("-", "configuration", "boats"), ("1.2", "x", "boats/1.2")],
+)
+def test_a_plugin_is_named_with_a_version_of_its_own(version: str, origin: str, named: str) -> None:
+    assert shown(PluginInfo("boats", version, origin, "active", ())) == named
 
 
 async def test_settings_come_from_the_file_the_environment_and_the_command_line(

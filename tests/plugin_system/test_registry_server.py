@@ -10,8 +10,8 @@ import pytest
 from atriz_realtime.api import PluginError
 from tests.support.plugins.files import Plugins, registry_of
 
-SERVER: Any = None
-"""A placeholder that the registry passes to hooks."""
+SERVER: Any = lambda _: None  # noqa: E731
+"""Makes the placeholder that the registry passes to hooks."""
 
 
 @pytest.mark.parametrize(

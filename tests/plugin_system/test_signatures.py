@@ -24,7 +24,7 @@ from atriz_realtime.plugin_system.signatures import (
 )
 from tests.support.plugins.files import Plugins, registry_of
 
-SERVER: Any = None
+SERVER: Any = lambda _: None  # noqa: E731
 """A placeholder that the registry passes to hooks."""
 
 WRONG = [

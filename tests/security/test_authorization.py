@@ -239,10 +239,72 @@ async def test_signals_reach_every_server_and_invalid_ones_are_counted(
 ) -> None:
     heard: list[Any] = []
     for live in two:
-        live.server._handle.signals.listen("test", heard.append)
-    await two[0].server._handle.signals.send("test", {"a": [1]})
+        live.server.signals.listen("test", heard.append)
+    await two[0].server.signals.send("test", {"a": [1]})
     await until(lambda: heard == [{"a": [1]}] * 2)
     await redis_client.publish("realtime:signal", b"[]")
     await two[0].server.signals.send(REVOKE, "nonsense")
     kinds = {"signal handler failed", "foreign signal ignored"}
     await until(lambda: kinds <= two[1].server.incidents.counts.keys())
+
+
+async def test_signals_of_a_server_are_handled_in_order_before_its_recheck(
+    two: tuple[Live, Live],
+) -> None:
+    heard: list[tuple[int, Any]] = []
+
+    def observe(number: int, live: Live) -> None:
+        live.server.signals.listen("first", lambda data: heard.append((number, data)))
+        live.server.signals.listen("second", lambda data: heard.append((number, -data)))
+
+        async def recheck(user_id: str | None = None) -> None:
+            heard.append((number, user_id))
+
+        live.server.permissions.recheck_here = recheck  # type: ignore[method-assign]
+
+    for number, live in enumerate(two):
+        observe(number, live)
+    for data in range(1, 50):
+        await two[0].server.signals.send("first", data)
+        await two[0].server.signals.send("second", data)
+    await two[0].server.permissions.recheck("u1")
+    await until(lambda: len(heard) == 2 * 99)
+    expected = [signed for data in range(1, 50) for signed in (data, -data)]
+    for number in range(2):
+        assert [data for n, data in heard if n == number] == [*expected, "u1"]
+
+
+async def test_recheck_here_returns_when_all_have_answered(two: tuple[Live, Live]) -> None:
+    allowed = {"own-1"}
+
+    async def may(_: Any, entity: EntityRef) -> bool:
+        await asyncio.sleep(0)
+        return entity.id in allowed
+
+    claims = {"see": OWN}
+    async with watching(two[0], claims=claims) as here, watching(two[1], claims=claims) as there:
+        for live, watcher in zip(two, (here, there), strict=True):
+            live.server.permissions._access._may_track.append(("test", "authorizer 'test'", may))
+            assert (await watcher.call("track:vehicle", "own-1"))["success"]
+        allowed.clear()
+        await two[0].server.permissions.recheck_here("u1")
+        assert watcher_rooms(two[0]) == []
+        assert watcher_rooms(two[1]) == ["vehicle:own-1"]
+
+
+async def test_after_a_gap_plugins_are_told_before_authorizers_are_asked(
+    two: tuple[Live, Live],
+) -> None:
+    order: list[str] = []
+
+    async def may(_: Any, __: EntityRef) -> bool:
+        order.append("asked")
+        return True
+
+    live = two[0]
+    async with watching(live, "own-1", claims={"see": OWN}):
+        live.server.permissions._access._may_track.append(("test", "authorizer 'test'", may))
+        live.server.signals.on_gap(lambda: order.append("told"))
+        live.server.delivery.hearing()
+        await until(lambda: len(order) == 2)
+    assert order == ["told", "asked"]

@@ -31,6 +31,7 @@ from atriz_realtime.api.contracts.resources import (
 )
 from atriz_realtime.api.contracts.server import (
     Access,
+    CreateTask,
     Membership,
     Permissions,
     PublishResult,
@@ -52,6 +53,7 @@ __all__ = [
     "Clock",
     "Closeable",
     "Conditional",
+    "CreateTask",
     "Deliver",
     "Fanout",
     "FanoutEvents",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import attrs
@@ -191,8 +192,11 @@ SignalHandler = Callable[[Any], None]
 class Signals(Protocol):
     """Small messages between the plugins of all servers, delivered at most once.
 
-    A server that is cut off from the others misses signals.  State that must not be lost
-    belongs in a store that is read again afterwards.
+    The signals that one server sends, whatever their names, are handled on every server in that
+    order: each has been handled there before the next one is.  ``recheck`` and ``revoke`` of
+    :class:`Permissions` are signals, too.  A server that is cut off from the others misses
+    signals.  State that must not be lost belongs in a store; :meth:`on_gap` tells each server when
+    to read it again.
     """
 
     async def send(self, name: str, data: Any) -> None:
@@ -212,6 +216,16 @@ class Signals(Protocol):
         every program that can publish to the fan-out can send signals.
 
         :raises PluginError: when the handler is no plain function of one argument.
+        """
+
+    def on_gap(self, handler: Callable[[], None]) -> None:
+        """Call a handler after each interruption in which this server may have missed signals.
+
+        It is called when signals arrive again, and before the authorizers are asked again about
+        what this server's sockets track.  A handler forgets what signals would have changed, or
+        starts to read it again.  Exceptions of the handler, a plain function, are counted.
+
+        :raises PluginError: when the handler is no plain function without arguments.
         """
 
 
@@ -245,8 +259,31 @@ class Permissions(Protocol):
     async def recheck(self, user_id: str | None = None) -> None:
         """Ask the authorizers again about all that a user's sockets track, on every server.
 
+        It returns when the servers have been told.  Each of them has then handled, or handles
+        first, the signals that this server sent before.
+
         :param user_id: ``None`` for all users.
         :raises Unavailable: when only this server could be reached.
+        """
+
+    async def recheck_here(self, user_id: str | None = None) -> None:
+        """Ask the authorizers again about all that a user's sockets track on this server.
+
+        It returns when all have answered.  They are asked about one entity after another.
+
+        :param user_id: ``None`` for all users.
+        """
+
+
+class CreateTask(Protocol):
+    """Starts background tasks: see :attr:`ServerHandle.create_task`."""
+
+    def __call__(self, work: Coroutine[Any, Any, object], /, *, name: str) -> asyncio.Task[None]:
+        """Start a task.
+
+        :param work: a coroutine, which may run until the server stops.
+        :param name: what the task is, for the log.
+        :raises RuntimeError: when no event loop runs, or the server has stopped.
         """
 
 
@@ -277,6 +314,12 @@ class ServerHandle:
     """The numbers of each part of the server, by part and name."""
     reports: Callable[[], Awaitable[Sequence[ProcessReport]]]
     """The numbers of each process that serves this port, including this one."""
+    create_task: CreateTask
+    """``create_task(work, *, name)`` starts a background task, as ``asyncio.create_task`` does.
+    What it raises is counted and logged at once, as a failure of the plugin, and does not reach
+    who awaits the task; it is not started again.  When the server stops, and the observers have
+    been closed, all tasks are cancelled and awaited, for at most a second together.  Then what
+    ``server_started`` returned is closed."""
 
 
 class SocketClient(Protocol):

@@ -20,7 +20,7 @@ from atriz_realtime.api.errors import (
     RateLimited,
     SubscriptionLimit,
 )
-from atriz_realtime.api.wire import SOCKET_PATH, SocketEvents, track_event
+from atriz_realtime.api.wire import SOCKET_PATH, TRACKING_REVOKED, SocketEvents, track_event
 from atriz_realtime.cli.client.connection import (
     ANSWER_TIMEOUT,
     Refused,
@@ -48,12 +48,20 @@ class SocketConnection:
     """One Socket.IO connection, from its handshake to its end.
 
     :param on_update: called with each ``location:update`` event; an exception ends the connection.
+    :param on_revoked: called with the id of each entity that may not be tracked any longer, and the
+        number of those that are tracked still.
     """
 
-    def __init__(self, target: Target, on_update: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        on_update: Callable[[dict[str, Any]], None],
+        on_revoked: Callable[[str, int], None] | None = None,
+    ) -> None:
         self.tracked: set[str] = set()
         self._target = target
         self._update = on_update
+        self._revoked = on_revoked
         self._end: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._client = socketio.AsyncClient(
             reconnection=False,
@@ -63,6 +71,7 @@ class SocketConnection:
             request_timeout=ANSWER_TIMEOUT,
         )
         self._client.on(SocketEvents.LOCATION_UPDATE, self._on_update)
+        self._client.on(TRACKING_REVOKED, self._on_revoked)
         self._client.on(SocketEvents.ERROR, self._on_error)
         self._client.on("connect_error", self._on_connect_error)
         self._client.on(SocketEvents.DISCONNECT, self._on_disconnect)
@@ -171,6 +180,13 @@ class SocketConnection:
             self._update(event)
         except Exception as error:  # python-socketio would only log it
             self._finish(error)
+
+    def _on_revoked(self, event: Any = None, *_: Any) -> None:
+        entity_id = event.get("entityId") if isinstance(event, dict) else None
+        if isinstance(entity_id, str) and entity_id in self.tracked:
+            self.tracked.discard(entity_id)
+            if self._revoked is not None:
+                self._revoked(entity_id, len(self.tracked))
 
     def _on_error(self, message: Any = "", *_: Any) -> None:
         if message != SubscriptionLimit.default_message:  # the acknowledgement reports that one

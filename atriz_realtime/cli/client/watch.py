@@ -86,6 +86,10 @@ class Lines:
         entity = f"{event['type']}:{event['entityId']}"
         click.echo(" ".join([location["timestamp"], entity, *_cells(location)]))
 
+    def revoked(self, kind: str, entity_id: str) -> None:
+        """Print that an entity may not be watched any longer."""
+        click.echo(f"no longer allowed: {kind} {entity_id}", err=True)
+
     def state(self, text: str) -> None:
         """Print the state of the connection, if it has changed."""
         if text != self._state:
@@ -99,6 +103,7 @@ class LiveTable:
     def __init__(self, title: str) -> None:
         self._title = title
         self._state = "connecting"
+        self._revoked = ""
         self._locations: dict[str, dict[str, Any]] = {}
         self._received = 0
         self._samples = deque([(time.monotonic(), 0)], maxlen=RATE_SAMPLES)
@@ -109,6 +114,11 @@ class LiveTable:
         """Show an event with the next refresh."""
         self._received += 1
         self._locations[event["entityId"]] = event["location"]
+
+    def revoked(self, kind: str, entity_id: str) -> None:
+        """Remove an entity with the next refresh, and say which was removed last."""
+        self._locations.pop(entity_id, None)
+        self._revoked = f"no longer allowed: {kind} {entity_id}"
 
     def state(self, text: str) -> None:
         """Show the state of the connection with the next refresh."""
@@ -144,6 +154,8 @@ class LiveTable:
             table.add_row(Text(entity_id), *_cells(location), _age(location, now))
         below = [f"{len(ids) - rows:,} more"] if len(ids) > rows else []
         below += [self._state, f"{self._rate():,.1f} updates/s"]
+        if self._revoked:
+            below.append(self._revoked)
         return Group(
             Text(self._title, "bold"),
             table,

@@ -25,6 +25,9 @@ class Display(Protocol):
     def update(self, event: dict[str, Any]) -> None:
         """Show a ``location:update`` event."""
 
+    def revoked(self, kind: str, entity_id: str) -> None:
+        """Show that an entity may not be watched any longer."""
+
     def state(self, text: str) -> None:
         """Show the state of the connection."""
 
@@ -49,7 +52,7 @@ class EntityWatcher:
         connected_once = False
         pause = BACKOFF_FIRST
         while True:
-            connection = SocketConnection(self._target, self._display.update)
+            connection = SocketConnection(self._target, self._display.update, self._revoked)
             try:
                 await connection.open()
                 connected_once, pause = True, BACKOFF_FIRST
@@ -67,11 +70,12 @@ class EntityWatcher:
         """Track until the connection ends, which raises."""
         if self._ids:
             await connection.track(self._kind, self._ids)
-            self._show_count(connection)
+            self._show_count(len(connection.tracked))
             await connection.wait()  # raises
         while True:
             full = await self._track_new(connection)
-            self._show_count(connection, "; more than one connection may track" if full else "")
+            more = "; more than one connection may track" if full else ""
+            self._show_count(len(connection.tracked), more)
             await connection.wait(None if full else LISTING_INTERVAL)
 
     async def _track_new(self, connection: SocketConnection) -> bool:
@@ -87,7 +91,10 @@ class EntityWatcher:
         new = [entity_id for entity_id in listed if entity_id not in connection.tracked]
         return not await connection.track_until_full(self._kind, new)
 
-    def _show_count(self, connection: SocketConnection, addition: str = "") -> None:
-        count = len(connection.tracked)
+    def _revoked(self, entity_id: str, left: int) -> None:
+        self._display.revoked(self._kind, entity_id)
+        self._show_count(left)
+
+    def _show_count(self, count: int, addition: str = "") -> None:
         entities = "entity" if count == 1 else "entities"
         self._display.state(f"connected, tracking {count:,} {entities}{addition}")

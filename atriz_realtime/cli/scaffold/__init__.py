@@ -59,6 +59,7 @@ def write_skeleton(name: str, kind: str, parent: Path) -> Path:
         "plugin": f"{module}:{class_name}" if kind in CLASSES else module,
         "dependency": _DEPENDENCIES.get(kind, "attrs>=25.4"),
         "Class": class_name,
+        "imports": ", ".join(sorted((class_name, "Options"))),
     }
     for target, template in {
         "pyproject.toml": "pyproject.toml",

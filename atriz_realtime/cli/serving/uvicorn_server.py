@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from atriz_realtime.api import VERSION
 from atriz_realtime.cli.addresses import BACKLOG, cannot_listen, location
 from atriz_realtime.cli.serving.handover import Handover, sticky_protocol
+from atriz_realtime.plugin_system.plugins import PluginInfo
 from atriz_realtime.server import RealtimeServer
 
 logger = logging.getLogger("atriz_realtime.serve")
@@ -248,8 +249,14 @@ def announce(server: RealtimeServer, url: str) -> None:
         host=server.config.host,
         version=VERSION,
         redis=server.status().state,
-        plugins=",".join(info.name for info in server.plugins() if info.state == "active"),
+        plugins=",".join(shown(info) for info in server.plugins() if info.state == "active"),
     )
+
+
+def shown(plugin: PluginInfo) -> str:
+    """A plugin's name; with its version, if it has one of its own."""
+    has_own = plugin.origin != "default" and plugin.version != "-"
+    return f"{plugin.name}/{plugin.version}" if has_own else plugin.name
 
 
 def tune_garbage_collector() -> None:

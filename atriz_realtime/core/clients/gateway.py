@@ -12,7 +12,7 @@ from typing import Any
 
 import socketio.exceptions
 
-from atriz_realtime.api.contracts import Clock, ServerHandle
+from atriz_realtime.api.contracts import Clock
 from atriz_realtime.api.errors import (
     AuthenticationRejected,
     InvalidRequest,
@@ -38,7 +38,7 @@ from atriz_realtime.core.runtime.token_bucket import TokenBucket, UserBuckets
 from atriz_realtime.engine.request.errors import by
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.plugin_system.config import RealtimeConfig
-from atriz_realtime.plugin_system.registry import Registry
+from atriz_realtime.plugin_system.registry import HandleOf, Registry
 from atriz_realtime.plugin_system.signatures import shown, signature_of
 
 
@@ -81,7 +81,7 @@ class Gateway:
         )
         handlers.add(SocketEvents.AUTHENTICATE, self._authenticate, eager=True)
 
-    def add_events(self, registry: Registry, server: ServerHandle) -> None:
+    def add_events(self, registry: Registry, server: HandleOf) -> None:
         """Let plugins handle the events that they register."""
         for event in registry.socket_events(server):
             self._add_event(registry.owner(event), event)

@@ -56,7 +56,8 @@ class Permissions:
         self._is_enforcing = False
         self._enforce_again = False
         signals.listen(REVOKE, self._revoked)
-        signals.listen(RECHECK, self.recheck_here)
+        signals.listen(RECHECK, self._start_recheck)
+        signals.on_gap(self._start_recheck)  # in a task: when all other handlers have been called
 
     def start(self) -> None:
         """Revalidate the identities of this server in the background, if an authenticator can."""
@@ -92,15 +93,18 @@ class Permissions:
         """Ask the authorizers again about all that a user's sockets track, on every server."""
         await self._signals.send(RECHECK, user_id)
 
-    def recheck_here(self, user_id: str | None = None) -> None:
+    async def recheck_here(self, user_id: str | None = None) -> None:
         """Ask the authorizers again about a user's sockets on this server, or about all."""
-        self._begin(self._subscriptions.reauthorize_all(user_id))
+        await self._subscriptions.reauthorize_all(user_id)
 
     async def aclose(self) -> None:
         """Cancel what is being asked."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start_recheck(self, user_id: str | None = None) -> None:
+        self._begin(self.recheck_here(user_id))
 
     def _revoked(self, data: Any) -> None:
         if not (isinstance(data, list) and len(data) == 3):

@@ -1,12 +1,13 @@
 """Signals: small messages between the plugins of all servers, over the fan-out.
 
-They are delivered at most once: a server that has lost its subscription misses them, so
-what must not be lost is stored elsewhere too.
+They are delivered at most once: a server that has lost its subscription misses them.  It is told
+when it has it back, so that it can read again what it may have missed.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -28,6 +29,7 @@ class Signals:
         self._incidents = incidents
         self._name = secrets.token_hex(8)
         self._handlers: dict[str, list[SignalHandler]] = {}
+        self._gap_handlers: list[Callable[[], None]] = []
         self._fanout: Fanout | None = None
 
     async def start(self, fanout: Fanout) -> None:
@@ -48,6 +50,22 @@ class Signals:
         """
         check_plain(f"the handler of the signal {name!r}", handler, "data")
         self._handlers.setdefault(name, []).append(handler)
+
+    def on_gap(self, handler: Callable[[], None]) -> None:
+        """Call a handler after each interruption in which signals may have been missed.
+
+        :raises PluginError: when it cannot be called like that.
+        """
+        check_plain("the handler of gaps", handler)
+        self._gap_handlers.append(handler)
+
+    def gap_ended(self) -> None:
+        """Tell the handlers that signals may have been missed, and are received again."""
+        for handler in self._gap_handlers:
+            try:
+                handler()
+            except Exception as error:  # a plugin's
+                self._failed("a gap", handler, error)
 
     async def send(self, name: str, data: Any) -> None:
         """Send a signal: to the handlers here at once, then to the other servers."""
@@ -77,6 +95,9 @@ class Signals:
             try:
                 handler(data)
             except Exception as error:  # a plugin's, or data that another version sent
-                what = f"{name}: {full_name(handler)}"
-                line = f"{what}: {type(error).__name__}"
-                self._incidents.report("signal handler failed", line, cause=what, error=error)
+                self._failed(name, handler, error)
+
+    def _failed(self, about: str, handler: Callable[..., None], error: Exception) -> None:
+        what = f"{about}: {full_name(handler)}"
+        line = f"{what}: {type(error).__name__}"
+        self._incidents.report("signal handler failed", line, cause=what, error=error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from atriz_realtime.api.contracts import Clock, Closeable
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 CLOSE_LIMIT = 1.0
 """Seconds that closing one thing of a plugin may take: an observer, or what ``server_started``
-returned."""
+returned; and all background tasks together, to end when they are cancelled."""
 
 BLOCKING_SECONDS = 0.1
 """A step that takes longer than this without awaiting is reported as blocking the loop."""
@@ -123,6 +123,22 @@ class PluginRunner:
         except (Exception, SystemExit) as error:
             self._failed(plugin, what, error)
 
+    async def supervise(self, plugin: str, what: str, work: Awaitable[object]) -> None:
+        """Await a plugin's background task, for as long as it runs: what it raises is a failure.
+
+        :param what: what the task is, for the log.
+        """
+        try:
+            await work
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            if cancellation.is_own(error):
+                raise
+            self._failed(plugin, what, error)
+
+    def timed_out(self, plugin: str, what: str) -> None:
+        """Count that a plugin took too long."""
+        self._incidents.plugin_problem(plugin, "timed out", what)
+
     async def _finish(self, plugin: str, what: str, rest: _TimedSteps[T], limit: float | None) -> T:
         """Await the rest of a plugin's work, for as long as it may take."""
         timeout = asyncio.timeout(self._limit if limit is None else limit)
@@ -135,7 +151,7 @@ class PluginRunner:
             if cancellation.is_own(error):
                 raise
             if timeout.expired():
-                self._incidents.plugin_problem(plugin, "timed out", what)
+                self.timed_out(plugin, what)
             else:
                 self._failed(plugin, what, error)
             raise PluginFailed from error
@@ -174,11 +190,36 @@ def awaiting(function: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T
 
 
 class PluginResources:
-    """What plugins opened when the server started, to be closed when it stops."""
+    """What plugins opened when the server started, and their tasks, to be closed when it stops."""
 
     def __init__(self, plugin_runner: PluginRunner) -> None:
         self._plugin_runner = plugin_runner
         self._opened: list[tuple[str, Closeable]] = []
+        self._tasks: dict[asyncio.Task[None], tuple[str, str]] = {}
+        self._is_closed = False
+
+    def create_task(
+        self, plugin: str, work: Coroutine[Any, Any, object], /, *, name: str
+    ) -> asyncio.Task[None]:
+        """Start a background task of a plugin.
+
+        :raises RuntimeError: when no event loop runs, or the tasks have been cancelled.
+        """
+        if not inspect.iscoroutine(work):
+            raise TypeError(f"a coroutine was expected, got {work!r}")
+        try:
+            if self._is_closed:
+                raise RuntimeError(f"the server has stopped, and starts no task {name!r}")
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            work.close()  # nobody will await it
+            raise
+        what = f"task {name!r}"
+        task = loop.create_task(self._plugin_runner.supervise(plugin, what, work), name=name)
+        self._tasks[task] = (plugin, what)
+        task.add_done_callback(self._tasks.pop)
+        task.add_done_callback(lambda _: work.close())  # it may not have begun
+        return task
 
     def add(self, plugin: str, opened: object) -> None:
         """Take what ``server_started`` returned.
@@ -193,11 +234,28 @@ class PluginResources:
         self._opened.append((plugin, opened))
 
     async def aclose(self) -> None:
-        """Close everything, the last first; what fails is counted, and the next one follows."""
+        """Close everything, the last first; what fails is counted, and the next one follows.
+
+        The tasks end before that: they may use what is closed.
+        """
+        if not self._is_closed:
+            self._is_closed = True
+            await self._cancel_tasks()
         while self._opened:
             plugin, opened = self._opened.pop()
             what = "closing what server_started returned"
             await self._plugin_runner.attempt(plugin, what, opened.aclose, limit=CLOSE_LIMIT)
+
+    async def _cancel_tasks(self) -> None:
+        tasks = dict(self._tasks)
+        if not tasks:
+            return
+        for task in tasks:
+            task.cancel()
+        _, unfinished = await asyncio.wait(tasks, timeout=CLOSE_LIMIT)
+        for task in unfinished:
+            plugin, what = tasks[task]
+            self._plugin_runner.timed_out(plugin, f"stopping {what}")
 
 
 class _TimedSteps(EagerCoroutine[T]):

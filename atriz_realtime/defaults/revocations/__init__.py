@@ -95,11 +95,9 @@ async def server_started(config: PluginConfig, server: ServerHandle, resources: 
 
 
 @hookimpl
-async def server_stopping(server: ServerHandle) -> None:
-    """Stop watching for new ones."""
-    running = _RUNNING.pop(server, None)
-    if running is not None:
-        await running.aclose()
+def server_stopping(server: ServerHandle) -> None:
+    """Revoke nothing more from here."""
+    _RUNNING.pop(server, None)
 
 
 @hookimpl

@@ -60,20 +60,13 @@ class Revocations:
         self._unsaved: set[Key] = set()
         self._replaced: defaultdict[Key, set[str]] = defaultdict(set)
         """Members of the set in Redis that the revocations in force have replaced."""
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Read the revocations in force, and start watching for new ones."""
         self._server.permissions.guard(self.accepts)
         self._server.signals.listen(SIGNAL, self._signalled)
         await self._refresh()
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="revocations")
-
-    async def aclose(self) -> None:
-        """Stop watching for new revocations."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._server.create_task(self._run(), name="revocations")
 
     def accepts(self, identity: Identity) -> bool:
         """Whether no revocation applies to an identity."""

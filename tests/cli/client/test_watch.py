@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from atriz_realtime.api import EntityRef
 from tests.cli.processes import (
     PROGRAM,
     START_TIMEOUT,
@@ -303,3 +304,15 @@ async def test_a_long_table_counts_the_rows_that_do_not_fit() -> None:
             assert await terminal.process.wait() == 0
         assert " v16 " in terminal.screen
         assert " v17 " not in terminal.screen
+
+
+async def test_an_entity_that_may_not_be_watched_any_longer_is_named_and_not_counted() -> None:
+    async with (
+        serving() as served,
+        started("watch", "--id", "v1", "--id", "v2", "--url", served.url) as watch,
+    ):
+        await watch.until_said("connected, tracking 2 entities")
+        ((_, identity),) = served.server._gateway.identities()
+        await served.server.permissions.revoke(identity.user_id, EntityRef("vehicle", "v1"))
+        await watch.until_said("no longer allowed: vehicle v1")
+        await watch.until_said("connected, tracking 1 entity")

@@ -34,7 +34,7 @@ async def test_enforcing_again_and_again_asks_about_a_few_sockets_in_a_turn(
     for _ in range(BATCH + 50):
         await hub.sign_in(user("u1"))
     await hub.sign_in(user("revoked"))
-    signals: Any = type("Signals", (), {"listen": lambda *_: None})()
+    signals: Any = type("Signals", (), {"listen": lambda *_: None, "on_gap": lambda *_: None})()
     guarding: Any = access
     made = Permissions(guarding, hub.gateway, UNUSED, signals, hub.incidents, UNUSED, 1.0)
     for _ in range(100):

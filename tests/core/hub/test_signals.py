@@ -106,3 +106,18 @@ async def test_a_handler_that_fails_harms_no_other(
     assert heard == [{}]
     assert incidents.counts == {"signal handler failed": 1}
     assert caplog.messages == [f"signal handler failed: test: {__name__}.missing: KeyError"]
+
+
+async def test_every_handler_is_told_of_a_gap(incidents: Incidents) -> None:
+    signals, told = Signals(incidents), list[str]()
+
+    def broken() -> None:
+        raise LookupError("no store")
+
+    signals.on_gap(broken)
+    signals.on_gap(lambda: told.append("gap"))
+    signals.gap_ended()
+    assert told == ["gap"]
+    assert incidents.counts["signal handler failed"] == 1
+    with pytest.raises(PluginError, match="gap"):
+        signals.on_gap(lambda _: None)  # type: ignore[misc, arg-type]

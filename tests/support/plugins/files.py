@@ -96,7 +96,10 @@ class Plugins:
 def arguments(hook: str, **given: Any) -> dict[str, Any]:
     """The arguments of a hook besides ``config``; ``None`` for those that are not given."""
     names = inspect.signature(getattr(hookspecs, hook)).parameters
-    return {name: given.get(name) for name in names if name != "config"}
+    found = {name: given.get(name) for name in names if name != "config"}
+    if "server" in found:
+        found["server"] = lambda _: given.get("server")
+    return found
 
 
 def call(host: PluginHost, hook: str, **given: Any) -> list[tuple[str, Any]]:

@@ -1,0 +1,154 @@
+"""Background tasks of plugins: ``ServerHandle.create_task``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from atriz_realtime.core.runtime import plugin_runner
+from atriz_realtime.testing import serving, until
+from tests.support.plugins.files import Plugins
+
+POLLER = """
+import asyncio
+
+made = []
+
+class Poller:
+    def __init__(self):
+        self.log, self.gate, self.swallows = [], asyncio.Event(), False
+        made.append(self)
+
+    @hookimpl
+    def register_observers(self):
+        async def observe(event):
+            pass
+
+        return Observer("poller", observe, aclose=self.flush)
+
+    @hookimpl
+    async def server_started(self, server):
+        self.server = server
+        self.task = server.create_task(self.poll(), name="poll")
+        return self
+
+    async def poll(self):
+        self.log.append("polling")
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.log.append("cancelled")
+            while self.swallows:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    pass
+            raise
+        raise self.error
+
+    async def flush(self):
+        self.log.append("flushed")
+
+    async def aclose(self):
+        self.log.append("closed")
+"""
+
+
+@pytest.fixture
+def poller(plugins: Plugins) -> dict[str, Any]:
+    """Settings that load the plugin ``poller``."""
+    plugins.module("polling", POLLER)
+    return {"extra_plugins": ["poller = polling:Poller"]}
+
+
+@pytest.mark.parametrize(
+    "error", [LookupError("no answer"), SystemExit(3), asyncio.CancelledError()]
+)
+async def test_what_a_task_raises_is_counted_and_logged_at_once(
+    plugins: Plugins,
+    poller: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+) -> None:
+    async with serving(**poller) as live:
+        (plugin,) = plugins.loaded("polling").made
+        assert plugin.task.get_name() == "poll"
+        plugin.error = error
+        plugin.gate.set()
+        await plugin.task
+        assert live.server.incidents.counts["plugin poller failed"] == 1
+        (line,) = [each for each in caplog.records if each.levelno >= logging.WARNING]
+        assert line.getMessage() == (
+            f"plugin poller failed: task 'poll': {type(error).__name__}: {error}"
+        )
+        assert line.exc_info
+        _, report = await live.get("/health/realtime")
+        assert report["incidents"]["plugin poller failed"] == 1
+
+
+async def test_a_task_ends_before_what_it_uses_is_closed(
+    plugins: Plugins, poller: dict[str, Any]
+) -> None:
+    async with serving(**poller) as live:
+        (plugin,) = plugins.loaded("polling").made
+        await until(lambda: plugin.log)
+    assert plugin.log == ["polling", "flushed", "cancelled", "closed"]
+    assert plugin.task.cancelled()
+    assert not [kind for kind in live.server.incidents.counts if "poller" in kind]
+
+
+async def test_a_task_that_does_not_end_is_named_and_the_stop_goes_on(
+    plugins: Plugins, poller: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin_runner, "CLOSE_LIMIT", 0.05)
+    async with serving(**poller) as live:
+        (plugin,) = plugins.loaded("polling").made
+        plugin.swallows = True
+        await until(lambda: plugin.log)
+    plugin.swallows = False
+    plugin.task.cancel()
+    await asyncio.wait([plugin.task])
+    assert plugin.log[-1] == "closed"
+    assert live.server.incidents.counts["plugin poller timed out"] == 1
+
+
+async def test_no_task_starts_after_the_stop(plugins: Plugins, poller: dict[str, Any]) -> None:
+    async with serving(**poller):
+        (plugin,) = plugins.loaded("polling").made
+    with pytest.raises(RuntimeError, match="starts no task 'late'"):
+        plugin.server.create_task(plugin.poll(), name="late")
+    with pytest.raises(TypeError, match="a coroutine was expected"):
+        plugin.server.create_task(plugin.poll, name="late")
+
+
+async def test_a_task_that_has_not_begun_is_cancelled_without_a_warning(
+    plugins: Plugins, poller: dict[str, Any]
+) -> None:
+    async with serving(**poller):
+        (plugin,) = plugins.loaded("polling").made
+        plugin.server.create_task(plugin.poll(), name="unbegun").cancel()
+    assert plugin.log.count("polling") == 1
+
+
+async def test_each_plugin_has_one_handle_of_its_own(plugins: Plugins) -> None:
+    source = """
+    handles = []
+
+    @hookimpl
+    def register_observers(server):
+        handles.append(server)
+
+    @hookimpl
+    async def server_started(server):
+        handles.append(server)
+    """
+    names = [plugins.module("one", source), plugins.module("two", source)]
+    async with serving(extra_plugins=names):
+        first, second = (plugins.loaded(name).handles for name in names)
+        assert first[0] is first[1]
+        assert second[0] is second[1]
+        assert first[0] != second[0]
+        assert first[0].signals is second[0].signals
