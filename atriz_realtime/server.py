@@ -196,6 +196,7 @@ class RealtimeServer(ServerInterface):
             incidents=lambda: incidents.counts,
             statistics=statistics.read,
             reports=self.reports.all,
+            allow_page=self.socket_io.eio.allow_page,
         )
         self._notify = partial(self._plugins.notify, server=handle, resources=self._resources)
         self._layers = registry.fanout_layers(handle)

@@ -277,6 +277,9 @@ class ServerHandle:
     """The numbers of each part of the server, by part and name."""
     reports: Callable[[], Awaitable[Sequence[ProcessReport]]]
     """The numbers of each process that serves this port, including this one."""
+    allow_page: Callable[[str], None]
+    """Lets the page at a URL connect, even if ``cors_origin`` does not list its origin.  For a page
+    that the plugin serves, at the address that the operator has configured for it."""
 
 
 class SocketClient(Protocol):
