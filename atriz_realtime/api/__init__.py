@@ -65,6 +65,7 @@ from atriz_realtime.api.model import (
     Identity,
     Location,
     LocationEvent,
+    as_id,
     format_timestamp,
     parse_timestamp,
 )
@@ -182,6 +183,7 @@ __all__ = [
     "UnknownEntityType",
     "Verdict",
     "View",
+    "as_id",
     "credentials_of",
     "decode_event",
     "decode_json",
