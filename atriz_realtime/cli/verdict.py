@@ -41,6 +41,7 @@ PUBLISHED_SECRETS: Final = frozenset(
         "at-least-thirty-two-bytes-of-random-text",
         "another secret of more than thirty-two bytes",
         "the-new-secret-of-thirty-two-bytes",
+        "the-third-secret-of-thirty-two-bytes",
         "the-old-secret-of-thirty-two-bytes",
         "your-secret-key",
     }
@@ -56,6 +57,8 @@ class Verdict:
     """What keeps a server from its work."""
     warnings: list[str] = attrs.field(factory=list)
     """What works, but should not stay so; or works once another process has ended."""
+    _is_refused: bool = attrs.field(default=False, init=False)
+    """Whether Redis answers, but refuses what a server does there."""
 
     def is_ok(self, *, strict: bool) -> bool:
         """Whether nothing is wrong; not strictly: nothing that keeps a server from its work."""
@@ -129,6 +132,7 @@ class Verdict:
                     "the clock of Redis cannot be compared with this machine's: "
                     "its user needs +time"
                 )
+            self._is_refused = True
             return
         except TimeoutError:
             self.problems.append(f"Redis does not answer within {ANSWER_LIMIT:g} s")
@@ -163,7 +167,8 @@ class Verdict:
                 stack.push_async_callback(link.aclose)
                 status = link.status()
                 if status.state == "disconnected":
-                    self.problems.append(f"Redis does not answer: {status.detail}")
+                    does = "refuses its user" if self._is_refused else "does not answer"
+                    self.problems.append(f"Redis {does}: {status.detail}")
                     lacking = {*lacking, "redis"}
             registry = server.registry
             checks = [each for each in registry.checks if each.needs not in lacking]
