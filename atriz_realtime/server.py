@@ -195,6 +195,7 @@ class RealtimeServer(ServerInterface):
                 incidents=lambda: incidents.counts,
                 statistics=statistics.read,
                 reports=self.reports.all,
+                allow_page=self.socket_io.eio.allow_page,
                 create_task=partial(self._plugin_opened.create_task, plugin),
             )
 

@@ -149,6 +149,17 @@ async def test_a_client_with_claims_or_with_a_token_of_its_own() -> None:
             assert live.server.connection_count == 1
 
 
+async def test_a_fix_may_be_published_with_a_token_of_ones_own() -> None:
+    async with serving(plugins={"jwt_auth": {"required_claims": ["exp"]}}) as live:
+        await live.publish("v1")
+        await live.publish("v2", headers={"Authorization": f"Bearer {token('u2')}"}, speed=3)
+        assert [
+            (await live.get(f"/api/tracking/vehicle/{each}"))[1]["userId"] for each in ("v1", "v2")
+        ] == ["u1", "u2"]
+        headers = {"Authorization": f"Bearer {token(exp=None)}"}
+        assert (await live.get("/api/tracking/vehicle", headers=headers))[0] == 401
+
+
 def test_an_application_is_not_served_in_two_event_loops() -> None:
     app = create_app(config())
 

@@ -66,6 +66,7 @@ from atriz_realtime.api.model import (
     Identity,
     Location,
     LocationEvent,
+    as_id,
     format_timestamp,
     parse_timestamp,
 )
@@ -184,6 +185,7 @@ __all__ = [
     "UnknownEntityType",
     "Verdict",
     "View",
+    "as_id",
     "credentials_of",
     "decode_event",
     "decode_json",

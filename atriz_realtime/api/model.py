@@ -324,12 +324,24 @@ class LocationEvent:
         }
 
 
+def as_id(value: object) -> str:
+    """An id of a user, a token or a session as text: an integer becomes a string.
+
+    :raises TypeError: for anything but a string and an integer.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise TypeError(f"an id must be a string or an integer, not {type(value).__name__}")
+
+
 @attrs.frozen(kw_only=True)
 class Identity:
     """An authenticated caller."""
 
-    user_id: str
-    """The user's id; names the room ``user:<userId>``."""
+    user_id: str = attrs.field(converter=as_id)
+    """The user's id; names the room ``user:<userId>``. An integer becomes a string."""
     claims: Mapping[str, Any] = attrs.field(default=_EMPTY, repr=False)
     """What the authenticator knows of the user, such as a token's claims; read-only."""
     authenticator: str = ""

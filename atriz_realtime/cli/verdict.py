@@ -42,6 +42,7 @@ PUBLISHED_SECRETS: Final = frozenset(
         "at-least-thirty-two-bytes-of-random-text",
         "another secret of more than thirty-two bytes",
         "the-new-secret-of-thirty-two-bytes",
+        "the-third-secret-of-thirty-two-bytes",
         "the-old-secret-of-thirty-two-bytes",
         "your-secret-key",
     }
@@ -57,6 +58,8 @@ class Verdict:
     """What keeps a server from its work."""
     warnings: list[str] = attrs.field(factory=list)
     """What works, but should not stay so; or works once another process has ended."""
+    _is_refused: bool = attrs.field(default=False, init=False)
+    """Whether Redis answers, but refuses what a server does there."""
 
     def is_ok(self, *, strict: bool) -> bool:
         """Whether nothing is wrong; not strictly: nothing that keeps a server from its work."""
@@ -130,6 +133,7 @@ class Verdict:
                     "the clock of Redis cannot be compared with this machine's: "
                     "its user needs +time"
                 )
+            self._is_refused = True
             return
         except TimeoutError:
             primary = _of_primary(link)
@@ -165,7 +169,8 @@ class Verdict:
                 stack.push_async_callback(link.aclose)
                 status = link.status()
                 if status.state == "disconnected":
-                    self.problems.append(redact(f"Redis does not answer: {status.detail}"))
+                    does = "refuses its user" if self._is_refused else "does not answer"
+                    self.problems.append(redact(f"Redis {does}: {status.detail}"))
                     lacking = {*lacking, "redis"}
             registry = server.registry
             checks = [each for each in registry.checks if each.needs not in lacking]

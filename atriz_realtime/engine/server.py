@@ -116,6 +116,7 @@ class EngineServer:
         self.start_background_task = self.sessions.start_task
         self.shutdown = self.sessions.shutdown
         origins = Origins(cors_allowed_origins)
+        self.allow_page = origins.allow_page
         self._admission = Admission(self.sessions, origins, ready)
         self.polling = PollingRequests(self.sessions, self._admission, origins, max_packets)
 

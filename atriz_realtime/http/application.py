@@ -80,6 +80,10 @@ class HttpInterface:
 
         @asynccontextmanager
         async def with_server(host: Any) -> AsyncIterator[Any]:
+            if covered := own.covered(app.router.routes):
+                paths = ", ".join(covered)
+                message = f"the server answers these paths of the application itself: {paths}"
+                incidents.report("route covered", message)
             await lifecycle.start_for("this application's RealtimeServer")
             try:
                 async with lifespan(host) as state:

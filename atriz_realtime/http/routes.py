@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Match, Mount, Router
+from starlette.routing import BaseRoute, Match, Mount, Router, WebSocketRoute
 from starlette.status import WS_1008_POLICY_VIOLATION, WS_1011_INTERNAL_ERROR
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -76,6 +77,23 @@ class RealtimeRoutes(BaseRoute):
                 allow_headers=["*"],  # an authenticator may read any
                 max_age=600,
             )
+
+    def covered(self, others: Iterable[BaseRoute]) -> list[str]:
+        """The paths of other routes that nothing reaches, because one of these comes first.
+
+        A pattern and a mount count if one of the paths that they are for is taken.
+        """
+        found = []
+        for route in others:
+            path = getattr(route, "path", None)
+            if isinstance(path, str):
+                path_below = f"{path}/x" if isinstance(route, Mount) else path
+                sample = re.sub(r"\{[^}]*\}", "x", path_below)
+                kind = "websocket" if isinstance(route, WebSocketRoute) else "http"
+                scope = {"type": kind, "method": "GET", "path": sample, "headers": []}
+                if self.matches(scope)[0] is not Match.NONE:
+                    found.append(path)
+        return list(dict.fromkeys(found))
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match whatever one of the routes matches, even partially."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
@@ -34,9 +35,16 @@ TIMEOUT = 30.0
 """Seconds after which a wait in a test fails; generous, so that a slow machine passes."""
 
 
+TOKEN_LIFE = 86_400
+"""Seconds after which a token of tests expires; longer than any run."""
+
+
 def token(user: str = "u1", *, secret: str = SECRET, **claims: Any) -> str:
-    """A JWT for a user."""
-    return jwt.encode({"userId": user, **claims}, secret, "HS256")
+    """A JWT for a user, which expires in a day; ``exp=None``: never."""
+    claims = {"userId": user, "exp": int(time.time()) + TOKEN_LIFE, **claims}
+    if claims["exp"] is None:
+        del claims["exp"]
+    return jwt.encode(claims, secret, "HS256")
 
 
 def config(**settings: Any) -> RealtimeConfig:
@@ -144,10 +152,17 @@ class Live:
                 'that serves the application, such as @pytest.mark.asyncio(loop_scope="session")'
             )
 
-    async def publish(self, entity_id: str = "v1", **fields: Any) -> Any:
-        """Publish the position of a vehicle over HTTP; it must be accepted."""
+    async def publish(
+        self, entity_id: str = "v1", *, headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> Any:
+        """Publish the position of a vehicle over HTTP; it must be accepted.
+
+        :param headers: sent instead of the token of ``u1``.
+        :param fields: of the update, such as ``speed``.
+        """
         body = {"vehicleId": entity_id, "latitude": 52.6, "longitude": -8.6, **fields}
-        status, answer = await self.post("/api/tracking/location", body)
+        options = {} if headers is None else {"headers": headers}
+        status, answer = await self.post("/api/tracking/location", body, **options)
         assert status == 200, answer
         return answer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -360,3 +360,9 @@ def test_metadata_of_too_many_values_is_refused_before_they_are_looked_at() -> N
     with pytest.raises(InvalidLocation, match="metadata has more than 4,096 values") as refused:
         Location.from_wire(GOOD | {"metadata": {"many": Unread([1] * 250_000)}})
     assert refused.value.field == "metadata"
+
+
+def test_the_user_of_an_identity_is_a_string() -> None:
+    assert Identity(user_id=cast("Any", 42)).user_id == "42"
+    with pytest.raises(TypeError, match="must be a string or an integer, not NoneType"):
+        Identity(user_id=cast("Any", None))

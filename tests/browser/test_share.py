@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from atriz_realtime import EntityRef, create_app
+from tests.browser.chromium import Complaints, leaving
 from tests.browser.conftest import NewPage
 from tests.support.servers.serving import Live, config, serving, token, until
 
@@ -205,6 +206,18 @@ async def test_the_page_sends_requests_to_no_other_host(page: Page, live: Live) 
     await page.wait_for_function(MARKED)
     assert [url for url in asked if not url.startswith((live.url, "data:"))] == []
     assert [url for url in asked if share["token"] in url.partition("#")[0]] == []
+
+
+async def test_it_says_that_its_address_is_not_accepted(page: Page, complaints: Complaints) -> None:
+    complaints.expect("403|WebSocket")
+    plugins = {"sharing": {"url": "https://live.example.com"}}
+    origins = ["https://app.example.com"]
+    async with serving(cors_origin=origins, plugins=plugins) as live, leaving(page):
+        share = await shared(live, "bus-12")
+        await page.goto(f"{live.url}/track/#{share['token']}")
+        await expect(page.get_by_role("status")).to_have_text(
+            "The server does not accept this address"
+        )
 
 
 async def test_it_works_below_a_path(page: Page) -> None:

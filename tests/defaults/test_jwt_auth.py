@@ -69,6 +69,9 @@ async def refused(authenticator: JwtAuthenticator, credentials: Credentials) -> 
         ({"userId": None, "id": "b"}, "b"),
         ({"userId": 7}, "7"),
         ({"userId": 0}, "0"),
+        ({"sub": 42}, "42"),
+        ({"sub": 42, "jti": 7}, "42"),
+        ({"userId": "a", "sub": 42}, "a"),
         ({"userId": "飛 🚚"}, "飛 🚚"),
     ],
 )
@@ -77,6 +80,13 @@ async def test_the_claim_that_names_the_user(claims: dict[str, Any], user: str) 
     assert identity is not None
     assert identity.user_id == user
     assert dict(identity.claims) == claims
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, [], {}], ids=str)
+@pytest.mark.parametrize("claim", ["sub", "jti"])
+async def test_a_subject_and_an_id_are_strings_or_integers(claim: str, value: Any) -> None:
+    credentials = signed({"userId": "a", claim: value})
+    assert await refused(make(), credentials) == f"the claim {claim} is no string and no integer"
 
 
 async def test_claims_cannot_be_changed() -> None:

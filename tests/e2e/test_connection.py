@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import jwt
 import pytest
 from websockets.asyncio.client import connect as websocket
 
+from atriz_realtime.api import EntityRef
 from tests.support.clients.engineio import socket_url
 from tests.support.clients.node import Node
 from tests.support.clients.python_socketio import (
@@ -242,3 +244,20 @@ async def test_a_socket_that_never_authenticates_is_closed(serve: Serve) -> None
             # the deadlines of the others passed before; they are still served
             assert await late.call("track:vehicle", "v1") == {"success": True}
         assert await known.call("track:vehicle", "v1") == {"success": True}
+
+
+async def test_an_integer_names_the_user_whose_token_has_it(live: Live, connect: Connect) -> None:
+    bus = EntityRef("vehicle", "v1")
+    server = live.server
+    sent: list[Any] = [server.send_to_user, server.permissions.revoke, server.permissions.recheck]
+    async with connect(live, auth={"token": token("", userId=42)}) as client:
+        assert await client.call("track:vehicle", bus.id) == {"success": True}
+        await server.send_to_user(42, "hello", "there")
+        assert await client.next("hello") == "there"
+        await server.permissions.recheck(42)
+        await server.permissions.revoke(42, bus)
+        assert await client.next("tracking:revoked") == {"type": "vehicle", "entityId": "v1"}
+        for function, arguments in zip(sent, [("hello", 1), (bus,), ()], strict=True):
+            for wrong in (4.2, True, [42], UUID(int=42)):
+                with pytest.raises(TypeError, match="an id must be a string or an integer"):
+                    await function(wrong, *arguments)

@@ -190,6 +190,29 @@ async def test_the_server_s_routes_come_before_a_host_s_catch_all(
             assert await live.get(path) == (200, "theirs"), path
 
 
+async def test_the_start_names_the_routes_of_a_host_that_the_server_covers(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hello(_: Request) -> Response:
+        return PlainTextResponse("never")
+
+    paths = ["/health/realtime", "/api/tracking/{kind}/last"]
+    others = ["/api/tracks", "/livez", "/{path:path}"]
+    app = make_app(routes=[Route(path, hello) for path in paths + others])
+    RealtimeExtension(config()).install(app)
+    app.add_route("/api/tracking/location", hello, methods=["PUT"])
+    app.mount("/socket.io", Starlette())
+    async with serving(app) as live:
+        said = "the server answers these paths of the application itself: "
+        (line,) = [each for each in caplog.messages if said in each]
+        assert line.partition(said)[2].split(", ") == [
+            *paths,
+            "/api/tracking/location",
+            "/socket.io",
+        ]
+        assert live.server.incidents.counts["route covered"] == 1
+
+
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [

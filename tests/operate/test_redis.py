@@ -129,6 +129,18 @@ async def check_finds_what_is_missing(rule: list[str], url: str, nodes: Sequence
         assert set().union(*found) == lacking
 
 
+async def test_check_says_that_redis_refuses_what_connecting_needs(maker: Maker) -> None:
+    async with maker.single() as node:
+        url = f"redis://{USER}127.0.0.1:{node.port}/1"
+        rule = documented_rules()[0]
+        await node.ask(*(word for word in rule if word != "+client|setname"))
+        env = environment(REDIS_URL=url, JWT_SECRET="of more than thirty-two bytes, as it should")
+        done = await finished("check", "--json", "--running", env=env)
+        (problem,) = json.loads(done.out)["verdict"]["problems"]
+        assert problem.startswith("Redis refuses its user: "), problem
+        assert "'client|setname'" in problem
+
+
 async def test_the_documented_user_has_the_needed_permissions_and_no_more(maker: Maker) -> None:
     async with maker.single() as node:
         url = f"redis://{USER}127.0.0.1:{node.port}/1"

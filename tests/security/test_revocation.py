@@ -9,8 +9,9 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import jwt
 import pytest
 
 from atriz_realtime.api import (
@@ -241,6 +242,18 @@ async def test_a_revocation_expires() -> None:
         async with asyncio.timeout(5):
             while await status(live, THEIRS) != 200:
                 await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(("kind", "claim"), [("token", "jti"), ("user", "sub"), ("session", "sid")])
+async def test_an_integer_in_a_token_is_revoked_as_an_integer(kind: Kind, claim: str) -> None:
+    claims: dict[str, Any] = {"sub": "u1", claim: 42}
+    bearer = jwt.encode(claims, SECRET, "HS256")
+    async with serving() as live:
+        assert await status(live, bearer) == 200
+        await revoke(live.server.signals, kind, 42)
+        assert await status(live, bearer) == 401
+        with pytest.raises(TypeError, match="must be a string or an integer, not float"):
+            await revoke(live.server.signals, kind, cast("Any", 4.2))
 
 
 @pytest.mark.parametrize("value", ["", "x" * 257])

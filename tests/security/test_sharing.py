@@ -27,7 +27,12 @@ SHARES = "/api/tracking/shares"
 SHARING = {"sharing": {"url": "https://live.example.com/"}}
 SECOND = 1.0
 
-FIX = {"speed": 48.5, "heading": 270, "metadata": {"plate": "x"}, "deviceId": "tracker-9"}
+FIX: dict[str, Any] = {
+    "speed": 48.5,
+    "heading": 270,
+    "metadata": {"plate": "x"},
+    "deviceId": "tracker-9",
+}
 
 
 def bearer(of: str) -> dict[str, Any]:

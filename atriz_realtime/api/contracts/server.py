@@ -140,8 +140,11 @@ class Sockets(Protocol):
     async def emit(self, event: str, data: Any, room: str | list[str]) -> None:
         """Send an event once to each socket in a room, or in any of several rooms."""
 
-    async def send_to_user(self, user_id: str, event: str, data: Any) -> None:
-        """Send an event to every socket of a user."""
+    async def send_to_user(self, user_id: str | int, event: str, data: Any) -> None:
+        """Send an event to every socket of a user.
+
+        :raises TypeError: when the id is neither a string nor an integer.
+        """
 
     async def broadcast_to_authenticated(self, event: str, data: Any) -> None:
         """Send an event to every authenticated socket."""
@@ -246,32 +249,35 @@ class Permissions(Protocol):
     def enforce(self) -> None:
         """Start to close this server's sockets with an identity that a guard now refuses."""
 
-    async def revoke(self, user_id: str, entity: EntityRef) -> None:
+    async def revoke(self, user_id: str | int, entity: EntityRef) -> None:
         """Remove a user's sockets from an entity's room, on every server.
 
         Each gets ``tracking:revoked``.  Authorizers decide whether it may track the entity again.
 
         :raises UnknownEntityType: when no active plugin registers the type.
         :raises InvalidEntityId: when the id does not fit the type.
+        :raises TypeError: when the user's id is neither a string nor an integer.
         :raises Unavailable: when only this server could be reached.
         """
 
-    async def recheck(self, user_id: str | None = None) -> None:
+    async def recheck(self, user_id: str | int | None = None) -> None:
         """Ask the authorizers again about all that a user's sockets track, on every server.
 
         It returns when the servers have been told.  Each of them has then handled, or handles
         first, the signals that this server sent before.
 
         :param user_id: ``None`` for all users.
+        :raises TypeError: when it is neither a string nor an integer.
         :raises Unavailable: when only this server could be reached.
         """
 
-    async def recheck_here(self, user_id: str | None = None) -> None:
+    async def recheck_here(self, user_id: str | int | None = None) -> None:
         """Ask the authorizers again about all that a user's sockets track on this server.
 
         It returns when all have answered.  They are asked about one entity after another.
 
         :param user_id: ``None`` for all users.
+        :raises TypeError: when it is neither a string nor an integer.
         """
 
 
@@ -320,6 +326,9 @@ class ServerHandle:
     who awaits the task; it is not started again.  When the server stops, and the observers have
     been closed, all tasks are cancelled and awaited, for at most a second together.  Then what
     ``server_started`` returned is closed."""
+    allow_page: Callable[[str], None]
+    """Lets the page at a URL connect, even if ``cors_origin`` does not list its origin.  For a page
+    that the plugin serves, at the address that the operator has configured for it."""
 
 
 class SocketClient(Protocol):

@@ -101,8 +101,11 @@ class ServerInterface:
         """Send an event to every authenticated socket, on every server."""
         await self._sockets.broadcast_to_authenticated(event, data)
 
-    async def send_to_user(self, user_id: str, event: str, data: Any) -> None:
-        """Send an event to every socket of a user, on every server."""
+    async def send_to_user(self, user_id: str | int, event: str, data: Any) -> None:
+        """Send an event to every socket of a user, on every server.
+
+        :raises TypeError: when the id is neither a string nor an integer.
+        """
         await self._sockets.send_to_user(user_id, event, data)
 
     @property

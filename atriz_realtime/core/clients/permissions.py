@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from atriz_realtime.api.errors import InvalidRequest
-from atriz_realtime.api.model import EntityRef
+from atriz_realtime.api.model import EntityRef, as_id
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.clients.gateway import Gateway
 from atriz_realtime.core.clients.subscriptions import Subscriptions
@@ -84,18 +84,19 @@ class Permissions:
             await asyncio.sleep(ENFORCE_PAUSE)
         self._is_enforcing = False
 
-    async def revoke(self, user_id: str, entity: EntityRef) -> None:
+    async def revoke(self, user_id: str | int, entity: EntityRef) -> None:
         """Take a user's sockets out of an entity's room, on every server."""
+        user_id = as_id(user_id)
         entity = self._pipeline.entity(entity.type, entity.id)
         await self._signals.send(REVOKE, [user_id, entity.type, entity.id])
 
-    async def recheck(self, user_id: str | None = None) -> None:
+    async def recheck(self, user_id: str | int | None = None) -> None:
         """Ask the authorizers again about all that a user's sockets track, on every server."""
-        await self._signals.send(RECHECK, user_id)
+        await self._signals.send(RECHECK, None if user_id is None else as_id(user_id))
 
-    async def recheck_here(self, user_id: str | None = None) -> None:
+    async def recheck_here(self, user_id: str | int | None = None) -> None:
         """Ask the authorizers again about a user's sockets on this server, or about all."""
-        await self._subscriptions.reauthorize_all(user_id)
+        await self._subscriptions.reauthorize_all(None if user_id is None else as_id(user_id))
 
     async def aclose(self) -> None:
         """Cancel what is being asked."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from atriz_realtime.api.model import Identity
+from atriz_realtime.api.model import Identity, as_id
 from atriz_realtime.api.wire import Rooms as RoomNames
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.runtime.token_bucket import TokenBucket
@@ -98,9 +98,9 @@ class Sockets:
         """Send an event to a room; a client that lags gets only the newest one of the room."""
         await self._rooms.emit(event, data, DEFAULT_NAMESPACE, room=room, conflation_key=room)
 
-    async def send_to_user(self, user_id: str, event: str, data: Any) -> None:
+    async def send_to_user(self, user_id: str | int, event: str, data: Any) -> None:
         """Send an event to every socket of a user."""
-        await self.emit(event, data, RoomNames.user(user_id))
+        await self.emit(event, data, RoomNames.user(as_id(user_id)))
 
     async def broadcast_to_authenticated(self, event: str, data: Any) -> None:
         """Send an event to every authenticated socket."""

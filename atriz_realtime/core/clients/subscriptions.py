@@ -27,7 +27,7 @@ from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.hub.rooms import DEFAULT_NAMESPACE, RoomManager
 from atriz_realtime.core.hub.views import ViewChain, Views
-from atriz_realtime.core.publish.pipeline import Pipeline, unknown_type
+from atriz_realtime.core.publish.pipeline import NO_TEXT, Pipeline, unknown_type
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.semaphore import TurnLimit
 
@@ -330,5 +330,5 @@ def as_ids(ids: Any) -> list[str]:
     if ids is None:
         raise InvalidRequest("an entity id is required", field="entityId")
     if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-        raise InvalidEntityId(field="entityId")
+        raise InvalidEntityId(NO_TEXT, field="entityId")
     return list(dict.fromkeys(ids))

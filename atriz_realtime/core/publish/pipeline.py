@@ -43,6 +43,9 @@ PAGE_PER_TURN = 50
 MAX_TYPE = 64
 """Characters of an unknown entity type that an error repeats."""
 
+NO_TEXT = "Invalid entity id: it must be a string"
+"""The message about an id of another type, such as an integer."""
+
 MAX_NAMED = 20
 """Entity types that an error about an unknown one names."""
 
@@ -152,9 +155,9 @@ class Pipeline:
         kind = self._kinds.get(entity_type) if isinstance(entity_type, str) else None
         if kind is None:
             raise unknown_type(entity_type, self._kinds)
-        if not isinstance(entity_id, str) or not kind.matches_id(entity_id):
-            raise InvalidEntityId(field="entityId")
-        if RedisChannels.is_pattern(entity_id):
+        if not isinstance(entity_id, str):
+            raise InvalidEntityId(NO_TEXT, field="entityId")
+        if not kind.matches_id(entity_id) or RedisChannels.is_pattern(entity_id):
             raise InvalidEntityId(field="entityId")
 
     async def publish(

@@ -217,7 +217,12 @@ class JwtAuthenticator:
         self._of_sockets = RememberedTokens(MAX_REMEMBERED_SOCKETS, MAX_REMEMBERED_BYTES)
         self._algorithms = list(settings.algorithms)
         decoder = StrictJwt(
-            {"verify_aud": settings.audience is not None, "require": list(settings.required_claims)}
+            {
+                "verify_aud": settings.audience is not None,
+                "require": list(settings.required_claims),
+                "verify_sub": False,  # PyJWT refuses integers, which many databases have as ids
+                "verify_jti": False,
+            }
         )
         self._unverified_header = decoder.unverified_header
         self._decode = functools.partial(
@@ -269,6 +274,9 @@ class JwtAuthenticator:
                 f"claim {error.claim!r}" if isinstance(error, jwt.MissingRequiredClaimError) else ""
             )
             raise AuthenticationRejected(type(error).__name__, missing) from error
+        for claim in ("sub", "jti"):
+            if claim in claims and type(claims[claim]) not in (str, int):
+                raise AuthenticationRejected(f"the claim {claim} is no string and no integer")
         if not is_utf8(token):
             raise AuthenticationRejected("the token is not in UTF-8")
         identity = Identity(

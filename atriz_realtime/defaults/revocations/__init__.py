@@ -28,6 +28,7 @@ from atriz_realtime.api import (
     ServerHandle,
     Signals,
     Unavailable,
+    as_id,
     hookimpl,
 )
 from atriz_realtime.defaults.revocations.known import EXPIRY_MARGIN, Revocations, RevocationSettings
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
     import click
 
 
-async def revoke(signals: Signals, kind: Kind, value: str, *, expires: float | None = None) -> None:
+async def revoke(
+    signals: Signals, kind: Kind, value: str | int, *, expires: float | None = None
+) -> None:
     """Revoke a token, a user or a session on every server of the cluster.
 
     When this returns, this server refuses it and Redis has stored it; the others follow within a
@@ -54,8 +57,10 @@ async def revoke(signals: Signals, kind: Kind, value: str, *, expires: float | N
     :param signals: the ``signals`` of a server, or of a plugin's ``ServerHandle``.
     :param kind: ``token`` (the claim ``jti``), ``user``, or ``session`` (a Socket.IO
         session id, or the claim ``sid``).
+    :param value: an integer means what a token with this integer has.
     :param expires: the time when the token expires, in seconds since the epoch, if known.
     :raises InvalidRequest: when the value is empty or longer than 256 characters.
+    :raises TypeError: when the value is neither a string nor an integer.
     :raises ConfigurationError: when the plugin is off on this server; nothing is revoked then.
     :raises RevocationLimit: when 100,000 revocations are in force; nothing is revoked then.
     :raises Unavailable: when Redis has not stored it.  This server refuses it and goes on trying
@@ -68,7 +73,7 @@ async def revoke(signals: Signals, kind: Kind, value: str, *, expires: float | N
             field="disabled_plugins",
         )
     until = _until(expires, found[0].max_life)
-    await found[0].revoke(Revocation.make(kind, value, until))
+    await found[0].revoke(Revocation.make(kind, as_id(value), until))
 
 
 def _until(expires: float | None, max_life: int) -> int:

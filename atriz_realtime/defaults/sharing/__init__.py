@@ -112,6 +112,7 @@ def register_routes(
     configured = sharing(config)
     if configured is None:
         return []
+    server.allow_page(configured.url)
     api = SharesApi(configured, server, resources)
     end = Route(f"{PATH}/{{id}}", api.end, methods=["DELETE"])
     return [end, *page_routes(configured.settings)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
@@ -48,7 +48,8 @@ class SharingSettings:
         if self.url is not None:
             parts = urlsplit(self.url)
             if (
-                parts.scheme not in ("http", "https")
+                not _has_port(parts)
+                or parts.scheme not in ("http", "https")
                 or not parts.hostname
                 or parts.query
                 or parts.fragment
@@ -64,11 +65,22 @@ class SharingSettings:
             PrivacyRule(hide=self.hide)  # raises for a field that cannot be hidden
 
 
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port of an address is a number, or left out."""
+    try:
+        parts.port  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
 @attrs.frozen
 class Sharing:
     """The configuration of a server that shares."""
 
     settings: SharingSettings
+    url: str
+    """The setting ``url``."""
     tokens: ShareTokens
     weakness: str | None
     """Why an outsider might forge tokens; ``None`` when the secret is strong."""
@@ -79,7 +91,7 @@ class Sharing:
         The token stands behind a ``#``, which browsers do not send, so no server and no proxy can
         log it.
         """
-        return f"{(self.settings.url or '').rstrip('/')}/track/#{token}"
+        return f"{self.url.rstrip('/')}/track/#{token}"
 
 
 def sharing(config: PluginConfig) -> Sharing | None:
@@ -99,4 +111,4 @@ def sharing(config: PluginConfig) -> Sharing | None:
     weakness = None
     if len(secret.encode()) < MIN_SECRET:
         weakness = f"shares are signed with a secret of less than {MIN_SECRET} bytes"
-    return Sharing(settings, ShareTokens(secret), weakness)
+    return Sharing(settings, settings.url, ShareTokens(secret), weakness)

@@ -285,14 +285,12 @@ async def test_a_bad_argument_gets_one_clear_error(
     live: Live, event: str, arguments: tuple[Any, ...]
 ) -> None:
     async with client(live, BOTH) as watcher:
-        assert await watcher.call(event, *arguments) == {
-            "success": False,
-            "code": "invalid_entity_id",
-            "message": "Invalid entity id",
-            "field": "entityId",
-        }
+        answer = await watcher.call(event, *arguments)
+        message = answer.pop("message")
+        assert answer == {"success": False, "code": "invalid_entity_id", "field": "entityId"}
+        assert message in ("Invalid entity id", "Invalid entity id: it must be a string")
         assert (await watcher.call("drone:recall-state", "DR-0001"))["success"] is True
-        assert watcher.received == [("error", "Invalid entity id")]
+        assert watcher.received == [("error", message)]
 
 
 async def test_a_recall_needs_a_user_of_the_fleet_and_a_drone_in_the_air(live: Live) -> None:

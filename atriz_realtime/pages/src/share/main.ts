@@ -16,6 +16,7 @@ const GRACE = 5_000;
 const WORDS = {
   connecting: 'Connecting…',
   reconnecting: 'Reconnecting…',
+  barred: 'The server does not accept this address',
   waiting: 'Connected',
   live: 'Live',
   stale: 'No news',
