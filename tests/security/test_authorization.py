@@ -257,7 +257,7 @@ async def test_signals_of_a_server_are_handled_in_order_before_its_recheck(
         live.server.signals.listen("first", lambda data: heard.append((number, data)))
         live.server.signals.listen("second", lambda data: heard.append((number, -data)))
 
-        async def recheck(user_id: str | None = None) -> None:
+        async def recheck(user_id: str | int | None = None) -> None:
             heard.append((number, user_id))
 
         live.server.permissions.recheck_here = recheck  # type: ignore[method-assign]
