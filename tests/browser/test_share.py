@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from atriz_realtime import EntityRef, create_app
+from tests.browser.chromium import Complaints, leaving
 from tests.browser.conftest import NewPage
 from tests.support.servers.serving import Live, config, serving, token, until
 
@@ -170,6 +171,19 @@ async def test_a_page_ends_when_its_entity_is_revoked(page: Page, live: Live) ->
     bus = EntityRef("vehicle", "bus-10")
     await live.server.permissions.revoke(f"share:{share['id']}", bus)
     await over(page)
+
+
+async def test_a_page_whose_origin_is_refused_says_so(page: Page, complaints: Complaints) -> None:
+    complaints.expect("403")
+    plugins = {"sharing": {"url": "https://live.example.com"}}
+    async with (
+        serving(plugins=plugins, cors_origin="https://app.example.com") as live,
+        leaving(page),
+    ):
+        share = await shared(live, "bus-11")
+        await page.goto(f"{live.url}/track/#{share['token']}")
+        await expect(page.get_by_role("status")).to_have_text("Not connected")
+        await expect(page.locator("#age")).to_contain_text("does not accept connections from this")
 
 
 async def test_an_invalid_link_looks_like_one_that_has_ended(page: Page, live: Live) -> None:

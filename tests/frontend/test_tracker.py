@@ -143,7 +143,9 @@ async def test_the_refused_ones_of_a_long_list_are_found_with_few_requests(
         tracking(project, live.url) as tracker,
     ):
         await track(tracker, *ids)
-        await until(lambda: sum(members(live, f"vehicle:{each}") for each in ids) == 300 - len(refused))
+        await until(
+            lambda: sum(members(live, f"vehicle:{each}") for each in ids) == 300 - len(refused)
+        )
         assert live.server.incidents.counts["refused unauthorized"] <= 10 * len(refused)
         said = error("unauthorized", "Unauthorized", f"u2-{refused[0]}")
         await tracker.until_printed({"refused": said})

@@ -3,7 +3,7 @@ import { createTracker, type LocationEvent, type Tracker } from '../../../fronte
 import type { Link } from './link.ts';
 
 /** The state of the connection, or of the link. */
-export type State = 'connecting' | 'connected' | 'reconnecting' | 'ended';
+export type State = 'connecting' | 'connected' | 'reconnecting' | 'origin_refused' | 'ended';
 
 /** Error codes that mean that the link has ended or is invalid. */
 const FINAL = new Set(['invalid_token', 'not_authenticated', 'unauthorized', 'unknown_type', 'invalid_entity_id']);
@@ -31,6 +31,7 @@ export function follow(
     over = true;
     tracker.close();
   };
+  const down = (state: State) => listeners.became(code === 'origin_refused' ? code : state);
   const end = () => {
     if (over) return;
     close();
@@ -47,14 +48,14 @@ export function follow(
     if (over || status === 'closed') return;
     if (status !== 'refused') {
       if (status === 'connected') [connectedAt, code] = [Date.now(), ''];
-      listeners.became(status);
+      down(status);
     } else if (FINAL.has(code)) {
       end();
     } else {
       // the connection was closed without a reason, or a limit was reached: connect again to find out
       if (Date.now() - connectedAt > LASTING) retry = FIRST_RETRY;
       connectedAt = Infinity;
-      listeners.became('reconnecting');
+      down('reconnecting');
       setTimeout(() => tracker.reconnect(), retry);
       retry = Math.min(retry * 2, LONGEST_RETRY);
     }
