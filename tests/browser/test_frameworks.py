@@ -172,7 +172,7 @@ async def test_the_documented_component_test_passes(project: Path) -> None:
     run(project, "vitest", "run", "src/App.test.tsx")
 
 
-@pytest.mark.parametrize("test", ["Vehicle.test.js", "live.test.js"])
+@pytest.mark.parametrize("test", ["Vehicle.test.js", "SvelteVehicle.test.js", "live.test.js"])
 async def test_components_can_be_tested(project: Path, test: str) -> None:
     """With the documented tracker in place of the real one, and with a real server."""
     async with serving() as live:
