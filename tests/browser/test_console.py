@@ -40,7 +40,9 @@ async def test_a_wrong_token_is_refused_and_the_right_one_lets_in(
         await expect(field).to_be_focused()
         await field.fill("letmein")
         await enter.click()
-        await expect(page.get_by_role("alert")).to_have_text("The server does not know this token.")
+        await expect(page.get_by_role("alert")).to_have_text(
+            "The server does not accept this token."
+        )
         await field.fill(token())
         await enter.click()
         await expect(page.locator("#connection")).to_have_text("Live")
@@ -66,6 +68,15 @@ async def test_a_revoked_token_leads_to_the_sign_in(page: Page, complaints: Comp
             "Your token is no longer good. Sign in with another."
         )
         await expect(row(page, "v1")).to_have_count(0)
+
+
+async def test_a_page_whose_origin_is_refused_says_so(page: Page, complaints: Complaints) -> None:
+    complaints.expect("40[03]")
+    async with serving(plugins=ON, cors_origin="https://app.example.com") as live, leaving(page):
+        await page.goto(f"{live.url}/console#token={token()}")
+        await expect(page.locator("#notice")).to_have_text(
+            f"The server does not accept this page: {live.url} is not in its cors_origin"
+        )
 
 
 async def test_a_token_in_the_fragment_is_removed_from_the_address(page: Page) -> None:

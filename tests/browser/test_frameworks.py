@@ -152,7 +152,7 @@ async def test_the_types_of_the_documented_files_agree(project: Path) -> None:
     tsc = with_packages(SOURCE) / "node_modules" / ".bin" / "tsc"
     options = ("--strict", "--noEmit", "--skipLibCheck", "--jsx", "react-jsx", "--target", "es2022")
     modules = ("--module", "esnext", "--moduleResolution", "bundler", "--types", "vite/client")
-    roots = ("src/main.tsx", "src/Banner.tsx", "src/tracker.ts", "vite.config.ts")
+    roots = ("src/main.tsx", "src/Banner.tsx", "src/tracker.ts", "src/fleet.ts", "vite.config.ts")
     tested = ("src/App.test.tsx", "src/fake-tracker.ts")
     run(project, tsc, *options, *modules, *roots, *tested)
 
@@ -172,7 +172,7 @@ async def test_the_documented_component_test_passes(project: Path) -> None:
     run(project, "vitest", "run", "src/App.test.tsx")
 
 
-@pytest.mark.parametrize("test", ["Vehicle.test.js", "live.test.js"])
+@pytest.mark.parametrize("test", ["Vehicle.test.js", "SvelteVehicle.test.js", "live.test.js"])
 async def test_components_can_be_tested(project: Path, test: str) -> None:
     """With the documented tracker in place of the real one, and with a real server."""
     async with serving() as live:
@@ -245,7 +245,7 @@ async def says_why_it_does_not_connect(page: Page, folder: Path, name: str) -> N
     """Check that a page says so, and connects when it is told to try again."""
     async with without_live_server(folder) as (url, put_server_there), leaving(page):
         await page.goto(f"{url}/{name}")
-        await expect(page.get_by_role("alert").first).to_contain_text(NO_SERVER)
+        await expect(page.get_by_role("alert").first).to_contain_text("wrong on our side")
         again = page.get_by_role("button", name="Try again")
         await expect(again).to_be_visible()  # it has given up
         put_server_there()

@@ -133,6 +133,24 @@ async def test_refused_entities_are_named_and_the_others_tracked(project: Path) 
         assert members(live, "vehicle:u2-a") == 0
 
 
+@pytest.mark.parametrize("refused", [(0,), (150,), (299,), (20, 21, 250)])
+async def test_the_refused_ones_of_a_long_list_are_found_with_few_requests(
+    project: Path, refused: tuple[int, ...]
+) -> None:
+    ids = [f"u{2 if number in refused else 1}-{number}" for number in range(300)]
+    async with (
+        serving(extra_plugins=["tests.support.plugins.own_vehicles"]) as live,
+        tracking(project, live.url) as tracker,
+    ):
+        await track(tracker, *ids)
+        await until(
+            lambda: sum(members(live, f"vehicle:{each}") for each in ids) == 300 - len(refused)
+        )
+        assert live.server.incidents.counts["refused unauthorized"] <= 10 * len(refused)
+        said = error("unauthorized", "Unauthorized", f"u2-{refused[0]}")
+        await tracker.until_printed({"refused": said})
+
+
 async def test_above_the_limit_the_first_that_fit_are_tracked(project: Path) -> None:
     async with serving(max_subscriptions=701) as live, tracking(project, live.url) as tracker:
         await track(tracker, *[f"v{number}" for number in range(1_400)])
@@ -195,6 +213,36 @@ async def test_a_token_that_expires_is_renewed_on_the_connection(live: Live, pro
         )
         await asyncio.sleep(0)
         assert {"status": "reconnecting"} not in tracker.printed
+
+
+async def renew(live: Live, user: str) -> None:
+    await live.server.socket_io.emit("token:expiring", {}, room=f"user:{user}")
+
+
+async def test_a_token_of_another_user_tracks_everything_again(live: Live, project: Path) -> None:
+    """A function that fetches the token of whoever is signed in returns another user's."""
+    ids = [f"v{number}" for number in range(300)]
+    async with tracking(project, live.url, tokens=[token("ana"), token("ben")]) as tracker:
+        await follow(tracker, *ids)
+        await renew(live, "ana")
+        await until(lambda: members(live, "user:ben") == 1)
+        await until(lambda: all(members(live, f"vehicle:{each}") == 1 for each in ids))
+        await live.publish("v7", speed=7)
+        await until(lambda: locations(tracker) == [("v7", 7)])
+        assert errors(tracker) == []
+        assert {"status": "reconnecting"} not in tracker.printed
+
+
+async def test_what_another_user_may_not_watch_is_reported_and_dropped(project: Path) -> None:
+    async with (
+        serving(extra_plugins=["tests.support.plugins.own_vehicles"]) as live,
+        tracking(project, live.url, tokens=[token("ana"), token("ben")]) as tracker,
+    ):
+        await follow(tracker, "ana-1")
+        await renew(live, "ana")
+        await tracker.until_last_is({"error": error("unauthorized", "Unauthorized", "ana-1")})
+        await follow(tracker, "ben-1")
+        assert members(live, "vehicle:ana-1") == 0
 
 
 async def test_a_token_that_is_valid_after_all_is_used(

@@ -266,7 +266,7 @@ class Gateway:
         ):
             decrement(self._per_user, previous.user_id)
             self._leave(socket.sid, RoomNames.user(previous.user_id))
-            self._subscriptions.leave_all(socket)
+            self._subscriptions.revoke_all(socket)
             previous = None
         socket.identity = identity
         socket.user_bucket = self._user_buckets.of(identity.user_id, self._clock.monotonic())

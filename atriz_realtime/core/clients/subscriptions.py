@@ -250,9 +250,10 @@ class Subscriptions:
                 notice = {"type": entity.type, "entityId": entity.id}
                 self._rooms.send(socket.sid, TRACKING_REVOKED, notice)
 
-    def leave_all(self, socket: ConnectedSocket) -> None:
-        """Take a socket out of all that it tracks, without telling it."""
-        self._leave_rooms(socket, list(socket.tracked))
+    def revoke_all(self, socket: ConnectedSocket) -> None:
+        """Take a socket out of all that it tracks, and tell it."""
+        for room in list(socket.tracked):
+            self.revoke(socket, room)
 
     def _leave_rooms(self, socket: ConnectedSocket, rooms: Iterable[str]) -> None:
         for room in rooms:

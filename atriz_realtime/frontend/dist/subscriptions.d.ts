@@ -36,10 +36,12 @@ export declare class Subscriptions {
     has(key: string): boolean;
     add(type: string, ids: readonly string[]): Promise<void>;
     remove(type: string, ids: readonly string[]): void;
-    /** A connection is open, on which nothing is tracked yet. */
+    /** Requests can be made: a connection is open, on which nothing is tracked yet, or has renewed its token. */
     connected(): void;
     /** The connection is lost; everything is requested again on the next one. */
     disconnected(): void;
+    /** Make no new requests until {@link connected} is called: what is revoked meanwhile is requested again. */
+    pause(): void;
     /** The server no longer permits a tracked entity. */
     revoked(type: string, id: string): void;
     /** The tracker does not reconnect by itself: reject all calls that wait. */

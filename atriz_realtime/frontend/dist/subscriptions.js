@@ -65,12 +65,20 @@ export class Subscriptions {
         for (const subscription of this.#all.values())
             subscription.state = 'wanted';
     }
+    pause() {
+        this.#connected = false;
+    }
     revoked(type, id) {
         const subscription = this.#all.get(keyOf(type, id));
-        if (subscription?.state !== 'tracked')
+        if (subscription === undefined)
             return;
-        this.#drop(subscription);
-        this.#wire.failed(new TrackingError('unauthorized', 'you may no longer watch this', { type, id }));
+        if (!this.#connected) {
+            subscription.state = 'wanted';
+        }
+        else if (subscription.state === 'tracked') {
+            this.#drop(subscription);
+            this.#wire.failed(new TrackingError('unauthorized', 'you may no longer watch this', { type, id }));
+        }
     }
     refused(error) {
         for (const { waiting } of this.#all.values()) {
@@ -117,8 +125,9 @@ export class Subscriptions {
         for (const subscription of requested)
             subscription.state = 'requested';
         let size = CHUNK;
+        let suspect = 0;
         for (let rest = requested; rest.length > 0; rest = rest.filter((each) => this.#isPending(each))) {
-            const part = rest.slice(0, size);
+            const part = rest.slice(0, suspect > 1 ? Math.ceil(suspect / 2) : suspect || size);
             const ids = part.map(({ id }) => id);
             const answer = await this.#wire.ask(`track:${type}`, ids.length > 1 ? ids : ids.join()).catch(() => undefined);
             if (answer === undefined) {
@@ -137,15 +146,21 @@ export class Subscriptions {
             if (answer.success) {
                 for (const subscription of part)
                     this.#confirmed(subscription);
+                if (suspect > 0)
+                    suspect -= part.length;
+                else
+                    size = Math.min(size * 2, CHUNK);
             }
             else if (part.length > 1) {
-                size = full ? Math.ceil(part.length / 2) : 1;
+                suspect = part.length;
             }
             else {
                 for (const subscription of full ? rest : part)
                     this.#rejected(subscription, refusal(answer, subscription));
+                suspect = 0;
+                size = 1;
             }
-            if (size < CHUNK)
+            if (suspect > 0 || size < CHUNK)
                 await new Promise((resolve) => setTimeout(resolve, PACE));
         }
     }

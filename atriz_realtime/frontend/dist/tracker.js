@@ -284,7 +284,10 @@ class SocketTracker {
         }
         else if (this.#socket.id === id) {
             this.#sent = token;
+            this.#subscriptions.pause();
             const answer = await this.#ask('authenticate', token).catch(() => undefined);
+            if (this.#socket.id === id)
+                this.#subscriptions.connected();
             if (answer?.success === false)
                 this.#failed(refusal(answer));
         }

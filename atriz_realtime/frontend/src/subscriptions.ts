@@ -95,7 +95,7 @@ export class Subscriptions {
     this.#wire.dropped(key);
   }
 
-  /** A connection is open, on which nothing is tracked yet. */
+  /** Requests can be made: a connection is open, on which nothing is tracked yet, or has renewed its token. */
   connected(): void {
     this.#connected = true;
     this.#schedule();
@@ -108,12 +108,21 @@ export class Subscriptions {
     for (const subscription of this.#all.values()) subscription.state = 'wanted';
   }
 
+  /** Make no new requests until {@link connected} is called: what is revoked meanwhile is requested again. */
+  pause(): void {
+    this.#connected = false;
+  }
+
   /** The server no longer permits a tracked entity. */
   revoked(type: string, id: string): void {
     const subscription = this.#all.get(keyOf(type, id));
-    if (subscription?.state !== 'tracked') return; // the answer to the pending request decides
-    this.#drop(subscription);
-    this.#wire.failed(new TrackingError('unauthorized', 'you may no longer watch this', { type, id }));
+    if (subscription === undefined) return;
+    if (!this.#connected) {
+      subscription.state = 'wanted';
+    } else if (subscription.state === 'tracked') { // else the answer to the pending request decides
+      this.#drop(subscription);
+      this.#wire.failed(new TrackingError('unauthorized', 'you may no longer watch this', { type, id }));
+    }
   }
 
   /** The tracker does not reconnect by itself: reject all calls that wait. */
@@ -160,14 +169,15 @@ export class Subscriptions {
   }
 
   /**
-   * Request entities of one type, one list after the other. If a list is refused, request each entity by itself; or,
-   * if they are too many, as many as there is room for.
+   * Request entities of one type, one list after the other. If a list is refused, halve it until the first entity that
+   * is to blame is found, and double the lists after it: one in hundreds takes some twenty requests.
    */
   async #request(type: string, requested: Subscription[]): Promise<void> {
     for (const subscription of requested) subscription.state = 'requested';
     let size = CHUNK;
+    let suspect = 0; // so many of the first contain one that is refused
     for (let rest = requested; rest.length > 0; rest = rest.filter((each) => this.#isPending(each))) {
-      const part = rest.slice(0, size);
+      const part = rest.slice(0, suspect > 1 ? Math.ceil(suspect / 2) : suspect || size);
       const ids = part.map(({ id }) => id);
       const answer = await this.#wire.ask(`track:${type}`, ids.length > 1 ? ids : ids.join()).catch(() => undefined);
       if (answer === undefined) {
@@ -183,12 +193,16 @@ export class Subscriptions {
       const full = answer.code === 'subscription_limit';
       if (answer.success) {
         for (const subscription of part) this.#confirmed(subscription);
+        if (suspect > 0) suspect -= part.length;
+        else size = Math.min(size * 2, CHUNK);
       } else if (part.length > 1) {
-        size = full ? Math.ceil(part.length / 2) : 1;
+        suspect = part.length;
       } else {
         for (const subscription of full ? rest : part) this.#rejected(subscription, refusal(answer, subscription));
+        suspect = 0;
+        size = 1;
       }
-      if (size < CHUNK) await new Promise((resolve) => setTimeout(resolve, PACE));
+      if (suspect > 0 || size < CHUNK) await new Promise((resolve) => setTimeout(resolve, PACE));
     }
   }
 

@@ -325,7 +325,9 @@ class SocketTracker implements Tracker {
       if (left > 0 && !isFinal(token)) void this.#renew(left, token.code);
     } else if (this.#socket.id === id) {
       this.#sent = token;
+      this.#subscriptions.pause(); // it may be another user's: the server then revokes everything
       const answer = await this.#ask('authenticate', token).catch(() => undefined); // the connection was lost
+      if (this.#socket.id === id) this.#subscriptions.connected();
       if (answer?.success === false) this.#failed(refusal(answer));
     }
   }

@@ -114,7 +114,14 @@ async def test_the_limit_of_a_user() -> None:
 async def test_authenticating_as_another_user_ends_subscriptions_and_rooms() -> None:
     hub = Hub(max_connections_per_user=1)
     member = await hub.sign_in(user("u1"))
-    assert await hub.send(member, "authenticate", "user:u2") == {"success": True}
+    await hub.send(member, "track:vehicle", ["v1", "v2"])
+    await hub.handle(member, ["authenticate", "user:u2"])
+    *told, authenticated, acknowledged = map(str, member.frames)
+    assert sorted(told) == [
+        f'2["tracking:revoked",{{"type":"vehicle","entityId":"{each}"}}]' for each in ("v1", "v2")
+    ]
+    assert authenticated.startswith('2["authenticated"')
+    assert acknowledged == '31[{"success":true}]'
     assert set(hub.rooms.get_rooms(member.sid, "/")) == {
         member.sid,
         "user:u2",

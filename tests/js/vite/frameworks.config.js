@@ -5,6 +5,7 @@ import { defineConfig } from 'vite';
 
 export default defineConfig({
   plugins: [vue(), svelte()],
+  resolve: process.env.VITEST ? { conditions: ['browser'] } : {},
   server: { proxy: { '/socket.io': { target: process.env.LIVE_URL, ws: true }, '/api': { target: process.env.LIVE_URL } } },
   build: { rolldownOptions: { input: ['vue.html', 'svelte.html'] } },
 });

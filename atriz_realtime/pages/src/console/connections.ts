@@ -65,6 +65,15 @@ export class Connections {
     found?.tracker.untrack(type, id);
   }
 
+  /** Whether the server accepts no connection from this page. Browsers name the origin with a POST, not with a GET. */
+  async isOriginRefused(): Promise<boolean> {
+    const asked = fetch(new URL('socket.io/?EIO=4&transport=polling', this.base), { method: 'POST' });
+    return asked.then(
+      ({ status }) => status === 403,
+      () => false, // the server cannot be reached
+    );
+  }
+
   /** Connect again where the server refused. */
   reconnect(): void {
     for (const { tracker } of this.#connections) tracker.reconnect();

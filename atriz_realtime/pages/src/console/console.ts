@@ -37,6 +37,7 @@ export class Console {
   #fitted = false;
   #selecting = false;
   #known = false;
+  #originRefused = false;
   #failure: unknown;
 
   /** @param left Called when the server does not accept the token. */
@@ -65,11 +66,17 @@ export class Console {
       moved: ({ type, entityId, location }) => this.#moved(type, entityId, location),
       status: (status) => {
         this.#status.connection(status);
-        if (status === 'connected') this.#sync.start();
+        if (status === 'connected') {
+          this.#originRefused = false;
+          this.#sync.start();
+        }
         if (status === 'refused') setTimeout(() => this.#sync.start(), RETRY_DELAY);
       },
       refused: (type, id) => this.#sync.refuse(type, id),
-      failed: () => this.#sync.start(), // it finds out whether the token is still valid
+      failed: ({ code }) => {
+        if (code === 'origin_refused' || code === 'unreachable') void this.#findOut();
+        this.#sync.start(); // it finds out whether the token is still valid
+      },
     });
     this.#sync = new Sync(types, new Api(BASE, token, this.#clock), this.#connections, this.#fleet, {
       changed: () => this.#changed(),
@@ -103,7 +110,7 @@ export class Console {
 
   #looked(failure: unknown): void {
     if (isUnknownUser(failure)) {
-      this.#left(this.#known ? 'Your token is no longer good. Sign in with another.' : 'The server does not know this token.');
+      this.#left(this.#known ? 'Your token is no longer good. Sign in with another.' : 'The server does not accept this token.');
       return;
     }
     this.#known ||= failure === undefined;
@@ -112,8 +119,14 @@ export class Console {
     this.#changed();
   }
 
+  async #findOut(): Promise<void> {
+    this.#originRefused = await this.#connections.isOriginRefused();
+    this.#changed();
+  }
+
   /** A sentence about what is wrong; empty: nothing. */
   #trouble(): string {
+    if (this.#originRefused) return `The server does not accept this page: ${location.origin} is not in its cors_origin`;
     const failure = this.#failure;
     if (failure !== undefined) {
       const reason = failure instanceof Refusal ? failure.code : 'it cannot be reached';

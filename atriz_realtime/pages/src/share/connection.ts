@@ -2,14 +2,11 @@ import { createTracker, type LocationEvent, type Tracker } from '../../../fronte
 
 import type { Link } from './link.ts';
 
-/** The state of the connection, or of the link; `barred` while the server does not accept the page's origin. */
-export type State = 'connecting' | 'connected' | 'reconnecting' | 'barred' | 'ended';
+/** The state of the connection, or of the link. */
+export type State = 'connecting' | 'connected' | 'reconnecting' | 'origin_refused' | 'ended';
 
 /** Error codes that mean that the link has ended or is invalid. */
 const FINAL = new Set(['invalid_token', 'not_authenticated', 'unauthorized', 'unknown_type', 'invalid_entity_id']);
-
-/** The error code that means that the server does not accept the origin of the page. */
-const BARRED = 'origin_refused';
 
 /** Milliseconds before a connection that ended for another reason is tried again, doubled each time. */
 const FIRST_RETRY = 250;
@@ -34,6 +31,7 @@ export function follow(
     over = true;
     tracker.close();
   };
+  const down = (state: State) => listeners.became(code === 'origin_refused' ? code : state);
   const end = () => {
     if (over) return;
     close();
@@ -45,20 +43,19 @@ export function follow(
   tracker.onError((error) => {
     code = error.code;
     if (error.entity !== undefined && FINAL.has(code)) end();
-    else if (!over && code === BARRED) listeners.became('barred');
   });
   tracker.onStatus((status) => {
     if (over || status === 'closed') return;
     if (status !== 'refused') {
       if (status === 'connected') [connectedAt, code] = [Date.now(), ''];
-      listeners.became(code === BARRED ? 'barred' : status);
+      down(status);
     } else if (FINAL.has(code)) {
       end();
     } else {
       // the connection was closed without a reason, or a limit was reached: connect again to find out
       if (Date.now() - connectedAt > LASTING) retry = FIRST_RETRY;
       connectedAt = Infinity;
-      listeners.became(code === BARRED ? 'barred' : 'reconnecting');
+      down('reconnecting');
       setTimeout(() => tracker.reconnect(), retry);
       retry = Math.min(retry * 2, LONGEST_RETRY);
     }

@@ -16,12 +16,14 @@ const GRACE = 5_000;
 const WORDS = {
   connecting: 'Connecting…',
   reconnecting: 'Reconnecting…',
-  barred: 'The server does not accept this address',
+  origin_refused: 'Not connected',
   waiting: 'Connected',
   live: 'Live',
   stale: 'No news',
   ended: 'Ended',
 };
+
+const REFUSED = 'The server does not accept connections from this address. Please tell whoever sent you the link.';
 
 const COMPASS = ['north', 'north-east', 'east', 'south-east', 'south', 'south-west', 'west', 'north-west'];
 
@@ -57,7 +59,7 @@ function show(link: Link): void {
     const stale = age !== undefined && age > STALE;
     element('age').toggleAttribute('data-stale', stale);
     if (age === undefined) {
-      write(element('age'), 'No position yet');
+      write(element('age'), state === 'origin_refused' ? REFUSED : 'No position yet');
     } else {
       write(element('age'), age < 2_000 ? 'Updated just now' : `Updated ${duration(age)} ago`);
       place.fade(age, STALE);
