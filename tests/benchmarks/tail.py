@@ -121,22 +121,15 @@ TAIL = Scenario(
 )
 
 
-HEADING = """### Where the highest latencies come from
-
-A server uses about a third of its core. It is measured as it is, and then with one part removed at
-a time."""
-
-
 def summary(results: Results) -> str:
-    """The medians, under the heading of the section."""
-    medians = table(
+    """The medians as a table."""
+    return table(
         ("", *(figure.title for figure in TAIL.figures)),
         [
             (each.title, *(shown(results.median("tail", each.name, f.key)) for f in TAIL.figures))
             for each in VARIANTS.contestants
         ],
     )
-    return f"{HEADING}\n\n{medians}"
 
 
 BUN = next(each for each in CONTESTANTS if each.name == "bun")
