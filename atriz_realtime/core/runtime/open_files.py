@@ -69,6 +69,8 @@ def _limits() -> tuple[int, int]:
 def count() -> int:
     """How many files this process has open; 0 where the system does not say, as not on Linux."""
     try:
+        if size := os.stat("/proc/self/fd").st_size:  # noqa: PTH116  # since Linux 6.2
+            return size
         found = os.listdir("/proc/self/fd")  # noqa: PTH208  # a path for each is slow
         return len(found) - 1  # one of them is the listing
     except OSError as error:
