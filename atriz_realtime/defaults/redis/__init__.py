@@ -19,7 +19,7 @@ from atriz_realtime.api import (
 from atriz_realtime.defaults.redis.cache import RedisCache
 from atriz_realtime.defaults.redis.fanout import RedisFanout
 from atriz_realtime.defaults.redis.rights import cache_trials, fanout_trials
-from atriz_realtime.defaults.shared.redis_rights import Trial, missing_rights
+from atriz_realtime.defaults.shared.redis_rights import Trial, rights_check
 
 __all__ = ["RedisCache", "RedisFanout", "register_caches", "register_checks", "register_fanouts"]
 
@@ -60,7 +60,7 @@ def register_checks(config: PluginConfig, resources: Resources) -> Check | None:
         if config.settings["fanout"] in (None, "redis"):
             yield from fanout_trials(prefix, sharded=link.sharded)
 
-    return Check("redis rights", lambda: missing_rights("redis", link, trials()), needs="redis")
+    return rights_check("redis", link, trials)
 
 
 def _link(resources: Resources, setting: str) -> RedisLink:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from atriz_realtime.api import EntityRef, RedisChannels, encode_json
 from atriz_realtime.defaults.redis.fanout import FOLLOWED_CHANNEL, FOLLOWED_KEY, UNUSED_KEY
-from atriz_realtime.defaults.shared.redis_rights import Trial, scripts, unused_name
+from atriz_realtime.defaults.shared.redis_rights import Trial, scripts, sorted_set, unused_name
 
 
 def cache_trials(prefix: str) -> Iterator[Trial]:
@@ -19,13 +19,7 @@ def cache_trials(prefix: str) -> Iterator[Trial]:
     yield ("GET", key), place
     yield from scripts(key, place)
     yield ("DEL", key), place
-    yield ("ZADD", index, 1, name), place
-    yield ("EXPIRE", index, 10), place
-    yield ("TTL", index), place
-    yield ("ZSCORE", index, name), place
-    yield ("ZCOUNT", index, "-inf", "+inf"), place
-    yield ("ZRANGE", index, 0, -1), place
-    yield ("ZREM", index, name), place
+    yield from sorted_set(index, place)
 
 
 def fanout_trials(prefix: str, *, sharded: bool) -> Iterator[Trial]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -40,7 +39,7 @@ from atriz_realtime.defaults.revocations.stored import (
     keys,
     trials,
 )
-from atriz_realtime.defaults.shared.redis_rights import missing_rights
+from atriz_realtime.defaults.shared.redis_rights import rights_check
 
 if TYPE_CHECKING:
     import click
@@ -142,10 +141,7 @@ def register_checks(config: PluginConfig, resources: Resources) -> Check | None:
         return None
     prefix = config.settings["redis_prefix"]
 
-    def run() -> Awaitable[list[str]]:
-        return missing_rights("revocations", link, trials(prefix))
-
-    return Check("revocations rights", run, needs="redis")
+    return rights_check("revocations", link, lambda: trials(prefix))
 
 
 async def revoke_in_redis(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import attrs
 
 from atriz_realtime.api import InvalidRequest, RedisLink
-from atriz_realtime.defaults.shared.redis_rights import Trial, scripts, unused_name
+from atriz_realtime.defaults.shared.redis_rights import Trial, scripts, sorted_set, unused_name
 
 KEY = "{realtime:revocations}"
 """The sorted set of revocations, scored by expiry; the other keys are in the same slot."""
@@ -144,16 +144,9 @@ def arguments(made: Sequence[Revocation]) -> tuple[str | bytes | float, ...]:
 
 def trials(prefix: str) -> Iterator[Trial]:
     """What a server does with these keys, on one that no server uses."""
-    place, name = f"~{prefix}{KEY}*", unused_name()
-    key = f"{prefix}{KEY}:{name}"
+    place, key = f"~{prefix}{KEY}*", f"{prefix}{KEY}:{unused_name()}"
     yield from scripts(key, place)
-    yield ("ZADD", key, 1, name), place
-    yield ("EXPIRE", key, 10), place
-    yield ("TTL", key), place
-    yield ("ZSCORE", key, name), place
-    yield ("ZCOUNT", key, "-inf", "+inf"), place
-    yield ("ZRANGE", key, 0, -1), place
-    yield ("ZREM", key, name), place
+    yield from sorted_set(key, place)
     yield ("ZREMRANGEBYSCORE", key, "-inf", 1), place
     yield ("ZREMRANGEBYRANK", key, 0, -1), place
     yield ("DEL", key), place

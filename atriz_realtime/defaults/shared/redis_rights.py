@@ -6,12 +6,12 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError
 
-from atriz_realtime.api import RealtimeError, RedisLink
+from atriz_realtime.api import Check, RealtimeError, RedisLink
 
 Command = tuple[str | bytes | float, ...]
 
@@ -38,11 +38,27 @@ def scripts(key: str, place: str) -> Iterator[Trial]:
     yield ("EVALSHA", _DIGEST, 1, key), place
 
 
-async def missing_rights(plugin: str, link: RedisLink, trials: Iterable[Trial]) -> list[str]:
-    """The problem that a plugin's user lacks rights in Redis, or that Redis refuses a command.
+def sorted_set(key: str, place: str) -> Iterator[Trial]:
+    """Write, read and empty a sorted set."""
+    yield ("ZADD", key, 1, "check"), place
+    yield ("EXPIRE", key, 10), place
+    yield ("TTL", key), place
+    yield ("ZSCORE", key, "check"), place
+    yield ("ZCOUNT", key, "-inf", "+inf"), place
+    yield ("ZRANGE", key, 0, -1), place
+    yield ("ZREM", key, "check"), place
+
+
+def rights_check(plugin: str, link: RedisLink, trials: Callable[[], Iterable[Trial]]) -> Check:
+    """The check of the rights that a plugin needs in Redis.
 
     :param trials: what the plugin does there, on keys and channels that nobody uses.
     """
+    return Check(f"{plugin} rights", lambda: _missing_rights(plugin, link, trials()), needs="redis")
+
+
+async def _missing_rights(plugin: str, link: RedisLink, trials: Iterable[Trial]) -> list[str]:
+    """The problem that a plugin's user lacks rights in Redis, or that Redis refuses a command."""
     missing: dict[str, None] = {}
     try:
         for command, place in trials:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-
 import attrs
 
 from atriz_realtime.api import (
@@ -17,7 +15,7 @@ from atriz_realtime.api import (
     hookimpl,
 )
 from atriz_realtime.defaults.shared.extras import extra
-from atriz_realtime.defaults.shared.redis_rights import missing_rights
+from atriz_realtime.defaults.shared.redis_rights import rights_check
 
 
 @attrs.frozen(kw_only=True)
@@ -98,8 +96,5 @@ def register_checks(config: PluginConfig, resources: Resources) -> Check | None:
             sharded_trials,
         )
 
-    def run() -> Awaitable[list[str]]:
-        trials = sharded_trials if sharded else classic_trials
-        return missing_rights("typescript", link, trials(settings.key))
-
-    return Check("typescript rights", run, needs="redis")
+    trials = sharded_trials if sharded else classic_trials
+    return rights_check("typescript", link, lambda: trials(settings.key))
