@@ -1,4 +1,5 @@
 import { keyOf, TrackingError } from './model.js';
+const LIMIT = 'subscription_limit';
 const CHUNK = 500;
 const PACE = 25;
 const REPEAT_DELAY = 1_000;
@@ -11,8 +12,8 @@ export class Subscriptions {
     constructor(wire) {
         this.#wire = wire;
     }
-    has(key) {
-        return this.#all.has(key);
+    find(type, id) {
+        return this.#all.get(keyOf(type, id));
     }
     async add(type, ids) {
         const confirmed = ids.map((id) => this.#addOne(type, id));
@@ -20,13 +21,13 @@ export class Subscriptions {
         await Promise.all(confirmed);
     }
     #addOne(type, id) {
-        const key = keyOf(type, id);
-        let subscription = this.#all.get(key);
+        let subscription = this.find(type, id);
         if (subscription === undefined) {
             subscription = { type, id, uses: 0, state: 'wanted', waiting: [] };
-            this.#all.set(key, subscription);
+            this.#all.set(keyOf(type, id), subscription);
         }
         subscription.uses += 1;
+        subscription.refused = false;
         if (subscription.state === 'tracked')
             return Promise.resolve();
         const { waiting } = subscription;
@@ -34,26 +35,30 @@ export class Subscriptions {
     }
     remove(type, ids) {
         for (const id of ids) {
-            const subscription = this.#all.get(keyOf(type, id));
+            const subscription = this.find(type, id);
             if (subscription === undefined)
                 continue;
             subscription.uses -= 1;
             if (subscription.uses > 0)
                 continue;
-            this.#drop(subscription);
             for (const { resolve } of subscription.waiting)
                 resolve();
-            if (subscription.state === 'wanted')
-                continue;
-            const leaving = this.#leaving.get(type) ?? new Set();
-            this.#leaving.set(type, leaving.add(id));
+            if (subscription.state !== 'wanted') {
+                const leaving = this.#leaving.get(type) ?? new Set();
+                this.#leaving.set(type, leaving.add(id));
+            }
+            this.#drop(subscription);
         }
         this.#schedule();
     }
-    #drop({ type, id }) {
-        const key = keyOf(type, id);
-        this.#all.delete(key);
-        this.#wire.dropped(key);
+    #drop(subscription) {
+        subscription.state = 'wanted';
+        this.#all.delete(keyOf(subscription.type, subscription.id));
+        const next = !subscription.refused && [...this.#all.values()].find(({ refused }) => refused);
+        if (!next)
+            return;
+        next.refused = false;
+        this.#schedule();
     }
     connected() {
         this.#connected = true;
@@ -69,7 +74,7 @@ export class Subscriptions {
         this.#connected = false;
     }
     revoked(type, id) {
-        const subscription = this.#all.get(keyOf(type, id));
+        const subscription = this.find(type, id);
         if (subscription === undefined)
             return;
         if (!this.#connected) {
@@ -108,16 +113,10 @@ export class Subscriptions {
             }
         }
         this.#leaving.clear();
-        const wanted = new Map();
-        for (const subscription of this.#all.values()) {
-            if (subscription.state !== 'wanted')
-                continue;
-            const ofType = wanted.get(subscription.type) ?? [];
-            wanted.set(subscription.type, ofType);
-            ofType.push(subscription);
+        const wanted = [...this.#all.values()].filter(({ state, refused }) => state === 'wanted' && !refused);
+        for (const type of new Set(wanted.map((each) => each.type))) {
+            void this.#request(type, wanted.filter((each) => each.type === type));
         }
-        for (const [type, ofType] of wanted)
-            void this.#request(type, ofType);
         if (this.#all.size === 0)
             this.#wire.authenticated();
     }
@@ -126,14 +125,13 @@ export class Subscriptions {
             subscription.state = 'requested';
         let size = CHUNK;
         let suspect = 0;
-        for (let rest = requested; rest.length > 0; rest = rest.filter((each) => this.#isPending(each))) {
+        for (let rest = requested; rest.length > 0; rest = rest.filter(isPending)) {
             const part = rest.slice(0, suspect > 1 ? Math.ceil(suspect / 2) : suspect || size);
             const ids = part.map(({ id }) => id);
             const answer = await this.#wire.ask(`track:${type}`, ids.length > 1 ? ids : ids.join()).catch(() => undefined);
             if (answer === undefined) {
-                for (const subscription of part)
-                    if (this.#isPending(subscription))
-                        subscription.state = 'wanted';
+                for (const subscription of part.filter(isPending))
+                    subscription.state = 'wanted';
                 setTimeout(() => this.#schedule(), REPEAT_DELAY);
                 continue;
             }
@@ -142,10 +140,9 @@ export class Subscriptions {
                 return;
             }
             this.#wire.authenticated();
-            const full = answer.code === 'subscription_limit';
             if (answer.success) {
-                for (const subscription of part)
-                    this.#confirmed(subscription);
+                for (const subscription of part.filter(isPending))
+                    confirmed(subscription);
                 if (suspect > 0)
                     suspect -= part.length;
                 else
@@ -155,8 +152,9 @@ export class Subscriptions {
                 suspect = part.length;
             }
             else {
-                for (const subscription of full ? rest : part)
-                    this.#rejected(subscription, refusal(answer, subscription));
+                const rejected = answer.code === LIMIT ? rest : part;
+                for (const each of rejected.filter(isPending))
+                    this.#rejected(each, refusal(answer, each));
                 suspect = 0;
                 size = 1;
             }
@@ -164,27 +162,28 @@ export class Subscriptions {
                 await new Promise((resolve) => setTimeout(resolve, PACE));
         }
     }
-    #isPending(subscription) {
-        const { type, id, state } = subscription;
-        return state === 'requested' && this.#all.get(keyOf(type, id)) === subscription;
-    }
-    #confirmed(subscription) {
-        if (!this.#isPending(subscription))
-            return;
-        subscription.state = 'tracked';
-        for (const { resolve } of subscription.waiting.splice(0))
-            resolve();
-    }
     #rejected(subscription, error) {
-        if (!this.#isPending(subscription))
-            return;
-        this.#drop(subscription);
+        if (error.code === LIMIT) {
+            subscription.state = 'wanted';
+            subscription.refused = true;
+        }
+        else {
+            this.#drop(subscription);
+        }
         const waiting = subscription.waiting.splice(0);
         for (const { reject } of waiting)
             reject(error);
         if (waiting.length === 0)
             this.#wire.failed(error);
     }
+}
+function confirmed(subscription) {
+    subscription.state = 'tracked';
+    for (const { resolve } of subscription.waiting.splice(0))
+        resolve();
+}
+function isPending({ state }) {
+    return state === 'requested';
 }
 export function refusal({ code = 'refused', message = 'refused' }, of) {
     return new TrackingError(code, message, of && { type: of.type, id: of.id });
