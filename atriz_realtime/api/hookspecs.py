@@ -177,7 +177,8 @@ def register_caches(config: PluginConfig) -> Iterable[CacheBackend] | CacheBacke
     opening, or an object without the methods of :class:`Cache`, stops the start.  A
     :class:`Closeable` backend is closed at the end.  The health report includes the
     state of a :class:`Reporting` backend and the numbers of a :class:`Measuring` one.
-    A ``get`` that takes longer than five seconds is cancelled, and has failed.
+    A ``get`` that takes longer than five seconds is cancelled, and has failed.  A cache that
+    several servers share should be :class:`Holding`, for throttles that hold fixes.
 
     Example::
 
