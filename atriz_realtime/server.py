@@ -134,14 +134,7 @@ class RealtimeServer(ServerInterface):
             clock=clock,
         )
         redis = None if link is None else link.client
-        parts = TrackingParts(
-            redis=redis,
-            pipeline=pipeline,
-            delivery=self.delivery,
-            plugin_runner=runner,
-            incidents=incidents,
-            lifecycle=lifecycle,
-        )
+        parts = TrackingParts(redis, pipeline, self.delivery, runner, incidents, lifecycle)
         self.socket_io = SocketServer(
             config,
             rooms,
@@ -176,6 +169,7 @@ class RealtimeServer(ServerInterface):
             status=self.status,
             statistics=statistics.read,
             incidents=incidents,
+            failed_tasks=self._plugin_opened.failed_tasks,
             worker=worker,
             deaths=deaths,
             others=other_reports,
@@ -197,6 +191,7 @@ class RealtimeServer(ServerInterface):
                 reports=self.reports.all,
                 allow_page=self.socket_io.eio.allow_page,
                 create_task=partial(self._plugin_opened.create_task, plugin),
+                failed_tasks=self._plugin_opened.failed_tasks,
             )
 
         self._notify = partial(self._plugins.notify, server=handle, resources=self._resources)
