@@ -40,6 +40,7 @@ from atriz_realtime.core.runtime.statistics import ClientLag, Reports, Statistic
 from atriz_realtime.http.application import HttpInterface
 from atriz_realtime.plugin_system.config import RealtimeConfig, SettingsView
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
+from atriz_realtime.plugin_system.published_secrets import warn_if_published
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.redis_link import make_link
 
@@ -261,6 +262,7 @@ class RealtimeServer(ServerInterface):
         return self._plugins.describe()
 
     async def _open(self, opened: AsyncExitStack) -> None:
+        warn_if_published(self.config)
         backends = await self._backends.open(opened, self._layers, self.delivery.reachable)
         self.delivery.start(backends, self.signals.gap_ended)
         opened.push_async_callback(self.delivery.aclose)
