@@ -48,8 +48,12 @@ def token(user: str = "u1", *, secret: str = SECRET, **claims: Any) -> str:
 
 
 def config(**settings: Any) -> RealtimeConfig:
-    """A configuration with :data:`SECRET` and without a throttle; settings replace these."""
-    return RealtimeConfig(**{"jwt_secret": SECRET, "throttle_interval": 0, **settings})
+    """A configuration with :data:`SECRET` and without a throttle; settings replace these.
+
+    With ``allow_weak_secret``, the server does not warn that everybody knows the secret.
+    """
+    ours: dict[str, Any] = {"jwt_secret": SECRET, "allow_weak_secret": True, "throttle_interval": 0}
+    return RealtimeConfig(**{**ours, **settings})
 
 
 def plugin_config(name: str, table: Mapping[str, Any], **settings: Any) -> PluginConfig:

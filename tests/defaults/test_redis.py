@@ -527,7 +527,8 @@ async def test_what_redis_refused_is_subscribed_when_it_no_longer_does(
     await until(lambda: events.told[before:] == ["deaf", "hearing"])
     assert fanout.status().state == "connected"
     assert pauses[:6] == [0.05, 0.1, 0.2, 0.4, 0.5, 0.5]  # a refusal is no reason to hurry
-    ((kind, said),) = reports  # and is said once
+    lost, (kind, said) = reports  # and is said once
+    assert lost[0] == "subscriber disconnected"
     assert kind == "redis disconnected"
     assert re.match(r"127\.0\.0\.1:\d+ refuses the subscriber: .*'subscribe'", said)
     assert "Redis subscribes to every channel again" in caplog.messages

@@ -82,11 +82,32 @@ async def test_what_a_task_raises_is_counted_and_logged_at_once(
         assert live.server.incidents.counts["plugin poller failed"] == 1
         (line,) = [each for each in caplog.records if each.levelno >= logging.WARNING]
         assert line.getMessage() == (
-            f"plugin poller failed: task 'poll': {type(error).__name__}: {error}"
+            f"plugin poller failed: task 'poll' has ended: {type(error).__name__}: {error}"
         )
         assert line.exc_info
-        _, report = await live.get("/health/realtime")
+        status, report = await live.get("/health/realtime")
+        assert (status, report["status"]) == (200, "healthy")
         assert report["incidents"]["plugin poller failed"] == 1
+        failed = [{"plugin": "poller", "task": "poll", "error": type(error).__name__}]
+        assert report["failedTasks"] == failed
+        assert plugin.server.failed_tasks() == failed
+        assert live.server.reports.own().failed_tasks == failed
+
+
+async def test_a_task_that_is_started_again_is_no_longer_listed_as_failed(
+    plugins: Plugins, poller: dict[str, Any]
+) -> None:
+    async with serving(**poller) as live:
+        (plugin,) = plugins.loaded("polling").made
+        plugin.error = LookupError("no answer")
+        plugin.gate.set()
+        await plugin.task
+        plugin.gate.clear()
+        plugin.server.create_task(plugin.poll(), name="another")
+        assert len(plugin.server.failed_tasks()) == 1
+        plugin.server.create_task(plugin.poll(), name="poll")
+        _, report = await live.get("/health/realtime")
+        assert "failedTasks" not in report
 
 
 async def test_a_task_ends_before_what_it_uses_is_closed(

@@ -222,8 +222,9 @@ class Delivery:
         except Exception as error:  # a plugin's backend may raise anything
             if incident:
                 self._incidents.report(incident, reason(error))
-            if incident == "fan-out unavailable" and isinstance(error, RedisError):
-                self.backlog.refusal = f"Redis: {error}"
+                refusal = error.__cause__ or error  # Redis may answer that it is full, for example
+                if isinstance(refusal, RedisError):
+                    self.backlog.refusals[incident] = f"Redis: {refusal}"
             error.__traceback__ = None  # breaks a cycle: it refers to this frame, which has `work`
             return False
         return True

@@ -116,6 +116,7 @@ class RedisFanout:
             pattern_message=self._pattern_message,
             confirmed=self._confirmed,
             changed=self._listener_changed,
+            lost=self._lost,
             moved=self._moved,
             refused=self._refused,
         )
@@ -309,6 +310,9 @@ class RedisFanout:
     def _moved(self) -> None:
         """Find the server of every channel anew."""
         self._unassigned.update(self._deliver)
+
+    def _lost(self, reason: str) -> None:
+        self._report("subscriber disconnected", f"{reason}; retrying")
 
     def _refused(self, server: str, reason: str) -> None:
         """Report a refusal, unless it was the last one too: it is repeated at each attempt."""
