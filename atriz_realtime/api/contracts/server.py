@@ -289,6 +289,7 @@ class CreateTask(Protocol):
 
         :param work: a coroutine, which may run until the server stops.
         :param name: what the task is, for the log.
+        :raises TypeError: when ``work`` is no coroutine, such as the function that makes one.
         :raises RuntimeError: when no event loop runs, or the server has stopped.
         """
 
