@@ -152,6 +152,9 @@ def register_throttles(config: PluginConfig) -> Iterable[Throttle] | Throttle | 
 
     Called once at start; ``create`` is then called once for each entity type
     that uses the policy.  If a policy raises an exception, the fix is refused.
+    A policy may also hold a fix, to send the newest one later, as ``latest`` does: see
+    `what that means for watchers <../configuration.md#throttling-policies>`_ and
+    `how to write one <testing.md#a-policy-that-holds>`_.
 
     Example::
 

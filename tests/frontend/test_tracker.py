@@ -218,6 +218,18 @@ async def test_a_websocket_that_gets_no_answer_is_given_up_for_polling(
             assert members(live, "vehicle:v1") == 1
 
 
+async def test_what_came_too_fast_is_requested_again(
+    live: Live, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, refusals = live.server._gateway, [False] * 4
+    admit = gateway.admit
+    monkeypatch.setattr(gateway, "admit", lambda sid: refusals.pop() if refusals else admit(sid))
+    async with tracking(project, live.url) as tracker:
+        await follow(tracker, "v1", "v2", "v3")
+        assert all(members(live, f"vehicle:{each}") == 1 for each in ("v1", "v2", "v3"))
+        assert (refusals, errors(tracker)) == ([], [])
+
+
 async def test_a_refused_string_token_stops_the_tracker(live: Live, project: Path) -> None:
     async with tracking(project, live.url, token="letmein") as tracker:
         await track(tracker, "v1")

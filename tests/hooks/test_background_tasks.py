@@ -54,6 +54,9 @@ class Poller:
 
     async def aclose(self):
         self.log.append("closed")
+
+    def made(self):
+        return len(made)
 """
 
 
@@ -141,8 +144,26 @@ async def test_no_task_starts_after_the_stop(plugins: Plugins, poller: dict[str,
         (plugin,) = plugins.loaded("polling").made
     with pytest.raises(RuntimeError, match="starts no task 'late'"):
         plugin.server.create_task(plugin.poll(), name="late")
-    with pytest.raises(TypeError, match="a coroutine was expected"):
-        plugin.server.create_task(plugin.poll, name="late")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("poll", "polling.Poller.poll; call it"),
+        ("gate", "Event"),
+        ("made", "polling.Poller.made"),
+    ],
+)
+async def test_what_is_no_coroutine_is_refused_with_the_names_of_plugin_and_task(
+    plugins: Plugins, poller: dict[str, Any], given: str, named: str
+) -> None:
+    async with serving(**poller):
+        (plugin,) = plugins.loaded("polling").made
+        with pytest.raises(TypeError) as refusal:
+            plugin.server.create_task(getattr(plugin, given), name="late")
+    assert str(refusal.value) == (
+        f"plugin 'poller': the task 'late' must be a coroutine, not {named}"
+    )
 
 
 async def test_a_task_that_has_not_begun_is_cancelled_without_a_warning(

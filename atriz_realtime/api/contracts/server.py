@@ -290,6 +290,7 @@ class CreateTask(Protocol):
         :param work: a coroutine, which may run until the server stops.
         :param name: what the task is, for the log, the health report and the metrics: a fixed
             text, without ids.
+        :raises TypeError: when ``work`` is no coroutine, such as the function that makes one.
         :raises RuntimeError: when no event loop runs, or the server has stopped.
         """
 

@@ -17,6 +17,7 @@ from atriz_realtime.api.errors import PluginError, PluginFailed, RealtimeError
 from atriz_realtime.core.runtime import cancellation
 from atriz_realtime.core.runtime.eager import EagerCoroutine, this_thread
 from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.plugin_system.signatures import full_name
 
 T = TypeVar("T")
 
@@ -213,10 +214,15 @@ class PluginResources:
     ) -> asyncio.Task[None]:
         """Start a background task of a plugin.
 
+        :raises TypeError: when ``work`` is no coroutine, such as the function that makes one.
         :raises RuntimeError: when no event loop runs, or the tasks have been cancelled.
         """
         if not inspect.iscoroutine(work):
-            raise TypeError(f"a coroutine was expected, got {work!r}")
+            given = full_name(work) if callable(work) else type(work).__name__
+            hint = "; call it" if inspect.iscoroutinefunction(work) else ""
+            raise TypeError(
+                f"plugin {plugin!r}: the task {name!r} must be a coroutine, not {given}{hint}"
+            )
         try:
             if self._is_closed:
                 raise RuntimeError(f"the server has stopped, and starts no task {name!r}")

@@ -129,11 +129,11 @@ export class Subscriptions {
             const part = rest.slice(0, suspect > 1 ? Math.ceil(suspect / 2) : suspect || size);
             const ids = part.map(({ id }) => id);
             const answer = await this.#wire.ask(`track:${type}`, ids.length > 1 ? ids : ids.join()).catch(() => undefined);
-            if (answer === undefined) {
-                for (const subscription of part.filter(isPending))
+            if (answer === undefined || (answer.code === 'rate_limited' && part.length === 1)) {
+                for (const subscription of rest.filter(isPending))
                     subscription.state = 'wanted';
                 setTimeout(() => this.#schedule(), REPEAT_DELAY);
-                continue;
+                return;
             }
             if (answer.code === 'not_authenticated') {
                 this.#wire.unauthenticated(refusal(answer));

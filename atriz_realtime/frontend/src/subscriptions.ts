@@ -41,7 +41,7 @@ const CHUNK = 500;
 /** Milliseconds between requests for parts of what was refused together; the server accepts 50 events a second. */
 const PACE = 25;
 
-/** Milliseconds after which an unanswered request is repeated. */
+/** Milliseconds after which a request is repeated that was not answered, or came too fast. */
 const REPEAT_DELAY = 1_000;
 
 /** The entities to track, and for each whether the server has confirmed it. */
@@ -186,10 +186,10 @@ export class Subscriptions {
       const part = rest.slice(0, suspect > 1 ? Math.ceil(suspect / 2) : suspect || size);
       const ids = part.map(({ id }) => id);
       const answer = await this.#wire.ask(`track:${type}`, ids.length > 1 ? ids : ids.join()).catch(() => undefined);
-      if (answer === undefined) {
-        for (const subscription of part.filter(isPending)) subscription.state = 'wanted';
+      if (answer === undefined || (answer.code === 'rate_limited' && part.length === 1)) {
+        for (const subscription of rest.filter(isPending)) subscription.state = 'wanted';
         setTimeout(() => this.#schedule(), REPEAT_DELAY);
-        continue;
+        return;
       }
       if (answer.code === 'not_authenticated') {
         this.#wire.unauthenticated(refusal(answer));
