@@ -334,7 +334,7 @@ async def test_a_revoked_entity_is_reported_and_dropped(live: Live, project: Pat
     async with tracking(project, live.url) as tracker:
         await follow(tracker, "v1", "v2")
         await live.server.permissions.revoke("u1", EntityRef("vehicle", "v1"))
-        gone = error("unauthorized", "you may no longer watch this", "v1")
+        gone = error("unauthorized", "no longer permitted", "v1")
         await tracker.until_last_is({"error": gone})
         await live.publish("v1")
         await live.publish("v2", speed=2)

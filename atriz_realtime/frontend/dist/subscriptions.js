@@ -82,7 +82,7 @@ export class Subscriptions {
         }
         else if (subscription.state === 'tracked') {
             this.#drop(subscription);
-            this.#wire.failed(new TrackingError('unauthorized', 'you may no longer watch this', { type, id }));
+            this.#wire.failed(new TrackingError('unauthorized', 'no longer permitted', { type, id }));
         }
     }
     refused(error) {
@@ -141,8 +141,11 @@ export class Subscriptions {
             }
             this.#wire.authenticated();
             if (answer.success) {
-                for (const subscription of part.filter(isPending))
-                    confirmed(subscription);
+                for (const subscription of part.filter(isPending)) {
+                    subscription.state = 'tracked';
+                    for (const { resolve } of subscription.waiting.splice(0))
+                        resolve();
+                }
                 if (suspect > 0)
                     suspect -= part.length;
                 else
@@ -176,11 +179,6 @@ export class Subscriptions {
         if (waiting.length === 0)
             this.#wire.failed(error);
     }
-}
-function confirmed(subscription) {
-    subscription.state = 'tracked';
-    for (const { resolve } of subscription.waiting.splice(0))
-        resolve();
 }
 function isPending({ state }) {
     return state === 'requested';

@@ -131,7 +131,7 @@ export class Subscriptions {
       subscription.state = 'wanted';
     } else if (subscription.state === 'tracked') { // else the answer to the pending request decides
       this.#drop(subscription);
-      this.#wire.failed(new TrackingError('unauthorized', 'you may no longer watch this', { type, id }));
+      this.#wire.failed(new TrackingError('unauthorized', 'no longer permitted', { type, id }));
     }
   }
 
@@ -197,7 +197,10 @@ export class Subscriptions {
       }
       this.#wire.authenticated();
       if (answer.success) {
-        for (const subscription of part.filter(isPending)) confirmed(subscription);
+        for (const subscription of part.filter(isPending)) {
+          subscription.state = 'tracked';
+          for (const { resolve } of subscription.waiting.splice(0)) resolve();
+        }
         if (suspect > 0) suspect -= part.length;
         else size = Math.min(size * 2, CHUNK);
       } else if (part.length > 1) {
@@ -223,11 +226,6 @@ export class Subscriptions {
     for (const { reject } of waiting) reject(error);
     if (waiting.length === 0) this.#wire.failed(error);
   }
-}
-
-function confirmed(subscription: Subscription): void {
-  subscription.state = 'tracked';
-  for (const { resolve } of subscription.waiting.splice(0)) resolve();
 }
 
 /** Whether a request is still pending: the subscription was neither dropped nor reset. */
