@@ -40,6 +40,7 @@ from atriz_realtime.core.runtime.statistics import ClientLag, Reports, Statistic
 from atriz_realtime.http.application import HttpInterface
 from atriz_realtime.plugin_system.config import RealtimeConfig, SettingsView
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
+from atriz_realtime.plugin_system.published_secrets import warn_if_published
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.redis_link import make_link
 
@@ -134,14 +135,7 @@ class RealtimeServer(ServerInterface):
             clock=clock,
         )
         redis = None if link is None else link.client
-        parts = TrackingParts(
-            redis=redis,
-            pipeline=pipeline,
-            delivery=self.delivery,
-            plugin_runner=runner,
-            incidents=incidents,
-            lifecycle=lifecycle,
-        )
+        parts = TrackingParts(redis, pipeline, self.delivery, runner, incidents, lifecycle)
         self.socket_io = SocketServer(
             config,
             rooms,
@@ -176,6 +170,7 @@ class RealtimeServer(ServerInterface):
             status=self.status,
             statistics=statistics.read,
             incidents=incidents,
+            failed_tasks=self._plugin_opened.failed_tasks,
             worker=worker,
             deaths=deaths,
             others=other_reports,
@@ -197,6 +192,7 @@ class RealtimeServer(ServerInterface):
                 reports=self.reports.all,
                 allow_page=self.socket_io.eio.allow_page,
                 create_task=partial(self._plugin_opened.create_task, plugin),
+                failed_tasks=self._plugin_opened.failed_tasks,
             )
 
         self._notify = partial(self._plugins.notify, server=handle, resources=self._resources)
@@ -266,6 +262,7 @@ class RealtimeServer(ServerInterface):
         return self._plugins.describe()
 
     async def _open(self, opened: AsyncExitStack) -> None:
+        warn_if_published(self.config)
         backends = await self._backends.open(opened, self._layers, self.delivery.reachable)
         self.delivery.start(backends, self.signals.gap_ended)
         opened.push_async_callback(self.delivery.aclose)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from atriz_realtime import create_app
 from atriz_realtime.testing import (
@@ -138,6 +138,86 @@ def test_the_fixtures_serve_a_plugin(tmp_path: Path) -> None:
         "test_that_fails": "FAILED",
     }
     assert "warning" not in printed
+
+
+def test_a_failure_that_a_test_does_not_take_fails_it(tmp_path: Path) -> None:
+    outcomes, printed = run(
+        tmp_path,
+        """
+        import pytest
+        from atriz_realtime.api import Observer, SocketEvent, hookimpl
+        from atriz_realtime.testing import until
+
+        pytestmark = pytest.mark.asyncio
+
+        class Faulty:
+            @hookimpl
+            def register_observers(self):
+                async def observe(event):
+                    if event.entity_id == "bad":
+                        raise LookupError("as planned")
+
+                return Observer("faulty", observe)
+
+            @hookimpl
+            def register_socket_events(self):
+                async def fail(client):
+                    raise LookupError("as planned")
+
+                return SocketEvent("fail", fail)
+
+        faulty = Faulty()
+
+        @pytest.fixture
+        def realtime_settings():
+            return {"extra_plugins": [f"faulty = {__name__}:faulty"]}
+
+        async def test_good(realtime_server):
+            await realtime_server.publish("good")
+
+        async def test_refusal(realtime_server):
+            assert (await realtime_server.get("/health/realtime"))[0] == 200
+            assert (await realtime_server.get("/api/tracking/vehicle", headers={}))[0] == 401
+
+        async def test_unseen(realtime_server):
+            await realtime_server.publish("bad")
+
+        async def test_taken(realtime_server, realtime_client):
+            for _ in range(2):
+                await realtime_server.publish("bad")
+                failures = await until(realtime_server.take_failures)
+                assert failures == {"plugin faulty failed": 1}
+            assert (await realtime_client.call("fail"))["code"] == "plugin_failed"
+            assert realtime_server.take_failures() == {"plugin faulty failed": 1}
+            assert realtime_server.take_failures() == {}
+
+        async def test_once_too_often(realtime_server, realtime_client):
+            await realtime_client.call("fail")
+            assert realtime_server.take_failures() == {"plugin faulty failed": 1}
+            await realtime_client.call("fail")
+        """,
+        'pytest_plugins = ["atriz_realtime.testing"]',
+    )
+    assert outcomes == {
+        "test_good": "PASSED",
+        "test_refusal": "PASSED",
+        "test_unseen": "ERROR",
+        "test_taken": "PASSED",
+        "test_once_too_often": "ERROR",
+    }, printed
+    assert "what the test did not expect: {'plugin faulty failed': 1}" in printed
+
+
+async def test_a_request_of_any_method() -> None:
+    async def answer(request: Request) -> Response:
+        has_token = "authorization" in request.headers
+        return JSONResponse([request.method, (await request.body()).decode(), has_token])
+
+    app = create_app(config())
+    app.add_route("/stop", answer, methods=["PUT", "DELETE"])
+    async with serving(app) as live:
+        assert await live.request("PUT", "/stop", json=1) == (200, ["PUT", "1", True])
+        assert await live.request("DELETE", "/stop", headers={}) == (200, ["DELETE", "", False])
 
 
 async def test_a_client_with_claims_or_with_a_token_of_its_own() -> None:

@@ -152,6 +152,9 @@ def register_throttles(config: PluginConfig) -> Iterable[Throttle] | Throttle | 
 
     Called once at start; ``create`` is then called once for each entity type
     that uses the policy.  If a policy raises an exception, the fix is refused.
+    A policy may also hold a fix, to send the newest one later, as ``latest`` does: see
+    `what that means for watchers <../configuration.md#throttling-policies>`_ and
+    `how to write one <testing.md#a-policy-that-holds>`_.
 
     Example::
 
@@ -177,7 +180,8 @@ def register_caches(config: PluginConfig) -> Iterable[CacheBackend] | CacheBacke
     opening, or an object without the methods of :class:`Cache`, stops the start.  A
     :class:`Closeable` backend is closed at the end.  The health report includes the
     state of a :class:`Reporting` backend and the numbers of a :class:`Measuring` one.
-    A ``get`` that takes longer than five seconds is cancelled, and has failed.
+    A ``get`` that takes longer than five seconds is cancelled, and has failed.  A cache that
+    several servers share should be :class:`Holding`, for throttles that hold fixes.
 
     Example::
 

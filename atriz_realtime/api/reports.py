@@ -36,6 +36,8 @@ class ProcessReport:
     labelled_incidents: Sequence[tuple[str, Mapping[str, str], int]] = ()
     """The same counts as (kind, labels, count): the labels are values for the placeholders in
     ``kind``, such as ``{plugin}``; most kinds have none."""
+    failed_tasks: Sequence[Mapping[str, str]] = ()
+    """See :attr:`ServerHandle.failed_tasks`."""
     deaths: int = 0
     """How often the worker of this number has died since its parent started; 0 without
     ``--workers``."""

@@ -124,6 +124,11 @@ class RedisChannels:
         return f"location:current:{entity}"
 
     @staticmethod
+    def held_location(entity: EntityRef) -> str:
+        """The key that marks an entity's current location as held, or as sent after that."""
+        return f"location:held:{entity}"
+
+    @staticmethod
     def location_index(entity_type: str) -> str:
         """The sorted set of a type's cached ids, scored by expiry (ms since the epoch)."""
         return f"location:index:{entity_type}"

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import click
@@ -21,6 +21,7 @@ from atriz_realtime.cli.addresses import bind
 from atriz_realtime.cli.logs import redact
 from atriz_realtime.core.runtime import cancellation, open_files
 from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.plugin_system.published_secrets import PUBLISHED_SECRETS
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.redis_link import Link, make_link
 from atriz_realtime.redis_link.single import SingleLink
@@ -35,19 +36,6 @@ and links expire by it, and servers order the fixes of an entity by their timest
 
 FEW_OPEN_FILES = 4_096
 """Open files below which ``check`` warns; it is the limit that Linux sets for a process."""
-
-PUBLISHED_SECRETS: Final = frozenset(
-    {
-        "a-secret-of-more-than-thirty-two-bytes",
-        "at-least-thirty-two-bytes-of-random-text",
-        "another secret of more than thirty-two bytes",
-        "the-new-secret-of-thirty-two-bytes",
-        "the-third-secret-of-thirty-two-bytes",
-        "the-old-secret-of-thirty-two-bytes",
-        "your-secret-key",
-    }
-)
-"""Secrets that the documentation prints: long enough, but anybody can sign tokens with them."""
 
 
 @attrs.define

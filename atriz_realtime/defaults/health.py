@@ -36,6 +36,9 @@ def register_routes(server: ServerHandle) -> Route:
         incidents = server.incidents()
         if incidents:
             report["incidents"] = dict(incidents)
+        failed_tasks = server.failed_tasks()
+        if failed_tasks:  # no reason to be degraded: positions do not wait for them
+            report["failedTasks"] = list(failed_tasks)
         return JSONResponse(report, 200 if healthy else Unavailable.status)
 
     return Route("/health/realtime", health, methods=["GET"])

@@ -18,21 +18,23 @@ SHARE = 0.25
 is more than ``TURN_SECONDS``: other work that makes turns long leaves them a fifth of the loop."""
 
 TASKS_PER_TURN = 16
-"""Clients of whose waiting messages at least one is handled in each turn of the event loop, even
-when no time is left in it."""
+"""The most tasks that go on in one turn.  Those for which it has no time left wait for the next."""
 
 
 class TurnQueue(LoopBound):
     """Calls functions in order, for :data:`TURN_SECONDS` in each turn of the event loop.
 
     What many clients ask for at once then keeps the loop no longer than what one client asks for.
-    Tasks share the turns with the functions.
+    Tasks that wait have as much time in each turn as the functions.
     """
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
         self._tasks: deque[asyncio.Future[None]] = deque()
         self._ends: float | None = None  # of this turn, once it has begun
+        self._seconds = 0.0  # what it is given
+        self._tasks_end: float | None = None  # once a task has gone on in this turn
+        self._late = 0  # tasks that had no time in this turn
 
     @property
     def is_over(self) -> bool:
@@ -61,12 +63,23 @@ class TurnQueue(LoopBound):
         """Wait for another turn, after the tasks that wait already."""
         if self._ends is None:
             self._begin()
-        begins = self.loop.create_future()
-        self._tasks.append(begins)
-        await begins
+        place = len(self._tasks)
+        while True:
+            begins = self.loop.create_future()
+            self._tasks.insert(place, begins)
+            await begins
+            now = perf_counter()
+            if self._tasks_end is None:
+                self._tasks_end = now + self._seconds
+                return
+            if now < self._tasks_end:
+                return
+            place = self._late
+            self._late += 1
 
     def _begin(self, share: float = 0.0) -> float:
-        ends = self._ends = perf_counter() + max(TURN_SECONDS, share)
+        self._seconds = max(TURN_SECONDS, share)
+        ends = self._ends = perf_counter() + self._seconds
         self.loop.call_soon(self._next, ends)
         return ends
 
@@ -74,11 +87,12 @@ class TurnQueue(LoopBound):
         self._ends = None
         if not (self._waiting or self._tasks):
             return
-        self._begin(SHARE * (perf_counter() - ended))
+        self._tasks_end, self._late = None, 0
         for _ in range(min(len(self._tasks), TASKS_PER_TURN)):
             task = self._tasks.popleft()
             if not task.done():
                 task.set_result(None)
+        self._begin(SHARE * (perf_counter() - ended))  # after the tasks: its end follows theirs
         while self._waiting:
             self._waiting.popleft()()
             if self.is_over:

@@ -108,7 +108,9 @@ class RealtimeConfig:
         secret=True,
     )
     allow_weak_secret: bool = _setting(
-        False, "Let `serve` listen beyond loopback with an HMAC secret that is too short."
+        False,
+        "Let `serve` listen beyond loopback with an HMAC secret that is too short, and do not warn "
+        "of a secret that the documentation prints.",
     )
     host: str = _setting("127.0.0.1", "Address that `serve` listens on.")
     port: int = _setting(3001, "Port that `serve` listens on.", minimum=0, maximum=65_535)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, get_args, get_origin, get_type_hints
+from collections.abc import Awaitable, Callable, Mapping
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import attrs
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from atriz_realtime.api.contracts import Verdict
 from atriz_realtime.api.errors import PluginError
+from atriz_realtime.api.http import HttpAnswer
+from atriz_realtime.api.model import Identity, LocationEvent
 
 _VALUES = frozenset({"bool", "bytes", "dict", "float", "int", "list", "str"})
 """Annotations that say that a parameter is not the client of a socket event."""
+
+_ANSWERS = frozenset(
+    {NoneType, bool, dict, float, int, list, str, tuple}
+    | {HttpAnswer, Identity, LocationEvent, Verdict}
+)
+"""Annotations that say that a function returns its answer, and nothing that can be awaited."""
 
 
 @attrs.frozen
@@ -25,6 +35,8 @@ class _Expected:
     """Whether a client adds arguments, as many as it likes."""
     optional: bool = False
     """Whether ``None`` may stand for the function."""
+    awaited: bool = False
+    """Whether what it returns is awaited."""
 
     def __str__(self) -> str:
         return f"({', '.join((*self.arguments, *['…'] * self.more))})"
@@ -122,7 +134,8 @@ def check_contract(where: str, implementation: object, contract: type[Any]) -> N
         )
     for name, method in methods.items():
         _, *arguments = inspect.signature(method).parameters
-        _check(f"{where}: {name}", getattr(implementation, name), _Expected(tuple(arguments)))
+        expected = _Expected(tuple(arguments), awaited=inspect.iscoroutinefunction(method))
+        _check(f"{where}: {name}", getattr(implementation, name), expected)
 
 
 @functools.cache
@@ -133,12 +146,15 @@ def _functions(record_class: type[Any]) -> Mapping[str, _Expected]:
         for kind in (hint, *get_args(hint)):  # a function, or one of several kinds
             if get_origin(kind) is not Callable:
                 continue
-            arguments, optional = get_args(kind)[0], kind is not hint
-            if arguments is ...:  # that of a socket event
-                found[name] = _Expected(("SocketClient",), more=True, optional=optional)
-            else:
-                names = ("options" if each is Any else each.__name__ for each in arguments)
-                found[name] = _Expected(tuple(names), optional=optional)
+            arguments, answer = get_args(kind)
+            more = arguments is ...  # the function of a socket event
+            names = ["SocketClient"] if more else [_parameter(each) for each in arguments]
+            found[name] = _Expected(
+                tuple(names),
+                more=more,
+                optional=kind is not hint,
+                awaited=get_origin(answer) is Awaitable,
+            )
     return found
 
 
@@ -149,6 +165,33 @@ def _check(where: str, function: object, expected: _Expected) -> None:
     signature = signature_of(function)
     if signature is not None and not _takes(signature, expected):
         raise PluginError(f"{where} must take {expected}, not {shown(signature)}")
+    if expected.awaited and _never_awaits(function):
+        raise PluginError(f"{where} must be an `async def`, or return an awaitable")
+
+
+def _parameter(kind: Any) -> str:
+    return "options" if kind is Any else str(kind.__name__)
+
+
+def _never_awaits(function: Callable[..., Any]) -> bool:
+    """Whether a function says itself that nothing can await what it returns.
+
+    Most plain functions do not say it: those without an annotation, partial functions, other
+    objects that can be called, and what a decorator has made, whose annotations may be those of
+    the function that it wraps.
+    """
+    if inspect.isasyncgenfunction(function):
+        return True
+    if not inspect.isroutine(function) or inspect.iscoroutinefunction(function):
+        return False
+    if hasattr(function, "__wrapped__"):
+        return False
+    try:
+        answer = get_type_hints(function).get("return", Any)
+        kinds = get_args(answer) if get_origin(answer) in (Union, UnionType) else (answer,)
+        return all((get_origin(kind) or kind) in _ANSWERS for kind in kinds)
+    except Exception:  # an annotation may be anything, such as a name that is not imported
+        return False
 
 
 def _takes(signature: inspect.Signature, expected: _Expected) -> bool:

@@ -268,7 +268,8 @@ class RedisPipe:
         else:
             is_state = isinstance(response, SERVER_STATE_ERRORS)
             if is_state or str(response).startswith(SERVER_STATE_PREFIXES):
-                response = Unavailable(f"Redis: {response}")
+                refusal, response = response, Unavailable(f"Redis: {response}")
+                response.__cause__ = refusal
             if self.address:
                 response.add_note(f"from {self.address}")  # for the log; callers get the message
             answer.set_exception(response)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
@@ -35,6 +36,10 @@ TIMEOUT = 30.0
 """Seconds after which a wait in a test fails; generous, so that a slow machine passes."""
 
 
+FAILURES = (" failed", " timed out", " too slow")
+"""How the kinds of incidents end that are failures of plugins and handlers, whatever the speed of
+the machine; ``blocked the loop`` depends on that."""
+
 TOKEN_LIFE = 86_400
 """Seconds after which a token of tests expires; longer than any run."""
 
@@ -48,8 +53,12 @@ def token(user: str = "u1", *, secret: str = SECRET, **claims: Any) -> str:
 
 
 def config(**settings: Any) -> RealtimeConfig:
-    """A configuration with :data:`SECRET` and without a throttle; settings replace these."""
-    return RealtimeConfig(**{"jwt_secret": SECRET, "throttle_interval": 0, **settings})
+    """A configuration with :data:`SECRET` and without a throttle; settings replace these.
+
+    With ``allow_weak_secret``, the server does not warn that everybody knows the secret.
+    """
+    ours: dict[str, Any] = {"jwt_secret": SECRET, "allow_weak_secret": True, "throttle_interval": 0}
+    return RealtimeConfig(**{**ours, **settings})
 
 
 def plugin_config(name: str, table: Mapping[str, Any], **settings: Any) -> PluginConfig:
@@ -103,6 +112,7 @@ class Live:
     """The application that serves it."""
     port: int
     _loop: asyncio.AbstractEventLoop | None = attrs.field(default=None, eq=False, repr=False)
+    _taken: Counter[str] = attrs.field(factory=Counter, init=False, eq=False, repr=False)
 
     @property
     def url(self) -> str:
@@ -115,6 +125,18 @@ class Live:
         server: RealtimeServer = self.app.state.realtime
         return server
 
+    def take_failures(self) -> dict[str, int]:
+        """Return the failures of plugins and handlers since the last call, by kind of incident.
+
+        The server survives them, so that a test may not notice.  ``realtime_server`` fails a test
+        that leaves some.
+        """
+        counts = self.server.incidents.counts
+        failures = Counter({kind: counts[kind] for kind in counts if kind.endswith(FAILURES)})
+        failures -= self._taken
+        self._taken.update(failures)
+        return dict(failures)
+
     async def post(self, path: str, body: Any, **options: Any) -> tuple[int, Any]:
         """POST JSON with a token of ``u1``; returns the status and the answer."""
         return await self.request("POST", path, json=body, **options)
@@ -124,11 +146,12 @@ class Live:
         return await self.request("GET", path, **options)
 
     async def request(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
-        """Send any request; pass ``headers={}`` to send no token.
+        """Send any request, such as a ``PUT``; pass ``headers={}`` to send no token.
 
         Returns the status, and the answer: decoded if it is JSON, otherwise its text, and
         ``None`` if it is empty.
 
+        :param options: those of aiohttp's ``ClientSession.request``, such as ``json``.
         :raises RuntimeError: when nothing can answer, because the server's event loop does not run.
         """
         self.check_running()
@@ -271,9 +294,14 @@ def realtime_settings() -> dict[str, Any]:
 
 @pytest_asyncio.fixture
 async def realtime_server(realtime_settings: dict[str, Any]) -> AsyncIterator[Live]:
-    """A real server on a free port."""
+    """A real server on a free port.
+
+    If a plugin or a handler fails meanwhile, the test fails: see ``Live.take_failures``.
+    """
     async with serving(**realtime_settings) as live:
         yield live
+    failures = live.take_failures()
+    assert not failures, f"the server survived what the test did not expect: {failures}"
 
 
 @pytest_asyncio.fixture

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from atriz_realtime.api import Cache, Fanout, Reporting, Unavailable
+from atriz_realtime.api import Cache, Fanout, Holding, Reporting, Unavailable
 from atriz_realtime.testing.cache import TTL, VEHICLE, CacheContract, PassTime, entity_ids
 from atriz_realtime.testing.clock import FakeClock
 from atriz_realtime.testing.fanout import (
@@ -32,7 +32,8 @@ class SharedCacheContract(CacheContract):
     Besides ``cache``, override ``other_cache``, the cache of another server on the same store,
     and ``outage``, which cuts ``cache`` off from the store.  Both caches use the fixture ``clock``.
     Such a cache is ``Reporting``, and locations expire by a clock that the servers share: each
-    process has a monotonic clock of its own.
+    process has a monotonic clock of its own.  What is said of held locations concerns a cache that
+    is ``Holding``; for others, these tests are skipped.
     """
 
     @pytest.fixture
@@ -91,6 +92,56 @@ class SharedCacheContract(CacheContract):
         second = await other_cache.page("vehicle", first.next_cursor, 2)
         assert {name for name, _ in first.items + second.items} == {"v0", "v1", "v2", "v3"}
 
+    async def test_a_newer_location_that_another_server_holds_is_sent_in_place_of_a_late_one(
+        self, cache: Cache, other_cache: Cache
+    ) -> None:
+        holding, other = _holding(cache), _holding(other_cache)
+        first, second = payload(seconds=1), payload(seconds=2)
+        await holding.put_held(first, TTL)
+        assert await holding.to_send(first) == first.location
+        await other.put_held(second, TTL)
+        assert await cache.get(VEHICLE) == second.location
+        assert await holding.to_send(first) == second.location
+        await holding.mark_sent(second)
+        assert await holding.to_send(first) is None
+        assert await other.to_send(second) is None
+
+    async def test_a_location_that_was_sent_is_not_sent_again(
+        self, cache: Cache, other_cache: Cache
+    ) -> None:
+        holding, other = _holding(cache), _holding(other_cache)
+        late, newer = payload(seconds=1), payload(seconds=2)
+        await holding.put_held(late, TTL)
+        await holding.mark_sent(newer)  # the mark is another location's
+        assert await holding.to_send(late) == late.location
+        await other_cache.put(newer, TTL)  # it is published, not held
+        assert await holding.to_send(late) is None
+        assert await other.to_send(newer) == newer.location  # if it is sent again after a failure
+
+    async def test_locations_of_the_same_time_are_told_apart(self, cache: Cache) -> None:
+        holding = _holding(cache)
+        one, two, three = (payload(latitude=latitude) for latitude in (1, 2, 3))
+        await holding.put_held(one, TTL)
+        await holding.put_held(two, TTL)
+        assert await holding.to_send(one) == two.location
+        await cache.put(three, TTL)
+        assert await holding.to_send(one) is None
+
+    async def test_an_older_fix_that_is_held_replaces_nothing(self, cache: Cache) -> None:
+        holding = _holding(cache)
+        older, newer = payload(seconds=1), payload(seconds=2)
+        await holding.put_held(newer, TTL)
+        await holding.put_held(older, TTL)
+        assert await cache.get(VEHICLE) == newer.location
+        assert await cache.count("vehicle") == 1
+
+    async def test_what_is_held_expires(self, cache: Cache, pass_time: PassTime) -> None:
+        holding = _holding(cache)
+        await holding.put_held(payload(seconds=1), TTL)
+        await pass_time(TTL + 1)
+        assert await cache.get(VEHICLE) is None
+        assert await holding.to_send(payload()) == payload().location
+
     async def test_an_outage_is_reported_and_survived(self, cache: Cache, outage: Outage) -> None:
         fix = payload()
         await cache.put(fix, TTL)
@@ -116,6 +167,12 @@ class SharedCacheContract(CacheContract):
                     break
         await cache.put(payload("v2"), TTL)
         assert await cache.count("vehicle") == 2
+
+
+def _holding(cache: Cache) -> Holding:
+    if not isinstance(cache, Holding):
+        pytest.skip("the cache does not know which locations are held")
+    return cache
 
 
 class SharedFanoutContract(FanoutContract):

@@ -58,6 +58,7 @@ def test_the_names_of_the_wire_contract() -> None:
     assert RedisChannels.PREFIX + Rooms.entity(VEHICLE) == RedisChannels.entity(VEHICLE)
     assert RedisChannels.ALL == "tracking:*"
     assert RedisChannels.current_location(VEHICLE) == "location:current:vehicle:v1"
+    assert RedisChannels.held_location(VEHICLE) == "location:held:vehicle:v1"
     assert (CacheTTL.CURRENT_LOCATION, CacheTTL.SESSION) == (300, 3600)
 
 

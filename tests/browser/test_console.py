@@ -18,7 +18,8 @@ from tests.browser.chromium import Complaints, leaving
 from tests.browser.conftest import NewPage
 from tests.browser.console import ON, ago, open_console, row, seen, until_seen
 from tests.support.servers.localhost import serving_on_localhost
-from tests.support.servers.serving import config, serving, token, until
+from tests.support.servers.serving import Live, config, serving, token, until
+from tests.support.servers.tcp_proxy import proxying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -55,6 +56,19 @@ async def test_a_wrong_token_is_refused_and_the_right_one_lets_in(
         await expect(field).to_be_visible()
         await page.reload()
         await expect(field).to_be_visible()
+
+
+async def test_it_connects_where_websockets_are_refused(page: Page, complaints: Complaints) -> None:
+    complaints.expect("WebSocket")
+    async with (
+        serving(plugins=ON) as live,
+        proxying(live.port) as proxy,
+        leaving(page),
+    ):
+        proxy.refuse(b"Upgrade: websocket")
+        await live.publish("v1")
+        await open_console(page, Live(live.app, proxy.port))
+        await expect(row(page, "v1")).to_be_visible()
 
 
 async def test_a_revoked_token_leads_to_the_sign_in(page: Page, complaints: Complaints) -> None:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -39,7 +40,12 @@ FILES = named_files(ROOT / "docs" / "frontend.md")
 ENTRY = '<!doctype html><meta charset="utf-8"><title>Vehicles</title>\
 <link rel="icon" href="data:,"><div id="root"></div><script type="module" src="/src/{}"></script>'
 
-ENTRIES = {"index.html": "main.tsx", "vue.html": "vue.js", "svelte.html": "svelte.js"}
+ENTRIES = {
+    "index.html": "main.tsx",
+    "map.html": "map.tsx",
+    "vue.html": "vue.js",
+    "svelte.html": "svelte.js",
+}
 """The script of each page."""
 
 NO_SERVER = "there is no realtime server at this path"
@@ -69,14 +75,17 @@ def frameworks(project: Path) -> Path:
     return built
 
 
-def service(folder: Path | None = None) -> Starlette:
+def service(folder: Path | None = None, **settings: Any) -> Starlette:
     """A realtime server that issues tokens, and serves the files of a folder."""
 
     async def realtime_token(_: Request) -> PlainTextResponse:
-        return PlainTextResponse(token())
+        if app.state.signed_in:
+            return PlainTextResponse(token())
+        return PlainTextResponse("nobody is signed in", 401)
 
     app = Starlette(routes=[Route("/api/realtime-token", realtime_token)])
-    app.state.realtime = RealtimeExtension(config()).install(app)
+    app.state.signed_in = True
+    app.state.realtime = RealtimeExtension(config(**settings)).install(app)
     if folder is not None:
         app.router.routes.append(files_of(folder))
     return app
@@ -152,7 +161,7 @@ async def test_the_types_of_the_documented_files_agree(project: Path) -> None:
     tsc = with_packages(SOURCE) / "node_modules" / ".bin" / "tsc"
     options = ("--strict", "--noEmit", "--skipLibCheck", "--jsx", "react-jsx", "--target", "es2022")
     modules = ("--module", "esnext", "--moduleResolution", "bundler", "--types", "vite/client")
-    roots = ("src/main.tsx", "src/Banner.tsx", "src/tracker.ts", "src/fleet.ts", "vite.config.ts")
+    roots = ("src/main.tsx", "src/map.tsx", "src/tracker.ts", "vite.config.ts")
     tested = ("src/App.test.tsx", "src/fake-tracker.ts")
     run(project, tsc, *options, *modules, *roots, *tested)
 
@@ -241,6 +250,62 @@ async def test_a_tracker_ends_when_its_module_runs_again(
         assert await page.evaluate("window.loaded") == 1  # it is the same page
 
 
+@pytest.mark.parametrize("name", ["vue", "svelte"])
+async def test_who_signs_out_is_disconnected(frameworks: Path, page: Page, name: str) -> None:
+    """Without an error: nobody asks for a token meanwhile, which would be answered by 401."""
+    app = service(frameworks)
+    async with serving(app) as live, leaving(page):
+        await page.goto(f"{live.url}/{name}.html#v1")
+        shown = page.locator("#root p")
+        await expect(shown).to_have_text(["No position yet"] * 2)
+        app.state.signed_in = False
+        await page.evaluate("userIs('')")
+        await until(lambda: live.server.connection_count == 0)
+        await expect(shown).to_have_count(0)
+        app.state.signed_in = True
+        await page.evaluate("userIs('ben')")
+        await moves(page, live)
+
+
+async def test_a_map_of_all_vehicles_shares_the_connection_of_the_banner(
+    project: Path, page: Page
+) -> None:
+    async with serving(service()) as live, at_vite(project, live) as port, leaving(page):
+        for number in range(300):
+            await live.publish(f"v{number}")
+        await page.goto(f"http://localhost:{port}/map.html")
+        await expect(page.locator("#root i")).to_have_count(300)
+        await live.publish("v7", latitude=50, longitude=-8.5)
+        await expect(page.get_by_title("v7", exact=True)).to_have_css("top", "40px")
+        assert live.server.connection_count == 1
+
+
+async def test_a_map_says_what_it_does_not_show_and_tries_again(
+    project: Path, page: Page, complaints: Complaints
+) -> None:
+    complaints.expect("503")
+    listing = "**/api/tracking/vehicle?*"
+    app = service(max_subscriptions=2)
+    async with serving(app) as live, at_vite(project, live) as port, leaving(page):
+        for number in range(3):
+            await live.publish(f"v{number}")
+        await page.route(listing, lambda route: route.fulfill(status=503))
+        await page.goto(f"http://localhost:{port}/map.html")
+        said, markers = page.get_by_role("status"), page.locator("#root i")
+        await expect(said).to_have_text("The list of vehicles may be incomplete.")
+        await page.unroute(listing)
+        await live.server.socket_io.abort_all()  # the list is fetched with each connection
+        await expect(said).to_have_text("These are too many vehicles at once.")
+        await expect(markers).to_have_count(2)
+        await expect(page.get_by_title("v2")).to_have_count(0)
+
+        await live.server.tracking.clear_current_location("vehicle", "v0")
+        await live.server.socket_io.abort_all()
+        await expect(page.get_by_title("v2")).to_be_visible()
+        await expect(markers).to_have_count(2)
+        await expect(said).to_have_count(0)
+
+
 async def says_why_it_does_not_connect(page: Page, folder: Path, name: str) -> None:
     """Check that a page says so, and connects when it is told to try again."""
     async with without_live_server(folder) as (url, put_server_there), leaving(page):
@@ -256,7 +321,7 @@ async def says_why_it_does_not_connect(page: Page, folder: Path, name: str) -> N
 async def test_react_says_why_it_does_not_connect(
     project: Path, page: Page, complaints: Complaints
 ) -> None:
-    complaints.expect("404")
+    complaints.expect("404|WebSocket")
     run(project, "vite", "build", "--outDir", "own")
     await says_why_it_does_not_connect(page, project / "own", "")
 
@@ -265,7 +330,7 @@ async def test_react_says_why_it_does_not_connect(
 async def test_other_frameworks_say_why_they_do_not_connect(
     frameworks: Path, page: Page, complaints: Complaints, name: str
 ) -> None:
-    complaints.expect("404")
+    complaints.expect("404|WebSocket")
     await says_why_it_does_not_connect(page, frameworks, f"{name}.html#v1")
 
 
@@ -279,7 +344,7 @@ async def open_page_without_a_bundler(page: Page, folder: Path, url: str) -> Non
 async def test_a_page_without_a_bundler_says_why_it_does_not_connect(
     tmp_path: Path, page: Page, complaints: Complaints
 ) -> None:
-    complaints.expect("404")
+    complaints.expect("404|WebSocket")
     async with without_live_server(tmp_path) as (url, put_server_there), leaving(page):
         await open_page_without_a_bundler(page, tmp_path, url)
         await expect(page.get_by_role("alert")).to_contain_text(NO_SERVER)

@@ -18,6 +18,7 @@ from atriz_realtime import EntityRef, create_app
 from tests.browser.chromium import Complaints, leaving
 from tests.browser.conftest import NewPage
 from tests.support.servers.serving import Live, config, serving, token, until
+from tests.support.servers.tcp_proxy import proxying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -128,6 +129,22 @@ async def test_an_old_position_is_marked_as_stale(page: Page, live: Live) -> Non
     await expect(page.locator("#age")).to_have_text("Updated 3 min ago")
     await moved(live, "bus-2")
     await expect(page.get_by_role("status")).to_have_text("Live")
+
+
+@pytest.mark.parametrize(
+    ("refused", "errors"), [(b"Upgrade: websocket", "WebSocket"), (b"transport=polling", None)]
+)
+async def test_one_transport_that_gets_through_is_enough(
+    page: Page, live: Live, complaints: Complaints, refused: bytes, errors: str | None
+) -> None:
+    """Polling alone fails where each request reaches another worker; the page does not try it."""
+    if errors is not None:
+        complaints.expect(errors)
+    await moved(live, "bus-12")
+    async with proxying(live.port) as proxy, leaving(page):
+        proxy.refuse(refused)
+        await opened(page, Live(live.app, proxy.port), await shared(live, "bus-12"))
+        await expect(page.get_by_role("status")).to_have_text("Live")
 
 
 async def test_a_lost_connection_is_made_again(page: Page, live: Live) -> None:

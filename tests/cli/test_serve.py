@@ -23,8 +23,8 @@ import socketio
 
 from atriz_realtime.api import VERSION
 from atriz_realtime.cli.serving.uvicorn_server import shown
-from atriz_realtime.cli.verdict import PUBLISHED_SECRETS
 from atriz_realtime.plugin_system.plugins import PluginInfo
+from atriz_realtime.plugin_system.published_secrets import PUBLISHED_SECRETS
 from tests.cli.processes import Served, environment, finished, only_line, own_uvicorn, serve
 from tests.support.servers.serving import TIMEOUT, token, until
 

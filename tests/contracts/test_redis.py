@@ -87,6 +87,22 @@ async def test_the_cache_works_on_a_cluster(cluster_link: RedisLink) -> None:
     assert await cache.count("vehicle") == len(fixes) - 1
 
 
+async def test_what_is_held_is_known_on_a_cluster(cluster_link: RedisLink) -> None:
+    cache = RedisCache(cluster_link, FakeClock(), PREFIX)
+    first, second = (payload("held", seconds=seconds) for seconds in (1, 2))
+    await cache.put_held(first, TTL)
+    await cache.put_held(second, TTL)
+    assert await cache.to_send(first) == second.location
+    await cache.mark_sent(first)
+    assert await cache.to_send(first) == second.location
+    await cache.mark_sent(second)
+    assert await cache.to_send(first) is None
+    assert await cache.to_send(second) is None
+    await cache.put_held(first, TTL)
+    assert await cache.get(first.entity) == second.location
+    assert await cache.to_send(second) is None
+
+
 async def test_a_late_fix_on_a_cluster_is_left_to_the_core(cluster_link: RedisLink) -> None:
     fanout = RedisFanout(cluster_link, PREFIX)
     cache = RedisCache(cluster_link, FakeClock(), PREFIX)

@@ -143,6 +143,22 @@ async def test_incidents_and_plugins_problems_are_different_metrics(plugins: Plu
         assert kinds == {"refused credentials"}
 
 
+async def test_a_task_that_has_failed_is_named(plugins: Plugins) -> None:
+    name = plugins.module(
+        "poller",
+        """
+        @hookimpl
+        async def server_started(server):
+            async def poll():
+                raise LookupError("a bug")
+            await server.create_task(poll(), name="poll")
+        """,
+    )
+    async with serving(extra_plugins=[name], **HERE) as live:
+        found = await numbers(live)
+        assert found("plugin_failed_tasks", plugin="poller", task="poll") == 1
+
+
 async def test_each_refused_event_of_a_flood_is_counted() -> None:
     async with (
         serving(max_events_per_second=0.001, max_events_burst=3, **HERE) as live,

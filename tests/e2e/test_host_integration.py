@@ -190,6 +190,19 @@ async def test_the_server_s_routes_come_before_a_host_s_catch_all(
             assert await live.get(path) == (200, "theirs"), path
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_the_start_warns_of_a_secret_that_the_documentation_prints(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, allowed: bool
+) -> None:
+    printed = "the JWT secret is printed in the documentation, so anybody can sign tokens with it"
+    app = make_app()
+    install(app, allow_weak_secret=allowed)
+    async with serving(app):
+        warned = [each for each in caplog.records if each.name == "atriz_realtime.jwt_auth"]
+    found = [(each.levelname, each.getMessage()) for each in warned]
+    assert found == ([] if allowed else [("WARNING", printed)])
+
+
 async def test_the_start_names_the_routes_of_a_host_that_the_server_covers(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:

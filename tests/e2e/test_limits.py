@@ -58,8 +58,9 @@ async def test_too_many_events_are_refused_and_then_disconnect(
     ):
         for number in range(20):
             assert await client.call("track:vehicle", f"v{number}") == SUCCESS
-        await client.emit("track:vehicle", "v20")
-        assert await client.next("error") == "Rate limit"
+        answer = await client.call("track:vehicle", "v20")
+        assert (answer["success"], answer["code"]) == (False, "rate_limited")
+        assert client.of("error") == ["Rate limit"]
         assert await other.call("track:vehicle", "v1") == SUCCESS
         for _ in range(19):
             await client.emit("track:vehicle", "v20")
@@ -82,14 +83,15 @@ async def test_connections_of_one_user_are_limited(serve: Serve, connect: Connec
         connect(live, user=None) as two,
     ):
         assert await two.call("authenticate", token()) == SUCCESS
-        async with connect(live) as third:  # connected, and not authenticated
-            await third.emit("track:vehicle", "v1")
-            assert await third.next("error") == "Not authenticated"
-            await third.emit("authenticate", token())
-            assert await third.next("authenticated") == {
-                "success": False,
-                "message": "Authentication failed",
-            }
+        async with connect(live, refused=True) as third:
+            assert third.refused == Refusal("Too many connections", {"code": "rate_limited"})
+        async with connect(live, user=None) as third:
+            answer = await third.call("authenticate", token())
+            assert (answer["success"], answer["code"]) == (False, "rate_limited")
+            assert third.of("error") == ["Too many connections"]
+            assert third.of("authenticated") == [
+                {"success": False, "message": "Authentication failed"}
+            ]
             assert await third.until_disconnected() == SERVER_DISCONNECT
         assert await two.call("authenticate", token()) == SUCCESS  # it counts once
         async with connect(live, user="u2") as another:

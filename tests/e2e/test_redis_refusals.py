@@ -43,11 +43,16 @@ async def test_positions_reach_their_watchers_uncached(
             await live.publish("v1", speed=1)
             await until(lambda: watcher.updates)
             assert live.server.incidents.counts["cache unavailable"] == 1
+            status, report = await live.get("/health/realtime")
+            assert (status, report["status"], report["redis"]) == (503, "degraded", "connected")
+            assert report["reason"].startswith("Redis: ")
             for name in refusal:
                 client.config_set(name, 0)
             await live.publish("v1", speed=2)
             status, answer = await live.get("/api/tracking/vehicle/v1")
             assert (status, answer["speed"]) == (200, 2)
+            await until(lambda: not live.server.delivery.backlog)
+            assert (await live.get("/health/realtime"))[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -125,6 +130,34 @@ async def test_a_user_who_may_not_publish_makes_the_server_degraded(tmp_path: Pa
             client.acl_setuser("default", enabled=True, commands=["+publish"])
             await until(lambda: there.updates)
             await until(lambda: not live.server.delivery.backlog)
+            status, report = await live.get("/health/realtime")
+            assert (status, report["status"]) == (200, "healthy")
+
+
+@pytest.mark.parametrize("throttle_interval", [0, 60_000])
+async def test_a_user_who_may_not_write_makes_the_server_degraded(
+    tmp_path: Path, throttle_interval: int
+) -> None:
+    path = str(tmp_path / "valkey.sock")
+    with (
+        ValkeyServer(port=0, unix_socket_path=path),
+        redis.Redis(unix_socket_path=path) as client,
+    ):
+        async with (
+            serving(redis_url=f"unix://{path}", throttle_interval=throttle_interval) as live,
+            watching(live, "v1") as watcher,
+        ):
+            await live.publish("v1", speed=1)
+            await until(lambda: watcher.updates)
+            client.acl_setuser("default", enabled=True, commands=["-set"])
+            await live.publish("v1", speed=2)
+            assert live.server.incidents.counts == {"cache unavailable": 1}
+            status, report = await live.get("/health/realtime")
+            assert (status, report["status"], report["redis"]) == (503, "degraded", "connected")
+            assert report["reason"].startswith("Redis: ")
+            assert "'set'" in report["reason"]
+            client.acl_setuser("default", enabled=True, commands=["+set"])
+            await until(lambda: not live.server.delivery.backlog)  # by itself
             status, report = await live.get("/health/realtime")
             assert (status, report["status"]) == (200, "healthy")
 

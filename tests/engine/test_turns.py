@@ -29,7 +29,7 @@ from tests.support.clients.websocket import (
     frame,
     wire,
 )
-from tests.support.servers.serving import until
+from tests.support.servers.serving import TIMEOUT, until
 from tests.support.servers.transports import ON_UVICORN, Transport
 
 COUNT = 500
@@ -187,7 +187,51 @@ async def test_messages_that_wait_in_many_sessions_share_each_turn() -> None:
     expected = [str(number) for number in range(waiting + 1)]
     assert all(host.messages[session.sid] == expected for session in sessions)
     assert handled.pop(min(handled)) == count  # those that had been begun
-    assert max(handled.values()) == turns.TASKS_PER_TURN
+    assert set(handled.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [(2**-8, 1), (2**-11, 2), (2**-12, 4), (2**-20, turns.TASKS_PER_TURN)],
+)
+async def test_tasks_share_the_time_of_each_turn_in_order(
+    monkeypatch: pytest.MonkeyPatch, cost: float, expected: int
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(turns, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(turns, "TURN_SECONDS", 2**-10)
+    queue, count = turns.TurnQueue(), 3 * turns.TASKS_PER_TURN
+    handled: list[int] = []
+    in_turn: Counter[int] = Counter()
+    async with counting_turns() as turn:
+
+        async def handle(number: int) -> None:
+            await queue.next()
+            handled.append(number)
+            in_turn[turn[0]] += 1
+            now[0] += cost
+
+        await asyncio.gather(*(handle(number) for number in range(count)))
+    assert handled == list(range(count))
+    assert set(in_turn.values()) == {expected}
+
+
+async def test_tasks_that_come_meanwhile_wait_behind_those_that_had_no_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(turns, "perf_counter", lambda: now[0])
+    queue, handled = turns.TurnQueue(), list[str]()
+
+    async def handle(name: str, *following: str) -> None:
+        await queue.next()
+        handled.append(name)
+        now[0] += 1.0
+        await asyncio.gather(*(handle(each) for each in following))
+
+    async with asyncio.timeout(TIMEOUT):
+        await asyncio.gather(handle("a", "d", "e"), handle("b"), handle("c", "f"))
+    assert handled == ["a", "b", "c", "d", "e", "f"]
 
 
 class Compressed(Exchanged):

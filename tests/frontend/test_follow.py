@@ -63,6 +63,17 @@ async def test_a_refusal_of_the_entity_outlasts_the_connection(project: Path) ->
         await until_shown(tracker, shown(error="unauthorized"))
 
 
+async def test_an_entity_above_the_limit_is_shown_when_there_is_room(project: Path) -> None:
+    async with serving(max_subscriptions=1) as live, tracking(project, live.url) as tracker:
+        await track(tracker, "v1")
+        await tracker.until_printed({"tracked": ["v1"]})
+        await follow(tracker, "v2")
+        await until_shown(tracker, shown(error="subscription_limit"))
+        await live.publish("v2", speed=5)
+        await tracker.send({"do": "untrack", "type": "vehicle", "ids": ["v1"]})
+        await until_shown(tracker, shown(5))
+
+
 async def test_a_refusal_of_the_connection_ends_with_it(project: Path) -> None:
     async with serving() as live, tracking(project, live.url) as tracker:
         await follow(tracker, "v1")

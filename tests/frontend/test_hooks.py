@@ -193,6 +193,31 @@ async def test_a_component_without_a_token_waits_for_one(project: Path) -> None:
         assert not any("refused" in str(shown) for shown in page.printed)
 
 
+async def test_a_map_and_a_banner_share_a_connection(project: Path) -> None:
+    ids = [f"v{number}" for number in range(300)]
+    mine = token()
+    async with (
+        serving() as live,
+        script("tracked.mjs", folder=project, REACT_APP_WS_URL=live.url) as page,
+    ):
+        await page.send({"render": [{"fleet": ids, "token": ""}]})
+        await page.until_last_is([{"status": None, "moves": 0}])
+        banner = using("useConnection", mine)
+        await page.send({"render": [{"fleet": ids, "token": mine}, banner]})
+        await until(lambda: all(members(live, f"vehicle:{each}") for each in ids))
+        await live.publish("v299")
+        connected = {"status": "connected", "problem": None}
+        await page.until_last_is([{"status": "connected", "moves": 1}, connected])
+        assert live.server.connection_count == 1
+
+        await page.send({"render": [banner]})  # the connection is still used
+        await until(lambda: not members(live, "vehicle:v0"))
+        await page.until_last_is([connected])
+        assert live.server.connection_count == 1
+        await page.send({"render": []})
+        await until(lambda: live.server.connection_count == 0)
+
+
 async def test_a_url_with_a_path_is_a_problem_that_is_shown(project: Path) -> None:
     async with serving() as live, script("tracked.mjs", folder=project) as page:
         elsewhere = {"url": f"{live.url}/fleet"}

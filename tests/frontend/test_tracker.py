@@ -12,7 +12,7 @@ import pytest
 
 from atriz_realtime.api import AuthenticationRejected, Credentials, EntityRef, Identity
 from tests.support.clients.node import Lines, script
-from tests.support.servers.serving import Live, serving, token, until
+from tests.support.servers.serving import TIMEOUT, Live, serving, token, until
 from tests.support.servers.tcp_proxy import Proxy, proxying
 
 
@@ -158,9 +158,76 @@ async def test_above_the_limit_the_first_that_fit_are_tracked(project: Path) -> 
         await tracker.until_last_is({"refused": said})
         tracked = [number for number in range(1_400) if members(live, f"vehicle:v{number}")]
         assert tracked == list(range(701))
-        await tracker.send({"do": "untrack", "type": "vehicle", "ids": ["v0"]})
-        await follow(tracker, "v1399")
         assert live.server.incidents.counts["refused subscription_limit"] < 20  # and not 699
+
+
+async def test_those_above_the_limit_get_the_places_that_become_free(project: Path) -> None:
+    async with (
+        serving(max_subscriptions=2) as live,
+        proxying(live.port) as proxy,
+        tracking(project, f"http://127.0.0.1:{proxy.port}") as tracker,
+    ):
+
+        def tracked() -> list[str]:
+            return [each for each in ids if members(live, f"vehicle:{each}")]
+
+        async def untrack(*ids: str) -> None:
+            await tracker.send({"do": "untrack", "type": "vehicle", "ids": ids})
+
+        ids = [f"v{number}" for number in range(7)]
+        await track(tracker, *ids)
+        said = error("subscription_limit", "Subscription limit", "v2")
+        await tracker.until_last_is({"refused": said})
+        assert tracked() == ["v0", "v1"]
+        refused = live.server.incidents.counts["refused subscription_limit"]
+        await untrack("v0")
+        await until(lambda: tracked() == ["v1", "v2"])
+        await live.server.permissions.revoke("u1", EntityRef("vehicle", "v1"))
+        await until(lambda: tracked() == ["v2", "v3"])
+        await untrack("v4", "v2")  # the first of them has no place
+        await until(lambda: tracked() == ["v3", "v5"])
+        proxy.break_connections()
+        await tracker.until_printed({"status": "connected"}, times=2)
+        await until(lambda: tracked() == ["v3", "v5"])
+        await live.publish("v5", speed=5)
+        await until(lambda: locations(tracker) == [("v5", 5)])
+        # no more were asked for than there was room for
+        assert live.server.incidents.counts["refused subscription_limit"] == refused
+        assert errors(tracker) == ["unauthorized"]
+
+
+@pytest.mark.parametrize("refused", [b"Upgrade: websocket", b"transport=polling"])
+async def test_one_transport_that_gets_through_is_enough(
+    live: Live, project: Path, refused: bytes
+) -> None:
+    async with proxying(live.port) as proxy:
+        proxy.refuse(refused)
+        async with tracking(project, f"http://127.0.0.1:{proxy.port}") as tracker:
+            await follow(tracker, "v1")
+            assert errors(tracker) == []
+
+
+async def test_a_websocket_that_gets_no_answer_is_given_up_for_polling(
+    live: Live, project: Path
+) -> None:
+    async with proxying(live.port) as proxy:
+        proxy.hold_requests(only=b"Upgrade: websocket")
+        async with tracking(project, f"http://127.0.0.1:{proxy.port}") as tracker:
+            await track(tracker, "v1")
+            await until(lambda: {"tracked": ["v1"]} in tracker.printed, 2 * TIMEOUT)
+            assert members(live, "vehicle:v1") == 1
+
+
+async def test_what_came_too_fast_is_requested_again(
+    live: Live, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, refusals = live.server._gateway, [False] * 4
+    admit = gateway.admit
+    monkeypatch.setattr(gateway, "admit", lambda sid: refusals.pop() if refusals else admit(sid))
+    async with tracking(project, live.url) as tracker:
+        await follow(tracker, "v1", "v2", "v3")
+        assert all(members(live, f"vehicle:{each}") == 1 for each in ("v1", "v2", "v3"))
+        assert (refusals, errors(tracker)) == ([], [])
 
 
 async def test_a_refused_string_token_stops_the_tracker(live: Live, project: Path) -> None:
@@ -267,7 +334,7 @@ async def test_a_revoked_entity_is_reported_and_dropped(live: Live, project: Pat
     async with tracking(project, live.url) as tracker:
         await follow(tracker, "v1", "v2")
         await live.server.permissions.revoke("u1", EntityRef("vehicle", "v1"))
-        gone = error("unauthorized", "you may no longer watch this", "v1")
+        gone = error("unauthorized", "no longer permitted", "v1")
         await tracker.until_last_is({"error": gone})
         await live.publish("v1")
         await live.publish("v2", speed=2)

@@ -54,6 +54,9 @@ class Poller:
 
     async def aclose(self):
         self.log.append("closed")
+
+    def made(self):
+        return len(made)
 """
 
 
@@ -82,11 +85,32 @@ async def test_what_a_task_raises_is_counted_and_logged_at_once(
         assert live.server.incidents.counts["plugin poller failed"] == 1
         (line,) = [each for each in caplog.records if each.levelno >= logging.WARNING]
         assert line.getMessage() == (
-            f"plugin poller failed: task 'poll': {type(error).__name__}: {error}"
+            f"plugin poller failed: task 'poll' has ended: {type(error).__name__}: {error}"
         )
         assert line.exc_info
-        _, report = await live.get("/health/realtime")
+        status, report = await live.get("/health/realtime")
+        assert (status, report["status"]) == (200, "healthy")
         assert report["incidents"]["plugin poller failed"] == 1
+        failed = [{"plugin": "poller", "task": "poll", "error": type(error).__name__}]
+        assert report["failedTasks"] == failed
+        assert plugin.server.failed_tasks() == failed
+        assert live.server.reports.own().failed_tasks == failed
+
+
+async def test_a_task_that_is_started_again_is_no_longer_listed_as_failed(
+    plugins: Plugins, poller: dict[str, Any]
+) -> None:
+    async with serving(**poller) as live:
+        (plugin,) = plugins.loaded("polling").made
+        plugin.error = LookupError("no answer")
+        plugin.gate.set()
+        await plugin.task
+        plugin.gate.clear()
+        plugin.server.create_task(plugin.poll(), name="another")
+        assert len(plugin.server.failed_tasks()) == 1
+        plugin.server.create_task(plugin.poll(), name="poll")
+        _, report = await live.get("/health/realtime")
+        assert "failedTasks" not in report
 
 
 async def test_a_task_ends_before_what_it_uses_is_closed(
@@ -120,8 +144,26 @@ async def test_no_task_starts_after_the_stop(plugins: Plugins, poller: dict[str,
         (plugin,) = plugins.loaded("polling").made
     with pytest.raises(RuntimeError, match="starts no task 'late'"):
         plugin.server.create_task(plugin.poll(), name="late")
-    with pytest.raises(TypeError, match="a coroutine was expected"):
-        plugin.server.create_task(plugin.poll, name="late")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("poll", "polling.Poller.poll; call it"),
+        ("gate", "Event"),
+        ("made", "polling.Poller.made"),
+    ],
+)
+async def test_what_is_no_coroutine_is_refused_with_the_names_of_plugin_and_task(
+    plugins: Plugins, poller: dict[str, Any], given: str, named: str
+) -> None:
+    async with serving(**poller):
+        (plugin,) = plugins.loaded("polling").made
+        with pytest.raises(TypeError) as refusal:
+            plugin.server.create_task(getattr(plugin, given), name="late")
+    assert str(refusal.value) == (
+        f"plugin 'poller': the task 'late' must be a coroutine, not {named}"
+    )
 
 
 async def test_a_task_that_has_not_begun_is_cancelled_without_a_warning(

@@ -170,6 +170,11 @@ async def test_the_error_of_a_rule_is_a_refusal_where_nobody_waits_for_it(
             plugins.loaded("rules").refused.add("v2")
             assert (await watcher.call("authenticate", token("u1")))["success"]
             await until(lambda: len(watcher.of("tracking:revoked")) == 2)
+            plugins.loaded("rules").refused.clear()  # nobody is asked again
+            await live.server.permissions.recheck_here()
+            rooms = live.server.room_count
+            assert (await watcher.call("track:vehicle", "v1"))["success"]
+            assert live.server.room_count == rooms + 1
         assert live.server.incidents.counts["plugin rules failed"] == 3
 
 

@@ -60,6 +60,40 @@ def test_a_registration_hook_that_is_async_is_refused(plugins: Plugins) -> None:
     )
 
 
+def test_a_plain_function_that_says_that_it_returns_no_awaitable_is_refused(
+    plugins: Plugins,
+) -> None:
+    source = """
+        def slip(event: LocationEvent) -> LocationEvent | None:
+            return event
+
+        @hookimpl
+        def register_filters():
+            return Filter("slip", slip)
+        """
+    with pytest.raises(PluginError) as refusal:
+        create_app(config(extra_plugins=[plugins.module("slip", source)]))
+    assert refusal.value.message == (
+        "plugin 'slip': register_filters: filter 'slip': apply must be an `async def`, "
+        "or return an awaitable"
+    )
+
+
+def test_the_methods_of_a_policy_are_checked_as_well(plugins: Plugins) -> None:
+    source = """
+        class Policy:
+            def admit(self, entity, location) -> Verdict:
+                return PASS
+
+        @hookimpl
+        def register_throttles():
+            return Throttle("slip", lambda options, resources: Policy())
+        """
+    registry = registry_of(plugins.module("slip", source), throttle="slip")
+    with pytest.raises(PluginError, match="admit must be an `async def`, or return an awaitable"):
+        registry.policy(registry.kinds["vehicle"])
+
+
 FIX = {"type": "boat", "entityId": "b1", "latitude": 52.6, "longitude": -8.6}
 
 BOAT = "\n@hookimpl\ndef register_entity_types():\n    return EntityType('boat', {fields})\n"

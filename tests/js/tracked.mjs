@@ -3,6 +3,7 @@
 // Each line in is a command: {"render": [{"hook": "useVehicleTracking", "args": ["v1", "…"]}, …]}
 //                            each perhaps with "token": "…", which a function returns that is new on each render,
 //                            and with "options" after it; "strict": false leaves out StrictMode
+//                            or {"fleet": ["v1", …], "token": "…"}: all of these, with the tracker of useTracker
 //                            or {"click": "reconnect"} for what useConnection returns
 // Each line out is the content of the page: the hooks' results as JSON.
 // The process ends at the end of input.
@@ -16,7 +17,7 @@ globalThis.window = window;
 globalThis.document = window.document;
 Object.defineProperty(globalThis, 'navigator', { value: window.navigator }); // Node may have its own
 
-const { Fragment, StrictMode, createElement } = await import('react');
+const { Fragment, StrictMode, createElement, useEffect, useState } = await import('react');
 const { createRoot } = await import('react-dom/client');
 const hooks = await import('@atriz/realtime-client/react');
 
@@ -28,6 +29,21 @@ function Entity({ hook, args, token, options }) {
     return createElement('p', { id: 'reconnect', onClick: reconnect }, shown);
   }
   return createElement('p', null, JSON.stringify({ location, connected, error: error && error.code }));
+}
+
+function Fleet({ fleet, token }) {
+  const tracker = hooks.useTracker(token);
+  const [moves, setMoves] = useState(0);
+  useEffect(() => {
+    if (tracker === null) return undefined;
+    const remove = tracker.onLocation(() => setMoves((before) => before + 1));
+    void tracker.track('vehicle', fleet);
+    return () => {
+      remove();
+      tracker.untrack('vehicle', fleet);
+    };
+  }, [tracker]);
+  return createElement('p', null, JSON.stringify({ status: tracker && tracker.status, moves }));
 }
 
 const container = document.getElementById('root');
@@ -45,7 +61,7 @@ lines.on('line', (line) => {
     document.getElementById(click).click();
     return;
   }
-  const entities = render.map((entity, key) => createElement(Entity, { key, ...entity }));
+  const entities = render.map((entity, key) => createElement(entity.fleet ? Fleet : Entity, { key, ...entity }));
   root.render(createElement(strict ? StrictMode : Fragment, null, entities));
 });
 lines.on('close', () => process.exit());

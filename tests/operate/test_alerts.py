@@ -118,6 +118,80 @@ A_PROCESS_RESTARTS = of_workers(
 def test_deaths_count_whichever_worker_it_is(
     promtool: str, tmp_path: Path, series: Series, fires: bool
 ) -> None:
+    of_server = {
+        f'{name}{{instance="{SERVER}",worker="{worker}"}}': values
+        for (name, worker), values in series.items()
+    }
+    check(promtool, tmp_path, of_server, "RealtimeRestarts", {"29m45s": fires}, {})
+
+
+PROBLEMS = "atriz_realtime_plugin_problems_total"
+INCIDENTS = "atriz_realtime_incidents_total"
+TASKS = "atriz_realtime_plugin_failed_tasks"
+
+FAILED = {"plugin": "crews", "problem": "failed"}
+BLOCKED = {"plugin": "crews", "problem": "blocked the loop"}
+ENDPOINT = {"kind": "endpoint failed"}
+REFUSED = {"kind": "request refused"}
+POLL = {"plugin": "crews", "task": "poll"}
+
+ONCE_AT_10 = recorded((10, "_"), (120, 1))
+FOURTH_AT_70 = recorded((70, 3), (100, 4))
+ONCE_AFTER_A_RESTART = recorded((10, 5), (80, "_"), (20, 1))
+ONCE_LONG_AGO_AND_SCRAPES_MISSED = recorded((70, 3), (3, "_"), (90, 3))
+EVERY_MINUTE = recorded(*((1, count) for count in range(20)))
+"""Each begins with a value that Prometheus has not seen before."""
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "values", "alert", "fires"),
+    [
+        (PROBLEMS, FAILED, ONCE_AT_10, "RealtimePluginFailed",
+         {"9m": False, "12m": True, "65m": True, "80m": False}),
+        (PROBLEMS, FAILED, ONCE_AT_10, "RealtimePluginFails", {"12m": False, "30m": False}),
+        (PROBLEMS, FAILED, FOURTH_AT_70, "RealtimePluginFailed",
+         {"69m": False, "72m": True, "125m": True, "135m": False}),
+        (PROBLEMS, FAILED, ONCE_AFTER_A_RESTART, "RealtimePluginFailed",
+         {"85m": False, "95m": True}),
+        (PROBLEMS, FAILED, ONCE_LONG_AGO_AND_SCRAPES_MISSED, "RealtimePluginFailed",
+         {"75m": False, "132m": False, "135m": False}),
+        (PROBLEMS, BLOCKED, ONCE_AT_10, "RealtimePluginFailed", {"12m": False}),
+        (PROBLEMS, FAILED, EVERY_MINUTE, "RealtimePluginFails", {"5m": False, "15m": True}),
+        (INCIDENTS, ENDPOINT, ONCE_AT_10, "RealtimeHandlerFailed",
+         {"9m": False, "12m": True, "80m": False}),
+        (INCIDENTS, ENDPOINT, FOURTH_AT_70, "RealtimeHandlerFailed",
+         {"69m": False, "72m": True, "135m": False}),
+        (INCIDENTS, REFUSED, ONCE_AT_10, "RealtimeHandlerFailed", {"12m": False}),
+        (TASKS, POLL, recorded((10, "_"), (20, 1), (20, "_")), "RealtimePluginTaskFailed",
+         {"10m": False, "12m": True, "29m": True, "38m": False}),
+    ],
+)  # fmt: skip
+def test_a_single_failure_is_a_ticket_and_what_stays_broken_a_page(
+    promtool: str,
+    tmp_path: Path,
+    metric: str,
+    labels: Mapping[str, str],
+    values: Values,
+    alert: str,
+    fires: Mapping[str, bool],
+) -> None:
+    shown = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    series = {f'{metric}{{instance="{SERVER}",worker="0",{shown}}}': values}
+    check(promtool, tmp_path, series, alert, fires, labels)
+
+
+def check(
+    promtool: str,
+    tmp_path: Path,
+    series: Mapping[str, Values],
+    alert: str,
+    fires: Mapping[str, bool],
+    labels: Mapping[str, str],
+) -> None:
+    """Check at which times an alert fires.
+
+    :param labels: those of the alert, besides the server and the severity.
+    """
     alerts = (SHIPPED / "alerts.yml").read_text()
     (tmp_path / "alerts.yml").write_text(alerts)
     case = {
@@ -126,18 +200,15 @@ def test_deaths_count_whichever_worker_it_is(
             {
                 "interval": "15s",
                 "input_series": [
-                    {
-                        "series": f'{name}{{instance="{SERVER}",worker="{worker}"}}',
-                        "values": " ".join(values),
-                    }
-                    for (name, worker), values in series.items()
+                    {"series": name, "values": " ".join(values)} for name, values in series.items()
                 ],
                 "alert_rule_test": [
                     {
-                        "eval_time": "29m45s",
-                        "alertname": "RealtimeRestarts",
-                        "exp_alerts": [expected(alerts)] if fires else [],
+                        "eval_time": time,
+                        "alertname": alert,
+                        "exp_alerts": [expected(alerts, alert, labels)] if is_firing else [],
                     }
+                    for time, is_firing in fires.items()
                 ],
             }
         ],
@@ -153,15 +224,17 @@ def test_deaths_count_whichever_worker_it_is(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def expected(alerts: str) -> Mapping[str, Mapping[str, str]]:
-    """The alert RealtimeRestarts of the server."""
-    rule = alerts.partition("- alert: RealtimeRestarts\n")[2].partition("- alert: ")[0]
+def expected(alerts: str, alert: str, labels: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:
+    """An alert of the server."""
+    rule = alerts.partition(f"- alert: {alert}\n")[2].partition("- alert: ")[0]
     annotations = dict(re.findall(r"^ +(summary|runbook_url): \"(.+)\"$", rule, re.MULTILINE))
+    labels = {"instance": SERVER, **labels}
     shown = {
-        name: text.replace("{{ $labels.instance }}", SERVER) for name, text in annotations.items()
+        name: re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda label: labels[label[1]], text)
+        for name, text in annotations.items()
     }
-    labels = {"severity": "page", "instance": SERVER}
-    return {"exp_labels": labels, "exp_annotations": shown}
+    severity = "ticket" if "severity: ticket" in rule else "page"
+    return {"exp_labels": {"severity": severity, **labels}, "exp_annotations": shown}
 
 
 def test_prometheus_takes_the_files(promtool: str, tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
 
 from atriz_realtime.api import (
+    Authorizer,
     Cache,
+    LocationEvent,
     PluginError,
     SocketClient,
     SocketEvent,
@@ -157,6 +160,92 @@ def test_whatever_takes_the_client_may_handle_an_event(handle: Any) -> None:
 def test_a_handler_that_does_not_take_the_client_is_refused(handle: Any) -> None:
     with pytest.raises(PluginError, match=r"it: handle must take \(SocketClient, …\), not \("):
         check_record("it", SocketEvent("x", handle), SocketEvent)
+
+
+# -- what is awaited -------------------------------------------------------------------------
+
+
+class Rules:
+    def allow(self, *_: Any) -> bool:
+        return True
+
+    def __call__(self, *_: Any) -> bool:
+        return True
+
+
+def plain(*_: Any) -> bool:
+    return True
+
+
+def evaluated(*_: Any) -> Any: ...
+
+
+evaluated.__annotations__["return"] = LocationEvent | None
+
+
+def mapping(*_: Any) -> dict[str, Any]:
+    return {}
+
+
+def silent(*_: Any) -> None: ...
+
+
+async def generator(*_: Any) -> AsyncIterator[bool]:
+    yield True
+
+
+@pytest.mark.parametrize(
+    "function", [plain, evaluated, mapping, silent, Rules().allow, Rules.allow, generator]
+)
+def test_what_says_that_it_returns_no_awaitable_is_refused_where_it_is_awaited(
+    function: Any,
+) -> None:
+    with pytest.raises(PluginError) as error:
+        check_record("it", Authorizer("x", may_publish=function), Authorizer)
+    assert error.value.message == ("it: may_publish must be an `async def`, or return an awaitable")
+
+
+def awaitable(*_: Any) -> Awaitable[bool]:
+    return asked(*_)
+
+
+async def asked(*_: Any) -> bool:
+    return True
+
+
+def anything(*_: Any) -> Any: ...
+
+
+def either(*_: Any) -> bool | Awaitable[bool]:
+    return True
+
+
+@functools.wraps(asked)
+def wrapper(*arguments: Any) -> Any:
+    return asked(*arguments)
+
+
+def unknown(*_: Any) -> Any: ...
+
+
+unknown.__annotations__["return"] = "Unheard"
+
+
+def strange(*_: Any) -> Any: ...
+
+
+strange.__annotations__["return"] = {"not": "a type"}
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *[awaitable, asked, anything, either, wrapper, unknown, strange],
+        *[Rules(), functools.partial(plain, 1), lambda *_: True, max],
+    ],
+)
+def test_what_may_return_an_awaitable_is_accepted(function: Any) -> None:
+    check_record("it", Authorizer("x", may_publish=function), Authorizer)
 
 
 # -- what a plugin opens ---------------------------------------------------------------------

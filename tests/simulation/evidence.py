@@ -19,6 +19,9 @@ RECOVERY = 6.0
 HELD_BACK = 2.0
 """Seconds in which nothing older follows the current location."""
 
+HELD_TOO_LONG = 0.1
+"""Seconds after the end of its window by which a held fix must be on its way, if nothing fails."""
+
 FOREVER = float("inf")
 
 Key = tuple[str, int]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from tests.simulation.evidence import FOREVER, HELD_BACK, Evidence, Publish, Session
+from tests.simulation.evidence import FOREVER, HELD_BACK, HELD_TOO_LONG, Evidence, Publish, Session
 from tests.simulation.history import Event, Fix, History
 from tests.simulation.loop import EPOCH
 from tests.simulation.plan import Plan
@@ -42,6 +42,7 @@ class Oracle(Evidence):
             self._order,
             self._newest,
             self._completeness,
+            self._held,
             self._one_order,
             self._permissions,
             self._revocations,
@@ -221,6 +222,26 @@ class Oracle(Evidence):
                 if not any(e["fix"] == made.fix.number for e in session.of("seen", entity)):
                     what = f"{session.name} was never sent {made.fix.number}"
                     yield Violation("missing without a fault", made.sent, what)
+
+    def _held(self) -> Iterator[Violation]:
+        """What the throttle holds, or something newer, goes out when its window ends.
+
+        Whichever servers the fixes of a device come to: none waits for another one's window.
+        """
+        if not self.plan.is_calm:
+            return
+        for made in self.publishes.values():
+            entity = made.fix.entity
+            if not (made.is_accepted and made.throttled and made.is_live and entity in self.single):
+                continue
+            due = made.answered + self.plan.window + HELD_TOO_LONG
+            if not any(
+                other.fix.entity == entity
+                and self.key(other.fix) >= self.key(made.fix)
+                and other.published <= due
+                for other in self.publishes.values()
+            ):
+                yield Violation("held too long", due, f"fix {made.fix.number} of {entity}")
 
     def _one_order(self) -> Iterator[Violation]:
         """All watchers see an entity's fixes in one order."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import hiredis
 import orjson
 
+from atriz_realtime.defaults.redis.cache import SENT
 from atriz_realtime.defaults.revocations.stored import MAX_LOGGED
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Data:
 
 def _put_and_index(server: Server, keys: list[bytes], arguments: list[bytes]) -> Reply:
     data = server.data
-    location, seconds, timestamp, entity_id, expires, now = arguments
+    location, seconds, timestamp, entity_id, expires, now, *mark = arguments
     held = data.get(keys[0])
     if held is not None and _timestamp(held) > timestamp:
         return 1
@@ -92,6 +93,8 @@ def _put_and_index(server: Server, keys: list[bytes], arguments: list[bytes]) ->
     index[entity_id] = max(index.get(entity_id, 0.0), float(expires))
     if data.ttl(keys[1]) < float(seconds):
         data.expire(keys[1], float(seconds))
+    if mark:
+        data.set(keys[2], mark[0], float(seconds))
     return 1
 
 
@@ -102,11 +105,16 @@ def _publish(server: Server, _: list[bytes], arguments: list[bytes]) -> Reply:
 
 
 def _publish_unless_newer(server: Server, keys: list[bytes], arguments: list[bytes]) -> Reply:
-    event, channel, location, timestamp = arguments
-    held = server.data.get(keys[0])
-    if held is not None and held != location and _timestamp(held) >= timestamp:
+    event, channel, location, timestamp, mark = arguments
+    data = server.data
+    current, held = data.get(keys[0]), data.get(keys[1])
+    if current is not None and current != location and _timestamp(current) >= timestamp:
+        return 0
+    if held == mark + SENT:
         return 0
     server.publish(channel, event)
+    if held == mark and server._writable() is None:
+        data.set(keys[1], mark + SENT, data.ttl(keys[1]))
     return 1
 
 
@@ -146,9 +154,9 @@ def _add_revocations(server: Server, keys: list[bytes], arguments: list[bytes]) 
 Effect = Callable[["Server", list[bytes], list[bytes]], Reply]
 
 EFFECTS: dict[str, Effect] = {
-    "f420cbe01d81494b13516942ba625f1667e98c87": _put_and_index,
+    "f717333bf95e7968218e2fa9ab55f9b8bcd8f4ff": _put_and_index,
     "08607932c72837c7df443375ae7578d6bdd1a696": _publish,
-    "796b8ff3c157167c49e09f80dd54fe3f601c6e1e": _publish_unless_newer,
+    "9929473440a27b95b455efae423647501d9fccd2": _publish_unless_newer,
     "1c08721a2c8267903a68ee9b5cf3eb7d12eea818": _add_revocations,
 }
 """What the scripts do, by the SHA-1 of their text: a script that changes must be modelled anew."""

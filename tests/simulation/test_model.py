@@ -28,9 +28,12 @@ def commands(chance: random.Random) -> list[list[Any]]:
         location = json.dumps({"latitude": chance.randint(0, 2), "timestamp": stamp})
         expires, now = chance.randint(3_001, 9_000), chance.randint(0, 3_000)
         keys = [f"location:{entity}", "index"]
-        put = [cache._PUT_AND_INDEX, 2, *keys, location, 60, stamp, entity, expires, now]
+        held, mark = f"held:{entity}", f"the mark of {location}"
+        stored_at = [location, 60, stamp, entity, expires, now]
+        put = [cache._PUT_AND_INDEX, 2, *keys, *stored_at]
+        put_held = [cache._PUT_AND_INDEX, 3, *keys, held, *stored_at, mark]
         publish = [fanout._PUBLISH, 1, "unused", "event", "channel"]
-        late = [fanout._PUBLISH_UNLESS_NEWER, 2, keys[0], "unused", "event", "channel"]
+        late = [fanout._PUBLISH_UNLESS_NEWER, 3, keys[0], held, "unused", "event", "channel"]
         revoked = [expires, f'["token", "{chance.randint(1, 9)}", 1, {expires}]']
         more = [expires, f'["user", "{chance.randint(1, 9)}", 1, {expires}]']
         add = [stored.ADD, 3, *REVOKED, now, 5, 60, f"{number:03}", *revoked, *more]
@@ -38,11 +41,12 @@ def commands(chance: random.Random) -> list[list[Any]]:
             chance.choice(
                 [
                     ["EVAL", *put],
-                    ["EVAL", *put],
+                    ["EVAL", *put_held],
                     ["EVAL", *add],
                     ["EVAL", *publish],
-                    ["EVAL", *late, location, stamp],
+                    ["EVAL", *late, location, stamp, mark],
                     ["GET", keys[0]],
+                    ["GET", held],
                     ["DEL", keys[0]],
                     ["ZREM", "index", *{entity, "v2"}],
                     ["ZCOUNT", "index", f"({now}", "+inf"],

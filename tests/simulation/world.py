@@ -177,15 +177,22 @@ class World:
         """Take note of a write that Redis has taken."""
         match command:
             case [b"EVAL" | b"EVALSHA", _, b"2", _, index, location, *_] if index.startswith(INDEX):
-                number = round(orjson.loads(location)["latitude"] * 10_000)
-                self.history.note("cached", "redis", fix=number)
+                self._cached(location)
+            case [b"EVAL" | b"EVALSHA", _, b"3", _, index, _, location, *_] if index.startswith(
+                INDEX
+            ):
+                self._cached(location)
             case [b"EVAL" | b"EVALSHA", _, b"1", _, event, channel] if channel.startswith(
                 b"tracking:"
             ):
                 self._published(event)
-            case [b"EVAL" | b"EVALSHA", _, b"2", _, unused, event, *_] if unused == UNUSED:
+            case [b"EVAL" | b"EVALSHA", _, b"3", _, _, unused, event, *_] if unused == UNUSED:
                 if reply:
                     self._published(event)
+
+    def _cached(self, location: bytes) -> None:
+        number = round(orjson.loads(location)["latitude"] * 10_000)
+        self.history.note("cached", "redis", fix=number)
 
     def _published(self, event: bytes) -> None:
         number = round(orjson.loads(event)["location"]["latitude"] * 10_000)

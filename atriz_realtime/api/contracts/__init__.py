@@ -1,8 +1,8 @@
 """The contracts between the core and plugins.
 
 Each is a :class:`typing.Protocol` of at most five methods.  A backend may also
-be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`, and a fan-out
-:class:`Interruptible` and :class:`Conditional`; the core checks that with ``isinstance``.
+be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`, a cache :class:`Holding`, and a
+fan-out :class:`Interruptible` and :class:`Conditional`; the core checks that with ``isinstance``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from atriz_realtime.api.contracts.backends import (
     Deliver,
     Fanout,
     FanoutEvents,
+    Holding,
     Interruptible,
     Measuring,
     Page,
@@ -57,6 +58,7 @@ __all__ = [
     "Deliver",
     "Fanout",
     "FanoutEvents",
+    "Holding",
     "Interruptible",
     "Measuring",
     "Membership",

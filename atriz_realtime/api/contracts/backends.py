@@ -162,6 +162,9 @@ class Conditional(Protocol):
     another server may have published a newer one meanwhile.  With any other fan-out the core
     reads the cache first and then publishes, so a newer fix may come between the two.  A layer
     on a conditional fan-out should forward the call.
+
+    If the cache is :class:`Holding`, the step includes what it knows: a location that has been
+    sent is not published again, and one that is held is marked as sent.
     """
 
     def publish_unless_newer(self, payload: Payload, cache: Cache) -> Awaitable[bool] | None:
@@ -174,6 +177,42 @@ class Conditional(Protocol):
         :returns: whether the event was published; ``None``, instead of an awaitable, when this
             fan-out cannot compare with this cache.
         :raises Unavailable: when it cannot be published; nobody has received it.
+        """
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A cache that knows which locations are held: cached, and not yet sent to watchers.
+
+    Each server holds fixes by itself until its throttle lets them out.  When one is due while a
+    newer one is cached that another server holds, the newer one is published in its place, and its
+    own server does not publish it again.  With any other cache, a held fix gives way to every newer
+    one, and watchers wait for that until its own server lets it out.
+    """
+
+    def put_held(self, payload: Payload, ttl: float) -> Awaitable[None]:
+        """Store the payload's location like :meth:`Cache.put`, and mark it as held.
+
+        The mark belongs to this location: another one that replaces it is not held.
+
+        :raises Unavailable: when the backend cannot be reached.
+        """
+
+    def to_send(self, payload: Payload) -> Awaitable[bytes | None]:
+        """Return the location that is to be published when a late fix is due.
+
+        If no newer one is cached, it is the payload's own, unless that is marked as sent.
+        Otherwise it is the cached one if that is held.  A cached location counts as newer when its
+        timestamp is later, or the same and it is another one.
+
+        :returns: ``None`` when nothing is to be published: this location or a newer one was sent.
+        :raises Unavailable: when the backend cannot be reached.
+        """
+
+    def mark_sent(self, payload: Payload) -> Awaitable[None]:
+        """Mark the payload's location as sent if it is marked as held.
+
+        :raises Unavailable: when the backend cannot be reached.
         """
 
 

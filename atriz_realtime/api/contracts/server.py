@@ -288,7 +288,9 @@ class CreateTask(Protocol):
         """Start a task.
 
         :param work: a coroutine, which may run until the server stops.
-        :param name: what the task is, for the log.
+        :param name: what the task is, for the log, the health report and the metrics: a fixed
+            text, without ids.
+        :raises TypeError: when ``work`` is no coroutine, such as the function that makes one.
         :raises RuntimeError: when no event loop runs, or the server has stopped.
         """
 
@@ -323,9 +325,13 @@ class ServerHandle:
     create_task: CreateTask
     """``create_task(work, *, name)`` starts a background task, as ``asyncio.create_task`` does.
     What it raises is counted and logged at once, as a failure of the plugin, and does not reach
-    who awaits the task; it is not started again.  When the server stops, and the observers have
-    been closed, all tasks are cancelled and awaited, for at most a second together.  Then what
-    ``server_started`` returned is closed."""
+    who awaits the task; it is not started again, and listed in :attr:`failed_tasks` until the
+    plugin starts one of that name.  When the server stops, and the observers have been closed, all
+    tasks are cancelled and awaited, for at most a second together.  Then what ``server_started``
+    returned is closed."""
+    failed_tasks: Callable[[], Sequence[Mapping[str, str]]]
+    """The background tasks that have ended with an exception and were not started again: each a
+    ``plugin``, a ``task``'s name, and an ``error``, the exception's class."""
     allow_page: Callable[[str], None]
     """Lets the page at a URL connect, even if ``cors_origin`` does not list its origin.  For a page
     that the plugin serves, at the address that the operator has configured for it."""

@@ -18,7 +18,7 @@ class Verdict:
     )
     """``pass``: send it now.  ``drop``: cache it, but do not send it; while an older fix is held,
     it takes its place.  ``hold``: cache it, and send it after ``delay`` unless a newer one
-    replaces it, or was cached by another server."""
+    replaces it, on this server or on another."""
     delay: float = 0.0
     """For ``hold``: seconds until the newest held fix of the entity is sent."""
 

@@ -10,12 +10,7 @@ from typing import Any
 
 import attrs
 
-from atriz_realtime.api.errors import (
-    InvalidLocation,
-    NotAuthenticated,
-    RateLimited,
-    SubscriptionLimit,
-)
+from atriz_realtime.api.errors import InvalidLocation, RateLimited, SubscriptionLimit
 from atriz_realtime.cli.client.connection import Refused, Unreachable
 
 UNREACHABLE = "unreachable"
@@ -24,8 +19,6 @@ UNREACHABLE = "unreachable"
 DECIDED_BY: Mapping[tuple[str, str], str] = {
     ("connect", RateLimited.code): "max_connections_per_address, or max_connections_per_user,",
     ("track", RateLimited.code): "max_user_events_per_second",
-    ("track", UNREACHABLE): "max_user_events_per_second, if the server drops events unanswered,",
-    ("track", NotAuthenticated.code): "max_connections_per_user",
     ("track", SubscriptionLimit.code): "max_subscriptions",
     ("publish", RateLimited.code): "max_auth_failures",
     ("publish", InvalidLocation.code): "max_clock_skew, if the clocks of the machines differ,",

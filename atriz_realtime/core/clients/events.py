@@ -167,17 +167,27 @@ class OwnEvents:
             self._incidents.plugin_problem(plugin, "failed", f"event {event!r}", reason)
             self.acknowledge(session, number, self._refuse(sid, PluginFailed()))
 
-    def refuse_unknown(self, session: Session, sid: str, number: int, event: str) -> None:
+    def refuse_unknown(
+        self, session: Session, sid: str, namespace: str, number: int, event: str
+    ) -> None:
         """Acknowledge an event that nobody handles; there is no ``error`` without that wish."""
         refusal = InvalidRequest("unknown event")
         self._incidents.refused(event, refusal, session.request.address)
-        self._rooms.server.count_errors(sid, 1)
-        self.acknowledge(session, number, refusal.to_wire())
+        self._rooms.server.count_errors(sid, 1, namespace)
+        self.acknowledge(session, number, refusal.to_wire(), namespace)
 
-    def acknowledge(self, session: Session, number: int | None, answer: Any) -> None:
+    def acknowledge(
+        self,
+        session: Session,
+        number: int | None,
+        answer: Any,
+        namespace: str = DEFAULT_NAMESPACE,
+    ) -> None:
         """Send an acknowledgement if the client has asked for it, and its session lasts."""
         if number is not None and session.sid in self._rooms.server.eio.sockets:
-            session.put(message(f"{socketio.packet.ACK}{number}{StrictJson.dumps([answer])}"))
+            where = "" if namespace == DEFAULT_NAMESPACE else f"{namespace},"
+            data = StrictJson.dumps([answer])
+            session.put(message(f"{socketio.packet.ACK}{where}{number}{data}"))
 
 
 async def begun(handling: Callable[[], Awaitable[Any]]) -> asyncio.Future[Any]:

@@ -184,8 +184,7 @@ class Gateway:
             identity = await self._access.authenticate(credentials, narrow=True)
             self._check_user_limit(identity)
         except RealtimeError as error:
-            guessing = isinstance(error, RateLimited) and error.retry_after is not None
-            if self._config.require_handshake_auth or guessing:
+            if self._config.require_handshake_auth or isinstance(error, RateLimited):
                 raise refused_connection(error) from error
             return None
         return identity

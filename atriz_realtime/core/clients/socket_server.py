@@ -14,7 +14,7 @@ import socketio
 import socketio.exceptions
 import socketio.packet
 
-from atriz_realtime.api.errors import InvalidRequest, NotAuthorized, RealtimeError
+from atriz_realtime.api.errors import InvalidRequest, NotAuthorized, RateLimited, RealtimeError
 from atriz_realtime.core.clients.events import OwnEvents
 from atriz_realtime.core.clients.gateway import Gateway, refused_connection
 from atriz_realtime.core.clients.socket_engine import Engine, Requests
@@ -162,9 +162,9 @@ class SocketServer(socketio.AsyncServer):
         """Charge a packet that nobody waits for."""
         self._fault(session, UNASKED_COST)
 
-    def count_errors(self, sid: str, count: int) -> None:
-        """Charge errors that an answer to a client of the default namespace reports."""
-        session = self.manager.session(sid)
+    def count_errors(self, sid: str, count: int, namespace: str = DEFAULT_NAMESPACE) -> None:
+        """Charge errors that an answer to a client reports."""
+        session = self.manager.session(sid, namespace)
         if session is not None and count:
             self._fault(session, count * REFUSAL_COST)
 
@@ -377,6 +377,7 @@ class SocketServer(socketio.AsyncServer):
             return
         if namespace == DEFAULT_NAMESPACE:
             if not self._gateway.admit(sid):
+                self._own_events.acknowledge(session, number, RateLimited().to_wire())
                 return
             handler, arguments = self._own_handlers.find(event, data)
             if handler is None and self._gateway.is_single_entity(sid):
@@ -385,10 +386,10 @@ class SocketServer(socketio.AsyncServer):
                 handling = handler(sid, *arguments)
                 await self._own_events.answer(session, sid, number, event, handling)
                 return
-            if number is not None and not self._has_handler(event, namespace):
-                self._own_events.refuse_unknown(session, sid, number, event)
-                return
         elif not self._take(self._host_events, session, 1, "flooding client cut"):
+            return
+        if number is not None and not self._has_handler(event, namespace):
+            self._own_events.refuse_unknown(session, sid, namespace, number, event)
             return
         await self._handle_event(session.sid, namespace, number, data)
 

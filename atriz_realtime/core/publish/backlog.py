@@ -53,8 +53,8 @@ class Backlog:
         self._timer: asyncio.TimerHandle | None = None
         self._delay = RETRY_FIRST
         self._superseded = self._dropped = 0
-        self.refusal = ""
-        """Why the fan-out refused what waits to be published, although it is connected."""
+        self.refusals: dict[str, str] = {}
+        """Why a backend that is connected refused what waits, by the kind of the incident."""
 
     def __len__(self) -> int:
         """How many entities' fixes wait."""
@@ -65,9 +65,9 @@ class Backlog:
         return {"waiting": len(self), "superseded": self._superseded, "dropped": self._dropped}
 
     def status(self) -> BackendStatus:
-        """Report a fan-out that is connected and refuses what waits."""
-        if self.refusal and self._waiting:
-            return BackendStatus("connected", self.refusal)
+        """Report a backend that is connected and refuses what waits."""
+        if self.refusals and self._waiting:
+            return BackendStatus("connected", next(iter(self.refusals.values())))
         return BackendStatus("embedded")
 
     def add(self, unsent: Unsent) -> None:
@@ -140,7 +140,9 @@ class Backlog:
         for start in range(0, len(channels), CHUNK):
             await asyncio.gather(*map(self._attempt, channels[start : start + CHUNK]))
         if not any(unsent.publish for unsent in self._waiting.values()):
-            self.refusal = ""
+            self.refusals.pop("fan-out unavailable", None)
+        if not any(unsent.cache for unsent in self._waiting.values()):
+            self.refusals.pop("cache unavailable", None)
         if self._waiting:
             self._schedule()
 

@@ -16,27 +16,21 @@ from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
-from atriz_realtime.api.contracts import Cache, Clock, Conditional, Fanout, Interruptible
+from atriz_realtime.api.contracts import Cache, Clock, Fanout, Interruptible
 from atriz_realtime.api.errors import Unavailable
 from atriz_realtime.api.model import EntityRef
-from atriz_realtime.api.wire import Payload, RedisChannels, event_json, is_json_object
+from atriz_realtime.api.wire import Payload, RedisChannels, is_json_object
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions
-from atriz_realtime.core.hub.watermarks import event_time
 from atriz_realtime.core.publish.backends import OpenBackends
 from atriz_realtime.core.publish.backlog import Backlog, Unsent
 from atriz_realtime.core.publish.in_flight import InFlight
+from atriz_realtime.core.publish.late import LatePublisher
+from atriz_realtime.core.publish.reads import in_time, location_time
 from atriz_realtime.core.publish.resync import Resync
 from atriz_realtime.core.runtime.incidents import Incidents, reason
 from atriz_realtime.core.runtime.worker import Worker
 from atriz_realtime.plugin_system.registry import EntityKind
-
-READ_LIMIT = 5.0
-"""Seconds that a cache may take to read a current location.  Redis has less, so this is for a
-plugin's cache that has no limit of its own."""
-
-TOO_LATE = f"the cache did not answer within {READ_LIMIT:g} s"
-"""Why a read failed that took longer."""
 
 T = TypeVar("T")
 
@@ -52,6 +46,7 @@ class Delivery:
 
     _cache: Cache
     _fanout: Fanout
+    _late: LatePublisher
     _after_gap: Callable[[], None]
 
     def __init__(
@@ -66,11 +61,10 @@ class Delivery:
         self._channels = channels
         self._broadcaster = broadcaster
         self._incidents = incidents
-        self._in_flight = InFlight(self._deliver, self._is_behind, clock, incidents.report)
+        self._in_flight = InFlight(self._deliver, self._has_had, clock, incidents.report)
         self.backlog = Backlog(self.retry, incidents)
         self.resync = Resync(broadcaster, channels, self._in_flight, self.current, incidents)
         self._listeners: list[Listener] = []
-        self._compared: dict[str, Payload] = {}  # by channel: late fixes whose cache is being read
         self._closed = False
 
     def start(self, backends: OpenBackends, after_gap: Callable[[], None]) -> None:
@@ -80,6 +74,7 @@ class Delivery:
         """
         self._cache = backends.cache
         self._fanout = backends.fanout
+        self._late = LatePublisher(backends.cache, backends.fanout)
         self._after_gap = after_gap
         self._channels.start(self._fanout, self._in_flight.received, self._in_flight.forget)
         if isinstance(backends.innermost, Interruptible):
@@ -99,14 +94,14 @@ class Delivery:
         The commands are queued before the result is awaited, the cache's first: a new watcher
         subscribes before it reads the cache, and so misses nothing.
 
-        :param held: whether the fix was to be cached when it was held; it is fanned out only if
-            no newer one is cached.
+        :param held: whether the fix was to be cached when it was held: it is fanned out as
+            :class:`.LatePublisher` does.
         :raises Unavailable: when a backend has failed and the server is closed: nobody retries.
         """
         self._in_flight.add(payload, comes_back=self._comes_back(payload), late=held)
         self.backlog.discard(payload)
-        if self._compared:
-            self._overtake(payload)
+        if self._late.compared:
+            self._late.overtake(payload)
         returns = self._channels.is_confirmed(payload.channel)
         if held:
             waiting = self.backlog.get(payload.channel)
@@ -157,7 +152,7 @@ class Delivery:
         """
         cached = False
         try:
-            cached = await self._attempt(self._put(payload), "cache unavailable")
+            cached = await self._attempt(self._put(payload, held=held), "cache unavailable")
         finally:  # also if nobody waits for it any more
             waiting = self.backlog.get(payload.channel)
             unpublished = not held and waiting is not None and waiting.publish
@@ -186,9 +181,12 @@ class Delivery:
             return None
         return Unsent(payload, publish=not published, cache=not cached)
 
-    def _put(self, payload: Payload) -> Awaitable[None]:
+    def _put(self, payload: Payload, *, held: bool = False) -> Awaitable[None]:
         try:
-            return self._cache.put(payload, self._kinds[payload.entity.type].cache_ttl)
+            ttl = self._kinds[payload.entity.type].cache_ttl
+            if held and self._late.holding is not None:
+                return self._late.holding.put_held(payload, ttl)
+            return self._cache.put(payload, ttl)
         except Exception as error:  # to be handled where the result is awaited
             return _failed(error)
 
@@ -199,55 +197,24 @@ class Delivery:
             return _failed(error)
 
     def _fan_out_late(self, payload: Payload) -> Awaitable[None]:
-        """Publish a fix that may have been overtaken, unless a newer one is cached.
+        """Publish a fix that may have been overtaken, or a newer one that is held in its place.
 
-        Nor is it if watchers of this server have had a newer one, which Redis may have lost.
+        Nothing is published if watchers of this server have had a newer one, which Redis may have
+        lost.
         """
-        publishing = None
         if self._is_behind(payload.channel, payload.event):
             self._in_flight.withdraw(payload.channel, payload.event)
             return _nothing()
         try:
-            if isinstance(self._fanout, Conditional):
-                publishing = self._fanout.publish_unless_newer(payload, self._cache)
+            publishing = self._late.publish(payload)
         except Exception as error:  # likewise
             return _failed(error)
-        return self._withdrawn(payload, publishing or self._publish_unless_newer(payload))
+        return self._withdrawn(payload, publishing)
 
     async def _withdrawn(self, payload: Payload, publishing: Awaitable[bool]) -> None:
         """Stop expecting a fix back if it is not published."""
         if not await publishing:
             self._in_flight.withdraw(payload.channel, payload.event)
-
-    async def _publish_unless_newer(self, payload: Payload) -> bool:
-        """Do what a :class:`~atriz_realtime.api.Conditional` fan-out does, in two steps.
-
-        A newer fix that is published here between the two must not be followed by this one.
-        """
-        self._overtake(payload)
-        if payload.channel in self._compared:
-            return False
-        self._compared[payload.channel] = payload
-        try:
-            cached = await _in_time(self._cache.get(payload.entity))
-        finally:
-            is_newest = self._compared.get(payload.channel) is payload
-            if is_newest:
-                del self._compared[payload.channel]
-        if not is_newest or (
-            cached is not None
-            and cached != payload.location
-            and _location_time(payload.entity, cached) >= payload.timestamp
-        ):
-            return False
-        await self._fanout.publish(payload.channel, payload.event)
-        return True
-
-    def _overtake(self, payload: Payload) -> None:
-        """Drop a late fix that is being compared, unless it is newer than this one."""
-        compared = self._compared.get(payload.channel)
-        if compared is not None and compared.timestamp <= payload.timestamp:
-            del self._compared[payload.channel]
 
     async def _attempt(self, work: Awaitable[None], incident: str = "") -> bool:
         try:
@@ -255,8 +222,9 @@ class Delivery:
         except Exception as error:  # a plugin's backend may raise anything
             if incident:
                 self._incidents.report(incident, reason(error))
-            if incident == "fan-out unavailable" and isinstance(error, RedisError):
-                self.backlog.refusal = f"Redis: {error}"
+                refusal = error.__cause__ or error  # Redis may answer that it is full, for example
+                if isinstance(refusal, RedisError):
+                    self.backlog.refusals[incident] = f"Redis: {refusal}"
             error.__traceback__ = None  # breaks a cycle: it refers to this frame, which has `work`
             return False
         return True
@@ -270,7 +238,7 @@ class Delivery:
 
         A newer one that the cache could not take is returned instead.
 
-        :raises Unavailable: when the cache takes longer than :data:`READ_LIMIT`.
+        :raises Unavailable: when the cache takes longer than :data:`.READ_LIMIT`.
         """
         return self._readable(entity, self.unchecked(entity))
 
@@ -289,7 +257,7 @@ class Delivery:
         return self._newest(self._readable(entity, reading), waiting.payload)
 
     async def _readable(self, entity: EntityRef, reading: Awaitable[bytes | None]) -> bytes | None:
-        location = await self.answered(_in_time(reading))
+        location = await self.answered(in_time(reading))
         return location if location is None or self.is_readable(entity, location) else None
 
     async def answered(self, asking: Awaitable[T]) -> T:
@@ -318,13 +286,18 @@ class Delivery:
 
     async def _newest(self, reading: Awaitable[bytes | None], uncached: Payload) -> bytes:
         cached = await reading
-        if cached is None or _location_time(uncached.entity, cached) < uncached.timestamp:
+        if cached is None or location_time(uncached.entity, cached) < uncached.timestamp:
             return uncached.location
         return cached
 
     def _is_behind(self, channel: str, event: bytes) -> bool:
         """Whether watchers of this server have had a newer event."""
         return self._broadcaster.has_newer(RedisChannels.room(channel), event)
+
+    def _has_had(self, channel: str, event: bytes) -> bool:
+        """Whether they have had the event itself, in the place of another, or a newer one."""
+        room = RedisChannels.room(channel)
+        return self._broadcaster.newest(room) == event or self._is_behind(channel, event)
 
     def _deliver(self, channel: str, event: bytes) -> None:
         self._broadcaster.broadcast(RedisChannels.room(channel), event)
@@ -361,26 +334,6 @@ class Delivery:
         self.backlog.flush()
         if not self._closed:
             self.resync.start()
-
-
-def _location_time(entity: EntityRef, location: bytes) -> str:
-    """The timestamp of a cached location."""
-    return event_time(event_json(entity, location)).decode(errors="replace")
-
-
-async def _in_time(reading: Awaitable[bytes | None]) -> bytes | None:
-    """What a read of the cache returns; it begins at once, without a turn of the loop.
-
-    :raises Unavailable: when it takes longer than :data:`READ_LIMIT`.
-    """
-    limit = asyncio.timeout(READ_LIMIT)
-    try:
-        async with limit:
-            return await reading
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise Unavailable(TOO_LATE) from error
 
 
 async def _nothing() -> None:

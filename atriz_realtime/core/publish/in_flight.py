@@ -32,18 +32,18 @@ class InFlight:
     """Passes events on to ``deliver``, each once and in order.
 
     :param deliver: takes a channel and an event's bytes to the watchers on this server.
-    :param is_behind: whether the watchers of a channel have had a newer event.
+    :param has_had: whether the watchers of a channel have had an event, or a newer one.
     """
 
     def __init__(
         self,
         deliver: Callable[[str, bytes], None],
-        is_behind: Callable[[str, bytes], bool],
+        has_had: Callable[[str, bytes], bool],
         clock: Clock,
         report: Report,
     ) -> None:
         self._deliver = deliver
-        self._is_behind = is_behind
+        self._has_had = has_had
         self._clock = clock
         self._report = report
         self._expected: dict[str, dict[bytes, bool]] = {}  # oldest first: whether it is late
@@ -56,7 +56,7 @@ class InFlight:
         """Track a fix that is about to be published.
 
         :param comes_back: whether this server subscribes to its channel.
-        :param late: whether it is delivered directly only if nothing newer was.
+        :param late: whether it is delivered directly only if neither it nor a newer one was.
         """
         channel = payload.channel
         if comes_back:
@@ -111,7 +111,7 @@ class InFlight:
         while expected:
             oldest = next(iter(expected))
             late = expected.pop(oldest)
-            if not (late and self._is_behind(channel, oldest)):
+            if not (late and self._has_had(channel, oldest)):
                 self._remember(channel, oldest)
                 self._deliver(channel, oldest)
             if oldest == event:

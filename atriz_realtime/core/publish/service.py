@@ -30,7 +30,7 @@ CALLBACK_TIMEOUT = 30.0
 """Seconds that one call of such a callback may take."""
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(eq=False)
 class TrackingParts:
     """The parts of a server that its :class:`TrackingService` uses."""
 

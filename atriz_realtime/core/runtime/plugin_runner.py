@@ -17,12 +17,17 @@ from atriz_realtime.api.errors import PluginError, PluginFailed, RealtimeError
 from atriz_realtime.core.runtime import cancellation
 from atriz_realtime.core.runtime.eager import EagerCoroutine, this_thread
 from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.plugin_system.signatures import full_name
 
 T = TypeVar("T")
 
 CLOSE_LIMIT = 1.0
 """Seconds that closing one thing of a plugin may take: an observer, or what ``server_started``
 returned; and all background tasks together, to end when they are cancelled."""
+
+MAX_FAILED_TASKS = 100
+"""Failed background tasks that are told apart by plugin and name; any further one counts as
+``other`` of its plugin."""
 
 BLOCKING_SECONDS = 0.1
 """A step that takes longer than this without awaiting is reported as blocking the loop."""
@@ -123,17 +128,22 @@ class PluginRunner:
         except (Exception, SystemExit) as error:
             self._failed(plugin, what, error)
 
-    async def supervise(self, plugin: str, what: str, work: Awaitable[object]) -> None:
+    async def supervise(
+        self, plugin: str, what: str, work: Awaitable[object]
+    ) -> BaseException | None:
         """Await a plugin's background task, for as long as it runs: what it raises is a failure.
 
         :param what: what the task is, for the log.
+        :returns: the exception that it has ended with.
         """
         try:
             await work
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if cancellation.is_own(error):
                 raise
-            self._failed(plugin, what, error)
+            self._failed(plugin, f"{what} has ended", error)
+            return error
+        return None
 
     def timed_out(self, plugin: str, what: str) -> None:
         """Count that a plugin took too long."""
@@ -196,6 +206,7 @@ class PluginResources:
         self._plugin_runner = plugin_runner
         self._opened: list[tuple[str, Closeable]] = []
         self._tasks: dict[asyncio.Task[None], tuple[str, str]] = {}
+        self._failed: dict[tuple[str, str], str] = {}  # by plugin and name: the exception's class
         self._is_closed = False
 
     def create_task(
@@ -203,10 +214,15 @@ class PluginResources:
     ) -> asyncio.Task[None]:
         """Start a background task of a plugin.
 
+        :raises TypeError: when ``work`` is no coroutine, such as the function that makes one.
         :raises RuntimeError: when no event loop runs, or the tasks have been cancelled.
         """
         if not inspect.iscoroutine(work):
-            raise TypeError(f"a coroutine was expected, got {work!r}")
+            given = full_name(work) if callable(work) else type(work).__name__
+            hint = "; call it" if inspect.iscoroutinefunction(work) else ""
+            raise TypeError(
+                f"plugin {plugin!r}: the task {name!r} must be a coroutine, not {given}{hint}"
+            )
         try:
             if self._is_closed:
                 raise RuntimeError(f"the server has stopped, and starts no task {name!r}")
@@ -215,11 +231,30 @@ class PluginResources:
             work.close()  # nobody will await it
             raise
         what = f"task {name!r}"
-        task = loop.create_task(self._plugin_runner.supervise(plugin, what, work), name=name)
+        task = loop.create_task(self._supervised(plugin, what, name, work), name=name)
+        self._failed.pop((plugin, name), None)
         self._tasks[task] = (plugin, what)
         task.add_done_callback(self._tasks.pop)
         task.add_done_callback(lambda _: work.close())  # it may not have begun
         return task
+
+    async def _supervised(self, plugin: str, what: str, name: str, work: Awaitable[object]) -> None:
+        error = await self._plugin_runner.supervise(plugin, what, work)
+        if error is not None:
+            if (plugin, name) not in self._failed and len(self._failed) >= MAX_FAILED_TASKS:
+                name = "other"  # names with ids in them have no end
+            self._failed[plugin, name] = type(error).__name__
+
+    def failed_tasks(self) -> list[dict[str, str]]:
+        """The tasks that have ended with an exception, unless one of that name was started since.
+
+        Each is a ``plugin``, a ``task``'s name and an ``error``, the exception's class: its text
+        may hold what only the log may.
+        """
+        return [
+            {"plugin": plugin, "task": name, "error": error}
+            for (plugin, name), error in self._failed.items()
+        ]
 
     def add(self, plugin: str, opened: object) -> None:
         """Take what ``server_started`` returned.

@@ -84,6 +84,7 @@ class Reports:
 
     :param worker: the number of this process among those that serve the port.
     :param deaths: how often the worker of this number has died.
+    :param failed_tasks: returns the background tasks of plugins that have failed.
     :param others: asks the other processes for their reports; ``None``: there are none.
     """
 
@@ -95,6 +96,7 @@ class Reports:
         status: Callable[[], BackendStatus],
         statistics: Callable[[], Mapping[str, Mapping[str, float]]],
         incidents: Incidents,
+        failed_tasks: Callable[[], Sequence[Mapping[str, str]]],
         worker: int,
         deaths: int,
         others: Callable[[], Awaitable[Sequence[ProcessReport]]] | None,
@@ -104,6 +106,7 @@ class Reports:
         self._status = status
         self._statistics = statistics
         self._incidents = incidents
+        self._failed_tasks = failed_tasks
         self._worker = worker
         self._deaths = deaths
         self._others = others
@@ -124,6 +127,7 @@ class Reports:
             statistics=self._statistics(),
             incidents=dict(self._incidents.counts),
             labelled_incidents=self._incidents.labelled_counts(),
+            failed_tasks=self._failed_tasks(),
         )
 
     async def all(self) -> list[ProcessReport]:

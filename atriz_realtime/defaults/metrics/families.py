@@ -106,6 +106,11 @@ def _plugin_problems(report: ProcessReport) -> Iterator[Sample]:
             yield tuple(labels[name] for name in PLUGIN_LABELS), count
 
 
+def _failed_tasks(report: ProcessReport) -> Iterator[Sample]:
+    for failed in report.failed_tasks:
+        yield (failed["plugin"], failed["task"]), 1.0
+
+
 def _incidents(report: ProcessReport) -> Iterator[Sample]:
     for kind, labels, count in report.labelled_incidents:
         if labels.keys() not in ({"code"}, set(PLUGIN_LABELS)):
@@ -179,6 +184,13 @@ FAMILIES = (
         "Failures of plugins: failed, timed out, blocked the loop, or too slow.",
         _plugin_problems,
         ("plugin", "problem"),
+    ),
+    Family(
+        "plugin_failed_tasks",
+        "1 for a background task of a plugin that has ended with an error and was not started "
+        "again.",
+        _failed_tasks,
+        ("plugin", "task"),
     ),
     Family(
         "incidents_total",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import math
 from collections.abc import Awaitable
 from typing import Any
@@ -20,6 +21,7 @@ from atriz_realtime.api import (
     RedisChannels,
     RedisLink,
     Unavailable,
+    decode_json,
 )
 
 # The timestamp of a location.  Timestamps are all UTC with milliseconds, so they sort as text.
@@ -56,12 +58,14 @@ return before
 """
 
 # Both scripts in one, on the keys KEYS[1] and KEYS[2], where one server has both.  ARGV is
-# the location, its seconds and its timestamp, then the id, the expiry and now.
+# the location, its seconds and its timestamp, then the id, the expiry and now.  If there is a
+# KEYS[3], it is set to the mark ARGV[7].
 _PUT_AND_INDEX = f"""
 local function put(KEYS, ARGV) {_PUT} end
 local function index(KEYS, ARGV) {_INDEX} end
 if put({{KEYS[1]}}, {{ARGV[1], ARGV[2], ARGV[3]}}) == 1 then
   index({{KEYS[2]}}, {{ARGV[4], ARGV[5], ARGV[6], ARGV[2]}})
+  if KEYS[3] then redis.call('SET', KEYS[3], ARGV[7], 'EX', ARGV[2]) end
 end
 return 1
 """
@@ -72,6 +76,25 @@ _RESTORE = """
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then
   if ARGV[3] == '' then redis.call('ZREM', KEYS[1], ARGV[1])
   else redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1]) end
+end
+return 1
+"""
+
+# Sets the mark KEYS[1] to ARGV[1] for ARGV[2] seconds, unless it is of a later time.
+_MARK_HELD = """
+local held = redis.call('GET', KEYS[1])
+if held and held:match('^%S*') > ARGV[1]:match('^%S*') then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return 1
+"""
+
+SENT = b" sent"
+"""Follows the mark of a held location once it has been sent."""
+
+# Adds that to the mark KEYS[1] if the mark is ARGV[1].
+_MARK_SENT = f"""
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('SET', KEYS[1], ARGV[1] .. '{SENT.decode()}', 'KEEPTTL')
 end
 return 1
 """
@@ -90,7 +113,8 @@ than those of two pages."""
 class RedisCache:
     """Current locations under ``location:current:<type>:<id>``, with an index for each type.
 
-    On a cluster, every command and script touches one key.
+    A second key of an entity marks the location that was held last.  On a cluster, every command
+    and script touches one key.
 
     :param prefix: the prefix of every key.
     """
@@ -104,28 +128,45 @@ class RedisCache:
 
     def put(self, payload: Payload, ttl: float) -> Awaitable[None]:
         """Queue the write of the location and its index entry."""
+        return self._put(payload, ttl)
+
+    def put_held(self, payload: Payload, ttl: float) -> Awaitable[None]:
+        """Queue the same, and the mark of what is held."""
+        return self._put(payload, ttl, held=True)
+
+    def _put(self, payload: Payload, ttl: float, *, held: bool = False) -> Awaitable[None]:
         entity = payload.entity
         seconds = math.ceil(ttl)
         now = int(self._clock.now() * 1000)
         expires = now + seconds * 1000
         if not self._link.sharded:
-            return self._link.evaluate(
-                _PUT_AND_INDEX,
-                (self.key(entity), self._index(entity.type)),
-                (payload.location, seconds, payload.timestamp, entity.id, expires, now),
-            )
+            keys: tuple[str, ...] = (self.key(entity), self._index(entity.type))
+            arguments: tuple[str | bytes | float, ...]
+            arguments = (payload.location, seconds, payload.timestamp, entity.id, expires, now)
+            if held:
+                keys, arguments = (*keys, self.held_key(entity)), (*arguments, mark_of(payload))
+            return self._link.evaluate(_PUT_AND_INDEX, keys, arguments)
+        marking: list[Awaitable[Any]] = []
+        if held:  # before the location, which would be taken for sent
+            marks = (mark_of(payload), seconds)
+            marking.append(self._link.evaluate(_MARK_HELD, (self.held_key(entity),), marks))
         putting = self._link.evaluate(
             _PUT, (self.key(entity),), (payload.location, seconds, payload.timestamp)
         )
         indexing = self._link.evaluate(
             _INDEX, (self._index(entity.type),), (entity.id, expires, now, seconds)
         )
-        return self._put(entity, expires, putting, indexing)
+        return self._finish_put(entity, expires, putting, indexing, *marking)
 
-    async def _put(
-        self, entity: EntityRef, expires: int, putting: Awaitable[Any], indexing: Awaitable[Any]
+    async def _finish_put(
+        self,
+        entity: EntityRef,
+        expires: int,
+        putting: Awaitable[Any],
+        indexing: Awaitable[Any],
+        *marking: Awaitable[Any],
     ) -> None:
-        replaced, before = await _all(putting, indexing)
+        replaced, before, *_ = await _all(putting, indexing, *marking)
         if not replaced:  # the fix is older: the cached one expires when it did before
             answer = self._link.evaluate(
                 _RESTORE, (self._index(entity.type),), (entity.id, expires, before or b"")
@@ -137,6 +178,26 @@ class RedisCache:
     def get(self, entity: EntityRef) -> Awaitable[bytes | None]:
         """The location JSON, or ``None``."""
         return self._link.execute("GET", self.key(entity))
+
+    async def to_send(self, payload: Payload) -> bytes | None:
+        """The payload's location, a newer one that is held, or ``None``."""
+        entity = payload.entity
+        cached, held = await _all(
+            self._link.execute("GET", self.key(entity)),
+            self._link.execute("GET", self.held_key(entity)),
+        )
+        location: bytes | None = cached
+        if location is not None and location != payload.location:
+            timestamp = _time_of(location)
+            if timestamp >= payload.timestamp:
+                return location if held == _mark(location, timestamp) else None
+        return None if held == mark_of(payload) + SENT else payload.location
+
+    def mark_sent(self, payload: Payload) -> Awaitable[None]:
+        """Queue the change of the mark."""
+        return self._link.evaluate(
+            _MARK_SENT, (self.held_key(payload.entity),), (mark_of(payload),)
+        )
 
     async def delete(self, entity: EntityRef) -> None:
         """Remove the location and its index entry."""
@@ -198,8 +259,31 @@ class RedisCache:
         """The key of an entity's current location."""
         return self._prefix + RedisChannels.current_location(entity)
 
+    def held_key(self, entity: EntityRef) -> str:
+        """The key that marks which location of an entity is held."""
+        return self._prefix + RedisChannels.held_location(entity)
+
     def _index(self, entity_type: str) -> str:
         return self._prefix + RedisChannels.location_index(entity_type)
+
+
+def mark_of(payload: Payload) -> bytes:
+    """What marks a payload's location as held."""
+    return _mark(payload.location, payload.timestamp)
+
+
+def _mark(location: bytes, timestamp: str) -> bytes:
+    digest = hashlib.sha1(location, usedforsecurity=False).hexdigest()
+    return f"{timestamp} {digest}".encode()
+
+
+def _time_of(location: bytes) -> str:
+    """The timestamp of a location, as :data:`TIME_OF` finds it."""
+    try:
+        timestamp = decode_json(location)["timestamp"]
+    except (InvalidRequest, LookupError, TypeError):  # another program's value
+        return ""
+    return timestamp if isinstance(timestamp, str) and "0" <= timestamp[:1] <= "9" else ""
 
 
 async def _ignored(answer: Awaitable[Any]) -> None:

@@ -23,7 +23,7 @@ from atriz_realtime.api import (
     RedisLink,
     Unavailable,
 )
-from atriz_realtime.defaults.redis.cache import TIME_OF, RedisCache
+from atriz_realtime.defaults.redis.cache import SENT, TIME_OF, RedisCache, mark_of
 from atriz_realtime.defaults.redis.listener import Listener, ListenerEvents
 
 logger = logging.getLogger("atriz_realtime.redis")
@@ -49,13 +49,17 @@ return 1
 """
 
 # Publishes ARGV[1] on the channel ARGV[2], unless KEYS[1] holds a location other than ARGV[3]
-# whose timestamp is ARGV[4] or later.
+# whose timestamp is ARGV[4] or later, or KEYS[2] says that it was sent.  Then KEYS[2] says so if
+# it was the mark ARGV[5] of what is held; a Redis that takes no writes publishes all the same.
 _PUBLISH_UNLESS_NEWER = f"""
 {_ON_PRIMARY}
 {TIME_OF}
-local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[3] and time_of(held) >= ARGV[4] then return 0 end
+local current = redis.call('GET', KEYS[1])
+if current and current ~= ARGV[3] and time_of(current) >= ARGV[4] then return 0 end
+local sent, held = ARGV[5] .. '{SENT.decode()}', redis.call('GET', KEYS[2])
+if held == sent then return 0 end
 redis.call('PUBLISH', ARGV[2], ARGV[1])
+if held == ARGV[5] then redis.pcall('SET', KEYS[2], sent, 'KEEPTTL') end
 return 1
 """
 
@@ -112,6 +116,7 @@ class RedisFanout:
             pattern_message=self._pattern_message,
             confirmed=self._confirmed,
             changed=self._listener_changed,
+            lost=self._lost,
             moved=self._moved,
             refused=self._refused,
         )
@@ -153,8 +158,11 @@ class RedisFanout:
             return None
         return self._link.evaluate(
             _PUBLISH_UNLESS_NEWER,
-            (cache.key(payload.entity), self._unused_key),
-            (payload.event, self._prefix + payload.channel, payload.location, payload.timestamp),
+            (cache.key(payload.entity), cache.held_key(payload.entity), self._unused_key),
+            (
+                *(payload.event, self._prefix + payload.channel),
+                *(payload.location, payload.timestamp, mark_of(payload)),
+            ),
         )
 
     def subscribe(self, channel: str, deliver: Deliver) -> Awaitable[None]:
@@ -302,6 +310,9 @@ class RedisFanout:
     def _moved(self) -> None:
         """Find the server of every channel anew."""
         self._unassigned.update(self._deliver)
+
+    def _lost(self, reason: str) -> None:
+        self._report("subscriber disconnected", f"{reason}; retrying")
 
     def _refused(self, server: str, reason: str) -> None:
         """Report a refusal, unless it was the last one too: it is repeated at each attempt."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -13,8 +12,6 @@ from redis.exceptions import AskError
 
 from atriz_realtime.api import RedisLink, RedisStream
 from atriz_realtime.defaults.shared.subscriber import Subscriber
-
-logger = logging.getLogger("atriz_realtime.redis")
 
 SUBSCRIBE_BATCH = 500
 """Channels in one SUBSCRIBE or UNSUBSCRIBE."""
@@ -37,6 +34,8 @@ class ListenerEvents:
     """Called with a channel when Redis has confirmed its subscription."""
     changed: Callable[[], None]
     """Called when :attr:`Listener.complete` changes."""
+    lost: Callable[[str], None]
+    """Called with the reason when a connection is lost that had every subscription."""
     moved: Callable[[], None]
     """Called when a channel may have moved to another node of a cluster."""
     refused: Callable[[str, str], None]
@@ -104,7 +103,7 @@ class Listener(Subscriber):
 
     def _lost(self, reason: str) -> None:
         if self.complete:
-            logger.warning("the subscriber's connection was lost: %s", reason)
+            self._events.lost(reason)
             self.reconnects += 1
         self.detail = reason
         self._set_complete(False)

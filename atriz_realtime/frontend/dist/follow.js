@@ -11,7 +11,7 @@ export function follow(tracker, type, id, changed) {
     };
     update({});
     const removals = [
-        tracker.onLocation(({ location }) => update({ location }), type, id),
+        tracker.onLocation(({ location }) => update({ location, error: null }), type, id),
         tracker.onStatus((status) => {
             const lasting = now.error?.entity ? now.error : null;
             update({ connected: status === 'connected', error: status === 'refused' ? tracker.problem : lasting });

@@ -74,7 +74,7 @@ export interface TrackerOptions {
     token: Token;
     /** The Socket.IO path of the server. Default: `/socket.io/`. */
     path?: string | undefined;
-    /** Transports in the order to try. Default: long polling, which is upgraded to a websocket. */
+    /** Transports in the order to try. Default: a websocket, and long polling where websockets are blocked. */
     transports?: ('polling' | 'websocket')[] | undefined;
 }
 /**
@@ -93,7 +93,8 @@ export interface Tracker {
      * when the server has confirmed, which without a connection is after the next one is made.
      *
      * @throws TrackingError when the server refuses an entity, which is then no longer tracked; and while the status
-     *   is `refused`. The entity is then tracked after {@link reconnect}.
+     *   is `refused`. The entity is then tracked after {@link reconnect}. With the code `subscription_limit`, it is
+     *   tracked as soon as another one leaves room for it, unless {@link untrack} is called before.
      */
     track(type: string, ids: string | readonly string[]): Promise<void>;
     /** Undo one call of {@link track}; harmless for entities that are not tracked. */

@@ -1,13 +1,13 @@
 import { type Tracking } from './follow.js';
-import type { Status, Token, TrackerOptions, TrackingError } from './model.js';
+import type { Status, Token, Tracker, TrackerOptions, TrackingError } from './model.js';
 export type { Tracking } from './follow.js';
-export { TrackingError, type ErrorCode, type Location, type Status, type Token } from './model.js';
+export { TrackingError, type ErrorCode, type Location, type LocationEvent, type Status, type Token, type Tracker, } from './model.js';
 export interface TrackingOptions {
     /** The URL of the server. Default: `process.env.REACT_APP_WS_URL` if the bundler sets it, or else the origin of the page. */
     url?: string | undefined;
     /** The Socket.IO path of the server. Default: `/socket.io/`. */
     path?: TrackerOptions['path'];
-    /** Transports in the order to try. Default: long polling, which is upgraded to a websocket. */
+    /** Transports in the order to try. Default: a websocket, and long polling where websockets are blocked. */
     transports?: TrackerOptions['transports'];
     /** Who is signed in, if that can change while the page is open: another user gets another connection. */
     user?: string | undefined;
@@ -35,3 +35,11 @@ export interface Connection {
 }
 /** The connection that the components with the same server, user and token share. */
 export declare function useConnection(token: Token, options?: TrackingOptions): Connection;
+/**
+ * The tracker of that connection, for a component that tracks many entities and renders itself for none of their
+ * positions.
+ *
+ * @returns `null` on the first render, and while the token is empty. It is closed when no component uses the
+ *   connection any more; do not close it yourself.
+ */
+export declare function useTracker(token: Token, options?: TrackingOptions): Tracker | null;

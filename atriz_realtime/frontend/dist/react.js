@@ -1,33 +1,18 @@
-import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
+import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import { follow } from './follow.js';
 import { createTracker } from './tracker.js';
-export { TrackingError } from './model.js';
+export { TrackingError, } from './model.js';
 export function useVehicleTracking(vehicleId, token, options) {
     return useTracking('vehicle', vehicleId, token, options);
 }
 export function useDeliveryTracking(deliveryId, token, options) {
     return useTracking('delivery', deliveryId, token, options);
 }
-export function useTracking(type, id, token, options = {}) {
-    const connect = useSharedTracker(token, options);
-    const tracked = useMemo(() => new Store(NOTHING, (show) => {
-        if (id === '' || connect === undefined)
-            return () => undefined;
-        const { tracker, release } = connect();
-        const stop = follow(tracker, type, id, show);
-        return () => {
-            stop();
-            release();
-        };
-    }), [connect, type, id]);
-    return useStore(tracked, NOTHING);
+export function useTracking(type, id, token, options) {
+    return useShared(id && token, options, NOTHING, (tracker, show) => follow(tracker, type, id, show), type, id);
 }
-export function useConnection(token, options = {}) {
-    const connect = useSharedTracker(token, options);
-    const connection = useMemo(() => new Store(CONNECTING, (show) => {
-        if (connect === undefined)
-            return () => undefined;
-        const { tracker, release } = connect();
+export function useConnection(token, options) {
+    return useShared(token, options, CONNECTING, (tracker, show) => {
         const reconnect = () => tracker.reconnect();
         const changed = () => show({ status: tracker.status, problem: tracker.problem, reconnect });
         changed();
@@ -35,38 +20,18 @@ export function useConnection(token, options = {}) {
         return () => {
             for (const remove of removals)
                 remove();
-            release();
         };
-    }), [connect]);
-    return useStore(connection, CONNECTING);
+    });
+}
+export function useTracker(token, options) {
+    return useShared(token, options, null, (tracker, show) => {
+        show(tracker);
+        return () => undefined;
+    });
 }
 const NOTHING = { location: null, connected: false, error: null };
 const CONNECTING = { status: 'connecting', problem: null, reconnect: () => undefined };
-class Store {
-    state;
-    start;
-    #changed = new Set();
-    constructor(state, start) {
-        this.state = state;
-        this.start = start;
-    }
-    show(state) {
-        this.state = state;
-        for (const changed of this.#changed)
-            changed();
-    }
-    subscribe(changed) {
-        this.#changed.add(changed);
-        return () => void this.#changed.delete(changed);
-    }
-}
-function useStore(store, onServer) {
-    const subscribe = useCallback((changed) => store.subscribe(changed), [store]);
-    useEffect(() => store.start((state) => store.show(state)), [store]);
-    return useSyncExternalStore(subscribe, () => store.state, () => onServer);
-}
-const connections = new Map();
-function useSharedTracker(token, options) {
+function useShared(token, options = {}, first, start, ...parts) {
     const { url = serverUrl(), path, transports, user } = options;
     const [component] = useState({ token });
     const key = token === '' ? '' : JSON.stringify([url, path, transports, user, typeof token === 'string' ? token : null]);
@@ -76,8 +41,26 @@ function useSharedTracker(token, options) {
         if (users?.delete(component))
             users.add(component);
     });
-    return useMemo(() => (key === '' ? undefined : () => acquire(key, url, options, component)), [key]);
+    const [subscribe, read] = useMemo(() => {
+        let now = first;
+        const subscribe = (changed) => {
+            if (key === '')
+                return () => undefined;
+            const { tracker, release } = acquire(key, url, options, component);
+            const stop = start(tracker, (state) => {
+                now = state;
+                changed();
+            });
+            return () => {
+                stop();
+                release();
+            };
+        };
+        return [subscribe, () => now];
+    }, [key, ...parts]);
+    return useSyncExternalStore(subscribe, read, () => first);
 }
+const connections = new Map();
 function acquire(key, url, options, component) {
     const shared = connections.get(key) ?? open(url, options, component);
     connections.set(key, shared);

@@ -1,4 +1,4 @@
-import { TrackingError } from './model.js';
+import { TrackingError, type LocationEvent } from './model.js';
 /** The acknowledgement of the server. */
 export interface Answer {
     success: boolean;
@@ -15,25 +15,27 @@ export interface Wire {
     unauthenticated(error: TrackingError): void;
     /** Called for a refusal that no call of `track` waits for. */
     failed(error: TrackingError): void;
-    /** Called when an entity is no longer tracked. */
-    dropped(key: string): void;
 }
-interface Subscription {
+export interface Subscription {
     readonly type: string;
     readonly id: string;
     /** Calls of `track` minus calls of `untrack`. */
     uses: number;
     state: 'wanted' | 'requested' | 'tracked';
+    /** Whether the server's limit refused it: it is requested when another one leaves room for it. */
+    refused?: boolean;
     waiting: {
         resolve: () => void;
         reject: (error: TrackingError) => void;
     }[];
+    /** The newest position. */
+    last?: LocationEvent;
 }
 /** The entities to track, and for each whether the server has confirmed it. */
 export declare class Subscriptions {
     #private;
     constructor(wire: Wire);
-    has(key: string): boolean;
+    find(type: string, id: string): Subscription | undefined;
     add(type: string, ids: readonly string[]): Promise<void>;
     remove(type: string, ids: readonly string[]): void;
     /** Requests can be made: a connection is open, on which nothing is tracked yet, or has renewed its token. */
@@ -50,4 +52,3 @@ export declare class Subscriptions {
 }
 /** The error that a negative acknowledgement stands for. */
 export declare function refusal({ code, message }: Answer, of?: Subscription): TrackingError;
-export {};

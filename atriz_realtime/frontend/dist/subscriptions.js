@@ -1,4 +1,5 @@
 import { keyOf, TrackingError } from './model.js';
+const LIMIT = 'subscription_limit';
 const CHUNK = 500;
 const PACE = 25;
 const REPEAT_DELAY = 1_000;
@@ -11,8 +12,8 @@ export class Subscriptions {
     constructor(wire) {
         this.#wire = wire;
     }
-    has(key) {
-        return this.#all.has(key);
+    find(type, id) {
+        return this.#all.get(keyOf(type, id));
     }
     async add(type, ids) {
         const confirmed = ids.map((id) => this.#addOne(type, id));
@@ -20,13 +21,13 @@ export class Subscriptions {
         await Promise.all(confirmed);
     }
     #addOne(type, id) {
-        const key = keyOf(type, id);
-        let subscription = this.#all.get(key);
+        let subscription = this.find(type, id);
         if (subscription === undefined) {
             subscription = { type, id, uses: 0, state: 'wanted', waiting: [] };
-            this.#all.set(key, subscription);
+            this.#all.set(keyOf(type, id), subscription);
         }
         subscription.uses += 1;
+        subscription.refused = false;
         if (subscription.state === 'tracked')
             return Promise.resolve();
         const { waiting } = subscription;
@@ -34,26 +35,30 @@ export class Subscriptions {
     }
     remove(type, ids) {
         for (const id of ids) {
-            const subscription = this.#all.get(keyOf(type, id));
+            const subscription = this.find(type, id);
             if (subscription === undefined)
                 continue;
             subscription.uses -= 1;
             if (subscription.uses > 0)
                 continue;
-            this.#drop(subscription);
             for (const { resolve } of subscription.waiting)
                 resolve();
-            if (subscription.state === 'wanted')
-                continue;
-            const leaving = this.#leaving.get(type) ?? new Set();
-            this.#leaving.set(type, leaving.add(id));
+            if (subscription.state !== 'wanted') {
+                const leaving = this.#leaving.get(type) ?? new Set();
+                this.#leaving.set(type, leaving.add(id));
+            }
+            this.#drop(subscription);
         }
         this.#schedule();
     }
-    #drop({ type, id }) {
-        const key = keyOf(type, id);
-        this.#all.delete(key);
-        this.#wire.dropped(key);
+    #drop(subscription) {
+        subscription.state = 'wanted';
+        this.#all.delete(keyOf(subscription.type, subscription.id));
+        const next = !subscription.refused && [...this.#all.values()].find(({ refused }) => refused);
+        if (!next)
+            return;
+        next.refused = false;
+        this.#schedule();
     }
     connected() {
         this.#connected = true;
@@ -69,7 +74,7 @@ export class Subscriptions {
         this.#connected = false;
     }
     revoked(type, id) {
-        const subscription = this.#all.get(keyOf(type, id));
+        const subscription = this.find(type, id);
         if (subscription === undefined)
             return;
         if (!this.#connected) {
@@ -77,7 +82,7 @@ export class Subscriptions {
         }
         else if (subscription.state === 'tracked') {
             this.#drop(subscription);
-            this.#wire.failed(new TrackingError('unauthorized', 'you may no longer watch this', { type, id }));
+            this.#wire.failed(new TrackingError('unauthorized', 'no longer permitted', { type, id }));
         }
     }
     refused(error) {
@@ -108,16 +113,10 @@ export class Subscriptions {
             }
         }
         this.#leaving.clear();
-        const wanted = new Map();
-        for (const subscription of this.#all.values()) {
-            if (subscription.state !== 'wanted')
-                continue;
-            const ofType = wanted.get(subscription.type) ?? [];
-            wanted.set(subscription.type, ofType);
-            ofType.push(subscription);
+        const wanted = [...this.#all.values()].filter(({ state, refused }) => state === 'wanted' && !refused);
+        for (const type of new Set(wanted.map((each) => each.type))) {
+            void this.#request(type, wanted.filter((each) => each.type === type));
         }
-        for (const [type, ofType] of wanted)
-            void this.#request(type, ofType);
         if (this.#all.size === 0)
             this.#wire.authenticated();
     }
@@ -126,26 +125,27 @@ export class Subscriptions {
             subscription.state = 'requested';
         let size = CHUNK;
         let suspect = 0;
-        for (let rest = requested; rest.length > 0; rest = rest.filter((each) => this.#isPending(each))) {
+        for (let rest = requested; rest.length > 0; rest = rest.filter(isPending)) {
             const part = rest.slice(0, suspect > 1 ? Math.ceil(suspect / 2) : suspect || size);
             const ids = part.map(({ id }) => id);
             const answer = await this.#wire.ask(`track:${type}`, ids.length > 1 ? ids : ids.join()).catch(() => undefined);
-            if (answer === undefined) {
-                for (const subscription of part)
-                    if (this.#isPending(subscription))
-                        subscription.state = 'wanted';
+            if (answer === undefined || (answer.code === 'rate_limited' && part.length === 1)) {
+                for (const subscription of rest.filter(isPending))
+                    subscription.state = 'wanted';
                 setTimeout(() => this.#schedule(), REPEAT_DELAY);
-                continue;
+                return;
             }
             if (answer.code === 'not_authenticated') {
                 this.#wire.unauthenticated(refusal(answer));
                 return;
             }
             this.#wire.authenticated();
-            const full = answer.code === 'subscription_limit';
             if (answer.success) {
-                for (const subscription of part)
-                    this.#confirmed(subscription);
+                for (const subscription of part.filter(isPending)) {
+                    subscription.state = 'tracked';
+                    for (const { resolve } of subscription.waiting.splice(0))
+                        resolve();
+                }
                 if (suspect > 0)
                     suspect -= part.length;
                 else
@@ -155,8 +155,9 @@ export class Subscriptions {
                 suspect = part.length;
             }
             else {
-                for (const subscription of full ? rest : part)
-                    this.#rejected(subscription, refusal(answer, subscription));
+                const rejected = answer.code === LIMIT ? rest : part;
+                for (const each of rejected.filter(isPending))
+                    this.#rejected(each, refusal(answer, each));
                 suspect = 0;
                 size = 1;
             }
@@ -164,27 +165,23 @@ export class Subscriptions {
                 await new Promise((resolve) => setTimeout(resolve, PACE));
         }
     }
-    #isPending(subscription) {
-        const { type, id, state } = subscription;
-        return state === 'requested' && this.#all.get(keyOf(type, id)) === subscription;
-    }
-    #confirmed(subscription) {
-        if (!this.#isPending(subscription))
-            return;
-        subscription.state = 'tracked';
-        for (const { resolve } of subscription.waiting.splice(0))
-            resolve();
-    }
     #rejected(subscription, error) {
-        if (!this.#isPending(subscription))
-            return;
-        this.#drop(subscription);
+        if (error.code === LIMIT) {
+            subscription.state = 'wanted';
+            subscription.refused = true;
+        }
+        else {
+            this.#drop(subscription);
+        }
         const waiting = subscription.waiting.splice(0);
         for (const { reject } of waiting)
             reject(error);
         if (waiting.length === 0)
             this.#wire.failed(error);
     }
+}
+function isPending({ state }) {
+    return state === 'requested';
 }
 export function refusal({ code = 'refused', message = 'refused' }, of) {
     return new TrackingError(code, message, of && { type: of.type, id: of.id });

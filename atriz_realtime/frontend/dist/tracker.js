@@ -25,7 +25,6 @@ class SocketTracker {
     #token;
     #socket;
     #subscriptions;
-    #last = new Map();
     #listeners = new Map();
     #statusListeners = new Set();
     #errorListeners = new Set();
@@ -41,7 +40,8 @@ class SocketTracker {
     #renewing;
     #calledAt = -Infinity;
     #calls = 0;
-    constructor(url, { token, path = '/socket.io/', transports = ['polling', 'websocket'] }) {
+    constructor(url, { token, path = '/socket.io/', transports = ['websocket', 'polling'] }) {
+        const tried = [...transports];
         path = path.replace(/^\/?/, '/');
         this.#token = token;
         this.#address = addressOf(url, path);
@@ -52,7 +52,8 @@ class SocketTracker {
             reconnectionDelay: 500,
             reconnectionDelayMax: 10_000,
             path,
-            transports,
+            transports: tried,
+            tryAllTransports: true,
             auth: (answer) => void this.#sendToken(answer),
         });
         this.#subscriptions = new Subscriptions({
@@ -60,11 +61,14 @@ class SocketTracker {
             unauthenticated: (error) => void this.#unauthenticated(error),
             authenticated: () => this.#authenticated(),
             failed: (error) => this.#failed(error),
-            dropped: (key) => this.#last.delete(key),
         });
         this.#socket.on('connect', () => this.#connected());
         this.#socket.on('disconnect', (reason) => this.#disconnected(reason));
-        this.#socket.on('connect_error', (error) => this.#notConnected(error));
+        this.#socket.on('connect_error', (error) => {
+            if (error.message === 'timeout')
+                tried.reverse();
+            this.#notConnected(error);
+        });
         this.#socket.on('location:update', (event) => this.#moved(event));
         this.#socket.on('tracking:revoked', ({ type, entityId }) => {
             this.#subscriptions.revoked(type, entityId);
@@ -89,7 +93,7 @@ class SocketTracker {
         this.#subscriptions.remove(type, [ids].flat());
     }
     last(type, id) {
-        return this.#last.get(keyOf(type, id));
+        return this.#subscriptions.find(type, id)?.last;
     }
     onLocation(listener, type, id) {
         const key = type === undefined || id === undefined ? undefined : keyOf(type, id);
@@ -126,7 +130,6 @@ class SocketTracker {
             clearTimeout(timer);
         this.#socket.disconnect();
         this.#subscriptions.close();
-        this.#last.clear();
         this.#setStatus('closed');
     }
     #offline = () => {
@@ -308,10 +311,11 @@ class SocketTracker {
         });
     }
     #moved(event) {
-        const key = keyOf(event.type, event.entityId);
-        if (this.#subscriptions.has(key))
-            this.#last.set(key, event);
-        tell(this.#listeners.get(key), event);
+        const { type, entityId } = event;
+        const subscription = this.#subscriptions.find(type, entityId);
+        if (subscription)
+            subscription.last = event;
+        tell(this.#listeners.get(keyOf(type, entityId)), event);
         tell(this.#listeners.get(undefined), event);
     }
     #setStatus(status) {

@@ -29,7 +29,7 @@ export function follow(tracker: Tracker, type: string, id: string, changed: (now
   };
   update({});
   const removals = [
-    tracker.onLocation(({ location }) => update({ location }), type, id),
+    tracker.onLocation(({ location }) => update({ location, error: null }), type, id),
     tracker.onStatus((status) => {
       const lasting = now.error?.entity ? now.error : null; // the server refused the entity, whatever the connection
       update({ connected: status === 'connected', error: status === 'refused' ? tracker.problem : lasting });

@@ -1,18 +1,26 @@
-import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
+import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 
 import { follow, type Tracking } from './follow.js';
 import type { Status, Token, Tracker, TrackerOptions, TrackingError } from './model.js';
 import { createTracker } from './tracker.js';
 
 export type { Tracking } from './follow.js';
-export { TrackingError, type ErrorCode, type Location, type Status, type Token } from './model.js';
+export {
+  TrackingError,
+  type ErrorCode,
+  type Location,
+  type LocationEvent,
+  type Status,
+  type Token,
+  type Tracker,
+} from './model.js';
 
 export interface TrackingOptions {
   /** The URL of the server. Default: `process.env.REACT_APP_WS_URL` if the bundler sets it, or else the origin of the page. */
   url?: string | undefined;
   /** The Socket.IO path of the server. Default: `/socket.io/`. */
   path?: TrackerOptions['path'];
-  /** Transports in the order to try. Default: long polling, which is upgraded to a websocket. */
+  /** Transports in the order to try. Default: a websocket, and long polling where websockets are blocked. */
   transports?: TrackerOptions['transports'];
   /** Who is signed in, if that can change while the page is open: another user gets another connection. */
   user?: string | undefined;
@@ -36,22 +44,8 @@ export function useDeliveryTracking(deliveryId: string, token: Token, options?: 
  *
  * @param id While it or the token is empty, nothing is tracked.
  */
-export function useTracking(type: string, id: string, token: Token, options: TrackingOptions = {}): Tracking {
-  const connect = useSharedTracker(token, options);
-  const tracked = useMemo(
-    () =>
-      new Store(NOTHING, (show) => {
-        if (id === '' || connect === undefined) return () => undefined;
-        const { tracker, release } = connect();
-        const stop = follow(tracker, type, id, show);
-        return () => {
-          stop();
-          release();
-        };
-      }),
-    [connect, type, id],
-  );
-  return useStore(tracked, NOTHING);
+export function useTracking(type: string, id: string, token: Token, options?: TrackingOptions): Tracking {
+  return useShared(id && token, options, NOTHING, (tracker, show) => follow(tracker, type, id, show), type, id);
 }
 
 /** The state of a connection, for a view that shows it. */
@@ -64,55 +58,74 @@ export interface Connection {
 }
 
 /** The connection that the components with the same server, user and token share. */
-export function useConnection(token: Token, options: TrackingOptions = {}): Connection {
-  const connect = useSharedTracker(token, options);
-  const connection = useMemo(
-    () =>
-      new Store(CONNECTING, (show) => {
-        if (connect === undefined) return () => undefined;
-        const { tracker, release } = connect();
-        const reconnect = () => tracker.reconnect();
-        const changed = () => show({ status: tracker.status, problem: tracker.problem, reconnect });
-        changed();
-        const removals = [tracker.onStatus(changed), tracker.onError(changed)];
-        return () => {
-          for (const remove of removals) remove();
-          release();
-        };
-      }),
-    [connect],
-  );
-  return useStore(connection, CONNECTING);
+export function useConnection(token: Token, options?: TrackingOptions): Connection {
+  return useShared(token, options, CONNECTING, (tracker, show) => {
+    const reconnect = () => tracker.reconnect();
+    const changed = () => show({ status: tracker.status, problem: tracker.problem, reconnect });
+    changed();
+    const removals = [tracker.onStatus(changed), tracker.onError(changed)];
+    return () => {
+      for (const remove of removals) remove();
+    };
+  });
+}
+
+/**
+ * The tracker of that connection, for a component that tracks many entities and renders itself for none of their
+ * positions.
+ *
+ * @returns `null` on the first render, and while the token is empty. It is closed when no component uses the
+ *   connection any more; do not close it yourself.
+ */
+export function useTracker(token: Token, options?: TrackingOptions): Tracker | null {
+  return useShared<Tracker | null>(token, options, null, (tracker, show) => {
+    show(tracker);
+    return () => undefined;
+  });
 }
 
 const NOTHING: Tracking = { location: null, connected: false, error: null };
 const CONNECTING: Connection = { status: 'connecting', problem: null, reconnect: () => undefined };
 
-/** What a component shows, as an external store for React. */
-class Store<State> {
-  readonly #changed = new Set<() => void>();
-
-  /** @param start Called when the component is mounted, with a function that shows a state; returns one that ends it. */
-  constructor(
-    public state: State,
-    readonly start: (show: (state: State) => void) => () => void,
-  ) {}
-
-  show(state: State): void {
-    this.state = state;
-    for (const changed of this.#changed) changed();
-  }
-
-  subscribe(changed: () => void): () => void {
-    this.#changed.add(changed);
-    return () => void this.#changed.delete(changed);
-  }
-}
-
-function useStore<State>(store: Store<State>, onServer: State): State {
-  const subscribe = useCallback((changed: () => void) => store.subscribe(changed), [store]);
-  useEffect(() => store.start((state) => store.show(state)), [store]);
-  return useSyncExternalStore(subscribe, () => store.state, () => onServer);
+/**
+ * A state that follows the shared tracker while the component is mounted.
+ *
+ * @param first The state until then, and while there is no token.
+ * @param start Called when the component is mounted, with a function that shows a state; returns one that ends it.
+ * @param parts What `start` depends on.
+ */
+function useShared<State>(
+  token: Token,
+  options: TrackingOptions = {},
+  first: State,
+  start: (tracker: Tracker, show: (state: State) => void) => () => void,
+  ...parts: string[]
+): State {
+  const { url = serverUrl(), path, transports, user } = options;
+  const [component] = useState<User>({ token });
+  const key = token === '' ? '' : JSON.stringify([url, path, transports, user, typeof token === 'string' ? token : null]);
+  useEffect(() => {
+    component.token = token;
+    const users = connections.get(key)?.users;
+    if (users?.delete(component)) users.add(component);
+  });
+  const [subscribe, read] = useMemo(() => {
+    let now = first;
+    const subscribe = (changed: () => void) => {
+      if (key === '') return () => undefined;
+      const { tracker, release } = acquire(key, url, options, component);
+      const stop = start(tracker, (state) => {
+        now = state;
+        changed();
+      });
+      return () => {
+        stop();
+        release();
+      };
+    };
+    return [subscribe, () => now] as const;
+  }, [key, ...parts]);
+  return useSyncExternalStore(subscribe, read, () => first);
 }
 
 /** A component that uses a connection, with its token as of the last time that it was rendered. */
@@ -132,19 +145,6 @@ interface Acquired {
 }
 
 const connections = new Map<string, Shared>();
-
-/** Acquires the connection that a component shares, and is another function for another one; `undefined` without a token. */
-function useSharedTracker(token: Token, options: TrackingOptions): (() => Acquired) | undefined {
-  const { url = serverUrl(), path, transports, user } = options;
-  const [component] = useState<User>({ token });
-  const key = token === '' ? '' : JSON.stringify([url, path, transports, user, typeof token === 'string' ? token : null]);
-  useEffect(() => {
-    component.token = token;
-    const users = connections.get(key)?.users;
-    if (users?.delete(component)) users.add(component);
-  });
-  return useMemo(() => (key === '' ? undefined : () => acquire(key, url, options, component)), [key]);
-}
 
 /** The tracker that components with the same key share, and a function to release it. */
 function acquire(key: string, url: string, options: TrackingOptions, component: User): Acquired {

@@ -1,4 +1,4 @@
-import { keyOf, TrackingError } from './model.js';
+import { keyOf, TrackingError, type LocationEvent } from './model.js';
 
 /** The acknowledgement of the server. */
 export interface Answer {
@@ -17,18 +17,23 @@ export interface Wire {
   unauthenticated(error: TrackingError): void;
   /** Called for a refusal that no call of `track` waits for. */
   failed(error: TrackingError): void;
-  /** Called when an entity is no longer tracked. */
-  dropped(key: string): void;
 }
 
-interface Subscription {
+export interface Subscription {
   readonly type: string;
   readonly id: string;
   /** Calls of `track` minus calls of `untrack`. */
   uses: number;
   state: 'wanted' | 'requested' | 'tracked';
+  /** Whether the server's limit refused it: it is requested when another one leaves room for it. */
+  refused?: boolean;
   waiting: { resolve: () => void; reject: (error: TrackingError) => void }[];
+  /** The newest position. */
+  last?: LocationEvent;
 }
+
+/** The error code of the server for an entity that is one too many. */
+const LIMIT = 'subscription_limit';
 
 /** Most entities in one request; 500 ids of 100 characters stay below the 64 KiB of the server. */
 const CHUNK = 500;
@@ -36,7 +41,7 @@ const CHUNK = 500;
 /** Milliseconds between requests for parts of what was refused together; the server accepts 50 events a second. */
 const PACE = 25;
 
-/** Milliseconds after which an unanswered request is repeated. */
+/** Milliseconds after which a request is repeated that was not answered, or came too fast. */
 const REPEAT_DELAY = 1_000;
 
 /** The entities to track, and for each whether the server has confirmed it. */
@@ -51,8 +56,8 @@ export class Subscriptions {
     this.#wire = wire;
   }
 
-  has(key: string): boolean {
-    return this.#all.has(key);
+  find(type: string, id: string): Subscription | undefined {
+    return this.#all.get(keyOf(type, id));
   }
 
   async add(type: string, ids: readonly string[]): Promise<void> {
@@ -62,13 +67,13 @@ export class Subscriptions {
   }
 
   #addOne(type: string, id: string): Promise<void> {
-    const key = keyOf(type, id);
-    let subscription = this.#all.get(key);
+    let subscription = this.find(type, id);
     if (subscription === undefined) {
       subscription = { type, id, uses: 0, state: 'wanted', waiting: [] };
-      this.#all.set(key, subscription);
+      this.#all.set(keyOf(type, id), subscription);
     }
     subscription.uses += 1;
+    subscription.refused = false;
     if (subscription.state === 'tracked') return Promise.resolve();
     const { waiting } = subscription;
     return new Promise((resolve, reject) => waiting.push({ resolve, reject }));
@@ -76,23 +81,28 @@ export class Subscriptions {
 
   remove(type: string, ids: readonly string[]): void {
     for (const id of ids) {
-      const subscription = this.#all.get(keyOf(type, id));
+      const subscription = this.find(type, id);
       if (subscription === undefined) continue;
       subscription.uses -= 1;
       if (subscription.uses > 0) continue;
-      this.#drop(subscription);
       for (const { resolve } of subscription.waiting) resolve(); // it is not wanted any more
-      if (subscription.state === 'wanted') continue;
-      const leaving = this.#leaving.get(type) ?? new Set();
-      this.#leaving.set(type, leaving.add(id));
+      if (subscription.state !== 'wanted') {
+        const leaving = this.#leaving.get(type) ?? new Set();
+        this.#leaving.set(type, leaving.add(id));
+      }
+      this.#drop(subscription);
     }
     this.#schedule();
   }
 
-  #drop({ type, id }: Subscription): void {
-    const key = keyOf(type, id);
-    this.#all.delete(key);
-    this.#wire.dropped(key);
+  /** Forget an entity; a pending request no longer decides, and the first one without a place gets its place. */
+  #drop(subscription: Subscription): void {
+    subscription.state = 'wanted';
+    this.#all.delete(keyOf(subscription.type, subscription.id));
+    const next = !subscription.refused && [...this.#all.values()].find(({ refused }) => refused);
+    if (!next) return;
+    next.refused = false;
+    this.#schedule();
   }
 
   /** Requests can be made: a connection is open, on which nothing is tracked yet, or has renewed its token. */
@@ -115,13 +125,13 @@ export class Subscriptions {
 
   /** The server no longer permits a tracked entity. */
   revoked(type: string, id: string): void {
-    const subscription = this.#all.get(keyOf(type, id));
+    const subscription = this.find(type, id);
     if (subscription === undefined) return;
     if (!this.#connected) {
       subscription.state = 'wanted';
     } else if (subscription.state === 'tracked') { // else the answer to the pending request decides
       this.#drop(subscription);
-      this.#wire.failed(new TrackingError('unauthorized', 'you may no longer watch this', { type, id }));
+      this.#wire.failed(new TrackingError('unauthorized', 'no longer permitted', { type, id }));
     }
   }
 
@@ -157,14 +167,10 @@ export class Subscriptions {
       }
     }
     this.#leaving.clear();
-    const wanted = new Map<string, Subscription[]>();
-    for (const subscription of this.#all.values()) {
-      if (subscription.state !== 'wanted') continue;
-      const ofType = wanted.get(subscription.type) ?? [];
-      wanted.set(subscription.type, ofType);
-      ofType.push(subscription);
+    const wanted = [...this.#all.values()].filter(({ state, refused }) => state === 'wanted' && !refused);
+    for (const type of new Set(wanted.map((each) => each.type))) {
+      void this.#request(type, wanted.filter((each) => each.type === type));
     }
-    for (const [type, ofType] of wanted) void this.#request(type, ofType);
     if (this.#all.size === 0) this.#wire.authenticated();
   }
 
@@ -176,29 +182,32 @@ export class Subscriptions {
     for (const subscription of requested) subscription.state = 'requested';
     let size = CHUNK;
     let suspect = 0; // so many of the first contain one that is refused
-    for (let rest = requested; rest.length > 0; rest = rest.filter((each) => this.#isPending(each))) {
+    for (let rest = requested; rest.length > 0; rest = rest.filter(isPending)) {
       const part = rest.slice(0, suspect > 1 ? Math.ceil(suspect / 2) : suspect || size);
       const ids = part.map(({ id }) => id);
       const answer = await this.#wire.ask(`track:${type}`, ids.length > 1 ? ids : ids.join()).catch(() => undefined);
-      if (answer === undefined) {
-        for (const subscription of part) if (this.#isPending(subscription)) subscription.state = 'wanted';
+      if (answer === undefined || (answer.code === 'rate_limited' && part.length === 1)) {
+        for (const subscription of rest.filter(isPending)) subscription.state = 'wanted';
         setTimeout(() => this.#schedule(), REPEAT_DELAY);
-        continue;
+        return;
       }
       if (answer.code === 'not_authenticated') {
         this.#wire.unauthenticated(refusal(answer));
         return; // everything is requested again
       }
       this.#wire.authenticated();
-      const full = answer.code === 'subscription_limit';
       if (answer.success) {
-        for (const subscription of part) this.#confirmed(subscription);
+        for (const subscription of part.filter(isPending)) {
+          subscription.state = 'tracked';
+          for (const { resolve } of subscription.waiting.splice(0)) resolve();
+        }
         if (suspect > 0) suspect -= part.length;
         else size = Math.min(size * 2, CHUNK);
       } else if (part.length > 1) {
         suspect = part.length;
       } else {
-        for (const subscription of full ? rest : part) this.#rejected(subscription, refusal(answer, subscription));
+        const rejected = answer.code === LIMIT ? rest : part;
+        for (const each of rejected.filter(isPending)) this.#rejected(each, refusal(answer, each));
         suspect = 0;
         size = 1;
       }
@@ -206,25 +215,22 @@ export class Subscriptions {
     }
   }
 
-  /** Whether a request is still pending: the subscription was neither dropped nor reset. */
-  #isPending(subscription: Subscription): boolean {
-    const { type, id, state } = subscription;
-    return state === 'requested' && this.#all.get(keyOf(type, id)) === subscription;
-  }
-
-  #confirmed(subscription: Subscription): void {
-    if (!this.#isPending(subscription)) return;
-    subscription.state = 'tracked';
-    for (const { resolve } of subscription.waiting.splice(0)) resolve();
-  }
-
   #rejected(subscription: Subscription, error: TrackingError): void {
-    if (!this.#isPending(subscription)) return;
-    this.#drop(subscription);
+    if (error.code === LIMIT) {
+      subscription.state = 'wanted';
+      subscription.refused = true;
+    } else {
+      this.#drop(subscription);
+    }
     const waiting = subscription.waiting.splice(0);
     for (const { reject } of waiting) reject(error);
     if (waiting.length === 0) this.#wire.failed(error);
   }
+}
+
+/** Whether a request is still pending: the subscription was neither dropped nor reset. */
+function isPending({ state }: Subscription): boolean {
+  return state === 'requested';
 }
 
 /** The error that a negative acknowledgement stands for. */

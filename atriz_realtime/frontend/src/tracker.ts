@@ -58,7 +58,6 @@ class SocketTracker implements Tracker {
   readonly #token: Token;
   readonly #socket: Socket;
   readonly #subscriptions: Subscriptions;
-  readonly #last = new Map<string, LocationEvent>();
   readonly #listeners = new Map<string | undefined, Set<(event: LocationEvent) => void>>();
   readonly #statusListeners = new Set<(status: Status) => void>();
   readonly #errorListeners = new Set<(error: TrackingError) => void>();
@@ -78,7 +77,8 @@ class SocketTracker implements Tracker {
   #calledAt = -Infinity;
   #calls = 0;
 
-  constructor(url: string, { token, path = '/socket.io/', transports = ['polling', 'websocket'] }: TrackerOptions) {
+  constructor(url: string, { token, path = '/socket.io/', transports = ['websocket', 'polling'] }: TrackerOptions) {
+    const tried = [...transports];
     path = path.replace(/^\/?/, '/');
     this.#token = token;
     this.#address = addressOf(url, path);
@@ -89,7 +89,8 @@ class SocketTracker implements Tracker {
       reconnectionDelay: 500,
       reconnectionDelayMax: 10_000,
       path,
-      transports,
+      transports: tried,
+      tryAllTransports: true,
       auth: (answer) => void this.#sendToken(answer),
     });
     this.#subscriptions = new Subscriptions({
@@ -97,11 +98,13 @@ class SocketTracker implements Tracker {
       unauthenticated: (error) => void this.#unauthenticated(error),
       authenticated: () => this.#authenticated(),
       failed: (error) => this.#failed(error),
-      dropped: (key) => this.#last.delete(key),
     });
     this.#socket.on('connect', () => this.#connected());
     this.#socket.on('disconnect', (reason) => this.#disconnected(reason));
-    this.#socket.on('connect_error', (error) => this.#notConnected(error));
+    this.#socket.on('connect_error', (error) => {
+      if (error.message === 'timeout') tried.reverse(); // something on the way holds the first transport back
+      this.#notConnected(error);
+    });
     this.#socket.on('location:update', (event: LocationEvent) => this.#moved(event));
     this.#socket.on('tracking:revoked', ({ type, entityId }: { type: string; entityId: string }) => {
       this.#subscriptions.revoked(type, entityId);
@@ -127,7 +130,7 @@ class SocketTracker implements Tracker {
   }
 
   last(type: string, id: string): LocationEvent | undefined {
-    return this.#last.get(keyOf(type, id));
+    return this.#subscriptions.find(type, id)?.last;
   }
 
   onLocation(listener: (event: LocationEvent) => void, type?: string, id?: string): () => void {
@@ -165,7 +168,6 @@ class SocketTracker implements Tracker {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#socket.disconnect();
     this.#subscriptions.close();
-    this.#last.clear();
     this.#setStatus('closed');
   }
 
@@ -353,9 +355,10 @@ class SocketTracker implements Tracker {
   // -- listeners ------------------------------------------------------------------------------
 
   #moved(event: LocationEvent): void {
-    const key = keyOf(event.type, event.entityId);
-    if (this.#subscriptions.has(key)) this.#last.set(key, event);
-    tell(this.#listeners.get(key), event);
+    const { type, entityId } = event;
+    const subscription = this.#subscriptions.find(type, entityId);
+    if (subscription) subscription.last = event;
+    tell(this.#listeners.get(keyOf(type, entityId)), event);
     tell(this.#listeners.get(undefined), event);
   }
 

@@ -135,8 +135,7 @@ async def test_a_restart_refuses_what_the_server_could_not_start_with(
     }
     settings = tmp_path / "atriz.toml"
     settings.write_text("[realtime]\nport = 0\n")
-    env = environment(REDIS_URL=redis_url)
-    env.pop("JWT_SECRET", None)
+    env = environment(REDIS_URL=redis_url, JWT_SECRET=None)
     async with started("serve", "--workers=2", env=env, cwd=tmp_path) as command:
         await command.until_said("workers ready")
         for line, problem in refused.items():

@@ -227,7 +227,7 @@ async def test_an_event_beyond_the_limits_is_refused_in_its_place() -> None:
     assert (hub.asked, received(member)) == (["v1", "v2", "v3"], [])
     hub.fanned.confirm()
     await member.session.handled()
-    assert received(member)[-2:] == ["3 ok", "error"]
+    assert received(member)[-3:] == ["3 ok", "error", "4 rate_limited"]
     assert hub.sockets[member.sid].bucket.refused == 1
 
 

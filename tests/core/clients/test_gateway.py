@@ -111,6 +111,18 @@ async def test_the_limit_of_a_user() -> None:
     await hub.sign_in(user("u1"))
 
 
+async def test_a_connection_over_the_limit_of_its_user_is_refused_with_a_code() -> None:
+    hub = Hub(max_connections_per_user=1)
+    await hub.sign_in(user("u1"))
+    with pytest.raises(socketio.exceptions.ConnectionRefusedError) as refused:
+        await hub.sign_in(user("u1"))
+    assert refused.value.error_args == {
+        "message": "Too many connections",
+        "data": {"code": "rate_limited"},
+    }
+    assert len(hub.sockets) == 1
+
+
 async def test_authenticating_as_another_user_ends_subscriptions_and_rooms() -> None:
     hub = Hub(max_connections_per_user=1)
     member = await hub.sign_in(user("u1"))
@@ -143,11 +155,14 @@ async def test_a_socket_that_may_watch_one_entity_alone() -> None:
 # -- events --------------------------------------------------------------------------------
 
 
+TOO_FAST = {"success": False, "code": "rate_limited", "message": "Rate limit"}
+
+
 async def test_a_flood_is_refused_and_cut() -> None:
     hub = Hub(max_events_per_second=1, max_events_burst=3)
     member = await hub.sign_in(user("u1"))
     answers = [await hub.send(member, "untrack:vehicle", "v1") for _ in range(5)]
-    assert answers == [{"success": True}] * 3 + [None] * 2
+    assert answers == [{"success": True}] * 3 + [TOO_FAST] * 2
     assert hub.incidents.counts["refused rate_limited"] == 1
     assert hub.incidents.refusals.statistics() == {"rate_limited": 2}
     hub.clock.advance(1)
@@ -165,7 +180,7 @@ async def test_the_sockets_of_a_user_who_does_not_slow_down_are_cut_one_by_one()
     assert answers == [{"success": True}] * 3
     cut = []
     for member in (two, two, two, one):
-        assert await hub.send(member, "untrack:vehicle", "v1") is None
+        assert await hub.send(member, "untrack:vehicle", "v1") == TOO_FAST
         cut.append(hub.incidents.counts["flooding client cut"])
     assert cut == [0, 0, 1, 2]
     assert hub.incidents.refusals.statistics() == {"rate_limited": 4}

@@ -216,6 +216,19 @@ async def test_what_plugins_opened_is_closed_in_reverse_order_whatever_fails(
     assert dict(incidents.counts) == {"plugin third timed out": 1, "plugin second failed": 1}
 
 
+async def test_the_names_of_failed_tasks_are_bounded(
+    plugin_runner: PluginRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise LookupError
+
+    monkeypatch.setattr(module, "MAX_FAILED_TASKS", 2)
+    opened = PluginResources(plugin_runner)
+    for name in ("v1", "v2", "v3", "v4"):
+        await opened.create_task("p", fail(), name=name)
+    assert [each["task"] for each in opened.failed_tasks()] == ["v1", "v2", "other"]
+
+
 async def started() -> Any:
     yield
 

@@ -87,6 +87,22 @@ async def test_a_late_fix_reaches_every_watcher_unless_a_newer_one_is_cached(
             assert client.updates == [event(2), event(3)]
 
 
+async def test_a_held_fix_that_takes_the_place_of_another_reaches_every_watcher_once(
+    cluster: Cluster,
+) -> None:
+    async with AsyncExitStack() as stack:
+        clients = await watchers(stack, cluster, "v1")
+        here, there = (ours.server.delivery for ours in cluster.ours)
+        older, newer = (encode(LocationEvent.from_wire(event(number))) for number in (1, 2))
+        await here.cache(older, held=True)
+        await there.cache(newer, held=True)
+        await here.publish(older, held=True)
+        await there.publish(newer, held=True)
+        await fence(cluster, clients)
+        for client in clients:
+            assert client.updates == [event(2)]
+
+
 async def test_a_fix_of_a_typescript_server_reaches_every_watcher_once_in_order(
     cluster: Cluster,
 ) -> None:

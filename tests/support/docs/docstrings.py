@@ -11,12 +11,14 @@ from itertools import pairwise
 from typing import Any
 
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")
+_LINK = re.compile(r"`([^`<]+) <([^`>]+)>`_")
 _FIELD = re.compile(r"^:(?P<kind>param|raises|returns)\s*(?P<name>[\w.]*):\s*", re.MULTILINE)
 
 
 def markdown(docstring: str | None) -> str:
     """A docstring's reStructuredText, as far as the project uses it, as Markdown."""
-    text = _ROLE.sub(r"`\1`", inspect.cleandoc(docstring or "")).replace("``", "`")
+    text = _ROLE.sub(r"`\1`", inspect.cleandoc(docstring or ""))
+    text = _LINK.sub(r"[\1](\2)", text).replace("``", "`")
     text, example, code = text.partition("Example::\n")
     text = re.sub(r"(?<=[.:;]) {2,}", " ", text)
     text = _fields_as_list(text.strip())

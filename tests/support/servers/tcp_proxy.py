@@ -1,4 +1,4 @@
-"""A TCP proxy that can cut connections, and hold back what passes through them."""
+"""A TCP proxy that can cut connections, hold back what passes, and refuse requests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import attrs
+
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 @attrs.define(eq=False)
@@ -63,6 +65,7 @@ class Proxy:
         self._open.set()
         self._requests = _Gate()
         self._answers = _Gate()
+        self._refused: bytes | None = None
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -122,6 +125,10 @@ class Proxy:
         """Forward what the server sends again."""
         self._answers.open()
 
+    def refuse(self, only: bytes) -> None:
+        """Answer 400 to HTTP requests that contain certain bytes."""
+        self._refused = only
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._open.is_set():
             writer.transport.abort()
@@ -134,20 +141,27 @@ class Proxy:
         wire = _Wire(writer, server_writer)
         self._wires.append(wire)
         for forwarding in (
-            self._forward(reader, server_writer, self._requests),
+            self._forward(reader, server_writer, self._requests, writer),
             self._forward(server_reader, writer, self._answers),
         ):
             task = asyncio.get_running_loop().create_task(forwarding)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    @staticmethod
     async def _forward(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: _Gate
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        gate: _Gate,
+        client: asyncio.StreamWriter | None = None,
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
                 await gate.wait(data)
+                if client is not None and self._refused is not None and self._refused in data:
+                    client.write(BAD_REQUEST)
+                    client.close()
+                    break
                 writer.write(data)
                 await writer.drain()
         writer.close()

@@ -51,9 +51,7 @@ export class Connections {
       for (const id of part) {
         followed.add(`${type}:${id}`);
         tracker.track(type, id).catch((error: TrackingError) => {
-          if (error.entity === undefined) return; // reported by onError
-          followed.delete(`${type}:${id}`);
-          this.listeners.refused(type, id);
+          if (error.entity !== undefined) this.#refused(tracker, followed, type, id); // else it is reported by onError
         });
       }
     }
@@ -88,7 +86,6 @@ export class Connections {
       // a function, so that the tracker reconnects when a server that restarts closes the connection
       token: () => this.token,
       path: `${this.base.pathname}socket.io/`,
-      transports: ['websocket', 'polling'],
     });
     const connection = { tracker, followed: new Set<string>() };
     tracker.onLocation((event) => this.listeners.moved(event));
@@ -96,13 +93,16 @@ export class Connections {
     tracker.onError((error) => {
       const { entity } = error;
       if (entity === undefined) this.listeners.failed(error);
-      else {
-        connection.followed.delete(`${entity.type}:${entity.id}`);
-        this.listeners.refused(entity.type, entity.id);
-      }
+      else this.#refused(tracker, connection.followed, entity.type, entity.id);
     });
     this.#connections.push(connection);
     return connection;
+  }
+
+  #refused(tracker: Tracker, followed: Set<string>, type: string, id: string): void {
+    tracker.untrack(type, id); // or it would be tracked once there is room
+    followed.delete(`${type}:${id}`);
+    this.listeners.refused(type, id);
   }
 
   #changed(): void {

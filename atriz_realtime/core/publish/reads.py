@@ -1,0 +1,38 @@
+"""Reads of current locations: how long one may take, and what time it tells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from atriz_realtime.api.errors import Unavailable
+from atriz_realtime.api.model import EntityRef
+from atriz_realtime.api.wire import event_json
+from atriz_realtime.core.hub.watermarks import event_time
+
+READ_LIMIT = 5.0
+"""Seconds that a cache may take to read a current location.  Redis has less, so this is for a
+plugin's cache that has no limit of its own."""
+
+TOO_LATE = f"the cache did not answer within {READ_LIMIT:g} s"
+"""Why a read failed that took longer."""
+
+
+async def in_time(reading: Awaitable[bytes | None]) -> bytes | None:
+    """What a read of the cache returns; it begins at once, without a turn of the loop.
+
+    :raises Unavailable: when it takes longer than :data:`READ_LIMIT`.
+    """
+    limit = asyncio.timeout(READ_LIMIT)
+    try:
+        async with limit:
+            return await reading
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise Unavailable(TOO_LATE) from error
+
+
+def location_time(entity: EntityRef, location: bytes) -> str:
+    """The timestamp of a cached location; empty if it has none."""
+    return event_time(event_json(entity, location)).decode(errors="replace")
