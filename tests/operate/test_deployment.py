@@ -66,6 +66,8 @@ def test_the_dashboard_shows_every_common_metric() -> None:
     assert {name.removeprefix("atriz_realtime_") for name in NAMES if name not in shown} == {
         "cache_dropped_total",
         "cache_entries",
+        "cache_last_known_bytes",
+        "cache_last_known_entries",
         "redis_cluster_primaries",
         "statistic",
     }

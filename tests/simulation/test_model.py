@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from atriz_realtime.defaults.redis import cache, fanout
+from atriz_realtime.defaults.redis import cache_scripts, fanout
 from atriz_realtime.defaults.revocations import stored
 from tests.simulation.loop import Deadlock, Process, VirtualLoop, current_process
 from tests.simulation.redis_model import Data, Server
@@ -30,8 +30,10 @@ def commands(chance: random.Random) -> list[list[Any]]:
         keys = [f"location:{entity}", "index"]
         held, mark = f"held:{entity}", f"the mark of {location}"
         stored_at = [location, 60, stamp, entity, expires, now]
-        put = [cache._PUT_AND_INDEX, 2, *keys, *stored_at]
-        put_held = [cache._PUT_AND_INDEX, 3, *keys, held, *stored_at, mark]
+        put = [cache_scripts.PUT_AND_INDEX, 2, *keys, *stored_at]
+        put_held = [cache_scripts.PUT_AND_INDEX, 3, *keys, held, *stored_at, mark]
+        last = f"last:{entity}"
+        keep = [cache_scripts.KEEP_ALL, 3, "last-index", keys[0], last, 60, expires, now, entity]
         publish = [fanout._PUBLISH, 1, "unused", "event", "channel"]
         late = [fanout._PUBLISH_UNLESS_NEWER, 3, keys[0], held, "unused", "event", "channel"]
         revoked = [expires, f'["token", "{chance.randint(1, 9)}", 1, {expires}]']
@@ -42,12 +44,15 @@ def commands(chance: random.Random) -> list[list[Any]]:
                 [
                     ["EVAL", *put],
                     ["EVAL", *put_held],
+                    ["EVAL", *keep],
                     ["EVAL", *add],
                     ["EVAL", *publish],
                     ["EVAL", *late, location, stamp, mark],
                     ["GET", keys[0]],
                     ["GET", held],
                     ["DEL", keys[0]],
+                    ["DEL", last],
+                    ["ZRANGE", "last-index", 0, "+inf", "BYSCORE", "LIMIT", 0, 9, "WITHSCORES"],
                     ["ZREM", "index", *{entity, "v2"}],
                     ["ZCOUNT", "index", f"({now}", "+inf"],
                     ["ZRANGE", "index", now, "+inf", "BYSCORE", "LIMIT", 0, 3, "WITHSCORES"],

@@ -1,7 +1,8 @@
 """The contracts between the core and plugins.
 
 Each is a :class:`typing.Protocol` of at most five methods.  A backend may also
-be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`, a cache :class:`Holding`, and a
+be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`, a cache :class:`Holding` and
+:class:`LastKnown`, and a
 fan-out :class:`Interruptible` and :class:`Conditional`; the core checks that with ``isinstance``.
 """
 
@@ -17,6 +18,7 @@ from atriz_realtime.api.contracts.backends import (
     FanoutEvents,
     Holding,
     Interruptible,
+    LastKnown,
     Measuring,
     Page,
     Reporting,
@@ -60,6 +62,7 @@ __all__ = [
     "FanoutEvents",
     "Holding",
     "Interruptible",
+    "LastKnown",
     "Measuring",
     "Membership",
     "Page",

@@ -25,6 +25,7 @@ from atriz_realtime.core.hub.channels import ChannelSubscriptions
 from atriz_realtime.core.publish.backends import OpenBackends
 from atriz_realtime.core.publish.backlog import Backlog, Unsent
 from atriz_realtime.core.publish.in_flight import InFlight
+from atriz_realtime.core.publish.last_known import LastKnownLocations
 from atriz_realtime.core.publish.late import LatePublisher
 from atriz_realtime.core.publish.reads import in_time, location_time
 from atriz_realtime.core.publish.resync import Resync
@@ -64,6 +65,13 @@ class Delivery:
         self._in_flight = InFlight(self._deliver, self._has_had, clock, incidents.report)
         self.backlog = Backlog(self.retry, incidents)
         self.resync = Resync(broadcaster, channels, self._in_flight, self.current, incidents)
+        self.last_known_locations = LastKnownLocations(kinds, incidents)
+        self.parts: dict[str, object] = {
+            "backlog": self.backlog,
+            "resync": self.resync,
+            "last known": self.last_known_locations,
+        }
+        """Those that have numbers, by the names that these are listed under."""
         self._listeners: list[Listener] = []
         self._closed = False
 
@@ -76,6 +84,7 @@ class Delivery:
         self._fanout = backends.fanout
         self._late = LatePublisher(backends.cache, backends.fanout)
         self._after_gap = after_gap
+        self.last_known_locations.start(backends.cache)
         self._channels.start(self._fanout, self._in_flight.received, self._in_flight.forget)
         if isinstance(backends.innermost, Interruptible):
             backends.innermost.attach(self)
@@ -85,6 +94,7 @@ class Delivery:
         self._closed = True
         self.resync.close()
         await self.backlog.aclose()
+        await self.last_known_locations.aclose()
         for listener in self._listeners:
             await listener.aclose()
 
@@ -106,9 +116,9 @@ class Delivery:
         if held:
             waiting = self.backlog.get(payload.channel)
             uncached = waiting is not None and waiting.payload is payload and waiting.cache
-            caching = self._put(payload) if uncached else None
+            caching = self.put(payload) if uncached else None
             return self._finish(payload, caching, self._fan_out_late(payload), returns)
-        return self._finish(payload, self._put(payload), self._fan_out(payload), returns)
+        return self._finish(payload, self.put(payload), self._fan_out(payload), returns)
 
     async def _finish(
         self,
@@ -152,7 +162,7 @@ class Delivery:
         """
         cached = False
         try:
-            cached = await self._attempt(self._put(payload, held=held), "cache unavailable")
+            cached = await self._attempt(self.put(payload, held=held), "cache unavailable")
         finally:  # also if nobody waits for it any more
             waiting = self.backlog.get(payload.channel)
             unpublished = not held and waiting is not None and waiting.publish
@@ -173,7 +183,7 @@ class Delivery:
         Watchers of this server have the fix already.
         """
         payload = unsent.payload
-        caching = self._put(payload) if unsent.cache else None
+        caching = self.put(payload) if unsent.cache else None
         publishing = self._fan_out_late(payload) if unsent.publish else None
         cached = caching is None or await self._attempt(caching)
         published = publishing is None or await self._attempt(publishing)
@@ -181,7 +191,9 @@ class Delivery:
             return None
         return Unsent(payload, publish=not published, cache=not cached)
 
-    def _put(self, payload: Payload, *, held: bool = False) -> Awaitable[None]:
+    def put(self, payload: Payload, *, held: bool = False) -> Awaitable[None]:
+        """Queue the write of a fix to the cache."""
+        self.last_known_locations.note(payload)
         try:
             ttl = self._kinds[payload.entity.type].cache_ttl
             if held and self._late.holding is not None:
@@ -241,6 +253,12 @@ class Delivery:
         :raises Unavailable: when the cache takes longer than :data:`.READ_LIMIT`.
         """
         return self._readable(entity, self.unchecked(entity))
+
+    async def last_known(self, entity: EntityRef) -> bytes | None:
+        """The last known location JSON, or ``None``; see :meth:`.Tracking.last_known`."""
+        if not self.last_known_locations.keeps(entity.type):
+            return None
+        return await self._readable(entity, self.last_known_locations.get(entity))
 
     def unchecked(self, entity: EntityRef) -> Awaitable[bytes | None]:
         """The same, for those who ask :meth:`is_readable` and limit the time themselves.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from typing import TypeVar
 
 from atriz_realtime.api.errors import Unavailable
 from atriz_realtime.api.model import EntityRef
@@ -11,14 +12,17 @@ from atriz_realtime.api.wire import event_json
 from atriz_realtime.core.hub.watermarks import event_time
 
 READ_LIMIT = 5.0
-"""Seconds that a cache may take to read a current location.  Redis has less, so this is for a
-plugin's cache that has no limit of its own."""
+"""Seconds that a cache may take to read a location.  Redis has less, so this is for a plugin's
+cache that has no limit of its own."""
 
 TOO_LATE = f"the cache did not answer within {READ_LIMIT:g} s"
 """Why a read failed that took longer."""
 
 
-async def in_time(reading: Awaitable[bytes | None]) -> bytes | None:
+T = TypeVar("T")
+
+
+async def in_time(reading: Awaitable[T]) -> T:
     """What a read of the cache returns; it begins at once, without a turn of the loop.
 
     :raises Unavailable: when it takes longer than :data:`READ_LIMIT`.

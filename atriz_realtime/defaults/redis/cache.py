@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -23,87 +23,20 @@ from atriz_realtime.api import (
     Unavailable,
     decode_json,
 )
-
-# The timestamp of a location.  Timestamps are all UTC with milliseconds, so they sort as text.
-# That of a value from another program that is not JSON, or no time, is empty.
-TIME_OF = """
-local function time_of(location)
-  local ok, decoded = pcall(cjson.decode, location)
-  local timestamp = ok and type(decoded) == 'table' and decoded.timestamp
-  return type(timestamp) == 'string' and timestamp:match('^%d.*') or ''
-end
-"""
-
-# Sets KEYS[1] to ARGV[1] for ARGV[2] seconds, unless it holds a location whose
-# timestamp is later than ARGV[3].
-_PUT = f"""
-{TIME_OF}
-local held = redis.call('GET', KEYS[1])
-if held and time_of(held) > ARGV[3] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-return 1
-"""
-
-# Records in the index KEYS[1] that the id ARGV[1] expires at ARGV[2] (ms since the epoch).
-# Each write also removes up to 16 entries that expired before ARGV[3], more than it
-# adds, so the index never outgrows what is cached.  After ARGV[4] seconds without a
-# write it expires as a whole.  Returns the id's expiry from before.
-_INDEX = """
-local before = redis.call('ZSCORE', KEYS[1], ARGV[1])
-local gone = redis.call('ZRANGE', KEYS[1], '-inf', ARGV[3], 'BYSCORE', 'LIMIT', 0, 16)
-if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
-redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
-if redis.call('TTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
-return before
-"""
-
-# Both scripts in one, on the keys KEYS[1] and KEYS[2], where one server has both.  ARGV is
-# the location, its seconds and its timestamp, then the id, the expiry and now.  If there is a
-# KEYS[3], it is set to the mark ARGV[7].
-_PUT_AND_INDEX = f"""
-local function put(KEYS, ARGV) {_PUT} end
-local function index(KEYS, ARGV) {_INDEX} end
-if put({{KEYS[1]}}, {{ARGV[1], ARGV[2], ARGV[3]}}) == 1 then
-  index({{KEYS[2]}}, {{ARGV[4], ARGV[5], ARGV[6], ARGV[2]}})
-  if KEYS[3] then redis.call('SET', KEYS[3], ARGV[7], 'EX', ARGV[2]) end
-end
-return 1
-"""
-
-# Sets the expiry of the id ARGV[1] in the index KEYS[1] back to ARGV[3], or removes it when
-# that is empty, unless the expiry is no longer ARGV[2].
-_RESTORE = """
-if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then
-  if ARGV[3] == '' then redis.call('ZREM', KEYS[1], ARGV[1])
-  else redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1]) end
-end
-return 1
-"""
-
-# Sets the mark KEYS[1] to ARGV[1] for ARGV[2] seconds, unless it is of a later time.
-_MARK_HELD = """
-local held = redis.call('GET', KEYS[1])
-if held and held:match('^%S*') > ARGV[1]:match('^%S*') then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-return 1
-"""
-
-SENT = b" sent"
-"""Follows the mark of a held location once it has been sent."""
-
-# Adds that to the mark KEYS[1] if the mark is ARGV[1].
-_MARK_SENT = f"""
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-  redis.call('SET', KEYS[1], ARGV[1] .. '{SENT.decode()}', 'KEEPTTL')
-end
-return 1
-"""
+from atriz_realtime.defaults.redis import cache_scripts as scripts
 
 MAX_SCORE_LENGTH = 15
 """Digits of an expiry in a cursor; the score of a sorted set holds as many exactly."""
 
 PAGE_READS = 250
 """Locations of a page that are read at once."""
+
+PAGE_SCANS = 1_000
+"""Entities that are looked at in one step for a page of last known locations: most may have current
+ones."""
+
+MAX_SCANS = 20
+"""Such steps for one page; what is found until then makes a page."""
 
 PAGES_READING = 2
 """Pages that are read at the same time; others take turns, so that a fix waits for no more reads
@@ -113,8 +46,10 @@ than those of two pages."""
 class RedisCache:
     """Current locations under ``location:current:<type>:<id>``, with an index for each type.
 
-    A second key of an entity marks the location that was held last.  On a cluster, every command
-    and script touches one key.
+    A second key of an entity marks the location that was held last.  Last known ones are under
+    ``location:last:<type>:<id>``, with an index as well.
+
+    On a cluster, every command and script touches one key.
 
     :param prefix: the prefix of every key.
     """
@@ -145,16 +80,16 @@ class RedisCache:
             arguments = (payload.location, seconds, payload.timestamp, entity.id, expires, now)
             if held:
                 keys, arguments = (*keys, self.held_key(entity)), (*arguments, mark_of(payload))
-            return self._link.evaluate(_PUT_AND_INDEX, keys, arguments)
+            return self._link.evaluate(scripts.PUT_AND_INDEX, keys, arguments)
         marking: list[Awaitable[Any]] = []
         if held:  # before the location, which would be taken for sent
             marks = (mark_of(payload), seconds)
-            marking.append(self._link.evaluate(_MARK_HELD, (self.held_key(entity),), marks))
+            marking.append(self._link.evaluate(scripts.MARK_HELD, (self.held_key(entity),), marks))
         putting = self._link.evaluate(
-            _PUT, (self.key(entity),), (payload.location, seconds, payload.timestamp)
+            scripts.PUT, (self.key(entity),), (payload.location, seconds, payload.timestamp)
         )
         indexing = self._link.evaluate(
-            _INDEX, (self._index(entity.type),), (entity.id, expires, now, seconds)
+            scripts.INDEX, (self._index(entity.type),), (entity.id, expires, now, seconds)
         )
         return self._finish_put(entity, expires, putting, indexing, *marking)
 
@@ -169,7 +104,7 @@ class RedisCache:
         replaced, before, *_ = await _all(putting, indexing, *marking)
         if not replaced:  # the fix is older: the cached one expires when it did before
             answer = self._link.evaluate(
-                _RESTORE, (self._index(entity.type),), (entity.id, expires, before or b"")
+                scripts.RESTORE, (self._index(entity.type),), (entity.id, expires, before or b"")
             )
             restoring = asyncio.ensure_future(_ignored(answer))
             self._restoring.add(restoring)
@@ -191,20 +126,62 @@ class RedisCache:
             timestamp = _time_of(location)
             if timestamp >= payload.timestamp:
                 return location if held == _mark(location, timestamp) else None
-        return None if held == mark_of(payload) + SENT else payload.location
+        return None if held == mark_of(payload) + scripts.SENT else payload.location
 
     def mark_sent(self, payload: Payload) -> Awaitable[None]:
         """Queue the change of the mark."""
         return self._link.evaluate(
-            _MARK_SENT, (self.held_key(payload.entity),), (mark_of(payload),)
+            scripts.MARK_SENT, (self.held_key(payload.entity),), (mark_of(payload),)
         )
 
     async def delete(self, entity: EntityRef) -> None:
-        """Remove the location and its index entry."""
-        await _all(
-            self._link.execute("DEL", self.key(entity)),
-            self._link.execute("ZREM", self._index(entity.type), entity.id),
-        )
+        """Remove the location and the last known one, with their index entries.
+
+        The current one is removed first, so that it is not kept any more.
+        """
+        await self._delete(self.key(entity), self._index(entity.type), entity.id)
+        await self._forget(entity)
+
+    async def _forget(self, entity: EntityRef) -> None:
+        await self._delete(self._last_key(entity), self._last_index(entity.type), entity.id)
+
+    async def _delete(self, key: str, index: str, entity_id: str) -> None:
+        await _all(self._link.execute("DEL", key), self._link.execute("ZREM", index, entity_id))
+
+    async def keep(self, entities: Sequence[EntityRef], ttl: float) -> None:
+        """Copy current locations within Redis; on a cluster, by way of this server."""
+        if not entities:
+            return
+        index, seconds = self._last_index(entities[0].type), math.ceil(ttl)
+        now = int(self._clock.now() * 1000)
+        expires = now + seconds * 1000
+        if self._link.sharded:
+            await asyncio.gather(
+                *(self._keep(entity, index, seconds, expires, now) for entity in entities)
+            )
+            return
+        keys = [index]
+        for entity in entities:
+            keys += self.key(entity), self._last_key(entity)
+        ids = [entity.id for entity in entities]
+        await self._link.evaluate(scripts.KEEP_ALL, tuple(keys), (seconds, expires, now, *ids))
+
+    async def _keep(
+        self, entity: EntityRef, index: str, seconds: int, expires: int, now: int
+    ) -> None:
+        key = self.key(entity)
+        location = await self._link.evaluate(scripts.LOCATION, (key,), ())
+        if location is None or not await self._link.evaluate(
+            scripts.KEEP, (self._last_key(entity),), (location, seconds)
+        ):
+            return
+        await self._link.evaluate(scripts.INDEX, (index,), (entity.id, expires, now, seconds))
+        if not await self._link.execute("EXISTS", key):  # it was deleted meanwhile
+            await self._forget(entity)
+
+    def last_known(self, entity: EntityRef) -> Awaitable[bytes | None]:
+        """The last known location JSON, or ``None``."""
+        return self._link.execute("GET", self._last_key(entity))
 
     async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
         """Locations in the order of their expiry; the cursor is ``<expiry>:<id>`` of the last.
@@ -212,38 +189,74 @@ class RedisCache:
         An update moves an entity towards the end of that order, never into the part that was
         read before.
         """
-        last = _parse_cursor(cursor)
+        found, more = await self._entries(self._index(entity_type), _parse_cursor(cursor), limit)
+        if not found:
+            return Page([], None)
+        names = [name for _, name in found]
+        items = await self._locations(entity_type, names, self.key)
+        return Page(items, _cursor(found[-1]) if more else None)
+
+    async def page_last_known(self, entity_type: str, cursor: str | None, limit: int) -> Page:
+        """The same for the last known locations of entities that have no current one.
+
+        Which these are is in the index of the current ones; another program may have written one
+        that is not there.
+        """
+        last, items = _parse_cursor(cursor), list[tuple[str, bytes]]()
+        for _ in range(MAX_SCANS):
+            found, more = await self._entries(self._last_index(entity_type), last, PAGE_SCANS)
+            if not found:
+                return Page(items, None)
+            now = int(self._clock.now() * 1000)
+            absent: list[int] = await self._link.evaluate(
+                scripts.ABSENT, (self._index(entity_type),), (now, *(name for _, name in found))
+            )
+            wanted = absent[: limit - len(items)]
+            last = found[-1] if len(wanted) == len(absent) else found[wanted[-1]]
+            more = more or last != found[-1]
+            names = [found[at][1] for at in wanted]
+            current = dict(await self._locations(entity_type, names, self.key))
+            known = await self._locations(entity_type, names, self._last_key)
+            items += [item for item in known if item[0] not in current]
+            if not more:
+                return Page(items, None)
+            if len(items) >= limit:
+                break
+        return Page(items, _cursor(last))
+
+    async def _entries(
+        self, index: str, last: tuple[int, str], limit: int
+    ) -> tuple[list[tuple[int, str]], bool]:
+        """Up to ``limit`` entries of an index after the last one read, and whether more follow."""
         start = max(last[0], int(self._clock.now() * 1000))
         size = limit + 2  # the last one of the page before, and one that follows this page
         while True:
             # each read starts over: entities may have moved since the last
             answer: list[bytes] = await self._link.execute(
-                *("ZRANGE", self._index(entity_type), start, "+inf"),
+                *("ZRANGE", index, start, "+inf"),
                 *("BYSCORE", "LIMIT", 0, size, "WITHSCORES"),
             )
             entries = [
                 (int(float(score)), member.decode())
                 for member, score in zip(answer[::2], answer[1::2], strict=True)
             ]
-            found = [entry for entry in entries if cursor is None or entry > last]
+            found = [entry for entry in entries if entry > last]
             if len(found) > limit or len(entries) < size:
-                break
+                return found[:limit], len(found) > limit
             size *= 2  # many expire in the same millisecond as the last one read
-        more = len(found) > limit
-        found = found[:limit]
-        if not found:
-            return Page([], None)
+
+    async def _locations(
+        self, entity_type: str, names: list[str], key: Callable[[EntityRef], str]
+    ) -> list[tuple[str, bytes]]:
+        """The locations of entities that have one, some of them at a time."""
         values: list[bytes | None] = []
-        for first in range(0, len(found), PAGE_READS):
-            entities = [EntityRef(entity_type, name) for _, name in found[first:][:PAGE_READS]]
+        for first in range(0, len(names), PAGE_READS):
+            keys = [key(EntityRef(entity_type, name)) for name in names[first:][:PAGE_READS]]
             async with self._page_turns:
-                values += await asyncio.gather(*map(self.get, entities))
-        items = [
-            (entity_id, value)
-            for (_, entity_id), value in zip(found, values, strict=True)
-            if value is not None
+                values += await asyncio.gather(*(self._link.execute("GET", each) for each in keys))
+        return [
+            (name, value) for name, value in zip(names, values, strict=True) if value is not None
         ]
-        return Page(items, f"{found[-1][0]}:{found[-1][1]}" if more else None)
 
     async def count(self, entity_type: str) -> int:
         """The number of unexpired locations of a type, from the index."""
@@ -265,6 +278,12 @@ class RedisCache:
 
     def _index(self, entity_type: str) -> str:
         return self._prefix + RedisChannels.location_index(entity_type)
+
+    def _last_key(self, entity: EntityRef) -> str:
+        return self._prefix + RedisChannels.last_known_location(entity)
+
+    def _last_index(self, entity_type: str) -> str:
+        return self._prefix + RedisChannels.last_known_index(entity_type)
 
 
 def mark_of(payload: Payload) -> bytes:
@@ -304,6 +323,10 @@ async def _all(*answers: Awaitable[Any]) -> list[Any]:
     if failure is not None:
         raise failure
     return results
+
+
+def _cursor(entry: tuple[int, str]) -> str:
+    return f"{entry[0]}:{entry[1]}"
 
 
 def _parse_cursor(cursor: str | None) -> tuple[int, str]:

@@ -23,7 +23,8 @@ from atriz_realtime.api import (
     RedisLink,
     Unavailable,
 )
-from atriz_realtime.defaults.redis.cache import SENT, TIME_OF, RedisCache, mark_of
+from atriz_realtime.defaults.redis.cache import RedisCache, mark_of
+from atriz_realtime.defaults.redis.cache_scripts import SENT, TIME_OF
 from atriz_realtime.defaults.redis.listener import Listener, ListenerEvents
 
 logger = logging.getLogger("atriz_realtime.redis")
