@@ -34,7 +34,7 @@ async def request(app, path, query=b""):
 
 
 async def main():
-    app = create_app(RealtimeConfig(jwt_secret="a-secret-of-more-than-thirty-two-bytes"))
+    app = create_app(RealtimeConfig(jwt_secret="k" * 32))
     server = app.state.realtime
     assert isinstance(server, RealtimeServer)
     print(await request(app, "/readyz"))
