@@ -96,12 +96,13 @@ class RealtimeServer(ServerInterface):
         broadcaster = LocationBroadcaster(rooms, views, watermarks)
         channels = ChannelSubscriptions(rooms, registry.kinds)
         make_delivery, make_pipeline, traced = fix_path(tracing=config.tracing)
-        self.delivery = make_delivery(registry.kinds, broadcaster, channels, clock, incidents)
+        delivery = make_delivery(registry.kinds, broadcaster, channels, clock, incidents)
+        self.delivery = delivery
         pipeline = make_pipeline(
             registry=registry,
             access=access,
             plugin_runner=runner,
-            delivery=self.delivery,
+            delivery=delivery,
             clock=clock,
             incidents=incidents,
             max_clock_skew=config.max_clock_skew,
@@ -137,7 +138,7 @@ class RealtimeServer(ServerInterface):
         parts = TrackingParts(
             redis=redis,
             pipeline=pipeline,
-            delivery=self.delivery,
+            delivery=delivery,
             plugin_runner=runner,
             incidents=incidents,
             lifecycle=lifecycle,
@@ -155,14 +156,11 @@ class RealtimeServer(ServerInterface):
         statistics = Statistics(incidents)
         statistics.add("frames", broadcaster)
         statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
-        statistics.add("backlog", self.delivery.backlog)
-        statistics.add("resync", self.delivery.resync)
-        for name, fixes in pipeline.fixes.items():
-            statistics.add(f"fixes {name}", fixes)
+        fixes = {f"fixes {name}": counted for name, counted in pipeline.fixes.items()}
+        for name, part in (delivery.parts | fixes).items():
+            statistics.add(name, part)
         statistics.add("refusals", incidents.refusals)
-        self._backends = Backends(
-            registry, self._resources, statistics, link, self.delivery.backlog
-        )
+        self._backends = Backends(registry, self._resources, statistics, link, delivery.backlog)
         self.status = self._backends.status
         sockets, self.signals = Sockets(rooms, connected), Signals(incidents)
         self._plugin_opened = PluginResources(runner)

@@ -177,7 +177,9 @@ def register_caches(config: PluginConfig) -> Iterable[CacheBackend] | CacheBacke
     opening, or an object without the methods of :class:`Cache`, stops the start.  A
     :class:`Closeable` backend is closed at the end.  The health report includes the
     state of a :class:`Reporting` backend and the numbers of a :class:`Measuring` one.
-    A ``get`` that takes longer than five seconds is cancelled, and has failed.
+    A ``get`` that takes longer than five seconds is cancelled, and has failed.  A cache
+    that is :class:`LastKnown` also keeps what is no longer current; with any other
+    there are no last known locations.
 
     Example::
 

@@ -92,6 +92,10 @@ _LIFETIME = attrs.validators.optional(
     attrs.validators.and_(attrs.validators.gt(0), attrs.validators.lt(math.inf))
 )
 
+_RETENTION = attrs.validators.optional(
+    attrs.validators.and_(attrs.validators.ge(0), attrs.validators.lt(math.inf))
+)
+
 
 @attrs.frozen(eq=False)
 class Authenticator:
@@ -167,6 +171,9 @@ class EntityType:
     """The policy's options, for example ``{"interval": 200}``."""
     cache_ttl: float | None = attrs.field(default=None, kw_only=True, validator=_LIFETIME)
     """Seconds until a current location expires; ``None``: the configured default."""
+    last_known_ttl: float | None = attrs.field(default=None, kw_only=True, validator=_RETENTION)
+    """Seconds until the last known location of an entity expires; 0: none is kept; ``None``: the
+    configured default."""
     id_pattern: str = attrs.field(
         default=DEFAULT_ID_PATTERN, kw_only=True, validator=_a(str, "a regular expression")
     )

@@ -128,6 +128,16 @@ class RedisChannels:
         """The sorted set of a type's cached ids, scored by expiry (ms since the epoch)."""
         return f"location:index:{entity_type}"
 
+    @staticmethod
+    def last_known_location(entity: EntityRef) -> str:
+        """The key of an entity's last known location."""
+        return f"location:last:{entity}"
+
+    @staticmethod
+    def last_known_index(entity_type: str) -> str:
+        """The sorted set of a type's ids with a last known location, scored by expiry (ms)."""
+        return f"location:last-index:{entity_type}"
+
 
 class CacheTTL:
     """Lifetimes in the cache, in seconds."""

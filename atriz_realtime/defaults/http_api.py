@@ -44,6 +44,10 @@ from atriz_realtime.api import (
 from atriz_realtime.defaults.shared.updates import Updates
 
 PREFIX = "/api/tracking"
+JSON = "application/json"
+
+EXPIRED = b',"expired":true'
+"""What marks a last known location in an answer."""
 
 MAX_PAGE = 1_000
 """Locations on one page of a listing, at most and by default."""
@@ -237,39 +241,44 @@ class TrackingApi:
             return HttpAnswer(encode_json(batch.answer()))
 
     async def current(self, request: Request) -> Response:
-        """``GET /api/tracking/<type>/<id>``."""
+        """``GET /api/tracking/<type>/<id>?expired=include``."""
+        tracking, expired = self._server.tracking, False
         identity = await self._server.access.authenticate(credentials_of(request), narrow=True)
         try:
-            entity = self._server.tracking.entity(
-                request.path_params["type"], request.path_params["id"]
-            )
+            entity = tracking.entity(request.path_params["type"], request.path_params["id"])
         except (UnknownEntityType, InvalidEntityId) as error:
             if identity.only is not None:  # the error names the types that there are
                 raise NotAuthorized from None
             return JSONResponse(error.to_wire(), LocationNotFound.status)
         if not await self._server.access.may_track(identity, entity):
             raise NotAuthorized
-        location = await self._server.tracking.current(entity)
+        includes_expired = _includes_expired(request)
+        location = await tracking.current(entity)
+        # whoever has a link is shown no location from before it was made
+        if location is None and includes_expired and identity.only is None:
+            location, expired = await tracking.last_known(entity), True
         if location is not None:
             location = await self._server.access.shown(identity, entity, location)
         if location is None:
             raise LocationNotFound
-        return Response(location, media_type="application/json")
+        return Response(_as_expired(location) if expired else location, media_type=JSON)
 
     async def list_type(self, request: Request) -> Response:
-        """``GET /api/tracking/<type>?limit=…&cursor=…``."""
+        """``GET /api/tracking/<type>?limit=…&cursor=…&expired=include``."""
         identity = await self._server.access.authenticate(credentials_of(request))
         limit = _page_limit(request.query_params.get("limit"))
+        expired = _includes_expired(request)
         cursor = request.query_params.get("cursor")
         kind = request.path_params["type"]
         opened = None if cursor is None else self._cursors.open(cursor)
-        read = partial(self._server.tracking.page, kind, opened, limit, owner=identity.user_id)
+        page_of = partial(self._server.tracking.page, owner=identity.user_id, expired=expired)
+        read = partial(page_of, kind, opened, limit)
         try:
             async with self._pages.hold(identity.user_id, read) as page:
                 body = await self._listing(identity, kind, page)
         except UnknownEntityType as error:
             return JSONResponse(error.to_wire(), LocationNotFound.status)
-        return Response(body, media_type="application/json")
+        return Response(body, media_type=JSON)
 
     async def _listing(self, identity: Identity, kind: str, page: Page) -> bytes:
         """What the caller may see of a page."""
@@ -284,7 +293,12 @@ class TrackingApi:
             except RealtimeError:  # about this entity alone
                 return None
             seen = await access.shown(identity, entity, location)
-            return seen and b'{"entityId":%b,"location":%b}' % (encode_json(entity_id), seen)
+            mark = EXPIRED if entity_id in page.expired else b""
+            return seen and b'{"entityId":%b,"location":%b%b}' % (
+                encode_json(entity_id),
+                seen,
+                mark,
+            )
 
         locations: list[bytes] = []
         for start in range(0, len(page.items), ENTITIES_AT_ONCE):
@@ -295,6 +309,20 @@ class TrackingApi:
             b",".join(locations),
             encode_json(None if page.next_cursor is None else self._cursors.seal(page.next_cursor)),
         )
+
+
+def _includes_expired(request: Request) -> bool:
+    """Whether a request is about last known locations, too."""
+    text = request.query_params.get("expired")
+    if text not in (None, "include"):
+        raise InvalidRequest("expired must be include", field="expired")
+    return text is not None
+
+
+def _as_expired(location: bytes) -> bytes:
+    """The JSON of a location with a mark; other programs may have written it in their own way."""
+    start = location.rstrip()[:-1].rstrip()
+    return start + (EXPIRED[1:] if start.endswith(b"{") else EXPIRED) + b"}"
 
 
 def _page_limit(text: str | None) -> int:

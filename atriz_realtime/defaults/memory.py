@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from operator import attrgetter
 
 import attrs
@@ -37,6 +37,9 @@ EXPIRED_AT_ONCE = 256
 """Expired locations that one call removes: more than it adds, and few enough to hold up nobody when
 a whole fleet expires."""
 
+PAGE_SCANS = 10_000
+"""Entities that are looked at for one page of last known locations: most may have current ones."""
+
 ENTRY_BYTES = 384
 """Bytes that a cached location counts besides its JSON and its id: what the entry itself takes."""
 
@@ -46,7 +49,8 @@ class MemorySettings:
     """The table ``[realtime.plugins.memory]``."""
 
     max_entries: int = attrs.field(default=1_000_000, validator=attrs.validators.ge(1))
-    """Cached locations of one type; beyond, the one that was updated longest ago is dropped."""
+    """Cached locations of one type; beyond, the one that was updated longest ago is dropped.  Last
+    known locations have the same limits, apart from these."""
     max_bytes: int = attrs.field(default=1_073_741_824, validator=attrs.validators.ge(1))
     """Bytes of one type's cached locations; beyond, the one updated longest ago is dropped."""
 
@@ -138,7 +142,7 @@ class _Entries(dict[str, _Entry]):
 
 
 class MemoryCache:
-    """Current locations by type, ordered by their last update.
+    """Current and last known locations by type, ordered by their last update.
 
     All locations of a type have the same lifetime, so those at the front expire first and are
     dropped from there, some with each call.
@@ -149,21 +153,30 @@ class MemoryCache:
         self._max_entries = settings.max_entries
         self._max_bytes = settings.max_bytes
         self._types: defaultdict[str, _Entries] = defaultdict(_Entries)
+        self._last_known: defaultdict[str, _Entries] = defaultdict(_Entries)
         self._numbers = 0
         self._dropped = 0
 
     async def put(self, payload: Payload, ttl: float) -> None:
         """Store a location; an older fix does not replace a newer one."""
         entries, now = self._types[payload.entity.type], self._clock.monotonic()
+        self._put(entries, payload.entity.id, now, ttl, payload.timestamp, payload.location)
+
+    def _put(
+        self,
+        entries: _Entries,
+        entity_id: str,
+        now: float,
+        ttl: float,
+        timestamp: str,
+        location: bytes,
+    ) -> None:
         entries.drop_expired(now)
-        entity_id = payload.entity.id
         held = entries.get(entity_id)
-        if held is not None and held.expires > now and held.timestamp > payload.timestamp:
+        if held is not None and held.expires > now and held.timestamp > timestamp:
             return
         self._numbers += 1
-        entries.add(
-            _Entry(entity_id, self._numbers, now + ttl, payload.timestamp, payload.location)
-        )
+        entries.add(_Entry(entity_id, self._numbers, now + ttl, timestamp, location))
         while len(entries) > self._max_entries or entries.size > self._max_bytes:
             entries.drop(entries.oldest().entity_id)
             self._dropped += 1
@@ -174,16 +187,27 @@ class MemoryCache:
         return entry.location if entry and entry.expires > self._clock.monotonic() else None
 
     async def delete(self, entity: EntityRef) -> None:
-        """Remove a location."""
+        """Remove a location, and the last known one."""
         self._types[entity.type].drop(entity.id)
+        self._last_known[entity.type].drop(entity.id)
+
+    async def keep(self, entities: Sequence[EntityRef], ttl: float) -> None:
+        """Keep current locations for longer; their bytes are shared."""
+        now = self._clock.monotonic()
+        for entity in entities:
+            entry = self._types[entity.type].get(entity.id)
+            if entry is not None and entry.expires > now:
+                kept = self._last_known[entity.type]
+                self._put(kept, entity.id, now, ttl, entry.timestamp, entry.location)
+
+    async def last_known(self, entity: EntityRef) -> bytes | None:
+        """The last known location JSON, or ``None``."""
+        entry = self._last_known[entity.type].get(entity.id)
+        return entry.location if entry and entry.expires > self._clock.monotonic() else None
 
     async def page(self, entity_type: str, cursor: str | None, limit: int) -> Page:
         """Locations in the order of their last update; the cursor is the number of the last one."""
-        after = 0
-        if cursor is not None:
-            if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > MAX_CURSOR_LENGTH:
-                raise InvalidRequest("unknown cursor", field="cursor")
-            after = int(cursor)
+        after = _parse_cursor(cursor)
         items: list[tuple[str, bytes]] = []
         last = after
         entries, now = self._types[entity_type], self._clock.monotonic()
@@ -193,6 +217,22 @@ class MemoryCache:
                 return Page(items, str(last))
             items.append((entry.entity_id, entry.location))
             last = entry.number
+        return Page(items, None)
+
+    async def page_last_known(self, entity_type: str, cursor: str | None, limit: int) -> Page:
+        """The same for the last known locations of entities that have no current one."""
+        last = _parse_cursor(cursor)
+        items: list[tuple[str, bytes]] = []
+        known, now = self._last_known[entity_type], self._clock.monotonic()
+        known.drop_expired(now)
+        current = self._types[entity_type]
+        for scanned, entry in enumerate(known.after(last, now)):
+            if len(items) == limit or scanned == PAGE_SCANS:
+                return Page(items, str(last))
+            last = entry.number
+            held = current.get(entry.entity_id)
+            if held is None or held.expires <= now:
+                items.append((entry.entity_id, entry.location))
         return Page(items, None)
 
     async def count(self, entity_type: str) -> int:
@@ -206,13 +246,26 @@ class MemoryCache:
         return BackendStatus("embedded")
 
     def statistics(self) -> dict[str, float]:
-        """The ``entries``, the ``bytes`` they take, and how many were ``dropped`` over a limit."""
-        types = self._types.values()
+        """The ``entries``, the ``bytes`` they take, and how many were ``dropped`` over a limit.
+
+        Those of last known locations are counted apart from the current ones.
+        """
+        types, last_known = self._types.values(), self._last_known.values()
         return {
             "entries": sum(map(len, types)),
             "bytes": sum(entries.size for entries in types),
+            "last_known_entries": sum(map(len, last_known)),
+            "last_known_bytes": sum(entries.size for entries in last_known),
             "dropped": self._dropped,
         }
+
+
+def _parse_cursor(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > MAX_CURSOR_LENGTH:
+        raise InvalidRequest("unknown cursor", field="cursor")
+    return int(cursor)
 
 
 class MemoryFanout:

@@ -71,6 +71,9 @@ class EntitySettings:
     )
     throttle_options: dict[str, Any] = _setting({}, "Further options of the policy.")
     cache_ttl: float | None = _setting(None, "Seconds until a current location expires.", minimum=1)
+    last_known_ttl: float | None = _setting(
+        None, "Seconds until a last known location expires; 0: none is kept.", minimum=0
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -233,6 +236,11 @@ class RealtimeConfig:
     )
     cache_ttl: float = _setting(
         float(CacheTTL.CURRENT_LOCATION), "Seconds until a current location expires.", minimum=1
+    )
+    last_known_ttl: float = _setting(
+        604_800.0,
+        "Seconds until the last known location of an entity expires; 0: none is kept.",
+        minimum=0,
     )
     fanout: str | None = _setting(
         None, "The fan-out between servers; default: redis with a redis_url, else memory."

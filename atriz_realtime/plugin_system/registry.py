@@ -77,6 +77,8 @@ class EntityKind:
     validate: Callable[[LocationEvent], None] | None
     cache_ttl: float
     """Seconds."""
+    last_known_ttl: float = 0.0
+    """Seconds; 0: none is kept."""
     throttle: str
     """The policy's name."""
     throttle_options: Mapping[str, Any]
@@ -271,12 +273,14 @@ class Registry:
                 f"plugin {self.owner(entity_type)!r}: id_pattern of {entity_type.name!r}: {error}"
             ) from error
         ttl = settings.cache_ttl or entity_type.cache_ttl or config.cache_ttl
+        kept = (settings.last_known_ttl, entity_type.last_known_ttl, config.last_known_ttl)
         return EntityKind(
             name=entity_type.name,
             plugin=self.owner(entity_type),
             matches_id=pattern.fullmatch,
             validate=entity_type.validate,
             cache_ttl=ttl,
+            last_known_ttl=next(seconds for seconds in kept if seconds is not None),
             throttle=throttle,
             throttle_options=options,
             own_options=own_options,

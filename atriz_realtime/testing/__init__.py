@@ -26,6 +26,7 @@ try:
     from atriz_realtime.testing.cache import CacheContract, PassTime
     from atriz_realtime.testing.clock import FakeClock, fake_clock
     from atriz_realtime.testing.fanout import FanoutContract, Inbox
+    from atriz_realtime.testing.last_known import LastKnownContract
     from atriz_realtime.testing.samples import event, location, moment, payload
     from atriz_realtime.testing.serving import (
         SECRET,
@@ -64,6 +65,7 @@ __all__ = [
     "FanoutContract",
     "Inbox",
     "IntervalThrottleContract",
+    "LastKnownContract",
     "Live",
     "MakePolicy",
     "Outage",

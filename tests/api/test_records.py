@@ -45,6 +45,13 @@ def test_a_cache_ttl_is_positive_and_finite(ttl: float) -> None:
         EntityType("van", cache_ttl=ttl)
 
 
+@pytest.mark.parametrize("ttl", [-1, float("nan"), float("inf")])
+def test_a_last_known_ttl_is_finite_and_may_be_0(ttl: float) -> None:
+    assert EntityType("van", last_known_ttl=0).last_known_ttl == 0
+    with pytest.raises(ValueError, match="last_known_ttl"):
+        EntityType("van", last_known_ttl=ttl)
+
+
 @pytest.mark.parametrize("setting", [{"queue_size": 0}, {"timeout": 0}, {"timeout": -1.0}])
 def test_an_observer_s_limits_are_positive(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):

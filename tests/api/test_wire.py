@@ -58,6 +58,8 @@ def test_the_names_of_the_wire_contract() -> None:
     assert RedisChannels.PREFIX + Rooms.entity(VEHICLE) == RedisChannels.entity(VEHICLE)
     assert RedisChannels.ALL == "tracking:*"
     assert RedisChannels.current_location(VEHICLE) == "location:current:vehicle:v1"
+    assert RedisChannels.last_known_location(VEHICLE) == "location:last:vehicle:v1"
+    assert RedisChannels.last_known_index("vehicle") == "location:last-index:vehicle"
     assert (CacheTTL.CURRENT_LOCATION, CacheTTL.SESSION) == (300, 3600)
 
 

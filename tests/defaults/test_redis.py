@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -28,6 +28,9 @@ from atriz_realtime.defaults.redis import (
     RedisFanout,
     register_caches,
     register_fanouts,
+)
+from atriz_realtime.defaults.redis import (
+    cache as cache_module,
 )
 from atriz_realtime.defaults.redis import (
     fanout as fanout_module,
@@ -268,6 +271,136 @@ async def test_pages_leave_room_for_fixes_between_their_reads(clock: FakeClock) 
         del link.reading[: PAGE_READS // 2]
     assert most <= PAGE_READS * PAGES_READING
     assert [len(page.result().items) for page in pages] == [1_000] * 5
+
+
+# -- last known locations ------------------------------------------------------------------
+
+
+LAST, LAST_INDEX = "location:last:vehicle:v1", "location:last-index:vehicle"
+
+
+async def test_last_known_locations_have_documented_names_and_lifetimes(
+    cache: RedisCache, redis_client: redis.asyncio.Redis
+) -> None:
+    fix = payload()
+    await cache.put(fix, 300)
+    await cache.keep([VEHICLE], 1_000)
+    assert await keys(redis_client) == {KEY, INDEX, LAST, LAST_INDEX}
+    assert await redis_client.get(LAST) == fix.location
+    for key in (LAST, LAST_INDEX):
+        assert 995 <= await redis_client.ttl(key) <= 1_000
+    await cache.delete(VEHICLE)
+    assert await keys(redis_client) == set()
+
+
+async def test_many_are_kept_with_one_command(
+    cache: RedisCache, redis_client: redis.asyncio.Redis
+) -> None:
+    fixes = [payload(f"v{number:02}") for number in range(50)]
+    await asyncio.gather(*(cache.put(fix, 300) for fix in fixes))
+    await cache.keep([fix.entity for fix in fixes[:1]], 1_000)  # loads the script
+    before = await redis_client.info("stats")
+    await cache.keep([fix.entity for fix in fixes], 1_000)
+    after = await redis_client.info("stats")
+    assert after["total_reads_processed"] - before["total_reads_processed"] <= 2
+    assert await redis_client.zcard(LAST_INDEX) == 50
+
+
+async def test_what_another_program_has_put_under_a_key_keeps_back_no_other_entity(
+    cache: RedisCache, redis_client: redis.asyncio.Redis
+) -> None:
+    other = payload("v2")
+    await cache.put(other, 300)
+    await redis_client.lpush(KEY, "of another program")
+    await redis_client.lpush("location:last:vehicle:v2", "as well")
+    await cache.keep([VEHICLE, other.entity], 1_000)
+    assert await cache.last_known(VEHICLE) is None
+    assert await cache.last_known(other.entity) == other.location
+
+
+@pytest.mark.parametrize("foreign", ["nonsense", "[]", '{"timestamp":5}'])
+async def test_a_foreign_current_location_does_not_replace_what_is_known(
+    cache: RedisCache, redis_client: redis.asyncio.Redis, foreign: str
+) -> None:
+    fix = payload()
+    await cache.put(fix, 300)
+    await cache.keep([VEHICLE], 1_000)
+    await redis_client.set(KEY, foreign)
+    await cache.keep([VEHICLE], 1_000)
+    assert await cache.last_known(VEHICLE) == fix.location
+
+
+async def test_the_index_of_what_is_known_grows_no_larger_than_that(
+    cache: RedisCache, redis_client: redis.asyncio.Redis, clock: FakeClock
+) -> None:
+    for number in range(100):
+        fix = payload(f"v{number:02}")
+        await cache.put(fix, 300)
+        await cache.keep([fix.entity], 10)
+        clock.advance(1)
+    assert await redis_client.zcard(LAST_INDEX) <= 11
+
+
+async def test_a_page_of_what_is_known_looks_at_a_bounded_number(
+    cache: RedisCache, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "PAGE_SCANS", 4)
+    monkeypatch.setattr(cache_module, "MAX_SCANS", 2)
+    fixes = [payload(f"v{number:02}") for number in range(18)]
+    for fix in fixes:
+        await cache.put(fix, 300 if fix is not fixes[-1] else 10)
+    await cache.keep([fix.entity for fix in fixes], 1_000)
+    clock.advance(11)
+    await cache._link.execute("DEL", "location:current:vehicle:v17")
+    sizes = list[int]()
+    cursor: str | None = None
+    while True:
+        page = await cache.page_last_known("vehicle", cursor, 100)
+        sizes.append(len(page.items))
+        if (cursor := page.next_cursor) is None:
+            break
+    assert sizes == [0, 0, 1]
+
+
+async def test_a_current_location_that_is_in_no_index_is_not_listed_as_expired(
+    cache: RedisCache, redis_client: redis.asyncio.Redis, clock: FakeClock
+) -> None:
+    """As a server that knows only the key has written it."""
+    await cache.put(payload(), 300)
+    await cache.keep([VEHICLE], 1_000)
+    await redis_client.zrem(INDEX, "v1")
+    assert (await cache.page_last_known("vehicle", None, 10)).items == []
+    await redis_client.delete(KEY)
+    assert len((await cache.page_last_known("vehicle", None, 10)).items) == 1
+
+
+class Interposed:
+    """A link to a cluster on which something happens before the last command of a ``keep``."""
+
+    sharded = True
+
+    def __init__(self, link: RedisLink, before_check: Callable[[], Awaitable[None]]) -> None:
+        self._link = link
+        self._before_check = before_check
+        self.evaluate = link.evaluate
+
+    async def execute(self, *command: str | bytes | float) -> Any:
+        if command[0] == "EXISTS":
+            await self._before_check()
+        return await self._link.execute(*command)
+
+
+async def test_on_a_cluster_what_is_deleted_meanwhile_is_not_brought_back(
+    cache: RedisCache, link: RedisLink, clock: FakeClock, redis_client: redis.asyncio.Redis
+) -> None:
+    async def delete() -> None:
+        await redis_client.delete(KEY)  # as far as another server has come
+
+    other: Any = Interposed(link, delete)
+    await cache.put(payload(), 300)
+    await RedisCache(other, clock, "").keep([VEHICLE], 1_000)
+    assert await redis_client.exists(LAST) == 0
+    assert await redis_client.zcard(LAST_INDEX) == 0
 
 
 # -- the fan-out ---------------------------------------------------------------------------

@@ -262,11 +262,11 @@ async def test_the_listings_of_one_user_hold_up_nobody_else(
     await fill(live, 3)
     read_page, gate, reading = Pipeline.page, asyncio.Event(), list[str]()
 
-    async def page(self: Pipeline, *asked: Any, owner: str) -> Page:
+    async def page(self: Pipeline, *asked: Any, owner: str, **options: Any) -> Page:
         reading.append(owner)
         if owner == "busy":
             await gate.wait()
-        return await read_page(self, *asked, owner=owner)
+        return await read_page(self, *asked, owner=owner, **options)
 
     monkeypatch.setattr(Pipeline, "page", page)
     url = f"{live.url}/api/tracking/vehicle"

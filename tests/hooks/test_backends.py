@@ -10,7 +10,7 @@ import pytest
 from atriz_realtime import RealtimeServer, create_app
 from atriz_realtime.api import PluginError
 from atriz_realtime.core.clients import current_locations
-from atriz_realtime.core.publish import delivery
+from atriz_realtime.core.publish import reading
 from atriz_realtime.testing import config, serving, until, watching
 from tests.support.plugins.files import Plugins
 
@@ -128,7 +128,7 @@ async def test_reads_that_fail_at_once_keep_no_later_ones_waiting(
 async def test_a_read_that_never_ends_counts_as_one_that_failed(
     plugins: Plugins, monkeypatch: pytest.MonkeyPatch, tracked: str | list[str]
 ) -> None:
-    for module in (delivery, current_locations):
+    for module in (reading, current_locations):
         monkeypatch.setattr(module, "READ_LIMIT", 0.05)
     monkeypatch.setattr(current_locations, "SNAPSHOT_RETRY", 0.05)
     name = plugins.module("failing", SILENT)

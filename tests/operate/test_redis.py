@@ -53,6 +53,12 @@ async def use_everything(url: str, nodes: Sequence[Node]) -> None:
         await until(lambda: one.updates and len(other.updates) == 3 and len(seen) == 3)
         assert (await here.get("/api/tracking/vehicle/v1"))[0] == 200
         assert len((await here.get("/api/tracking/vehicle"))[1]["locations"]) == 2
+        for server in (here.server, there.server):
+            await server.delivery.last_known_locations.write()
+            assert server.delivery.last_known_locations.statistics()["failed"] == 0
+        everything = await here.server.tracking.get_all_locations("vehicle", expired=True)
+        assert everything.keys() == {"v1", "v2"}
+        assert await here.server.tracking.get_last_known_location("vehicle", "v3") is None
         assert (await here.get("/health/realtime"))[0] == 200
         await here.server.send_to_user("u1", "note", 1)
         await until(lambda: other.of("note"))

@@ -41,6 +41,7 @@ def test_the_documented_defaults() -> None:
     assert (config.ping_interval, config.ping_timeout) == (25_000, 20_000)
     assert (config.max_payload, config.auth_timeout, config.connect_timeout) == (65_536, 10, 10)
     assert (config.throttle_interval, config.cache_ttl) == (1_000, 300)
+    assert config.last_known_ttl == 7 * 86_400
     assert (config.max_subscriptions, config.max_events_per_second) == (1_000, 50)
     assert config.max_events_burst == 500
     assert (config.max_connections_per_user, config.max_connections_per_address) == (0, 0)
@@ -87,6 +88,8 @@ def test_the_constructor_reads_neither_file_nor_environment(
         ("max_metadata", 1),
         ("cache_ttl", 0.5),
         ("cache_ttl", float("inf")),
+        ("last_known_ttl", -1),
+        ("last_known_ttl", float("nan")),
         ("throttle_interval", -1),
         ("throttle_interval", float("inf")),
         ("plugin_timeout", 0),
@@ -112,7 +115,7 @@ def test_an_invalid_setting_is_named(setting: str, value: Any) -> None:
     assert setting in error.value.message
 
 
-@pytest.mark.parametrize("setting", ["cache_ttl", "throttle_interval"])
+@pytest.mark.parametrize("setting", ["cache_ttl", "last_known_ttl", "throttle_interval"])
 def test_an_invalid_setting_of_an_entity_type_is_named(setting: str) -> None:
     settings: dict[str, Any] = {setting: -1}
     with pytest.raises(ConfigurationError, match=setting):

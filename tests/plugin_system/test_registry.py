@@ -223,26 +223,29 @@ def test_what_a_type_sets_and_what_configuration_overrides(plugins: Plugins) -> 
         def register_entity_types():
             return [
                 EntityType("van", throttle="latest", throttle_options={"interval": 200},
-                           cache_ttl=60, id_pattern="V-[0-9]+"),
+                           cache_ttl=60, last_known_ttl=600, id_pattern="V-[0-9]+"),
                 EntityType("bike"),
             ]
         """,
     )
-    found = registry_of("shop", throttle_interval=500, cache_ttl=10, throttle="latest").kinds
+    settings = {"throttle_interval": 500, "cache_ttl": 10, "last_known_ttl": 100}
+    found = registry_of("shop", throttle="latest", **settings).kinds
     assert (found["van"].throttle, found["van"].throttle_options) == ("latest", {"interval": 200})
-    assert found["van"].cache_ttl == 60
+    assert (found["van"].cache_ttl, found["van"].last_known_ttl) == (60, 600)
     assert (found["bike"].throttle, found["bike"].throttle_options) == (
         "latest",
         {"interval": 500.0},
     )
-    assert found["bike"].cache_ttl == 10
+    assert (found["bike"].cache_ttl, found["bike"].last_known_ttl) == (10, 100)
     assert found["van"].matches_id("V-12")
     for bad in ("V-", "xV-12", "V-12x", "V-12\n"):
         assert not found["van"].matches_id(bad)
     overridden = registry_of(
         "shop",
         entities={
-            "van": EntitySettings(throttle="interval", throttle_interval=50, cache_ttl=5),
+            "van": EntitySettings(
+                throttle="interval", throttle_interval=50, cache_ttl=5, last_known_ttl=0
+            ),
             "bike": EntitySettings(throttle="none"),
         },
     ).kinds
@@ -250,9 +253,9 @@ def test_what_a_type_sets_and_what_configuration_overrides(plugins: Plugins) -> 
         "interval",
         {"interval": 50},
     )
-    assert overridden["van"].cache_ttl == 5
+    assert (overridden["van"].cache_ttl, overridden["van"].last_known_ttl) == (5, 0)
     assert (overridden["bike"].throttle, overridden["bike"].throttle_options) == ("none", {})
-    assert overridden["bike"].cache_ttl == 300
+    assert (overridden["bike"].cache_ttl, overridden["bike"].last_known_ttl) == (300, 604_800)
 
 
 def test_a_type_s_options_are_not_for_the_policy_of_configuration(plugins: Plugins) -> None:

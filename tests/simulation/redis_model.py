@@ -95,6 +95,26 @@ def _put_and_index(server: Server, keys: list[bytes], arguments: list[bytes]) ->
     return 1
 
 
+def _keep_all(server: Server, keys: list[bytes], arguments: list[bytes]) -> Reply:
+    data, index, kept = server.data, keys[0], 0
+    seconds, expires, now, *ids = arguments
+    for current, last, entity_id in zip(keys[1::2], keys[2::2], ids, strict=True):
+        location, held = data.get(current), data.get(last)
+        if location is None or (held is not None and _timestamp(held) > _timestamp(location)):
+            continue
+        data.set(last, location, float(seconds))
+        data.sorted_set(index)[entity_id] = float(expires)
+        kept += 1
+    if not kept:
+        return 0
+    members = data.sorted_set(index)
+    for _, gone in data.by_score(index, float("-inf"), float(now))[: kept + 16]:
+        del members[gone]
+    if data.ttl(index) < float(seconds):
+        data.expire(index, float(seconds))
+    return kept
+
+
 def _publish(server: Server, _: list[bytes], arguments: list[bytes]) -> Reply:
     event, channel = arguments
     server.publish(channel, event)
@@ -147,6 +167,7 @@ Effect = Callable[["Server", list[bytes], list[bytes]], Reply]
 
 EFFECTS: dict[str, Effect] = {
     "f420cbe01d81494b13516942ba625f1667e98c87": _put_and_index,
+    "d23d1f9493c2ac28aca05e8bfd8109f3b43d53e3": _keep_all,
     "08607932c72837c7df443375ae7578d6bdd1a696": _publish,
     "796b8ff3c157167c49e09f80dd54fe3f601c6e1e": _publish_unless_newer,
     "1c08721a2c8267903a68ee9b5cf3eb7d12eea818": _add_revocations,

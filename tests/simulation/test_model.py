@@ -29,6 +29,8 @@ def commands(chance: random.Random) -> list[list[Any]]:
         expires, now = chance.randint(3_001, 9_000), chance.randint(0, 3_000)
         keys = [f"location:{entity}", "index"]
         put = [cache._PUT_AND_INDEX, 2, *keys, location, 60, stamp, entity, expires, now]
+        last = f"last:{entity}"
+        keep = [cache._KEEP_ALL, 3, "last-index", keys[0], last, 60, expires, now, entity]
         publish = [fanout._PUBLISH, 1, "unused", "event", "channel"]
         late = [fanout._PUBLISH_UNLESS_NEWER, 2, keys[0], "unused", "event", "channel"]
         revoked = [expires, f'["token", "{chance.randint(1, 9)}", 1, {expires}]']
@@ -39,11 +41,14 @@ def commands(chance: random.Random) -> list[list[Any]]:
                 [
                     ["EVAL", *put],
                     ["EVAL", *put],
+                    ["EVAL", *keep],
                     ["EVAL", *add],
                     ["EVAL", *publish],
                     ["EVAL", *late, location, stamp],
                     ["GET", keys[0]],
                     ["DEL", keys[0]],
+                    ["DEL", last],
+                    ["ZRANGE", "last-index", 0, "+inf", "BYSCORE", "LIMIT", 0, 9, "WITHSCORES"],
                     ["ZREM", "index", *{entity, "v2"}],
                     ["ZCOUNT", "index", f"({now}", "+inf"],
                     ["ZRANGE", "index", now, "+inf", "BYSCORE", "LIMIT", 0, 3, "WITHSCORES"],

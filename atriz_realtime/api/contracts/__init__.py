@@ -1,8 +1,8 @@
 """The contracts between the core and plugins.
 
 Each is a :class:`typing.Protocol` of at most five methods.  A backend may also
-be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`, and a fan-out
-:class:`Interruptible` and :class:`Conditional`; the core checks that with ``isinstance``.
+be :class:`Closeable`, :class:`Reporting` and :class:`Measuring`, a cache :class:`LastKnown`, and a
+fan-out :class:`Interruptible` and :class:`Conditional`; the core checks that with ``isinstance``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from atriz_realtime.api.contracts.backends import (
     Fanout,
     FanoutEvents,
     Interruptible,
+    LastKnown,
     Measuring,
     Page,
     Reporting,
@@ -58,6 +59,7 @@ __all__ = [
     "Fanout",
     "FanoutEvents",
     "Interruptible",
+    "LastKnown",
     "Measuring",
     "Membership",
     "Page",

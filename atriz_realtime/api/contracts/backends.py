@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import attrs
@@ -66,6 +66,9 @@ class Page:
     """Entity ids with their location JSON."""
     next_cursor: str | None
     """The cursor of the next page; ``None`` on the last."""
+    expired: frozenset[str] = frozenset()
+    """The ids of those entities whose location is not a current one, but the last known; see
+    :class:`LastKnown`."""
 
 
 class Cache(Protocol):
@@ -109,6 +112,43 @@ class Cache(Protocol):
     def count(self, entity_type: str) -> Awaitable[int]:
         """Count the unexpired cached locations of a type, without a scan.
 
+        :raises Unavailable: when the backend cannot be reached.
+        """
+
+
+@runtime_checkable
+class LastKnown(Protocol):
+    """A cache that knows the last location of each entity for longer than it is current.
+
+    The core calls :meth:`keep` every few seconds for the entities that it has put meanwhile, not
+    for every fix.  The method ``delete`` of such a cache deletes the last known location as well:
+    a call of :meth:`keep` that is under way does not bring it back.
+    """
+
+    def keep(self, entities: Sequence[EntityRef], ttl: float) -> Awaitable[None]:
+        """Make the current locations of entities their last known ones, for ``ttl`` seconds.
+
+        Writes that were queued before count.  An entity without a current location keeps what is
+        known of it, and a location never replaces a newer one.
+
+        :param entities: all of one type.
+        :raises Unavailable: when the backend cannot be reached.
+        """
+
+    def last_known(self, entity: EntityRef) -> Awaitable[bytes | None]:
+        """Return the last known location JSON, or ``None`` if there is none or it has expired.
+
+        :raises Unavailable: when the backend cannot be reached.
+        """
+
+    def page_last_known(self, entity_type: str, cursor: str | None, limit: int) -> Awaitable[Page]:
+        """Return up to ``limit`` last known locations of a type, from ``cursor`` on.
+
+        Entities that have a current location are left out.  A page may be empty and not the last.
+        An entity that stays among these while the pages are read is on one of them.  A cursor is
+        a text of the backend's own, by which it can tell its cursors from others.
+
+        :raises InvalidRequest: for a cursor that this backend did not return.
         :raises Unavailable: when the backend cannot be reached.
         """
 

@@ -65,12 +65,29 @@ class Tracking(Protocol):
         :raises Unavailable: when the cache cannot be reached.
         """
 
+    def last_known(self, entity: EntityRef) -> Awaitable[bytes | None]:
+        """Return the last known location JSON, or ``None``; for an entity without a current one.
+
+        A cache that is :class:`LastKnown` keeps it for ``last_known_ttl`` seconds.  It is written a
+        few seconds after the current location.
+
+        :raises Unavailable: when the cache cannot be reached.
+        """
+
     async def page(
-        self, entity_type: str, cursor: str | None, limit: int, *, owner: str = ""
+        self,
+        entity_type: str,
+        cursor: str | None,
+        limit: int,
+        *,
+        owner: str = "",
+        expired: bool = False,
     ) -> Page:
-        """Return a page of the cached locations of a type.
+        """Return a page of the current locations of a type.
 
         :param owner: see :meth:`take_turn`.
+        :param expired: whether the last known locations of the other entities follow on the next
+            pages; :attr:`Page.expired` says which they are.  Its cursors are others.
         :raises UnknownEntityType: when no active plugin registers the type.
         :raises Unavailable: when the cache cannot be reached.
         """

@@ -102,7 +102,8 @@ def bench(
 
     Watchers connect and track entities, devices publish fixes at a fixed rate.  The entities
     are the command's own: their ids begin with "bench-", and they disappear after cache_ttl.  Until
-    then whoever lists entities sees them, and observers get their fixes like all others.
+    then whoever lists entities sees them, and observers get their fixes like all others.  They stay
+    in listings of last known locations for last_known_ttl.
 
     A load may cause 5,000 deliveries a second at most: rate x watchers x tracks / publishers.
     Ctrl-C ends the run and prints what was measured.  The exit status is 1 when a delivery was

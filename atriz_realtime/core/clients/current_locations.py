@@ -14,8 +14,8 @@ from atriz_realtime.api.wire import event_json
 from atriz_realtime.core.clients.sockets import ConnectedSocket
 from atriz_realtime.core.hub.broadcast import LocationBroadcaster
 from atriz_realtime.core.hub.channels import ChannelSubscriptions, failure
-from atriz_realtime.core.publish.delivery import READ_LIMIT, TOO_LATE
 from atriz_realtime.core.publish.pipeline import Pipeline
+from atriz_realtime.core.publish.reading import READ_LIMIT, TOO_LATE
 from atriz_realtime.core.runtime import cancellation
 from atriz_realtime.core.runtime.incidents import Incidents, reason
 from atriz_realtime.core.runtime.semaphore import TurnLimit, WeightedSemaphore

@@ -26,17 +26,12 @@ from atriz_realtime.core.hub.watermarks import event_time
 from atriz_realtime.core.publish.backends import OpenBackends
 from atriz_realtime.core.publish.backlog import Backlog, Unsent
 from atriz_realtime.core.publish.in_flight import InFlight
+from atriz_realtime.core.publish.last_known import LastKnownLocations
+from atriz_realtime.core.publish.reading import in_time
 from atriz_realtime.core.publish.resync import Resync
 from atriz_realtime.core.runtime.incidents import Incidents, reason
 from atriz_realtime.core.runtime.worker import Worker
 from atriz_realtime.plugin_system.registry import EntityKind
-
-READ_LIMIT = 5.0
-"""Seconds that a cache may take to read a current location.  Redis has less, so this is for a
-plugin's cache that has no limit of its own."""
-
-TOO_LATE = f"the cache did not answer within {READ_LIMIT:g} s"
-"""Why a read failed that took longer."""
 
 T = TypeVar("T")
 
@@ -69,6 +64,13 @@ class Delivery:
         self._in_flight = InFlight(self._deliver, self._is_behind, clock, incidents.report)
         self.backlog = Backlog(self.retry, incidents)
         self.resync = Resync(broadcaster, channels, self._in_flight, self.current, incidents)
+        self.last_known_locations = LastKnownLocations(kinds, incidents)
+        self.parts: dict[str, object] = {
+            "backlog": self.backlog,
+            "resync": self.resync,
+            "last known": self.last_known_locations,
+        }
+        """Those that have numbers, by the names that these are listed under."""
         self._listeners: list[Listener] = []
         self._compared: dict[str, Payload] = {}  # by channel: late fixes whose cache is being read
         self._closed = False
@@ -81,6 +83,7 @@ class Delivery:
         self._cache = backends.cache
         self._fanout = backends.fanout
         self._after_gap = after_gap
+        self.last_known_locations.start(backends.cache)
         self._channels.start(self._fanout, self._in_flight.received, self._in_flight.forget)
         if isinstance(backends.innermost, Interruptible):
             backends.innermost.attach(self)
@@ -90,6 +93,7 @@ class Delivery:
         self._closed = True
         self.resync.close()
         await self.backlog.aclose()
+        await self.last_known_locations.aclose()
         for listener in self._listeners:
             await listener.aclose()
 
@@ -111,9 +115,9 @@ class Delivery:
         if held:
             waiting = self.backlog.get(payload.channel)
             uncached = waiting is not None and waiting.payload is payload and waiting.cache
-            caching = self._put(payload) if uncached else None
+            caching = self.put(payload) if uncached else None
             return self._finish(payload, caching, self._fan_out_late(payload), returns)
-        return self._finish(payload, self._put(payload), self._fan_out(payload), returns)
+        return self._finish(payload, self.put(payload), self._fan_out(payload), returns)
 
     async def _finish(
         self,
@@ -157,7 +161,7 @@ class Delivery:
         """
         cached = False
         try:
-            cached = await self._attempt(self._put(payload), "cache unavailable")
+            cached = await self._attempt(self.put(payload), "cache unavailable")
         finally:  # also if nobody waits for it any more
             waiting = self.backlog.get(payload.channel)
             unpublished = not held and waiting is not None and waiting.publish
@@ -178,7 +182,7 @@ class Delivery:
         Watchers of this server have the fix already.
         """
         payload = unsent.payload
-        caching = self._put(payload) if unsent.cache else None
+        caching = self.put(payload) if unsent.cache else None
         publishing = self._fan_out_late(payload) if unsent.publish else None
         cached = caching is None or await self._attempt(caching)
         published = publishing is None or await self._attempt(publishing)
@@ -186,7 +190,9 @@ class Delivery:
             return None
         return Unsent(payload, publish=not published, cache=not cached)
 
-    def _put(self, payload: Payload) -> Awaitable[None]:
+    def put(self, payload: Payload) -> Awaitable[None]:
+        """Queue the write of a fix to the cache."""
+        self.last_known_locations.note(payload)
         try:
             return self._cache.put(payload, self._kinds[payload.entity.type].cache_ttl)
         except Exception as error:  # to be handled where the result is awaited
@@ -229,7 +235,7 @@ class Delivery:
             return False
         self._compared[payload.channel] = payload
         try:
-            cached = await _in_time(self._cache.get(payload.entity))
+            cached = await in_time(self._cache.get(payload.entity))
         finally:
             is_newest = self._compared.get(payload.channel) is payload
             if is_newest:
@@ -270,9 +276,15 @@ class Delivery:
 
         A newer one that the cache could not take is returned instead.
 
-        :raises Unavailable: when the cache takes longer than :data:`READ_LIMIT`.
+        :raises Unavailable: when the cache takes longer than :data:`.READ_LIMIT`.
         """
         return self._readable(entity, self.unchecked(entity))
+
+    async def last_known(self, entity: EntityRef) -> bytes | None:
+        """The last known location JSON, or ``None``; see :meth:`.Tracking.last_known`."""
+        if not self.last_known_locations.keeps(entity.type):
+            return None
+        return await self._readable(entity, self.last_known_locations.get(entity))
 
     def unchecked(self, entity: EntityRef) -> Awaitable[bytes | None]:
         """The same, for those who ask :meth:`is_readable` and limit the time themselves.
@@ -289,7 +301,7 @@ class Delivery:
         return self._newest(self._readable(entity, reading), waiting.payload)
 
     async def _readable(self, entity: EntityRef, reading: Awaitable[bytes | None]) -> bytes | None:
-        location = await self.answered(_in_time(reading))
+        location = await self.answered(in_time(reading))
         return location if location is None or self.is_readable(entity, location) else None
 
     async def answered(self, asking: Awaitable[T]) -> T:
@@ -366,21 +378,6 @@ class Delivery:
 def _location_time(entity: EntityRef, location: bytes) -> str:
     """The timestamp of a cached location."""
     return event_time(event_json(entity, location)).decode(errors="replace")
-
-
-async def _in_time(reading: Awaitable[bytes | None]) -> bytes | None:
-    """What a read of the cache returns; it begins at once, without a turn of the loop.
-
-    :raises Unavailable: when it takes longer than :data:`READ_LIMIT`.
-    """
-    limit = asyncio.timeout(READ_LIMIT)
-    try:
-        async with limit:
-            return await reading
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise Unavailable(TOO_LATE) from error
 
 
 async def _nothing() -> None:

@@ -223,6 +223,10 @@ class Pipeline:
         """The current location's JSON: see :meth:`.Delivery.current`."""
         return self._delivery.current(entity)
 
+    def last_known(self, entity: EntityRef) -> Awaitable[bytes | None]:
+        """The last known location's JSON: see :meth:`.Delivery.last_known`."""
+        return self._delivery.last_known(entity)
+
     def unchecked(self, entity: EntityRef) -> Awaitable[bytes | None]:
         """The same, unchecked: see :meth:`.Delivery.unchecked`."""
         return self._delivery.unchecked(entity)
@@ -232,18 +236,30 @@ class Pipeline:
         return self._delivery.is_readable(entity, location)
 
     async def page(
-        self, entity_type: str, cursor: str | None, limit: int, *, owner: str = ""
+        self,
+        entity_type: str,
+        cursor: str | None,
+        limit: int,
+        *,
+        owner: str = "",
+        expired: bool = False,
     ) -> Page:
-        """One page of the cached locations of a type, without those that cannot be read."""
+        """One page of the locations of a type, without those that cannot be read."""
         if entity_type not in self._kinds:
             raise unknown_type(entity_type, self._kinds)
-        page = await self._delivery.answered(self._cache.page(entity_type, cursor, limit))
+        asked = entity_type, cursor, limit
+        reading = (
+            self._delivery.last_known_locations.page(self._cache, *asked)
+            if expired
+            else self._cache.page(*asked)
+        )
+        page = await self._delivery.answered(reading)
         items = []
         for entity_id, location in page.items:
             await self.take_turn(PAGE_PER_TURN, owner=owner)
             if self._delivery.is_readable(EntityRef(entity_type, entity_id), location):
                 items.append((entity_id, location))
-        return Page(items, page.next_cursor)
+        return Page(items, page.next_cursor, page.expired)
 
     async def take_turn(self, per_turn: int, *, owner: str = "") -> None:
         """Wait until the event loop has time for one more step of a long piece of work."""
@@ -270,11 +286,10 @@ class Pipeline:
         :raises InvalidLocation: when its metadata is too large.
         """
         self._check_size(event)
-        ttl = self._kinds[event.type].cache_ttl
-        await self._delivery.answered(self._cache.put(encode(event), ttl))
+        await self._delivery.answered(self._delivery.put(encode(event)))
 
     async def forget(self, entity: EntityRef) -> None:
-        """Remove an entity's location from the cache."""
+        """Remove an entity's current and last known location from the cache."""
         await self._delivery.answered(self._cache.delete(entity))
 
     async def aclose(self) -> None:

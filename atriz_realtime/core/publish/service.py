@@ -113,6 +113,18 @@ class TrackingService:
         data = await pipeline.current(entity)
         return None if data is None else pipeline.read(entity, data)
 
+    async def get_last_known_location(self, entity_type: str, entity_id: str) -> Location | None:
+        """The cached location; if it has expired, the last known one, or ``None``.
+
+        It is kept for ``last_known_ttl`` seconds.
+
+        :raises Unavailable: when the cache cannot be reached.
+        """
+        pipeline = await self._parts.started_pipeline()
+        entity = pipeline.entity(entity_type, entity_id)
+        data = await pipeline.current(entity) or await pipeline.last_known(entity)
+        return None if data is None else pipeline.read(entity, data)
+
     async def cache_current_location(
         self, entity_type: str, entity_id: str, location: Location | Mapping[str, Any]
     ) -> None:
@@ -125,23 +137,27 @@ class TrackingService:
         await pipeline.remember(LocationEvent(entity, as_location(location)))
 
     async def clear_current_location(self, entity_type: str, entity_id: str) -> None:
-        """Remove the current location.
+        """Remove the current location, and the last known one.
 
         :raises Unavailable: when the cache cannot be reached.
         """
         pipeline = await self._parts.started_pipeline()
         await pipeline.forget(pipeline.entity(entity_type, entity_id))
 
-    async def get_all_locations(self, entity_type: str) -> dict[str, Location]:
+    async def get_all_locations(
+        self, entity_type: str, *, expired: bool = False
+    ) -> dict[str, Location]:
         """Every cached location of a type, by entity id.
 
+        :param expired: whether to include the last known location of entities that have no current
+            one.
         :raises Unavailable: when the cache cannot be reached.
         """
         pipeline = await self._parts.started_pipeline()
         found: dict[str, Location] = {}
         cursor: str | None = None
         while True:
-            page = await pipeline.page(entity_type, cursor, LISTING_PAGE)
+            page = await pipeline.page(entity_type, cursor, LISTING_PAGE, expired=expired)
             for entity_id, data in page.items:
                 location = pipeline.read(EntityRef(entity_type, entity_id), data)
                 if location is not None:

@@ -201,12 +201,36 @@ FAMILIES = (
         entities=("resync_entities_total", "Entities whose watchers had missed a fix in a gap."),
     ),
     *_numbers(
+        "last known",
+        waiting=(
+            "last_known_waiting",
+            "Entities whose last known location waits to be written.",
+        ),
+        written=("last_known_written_total", "Last known locations that were written."),
+        failed=(
+            "last_known_failed_total",
+            "Attempts to write a last known location that failed; it is tried again.",
+        ),
+        dropped=(
+            "last_known_dropped_total",
+            "Last known locations that were dropped because too many waited to be written.",
+        ),
+    ),
+    *_numbers(
         "cache",
         entries=("cache_entries", "Current locations in this process, without Redis."),
         bytes=("cache_bytes", "Bytes that current locations take in this process, without Redis."),
+        last_known_entries=(
+            "cache_last_known_entries",
+            "Last known locations in this process, without Redis.",
+        ),
+        last_known_bytes=(
+            "cache_last_known_bytes",
+            "Bytes that last known locations take in this process, without Redis.",
+        ),
         dropped=(
             "cache_dropped_total",
-            "Current locations that were dropped from this process over a limit.",
+            "Locations that were dropped from this process over a limit.",
         ),
     ),
     *_numbers(

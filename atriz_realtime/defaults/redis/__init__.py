@@ -56,7 +56,7 @@ def register_checks(config: PluginConfig, resources: Resources) -> Check | None:
 
     def trials() -> Iterator[Trial]:
         if config.settings["cache"] in (None, "redis"):
-            yield from cache_trials(prefix)
+            yield from cache_trials(prefix, sharded=link.sharded)
         if config.settings["fanout"] in (None, "redis"):
             yield from fanout_trials(prefix, sharded=link.sharded)
 

@@ -9,8 +9,8 @@ from atriz_realtime.defaults.redis.fanout import FOLLOWED_CHANNEL, FOLLOWED_KEY,
 from atriz_realtime.defaults.shared.redis_rights import Trial, scripts, sorted_set, unused_name
 
 
-def cache_trials(prefix: str) -> Iterator[Trial]:
-    """What the cache does."""
+def cache_trials(prefix: str, *, sharded: bool) -> Iterator[Trial]:
+    """What the cache does; on a cluster (``sharded``) it checks what it has kept."""
     name = unused_name()
     key = prefix + RedisChannels.current_location(EntityRef("check", name))
     index = prefix + RedisChannels.location_index(name)
@@ -20,6 +20,8 @@ def cache_trials(prefix: str) -> Iterator[Trial]:
     yield from scripts(key, place)
     yield ("DEL", key), place
     yield from sorted_set(index, place)
+    if sharded:
+        yield ("EXISTS", key), place
 
 
 def fanout_trials(prefix: str, *, sharded: bool) -> Iterator[Trial]:

@@ -9,6 +9,7 @@ import asyncio
 import fnmatch
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -34,13 +35,14 @@ from atriz_realtime.api import (
     Unavailable,
     Verdict,
 )
-from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout, MemorySettings
+from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout, MemorySettings, _Entries
 from atriz_realtime.testing import (
     AuthenticatorContract,
     CacheContract,
     FakeClock,
     FanoutContract,
     IntervalThrottleContract,
+    LastKnownContract,
     MakePolicy,
     Outage,
     SharedCacheContract,
@@ -54,6 +56,9 @@ FOUND: Mapping[str, str] = MappingProxyType(
         "TestOneType": "test_types_are_apart",
         "TestByOffset": "test_pages_miss_nobody_while_others_come_and_go",
         "TestForgetful": "test_a_page_holds_the_newest_locations",
+        "TestUndying": "test_a_deleted_entity_is_not_known",
+        "TestLatest": "test_an_older_location_never_replaces_a_newer_last_known_one",
+        "TestEverything": "test_what_is_current_is_not_listed_as_last_known",
         "TestOwnTime": "test_a_location_expires_for_every_server_at_the_same_time",
         "TestSilent": "test_an_outage_is_reported_and_survived",
         "TestElsewhere": "test_a_server_gets_its_own_messages",
@@ -144,6 +149,47 @@ class TestByOffset(_CacheSuite):
 
 class TestForgetful(_CacheSuite):
     backend = Forgetful
+
+
+class Undying(MemoryCache):
+    async def delete(self, entity: EntityRef) -> None:
+        self._types[entity.type].drop(entity.id)
+
+
+class Latest(MemoryCache):
+    async def keep(self, entities: Sequence[EntityRef], ttl: float) -> None:
+        for entity in entities:
+            if await self.get(entity) is not None:
+                self._last_known[entity.type].drop(entity.id)
+        await super().keep(entities, ttl)
+
+
+class Everything(MemoryCache):
+    async def page_last_known(self, entity_type: str, cursor: str | None, limit: int) -> Page:
+        current, self._types = self._types, defaultdict(_Entries)
+        page = await super().page_last_known(entity_type, cursor, limit)
+        self._types = current
+        return page
+
+
+class _LastKnownSuite(LastKnownContract):
+    backend: type[MemoryCache]
+
+    @pytest.fixture
+    def cache(self, clock: FakeClock) -> Cache:
+        return self.backend(clock, MemorySettings())
+
+
+class TestUndying(_LastKnownSuite):
+    backend = Undying
+
+
+class TestLatest(_LastKnownSuite):
+    backend = Latest
+
+
+class TestEverything(_LastKnownSuite):
+    backend = Everything
 
 
 class Shared(MemoryCache):
