@@ -85,7 +85,8 @@ async def open_link(page: Page, live: Live, fragment: str) -> None:
 
 def row(page: Page, entity_id: str) -> Locator:
     """The row of an entity in the list."""
-    return page.get_by_role("option", name=re.compile(f"^{re.escape(entity_id)},"))
+    escaped = re.escape(entity_id).replace("/", r"\/")  # as JavaScript needs it
+    return page.get_by_role("option", name=re.compile(f"^{escaped},"))
 
 
 def card(page: Page, name: str) -> Locator:

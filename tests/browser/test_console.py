@@ -23,7 +23,6 @@ from tests.support.servers.serving import config, serving, token, until
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-
 def bearer(user: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token(user)}"}
 

@@ -56,9 +56,7 @@ async def test_a_link_has_the_search_the_filters_and_the_view(page: Page) -> Non
         assert page.url == f"{live.url}/console"
         await page.get_by_role("button", name="delivery 1").click()
         await page.get_by_label("Search").fill("v & 1")
-        await expect(page).to_have_url(
-            f"{live.url}/console#?search=v%20%26%201&types=vehicle"
-        )
+        await expect(page).to_have_url(f"{live.url}/console#?search=v%20%26%201&types=vehicle")
         await page.get_by_label("Search").fill("v")
         await page.mouse.move(900, 300)
         await page.mouse.down()

@@ -133,21 +133,21 @@ async def test_speeds_and_times_are_as_the_user_prefers(new_page: NewPage) -> No
         await expect(row(page, "v1")).to_contain_text("100 km/h")
         await expect(row(page, "v2")).to_contain_text("Offline since 31 Jan")
         await row(page, "v2").click()
-        await expect(card(page, "v2")).to_contain_text("31 Jan, 12:00:00")
+        await expect(card(page, "v2")).to_contain_text("31 Jan, 12:00")
         await set_preference(page, "mph", "Time of day")
         await expect(row(page, "v1")).to_contain_text("62 mph")
-        await expect(row(page, "v1")).to_contain_text(re.compile(r"\d\d:\d\d"))
+        await expect(row(page, "v1")).to_contain_text(re.compile(r"\d:\d\d"))
         await page.get_by_role("button", name="Settings").click()
         await page.get_by_label("Time zone").select_option("Asia/Tokyo")
         await page.keyboard.press("Escape")
-        await expect(card(page, "v2")).to_contain_text("31 Jan, 21:00:00")
+        await expect(card(page, "v2")).to_contain_text("31 Jan, 21:00")
         await row(page, "v1").click()
         await expect(card(page, "v1")).to_contain_text("62 mph")
 
         await page.reload()  # the browser remembers
         await expect(row(page, "v1")).to_contain_text("62 mph")
         await page.go_back()
-        await expect(card(page, "v2")).to_contain_text("31 Jan, 21:00:00")
+        await expect(card(page, "v2")).to_contain_text("31 Jan, 21:00")
 
 
 async def test_what_is_remembered_wrongly_does_no_harm(page: Page) -> None:
@@ -155,7 +155,9 @@ async def test_what_is_remembered_wrongly_does_no_harm(page: Page) -> None:
         await live.publish("v1", speed=100)
         await page.goto(f"{live.url}/console")
         stored = '{"speed": "knots", "zone": "Mars/Olympus", "columns": ["x", "speed"], "sort": 1}'
-        await page.evaluate("text => localStorage.setItem('atriz-realtime-preferences', text)", stored)
+        await page.evaluate(
+            "text => localStorage.setItem('atriz-realtime-preferences', text)", stored
+        )
         await open_console(page, live)
         await expect(row(page, "v1")).to_contain_text("100 km/h")
 

@@ -44,10 +44,11 @@ KEPT = 18
 
 
 async def test_an_expired_location_is_shown_as_offline(page: Page) -> None:
-    async with serving(plugins=ON, cache_ttl=1) as live, leaving(page):
+    async with serving(plugins=ON, cache_ttl=4) as live, leaving(page):
         await live.publish("v1", speed=72, heading=90)
         await open_console(page, live)
-        await expect(row(page, "v1")).to_have_attribute("data-state", "offline")
+        await expect(row(page, "v1")).to_have_attribute("data-state", "live")
+        await expect(row(page, "v1")).to_have_attribute("data-state", "offline", timeout=15_000)
         await expect(row(page, "v1")).to_contain_text(SINCE)
         await expect(page.locator("#count")).to_have_text("1 on the map")
         await page.reload()

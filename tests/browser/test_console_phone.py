@@ -33,7 +33,7 @@ SMALL = """() => [...document.querySelectorAll('button, input, select, a, [role=
     .filter((each) => !each.matches('.choice input'))
     .map((each) => [each.getBoundingClientRect(), each])
     .filter(([{ width, height }]) => width > 0 && (width < 44 || height < 44))
-    .map(([{ width, height }, each]) => `${width} × ${height}: ${each.outerHTML.slice(0, 80)}`)"""
+    .map(([{ width, height }, each]) => `${width} x ${height}: ${each.outerHTML.slice(0, 80)}`)"""
 """The visible controls that are smaller than a finger tip."""
 
 
@@ -122,9 +122,7 @@ async def test_the_list_is_above_the_keyboard(
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-async def test_nothing_is_wider_than_the_phone(
-    new_page: NewPage, screen: dict[str, Any]
-) -> None:
+async def test_nothing_is_wider_than_the_phone(new_page: NewPage, screen: dict[str, Any]) -> None:
     page = await new_page(**screen)
     async with serving(plugins=ON) as live, leaving(page):
         await many(live)

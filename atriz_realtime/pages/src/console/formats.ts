@@ -40,10 +40,10 @@ export class Formats {
     return (today ? this.#hours : this.#dates).format(at);
   }
 
-  /** A time to the second, with the date if it is not today. */
+  /** A time to the second, or with the date if it is not today. */
   exact(at: number, now: number): string {
     const today = this.#days.format(at) === this.#days.format(now);
-    return today ? this.#seconds.format(at) : `${this.#days.format(at)}, ${this.#seconds.format(at)}`;
+    return (today ? this.#seconds : this.#dates).format(at);
   }
 
   /** How old what one sees of an entity is, in words. */

@@ -14,6 +14,8 @@ const SPARE = 6;
 
 interface Row {
   readonly element: HTMLElement;
+  /** For screen readers, instead of all that is visible. */
+  readonly label: HTMLElement;
   readonly shape: SVGSVGElement;
   readonly title: HTMLElement;
   readonly more: HTMLElement;
@@ -101,21 +103,23 @@ export class List {
   #addRow(): Row {
     const row = {
       element: make('div', 'row'),
+      label: make('span', 'unseen'),
       shape: glyph(),
       title: make('span', 'title'),
       more: make('span', 'more'),
-      cells: this.#columns.map((name) => make('span', columns[name].isNumber === true ? 'cell number' : 'cell')),
+      cells: this.#columns.map((name) => make('span', `cell ${name}${columns[name].isNumber === true ? ' number' : ''}`)),
     };
     row.element.role = 'option';
     row.element.id = `row-${this.#rows.length}`;
     const name = make('span', 'name');
     name.append(row.title, row.more);
-    row.element.append(row.shape, name, ...row.cells);
+    for (const visible of [name, ...row.cells]) visible.ariaHidden = 'true';
+    row.element.append(row.label, row.shape, name, ...row.cells);
     this.#sheet.append(row.element);
     return row;
   }
 
-  #fill({ element, shape, title, more, cells }: Row, entity: Entity, index: number, now: number): void {
+  #fill({ element, label, shape, title, more, cells }: Row, entity: Entity, index: number, now: number): void {
     const { formats } = this.#options;
     const { freshness, mark, type, id } = entity;
     const state = formats.state(entity, now);
@@ -126,12 +130,13 @@ export class List {
     element.ariaSetSize = String(this.#entities.length);
     element.ariaPosInSet = String(index + 1);
     element.ariaSelected = String(this.selection.keys.has(entity.key));
-    const label = [name, name === id ? '' : id, type, state].filter(Boolean).join(', ');
-    if (element.ariaLabel !== label) element.ariaLabel = label;
+    write(label, [name, name === id ? '' : id, type, state].filter(Boolean).join(', '));
     element.classList.toggle('active', entity.key === this.#active);
     setKind(shape, mark.kind);
     write(title, name);
-    write(more, this.#more(entity, state));
+    const says = freshness !== 'live' && !this.#columns.includes('status');
+    more.classList.toggle('status', says);
+    write(more, this.#more(entity, says ? state : ''));
     for (const [place, cell] of cells.entries()) {
       const column = this.#columns[place];
       if (column !== undefined) write(cell, columns[column].text(entity, formats, now));
@@ -139,12 +144,9 @@ export class List {
   }
 
   /** The line below the name: what no column says. */
-  #more({ freshness, names, type }: Entity, state: string): string {
+  #more({ names, type }: Entity, state: string): string {
     const others = FIELDS.filter((field) => field !== 'name' && !this.#columns.includes(field));
-    const parts = [
-      freshness === 'live' || this.#columns.includes('status') ? '' : state,
-      ...others.map((field) => names[field]),
-    ].filter(Boolean);
+    const parts = [state, ...others.map((field) => names[field])].filter(Boolean);
     return parts.length === 0 ? type : parts.join(' · ');
   }
 
