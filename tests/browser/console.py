@@ -13,6 +13,9 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.support.servers.serving import TIMEOUT, Live, token
 
+SLOW = 20_000
+"""Milliseconds until a page that has just been opened is connected, on a busy machine."""
+
 CONNECTED = re.compile("^(connected|delayed)$")
 
 PHONE: dict[str, Any] = {
@@ -73,14 +76,14 @@ async def until_seen(page: Page, condition: Callable[[Seen], bool]) -> Seen:
 async def open_console(page: Page, live: Live, user: str = "u1", **claims: Any) -> None:
     """Sign in with a token in the address, as the demo prints it, and wait for the connection."""
     await page.goto(f"{live.url}/console#token={token(user, **claims)}")
-    await expect(page.locator("#status")).to_have_attribute("data-status", CONNECTED)
+    await expect(page.locator("#status")).to_have_attribute("data-status", CONNECTED, timeout=SLOW)
 
 
 async def open_link(page: Page, live: Live, fragment: str) -> None:
     """Open an address of the console in the tab that has signed in."""
     await page.goto("about:blank")
     await page.goto(f"{live.url}/console#{fragment}")
-    await expect(page.locator("#status")).to_have_attribute("data-status", CONNECTED)
+    await expect(page.locator("#status")).to_have_attribute("data-status", CONNECTED, timeout=SLOW)
 
 
 def row(page: Page, entity_id: str) -> Locator:

@@ -62,6 +62,7 @@ async def test_every_state_is_accessible(new_page: NewPage, screen: dict[str, An
         assert await violations(page) == [], "nothing matches"
 
         await page.get_by_label("Search").fill("v")
+        await page.get_by_label("Search").blur()
         await page.get_by_role("button", name="vehicle 3").click()
         await page.get_by_role("button", name="vehicle 3").click()
         await row(page, "Van 12").click()
