@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import attrs
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
-from atriz_realtime.api import PluginConfig, ServerHandle, hookimpl
+from atriz_realtime.api import ConfigurationError, PluginConfig, ServerHandle, hookimpl
 from atriz_realtime.defaults.shared.pages import (
     WORLD,
     check_tile_url,
@@ -20,6 +22,43 @@ PATH = "/console"
 
 FILES = ("console.js", "console.css", "LICENSES.txt", *WORLD)
 
+SHARE_FILE = "/track/files/share.js"
+"""A file that only the plugin ``sharing`` serves, and only when it is on."""
+
+OPENSTREETMAP = (
+    "https://www.openstreetmap.org/?mlat={latitude}&mlon={longitude}#map=16/{latitude}/{longitude}"
+)
+
+EXTERNAL_MAP = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]+)?/[^\s\"'<>]*", re.IGNORECASE)
+
+
+def _is_external_map(_: ConsoleSettings, __: attrs.Attribute[str], template: str) -> None:
+    names = set(re.findall(r"\{([^}]*)\}", template))
+    if not template or (names == {"latitude", "longitude"} and EXTERNAL_MAP.fullmatch(template)):
+        return
+    raise ConfigurationError(
+        "external_map: must be an address such as "
+        "https://maps.example.com/?q={latitude},{longitude}",
+        field="external_map",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class MetadataFields:
+    """The keys of ``metadata`` that the map shows as what an entity is called; an empty one: none.
+
+    Values that are neither texts nor numbers are not shown.
+    """
+
+    name: str = "name"
+    """The name, which the list and the map show instead of the id."""
+    plate: str = "plate"
+    """The number plate."""
+    driver: str = "driver"
+    """Who drives."""
+    group: str = "group"
+    """A team, a depot or a customer."""
+
 
 @attrs.frozen(kw_only=True)
 class ConsoleSettings:
@@ -28,7 +67,15 @@ class ConsoleSettings:
     enabled: bool = False
     """Serve the live map at `/console`."""
     stale_after: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
-    """Seconds after which a position counts as stale and fades."""
+    """Seconds after which a position is no longer live, and fades."""
+    offline_after: float = attrs.field(default=300.0, validator=attrs.validators.gt(0))
+    """Seconds after which an entity counts as offline, if they are more than `stale_after`; it also
+    does when the server has only its last known location."""
+    fields: MetadataFields = attrs.field(factory=MetadataFields)
+    """Which keys of `metadata` hold the name, the plate, the driver and the group."""
+    external_map: str = attrs.field(default=OPENSTREETMAP, validator=_is_external_map)
+    """The address template of a map elsewhere that the details of an entity link to, with
+    `{latitude}` and `{longitude}`; empty: no link."""
     tile_url: str = ""
     """The address template of a tile server, with `{z}`, `{x}` and `{y}`; empty: the offline map
     that comes with the package."""
@@ -54,7 +101,7 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
     headers = security_headers(settings.tile_url)
     types: list[str] = []
 
-    async def page_settings(_: Request) -> Response:
+    async def page_settings(request: Request) -> Response:
         if not types:
             types.extend(await server.tracking.counts())
         return JSONResponse(
@@ -62,6 +109,10 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
                 "types": types,
                 "maxSubscriptions": config.settings["max_subscriptions"],
                 "staleAfter": settings.stale_after,
+                "offlineAfter": max(settings.stale_after, settings.offline_after),
+                "fields": attrs.asdict(settings.fields),
+                "externalMap": settings.external_map,
+                "sharing": _is_served(request, SHARE_FILE),
                 "tileUrl": settings.tile_url,
                 "tileAttribution": settings.tile_attribution,
             },
@@ -73,3 +124,9 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
         Route(f"{PATH}/settings.json", page_settings, methods=["GET"]),
         *file_routes(PATH, FILES, headers),
     ]
+
+
+def _is_served(request: Request, path: str) -> bool:
+    """Whether the application that a request was sent to serves a path."""
+    scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)

@@ -29,6 +29,10 @@ VEHICLE_STAY = (2.0, 15.0)
 DELIVERY_STAY = (15.0, 60.0)
 """Shortest and longest stay at a place, in seconds."""
 
+DRIVERS = ("Aoife", "Cian", "Niamh", "Oisín", "Saoirse", "Fionn", "Caoimhe", "Darragh", "Róisín")
+
+DEPOTS = ("Docks", "Raheen", "Castletroy")
+
 MAX_LAPSE = 5.0
 """Most seconds driven at once, so that entities do not jump after the machine was suspended."""
 
@@ -47,6 +51,11 @@ class Entity:
         delivery = place == ONE_DELIVERY_IN - 1
         self.type = "delivery" if delivery else "vehicle"
         self.id = f"d{deliveries_before + 1}" if delivery else f"v{number - deliveries_before + 1}"
+        self._details = {
+            "plate": f"262-L-{1_000 + 37 * number % 9_000}",
+            "driver": DRIVERS[number % len(DRIVERS)],
+            "group": DEPOTS[number % len(DEPOTS)],
+        }
         self._random = random
         self._driver = Driver(streets, random, DELIVERY_STAY if delivery else VEHICLE_STAY)
         self._accuracy = random.uniform(3.0, 8.0)
@@ -69,15 +78,15 @@ class Entity:
             heading=round(heading, 1) % 360,
             accuracy=round(self._accuracy * self._random.uniform(0.8, 1.25), 1),
             timestamp=datetime.now(UTC),
-            metadata=self._status(),
+            metadata=self._metadata(),
         )
 
     def _drifted(self, error: float) -> float:
         return 0.98 * error + self._random.gauss(0.0, 0.3)
 
-    def _status(self) -> dict[str, Any] | None:
+    def _metadata(self) -> dict[str, Any]:
         if self.type != "delivery":
-            return None
+            return self._details
         status = "at the door" if self._driver.at_place else "on the way"
         return {"status": status, "delivered": self._driver.arrivals}
 

@@ -13,6 +13,23 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.support.servers.serving import TIMEOUT, Live, token
 
+SLOW = 20_000
+"""Milliseconds until a page that has just been opened is connected, on a busy machine."""
+
+CONNECTED = re.compile("^(connected|delayed)$")
+
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "has_touch": True,
+    "is_mobile": True,
+}
+
+LANDSCAPE: dict[str, Any] = {**PHONE, "viewport": {"width": 844, "height": 390}}
+
+PLACED = """rows => rows
+    .sort((one, other) => one.ariaPosInSet - other.ariaPosInSet)
+    .map(row => row.querySelector('.title').textContent)"""
+
 ON = {"console": {"enabled": True}}
 """Plugin settings that enable the live map."""
 
@@ -59,12 +76,40 @@ async def until_seen(page: Page, condition: Callable[[Seen], bool]) -> Seen:
 async def open_console(page: Page, live: Live, user: str = "u1", **claims: Any) -> None:
     """Sign in with a token in the address, as the demo prints it, and wait for the connection."""
     await page.goto(f"{live.url}/console#token={token(user, **claims)}")
-    await expect(page.locator("#connection")).to_have_text("Live")
+    await expect(page.locator("#status")).to_have_attribute("data-status", CONNECTED, timeout=SLOW)
+
+
+async def open_link(page: Page, live: Live, fragment: str) -> None:
+    """Open an address of the console in the tab that has signed in."""
+    await page.goto("about:blank")
+    await page.goto(f"{live.url}/console#{fragment}")
+    await expect(page.locator("#status")).to_have_attribute("data-status", CONNECTED, timeout=SLOW)
 
 
 def row(page: Page, entity_id: str) -> Locator:
     """The row of an entity in the list."""
-    return page.get_by_role("option").filter(has_text=re.compile(f"^{re.escape(entity_id)}"))
+    escaped = re.escape(entity_id).replace("/", r"\/")  # as JavaScript needs it
+    return page.get_by_role("option", name=re.compile(f"^{escaped},"))
+
+
+def card(page: Page, name: str) -> Locator:
+    """The card of the chosen entity."""
+    return page.get_by_role("region", name=name, exact=True)
+
+
+async def listed(page: Page) -> list[str]:
+    """What the visible rows are called, from the top."""
+    rows = await page.locator(".row:not([hidden])").evaluate_all(PLACED)
+    return [str(each) for each in rows]
+
+
+async def set_preference(page: Page, *labels: str) -> None:
+    """Check or clear controls of the settings menu."""
+    await page.get_by_role("button", name="Settings").click()
+    menu = page.get_by_role("dialog", name="Settings")
+    for label in labels:
+        await menu.get_by_label(label, exact=True).click()
+    await menu.get_by_role("button", name="Done").click()
 
 
 def ago(**length: float) -> str:

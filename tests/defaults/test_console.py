@@ -77,6 +77,11 @@ async def test_files_are_compressed_and_cached() -> None:
         assert (await fetched(live, "/console/console.js", **known))[::2] == (304, b"")
 
 
+OPENSTREETMAP = (
+    "https://www.openstreetmap.org/?mlat={latitude}&mlon={longitude}#map=16/{latitude}/{longitude}"
+)
+
+
 async def test_the_page_gets_its_settings() -> None:
     async with serving(
         plugins={"console": {"enabled": True, "stale_after": 12.5}},
@@ -89,10 +94,36 @@ async def test_the_page_gets_its_settings() -> None:
                 "types": ["vehicle"],
                 "maxSubscriptions": 7,
                 "staleAfter": 12.5,
+                "offlineAfter": 300.0,
+                "fields": {"name": "name", "plate": "plate", "driver": "driver", "group": "group"},
+                "externalMap": OPENSTREETMAP,
+                "sharing": False,
                 "tileUrl": "",
                 "tileAttribution": "",
             },
         )
+
+
+async def test_the_page_gets_the_settings_that_are_made() -> None:
+    table = {
+        "enabled": True,
+        "stale_after": 60,
+        "offline_after": 50,
+        "fields": {"name": "label", "group": ""},
+        "external_map": "http://10.0.0.7:8080/#{latitude},{longitude}",
+    }
+    plugins = {"console": table, "sharing": {"url": "https://live.example.com"}}
+    async with serving(plugins=plugins) as live:
+        _, told = await live.get("/console/settings.json", headers={})
+        assert told["offlineAfter"] == 60
+        assert told["fields"] == {
+            "name": "label",
+            "plate": "plate",
+            "driver": "driver",
+            "group": "",
+        }
+        assert told["externalMap"] == "http://10.0.0.7:8080/#{latitude},{longitude}"
+        assert told["sharing"] is True
 
 
 @pytest.mark.parametrize(
@@ -124,6 +155,13 @@ async def test_the_headers_allow_images_of_the_tile_server_alone(
         {"tile_url": "https://*/{z}/{x}/{y}"},
         {"tile_url": "https://tiles.example.com'/{z}/{x}/{y}"},
         {"stale_after": 0},
+        {"offline_after": 0},
+        {"fields": {"colour": "paint"}},
+        {"external_map": "https://maps.example.com/"},
+        {"external_map": "https://maps.example.com/{latitude}"},
+        {"external_map": "https://maps.example.com/{latitude},{longitude},{id}"},
+        {"external_map": "javascript:alert({latitude},{longitude})"},
+        {"external_map": "https://a.example/{latitude} {longitude}"},
     ],
 )
 def test_an_invalid_table_stops_the_start(table: dict[str, Any]) -> None:

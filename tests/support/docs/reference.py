@@ -58,7 +58,7 @@ def _kind(field: attrs.Attribute[Any]) -> str:
     name = str(field.type).removesuffix(" | None")
     if name.startswith("Literal["):
         return "one of " + ", ".join(f'`"{each}"`' for each in ast.literal_eval(name[7:]))
-    return "table" if name.startswith("dict") else _KINDS[name]
+    return _KINDS.get(name, "table")
 
 
 def _default(field: attrs.Attribute[Any]) -> str:
@@ -129,9 +129,11 @@ def plugin_settings() -> str:
 
 
 def _with_tables_within(path: str, settings_class: type[Any]) -> Iterator[tuple[str, type[Any]]]:
-    """A class of settings, and the classes of the named tables in it."""
+    """A class of settings, and the classes of the tables in it."""
     yield path, settings_class
     for name, hint in get_type_hints(settings_class).items():
+        if attrs.has(hint):
+            yield f"{path}.{name}", hint
         if get_origin(hint) is dict and attrs.has(get_args(hint)[1]):
             yield f"{path}.{name}.<name>", get_args(hint)[1]
 

@@ -3,8 +3,18 @@ import type { Clock } from '../clock.ts';
 
 /** An entry of a listing. */
 export interface Listed {
-  entityId: string;
-  location: Location;
+  readonly entityId: string;
+  readonly location: Location;
+  /** Whether the location is only the last known one. */
+  readonly expired?: boolean;
+}
+
+/** A link that shows an entity to whoever has it. */
+export interface Share {
+  readonly id: string;
+  readonly url: string;
+  /** ISO 8601. */
+  readonly expiresAt: string;
 }
 
 /** An error response of the HTTP interface. */
@@ -12,8 +22,9 @@ export class Refusal extends Error {
   constructor(
     readonly status: number,
     readonly code: string,
+    message: string,
   ) {
-    super(code);
+    super(message);
   }
 }
 
@@ -26,26 +37,50 @@ export class Api {
   ) {}
 
   /**
-   * The current positions of a type that the user may see, page by page.
+   * The positions of a type that the user may see, current and last known ones, page by page.
    *
    * @throws Refusal
    */
-  async *list(type: string): AsyncGenerator<Listed[], void> {
+  async *list(type: string): AsyncGenerator<readonly Listed[], void> {
     let cursor: string | null = null;
     do {
-      const url = new URL(`api/tracking/${encodeURIComponent(type)}`, this.base);
+      const url = new URL(`api/tracking/${encodeURIComponent(type)}?expired=include`, this.base);
       if (cursor !== null) url.searchParams.set('cursor', cursor);
-      const page = (await this.#get(url)) as { locations: Listed[]; nextCursor: string | null };
+      const page = (await this.#call('GET', url)) as { locations: Listed[]; nextCursor: string | null };
       yield page.locations;
       cursor = page.nextCursor;
     } while (cursor !== null);
   }
 
-  async #get(url: URL): Promise<unknown> {
-    const response = await fetch(url, { headers: { Authorization: `Bearer ${this.token}` } });
+  /**
+   * Make a link to an entity.
+   *
+   * @throws Refusal
+   */
+  async share(type: string, entityId: string, seconds: number): Promise<Share> {
+    const url = new URL('api/tracking/shares', this.base);
+    return (await this.#call('POST', url, { type, entityId, seconds })) as Share;
+  }
+
+  /**
+   * End a link that this user has made.
+   *
+   * @throws Refusal
+   */
+  async unshare(id: string): Promise<void> {
+    await this.#call('DELETE', new URL(`api/tracking/shares/${encodeURIComponent(id)}`, this.base));
+  }
+
+  async #call(method: string, url: URL, body?: object): Promise<unknown> {
+    const headers: Record<string, string> = { Authorization: `Bearer ${this.token}` };
+    if (body !== undefined) headers['Content-Type'] = 'application/json';
+    const response = await fetch(url, { method, headers, ...(body && { body: JSON.stringify(body) }) });
     this.clock.set(response.headers.get('Date'));
     if (response.ok) return response.json();
-    const { code = `http_${response.status}` } = (await response.json().catch(() => ({}))) as { code?: string };
-    throw new Refusal(response.status, code);
+    const { code = `http_${response.status}`, message = code } = (await response.json().catch(() => ({}))) as {
+      code?: string;
+      message?: string;
+    };
+    throw new Refusal(response.status, code, message);
   }
 }

@@ -1,74 +1,98 @@
-import { Api, Refusal } from './api.ts';
+import type { Location } from '../../../frontend/dist/index.js';
 import { Clock } from '../clock.ts';
+import { element } from '../dom.ts';
+import { AddressBar, type Address } from './address.ts';
+import { Api, Refusal } from './api.ts';
+import { Choice } from './choice.ts';
 import { Connections } from './connections.ts';
-import { Details } from './details.ts';
-import { element, write } from '../dom.ts';
-import { Filters } from './filters.ts';
+import { SettingsDialog } from './dialog.ts';
 import { Fleet, type Entity } from './fleet.ts';
-import { List } from './list.ts';
+import { Formats } from './formats.ts';
+import { Keyboard } from './keyboard.ts';
 import { Meter } from './meter.ts';
+import { Panel } from './panel.ts';
+import { PreferenceStore } from './preferences.ts';
 import { BASE, FILES, type Settings } from './settings.ts';
 import { Stage } from './stage.ts';
-import { StatusBar } from './status.ts';
+import { announce, StatusBar } from './status.ts';
 import { isUnknownUser, Sync } from './sync.ts';
+import { fullScreen } from './tools.ts';
+import { fitWindow } from './viewport.ts';
 
 /** Milliseconds between two updates of ages. */
 const TICK = 1_000;
+
+/** Updates of ages after which a list that is sorted by something that changes is sorted again. */
+const SORT_TICKS = 5;
 
 /** Milliseconds after a refused connection until the server is asked again. */
 const RETRY_DELAY = 5_000;
 
 /** The console of a signed-in user. */
 export class Console {
-  readonly #settings: Settings;
   readonly #clock = new Clock();
   readonly #meter = new Meter();
+  readonly #status = new StatusBar();
+  readonly #addresses = new AddressBar((address) => this.#go(address));
   readonly #fleet: Fleet;
   readonly #connections: Connections;
   readonly #sync: Sync;
   readonly #stage: Stage;
-  readonly #list: List;
-  readonly #filters: Filters;
-  readonly #status = new StatusBar();
-  readonly #details: Details;
+  readonly #panel: Panel;
+  readonly #choice: Choice;
+  readonly #endSearch: () => void;
   readonly #left: (reason: string) => void;
-  #chosen: Entity | undefined;
-  #following = false;
+  /** The entity that the address names, until it is known. */
+  #awaited: Address['entity'];
+  /** Whether the address is being followed, and must not be written. */
+  #going = false;
   #fitted = false;
-  #selecting = false;
+  #drawing = false;
   #known = false;
   #originRefused = false;
   #failure: unknown;
+  #ticks = 0;
 
   /** @param left Called when the server does not accept the token. */
   constructor(settings: Settings, token: string, left: (reason: string) => void) {
-    const { types, maxSubscriptions, staleAfter, tileUrl, tileAttribution } = settings;
-    this.#settings = settings;
+    const { types, fields, maxSubscriptions, offlineAfter } = settings;
     this.#left = left;
-    this.#fleet = new Fleet(types);
+    const preferences = new PreferenceStore();
+    const formats = new Formats(preferences);
+    const api = new Api(BASE, token, this.#clock);
+    const now = () => this.#clock.now();
+    this.#fleet = new Fleet(types, fields, settings);
     this.#stage = new Stage(
-      { files: FILES, tileUrl, tileAttribution },
-      (mark) => this.#choose(this.#fleet.of(mark)),
-      () => this.#follow(false),
+      { ...settings, files: FILES },
+      {
+        choose: (mark) => this.#choice.choose(this.#fleet.of(mark)),
+        released: () => this.#choice.follow(false),
+        moved: () => this.#write(false),
+      },
     );
-    this.#stage.show(this.#fleet.marks);
-    this.#list = new List(element('list'), {
-      choose: (entity) => this.#choose(entity),
-      now: () => this.#clock.now(),
-      staleAfter,
+    this.#panel = new Panel(this.#fleet, settings, preferences, formats, {
+      now,
+      announce,
+      choose: (entity) => this.#choice.choose(entity),
+      filtered: () => {
+        this.#show();
+        this.#write(false);
+      },
+      fit: (entities) => this.#fit(entities),
     });
-    this.#filters = new Filters(types, () => this.#select());
-    this.#details = new Details(
-      () => this.#follow(!this.#following),
-      () => this.#choose(undefined),
-    );
+    this.#choice = new Choice(this.#stage, api, settings, formats, {
+      now,
+      announce,
+      chosen: (entity) => this.#chosen(entity),
+      followed: () => this.#write(false),
+    });
     this.#connections = new Connections(BASE, token, maxSubscriptions, {
       moved: ({ type, entityId, location }) => this.#moved(type, entityId, location),
       status: (status) => {
         this.#status.connection(status);
         if (status === 'connected') {
           this.#originRefused = false;
-          this.#sync.start();
+          this.#sync.connected();
         }
         if (status === 'refused') setTimeout(() => this.#sync.start(), RETRY_DELAY);
       },
@@ -78,42 +102,49 @@ export class Console {
         this.#sync.start(); // it finds out whether the token is still valid
       },
     });
-    this.#sync = new Sync(types, new Api(BASE, token, this.#clock), this.#connections, this.#fleet, {
+    this.#sync = new Sync(types, offlineAfter, api, this.#connections, this.#fleet, {
       changed: () => this.#changed(),
       gone: (entity) => {
-        if (entity === this.#chosen) this.#choose(undefined);
+        this.#panel.drop(entity);
+        if (entity === this.#choice.entity) this.#choice.choose(undefined);
       },
-      done: (failure) => this.#looked(failure),
+      done: (failure) => this.#listed(failure),
     });
     this.#status.connection(this.#connections.status);
-    element('fit').addEventListener('click', () => {
-      this.#follow(false);
-      this.#stage.fit(this.#fleet.marks);
-    });
-    document.addEventListener('keydown', (event) => this.#key(event));
+    new SettingsDialog(preferences, fields);
+    preferences.onChange(() => this.#choice.describe());
+    new Keyboard(this.#panel, this.#choice);
+    fullScreen();
+    this.#endSearch = fitWindow(element('console'), this.#panel.filters.search);
+    element('fit').addEventListener('click', () => this.#fit(this.#panel.found));
     setInterval(() => this.#tick(), TICK);
+    this.#go(this.#addresses.read());
     this.#sync.start();
   }
 
   // -- events of the server -------------------------------------------------------------------
 
-  #moved(type: string, id: string, location: Entity['location']): void {
+  #moved(type: string, id: string, location: Location): void {
     const entity = this.#fleet.entities.get(`${type}:${id}`);
     if (entity === undefined) return; // refused or removed just before
     const before = entity.at;
     this.#fleet.take(type, id, location);
     // tracking sends the last known position again, which must not count as an update
     if (entity.at > before) this.#meter.add(this.#clock.now() - entity.at);
+    if (this.#fleet.hasReturned(entity, this.#clock.now())) this.#changed();
     this.#stage.moved(entity.mark);
-    if (entity === this.#chosen) this.#describe();
+    if (entity === this.#choice.entity) this.#choice.describe();
   }
 
-  #looked(failure: unknown): void {
+  #listed(failure: unknown): void {
     if (isUnknownUser(failure)) {
       this.#left(this.#known ? 'Your token is no longer good. Sign in with another.' : 'The server does not accept this token.');
       return;
     }
-    this.#known ||= failure === undefined;
+    if (failure === undefined && !this.#known) {
+      this.#known = true;
+      announce(`${this.#fleet.entities.size.toLocaleString()} entities`);
+    }
     if (this.#connections.status === 'refused') this.#connections.reconnect();
     this.#failure = failure;
     this.#changed();
@@ -132,79 +163,110 @@ export class Console {
       const reason = failure instanceof Refusal ? failure.code : 'it cannot be reached';
       return `The server does not list what there is: ${reason}`;
     }
+    if (this.#awaited !== undefined && this.#known) return `Nothing is known of ${this.#awaited.type} ${this.#awaited.id}`;
     const { refused } = this.#sync;
     return refused === 0 ? '' : `${refused.toLocaleString()} not shown: the server does not let you follow them`;
   }
 
-  /** Entities were added or removed: update the page, at most once per frame. */
+  // -- drawing ----------------------------------------------------------------------------------
+
+  /** Entities were added, removed or changed: update the page, at most once per frame. */
   #changed(): void {
-    if (this.#selecting) return;
-    this.#selecting = true;
+    if (this.#drawing) return;
+    this.#drawing = true;
     requestAnimationFrame(() => {
-      this.#selecting = false;
-      if (!this.#fitted && this.#fleet.marks.size > 0) {
-        this.#fitted = true;
-        this.#stage.fit(this.#fleet.marks);
-      }
-      this.#select();
+      this.#drawing = false;
+      this.#age();
+      this.#panel.refresh(false);
+      this.#show();
+      this.#find();
     });
   }
 
   #tick(): void {
-    if (this.#fleet.age(this.#clock.now(), this.#settings.staleAfter)) this.#stage.faded();
+    this.#ticks += 1;
+    const changed = this.#age();
+    if (changed || this.#ticks % SORT_TICKS === 0) {
+      this.#panel.refresh(false);
+      this.#show();
+    } else {
+      this.#panel.draw();
+      this.#status.traffic(this.#meter, this.#fleet.entities.size);
+    }
+    this.#choice.describe();
+  }
+
+  #age(): boolean {
+    const { faded, changed } = this.#fleet.age(this.#clock.now());
+    if (faded) this.#stage.faded();
+    return changed;
+  }
+
+  /** Show on the map what passes the filters, and what is chosen: it would be odd to follow what is hidden. */
+  #show(): void {
+    const { found } = this.#panel;
+    const { entity } = this.#choice;
+    const everything = found.length === this.#fleet.entities.size;
+    const marks = everything ? this.#fleet.marks : new Set(found.map(({ mark }) => mark));
+    const beside = entity === undefined || marks.has(entity.mark) ? undefined : entity;
+    this.#stage.show(beside === undefined ? marks : marks.add(beside.mark));
+    this.#panel.describe(beside, this.#known);
     this.#status.traffic(this.#meter, this.#fleet.entities.size);
-    this.#list.draw();
-    if (this.#chosen !== undefined) this.#describe();
+    this.#status.notice(this.#trouble());
+  }
+
+  /** Bring what has been found into view once, and choose what the address names. */
+  #find(): void {
+    const { entities } = this.#fleet;
+    if (!this.#fitted && entities.size > 0) {
+      this.#fitted = true;
+      const current = this.#panel.found.filter(({ freshness }) => freshness !== 'offline');
+      const places = current.length > 0 ? current : this.#panel.found;
+      this.#stage.fit(places.map(({ mark }) => mark));
+    }
+    if (this.#awaited !== undefined && entities.has(`${this.#awaited.type}:${this.#awaited.id}`)) {
+      this.#go(this.#addresses.read());
+    }
   }
 
   // -- actions of the user ----------------------------------------------------------------------
 
-  /** Show the entities that pass the filters, in the list and on the map. */
-  #select(): void {
-    const { shown, search } = this.#filters;
-    const entities = this.#fleet.select(shown, search.value);
-    const everything = entities.length === this.#fleet.entities.size;
-    this.#fleet.age(this.#clock.now(), this.#settings.staleAfter);
-    this.#stage.show(everything ? this.#fleet.marks : new Set(entities.map(({ mark }) => mark)));
-    this.#list.show(entities);
-    const counts = new Map<string, number>();
-    for (const { type } of this.#fleet.entities.values()) counts.set(type, (counts.get(type) ?? 0) + 1);
-    this.#filters.count(counts);
-    const total = this.#fleet.entities.size;
-    const found = everything ? total.toLocaleString() : `${entities.length.toLocaleString()} of ${total.toLocaleString()}`;
-    write(element('count'), total === 0 ? 'Nothing has reported yet' : `${found} on the map`);
-    this.#status.traffic(this.#meter, total);
-    this.#status.notice(this.#trouble());
+  #chosen(entity: Entity | undefined): void {
+    if (!this.#going) this.#awaited = undefined;
+    this.#panel.choose(entity);
+    this.#show();
+    if (entity !== undefined) this.#endSearch();
+    this.#write(true);
   }
 
-  #choose(entity: Entity | undefined): void {
-    this.#chosen = entity;
-    this.#stage.choose(entity?.mark);
-    this.#list.choose(entity?.key);
-    if (entity === undefined) this.#details.hide();
-    this.#follow(entity !== undefined);
-    if (entity !== undefined) write(element('announcement'), `Following ${entity.type} ${entity.id}`);
+  #fit(entities: readonly Entity[]): void {
+    this.#choice.follow(false);
+    this.#stage.fit(entities.map(({ mark }) => mark));
+    this.#write(false);
   }
 
-  #follow(following: boolean): void {
-    this.#following = following;
-    this.#stage.follow(following ? this.#chosen?.mark : undefined);
-    if (this.#chosen !== undefined) this.#describe();
+  /** Write what one sees into the address, so that it can be bookmarked and sent. */
+  #write(push: boolean): void {
+    if (this.#going || this.#awaited !== undefined) return;
+    this.#addresses.write(
+      { ...this.#panel.filters.address, entity: this.#choice.entity, view: this.#stage.view },
+      push,
+    );
   }
 
-  #describe(): void {
-    if (this.#chosen === undefined) return;
-    this.#details.show(this.#chosen, this.#clock.now(), this.#settings.staleAfter, this.#following);
-  }
-
-  #key(event: KeyboardEvent): void {
-    const { search } = this.#filters;
-    const typing = event.target === search;
-    if (event.key === '/' && !typing) search.focus();
-    else if (event.key === 'Escape' && typing && search.value !== '') return; // the browser clears the field
-    else if (event.key === 'Escape' && this.#chosen !== undefined) this.#choose(undefined);
-    else if (event.key === 'ArrowDown' && typing) element('list').focus();
-    else return;
-    event.preventDefault();
+  /** Show what the address says. */
+  #go(address: Address): void {
+    this.#going = true;
+    const { entity: named, view } = address;
+    this.#panel.filters.address = address;
+    this.#panel.refresh(true);
+    const entity = named && this.#fleet.entities.get(`${named.type}:${named.id}`);
+    this.#awaited = entity === undefined ? named : undefined;
+    this.#choice.choose(entity, view === undefined);
+    if (view !== undefined) {
+      this.#fitted = true;
+      this.#stage.look(view);
+    }
+    this.#going = false;
   }
 }

@@ -1,7 +1,11 @@
-import { ageText } from '../map/age.ts';
 import { element, make, write } from '../dom.ts';
-import type { Entity } from './fleet.ts';
+import { ageText } from '../map/age.ts';
 import { glyph, setKind } from '../map/glyph.ts';
+import { copies } from './clipboard.ts';
+import { titleOf, type Entity } from './fleet.ts';
+import type { Formats } from './formats.ts';
+import { FIELDS } from './names.ts';
+import type { Settings } from './settings.ts';
 
 /** Most metadata entries that are shown, and most characters of each. */
 const ENTRIES = 8;
@@ -9,24 +13,39 @@ const LENGTH = 120;
 
 const POINTS = ['N', 'NE', 'E', 'SE', 'S', 'SW', 'W', 'NW'];
 
+export interface DetailsListeners {
+  /** The user toggles following. */
+  follow(): void;
+  /** The user closes the card. */
+  close(): void;
+}
+
 /** The card of the chosen entity. */
 export class Details {
+  readonly #settings: Settings;
+  readonly #formats: Formats;
   readonly #card = element('details');
   readonly #name = element('details-name');
   readonly #type = element('details-type');
+  readonly #state = element('details-state');
   readonly #facts = element<HTMLDListElement>('facts');
   readonly #follow = element<HTMLButtonElement>('follow');
+  readonly #elsewhere = element<HTMLAnchorElement>('elsewhere');
   readonly #shape = glyph();
   readonly #values = new Map<string, HTMLElement>();
+  #position = '';
 
-  /**
-   * @param follow Called when the user toggles following.
-   * @param close Called when the user closes the card.
-   */
-  constructor(follow: () => void, close: () => void) {
+  constructor(settings: Settings, formats: Formats, { follow, close }: DetailsListeners) {
+    this.#settings = settings;
+    this.#formats = formats;
     element('details-glyph').append(this.#shape);
     this.#follow.addEventListener('click', follow);
     element('close').addEventListener('click', close);
+    copies(element<HTMLButtonElement>('copy-position'), () => this.#position);
+    this.#elsewhere.hidden = settings.externalMap === '';
+    if (settings.externalMap !== '') {
+      write(this.#elsewhere, `Open on ${new URL(settings.externalMap).hostname.replace(/^www\./, '')}`);
+    }
   }
 
   hide(): void {
@@ -34,30 +53,56 @@ export class Details {
   }
 
   /** Show an entity; `now` is a time of the server clock. */
-  show({ id, type, location, at, mark }: Entity, now: number, staleAfter: number, followed: boolean): void {
+  show(entity: Entity, now: number, followed: boolean): void {
+    const { id, type, location, mark, freshness } = entity;
+    const title = titleOf(entity);
     this.#card.hidden = false;
+    this.#card.dataset['state'] = freshness;
     setKind(this.#shape, mark.kind);
-    write(this.#name, id);
-    write(this.#type, type);
-    const seconds = (now - at) / 1_000;
-    const stale = seconds >= staleAfter;
-    this.#card.classList.toggle('stale', stale);
+    write(this.#name, title);
+    write(this.#type, title === id ? type : `${type} · ${id}`);
+    write(this.#state, this.#formats.state(entity, now));
     this.#follow.ariaPressed = String(followed);
     write(this.#follow, followed ? 'Following' : 'Follow');
-    const { speed, heading, accuracy, altitude, latitude, longitude, metadata } = location;
-    const facts: [string, string][] = [
-      ['Age', seconds < 1 ? 'now' : `${ageText(seconds)} ago${stale ? ' · stale' : ''}`],
-      ['Speed', speed === undefined ? '–' : `${Math.round(speed)} km/h`],
-      ['Heading', heading === undefined ? '–' : `${Math.round(heading)}° ${POINTS[Math.round(heading / 45) % 8] ?? ''}`],
-      ['Position', `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`],
-    ];
+    const { latitude, longitude } = location;
+    this.#position = `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`;
+    this.#link(latitude, longitude);
+    this.#write(this.#factsOf(entity, now));
+  }
+
+  /** Speed and heading are only what is true now, or what the speed was. */
+  #factsOf({ location, names, at, freshness }: Entity, now: number): [string, string][] {
+    const { speed, heading, accuracy, altitude, metadata } = location;
+    const { fields } = this.#settings;
+    const seconds = (now - at) / 1_000;
+    const facts: [string, string][] = FIELDS.filter((field) => field !== 'name' && names[field] !== '').map((field) => [
+      field.replace(/^./, (letter) => letter.toUpperCase()),
+      names[field],
+    ]);
+    facts.push(['Seen', `${seconds < 1 ? 'now' : `${ageText(seconds)} ago`} · ${this.#formats.exact(at, now)}`]);
+    if (speed !== undefined && freshness !== 'offline') {
+      facts.push(['Speed', `${freshness === 'stale' ? 'was ' : ''}${this.#formats.speed(speed)}`]);
+    }
+    if (heading !== undefined && freshness === 'live') {
+      facts.push(['Heading', `${Math.round(heading)}° ${POINTS[Math.round(heading / 45) % 8] ?? ''}`]);
+    }
+    facts.push(['Position', this.#position]);
     if (accuracy !== undefined) facts.push(['Accuracy', `± ${Math.round(accuracy)} m`]);
     if (altitude !== undefined) facts.push(['Altitude', `${Math.round(altitude)} m`]);
-    for (const [key, value] of Object.entries(metadata ?? {}).slice(0, ENTRIES)) {
+    const shown = new Set(Object.values(fields));
+    const rest = Object.entries(metadata ?? {}).filter(([key]) => !shown.has(key));
+    for (const [key, value] of rest.slice(0, ENTRIES)) {
       const text = typeof value === 'string' ? value : JSON.stringify(value);
       facts.push([key.slice(0, LENGTH), text.slice(0, LENGTH)]);
     }
-    this.#write(facts);
+    return facts;
+  }
+
+  #link(latitude: number, longitude: number): void {
+    const { externalMap } = this.#settings;
+    if (externalMap === '') return;
+    const url = externalMap.replaceAll('{latitude}', String(latitude)).replaceAll('{longitude}', String(longitude));
+    if (this.#elsewhere.href !== url) this.#elsewhere.href = url;
   }
 
   #write(facts: readonly [string, string][]): void {

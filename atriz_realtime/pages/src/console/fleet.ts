@@ -1,6 +1,8 @@
 import type { Location } from '../../../frontend/dist/index.js';
+import { freshnessOf, type Freshness, type FreshnessLimits } from '../freshness.ts';
 import { opacity } from '../map/age.ts';
 import { Mark } from '../map/mark.ts';
+import { noNames, readNames, type Field, type Names } from './names.ts';
 
 /** An entity with its position and its marker. */
 export interface Entity {
@@ -8,25 +10,48 @@ export interface Entity {
   readonly type: string;
   readonly id: string;
   readonly mark: Mark;
+  readonly names: Names;
+  /** What a search looks in, in lower case. */
+  words: string;
   location: Location;
   /** The time of the position, in milliseconds since the epoch. */
   at: number;
   /** When a position was last received, by the local clock. */
   heardAt: number;
+  /** Whether the server says that the position is only the last known one. */
+  expired: boolean;
+  /** As of the last call of {@link Fleet.age}. */
+  freshness: Freshness;
 }
 
-const byName = new Intl.Collator(undefined, { numeric: true });
+/** What an entity is called: its name, or else its id. */
+export function titleOf({ names, id }: Entity): string {
+  return names.name === '' ? id : names.name;
+}
 
 /** All known entities. */
 export class Fleet {
   readonly entities = new Map<string, Entity>();
   readonly marks = new Set<Mark>();
   readonly #types: readonly string[];
+  readonly #fields: Readonly<Record<Field, string>>;
+  readonly #limits: FreshnessLimits;
   readonly #ofMark = new Map<Mark, Entity>();
+  #version = 0;
 
-  /** @param types The entity types, in the order of their colours. */
-  constructor(types: readonly string[]) {
+  /**
+   * @param types The entity types, in the order of their colours.
+   * @param fields The key of each field in the metadata.
+   */
+  constructor(types: readonly string[], fields: Readonly<Record<Field, string>>, limits: FreshnessLimits) {
     this.#types = types;
+    this.#fields = fields;
+    this.#limits = limits;
+  }
+
+  /** Changes when entities are added, removed or renamed. */
+  get version(): number {
+    return this.#version;
   }
 
   /** The number of a type, for its shape and colour. */
@@ -34,30 +59,32 @@ export class Fleet {
     return Math.max(0, this.#types.indexOf(type));
   }
 
-  /** Store a position; returns whether it is the first of its entity. */
-  take(type: string, id: string, location: Location): boolean {
+  /**
+   * Store a position; returns whether it is the first of its entity.
+   *
+   * @param expired Whether it is only the last known position.
+   */
+  take(type: string, id: string, location: Location, expired = false): boolean {
     const key = `${type}:${id}`;
     const at = Date.parse(location.timestamp);
     const known = this.entities.get(key);
     if (known === undefined) {
-      const mark = new Mark(this.kindOf(type), id, location.latitude, location.longitude);
-      mark.heading = location.heading;
-      const entity = { key, type, id, mark, location, at, heardAt: Date.now() };
-      this.entities.set(key, entity);
-      this.#ofMark.set(mark, entity);
-      this.marks.add(mark);
+      this.#add(key, type, id, location, at, expired);
       return true;
     }
     known.heardAt = Date.now();
     if (at < known.at) return false; // an older position
     known.location = location;
     known.at = at;
-    known.mark.heading = location.heading ?? known.mark.heading;
+    known.expired = expired;
+    if (readNames(known.names, location.metadata, this.#fields)) this.#named(known);
+    if (known.freshness === 'live') known.mark.heading = location.heading ?? known.mark.heading;
     known.mark.move(location.latitude, location.longitude, performance.now());
     return false;
   }
 
   remove(entity: Entity): void {
+    this.#version += 1;
     this.entities.delete(entity.key);
     this.#ofMark.delete(entity.mark);
     this.marks.delete(entity.mark);
@@ -68,23 +95,63 @@ export class Fleet {
     return this.#ofMark.get(mark);
   }
 
-  /** Fade markers by the age of their positions; returns whether any changed. */
-  age(now: number, staleAfter: number): boolean {
-    let changed = false;
-    for (const { mark, at } of this.entities.values()) {
-      const faded = opacity((now - at) / 1_000, staleAfter);
-      if (Math.abs(faded - mark.opacity) < 0.02) continue;
-      mark.opacity = faded;
-      changed = true;
-    }
-    return changed;
+  /** Whether an entity has just reported again, and its freshness does not show it yet. */
+  hasReturned({ freshness, at }: Entity, now: number): boolean {
+    return freshness !== 'live' && now - at < 1_000 * this.#limits.staleAfter;
   }
 
-  /** The entities of some types whose id contains a text, sorted by type and id. */
-  select(types: ReadonlySet<string>, text: string): Entity[] {
-    const wanted = text.trim().toLocaleLowerCase();
-    return [...this.entities.values()]
-      .filter(({ type, id }) => types.has(type) && (wanted === '' || id.toLocaleLowerCase().includes(wanted)))
-      .sort((one, other) => one.mark.kind - other.mark.kind || byName.compare(one.id, other.id));
+  /**
+   * Update the freshness of all entities, and fade their markers.
+   *
+   * @param now A time of the server clock.
+   * @returns Whether any marker has faded, and whether the freshness of any entity has changed.
+   */
+  age(now: number): { faded: boolean; changed: boolean } {
+    const { staleAfter } = this.#limits;
+    let [faded, changed] = [false, false];
+    for (const entity of this.entities.values()) {
+      const { mark, location } = entity;
+      const seconds = (now - entity.at) / 1_000;
+      const freshness = freshnessOf(seconds, entity.expired, this.#limits);
+      if (freshness !== entity.freshness) {
+        entity.freshness = freshness;
+        mark.heading = freshness === 'live' ? location.heading : undefined;
+        faded = changed = true;
+      }
+      const shade = opacity(freshness === 'offline' ? Infinity : seconds, staleAfter);
+      if (Math.abs(shade - mark.opacity) < 0.02) continue;
+      mark.opacity = shade;
+      faded = true;
+    }
+    return { faded, changed };
+  }
+
+  #add(key: string, type: string, id: string, location: Location, at: number, expired: boolean): void {
+    const mark = new Mark(this.kindOf(type), id, location.latitude, location.longitude);
+    mark.heading = location.heading;
+    const entity: Entity = {
+      key,
+      type,
+      id,
+      mark,
+      names: noNames(),
+      words: '',
+      location,
+      at,
+      heardAt: Date.now(),
+      expired,
+      freshness: 'live',
+    };
+    readNames(entity.names, location.metadata, this.#fields);
+    this.#named(entity);
+    this.entities.set(key, entity);
+    this.#ofMark.set(mark, entity);
+    this.marks.add(mark);
+  }
+
+  #named(entity: Entity): void {
+    this.#version += 1;
+    entity.mark.label = titleOf(entity);
+    entity.words = [entity.id, ...Object.values(entity.names)].join('\n').toLocaleLowerCase();
   }
 }

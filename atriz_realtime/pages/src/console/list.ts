@@ -1,40 +1,47 @@
-import { ageText } from '../map/age.ts';
 import { make, write } from '../dom.ts';
-import type { Entity } from './fleet.ts';
 import { glyph, setKind } from '../map/glyph.ts';
+import { columns, type ColumnName } from './columns.ts';
+import { titleOf, type Entity } from './fleet.ts';
+import type { Formats } from './formats.ts';
+import { FIELDS } from './names.ts';
+import { Selection } from './selection.ts';
 
 /** Height of a row in pixels, as in the style sheet. */
-const ROW = 44;
+const ROW = 48;
 
 /** Additional rows above and below the visible ones. */
 const SPARE = 6;
 
 interface Row {
   readonly element: HTMLElement;
+  /** For screen readers, instead of all that is visible. */
+  readonly label: HTMLElement;
   readonly shape: SVGSVGElement;
-  readonly name: HTMLElement;
-  readonly speed: HTMLElement;
-  readonly age: HTMLElement;
+  readonly title: HTMLElement;
+  readonly more: HTMLElement;
+  readonly cells: readonly HTMLElement[];
 }
 
 export interface ListOptions {
-  /** Called when the user chooses an entity. */
-  choose(entity: Entity): void;
+  readonly formats: Formats;
   /** The time of the server clock, in milliseconds since the epoch. */
   now(): number;
-  /** Seconds after which a position counts as stale. */
-  staleAfter: number;
+  /** Called when the user chooses an entity. */
+  choose(entity: Entity): void;
+  /** Called when the user selects several, or none. */
+  selected(): void;
 }
 
 /** A virtual list box: only visible rows have elements. */
 export class List {
+  readonly selection = new Selection();
   readonly #box: HTMLElement;
   readonly #sheet = make('div', 'sheet');
-  readonly #rows: Row[] = [];
   readonly #options: ListOptions;
+  #rows: Row[] = [];
+  #columns: readonly ColumnName[] = [];
   #entities: readonly Entity[] = [];
   #active: string | undefined;
-  #chosen: string | undefined;
 
   constructor(box: HTMLElement, options: ListOptions) {
     this.#box = box;
@@ -48,14 +55,28 @@ export class List {
     new ResizeObserver(() => this.draw()).observe(box);
   }
 
-  show(entities: readonly Entity[]): void {
-    this.#entities = entities;
+  /** Set the columns beside the name. */
+  setColumns(names: readonly ColumnName[]): void {
+    this.#columns = names;
+    this.#rows = [];
+    this.#sheet.replaceChildren();
     this.draw();
   }
 
-  /** Mark an entity as chosen, and scroll to it. */
+  /** Set what is listed; `top`: scroll to the first. */
+  show(entities: readonly Entity[], top: boolean): void {
+    this.#entities = entities;
+    if (top) {
+      this.#sheet.style.height = `${entities.length * ROW}px`;
+      this.#box.scrollTop = 0;
+      this.#active = undefined;
+    }
+    this.draw();
+  }
+
+  /** Select an entity alone, and scroll to it; `undefined`: none. */
   choose(key: string | undefined): void {
-    this.#chosen = key;
+    this.selection.only(key);
     if (key !== undefined) this.#activate(this.#indexOf(key));
     this.draw();
   }
@@ -68,10 +89,11 @@ export class List {
     const first = Math.max(0, Math.floor(box.scrollTop / ROW) - SPARE);
     const last = Math.min(length, Math.ceil((box.scrollTop + box.clientHeight) / ROW) + SPARE);
     for (let index = this.#rows.length; index < last - first; index += 1) this.#rows.push(this.#addRow());
+    const now = this.#options.now();
     for (const [index, row] of this.#rows.entries()) {
       const entity = first + index < last ? this.#entities[first + index] : undefined;
       row.element.hidden = entity === undefined;
-      if (entity !== undefined) this.#fill(row, entity, first + index);
+      if (entity !== undefined) this.#fill(row, entity, first + index, now);
     }
     const active = this.#rows.find(({ element }) => !element.hidden && element.dataset['key'] === this.#active);
     if (active === undefined) box.removeAttribute('aria-activedescendant');
@@ -81,32 +103,51 @@ export class List {
   #addRow(): Row {
     const row = {
       element: make('div', 'row'),
+      label: make('span', 'unseen'),
       shape: glyph(),
-      name: make('span', 'name'),
-      speed: make('span', 'speed'),
-      age: make('span', 'age'),
+      title: make('span', 'title'),
+      more: make('span', 'more'),
+      cells: this.#columns.map((name) => make('span', `cell ${name}${columns[name].isNumber === true ? ' number' : ''}`)),
     };
     row.element.role = 'option';
     row.element.id = `row-${this.#rows.length}`;
-    row.element.append(row.shape, row.name, row.speed, row.age);
+    const name = make('span', 'name');
+    name.append(row.title, row.more);
+    for (const visible of [name, ...row.cells]) visible.ariaHidden = 'true';
+    row.element.append(row.label, row.shape, name, ...row.cells);
     this.#sheet.append(row.element);
     return row;
   }
 
-  #fill({ element, shape, name, speed, age }: Row, entity: Entity, index: number): void {
-    const { location, mark } = entity;
-    const seconds = (this.#options.now() - entity.at) / 1_000;
+  #fill({ element, label, shape, title, more, cells }: Row, entity: Entity, index: number, now: number): void {
+    const { formats } = this.#options;
+    const { freshness, mark, type, id } = entity;
+    const state = formats.state(entity, now);
+    const name = titleOf(entity);
     element.style.transform = `translateY(${index * ROW}px)`;
     element.dataset['key'] = entity.key;
+    element.dataset['state'] = freshness;
     element.ariaSetSize = String(this.#entities.length);
     element.ariaPosInSet = String(index + 1);
-    element.ariaSelected = String(entity.key === this.#chosen);
+    element.ariaSelected = String(this.selection.keys.has(entity.key));
+    write(label, [name, name === id ? '' : id, type, state].filter(Boolean).join(', '));
     element.classList.toggle('active', entity.key === this.#active);
-    element.classList.toggle('stale', seconds >= this.#options.staleAfter);
     setKind(shape, mark.kind);
-    write(name, entity.id);
-    write(speed, location.speed === undefined ? '' : `${Math.round(location.speed)} km/h`);
-    write(age, ageText(seconds));
+    write(title, name);
+    const says = freshness !== 'live' && !this.#columns.includes('status');
+    more.classList.toggle('status', says);
+    write(more, this.#more(entity, says ? state : ''));
+    for (const [place, cell] of cells.entries()) {
+      const column = this.#columns[place];
+      if (column !== undefined) write(cell, columns[column].text(entity, formats, now));
+    }
+  }
+
+  /** The line below the name: what no column says. */
+  #more({ names, type }: Entity, state: string): string {
+    const others = FIELDS.filter((field) => field !== 'name' && !this.#columns.includes(field));
+    const parts = [state, ...others.map((field) => names[field])].filter(Boolean);
+    return parts.length === 0 ? type : parts.join(' · ');
   }
 
   // -- navigation -----------------------------------------------------------------------------
@@ -126,7 +167,9 @@ export class List {
   }
 
   #focused(): void {
-    if (this.#indexOf(this.#active) === -1) this.#activate(Math.max(0, this.#indexOf(this.#chosen)));
+    if (this.#indexOf(this.#active) !== -1) return;
+    const selected = this.#entities.findIndex(({ key }) => this.selection.keys.has(key));
+    this.#activate(Math.max(0, selected));
   }
 
   #key(event: KeyboardEvent): void {
@@ -141,20 +184,39 @@ export class List {
       Home: 0,
       End: last,
     }[event.key];
+    const entity = this.#entities[here];
     if (there !== undefined) {
+      if (event.shiftKey && this.selection.keys.size === 0 && entity !== undefined) this.selection.only(entity.key);
       this.#activate(Math.max(0, Math.min(last, there)));
-    } else if (event.key === 'Enter' || event.key === ' ') {
-      const entity = this.#entities[here];
+      if (event.shiftKey && this.#active !== undefined) this.#select((selection, key) => selection.extend(key, this.#entities));
+    } else if (event.key === 'Enter') {
       if (entity !== undefined) this.#options.choose(entity);
+    } else if (event.key === ' ') {
+      this.#select((selection, key) => selection.toggle(key));
+    } else if (event.key === 'a' && (event.ctrlKey || event.metaKey)) {
+      this.#select((selection) => selection.all(this.#entities));
     } else {
       return;
     }
     event.preventDefault();
   }
 
-  #click({ target }: MouseEvent): void {
+  /** Change the selection by the active row. */
+  #select(change: (selection: Selection, key: string) => void): void {
+    if (this.#active === undefined) return;
+    change(this.selection, this.#active);
+    this.draw();
+    this.#options.selected();
+  }
+
+  #click(event: MouseEvent): void {
+    const { target } = event;
     const key = target instanceof Element ? target.closest<HTMLElement>('.row')?.dataset['key'] : undefined;
     const entity = this.#entities[this.#indexOf(key)];
-    if (entity !== undefined) this.#options.choose(entity);
+    if (entity === undefined) return;
+    this.#active = entity.key;
+    if (event.ctrlKey || event.metaKey) this.#select((selection) => selection.toggle(entity.key));
+    else if (event.shiftKey) this.#select((selection) => selection.extend(entity.key, this.#entities));
+    else this.#options.choose(entity);
   }
 }

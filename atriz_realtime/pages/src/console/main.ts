@@ -16,10 +16,11 @@ function leave(reason: string): void {
 
 function signIn(): void {
   const [form, field, error] = [element('sign-in'), element<HTMLInputElement>('token'), element('sign-in-error')];
-  form.hidden = false;
+  element('welcome').hidden = false;
   write(error, sessionStorage.getItem(REASON) ?? '');
   sessionStorage.removeItem(REASON);
   field.focus();
+  addEventListener('hashchange', () => location.reload()); // an address with a token was pasted
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     const token = field.value.trim().replace(/^Bearer\s+/i, '');

@@ -1,13 +1,19 @@
+import type { FreshnessLimits } from '../freshness.ts';
+import type { MapOptions } from '../map/map.ts';
+import type { Field } from './names.ts';
+
 /** Settings that the server sends to the page. */
-export interface Settings {
+export interface Settings extends FreshnessLimits, Omit<MapOptions, 'files'> {
   /** The registered entity types. */
-  types: string[];
+  readonly types: readonly string[];
   /** Most entities that one connection may track. */
-  maxSubscriptions: number;
-  /** Seconds after which a position counts as stale. */
-  staleAfter: number;
-  tileUrl: string;
-  tileAttribution: string;
+  readonly maxSubscriptions: number;
+  /** The key of `metadata` that holds each field; empty: none. */
+  readonly fields: Readonly<Record<Field, string>>;
+  /** Address template of a map elsewhere, with `{latitude}` and `{longitude}`; empty: none. */
+  readonly externalMap: string;
+  /** Whether the server can share an entity by a link. */
+  readonly sharing: boolean;
 }
 
 /** The base URL of the server, also behind a proxy that adds a path. */

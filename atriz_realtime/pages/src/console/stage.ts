@@ -1,12 +1,13 @@
-import { latLngBounds, type Map } from 'leaflet';
+import { latLngBounds, point, type LatLng, type Map, type Point } from 'leaflet';
 
+import { element } from '../dom.ts';
 import { createMap, type MapOptions } from '../map/map.ts';
 import { GLIDE, type Mark } from '../map/mark.ts';
 import { Marks } from '../map/marks.ts';
 import { toLatLng } from '../map/mercator.ts';
 import { isStill } from '../map/motion.ts';
 import { Trails } from '../map/trails.ts';
-import { element } from '../dom.ts';
+import type { MapView } from './address.ts';
 
 /** Lowest zoom for a followed entity. */
 const CLOSE = 13;
@@ -14,28 +15,51 @@ const CLOSE = 13;
 /** Highest zoom when all entities are shown. */
 const FAR = 13;
 
+export interface StageListeners {
+  /** A marker was clicked. */
+  choose(mark: Mark): void;
+  /** The user has moved the map away from the followed marker. */
+  released(): void;
+  /** The user has moved the map. */
+  moved(): void;
+}
+
 /** The map with its layers. */
 export class Stage {
   readonly map: Map;
+  readonly #box = element('map');
   readonly #trails = new Trails();
   readonly #marks = new Marks();
   #followed: Mark | undefined;
+  /** Whether the page itself moves the map now, or until its animation ends. */
+  #guided = false;
+  #gliding = false;
+  /** Whether the view is one that the user has set. */
+  #own = false;
 
-  /**
-   * @param choose Called with a marker that was clicked.
-   * @param released Called when the user drags the map away from the followed marker.
-   */
-  constructor(options: MapOptions, choose: (mark: Mark) => void, released: () => void) {
-    this.map = createMap(element('map'), options);
+  constructor(options: MapOptions, { choose, released, moved }: StageListeners) {
+    this.map = createMap(this.#box, options);
     this.#trails.addTo(this.map);
     this.#marks.addTo(this.map);
     this.#marks.onChoice((mark) => {
       if (mark !== undefined) choose(mark);
     });
-    this.map.on('dragstart', () => {
+    const release = () => {
+      this.#gliding = false;
       if (this.#followed === undefined) return;
       this.#followed = undefined;
       released();
+    };
+    this.map.on('dragstart', release);
+    this.map.on('keydown', ({ originalEvent }) => {
+      if (originalEvent.key.startsWith('Arrow')) release();
+    });
+    this.map.on('moveend', () => {
+      const own = !this.#guided && !this.#gliding && this.#followed === undefined;
+      this.#gliding = false;
+      if (!own) return;
+      this.#own = true;
+      moved();
     });
     const trails = element<HTMLButtonElement>('trails');
     trails.addEventListener('click', () => {
@@ -43,6 +67,21 @@ export class Stage {
       trails.ariaPressed = String(this.#trails.shown);
       this.#trails.changed();
     });
+    new ResizeObserver(() => this.#resized()).observe(this.#box);
+  }
+
+  /** The view that the user has set, if it is not the page's. */
+  get view(): MapView | undefined {
+    if (!this.#own || this.#followed !== undefined) return undefined;
+    const { lat, lng } = this.map.getCenter();
+    return { latitude: lat, longitude: lng, zoom: this.map.getZoom() };
+  }
+
+  /** Set the view, as an address names it. */
+  look({ latitude, longitude, zoom }: MapView): void {
+    this.#followed = undefined;
+    this.#guide(() => this.map.setView([latitude, longitude], zoom, { animate: false }));
+    this.#own = true;
   }
 
   /** Set the markers on the map. */
@@ -59,7 +98,17 @@ export class Stage {
   /** Zoom so that all markers are visible. */
   fit(marks: Iterable<Mark>): void {
     const places = [...marks].map(({ place }) => toLatLng(place));
-    if (places.length > 0) this.map.fitBounds(latLngBounds(places), { padding: [40, 40], maxZoom: FAR, animate: false });
+    if (places.length === 0) return;
+    const { left, bottom } = this.#covered();
+    this.#guide(() =>
+      this.map.fitBounds(latLngBounds(places), {
+        paddingTopLeft: [40 + left, 56],
+        paddingBottomRight: [40, 40 + bottom],
+        maxZoom: FAR,
+        animate: false,
+      }),
+    );
+    this.#own = false;
   }
 
   /** Highlight a marker; `undefined`: none. */
@@ -68,11 +117,13 @@ export class Stage {
     this.#marks.changed();
   }
 
-  /** Keep a marker in the centre; `undefined`: none. */
+  /** Keep a marker in the middle of what the card leaves of the map; `undefined`: none. */
   follow(mark: Mark | undefined): void {
     this.#followed = mark;
     if (mark === undefined) return;
-    this.map.setView(toLatLng(mark.place), Math.max(this.map.getZoom(), CLOSE), { animate: !isStill() });
+    this.#gliding = true;
+    const zoom = Math.max(this.map.getZoom(), CLOSE);
+    this.map.setView(this.#centreFor(mark, zoom), zoom, { animate: !isStill() });
   }
 
   /** Draw a marker that has been moved. */
@@ -80,6 +131,39 @@ export class Stage {
     this.#marks.moved();
     this.#trails.keepUp(performance.now());
     if (mark !== this.#followed) return;
-    this.map.panTo(toLatLng(mark.place), { animate: !isStill(), duration: GLIDE / 1_000, easeLinearity: 1 });
+    this.#gliding = true;
+    const centre = this.#centreFor(mark, this.map.getZoom());
+    this.map.panTo(centre, { animate: !isStill(), duration: GLIDE / 1_000, easeLinearity: 1 });
+  }
+
+  /** The centre of the map that puts a marker in the middle of what is not covered. */
+  #centreFor(mark: Mark, zoom: number): LatLng {
+    const { left, bottom } = this.#covered();
+    const place: Point = this.map.project(toLatLng(mark.place), zoom);
+    return this.map.unproject(place.add(point(-left / 2, bottom / 2)), zoom);
+  }
+
+  /** Pixels of the map that the card covers, at the left or else at the bottom. */
+  #covered(): { left: number; bottom: number } {
+    const [map, card] = [this.#box.getBoundingClientRect(), element('details').getBoundingClientRect()];
+    const isBeside = card.width === 0 || card.left >= map.right || card.right <= map.left;
+    if (isBeside || card.top >= map.bottom || card.bottom <= map.top) return { left: 0, bottom: 0 };
+    const narrow = card.width < map.width / 2;
+    return narrow ? { left: card.right - map.left, bottom: 0 } : { left: 0, bottom: map.bottom - card.top };
+  }
+
+  #guide(move: () => void): void {
+    this.#guided = true;
+    move();
+    this.#guided = false;
+  }
+
+  #resized(): void {
+    if (this.#box.clientHeight === 0) return; // hidden
+    this.#guide(() => {
+      this.map.invalidateSize({ animate: false, pan: true });
+      if (this.#followed === undefined) return;
+      this.map.setView(this.#centreFor(this.#followed, this.map.getZoom()), this.map.getZoom(), { animate: false });
+    });
   }
 }

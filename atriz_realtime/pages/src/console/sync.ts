@@ -6,8 +6,11 @@ import type { Entity, Fleet } from './fleet.ts';
 const PERIOD = 3_000;
 const PERIOD_EACH = 5;
 
-/** An entity that was updated within so many milliseconds is kept though the listing lacks it. */
+/** An entity that was heard of within so many milliseconds is kept though the listing lacks it. */
 const RECENT = 15_000;
+
+/** Milliseconds for which an entity is kept that the server no longer knows. */
+const KEPT = 86_400_000;
 
 export interface SyncListeners {
   /** Entities were added or removed. */
@@ -20,12 +23,15 @@ export interface SyncListeners {
 /** Lists the entities regularly, tracks new ones, and removes those that are gone. */
 export class Sync {
   readonly #refused = new Set<string>();
+  readonly #tracked = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running = false;
-  #over = false;
+  #connectedAt = 0;
 
+  /** @param offlineAfter Seconds after which the server may have forgotten a position. */
   constructor(
     readonly types: readonly string[],
+    readonly offlineAfter: number,
     readonly api: Api,
     readonly connections: Connections,
     readonly fleet: Fleet,
@@ -41,20 +47,22 @@ export class Sync {
   refuse(type: string, id: string): void {
     const key = `${type}:${id}`;
     this.#refused.add(key);
+    this.#tracked.delete(key);
     const entity = this.fleet.entities.get(key);
     if (entity !== undefined) this.#drop(entity);
     this.listeners.changed();
+  }
+
+  /** There is a new connection, maybe to a server that has restarted. */
+  connected(): void {
+    this.#connectedAt = Date.now();
+    this.start();
   }
 
   /** List now and regularly from then on; refused entities are tried again. */
   start(): void {
     this.#refused.clear();
     void this.#list();
-  }
-
-  close(): void {
-    this.#over = true;
-    clearTimeout(this.#timer);
   }
 
   async #list(): Promise<void> {
@@ -68,7 +76,6 @@ export class Sync {
       failure = error;
     }
     this.#running = false;
-    if (this.#over) return;
     const period = PERIOD + PERIOD_EACH * this.fleet.entities.size;
     this.#timer = setTimeout(() => void this.#list(), period);
     this.listeners.done(failure);
@@ -77,28 +84,53 @@ export class Sync {
   async #listType(type: string): Promise<void> {
     const listed = new Set<string>();
     for await (const page of this.api.list(type)) {
-      if (this.#over) return;
-      const fresh: string[] = [];
-      for (const { entityId, location } of page) {
+      const current: string[] = [];
+      let added = false;
+      for (const { entityId, location, expired = false } of page) {
         const key = `${type}:${entityId}`;
         listed.add(key);
-        if (!this.#refused.has(key) && this.fleet.take(type, entityId, location)) fresh.push(entityId);
+        if (this.#refused.has(key)) continue;
+        if (this.fleet.take(type, entityId, location, expired)) added = true;
+        if (!expired) current.push(entityId); // an entity that reports again is listed as current
       }
-      if (fresh.length === 0) continue;
-      this.connections.track(type, fresh);
-      this.listeners.changed();
+      this.#track(type, current);
+      if (added) this.listeners.changed();
     }
     for (const key of this.#refused) {
       if (key.startsWith(`${type}:`) && !listed.has(key)) this.#refused.delete(key);
     }
-    const since = Date.now() - RECENT;
+    this.#missing(type, listed);
+  }
+
+  /** Keep or remove the entities that the listing lacks. */
+  #missing(type: string, listed: ReadonlySet<string>): void {
+    const recent = Date.now() - RECENT;
+    const kept: string[] = [];
     for (const entity of this.fleet.entities.values()) {
-      if (entity.type === type && !listed.has(entity.key) && entity.heardAt < since) {
-        this.#drop(entity);
-        this.connections.untrack(type, entity.id);
-        this.listeners.changed();
+      if (entity.type !== type || listed.has(entity.key) || entity.heardAt >= recent) continue;
+      if (!this.#isRemoved(entity)) {
+        kept.push(entity.id);
+        continue;
       }
+      this.#drop(entity);
+      if (this.#tracked.delete(entity.key)) this.connections.untrack(type, entity.id);
+      this.listeners.changed();
     }
+    this.#track(type, kept); // the server then says if the user may no longer see them
+  }
+
+  /** Whether an entity is gone for good: its position has not just expired, nor been lost in a restart. */
+  #isRemoved({ heardAt, expired, at }: Entity): boolean {
+    if (heardAt < Date.now() - KEPT) return true;
+    if (heardAt < this.#connectedAt) return false;
+    return expired || this.api.clock.now() - at < 1_000 * this.offlineAfter;
+  }
+
+  #track(type: string, ids: readonly string[]): void {
+    const fresh = ids.filter((id) => !this.#tracked.has(`${type}:${id}`));
+    if (fresh.length === 0) return;
+    for (const id of fresh) this.#tracked.add(`${type}:${id}`);
+    this.connections.track(type, fresh);
   }
 
   #drop(entity: Entity): void {

@@ -25,7 +25,7 @@ export class Mark {
    */
   constructor(
     readonly kind: number,
-    readonly label: string,
+    public label: string,
     latitude: number,
     longitude: number,
   ) {

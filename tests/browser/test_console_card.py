@@ -1,0 +1,172 @@
+"""The card of the chosen entity, and the settings of what it shows."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.chromium import Complaints, leaving
+from tests.browser.conftest import NewPage
+from tests.browser.console import ON, PHONE, card, open_console, row, set_preference
+from tests.support.servers.serving import serving
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SHARING: dict[str, Any] = {**ON, "sharing": {"url": "https://live.example.com"}}
+
+CLIPBOARD = "navigator.clipboard.readText()"
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+async def test_an_entity_is_shared_from_its_card(new_page: NewPage, size: str) -> None:
+    page = await new_page(**(PHONE if size == "phone" else {}))
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    async with serving(plugins=SHARING) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live)
+        await row(page, "v1").click()
+        details = card(page, "v1")
+        await details.get_by_role("button", name="Share").click()
+        await details.get_by_label("For").select_option("1 hour")
+        await details.get_by_role("button", name="Make a link").click()
+        link = details.get_by_label("Link")
+        await expect(link).to_be_focused()
+        url = await link.input_value()
+        assert url.startswith("https://live.example.com/track/#")
+        await expect(details.locator("#share-until")).to_have_text(
+            re.compile(r"^Whoever has this link sees the position until .*\d:\d\d")
+        )
+        await details.get_by_role("button", name="Copy", exact=True).click()
+        await expect(details.get_by_role("button", name="Copied")).to_be_visible()
+        assert await page.evaluate(CLIPBOARD) == url
+
+        share = {"Authorization": f"Bearer {url.partition('#')[2]}"}
+        assert (await live.get("/api/tracking/vehicle/v1", headers=share))[0] == 200
+        await details.get_by_role("button", name="End it now").click()
+        await expect(details.locator("#share-note")).to_have_text("The link has ended.")
+        assert (await live.get("/api/tracking/vehicle/v1", headers=share))[0] == 401
+
+
+async def test_a_share_that_is_refused_says_so(page: Page, complaints: Complaints) -> None:
+    complaints.expect("40[03]")
+    sharing = {"url": "https://live.example.com", "max_life": 1_800}
+    async with serving(plugins={**SHARING, "sharing": sharing}) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live)
+        await row(page, "v1").click()
+        details = card(page, "v1")
+        await details.get_by_role("button", name="Share").click()
+        await details.get_by_role("button", name="Make a link").click()
+        await expect(details.locator("#share-note")).to_contain_text("1800")
+
+
+async def test_who_may_not_share_has_no_button_then(page: Page, complaints: Complaints) -> None:
+    complaints.expect("403")
+    rules = {"drivers": {"claim": "role", "values": ["viewer"], "hide": ["speed"]}}
+    plugins = {**SHARING, "privacy": {"rules": rules}}
+    async with serving(plugins=plugins) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live, role="viewer")
+        await row(page, "v1").click()
+        details = card(page, "v1")
+        await details.get_by_role("button", name="Share").click()
+        await details.get_by_role("button", name="Make a link").click()
+        await expect(details.locator("#share-note")).to_have_text("You may not share this.")
+        await expect(details.get_by_role("button", name="Share")).to_be_hidden()
+
+
+async def test_there_is_no_share_where_sharing_is_off(page: Page) -> None:
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live)
+        await row(page, "v1").click()
+        await expect(card(page, "v1").get_by_role("button", name="Follow")).to_be_visible()
+        await expect(card(page, "v1").get_by_role("button", name="Share")).to_be_hidden()
+
+
+async def test_the_position_is_copied_and_opened_elsewhere(new_page: NewPage) -> None:
+    page = await new_page()
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1", latitude=52.66, longitude=-8.63)
+        await open_console(page, live)
+        await row(page, "v1").click()
+        details = card(page, "v1")
+        await details.get_by_role("button", name="Copy position").click()
+        await expect(details.get_by_role("button", name="Copied")).to_be_visible()
+        assert await page.evaluate(CLIPBOARD) == "52.66000, -8.63000"
+        link = details.get_by_role("link", name="Open on openstreetmap.org")
+        await expect(link).to_have_attribute(
+            "href",
+            "https://www.openstreetmap.org/?mlat=52.66&mlon=-8.63#map=16/52.66/-8.63",
+        )
+        await expect(link).to_have_attribute("rel", "noopener noreferrer")
+        await expect(link).to_have_attribute("target", "_blank")
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("https://maps.example.com/@{latitude},{longitude}", "Open on maps.example.com"),
+        ("", None),
+    ],
+)
+async def test_the_other_map_is_configured(page: Page, template: str, name: str | None) -> None:
+    table = {"enabled": True, "external_map": template}
+    async with serving(plugins={"console": table}) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live)
+        await row(page, "v1").click()
+        links = card(page, "v1").get_by_role("link")
+        await expect(links).to_have_text([name] if name else [])
+
+
+async def test_speeds_and_times_are_as_the_user_prefers(new_page: NewPage) -> None:
+    page = await new_page(timezone_id="Europe/Dublin", locale="en-GB")
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1", speed=100)
+        await live.publish("v2", timestamp="2026-01-31T12:00:00.000Z")
+        await open_console(page, live)
+        await expect(row(page, "v1")).to_contain_text("100 km/h")
+        await expect(row(page, "v2")).to_contain_text("Offline since 31 Jan")
+        await row(page, "v2").click()
+        await expect(card(page, "v2")).to_contain_text("31 Jan, 12:00")
+        await set_preference(page, "mph", "Time of day")
+        await expect(row(page, "v1")).to_contain_text("62 mph")
+        await expect(row(page, "v1")).to_contain_text(re.compile(r"\d:\d\d"))
+        await page.get_by_role("button", name="Settings").click()
+        await page.get_by_label("Time zone").select_option("Asia/Tokyo")
+        await page.keyboard.press("Escape")
+        await expect(card(page, "v2")).to_contain_text("31 Jan, 21:00")
+        await row(page, "v1").click()
+        await expect(card(page, "v1")).to_contain_text("62 mph")
+
+        await page.reload()  # the browser remembers
+        await expect(row(page, "v1")).to_contain_text("62 mph")
+        await page.go_back()
+        await expect(card(page, "v2")).to_contain_text("31 Jan, 21:00")
+
+
+async def test_what_is_remembered_wrongly_does_no_harm(page: Page) -> None:
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1", speed=100)
+        await page.goto(f"{live.url}/console")
+        stored = '{"speed": "knots", "zone": "Mars/Olympus", "columns": ["x", "speed"], "sort": 1}'
+        await page.evaluate(
+            "text => localStorage.setItem('atriz-realtime-preferences', text)", stored
+        )
+        await open_console(page, live)
+        await expect(row(page, "v1")).to_contain_text("100 km/h")
+
+
+async def test_it_fills_the_screen(page: Page) -> None:
+    async with serving(plugins=ON) as live, leaving(page):
+        await open_console(page, live)
+        button = page.get_by_role("button", name="Full screen")
+        await button.click()
+        await expect(button).to_have_attribute("aria-pressed", "true")
+        await button.click()
+        await expect(button).to_have_attribute("aria-pressed", "false")
