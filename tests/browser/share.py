@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from playwright.async_api import Locator, Page, Route, expect
+from playwright.async_api import Error, Locator, Page, Route, expect
 
 from tests.support.servers.serving import Live, until
 
@@ -100,8 +103,23 @@ async def connected(page: Page, state: str = "live") -> None:
     await expect(page.locator("#state")).to_have_attribute("data-state", state)
 
 
-async def unanswered(_: Route) -> None:
-    """Never answer a request."""
+@asynccontextmanager
+async def unanswered(page: Page, pattern: str) -> AsyncIterator[None]:
+    """Let requests of a page wait; it is left at the end."""
+    over = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await over.wait()
+        with suppress(Error):  # the page is gone
+            await route.abort()
+
+    await page.route(pattern, hold)
+    try:
+        yield
+        await page.goto("about:blank")
+    finally:
+        over.set()
+        await page.unroute_all(behavior="wait")
 
 
 def fact(page: Page, name: str) -> Locator:

@@ -66,14 +66,12 @@ async def test_every_state_is_accessible(
     new_page: NewPage, live: Live, screen: dict[str, Any]
 ) -> None:
     page = await new_page(**screen)
-    await page.route("**/socket.io/**", unanswered)
     share = await shared(live, "none")
-    await page.goto(f"{live.url}/track/#{share['token']}")
-    await connected(page, "connecting")
-    assert await violations(page) == [], "connecting"
-    await page.unroute_all(behavior="ignoreErrors")
+    async with unanswered(page, "**/socket.io/**"):
+        await page.goto(f"{live.url}/track/#{share['token']}")
+        await connected(page, "connecting")
+        assert await violations(page) == [], "connecting"
 
-    await page.goto("about:blank")
     await opened(page, live, share)
     await connected(page, "waiting")
     assert await violations(page) == [], "waiting"

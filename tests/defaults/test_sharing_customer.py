@@ -26,7 +26,15 @@ from atriz_realtime.api import (
 )
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.defaults.shared.pages import DIST
-from atriz_realtime.defaults.sharing.colour import DARK, LEGIBLE, LIGHT, contrast, legible, style
+from atriz_realtime.defaults.sharing.colour import (
+    DARK,
+    LEGIBLE,
+    LIGHT,
+    VISIBLE,
+    contrast,
+    style,
+    visible,
+)
 from atriz_realtime.defaults.sharing.details import MAX_TEXT, Destination, Details
 from atriz_realtime.defaults.sharing.ends import KEPT, MAX_ENDS, End, Ends
 from atriz_realtime.defaults.sharing.page import preferred
@@ -332,9 +340,9 @@ def rgb(colour: str) -> tuple[int, int, int]:
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3))
-def test_text_in_any_brand_s_colour_can_be_read(colour: tuple[int, int, int]) -> None:
+def test_any_brand_s_colour_can_be_used(colour: tuple[int, int, int]) -> None:
     for ground in (LIGHT, DARK):
-        assert contrast(legible(colour, ground), rgb(ground)) >= LEGIBLE
+        assert contrast(visible(colour, ground), rgb(ground)) >= VISIBLE
     text = "#{:02x}{:02x}{:02x}".format(*colour)
     found = style(text)
     assert f"--brand:{text};" in found
@@ -342,7 +350,7 @@ def test_text_in_any_brand_s_colour_can_be_read(colour: tuple[int, int, int]) ->
     assert contrast(rgb(on_brand), colour) >= LEGIBLE
 
 
-def test_a_colour_that_can_be_read_stays_as_it_is() -> None:
+def test_a_colour_that_stands_out_stays_as_it_is() -> None:
     assert "--accent:#1d5fd0;" in style("#1d5fd0")
     assert "--brand:#ffcc00;--on-brand:#000000;" in style("#fc0")
 

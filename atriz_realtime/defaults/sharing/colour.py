@@ -13,6 +13,9 @@ COLOUR = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6})", re.IGNORECASE)
 LEGIBLE = 4.5
 """The contrast of text and its ground, at least (WCAG 2.2, success criterion 1.4.3)."""
 
+VISIBLE = 3.0
+"""The contrast of a control or a mark and its ground, at least (criterion 1.4.11)."""
+
 LIGHT, DARK = "#ffffff", "#141c26"
 """The ground of the page's card in the light and in the dark scheme: `--surface` of `theme.css`."""
 
@@ -28,20 +31,20 @@ def style(colour: str) -> str:
     """
     brand = _rgb(colour)
     on_brand = max("#000000", "#ffffff", key=lambda text: contrast(_rgb(text), brand))
-    light, dark = legible(brand, LIGHT), legible(brand, DARK)
+    light, dark = visible(brand, LIGHT), visible(brand, DARK)
     return (
         f":root{{--brand:{_text(brand)};--on-brand:{on_brand};{_accent(light)}}}"
         f"@media (prefers-color-scheme:dark){{:root{{{_accent(dark)}}}}}"
     )
 
 
-def legible(colour: Rgb, ground: str) -> Rgb:
-    """The shade of a colour next to it that can be read on a ground."""
+def visible(colour: Rgb, ground: str) -> Rgb:
+    """The shade of a colour next to it that stands out from a ground."""
     behind = _rgb(ground)
     towards = (0, 0, 0) if luminance(behind) > 0.5 else (255, 255, 255)
     for step in range(_STEPS):
         mixed = _mixed(colour, towards, step / _STEPS)
-        if contrast(mixed, behind) >= LEGIBLE:
+        if contrast(mixed, behind) >= VISIBLE:
             return mixed
     return towards
 

@@ -69,7 +69,7 @@ export class Card {
     const target = element('state');
     target.dataset['state'] = kind;
     write(target, text);
-    if (kind !== this.#kind) write(element('said'), text); // not each minute that passes
+    if (kind !== this.#kind) write(element('announcement'), text); // not each minute that passes
     this.#kind = kind;
 
     const isOld = position !== undefined && position.freshness !== 'live';
@@ -94,7 +94,8 @@ export class Card {
     const known = (this.#settings.words.types as Record<string, string>)[type] ?? capitalized(type);
     const isStep = details.status !== undefined;
     const headline = isStep ? stepName(this.#settings, details.status) : name;
-    const kicker = isStep ? (details.name ?? `${known} ${id}`) : known;
+    const kind = details.name === undefined ? known : this.#settings.words.title;
+    const kicker = isStep ? (details.name ?? `${known} ${id}`) : kind;
     write(element('headline'), headline);
     write(element('kicker'), kicker);
     document.title = `${isStep ? `${headline} – ` : ''}${name} – ${this.#settings.brand || this.#settings.words.title}`;
@@ -121,39 +122,45 @@ export class Card {
   #drawFacts({ now, details, position }: Shown): void {
     const { words } = this.#settings;
     const { eta, destination, driver, plate } = details;
+    const isOffline = position?.freshness === 'offline';
     const expected = Date.parse(eta ?? '');
-    this.#fact('eta', words.eta, expected > now ? this.#formats.time(expected, now) : '');
-    const isKnown = position !== undefined && position.freshness !== 'offline';
-    const left = isKnown && destination !== undefined ? distanceBetween(position.location, destination) : undefined;
+    this.#fact('eta', words.eta, expected > now && !isOffline ? this.#formats.time(expected, now) : '');
+    const left = position !== undefined && !isOffline && destination !== undefined ? distanceBetween(position.location, destination) : undefined;
     this.#fact('distance', words.distance, left === undefined ? '' : this.#formats.distance(left), words.straight);
     this.#fact('destination', words.destination, destination?.label ?? '');
     this.#fact('driver', words.driver, driver ?? '');
     this.#fact('plate', words.plate, plate ?? '');
-    this.#fact('speed', words.speed, position?.freshness === 'live' ? this.#motion(position.location) : '');
+    const { speed, heading } = position?.freshness === 'live' ? position.location : {};
+    const isMoving = heading !== undefined && Math.round(speed ?? 0) > 0;
+    this.#fact(
+      'speed',
+      words.speed,
+      speed === undefined ? '' : this.#formats.speed(speed),
+      isMoving ? this.#formats.direction(heading) : '',
+    );
     element('facts').hidden = [...this.#facts.values()].every(({ hidden }) => hidden);
   }
 
-  #motion({ speed, heading }: Location): string {
-    if (speed === undefined) return '';
-    const direction = heading === undefined || Math.round(speed) === 0 ? '' : this.#formats.direction(heading);
-    return [this.#formats.speed(speed), direction].filter((part) => part !== '').join(', ');
-  }
-
-  /** Show a fact, or hide it when it is empty. */
+  /** Show a fact, with a hint below it, or hide it when it is empty. */
   #fact(name: string, label: string, value: string, hint = ''): void {
     let row = this.#facts.get(name);
     if (row === undefined) {
       row = make('div');
       row.id = `fact-${name}`;
       const text = make('dd');
-      text.append(make('span', 'value'), ...(hint === '' ? [] : [' ', make('small', '', hint)]));
+      text.append(make('span', 'value'), ' ', make('small'));
       row.append(make('dt', '', label), text);
       this.#facts.set(name, row);
       element('facts').append(row);
     }
     row.hidden = value === '';
-    const target = row.querySelector<HTMLElement>('.value');
-    if (target !== null) write(target, value);
+    for (const [selector, content] of [
+      ['.value', value],
+      ['small', hint],
+    ] as const) {
+      const target = row.querySelector<HTMLElement>(selector);
+      if (target !== null) write(target, content);
+    }
   }
 }
 

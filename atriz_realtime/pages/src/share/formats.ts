@@ -22,7 +22,10 @@ export class Formats {
   /** A time to the minute, with the date if it is not today. */
   time(at: number, now: number): string {
     const day = isToday(at, now) ? {} : ({ weekday: 'short', day: 'numeric', month: 'short' } as const);
-    return new Intl.DateTimeFormat(this.#locale, { hour: 'numeric', minute: '2-digit', ...day }).format(at);
+    const options = { hour: 'numeric', minute: '2-digit', ...day } as const;
+    const format = new Intl.DateTimeFormat(this.#locale, options);
+    if (format.resolvedOptions().hour12) return format.format(at); // 2:05 PM
+    return new Intl.DateTimeFormat(this.#locale, { ...options, hour: '2-digit' }).format(at); // 02:05
   }
 
   /** What happens or happened when: `Delivered at 14:32`. */

@@ -12,9 +12,10 @@ import { latLng, latLngBounds, point, type LatLng, type LatLngBounds, type Map, 
 /** The initial zoom. */
 const ZOOM = 15;
 
-/** Pixels around what is to be seen: a pin is taller than it is deep. */
+/** Pixels around what is to be seen: beside it, room for a label and the controls; above it, for the pin itself. */
+const BESIDE = 76;
 const ABOVE = 64;
-const AROUND = 40;
+const BELOW = 44;
 
 /** Zoom levels that the map may be too far out before it comes closer. */
 const SLACK = 1;
@@ -120,8 +121,8 @@ export class Place {
       this.#map.fitBounds(both, {
         animate,
         maxZoom: ZOOM,
-        paddingTopLeft: [AROUND, ABOVE],
-        paddingBottomRight: [AROUND, AROUND],
+        paddingTopLeft: [BESIDE, ABOVE],
+        paddingBottomRight: [BESIDE, BELOW],
       });
     } else if (one !== undefined) {
       this.#map.setView(one, this.#isPlaced ? this.#map.getZoom() : ZOOM, { animate });
@@ -139,13 +140,13 @@ export class Place {
   #shown(): LatLngBounds {
     const { x, y } = this.#map.getSize();
     return latLngBounds(
-      this.#map.containerPointToLatLng([AROUND / 2, ABOVE / 2]),
-      this.#map.containerPointToLatLng([x - AROUND / 2, y - AROUND / 2]),
+      this.#map.containerPointToLatLng([BESIDE / 2, ABOVE / 2]),
+      this.#map.containerPointToLatLng([x - BESIDE / 2, y - BELOW / 2]),
     );
   }
 
   #zoomFor(bounds: LatLngBounds): number {
-    return Math.min(ZOOM, this.#map.getBoundsZoom(bounds, false, point(2 * AROUND, ABOVE + AROUND)));
+    return Math.min(ZOOM, this.#map.getBoundsZoom(bounds, false, point(2 * BESIDE, ABOVE + BELOW)));
   }
 
   #follow(following: boolean): void {

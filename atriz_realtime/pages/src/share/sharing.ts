@@ -27,7 +27,6 @@ export class Sharing {
   #close: (() => void) | undefined;
   #state: State = 'connecting';
   #last: Location | undefined;
-  #expired = false;
   #details: Details;
   #isOver = false;
 
@@ -51,7 +50,7 @@ export class Sharing {
     if (this.#isOver) return;
     const server = { origin: base.origin, path: `${base.pathname}socket.io/` };
     const { close } = follow(this.#link, server, {
-      moved: ({ location: found }) => this.#moved(found, false),
+      moved: ({ location: found }) => this.#moved(found),
       became: (state) => {
         this.#state = state;
         if (state === 'ended') void this.#end();
@@ -64,18 +63,17 @@ export class Sharing {
 
   async #lookUp(base: URL): Promise<void> {
     try {
-      const { date, location: found, expired } = await lookUp(this.#link, base);
+      const { date, location: found } = await lookUp(this.#link, base);
       this.#clock.set(date);
-      if (found !== undefined && this.#last === undefined) this.#moved(found, expired);
+      if (found !== undefined && this.#last === undefined) this.#moved(found);
     } catch {
       // the connection tells the position as well
     }
   }
 
-  #moved(found: Location, expired: boolean): void {
+  #moved(found: Location): void {
     if (this.#isOver) return;
     this.#last = found;
-    this.#expired = expired;
     const before = this.#details.destination;
     // what the link says comes first; what a fix leaves out stays as it was
     this.#details = { ...this.#details, ...readDetails(found.metadata), ...this.#link.details };
@@ -105,7 +103,7 @@ export class Sharing {
       return;
     }
     const age = last === undefined ? 0 : Math.max(0, now - Date.parse(last.timestamp));
-    const freshness = freshnessOf(age / 1_000, this.#expired, this.#settings);
+    const freshness = freshnessOf(age / 1_000, false, this.#settings);
     const position = last === undefined ? undefined : { location: last, freshness };
     this.#card.draw({ state: this.#state, now, details: this.#details, position });
     if (last !== undefined) {
