@@ -72,7 +72,7 @@ async def measured(browser: Browser, live: Live, url: str) -> dict[str, float]:
     await moved(live, "parcel", metadata=METADATA)
     await page.goto(url)
     await page.wait_for_function(
-        "window.seen.live !== undefined && window.seen.map !== undefined", timeout=60_000
+        "() => window.seen.live !== undefined && window.seen.map !== undefined", timeout=60_000
     )
     found: dict[str, float] = await page.evaluate(RESULT)
     await context.close()

@@ -28,7 +28,6 @@ from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.defaults.shared.pages import DIST
 from atriz_realtime.defaults.sharing.colour import (
     DARK,
-    LEGIBLE,
     LIGHT,
     VISIBLE,
     contrast,
@@ -44,6 +43,7 @@ from atriz_realtime.defaults.sharing.view import views
 from atriz_realtime.testing import SECRET, FakeClock
 
 VAN = EntityRef("vehicle", "van-7")
+LEGIBLE = 4.5  # the contrast of text and its ground (WCAG 2.2, success criterion 1.4.3)
 TOKENS = ShareTokens(SECRET)
 URL = "https://live.example.com"
 

@@ -10,11 +10,8 @@ import re
 COLOUR = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6})", re.IGNORECASE)
 """A colour as CSS writes it in hexadecimal."""
 
-LEGIBLE = 4.5
-"""The contrast of text and its ground, at least (WCAG 2.2, success criterion 1.4.3)."""
-
 VISIBLE = 3.0
-"""The contrast of a control or a mark and its ground, at least (criterion 1.4.11)."""
+"""The contrast of a control or a mark and its ground, at least (success criterion 1.4.11)."""
 
 LIGHT, DARK = "#ffffff", "#141c26"
 """The ground of the page's card in the light and in the dark scheme: `--surface` of `theme.css`."""
