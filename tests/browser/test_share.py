@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -17,50 +16,39 @@ from starlette.routing import Mount
 from atriz_realtime import EntityRef, create_app
 from tests.browser.chromium import Complaints, leaving
 from tests.browser.conftest import NewPage
-from tests.support.servers.serving import Live, config, serving, token, until
+from tests.browser.share import (
+    CENTRED,
+    NOT_FOUND,
+    PHONE,
+    SHARES,
+    URL,
+    connected,
+    ended,
+    moved,
+    opened,
+    shared,
+    unanswered,
+)
+from tests.support.servers.serving import Live, config, serving, token
 from tests.support.servers.tcp_proxy import proxying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SHARES = "/api/tracking/shares"
-
 OVER = "This sharing has ended"
 
-MARKED = """() => {
-  const canvas = document.querySelector('canvas.marks');
-  if (canvas === null || canvas.width === 0) return false;
-  const middle = [canvas.width / 2 - 2, canvas.height / 2 - 2, 4, 4];
-  return canvas.getContext('2d').getImageData(...middle).data.some((each) => each > 0);
-}"""
-"""Whether something is drawn in the centre of the map."""
+IRISH = {"locale": "en-IE"}
 
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+
+@pytest.fixture(autouse=True)
+def not_found(complaints: Complaints) -> None:
+    """Expect the refused requests of pages without a position, or with an invalid link."""
+    complaints.expect(NOT_FOUND)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def live() -> AsyncIterator[Live]:
-    async with serving(plugins={"sharing": {"url": "https://live.example.com"}}) as live:
+    async with serving(plugins={"sharing": URL}) as live:
         yield live
-
-
-async def shared(live: Live, entity_id: str, seconds: int = 5_400) -> dict[str, Any]:
-    body = {"type": "vehicle", "entityId": entity_id, "seconds": seconds}
-    status, made = await live.post(SHARES, body)
-    assert status == 201
-    found: dict[str, Any] = made
-    return found
-
-
-async def opened(page: Page, live: Live, share: dict[str, Any]) -> None:
-    """Open the page of a share, and wait until its entity is tracked."""
-    rooms = live.server.socket_io.manager.rooms
-    await page.goto(f"{live.url}/track/#{share['token']}")
-    await until(lambda: f"vehicle:{share['entityId']}" in rooms.get("/", {}))
-
-
-async def moved(live: Live, entity_id: str, **fields: Any) -> None:
-    fix = {"latitude": 52.66, "longitude": -8.63, "speed": 42.3, "heading": 50} | fields
-    await live.publish(entity_id, **fix)
 
 
 async def over(page: Page) -> None:
@@ -74,61 +62,105 @@ async def over(page: Page) -> None:
 
 
 async def test_it_shows_where_the_entity_is_and_how_it_moves(new_page: NewPage, live: Live) -> None:
-    page = await new_page(**PHONE)
+    page = await new_page(**PHONE, **IRISH)
     share = await shared(live, "bus-304")
     await opened(page, live, share)
-    await expect(page.locator("#age")).to_have_text("No position yet")
-    await expect(page.get_by_role("status")).to_have_text("Connected")
+    await expect(page.locator("#state")).to_have_text("Waiting")
+    await expect(page.locator("#note")).to_contain_text("No position yet")
     await expect(page.get_by_role("heading", name="bus-304")).to_be_visible()
-    await expect(page.locator("#type")).to_have_text("vehicle")
-    await expect(page.locator("#end")).to_have_text(
-        re.compile(r"^Sharing ends (at|on) .+ \(in 1 h (29|30) min\)$")
-    )
+    await expect(page.locator("#kicker")).to_have_text("Vehicle")
+    await expect(page.locator("#end")).to_have_text(re.compile(r"^Sharing ends (at|on) .*\d\d$"))
+    await expect(page.locator("#calm")).to_be_visible()
+    assert await page.locator(".leaflet-container").count() == 0
 
     await moved(live, "bus-304")
-    await expect(page.get_by_role("status")).to_have_text("Live")
-    await expect(page.locator("#age")).to_have_text(re.compile(r"^Updated (just now|\d+ s ago)$"))
-    await expect(page.locator("#motion")).to_have_text("42 km/h, heading north-east")
-    await page.wait_for_function(MARKED)
+    await expect(page.locator("#state")).to_have_text("Live")
+    await connected(page)
+    await expect(page.locator("#age")).to_have_text(
+        re.compile(r"^Updated (just now|\d+ seconds ago)$")
+    )
+    await expect(page.locator("#fact-speed dd")).to_have_text("42 km/h north-east")
+    await page.wait_for_function(CENTRED)
+    await expect(page.locator("#calm")).to_be_hidden()
+    await expect(page.locator("#note")).to_be_hidden()
 
     pane = page.locator(".leaflet-map-pane")
     before = await pane.evaluate("(each) => each.style.transform")
     await moved(live, "bus-304", latitude=52.662, speed=0, heading=181)
-    await expect(page.locator("#motion")).to_have_text("0 km/h")
+    await expect(page.locator("#fact-speed .value")).to_have_text("0 km/h")
     await page.wait_for_function(  # the map moves along
         "before => document.querySelector('.leaflet-map-pane').style.transform !== before",
         arg=before,
     )
-    await page.wait_for_function(MARKED)
+    await page.wait_for_function(CENTRED)
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_a_dragged_map_stays_until_follow_is_clicked(page: Page, live: Live) -> None:
     await moved(live, "bus-1")
     await opened(page, live, await shared(live, "bus-1"))
-    await page.wait_for_function(MARKED)
+    await page.wait_for_function(CENTRED)
     follow = page.get_by_role("button", name="Follow")
     await expect(follow).to_be_hidden()
-    await page.mouse.move(640, 500)
+    await page.mouse.move(940, 500)
     await page.mouse.down()
-    await page.mouse.move(400, 300, steps=4)
+    await page.mouse.move(700, 300, steps=4)
     await page.mouse.up()
     await expect(follow).to_be_visible()
     await moved(live, "bus-1", latitude=52.661)
     await expect(follow).to_be_visible()
     await follow.click()
     await expect(follow).to_be_hidden()
-    await page.wait_for_function(MARKED)
+    await page.wait_for_function(CENTRED)
 
 
-async def test_an_old_position_is_marked_as_stale(page: Page, live: Live) -> None:
-    old = datetime.now(UTC) - timedelta(minutes=3)
+async def test_the_page_says_how_old_the_position_is(new_page: NewPage, live: Live) -> None:
+    page = await new_page(**IRISH)
+    old = datetime.now(UTC) - timedelta(minutes=2, seconds=5)
     await moved(live, "bus-2", timestamp=old.isoformat())
     await opened(page, live, await shared(live, "bus-2"))
-    await expect(page.get_by_role("status")).to_have_text("No news")
-    await expect(page.locator("#age")).to_have_text("Updated 3 min ago")
+    await connected(page, "stale")
+    await expect(page.locator("#state")).to_have_text(re.compile("^No news for 2 mins?$"))
+    await expect(page.locator("#age")).to_have_text(re.compile(r"^Last position (at|on) "))
+    await expect(page.locator("#fact-speed")).to_be_hidden()
     await moved(live, "bus-2")
-    await expect(page.get_by_role("status")).to_have_text("Live")
+    await expect(page.locator("#state")).to_have_text("Live")
+    await expect(page.locator("#fact-speed dd")).to_have_text("42 km/h north-east")
+
+
+async def test_an_entity_without_news_is_offline(new_page: NewPage, live: Live) -> None:
+    page = await new_page(**IRISH)
+    old = datetime.now(UTC) - timedelta(minutes=12)
+    await moved(live, "bus-12", timestamp=old.isoformat())
+    await opened(page, live, await shared(live, "bus-12"))
+    await connected(page, "offline")
+    await expect(page.locator("#state")).to_have_text(re.compile(r"^Offline since .*\d:\d\d$"))
+    await expect(page.locator("#note")).to_have_text("The map shows the last known position.")
+    await expect(page.locator("#fact-speed")).to_be_hidden()
+    await page.wait_for_function(CENTRED)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "state"), [(9, "live"), (20, "stale"), (125, "offline")], ids=["9", "20", "125"]
+)
+async def test_when_positions_become_old_is_configured(
+    page: Page, minutes: int, state: str
+) -> None:
+    table = URL | {"stale_after": 600, "offline_after": 7_200}
+    async with serving(plugins={"sharing": table}) as live, leaving(page):
+        at = datetime.now(UTC) - timedelta(minutes=minutes)
+        await moved(live, "bus-13", timestamp=at.isoformat())
+        await opened(page, live, await shared(live, "bus-13"))
+        await connected(page, state)
+
+
+async def test_the_first_position_does_not_wait_for_the_connection(page: Page, live: Live) -> None:
+    await moved(live, "bus-14")
+    share = await shared(live, "bus-14")
+    async with unanswered(page, "**/socket.io/**"):
+        await page.goto(f"{live.url}/track/#{share['token']}")
+        await page.wait_for_function(CENTRED)
+        await expect(page.locator("#state")).to_have_text("Connecting…")
 
 
 @pytest.mark.parametrize(
@@ -144,22 +176,23 @@ async def test_one_transport_that_gets_through_is_enough(
     async with proxying(live.port) as proxy, leaving(page):
         proxy.refuse(refused)
         await opened(page, Live(live.app, proxy.port), await shared(live, "bus-12"))
-        await expect(page.get_by_role("status")).to_have_text("Live")
+        await connected(page)
 
 
-async def test_a_lost_connection_is_made_again(page: Page, live: Live) -> None:
+async def test_a_lost_connection_is_made_again(new_page: NewPage, live: Live) -> None:
+    page = await new_page(**IRISH)
     await moved(live, "bus-3")
     await opened(page, live, await shared(live, "bus-3"))
-    await expect(page.get_by_role("status")).to_have_text("Live")
+    await connected(page)
     await page.evaluate(
-        """() => new MutationObserver(() => (window.said ??= []).push(document.querySelector(
+        """() => new MutationObserver(() => (window.states ??= []).push(document.querySelector(
           '#state').textContent)).observe(document.querySelector('#state'), {childList: true})"""
     )
     await live.server.socket_io.abort_all()
-    await page.wait_for_function("window.said?.includes('Reconnecting…')")
-    await expect(page.get_by_role("status")).to_have_text("Live")
+    await page.wait_for_function("window.states?.includes('Reconnecting…')")
+    await connected(page)
     await moved(live, "bus-3", speed=17)
-    await expect(page.locator("#motion")).to_contain_text("17 km/h")
+    await expect(page.locator("#fact-speed .value")).to_contain_text("17 km/h")
 
 
 async def test_a_page_ends_when_its_share_expires(page: Page, live: Live) -> None:
@@ -175,8 +208,8 @@ async def test_a_page_ends_when_its_share_is_ended(page: Page, live: Live) -> No
     share = await shared(live, "bus-5")
     await moved(live, "bus-5")
     await opened(page, live, share)
-    await page.wait_for_function(MARKED)
-    assert await live.request("DELETE", f"{SHARES}/{share['id']}") == (200, {"success": True})
+    await page.wait_for_function(CENTRED)
+    await ended(live, share)
     await over(page)
 
 
@@ -184,7 +217,7 @@ async def test_a_page_ends_when_its_entity_is_revoked(page: Page, live: Live) ->
     share = await shared(live, "bus-10")
     await opened(page, live, share)
     await moved(live, "bus-10")
-    await expect(page.get_by_role("status")).to_have_text("Live")
+    await connected(page)
     bus = EntityRef("vehicle", "bus-10")
     await live.server.permissions.revoke(f"share:{share['id']}", bus)
     await over(page)
@@ -192,24 +225,32 @@ async def test_a_page_ends_when_its_entity_is_revoked(page: Page, live: Live) ->
 
 async def test_a_page_whose_origin_is_refused_says_so(page: Page, complaints: Complaints) -> None:
     complaints.expect("403")
-    plugins = {"sharing": {"url": "https://live.example.com"}}
     async with (
-        serving(plugins=plugins, cors_origin="https://app.example.com") as live,
+        serving(plugins={"sharing": URL}, cors_origin="https://app.example.com") as live,
         leaving(page),
     ):
         share = await shared(live, "bus-11")
         await page.goto(f"{live.url}/track/#{share['token']}")
-        await expect(page.get_by_role("status")).to_have_text("Not connected")
-        await expect(page.locator("#age")).to_contain_text("does not accept connections from this")
+        await expect(page.locator("#state")).to_have_text("Not connected")
+        await expect(page.locator("#note")).to_contain_text("does not accept connections from this")
 
 
 async def test_an_invalid_link_looks_like_one_that_has_ended(page: Page, live: Live) -> None:
     share = await shared(live, "bus-6")
     forged = share["token"][:-4] + "AAAA"
-    ended = await shared(live, "bus-6")
-    await live.request("DELETE", f"{SHARES}/{ended['id']}")
+    earlier = await shared(live, "bus-6")
+    await ended(live, earlier)
     texts = set()
-    for given in ("", "#", "#x", "#a.b.c", f"#{forged}", f"#{ended['token']}", f"#{token()}", "x"):
+    for given in (
+        "",
+        "#",
+        "#x",
+        "#a.b.c",
+        f"#{forged}",
+        f"#{earlier['token']}",
+        f"#{token()}",
+        "x",
+    ):
         await page.goto("about:blank")
         await page.goto(f"{live.url}/track/{given}")
         await over(page)
@@ -221,10 +262,10 @@ async def test_a_token_in_the_path_is_moved_to_the_fragment(page: Page, live: Li
     await moved(live, "bus-7")
     share = await shared(live, "bus-7")
     await page.goto(f"{live.url}/track/{share['token']}")
-    await expect(page.get_by_role("status")).to_have_text("Live")
+    await connected(page)
     assert page.url == f"{live.url}/track/#{share['token']}"
     await page.reload()
-    await expect(page.get_by_role("status")).to_have_text("Live")
+    await connected(page)
 
 
 async def test_the_page_sends_requests_to_no_other_host(page: Page, live: Live) -> None:
@@ -233,7 +274,7 @@ async def test_the_page_sends_requests_to_no_other_host(page: Page, live: Live) 
     share = await shared(live, "bus-8")
     await moved(live, "bus-8")
     await opened(page, live, share)
-    await page.wait_for_function(MARKED)
+    await page.wait_for_function(CENTRED)
     assert [url for url in asked if not url.startswith((live.url, "data:"))] == []
     assert [url for url in asked if share["token"] in url.partition("#")[0]] == []
 
@@ -248,7 +289,7 @@ async def test_it_works_below_a_path(page: Page) -> None:
         update = {"vehicleId": "bus-9", "latitude": 52.66, "longitude": -8.63}
         assert (await live.post("/live/api/tracking/location", update))[0] == 200
         await page.goto(f"{live.url}/live/track#{share['token']}")
-        await expect(page.get_by_role("status")).to_have_text("Live")
-        await page.wait_for_function(MARKED)
+        await connected(page)
+        await page.wait_for_function(CENTRED)
         await page.close()
         await shares.state.realtime.close()

@@ -81,9 +81,43 @@ async def test_a_server_creates_and_ends_a_share(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.usefixtures("configured")
+async def test_a_link_says_where_something_goes_and_why_it_ended(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ("--name", "Your sofa", "--destination", "52.7,-8.6", "--label", "12 Mill Road")
+    there = {"latitude": 52.7, "longitude": -8.6, "label": "12 Mill Road"}
+    made = json.loads(await printed(capsys, "share", "vehicle", "v1", "--json", *said))
+    assert (made["name"], made["destination"]) == ("Your sofa", there)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    fields = {**SHARING["sharing"], "fields": {"status": "status"}}
+    async with serving(redis_url=redis_url, plugins={"sharing": fields}) as live:
+        at = ("--url", live.url, "--token", token("u1"))
+        asked = json.loads(
+            await printed(
+                capsys, "share", "vehicle", "v1", "--json", *said, "--show", "status", *at
+            )
+        )
+        assert (asked["name"], asked["destination"], asked["show"]) == (
+            "Your sofa",
+            there,
+            ["status"],
+        )
+        for share, where in ((made, ()), (asked, at)):
+            await printed(capsys, "unshare", share["id"], "--reason", "delivered", *where)
+            headers = {"Authorization": f"Bearer {share['token']}"}
+            _, answer = await live.get("/track/end", headers=headers)
+            assert answer["reason"] == "delivered"
+
+
+@pytest.mark.usefixtures("configured")
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
+        (("share", "vehicle", "v1", "--destination", "here"), 2, "LAT,LON"),
+        (("share", "vehicle", "v1", "--destination", "91,0"), 1, "destination"),
+        (("share", "vehicle", "v1", "--label", "here"), 2, "--label needs --destination"),
+        (("share", "vehicle", "v1", "--show", "status"), 1, "show must be a list of"),
+        (("unshare", "A" * 32, "--reason", "eaten"), 2, "--reason"),
         (("share", "vehicle", "v1", "--for", "soon"), 1, "no duration"),
         (("share", "vehicle", "v1", "--for", "2d"), 1, "86400 s at most"),
         (("share", "vehicle", "a:b"), 1, "Invalid entity id"),

@@ -40,10 +40,10 @@ def bearer(of: str) -> dict[str, Any]:
 
 
 async def shared(
-    live: Live, entity_id: str = "v1", seconds: int = 60, *, by: str | None = None
+    live: Live, entity_id: str = "v1", seconds: int = 60, *, by: str | None = None, **said: Any
 ) -> dict[str, Any]:
     """Make a share as ``u1``, or with another's token."""
-    body = {"type": "vehicle", "entityId": entity_id, "seconds": seconds}
+    body = {"type": "vehicle", "entityId": entity_id, "seconds": seconds, **said}
     status, made = await live.post(SHARES, body, **({} if by is None else bearer(by)))
     assert status == 201, made
     found: dict[str, Any] = made
@@ -97,6 +97,67 @@ async def test_what_is_hidden_is_configured(js: Node) -> None:
         share = await shared(live)
         _, read = await live.get("/api/tracking/vehicle/v1", **bearer(share["token"]))
         assert (read["userId"], read["metadata"]) == ("u1", {"plate": "x"})
+
+
+async def test_the_server_leaves_out_what_a_link_does_not_show(js: Node) -> None:
+    fields = {"status": "status", "driver": "driver"}
+    metadata = {"status": "arriving", "driver": "Anna Smith", "plate": "x"}
+    async with serving(plugins={"sharing": {**SHARING["sharing"], "fields": fields}}) as live:
+        await live.publish("v1", **FIX | {"metadata": metadata})
+        less = await shared(live, show=["status"])
+        for share, seen in (
+            (await shared(live), {"status": "arriving", "driver": "Anna"}),
+            (less, {"status": "arriving"}),
+            (await shared(live, show=[]), None),
+        ):
+            _, read = await live.get("/api/tracking/vehicle/v1", **bearer(share["token"]))
+            assert read.get("metadata") == seen
+        async with holding(js, live, less) as client:
+            assert await client.call("track:vehicle", "v1") == {"success": True}
+            current = await client.next("location:update")
+            assert current["location"]["metadata"] == {"status": "arriving"}
+            await live.publish("v1", **FIX | {"metadata": metadata | {"status": "delivered"}})
+            current = await client.next("location:update", 2)
+            assert current["location"]["metadata"] == {"status": "delivered"}
+            assert current["location"]["latitude"] != 52.6
+        _, read = await live.get("/api/tracking/vehicle/v1")
+        assert read["metadata"]["plate"] == "x"
+        assert read["latitude"] == 52.6
+
+
+async def test_a_link_answers_with_what_its_creator_says(sharing: Live) -> None:
+    said: dict[str, Any] = {
+        "name": "Your sofa",
+        "destination": {"latitude": 52.7, "longitude": -8.6},
+    }
+    share = await shared(sharing, **said)
+    assert {name: share[name] for name in said} == said
+    plain = await shared(sharing)
+    assert plain.keys() == {"success", "id", "type", "entityId", "expiresAt", "token", "url"}
+
+
+@pytest.mark.parametrize("with_redis", [False, True])
+async def test_the_holder_of_a_link_is_told_why_it_ended(redis_url: str, with_redis: bool) -> None:
+    settings: dict[str, Any] = {"plugins": SHARING}
+    if with_redis:
+        settings["redis_url"] = redis_url
+    async with serving(**settings) as live, serving(**settings) as other:
+        told = other if with_redis else live
+        share, unexplained = await shared(live), await shared(live)
+        assert await told.get("/track/end", **bearer(share["token"])) == (200, {})
+        path = f"{SHARES}/{share['id']}"
+        status, answer = await live.request("DELETE", f"{path}?reason=eaten")
+        assert (status, answer["field"]) == (400, "reason")
+        status, _ = await live.request("DELETE", f"{path}?reason=failed", **bearer(token("u2")))
+        assert status == 403
+        assert await live.request("DELETE", f"{path}?reason=delivered") == (200, {"success": True})
+        assert (await live.request("DELETE", f"{SHARES}/{unexplained['id']}"))[0] == 200
+        status, answer = await told.get("/track/end", **bearer(share["token"]))
+        assert (status, answer["reason"]) == (200, "delivered")
+        assert answer["at"].endswith("Z")
+        for nothing in (unexplained["token"], share["token"][:-2], token(), "x"):
+            assert await told.get("/track/end", **bearer(nothing)) == (200, {})
+        assert await told.get("/track/end", headers={}) == (200, {})
 
 
 async def test_a_link_permits_nothing_else_over_http(sharing: Live) -> None:
@@ -307,6 +368,9 @@ async def test_nobody_shares_more_than_they_are_shown(rule: dict[str, Any], stat
         ({"seconds": True}, "bad_request", "seconds"),
         ({"seconds": "60"}, "bad_request", "seconds"),
         ({"more": 1}, "bad_request", "more"),
+        ({"name": ""}, "bad_request", "name"),
+        ({"destination": "here"}, "bad_request", "destination"),
+        ({"show": ["status"]}, "bad_request", "show"),
         ({"type": None}, "unknown_type", None),
     ],
 )

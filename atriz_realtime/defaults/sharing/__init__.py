@@ -13,7 +13,6 @@ from atriz_realtime.api import (
     Authenticator,
     Credentials,
     Endpoint,
-    EntityRef,
     Identity,
     PluginConfig,
     Resources,
@@ -21,10 +20,11 @@ from atriz_realtime.api import (
     View,
     hookimpl,
 )
-from atriz_realtime.defaults.privacy import PrivacyRule, Rule
-from atriz_realtime.defaults.sharing.http import PATH, SharesApi, page_routes
+from atriz_realtime.defaults.sharing.http import PATH, SharesApi
+from atriz_realtime.defaults.sharing.page import END_PATH, page_routes
 from atriz_realtime.defaults.sharing.settings import SharingSettings, sharing
 from atriz_realtime.defaults.sharing.tokens import NAME
+from atriz_realtime.defaults.sharing.view import views
 
 if TYPE_CHECKING:
     import click
@@ -81,16 +81,10 @@ def register_authenticators(config: PluginConfig) -> Authenticator | None:
 
 
 @hookimpl
-def register_views(config: PluginConfig) -> View | None:
-    """Register the view that hides fields from holders of a link."""
+def register_views(config: PluginConfig) -> list[View]:
+    """Register the views that hide fields from holders of a link."""
     configured = sharing(config)
-    if configured is None or not configured.settings.hide:
-        return None
-
-    async def has_link(identity: Identity, _: EntityRef) -> bool:
-        return identity.authenticator == NAME
-
-    return View(NAME, has_link, Rule(PrivacyRule(hide=configured.settings.hide)).apply)
+    return [] if configured is None else views(configured.settings)
 
 
 @hookimpl
@@ -108,14 +102,17 @@ def register_endpoints(
 def register_routes(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Iterable[Route]:
-    """Register the route that ends a share, and those of the page."""
+    """Register the routes that end a share and say why it ended, and those of the page."""
     configured = sharing(config)
     if configured is None:
         return []
     server.allow_page(configured.url)
     api = SharesApi(configured, server, resources)
-    end = Route(f"{PATH}/{{id}}", api.end, methods=["DELETE"])
-    return [end, *page_routes(configured.settings)]
+    return [
+        Route(f"{PATH}/{{id}}", api.end, methods=["DELETE"]),
+        Route(END_PATH, api.told, methods=["GET"]),
+        *page_routes(configured.settings),
+    ]
 
 
 @hookimpl

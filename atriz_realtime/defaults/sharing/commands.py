@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import click
+from redis.exceptions import RedisError
 
 from atriz_realtime.api import (
     DEFAULT_ID_PATTERN,
@@ -26,6 +27,8 @@ from atriz_realtime.api import (
 )
 from atriz_realtime.defaults.revocations import revoke_in_redis
 from atriz_realtime.defaults.shared.extras import extra
+from atriz_realtime.defaults.sharing.details import SHOWN, Details
+from atriz_realtime.defaults.sharing.ends import REASONS, End, key_and_life
 from atriz_realtime.defaults.sharing.http import PATH, described
 from atriz_realtime.defaults.sharing.settings import SharingSettings, sharing
 from atriz_realtime.defaults.sharing.tokens import expiry_of, id_in
@@ -54,11 +57,31 @@ def _share(config: PluginConfig) -> click.Command:
     @click.option(
         "--for", "duration", default="1h", show_default=True, help="How long: 30m, 2h, 1d."
     )
+    @click.option("--name", metavar="TEXT", help="How the page names it, rather than by its id.")
+    @click.option(
+        "--destination", metavar="LAT,LON", help="Where it goes, in degrees: 52.66,-8.63."
+    )
+    @click.option("--label", metavar="TEXT", help="How the page names the destination.")
+    @click.option(
+        "--show",
+        multiple=True,
+        type=click.Choice(SHOWN),
+        help="What to show of metadata; default: all that is configured.",
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     @url_option
     @token_option
     def command(
-        kind: str, entity_id: str, duration: str, as_json: bool, url: str | None, token: str | None
+        kind: str,
+        entity_id: str,
+        duration: str,
+        name: str | None,
+        destination: str | None,
+        label: str | None,
+        show: tuple[str, ...],
+        as_json: bool,
+        url: str | None,
+        token: str | None,
     ) -> None:
         """Print a link to a page that shows where one entity is, when it ends, and its id.
 
@@ -66,11 +89,12 @@ def _share(config: PluginConfig) -> click.Command:
         makes it for the user of --token.
         """
         seconds = parse_duration(duration)
+        said = _said(name, destination, label, show)
         if url is not None:
-            body = {"type": kind, "entityId": entity_id, "seconds": seconds}
+            body = {"type": kind, "entityId": entity_id, "seconds": seconds, **said}
             made = asyncio.run(_ask("POST", url + PATH, token, body))
         else:
-            made = _signed(config, kind, entity_id, seconds)
+            made = _signed(config, kind, entity_id, seconds, said)
         if as_json:
             click.echo(encode_json({name: made[name] for name in made if name != "success"}))
         else:
@@ -79,7 +103,31 @@ def _share(config: PluginConfig) -> click.Command:
     return command
 
 
-def _signed(config: PluginConfig, kind: str, entity_id: str, seconds: int) -> dict[str, Any]:
+def _said(
+    name: str | None, destination: str | None, label: str | None, show: tuple[str, ...]
+) -> dict[str, Any]:
+    """What the options say about the entity, as the HTTP API takes it."""
+    said: dict[str, Any] = {}
+    if name is not None:
+        said["name"] = name
+    if destination is not None:
+        try:
+            latitude, longitude = map(float, destination.split(","))
+        except ValueError:
+            raise click.UsageError("--destination is LAT,LON, such as 52.66,-8.63") from None
+        said["destination"] = {"latitude": latitude, "longitude": longitude}
+        if label is not None:
+            said["destination"]["label"] = label
+    elif label is not None:
+        raise click.UsageError("--label needs --destination")
+    if show:
+        said["show"] = list(show)
+    return said
+
+
+def _signed(
+    config: PluginConfig, kind: str, entity_id: str, seconds: int, said: dict[str, Any]
+) -> dict[str, Any]:
     found = sharing(config)
     if found is None:
         raise ConfigurationError(
@@ -91,16 +139,20 @@ def _signed(config: PluginConfig, kind: str, entity_id: str, seconds: int) -> di
         raise UnknownEntityType(f"Unknown entity type {kind!r}: it must match {TYPE_PATTERN}")
     if not re.fullmatch(DEFAULT_ID_PATTERN, entity_id):
         raise InvalidEntityId
-    share, token = found.tokens.make(EntityRef(kind, entity_id), seconds)
+    details = Details.from_wire(said, found.settings.fields)
+    share, token = found.tokens.make(EntityRef(kind, entity_id), seconds, details=details)
     return described(share, token, found)
 
 
 def _unshare(config: PluginConfig, resources: Resources) -> click.Command:
     @click.command("unshare", short_help="End a share.")
     @click.argument("which", metavar="LINK|ID")
+    @click.option(
+        "--reason", type=click.Choice(REASONS), help="What the page says instead: why it ended."
+    )
     @url_option
     @token_option
-    def command(which: str, url: str | None, token: str | None) -> None:
+    def command(which: str, reason: str | None, url: str | None, token: str | None) -> None:
         """End a share, by its link or its id; pages that show it are cut within a second.
 
         It is written to the servers' Redis; with --url, a server ends it for the user of
@@ -108,15 +160,18 @@ def _unshare(config: PluginConfig, resources: Resources) -> click.Command:
         """
         share_id = id_in(which)
         if url is not None:
-            asyncio.run(_ask("DELETE", f"{url}{PATH}/{share_id}", token))
+            query = "" if reason is None else f"?reason={reason}"
+            asyncio.run(_ask("DELETE", f"{url}{PATH}/{share_id}{query}", token))
         else:
-            asyncio.run(_revoke(config, resources, share_id))
+            asyncio.run(_revoke(config, resources, share_id, reason))
         click.echo(f"ended {share_id}")
 
     return command
 
 
-async def _revoke(config: PluginConfig, resources: Resources, share_id: str) -> None:
+async def _revoke(
+    config: PluginConfig, resources: Resources, share_id: str, reason: str | None
+) -> None:
     if resources.redis is None:
         raise ConfigurationError(
             "unshare needs a redis_url (REDIS_URL), or --url and --token", field="redis_url"
@@ -126,6 +181,14 @@ async def _revoke(config: PluginConfig, resources: Resources, share_id: str) -> 
     if expires > time.time() + life + 1:
         raise InvalidRequest("that is no share", field="id")
     prefix = config.settings["redis_prefix"]
+    if reason is not None:
+        key, seconds = key_and_life(prefix, share_id, expires)
+        client: Any = resources.redis.client
+        try:
+            await client.set(key, End.now(reason).encode(), ex=seconds)
+        except RedisError as error:
+            await client.aclose()
+            raise Unavailable(f"Redis: {error}") from error
     await revoke_in_redis(resources.redis, prefix, "token", share_id, expires, life)
 
 

@@ -1,8 +1,7 @@
-"""The HTTP side of shares: the API that creates and ends them, and the page that shows one."""
+"""The HTTP API that creates shares, ends them, and says why one ended."""
 
 from __future__ import annotations
 
-import html
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -10,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, Response
 
 from atriz_realtime.api import (
+    AuthenticationRejected,
     Clock,
     EntityRef,
     HttpAnswer,
@@ -30,29 +29,21 @@ from atriz_realtime.api import (
     limit_reached,
 )
 from atriz_realtime.defaults.revocations import revoke
-from atriz_realtime.defaults.shared.pages import (
-    DIST,
-    MEDIA_TYPES,
-    WORLD,
-    file_routes,
-    security_headers,
-)
-from atriz_realtime.defaults.sharing.settings import Sharing, SharingSettings
+from atriz_realtime.defaults.sharing.details import Details
+from atriz_realtime.defaults.sharing.ends import End, Ends
+from atriz_realtime.defaults.sharing.settings import Sharing
 from atriz_realtime.defaults.sharing.tokens import Share
 
 PATH = "/api/tracking/shares"
-
-PAGE_PATH = "/track"
-
-FILES = ("share.js", "share.css", "LICENSES.txt", *WORLD)
-"""The page's files."""
 
 HOUR = 3_600.0
 
 MAX_USERS = 10_000
 """Users whose shares are counted; beyond, the user with the oldest count is forgotten."""
 
-FIELDS = {"type", "entityId", "seconds"}
+REQUIRED = ("type", "entityId", "seconds")
+
+OPTIONAL = ("name", "destination", "show")
 
 
 class Quota:
@@ -94,6 +85,7 @@ class SharesApi:
         self._sharing = sharing
         self._server = server
         clock, report = resources.clock, resources.report
+        self._ends = Ends(resources.redis, resources.settings["redis_prefix"], report)
         self._created = Quota(sharing.settings.max_created, clock, report)
         self._ended = Quota(sharing.settings.max_ended, clock, report)
 
@@ -104,10 +96,10 @@ class SharesApi:
         """
         access = self._server.access
         caller = await access.authenticate(call.credentials())
-        entity, seconds = self._read(call.json_object())
+        entity, seconds, details = self._read(call.json_object())
         if not await access.may_track(caller, entity):
             raise NotAuthorized
-        share, token = self._sharing.tokens.make(entity, seconds, caller.user_id)
+        share, token = self._sharing.tokens.make(entity, seconds, caller.user_id, details)
         if not await access.sees_no_more(share.identity(), caller, entity):
             raise NotAuthorized
         self._created.take(caller.user_id)
@@ -115,28 +107,48 @@ class SharesApi:
         return HttpAnswer(encode_json(body), 201, ((b"cache-control", b"no-store"),))
 
     async def end(self, request: Request) -> Response:
-        """``DELETE /api/tracking/shares/<id>``, for the user who created it.
+        """``DELETE /api/tracking/shares/<id>?reason=…``, for the user who created it.
 
-        Ending a share again changes nothing.
+        Ending a share again changes nothing but the reason, if there is one.
         """
         caller = await self._server.access.authenticate(credentials_of(request))
         share_id: str = request.path_params["id"]
         expires = self._sharing.tokens.made_by(share_id, caller.user_id)
+        reason = request.query_params.get("reason")
+        end = None if reason is None else End.now(reason)
         self._ended.take(caller.user_id)
+        if end is not None:  # first, so that the pages that are cut find it
+            await self._ends.put(share_id, end, expires)
         await revoke(self._server.signals, "token", share_id, expires=expires)
         return JSONResponse({"success": True})
 
-    def _read(self, data: Mapping[str, Any]) -> tuple[EntityRef, int]:
-        for field in data.keys() - FIELDS:
+    async def told(self, request: Request) -> Response:
+        """``GET /track/end``: why the share of a token ended; the same for all but its holders.
+
+        The link may have expired, and is revoked: nobody authenticates with it any more.
+        """
+        token = credentials_of(request).token or ""
+        try:
+            share = self._sharing.tokens.read(token, expired=True)
+        except AuthenticationRejected:
+            share = None
+        end = None if share is None else await self._ends.get(share.id)
+        said = {} if end is None else {"reason": end.reason, "at": _timestamp(end.at)}
+        return JSONResponse(said, headers={"cache-control": "no-store"})
+
+    def _read(self, data: Mapping[str, Any]) -> tuple[EntityRef, int, Details]:
+        for field in data.keys() - {*REQUIRED, *OPTIONAL}:
             raise InvalidRequest(f"unknown field {field[:64]!r}", field=field[:64])
-        for field in FIELDS - data.keys():
-            raise InvalidRequest(f"{field} is required", field=field)
+        for field in REQUIRED:
+            if field not in data:
+                raise InvalidRequest(f"{field} is required", field=field)
         seconds, most = data["seconds"], self._sharing.settings.max_life
         if type(seconds) is not int or not 1 <= seconds <= most:
             raise InvalidRequest(
                 f"seconds must be a whole number from 1 to {most}", field="seconds"
             )
-        return self._server.tracking.entity(data["type"], data["entityId"]), seconds
+        entity = self._server.tracking.entity(data["type"], data["entityId"])
+        return entity, seconds, Details.from_wire(data, self._sharing.settings.fields)
 
 
 def described(share: Share, token: str, sharing: Sharing) -> dict[str, object]:
@@ -145,32 +157,12 @@ def described(share: Share, token: str, sharing: Sharing) -> dict[str, object]:
         "id": share.id,
         "type": share.entity.type,
         "entityId": share.entity.id,
-        "expiresAt": format_timestamp(datetime.fromtimestamp(share.expires, UTC)),
+        **share.details.to_wire(),
+        "expiresAt": _timestamp(share.expires),
         "token": token,
         "url": sharing.link(token),
     }
 
 
-def page_routes(settings: SharingSettings) -> list[Route]:
-    """The page and its files.  The page is the same for every link, and for what is none."""
-    headers = security_headers(settings.tile_url) | {"x-robots-tag": "noindex, nofollow"}
-    page = (DIST / "share.html").read_text("utf-8")
-    page = page.replace("{tile-url}", html.escape(settings.tile_url))
-    page = page.replace("{tile-attribution}", html.escape(settings.tile_attribution))
-
-    async def show(_: Request) -> Response:
-        """Answer with the page, whatever the path; its socket shows whether the token is good."""
-        return Response(
-            page, media_type=MEDIA_TYPES["html"], headers={**headers, "cache-control": "no-store"}
-        )
-
-    async def redirect(_: Request) -> Response:
-        """Add the slash that the page's relative addresses need, under any prefix of a proxy."""
-        return RedirectResponse(f"{PAGE_PATH.rpartition('/')[2]}/", 308, headers)
-
-    return [
-        Route(PAGE_PATH, redirect, methods=["GET"]),
-        Route(f"{PAGE_PATH}/", show, methods=["GET"]),
-        *file_routes(f"{PAGE_PATH}/files", FILES, headers),
-        Route(f"{PAGE_PATH}/{{token}}", show, methods=["GET"]),
-    ]
+def _timestamp(seconds: int) -> str:
+    return format_timestamp(datetime.fromtimestamp(seconds, UTC))

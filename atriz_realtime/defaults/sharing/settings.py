@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
@@ -9,6 +11,8 @@ import attrs
 from atriz_realtime.api import ConfigurationError, PluginConfig
 from atriz_realtime.defaults.privacy import PrivacyRule
 from atriz_realtime.defaults.shared.pages import check_tile_url
+from atriz_realtime.defaults.sharing.colour import COLOUR
+from atriz_realtime.defaults.sharing.details import SHOWN
 from atriz_realtime.defaults.sharing.tokens import ShareTokens
 
 MIN_SECRET = 32
@@ -16,6 +20,23 @@ MIN_SECRET = 32
 
 MAX_LIFE = 31_622_400
 """Greatest value of ``max_life``, in seconds: a leap year."""
+
+MAX_LOGO = 262_144
+"""Bytes of the file of the setting `brand_logo`."""
+
+LANGUAGES = ("en", "de", "fr", "es", "pt")
+"""The languages of the page; the first is that of people who read none of them."""
+
+LOGO_TYPES = {
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+}
+
+_HTTPS = re.compile(r"https://[a-z0-9.-]+(:[0-9]+)?(/[^\s\"'<>;,]*)?", re.IGNORECASE)
+_PLACE = re.compile(r"(https?://|mailto:|tel:)[^\s\"'<>]+", re.IGNORECASE)
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +58,33 @@ class SharingSettings:
     """Shares that one user may create in an hour on one server; 0: no limit."""
     max_ended: int = attrs.field(default=1_000, validator=attrs.validators.ge(0))
     """Requests to end a share that one user may make in an hour on one server; 0: no limit."""
+
+    fields: dict[str, str] = attrs.field(factory=dict)
+    """What recipients see of `metadata`: the key (dots lead into objects) of each of `name`,
+    `status`, `since`, `driver`, `plate`, `eta` and `destination`; none: nothing of it.  A link may
+    show less."""
+    steps: tuple[str, ...] = ("accepted", "picked_up", "on_the_way", "arriving", "delivered")
+    """The values of the field `status`, in order; the page ends with the last one."""
+    step_names: dict[str, dict[str, str]] = attrs.field(factory=dict)
+    """A table for each language with names of steps, for those that the page has no words for."""
+    stale_after: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
+    """Seconds after which a position is no longer live: the page says since when there is no
+    news, and shows no speed."""
+    offline_after: float = attrs.field(default=300.0, validator=attrs.validators.gt(0))
+    """Seconds after which the entity counts as offline."""
+    language: str | None = None
+    """The language of the page: `en`, `de`, `fr`, `es` or `pt`; none: the recipient's."""
+    brand_name: str = ""
+    """The name of your company or service, at the top of the page."""
+    brand_logo: str = ""
+    """A logo to show instead of the name: an SVG, PNG, JPEG or WebP file, or an `https` address."""
+    brand_colour: str = ""
+    """The colour of the top of the page, such as `#d40511`; text on it is black or white, whichever
+    reads better."""
+    privacy_url: str = ""
+    """The address of your privacy notice, which the page links to."""
+    contact_url: str = ""
+    """Where recipients reach you: an address, or one with `mailto:` or `tel:`."""
 
     tile_url: str = ""
     """The address template of a tile server for the page's map, with `{z}`, `{x}` and `{y}`;
@@ -63,6 +111,70 @@ class SharingSettings:
         check_tile_url(self.tile_url)
         if self.hide:
             PrivacyRule(hide=self.hide)  # raises for a field that cannot be hidden
+        self._check_fields()
+        self._check_brand()
+
+    def _check_fields(self) -> None:
+        for name in self.fields.keys() - set(SHOWN):
+            raise ConfigurationError(
+                f"fields: {name!r} is none of {', '.join(SHOWN)}", field="fields"
+            )
+        if self.fields and "metadata" not in self.hide:
+            raise ConfigurationError(
+                "fields: hide must name 'metadata', or recipients see all of it", field="fields"
+            )
+        if not self.steps or len(set(self.steps)) < len(self.steps) or not all(self.steps):
+            raise ConfigurationError("steps: one or more, each once", field="steps")
+        if self.offline_after <= self.stale_after:
+            raise ConfigurationError(
+                "offline_after: must be more than stale_after", field="offline_after"
+            )
+        for key, languages in (
+            ("language", filter(None, [self.language])),
+            ("step_names", self.step_names),
+        ):
+            for language in languages:
+                if language not in LANGUAGES:
+                    raise ConfigurationError(
+                        f"{key}: {language!r} is none of {', '.join(LANGUAGES)}", field=key
+                    )
+        for names in self.step_names.values():
+            for step in names.keys() - set(self.steps):
+                raise ConfigurationError(f"step_names: {step!r} is no step", field="step_names")
+
+    def _check_brand(self) -> None:
+        if self.brand_colour and not COLOUR.fullmatch(self.brand_colour):
+            raise ConfigurationError(
+                "brand_colour: must be a colour such as #d40511", field="brand_colour"
+            )
+        for key, address in (
+            ("privacy_url", self.privacy_url),
+            ("contact_url", self.contact_url),
+        ):
+            if address and not _PLACE.fullmatch(address):
+                raise ConfigurationError(
+                    f"{key}: must be an address such as https://www.example.com/{key[:-4]}",
+                    field=key,
+                )
+        if not self.brand_logo or _HTTPS.fullmatch(self.brand_logo):
+            return
+        path = Path(self.brand_logo)
+        if path.suffix[1:].lower() not in LOGO_TYPES:
+            raise ConfigurationError(
+                "brand_logo: must be an https address, or a file with the suffix "
+                + ", ".join(f".{suffix}" for suffix in LOGO_TYPES),
+                field="brand_logo",
+            )
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise ConfigurationError(
+                f"brand_logo: {path}: {error.strerror}", field="brand_logo"
+            ) from None
+        if size > MAX_LOGO:
+            raise ConfigurationError(
+                f"brand_logo: the file has more than {MAX_LOGO:,} bytes", field="brand_logo"
+            )
 
 
 def _has_port(parts: SplitResult) -> bool:

@@ -27,6 +27,7 @@ from atriz_realtime.api import (
     RealtimeError,
 )
 from atriz_realtime.defaults.shared.extras import extra
+from atriz_realtime.defaults.sharing.details import Details
 
 NAME = "sharing"
 """The name of the plugin's authenticator, and of its view."""
@@ -37,6 +38,9 @@ ALGORITHM = "HS256"
 
 HEADER = jwt.encode({}, bytes(32), ALGORITHM, {"typ": TYPE}).partition(".")[0] + "."
 """The first characters of every token of a share, and of no other token."""
+
+SHOW_CLAIM = "show"
+"""The claim of an identity that says what its link shows of ``metadata``; missing: all."""
 
 MAX_TOKEN_LENGTH = 4_096
 """Characters of a share's token; a longer one is refused without being parsed."""
@@ -64,12 +68,17 @@ class Share:
     """Seconds since the epoch."""
     by: str | None = None
     """The user who created it; ``None``: the operator, on the command line."""
+    details: Details = attrs.field(factory=Details)
+    """What its creator says about the entity."""
 
     def identity(self) -> Identity:
         """The identity of a token's holder."""
+        claims: dict[str, Any] = {"jti": self.id, "iat": self.issued}
+        if self.details.show is not None:
+            claims[SHOW_CLAIM] = self.details.show
         return Identity(
             user_id=f"share:{self.id}",
-            claims={"jti": self.id, "iat": self.issued},
+            claims=claims,
             authenticator=NAME,
             expires_at=self.expires,
             only=self.entity,
@@ -98,12 +107,22 @@ class ShareTokens:
         self._cipher = AESGCM(key("creator"))
         self._invalid_tag = InvalidTag
 
-    def make(self, entity: EntityRef, seconds: int, by: str | None = None) -> tuple[Share, str]:
-        """Make a share that starts now, and its token."""
+    def make(
+        self,
+        entity: EntityRef,
+        seconds: int,
+        by: str | None = None,
+        details: Details | None = None,
+    ) -> tuple[Share, str]:
+        """Make a share that starts now, and its token.
+
+        :raises InvalidRequest: when the token would be too long to be read.
+        """
+        details = details or Details()
         now = time.time()
         expires = math.ceil(now + seconds)
         unique = expires.to_bytes(_EXPIRY_BYTES) + secrets.token_bytes(_RANDOM_BYTES)
-        share = Share(_text(unique + self._tag(unique, by)), entity, int(now), expires, by)
+        share = Share(_text(unique + self._tag(unique, by)), entity, int(now), expires, by, details)
         claims: dict[str, Any] = {
             "aud": AUDIENCE,
             "jti": share.id,
@@ -111,16 +130,21 @@ class ShareTokens:
             "exp": share.expires,
             "type": entity.type,
             "id": entity.id,
+            **details.to_wire(),
         }
         if by is not None:  # encrypted: the holder of the link need not know it
             nonce = secrets.token_bytes(_NONCE_BYTES)
             sealed = self._cipher.encrypt(nonce, by.encode(), share.id.encode())
             claims["by"] = _text(nonce + sealed)
-        return share, jwt.encode(claims, self._signing, ALGORITHM, {"typ": TYPE})
+        token = jwt.encode(claims, self._signing, ALGORITHM, {"typ": TYPE})
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise InvalidRequest("the link would be too long: use a shorter name or label")
+        return share, token
 
-    def read(self, token: str) -> Share | None:
+    def read(self, token: str, *, expired: bool = False) -> Share | None:
         """The share of a token; ``None`` for a token of another kind.
 
+        :param expired: whether to read one that has expired.
         :raises AuthenticationRejected: when it is forged, malformed or expired.
         """
         if not token.startswith(HEADER):
@@ -134,7 +158,11 @@ class ShareTokens:
                 algorithms=[ALGORITHM],
                 audience=AUDIENCE,
                 # another server's clock may be ahead of this one's
-                options={"require": list(_REQUIRED), "verify_iat": False},
+                options={
+                    "require": list(_REQUIRED),
+                    "verify_iat": False,
+                    "verify_exp": not expired,
+                },
             )
             by = None
             if "by" in claims:
@@ -142,9 +170,11 @@ class ShareTokens:
                 nonce, encrypted = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
                 by = self._cipher.decrypt(nonce, encrypted, claims["jti"].encode()).decode()
             entity = EntityRef(claims["type"], claims["id"])
+            details = Details.from_wire(claims)
         except (*_MALFORMED, self._invalid_tag) as error:
             raise AuthenticationRejected(f"a share's token: {type(error).__name__}") from None
-        return Share(claims["jti"], entity, int(claims["iat"]), int(claims["exp"]), by)
+        issued, expires = int(claims["iat"]), int(claims["exp"])
+        return Share(claims["jti"], entity, issued, expires, by, details)
 
     def made_by(self, share_id: str, user: str) -> int:
         """The time when a user's share ends, in seconds since the epoch.

@@ -3,31 +3,55 @@ import { createMap, type MapOptions } from '../map/map.ts';
 import { Mark } from '../map/mark.ts';
 import { Marks } from '../map/marks.ts';
 import { isStill } from '../map/motion.ts';
+import type { Destination } from './details.ts';
+import { pinAt } from './pin.ts';
+import type { Words } from './words.ts';
 
-import { latLng, type LatLng, type Map } from 'leaflet';
+import { latLng, latLngBounds, point, type LatLng, type LatLngBounds, type Map, type Marker } from 'leaflet';
 
 /** The initial zoom. */
 const ZOOM = 15;
 
-/** The map with a single marker. */
+/** Pixels around what is to be seen: room for the pin above its point, for its label below, and for the controls. */
+const LEFT = 76;
+const RIGHT = 124;
+const ABOVE = 64;
+const BELOW = 44;
+
+/** Zoom levels that the map may be too far out before it comes closer. */
+const SLACK = 1;
+
+/** The map with a single marker, and a pin at its destination. */
 export class Place {
   readonly #map: Map;
   readonly #marks = new Marks();
+  readonly #words: Words;
   #mark: Mark | undefined;
   #at: LatLng | undefined;
+  #pin: Marker | undefined;
   #following = true;
+  #isPlaced = false;
   #listener: ((following: boolean) => void) | undefined;
 
-  constructor(
-    element: HTMLElement,
-    name: string,
-    options: MapOptions,
-  ) {
+  constructor(element: HTMLElement, name: string, options: MapOptions, words: Words) {
+    this.#words = words;
     this.#map = createMap(element, options);
-    element.setAttribute('aria-label', `Map with the position of ${name}`);
+    element.setAttribute('aria-label', words.map.replace('{name}', () => name));
     element.setAttribute('role', 'application');
+    for (const [part, text] of [
+      ['in', words.zoomIn],
+      ['out', words.zoomOut],
+    ] as const) {
+      const button = element.querySelector<HTMLElement>(`.leaflet-control-zoom-${part}`);
+      if (button === null) continue;
+      button.title = text;
+      button.setAttribute('aria-label', text);
+    }
     this.#map.addLayer(this.#marks);
     this.#map.on('dragstart', () => this.#follow(false));
+    this.#map.on('resize', () => {
+      if (this.#following) this.#show(false);
+    });
     this.#map.on('keydown', ({ originalEvent }) => {
       if (originalEvent.key.startsWith('Arrow')) this.#follow(false);
     });
@@ -38,10 +62,17 @@ export class Place {
     this.#listener = listener;
   }
 
-  /** Keep the marker in the centre from now on. */
+  /** Keep the marker, and the pin if there is one, in view from now on. */
   follow(): void {
     this.#follow(true);
-    if (this.#at !== undefined) this.#centre(this.#at);
+    this.#show(!isStill());
+  }
+
+  /** Set the destination. */
+  lead(destination: Destination): void {
+    this.#pin?.remove();
+    this.#pin = pinAt(destination, this.#words.destination).addTo(this.#map);
+    if (this.#following) this.#show(false);
   }
 
   /** Move the marker; the heading is in degrees clockwise from north. */
@@ -57,8 +88,8 @@ export class Place {
     this.#mark.move(latitude, longitude, performance.now());
     this.#marks.changed();
     this.#marks.moved();
-    if (first) this.#map.setView(this.#at, ZOOM, { animate: false });
-    else if (this.#following) this.#centre(this.#at);
+    if (first) this.#show(false);
+    else if (this.#following) this.#keepUp(this.#at);
   }
 
   /** Fade the marker by the age of its position. */
@@ -73,8 +104,50 @@ export class Place {
     this.#map.remove();
   }
 
-  #centre(at: LatLng): void {
-    this.#map.panTo(at, { animate: !isStill(), duration: 0.6, easeLinearity: 1 });
+  /** Follow a marker that has moved: alone in the centre; with a pin, as far as both stay in view. */
+  #keepUp(at: LatLng): void {
+    const both = this.#both();
+    if (both === undefined) {
+      this.#map.panTo(at, { animate: !isStill(), duration: 0.6, easeLinearity: 1 });
+    } else if (!this.#shown().contains(both) || this.#zoomFor(both) > this.#map.getZoom() + SLACK) {
+      this.#show(!isStill());
+    }
+  }
+
+  /** Show what there is. */
+  #show(animate: boolean): void {
+    const both = this.#both();
+    const one = this.#at ?? this.#pin?.getLatLng();
+    if (both !== undefined) {
+      this.#map.fitBounds(both, {
+        animate,
+        maxZoom: ZOOM,
+        paddingTopLeft: [LEFT, ABOVE],
+        paddingBottomRight: [RIGHT, BELOW],
+      });
+    } else if (one !== undefined) {
+      this.#map.setView(one, this.#isPlaced ? this.#map.getZoom() : ZOOM, { animate });
+    }
+    this.#isPlaced = one !== undefined;
+  }
+
+  /** The bounds of the marker and the pin, if there are both. */
+  #both(): LatLngBounds | undefined {
+    if (this.#at === undefined || this.#pin === undefined) return undefined;
+    return latLngBounds([this.#at, this.#pin.getLatLng()]);
+  }
+
+  /** What can be seen without what is close to the edge. */
+  #shown(): LatLngBounds {
+    const { x, y } = this.#map.getSize();
+    return latLngBounds(
+      this.#map.containerPointToLatLng([LEFT / 2, ABOVE / 2]),
+      this.#map.containerPointToLatLng([x - RIGHT / 2, y - BELOW / 2]),
+    );
+  }
+
+  #zoomFor(bounds: LatLngBounds): number {
+    return Math.min(ZOOM, this.#map.getBoundsZoom(bounds, false, point(LEFT + RIGHT, ABOVE + BELOW)));
   }
 
   #follow(following: boolean): void {

@@ -1,0 +1,122 @@
+"""The page of a share has no violation of axe-core's rules, in any of its states."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import expect
+
+from tests.browser.axe import violations
+from tests.browser.chromium import Complaints, leaving
+from tests.browser.conftest import NewPage
+from tests.browser.share import (
+    CUSTOMER,
+    DESKTOP,
+    LANDSCAPE,
+    MARKED,
+    NOT_FOUND,
+    PHONE,
+    THERE,
+    URL,
+    connected,
+    ended,
+    moved,
+    opened,
+    shared,
+    unanswered,
+)
+from tests.support.servers.serving import Live, serving
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SCREENS = [
+    pytest.param(options | {"color_scheme": scheme}, id=f"{name} {scheme}")
+    for name, options in (("phone", PHONE), ("landscape", LANDSCAPE), ("desktop", DESKTOP))
+    for scheme in ("light", "dark")
+]
+
+METADATA = {
+    "order": "Order 4711",
+    "status": "on_the_way",
+    "driver": {"name": "Anna Smith"},
+    "plate": "12-L-4711",
+    "eta": (datetime.now(UTC) + timedelta(hours=3)).isoformat(),
+    "to": THERE,
+}
+
+
+@pytest.fixture(autouse=True)
+def not_found(complaints: Complaints) -> None:
+    """Expect the refused requests of pages without a position."""
+    complaints.expect(NOT_FOUND)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def live() -> AsyncIterator[Live]:
+    async with serving(plugins={"sharing": CUSTOMER}) as live:
+        yield live
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_every_state_is_accessible(
+    new_page: NewPage, live: Live, screen: dict[str, Any]
+) -> None:
+    page = await new_page(**screen)
+    share = await shared(live, "none")
+    async with unanswered(page, "**/socket.io/**"):
+        await page.goto(f"{live.url}/track/#{share['token']}")
+        await connected(page, "connecting")
+        assert await violations(page) == [], "connecting"
+
+    await opened(page, live, share)
+    await connected(page, "waiting")
+    assert await violations(page) == [], "waiting"
+
+    for state, age in (("live", 0), ("stale", 60), ("offline", 900)):
+        await page.goto("about:blank")
+        at = datetime.now(UTC) - timedelta(seconds=age)
+        await moved(live, state, metadata=METADATA, timestamp=at.isoformat())
+        share = await shared(live, state)
+        await opened(page, live, share)
+        await connected(page, state)
+        await page.wait_for_function(MARKED)
+        assert await violations(page) == [], state
+
+    await ended(live, share, "delivered")
+    await expect(page.locator("#over")).to_have_attribute("data-finish", "good")
+    assert await violations(page) == [], "delivered"
+
+    await page.goto("about:blank")
+    await page.goto(f"{live.url}/track/#x")
+    await expect(page.locator("#over")).to_be_visible()
+    assert await violations(page) == [], "ended"
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr", "es", "pt"])
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+async def test_every_language_is_accessible(
+    new_page: NewPage, live: Live, language: str, direction: str
+) -> None:
+    page = await new_page(**PHONE)
+    await moved(live, "parcel", metadata=METADATA)
+    await opened(page, live, await shared(live, "parcel"), f"?lang={language}")
+    await page.evaluate("direction => { document.documentElement.dir = direction }", direction)
+    await connected(page)
+    assert await violations(page) == []
+
+
+async def test_a_refused_origin_is_accessible(new_page: NewPage, complaints: Complaints) -> None:
+    complaints.expect("403")
+    page = await new_page(**PHONE)
+    async with (
+        serving(plugins={"sharing": URL}, cors_origin="https://app.example.com") as live,
+        leaving(page),
+    ):
+        share = await shared(live, "v1")
+        await page.goto(f"{live.url}/track/#{share['token']}")
+        await connected(page, "origin_refused")
+        assert await violations(page) == []
