@@ -115,7 +115,7 @@ def register_routes(
     server.allow_page(configured.url)
     api = SharesApi(configured, server, resources)
     end = Route(f"{PATH}/{{id}}", api.end, methods=["DELETE"])
-    return [end, *page_routes(configured.settings)]
+    return [end, *page_routes(configured.settings, config)]
 
 
 @hookimpl

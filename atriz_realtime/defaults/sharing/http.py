@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from atriz_realtime.api import (
     HttpCall,
     InvalidRequest,
     NotAuthorized,
+    PluginConfig,
     RateLimited,
     Report,
     Resources,
@@ -32,10 +34,9 @@ from atriz_realtime.api import (
 from atriz_realtime.defaults.revocations import revoke
 from atriz_realtime.defaults.shared.pages import (
     DIST,
+    MAP_FILES,
     MEDIA_TYPES,
-    WORLD,
     file_routes,
-    security_headers,
 )
 from atriz_realtime.defaults.sharing.settings import Sharing, SharingSettings
 from atriz_realtime.defaults.sharing.tokens import Share
@@ -44,7 +45,7 @@ PATH = "/api/tracking/shares"
 
 PAGE_PATH = "/track"
 
-FILES = ("share.js", "share.css", "LICENSES.txt", *WORLD)
+FILES = ("share.js", "share.css", "LICENSES.txt", *MAP_FILES)
 """The page's files."""
 
 HOUR = 3_600.0
@@ -151,12 +152,13 @@ def described(share: Share, token: str, sharing: Sharing) -> dict[str, object]:
     }
 
 
-def page_routes(settings: SharingSettings) -> list[Route]:
+def page_routes(settings: SharingSettings, config: PluginConfig) -> list[Route]:
     """The page and its files.  The page is the same for every link, and for what is none."""
-    headers = security_headers(settings.tile_url) | {"x-robots-tag": "noindex, nofollow"}
+    headers = settings.headers() | {"x-robots-tag": "noindex, nofollow"}
     page = (DIST / "share.html").read_text("utf-8")
-    page = page.replace("{tile-url}", html.escape(settings.tile_url))
-    page = page.replace("{tile-attribution}", html.escape(settings.tile_attribution))
+    for name, value in settings.for_page(config, root="../").items():
+        attribute = re.sub("[A-Z]", lambda found: f"-{found[0].lower()}", name)
+        page = page.replace(f"{{{attribute}}}", html.escape(value))
 
     async def show(_: Request) -> Response:
         """Answer with the page, whatever the path; its socket shows whether the token is good."""

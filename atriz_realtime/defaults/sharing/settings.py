@@ -8,7 +8,7 @@ import attrs
 
 from atriz_realtime.api import ConfigurationError, PluginConfig
 from atriz_realtime.defaults.privacy import PrivacyRule
-from atriz_realtime.defaults.shared.pages import check_tile_url
+from atriz_realtime.defaults.shared.pages import MapSettings
 from atriz_realtime.defaults.sharing.tokens import ShareTokens
 
 MIN_SECRET = 32
@@ -19,7 +19,7 @@ MAX_LIFE = 31_622_400
 
 
 @attrs.frozen(kw_only=True)
-class SharingSettings:
+class SharingSettings(MapSettings):
     """The table ``[realtime.plugins.sharing]``."""
 
     url: str | None = None
@@ -38,13 +38,8 @@ class SharingSettings:
     max_ended: int = attrs.field(default=1_000, validator=attrs.validators.ge(0))
     """Requests to end a share that one user may make in an hour on one server; 0: no limit."""
 
-    tile_url: str = ""
-    """The address template of a tile server for the page's map, with `{z}`, `{x}` and `{y}`;
-    empty: the offline map that comes with the package."""
-    tile_attribution: str = ""
-    """The attribution that the map shows for the tiles."""
-
     def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
         if self.url is not None:
             parts = urlsplit(self.url)
             if (
@@ -60,7 +55,6 @@ class SharingSettings:
                 )
         if self.secret is not None and len(self.secret.encode()) < MIN_SECRET:
             raise ConfigurationError(f"secret: has {MIN_SECRET} bytes or more", field="secret")
-        check_tile_url(self.tile_url)
         if self.hide:
             PrivacyRule(hide=self.hide)  # raises for a field that cannot be hidden
 

@@ -37,8 +37,14 @@ function showEnd(): void {
 
 function show(link: Link): void {
   const base = new URL('..', location.href);
-  const { tileUrl = '', tileAttribution = '' } = document.body.dataset;
-  const place = new Place(element('map'), link.id, { files: 'files/', tileUrl, tileAttribution });
+  const { basemap = '', tileUrl = '', tileUrlDark = '', tileAttribution = '' } = document.body.dataset;
+  const place = new Place(element('map'), link.id, {
+    files: 'files/',
+    basemap,
+    tileUrl,
+    tileUrlDark,
+    tileAttribution,
+  });
   let state: State = 'connecting';
   let last: Location | undefined;
   const clock = new Clock();

@@ -23,7 +23,7 @@ export class Place {
     name: string,
     options: MapOptions,
   ) {
-    this.#map = createMap(element, options);
+    this.#map = createMap(element, { ...options, world: false });
     element.setAttribute('aria-label', `Map with the position of ${name}`);
     element.setAttribute('role', 'application');
     this.#map.addLayer(this.#marks);
