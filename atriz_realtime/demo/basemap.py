@@ -25,7 +25,7 @@ BOUNDS = (-9.9, 51.95, -7.6, 53.2)
 ZOOMS = (7, 13)
 """The lowest zoom shows the country; the highest one has every detail."""
 
-ATTRIBUTION = "An invented town; coasts: Natural Earth"
+ATTRIBUTION = "An invented town"
 
 RIVER = (
     ((33_000.0, 60_000.0), 80.0),
@@ -66,7 +66,13 @@ def write(path: Path, streets: Streets, roads: Streets, seed: int) -> None:
     :param streets: the town's.
     :param roads: the country's.
     """
-    features = [*_land(), *_water(), *_blocks(streets, seed), *_country(roads), *_town(streets)]
+    features = [
+        *_land(),
+        *_water(),
+        *_blocks(streets, roads, seed),
+        *_country(roads),
+        *_town(streets),
+    ]
     tiles.write(
         path,
         features,
@@ -104,7 +110,9 @@ def _land() -> Iterator[tiles.Feature]:
     """The land around the map, from the offline map of the pages."""
     source = files("atriz_realtime") / "pages" / "dist" / "world-10m.json"
     atlas: Any = decode_json(source.read_bytes())
-    (scale_x, scale_y), (west, south) = (atlas["transform"][each] for each in ("scale", "translate"))
+    (scale_x, scale_y), (west, south) = (
+        atlas["transform"][each] for each in ("scale", "translate")
+    )
     arcs: dict[int, list[tuple[float, float]]] = {}
 
     def arc(number: int) -> list[tuple[float, float]]:
@@ -150,9 +158,9 @@ def _water() -> Iterator[tiles.Feature]:
         length = math.hypot(dx, dy)
         for side, bank in zip((1, -1), banks, strict=True):
             bank.append((x - side * dy / length * width, y + side * dx / length * width))
-    # each stretch on its own, so that no ring crosses itself in a bend
-    for index in range(len(course) - 1):
-        ring = [*banks[0][index : index + 2], *banks[1][index : index + 2][::-1]]
+    # in stretches, so that no ring crosses itself in a bend; they overlap, so that no seam is seen
+    for index in range(0, len(course) - 1, 2):
+        ring = [*banks[0][index : index + 4], *banks[1][index : index + 4][::-1]]
         yield _area("water", [ring], kind="river")
     middle = [(x, y) for x, y, _ in course]
     name: dict[str, Value] = {"kind": "river", "name": "River Shannon"}
@@ -163,7 +171,7 @@ def _water() -> Iterator[tiles.Feature]:
 # -- the town ------------------------------------------------------------------------------
 
 
-def _blocks(streets: Streets, seed: int) -> Iterator[tiles.Feature]:
+def _blocks(streets: Streets, roads: Streets, seed: int) -> Iterator[tiles.Feature]:
     """The built-up area, and parks, each a block between streets."""
     random = Random(seed)  # noqa: S311  # a map, not a secret
     blocks = [(abs(_size(block)), block) for block in _faces(streets)]
@@ -175,7 +183,7 @@ def _blocks(streets: Streets, seed: int) -> Iterator[tiles.Feature]:
         yield _area("landuse", [block], 10, kind="park")
         middle = (sum(x for x, _ in block) / len(block), sum(y for _, y in block) / len(block))
         yield _feature("pois", POINT, [[middle]], 13, kind="park", name=name)
-    for house in buildings.houses(streets, seed, parks):
+    for house in buildings.houses(streets, seed, parks, _once(roads)):
         yield _area("buildings", [house], ZOOMS[1], kind="building")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
 from atriz_realtime.demo import town
@@ -25,6 +26,9 @@ BUILT = 0.9
 
 RIVERSIDE = 95.0
 """Smallest distance in metres of a house from the middle of the river."""
+
+EDGE = 4_000.0
+"""Metres from the centre of the town within which all houses are."""
 
 LARGEST = 1_500.0
 """Metres across an area that stays free, at most."""
@@ -57,11 +61,12 @@ class _Near:
 
 
 def houses(
-    streets: Streets, seed: int, green: Sequence[Sequence[Point]]
+    streets: Streets, seed: int, green: Sequence[Sequence[Point]], roads: Iterable[Street]
 ) -> Iterator[tuple[Point, ...]]:
     """The outlines of the houses.
 
     :param green: areas that stay free.
+    :param roads: other roads, which stay free too.
     """
     random = Random(seed)  # noqa: S311  # a map, not a secret
     once = [
@@ -71,9 +76,11 @@ def houses(
         if street.start < street.end
     ]
     roadway, houses_near = _Near(), _Near()
-    for street in once:
+    for street in (*once, *roads):
         for step in range(int(street.length / 5.0) + 1):
-            roadway.add(street.at(min(street.length, step * 5.0))[0])
+            place = street.at(min(street.length, step * 5.0))[0]
+            if math.hypot(*place) < EDGE:
+                roadway.add(place)
     for street in once:
         if street.limit == town.LIMIT_RING:
             continue
@@ -90,9 +97,7 @@ def houses(
                     yield outline
 
 
-def _along(
-    random: Random, street: Street, side: int
-) -> Iterator[tuple[Point, tuple[Point, ...]]]:
+def _along(random: Random, street: Street, side: int) -> Iterator[tuple[Point, tuple[Point, ...]]]:
     """Plots on a side of a street: the middle and the outline of each."""
     at = SETBACK
     while True:
@@ -105,8 +110,12 @@ def _along(
         aside = (side * ahead[1], -side * ahead[0])
 
         def corner(
-            along: float, away: float, x: float = x, y: float = y,
-            ahead: Point = ahead, aside: Point = aside,
+            along: float,
+            away: float,
+            x: float = x,
+            y: float = y,
+            ahead: Point = ahead,
+            aside: Point = aside,
         ) -> Point:
             return (
                 x + along * ahead[0] + away * aside[0],
@@ -127,7 +136,7 @@ def _along(
 def _from_river(place: Point) -> float:
     """Metres to the middle of the river."""
     nearest = math.inf
-    for (ax, ay), (bx, by) in zip(town.RIVER, town.RIVER[1:], strict=False):
+    for (ax, ay), (bx, by) in itertools.pairwise(town.RIVER):
         dx, dy = bx - ax, by - ay
         part = ((place[0] - ax) * dx + (place[1] - ay) * dy) / (dx * dx + dy * dy)
         part = max(0.0, min(1.0, part))

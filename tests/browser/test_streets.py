@@ -15,15 +15,20 @@ from atriz_realtime.demo import basemap, country, town
 from tests.browser.chromium import Complaints
 from tests.browser.conftest import NewPage
 from tests.browser.pictures import shares, until_drawn
+from tests.support.maps.files import copied, removed
 from tests.support.servers.serving import Live, serving, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PLUGINS = {"console": {"enabled": True}, "sharing": {"url": "https://live.example.com"}}
 
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_scale_factor": 2}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "has_touch": True,
+    "device_scale_factor": 2,
+}
 
-CENTRE = {"latitude": 52.66, "longitude": -8.63, "speed": 30, "heading": 50}
+CENTRE: dict[str, Any] = {"latitude": 52.66, "longitude": -8.63, "speed": 30, "heading": 50}
 
 
 @pytest.fixture(scope="module")
@@ -113,20 +118,16 @@ async def test_a_file_that_has_gone_leaves_the_offline_map(
     page: Page, file: Path, tmp_path: Path, complaints: Complaints
 ) -> None:
     complaints.expect("404")
-    copy = tmp_path / "gone.pmtiles"
-    copy.write_bytes(file.read_bytes())
+    copy = copied(file, tmp_path / "gone.pmtiles")
     async with serving(basemap=str(copy), plugins=PLUGINS) as live:
-        copy.unlink()
+        removed(copy)
         await shared(page, live, "bus-4")
         await until_drawn(page, land=0.5)
         await page.goto("about:blank")
 
 
-async def test_a_file_that_is_replaced_is_drawn(
-    page: Page, file: Path, tmp_path: Path
-) -> None:
-    replaced = tmp_path / "region.pmtiles"
-    replaced.write_bytes(file.read_bytes())
+async def test_a_file_that_is_replaced_is_drawn(page: Page, file: Path, tmp_path: Path) -> None:
+    replaced = copied(file, tmp_path / "region.pmtiles")
     async with serving(basemap=str(replaced), plugins=PLUGINS) as live:
         await shared(page, live, "bus-5")
         await until_drawn(page, road=0.02, built=0.2)

@@ -10,7 +10,10 @@ from atriz_realtime.defaults.shared.pages import DIST
 
 KB = 1_000
 
-FIRST = {"share": ("share.html", "share.css", "share.js"), "console": ("console.html", "console.css", "console.js")}
+FIRST = {
+    "share": ("share.html", "share.css", "share.js"),
+    "console": ("console.html", "console.css", "console.js"),
+}
 """The files that a page loads before anything is shown."""
 
 LIMITS = {"share": (150 * KB, 450 * KB), "console": (150 * KB, 500 * KB)}
@@ -31,7 +34,8 @@ def test_a_page_is_small_before_its_map(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"), [("streets.js", 60 * KB), ("names.json", 60 * KB), ("world-50m.json", 240 * KB)]
+    ("name", "limit"),
+    [("streets.js", 60 * KB), ("names.json", 60 * KB), ("world-50m.json", 240 * KB)],
 )
 def test_what_a_map_loads_later_is_small_too(name: str, limit: int) -> None:
     assert sizes(name)[0] < limit

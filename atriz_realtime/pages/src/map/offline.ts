@@ -29,7 +29,7 @@ export interface Elsewhere {
   readonly minZoom: number;
 }
 
-/** A map of the world that needs no tile server: land, borders, names, and a grid for orientation. */
+/** A map of the world that needs no tile server: land, borders, names, and, where there are no streets, a grid for orientation. */
 export class OfflineMap extends GridLayer {
   readonly #files: string;
   readonly #elsewhere: Elsewhere | undefined;
@@ -43,7 +43,7 @@ export class OfflineMap extends GridLayer {
    * @param elsewhere What another layer draws; nothing is loaded for it.
    */
   constructor(files: string, elsewhere?: Elsewhere, options?: GridLayerOptions) {
-    super({ tileSize: TILE, updateWhenZooming: false, attribution: 'Natural Earth', ...options });
+    super({ tileSize: TILE, updateWhenZooming: false, attribution: 'Natural Earth, GeoNames', ...options });
     this.#files = files;
     this.#elsewhere = elsewhere;
   }
@@ -63,7 +63,8 @@ export class OfflineMap extends GridLayer {
       });
     }
     const world = coords.z >= DETAILED ? (this.#detailed ?? this.#coarse) : (this.#coarse ?? this.#detailed);
-    draw(canvas, coords, coords.z < CLOSE ? world : undefined, coords.z < CLOSE ? this.#names : undefined);
+    const [shown, names] = coords.z < CLOSE ? [world, this.#names] : [];
+    draw(canvas, coords, shown, names, this.#elsewhere === undefined);
     return canvas;
   }
 
@@ -99,7 +100,13 @@ export class OfflineMap extends GridLayer {
   }
 }
 
-function draw(canvas: HTMLCanvasElement, { x, y, z }: Coords, world: World | undefined, names: Names | undefined): void {
+function draw(
+  canvas: HTMLCanvasElement,
+  { x, y, z }: Coords,
+  world: World | undefined,
+  names: Names | undefined,
+  hasGrid: boolean,
+): void {
   const ratio = window.devicePixelRatio;
   canvas.width = canvas.height = Math.round(TILE * ratio);
   const context = canvas.getContext('2d');
@@ -125,8 +132,10 @@ function draw(canvas: HTMLCanvasElement, { x, y, z }: Coords, world: World | und
     context.strokeStyle = colours.coast;
     context.stroke(land);
   }
-  context.strokeStyle = colours.grid;
-  context.stroke(grid(box, scale));
+  if (hasGrid) {
+    context.strokeStyle = colours.grid;
+    context.stroke(grid(box, scale));
+  }
   context.restore();
   if (names !== undefined) drawNames(context, names, x * TILE, y * TILE, z);
 }
