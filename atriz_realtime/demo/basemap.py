@@ -16,7 +16,14 @@ from typing import Any
 
 from atriz_realtime.api.wire import decode_json
 from atriz_realtime.demo import buildings, country, names, tiles, town
-from atriz_realtime.demo.streets import Point, Street, Streets, to_degrees, to_plane
+from atriz_realtime.demo.streets import (
+    CENTRE,
+    Point,
+    Street,
+    Streets,
+    to_degrees,
+    to_plane,
+)
 from atriz_realtime.demo.vector_tile import LINE, POINT, POLYGON, Value
 
 BOUNDS = (-9.9, 51.95, -7.6, 53.2)
@@ -49,6 +56,9 @@ RIVER = (
 
 LAKE = (20_000.0, 34_000.0)
 """The middle of Lough Derg."""
+
+ISLANDS = 15.0
+"""Degrees from the town within which all islands begin that the map shows."""
 
 PARK_AREA = (25_000.0, 160_000.0)
 """Smallest and largest area of a park, in square metres."""
@@ -115,6 +125,10 @@ def _land() -> Iterator[tiles.Feature]:
     )
     arcs: dict[int, list[tuple[float, float]]] = {}
 
+    def start(number: int) -> tuple[float, float]:
+        x, y = atlas["arcs"][max(number, ~number)][0]
+        return x * scale_x + west, y * scale_y + south
+
     def arc(number: int) -> list[tuple[float, float]]:
         if number < 0:
             return arc(~number)[::-1]
@@ -130,6 +144,8 @@ def _land() -> Iterator[tiles.Feature]:
     box = (BOUNDS[0] - margin, BOUNDS[1] - margin, BOUNDS[2] + margin, BOUNDS[3] + margin)
     (land,) = atlas["objects"]["land"]["geometries"]
     for polygon in land["arcs"]:
+        if math.dist(start(polygon[0][0]), CENTRE[::-1]) > ISLANDS:
+            continue
         ring = list(itertools.chain.from_iterable(arc(number)[:-1] for number in polygon[0]))
         xs, ys = zip(*ring, strict=True)
         if min(xs) < box[2] and box[0] < max(xs) and min(ys) < box[3] and box[1] < max(ys):
