@@ -43,3 +43,11 @@ def test_the_command_checks_a_file(file: Path, capsys: pytest.CaptureFixture[str
 
     assert run(("basemap", str(file.parent / "none.pmtiles"))) == 1
     assert "none.pmtiles: No such file" in capsys.readouterr().err
+
+
+def test_check_says_why_a_file_cannot_be_drawn(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ATRIZ_REALTIME_BASEMAP", str(png_tiles(file)))
+    assert run(("check", "--offline")) == 1
+    assert "has png tiles; the pages draw vector tiles (mvt)" in capsys.readouterr().err
