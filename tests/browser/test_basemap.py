@@ -39,6 +39,7 @@ COLOUR = """([latitude, longitude]) => {
     const { data } = tile.getContext('2d').getImageData(x - left - 4, y - top - 4, 9, 9);
     const seen = {};
     for (let at = 0; at < data.length; at += 4) {
+      if (data[at + 3] === 0) continue; // beyond the tile
       const colour = [...data].slice(at, at + 3).map((each) => each.toString(16).padStart(2, '0'));
       seen[`#${colour.join('')}`] = (seen[`#${colour.join('')}`] ?? 0) + 1;
     }
