@@ -53,12 +53,13 @@ export class OfflineMap extends GridLayer {
     if (this.#isElsewhere(coords)) return canvas;
     if (coords.z < CLOSE) {
       const detailed = coords.z >= DETAILED;
-      this.#want(detailed ? 'world-10m.json' : 'world-50m.json', detailed ? DETAILED : 0, async (url) => {
+      const isNeeded = (zoom: number) => zoom < CLOSE && zoom >= DETAILED === detailed;
+      this.#want(detailed ? 'world-10m.json' : 'world-50m.json', isNeeded, async (url) => {
         const world = await loadWorld(url);
         if (detailed) this.#detailed = world;
         else this.#coarse = world;
       });
-      this.#want('names.json', 0, async (url) => {
+      this.#want('names.json', (zoom) => zoom < CLOSE, async (url) => {
         this.#names = await loadNames(url);
       });
     }
@@ -80,12 +81,12 @@ export class OfflineMap extends GridLayer {
   }
 
   /** Load a file, once, if the map still shows a zoom that needs it after a moment. */
-  #want(file: string, from: number, load: (url: string) => Promise<void>): void {
+  #want(file: string, isNeeded: (zoom: number) => boolean, load: (url: string) => Promise<void>): void {
     if (this.#asked.has(file)) return;
     this.#asked.add(file);
     setTimeout(() => {
       const zoom = (this._map as typeof this._map | null)?.getZoom(); // null once it is removed
-      if (zoom === undefined || zoom >= CLOSE || zoom < from || (from === 0 && file.startsWith('world') && zoom >= DETAILED)) {
+      if (zoom === undefined || !isNeeded(zoom)) {
         this.#asked.delete(file);
         return;
       }
