@@ -11,16 +11,15 @@ from starlette.routing import Match, Route
 
 from atriz_realtime.api import ConfigurationError, PluginConfig, ServerHandle, hookimpl
 from atriz_realtime.defaults.shared.pages import (
-    WORLD,
-    check_tile_url,
+    MAP_FILES,
+    MapSettings,
     file_endpoint,
     file_routes,
-    security_headers,
 )
 
 PATH = "/console"
 
-FILES = ("console.js", "console.css", "LICENSES.txt", *WORLD)
+FILES = ("console.js", "console.css", "LICENSES.txt", *MAP_FILES)
 
 SHARE_FILE = "/track/files/share.js"
 """A file that only the plugin ``sharing`` serves, and only when it is on."""
@@ -61,7 +60,7 @@ class MetadataFields:
 
 
 @attrs.frozen(kw_only=True)
-class ConsoleSettings:
+class ConsoleSettings(MapSettings):
     """The table ``[realtime.plugins.console]``."""
 
     enabled: bool = False
@@ -76,14 +75,6 @@ class ConsoleSettings:
     external_map: str = attrs.field(default=OPENSTREETMAP, validator=_is_external_map)
     """The address template of a map elsewhere that the details of an entity link to, with
     `{latitude}` and `{longitude}`; empty: no link."""
-    tile_url: str = ""
-    """The address template of a tile server, with `{z}`, `{x}` and `{y}`; empty: the offline map
-    that comes with the package."""
-    tile_attribution: str = ""
-    """The attribution that the map shows for the tiles."""
-
-    def __attrs_post_init__(self) -> None:
-        check_tile_url(self.tile_url)
 
 
 @hookimpl
@@ -98,7 +89,7 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
     settings = config.load(ConsoleSettings)
     if not settings.enabled:
         return []
-    headers = security_headers(settings.tile_url)
+    headers = settings.headers()
     types: list[str] = []
 
     async def page_settings(request: Request) -> Response:
@@ -113,8 +104,7 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
                 "fields": attrs.asdict(settings.fields),
                 "externalMap": settings.external_map,
                 "sharing": _is_served(request, SHARE_FILE),
-                "tileUrl": settings.tile_url,
-                "tileAttribution": settings.tile_attribution,
+                **settings.for_page(config, root=""),
             },
             headers={**headers, "cache-control": "no-cache"},
         )

@@ -98,7 +98,9 @@ async def test_the_page_gets_its_settings() -> None:
                 "fields": {"name": "name", "plate": "plate", "driver": "driver", "group": "group"},
                 "externalMap": OPENSTREETMAP,
                 "sharing": False,
+                "basemap": "",
                 "tileUrl": "",
+                "tileUrlDark": "",
                 "tileAttribution": "",
             },
         )

@@ -58,11 +58,16 @@ def _fields_as_list(text: str) -> str:
 
 
 def attribute_docs(owner: Any) -> dict[str, str]:
-    """The strings below the attributes of a class, by attribute."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
-    if not isinstance(definition, ast.ClassDef):
-        raise TypeError(f"{owner!r} is not a class")
-    return {name: text for name, _, text in documented(definition.body)}
+    """The strings below the attributes of a class and of those it inherits from, by attribute."""
+    found: dict[str, str] = {}
+    package = owner.__module__.partition(".")[0]
+    ours = [each for each in inspect.getmro(owner) if each.__module__.startswith(package)]
+    for each in reversed(ours):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        if not isinstance(definition, ast.ClassDef):
+            raise TypeError(f"{each!r} is not a class")
+        found |= {name: text for name, _, text in documented(definition.body)}
+    return found
 
 
 def documented(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr | None, str]]:
