@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -16,7 +17,7 @@ from atriz_realtime.cli.addresses import bind, local_url, port_of
 from atriz_realtime.cli.main import NAME
 from atriz_realtime.cli.serving import uvicorn_server
 from atriz_realtime.cli.token import minter
-from atriz_realtime.demo import country, town
+from atriz_realtime.demo import basemap, country, town
 from atriz_realtime.demo.fleet import USER, Fleet
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
@@ -47,16 +48,28 @@ TOKEN_TTL = 86_400
 )
 def demo(host: str, port: int, entities: int) -> None:
     """Run a server with simulated vehicles and deliveries, which drive in a town that resembles
-    Limerick and on the roads to the towns around it.  A live map shows them.
+    Limerick and on the roads to the towns around it.  A live map shows them, with streets.
 
     It needs no Redis and no configuration, and leaves nothing behind.  It makes its own secret,
     and pages of any origin may connect.  Each entity reports about once a second.
     """
     logs.configure()
+    with TemporaryDirectory(prefix=f"{NAME}-") as folder:
+        _run(host, port, entities, Path(folder) / "demo.pmtiles")
+
+
+def _run(host: str, port: int, entities: int, streets: Path) -> None:
+    """Run the demo.
+
+    :param streets: the file of the map, which does not exist yet.
+    """
     sockets = bind(host, port)
     port = port_of(sockets)
     url = local_url(host, port)
+    town_streets, roads = town.build(), country.build(town.SEED)
+    basemap.write(streets, town_streets, roads, town.SEED)
     config = RealtimeConfig(
+        basemap=str(streets),
         host=host,
         port=port,
         jwt_secret=secrets.token_urlsafe(48),
@@ -66,7 +79,7 @@ def demo(host: str, port: int, entities: int) -> None:
     )
     app = create_app(config)
     server: RealtimeServer = app.state.realtime
-    fleet = Fleet(entities, town.build(), town.SEED, country.build(town.SEED))
+    fleet = Fleet(entities, town_streets, town.SEED, roads)
     token = minter(config, USER, TOKEN_TTL)()
 
     def ready() -> None:

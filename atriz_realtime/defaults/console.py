@@ -9,34 +9,25 @@ from starlette.routing import Route
 
 from atriz_realtime.api import PluginConfig, ServerHandle, hookimpl
 from atriz_realtime.defaults.shared.pages import (
-    WORLD,
-    check_tile_url,
+    MAP_FILES,
+    MapSettings,
     file_endpoint,
     file_routes,
-    security_headers,
 )
 
 PATH = "/console"
 
-FILES = ("console.js", "console.css", "LICENSES.txt", *WORLD)
+FILES = ("console.js", "console.css", "LICENSES.txt", *MAP_FILES)
 
 
 @attrs.frozen(kw_only=True)
-class ConsoleSettings:
+class ConsoleSettings(MapSettings):
     """The table ``[realtime.plugins.console]``."""
 
     enabled: bool = False
     """Serve the live map at `/console`."""
     stale_after: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
     """Seconds after which a position counts as stale and fades."""
-    tile_url: str = ""
-    """The address template of a tile server, with `{z}`, `{x}` and `{y}`; empty: the offline map
-    that comes with the package."""
-    tile_attribution: str = ""
-    """The attribution that the map shows for the tiles."""
-
-    def __attrs_post_init__(self) -> None:
-        check_tile_url(self.tile_url)
 
 
 @hookimpl
@@ -51,7 +42,7 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
     settings = config.load(ConsoleSettings)
     if not settings.enabled:
         return []
-    headers = security_headers(settings.tile_url)
+    headers = settings.headers()
     types: list[str] = []
 
     async def page_settings(_: Request) -> Response:
@@ -62,8 +53,7 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
                 "types": types,
                 "maxSubscriptions": config.settings["max_subscriptions"],
                 "staleAfter": settings.stale_after,
-                "tileUrl": settings.tile_url,
-                "tileAttribution": settings.tile_attribution,
+                **settings.for_page(config, root=""),
             },
             headers={**headers, "cache-control": "no-cache"},
         )

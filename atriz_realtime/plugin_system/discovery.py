@@ -34,6 +34,7 @@ DEFAULT_PLUGINS: Mapping[str, str] = MappingProxyType(
         "sharing": "atriz_realtime.defaults.sharing",
         "health": "atriz_realtime.defaults.health",
         "metrics": "atriz_realtime.defaults.metrics",
+        "basemap": "atriz_realtime.defaults.basemap",
         "admin_ui": "atriz_realtime.defaults.admin_ui",
         "console": "atriz_realtime.defaults.console",
     }

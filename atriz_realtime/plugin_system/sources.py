@@ -61,6 +61,11 @@ def read_file(
     return {}, ""
 
 
+def beside(file: str, path: Any) -> Any:
+    """A path in a configuration file, where a relative one counts from the file's folder."""
+    return str(Path(file).absolute().parent / path) if isinstance(path, str) and path else path
+
+
 def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # editors on Windows add a BOM

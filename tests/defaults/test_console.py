@@ -89,7 +89,9 @@ async def test_the_page_gets_its_settings() -> None:
                 "types": ["vehicle"],
                 "maxSubscriptions": 7,
                 "staleAfter": 12.5,
+                "basemap": "",
                 "tileUrl": "",
+                "tileUrlDark": "",
                 "tileAttribution": "",
             },
         )

@@ -11,11 +11,12 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+import attrs
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from atriz_realtime.api import ConfigurationError
+from atriz_realtime.api import ConfigurationError, PluginConfig
 
 DIST = files("atriz_realtime") / "pages" / "dist"
 
@@ -29,8 +30,12 @@ MEDIA_TYPES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-WORLD = ("world-50m.json", "world-10m.json")
-"""The files of the offline map."""
+MAP_FILES = ("streets.js", "names.json", "world-50m.json", "world-10m.json")
+"""The files that a page's map loads when it needs them: what draws a basemap, and the offline
+map."""
+
+BASEMAP_PATH = "/basemap.pmtiles"
+"""Where the plugin ``basemap`` serves the file of the setting ``basemap``."""
 
 TILE_URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>(?:\{s\}\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[0-9]+)?)/"
@@ -40,16 +45,51 @@ TILE_URL = re.compile(
 """A tile server's address template, with ``{z}``, ``{x}``, ``{y}`` and optionally ``{s}.``."""
 
 
-def check_tile_url(template: str) -> None:
-    """Check a tile server's address template; an empty one stands for the offline map.
+@attrs.frozen(kw_only=True)
+class MapSettings:
+    """The settings of a page's map, which are the same for each page.
 
-    :raises ConfigurationError: when it is malformed, with an example.
+    :raises ConfigurationError: for a malformed address template, with an example.
     """
-    if template and not TILE_URL.fullmatch(template):
-        raise ConfigurationError(
-            "tile_url must be an address such as https://tiles.example.com/{z}/{x}/{y}.png",
-            field="tile_url",
-        )
+
+    tile_url: str = ""
+    """The address template of a tile server, with `{z}`, `{x}` and `{y}`, to use instead of the
+    `basemap` or the offline map."""
+    tile_url_dark: str = ""
+    """The same for people whose system is set to dark; empty: `tile_url`."""
+    tile_attribution: str = ""
+    """The attribution that the map shows for the tiles."""
+
+    def __attrs_post_init__(self) -> None:
+        for field in ("tile_url", "tile_url_dark"):
+            template = getattr(self, field)
+            if template and not TILE_URL.fullmatch(template):
+                raise ConfigurationError(
+                    f"{field} must be an address such as "
+                    "https://tiles.example.com/{z}/{x}/{y}.png",
+                    field=field,
+                )
+        if self.tile_url_dark and not self.tile_url:
+            raise ConfigurationError("tile_url_dark needs a tile_url", field="tile_url_dark")
+
+    def headers(self) -> dict[str, str]:
+        """The headers of the page and its files."""
+        return security_headers(self.tile_url, self.tile_url_dark)
+
+    def for_page(self, config: PluginConfig, root: str) -> dict[str, str]:
+        """What the page's script is told about its map.
+
+        :param root: leads from the page to the root of the server, such as ``../``, so that it
+            works behind a proxy that adds a path.
+        """
+        settings = config.settings
+        served = settings["basemap"] is not None and "basemap" not in settings["disabled_plugins"]
+        return {
+            "basemap": root + BASEMAP_PATH[1:] if served and not self.tile_url else "",
+            "tileUrl": self.tile_url,
+            "tileUrlDark": self.tile_url_dark,
+            "tileAttribution": self.tile_attribution,
+        }
 
 
 @cache
@@ -59,14 +99,15 @@ def _read(name: str) -> tuple[bytes, bytes, str]:
     return body, gzip.compress(body, 6, mtime=0), f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
-def security_headers(tile_url: str = "") -> dict[str, str]:
+def security_headers(*tile_urls: str) -> dict[str, str]:
     """Headers that allow a page its own scripts, and connections to its own server, alone.
 
-    :param tile_url: a template that :data:`TILE_URL` matches; images may come from its host.
+    :param tile_urls: templates that :data:`TILE_URL` matches; images may come from their hosts.
     """
     images = "'self' data:"
-    if tile := TILE_URL.fullmatch(tile_url):
-        images += f" {tile['scheme']}://{tile['host'].replace('{s}', '*')}"
+    tiles = filter(None, map(TILE_URL.fullmatch, tile_urls))
+    for host in dict.fromkeys(f"{each['scheme']}://{each['host']}" for each in tiles):
+        images += f" {host.replace('{s}', '*')}"
     policy = (
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {images}; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

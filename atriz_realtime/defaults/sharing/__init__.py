@@ -111,7 +111,7 @@ def register_routes(
     return [
         Route(f"{PATH}/{{id}}", api.end, methods=["DELETE"]),
         Route(END_PATH, api.told, methods=["GET"]),
-        *page_routes(configured.settings),
+        *page_routes(configured.settings, config),
     ]
 
 

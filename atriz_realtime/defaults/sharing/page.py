@@ -15,14 +15,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from atriz_realtime.api import decode_json, encode_json
-from atriz_realtime.defaults.shared.pages import (
-    DIST,
-    MEDIA_TYPES,
-    WORLD,
-    file_routes,
-    security_headers,
-)
+from atriz_realtime.api import PluginConfig, decode_json, encode_json
+from atriz_realtime.defaults.shared.pages import DIST, MAP_FILES, MEDIA_TYPES, file_routes
 from atriz_realtime.defaults.sharing import colour
 from atriz_realtime.defaults.sharing.settings import LANGUAGES, LOGO_TYPES, SharingSettings
 
@@ -36,7 +30,7 @@ FILES = (
     "share-place.js",
     "share-map.css",
     "LICENSES.txt",
-    *WORLD,
+    *MAP_FILES,
 )
 """The page's files; its style is in the page, so that it is drawn when that has arrived."""
 
@@ -52,14 +46,15 @@ _PLACEHOLDER = re.compile(r"\{([a-zA-Z-]+)\}")
 class SharePage:
     """The page.  It is the same for every link, and for what is none."""
 
-    def __init__(self, settings: SharingSettings) -> None:
+    def __init__(self, settings: SharingSettings, config: PluginConfig) -> None:
         self._settings = settings
         self._style = (DIST / "share.css").read_text("utf-8").strip()
         if settings.brand_colour:
             self._style += colour.style(settings.brand_colour)
         template = (DIST / "share.html").read_text("utf-8")
-        template = template.replace("{tile-url}", html.escape(settings.tile_url))
-        template = template.replace("{tile-attribution}", html.escape(settings.tile_attribution))
+        for name, value in settings.for_page(config, root="../").items():
+            attribute = re.sub("[A-Z]", lambda found: f"-{found[0].lower()}", name)
+            template = template.replace(f"{{{attribute}}}", html.escape(value))
         pages = {each: self._rendered(template, each).encode() for each in LANGUAGES}
         self._pages = {
             each: (page, gzip.compress(page, 9, mtime=0)) for each, page in pages.items()
@@ -67,7 +62,7 @@ class SharePage:
 
     def headers(self) -> dict[str, str]:
         """The headers of the page and its files."""
-        headers = security_headers(self._settings.tile_url)
+        headers = self._settings.headers()
         policy = headers["content-security-policy"]
         digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
         policy = policy.replace("style-src 'self'", f"style-src 'self' 'sha256-{digest}'")
@@ -183,9 +178,9 @@ def preferred(accepted: str) -> str:
     return max(found, key=lambda each: each[0], default=(1.0, LANGUAGES[0]))[1]
 
 
-def page_routes(settings: SharingSettings) -> list[Route]:
+def page_routes(settings: SharingSettings, config: PluginConfig) -> list[Route]:
     """The page and its files."""
-    page = SharePage(settings)
+    page = SharePage(settings, config)
     headers = page.headers()
 
     async def show(request: Request) -> Response:

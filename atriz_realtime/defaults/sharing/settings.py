@@ -10,7 +10,7 @@ import attrs
 
 from atriz_realtime.api import ConfigurationError, PluginConfig
 from atriz_realtime.defaults.privacy import PrivacyRule
-from atriz_realtime.defaults.shared.pages import check_tile_url
+from atriz_realtime.defaults.shared.pages import MapSettings
 from atriz_realtime.defaults.sharing.colour import COLOUR
 from atriz_realtime.defaults.sharing.details import SHOWN
 from atriz_realtime.defaults.sharing.tokens import ShareTokens
@@ -40,7 +40,7 @@ _PLACE = re.compile(r"(https?://|mailto:|tel:)[^\s\"'<>]+", re.IGNORECASE)
 
 
 @attrs.frozen(kw_only=True)
-class SharingSettings:
+class SharingSettings(MapSettings):
     """The table ``[realtime.plugins.sharing]``."""
 
     url: str | None = None
@@ -86,13 +86,8 @@ class SharingSettings:
     contact_url: str = ""
     """Where recipients reach you: an address, or one with `mailto:` or `tel:`."""
 
-    tile_url: str = ""
-    """The address template of a tile server for the page's map, with `{z}`, `{x}` and `{y}`;
-    empty: the offline map that comes with the package."""
-    tile_attribution: str = ""
-    """The attribution that the map shows for the tiles."""
-
     def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
         if self.url is not None:
             parts = urlsplit(self.url)
             if (
@@ -108,7 +103,6 @@ class SharingSettings:
                 )
         if self.secret is not None and len(self.secret.encode()) < MIN_SECRET:
             raise ConfigurationError(f"secret: has {MIN_SECRET} bytes or more", field="secret")
-        check_tile_url(self.tile_url)
         if self.hide:
             PrivacyRule(hide=self.hide)  # raises for a field that cannot be hidden
         self._check_fields()

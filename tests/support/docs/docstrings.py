@@ -56,11 +56,14 @@ def _fields_as_list(text: str) -> str:
 
 
 def attribute_docs(owner: Any) -> dict[str, str]:
-    """The strings below the attributes of a class, by attribute."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
-    if not isinstance(definition, ast.ClassDef):
-        raise TypeError(f"{owner!r} is not a class")
-    return {name: text for name, _, text in documented(definition.body)}
+    """The strings below the attributes of a class and of those it inherits from, by attribute."""
+    found = {}
+    for each in reversed(inspect.getmro(owner)[:-1]):  # without object
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        if not isinstance(definition, ast.ClassDef):
+            raise TypeError(f"{each!r} is not a class")
+        found |= {name: text for name, _, text in documented(definition.body)}
+    return found
 
 
 def documented(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr | None, str]]:

@@ -26,6 +26,7 @@ HEADER = "from atriz_realtime.api import *\n"
 DEFAULT_HOOKS = (
     "revocations:register_commands",
     *(f"revocations:{hook}" for hook in ("server_started", "server_stopping")),
+    "basemap:register_commands",
     "admin_ui:server_started",
     *(f"sharing:{hook}" for hook in ("register_commands", "server_started")),
 )

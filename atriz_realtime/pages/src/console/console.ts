@@ -42,12 +42,12 @@ export class Console {
 
   /** @param left Called when the server does not accept the token. */
   constructor(settings: Settings, token: string, left: (reason: string) => void) {
-    const { types, maxSubscriptions, staleAfter, tileUrl, tileAttribution } = settings;
+    const { types, maxSubscriptions, staleAfter, basemap, tileUrl, tileUrlDark, tileAttribution } = settings;
     this.#settings = settings;
     this.#left = left;
     this.#fleet = new Fleet(types);
     this.#stage = new Stage(
-      { files: FILES, tileUrl, tileAttribution },
+      { files: FILES, basemap, tileUrl, tileUrlDark, tileAttribution },
       (mark) => this.#choose(this.#fleet.of(mark)),
       () => this.#follow(false),
     );

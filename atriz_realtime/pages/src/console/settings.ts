@@ -6,7 +6,10 @@ export interface Settings {
   maxSubscriptions: number;
   /** Seconds after which a position counts as stale. */
   staleAfter: number;
+  /** URL of the file with streets, relative to the page; empty: none. */
+  basemap: string;
   tileUrl: string;
+  tileUrlDark: string;
   tileAttribution: string;
 }
 

@@ -1,103 +1,156 @@
-import { GridLayer, type Coords, type GridLayerOptions } from 'leaflet';
+import { GridLayer, latLngBounds, type Coords, type DoneCallback, type Map } from 'leaflet';
 
-import { latitudeAt, southOf } from './mercator.ts';
-import { theme } from './theme.ts';
-import { loadWorld, meet, trace, type Box, type World } from './world.ts';
+import { OfflineMap } from './offline.ts';
+import { onTheme, theme } from './theme.ts';
 
-/** From this zoom on, coasts are drawn in detail. */
-const DETAILED = 5;
+import type { Answer, Opened, Question } from './streets.ts';
 
 /** Pixels of a tile. */
 const TILE = 256;
 
-/** Possible distances between two grid lines, in degrees. */
-const STEPS = [30, 15, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
+/** The zoom from which a file is drawn must be so high that its area is a tile wide. */
+const DEGREES = 360;
 
-/** Smallest distance between two meridians of the grid, in pixels. */
-const MIN_SPACING = 170;
+/**
+ * Draw the ground of a map: the streets of a PMTiles file where it has some, and the offline map elsewhere.
+ *
+ * @param files The folder of the pages' files.
+ * @param basemap The URL of the PMTiles file; empty: there is none.
+ * @param attribute Makes an attribution of a text.
+ */
+export function addBasemap(map: Map, files: string, basemap: string, attribute: (text: string) => string): void {
+  if (basemap === '') {
+    addOffline(map, new OfflineMap(files));
+    return;
+  }
+  const streets = new Streets(new URL(`${files}streets.js`, location.href));
+  let removed = false;
+  map.once('unload', () => {
+    removed = true;
+    streets.close();
+  });
+  streets.open(new URL(basemap, location.href)).then(
+    ({ bounds: [west, south, east, north], minZoom, attribution }) => {
+      if (removed) return;
+      const bounds = latLngBounds([south, west], [north, east]);
+      const zoom = Math.max(minZoom, Math.ceil(Math.log2(DEGREES / Math.max(east - west, 1e-6))));
+      addOffline(map, new OfflineMap(files, { bounds, minZoom: zoom }));
+      const layer = new StreetsLayer(streets, {
+        bounds,
+        minZoom: zoom,
+        tileSize: TILE,
+        updateWhenZooming: false,
+        keepBuffer: 1,
+        attribution: attribute(attribution),
+      }).addTo(map);
+      onTheme(() => layer.redraw());
+    },
+    (error: unknown) => {
+      console.warn('no streets', error);
+      streets.close();
+      if (!removed) addOffline(map, new OfflineMap(files));
+    },
+  );
+}
 
-/** A map of the world that needs no tile server: land, borders, and a grid for orientation. */
-export class Basemap extends GridLayer {
-  readonly #files: string;
-  #coarse: World | undefined;
-  #detailed: World | undefined;
-  #loading: Promise<void> | undefined;
+function addOffline(map: Map, layer: OfflineMap): void {
+  layer.setZIndex(0).addTo(map);
+  onTheme(() => layer.redraw());
+}
 
-  /** @param files The folder with `world-50m.json` and `world-10m.json`. */
-  constructor(files: string, options?: GridLayerOptions) {
-    super({ tileSize: TILE, updateWhenZooming: false, attribution: 'Natural Earth', ...options });
-    this.#files = files;
+/** The worker that draws tiles, so that no frame of the page waits for one. */
+class Streets {
+  readonly #worker: Worker;
+  readonly #waiting = new globalThis.Map<number, (bitmap: ImageBitmap | undefined) => void>();
+  #opened: { resolve: (found: Opened) => void; reject: (reason: unknown) => void } | undefined;
+  #number = 0;
+  #stale: ((keys: readonly string[]) => void) | undefined;
+
+  constructor(script: URL) {
+    this.#worker = new Worker(script, { type: 'module' });
+    this.#worker.addEventListener('message', ({ data }: MessageEvent<Answer>) => {
+      if (data.what === 'drawn') {
+        this.#waiting.get(data.number)?.(data.bitmap);
+        this.#waiting.delete(data.number);
+      } else if (data.what === 'stale') this.#stale?.(data.tiles);
+      else if (data.what === 'opened') this.#opened?.resolve(data.found);
+      else this.#opened?.reject(data.reason);
+    });
+    this.#worker.addEventListener('error', (event) => this.#opened?.reject(event.message));
   }
 
-  /** Fetch the map; until then only the grid is drawn. */
-  async load(): Promise<void> {
-    this.#coarse = await loadWorld(`${this.#files}world-50m.json`);
-    this.redraw();
+  /** Open a file. */
+  open(url: URL): Promise<Opened> {
+    this.#ask({ what: 'open', url: url.href });
+    return new Promise((resolve, reject) => {
+      this.#opened = { resolve, reject };
+    });
   }
 
-  async #loadDetailed(): Promise<void> {
-    this.#detailed = await loadWorld(`${this.#files}world-10m.json`);
-    this.redraw();
+  /** End the worker. */
+  close(): void {
+    this.#worker.terminate();
   }
 
-  override createTile(coords: Coords): HTMLElement {
-    if (coords.z >= DETAILED && this.#coarse !== undefined && this.#loading === undefined) {
-      this.#loading = this.#loadDetailed().catch(() => undefined); // the coarse map remains
-    }
-    const world = coords.z >= DETAILED ? (this.#detailed ?? this.#coarse) : this.#coarse;
-    return drawn(coords, world);
+  /** Draw a tile; `undefined`: the file has none there, or it is not wanted any more. */
+  draw({ x, y, z }: Coords): { number: number; bitmap: Promise<ImageBitmap | undefined> } {
+    const number = (this.#number += 1);
+    this.#ask({ what: 'draw', number, tile: { x, y, z }, ratio: window.devicePixelRatio, colours: theme() });
+    return { number, bitmap: new Promise((resolve) => this.#waiting.set(number, resolve)) };
+  }
+
+  /** Do not draw a tile that was asked for. */
+  forget(number: number): void {
+    if (this.#waiting.has(number)) this.#ask({ what: 'forget', number });
+  }
+
+  /** Listen for tiles, each as `x:y:z`, on which names have changed because of their neighbours. */
+  onStale(listener: (keys: readonly string[]) => void): void {
+    this.#stale = listener;
+  }
+
+  #ask(question: Question): void {
+    this.#worker.postMessage(question);
   }
 }
 
-function drawn({ x, y, z }: Coords, world: World | undefined): HTMLCanvasElement {
-  const canvas = document.createElement('canvas');
-  const ratio = window.devicePixelRatio;
-  canvas.width = canvas.height = Math.round(TILE * ratio);
-  const context = canvas.getContext('2d');
-  if (context === null) return canvas;
-  context.scale(canvas.width / TILE, canvas.width / TILE);
-  const colours = theme();
-  context.fillStyle = colours.sea;
-  context.fillRect(0, 0, TILE, TILE);
-  const scale = TILE * 2 ** z;
-  const box = around({ west: x / 2 ** z, north: y / 2 ** z, east: (x + 1) / 2 ** z, south: (y + 1) / 2 ** z });
-  context.translate((box.west * 2 ** z - x) * TILE, (box.north * 2 ** z - y) * TILE);
-  if (world !== undefined) {
-    const land = new Path2D();
-    for (const course of world.land) if (meet(course.box, box)) trace(land, course, box, scale, true);
-    context.fillStyle = colours.land;
-    context.fill(land, 'evenodd');
-    const borders = new Path2D();
-    for (const course of world.borders) if (meet(course.box, box)) trace(borders, course, box, scale, false);
-    context.strokeStyle = colours.border;
-    context.stroke(borders);
-    context.strokeStyle = colours.coast;
-    context.stroke(land);
-  }
-  context.strokeStyle = colours.grid;
-  context.stroke(grid(box, scale));
-  return canvas;
-}
+/** Tiles with streets. */
+class StreetsLayer extends GridLayer {
+  readonly #streets: Streets;
+  readonly #tiles = new globalThis.Map<HTMLElement, { coords: Coords; number: number }>();
 
-/** A box slightly larger than a tile, so that the edges of clipped areas stay outside the tile. */
-function around({ west, north, east, south }: Box): Box {
-  const margin = (east - west) / 32;
-  return { west: west - margin, north: north - margin, east: east + margin, south: south + margin };
-}
+  constructor(streets: Streets, options: object) {
+    super(options);
+    this.#streets = streets;
+    streets.onStale((keys) => {
+      const stale = new Set(keys);
+      for (const [canvas, { coords }] of this.#tiles) {
+        if (stale.has(`${coords.x}:${coords.y}:${coords.z}`)) this.#draw(canvas as HTMLCanvasElement, coords);
+      }
+    });
+    this.on('tileunload', ({ tile }) => {
+      const found = this.#tiles.get(tile);
+      if (found !== undefined) streets.forget(found.number);
+      this.#tiles.delete(tile);
+    });
+  }
 
-function grid(box: Box, scale: number): Path2D {
-  const path = new Path2D();
-  const step = STEPS.findLast((degrees) => (degrees / 360) * scale >= MIN_SPACING) ?? 30;
-  for (let line = Math.ceil(((box.west - 0.5) * 360) / step); line * step <= (box.east - 0.5) * 360; line += 1) {
-    const x = ((line * step) / 360 + 0.5 - box.west) * scale;
-    path.moveTo(x, 0);
-    path.lineTo(x, (box.south - box.north) * scale);
+  override createTile(coords: Coords, done: DoneCallback): HTMLElement {
+    const canvas = document.createElement('canvas');
+    this.#draw(canvas, coords, () => done(undefined, canvas));
+    return canvas;
   }
-  const [top, bottom] = [latitudeAt(box.north), latitudeAt(box.south)];
-  for (let line = Math.ceil(bottom / step); line * step <= top; line += 1) {
-    const y = (southOf(line * step) - box.north) * scale;
-    path.moveTo(0, y);
-    path.lineTo((box.east - box.west) * scale, y);
+
+  #draw(canvas: HTMLCanvasElement, coords: Coords, done?: () => void): void {
+    const { number, bitmap } = this.#streets.draw(coords);
+    this.#tiles.set(canvas, { coords, number });
+    void bitmap.then((drawn) => {
+      if (drawn !== undefined && this.#tiles.get(canvas)?.number === number) {
+        canvas.width = drawn.width;
+        canvas.height = drawn.height;
+        canvas.getContext('bitmaprenderer')?.transferFromImageBitmap(drawn);
+      } else drawn?.close();
+      done?.();
+    });
   }
-  return path;
 }

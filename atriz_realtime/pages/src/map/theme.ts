@@ -7,6 +7,22 @@ export interface Theme {
   readonly coast: string;
   readonly border: string;
   readonly grid: string;
+  /** The ground of towns, parks and buildings. */
+  readonly built: string;
+  readonly park: string;
+  readonly building: string;
+  readonly road: string;
+  readonly roadCasing: string;
+  readonly mainRoad: string;
+  readonly highway: string;
+  readonly highwayCasing: string;
+  readonly railway: string;
+  /** Names of countries, of cities, of streets, of water and of parks. */
+  readonly country: string;
+  readonly city: string;
+  readonly street: string;
+  readonly waterName: string;
+  readonly parkName: string;
   /** The outline that separates markers from the map. */
   readonly halo: string;
   readonly text: string;
@@ -38,11 +54,30 @@ function read(): Theme {
     coast: colour('coast'),
     border: colour('border'),
     grid: colour('grid'),
+    built: colour('built'),
+    park: colour('park'),
+    building: colour('building'),
+    road: colour('road'),
+    roadCasing: colour('road-casing'),
+    mainRoad: colour('main-road'),
+    highway: colour('highway'),
+    highwayCasing: colour('highway-casing'),
+    railway: colour('railway'),
+    country: colour('country'),
+    city: colour('city'),
+    street: colour('street'),
+    waterName: colour('water-name'),
+    parkName: colour('park-name'),
     halo: colour('halo'),
     text: colour('ink'),
     focus: colour('focus'),
     kinds: SHAPES.map((_, kind) => colour(`kind-${kind}`)),
   };
+}
+
+/** Whether the system is set to dark. */
+export function isDark(): boolean {
+  return dark.matches;
 }
 
 /** Listen to changes of the colour scheme; returns a function that removes the listener. */

@@ -34,7 +34,7 @@ export class Place {
 
   constructor(element: HTMLElement, name: string, options: MapOptions, words: Words) {
     this.#words = words;
-    this.#map = createMap(element, options);
+    this.#map = createMap(element, { ...options, world: false });
     element.setAttribute('aria-label', words.map.replace('{name}', () => name));
     element.setAttribute('role', 'application');
     for (const [part, text] of [

@@ -57,8 +57,8 @@ export class Stage {
 }
 
 function optionsOf({ dataset }: HTMLElement): MapOptions {
-  const { tileUrl = '', tileAttribution = '' } = dataset;
-  return { files: FILES, tileUrl, tileAttribution };
+  const { basemap = '', tileUrl = '', tileUrlDark = '', tileAttribution = '' } = dataset;
+  return { files: FILES, basemap, tileUrl, tileUrlDark, tileAttribution };
 }
 
 function addStyle(href: string): Promise<void> {

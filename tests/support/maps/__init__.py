@@ -1,0 +1,1 @@
+"""PMTiles files for tests."""
