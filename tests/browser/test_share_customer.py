@@ -63,6 +63,17 @@ OUTSIDE = """() => [...document.querySelectorAll('#card *, #brand *')].filter((e
 """What does not fit into the window."""
 
 
+STARTS = """() => ['#state', '#headline', '#kicker', '#facts div'].map((each) => {
+  const range = document.createRange();
+  range.selectNodeContents(document.querySelector(each));
+  const isRight = document.documentElement.dir === 'rtl';
+  const { left, right } = each === '#state'
+    ? document.querySelector(each).getBoundingClientRect() : range.getBoundingClientRect();
+  return isRight ? right : left;
+})"""
+"""Where each line of the card starts."""
+
+
 def metadata(status: str = "on_the_way", **fields: Any) -> dict[str, Any]:
     """What a courier's application reports, most of it nobody's business."""
     eta = datetime.now(UTC) + timedelta(minutes=25)
@@ -161,6 +172,8 @@ async def test_everything_fits_and_can_be_touched(
     await page.wait_for_function(MARKED)
     assert await page.evaluate(SMALL) == []
     assert await page.evaluate(OUTSIDE) == []
+    start = await page.evaluate(STARTS)
+    assert max(start) - min(start) < 3, start
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     boxes = await page.evaluate(BOXES)
     card, stage = boxes["#card"], boxes["#map"]

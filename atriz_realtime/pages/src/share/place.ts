@@ -12,8 +12,9 @@ import { latLng, latLngBounds, point, type LatLng, type LatLngBounds, type Map, 
 /** The initial zoom. */
 const ZOOM = 15;
 
-/** Pixels around what is to be seen: beside it, room for a label and the controls; above it, for the pin itself. */
-const BESIDE = 76;
+/** Pixels around what is to be seen: room for the pin above its point, for its label below, and for the controls. */
+const LEFT = 76;
+const RIGHT = 124;
 const ABOVE = 64;
 const BELOW = 44;
 
@@ -121,8 +122,8 @@ export class Place {
       this.#map.fitBounds(both, {
         animate,
         maxZoom: ZOOM,
-        paddingTopLeft: [BESIDE, ABOVE],
-        paddingBottomRight: [BESIDE, BELOW],
+        paddingTopLeft: [LEFT, ABOVE],
+        paddingBottomRight: [RIGHT, BELOW],
       });
     } else if (one !== undefined) {
       this.#map.setView(one, this.#isPlaced ? this.#map.getZoom() : ZOOM, { animate });
@@ -140,13 +141,13 @@ export class Place {
   #shown(): LatLngBounds {
     const { x, y } = this.#map.getSize();
     return latLngBounds(
-      this.#map.containerPointToLatLng([BESIDE / 2, ABOVE / 2]),
-      this.#map.containerPointToLatLng([x - BESIDE / 2, y - BELOW / 2]),
+      this.#map.containerPointToLatLng([LEFT / 2, ABOVE / 2]),
+      this.#map.containerPointToLatLng([x - RIGHT / 2, y - BELOW / 2]),
     );
   }
 
   #zoomFor(bounds: LatLngBounds): number {
-    return Math.min(ZOOM, this.#map.getBoundsZoom(bounds, false, point(2 * BESIDE, ABOVE + BELOW)));
+    return Math.min(ZOOM, this.#map.getBoundsZoom(bounds, false, point(LEFT + RIGHT, ABOVE + BELOW)));
   }
 
   #follow(following: boolean): void {
