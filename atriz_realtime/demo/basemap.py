@@ -16,7 +16,14 @@ from typing import Any
 
 from atriz_realtime.api.wire import decode_json
 from atriz_realtime.demo import buildings, country, names, tiles, town
-from atriz_realtime.demo.streets import Point, Street, Streets, to_degrees, to_plane
+from atriz_realtime.demo.streets import (
+    CENTRE,
+    Point,
+    Street,
+    Streets,
+    to_degrees,
+    to_plane,
+)
 from atriz_realtime.demo.vector_tile import LINE, POINT, POLYGON, Value
 
 BOUNDS = (-9.9, 51.95, -7.6, 53.2)
@@ -25,7 +32,7 @@ BOUNDS = (-9.9, 51.95, -7.6, 53.2)
 ZOOMS = (7, 13)
 """The lowest zoom shows the country; the highest one has every detail."""
 
-ATTRIBUTION = "An invented town; coasts: Natural Earth"
+ATTRIBUTION = "An invented town"
 
 RIVER = (
     ((33_000.0, 60_000.0), 80.0),
@@ -50,6 +57,9 @@ RIVER = (
 LAKE = (20_000.0, 34_000.0)
 """The middle of Lough Derg."""
 
+ISLANDS = 15.0
+"""Degrees from the town within which all islands begin that the map shows."""
+
 PARK_AREA = (25_000.0, 160_000.0)
 """Smallest and largest area of a park, in square metres."""
 PARKS = 14
@@ -66,7 +76,13 @@ def write(path: Path, streets: Streets, roads: Streets, seed: int) -> None:
     :param streets: the town's.
     :param roads: the country's.
     """
-    features = [*_land(), *_water(), *_blocks(streets, seed), *_country(roads), *_town(streets)]
+    features = [
+        *_land(),
+        *_water(),
+        *_blocks(streets, roads, seed),
+        *_country(roads),
+        *_town(streets),
+    ]
     tiles.write(
         path,
         features,
@@ -104,8 +120,14 @@ def _land() -> Iterator[tiles.Feature]:
     """The land around the map, from the offline map of the pages."""
     source = files("atriz_realtime") / "pages" / "dist" / "world-10m.json"
     atlas: Any = decode_json(source.read_bytes())
-    (scale_x, scale_y), (west, south) = (atlas["transform"][each] for each in ("scale", "translate"))
+    (scale_x, scale_y), (west, south) = (
+        atlas["transform"][each] for each in ("scale", "translate")
+    )
     arcs: dict[int, list[tuple[float, float]]] = {}
+
+    def start(number: int) -> tuple[float, float]:
+        x, y = atlas["arcs"][max(number, ~number)][0]
+        return x * scale_x + west, y * scale_y + south
 
     def arc(number: int) -> list[tuple[float, float]]:
         if number < 0:
@@ -122,6 +144,8 @@ def _land() -> Iterator[tiles.Feature]:
     box = (BOUNDS[0] - margin, BOUNDS[1] - margin, BOUNDS[2] + margin, BOUNDS[3] + margin)
     (land,) = atlas["objects"]["land"]["geometries"]
     for polygon in land["arcs"]:
+        if math.dist(start(polygon[0][0]), CENTRE[::-1]) > ISLANDS:
+            continue
         ring = list(itertools.chain.from_iterable(arc(number)[:-1] for number in polygon[0]))
         xs, ys = zip(*ring, strict=True)
         if min(xs) < box[2] and box[0] < max(xs) and min(ys) < box[3] and box[1] < max(ys):
@@ -150,9 +174,9 @@ def _water() -> Iterator[tiles.Feature]:
         length = math.hypot(dx, dy)
         for side, bank in zip((1, -1), banks, strict=True):
             bank.append((x - side * dy / length * width, y + side * dx / length * width))
-    # each stretch on its own, so that no ring crosses itself in a bend
-    for index in range(len(course) - 1):
-        ring = [*banks[0][index : index + 2], *banks[1][index : index + 2][::-1]]
+    # in stretches, so that no ring crosses itself in a bend; they overlap, so that no seam is seen
+    for index in range(0, len(course) - 1, 2):
+        ring = [*banks[0][index : index + 4], *banks[1][index : index + 4][::-1]]
         yield _area("water", [ring], kind="river")
     middle = [(x, y) for x, y, _ in course]
     name: dict[str, Value] = {"kind": "river", "name": "River Shannon"}
@@ -163,7 +187,7 @@ def _water() -> Iterator[tiles.Feature]:
 # -- the town ------------------------------------------------------------------------------
 
 
-def _blocks(streets: Streets, seed: int) -> Iterator[tiles.Feature]:
+def _blocks(streets: Streets, roads: Streets, seed: int) -> Iterator[tiles.Feature]:
     """The built-up area, and parks, each a block between streets."""
     random = Random(seed)  # noqa: S311  # a map, not a secret
     blocks = [(abs(_size(block)), block) for block in _faces(streets)]
@@ -175,7 +199,7 @@ def _blocks(streets: Streets, seed: int) -> Iterator[tiles.Feature]:
         yield _area("landuse", [block], 10, kind="park")
         middle = (sum(x for x, _ in block) / len(block), sum(y for _, y in block) / len(block))
         yield _feature("pois", POINT, [[middle]], 13, kind="park", name=name)
-    for house in buildings.houses(streets, seed, parks):
+    for house in buildings.houses(streets, seed, parks, _once(roads)):
         yield _area("buildings", [house], ZOOMS[1], kind="building")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
 from atriz_realtime.demo import town
@@ -26,42 +27,50 @@ BUILT = 0.9
 RIVERSIDE = 95.0
 """Smallest distance in metres of a house from the middle of the river."""
 
-LARGEST = 1_500.0
-"""Metres across an area that stays free, at most."""
+EDGE = 4_500.0
+"""Metres of a road from the centre of the town, beyond which there are no houses."""
 
-CELL = 24.0
-"""Metres of a cell of the grid in which neighbours are looked up."""
+FREE = 5.5
+"""Metres around the middle of a road in which no house stands."""
+
+APART = 15.0
+"""Smallest distance in metres between the middles of two houses."""
 
 
 class _Near:
-    """Points on a grid of cells."""
+    """Points, to find out whether one is near.
 
-    def __init__(self) -> None:
+    :param distance: what counts as near, in metres.
+    """
+
+    def __init__(self, distance: float) -> None:
+        self._distance = distance
         self._cells: dict[tuple[int, int], list[Point]] = defaultdict(list)
 
     def add(self, place: Point) -> None:
         self._cells[self._cell(place)].append(place)
 
-    def has(self, place: Point, distance: float) -> bool:
-        """Whether there is a point within a distance, which is at most that of a cell."""
+    def has(self, place: Point) -> bool:
+        """Whether a point is near."""
         column, row = self._cell(place)
         return any(
-            math.dist(place, other) < distance
+            math.dist(place, other) < self._distance
             for dx in (-1, 0, 1)
             for dy in (-1, 0, 1)
             for other in self._cells.get((column + dx, row + dy), ())
         )
 
     def _cell(self, place: Point) -> tuple[int, int]:
-        return math.floor(place[0] / CELL), math.floor(place[1] / CELL)
+        return math.floor(place[0] / self._distance), math.floor(place[1] / self._distance)
 
 
 def houses(
-    streets: Streets, seed: int, green: Sequence[Sequence[Point]]
+    streets: Streets, seed: int, green: Sequence[Sequence[Point]], roads: Iterable[Street]
 ) -> Iterator[tuple[Point, ...]]:
     """The outlines of the houses.
 
     :param green: areas that stay free.
+    :param roads: other roads, which begin in the town and stay free too.
     """
     random = Random(seed)  # noqa: S311  # a map, not a secret
     once = [
@@ -70,10 +79,11 @@ def houses(
         for street in leaving
         if street.start < street.end
     ]
-    roadway, houses_near = _Near(), _Near()
-    for street in once:
-        for step in range(int(street.length / 5.0) + 1):
+    roadway, built = _Near(FREE), _Near(APART)
+    for street in (*once, *roads):
+        for step in range(int(min(street.length, EDGE) / 5.0) + 1):
             roadway.add(street.at(min(street.length, step * 5.0))[0])
+    parks = [(_box(area), area) for area in green]
     for street in once:
         if street.limit == town.LIMIT_RING:
             continue
@@ -81,18 +91,16 @@ def houses(
             for middle, outline in _along(random, street, side):
                 if (
                     random.random() < BUILT
-                    and not any(roadway.has(corner, SETBACK - 2.5) for corner in outline)
-                    and not houses_near.has(middle, 15.0)
+                    and not any(roadway.has(corner) for corner in outline)
+                    and not built.has(middle)
                     and _from_river(middle) > RIVERSIDE
-                    and not any(_is_within(middle, area) for area in green)
+                    and not any(_is_within(middle, box, area) for box, area in parks)
                 ):
-                    houses_near.add(middle)
+                    built.add(middle)
                     yield outline
 
 
-def _along(
-    random: Random, street: Street, side: int
-) -> Iterator[tuple[Point, tuple[Point, ...]]]:
+def _along(random: Random, street: Street, side: int) -> Iterator[tuple[Point, tuple[Point, ...]]]:
     """Plots on a side of a street: the middle and the outline of each."""
     at = SETBACK
     while True:
@@ -105,8 +113,12 @@ def _along(
         aside = (side * ahead[1], -side * ahead[0])
 
         def corner(
-            along: float, away: float, x: float = x, y: float = y,
-            ahead: Point = ahead, aside: Point = aside,
+            along: float,
+            away: float,
+            x: float = x,
+            y: float = y,
+            ahead: Point = ahead,
+            aside: Point = aside,
         ) -> Point:
             return (
                 x + along * ahead[0] + away * aside[0],
@@ -127,7 +139,7 @@ def _along(
 def _from_river(place: Point) -> float:
     """Metres to the middle of the river."""
     nearest = math.inf
-    for (ax, ay), (bx, by) in zip(town.RIVER, town.RIVER[1:], strict=False):
+    for (ax, ay), (bx, by) in itertools.pairwise(town.RIVER):
         dx, dy = bx - ax, by - ay
         part = ((place[0] - ax) * dx + (place[1] - ay) * dy) / (dx * dx + dy * dy)
         part = max(0.0, min(1.0, part))
@@ -135,10 +147,16 @@ def _from_river(place: Point) -> float:
     return nearest
 
 
-def _is_within(place: Point, area: Sequence[Point]) -> bool:
-    """Whether a place lies in an area (ray casting)."""
+def _box(area: Sequence[Point]) -> tuple[float, float, float, float]:
+    """The smallest and largest coordinates of an area."""
+    xs, ys = [x for x, _ in area], [y for _, y in area]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _is_within(place: Point, box: tuple[float, float, float, float], area: Sequence[Point]) -> bool:
+    """Whether a place lies in an area (ray casting), of which the box is known."""
     x, y = place
-    if math.dist(place, area[0]) > LARGEST:
+    if not (box[0] <= x <= box[2] and box[1] <= y <= box[3]):
         return False
     inside = False
     for (x0, y0), (x1, y1) in zip(area, [*area[1:], area[0]], strict=True):

@@ -21,8 +21,8 @@ MAIN = (
     "Ennis Road",
     "Dublin Road",
     "Cork Road",
-    "Tipperary Road",
-    "Nenagh Road",
+    "Hyde Road",
+    "Park Road",
     "Dock Road",
     "Kilkee Road",
     "Bridge Street",
@@ -37,18 +37,18 @@ MAIN = (
 
 FIRST = (
     *("Abbey", "Mill", "Church", "Market", "Orchard", "Chapel", "Garden", "Meadow", "Linden"),
-    *("Willow", "Hazel", "Hawthorn", "Heron", "Swan", "King’s", "Queen’s", "Bishop’s", "Glover’s"),
-    *("Cooper’s", "Weaver’s", "Mason’s", "Saddler’s", "Fisher’s", "Granary", "Quarry", "Barrack"),
+    *("Willow", "Hazel", "Hawthorn", "Heron", "Swan", "King's", "Queen's", "Bishop's", "Glover's"),
+    *("Cooper's", "Weaver's", "Mason's", "Saddler's", "Fisher's", "Granary", "Quarry", "Barrack"),
     *("Spring", "Well", "Rose", "Thomas", "William", "Catherine", "Henry", "Nicholas", "Mary"),
-    *("Patrick", "Brigid", "Munster", "Shannon", "Clare", "Cornmarket", "Tanner’s", "Bell"),
-    *("Friar", "Archer’s", "Elm", "Rowan", "Alder", "Kestrel", "Lark", "Finch", "Brook", "Ferry"),
+    *("Patrick", "Brigid", "Munster", "Shannon", "Clare", "Cornmarket", "Tanner's", "Bell"),
+    *("Friar", "Archer's", "Elm", "Rowan", "Alder", "Kestrel", "Lark", "Finch", "Brook", "Ferry"),
 )
 
 CENTRE = ("Street", "Lane", "Row", "Place", "Square")
 OUTSIDE = ("Avenue", "Drive", "Grove", "Terrace", "Crescent", "Close", "Park", "View")
 
 PARKS = (
-    *("People’s Park", "Abbey Park", "Castle Gardens", "Mill Meadow", "Bishop’s Green"),
+    *("People's Park", "Abbey Park", "Castle Gardens", "Mill Meadow", "Bishop's Green"),
     *("Orchard Park", "Riverside Park", "Fair Green", "Linden Park", "Swan Meadow"),
     *("College Green", "Heron Park", "Quarry Park", "Rose Garden"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -175,7 +176,7 @@ def _clipped(feature: Feature, box: Box) -> Feature | None:
 def _line_within(line: Sequence[Place], box: Box) -> Iterator[Sequence[Place]]:
     """The pieces of a line inside a box (Liang and Barsky)."""
     piece: list[Place] = []
-    for (x0, y0), (x1, y1) in zip(line, line[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(line):
         dx, dy = x1 - x0, y1 - y0
         first, last = 0.0, 1.0
         for delta, inside in (

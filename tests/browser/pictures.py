@@ -18,11 +18,12 @@ SHARES = """async ([picture, colours]) => {
   context.drawImage(image, 0, 0);
   const { data } = context.getImageData(0, 0, image.width, image.height);
   const found = colours.map(() => 0);
-  const wanted = colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
+  const parsed = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  const wanted = colours.map(parsed);
   for (let at = 0; at < data.length; at += 4) {
     wanted.forEach(([red, green, blue], index) => {
-      const distance = Math.abs(data[at] - red) + Math.abs(data[at + 1] - green) + Math.abs(data[at + 2] - blue);
-      if (distance <= 6) found[index] += 1;
+      const apart = [data[at] - red, data[at + 1] - green, data[at + 2] - blue].map(Math.abs);
+      if (Math.max(...apart) <= 2) found[index] += 1;
     });
   }
   return found.map((each) => each / (data.length / 4));
@@ -31,7 +32,8 @@ SHARES = """async ([picture, colours]) => {
 
 COLOURS = """(names) => names.map((name) => {
   const context = new OffscreenCanvas(1, 1).getContext('2d');
-  context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const style = getComputedStyle(document.documentElement);
+  context.fillStyle = style.getPropertyValue(`--${name}`).trim();
   return context.fillStyle;
 })"""
 """The values of colours of the theme."""

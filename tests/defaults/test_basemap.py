@@ -16,9 +16,16 @@ from pmtiles.reader import MemorySource, Reader
 
 from atriz_realtime import RealtimeConfig, create_app
 from atriz_realtime.api import ConfigurationError
-from atriz_realtime.cli.main import run
 from atriz_realtime.defaults.basemap.ranges import CHUNK, Unsatisfiable, part_of
-from tests.support.maps.files import brotli_tiles, png_tiles, small_map, with_header
+from tests.support.maps.files import (
+    brotli_tiles,
+    content_of,
+    copied,
+    png_tiles,
+    removed,
+    small_map,
+    with_header,
+)
 from tests.support.servers.serving import Live, serving
 
 PATH = "/basemap.pmtiles"
@@ -44,7 +51,7 @@ async def asked(
 
 
 async def test_a_part_is_what_the_file_has_there(file: Path) -> None:
-    content = file.read_bytes()
+    content = content_of(file)
     async with serving(basemap=str(file)) as live:
         for given_range, part in (
             ("bytes=0-126", content[:127]),
@@ -65,7 +72,7 @@ async def test_a_part_is_what_the_file_has_there(file: Path) -> None:
 
 async def test_the_whole_file_is_sent_without_a_range(tmp_path: Path) -> None:
     file = small_map(tmp_path / "long.pmtiles")
-    content = file.read_bytes() + os.urandom(3 * CHUNK + 7)
+    content = content_of(file) + os.urandom(3 * CHUNK + 7)
     file.write_bytes(content)
     async with serving(basemap=str(file)) as live:
         for headers in ({}, {"Range": "lines=1-2"}, {"Range": "bytes=9-3"}, {"Range": "bytes=-"}):
@@ -81,14 +88,14 @@ async def test_what_is_no_part_of_the_file_is_refused(file: Path, value: str) ->
     async with serving(basemap=str(file)) as live:
         status, headers, body = await asked(live, Range=value)
         assert (status, body) == (416, b"")
-        assert headers["content-range"] == f"bytes */{file.stat().st_size}"
+        assert headers["content-range"] == f"bytes */{len(content_of(file))}"
 
 
 async def test_head_tells_the_size_and_sends_nothing(file: Path) -> None:
     async with serving(basemap=str(file)) as live:
         status, headers, body = await asked(live, "HEAD", Range="bytes=0-1")
         assert (status, body) == (200, b"")
-        assert headers["content-length"] == str(file.stat().st_size)
+        assert headers["content-length"] == str(len(content_of(file)))
         assert headers["content-type"] == "application/vnd.pmtiles"
         assert (await asked(live, "POST"))[0] == 405
 
@@ -112,17 +119,16 @@ async def test_a_replaced_file_has_another_etag_and_no_mixed_parts(
 
         small_map(tmp_path / "new.pmtiles", attribution="another").replace(file)
         status, after, body = await asked(live, Range="bytes=0-1", If_Range=tag)
-        assert (status, body == file.read_bytes()) == (200, True)
+        assert (status, body == content_of(file)) == (200, True)
         assert after["etag"] != tag
         assert (await asked(live, If_None_Match=tag))[0] == 200
 
-        file.unlink()
+        removed(file)
         assert (await asked(live, Range="bytes=0-1"))[0] == 404
 
 
 async def test_copies_on_two_servers_have_one_etag(file: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy.pmtiles"
-    copy.write_bytes(file.read_bytes())
+    copy = copied(file, tmp_path / "copy.pmtiles")
     os.utime(copy, (1, 1))
     async with serving(basemap=str(file)) as one, serving(basemap=str(copy)) as other:
         first, second = [(await asked(live))[1]["etag"] for live in (one, other)]
@@ -181,39 +187,39 @@ def test_a_part_lies_within_the_file(value: str, size: int) -> None:
 def refusal(path: Path) -> str:
     with pytest.raises(ConfigurationError) as caught:
         create_app(RealtimeConfig(basemap=str(path)))
-    assert caught.value.field == "basemap"
     return caught.value.message.replace(str(path), "FILE")
 
 
 def test_a_file_that_the_pages_cannot_draw_stops_the_start(file: Path, tmp_path: Path) -> None:
     missing = tmp_path / "missing.pmtiles"
-    assert refusal(missing) == "basemap: FILE: No such file or directory"
-    assert refusal(tmp_path) == "basemap: FILE: Is a directory"
+    assert refusal(missing) == "plugin 'basemap': FILE: No such file or directory"
+    assert refusal(tmp_path) == "plugin 'basemap': FILE: Is a directory"
     other = tmp_path / "other.pmtiles"
     other.write_bytes(b"\xff\xfe" + bytes(500))
-    assert refusal(other) == "basemap: FILE is no PMTiles file"
-    other.write_bytes(file.read_bytes()[:100])
-    assert refusal(other) == "basemap: FILE is a PMTiles file that ends in its header"
-    old = bytearray(file.read_bytes())
+    assert refusal(other) == "plugin 'basemap': FILE is no PMTiles file"
+    other.write_bytes(content_of(file)[:100])
+    assert refusal(other) == "plugin 'basemap': FILE is a PMTiles file that ends in its header"
+    old = bytearray(content_of(file))
     old[7] = 2
     other.write_bytes(old)
     assert refusal(other) == (
-        "basemap: FILE is a PMTiles file of version 2; `pmtiles convert` makes one of version 3"
+        "plugin 'basemap': FILE is a PMTiles file of version 2; "
+        "`pmtiles convert` makes one of version 3"
     )
-    bad = bytearray(file.read_bytes())
+    bad = bytearray(content_of(file))
     bad[99] = 77
     other.write_bytes(bad)
-    assert refusal(other).startswith("basemap: FILE is a PMTiles file with a bad header: ")
+    assert refusal(other).startswith("plugin 'basemap': FILE is a PMTiles file with a bad header: ")
     size = file.stat().st_size
-    other.write_bytes(file.read_bytes()[:-10])
+    other.write_bytes(content_of(file)[:-10])
     assert refusal(other) == (
-        f"basemap: FILE is incomplete: it has {size - 10:,} of {size:,} bytes"
+        f"plugin 'basemap': FILE is incomplete: it has {size - 10:,} of {size:,} bytes"
     )
     assert refusal(png_tiles(small_map(other))) == (
-        "basemap: FILE has png tiles; the pages draw vector tiles (mvt)"
+        "plugin 'basemap': FILE has png tiles; the pages draw vector tiles (mvt)"
     )
     assert refusal(brotli_tiles(small_map(other))) == (
-        "basemap: FILE has tiles that are compressed with brotli; browsers read gzip"
+        "plugin 'basemap': FILE has tiles that are compressed with brotli; browsers read gzip"
     )
     assert "has metadata that cannot be read" in refusal(
         with_header(small_map(other), metadata_offset=3)
@@ -236,8 +242,8 @@ def test_a_file_of_another_schema_stops_the_start(tmp_path: Path) -> None:
     )
     assert header["internal_compression"] is not Compression.NONE
     assert refusal(file) == (
-        "basemap: FILE has the layers transportation, water; the pages draw the Protomaps schema, "
-        "with earth, roads, water"
+        "plugin 'basemap': FILE has the layers transportation, water; "
+        "the pages draw the Protomaps schema, with earth, roads, water"
     )
 
 
@@ -260,7 +266,10 @@ def test_a_relative_path_counts_from_the_configuration_file(
 
 # -- what the pages are told ---------------------------------------------------------------
 
-PAGES = {"console": {"enabled": True}, "sharing": {"url": "https://live.example.com"}}
+PAGES: dict[str, dict[str, Any]] = {
+    "console": {"enabled": True},
+    "sharing": {"url": "https://live.example.com"},
+}
 
 
 async def test_both_pages_are_told_where_it_is(file: Path) -> None:
@@ -298,35 +307,3 @@ def test_dark_tiles_need_an_address_and_bright_ones(table: dict[str, str], probl
     for plugin in ("console", "sharing"):
         with pytest.raises(ConfigurationError, match=f"tile_url_dark {problem}"):
             create_app(RealtimeConfig(plugins={plugin: {**PAGES[plugin], **table}}))
-
-
-# -- the command ---------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("plain")
-def test_the_command_says_how_to_get_a_file(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(("basemap",)) == 0
-    out = capsys.readouterr().out
-    assert "pmtiles extract https://build.protomaps.com/" in out
-    assert "--bbox=" in out
-    assert 'basemap = "region.pmtiles"' in out
-    assert run(("basemap", "--json")) == 2
-
-
-@pytest.mark.usefixtures("plain")
-def test_the_command_checks_a_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(("basemap", str(file))) == 0
-    out = capsys.readouterr().out
-    assert "bounds       -9.0000,52.0000,-8.0000,53.0000 (west, south, east, north)" in out
-    assert "zooms        6 to 13" in out
-    assert "layers       earth, places, roads, water" in out
-    assert "attribution  © OpenStreetMap" in out
-    assert out.endswith("ok\n")
-
-    assert run(("basemap", str(png_tiles(file)), "--json")) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert told["problems"] == ["has png tiles; the pages draw vector tiles (mvt)"]
-    assert (told["kind"], told["zooms"]) == ("png", [6, 13])
-
-    assert run(("basemap", str(file.parent / "none.pmtiles"))) == 1
-    assert "none.pmtiles: No such file" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import itertools
 import json
 import subprocess
 from pathlib import Path
@@ -111,8 +113,6 @@ def test_the_centre_has_streets_with_names_water_and_parks(file: Path) -> None:
             content = reader.get(zoom, int(x * 2**zoom), int(y * 2**zoom))
             assert content is not None
             found[zoom] = content
-    import gzip
-
     far, near = decoded(*(gzip.decompress(content) for content in found.values()))
     assert {"earth", "landuse", "roads", "water", "places"} <= far.keys()
     assert {"Limerick", "Ennis"} & {each["properties"]["name"] for each in far["places"]}
@@ -123,7 +123,9 @@ def test_the_centre_has_streets_with_names_water_and_parks(file: Path) -> None:
     for layer in near.values():
         for feature in layer:
             assert len(feature["parts"][0]) >= feature["type"]
-            assert all(-100 < each < 4_200 for part in feature["parts"] for at in part for each in at)
+            assert all(
+                -100 < each < 4_200 for part in feature["parts"] for at in part for each in at
+            )
 
 
 def test_every_street_has_one_name_and_a_name_one_course() -> None:
@@ -133,7 +135,7 @@ def test_every_street_has_one_name_and_a_name_one_course() -> None:
     drawn = sum(
         ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5
         for _, course, _ in found
-        for (x0, y0), (x1, y1) in zip(course, course[1:], strict=False)
+        for (x0, y0), (x1, y1) in itertools.pairwise(course)
     )
     assert drawn == pytest.approx(length)
     listed = [name for name, _, _ in found if name != names.RING]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import itertools
+import json
 
 import pytest
 
 from atriz_realtime.defaults.shared.pages import DIST
+from atriz_realtime.demo.tiles import to_square
 
 KB = 1_000
 
@@ -42,3 +45,20 @@ def test_a_page_is_small_before_its_map(page: str) -> None:
 )
 def test_what_a_map_loads_later_is_small_too(name: str, limit: int) -> None:
     assert sizes(name)[0] < limit
+
+
+def test_names_that_are_shown_from_a_zoom_on_are_apart() -> None:
+    """Cities are chosen so that on each zoom all of them fit; the page drops what overlaps."""
+    rows = json.loads((DIST / "names.json").read_bytes())
+    assert {kind for *_, kind in rows} == {0, 1}
+    assert {"Ireland", "Dublin", "Limerick", "Nairobi", "São Paulo"} <= {row[0] for row in rows}
+    places = [
+        (name, to_square(latitude, longitude), zoom)
+        for name, longitude, latitude, zoom, kind in rows
+        if kind
+    ]
+    for zoom in (3, 4, 5):
+        scale = 256 * 2**zoom
+        shown = [(name, (x * scale, y * scale)) for name, (x, y), least in places if least <= zoom]
+        for (one, (x0, y0)), (other, (x1, y1)) in itertools.combinations(shown, 2):
+            assert abs(x0 - x1) > 100 or abs(y0 - y1) > 35, (one, other)

@@ -51,12 +51,9 @@ def require_drawable(path: str) -> None:
 
     :raises ConfigurationError: when they cannot, saying why.
     """
-    try:
-        found = read_archive(path)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"basemap: {error.message}", field="basemap") from error
+    found = read_archive(path)
     for problem in found.problems:
-        raise ConfigurationError(f"basemap: {path} {problem}", field="basemap")
+        raise ConfigurationError(f"{path} {problem}")
 
 
 def read_archive(path: str) -> Archive:
@@ -137,7 +134,7 @@ def _metadata(file: BinaryIO, header: Mapping[str, Any], compressions: Any) -> M
         text = gzip.decompress(text)
     found = json.loads(text)
     if not isinstance(found, dict):
-        raise ValueError("it is no JSON object")  # noqa: TRY004
+        raise ValueError("it is no JSON object")
     return found
 
 

@@ -57,8 +57,10 @@ def _fields_as_list(text: str) -> str:
 
 def attribute_docs(owner: Any) -> dict[str, str]:
     """The strings below the attributes of a class and of those it inherits from, by attribute."""
-    found = {}
-    for each in reversed(inspect.getmro(owner)[:-1]):  # without object
+    found: dict[str, str] = {}
+    package = owner.__module__.partition(".")[0]
+    ours = [each for each in inspect.getmro(owner) if each.__module__.startswith(package)]
+    for each in reversed(ours):
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
         if not isinstance(definition, ast.ClassDef):
             raise TypeError(f"{each!r} is not a class")

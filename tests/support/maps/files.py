@@ -46,7 +46,8 @@ def with_header(path: Path, **changes: Any) -> Path:
     """Change fields of a file's header."""
     content = path.read_bytes()
     header = deserialize_header(content[:127])
-    path.write_bytes(serialize_header({**header, **changes}) + content[127:])
+    changed: Any = {**header, **changes}
+    path.write_bytes(serialize_header(changed) + content[127:])
     return path
 
 
@@ -58,3 +59,19 @@ def png_tiles(path: Path) -> Path:
 def brotli_tiles(path: Path) -> Path:
     """Say of a file that its tiles are compressed with brotli."""
     return with_header(path, tile_compression=Compression.BROTLI)
+
+
+def copied(path: Path, target: Path) -> Path:
+    """Copy a file."""
+    target.write_bytes(path.read_bytes())
+    return target
+
+
+def removed(path: Path) -> None:
+    """Remove a file."""
+    path.unlink()
+
+
+def content_of(path: Path) -> bytes:
+    """Read a file."""
+    return path.read_bytes()

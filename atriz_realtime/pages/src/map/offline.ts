@@ -29,7 +29,7 @@ export interface Elsewhere {
   readonly minZoom: number;
 }
 
-/** A map of the world that needs no tile server: land, borders, names, and a grid for orientation. */
+/** A map of the world that needs no tile server: land, borders, names, and, where there are no streets, a grid for orientation. */
 export class OfflineMap extends GridLayer {
   readonly #files: string;
   readonly #elsewhere: Elsewhere | undefined;
@@ -43,7 +43,7 @@ export class OfflineMap extends GridLayer {
    * @param elsewhere What another layer draws; nothing is loaded for it.
    */
   constructor(files: string, elsewhere?: Elsewhere, options?: GridLayerOptions) {
-    super({ tileSize: TILE, updateWhenZooming: false, attribution: 'Natural Earth', ...options });
+    super({ tileSize: TILE, updateWhenZooming: false, attribution: 'Natural Earth, GeoNames', ...options });
     this.#files = files;
     this.#elsewhere = elsewhere;
   }
@@ -53,17 +53,19 @@ export class OfflineMap extends GridLayer {
     if (this.#isElsewhere(coords)) return canvas;
     if (coords.z < CLOSE) {
       const detailed = coords.z >= DETAILED;
-      this.#want(detailed ? 'world-10m.json' : 'world-50m.json', detailed ? DETAILED : 0, async (url) => {
+      const isNeeded = (zoom: number) => zoom < CLOSE && zoom >= DETAILED === detailed;
+      this.#want(detailed ? 'world-10m.json' : 'world-50m.json', isNeeded, async (url) => {
         const world = await loadWorld(url);
         if (detailed) this.#detailed = world;
         else this.#coarse = world;
       });
-      this.#want('names.json', 0, async (url) => {
+      this.#want('names.json', (zoom) => zoom < CLOSE, async (url) => {
         this.#names = await loadNames(url);
       });
     }
     const world = coords.z >= DETAILED ? (this.#detailed ?? this.#coarse) : (this.#coarse ?? this.#detailed);
-    draw(canvas, coords, coords.z < CLOSE ? world : undefined, coords.z < CLOSE ? this.#names : undefined);
+    const [shown, names] = coords.z < CLOSE ? [world, this.#names] : [];
+    draw(canvas, coords, shown, names, this.#elsewhere === undefined);
     return canvas;
   }
 
@@ -79,12 +81,12 @@ export class OfflineMap extends GridLayer {
   }
 
   /** Load a file, once, if the map still shows a zoom that needs it after a moment. */
-  #want(file: string, from: number, load: (url: string) => Promise<void>): void {
+  #want(file: string, isNeeded: (zoom: number) => boolean, load: (url: string) => Promise<void>): void {
     if (this.#asked.has(file)) return;
     this.#asked.add(file);
     setTimeout(() => {
       const zoom = (this._map as typeof this._map | null)?.getZoom(); // null once it is removed
-      if (zoom === undefined || zoom >= CLOSE || zoom < from || (from === 0 && file.startsWith('world') && zoom >= DETAILED)) {
+      if (zoom === undefined || !isNeeded(zoom)) {
         this.#asked.delete(file);
         return;
       }
@@ -99,7 +101,13 @@ export class OfflineMap extends GridLayer {
   }
 }
 
-function draw(canvas: HTMLCanvasElement, { x, y, z }: Coords, world: World | undefined, names: Names | undefined): void {
+function draw(
+  canvas: HTMLCanvasElement,
+  { x, y, z }: Coords,
+  world: World | undefined,
+  names: Names | undefined,
+  hasGrid: boolean,
+): void {
   const ratio = window.devicePixelRatio;
   canvas.width = canvas.height = Math.round(TILE * ratio);
   const context = canvas.getContext('2d');
@@ -125,8 +133,10 @@ function draw(canvas: HTMLCanvasElement, { x, y, z }: Coords, world: World | und
     context.strokeStyle = colours.coast;
     context.stroke(land);
   }
-  context.strokeStyle = colours.grid;
-  context.stroke(grid(box, scale));
+  if (hasGrid) {
+    context.strokeStyle = colours.grid;
+    context.stroke(grid(box, scale));
+  }
   context.restore();
   if (names !== undefined) drawNames(context, names, x * TILE, y * TILE, z);
 }

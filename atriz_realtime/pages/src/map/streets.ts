@@ -1,8 +1,8 @@
 /** A worker of its own script: draws tiles of a PMTiles file with the library protomaps-leaflet, without Leaflet. */
 
-import { Labelers, paint, paintRules, PmtilesSource, TileCache, View, type PreparedTile } from 'protomaps-leaflet';
+import { Labelers, paint, PmtilesSource, TileCache, View, type PaintRule, type PreparedTile } from 'protomaps-leaflet';
 
-import { flavour, labelRules } from './flavour.ts';
+import { labelRules, paintRules } from './style.ts';
 
 import type { Theme } from './theme.ts';
 
@@ -12,11 +12,11 @@ const TILE = 256;
 /** Pixels around a tile in which features are painted, since lines are wide. */
 const MARGIN = 16;
 
-/** Units of a tile that the library computes with. */
-const UNITS = 1024;
-
 /** How many zooms a tile of the file lies below that of the map. */
 const LEVELS = 1;
+
+/** Pixels of a tile of the file. */
+const DATA_TILE = TILE << LEVELS;
 
 /** Tiles of which names are remembered. */
 const LABELLED = 64;
@@ -58,7 +58,7 @@ const scope = self as unknown as {
 let view: View | undefined;
 const forgotten = new Set<number>();
 /** The rules in the colours of the last tile; with new colours all names are placed again. */
-let style: { colours: string; paint: ReturnType<typeof paintRules>; labels: Labelers } | undefined;
+let style: { colours: string; paint: PaintRule[]; labels: Labelers } | undefined;
 
 scope.addEventListener('message', ({ data }) => {
   if (data.what === 'forget') forgotten.add(data.number);
@@ -75,7 +75,7 @@ async function open(url: string): Promise<Opened> {
   const source = new PmtilesSource(url, false);
   const header = await source.p.getHeader();
   const metadata = (await source.p.getMetadata()) as { attribution?: unknown };
-  view = new View(new TileCache(source, UNITS), header.maxZoom, LEVELS);
+  view = new View(new TileCache(source, DATA_TILE), header.maxZoom, LEVELS);
   return {
     bounds: [header.minLon, header.minLat, header.maxLon, header.maxLat],
     minZoom: header.minZoom === 0 ? 0 : header.minZoom + LEVELS,
@@ -125,7 +125,7 @@ function styled(colours: Theme): NonNullable<typeof style> {
     const scratch = new OffscreenCanvas(1, 1).getContext('2d') as unknown as CanvasRenderingContext2D;
     style = {
       colours: key,
-      paint: paintRules(flavour(colours)),
+      paint: paintRules(colours),
       labels: new Labelers(scratch, labelRules(colours), LABELLED, (tiles: Set<string>) => {
         scope.postMessage({ what: 'stale', tiles: [...tiles] });
       }),
