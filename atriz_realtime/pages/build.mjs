@@ -37,8 +37,8 @@ const { metafile } = await build({
       { in: `src/${page}/main.ts`, out: page },
       { in: `src/${page}/style.css`, out: page },
     ]),
-    { in: 'src/map/streets.ts', out: 'streets' }, // a worker, which pages start when there are streets
     ...LATER.map((file) => ({ in: `src/share/${file}`, out: `share-${parse(file).name}` })),
+    { in: 'src/map/streets.ts', out: 'streets' }, // a worker, which pages start when there are streets
   ],
   plugins: [
     {

@@ -14,10 +14,13 @@ from atriz_realtime.demo.tiles import to_square
 KB = 1_000
 
 FIRST = {
-    "share": ("share.html", "share.css", "share.js"),
+    "share": (
+        *("share.html", "share.css", "share.js"),
+        *("share-connection.js", "share-place.js", "share-map.css"),
+    ),
     "console": ("console.html", "console.css", "console.js"),
 }
-"""The files that a page loads before anything is shown."""
+"""The files that a page loads whatever its map shows."""
 
 LIMITS = {"share": (150 * KB, 450 * KB), "console": (150 * KB, 500 * KB)}
 """Most bytes of these files: as transferred, with gzip, and raw."""

@@ -16,12 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from atriz_realtime.api import PluginConfig, decode_json, encode_json
-from atriz_realtime.defaults.shared.pages import (
-    DIST,
-    MAP_FILES,
-    MEDIA_TYPES,
-    file_routes,
-)
+from atriz_realtime.defaults.shared.pages import DIST, MAP_FILES, MEDIA_TYPES, file_routes
 from atriz_realtime.defaults.sharing import colour
 from atriz_realtime.defaults.sharing.settings import LANGUAGES, LOGO_TYPES, SharingSettings
 
