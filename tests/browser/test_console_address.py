@@ -9,7 +9,16 @@ from playwright.async_api import Page, expect
 
 from tests.browser.chromium import leaving
 from tests.browser.conftest import NewPage
-from tests.browser.console import ON, PHONE, card, listed, open_console, open_link, row
+from tests.browser.console import (
+    ON,
+    PHONE,
+    SLOW,
+    card,
+    listed,
+    open_console,
+    open_link,
+    row,
+)
 from tests.support.servers.serving import Live, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -86,7 +95,7 @@ async def test_a_link_to_what_is_not_known_says_so(page: Page) -> None:
         await open_link(page, live, "vehicle/gone")
         await expect(page.locator("#notice")).to_have_text("Nothing is known of vehicle gone")
         await live.publish("gone")
-        await expect(card(page, "gone")).to_be_visible()
+        await expect(card(page, "gone")).to_be_visible(timeout=SLOW)
         await expect(page.locator("#notice")).to_be_hidden()
 
 

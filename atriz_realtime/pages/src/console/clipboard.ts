@@ -1,7 +1,7 @@
 import { write } from '../dom.ts';
 
 /** Milliseconds for which a button says that it has copied. */
-const NOTE = 2_000;
+const NOTE = 4_000;
 
 /** Copy a text; returns whether it succeeded. */
 export async function copy(text: string): Promise<boolean> {

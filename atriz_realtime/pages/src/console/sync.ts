@@ -26,7 +26,8 @@ export class Sync {
   readonly #tracked = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running = false;
-  #connectedAt = 0;
+  /** When the page was connected again, by the local clock; `undefined`: it has not been connected yet. */
+  #reconnectedAt: number | undefined;
 
   /** @param offlineAfter Seconds after which the server may have forgotten a position. */
   constructor(
@@ -55,7 +56,7 @@ export class Sync {
 
   /** There is a new connection, maybe to a server that has restarted. */
   connected(): void {
-    this.#connectedAt = Date.now();
+    this.#reconnectedAt = this.#reconnectedAt === undefined ? 0 : Date.now();
     this.start();
   }
 
@@ -122,7 +123,7 @@ export class Sync {
   /** Whether an entity is gone for good: its position has not just expired, nor been lost in a restart. */
   #isRemoved({ heardAt, expired, at }: Entity): boolean {
     if (heardAt < Date.now() - KEPT) return true;
-    if (heardAt < this.#connectedAt) return false;
+    if (heardAt < (this.#reconnectedAt ?? 0)) return false;
     return expired || this.api.clock.now() - at < 1_000 * this.offlineAfter;
   }
 
