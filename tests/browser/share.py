@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from playwright.async_api import Error, Locator, Page, Route, expect
+from playwright.async_api import Error, Locator, Page, Route, WebSocketRoute, expect
 
 from tests.support.servers.serving import Live, until
 
@@ -105,7 +105,7 @@ async def connected(page: Page, state: str = "live") -> None:
 
 @asynccontextmanager
 async def unanswered(page: Page, pattern: str) -> AsyncIterator[None]:
-    """Let requests of a page wait; it is left at the end."""
+    """Let requests and WebSockets of a page wait; it is left at the end."""
     over = asyncio.Event()
 
     async def hold(route: Route) -> None:
@@ -113,7 +113,12 @@ async def unanswered(page: Page, pattern: str) -> AsyncIterator[None]:
         with suppress(Error):  # the page is gone
             await route.abort()
 
+    def hold_socket(route: WebSocketRoute) -> None:
+        if over.is_set():  # a route of WebSockets stays for as long as its page
+            route.connect_to_server()
+
     await page.route(pattern, hold)
+    await page.route_web_socket(pattern, hold_socket)
     try:
         yield
         await page.goto("about:blank")
