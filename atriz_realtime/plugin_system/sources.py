@@ -233,3 +233,12 @@ def _from_text(text: str, hint: Any, variable: str) -> Any:
     if get_origin(hint) is tuple:
         return as_names(text)
     return text
+
+
+def flat(tables: object) -> dict[str, Any]:
+    """The settings in the tables of plugins, as ``plugins.<plugin>.<key>``."""
+    return {
+        f"plugins.{name}.{key}": value
+        for name, table in (tables.items() if isinstance(tables, Mapping) else ())
+        for key, value in (table.items() if isinstance(table, Mapping) else ())
+    }
