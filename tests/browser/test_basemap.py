@@ -13,7 +13,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 LAND = {
     "Ireland": (53, -8),
     "the far east of Russia": (66.5, -178),
-    "Wrangel Island, on the antimeridian": (71.2, 179.5),
+    "Chukotka, west of the antimeridian": (67.5, 179.5),
+    "Chukotka, east of the antimeridian": (67.5, -179.5),
     "Antarctica": (-80, 20),
     "Antarctica, towards the antimeridian": (-79, 145),
 }
