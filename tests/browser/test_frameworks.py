@@ -377,6 +377,22 @@ async def test_a_map_says_what_it_does_not_show_and_tries_again(
         await expect(said).to_have_count(0)
 
 
+async def test_a_map_does_not_show_another_user_what_failed(
+    project: Path, page: Page, complaints: Complaints
+) -> None:
+    complaints.expect("503")
+    listing = "**/api/tracking/vehicle?*"
+    async with serving(service()) as live, at_vite(project, live) as port, leaving(page):
+        await page.route(listing, lambda route: route.fulfill(status=503))
+        await page.goto(f"http://localhost:{port}/map.html")
+        await expect(page.get_by_role("status")).to_be_visible()
+        await page.unroute(listing)
+        await page.route(listing, lambda _: None)  # the next list never comes
+        async with page.expect_request(listing):
+            await page.evaluate("setLogin('ben')")
+        await expect(page.get_by_role("status")).to_have_count(0)
+
+
 async def says_why_it_does_not_connect(page: Page, folder: Path, name: str) -> None:
     """Check that a page says so, and connects when it is told to try again."""
     async with without_live_server(folder) as (url, put_server_there), leaving(page):
