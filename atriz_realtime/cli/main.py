@@ -178,4 +178,5 @@ def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
     if found is None:
         loader = import_module(f"{__package__}.plugin_commands")
         found = ctx.meta[__name__] = loader.load()
+        ctx.meta["atriz_realtime.entity_types"] = loader.entity_types
     return found

@@ -21,7 +21,7 @@ from atriz_realtime.plugin_system.checks import (
     check_redis_url,
     mask_url,
 )
-from atriz_realtime.plugin_system.sources import merged, read_environment, read_file
+from atriz_realtime.plugin_system.sources import SettingsFile, merged, read_environment, read_file
 from atriz_realtime.plugin_system.structure import structure
 
 logger = logging.getLogger("atriz_realtime")
@@ -289,8 +289,8 @@ class RealtimeConfig:
     ) -> RealtimeConfig:
         """Read the configuration file, then the environment, then ``overrides``.
 
-        :param file: a TOML file; default: ``atriz.toml``, else ``pyproject.toml``,
-            in the working directory, when there is one.
+        :param file: a TOML file; default: the one that ``ATRIZ_REALTIME_CONFIG`` names, else
+            ``atriz.toml`` or ``pyproject.toml`` in the working directory, when there is one.
         :param environ: default: the process's.
         :raises ConfigurationError: naming the key or variable that is invalid.
         """
@@ -302,9 +302,11 @@ class LoadedConfig:
     """A configuration, with the source of each value."""
 
     config: RealtimeConfig
-    sources: Mapping[str, str]
+    sources: Mapping[str, str] = attrs.field(factory=dict)
     """The source of each setting; one that is missing has its default.  Those of plugins are named
     ``plugins.<plugin>.<key>``."""
+    file: SettingsFile | None = None
+    """The configuration file; ``None`` for a configuration that was made in code."""
 
 
 def load_config(
@@ -316,11 +318,12 @@ def load_config(
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     hints = get_type_hints(RealtimeConfig)
-    table, origin = read_file(file, hints)
+    environ = os.environ if environ is None else environ
+    found = read_file(file, environ, hints)
+    table, origin = found.table, str(found.path)
     for key, value in table.items():
         values[key], sources[key] = value, origin
     sources |= dict.fromkeys(flat(table.get("plugins")), origin)
-    environ = os.environ if environ is None else environ
     for (key, *path), value, variable in read_environment(environ, hints):
         source = f"environment variable {variable}"
         for step in reversed(path):
@@ -338,7 +341,7 @@ def load_config(
         if value is not None:
             values[key], sources[key] = value, "command line"
     sources |= dict.fromkeys(flat(overrides.get("plugins")), "command line")
-    return LoadedConfig(structure(values, RealtimeConfig, sources), sources)
+    return LoadedConfig(structure(values, RealtimeConfig, sources), sources, found)
 
 
 class SettingsView(Mapping[str, Any]):

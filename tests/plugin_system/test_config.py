@@ -475,6 +475,10 @@ def test_lists_and_tables_in_a_file(tmp_path: Path) -> None:
         ("realtime = 5", "realtime must be a table"),
         ("port = 1\n[realtime]\nport = 2", "port is set twice"),
         ("[realtim]\nport = 1", "unknown key 'realtim'; did you mean 'realtime'"),
+        (
+            "[realtime.claims]\ntrack = 'watch'",
+            "unknown key 'realtime.claims'; did you mean 'realtime.plugins.claims'",
+        ),
         ("[realtime]\nprot = 1", "unknown key 'prot'; did you mean 'port'"),
         ("[realtime]\nport = '1'", "port: must be a whole number, not a string"),
         ("[realtime]\nport = 1.0", "port: must be a whole number, not one with a decimal point"),

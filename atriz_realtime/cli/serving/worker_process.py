@@ -22,7 +22,8 @@ from atriz_realtime.cli.options import log_format_option
 from atriz_realtime.cli.serving import uvicorn_server
 from atriz_realtime.cli.serving.handover import Handover
 from atriz_realtime.cli.serving.reports import WorkerReports
-from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.plugin_system import settings_file
+from atriz_realtime.plugin_system.config import RealtimeConfig, load_config
 from atriz_realtime.plugin_system.discovery import search_working_directory
 
 
@@ -69,7 +70,8 @@ def worker_process(
     """
     logs.configure(form=log_format, worker=worker)
     reports = WorkerReports(directory, worker)
-    read = RealtimeConfig.load(file, host=host, port=port)
+    loaded = load_config(file, host=host, port=port)
+    read = loaded.config
     if read.redis_url is None:
         raise ConfigurationError("redis_url is missing: the workers were started with one")
     config = attrs.evolve(read, host=bound_host, port=bound_port, drain_delay=drain_delay)
@@ -89,7 +91,7 @@ def worker_process(
     def ready() -> None:
         if is_first:
             url = local_url(bound_host, bound_port)
-            uvicorn_server.announce(app.state.realtime, url)
+            uvicorn_server.announce(app.state.realtime, url, settings_file.described(loaded))
 
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     uvicorn_server.run(
