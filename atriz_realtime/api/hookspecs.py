@@ -359,6 +359,8 @@ def register_routes(
     only after the start.  A path that two plugins claim stops the start, and so does a route
     that is never reached, because a pattern or a mount of another plugin comes first, or
     Socket.IO.  If a route raises a :class:`RealtimeError`, the answer is its JSON refusal.
+    A body over ``max_body`` is refused with 413; there is no larger bound for one route.
+    Pages of the origins in ``cors_origin`` may use GET, HEAD, POST, PUT, PATCH and DELETE.
     ``server.allow_page(url)`` lets a page connect whose address the operator has configured.
 
     Example::
