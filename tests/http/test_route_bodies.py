@@ -26,7 +26,12 @@ from starlette.routing import Route
 def register_routes():
     async def put(request):
         return Response(str(len(await request.body())))
-    return Route("/notes/{name}", put, methods=["PUT", "PATCH"])
+    async def echo(request):
+        return Response(encode_json(await json_object_of(request)))
+    return [
+        Route("/notes/{name}", put, methods=["PUT", "PATCH"]),
+        Route("/echo", echo, methods=["POST"]),
+    ]
 """
 
 
@@ -62,6 +67,28 @@ async def test_a_body_of_a_route_has_a_bound(
     assert status == 413
     assert b'"payload_too_large"' in text
     assert "refused payload_too_large" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "part"),
+    [
+        (b'{"a":1}', 200, b'{"a":1}'),
+        (b"[1]", 400, b"the body must be a JSON object"),
+        (b"{", 400, b"broken JSON"),
+        (b'{"a":NaN}', 400, b"broken JSON"),
+        (b"", 400, b"broken JSON"),
+        (bytes(LIMIT + 1), 413, b"payload_too_large"),
+    ],
+)
+async def test_a_route_reads_a_json_object(
+    live: Live, body: bytes, status: int, part: bytes
+) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{live.url}/echo", data=body) as answer,
+    ):
+        assert answer.status == status
+        assert part in await answer.read()
 
 
 async def test_the_host_s_own_routes_have_no_bound() -> None:
