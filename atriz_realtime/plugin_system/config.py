@@ -133,7 +133,9 @@ class RealtimeConfig:
         unit="milliseconds",
     )
     max_payload: int = _setting(65_536, "Bytes of one message from a client.", minimum=1)
-    max_body: int = _setting(1_048_576, "Bytes of one HTTP request's body.", minimum=1)
+    max_body: int = _setting(
+        1_048_576, "Bytes of one HTTP request's body, also on routes of plugins.", minimum=1
+    )
     max_batch: int = _setting(1_000, "Updates in one batch.", minimum=1)
     auth_timeout: float = _setting(
         10.0, "Seconds after which an unauthenticated socket is closed; 0: never.", minimum=0
