@@ -145,6 +145,12 @@ async def test_a_cleaner_that_dies_is_started_again(
             os.kill(cleaner, signal.SIGKILL)
             await until(lambda: workers.said("the process that cleans up died"))
             await until(lambda: workers.running(b"reaper.py"))
+            # it stays: a worker takes much longer to start
+            (second,) = workers.running(b"reaper.py")
+            os.kill(workers.workers()[0], signal.SIGKILL)
+            await until(lambda: workers.said("worker started again"), 30)
+            assert workers.running(b"reaper.py") == [second]
+            assert sum("cleans up died" in line for line in workers.lines) == 1
             pids = workers.children()
             workers.process.kill()
             await until(lambda: not any(map(alive, pids)), 30)
