@@ -22,8 +22,10 @@ import structlog
 
 from atriz_realtime.cli.serving import reaper
 from atriz_realtime.cli.serving.embedded_valkey import EmbeddedValkey
+from atriz_realtime.cli.serving.heartbeat import BEATS, READY, closes, has_beaten
 from atriz_realtime.cli.serving.reports import connected
 from atriz_realtime.cli.serving.uvicorn_server import RETIRE
+from atriz_realtime.plugin_system.config import RealtimeConfig
 
 READY_TIMEOUT = 30.0
 """Seconds within which a worker must be ready."""
@@ -85,7 +87,12 @@ class _Restarted:
 class _WorkerState(_Restarted):
     number: int
     accepting: int | None = None
-    """The reading end of a pipe that closes when it no longer accepts connections."""
+    """The reading end of its :class:`Heartbeat`, which closes when it no longer accepts
+    connections."""
+    missed: int = 0
+    """Heartbeats in a row that did not come."""
+    hangs: int = 0
+    """How often it was killed because they did not come."""
 
     def forget(self) -> None:
         """Close what belongs to the process, too."""
@@ -100,8 +107,7 @@ class Supervisor:
 
     :param url: the URL of the server, for the log.
     :param arguments: command-line arguments for the workers.
-    :param redis_url: the Redis that they share; ``None``: a Valkey is started for them.
-    :param drain_delay: seconds that they go on accepting after SIGTERM.
+    :param config: without a ``redis_url``, a Valkey is started for them.
     """
 
     def __init__(
@@ -110,8 +116,7 @@ class Supervisor:
         sockets: Sequence[socket.socket],
         url: str,
         arguments: Sequence[str],
-        redis_url: str | None,
-        drain_delay: float,
+        config: RealtimeConfig,
     ) -> None:
         self._count = count
         self._cleaner = _Restarted()
@@ -119,9 +124,11 @@ class Supervisor:
         self._sockets = sockets
         self._url = url
         self._arguments = arguments
-        self._drain_delay = drain_delay
+        self._drain_delay = config.drain_delay
+        self._timeout = config.worker_timeout
+        self._next_beat = 0.0
         self._directory = Path(tempfile.mkdtemp(prefix="atriz-realtime-"))
-        self._valkey = EmbeddedValkey(self._directory) if redis_url is None else None
+        self._valkey = EmbeddedValkey(self._directory) if config.redis_url is None else None
         self._stop_signal: int | None = None
         self._restarting = False
         self._wake_in, self._wake_out = os.pipe()
@@ -149,6 +156,7 @@ class Supervisor:
                 logger.info("workers ready", count=len(self._workers), url=self._url)
             while not self._is_stopping():
                 self._wait()
+                self._kill_hung()
                 self._restart_dead()
         finally:
             self._stop_all()
@@ -179,11 +187,31 @@ class Supervisor:
             os.write(self._wake_out, b".")
 
     def _wait(self) -> None:
-        """Sleep until a signal arrives, or a process is due to be restarted."""
+        """Sleep until a signal arrives, a process is due to be restarted, or heartbeats are."""
         due = [each.due for each in (self._cleaner, *self._workers) if each.process is None]
+        if self._timeout:
+            due.append(self._next_beat)
         timeout = max(0.0, min(due) - time.monotonic()) if due else None
         if select.select([self._wake_in], [], [], timeout)[0]:
             os.read(self._wake_in, 4_096)
+
+    def _kill_hung(self) -> None:
+        """Kill workers of which no heartbeat has come for their timeout.
+
+        It counts heartbeats that did not come, not the time: if the whole machine stood still, or
+        this process did, the workers are not to blame.
+        """
+        if not self._timeout or time.monotonic() < self._next_beat:
+            return
+        self._next_beat = time.monotonic() + self._timeout / BEATS
+        for worker in self._workers:
+            if worker.process is None or worker.accepting is None:
+                continue
+            worker.missed = 0 if has_beaten(worker.accepting) else worker.missed + 1
+            if worker.missed == BEATS + 1:  # the first may have been nearly in time
+                worker.hangs += 1
+                logger.error("worker hung, killing it", worker=worker.number, after=self._timeout)
+                worker.process.kill()
 
     def _restart_dead(self) -> None:
         """Restart dead workers, Valkey and cleaner; after SIGHUP, replace every worker."""
@@ -272,7 +300,9 @@ class Supervisor:
             *(sys.executable, "-m", "atriz_realtime.cli.serving.worker_process"),
             *("--worker", str(worker.number)),
             *("--successor", str(self._successor(worker))),
+            *("--count", str(self._count)),
             *("--deaths", str(worker.deaths)),
+            *("--hangs", str(worker.hangs)),
             *("--directory", str(self._directory)),
             *("--accepting", str(accepting)),
             *("--alive", str(self._alive_in)),
@@ -280,7 +310,7 @@ class Supervisor:
             *self._arguments,
         ]
         sockets = [one.fileno() for one in self._sockets]
-        worker.started = time.monotonic()
+        worker.started, worker.missed = time.monotonic(), 0
         worker.process = subprocess.Popen(  # noqa: S603  # our own program
             command,
             pass_fds=[accepting, self._alive_in, self._ended_out, *sockets],
@@ -299,7 +329,7 @@ class Supervisor:
             while not self._is_stopping() and (left := deadline - time.monotonic()) > 0:
                 readable = select.select([accepting, self._wake_in], [], [], left)[0]
                 if accepting in readable:
-                    return os.read(accepting, 1) == b"+"
+                    return os.read(accepting, 1) == READY
                 if readable:
                     os.read(self._wake_in, 4_096)
             return False
@@ -316,7 +346,7 @@ class Supervisor:
         if worker.process is None or worker.accepting is None:
             return
         worker.process.send_signal(RETIRE)
-        select.select([worker.accepting], [], [], RETIRE_TIMEOUT)
+        closes(worker.accepting, RETIRE_TIMEOUT)
 
     def _stop_all(self) -> None:
         """Stop all workers at once, as this process was told to stop."""
