@@ -64,7 +64,8 @@ def serve(
         return
     arguments = [
         *(f"--bound-host={config.host}", f"--bound-port={bound_port}"),
-        *(f"--drain-delay={config.drain_delay}", f"--log-format={log_format}"),
+        *(f"--drain-delay={config.drain_delay}", f"--worker-timeout={config.worker_timeout}"),
+        f"--log-format={log_format}",
         *(
             f"--{name}={value}"
             for name, value in (("host", host), ("port", port))
@@ -73,4 +74,4 @@ def serve(
     ]
     if file is not None:
         arguments.append(f"--config={file}")
-    Supervisor(workers, sockets, url, arguments, config.redis_url, config.drain_delay).run()
+    Supervisor(workers, sockets, url, arguments, config).run()

@@ -120,6 +120,12 @@ class RealtimeConfig:
         "already.",
         minimum=0,
     )
+    worker_timeout: float = _setting(
+        30.0,
+        "Seconds after which `serve --workers` replaces a worker whose event loop stands still; "
+        "0: never.",
+        minimum=0,
+    )
     ping_interval: int = _setting(
         25_000,
         "Milliseconds between two pings of a client, at least 500.",
