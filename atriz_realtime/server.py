@@ -39,10 +39,11 @@ from atriz_realtime.core.runtime.plugin_runner import PluginResources, PluginRun
 from atriz_realtime.core.runtime.statistics import ClientLag, Reports, Statistics
 from atriz_realtime.http.application import HttpInterface
 from atriz_realtime.plugin_system import settings_file
-from atriz_realtime.plugin_system.config import RealtimeConfig, SettingsView
+from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from atriz_realtime.plugin_system.published_secrets import warn_if_published
 from atriz_realtime.plugin_system.registry import Registry
+from atriz_realtime.plugin_system.settings_view import SettingsView
 from atriz_realtime.redis_link import optional_link
 
 if TYPE_CHECKING:

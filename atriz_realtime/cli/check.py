@@ -18,8 +18,9 @@ from atriz_realtime.cli.plugin_settings import shown
 from atriz_realtime.cli.registered import registered, singular
 from atriz_realtime.cli.verdict import verdict, warnings_collected
 from atriz_realtime.plugin_system import settings_file
-from atriz_realtime.plugin_system.config import LoadedConfig, describe, load_config
+from atriz_realtime.plugin_system.config import LoadedConfig, load_config
 from atriz_realtime.plugin_system.published_secrets import PUBLISHED_SECRETS
+from atriz_realtime.plugin_system.settings_view import describe
 from atriz_realtime.server import RealtimeServer
 
 

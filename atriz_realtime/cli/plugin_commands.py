@@ -12,9 +12,10 @@ from atriz_realtime.api.records import EntityType
 from atriz_realtime.cli.main import COMMANDS
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
-from atriz_realtime.plugin_system.config import RealtimeConfig, SettingsView
+from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.discovery import DISTRIBUTION
 from atriz_realtime.plugin_system.plugins import PluginHost
+from atriz_realtime.plugin_system.settings_view import SettingsView
 from atriz_realtime.redis_link import optional_link
 
 

@@ -12,8 +12,9 @@ from atriz_realtime import EntitySettings, RealtimeConfig
 from atriz_realtime.api import ConfigurationError, Resources
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.plugin_system.checks import mask_url
-from atriz_realtime.plugin_system.config import SettingsView, describe, load_config
+from atriz_realtime.plugin_system.config import load_config
 from atriz_realtime.plugin_system.plugins import PluginHost
+from atriz_realtime.plugin_system.settings_view import SettingsView, describe
 
 NOTHING: dict[str, str] = {}
 SECRET = "hunter2"
