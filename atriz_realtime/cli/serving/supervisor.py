@@ -58,16 +58,16 @@ class _Restarted:
     deaths: int = 0
     """How often it has died."""
 
-    def reap(self) -> dict[str, object]:
-        """If it has died, postpone its restart; returns what to log of that, nothing otherwise."""
-        if self.process is None or self.process.poll() is None:
-            return {}
+    def reap(self) -> dict[str, object] | None:
+        """If it has died, postpone its restart; returns what to log."""
+        if self.process is None or (status := self.process.poll()) is None:
+            return None
         if time.monotonic() - self.started > STEADY_SECONDS:
             self.backoff = BACKOFF_FIRST
         self.deaths += 1
-        death: dict[str, object] = {"status": self.process.returncode, "again_in": self.backoff}
+        died: dict[str, object] = {"status": status, "again_in": self.backoff}
         self.postpone()
-        return death
+        return died
 
     def postpone(self) -> None:
         """Give up the process, which has exited, and set the time of its restart."""
@@ -216,15 +216,15 @@ class Supervisor:
 
     def _restart_dead(self) -> None:
         """Restart dead workers, Valkey and cleaner; after SIGHUP, replace every worker."""
-        if death := self._cleaner.reap():
-            logger.warning("the process that cleans up died, starting it again", **death)
+        if (died := self._cleaner.reap()) is not None:
+            logger.warning("the process that cleans up died, starting it again", **died)
         if self._cleaner.is_due():
             self._start_cleaner()
         if self._valkey is not None:
             self._valkey.keep_running()
         for worker in self._workers:
-            if death := worker.reap():
-                logger.warning("worker died", worker=worker.number, **death)
+            if (died := worker.reap()) is not None:
+                logger.warning("worker died", worker=worker.number, **died)
             if worker.is_due() and not self._is_stopping() and self._start(worker):
                 logger.info("worker started again", worker=worker.number)
         if self._restarting:
