@@ -38,12 +38,13 @@ from atriz_realtime.core.runtime.lifecycle import CLOSE_STEP_TIMEOUT, Lifecycle,
 from atriz_realtime.core.runtime.plugin_runner import PluginResources, PluginRunner
 from atriz_realtime.core.runtime.statistics import ClientLag, Reports, Statistics
 from atriz_realtime.http.application import HttpInterface
+from atriz_realtime.plugin_system import settings_file
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from atriz_realtime.plugin_system.published_secrets import warn_if_published
 from atriz_realtime.plugin_system.registry import Registry
-from atriz_realtime.plugin_system.view import SettingsView
-from atriz_realtime.redis_link import make_link
+from atriz_realtime.plugin_system.settings_view import SettingsView
+from atriz_realtime.redis_link import optional_link
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -75,15 +76,15 @@ class RealtimeServer(ServerInterface):
         deaths: int = 0,
         other_reports: Callable[[], Awaitable[Sequence[ProcessReport]]] | None = None,
     ) -> None:
-        self.config = config = RealtimeConfig.load() if config is None else config
+        self._loaded = settings_file.loaded(config)
+        self.config = config = self._loaded.config
         clock = SystemClock()
         self.incidents = incidents = Incidents(clock)
         self._lifecycle = lifecycle = Lifecycle(
             self._open, self._first_steps, self._finish, clock, incidents
         )
         self._plugins = PluginHost(config)
-        redis_url = config.redis_url
-        self.link = link = None if redis_url is None else make_link(redis_url, incidents.report)
+        self.link = link = optional_link(config.redis_url, incidents.report)
         self._resources = Resources(
             clock=clock, redis=link, settings=SettingsView(config), report=incidents.report
         )
@@ -261,6 +262,7 @@ class RealtimeServer(ServerInterface):
         return self._plugins.describe()
 
     async def _open(self, opened: AsyncExitStack) -> None:
+        settings_file.warn(self._loaded, self.registry)
         warn_if_published(self.config)
         backends = await self._backends.open(opened, self._layers, self.delivery.reachable)
         self.delivery.start(backends, self.signals.gap_ended)

@@ -60,7 +60,7 @@ from atriz_realtime.api.errors import (
 )
 from atriz_realtime.api.extras import install_hint
 from atriz_realtime.api.hookspecs import hookimpl
-from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall, credentials_of
+from atriz_realtime.api.http import Headers, HttpAnswer, HttpCall, credentials_of, json_object_of
 from atriz_realtime.api.model import (
     LOCATION_FIELDS,
     Credentials,
@@ -200,6 +200,7 @@ __all__ = [
     "format_timestamp",
     "hookimpl",
     "install_hint",
+    "json_object_of",
     "limit_reached",
     "parse_duration",
     "parse_timestamp",

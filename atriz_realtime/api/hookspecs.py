@@ -154,7 +154,8 @@ def register_throttles(config: PluginConfig) -> Iterable[Throttle] | Throttle | 
     that uses the policy.  If a policy raises an exception, the fix is refused.
     A policy may also hold a fix, to send the newest one later, as ``latest`` does: see
     `what that means for watchers <../configuration.md#throttling-policies>`_ and
-    `how to write one <testing.md#a-policy-that-holds>`_.
+    `how to write one <testing.md#a-policy-that-holds>`_.  ``Verdict`` refuses a delay that is not a
+    finite number of seconds from 0 on.
 
     Example::
 
@@ -314,6 +315,8 @@ def register_observers(
     order, from a bounded queue of its own; the first after every ``server_started`` is done.
     An exception is counted and logged, and the next event follows.  When the server stops,
     observers have a second for what is queued; then ``aclose`` of each is awaited.
+    An observer's own numbers are not part of the metrics, as those of caches, fan-outs, layers
+    and authenticators are: serve them at a path of the plugin's, with :func:`register_routes`.
 
     Example::
 
@@ -361,6 +364,9 @@ def register_routes(
     only after the start.  A path that two plugins claim stops the start, and so does a route
     that is never reached, because a pattern or a mount of another plugin comes first, or
     Socket.IO.  If a route raises a :class:`RealtimeError`, the answer is its JSON refusal.
+    A body over ``max_body`` is refused with 413; there is no larger bound for one route.
+    ``await json_object_of(request)`` reads a JSON object, and refuses anything else with 400.
+    Pages of the origins in ``cors_origin`` may use GET, HEAD, POST, PUT, PATCH and DELETE.
     ``server.allow_page(url)`` lets a page connect whose address the operator has configured.
 
     Example::

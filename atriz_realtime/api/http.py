@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 
 from atriz_realtime.api.errors import InvalidRequest
 from atriz_realtime.api.model import Credentials
@@ -60,16 +60,29 @@ class HttpCall:
 
         :raises InvalidRequest: when it is anything else.
         """
-        data = decode_json(self.body)
-        if not isinstance(data, dict):
-            raise InvalidRequest("the body must be a JSON object")
-        return data
+        return _json_object(self.body)
 
 
 def credentials_of(request: HTTPConnection) -> Credentials:
     """What the caller of a Starlette route authenticates with."""
     address = request.client.host if request.client else None
     return Credentials.from_http(Headers(request.headers.raw), address)
+
+
+async def json_object_of(request: Request) -> dict[str, Any]:
+    """The body of a request to a Starlette route, read as a JSON object.
+
+    :raises InvalidRequest: when it is anything else.
+    :raises PayloadTooLarge: when it is larger than ``max_body``.
+    """
+    return _json_object(await request.body())
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    data = decode_json(body)
+    if not isinstance(data, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    return data
 
 
 @attrs.frozen(eq=False)

@@ -41,6 +41,10 @@ class ProcessReport:
     deaths: int = 0
     """How often the worker of this number has died since its parent started; 0 without
     ``--workers``."""
+    hangs: int = 0
+    """How many of these deaths were its parent's doing, because its event loop stood still."""
+    workers: int = 1
+    """How many workers were started to serve the port together."""
     open_files: int = 0
     """Files and connections that it has open; 0 where the system does not say."""
     max_open_files: int = 0

@@ -17,9 +17,10 @@ from atriz_realtime.cli.output import print_json, print_table
 from atriz_realtime.cli.plugin_settings import shown
 from atriz_realtime.cli.registered import registered, singular
 from atriz_realtime.cli.verdict import verdict, warnings_collected
+from atriz_realtime.plugin_system import settings_file
 from atriz_realtime.plugin_system.config import LoadedConfig, load_config
 from atriz_realtime.plugin_system.published_secrets import PUBLISHED_SECRETS
-from atriz_realtime.plugin_system.view import describe
+from atriz_realtime.plugin_system.settings_view import describe
 from atriz_realtime.server import RealtimeServer
 
 
@@ -83,13 +84,20 @@ def check(
     records = registered(server)
     found = verdict(server, warned, offline=offline, running=running)
     found.warnings += advice
+    if folder := settings_file.missing_in(loaded, server.registry):
+        found.warnings.append(
+            f"no atriz.toml in {folder}, so every user may track and publish everything; set "
+            "ATRIZ_REALTIME_CONFIG to the path of the file, or to none if that is meant"
+        )
     status = 0 if found.is_ok(strict=strict) else 1
     if as_json:
+        read = None if loaded.file is None else loaded.file.path
+        path = None if read is None else str(read.absolute())
         said = {"ok": not status, "problems": found.problems, "warnings": found.warnings}
         print_json(
             {"verdict": said}
             if quiet
-            else {"settings": settings, "registered": records, "verdict": said}
+            else {"file": path, "settings": settings, "registered": records, "verdict": said}
         )
         return status
     if not quiet:
@@ -105,6 +113,7 @@ def _print_tables(
     records: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> None:
     """Print the settings, and what the plugins register."""
+    click.echo(f"settings: {settings_file.described(loaded)}\n")
     print_table(
         ("setting", "value", "from"),
         [

@@ -83,7 +83,7 @@ def _run(host: str, port: int, entities: int, streets: Path) -> None:
     token = minter(config, USER, TOKEN_TTL)()
 
     def ready() -> None:
-        uvicorn_server.announce(server, url)
+        uvicorn_server.announce(server, url, "made for the demo")
         click.echo(
             f"\nlive map:\n  {url}/console#token={token}\n\n"
             f"{len(fleet.entities):,} vehicles and deliveries at {url}\n\n"

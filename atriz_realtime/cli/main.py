@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -64,8 +65,11 @@ class Program(click.Group):
         if cmd_name in COMMANDS:
             try:
                 module = import_module(f"{__package__}.{COMMANDS[cmd_name]}")
-            except ModuleNotFoundError as error:
-                return _without_library(cmd_name, error)
+            except ImportError as error:
+                reason = _why_not_imported(cmd_name, error)
+                if reason is None:
+                    raise
+                return _not_imported(cmd_name, reason, error)
             command: click.Command = getattr(module, cmd_name)
             return command
         try:
@@ -151,10 +155,19 @@ def _described(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}"
 
 
-def _without_library(name: str, error: ModuleNotFoundError) -> click.Command:
-    """A stand-in for a command that cannot be imported; it says what to install."""
-    extra = "serve" if name in _SERVING else "cli"
-    reason = f"needs {error.name}: {install_hint(extra)}"
+def _why_not_imported(name: str, error: ImportError) -> str | None:
+    """What keeps a command from being imported: a file with a library's name, or its absence."""
+    places = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    for place in map(Path, reversed(places)):
+        if place.parent == Path.cwd():
+            return f"cannot be imported: {error}; {place} was imported, maybe in a library's place"
+    if not isinstance(error, ModuleNotFoundError):
+        return None
+    return f"needs {error.name}: {install_hint('serve' if name in _SERVING else 'cli')}"
+
+
+def _not_imported(name: str, reason: str, error: ImportError) -> click.Command:
+    """A stand-in for a command that cannot be imported; it says why."""
 
     def refuse() -> None:
         raise ConfigurationError(f"{name} {reason}") from error
@@ -178,4 +191,5 @@ def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
     if found is None:
         loader = import_module(f"{__package__}.plugin_commands")
         found = ctx.meta[__name__] = loader.load()
+        ctx.meta["atriz_realtime.entity_types"] = loader.entity_types
     return found

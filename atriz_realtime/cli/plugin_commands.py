@@ -8,14 +8,15 @@ import click
 
 from atriz_realtime.api.contracts import Resources
 from atriz_realtime.api.errors import PluginError
+from atriz_realtime.api.records import EntityType
 from atriz_realtime.cli.main import COMMANDS
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.discovery import DISTRIBUTION
 from atriz_realtime.plugin_system.plugins import PluginHost
-from atriz_realtime.plugin_system.view import SettingsView
-from atriz_realtime.redis_link import make_link
+from atriz_realtime.plugin_system.settings_view import SettingsView
+from atriz_realtime.redis_link import optional_link
 
 
 def load() -> dict[str, click.Command]:
@@ -28,6 +29,18 @@ def load() -> dict[str, click.Command]:
     return {name: command for name, (_, command) in found.items()}
 
 
+def entity_types() -> dict[str, EntityType]:
+    """The entity types that the configured plugins register, by name.
+
+    :raises RealtimeError: when the configuration or a plugin is broken.
+    """
+    found: dict[str, EntityType] = {}
+    for _, returned in PluginHost(RealtimeConfig.load()).call("register_entity_types"):
+        for each in returned if isinstance(returned, Iterable) else [returned]:
+            found[each.name] = each
+    return found
+
+
 def owned(config: RealtimeConfig) -> dict[str, tuple[str, click.Command]]:
     """The commands by name, each with the plugin that it comes from.
 
@@ -35,8 +48,7 @@ def owned(config: RealtimeConfig) -> dict[str, tuple[str, click.Command]]:
         be built in.
     """
     clock = SystemClock()
-    url = config.redis_url
-    link = None if url is None else make_link(url, Incidents(clock).report)  # not connected
+    link = optional_link(config.redis_url, Incidents(clock).report)  # not connected
     resources = Resources(clock=clock, redis=link, settings=SettingsView(config))
     found: dict[str, tuple[str, click.Command]] = {}
     owners = dict.fromkeys(COMMANDS, DISTRIBUTION)

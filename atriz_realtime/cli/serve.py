@@ -6,13 +6,14 @@ import click
 
 from atriz_realtime.asgi import create_app
 from atriz_realtime.cli import logs
-from atriz_realtime.cli.addresses import bind, local_url, port_of
+from atriz_realtime.cli.addresses import beyond_loopback, bind, local_url, port_of
 from atriz_realtime.cli.check import require_strength
 from atriz_realtime.cli.options import config_option, log_format_option
 from atriz_realtime.cli.serving import uvicorn_server
 from atriz_realtime.cli.serving.supervisor import Supervisor
 from atriz_realtime.core.runtime import open_files
-from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.plugin_system import settings_file
+from atriz_realtime.plugin_system.config import load_config
 from atriz_realtime.server import RealtimeServer
 
 
@@ -46,20 +47,25 @@ def serve(
     started for them.  SIGHUP replaces the workers, which disconnects each client once at most.
     """
     logs.configure(form=log_format)
-    app = create_app(RealtimeConfig.load(file, host=host, port=port))
+    loaded = load_config(file, host=host, port=port)
+    config = loaded.config
+    app = create_app(config)
     server: RealtimeServer = app.state.realtime
-    config = server.config
     require_strength(server)
+    if beyond_loopback(config.host):
+        settings_file.warn(loaded, server.registry)
     open_files.raise_limit()
     sockets = bind(config.host, config.port)
     bound_port = port_of(sockets)
     url = local_url(config.host, bound_port)
     if workers == 1:
-        uvicorn_server.run(app, sockets, ready=lambda: uvicorn_server.announce(server, url))
+        source = settings_file.described(loaded)
+        uvicorn_server.run(app, sockets, ready=lambda: uvicorn_server.announce(server, url, source))
         return
     arguments = [
         *(f"--bound-host={config.host}", f"--bound-port={bound_port}"),
-        *(f"--drain-delay={config.drain_delay}", f"--log-format={log_format}"),
+        *(f"--drain-delay={config.drain_delay}", f"--worker-timeout={config.worker_timeout}"),
+        f"--log-format={log_format}",
         *(
             f"--{name}={value}"
             for name, value in (("host", host), ("port", port))
@@ -68,4 +74,4 @@ def serve(
     ]
     if file is not None:
         arguments.append(f"--config={file}")
-    Supervisor(workers, sockets, url, arguments, config.redis_url, config.drain_delay).run()
+    Supervisor(workers, sockets, url, arguments, config).run()

@@ -69,6 +69,7 @@ class HttpInterface:
             config.cors_origin,
             start,
             incidents,
+            config.max_body,
             engine.proxies,
             owner_of_path,
         )

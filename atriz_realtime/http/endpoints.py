@@ -117,7 +117,7 @@ class Endpoints:
 
     def too_large(self, address: str | None) -> HttpAnswer:
         """Return the answer to a body over the limit."""
-        return self.refused(_too_large(self.max_body), address)
+        return self.refused(too_large(self.max_body), address)
 
     def malformed(self, address: str | None) -> HttpAnswer:
         """Return the answer to bytes that are not HTTP."""
@@ -150,7 +150,8 @@ class _TooManyHeaders(InvalidRequest):
     default_message = f"the request has more than {MAX_LINES} headers"
 
 
-def _too_large(max_body: int) -> PayloadTooLarge:
+def too_large(max_body: int) -> PayloadTooLarge:
+    """Return the error for a body over the limit."""
     return PayloadTooLarge(f"the body is larger than {max_body} bytes")
 
 
@@ -254,7 +255,7 @@ class _Reading:
                         return None
                     body += message.get("body", b"")
                     if len(body) > max_body:
-                        raise _too_large(max_body)
+                        raise too_large(max_body)
                     if not message.get("more_body"):
                         return bytes(body)
                     self._bodies.arrived(self, len(body))

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Mount, Router, WebSocketRoute
@@ -22,6 +21,8 @@ from atriz_realtime.api.errors import LocationNotFound, RealtimeError, Unavailab
 from atriz_realtime.api.wire import SOCKET_PATH
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.engine.request.proxies import TrustedProxies
+from atriz_realtime.http.bounded import bounded
+from atriz_realtime.http.cross_origin import CrossOrigin
 from atriz_realtime.http.endpoints import (
     EndpointRoute,
     OwnerOfPath,
@@ -47,6 +48,7 @@ class RealtimeRoutes(BaseRoute):
     :param origins: the origins that web pages may call from; none: no CORS headers.
     :param ready: awaited before each request; starts the server if the host runs no lifespan.
     :param incidents: told of requests that are refused or fail.
+    :param max_body: bytes that the body of a request may have.
     :param proxies: the proxies to believe about the client; ``None``: the ASGI server decides.
     :param owner_of_path: returns the plugin that registered a path, for the log.
     """
@@ -58,11 +60,13 @@ class RealtimeRoutes(BaseRoute):
         origins: Sequence[str],
         ready: Callable[[], Awaitable[None]],
         incidents: Incidents,
+        max_body: int,
         proxies: TrustedProxies | None = None,
         owner_of_path: OwnerOfPath = no_plugin,
     ) -> None:
         self._ready = ready
         self._incidents = incidents
+        self._max_body = max_body
         self._proxies = proxies
         self._owner_of_path = owner_of_path
         self._socket = Mount(SOCKET_PATH, app=socket_app)
@@ -70,13 +74,7 @@ class RealtimeRoutes(BaseRoute):
         self._endpoints = {each.path for each in routes if isinstance(each, EndpointRoute)}
         self._app: ASGIApp = self._dispatch
         if origins:
-            self._app = CORSMiddleware(
-                self._dispatch,
-                allow_origins=origins,
-                allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["*"],  # an authenticator may read any
-                max_age=600,
-            )
+            self._app = CrossOrigin(self._dispatch, origins, incidents)
 
     def covered(self, others: Iterable[BaseRoute]) -> list[str]:
         """The paths of other routes that nothing reaches, because one of these comes first.
@@ -148,6 +146,8 @@ class RealtimeRoutes(BaseRoute):
             await send(message)
 
         try:
+            if scope["type"] == "http" and route is not self._socket:  # which has a bound itself
+                receive = bounded(scope, receive, self._max_body)
             await route.handle(scope, receive, send_watched)
         except HTTPException:  # Starlette answers it
             raise

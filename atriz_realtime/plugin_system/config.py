@@ -21,7 +21,14 @@ from atriz_realtime.plugin_system.checks import (
     check_redis_url,
     mask_url,
 )
-from atriz_realtime.plugin_system.sources import beside, flat, merged, read_environment, read_file
+from atriz_realtime.plugin_system.sources import (
+    SettingsFile,
+    beside,
+    flat,
+    merged,
+    read_environment,
+    read_file,
+)
 from atriz_realtime.plugin_system.structure import structure
 
 logger = logging.getLogger("atriz_realtime")
@@ -121,6 +128,12 @@ class RealtimeConfig:
         "already.",
         minimum=0,
     )
+    worker_timeout: float = _setting(
+        30.0,
+        "Seconds after which `serve --workers` replaces a worker whose event loop stands still; "
+        "0: never.",
+        minimum=0,
+    )
     ping_interval: int = _setting(
         25_000,
         "Milliseconds between two pings of a client, at least 500.",
@@ -134,7 +147,9 @@ class RealtimeConfig:
         unit="milliseconds",
     )
     max_payload: int = _setting(65_536, "Bytes of one message from a client.", minimum=1)
-    max_body: int = _setting(1_048_576, "Bytes of one HTTP request's body.", minimum=1)
+    max_body: int = _setting(
+        1_048_576, "Bytes of one HTTP request's body, also on routes of plugins.", minimum=1
+    )
     max_batch: int = _setting(1_000, "Updates in one batch.", minimum=1)
     auth_timeout: float = _setting(
         10.0, "Seconds after which an unauthenticated socket is closed; 0: never.", minimum=0
@@ -301,8 +316,8 @@ class RealtimeConfig:
     ) -> RealtimeConfig:
         """Read the configuration file, then the environment, then ``overrides``.
 
-        :param file: a TOML file; default: ``atriz.toml``, else ``pyproject.toml``,
-            in the working directory, when there is one.
+        :param file: a TOML file; default: the one that ``ATRIZ_REALTIME_CONFIG`` names, else
+            ``atriz.toml`` or ``pyproject.toml`` in the working directory, when there is one.
         :param environ: default: the process's.
         :raises ConfigurationError: naming the key or variable that is invalid.
         """
@@ -314,9 +329,11 @@ class LoadedConfig:
     """A configuration, with the source of each value."""
 
     config: RealtimeConfig
-    sources: Mapping[str, str]
+    sources: Mapping[str, str] = attrs.field(factory=dict)
     """The source of each setting; one that is missing has its default.  Those of plugins are named
     ``plugins.<plugin>.<key>``."""
+    file: SettingsFile | None = None
+    """The configuration file; ``None`` for a configuration that was made in code."""
 
 
 def load_config(
@@ -328,13 +345,14 @@ def load_config(
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     hints = get_type_hints(RealtimeConfig)
-    table, origin = read_file(file, hints)
+    environ = os.environ if environ is None else environ
+    found = read_file(file, environ, hints)
+    table, origin = found.table, str(found.path)
     for key, value in table.items():
         values[key], sources[key] = value, origin
     if "basemap" in values:
         values["basemap"] = beside(origin, values["basemap"])
     sources |= dict.fromkeys(flat(table.get("plugins")), origin)
-    environ = os.environ if environ is None else environ
     for (key, *path), value, variable in read_environment(environ, hints):
         source = f"environment variable {variable}"
         for step in reversed(path):
@@ -352,4 +370,4 @@ def load_config(
         if value is not None:
             values[key], sources[key] = value, "command line"
     sources |= dict.fromkeys(flat(overrides.get("plugins")), "command line")
-    return LoadedConfig(structure(values, RealtimeConfig, sources), sources)
+    return LoadedConfig(structure(values, RealtimeConfig, sources), sources, found)

@@ -18,9 +18,9 @@ from atriz_realtime.api import hookspecs
 from atriz_realtime.api.errors import ConfigurationError, PluginError
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.discovery import PluginSource, find_plugins
+from atriz_realtime.plugin_system.settings_view import SettingsView
 from atriz_realtime.plugin_system.signatures import signature_of
 from atriz_realtime.plugin_system.structure import check_settings_class, nearest, structure
-from atriz_realtime.plugin_system.view import SettingsView
 
 T = TypeVar("T")
 

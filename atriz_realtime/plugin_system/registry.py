@@ -119,7 +119,8 @@ class Registry:
         for name in config.entities:
             if name not in types:
                 raise ConfigurationError(
-                    f"[realtime.entities.{name}]: no such entity type{nearest(name, types)}",
+                    f"[realtime.entities.{name}]: no such entity type, and no plugin "
+                    f"registers it{nearest(name, types)}",
                     field="entities",
                 )
         self.kinds: dict[str, EntityKind] = {

@@ -21,6 +21,9 @@ from atriz_realtime.plugin_system.structure import nearest
 ENVIRONMENT_PREFIX = "ATRIZ_REALTIME_"
 """The variable of a setting is this prefix and the setting's name in capitals."""
 
+FILE_VARIABLE = "ATRIZ_REALTIME_CONFIG"
+"""The variable that names the configuration file, or says ``none``."""
+
 DOCUMENTED_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {
         "REDIS_URL": "redis_url",
@@ -42,23 +45,39 @@ _OF_A_SERVICE = re.compile(
 ``atriz-realtime-…``, except for ``…_PORT``, which its value tells."""
 
 
+@attrs.frozen
+class SettingsFile:
+    """What came of looking for the configuration file."""
+
+    table: Mapping[str, Any]
+    """The package's settings in it."""
+    path: Path | None = None
+    """The file that was read."""
+    searched: Path | None = None
+    """The folder in which nobody named a file and there was none."""
+
+
 def read_file(
-    file: str | os.PathLike[str] | None, hints: Mapping[str, Any]
-) -> tuple[Mapping[str, Any], str]:
-    """The package's settings in the configuration file, and its name; empty without a file.
+    file: str | os.PathLike[str] | None, environ: Mapping[str, str], hints: Mapping[str, Any]
+) -> SettingsFile:
+    """Read a configuration file: the one given, else that of the environment, else the usual one.
 
     :param hints: the types of the settings by name.
     :raises ConfigurationError: when the file cannot be read.
     """
+    if file is None:
+        file = environ.get(FILE_VARIABLE) or None
+        if file == "none":
+            return SettingsFile({})
     if file is not None:
         path = Path(file)
-        return _table(_parse(path), path, hints), str(path)
+        return SettingsFile(_table(_parse(path), path, hints), path)
     for path in (Path("atriz.toml"), Path("pyproject.toml")):
         if path.is_file():
             table = _table(_parse(path), path, hints)
             if table or path.name == "atriz.toml":
-                return table, str(path)
-    return {}, ""
+                return SettingsFile(table, path)
+    return SettingsFile({}, searched=Path.cwd())
 
 
 def beside(file: str, path: Any) -> Any:
@@ -99,6 +118,7 @@ def _table(document: dict[str, Any], path: Path, names: Collection[str]) -> Mapp
         raise ConfigurationError(f"{path}: {min(twice)} is set twice, at the top and in [realtime]")
     others = {key: value for key, value in outer.items() if key not in ("realtime", *top)}
     _check_others(others, top | table, path, here, names)
+    _check_tables(table, path, f"{here}realtime", names)
     return top | table
 
 
@@ -137,6 +157,21 @@ def _check_others(
                 )
 
 
+def _check_tables(table: Mapping[str, Any], path: Path, here: str, names: Collection[str]) -> None:
+    """Refuse the table of a plugin that stands among the settings, and name its place."""
+    tables = {key: value for key, value in table.items() if isinstance(value, dict)}
+    extra = table.get("extra_plugins", ())
+    if tables.keys() <= set(names) or not _are_names(extra):
+        return
+    plugins = find_plugins(as_names(extra))
+    for key in tables.keys() - set(names):
+        for near in get_close_matches(key, plugins, n=1, cutoff=0.8):
+            if _takes(plugins[near], tables[key]):
+                raise ConfigurationError(
+                    f"{path}: unknown key '{here}.{key}'; did you mean '{here}.plugins.{near}'?"
+                )
+
+
 def _are_names(value: object) -> bool:
     names = value if isinstance(value, list | tuple) else [value]
     return all(isinstance(name, str) for name in names)
@@ -170,7 +205,7 @@ def read_environment(
         if environ.get(variable):
             yield [key], _from_text(environ[variable], hints[key], variable), variable
     for variable, text in environ.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == FILE_VARIABLE:
             continue
         if _OF_A_SERVICE.fullmatch(variable) or (
             variable.endswith("_PORT") and text.startswith(("tcp://", "udp://", "sctp://"))

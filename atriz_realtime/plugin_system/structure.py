@@ -67,9 +67,23 @@ def _strict(kind: type) -> Callable[[Any, Any], Any]:
             return float(value)
         if type(value) is not kind:
             raise _wrong(_KINDS[kind], value)
-        return value if target is kind else target(value)  # an enumeration of strings, for one
+        if issubclass(target, Enum):  # an enumeration of strings, for one
+            return _member(value, target)
+        return value if target is kind else target(value)
 
     return structure_value
+
+
+def _member(value: Any, kind: type[Enum]) -> Enum:
+    """A member of an enumeration, from its value."""
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise _not_one_of([each.value for each in kind]) from error
+
+
+def _not_one_of(known: Iterable[Any]) -> TypeError:
+    return TypeError(f"must be one of {', '.join(map(repr, known))}")
 
 
 def _sequence(value: Any, kind: Any) -> Any:
@@ -129,7 +143,7 @@ def _literal(value: Any, kind: Any) -> Any:
     """One of a few values."""
     known = get_args(kind)
     if (type(value), value) not in [(type(each), each) for each in known]:
-        raise TypeError(f"must be one of {', '.join(map(repr, known))}")
+        raise _not_one_of(known)
     return value
 
 
@@ -149,6 +163,7 @@ for _kind in (bool, int, float, str):
     _CONVERTER.register_structure_hook(_kind, _strict(_kind))
 _CONVERTER.register_structure_hook_func(lambda kind: _origin(kind) in _SEQUENCES, _sequence)
 _CONVERTER.register_structure_hook(Path, _strict(str))
+_CONVERTER.register_structure_hook(Enum, _member)
 _CONVERTER.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _literal)
 _CONVERTER.register_structure_hook_func(attrs.has, _table)
 _CONVERTER.register_structure_hook_func(lambda kind: _origin(kind) is dict, _dictionary)

@@ -16,3 +16,8 @@ def make_link(url: str, report: Report) -> Link:
     """
     parsed = parse_redis_url(url)
     return (ClusterLink if parsed.kind == "cluster" else SingleLink)(parsed, report)
+
+
+def optional_link(url: str | None, report: Report) -> Link | None:
+    """Like :func:`make_link`; ``None`` without a URL."""
+    return None if url is None else make_link(url, report)

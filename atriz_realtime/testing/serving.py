@@ -26,7 +26,7 @@ from atriz_realtime.asgi import create_app
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from atriz_realtime.plugin_system.plugins import PluginView
-from atriz_realtime.plugin_system.view import SettingsView
+from atriz_realtime.plugin_system.settings_view import SettingsView
 from atriz_realtime.server import RealtimeServer
 from atriz_realtime.testing.web import Observed, on_uvicorn, port_of
 

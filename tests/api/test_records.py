@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -141,6 +142,12 @@ def test_a_verdict_has_one_of_three_outcomes() -> None:
     outcome: Any = "passs"
     with pytest.raises(ValueError, match=r"'outcome' must be in \('pass', 'drop', 'hold'\)"):
         Verdict(outcome)
+
+
+@pytest.mark.parametrize("delay", [math.nan, math.inf, -math.inf, -0.1])
+def test_a_verdict_s_delay_is_a_time_to_wait(delay: float) -> None:
+    with pytest.raises(ValueError, match="delay must be a finite number of seconds from 0 on"):
+        Verdict("hold", delay)
 
 
 # -- calls and answers of endpoints --------------------------------------------------------

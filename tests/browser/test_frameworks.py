@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
@@ -43,6 +44,7 @@ ENTRY = '<!doctype html><meta charset="utf-8"><title>Vehicles</title>\
 ENTRIES = {
     "index.html": "main.tsx",
     "map.html": "map.tsx",
+    "react.html": "signed-in.tsx",
     "vue.html": "vue.js",
     "svelte.html": "svelte.js",
 }
@@ -161,7 +163,10 @@ async def test_the_types_of_the_documented_files_agree(project: Path) -> None:
     tsc = with_packages(SOURCE) / "node_modules" / ".bin" / "tsc"
     options = ("--strict", "--noEmit", "--skipLibCheck", "--jsx", "react-jsx", "--target", "es2022")
     modules = ("--module", "esnext", "--moduleResolution", "bundler", "--types", "vite/client")
-    roots = ("src/main.tsx", "src/map.tsx", "src/tracker.ts", "vite.config.ts")
+    roots = (
+        *("src/main.tsx", "src/map.tsx", "src/signed-in.tsx", "src/tracker.ts"),
+        "vite.config.ts",
+    )
     tested = ("src/App.test.tsx", "src/fake-tracker.ts")
     run(project, tsc, *options, *modules, *roots, *tested)
 
@@ -198,11 +203,12 @@ async def test_react_in_development_connects_through_the_proxy(project: Path, pa
         assert live.server.incidents.counts["origin refused"] == 0
 
 
+@pytest.mark.parametrize("end", ["", "/"])
 async def test_react_as_built_connects_to_the_server_that_is_named(
-    project: Path, page: Page, monkeypatch: pytest.MonkeyPatch
+    project: Path, page: Page, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     async with serving(cors_origin="*") as live:
-        monkeypatch.setenv("VITE_REALTIME_URL", live.url)
+        monkeypatch.setenv("VITE_REALTIME_URL", live.url + end)
         run(project, "vite", "build", "--outDir", "named")
         async with serving(service(project / "named")) as host, leaving(page):
             await page.goto(host.url)
@@ -256,15 +262,60 @@ async def test_who_signs_out_is_disconnected(frameworks: Path, page: Page, name:
     app = service(frameworks)
     async with serving(app) as live, leaving(page):
         await page.goto(f"{live.url}/{name}.html#v1")
-        shown = page.locator("#root p")
-        await expect(shown).to_have_text(["No position yet"] * 2)
-        app.state.signed_in = False
-        await page.evaluate("userIs('')")
-        await until(lambda: live.server.connection_count == 0)
-        await expect(shown).to_have_count(0)
-        app.state.signed_in = True
-        await page.evaluate("userIs('ben')")
-        await moves(page, live)
+        await signs_out_and_in(page, live, app)
+
+
+async def test_who_signs_out_of_react_is_disconnected(project: Path, page: Page) -> None:
+    app = service()
+    async with serving(app) as live, at_vite(project, live) as port, leaving(page):
+        await page.goto(f"http://localhost:{port}/react.html")
+        await signs_out_and_in(page, live, app)
+
+
+async def signs_out_and_in(page: Page, live: Live, app: Starlette) -> None:
+    """Check that nobody is connected in between."""
+    shown = page.locator("#root p")
+    await expect(shown).to_have_text(["No position yet"] * 2)
+    app.state.signed_in = False
+    await page.evaluate("signOut()")
+    await until(lambda: live.server.connection_count == 0)
+    await expect(shown).to_have_count(0)
+    app.state.signed_in = True
+    await page.evaluate("signIn()")
+    await moves(page, live)
+
+
+@pytest.mark.parametrize("name", ["vue", "svelte"])
+async def test_who_signs_in_again_is_connected(
+    frameworks: Path, page: Page, complaints: Complaints, name: str
+) -> None:
+    complaints.expect("401")
+    app = service(frameworks)
+    async with serving(app) as live, leaving(page):
+        await page.goto(f"{live.url}/{name}.html#v1")
+        await signs_in_again(page, live, app)
+
+
+async def test_who_signs_in_to_react_again_is_connected(
+    project: Path, page: Page, complaints: Complaints
+) -> None:
+    complaints.expect("401")
+    app = service()
+    async with serving(app) as live, at_vite(project, live) as port, leaving(page):
+        await page.goto(f"http://localhost:{port}/react.html")
+        await signs_in_again(page, live, app)
+
+
+async def signs_in_again(page: Page, live: Live, app: Starlette) -> None:
+    """Let a session end, and check that the same person can go on without loading the page."""
+    await expect(page.locator("#root p")).to_have_text(["No position yet"] * 2)
+    app.state.signed_in = False
+    await live.server.socket_io.abort_all()
+    await expect(page.get_by_role("alert")).to_contain_text("Please sign in again.")
+    await expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    app.state.signed_in = True
+    await page.evaluate("signIn()")
+    await moves(page, live)
 
 
 async def test_a_map_of_all_vehicles_shares_the_connection_of_the_banner(
@@ -273,11 +324,31 @@ async def test_a_map_of_all_vehicles_shares_the_connection_of_the_banner(
     async with serving(service()) as live, at_vite(project, live) as port, leaving(page):
         for number in range(300):
             await live.publish(f"v{number}")
+        lists: list[str] = []
+        page.on("request", lambda request: lists.append(request.url))
         await page.goto(f"http://localhost:{port}/map.html")
         await expect(page.locator("#root i")).to_have_count(300)
+        assert len([url for url in lists if "/api/tracking/" in url]) == 1
         await live.publish("v7", latitude=50, longitude=-8.5)
         await expect(page.get_by_title("v7", exact=True)).to_have_css("top", "40px")
         assert live.server.connection_count == 1
+
+
+async def test_a_map_finds_the_server_below_a_prefix(
+    project: Path, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VITE_REALTIME_URL", "/live")
+    async with (
+        serving(service()) as live,
+        at_vite(project, live, "frameworks.config.js") as port,
+        leaving(page),
+    ):
+        await live.publish("v1")
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(urlsplit(request.url).path))
+        await page.goto(f"http://localhost:{port}/map.html")
+        await expect(page.get_by_title("v1")).to_be_visible()
+        assert "/live/api/tracking/vehicle" in requests
 
 
 async def test_a_map_says_what_it_does_not_show_and_tries_again(
@@ -306,6 +377,22 @@ async def test_a_map_says_what_it_does_not_show_and_tries_again(
         await expect(said).to_have_count(0)
 
 
+async def test_a_map_does_not_show_another_user_what_failed(
+    project: Path, page: Page, complaints: Complaints
+) -> None:
+    complaints.expect("503")
+    listing = "**/api/tracking/vehicle?*"
+    async with serving(service()) as live, at_vite(project, live) as port, leaving(page):
+        await page.route(listing, lambda route: route.fulfill(status=503))
+        await page.goto(f"http://localhost:{port}/map.html")
+        await expect(page.get_by_role("status")).to_be_visible()
+        await page.unroute(listing)
+        await page.route(listing, lambda _: None)  # the next list never comes
+        async with page.expect_request(listing):
+            await page.evaluate("setLogin('ben')")
+        await expect(page.get_by_role("status")).to_have_count(0)
+
+
 async def says_why_it_does_not_connect(page: Page, folder: Path, name: str) -> None:
     """Check that a page says so, and connects when it is told to try again."""
     async with without_live_server(folder) as (url, put_server_there), leaving(page):
@@ -321,7 +408,7 @@ async def says_why_it_does_not_connect(page: Page, folder: Path, name: str) -> N
 async def test_react_says_why_it_does_not_connect(
     project: Path, page: Page, complaints: Complaints
 ) -> None:
-    complaints.expect("404|WebSocket")
+    complaints.expect("404|WebSocket|wrong_path")
     run(project, "vite", "build", "--outDir", "own")
     await says_why_it_does_not_connect(page, project / "own", "")
 
@@ -330,7 +417,7 @@ async def test_react_says_why_it_does_not_connect(
 async def test_other_frameworks_say_why_they_do_not_connect(
     frameworks: Path, page: Page, complaints: Complaints, name: str
 ) -> None:
-    complaints.expect("404|WebSocket")
+    complaints.expect("404|WebSocket|wrong_path")
     await says_why_it_does_not_connect(page, frameworks, f"{name}.html#v1")
 
 

@@ -161,6 +161,7 @@ async def test_whitespace_around_the_secret_is_pointed_out(
     """Kubernetes' ``--from-file`` keeps the line break of a file; the server does not."""
     monkeypatch.setenv("JWT_SECRET", f"{GOOD}\n")
     monkeypatch.setenv("PORT", "0")
+    monkeypatch.setenv("ATRIZ_REALTIME_CONFIG", "none")
     warning = "whitespace around JWT_SECRET is ignored; whatever issues tokens must ignore it too"
     status, found = await asyncio.to_thread(verdict, capsys, "--offline")
     assert (status, found["warnings"], found["problems"]) == (0, [warning], [])
@@ -349,6 +350,21 @@ def good(plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is wrong."""
     monkeypatch.setenv("JWT_SECRET", GOOD)
     monkeypatch.setenv("PORT", "0")
+    monkeypatch.setenv("ATRIZ_REALTIME_CONFIG", "none")
+
+
+@pytest.mark.usefixtures("good")
+def test_a_missing_file_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ATRIZ_REALTIME_CONFIG")
+    assert run(["check", "--strict", "--offline"]) == 1
+    first, *_, warning, _ = capsys.readouterr().out.splitlines()
+    assert first == f"settings: no atriz.toml in {tmp_path}"
+    assert warning.startswith(f"warning: no atriz.toml in {tmp_path}, so every user may track and")
+    (tmp_path / "atriz.toml").write_text("")
+    assert run(["check", "--strict", "--offline"]) == 0
+    assert capsys.readouterr().out.startswith(f"settings: {tmp_path / 'atriz.toml'}\n")
 
 
 @pytest.mark.usefixtures("good")

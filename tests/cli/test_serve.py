@@ -55,6 +55,7 @@ async def test_one_line_says_what_is_serving() -> None:
         banner = json.loads(only_line("\n".join(served.command.err)))
         assert banner["url"] == f"http://127.0.0.1:{served.port}"
         assert (banner["host"], banner["version"]) == ("127.0.0.1", VERSION)
+        assert banner["settings"].startswith("no atriz.toml in /")
         assert banner["redis"] == "embedded"
         assert {"jwt_auth", "vehicle", "http_api"} <= set(banner["plugins"].split(","))
         assert await served.command.ended(signal.SIGTERM) == 0

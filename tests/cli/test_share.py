@@ -121,7 +121,11 @@ async def test_a_link_says_where_something_goes_and_why_it_ended(
         (("share", "vehicle", "v1", "--for", "soon"), 1, "no duration"),
         (("share", "vehicle", "v1", "--for", "2d"), 1, "86400 s at most"),
         (("share", "vehicle", "a:b"), 1, "Invalid entity id"),
-        (("share", "Vehicle", "v1"), 1, "Unknown entity type"),
+        (
+            ("share", "vehicel", "v1"),
+            1,
+            "Unknown entity type 'vehicel'; known: delivery, vehicle",
+        ),
         (("share", "vehicle", "v1", "--url", "http://127.0.0.1:9"), 2, "--url needs --token"),
         (("unshare", "https://x.example/track/#"), 1, "no share"),
         (("unshare", "A" * 32), 1, "REDIS_URL"),

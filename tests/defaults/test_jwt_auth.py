@@ -493,6 +493,27 @@ def test_the_shortest_secret_of_each_algorithm(
     assert secret_weakness(secret, algorithms) == weakness
 
 
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            {"algorithms": ["RS256"]},
+            ["jwt_secret is no public key, which RS256 needs: every token is refused"],
+        ),
+        ({"algorithms": ["RS256", "HS256"]}, []),
+        ({"algorithms": ["RS256"], "keys": {"old": "x" * 32}}, []),
+    ],
+)
+def test_a_secret_that_is_no_public_key_is_pointed_out(
+    table: dict[str, Any], said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    JwtAuth().register_authenticators(
+        PluginView(name="jwt_auth", settings={"jwt_secret": "x" * 32}, table=table),
+        RESOURCES,
+    )
+    assert [record.getMessage() for record in caplog.records] == said
+
+
 async def test_a_weak_secret_works_and_is_logged_once_without_its_value(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

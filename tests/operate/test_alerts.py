@@ -125,6 +125,39 @@ def test_deaths_count_whichever_worker_it_is(
     check(promtool, tmp_path, of_server, "RealtimeRestarts", {"29m45s": fires}, {})
 
 
+HANGS = "atriz_realtime_worker_hangs_total"
+WORKERS = "atriz_realtime_workers"
+
+
+@pytest.mark.parametrize(
+    ("starts", "fires"),
+    [
+        ((recorded((30, 0)), recorded((30, 0))), False),
+        ((recorded((30, 0)), recorded((10, 0), (20, "_"))), True),
+        ((recorded((30, 0)), recorded((28, 0), (1, "_"), (1, 1740))), False),
+    ],
+    ids=["all answer", "one does not", "one is replaced"],
+)
+def test_a_worker_that_does_not_answer_is_noticed(
+    promtool: str, tmp_path: Path, starts: tuple[Values, Values], fires: bool
+) -> None:
+    series = {
+        f'{STARTED}{{instance="{SERVER}",worker="{worker}"}}': values
+        for worker, values in enumerate(starts)
+    }
+    series[f'{WORKERS}{{instance="{SERVER}",worker="0"}}'] = recorded((30, 2))
+    check(promtool, tmp_path, series, "RealtimeWorkerMissing", {"29m45s": fires}, {})
+
+
+def test_a_worker_that_hung_is_a_ticket_for_an_hour(promtool: str, tmp_path: Path) -> None:
+    series = {
+        f'{HANGS}{{instance="{SERVER}",worker="0"}}': recorded((140, 0)),
+        f'{HANGS}{{instance="{SERVER}",worker="1"}}': recorded((10, 0), (1, "_"), (129, 1)),
+    }
+    fires = {"9m": False, "12m": True, "65m": True, "80m": False}
+    check(promtool, tmp_path, series, "RealtimeWorkerHung", fires, {})
+
+
 PROBLEMS = "atriz_realtime_plugin_problems_total"
 INCIDENTS = "atriz_realtime_incidents_total"
 TASKS = "atriz_realtime_plugin_failed_tasks"

@@ -14,7 +14,7 @@ from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.plugin_system.checks import mask_url
 from atriz_realtime.plugin_system.config import load_config
 from atriz_realtime.plugin_system.plugins import PluginHost
-from atriz_realtime.plugin_system.view import SettingsView, describe
+from atriz_realtime.plugin_system.settings_view import SettingsView, describe
 
 NOTHING: dict[str, str] = {}
 SECRET = "hunter2"
@@ -479,6 +479,10 @@ def test_lists_and_tables_in_a_file(tmp_path: Path) -> None:
         ("realtime = 5", "realtime must be a table"),
         ("port = 1\n[realtime]\nport = 2", "port is set twice"),
         ("[realtim]\nport = 1", "unknown key 'realtim'; did you mean 'realtime'"),
+        (
+            "[realtime.claims]\ntrack = 'watch'",
+            "unknown key 'realtime.claims'; did you mean 'realtime.plugins.claims'",
+        ),
         ("[realtime]\nprot = 1", "unknown key 'prot'; did you mean 'port'"),
         ("[realtime]\nport = '1'", "port: must be a whole number, not a string"),
         ("[realtime]\nport = 1.0", "port: must be a whole number, not one with a decimal point"),

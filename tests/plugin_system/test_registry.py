@@ -284,7 +284,8 @@ def test_an_override_of_the_interval_keeps_the_type_s_policy(plugins: Plugins) -
     [
         (
             {"entities": {"vehicel": EntitySettings()}},
-            "[realtime.entities.vehicel]: no such entity type; did you mean 'vehicle'?",
+            "[realtime.entities.vehicel]: no such entity type, and no plugin registers it; "
+            "did you mean 'vehicle'?",
         ),
         (
             {"entities": {"vehicle": EntitySettings(throttle="latests")}},

@@ -91,6 +91,7 @@ def test_a_value_of_a_wrong_type_names_its_key(key: str, value: Any) -> None:
 
 class Colour(Enum):
     RED = "red"
+    GREEN = "green"
 
 
 class Size(StrEnum):
@@ -154,7 +155,7 @@ def test_further_kinds_of_fields(key: str, value: Any, expected: Any) -> None:
     ("key", "value", "problem"),
     [
         ("listed", 5, "must be a list of strings, not a whole number"),
-        ("sizes", "small,large", "item 2: 'large' is not a valid Size"),
+        ("sizes", "small,large", "item 2: must be one of 'small'"),
         ("unique", [1], "must be a list of strings; it holds a whole number"),
         ("ports", "12", "must be a list, not a string"),
         ("ports", [1, "2"], "item 2: must be a whole number, not a string"),
@@ -164,7 +165,8 @@ def test_further_kinds_of_fields(key: str, value: Any, expected: Any) -> None:
         ("limits", {"a": "1"}, "a: must be a number, not a string"),
         ("inners", [{"sise": 1}], "item 1: unknown key 'sise'; did you mean 'size'?"),
         ("mode", "auto", "must be one of 'on', 'off'"),
-        ("size", "large", "'large' is not a valid Size"),
+        ("size", "large", "must be one of 'small'"),
+        ("colour", "blue", "must be one of 'red', 'green'"),
         ("path", 5, "must be a string, not a whole number"),
         ("timeout", "5", "unsupported type for timedelta seconds component: str"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Protocol
 
 import attrs
@@ -19,8 +20,13 @@ class Verdict:
     """``pass``: send it now.  ``drop``: cache it, but do not send it; while an older fix is held,
     it takes its place.  ``hold``: cache it, and send it after ``delay`` unless a newer one
     replaces it, on this server or on another."""
-    delay: float = 0.0
-    """For ``hold``: seconds until the newest held fix of the entity is sent."""
+    delay: float = attrs.field(default=0.0)
+    """For ``hold``: seconds until the newest held fix of the entity is sent; finite, from 0 on."""
+
+    @delay.validator
+    def _check_delay(self, _: object, value: float) -> None:
+        if not 0 <= value < math.inf:  # false for NaN, which would break the loop's timers
+            raise ValueError(f"delay must be a finite number of seconds from 0 on, not {value!r}")
 
 
 PASS = Verdict("pass")

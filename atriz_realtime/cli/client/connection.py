@@ -17,7 +17,7 @@ import attrs
 import click
 import orjson
 
-from atriz_realtime.api.errors import LocationNotFound, NotAuthenticated, Unavailable
+from atriz_realtime.api.errors import LocationNotFound, NotAuthenticated, NotAuthorized, Unavailable
 from atriz_realtime.api.wire import encode_json
 from atriz_realtime.cli.addresses import local_url
 from atriz_realtime.cli.options import config_option
@@ -60,6 +60,8 @@ class Refused(click.ClickException):
         hint = ""
         if status == NotAuthenticated.status or code in ("not_authenticated", "invalid_token"):
             hint = "; is --token valid for this server, or JWT_SECRET the secret of this server?"
+        elif code == NotAuthorized.code:
+            hint = "; if this needs other claims, pass a token that has them with --token"
         super().__init__(f"the server refused: {message}{hint}")
 
     @property

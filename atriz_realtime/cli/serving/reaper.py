@@ -7,7 +7,6 @@ nothing but the standard library, so that the process needs little memory.
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import shutil
 import socket
@@ -41,9 +40,9 @@ def start(directory: Path, alive: int, ended: int) -> subprocess.Popen[bytes]:
 
 def clean_up(directory: Path, alive: int, ended: int) -> None:
     """Wait for the end of the supervisor and its workers, then remove what is left of them."""
-    os.read(alive, 1)
-    if select.select([ended], [], [], WORKERS_TIMEOUT)[0]:
-        os.read(ended, 1)
+    # nobody writes to the pipes.  They are not read: the workers have made one non-blocking
+    select.select([alive], [], [])
+    select.select([ended], [], [], WORKERS_TIMEOUT)
     with contextlib.suppress(OSError):  # there is no Valkey
         _shut_down(directory / VALKEY_SOCKET)
     shutil.rmtree(directory, ignore_errors=True)

@@ -22,8 +22,10 @@ import structlog
 
 from atriz_realtime.cli.serving import reaper
 from atriz_realtime.cli.serving.embedded_valkey import EmbeddedValkey
+from atriz_realtime.cli.serving.heartbeat import BEATS, READY, closes, has_beaten
 from atriz_realtime.cli.serving.reports import connected
 from atriz_realtime.cli.serving.uvicorn_server import RETIRE
+from atriz_realtime.plugin_system.config import RealtimeConfig
 
 READY_TIMEOUT = 30.0
 """Seconds within which a worker must be ready."""
@@ -36,26 +38,69 @@ RETIRE_TIMEOUT = 2.0
 
 BACKOFF_FIRST = 0.5
 BACKOFF_MOST = 10.0
-"""Seconds before a dead worker is restarted: the first, doubled each time up to the most."""
+"""Seconds before a dead process is restarted: the first, doubled each time up to the most."""
 
 STEADY_SECONDS = 30.0
-"""A worker that ran for this long gets the first backoff again when it dies."""
+"""A process that ran for this long gets the first backoff again when it dies."""
 
 logger = structlog.get_logger("atriz_realtime.serve")
 
 
 @attrs.define(eq=False)
-class _WorkerState:
-    number: int
+class _Restarted:
+    """A process that is started again when it dies, after a delay that grows."""
+
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     backoff: float = BACKOFF_FIRST
-    accepting: int | None = None
-    """The reading end of a pipe that closes when it no longer accepts connections."""
     due: float = 0.0
     """When to restart it, in seconds of the monotonic clock."""
     deaths: int = 0
     """How often it has died."""
+
+    def reap(self) -> dict[str, object] | None:
+        """If it has died, postpone its restart; returns what to log."""
+        if self.process is None or (status := self.process.poll()) is None:
+            return None
+        if time.monotonic() - self.started > STEADY_SECONDS:
+            self.backoff = BACKOFF_FIRST
+        self.deaths += 1
+        died: dict[str, object] = {"status": status, "again_in": self.backoff}
+        self.postpone()
+        return died
+
+    def postpone(self) -> None:
+        """Give up the process, which has exited, and set the time of its restart."""
+        self.forget()
+        self.due = time.monotonic() + self.backoff
+        self.backoff = min(self.backoff * 2, BACKOFF_MOST)
+
+    def forget(self) -> None:
+        """Give up the process, which has exited."""
+        self.process = None
+
+    def is_due(self) -> bool:
+        """Whether it is to be started now."""
+        return self.process is None and self.due <= time.monotonic()
+
+
+@attrs.define(eq=False, kw_only=True)
+class _WorkerState(_Restarted):
+    number: int
+    accepting: int | None = None
+    """The reading end of its :class:`Heartbeat`, which closes when it no longer accepts
+    connections."""
+    missed: int = 0
+    """Heartbeats in a row that did not come."""
+    hangs: int = 0
+    """How often it was killed because they did not come."""
+
+    def forget(self) -> None:
+        """Close what belongs to the process, too."""
+        self.process = None
+        if self.accepting is not None:
+            os.close(self.accepting)
+            self.accepting = None
 
 
 class Supervisor:
@@ -63,8 +108,7 @@ class Supervisor:
 
     :param url: the URL of the server, for the log.
     :param arguments: command-line arguments for the workers.
-    :param redis_url: the Redis that they share; ``None``: a Valkey is started for them.
-    :param drain_delay: seconds that they go on accepting after SIGTERM.
+    :param config: without a ``redis_url``, a Valkey is started for them.
     """
 
     def __init__(
@@ -73,17 +117,19 @@ class Supervisor:
         sockets: Sequence[socket.socket],
         url: str,
         arguments: Sequence[str],
-        redis_url: str | None,
-        drain_delay: float,
+        config: RealtimeConfig,
     ) -> None:
         self._count = count
-        self._workers = [_WorkerState(number) for number in range(count)]
+        self._cleaner = _Restarted()
+        self._workers = [_WorkerState(number=number) for number in range(count)]
         self._sockets = sockets
         self._url = url
         self._arguments = arguments
-        self._drain_delay = drain_delay
+        self._drain_delay = config.drain_delay
+        self._timeout = config.worker_timeout
+        self._next_beat = 0.0
         self._directory = Path(tempfile.mkdtemp(prefix="atriz-realtime-"))
-        self._valkey = EmbeddedValkey(self._directory) if redis_url is None else None
+        self._valkey = EmbeddedValkey(self._directory) if config.redis_url is None else None
         self._stop_signal: int | None = None
         self._restarting = False
         self._wake_in, self._wake_out = os.pipe()
@@ -100,7 +146,7 @@ class Supervisor:
         """
         signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
         before = {number: signal.signal(number, self._signalled) for number in signals}
-        self._cleaner = self._start_cleaner()
+        self._start_cleaner()
         try:
             if self._valkey is not None:
                 self._valkey.start()
@@ -111,19 +157,22 @@ class Supervisor:
                 logger.info("workers ready", count=len(self._workers), url=self._url)
             while not self._is_stopping():
                 self._wait()
+                self._kill_hung()
                 self._restart_dead()
         finally:
             self._stop_all()
             if self._valkey is not None:
                 self._valkey.stop()
             shutil.rmtree(self._directory, ignore_errors=True)
-            self._cleaner.kill()
-            self._cleaner.wait()
+            if self._cleaner.process is not None:
+                self._cleaner.process.kill()
+                self._cleaner.process.wait()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _start_cleaner(self) -> subprocess.Popen[bytes]:
-        return reaper.start(self._directory, self._alive_in, self._ended_in)
+    def _start_cleaner(self) -> None:
+        self._cleaner.started = time.monotonic()
+        self._cleaner.process = reaper.start(self._directory, self._alive_in, self._ended_in)
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
@@ -139,23 +188,44 @@ class Supervisor:
             os.write(self._wake_out, b".")
 
     def _wait(self) -> None:
-        """Sleep until a signal arrives, or a worker is due to be restarted."""
-        due = [worker.due for worker in self._workers if worker.process is None]
+        """Sleep until a signal arrives, a process is due to be restarted, or heartbeats are."""
+        due = [each.due for each in (self._cleaner, *self._workers) if each.process is None]
+        if self._timeout:
+            due.append(self._next_beat)
         timeout = max(0.0, min(due) - time.monotonic()) if due else None
         if select.select([self._wake_in], [], [], timeout)[0]:
             os.read(self._wake_in, 4_096)
 
+    def _kill_hung(self) -> None:
+        """Kill workers of which no heartbeat has come for their timeout.
+
+        It counts heartbeats that did not come, not the time: if the whole machine stood still, or
+        this process did, the workers are not to blame.
+        """
+        if not self._timeout or time.monotonic() < self._next_beat:
+            return
+        self._next_beat = time.monotonic() + self._timeout / BEATS
+        for worker in self._workers:
+            if worker.process is None or worker.accepting is None:
+                continue
+            worker.missed = 0 if has_beaten(worker.accepting) else worker.missed + 1
+            if worker.missed == BEATS + 1:  # the first may have been nearly in time
+                worker.hangs += 1
+                logger.error("worker hung, killing it", worker=worker.number, after=self._timeout)
+                worker.process.kill()
+
     def _restart_dead(self) -> None:
         """Restart dead workers, Valkey and cleaner; after SIGHUP, replace every worker."""
-        if (status := self._cleaner.poll()) is not None:
-            logger.warning("the process that cleans up died, starting it again", status=status)
-            self._cleaner = self._start_cleaner()
+        if (died := self._cleaner.reap()) is not None:
+            logger.warning("the process that cleans up died, starting it again", **died)
+        if self._cleaner.is_due():
+            self._start_cleaner()
         if self._valkey is not None:
             self._valkey.keep_running()
         for worker in self._workers:
-            self._reap(worker)
-            is_due = worker.process is None and worker.due <= time.monotonic()
-            if is_due and not self._is_stopping() and self._start(worker):
+            if (died := worker.reap()) is not None:
+                logger.warning("worker died", worker=worker.number, **died)
+            if worker.is_due() and not self._is_stopping() and self._start(worker):
                 logger.info("worker started again", worker=worker.number)
         if self._restarting:
             self._restarting = False
@@ -169,7 +239,7 @@ class Supervisor:
         """
         logger.info("restarting the workers")
         old = self._workers
-        new = [_WorkerState(self._successor(worker)) for worker in old]
+        new = [_WorkerState(number=self._successor(worker)) for worker in old]
         self._workers = old + new
         for worker in new:
             if self._is_stopping():
@@ -223,25 +293,6 @@ class Supervisor:
     def _is_stopping(self) -> bool:
         return self._stop_signal is not None  # a signal handler may set it at any time
 
-    def _reap(self, worker: _WorkerState) -> None:
-        if worker.process is None or worker.process.poll() is None:
-            return
-        if time.monotonic() - worker.started > STEADY_SECONDS:
-            worker.backoff = BACKOFF_FIRST
-        worker.deaths += 1
-        logger.warning(
-            "worker died",
-            worker=worker.number,
-            status=worker.process.returncode,
-            again_in=worker.backoff,
-        )
-        self._postpone(worker)
-
-    def _postpone(self, worker: _WorkerState) -> None:
-        self._forget(worker)
-        worker.due = time.monotonic() + worker.backoff
-        worker.backoff = min(worker.backoff * 2, BACKOFF_MOST)
-
     def _start(self, worker: _WorkerState) -> bool:
         """Start a worker and wait until it is ready; returns whether it is.
 
@@ -252,7 +303,9 @@ class Supervisor:
             *(sys.executable, "-m", "atriz_realtime.cli.serving.worker_process"),
             *("--worker", str(worker.number)),
             *("--successor", str(self._successor(worker))),
+            *("--count", str(self._count)),
             *("--deaths", str(worker.deaths)),
+            *("--hangs", str(worker.hangs)),
             *("--directory", str(self._directory)),
             *("--accepting", str(accepting)),
             *("--alive", str(self._alive_in)),
@@ -260,7 +313,7 @@ class Supervisor:
             *self._arguments,
         ]
         sockets = [one.fileno() for one in self._sockets]
-        worker.started = time.monotonic()
+        worker.started, worker.missed = time.monotonic(), 0
         worker.process = subprocess.Popen(  # noqa: S603  # our own program
             command,
             pass_fds=[accepting, self._alive_in, self._ended_out, *sockets],
@@ -270,7 +323,7 @@ class Supervisor:
         is_ready = self._is_ready(worker.accepting, worker.started + READY_TIMEOUT)
         if not is_ready and not self._is_stopping():
             self._stop(worker)
-            self._postpone(worker)
+            worker.postpone()
         return is_ready
 
     def _is_ready(self, accepting: int, deadline: float) -> bool:
@@ -279,7 +332,7 @@ class Supervisor:
             while not self._is_stopping() and (left := deadline - time.monotonic()) > 0:
                 readable = select.select([accepting, self._wake_in], [], [], left)[0]
                 if accepting in readable:
-                    return os.read(accepting, 1) == b"+"
+                    return os.read(accepting, 1) == READY
                 if readable:
                     os.read(self._wake_in, 4_096)
             return False
@@ -296,7 +349,7 @@ class Supervisor:
         if worker.process is None or worker.accepting is None:
             return
         worker.process.send_signal(RETIRE)
-        select.select([worker.accepting], [], [], RETIRE_TIMEOUT)
+        closes(worker.accepting, RETIRE_TIMEOUT)
 
     def _stop_all(self) -> None:
         """Stop all workers at once, as this process was told to stop."""
@@ -330,11 +383,4 @@ class Supervisor:
             logger.warning("worker killed", worker=worker.number)
             worker.process.kill()
             worker.process.wait()
-        self._forget(worker)
-
-    def _forget(self, worker: _WorkerState) -> None:
-        """Give up the process of a worker, which has exited."""
-        worker.process = None
-        if worker.accepting is not None:
-            os.close(worker.accepting)
-            worker.accepting = None
+        worker.forget()

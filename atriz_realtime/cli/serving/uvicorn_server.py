@@ -238,16 +238,18 @@ def run(
         restore_garbage_collector()
 
 
-def announce(server: RealtimeServer, url: str) -> None:
+def announce(server: RealtimeServer, url: str, settings: str) -> None:
     """Log one line that says what serves, where, and with what.
 
     :param url: where this machine reaches it.
+    :param settings: the configuration file, or that there is none.
     """
     structlog.get_logger("atriz_realtime.serve").info(
         "serving",
         url=url,
         host=server.config.host,
         version=VERSION,
+        settings=settings,
         redis=server.status().state,
         plugins=",".join(shown(info) for info in server.plugins() if info.state == "active"),
     )

@@ -110,12 +110,19 @@ class Reports:
         self._worker = worker
         self._deaths = deaths
         self._others = others
+        self._workers, self._hangs = 1, 0
+
+    def of_parent(self, *, workers: int, hangs: int) -> None:
+        """Report what the parent of the workers has counted, too."""
+        self._workers, self._hangs = workers, hangs
 
     def own(self) -> ProcessReport:
         """The report of this process."""
         return ProcessReport(
             worker=self._worker,
             deaths=self._deaths,
+            hangs=self._hangs,
+            workers=self._workers,
             started_at=self._started_at,
             cpu=time.process_time(),
             memory=_resident_memory(),

@@ -39,10 +39,9 @@ from atriz_realtime.api import (
 from atriz_realtime.defaults.jwt_auth.headers import AcceptedHeaders, is_utf8
 from atriz_realtime.defaults.jwt_auth.keys import (
     MAX_KID,
-    TABLE,
     configured,
-    hmac_key,
-    is_path,
+    fits_any,
+    signing_key,
 )
 from atriz_realtime.defaults.jwt_auth.remembered import RememberedTokens
 from atriz_realtime.defaults.shared.extras import extra
@@ -128,42 +127,6 @@ def secret_weakness(secret: str, algorithms: tuple[str, ...]) -> str | None:
         if size < least:
             return f"the JWT secret has {size} bytes; {algorithm} needs at least {least}"
     return None
-
-
-class _OneSecret(jwt.algorithms.HMACAlgorithm):
-    """HMAC with one secret that was checked before.
-
-    PyJWT checks with every token whether the secret is a key of another kind, which takes longer
-    than the rest of its work.
-    """
-
-    def prepare_key(self, key: str | bytes) -> bytes:
-        """Return the secret's bytes, unchecked."""
-        return key if isinstance(key, bytes) else key.encode()
-
-
-def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
-    """The key that PyJWT verifies signatures with.
-
-    :raises ConfigurationError: when the secret looks like a key of another kind, or like its path.
-    """
-    elsewhere = f"a public key belongs under keys in {TABLE}, as file: and its path"
-    if is_path(secret):
-        raise ConfigurationError(
-            f"jwt_secret: a path is no secret; {elsewhere}", field="jwt_secret"
-        )
-    algorithm, *others = algorithms
-    known = jwt.algorithms.get_default_algorithms()[algorithm]
-    if others or not isinstance(known, jwt.algorithms.HMACAlgorithm):
-        return secret
-    try:
-        known.prepare_key(secret)
-    except jwt.InvalidKeyError as error:
-        reason = f"jwt_secret: {error}; {elsewhere}"
-        raise ConfigurationError(reason, field="jwt_secret") from error
-    key = hmac_key(secret.encode(), algorithm)
-    key.Algorithm = _OneSecret(known.hash_alg)
-    return key
 
 
 TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
@@ -363,6 +326,12 @@ class JwtAuth:
             weakness = secret_weakness(secret, settings.algorithms)
             if weakness:
                 logger.warning("%s", weakness)
+            names_keys = settings.keys or settings.jwks is not None
+            if not names_keys and not fits_any(secret, settings.algorithms):
+                logger.warning(
+                    "jwt_secret is no public key, which %s needs: every token is refused",
+                    ", ".join(settings.algorithms),
+                )
         elif not settings.keys and settings.jwks is None:
             logger.warning("no JWT secret is configured (JWT_SECRET): every token is refused")
         if settings.jwks is not None:

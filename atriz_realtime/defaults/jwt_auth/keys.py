@@ -153,3 +153,51 @@ def published(document: bytes, report: Report) -> dict[str, jwt.PyJWK]:
         except Exception:  # noqa: S112  # PyJWT and cryptography raise what they like
             continue  # a kind of key that is not supported does not make the others unusable
     return keys
+
+
+def fits_any(secret: str, algorithms: tuple[str, ...]) -> bool:
+    """Whether a secret is a key of one of the algorithms at least."""
+    known = jwt.algorithms.get_default_algorithms()
+    for algorithm in algorithms:
+        try:
+            known[algorithm].prepare_key(secret)
+        except (jwt.InvalidKeyError, ValueError, TypeError):
+            continue
+        return True
+    return False
+
+
+class _OneSecret(jwt.algorithms.HMACAlgorithm):
+    """HMAC with one secret that was checked before.
+
+    PyJWT checks with every token whether the secret is a key of another kind, which takes longer
+    than the rest of its work.
+    """
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        """Return the secret's bytes, unchecked."""
+        return key if isinstance(key, bytes) else key.encode()
+
+
+def signing_key(secret: str, algorithms: tuple[str, ...]) -> str | jwt.PyJWK:
+    """The key that PyJWT verifies signatures with.
+
+    :raises ConfigurationError: when the secret looks like a key of another kind, or like its path.
+    """
+    elsewhere = f"a public key belongs under keys in {TABLE}, as file: and its path"
+    if is_path(secret):
+        raise ConfigurationError(
+            f"jwt_secret: a path is no secret; {elsewhere}", field="jwt_secret"
+        )
+    algorithm, *others = algorithms
+    known = jwt.algorithms.get_default_algorithms()[algorithm]
+    if others or not isinstance(known, jwt.algorithms.HMACAlgorithm):
+        return secret
+    try:
+        known.prepare_key(secret)
+    except jwt.InvalidKeyError as error:
+        reason = f"jwt_secret: {error}; {elsewhere}"
+        raise ConfigurationError(reason, field="jwt_secret") from error
+    key = hmac_key(secret.encode(), algorithm)
+    key.Algorithm = _OneSecret(known.hash_alg)
+    return key

@@ -138,6 +138,16 @@ FAMILIES = (
         "Deaths of the worker since the parent process was started.",
         _field("deaths"),
     ),
+    Family(
+        "worker_hangs_total",
+        "Deaths of the worker that were its parent's doing, because its event loop stood still.",
+        _field("hangs"),
+    ),
+    Family(
+        "workers",
+        "Workers that the server was started with; the same for each.",
+        _field("workers"),
+    ),
     Family("cpu_seconds_total", "Processor time that the process has used.", _field("cpu")),
     Family("resident_memory_bytes", "Memory that the process holds.", _field("memory")),
     Family("open_files", "Files and connections that the process has open.", _field("open_files")),

@@ -11,9 +11,9 @@ import click
 from redis.exceptions import RedisError
 
 from atriz_realtime.api import (
-    DEFAULT_ID_PATTERN,
     ConfigurationError,
     EntityRef,
+    EntityType,
     InvalidEntityId,
     InvalidRequest,
     PluginConfig,
@@ -33,8 +33,8 @@ from atriz_realtime.defaults.sharing.http import PATH, described
 from atriz_realtime.defaults.sharing.settings import SharingSettings, sharing
 from atriz_realtime.defaults.sharing.tokens import expiry_of, id_in
 
-TYPE_PATTERN = r"[a-z][a-z0-9_-]{0,31}"
-"""The form of an entity type's name; which types exist, only a server knows."""
+ENTITY_TYPES = "atriz_realtime.entity_types"
+"""The key of click's ``Context.meta`` with a function that returns the entity types by name."""
 
 TIMEOUT = 10.0
 """Seconds that `share` and `unshare` wait for a server's answer."""
@@ -135,9 +135,10 @@ def _signed(
         )
     if not 1 <= seconds <= found.settings.max_life:
         raise InvalidRequest(f"a share lasts {found.settings.max_life} s at most (max_life)")
-    if not re.fullmatch(TYPE_PATTERN, kind):
-        raise UnknownEntityType(f"Unknown entity type {kind!r}: it must match {TYPE_PATTERN}")
-    if not re.fullmatch(DEFAULT_ID_PATTERN, entity_id):
+    types: dict[str, EntityType] = click.get_current_context().meta[ENTITY_TYPES]()
+    if kind not in types:
+        raise UnknownEntityType(f"Unknown entity type {kind!r}; known: {', '.join(sorted(types))}")
+    if not re.fullmatch(types[kind].id_pattern, entity_id):
         raise InvalidEntityId
     details = Details.from_wire(said, found.settings.fields)
     share, token = found.tokens.make(EntityRef(kind, entity_id), seconds, details=details)

@@ -9,7 +9,7 @@ export interface TrackingOptions {
     path?: TrackerOptions['path'];
     /** Transports in the order to try. Default: a websocket, and long polling where websockets are blocked. */
     transports?: TrackerOptions['transports'];
-    /** Who is signed in, if that can change while the page is open: another user gets another connection. */
+    /** Another string after each sign-in, if people sign in while the page is open: each gets a connection of its own. */
     user?: string | undefined;
 }
 /** Track a vehicle while the component is mounted. */

@@ -106,6 +106,51 @@ async def test_a_worker_that_is_killed_is_started_again(
         await until(lambda: workers.said("worker started again"))
 
 
+async def test_a_worker_that_hangs_is_replaced(
+    unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATRIZ_REALTIME_PLUGINS__METRICS__NETWORKS", '["127.0.0.1"]')
+    monkeypatch.setenv("ATRIZ_REALTIME_WORKER_TIMEOUT", "3")
+    async with serving_workers(unused_tcp_port) as workers:
+        before = workers.workers()
+        os.kill(before[1], signal.SIGSTOP)
+        await until(lambda: workers.said("worker hung, killing it"), 30)
+        await until(lambda: workers.said("worker started again"), 30)
+        assert len(workers.workers()) == COUNT
+        assert set(before) - set(workers.workers()) == {before[1]}
+        counts = r"^atriz_realtime_worker(_deaths_total|_hangs_total|s){worker=(.+)} (.+)$"
+        found: list[tuple[str, str, str]] = []
+        async with asyncio.timeout(TIMEOUT), aiohttp.ClientSession() as session:
+            while len(found) < 3 * COUNT:  # the new one answers when it is ready
+                async with session.get(f"{workers.url}/metrics") as answer:
+                    found = re.findall(counts, await answer.text(), re.MULTILINE)
+        assert found == [
+            *(("_deaths_total", '"0"', "0.0"), ("_deaths_total", '"1"', "1.0")),
+            *(("_deaths_total", '"2"', "0.0"), ("_hangs_total", '"0"', "0.0")),
+            *(("_hangs_total", '"1"', "1.0"), ("_hangs_total", '"2"', "0.0")),
+            *(("s", '"0"', "3.0"), ("s", '"1"', "3.0"), ("s", '"2"', "3.0")),
+        ]
+
+
+async def test_workers_do_not_hang_when_the_whole_server_stood_still(
+    unused_tcp_port: int, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after ``docker pause``: the parent may run again before the workers do."""
+    monkeypatch.setenv("ATRIZ_REALTIME_WORKER_TIMEOUT", "3")
+    async with serving_workers(unused_tcp_port, redis_url, count=2) as workers:
+        everybody = [*workers.workers(), workers.process.pid]
+        for pid in everybody:
+            os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(4)  # longer than the timeout
+        for pid in reversed(everybody):
+            os.kill(pid, signal.SIGCONT)
+        victim = workers.workers()[0]
+        os.kill(victim, signal.SIGSTOP)
+        await until(lambda: workers.said("worker hung, killing it"), 30)
+        await until(lambda: workers.said("worker started again"), 30)
+        assert sum("worker hung" in line for line in workers.lines) == 1
+
+
 def left_in(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
@@ -145,6 +190,12 @@ async def test_a_cleaner_that_dies_is_started_again(
             os.kill(cleaner, signal.SIGKILL)
             await until(lambda: workers.said("the process that cleans up died"))
             await until(lambda: workers.running(b"reaper.py"))
+            # it stays: a worker takes much longer to start
+            (second,) = workers.running(b"reaper.py")
+            os.kill(workers.workers()[0], signal.SIGKILL)
+            await until(lambda: workers.said("worker started again"), 30)
+            assert workers.running(b"reaper.py") == [second]
+            assert sum("cleans up died" in line for line in workers.lines) == 1
             pids = workers.children()
             workers.process.kill()
             await until(lambda: not any(map(alive, pids)), 30)

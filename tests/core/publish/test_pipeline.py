@@ -39,7 +39,7 @@ from atriz_realtime.core.runtime.plugin_runner import PluginRunner
 from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
 from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.plugin_system.registry import Registry
-from atriz_realtime.plugin_system.view import SettingsView
+from atriz_realtime.plugin_system.settings_view import SettingsView
 from atriz_realtime.testing import event, location, until
 from tests.core.parts import AWAY, Away, Fanned, Hub
 from tests.support.plugins.files import plugins_in

@@ -6,6 +6,12 @@ import { defineConfig } from 'vite';
 export default defineConfig({
   plugins: [vue(), svelte()],
   resolve: process.env.VITEST ? { conditions: ['browser'] } : {},
-  server: { proxy: { '/socket.io': { target: process.env.LIVE_URL, ws: true }, '/api': { target: process.env.LIVE_URL } } },
+  server: {
+    proxy: {
+      '/socket.io': { target: process.env.LIVE_URL, ws: true },
+      '/api': { target: process.env.LIVE_URL },
+      '/live': { target: process.env.LIVE_URL, ws: true, rewrite: (path) => path.slice('/live'.length) },
+    },
+  },
   build: { rolldownOptions: { input: ['vue.html', 'svelte.html'] } },
 });

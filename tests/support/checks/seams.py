@@ -384,14 +384,14 @@ SEAMS = (
         "pyjwt",
         "jwt:PyJWK",
         ("Algorithm", "algorithm_name"),
-        ("defaults/jwt_auth/__init__.py",),
+        ("defaults/jwt_auth/__init__.py", "defaults/jwt_auth/keys.py"),
         "checks a secret once instead of for every token",
     ),
     Seam(
         "pyjwt",
         "jwt.algorithms:HMACAlgorithm",
         ("hash_alg", "prepare_key(key)"),
-        ("defaults/jwt_auth/__init__.py",),
+        ("defaults/jwt_auth/keys.py",),
         "checks a secret once instead of for every token",
     ),
     # -- others ----------------------------------------------------------------------------

@@ -66,7 +66,7 @@ DOCKER_INSTRUCTIONS = {
 
 JS_TESTS = Path(__file__).parents[2] / "js"
 
-_FILE = re.compile(r"(?:#|//) (?P<name>[\w.-]+\.\w+)\n")
+_FILE = re.compile(r"(?:#|//) (?P<name>(?:(?<=# )\w+/)?[\w.-]+\.\w+)\n")
 _COMPONENT = re.compile(r"<!-- src/\w+\.(?:vue|svelte) -->\n")
 
 
@@ -90,6 +90,7 @@ def _saved(example: Example) -> Path | None:
         return None
     document = _document(example)
     path = document.folder / match["name"]
+    path.parent.mkdir(exist_ok=True)
     path.write_text(document.with_server_url(example.parsed))
     return path
 

@@ -17,7 +17,7 @@ from atriz_realtime.api import ConfigurationError, Resources, hookspecs
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
 from atriz_realtime.plugin_system.registry import Registry
-from atriz_realtime.plugin_system.view import SettingsView
+from atriz_realtime.plugin_system.settings_view import SettingsView
 
 HEADER = "from atriz_realtime.api import *\n"
 """The first line of every plugin module; a real one would name what it imports."""

@@ -1,5 +1,5 @@
 // Shows the banner, the vehicle that the fragment names, and another one that stays.
 import { mount } from 'svelte';
-import Page from './Page.svelte';
+import Root from './Root.svelte';
 
-mount(Page, { target: document.getElementById('root') });
+mount(Root, { target: document.getElementById('root') });

@@ -1,5 +1,5 @@
 // Shows the banner, the vehicle that the fragment names, and another one that stays.
 import { createApp, h } from 'vue';
-import Page from './Page.vue';
+import Root from './Root.vue';
 
-createApp(() => h(Page)).mount('#root');
+createApp(() => h(Root)).mount('#root');

@@ -1,4 +1,4 @@
-"""The settings as plugins see them, and as they are printed."""
+"""What others see of the settings: plugins all but their tables, people all but the secrets."""
 
 from __future__ import annotations
 
