@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Error, Page, Route, async_playwright
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Error,
+    Page,
+    Route,
+    WebSocketRoute,
+    async_playwright,
+)
 
 from tests.support.clients.node import JS, with_packages
 from tests.support.servers.serving import TIMEOUT
@@ -108,3 +117,27 @@ class Complaints:
         if message.type == "error":
             where = message.location.get("url", "")
             self._seen.append(f"{message.text} ({where})")
+
+
+@asynccontextmanager
+async def unanswered(page: Page, pattern: str | re.Pattern[str]) -> AsyncIterator[None]:
+    """Let requests and WebSockets of a page wait; it is left at the end."""
+    over = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await over.wait()
+        with suppress(Error):  # the page is gone
+            await route.abort()
+
+    def hold_socket(route: WebSocketRoute) -> None:
+        if over.is_set():  # a route of WebSockets stays for as long as its page
+            route.connect_to_server()
+
+    await page.route(pattern, hold)
+    await page.route_web_socket(pattern, hold_socket)
+    try:
+        yield
+        await page.goto("about:blank")
+    finally:
+        over.set()
+        await page.unroute_all(behavior="wait")

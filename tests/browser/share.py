@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from playwright.async_api import Error, Locator, Page, Route, WebSocketRoute, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.support.servers.serving import Live, until
 
@@ -101,30 +98,6 @@ async def ended(live: Live, share: dict[str, Any], reason: str | None = None) ->
 async def connected(page: Page, state: str = "live") -> None:
     """Wait for a state of the page."""
     await expect(page.locator("#state")).to_have_attribute("data-state", state)
-
-
-@asynccontextmanager
-async def unanswered(page: Page, pattern: str) -> AsyncIterator[None]:
-    """Let requests and WebSockets of a page wait; it is left at the end."""
-    over = asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        await over.wait()
-        with suppress(Error):  # the page is gone
-            await route.abort()
-
-    def hold_socket(route: WebSocketRoute) -> None:
-        if over.is_set():  # a route of WebSockets stays for as long as its page
-            route.connect_to_server()
-
-    await page.route(pattern, hold)
-    await page.route_web_socket(pattern, hold_socket)
-    try:
-        yield
-        await page.goto("about:blank")
-    finally:
-        over.set()
-        await page.unroute_all(behavior="wait")
 
 
 def fact(page: Page, name: str) -> Locator:

@@ -13,7 +13,7 @@ from playwright.async_api import Page, expect
 from atriz_realtime import create_app
 from atriz_realtime.api import EntityRef
 from atriz_realtime.testing import free_port
-from tests.browser.chromium import Complaints, leaving
+from tests.browser.chromium import Complaints, leaving, unanswered
 from tests.browser.conftest import NewPage
 from tests.browser.console import (
     ON,
@@ -158,7 +158,6 @@ async def test_it_is_not_empty_before_it_knows(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await open_console(page, live)
         await expect(page.locator("#empty-title")).to_have_text("Nothing has reported yet")
-        await page.route(LISTING, lambda _: None)  # never answered
-        await open_link(page, live, "")
-        await expect(page.locator("#empty-title")).to_have_text("Loading…")
-        await page.unroute_all(behavior="ignoreErrors")
+        async with unanswered(page, LISTING):
+            await open_link(page, live, "")
+            await expect(page.locator("#empty-title")).to_have_text("Loading…")

@@ -25,7 +25,7 @@ from starlette.staticfiles import StaticFiles
 from atriz_realtime import RealtimeExtension
 from atriz_realtime.testing import free_port
 from atriz_realtime.testing.web import on_uvicorn, port_of
-from tests.browser.chromium import Complaints, from_packages, leaving
+from tests.browser.chromium import Complaints, from_packages, leaving, unanswered
 from tests.frontend.test_build import SOURCE
 from tests.packaging.reader import named_files, steps
 from tests.support.clients.frontend_project import frontend_project, run, write_client
@@ -387,10 +387,10 @@ async def test_a_map_does_not_show_another_user_what_failed(
         await page.goto(f"http://localhost:{port}/map.html")
         await expect(page.get_by_role("status")).to_be_visible()
         await page.unroute(listing)
-        await page.route(listing, lambda _: None)  # the next list never comes
-        async with page.expect_request(listing):
-            await page.evaluate("setLogin('ben')")
-        await expect(page.get_by_role("status")).to_have_count(0)
+        async with unanswered(page, listing):  # the next list
+            async with page.expect_request(listing):
+                await page.evaluate("setLogin('ben')")
+            await expect(page.get_by_role("status")).to_have_count(0)
 
 
 async def says_why_it_does_not_connect(page: Page, folder: Path, name: str) -> None:

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from atriz_realtime import EntityRef, create_app
-from tests.browser.chromium import Complaints, leaving
+from tests.browser.chromium import Complaints, leaving, unanswered
 from tests.browser.conftest import NewPage
 from tests.browser.share import (
     CENTRED,
@@ -27,7 +27,6 @@ from tests.browser.share import (
     moved,
     opened,
     shared,
-    unanswered,
 )
 from tests.support.servers.serving import Live, config, serving, token
 from tests.support.servers.tcp_proxy import proxying

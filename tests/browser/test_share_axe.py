@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.browser.axe import violations
-from tests.browser.chromium import Complaints, leaving
+from tests.browser.chromium import Complaints, leaving, unanswered
 from tests.browser.conftest import NewPage
 from tests.browser.share import (
     CUSTOMER,
@@ -27,7 +27,6 @@ from tests.browser.share import (
     moved,
     opened,
     shared,
-    unanswered,
 )
 from tests.support.servers.serving import Live, serving
 

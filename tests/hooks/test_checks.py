@@ -77,8 +77,12 @@ def test_what_a_check_returns_or_raises_is_a_problem(
 
 @pytest.mark.parametrize("body", ["return []", "return None", "pass"])
 def test_a_check_that_finds_nothing_is_content(
-    plugins: Plugins, capsys: pytest.CaptureFixture[str], body: str
+    plugins: Plugins,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    body: str,
 ) -> None:
+    monkeypatch.setenv("ATRIZ_REALTIME_CONFIG", "none")
     checking(plugins, body)
     assert found(capsys, "--strict") == (0, [])
 

@@ -22,8 +22,7 @@ from unittest.mock import patch
 import jwt.api_jwt
 from starlette.applications import Starlette
 
-import atriz_realtime.server
-from atriz_realtime import RealtimeConfig, RealtimeServer
+from atriz_realtime import RealtimeConfig, RealtimeServer, redis_link
 from atriz_realtime.api import EntityRef
 from atriz_realtime.core.runtime.clock import SystemClock
 from atriz_realtime.defaults import revocations
@@ -113,7 +112,7 @@ class Node:
             link.network = self.network
             return link
 
-        with patch.object(atriz_realtime.server, "make_link", make_link):
+        with patch.object(redis_link, "make_link", make_link):
             config = RealtimeConfig(**SETTINGS, throttle_interval=self.window * 1000)
             self.server = RealtimeServer(self.app, config)
         await self.server.start()
