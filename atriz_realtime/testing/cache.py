@@ -16,6 +16,7 @@ from atriz_realtime.api import (
     EntityRef,
     InvalidRequest,
     Measuring,
+    Page,
     Reporting,
 )
 from atriz_realtime.testing.clock import FakeClock
@@ -43,11 +44,18 @@ UNUSUAL_IDS = (
 
 
 async def entity_ids(cache: Cache, limit: int, kind: str = "vehicle") -> list[str]:
+    """Read all pages of the current locations; returns the ids."""
+    return await listed_ids(cache.page, limit, kind)
+
+
+async def listed_ids(
+    read: Callable[[str, str | None, int], Awaitable[Page]], limit: int, kind: str
+) -> list[str]:
     """Read all pages of a listing; returns the ids."""
     found: list[str] = []
     cursor: str | None = None
     for _ in range(1_000):
-        page = await cache.page(kind, cursor, limit)
+        page = await read(kind, cursor, limit)
         assert len(page.items) <= limit
         found += [entity_id for entity_id, _ in page.items]
         cursor = page.next_cursor

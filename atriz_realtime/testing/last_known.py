@@ -8,7 +8,14 @@ import random
 import pytest
 
 from atriz_realtime.api import Cache, EntityRef, InvalidRequest, LastKnown
-from atriz_realtime.testing.cache import TTL, UNUSUAL_IDS, VEHICLE, CacheContract, PassTime
+from atriz_realtime.testing.cache import (
+    TTL,
+    UNUSUAL_IDS,
+    VEHICLE,
+    CacheContract,
+    PassTime,
+    listed_ids,
+)
 from atriz_realtime.testing.clock import FakeClock
 from atriz_realtime.testing.samples import payload
 
@@ -18,16 +25,7 @@ LONG = 10 * TTL
 
 async def last_known_ids(cache: LastKnown, limit: int, kind: str = "vehicle") -> list[str]:
     """Read all pages of the last known locations; returns the ids."""
-    found: list[str] = []
-    cursor: str | None = None
-    for _ in range(1_000):
-        page = await cache.page_last_known(kind, cursor, limit)
-        assert len(page.items) <= limit
-        found += [entity_id for entity_id, _ in page.items]
-        cursor = page.next_cursor
-        if cursor is None:
-            return found
-    raise AssertionError("the listing has no end")
+    return await listed_ids(cache.page_last_known, limit, kind)
 
 
 class LastKnownContract(CacheContract):

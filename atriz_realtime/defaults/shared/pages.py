@@ -121,6 +121,12 @@ def security_headers(*tile_urls: str) -> dict[str, str]:
     }
 
 
+def accepts_gzip(request: Request) -> bool:
+    """Whether an answer may be compressed."""
+    accepted = request.headers.get("accept-encoding", "").split(",")
+    return "gzip" in (each.partition(";")[0].strip() for each in accepted)
+
+
 def file_routes(prefix: str, names: tuple[str, ...], headers: Mapping[str, str]) -> list[Route]:
     """Routes for built files below a path."""
     return [
@@ -139,8 +145,7 @@ def file_endpoint(
         sent = {**headers, "cache-control": "no-cache", "etag": tag, "vary": "Accept-Encoding"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=sent)
-        accepted = request.headers.get("accept-encoding", "").split(",")
-        if "gzip" not in (each.partition(";")[0].strip() for each in accepted):
+        if not accepts_gzip(request):
             return Response(body, media_type=media_type, headers=sent)
         sent["content-encoding"] = "gzip"
         return Response(packed, media_type=media_type, headers=sent)

@@ -16,7 +16,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from atriz_realtime.api import PluginConfig, decode_json, encode_json
-from atriz_realtime.defaults.shared.pages import DIST, MAP_FILES, MEDIA_TYPES, file_routes
+from atriz_realtime.defaults.shared.pages import (
+    DIST,
+    MAP_FILES,
+    MEDIA_TYPES,
+    accepts_gzip,
+    file_routes,
+)
 from atriz_realtime.defaults.sharing import colour
 from atriz_realtime.defaults.sharing.settings import LANGUAGES, LOGO_TYPES, SharingSettings
 
@@ -82,7 +88,7 @@ class SharePage:
             "cache-control": "no-store",
             "vary": "Accept-Encoding, Accept-Language",
         }
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if accepts_gzip(request):
             page, headers["content-encoding"] = packed, "gzip"
         return Response(page, media_type=MEDIA_TYPES["html"], headers=headers)
 
