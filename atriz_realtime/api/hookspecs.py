@@ -367,7 +367,7 @@ def register_recorders(
     report says ``degraded``, and the batch is given again after a pause.  Several recorders do not
     wait for each other.  A fix may be given again after it was written, in another batch, by
     another server or after a restart: its ``id`` is then the same.  When the server stops,
-    recorders have five seconds for what waits, then ``aclose`` of each is awaited; with the
+    recorders have two seconds for what waits, then ``aclose`` of each is awaited; with the
     journal ``redis`` the rest waits for the next server.
 
     Example::
