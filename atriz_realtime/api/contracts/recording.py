@@ -58,6 +58,7 @@ class JournalEntry:
     """A name of the journal's own.  It differs from the fix's id: a fix that was appended twice
     has two entries."""
     fix: RecordedFix
+    """What is to be written."""
 
 
 class Journal(Protocol):

@@ -80,14 +80,14 @@ class Journaling:
 
     async def alongside(
         self,
-        delivering: Awaitable[None],
+        deliver: Callable[[], Awaitable[None]],
         event: LocationEvent,
         payload: Payload,
         identity: Identity | None,
         *,
         throttled: bool,
     ) -> None:
-        """Append a fix while it is delivered: both are queued in one turn of the event loop.
+        """Append a fix while it is delivered: what both queue in one turn leaves in one write.
 
         A fix that the journal does not take waits here; what the delivery raises is raised once
         the fix is appended.
@@ -111,7 +111,7 @@ class Journaling:
         except Exception as error:  # a plugin's may fail before there is anything to wait for
             self._keep(fix, error)
         try:
-            await delivering
+            await deliver()
         finally:
             if appending is not None:
                 try:

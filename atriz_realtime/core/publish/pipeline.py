@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import attrs
 
@@ -188,12 +189,13 @@ class Pipeline:
             payload = encode(passed)
             if verdict.outcome == "pass":
                 self._held.discard(payload)
-                delivering = self._delivery.publish(payload)
-                if self._journaling is not None:
-                    delivering = self._journaling.alongside(
-                        delivering, passed, payload, identity, throttled=False
+                if self._journaling is None:
+                    await self._delivery.publish(payload)
+                else:
+                    deliver = partial(self._delivery.publish, payload)
+                    await self._journaling.alongside(
+                        deliver, passed, payload, identity, throttled=False
                     )
-                await delivering
                 self._observers.put(passed)
                 fixes.published += 1
                 return PublishResult("published", passed.location, payload.timestamp)
@@ -201,12 +203,11 @@ class Pipeline:
                 await asyncio.sleep(0)  # it is compared with the cache before that is written
             # before the cache is written: a fix that passes meanwhile must find the held one
             held = self._held.hold(passed, payload, verdict)
-            delivering = self._delivery.cache(payload, held=held)
-            if self._journaling is not None:
-                delivering = self._journaling.alongside(
-                    delivering, passed, payload, identity, throttled=True
-                )
-            await delivering
+            if self._journaling is None:
+                await self._delivery.cache(payload, held=held)
+            else:
+                deliver = partial(self._delivery.cache, payload, held=held)
+                await self._journaling.alongside(deliver, passed, payload, identity, throttled=True)
             if held:
                 fixes.held += 1
                 return PublishResult("held", passed.location, payload.timestamp)

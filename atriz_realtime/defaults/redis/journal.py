@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import struct
 from collections.abc import Awaitable, Iterable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 from atriz_realtime.api import (
@@ -17,6 +18,7 @@ from atriz_realtime.api import (
     RedisChannels,
     RedisLink,
     Report,
+    Unavailable,
 )
 from atriz_realtime.defaults.redis import journal_scripts as scripts
 
@@ -41,6 +43,9 @@ FORGET_PAGE = 1_000
 
 CONFIRM_PAGE = 1_000
 """Entries that are confirmed in one step; a script of Redis takes no more than some thousands."""
+
+ENTITIES_KNOWN = 16_384
+"""Entities whose names are parsed once, as long as they are read again and again."""
 
 _HEAD = struct.Struct(">B16sqqHI")
 """Flags, the id, the two times, the lengths of the entity's name and of the publisher's."""
@@ -85,6 +90,7 @@ class RedisJournal:
         self._entries = self._waiting = self._lost = 0
         self._lag = 0.0
         self._lost_at = -LOSS_SHOWN
+        self._turn: list[tuple[bytes, asyncio.Future[None]]] = []
         self._tending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -104,10 +110,22 @@ class RedisJournal:
             await asyncio.gather(self._tending, return_exceptions=True)
 
     def append(self, fix: RecordedFix) -> Awaitable[None]:
-        """Queue the addition to the stream."""
-        return self._link.execute(
-            "XADD", self._key, "MAXLEN", "~", self._limit, "*", "fix", encoded(fix)
-        )
+        """Queue the addition to the stream, with that of the other fixes of this turn."""
+        loop = asyncio.get_running_loop()
+        if not self._turn:  # before the commands of this turn are written
+            loop.call_soon(self._append_turn)
+        appended: asyncio.Future[None] = loop.create_future()
+        self._turn.append((encoded(fix), appended))
+        return appended
+
+    def _append_turn(self) -> None:
+        """Add the fixes of one turn of the event loop with one command."""
+        turn, self._turn = self._turn, []
+        fixes = [fix for fix, _ in turn]
+        futures = [appended for _, appended in turn]
+        answer = self._link.evaluate(scripts.APPEND, (self._key,), (self._limit, *fixes))
+        answered = asyncio.ensure_future(answer)
+        answered.add_done_callback(partial(_settle, futures))
 
     async def read(self, recorder: str, limit: int) -> list[JournalEntry]:
         """Entries that killed servers have left, then new ones."""
@@ -207,6 +225,23 @@ def _entries(found: Iterable[Entry]) -> tuple[list[JournalEntry], list[bytes]]:
     return entries, unreadable
 
 
+def _settle(futures: Sequence[asyncio.Future[None]], answered: asyncio.Future[Any]) -> None:
+    """Tell those who wait for their fixes what Redis has answered."""
+    error = asyncio.CancelledError() if answered.cancelled() else answered.exception()
+    for each in futures:
+        if each.done():  # nobody waits for it any more
+            continue
+        if error is None:
+            each.set_result(None)
+        else:
+            each.set_exception(Unavailable("the server stops") if answered.cancelled() else error)
+
+
+@lru_cache(maxsize=ENTITIES_KNOWN)
+def _entity(name: bytes) -> EntityRef | None:
+    return EntityRef.parse(name.decode(errors="surrogatepass"))
+
+
 def encoded(fix: RecordedFix) -> bytes:
     """A fix as it is in the stream."""
     entity = str(fix.entity).encode(errors="surrogatepass")
@@ -226,7 +261,7 @@ def decoded(data: bytes) -> RecordedFix:
     flags, fix_id, timestamp, received, name, user = _HEAD.unpack_from(data)
     start = _HEAD.size + name
     end = start + user
-    entity = EntityRef.parse(data[_HEAD.size : start].decode(errors="surrogatepass"))
+    entity = _entity(data[_HEAD.size : start])
     if entity is None or flags & ~_FLAGS or end >= len(data):
         raise ValueError("no fix")
     publisher: Any = None

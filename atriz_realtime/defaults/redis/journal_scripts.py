@@ -5,6 +5,13 @@ of a group is the place that it has read up to, in the same count.  Entries that
 confirmed are removed, so what is removed beyond that place was dropped because the stream was full.
 """
 
+APPEND = """
+for i = 2, #ARGV do
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'fix', ARGV[i])
+end
+"""
+"""Add the fixes ``ARGV[2]`` and so on, and drop the oldest beyond about ``ARGV[1]`` entries."""
+
 _FIELDS = """
 local function fields(reply)
   local found = {}
