@@ -127,7 +127,7 @@ class Backends:
     async def _open_journal(
         self, recorders: Recorders | None, opened: AsyncExitStack
     ) -> Journaling | None:
-        record = self._registry.journal
+        record = None if recorders is None else self._registry.journal
         if record is None or recorders is None:
             return None
         given = self._resources, recorders.names

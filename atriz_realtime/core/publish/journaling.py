@@ -16,7 +16,7 @@ from atriz_realtime.api.model import Identity, LocationEvent
 from atriz_realtime.api.wire import Payload
 from atriz_realtime.core.runtime.incidents import Incidents, reason
 
-MAX_WAITING_BYTES = 64 * 1_048_576
+MAX_WAITING_BYTES = 67_108_864
 """Bytes of the fixes that wait for a journal that is away; beyond, the oldest are dropped."""
 
 FIX_BYTES = 512
@@ -54,6 +54,7 @@ class Journaling:
         self._appended = self._dropped = 0
         self._dropped_at = -LOSS_SHOWN
         self._refusal = ""
+        self._hurry = asyncio.Event()
         self._retrying: asyncio.Task[None] | None = None
 
     def start(self, journal: Journal, wake_every: int) -> None:
@@ -123,9 +124,8 @@ class Journaling:
     async def aclose(self, limit: float) -> None:
         """Append what waits, for ``limit`` seconds at most; the rest is dropped and counted."""
         if self._retrying is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limit):
-                    await asyncio.wait([self._retrying])
+            self._hurry.set()
+            await asyncio.wait([self._retrying], timeout=limit)
             self._retrying.cancel()
             await asyncio.gather(self._retrying, return_exceptions=True)
             self._retrying = None
@@ -149,7 +149,7 @@ class Journaling:
 
     def _bound(self) -> None:
         excess = 0
-        while self._bytes > MAX_WAITING_BYTES:
+        while self._bytes > MAX_WAITING_BYTES and self._waiting:
             self._bytes -= _size(self._waiting.popleft())
             excess += 1
         if excess:
@@ -169,17 +169,23 @@ class Journaling:
         """Append what waits, some at a time, until nothing does."""
         delay = RETRY_FIRST
         while self._waiting:
-            await asyncio.sleep(delay)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._hurry.wait()
+                    self._hurry.clear()
+                    delay = RETRY_FIRST
             count = min(CHUNK, len(self._waiting))
             batch = [self._waiting.popleft() for _ in range(count)]
+            self._bytes -= sum(map(_size, batch))
             failed = batch
             try:
                 taken = await asyncio.gather(*map(self._taken, batch))
                 failed = [fix for fix, is_taken in zip(batch, taken, strict=True) if not is_taken]
             finally:  # also when the server stops meanwhile
                 self._waiting.extendleft(reversed(failed))
-                self._bytes = sum(map(_size, self._waiting))
-            delay = min(2 * delay, RETRY_MOST) if failed else 0.0
+                self._bytes += sum(map(_size, failed))
+                self._bound()
+            delay = min(max(2 * delay, RETRY_FIRST), RETRY_MOST) if failed else 0.0
 
     async def _taken(self, fix: RecordedFix) -> bool:
         try:

@@ -306,6 +306,23 @@ async def test_fixes_wait_in_the_process_while_redis_is_away(
         assert await reason(live) == ""
 
 
+async def test_a_server_that_stops_appends_what_waits(
+    plug: Plug, valkey: ValkeyServer, redis_url: str, redis_client: Any
+) -> None:
+    """Also what it cannot write any more: the next server does."""
+    written = Written()
+    written.error = LookupError("the database is away")
+    settings = plug(quick(written))
+    async with proxying(valkey.port) as proxy:
+        async with serving(redis_url=proxy.url, **settings) as live:
+            async with proxy.outage():
+                for speed in range(5):
+                    await live.publish("v1", speed=speed)
+            await until(lambda: live.server.status().state == "connected")
+        assert "fixes not recorded" not in live.server.incidents.counts
+    assert await redis_client.xlen(RedisChannels.JOURNAL) >= 5
+
+
 async def test_a_redis_that_has_lost_the_stream_is_noticed(
     plug: Plug, redis_url: str, redis_client: Any
 ) -> None:
