@@ -70,8 +70,10 @@ class Recorders:
         """Let each recorder write what waits, then close it; safe to call twice."""
         batches, self.batches = self.batches, []
         if batches:
+            loop = asyncio.get_running_loop()
+            end = loop.time() + DRAIN_LIMIT
             await self.journaling.aclose(DRAIN_LIMIT / 2)
-            await asyncio.gather(*(each.aclose(DRAIN_LIMIT) for each in batches))
+            await asyncio.gather(*(each.aclose(end - loop.time()) for each in batches))
 
     def _wake(self) -> None:
         for each in self.batches:
