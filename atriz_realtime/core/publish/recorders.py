@@ -117,7 +117,7 @@ class BatchWriter:
     def status(self) -> BackendStatus:
         """Report a recorder whose last batch has failed."""
         if self._failures:
-            return BackendStatus("connected", f"the recorder {self.name!r} fails; its fixes wait")
+            return BackendStatus("embedded", f"the recorder {self.name!r} fails; its fixes wait")
         return BackendStatus("embedded")
 
     async def aclose(self, limit: float) -> None:

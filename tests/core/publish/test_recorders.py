@@ -213,7 +213,9 @@ async def test_a_batch_that_fails_is_given_again(plug: Plug, backends: dict[str,
         await until(lambda: written.log)
         await until(lambda: other.fixes)  # which waits for nobody
         await until(lambda: live.server.incidents.counts.get("plugin recording failed"))
-        assert await reason(live) == "the recorder 'store' fails; its fixes wait"
+        _, report = await live.get("/health/realtime")
+        assert report["reason"] == "the recorder 'store' fails; its fixes wait"
+        assert report["redis"] == ("connected" if backends else "embedded")
         await live.publish("v1", speed=2)
         written.error = None
         await until(lambda: sorted(written.speeds(), key=str) == [1, 2])
