@@ -21,6 +21,7 @@ from atriz_realtime.engine.request.request import MAX_HEAD, Address
 from atriz_realtime.engine.transports.connections import (
     client_of,
     descriptor,
+    ignore,
     scheme_of,
     send,
 )
@@ -36,8 +37,8 @@ from atriz_realtime.http.shared import Shared
 
 MAX_PIPELINED = 16
 """Requests that may wait on one connection while an earlier one is answered; at the next one the
-server reads no more, and closes the connection after the answers.  So it does once the bodies of
-those that wait have more than ``SMALL_BODY`` bytes together."""
+server ignores what comes, and closes the connection after the answers.  So it does once the bodies
+of those that wait have more than ``SMALL_BODY`` bytes together."""
 
 MAX_HEAD_MISSES = 4
 """After this many different heads in a row the connection stops caching them: it is probably
@@ -76,7 +77,8 @@ class EndpointConnection(asyncio.Protocol):
     _queue: list[tuple[Endpoint, HttpCall, bool]] = attrs.field(factory=list)  # a deque is larger
     _answering: asyncio.Task[None] | None = None
     _error: HttpAnswer | None = None  # sent after the answers to what is queued
-    _draining: bool = False  # reads no more, and closes once the queue is answered
+    _draining: bool = False  # ignores what comes, and closes once the queue is answered
+    _ignored: int = 0  # bytes that came since
     _stopping: bool = False
     _write_paused: bool = False
     _read_paused: bool = False
@@ -165,7 +167,8 @@ class EndpointConnection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         for piece in pieces(data):
             if self._draining:
-                return
+                self._ignored = ignore(self._transport, self._ignored, piece)
+                continue
             self._head_size += len(piece)
             try:
                 self._parser.feed_data(piece)
@@ -297,7 +300,7 @@ class EndpointConnection(asyncio.Protocol):
             self._write(self._error, last=True)
 
     def _drain(self, error: HttpAnswer | None = None) -> None:
-        """Read no more, and close once the queue is answered; ``error`` is the last answer."""
+        """Ignore what comes, and close once the queue is answered; ``error`` is the last answer."""
         if self._draining:
             return
         self._draining = True

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from atriz_realtime.api.http import HttpAnswer
 from atriz_realtime.engine.request.header_fields import MAX_LINES
 from atriz_realtime.engine.request.request import MAX_HEAD
-from atriz_realtime.engine.transports.connections import descriptor, is_readable
+from atriz_realtime.engine.transports.connections import descriptor, ignore, is_readable
 from atriz_realtime.http.connection import MAX_PIPELINED
 from atriz_realtime.http.request_deadlines import is_fast_enough
 from atriz_realtime.http.request_head import pieces
@@ -35,7 +35,8 @@ class FallbackProtocol(HttpToolsProtocol):
         self._shared = shared
         self._first: Any = None  # the cycle of the request that is being answered, or was last
         self._in_body = False
-        self._draining = False  # reads no more, and closes once the earlier requests are answered
+        self._draining = False  # ignores what comes, and closes once earlier requests are answered
+        self._ignored = 0  # bytes that came since
         self.stopping = False
         """Whether the connection closes after its next answer."""
         self._pending = 0  # bytes read since the parser last got on
@@ -46,6 +47,7 @@ class FallbackProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read a part of a request; the first bytes begin the deadline of its head."""
         if self._draining:
+            self._ignored = ignore(self.transport, self._ignored, data)
             return
         if not self._in_body:
             self._shared.requests.begin(self)
@@ -167,7 +169,7 @@ class FallbackProtocol(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def _refuse(self, refusal: Callable[[str | None], HttpAnswer]) -> None:
-        """Read no more, and close, with an answer that is not taken for that of another request."""
+        """Ignore what comes, and close with an answer that is not taken for another request's."""
         self._draining = True
         self._shared.requests.end(self)
         if self._is_answering() and not self._in_body:  # earlier requests

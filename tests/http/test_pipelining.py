@@ -12,6 +12,7 @@ import pytest
 
 from atriz_realtime.engine import turns
 from atriz_realtime.engine.request.request import MAX_HEAD
+from atriz_realtime.engine.transports.connections import MAX_IGNORED
 from atriz_realtime.http.bodies import SMALL_BODY
 from atriz_realtime.http.connection import MAX_PIPELINED, EndpointConnection
 from tests.support.checks.turns import counting_turns
@@ -21,6 +22,7 @@ from tests.support.servers.http_server import (
     echo,
     fix,
     get,
+    poll,
     request,
 )
 from tests.support.servers.serving import until
@@ -188,6 +190,39 @@ async def test_nothing_is_parsed_behind_too_many_pipelined_requests(
     endpoints.gate.set()
     await client.until_closed()
     assert len(begun) <= MAX_PIPELINED + 3
+
+
+async def test_a_client_that_sends_on_behind_an_endpoint_s_request_is_read_no_more(
+    server: HttpServer, client: Connection, endpoints: Any
+) -> None:
+    await client.send(request(b"{}", "/api/slow"))
+    await until(lambda: endpoints.called)
+    await read_no_more(server, client)
+    endpoints.gate.set()
+    assert (await client.answer()).json == "slow"
+
+
+@pytest.mark.parametrize("parts", [1, 2], ids=["engine", "uvicorn"])
+async def test_a_client_that_sends_on_behind_its_poll_is_read_no_more(
+    server: HttpServer, client: Connection, parts: int
+) -> None:
+    sid = await client.open()
+    sent = poll(sid)
+    await client.send(*[sent[: len(sent) // 2], sent[len(sent) // 2 :]] if parts > 1 else [sent])
+    session: Any = server.realtime.socket_io.eio.sockets[sid]
+    await until(lambda: session.transport.poll)
+    await read_no_more(server, client)
+    await server.realtime.socket_io.eio.send(sid, "late")
+    assert (await client.answer()).body == b"4late"
+
+
+async def read_no_more(server: HttpServer, client: Connection) -> None:
+    """Send until the server reads no more."""
+    (protocol,) = server.web.server_state.connections
+    transport: Any = getattr(protocol, "transport", None) or protocol._transport
+    client.writer.write(bytes(64 * MAX_IGNORED))
+    await until(lambda: not transport.is_reading())
+    assert MAX_IGNORED < protocol._ignored < 8 * MAX_IGNORED
 
 
 async def test_pipelined_requests_over_asgi_are_answered_in_order(
