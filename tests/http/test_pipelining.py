@@ -218,8 +218,9 @@ async def test_a_client_that_sends_on_behind_its_poll_is_read_no_more(
 
 async def read_no_more(server: HttpServer, client: Connection) -> None:
     """Send until the server reads no more."""
+    protocol: Any
     (protocol,) = server.web.server_state.connections
-    transport: Any = getattr(protocol, "transport", None) or protocol._transport
+    transport = getattr(protocol, "transport", None) or protocol._transport
     client.writer.write(bytes(64 * MAX_IGNORED))
     await until(lambda: not transport.is_reading())
     assert MAX_IGNORED < protocol._ignored < 8 * MAX_IGNORED
