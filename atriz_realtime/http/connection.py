@@ -21,7 +21,6 @@ from atriz_realtime.engine.request.request import MAX_HEAD, Address
 from atriz_realtime.engine.transports.connections import (
     client_of,
     descriptor,
-    ignore,
     scheme_of,
     send,
 )
@@ -39,6 +38,10 @@ MAX_PIPELINED = 16
 """Requests that may wait on one connection while an earlier one is answered; at the next one the
 server ignores what comes, and closes the connection after the answers.  So it does once the bodies
 of those that wait have more than ``SMALL_BODY`` bytes together."""
+
+MAX_IGNORED = 1_048_576
+"""Bytes that are read and dropped behind the last request of a connection, so that the client can
+still read the answers; one that sends more is cut off."""
 
 MAX_HEAD_MISSES = 4
 """After this many different heads in a row the connection stops caching them: it is probably
@@ -167,7 +170,7 @@ class EndpointConnection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         for piece in pieces(data):
             if self._draining:
-                self._ignored = ignore(self._transport, self._ignored, piece)
+                self._ignore(piece)
                 continue
             self._head_size += len(piece)
             try:
@@ -298,6 +301,12 @@ class EndpointConnection(asyncio.Protocol):
             self._answering = None
         if self._error is not None:
             self._write(self._error, last=True)
+
+    def _ignore(self, data: bytes) -> None:
+        """Drop bytes that come behind the connection's last request, up to a bound."""
+        self._ignored += len(data)
+        if self._ignored > MAX_IGNORED:
+            self._shared.cut(self._transport, self._address())
 
     def _drain(self, error: HttpAnswer | None = None) -> None:
         """Ignore what comes, and close once the queue is answered; ``error`` is the last answer."""

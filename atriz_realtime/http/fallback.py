@@ -11,8 +11,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from atriz_realtime.api.http import HttpAnswer
 from atriz_realtime.engine.request.header_fields import MAX_LINES
 from atriz_realtime.engine.request.request import MAX_HEAD
-from atriz_realtime.engine.transports.connections import descriptor, ignore, is_readable
-from atriz_realtime.http.connection import MAX_PIPELINED
+from atriz_realtime.engine.transports.connections import descriptor, is_readable
+from atriz_realtime.http.connection import MAX_IGNORED, MAX_PIPELINED
 from atriz_realtime.http.request_deadlines import is_fast_enough
 from atriz_realtime.http.request_head import pieces
 from atriz_realtime.http.shared import Shared
@@ -47,7 +47,9 @@ class FallbackProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read a part of a request; the first bytes begin the deadline of its head."""
         if self._draining:
-            self._ignored = ignore(self.transport, self._ignored, data)
+            self._ignored += len(data)
+            if self._ignored > MAX_IGNORED:
+                self._shared.cut(self.transport, self._address())
             return
         if not self._in_body:
             self._shared.requests.begin(self)
@@ -75,6 +77,7 @@ class FallbackProtocol(HttpToolsProtocol):
         """
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ConnectionError
+        self._unset_keepalive_if_required()
         self._pending = 0
         super().on_message_begin()
 
@@ -108,11 +111,15 @@ class FallbackProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End the deadline."""
+        """End the deadline; if the request is answered already, the connection is idle now."""
         self._pending = 0
         self._in_body = False
         self._shared.requests.end(self)
         super().on_message_complete()
+        if not self._is_answering() and self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_response_complete(self) -> None:
         """Measure how fast the client takes what is left of the response."""
@@ -129,7 +136,8 @@ class FallbackProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Finish the request that has come, then close; uvicorn is stopping."""
         self.stopping = True
-        if not self.flow.read_paused and is_readable(descriptor(self.transport)):
+        is_reading = not (self._draining or self.flow.read_paused)
+        if is_reading and is_readable(descriptor(self.transport)):
             return
         super().shutdown()
         if self.transport.is_closing():
@@ -163,6 +171,11 @@ class FallbackProtocol(HttpToolsProtocol):
             await turns.next()
         await self._application(scope, receive, send)
 
+    def _address(self) -> str | None:
+        # None before the first request
+        headers: list[tuple[bytes, bytes]] | None = self.headers
+        return self._shared.address(self.config, self.client, headers or [])
+
     def _is_answering(self) -> bool:
         """Return whether the last request whose head has come is not answered yet."""
         cycle: Any = self.cycle  # None before the first request
@@ -175,10 +188,7 @@ class FallbackProtocol(HttpToolsProtocol):
         if self._is_answering() and not self._in_body:  # earlier requests
             self.shutdown()
             return
-        # None before the first request
-        headers: list[tuple[bytes, bytes]] | None = self.headers
-        address = self._shared.address(self.config, self.client, headers or [])
-        answer = refusal(address)  # counts it
+        answer = refusal(self._address())  # counts it
         is_own = not self.pipeline and self._is_answering() and not self.cycle.response_started
         if is_own or not self._in_body:
             defaults = self.server_state.default_headers

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from atriz_realtime.engine.request.exchange import Exchange, Headers
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import Request
-from atriz_realtime.engine.transports.connections import ignore, is_readable, request_on
+from atriz_realtime.engine.transports.connections import is_readable, request_on
 from atriz_realtime.engine.transports.polling import PollingRequests
 from atriz_realtime.engine.transports.uvicorn import UvicornWebSocket
 from atriz_realtime.http.connection import EndpointConnection
@@ -106,11 +106,11 @@ class HttpProtocol(EndpointConnection):
         """Pass the bytes to the protocol that reads their request."""
         if self._exchange is not None:  # a pipelined request: the client sends it again
             self._draining = True
-            self._ignored = ignore(self._transport, self._ignored, data)
+            self._ignore(data)
         elif self._in_request or self._answering is not None:  # the rest of it, or pipelined ones
             self._feed(data)
         elif self._draining:
-            self._ignored = ignore(self._transport, self._ignored, data)
+            self._ignore(data)
         elif self._fallback is not None and not self._between_requests():
             self._hand_over(self._fallback, data)
         else:

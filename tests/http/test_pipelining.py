@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +14,9 @@ import pytest
 
 from atriz_realtime.engine import turns
 from atriz_realtime.engine.request.request import MAX_HEAD
-from atriz_realtime.engine.transports.connections import MAX_IGNORED
+from atriz_realtime.engine.transports.connections import descriptor, is_readable
 from atriz_realtime.http.bodies import SMALL_BODY
-from atriz_realtime.http.connection import MAX_PIPELINED, EndpointConnection
+from atriz_realtime.http.connection import MAX_IGNORED, MAX_PIPELINED, EndpointConnection
 from tests.support.checks.turns import counting_turns
 from tests.support.servers.http_server import (
     Connection,
@@ -25,7 +27,7 @@ from tests.support.servers.http_server import (
     poll,
     request,
 )
-from tests.support.servers.serving import until
+from tests.support.servers.serving import TIMEOUT, until
 
 ORIGIN = b"Origin: https://app.example"
 """A header with which uvicorn's own protocol answers."""
@@ -192,38 +194,62 @@ async def test_nothing_is_parsed_behind_too_many_pipelined_requests(
     assert len(begun) <= MAX_PIPELINED + 3
 
 
-async def test_a_client_that_sends_on_behind_an_endpoint_s_request_is_read_no_more(
-    server: HttpServer, client: Connection, endpoints: Any
-) -> None:
-    await client.send(request(b"{}", "/api/slow"))
-    await until(lambda: endpoints.called)
-    await read_no_more(server, client)
-    endpoints.gate.set()
-    assert (await client.answer()).json == "slow"
+async def to_be_answered(
+    server: HttpServer, client: Connection, endpoints: Any, by: str
+) -> Callable[[bytes], Awaitable[None]]:
+    """Send a request that waits for its answer; returns what answers it with a body."""
+    if by == "endpoint":
+        await client.send(request(b"{}", "/api/slow"))
+        await until(lambda: endpoints.called)
 
+        async def answer_slow(_: bytes) -> None:
+            endpoints.gate.set()
 
-@pytest.mark.parametrize("parts", [1, 2], ids=["engine", "uvicorn"])
-async def test_a_client_that_sends_on_behind_its_poll_is_read_no_more(
-    server: HttpServer, client: Connection, parts: int
-) -> None:
+        return answer_slow
     sid = await client.open()
     sent = poll(sid)
-    await client.send(*[sent[: len(sent) // 2], sent[len(sent) // 2 :]] if parts > 1 else [sent])
+    await client.send(*[sent] if by == "engine" else [sent[:20], sent[20:]])
     session: Any = server.realtime.socket_io.eio.sockets[sid]
     await until(lambda: session.transport.poll)
-    await read_no_more(server, client)
-    await server.realtime.socket_io.eio.send(sid, "late")
-    assert (await client.answer()).body == b"4late"
+    return lambda body: server.realtime.socket_io.eio.send(sid, body.decode())
 
 
-async def read_no_more(server: HttpServer, client: Connection) -> None:
-    """Send until the server reads no more."""
+BY = pytest.mark.parametrize("by", ["endpoint", "engine", "uvicorn"])
+
+
+@BY
+async def test_a_client_that_sends_on_behind_its_last_request_is_cut(
+    server: HttpServer, client: Connection, endpoints: Any, by: str
+) -> None:
+    """Reading what it sends would cost the others time for as long as the answer takes."""
+    await to_be_answered(server, client, endpoints, by)
+    before = server.realtime.incidents.counts.get("flooding client cut", 0)
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(TIMEOUT):
+            while True:
+                client.writer.write(bytes(MAX_IGNORED))
+                await client.writer.drain()
+    await until(lambda: not server.connections)
+    assert server.realtime.incidents.counts["flooding client cut"] == before + 1
+
+
+@BY
+async def test_who_pipelines_too_much_still_gets_the_whole_answer(
+    server: HttpServer, client: Connection, endpoints: Any, by: str
+) -> None:
+    answer = await to_be_answered(server, client, endpoints, by)
     protocol: Any
     (protocol,) = server.web.server_state.connections
-    transport = getattr(protocol, "transport", None) or protocol._transport
-    client.writer.write(bytes(64 * MAX_IGNORED))
-    await until(lambda: not transport.is_reading())
-    assert MAX_IGNORED < protocol._ignored < 8 * MAX_IGNORED
+    client.writer.write(bytes(MAX_IGNORED))
+    fd = descriptor(getattr(protocol, "transport", None) or protocol._transport)
+    await until(lambda: not (client.writer.transport.get_write_buffer_size() or is_readable(fd)))
+    await answer(b"x" * 90_000)
+    if by == "endpoint":
+        assert (await client.answer()).json == "slow"
+        assert (await client.answer()).status == 400  # zeros are no request
+    else:
+        assert len((await client.answer()).body) > 90_000
+    assert await client.until_closed() == b""
 
 
 async def test_pipelined_requests_over_asgi_are_answered_in_order(
@@ -240,7 +266,7 @@ async def test_too_many_pipelined_requests_over_asgi_close_the_connection(
     server: HttpServer, client: Connection, endpoints: Any
 ) -> None:
     slow = request(b"{}", "/api/slow", ORIGIN)
-    await client.send(slow, get("/hello") * 5_000, get("/hello") * 5_000)
+    await client.send(slow, get("/hello") * 1_000, get("/hello") * 1_000)
     endpoints.gate.set()
     assert (await client.answer()).json == "slow"
     answers = [await client.answer() for _ in range(MAX_PIPELINED)]

@@ -28,10 +28,6 @@ UNSENT = 16_384
 """Unsent bytes that the kernel buffers for a slow client (TCP_NOTSENT_LOWAT).  Newer frames can
 no longer replace those in there."""
 
-MAX_IGNORED = 65_536
-"""Bytes that are read from a client and dropped: behind a request that is its connection's last,
-and while its websocket closes.  A client that sends more is no longer read from."""
-
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
@@ -98,19 +94,6 @@ def send(transport: Any, fd: int, data: bytes) -> bool:
         data = data[sent:]
     transport.write(data)
     return True
-
-
-def ignore(transport: Any, ignored: int, data: bytes) -> int:
-    """Drop bytes, and stop reading from a client that has sent more than :data:`MAX_IGNORED`.
-
-    :param ignored: bytes of the connection that were dropped before.
-    :returns: the bytes that were dropped until now.
-    """
-    ignored += len(data)
-    if ignored > MAX_IGNORED:
-        with contextlib.suppress(RuntimeError):  # the transport is closing
-            transport.pause_reading()
-    return ignored
 
 
 def is_readable(fd: int) -> bool:

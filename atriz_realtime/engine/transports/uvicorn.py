@@ -35,12 +35,10 @@ from atriz_realtime.engine.request.handshake import accept_key
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import Request
 from atriz_realtime.engine.transports.connections import (
-    MAX_IGNORED,
     bound_buffers,
     bound_buffers_of,
     client_of,
     descriptor,
-    ignore,
     request_on,
     scheme_of,
     send,
@@ -54,6 +52,10 @@ HIGH_WATER = 65_536
 LOW_WATER = 16_384
 """Bytes in a connection's write buffer above which packets wait in the outbox, and below which
 they leave again."""
+
+MAX_IGNORED = 65_536
+"""Bytes that are read from a client while its websocket closes, to find its closing frame; a
+client that sends more is no longer read from."""
 
 SMALL_FRAGMENT = 125
 """Bytes up to which a part of a message counts as a packet that nobody waits for: so small a part
@@ -283,8 +285,9 @@ class UvicornWebSocket(WebSocket, asyncio.Protocol):
 
     def _read_frames(self, data: bytes) -> None:
         if self._closing is not None:
-            self._ignored = ignore(self._transport, self._ignored, data)
-            if self._ignored > MAX_IGNORED:  # the connection will be aborted
+            self._ignored += len(data)
+            if self._ignored > MAX_IGNORED:
+                self.pause_reading()  # until the connection is aborted
                 return
         if self._reader is not None:
             frames_read = self._reader.feed(data)

@@ -16,8 +16,8 @@ import uvicorn
 
 from atriz_realtime.engine import EngineServer
 from atriz_realtime.engine.server import MAX_ACK_TIMEOUT, MIN_ACK_TIMEOUT
-from atriz_realtime.engine.transports.connections import MAX_IGNORED, UNSENT
-from atriz_realtime.engine.transports.uvicorn import HIGH_WATER
+from atriz_realtime.engine.transports.connections import UNSENT
+from atriz_realtime.engine.transports.uvicorn import HIGH_WATER, MAX_IGNORED
 from atriz_realtime.testing.web import on_uvicorn, port_of
 from tests.engine.host import PATH, Host, hosting
 from tests.support.clients.websocket import OFFER, PING, PONG, TEXT, engine_wire, frame
