@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.browser.chromium import Complaints, leaving
 from tests.browser.conftest import NewPage
@@ -48,6 +50,54 @@ async def test_an_entity_is_shared_from_its_card(new_page: NewPage, size: str) -
         await details.get_by_role("button", name="End it now").click()
         await expect(details.locator("#share-note")).to_have_text("The link has ended.")
         assert (await live.get("/api/tracking/vehicle/v1", headers=share))[0] == 401
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+async def test_a_link_says_what_the_user_lets_it_say(new_page: NewPage, size: str) -> None:
+    page = await new_page(**(PHONE if size == "phone" else {}))
+    place = {"latitude": 52.7, "longitude": -8.5, "label": "12 Mill Road"}
+    async with serving(plugins=SHARING) as live, leaving(page):
+        await live.publish("v1", metadata={"name": "Van 12", "destination": place})
+        await live.publish("v2", metadata={"destination": "home"})
+        await open_console(page, live)
+        await row(page, "Van 12").click()
+        details = card(page, "Van 12")
+        await live.publish("v1", latitude=52.7)  # not each report repeats the metadata
+        await expect(details.locator("#facts")).to_contain_text("52.70000")
+        await expect(details.locator("#facts")).to_contain_text("12 Mill Road")
+        await details.get_by_role("button", name="Share").click()
+        name = details.get_by_label("Shown as")
+        await expect(name).to_have_value("Van 12")
+        leads = details.get_by_label("With its destination, 12 Mill Road")
+        await expect(leads).to_be_checked()
+        await name.fill("Your sofa")
+        said = await claims(details)
+        assert (said["name"], said["destination"]) == ("Your sofa", place)
+        until = details.locator("#share-until")
+        await expect(until).to_contain_text("Whoever has this link sees Your sofa until")
+
+        await details.get_by_role("button", name="End it now").click()
+        await name.fill("")
+        await leads.uncheck()
+        assert not {"name", "destination"} & (await claims(details)).keys()
+
+        await page.get_by_role("button", name="Close").click()
+        await row(page, "v2").click()
+        details = card(page, "v2")
+        await details.get_by_role("button", name="Share").click()
+        await expect(details.get_by_label("Shown as")).to_have_value("")
+        await expect(details.get_by_label("Shown as")).to_have_attribute("placeholder", "v2")
+        await expect(details.get_by_label("With its destination")).to_be_hidden()
+
+
+async def claims(details: Locator) -> dict[str, Any]:
+    """Make a link, and read what it says."""
+    await details.get_by_role("button", name="Make a link").click()
+    link = details.get_by_label("Link", exact=True)
+    await expect(link).to_be_focused()
+    _, payload, _ = (await link.input_value()).partition("#")[2].split(".")
+    said: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * 3))
+    return said
 
 
 async def test_a_share_that_is_refused_says_so(page: Page, complaints: Complaints) -> None:
