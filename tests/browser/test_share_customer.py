@@ -207,6 +207,34 @@ async def test_miles_are_for_those_who_drive_them(new_page: NewPage, live: Live)
     await expect(fact(page, "speed")).to_have_text("26 mph")
 
 
+SMALL_SCREENS = [(320, 568), (360, 740), (568, 320), (667, 375), (844, 390), (1280, 800)]
+
+CUT_OFF = """() => {
+  const card = document.querySelector('#card');
+  const isSeen = (each) => each.checkVisibility() && !each.matches('.unseen');
+  const parts = [...card.children].filter(isSeen);
+  const boxes = parts.map((each) => each.getBoundingClientRect());
+  const isOver = (each, at) => at > 0 && each.top < boxes[at - 1].bottom - 0.5;
+  const overlapping = parts.filter((each, at) => isOver(boxes[at], at)).map((each) => each.id);
+  const spilling = parts.filter((each) => each.scrollHeight > each.clientHeight + 1);
+  const wider = card.scrollWidth - card.clientWidth;
+  return [wider, ...overlapping, ...spilling.map((each) => each.id)];
+}"""
+"""By how much the card is wider than its place, and its parts that overlap."""
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr", "es", "pt"])
+async def test_every_language_fits(new_page: NewPage, live: Live, language: str) -> None:
+    page = await new_page(has_touch=True)
+    old = datetime.now(UTC) - timedelta(seconds=60)
+    await moved(live, f"fit-{language}", metadata=metadata(), timestamp=old.isoformat())
+    await opened(page, live, await shared(live, f"fit-{language}"), f"?lang={language}")
+    await connected(page, "stale")
+    for width, height in SMALL_SCREENS:
+        await page.set_viewport_size({"width": width, "height": height})
+        assert await page.evaluate(CUT_OFF) == [0], (width, height)
+
+
 @pytest.mark.parametrize("screen", SCREENS)
 async def test_a_delivery_that_has_arrived_is_shown_as_delivered(
     new_page: NewPage, live: Live, screen: dict[str, Any]

@@ -148,7 +148,7 @@ export class Panel {
 
   #showSelection(announce: boolean): void {
     const { size } = this.#list.selection.keys;
-    const text = size === 0 ? 'Select in the list' : `${size.toLocaleString()} selected`;
+    const text = size === 0 ? 'None selected' : `${size.toLocaleString()} selected`;
     element('selected').hidden = !this.isSelecting;
     element('table').classList.toggle('selecting', this.isSelecting);
     this.#selecting.ariaPressed = String(this.isSelecting);
