@@ -15,6 +15,9 @@ const LENGTH = 120;
 /** A time as metadata reports it, in ISO 8601 with a time zone. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d[\d:.]*(Z|[+-]\d\d:?\d\d)$/;
 
+/** A value of an enumeration. */
+const WORD = /^[a-z]+(_[a-z]+)+$/;
+
 const POINTS = ['N', 'NE', 'E', 'SE', 'S', 'SW', 'W', 'NW'];
 
 export interface DetailsListeners {
@@ -107,11 +110,12 @@ export class Details {
     return facts;
   }
 
-  /** A value of the metadata: a time as the user prefers it, and anything else as it is. */
+  /** A value of the metadata: a time as the user prefers it, a word such as `on_the_way` with spaces, or as it is. */
   #textOf(value: unknown, now: number): string {
     if (typeof value !== 'string') return JSON.stringify(value);
     const at = TIME.test(value) ? Date.parse(value) : NaN;
-    return Number.isNaN(at) ? value : this.#formats.moment(at, now);
+    if (!Number.isNaN(at)) return this.#formats.moment(at, now);
+    return WORD.test(value) ? value.replaceAll('_', ' ') : value;
   }
 
   #link(latitude: number, longitude: number): void {
