@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.chromium import Complaints, leaving
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import BOTH_SIZES, NewPage
 from tests.browser.console import ON, PHONE, card, open_console, row, set_preference
 from tests.support.servers.serving import serving
 
@@ -113,6 +113,7 @@ async def test_a_share_that_is_refused_says_so(page: Page, complaints: Complaint
         await expect(details.locator("#share-note")).to_contain_text("1800")
 
 
+@BOTH_SIZES
 async def test_who_may_not_share_has_no_button_then(page: Page, complaints: Complaints) -> None:
     complaints.expect("403")
     rules = {"drivers": {"claim": "role", "values": ["viewer"], "hide": ["speed"]}}
@@ -200,6 +201,7 @@ async def test_speeds_and_times_are_as_the_user_prefers(new_page: NewPage) -> No
         await expect(card(page, "v2")).to_contain_text("31 Jan, 21:00")
 
 
+@BOTH_SIZES
 async def test_what_is_remembered_wrongly_does_no_harm(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1", speed=100)
@@ -212,6 +214,7 @@ async def test_what_is_remembered_wrongly_does_no_harm(page: Page) -> None:
         await expect(row(page, "v1")).to_contain_text("100 km/h")
 
 
+@BOTH_SIZES
 async def test_it_fills_the_screen(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await open_console(page, live)

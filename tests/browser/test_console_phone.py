@@ -179,6 +179,9 @@ async def test_several_are_selected_without_a_keyboard(
         await expect(page.locator("#details")).to_be_hidden()
         await chosen.get_by_role("button", name="Select all that are listed").click()
         await expect(chosen).to_contain_text("4 selected")
+        async with page.expect_download() as saved:
+            await chosen.get_by_role("button", name="Save the selected as CSV").click()
+        assert (await saved.value).suggested_filename.endswith(".csv")
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
         await select.click()

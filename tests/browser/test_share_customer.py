@@ -13,7 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.browser.chromium import Complaints, leaving
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import BOTH_SIZES, NewPage
 from tests.browser.share import (
     CUSTOMER,
     DESKTOP,
@@ -268,6 +268,7 @@ async def test_a_delivery_that_has_arrived_is_shown_as_delivered(
         ("failed", "Not delivered at", "bad"),
     ],
 )
+@BOTH_SIZES
 async def test_the_reason_for_an_end_is_told(
     page: Page, live: Live, reason: str, said: str, finish: str
 ) -> None:
@@ -321,6 +322,7 @@ async def test_a_path_keeps_the_forced_language(page: Page, live: Live) -> None:
     assert page.url == f"{live.url}/track/?lang=es#{share['token']}"
 
 
+@BOTH_SIZES
 async def test_the_language_and_the_steps_are_configured(page: Page) -> None:
     table = CUSTOMER | {
         "language": "de",
@@ -339,6 +341,7 @@ async def test_the_language_and_the_steps_are_configured(page: Page) -> None:
         await expect(heading).to_have_text(re.compile("^Da um .* Uhr$"))
 
 
+@BOTH_SIZES
 async def test_the_logo_and_the_colours_are_the_brand_s(page: Page, tmp_path: Path) -> None:
     logo = tmp_path / "logo.svg"
     logo.write_text(
