@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.chromium import Complaints, leaving
-from tests.browser.conftest import BOTH_SIZES, NewPage
+from tests.browser.conftest import BOTH_SIZES, SIZES, NewPage
 from tests.browser.console import ON, PHONE, card, open_console, row, set_preference
 from tests.support.servers.serving import serving
 
@@ -77,6 +77,7 @@ async def test_a_link_says_what_the_user_lets_it_say(new_page: NewPage, size: st
         await expect(until).to_contain_text("Whoever has this link sees Your sofa until")
 
         await details.get_by_role("button", name="End it now").click()
+        await expect(details.get_by_role("button", name="Make a link")).to_be_focused()
         await name.fill("")
         await leads.uncheck()
         assert not {"name", "destination"} & (await claims(details)).keys()
@@ -138,8 +139,9 @@ async def test_there_is_no_share_where_sharing_is_off(page: Page) -> None:
         await expect(card(page, "v1").get_by_role("button", name="Share")).to_be_hidden()
 
 
-async def test_the_position_is_copied_and_opened_elsewhere(new_page: NewPage) -> None:
-    page = await new_page()
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_position_is_copied_and_opened_elsewhere(new_page: NewPage, size: str) -> None:
+    page = await new_page(**SIZES[size])
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1", latitude=52.66, longitude=-8.63)
@@ -175,8 +177,9 @@ async def test_the_other_map_is_configured(page: Page, template: str, name: str 
         await expect(links).to_have_text([name] if name else [])
 
 
-async def test_speeds_and_times_are_as_the_user_prefers(new_page: NewPage) -> None:
-    page = await new_page(timezone_id="Europe/Dublin", locale="en-GB")
+@pytest.mark.parametrize("size", SIZES)
+async def test_speeds_and_times_are_as_the_user_prefers(new_page: NewPage, size: str) -> None:
+    page = await new_page(**SIZES[size], timezone_id="Europe/Dublin", locale="en-GB")
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1", speed=100)
         await live.publish("v2", timestamp="2026-01-31T12:00:00.000Z")
@@ -185,18 +188,23 @@ async def test_speeds_and_times_are_as_the_user_prefers(new_page: NewPage) -> No
         await expect(row(page, "v2")).to_contain_text("Offline since 31 Jan")
         await row(page, "v2").click()
         await expect(card(page, "v2")).to_contain_text("31 Jan, 12:00")
+        close = page.get_by_role("button", name="Close")
+        await close.click()
         await set_preference(page, "mph", "Time of day")
         await expect(row(page, "v1")).to_contain_text("62 mph")
         await expect(row(page, "v1")).to_contain_text(re.compile(r"\d:\d\d"))
         await page.get_by_role("button", name="Settings").click()
         await page.get_by_label("Time zone").select_option("Asia/Tokyo")
         await page.keyboard.press("Escape")
+        await row(page, "v2").click()
         await expect(card(page, "v2")).to_contain_text("31 Jan, 21:00")
+        await close.click()
         await row(page, "v1").click()
         await expect(card(page, "v1")).to_contain_text("62 mph")
 
         await page.reload()  # the browser remembers
         await expect(row(page, "v1")).to_contain_text("62 mph")
+        await page.go_back()
         await page.go_back()
         await expect(card(page, "v2")).to_contain_text("31 Jan, 21:00")
 

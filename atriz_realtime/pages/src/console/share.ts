@@ -30,7 +30,10 @@ export class SharePanel {
     this.#formats = formats;
     this.#enabled = enabled;
     this.#button.addEventListener('click', () => this.#toggle(this.#panel.hidden !== false));
-    this.#make.addEventListener('click', () => void this.#share());
+    element('share-new').addEventListener('submit', (event) => {
+      event.preventDefault();
+      void this.#share();
+    });
     this.#end.addEventListener('click', () => void this.#unshare());
     this.#url.addEventListener('focus', () => this.#url.select());
     copies(element<HTMLButtonElement>('share-copy'), () => this.#url.value);
@@ -97,7 +100,9 @@ export class SharePanel {
       await this.#api.unshare(share.id);
       this.#shares.delete(entity.key);
     });
-    if (this.#entity === entity && !this.#shares.has(entity.key)) this.#note('The link has ended.');
+    if (this.#entity !== entity || this.#shares.has(entity.key)) return;
+    this.#note('The link has ended.');
+    this.#make.focus(); // what had the focus is hidden
   }
 
   /** Ask the server, once at a time, and show what becomes of it. */
