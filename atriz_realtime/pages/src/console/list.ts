@@ -53,16 +53,10 @@ export class List {
     this.#options = options;
     this.#sheet.role = 'presentation';
     box.append(this.#sheet);
+    onLongPress(box, (event) => this.#hold(event));
     box.addEventListener('scroll', () => this.draw(), { passive: true });
     box.addEventListener('keydown', (event) => this.#key(event));
     box.addEventListener('click', (event) => this.#click(event));
-    onLongPress(box, (target) => {
-      const entity = this.#at(target);
-      if (entity === undefined) return;
-      options.held();
-      this.#active = entity.key;
-      this.#select((selection, key) => selection.toggle(key));
-    });
     box.addEventListener('focus', () => this.#focused());
     new ResizeObserver(() => this.draw()).observe(box);
   }
@@ -228,9 +222,14 @@ export class List {
     this.#options.selected();
   }
 
+  /** The entity whose row the pointer is on. */
+  #pointed({ target }: MouseEvent): Entity | undefined {
+    const key = target instanceof Element ? target.closest<HTMLElement>('.row')?.dataset['key'] : undefined;
+    return this.#entities[this.#indexOf(key)];
+  }
+
   #click(event: MouseEvent): void {
-    const { target } = event;
-    const entity = target instanceof Element ? this.#at(target) : undefined;
+    const entity = this.#pointed(event);
     if (entity === undefined) return;
     this.#active = entity.key;
     if (this.selecting || event.ctrlKey || event.metaKey) this.#select((selection) => selection.toggle(entity.key));
@@ -238,8 +237,12 @@ export class List {
     else this.#options.choose(entity);
   }
 
-  /** The entity of the row that an element is in. */
-  #at(element: Element): Entity | undefined {
-    return this.#entities[this.#indexOf(element.closest<HTMLElement>('.row')?.dataset['key'])];
+  /** Select by a long touch. */
+  #hold(event: MouseEvent): void {
+    const entity = this.#pointed(event);
+    if (entity === undefined) return;
+    this.#options.held();
+    this.#active = entity.key;
+    this.#select((selection, key) => selection.toggle(key));
   }
 }

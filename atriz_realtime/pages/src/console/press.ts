@@ -7,9 +7,9 @@ const SLIP = 10;
 /**
  * Call a function when an element is touched for long; the click that ends the touch is then taken away.
  *
- * @param pressed Takes what is under the finger.
+ * @param pressed Takes the event with which the touch began.
  */
-export function onLongPress(element: HTMLElement, pressed: (target: Element) => void): void {
+export function onLongPress(element: HTMLElement, pressed: (event: PointerEvent) => void): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let start: PointerEvent | undefined;
   let isLong = false;
@@ -18,11 +18,10 @@ export function onLongPress(element: HTMLElement, pressed: (target: Element) => 
     end();
     isLong = false;
     start = event;
-    const { target, pointerType, isPrimary } = event;
-    if (pointerType === 'mouse' || !isPrimary || !(target instanceof Element)) return;
+    if (event.pointerType === 'mouse' || !event.isPrimary) return;
     timer = setTimeout(() => {
       isLong = true;
-      pressed(target);
+      pressed(event);
     }, LONG);
   });
   element.addEventListener('pointermove', ({ clientX, clientY }) => {
