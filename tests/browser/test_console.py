@@ -15,7 +15,7 @@ from atriz_realtime.api import EntityRef
 from atriz_realtime.defaults.revocations import revoke
 from atriz_realtime.testing import free_port
 from tests.browser.chromium import Complaints, leaving
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import BOTH_SIZES, NewPage
 from tests.browser.console import ON, ago, card, open_console, row, seen, until_seen
 from tests.support.servers.localhost import serving_on_localhost
 from tests.support.servers.serving import Live, config, serving, token, until
@@ -28,6 +28,7 @@ def bearer(user: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token(user)}"}
 
 
+@BOTH_SIZES
 async def test_a_wrong_token_is_refused_and_the_right_one_lets_in(
     page: Page, complaints: Complaints
 ) -> None:
@@ -100,6 +101,7 @@ async def test_a_token_in_the_fragment_is_removed_from_the_address(page: Page) -
     assert [url for url in asked if "token" in url or "eyJ" in url] == []
 
 
+@BOTH_SIZES
 async def test_markers_move_and_new_ones_appear(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1", latitude=52.6, longitude=-8.6, speed=10.4, heading=90)
@@ -160,6 +162,7 @@ async def test_the_map_moves_with_the_followed_marker(page: Page) -> None:
         assert math.dist((moved.x, moved.y), (before.x, before.y)) < 300
 
 
+@BOTH_SIZES
 async def test_stale_markers_fade_and_are_labelled(page: Page) -> None:
     async with (
         serving(plugins={"console": {"enabled": True, "stale_after": 2.5}}) as live,

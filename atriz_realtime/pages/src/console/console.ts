@@ -160,8 +160,8 @@ export class Console {
     if (this.#originRefused) return `The server does not accept this page: ${location.origin} is not in its cors_origin`;
     const failure = this.#failure;
     if (failure !== undefined) {
-      const reason = failure instanceof Refusal ? failure.code : 'it cannot be reached';
-      return `The server does not list what there is: ${reason}`;
+      if (!(failure instanceof Refusal)) return 'The server cannot be reached';
+      return `The server refuses the list: ${failure.code}`;
     }
     if (this.#awaited !== undefined && this.#known) return `Nothing is known of ${this.#awaited.type} ${this.#awaited.id}`;
     const { refused } = this.#sync;

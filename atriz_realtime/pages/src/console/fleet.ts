@@ -2,7 +2,7 @@ import type { Location } from '../../../frontend/dist/index.js';
 import { freshnessOf, type Freshness, type FreshnessLimits } from '../freshness.ts';
 import { opacity } from '../map/age.ts';
 import { Mark } from '../map/mark.ts';
-import { noNames, readNames, type Field, type Names } from './names.ts';
+import { noNames, readNames, type FieldKeys, type Names } from './names.ts';
 
 /** An entity with its position and its marker. */
 export interface Entity {
@@ -11,6 +11,8 @@ export interface Entity {
   readonly id: string;
   readonly mark: Mark;
   readonly names: Names;
+  /** Where it goes, as its metadata says it. */
+  destination: unknown;
   /** What a search looks in, in lower case. */
   words: string;
   location: Location;
@@ -34,7 +36,7 @@ export class Fleet {
   readonly entities = new Map<string, Entity>();
   readonly marks = new Set<Mark>();
   readonly #types: readonly string[];
-  readonly #fields: Readonly<Record<Field, string>>;
+  readonly #fields: FieldKeys;
   readonly #limits: FreshnessLimits;
   readonly #ofMark = new Map<Mark, Entity>();
   #version = 0;
@@ -43,7 +45,7 @@ export class Fleet {
    * @param types The entity types, in the order of their colours.
    * @param fields The key of each field in the metadata.
    */
-  constructor(types: readonly string[], fields: Readonly<Record<Field, string>>, limits: FreshnessLimits) {
+  constructor(types: readonly string[], fields: FieldKeys, limits: FreshnessLimits) {
     this.#types = types;
     this.#fields = fields;
     this.#limits = limits;
@@ -78,6 +80,7 @@ export class Fleet {
     known.at = at;
     known.expired = expired;
     if (readNames(known.names, location.metadata, this.#fields)) this.#named(known);
+    this.#lead(known);
     if (known.freshness === 'live') known.mark.heading = location.heading ?? known.mark.heading;
     known.mark.move(location.latitude, location.longitude, performance.now());
     return false;
@@ -135,6 +138,7 @@ export class Fleet {
       id,
       mark,
       names: noNames(),
+      destination: undefined,
       words: '',
       location,
       at,
@@ -144,9 +148,17 @@ export class Fleet {
     };
     readNames(entity.names, location.metadata, this.#fields);
     this.#named(entity);
+    this.#lead(entity);
     this.entities.set(key, entity);
     this.#ofMark.set(mark, entity);
     this.marks.add(mark);
+  }
+
+  /** Take the destination, which not every report repeats. */
+  #lead(entity: Entity): void {
+    const { metadata } = entity.location;
+    const { destination: key } = this.#fields;
+    if (metadata !== undefined && Object.hasOwn(metadata, key)) entity.destination = metadata[key];
   }
 
   #named(entity: Entity): void {

@@ -3,7 +3,7 @@ import { createMap, type MapOptions } from '../map/map.ts';
 import { Mark } from '../map/mark.ts';
 import { Marks } from '../map/marks.ts';
 import { isStill } from '../map/motion.ts';
-import type { Destination } from './details.ts';
+import type { Destination } from '../destination.ts';
 import { pinAt } from './pin.ts';
 import type { Words } from './words.ts';
 
