@@ -62,6 +62,9 @@ class FallbackProtocol(HttpToolsProtocol):
                 self._refuse(self._refusal)
                 return
             except httptools.HttpParserUpgrade:
+                if self._should_upgrade() and self._is_answering():
+                    self._refuse(self._refusal)  # it would overtake the earlier answers
+                    return
                 if self._should_upgrade():
                     self._shared.unread.end(self.transport)
                     self.handle_websocket_upgrade()

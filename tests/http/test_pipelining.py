@@ -32,6 +32,14 @@ from tests.support.servers.serving import TIMEOUT, until
 ORIGIN = b"Origin: https://app.example"
 """A header with which uvicorn's own protocol answers."""
 
+UPGRADE = (
+    b"Connection: Upgrade",
+    b"Upgrade: websocket",
+    b"Sec-WebSocket-Version: 13",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+"""Headers that ask for a websocket."""
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -249,6 +257,20 @@ async def test_who_pipelines_too_much_still_gets_the_whole_answer(
         assert (await client.answer()).status == 400  # zeros are no request
     else:
         assert len((await client.answer()).body) > 90_000
+    assert await client.until_closed() == b""
+
+
+@pytest.mark.parametrize("segments", [1, 2])
+@pytest.mark.parametrize("path", ["/shout", "/socket.io/?EIO=4&transport=websocket"])
+async def test_an_upgrade_does_not_overtake_the_answers_before_it(
+    server: HttpServer, client: Connection, endpoints: Any, path: str, segments: int
+) -> None:
+    slow, upgrade = request(b"{}", "/api/slow", ORIGIN), get(path, *UPGRADE)
+    await client.send(*[slow + upgrade] if segments == 1 else [slow, upgrade])
+    await until(lambda: endpoints.called)
+    endpoints.gate.set()
+    answer = await client.answer()
+    assert (answer.json, answer.headers["connection"]) == ("slow", "close")
     assert await client.until_closed() == b""
 
 
