@@ -28,6 +28,8 @@ export interface ListOptions {
   now(): number;
   /** Called when the user chooses an entity. */
   choose(entity: Entity): void;
+  /** Called when the pointer comes to an entity; `undefined`: when it leaves the list. */
+  hover(entity: Entity | undefined): void;
   /** Called when the user selects several, or none. */
   selected(): void;
 }
@@ -51,6 +53,8 @@ export class List {
     box.addEventListener('scroll', () => this.draw(), { passive: true });
     box.addEventListener('keydown', (event) => this.#key(event));
     box.addEventListener('click', (event) => this.#click(event));
+    box.addEventListener('mouseover', (event) => options.hover(this.#pointed(event)));
+    box.addEventListener('mouseleave', () => options.hover(undefined));
     box.addEventListener('focus', () => this.#focused());
     new ResizeObserver(() => this.draw()).observe(box);
   }
@@ -209,10 +213,14 @@ export class List {
     this.#options.selected();
   }
 
-  #click(event: MouseEvent): void {
-    const { target } = event;
+  /** The entity whose row the pointer is on. */
+  #pointed({ target }: MouseEvent): Entity | undefined {
     const key = target instanceof Element ? target.closest<HTMLElement>('.row')?.dataset['key'] : undefined;
-    const entity = this.#entities[this.#indexOf(key)];
+    return this.#entities[this.#indexOf(key)];
+  }
+
+  #click(event: MouseEvent): void {
+    const entity = this.#pointed(event);
     if (entity === undefined) return;
     this.#active = entity.key;
     if (event.ctrlKey || event.metaKey) this.#select((selection) => selection.toggle(entity.key));
