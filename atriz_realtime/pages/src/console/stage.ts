@@ -16,6 +16,9 @@ const CLOSE = 13;
 /** Highest zoom when all entities are shown. */
 const FAR = 13;
 
+/** Highest zoom to which clusters open: it has none. */
+const STREETS = 16;
+
 export interface StageListeners {
   /** A marker was clicked. */
   choose(mark: Mark): void;
@@ -152,9 +155,11 @@ export class Stage {
 
   /** Come so close that what is in a cluster can be seen. */
   #open(cluster: Cluster): void {
-    const zoom = Math.min(cluster.zoom, this.map.getMaxZoom());
     this.#announce(contentsOf(cluster));
-    this.map.setView(toLatLng(cluster), zoom, { animate: !isStill() });
+    const bounds = latLngBounds(cluster.marks.map(({ place }) => toLatLng(place)));
+    const zoom = this.map.getBoundsZoom(bounds, false, point(80, 80));
+    const closer = Math.max(this.map.getZoom() + 1, Math.min(zoom, STREETS));
+    this.map.setView(bounds.getCenter(), Math.min(closer, this.map.getMaxZoom()), { animate: !isStill() });
   }
 
   /** The centre of the map that puts a marker in the middle of what is not covered. */

@@ -67,9 +67,9 @@ function draw(text: string, radius: number, [live, stale, offline]: readonly [nu
   let from = -0.25;
   // by its width as well, so that the colour alone need not tell: what is live is thick, what is offline thin
   for (const [steps, colour, width] of [
-    [live, good, 3.5],
-    [stale, warn, 2.5],
-    [offline, muted, 1.25],
+    [live, good, 4],
+    [stale, warn, 3],
+    [offline, muted, 2],
   ] as const) {
     if (steps === 0) continue;
     const to = from + steps / STEPS;

@@ -10,6 +10,9 @@ import { drawRing, Marks, type MarkSpot, type Spot } from './marks.ts';
 /** Most pixels between a click and the marker that it selects. */
 const NEAR = 16;
 
+/** Milliseconds for which frames are drawn while clusters wait to be made. */
+const RETRY = 500;
+
 /** A cluster on the map window. */
 interface ClusterSpot extends Spot {
   readonly cluster: Cluster;
@@ -95,11 +98,12 @@ export class Crowd extends Marks {
 
   protected override paint(context: CanvasRenderingContext2D, view: View, now: number): void {
     this.#grouped = this.#clusters.of(this.marks, this.apart, view.zoom, now);
+    if (this.#clusters.isBehind) this.keepUp(now + RETRY);
     this.#drawClusters(context, view);
     super.paint(context, view, now);
     const hovered = this.spots.find(({ mark }) => mark === this.#hovered);
     if (hovered !== undefined && hovered.mark !== this.chosen) drawRing(context, hovered.x, hovered.y, hovered.reach + 5);
-    this.#labels.draw(context, this.spots, this.apart, this.#clusterSpots, now);
+    this.#labels.draw(context, this.spots, this.apart, this.#clusterSpots, view, now);
   }
 
   #drawClusters(context: CanvasRenderingContext2D, view: View): void {

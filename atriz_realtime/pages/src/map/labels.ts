@@ -1,3 +1,4 @@
+import type { View } from './canvas.ts';
 import type { Mark } from './mark.ts';
 import type { MarkSpot, Spot } from './marks.ts';
 import { theme } from './theme.ts';
@@ -68,11 +69,12 @@ export class Labels {
     spots: readonly MarkSpot[],
     first: readonly (Mark | undefined)[],
     others: readonly Spot[],
+    { width }: View,
     now: number,
   ): void {
     if (now - this.#placedAt >= PERIOD) {
       this.#placedAt = now;
-      this.#place(spots, first, others);
+      this.#place(spots, first, others, width);
     }
     const ratio = window.devicePixelRatio;
     for (const { mark, x, y } of spots) {
@@ -84,7 +86,7 @@ export class Labels {
     }
   }
 
-  #place(spots: readonly MarkSpot[], first: readonly (Mark | undefined)[], others: readonly Spot[]): void {
+  #place(spots: readonly MarkSpot[], first: readonly (Mark | undefined)[], others: readonly Spot[], edge: number): void {
     const taken = new Grid();
     for (const spot of spots) taken.add(boxOf(spot));
     for (const spot of others) taken.add(boxOf(spot));
@@ -107,8 +109,9 @@ export class Labels {
         const [dx, dy] = sides[side] ?? sides[0];
         const box = { left: x + dx, top: y + dy, right: x + dx + width, bottom: y + dy + HEIGHT };
         const last = strong && side === 3; // what is chosen has a label in any case
-        if (!last && !taken.isFree(box)) continue;
-        const [shown, there] = last && !taken.isFree(box) ? [0, sides[0]] : [side, [dx, dy] as const];
+        const fits = box.left >= 0 && box.right <= edge && taken.isFree(box);
+        if (!last && !fits) continue;
+        const [shown, there] = !fits ? [0, sides[0]] : [side, [dx, dy] as const];
         placed.set(mark, { side: shown, dx: there[0], dy: there[1], strong });
         taken.add({ left: x + there[0], top: y + there[1], right: x + there[0] + width, bottom: y + there[1] + HEIGHT });
         break;

@@ -56,7 +56,7 @@ const DRAW: Readonly<Record<Freshness, (kind: number, turn: number | undefined, 
       const { halo, muted } = theme();
       dot(context, 10, halo);
       dot(context, 3, colourOf(kind));
-      ring(context, 7.5, 2, muted, []);
+      ring(context, 7.5, 2.5, muted, []);
     }),
 };
 
