@@ -53,7 +53,7 @@ RECORD = """
 """
 """Records what the last frame has drawn: markers and clusters are square, labels are not."""
 
-PAINTED = """colours => {
+PAINTED = """([colours, near]) => {
     const canvas = document.querySelector('canvas.marks');
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     const parsed = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
@@ -63,7 +63,7 @@ PAINTED = """colours => {
         if (data[at + 3] !== 255) continue;
         wanted.forEach((colour, index) => {
             const apart = colour.map((part, channel) => Math.abs(data[at + channel] - part));
-            if (Math.max(...apart) <= 2) counts[index] += 1;
+            if (Math.max(...apart) <= near) counts[index] += 1;
         });
     }
     return counts;
@@ -76,9 +76,10 @@ MARKER = "kind-1"
 Box = tuple[float, float, float, float]
 
 
-async def painted(page: Page, *names: str) -> list[int]:
-    """How many pixels of the markers and clusters have colours of the theme."""
-    counts: list[int] = await page.evaluate(PAINTED, await page.evaluate(COLOURS, list(names)))
+async def painted(page: Page, *names: str, near: int = 2) -> list[int]:
+    """How many pixels of the markers and clusters have colours of the theme, or similar ones."""
+    colours = await page.evaluate(COLOURS, list(names))
+    counts: list[int] = await page.evaluate(PAINTED, [colours, near])
     return counts
 
 
@@ -269,4 +270,6 @@ async def test_what_is_old_has_another_shape_and_is_legible(new_page: NewPage, s
         await expect(row(page, "v2")).to_have_attribute("data-state", "offline")
         found = await until_seen(page, lambda found: found.count > 100)
         assert found.alpha == 255
-        await until_painted(page, "warn", "kind-0")
+        await until_painted(page, "kind-0")
+        for colour in await painted(page, "warn", "muted", near=24):  # thin lines are blended
+            assert colour > 5
