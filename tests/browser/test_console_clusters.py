@@ -7,12 +7,11 @@ import itertools
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Position, expect
 
 from tests.browser.chromium import leaving
 from tests.browser.conftest import NewPage
 from tests.browser.console import (
-    ON,
     PHONE,
     ago,
     card,
@@ -30,6 +29,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
 
 SCREENS = [pytest.param(DESKTOP, id="desktop"), pytest.param(PHONE, id="phone")]
+
+SLOWLY_OLD: dict[str, Any] = {"console": {"enabled": True, "stale_after": 90}}
+"""On a slow machine a test takes longer than the default."""
 
 GROUP = "Group what is close together"
 
@@ -145,7 +147,7 @@ async def test_what_is_close_together_is_a_cluster_that_opens(
     new_page: NewPage, screen: dict[str, Any]
 ) -> None:
     page = await new_page(**screen)
-    async with serving(plugins=ON) as live, leaving(page):
+    async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
         await together(live)
         await open_console(page, live)
         await expect(page.locator("#count")).to_have_text("30 on the map")
@@ -153,7 +155,7 @@ async def test_what_is_close_together_is_a_cluster_that_opens(
         await until_painted(page, "good", "warn", without=MARKER)
         ratio = await page.evaluate("devicePixelRatio")
         found = await until_seen(page, lambda found: found.count > 100)
-        at = {"x": found.x / ratio, "y": found.y / ratio}
+        at = Position(x=found.x / ratio, y=found.y / ratio)
         if screen is DESKTOP:
             await page.locator("#map").hover(position=at)
             await expect(page.locator("#map")).to_have_attribute("title", TOGETHER)
@@ -166,7 +168,7 @@ async def test_what_is_close_together_is_a_cluster_that_opens(
 
 
 async def test_enter_opens_the_cluster_in_the_middle(page: Page) -> None:
-    async with serving(plugins=ON) as live, leaving(page):
+    async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
         await together(live)
         await open_console(page, live)
         await until_painted(page, "good", without="focus")
@@ -184,7 +186,7 @@ async def test_what_is_chosen_is_never_in_a_cluster(
 ) -> None:
     page = await new_page(**screen)
     await page.add_init_script(RECORD)
-    async with serving(plugins=ON) as live, leaving(page):
+    async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
         await together(live)
         await open_console(page, live)
         await until_painted(page, "good", without=MARKER)
@@ -198,7 +200,7 @@ async def test_what_is_chosen_is_never_in_a_cluster(
 
 async def test_what_is_pointed_to_in_the_list_is_shown(page: Page) -> None:
     await page.add_init_script(RECORD)
-    async with serving(plugins=ON) as live, leaving(page):
+    async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
         await together(live)
         await open_console(page, live)
         await until_painted(page, "good", without=MARKER)
@@ -212,7 +214,7 @@ async def test_what_is_pointed_to_in_the_list_is_shown(page: Page) -> None:
 @pytest.mark.parametrize("screen", SCREENS)
 async def test_a_setting_turns_clusters_off(new_page: NewPage, screen: dict[str, Any]) -> None:
     page = await new_page(**screen)
-    async with serving(plugins=ON) as live, leaving(page):
+    async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
         await together(live)
         await open_console(page, live)
         await until_painted(page, "good", without=MARKER)
@@ -225,7 +227,7 @@ async def test_a_setting_turns_clusters_off(new_page: NewPage, screen: dict[str,
 
 
 async def test_streets_tell_markers_apart_without_clusters(page: Page) -> None:
-    async with serving(plugins=ON) as live, leaving(page):
+    async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
         await together(live)
         await open_console(page, live)
         await open_link(page, live, "@52.6005,-8.5993,15")
@@ -238,7 +240,7 @@ async def test_labels_cover_neither_each_other_nor_markers(
 ) -> None:
     page = await new_page(**screen)
     await page.add_init_script(RECORD)
-    async with serving(plugins=ON) as live, leaving(page):
+    async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
         await grid(live)
         await open_console(page, live)
         await open_link(page, live, "@52.6063,-8.5909,15")
@@ -262,7 +264,7 @@ async def test_labels_cover_neither_each_other_nor_markers(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_what_is_old_has_another_shape_and_is_legible(new_page: NewPage, scheme: str) -> None:
     page = await new_page(**DESKTOP, color_scheme=scheme)
-    async with serving(plugins=ON) as live, leaving(page):
+    async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
         await live.publish("v1", latitude=52.6, timestamp=ago(minutes=2), heading=90)
         await live.publish("v2", latitude=52.61, timestamp=ago(hours=2), heading=90)
         await open_console(page, live)
