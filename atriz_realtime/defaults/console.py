@@ -68,7 +68,7 @@ class ConsoleSettings(MapSettings):
     enabled: bool = False
     """Serve the live map at `/console`."""
     stale_after: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
-    """Seconds after which a position is no longer live, and fades."""
+    """Seconds after which a position is no longer live."""
     offline_after: float = attrs.field(default=300.0, validator=attrs.validators.gt(0))
     """Seconds after which an entity counts as offline, if they are more than `stale_after`; it also
     does when the server has only its last known location."""

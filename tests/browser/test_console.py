@@ -17,6 +17,7 @@ from atriz_realtime.testing import free_port
 from tests.browser.chromium import Complaints, leaving
 from tests.browser.conftest import BOTH_SIZES, NewPage
 from tests.browser.console import ON, ago, card, open_console, row, seen, until_seen
+from tests.browser.pictures import shares, until_drawn
 from tests.support.servers.localhost import serving_on_localhost
 from tests.support.servers.serving import Live, config, serving, token, until
 from tests.support.servers.tcp_proxy import proxying
@@ -163,7 +164,7 @@ async def test_the_map_moves_with_the_followed_marker(page: Page) -> None:
 
 
 @BOTH_SIZES
-async def test_stale_markers_fade_and_are_labelled(page: Page) -> None:
+async def test_stale_markers_have_another_shape_and_are_labelled(page: Page) -> None:
     async with (
         serving(plugins={"console": {"enabled": True, "stale_after": 2.5}}) as live,
         leaving(page),
@@ -173,8 +174,7 @@ async def test_stale_markers_fade_and_are_labelled(page: Page) -> None:
         await expect(row(page, "v1")).to_have_attribute("data-state", "stale")
         await expect(row(page, "v1")).to_contain_text("No news for 2 min")
         await expect(row(page, "v1")).not_to_contain_text("km/h")
-        faded = await until_seen(page, lambda found: found.count > 100)
-        assert faded.alpha < 160
+        await until_drawn(page, warn=0.00002)  # a ring around them
         await row(page, "v1").click()
         details = page.get_by_role("region", name="v1")
         await expect(details).to_contain_text("No news for 2 min")
@@ -184,9 +184,10 @@ async def test_stale_markers_fade_and_are_labelled(page: Page) -> None:
 
         await live.publish("v1", latitude=52.60001)
         await expect(row(page, "v1")).to_have_attribute("data-state", "live")
-        await until_seen(page, lambda found: found.alpha == 255)
+        await until_seen(page, lambda found: found.count > 100)
+        assert (await shares(page, "warn"))["warn"] == 0
         await expect(row(page, "v1")).to_have_attribute("data-state", "stale")
-        await until_seen(page, lambda found: found.alpha < 255)
+        await until_drawn(page, warn=0.00002)
 
 
 async def test_it_reconnects_when_the_server_is_back(page: Page, complaints: Complaints) -> None:

@@ -1,6 +1,5 @@
 import type { Location } from '../../../frontend/dist/index.js';
 import { freshnessOf, type Freshness, type FreshnessLimits } from '../freshness.ts';
-import { opacity } from '../map/age.ts';
 import { Mark } from '../map/mark.ts';
 import { noNames, readNames, type FieldKeys, type Names } from './names.ts';
 
@@ -104,29 +103,22 @@ export class Fleet {
   }
 
   /**
-   * Update the freshness of all entities, and fade their markers.
+   * Update the freshness of all entities, and of their markers.
    *
    * @param now A time of the server clock.
-   * @returns Whether any marker has faded, and whether the freshness of any entity has changed.
+   * @returns Whether any has changed.
    */
-  age(now: number): { faded: boolean; changed: boolean } {
-    const { staleAfter } = this.#limits;
-    let [faded, changed] = [false, false];
+  age(now: number): boolean {
+    let changed = false;
     for (const entity of this.entities.values()) {
       const { mark, location } = entity;
-      const seconds = (now - entity.at) / 1_000;
-      const freshness = freshnessOf(seconds, entity.expired, this.#limits);
-      if (freshness !== entity.freshness) {
-        entity.freshness = freshness;
-        mark.heading = freshness === 'live' ? location.heading : undefined;
-        faded = changed = true;
-      }
-      const shade = opacity(freshness === 'offline' ? Infinity : seconds, staleAfter);
-      if (Math.abs(shade - mark.opacity) < 0.02) continue;
-      mark.opacity = shade;
-      faded = true;
+      const freshness = freshnessOf((now - entity.at) / 1_000, entity.expired, this.#limits);
+      if (freshness === entity.freshness) continue;
+      entity.freshness = mark.freshness = freshness;
+      mark.heading = freshness === 'live' ? location.heading : undefined;
+      changed = true;
     }
-    return { faded, changed };
+    return changed;
   }
 
   #add(key: string, type: string, id: string, location: Location, at: number, expired: boolean): void {

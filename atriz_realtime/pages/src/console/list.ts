@@ -29,6 +29,8 @@ export interface ListOptions {
   now(): number;
   /** Called when the user chooses an entity. */
   choose(entity: Entity): void;
+  /** Called when the pointer comes to an entity; `undefined`: when it leaves the list. */
+  hover(entity: Entity | undefined): void;
   /** Called when the user selects several, or none. */
   selected(): void;
   /** Called when the user touches an entity for long, before it is selected. */
@@ -57,6 +59,8 @@ export class List {
     box.addEventListener('scroll', () => this.draw(), { passive: true });
     box.addEventListener('keydown', (event) => this.#key(event));
     box.addEventListener('click', (event) => this.#click(event));
+    box.addEventListener('mouseover', (event) => options.hover(this.#pointed(event)));
+    box.addEventListener('mouseleave', () => options.hover(undefined));
     box.addEventListener('focus', () => this.#focused());
     new ResizeObserver(() => this.draw()).observe(box);
   }

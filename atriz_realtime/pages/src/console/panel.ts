@@ -16,6 +16,8 @@ export interface PanelListeners {
   now(): number;
   /** The user has chosen an entity. */
   choose(entity: Entity): void;
+  /** The pointer points to an entity in the list; `undefined`: to none. */
+  hover(entity: Entity | undefined): void;
   /** The user has changed what is shown. */
   filtered(): void;
   /** Bring entities into view. */
@@ -55,6 +57,7 @@ export class Panel {
       formats,
       now: () => listeners.now(),
       choose: (entity) => listeners.choose(entity),
+      hover: (entity) => listeners.hover(entity),
       selected: () => this.#showSelection(true),
       held: () => this.#select(true),
     });
