@@ -486,7 +486,11 @@ def server_started(
 def server_stopping(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Awaitable[None] | None:
-    """Called once, before clients are disconnected: for what must be said to them.
+    """Called once in each process, while it stops: for what must be said to clients.
+
+    Under ``atriz-realtime serve``, and in the test kit's ``serving``, clients are still connected.
+    Other ASGI servers, such as ``uvicorn service:app`` or hypercorn, close the websockets before
+    they tell the application to stop: there, clients may not receive what this hook sends.
 
     May be a coroutine function; it is awaited, for at most one second.  An exception
     is logged and does not delay the stop.  Fixes may still be published, and observers have

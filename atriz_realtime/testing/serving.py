@@ -220,7 +220,7 @@ async def serving(
         # uvicorn must not trust proxies of its own where the server names trusted ones
         proxy_headers=realtime is None or not realtime.config.trusted_proxies,
     )
-    async with on_uvicorn(web) as running:
+    async with on_uvicorn(web, drain=None if own is None else own.drain) as running:
         yield Live(app, port_of(running), asyncio.get_running_loop())
 
 
