@@ -30,6 +30,7 @@ from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.hub.watermarks import Watermarks
 from atriz_realtime.core.publish.backends import Backends
 from atriz_realtime.core.publish.observers import Observers
+from atriz_realtime.core.publish.recorders import Recorders
 from atriz_realtime.core.publish.service import TrackingParts, TrackingService, fix_path
 from atriz_realtime.core.runtime import open_files
 from atriz_realtime.core.runtime.clock import SystemClock
@@ -150,12 +151,9 @@ class RealtimeServer(ServerInterface):
             "" if other_reports is None else session_prefix(worker),
         )
         statistics = Statistics(incidents)
-        statistics.add("frames", broadcaster)
-        statistics.add("clients", ClientLag(self.socket_io.eio.sockets))
         fixes = {f"fixes {name}": counted for name, counted in pipeline.fixes.items()}
-        for name, part in (delivery.parts | fixes).items():
-            statistics.add(name, part)
-        statistics.add("refusals", incidents.refusals)
+        hub = {"frames": broadcaster, "clients": ClientLag(self.socket_io.eio.sockets)}
+        statistics.add_all(hub | delivery.parts | fixes | {"refusals": incidents.refusals})
         self._backends = Backends(registry, self._resources, statistics, link, delivery.backlog)
         self.status = self._backends.status
         sockets, self.signals = Sockets(rooms, connected), Signals(incidents)
@@ -198,6 +196,7 @@ class RealtimeServer(ServerInterface):
         self._notify = partial(self._plugins.notify, server=handle, resources=self._resources)
         self._layers = registry.fanout_layers(handle)
         self._observers = Observers(registry.observers(handle), registry.owner, runner, incidents)
+        self._recorders = Recorders(registry, handle, runner, incidents, clock)
         self._gateway.add_events(registry, handle)
         super().__init__(
             sockets, pipeline, redis, clock, lifecycle, access, self.socket_io.eio.proxies
@@ -264,11 +263,12 @@ class RealtimeServer(ServerInterface):
     async def _open(self, opened: AsyncExitStack) -> None:
         settings_file.warn(self._loaded, self.registry)
         warn_if_published(self.config)
-        backends = await self._backends.open(opened, self._layers, self.delivery.reachable)
+        given = self._layers, self.delivery.reachable, self._recorders
+        backends = await self._backends.open(opened, *given)
         self.delivery.start(backends, self.signals.gap_ended)
         opened.push_async_callback(self.delivery.aclose)
         opened.push_async_callback(self._finish)
-        self._pipeline.start(backends.cache, self._observers)
+        self._pipeline.start(backends.cache, self._observers, backends.journaling)
         await self._relay.start(backends.fanout, self._rooms.emit_encoded)
         opened.push_async_callback(self._relay.aclose)
         opened.push_async_callback(self.permissions.aclose)
@@ -278,6 +278,7 @@ class RealtimeServer(ServerInterface):
         self.permissions.start()
         await self._notify("server_started", returned=self._plugin_opened.add)
         self._observers.start()
+        self._recorders.start()
 
     def _first_steps(self) -> list[Step]:
         return [
@@ -289,7 +290,7 @@ class RealtimeServer(ServerInterface):
     async def _finish(self) -> None:
         """Close what needs the backends; each has limits of its own, and is closed once."""
         await self._pipeline.aclose()
-        await self._observers.aclose()
+        await asyncio.gather(self._observers.aclose(), self._recorders.aclose())
         await self._plugin_opened.aclose()
 
     async def _notify_stopping(self) -> None:

@@ -39,7 +39,9 @@ from atriz_realtime.api.records import (
     FanoutBackend,
     FanoutLayer,
     Filter,
+    JournalBackend,
     Observer,
+    Recorder,
     SocketEvent,
     Throttle,
     View,
@@ -218,6 +220,26 @@ def register_fanouts(config: PluginConfig) -> Iterable[FanoutBackend] | FanoutBa
 
 
 @hookspec
+def register_journals(config: PluginConfig) -> Iterable[JournalBackend] | JournalBackend | None:
+    """Register journals, where fixes wait for recorders; the setting ``journal`` chooses one.
+
+    Called once at start.  Only the chosen backend is opened, and only if a recorder is registered;
+    an exception while opening, or an object without the methods of :class:`Journal`, stops the
+    start.  A :class:`Closeable` backend is closed at the end.  The health report includes the
+    state of a :class:`Reporting` backend and the numbers of a :class:`Measuring` one.
+
+    Example::
+
+        @hookimpl
+        def register_journals():
+            async def open_journal(resources, recorders):
+                return MyJournal(recorders)
+
+            return JournalBackend("mine", open_journal)
+    """
+
+
+@hookspec
 def register_fanout_layers(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Iterable[FanoutLayer] | FanoutLayer | None:
@@ -326,6 +348,36 @@ def register_observers(
                 print(event.entity, event.location.latitude, event.location.longitude)
 
             return Observer("printer", print_it)
+    """
+
+
+@hookspec
+def register_recorders(
+    config: PluginConfig, server: ServerHandle, resources: Resources
+) -> Iterable[Recorder] | Recorder | None:
+    """Register recorders, which write every accepted fix, for example to a database.
+
+    Called once at start.  A recorder is given each fix that the server has accepted, those that
+    the throttle keeps from watchers included, as a :class:`RecordedFix`; the first after every
+    ``server_started`` is done.  Fixes that a filter drops are not accepted, and positions that
+    :meth:`TrackingService.cache_current_location` writes are no fixes.
+
+    A fix waits in the server's journal until the recorder has returned from a batch with it.  If
+    the recorder raises or takes longer than its ``timeout``, the failure is counted, the health
+    report says ``degraded``, and the batch is given again after a pause.  Several recorders do not
+    wait for each other.  A fix may be given again after it was written, in another batch, by
+    another server or after a restart: its ``id`` is then the same.  When the server stops,
+    recorders have two seconds for what waits, then ``aclose`` of each is awaited; with the
+    journal ``redis`` the rest waits for the next server.
+
+    Example::
+
+        @hookimpl
+        def register_recorders():
+            async def count(fixes):
+                print(len(fixes), "fixes, of which", sum(fix.throttled for fix in fixes), "unsent")
+
+            return Recorder("counter", count)
     """
 
 

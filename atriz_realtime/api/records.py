@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 
-from atriz_realtime.api.contracts import Cache, Fanout, Resources, SocketClient, ThrottlePolicy
+from atriz_realtime.api import validators as valid
+from atriz_realtime.api.contracts import (
+    Cache,
+    Fanout,
+    Journal,
+    RecordedFix,
+    Resources,
+    SocketClient,
+    ThrottlePolicy,
+)
 from atriz_realtime.api.http import HttpAnswer, HttpCall
 from atriz_realtime.api.model import Credentials, EntityRef, Identity, LocationEvent
 
@@ -19,94 +25,16 @@ DEFAULT_ID_PATTERN = r"[^:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}"
 rooms, channels and keys, without control characters and lone surrogates."""
 
 
-def _where(record: Any, attribute: attrs.Attribute[Any]) -> str:
-    return f"{type(record).__name__} {record.name!r}: {attribute.name}"
-
-
-def _plain(record: object, attribute: attrs.Attribute[Any], function: object) -> None:
-    """Refuse a coroutine function where nobody would await it."""
-    if inspect.iscoroutinefunction(function):
-        where = _where(record, attribute)
-        raise TypeError(f"{where} must be a plain function: remove `async`")
-
-
-def _seconds(record: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """Refuse what is no time limit; ``None`` is one where it is the default."""
-    if value is None and attribute.default is None:
-        return
-    if not _is_number(value) or not value > 0:
-        where = _where(record, attribute)
-        raise ValueError(f"{where} must be a number of seconds above 0, not {value!r}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124  # NaN
-
-
-def _a(kind: type[Any], expected: str) -> Any:
-    """Refuse what is not of a kind; ``None`` is where it is the default."""
-
-    def check(record: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if not isinstance(value, kind) and not (value is None and attribute.default is None):
-            where = _where(record, attribute)
-            raise TypeError(f"{where} must be {expected}, not {type(value).__name__}")
-
-    return check
-
-
-def _number(record: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse an order that cannot be compared with others."""
-    if not _is_number(value):
-        raise ValueError(f"{_where(record, attribute)} must be a number, not {value!r}")
-
-
-def _valid_name(record: object, _: attrs.Attribute[Any], name: object) -> None:
-    if not isinstance(name, str) or not name:
-        kind = type(record).__name__
-        raise ValueError(f"the name of {kind} records must be a string and not empty, not {name!r}")
-
-
-def _valid_path(_: object, __: attrs.Attribute[Any], path: object) -> None:
-    if not isinstance(path, str) or not re.fullmatch(r"/[^\s?#{}]*", path):
-        raise ValueError(
-            f"Endpoint {path!r}: path must be a whole path such as '/api/boats', without parameters"
-        )
-
-
-def _valid_method(endpoint: Any, _: attrs.Attribute[Any], method: object) -> None:
-    if not isinstance(method, str) or not re.fullmatch(r"[A-Z]+", method):
-        raise ValueError(
-            f"Endpoint {endpoint.path!r}: method must be in capitals such as 'GET', not {method!r}"
-        )
-
-
-def _valid_type_name(_: object, __: attrs.Attribute[str], name: object) -> None:
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", name):
-        raise ValueError(
-            f"{name!r} cannot name an entity type: use at most 32 lower-case letters, digits, _ and"
-            " -, starting with a letter"
-        )
-
-
-_LIFETIME = attrs.validators.optional(
-    attrs.validators.and_(attrs.validators.gt(0), attrs.validators.lt(math.inf))
-)
-
-_RETENTION = attrs.validators.optional(
-    attrs.validators.and_(attrs.validators.ge(0), attrs.validators.lt(math.inf))
-)
-
-
 @attrs.frozen(eq=False)
 class Authenticator:
     """Turns credentials into an identity."""
 
-    name: str = attrs.field(validator=_valid_name)
+    name: str = attrs.field(validator=valid.name)
     """Unique among authenticators."""
     authenticate: Callable[[Credentials], Awaitable[Identity | None]]
     """Returns an :class:`Identity`, or ``None`` to abstain (the credentials are not its own);
     raises :class:`AuthenticationRejected` to refuse (they are its own, and invalid)."""
-    order: int = attrs.field(default=0, kw_only=True, validator=_number)
+    order: int = attrs.field(default=0, kw_only=True, validator=valid.number)
     """Lower is asked first."""
     still_holds: Callable[[Identity], Awaitable[bool]] | None = attrs.field(
         default=None, kw_only=True
@@ -116,15 +44,17 @@ class Authenticator:
     this raises or takes too long, the socket stays and is asked about again.  ``None``: an
     identity stays valid."""
     at_once: Callable[[Credentials], Identity | None] | None = attrs.field(
-        default=None, kw_only=True, validator=_plain
+        default=None, kw_only=True, validator=valid.plain
     )
     """The same as ``authenticate`` as a plain function, for an authenticator that never has
     to wait.  The server calls it instead, which saves the cost of a coroutine."""
-    weakness: str | None = attrs.field(default=None, kw_only=True, validator=_a(str, "a string"))
+    weakness: str | None = attrs.field(
+        default=None, kw_only=True, validator=valid.instance(str, "a string")
+    )
     """Why it is not safe beyond this machine, in one line.  If set, ``serve`` refuses to
     listen beyond loopback unless ``allow_weak_secret`` is on."""
     statistics: Callable[[], Mapping[str, float]] | None = attrs.field(
-        default=None, kw_only=True, validator=_plain
+        default=None, kw_only=True, validator=valid.plain
     )
     """The numbers that an operator wants to see, such as the size of a cache of tokens: see
     :class:`Measuring`."""
@@ -138,7 +68,7 @@ class Authorizer:
     message reach a caller who asks for one entity.
     """
 
-    name: str = attrs.field(validator=_valid_name)
+    name: str = attrs.field(validator=valid.name)
     """Unique among authorizers."""
     may_track: Callable[[Identity, EntityRef], Awaitable[bool]] | None = None
     """Whether this identity may watch this entity; ``None``: no opinion."""
@@ -154,28 +84,32 @@ class EntityType:
     channels, keys and HTTP paths.
     """
 
-    name: str = attrs.field(validator=_valid_type_name)
+    name: str = attrs.field(validator=valid.type_name)
     """Lower-case letters, digits, ``_`` and ``-``; at most 32 characters."""
     validate: Callable[[LocationEvent], None] | None = attrs.field(
-        default=None, kw_only=True, validator=_plain
+        default=None, kw_only=True, validator=valid.plain
     )
     """Further checks, in a plain function that returns nothing; to refuse, it raises
     :class:`InvalidLocation` with the field."""
     throttle: str | None = attrs.field(
-        default=None, kw_only=True, validator=_a(str, "the name of a policy")
+        default=None, kw_only=True, validator=valid.instance(str, "the name of a policy")
     )
     """A throttling policy's name; ``None``: the configured default."""
     throttle_options: Mapping[str, Any] = attrs.field(
-        factory=dict, kw_only=True, validator=_a(Mapping, "a mapping")
+        factory=dict, kw_only=True, validator=valid.instance(Mapping, "a mapping")
     )
     """The policy's options, for example ``{"interval": 200}``."""
-    cache_ttl: float | None = attrs.field(default=None, kw_only=True, validator=_LIFETIME)
+    cache_ttl: float | None = attrs.field(default=None, kw_only=True, validator=valid.LIFETIME)
     """Seconds until a current location expires; ``None``: the configured default."""
-    last_known_ttl: float | None = attrs.field(default=None, kw_only=True, validator=_RETENTION)
+    last_known_ttl: float | None = attrs.field(
+        default=None, kw_only=True, validator=valid.RETENTION
+    )
     """Seconds until the last known location of an entity expires; 0: none is kept; ``None``: the
     configured default."""
     id_pattern: str = attrs.field(
-        default=DEFAULT_ID_PATTERN, kw_only=True, validator=_a(str, "a regular expression")
+        default=DEFAULT_ID_PATTERN,
+        kw_only=True,
+        validator=valid.instance(str, "a regular expression"),
     )
     """A regular expression that must match the whole id.  An id that ends in ``*`` is
     always refused."""
@@ -185,9 +119,9 @@ class EntityType:
 class Throttle:
     """A throttling policy that the configuration can choose by name."""
 
-    name: str = attrs.field(validator=_valid_name)
+    name: str = attrs.field(validator=valid.name)
     """Unique among policies."""
-    create: Callable[[Any, Resources], ThrottlePolicy] = attrs.field(validator=_plain)
+    create: Callable[[Any, Resources], ThrottlePolicy] = attrs.field(validator=valid.plain)
     """Creates the policy of one entity type from its options: an instance of
     ``options``, or the plain mapping if ``options`` is ``None``."""
     options: type[Any] | None = attrs.field(default=None, kw_only=True)
@@ -198,7 +132,7 @@ class Throttle:
 class CacheBackend:
     """A cache for current locations that the configuration can choose by name."""
 
-    name: str = attrs.field(validator=_valid_name)
+    name: str = attrs.field(validator=valid.name)
     """Unique among caches."""
     open: Callable[[Resources], Awaitable[Cache]]
     """Opens it; raises :class:`ConfigurationError` when it cannot work."""
@@ -208,7 +142,7 @@ class CacheBackend:
 class FanoutBackend:
     """A fan-out to the other servers that the configuration can choose by name."""
 
-    name: str = attrs.field(validator=_valid_name)
+    name: str = attrs.field(validator=valid.name)
     """Unique among fan-outs."""
     open: Callable[[Resources], Awaitable[Fanout]]
     """Opens it; raises :class:`ConfigurationError` when it cannot work."""
@@ -218,23 +152,37 @@ class FanoutBackend:
 class FanoutLayer:
     """A layer between the core and the fan-out, which sees every message."""
 
-    name: str = attrs.field(validator=_valid_name)
+    name: str = attrs.field(validator=valid.name)
     """Unique among layers."""
     open: Callable[[Fanout], Awaitable[Fanout]]
     """Opens it on top of a fan-out; raises :class:`ConfigurationError` when it cannot work."""
-    order: int = attrs.field(default=0, kw_only=True, validator=_number)
+    order: int = attrs.field(default=0, kw_only=True, validator=valid.number)
     """Lower is closer to the fan-out."""
+
+
+@attrs.frozen(eq=False)
+class JournalBackend:
+    """A journal for what recorders have yet to write, which the configuration can choose by name.
+
+    It is opened only on a server that has a recorder.
+    """
+
+    name: str = attrs.field(validator=valid.name)
+    """Unique among journals."""
+    open: Callable[[Resources, Sequence[str]], Awaitable[Journal]]
+    """Opens it for the recorders of these names; raises :class:`ConfigurationError` when it cannot
+    work."""
 
 
 @attrs.frozen(eq=False)
 class Filter:
     """Changes, passes or drops a fix before it is published."""
 
-    name: str = attrs.field(validator=_valid_name)
+    name: str = attrs.field(validator=valid.name)
     """Unique among filters."""
     apply: Callable[[LocationEvent], Awaitable[LocationEvent | None]]
     """The event to publish, or ``None`` to drop it."""
-    order: int = attrs.field(default=0, kw_only=True, validator=_number)
+    order: int = attrs.field(default=0, kw_only=True, validator=valid.number)
     """Lower is applied first."""
 
 
@@ -242,15 +190,15 @@ class Filter:
 class View:
     """What the identities that it applies to are shown instead of the published fix."""
 
-    name: str = attrs.field(validator=_valid_name)
+    name: str = attrs.field(validator=valid.name)
     """Unique among views."""
     applies: Callable[[Identity, EntityRef], Awaitable[bool]]
     """Whether this identity sees this entity only through the view.  Asked when it starts to
     watch, when its socket authenticates again, and when it reads over HTTP."""
-    apply: Callable[[LocationEvent], LocationEvent | None] = attrs.field(validator=_plain)
+    apply: Callable[[LocationEvent], LocationEvent | None] = attrs.field(validator=valid.plain)
     """The event to show, or ``None`` to show nothing.  A plain function that does not wait,
     because watchers get fixes in order.  Called once for each fix, not for each watcher."""
-    order: int = attrs.field(default=0, kw_only=True, validator=_number)
+    order: int = attrs.field(default=0, kw_only=True, validator=valid.number)
     """If several apply, lower is applied first."""
 
 
@@ -258,15 +206,17 @@ class View:
 class Observer:
     """Receives every event published on this server, without slowing down the sender."""
 
-    name: str = attrs.field(validator=_valid_name)
+    name: str = attrs.field(validator=valid.name)
     """Unique among observers."""
     observe: Callable[[LocationEvent], Awaitable[None]]
     """Called for one event after another, in order, from when every ``server_started`` is done."""
     queue_size: int = attrs.field(
-        default=1024, kw_only=True, validator=[_a(int, "a whole number"), attrs.validators.ge(1)]
+        default=1024,
+        kw_only=True,
+        validator=[valid.instance(int, "a whole number"), attrs.validators.ge(1)],
     )
     """Events that may wait; beyond that, the oldest are dropped and counted."""
-    timeout: float = attrs.field(default=30.0, kw_only=True, validator=_seconds)
+    timeout: float = attrs.field(default=30.0, kw_only=True, validator=valid.seconds)
     """Seconds one call may take; one that takes longer is cancelled and counted."""
     aclose: Callable[[], Awaitable[None]] | None = attrs.field(default=None, kw_only=True)
     """Awaited once when the server stops, after the last call of ``observe``: for what is not
@@ -276,10 +226,49 @@ class Observer:
 
 
 @attrs.frozen(eq=False)
+class Recorder:
+    """Writes every accepted fix, those that the throttle keeps from watchers included.
+
+    Each fix is given to it at least once, in batches whose order is not promised.
+    """
+
+    name: str = attrs.field(validator=valid.name)
+    """Unique among recorders.  Servers that share a journal share the work of the recorders of one
+    name, and what waits for it survives a restart under this name."""
+    record: Callable[[Sequence[RecordedFix]], Awaitable[None]]
+    """Writes a batch, which is not empty; the fixes are written once it returns.  If it raises, or
+    takes longer than ``timeout``, the whole batch is given again later.  A fix whose id has been
+    written before must change nothing.  Called for one batch after another, from when every
+    ``server_started`` is done."""
+    entity_types: Collection[str] | None = attrs.field(
+        default=None, kw_only=True, validator=attrs.validators.optional(valid.names)
+    )
+    """The entity types that it writes; ``None``: all."""
+    batch_size: int = attrs.field(
+        default=1_000,
+        kw_only=True,
+        validator=[
+            valid.instance(int, "a whole number"),
+            attrs.validators.ge(1),
+            attrs.validators.le(10_000),
+        ],
+    )
+    """Fixes of a batch at most; so many are given at once."""
+    batch_interval: float = attrs.field(default=1.0, kw_only=True, validator=valid.seconds)
+    """Seconds that a fix waits for others at most."""
+    timeout: float = attrs.field(default=30.0, kw_only=True, validator=valid.seconds)
+    """Seconds that one call may take; one that takes longer is cancelled, and has failed."""
+    aclose: Callable[[], Awaitable[None]] | None = attrs.field(default=None, kw_only=True)
+    """Awaited once when the server stops, after the last call of ``record``.  The backends, and
+    what ``server_started`` returned, are still open.  It may take a second; a failure is counted,
+    and the stop continues.  When ``server_started`` fails, it is awaited as well."""
+
+
+@attrs.frozen(eq=False)
 class SocketEvent:
     """A further client → server event."""
 
-    name: str = attrs.field(validator=_valid_name)
+    name: str = attrs.field(validator=valid.name)
     """The event's name."""
     handle: Callable[..., Awaitable[Any]]
     """Called with a :class:`SocketClient` and the event's arguments; its return value
@@ -289,7 +278,7 @@ class SocketEvent:
     """Whether only authenticated sockets may send it."""
     binary: bool = attrs.field(default=False, kw_only=True)
     """Whether its arguments may contain bytes; otherwise such an event is refused, not decoded."""
-    timeout: float | None = attrs.field(default=None, kw_only=True, validator=_seconds)
+    timeout: float | None = attrs.field(default=None, kw_only=True, validator=valid.seconds)
     """Seconds that handling one may take; ``None``: the setting ``plugin_timeout``."""
 
 
@@ -300,11 +289,11 @@ class Endpoint:
     Its path has no parameters, and Starlette's middleware does not run for it.
     """
 
-    path: str = attrs.field(validator=_valid_path)
+    path: str = attrs.field(validator=valid.path)
     """The whole path."""
     handle: Callable[[HttpCall], Awaitable[HttpAnswer]]
     """Answers a call; if it raises a :class:`RealtimeError`, the answer is its JSON refusal."""
-    method: str = attrs.field(default="POST", kw_only=True, validator=_valid_method)
+    method: str = attrs.field(default="POST", kw_only=True, validator=valid.method)
     """The HTTP method, in capitals."""
 
 
@@ -315,7 +304,7 @@ class Check:
     No server runs it.
     """
 
-    name: str = attrs.field(validator=_valid_name)
+    name: str = attrs.field(validator=valid.name)
     """Unique among checks."""
     run: Callable[[], Awaitable[Iterable[str] | None]]
     """Returns what keeps the plugin from its work: each problem in one sentence, without secrets.
@@ -327,7 +316,7 @@ class Check:
     )
     """``"redis"``: it runs while ``Resources.redis`` is connected.  ``"network"``: it runs unless
     ``--offline`` is given.  ``None``: it needs neither, and always runs."""
-    timeout: float = attrs.field(default=3.0, kw_only=True, validator=_seconds)
+    timeout: float = attrs.field(default=3.0, kw_only=True, validator=valid.seconds)
     """Seconds that it may take; then it is cancelled, which is a problem."""
 
 
@@ -342,7 +331,9 @@ __all__ = [
     "FanoutBackend",
     "FanoutLayer",
     "Filter",
+    "JournalBackend",
     "Observer",
+    "Recorder",
     "SocketClient",
     "SocketEvent",
     "Throttle",

@@ -81,6 +81,9 @@ class Rooms:
 class RedisChannels:
     """Redis pub/sub channels and keys."""
 
+    JOURNAL = "location:journal"
+    """The stream of the fixes that wait for recorders."""
+
     PREFIX = "tracking:"
     """Every entity's channel is this and the name of its room."""
 

@@ -12,6 +12,7 @@ _NAMED_HOOKS = {
     "views": "register_views",
     "fanout_layers": "register_fanout_layers",
     "observers": "register_observers",
+    "recorders": "register_recorders",
     "socket_events": "register_socket_events",
     "endpoints": "register_endpoints",
     "routes": "register_routes",
@@ -51,6 +52,7 @@ def registered(server: RealtimeServer) -> Registered:
         "throttles": entries(registry.throttles.values()),
         "caches": entries(registry.caches.values(), registry.cache),
         "fanouts": entries(registry.fanouts.values(), registry.fanout),
+        "journals": entries(registry.journals.values(), registry.journal),
         **{kind: named(registry.contributed(hook)) for kind, hook in _NAMED_HOOKS.items()},
         "commands": named(
             (name, plugin) for name, (plugin, _) in plugin_commands.owned(server.config).items()

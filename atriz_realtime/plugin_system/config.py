@@ -260,6 +260,15 @@ class RealtimeConfig:
     fanout: str | None = _setting(
         None, "The fan-out between servers; default: redis with a redis_url, else memory."
     )
+    journal: str | None = _setting(
+        None,
+        "The journal where fixes wait for recorders; default: redis with a redis_url, else memory.",
+    )
+    journal_max: int = _setting(
+        1_000_000,
+        "Fixes that may wait in the journal; beyond, the oldest are dropped and counted.",
+        minimum=1,
+    )
     throttle: str = _setting("interval", "The throttling policy of entity types that name none.")
     throttle_interval: float = _setting(
         1_000.0, "Milliseconds between two updates of one entity; 0: no throttle.", minimum=0

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import attrs
-from starlette.routing import BaseRoute, Mount, Route, Router, WebSocketRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 
 from atriz_realtime.api.contracts import Resources, ServerHandle, ThrottlePolicy
 from atriz_realtime.api.errors import ConfigurationError, PluginError
@@ -24,14 +24,17 @@ from atriz_realtime.api.records import (
     FanoutBackend,
     FanoutLayer,
     Filter,
+    JournalBackend,
     Observer,
+    Recorder,
     SocketEvent,
     Throttle,
     View,
 )
-from atriz_realtime.api.wire import SOCKET_PATH, SocketEvents, track_event, untrack_event
+from atriz_realtime.api.wire import SocketEvents, track_event, untrack_event
 from atriz_realtime.plugin_system.config import EntitySettings, RealtimeConfig
 from atriz_realtime.plugin_system.plugins import PluginHost, failing, refused_by
+from atriz_realtime.plugin_system.reachable import SOCKET_IO, Patterned, check_reached
 from atriz_realtime.plugin_system.signatures import check_contract, check_record, check_route
 from atriz_realtime.plugin_system.structure import check_settings_class, nearest, structure
 
@@ -49,9 +52,6 @@ class _Ordered(_Named, Protocol):
 R = TypeVar("R")
 Named = TypeVar("Named", bound=_Named)
 Ordered = TypeVar("Ordered", bound=_Ordered)
-
-Patterned = Mount | Route | WebSocketRoute
-"""The kinds of routes that tell which paths they are for."""
 
 _RESERVED_EVENTS = frozenset(SocketEvents) | {"connect_error", "message"}
 
@@ -111,6 +111,7 @@ class Registry:
                 check_settings_class(self.where(throttle), "options", throttle.options)
         self.caches = self._by_name("register_caches", CacheBackend)
         self.fanouts = self._by_name("register_fanouts", FanoutBackend)
+        self.journals = self._by_name("register_journals", JournalBackend)
         types = self._by_name("register_entity_types", EntityType)
         for name in RESERVED_TYPES & types.keys():
             raise PluginError(
@@ -126,9 +127,12 @@ class Registry:
         self.kinds: dict[str, EntityKind] = {
             name: self._kind(entity_type, config) for name, entity_type in types.items()
         }
-        distributed = config.redis_url is not None
-        self.cache = self._chosen("cache", config.cache, self.caches, distributed)
-        self.fanout = self._chosen("fanout", config.fanout, self.fanouts, distributed)
+        self._distributed = config.redis_url is not None
+        self.cache = self._chosen("cache", config.cache, self.caches)
+        self.fanout = self._chosen("fanout", config.fanout, self.fanouts)
+        self._journal = config.journal
+        if config.journal is not None:  # without a recorder none is needed
+            self._chosen("journal", config.journal, self.journals)
 
     @cached_property
     def checks(self) -> list[Check]:
@@ -145,6 +149,29 @@ class Registry:
     def observers(self, server: HandleOf) -> list[Observer]:
         """Call ``register_observers``."""
         return self._collect("register_observers", Observer, server=server)
+
+    @cached_property
+    def journal(self) -> JournalBackend | None:
+        """The journal that is chosen; ``None`` if no recorder is registered.
+
+        :raises ConfigurationError: when there is a recorder, and no journal of that name.
+        """
+        if not self._contributed.get("register_recorders"):
+            return None
+        return self._chosen("journal", self._journal, self.journals)
+
+    def recorders(self, server: HandleOf) -> list[Recorder]:
+        """Call ``register_recorders``.
+
+        :raises PluginError: when one wants fixes of an entity type that nobody registers.
+        """
+        recorders = self._collect("register_recorders", Recorder, server=server)
+        for record in recorders:
+            for name in record.entity_types or ():
+                if name not in self.kinds:
+                    unknown = f"entity_types: no such type {name!r}{nearest(name, self.kinds)}"
+                    raise PluginError(f"{self.where(record)}: {unknown}")
+        return recorders
 
     def fanout_layers(self, server: HandleOf) -> list[FanoutLayer]:
         """Call ``register_fanout_layers``; the lowest layer is first."""
@@ -174,7 +201,7 @@ class Registry:
             mount of one, or Socket.IO, matches whatever a later one is for.
         """
         routes: list[BaseRoute] = []
-        patterns: list[tuple[str, Patterned]] = [_SOCKET_IO]
+        patterns: list[tuple[str, Patterned]] = [SOCKET_IO]
         for plugin, route in self._records("register_routes", BaseRoute, server=server):
             routes.append(route)
             path = getattr(route, "path", None)
@@ -183,7 +210,7 @@ class Registry:
                 methods = set(getattr(route, "methods", None) or (ANY_METHOD,))
                 self._claim(plugin, path, methods, socket=isinstance(route, WebSocketRoute))
             if isinstance(route, Patterned):
-                _check_reached(plugin, route, patterns)
+                check_reached(plugin, route, patterns)
                 patterns.append((f"plugin {plugin!r}", route))
         return routes
 
@@ -287,10 +314,8 @@ class Registry:
             own_options=own_options,
         )
 
-    def _chosen(
-        self, setting: str, name: str | None, known: Mapping[str, R], distributed: bool
-    ) -> R:
-        chosen = name or ("redis" if distributed else "memory")
+    def _chosen(self, setting: str, name: str | None, known: Mapping[str, R]) -> R:
+        chosen = name or ("redis" if self._distributed else "memory")
         if chosen not in known:
             raise ConfigurationError(
                 f"{setting}: no {setting} {chosen!r}{nearest(chosen, known)}", field=setting
@@ -351,35 +376,6 @@ class Registry:
                     else:
                         check_record(where, record, record_class)
             yield from ((plugin, record) for record in records)
-
-
-_SOCKET_IO = ("the server", Mount(SOCKET_PATH, app=Router()))
-"""What serves Socket.IO, before all routes of plugins."""
-
-
-def _check_reached(plugin: str, route: Patterned, earlier: Iterable[tuple[str, Patterned]]) -> None:
-    """Refuse a route if another plugin's, which comes first, takes all its requests.
-
-    :param earlier: the routes before it, each with what it belongs to.
-    """
-    pattern = f"{route.path}/{{rest:path}}" if isinstance(route, Mount) else route.path
-    paths = [re.sub(r"\{\w+:path\}", rest, pattern) for rest in ("one", "one/two/three")]
-    for owner, other in earlier:
-        matches = _covers(other, route) and all(map(other.path_regex.match, paths))
-        if matches and owner != f"plugin {plugin!r}":
-            raise PluginError(
-                f"plugin {plugin!r}: register_routes: route {route.path!r} is never reached, "
-                f"because {other.path!r} of {owner} comes first"
-            )
-
-
-def _covers(other: Patterned, route: Patterned) -> bool:
-    """Whether a route takes all kinds of requests that another one is for."""
-    if isinstance(other, Route) and isinstance(route, Route):
-        return not other.methods or bool(route.methods and route.methods <= other.methods)
-    return isinstance(other, Mount) or (
-        isinstance(other, WebSocketRoute) and isinstance(route, WebSocketRoute)
-    )
 
 
 def _spoken(record_class: type[Any]) -> str:

@@ -26,6 +26,11 @@ try:
     from atriz_realtime.testing.cache import CacheContract, PassTime
     from atriz_realtime.testing.clock import FakeClock, fake_clock
     from atriz_realtime.testing.fanout import FanoutContract, Inbox
+    from atriz_realtime.testing.journal import (
+        JournalContract,
+        SharedJournalContract,
+        recorded_fix,
+    )
     from atriz_realtime.testing.last_known import LastKnownContract
     from atriz_realtime.testing.samples import event, location, moment, payload
     from atriz_realtime.testing.serving import (
@@ -66,6 +71,7 @@ __all__ = [
     "FanoutContract",
     "Inbox",
     "IntervalThrottleContract",
+    "JournalContract",
     "LastKnownContract",
     "Live",
     "MakePolicy",
@@ -73,6 +79,7 @@ __all__ = [
     "PassTime",
     "SharedCacheContract",
     "SharedFanoutContract",
+    "SharedJournalContract",
     "ThrottleContract",
     "Watcher",
     "config",
@@ -87,6 +94,7 @@ __all__ = [
     "realtime_redis",
     "realtime_server",
     "realtime_settings",
+    "recorded_fix",
     "serving",
     "token",
     "until",

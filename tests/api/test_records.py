@@ -19,6 +19,7 @@ from atriz_realtime.api import (
     HttpAnswer,
     HttpCall,
     Observer,
+    Recorder,
     Verdict,
 )
 
@@ -57,6 +58,27 @@ def test_a_last_known_ttl_is_finite_and_may_be_0(ttl: float) -> None:
 def test_an_observer_s_limits_are_positive(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):
         Observer("x", nothing, **setting)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"batch_size": 0},
+        {"batch_size": 10_001},
+        {"batch_interval": 0},
+        {"timeout": -1.0},
+        {"timeout": float("nan")},
+    ],
+)
+def test_a_recorder_s_limits_are_positive(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        Recorder("x", nothing, **setting)
+
+
+@pytest.mark.parametrize("types", ["vehicle", 5, [5]])
+def test_a_recorder_s_entity_types_are_a_collection_of_names(types: Any) -> None:
+    with pytest.raises(TypeError, match="entity_types"):
+        Recorder("x", nothing, entity_types=types)
 
 
 @pytest.mark.parametrize(

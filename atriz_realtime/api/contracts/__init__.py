@@ -23,6 +23,7 @@ from atriz_realtime.api.contracts.backends import (
     Page,
     Reporting,
 )
+from atriz_realtime.api.contracts.recording import Journal, JournalEntry, RecordedFix
 from atriz_realtime.api.contracts.resources import (
     Clock,
     PluginConfig,
@@ -62,6 +63,8 @@ __all__ = [
     "FanoutEvents",
     "Holding",
     "Interruptible",
+    "Journal",
+    "JournalEntry",
     "LastKnown",
     "Measuring",
     "Membership",
@@ -69,6 +72,7 @@ __all__ = [
     "Permissions",
     "PluginConfig",
     "PublishResult",
+    "RecordedFix",
     "RedisLink",
     "RedisStream",
     "Report",

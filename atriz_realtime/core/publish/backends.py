@@ -1,4 +1,4 @@
-"""Redis, the cache, the fan-out and its layers: opened when the server starts, and measured."""
+"""Redis, the cache, the fan-out with its layers, and the journal: opened at start, and measured."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from atriz_realtime.api.contracts import (
     Cache,
     Closeable,
     Fanout,
+    Journal,
     Reporting,
     Resources,
 )
 from atriz_realtime.api.errors import ConfigurationError, PluginError
-from atriz_realtime.api.records import CacheBackend, FanoutBackend, FanoutLayer
+from atriz_realtime.api.records import CacheBackend, FanoutBackend, FanoutLayer, JournalBackend
+from atriz_realtime.core.publish.journaling import Journaling
+from atriz_realtime.core.publish.recorders import Recorders
 from atriz_realtime.core.runtime import cancellation
 from atriz_realtime.core.runtime.incidents import reason
 from atriz_realtime.core.runtime.plugin_runner import awaiting
@@ -59,6 +62,8 @@ class OpenBackends:
     """With all layers."""
     innermost: Fanout
     """The fan-out below the layers, which reports interruptions."""
+    journaling: Journaling | None = None
+    """Appends fixes for recorders; ``None`` without any."""
 
 
 class Backends:
@@ -91,11 +96,13 @@ class Backends:
         opened: AsyncExitStack,
         layers: Sequence[FanoutLayer],
         on_connect: Callable[[], None],
+        recorders: Recorders | None = None,
     ) -> OpenBackends:
         """Open everything, to be closed with ``opened``.
 
         :param layers: wrap the fan-out, the first one innermost.
         :param on_connect: called whenever Redis is connected, for the first time or again.
+        :param recorders: what a journal is opened for, if there are any.
         :raises ConfigurationError: when a plugin raises it, because it cannot work as configured.
         :raises PluginError: when a plugin fails to open, or opens something else.
         """
@@ -109,18 +116,34 @@ class Backends:
                 resources.report("workers in memory", APART.format(count=count))
             else:
                 logger.warning("long polling fails with %d workers: %s", count, NO_POLLING)
-        open_cache: Cache = await self._opened("cache", cache, resources, Cache, opened)
-        innermost: Fanout = await self._opened("fanout", fanout, resources, Fanout, opened)
+        open_cache: Cache = await self._opened("cache", cache, (resources,), Cache, opened)
+        innermost: Fanout = await self._opened("fanout", fanout, (resources,), Fanout, opened)
         layered = innermost
         for layer in layers:
-            layered = await self._opened(f"layer {layer.name}", layer, layered, Fanout, opened)
-        return OpenBackends(open_cache, layered, innermost)
+            layered = await self._opened(f"layer {layer.name}", layer, (layered,), Fanout, opened)
+        journaling = await self._open_journal(recorders, opened)
+        return OpenBackends(open_cache, layered, innermost, journaling)
+
+    async def _open_journal(
+        self, recorders: Recorders | None, opened: AsyncExitStack
+    ) -> Journaling | None:
+        record = None if recorders is None else self._registry.journal
+        if record is None or recorders is None:
+            return None
+        given = self._resources, recorders.names
+        journal: Journal = await self._opened("journal", record, given, Journal, opened)
+        journaling = recorders.open(journal)
+        self._statistics.add("journaling", journaling)
+        for each in recorders.batches:
+            self._statistics.add(f"recorder {each.name}", each)
+        self._reporting += journaling, *recorders.batches
+        return journaling
 
     async def _opened(
         self,
         name: str,
-        record: CacheBackend | FanoutBackend | FanoutLayer,
-        given: Any,
+        record: CacheBackend | FanoutBackend | FanoutLayer | JournalBackend,
+        given: tuple[Any, ...],
         contract: type[Any],
         opened: AsyncExitStack,
     ) -> Any:
@@ -131,7 +154,7 @@ class Backends:
         """
         where = self._registry.where(record)
         try:
-            backend: Any = await awaiting(record.open)(given)
+            backend: Any = await awaiting(record.open)(*given)
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if cancellation.is_own(error):
                 raise
@@ -147,10 +170,16 @@ class Backends:
         return backend
 
     def status(self) -> BackendStatus:
-        """The state of the least healthy backend."""
-        return max((backend.status() for backend in self._reporting), key=_severity)
+        """The state of the least healthy backend, and the detail of the one that is worst off."""
+        reported = [backend.status() for backend in self._reporting]
+        state = max(reported, key=_rank).state
+        return BackendStatus(state, max(reported, key=_severity).detail)
 
 
-def _severity(status: BackendStatus) -> tuple[int, bool]:
-    """What a state is compared by: of two that are alike, that with a reason is worse."""
-    return ("embedded", "connected", "disconnected").index(status.state), bool(status.detail)
+def _rank(status: BackendStatus) -> int:
+    return ("embedded", "connected", "disconnected").index(status.state)
+
+
+def _severity(status: BackendStatus) -> tuple[bool, bool, int]:
+    """What a status is compared by: an outage is worst, then what has a reason."""
+    return status.state == "disconnected", bool(status.detail), _rank(status)

@@ -1,7 +1,7 @@
 """The publish pipeline.
 
 The steps of a fix: authorize → validate → filter → throttle → does the identity still hold →
-encode once → cache and fan out in one round trip → observe.
+encode once → cache, fan out and append for recorders in one round trip → observe.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import attrs
 
@@ -22,20 +23,19 @@ from atriz_realtime.api.errors import (
     UnknownEntityType,
 )
 from atriz_realtime.api.model import EntityRef, Identity, Location, LocationEvent
-from atriz_realtime.api.wire import Payload, RedisChannels, decode_location, encode, encode_json
+from atriz_realtime.api.wire import RedisChannels, decode_location, encode, encode_json
 from atriz_realtime.core.access.access import AccessControl
 from atriz_realtime.core.publish.delivery import Delivery
+from atriz_realtime.core.publish.held import HeldFixes
+from atriz_realtime.core.publish.journaling import Journaling
 from atriz_realtime.core.publish.observers import Observers
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner, awaiting
 from atriz_realtime.core.runtime.semaphore import TurnLimit
 from atriz_realtime.plugin_system.registry import Registry
 
-MAX_HELD = 100_000
-"""Fixes that may be held until their throttling window ends; further fixes are not sent."""
-
 FINISH_TIMEOUT = 1.0
-"""Seconds in which fixes under way may finish when the server closes, and then held ones."""
+"""Seconds in which fixes under way may finish when the server closes."""
 
 PAGE_PER_TURN = 50
 """Locations that are checked in one turn of the event loop, for all pages together."""
@@ -70,24 +70,12 @@ class Fixes:
         return attrs.asdict(self)
 
 
-@attrs.define(eq=False)
-class _HeldFix:
-    """The newest fix of an entity, until its throttling window ends.
-
-    :param due: when that is, on the monotonic clock.
-    """
-
-    due: float
-    timer: asyncio.TimerHandle
-    event: LocationEvent
-    payload: Payload
-
-
 class Pipeline:
     """Accepts fixes and reads positions: see :class:`~atriz_realtime.api.Tracking`."""
 
     _cache: Cache
     _observers: Observers
+    _journaling: Journaling | None
 
     def __init__(
         self,
@@ -117,22 +105,26 @@ class Pipeline:
         self._max_clock_skew = max_clock_skew
         self._max_metadata = max_metadata
         self._throttles: dict[str, tuple[str, str, Admit]] = {}
-        self._held: dict[EntityRef, _HeldFix] = {}
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._held = HeldFixes(delivery, clock, incidents)
         self._under_way = 0
         self._closed = False
         self._finished = asyncio.Event()
         self._turns = TurnLimit(TURN)
 
-    def start(self, cache: Cache, observers: Observers) -> None:
+    def start(
+        self, cache: Cache, observers: Observers, journaling: Journaling | None = None
+    ) -> None:
         """Create the throttling policies; nothing may be published before.
 
+        :param journaling: appends fixes for recorders; ``None`` without any.
         :raises ConfigurationError: when a throttle's options are invalid.
         :raises PluginError: when a policy cannot be created.
         """
         registry = self._registry
         self._cache = cache
         self._observers = observers
+        self._journaling = journaling
+        self._held.start(observers)
         for name, kind in registry.kinds.items():
             plugin = registry.owner(registry.throttles[kind.throttle])
             policy = registry.policy(kind)
@@ -196,19 +188,26 @@ class Pipeline:
                 self._access.check_holds(identity)
             payload = encode(passed)
             if verdict.outcome == "pass":
-                self._discard_held(payload)
-                await self._delivery.publish(payload)
+                self._held.discard(payload)
+                if self._journaling is None:
+                    await self._delivery.publish(payload)
+                else:
+                    deliver = partial(self._delivery.publish, payload)
+                    await self._journaling.alongside(
+                        deliver, passed, payload, identity, throttled=False
+                    )
                 self._observers.put(passed)
                 fixes.published += 1
                 return PublishResult("published", passed.location, payload.timestamp)
-            late = self._held.get(passed.entity)
-            if late is not None and late.due <= self._clock.monotonic():  # the loop is busy
-                late.timer.cancel()
-                self._release(passed.entity)
+            if self._held.release_due(passed.entity):
                 await asyncio.sleep(0)  # it is compared with the cache before that is written
             # before the cache is written: a fix that passes meanwhile must find the held one
-            held = self._hold(passed, payload, verdict)
-            await self._delivery.cache(payload, held=held)
+            held = self._held.hold(passed, payload, verdict)
+            if self._journaling is None:
+                await self._delivery.cache(payload, held=held)
+            else:
+                deliver = partial(self._delivery.cache, payload, held=held)
+                await self._journaling.alongside(deliver, passed, payload, identity, throttled=True)
             if held:
                 fixes.held += 1
                 return PublishResult("held", passed.location, payload.timestamp)
@@ -301,11 +300,7 @@ class Pipeline:
             self._finished.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._finished.wait(), FINISH_TIMEOUT)
-        for entity in list(self._held):
-            self._held[entity].timer.cancel()
-            self._release(entity)
-        if self._releasing:
-            await asyncio.wait(self._releasing, timeout=FINISH_TIMEOUT)
+        await self._held.aclose()
 
     def _validate(self, event: LocationEvent) -> None:
         ahead = event.location.timestamp.timestamp() - self._clock.now()
@@ -338,52 +333,6 @@ class Pipeline:
                 raise self._plugin_runner.wrong_answer(plugin, what, expected, passed)
             event = passed
         return event
-
-    def _hold(self, event: LocationEvent, payload: Payload, verdict: Verdict) -> bool:
-        """Hold a fix, in place of an older one; returns whether it is held.
-
-        A fix that the throttle drops replaces an older held one as well: the older one would not
-        be published once this one is cached.
-        """
-        entity = payload.entity
-        held = self._held.get(entity)
-        if held is not None and held.payload.timestamp > payload.timestamp:
-            return False
-        if verdict.outcome == "drop":
-            if held is not None:
-                held.event, held.payload = event, payload
-            return held is not None
-        if held is not None:
-            held.timer.cancel()
-        elif len(self._held) >= MAX_HELD:
-            self._incidents.report("held fixes dropped", f"more than {MAX_HELD} entities wait")
-            return False
-        timer = asyncio.get_running_loop().call_later(verdict.delay, self._release, entity)
-        due = self._clock.monotonic() + verdict.delay
-        self._held[entity] = _HeldFix(due, timer, event, payload)
-        return True
-
-    def _discard_held(self, payload: Payload) -> None:
-        """Discard what is held of the entity, unless it is newer than the fix."""
-        held = self._held.get(payload.entity)
-        if held is not None and held.payload.timestamp <= payload.timestamp:
-            held.timer.cancel()
-            del self._held[payload.entity]
-
-    def _release(self, entity: EntityRef) -> None:
-        """Publish an entity's held fix; it went to the cache when it was held."""
-        held = self._held.pop(entity)
-        publishing = self._delivery.publish(held.payload, held=True)
-        task = asyncio.get_running_loop().create_task(self._released(publishing))
-        self._releasing.add(task)
-        task.add_done_callback(self._releasing.discard)
-        self._observers.put(held.event)
-
-    async def _released(self, publishing: Awaitable[None]) -> None:
-        try:
-            await publishing
-        except Unavailable as error:
-            self._incidents.report("held fixes dropped", error.message)
 
 
 def unknown_type(

@@ -34,6 +34,11 @@ class Statistics:
         if isinstance(part, Measuring):
             self._parts[name] = (plugin, part)
 
+    def add_all(self, parts: Mapping[str, object]) -> None:
+        """Include several parts of the server, by their names."""
+        for name, part in parts.items():
+            self.add(name, part)
+
     def read(self) -> dict[str, dict[str, float]]:
         """The numbers of each part; a part that fails is counted, and left out."""
         found: dict[str, dict[str, float]] = {}

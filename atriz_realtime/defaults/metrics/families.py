@@ -51,6 +51,9 @@ class Family:
 FIXES = "fixes "
 """The prefix of the parts that count the fixes of an entity type."""
 
+RECORDER = "recorder "
+"""The prefix of the parts that count what a recorder has written."""
+
 PLUGIN_LABELS = ("plugin", "problem")
 """The labels of incidents that are a plugin's fault; those of refusals have ``code`` alone."""
 
@@ -86,6 +89,12 @@ def _fixes(report: ProcessReport) -> Iterator[Sample]:
                 yield (part.removeprefix(FIXES), outcome), count
 
 
+def _of_recorders(number: str, report: ProcessReport) -> Iterator[Sample]:
+    for part, numbers in report.statistics.items():
+        if part.startswith(RECORDER) and number in numbers:
+            yield (part.removeprefix(RECORDER),), numbers[number]
+
+
 def _codes(error: type[RealtimeError] = RealtimeError) -> Iterator[str]:
     """The codes of all errors that callers may get, those of plugins included."""
     if not issubclass(error, ConfigurationError):  # it stops the start, and reaches no caller
@@ -119,7 +128,7 @@ def _incidents(report: ProcessReport) -> Iterator[Sample]:
 
 def _others(report: ProcessReport) -> Iterator[Sample]:
     for part, numbers in report.statistics.items():
-        if part == "refusals" or part.startswith(FIXES):
+        if part == "refusals" or part.startswith((FIXES, RECORDER)):
             continue
         for name, value in numbers.items():
             if (part, name) not in _known:
@@ -254,6 +263,38 @@ FAMILIES = (
             "cache_dropped_total",
             "Locations that were dropped from this process over a limit.",
         ),
+    ),
+    *_numbers(
+        "journal",
+        entries=("journal_entries", "Fixes in the journal that some recorder has not written."),
+        waiting=("journal_waiting", "Fixes that wait for the recorder that is furthest behind."),
+        lag=("journal_lag_seconds", "Age of the oldest fix that waits for a recorder."),
+        lost=("journal_lost_total", "Fixes that were dropped before a recorder had written them."),
+    ),
+    *_numbers(
+        "journaling",
+        appended=("journal_appended_total", "Fixes that this process appended to the journal."),
+        waiting=("journal_queue", "Fixes that wait in this process because the journal is away."),
+        waiting_bytes=("journal_queue_bytes", "Bytes of these fixes."),
+        dropped=("journal_queue_dropped_total", "Such fixes that were dropped."),
+    ),
+    Family(
+        "recorder_written_total",
+        "Fixes that a recorder has written in this process.",
+        partial(_of_recorders, "written"),
+        ("recorder",),
+    ),
+    Family(
+        "recorder_batches_total",
+        "Batches that a recorder has written in this process.",
+        partial(_of_recorders, "batches"),
+        ("recorder",),
+    ),
+    Family(
+        "recorder_failed_batches_total",
+        "Batches that a recorder has failed to write, or not written in time.",
+        partial(_of_recorders, "failed"),
+        ("recorder",),
     ),
     *_numbers(
         "authenticator jwt",

@@ -1,8 +1,8 @@
-"""The cache ``redis`` and the fan-out ``redis``."""
+"""The cache ``redis``, the fan-out ``redis`` and the journal ``redis``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from atriz_realtime.api import (
     Cache,
@@ -11,6 +11,8 @@ from atriz_realtime.api import (
     ConfigurationError,
     Fanout,
     FanoutBackend,
+    Journal,
+    JournalBackend,
     PluginConfig,
     RedisLink,
     Resources,
@@ -18,10 +20,19 @@ from atriz_realtime.api import (
 )
 from atriz_realtime.defaults.redis.cache import RedisCache
 from atriz_realtime.defaults.redis.fanout import RedisFanout
+from atriz_realtime.defaults.redis.journal import RedisJournal
 from atriz_realtime.defaults.redis.rights import cache_trials, fanout_trials
 from atriz_realtime.defaults.shared.redis_rights import Trial, rights_check
 
-__all__ = ["RedisCache", "RedisFanout", "register_caches", "register_checks", "register_fanouts"]
+__all__ = [
+    "RedisCache",
+    "RedisFanout",
+    "RedisJournal",
+    "register_caches",
+    "register_checks",
+    "register_fanouts",
+    "register_journals",
+]
 
 
 @hookimpl
@@ -44,6 +55,26 @@ def register_fanouts() -> FanoutBackend:
         return RedisFanout(_link(resources, "fanout"), prefix, resources.report)
 
     return FanoutBackend("redis", open_fanout)
+
+
+@hookimpl
+def register_journals() -> JournalBackend:
+    """Register the journal ``redis``."""
+
+    async def open_journal(resources: Resources, recorders: Sequence[str]) -> Journal:
+        settings = resources.settings
+        journal = RedisJournal(
+            _link(resources, "journal"),
+            resources.clock,
+            settings["redis_prefix"],
+            recorders,
+            settings["journal_max"],
+            resources.report,
+        )
+        await journal.start()
+        return journal
+
+    return JournalBackend("redis", open_journal)
 
 
 @hookimpl

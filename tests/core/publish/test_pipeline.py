@@ -30,7 +30,7 @@ from atriz_realtime.api import (
 )
 from atriz_realtime.api.model import MAX_ID_LENGTH
 from atriz_realtime.core.access.access import AccessControl
-from atriz_realtime.core.publish import pipeline
+from atriz_realtime.core.publish import held
 from atriz_realtime.core.publish.backends import OpenBackends
 from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.publish.observers import Observers
@@ -524,7 +524,7 @@ async def test_a_held_fix_whose_window_has_ended_goes_out_before_another_is_held
 
 
 async def test_holding_is_bounded(made: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "MAX_HELD", 2)
+    monkeypatch.setattr(held, "MAX_HELD", 2)
     made.module.verdicts[:] = [Verdict("hold", 60)] * 4
     outcomes = [(await made.publish(n, entity_id=f"v{n}")).outcome for n in range(4)]
     assert outcomes == ["held", "held", "throttled", "throttled"]
@@ -534,7 +534,7 @@ async def test_holding_is_bounded(made: Parts, monkeypatch: pytest.MonkeyPatch) 
 async def test_a_held_fix_is_replaced_even_at_the_limit(
     made: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "MAX_HELD", 1)
+    monkeypatch.setattr(held, "MAX_HELD", 1)
     made.module.verdicts[:] = [Verdict("hold", 60), Verdict("hold", 0)]
     await made.publish(1)
     assert (await made.publish(2)).outcome == "held"

@@ -1,4 +1,4 @@
-"""The cache and the fan-out of a single server, in its process and without Redis."""
+"""The cache, the fan-out and the journal of a single server, in its process and without Redis."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from atriz_realtime.api import (
     Fanout,
     FanoutBackend,
     InvalidRequest,
+    Journal,
+    JournalBackend,
     Page,
     Payload,
     PluginConfig,
     Resources,
     hookimpl,
 )
+from atriz_realtime.defaults.memory.journal import MemoryJournal
 
 MAX_CURSOR_LENGTH = 18
 """Digits of a cursor; more than the number of updates in any server's life."""
@@ -53,6 +56,8 @@ class MemorySettings:
     known locations have the same limits, apart from these."""
     max_bytes: int = attrs.field(default=1_073_741_824, validator=attrs.validators.ge(1))
     """Bytes of one type's cached locations; beyond, the one updated longest ago is dropped."""
+    max_journal_bytes: int = attrs.field(default=268_435_456, validator=attrs.validators.ge(1))
+    """Bytes of the fixes that wait for one recorder; beyond, the oldest are dropped."""
 
 
 @attrs.frozen(eq=False)
@@ -335,3 +340,15 @@ def register_fanouts() -> FanoutBackend:
         return MemoryFanout()
 
     return FanoutBackend("memory", open_fanout)
+
+
+@hookimpl
+def register_journals(config: PluginConfig) -> JournalBackend:
+    """Register the journal ``memory``."""
+    max_bytes = config.load(MemorySettings).max_journal_bytes
+
+    async def open_journal(resources: Resources, recorders: Sequence[str]) -> Journal:
+        limit, report = resources.settings["journal_max"], resources.report
+        return MemoryJournal(resources.clock, recorders, limit, max_bytes, report)
+
+    return JournalBackend("memory", open_journal)
