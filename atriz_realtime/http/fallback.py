@@ -66,6 +66,7 @@ class FallbackProtocol(HttpToolsProtocol):
                     self._refuse(self._refusal)  # it would overtake the earlier answers
                     return
                 if self._should_upgrade():
+                    self._unset_keepalive_if_required()
                     self._shared.unread.end(self.transport)
                     self.handle_websocket_upgrade()
                     return

@@ -104,6 +104,15 @@ async def test_a_websocket_of_the_application(
     await until(lambda: server.connections == 0)
 
 
+async def test_a_websocket_of_the_application_is_never_idle(short_timeouts: HttpServer) -> None:
+    async with short_timeouts.connect() as client, short_timeouts.connect() as idle:
+        assert (await client.call(HANDSHAKE % b"/shout")).status == 101
+        assert (await idle.call(get("/hello"))).status == 200
+        assert await idle.until_closed() == b""  # after the keep-alive timeout
+        await client.send(masked(b"still here"))
+        assert await next_text(client) == b"STILL HERE"
+
+
 @pytest.mark.parametrize(
     "order", ["EIO=4&transport=websocket&sid=%s", "sid=%s&EIO=4&transport=websocket"]
 )
