@@ -211,4 +211,5 @@ class ClusterLink:
                 on_connect=self._on_connect,
                 on_disconnect=self._stale.set,
                 report=self._report,
+                takes_over=self._refresher is not None,
             )

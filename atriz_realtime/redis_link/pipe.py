@@ -91,6 +91,8 @@ class RedisPipe:
     :param on_connect: called whenever a connection is made, for the first time or again.
     :param on_disconnect: called whenever the connection is lost.
     :param report: called when the connection is lost, and again when the reason changes.
+    :param takes_over: whether this server may end an incident of another one, so that its first
+        connection is logged, too.
     """
 
     def __init__(
@@ -101,12 +103,14 @@ class RedisPipe:
         on_connect: Callable[[], None],
         on_disconnect: Callable[[], None] = lambda: None,
         report: Report,
+        takes_over: bool = False,
     ) -> None:
         self._name = name
         self._connect = connect
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect
         self._report = report
+        self._takes_over = takes_over
         self._loop = asyncio.get_running_loop()
         self._outgoing: list[_Command] = []
         self._waiting: deque[_Command] = deque()
@@ -275,8 +279,10 @@ class RedisPipe:
             answer.set_exception(response)
 
     def _opened(self, stream: Stream) -> None:
-        if self._first_attempt.done():
+        is_first = not self._first_attempt.done()
+        if self._takes_over or not is_first:
             logger.info("Redis at %s is connected", self._name())
+        if not is_first:
             self.reconnects += 1
         else:
             self._first_attempt.set_result(None)

@@ -13,6 +13,7 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from atriz_realtime.api.contracts import BackendStatus
 from atriz_realtime.api.errors import ConfigurationError
@@ -37,6 +38,10 @@ SENTINEL_OPTIONS: Mapping[str, Any] = {
     "socket_timeout": ANSWER_TIMEOUT / 2,
     "retry": Retry(NoBackoff(), 0),  # ask the next Sentinel rather than the same one again
 }
+
+NOT_TLS = "wrong version number"
+"""What OpenSSL says of an answer in plain text.  Redis often waits for more of a TLS handshake
+instead, so that connecting to it takes too long."""
 
 
 class SingleLink:
@@ -149,7 +154,11 @@ class SingleLink:
             *(sentinel.ping() for sentinel in self._sentinels), return_exceptions=True
         ):
             if isinstance(answer, Exception):
-                reasons.add(f"a Sentinel cannot be asked: {describe(answer)}")
+                reason = describe(answer)
+                may_lack_tls = isinstance(answer, RedisTimeoutError) or reason == NOT_TLS
+                if self._url.sentinel_options.get("ssl") and may_lack_tls:
+                    reason += "; if Sentinels have no TLS, add sentinel_ssl=no to the URL"
+                reasons.add(f"a Sentinel cannot be asked: {reason}")
             else:
                 reasons.add("a Sentinel knows no primary of this name that is up")
         return "; ".join(sorted(reasons))

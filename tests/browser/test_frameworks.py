@@ -159,16 +159,41 @@ async def moves(page: Page, live: Live, *, first: str = "v1") -> None:
     assert live.server.connection_count == 1
 
 
-async def test_the_types_of_the_documented_files_agree(project: Path) -> None:
+def check_types(project: Path, *roots: str) -> None:
+    """Run the compiler, which has to find nothing."""
     tsc = with_packages(SOURCE) / "node_modules" / ".bin" / "tsc"
     options = ("--strict", "--noEmit", "--skipLibCheck", "--jsx", "react-jsx", "--target", "es2022")
     modules = ("--module", "esnext", "--moduleResolution", "bundler", "--types", "vite/client")
-    roots = (
-        *("src/main.tsx", "src/map.tsx", "src/signed-in.tsx", "src/tracker.ts"),
-        "vite.config.ts",
+    run(project, tsc, *options, *modules, *roots)
+
+
+async def test_the_types_of_the_documented_files_agree(project: Path) -> None:
+    roots = ("main.tsx", "map.tsx", "signed-in.tsx", "tracker.ts", "App.test.tsx")
+    check_types(
+        project, *(f"src/{name}" for name in roots), "src/fake-tracker.ts", "vite.config.ts"
     )
-    tested = ("src/App.test.tsx", "src/fake-tracker.ts")
-    run(project, tsc, *options, *modules, *roots, *tested)
+
+
+async def test_a_login_that_is_forgotten_does_not_compile(project: Path) -> None:
+    """Where people sign in and out, `login` is required, as the page says."""
+    optional, required = "login?: string", "login: string"
+    page = (ROOT / "docs" / "frontend.md").read_text()
+    assert f"write `{required}` for `{optional}`" in page
+    src = project / "signed-in"
+    shutil.copytree(project / "src", src)
+    for name in ("Banner.tsx", "App.tsx", "FleetMap.tsx"):
+        text = (src / name).read_text()
+        assert optional in text
+        (src / name).write_text(text.replace(optional, required))
+    roots = [f"{src.name}/{name}.tsx" for name in ("signed-in", "map", "App.test")]
+    check_types(project, *roots)
+    for name in ("App.tsx", "Root.tsx"):
+        text = (src / name).read_text()
+        for passed in re.findall(r"<\w+ [^>\n]*login={login}", text):
+            (src / name).write_text(text.replace(passed, passed.removesuffix("login={login}")))
+            with pytest.raises(AssertionError, match="Property 'login' is missing"):
+                check_types(project, *roots)
+        (src / name).write_text(text)
 
 
 async def test_the_types_of_a_socket_that_renews_its_token_agree(project: Path) -> None:

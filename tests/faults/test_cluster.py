@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 import pytest
@@ -29,11 +30,19 @@ def elsewhere(cluster: Cluster, lost: Node) -> list[str]:
     return [entity for entity in ENTITIES if cluster.home(entity) is not lost]
 
 
-async def test_a_node_is_lost_and_its_replica_takes_over(cluster: Cluster, stage: Stage) -> None:
-    async with stage(cluster.url, cluster.url) as scene, scene.fault("cluster: primary killed"):
-        cluster.home(QUIET).kill()
-        await scene.degraded()
-        await scene.away_for(0)
+async def test_a_node_is_lost_and_its_replica_takes_over(
+    cluster: Cluster, stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "atriz_realtime")
+    lost = cluster.home(QUIET)
+    successor = cluster.replicas[cluster.primaries.index(lost)]
+    async with stage(cluster.url, cluster.url) as scene:
+        async with scene.fault("cluster: primary killed"):
+            lost.kill()
+            await scene.degraded()
+            await scene.away_for(0)
+        said = f"Redis at 127.0.0.1:{successor.port} is connected"
+        assert caplog.messages.count(said) == 2  # each server, once
 
 
 async def test_slots_move_to_another_node(maker: Maker, stage: Stage) -> None:

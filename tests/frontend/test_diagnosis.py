@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,12 +24,19 @@ from tests.support.servers.tcp_proxy import proxying
 
 WEBSOCKET = ["websocket"]
 
+UPGRADE = b"Upgrade: websocket"
+
 
 @asynccontextmanager
-async def answering(status: int) -> AsyncIterator[Live]:
-    """A realtime server, and beside it a path where something else answers."""
+async def answering(status: int, asked: list[str] | None = None) -> AsyncIterator[Live]:
+    """A realtime server, and beside it a path where something else answers.
 
-    async def page(_: Request) -> Response:
+    :param asked: the methods of the requests for that path are added to it.
+    """
+
+    async def page(request: Request) -> Response:
+        if asked is not None:
+            asked.append(request.method)
         return HTMLResponse("<!doctype html><title>Fleet</title>", status)
 
     app = Starlette(routes=[Route("/page/", page, methods=["GET", "POST"])])
@@ -140,6 +148,31 @@ async def test_a_server_that_is_not_ready_is_awaited(project: Path) -> None:
         await track(tracker, "v1")
         said = error("unavailable", "the server is not ready")
         await tracker.until_last_is({"error": said})
+
+
+async def test_a_wrong_path_that_leaves_websockets_unanswered_is_found_early(project: Path) -> None:
+    """Vite does so without a proxy; the attempt itself lasts for 20 seconds."""
+    async with answering(200) as live, proxying(live.port) as proxy:
+        proxy.hold_requests(only=UPGRADE)
+        url = f"http://127.0.0.1:{proxy.port}"
+        async with tracking(project, url, token=token(), path="/page/") as tracker:
+            await track(tracker, "v1")
+            async with asyncio.timeout(15):
+                await refused(tracker, "wrong_path")
+                await tracker.send({"do": "reconnect"})
+                await tracker.until_printed({"status": "refused"}, times=2)
+
+
+async def test_a_slow_websocket_is_not_reported_before_it_has_failed(project: Path) -> None:
+    asked: list[str] = []
+    async with answering(503, asked) as live, proxying(live.port) as proxy:
+        proxy.hold_requests(only=UPGRADE)
+        url = f"http://127.0.0.1:{proxy.port}"
+        async with tracking(project, url, token=token(), path="/page/") as tracker:
+            await until(lambda: len(asked) == 2)  # it has looked for the reason twice
+            assert errors(tracker) == []
+            proxy.release_requests()
+            await until(lambda: errors(tracker) == ["unavailable"])
 
 
 async def test_a_path_that_was_right_is_not_given_up(project: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -97,6 +98,29 @@ async def test_a_cancelled_wait_does_not_shift_the_answers(link: Link) -> None:
     asyncio.ensure_future(first).cancel()
     assert await second == b"2"
     assert await link.execute("ECHO", 3) == b"3"
+
+
+@pytest.mark.parametrize("answer", [b"", b"-ERR unknown command\r\n"])
+async def test_sentinels_that_have_no_tls_are_suspected(answer: bytes) -> None:
+    async def in_plain_text(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        with suppress(OSError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(in_plain_text, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        for scheme, option, is_suspected in (
+            ("rediss", "", True),
+            ("redis", "", False),
+            ("rediss", "?sentinel_ssl=no", False),
+        ):
+            linked = await linked_to(f"{scheme}+sentinel://127.0.0.1:{port}/m{option}")
+            (_, message), *_ = linked.reports
+            await linked.link.aclose()
+            assert ("add sentinel_ssl=no to the URL" in message) is is_suspected
 
 
 async def test_a_replica_is_not_published_to(linked: Linked, redis_client: Any) -> None:

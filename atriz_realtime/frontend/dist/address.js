@@ -1,7 +1,7 @@
 import { TrackingError } from './model.js';
 export function pathProblem(url) {
     const path = /^[^/?#]*(\/[^?#]+)/.exec(url.replace(/^(\w+:)?\/\//, ''))?.[1];
-    if (path === undefined)
+    if (!path)
         return undefined;
     const option = `path: '${path.replace(/\/$/, '')}/socket.io/'`;
     return new TrackingError('wrong_path', `the URL '${url}' has a path; leave it out, and use the option ${option}`);

@@ -3,7 +3,7 @@ export type Cause = 'unreachable' | 'unavailable' | 'unreadable' | 'wrong_path' 
 /** What each cause means, for people. */
 export declare const MEANING: Readonly<Record<Cause, string>>;
 /** Causes that last until somebody changes the configuration. */
-export declare const LASTING_CAUSES: ReadonlySet<Cause>;
+export declare const LASTING_CAUSES: readonly Cause[];
 /**
  * Find out why a connection failed.
  *

@@ -1,26 +1,26 @@
 export const MEANING = {
     unreachable: 'the server does not answer',
     unavailable: 'the server is not ready',
-    unreadable: 'something answers, but the browser hides the answer from this page',
+    unreadable: 'something answers, but this page may not read it',
     wrong_path: 'there is no realtime server at this path',
     origin_refused: 'the server does not accept this page',
 };
-export const LASTING_CAUSES = new Set(['wrong_path', 'origin_refused']);
+export const LASTING_CAUSES = ['wrong_path', 'origin_refused'];
 const PROBE_TIMEOUT = 5_000;
 export async function causeOf(status, address) {
-    if (typeof status === 'number' && status > 0)
-        return meant(status);
-    if (address === undefined)
+    if (Number(status) > 0)
+        return meant(Number(status));
+    if (!address)
         return 'unreachable';
-    try {
-        return meant((await request(address, 'cors')).status);
+    for (const mode of ['cors', 'no-cors']) {
+        try {
+            const answer = await fetch(address, { mode, cache: 'no-store', signal: AbortSignal.timeout(PROBE_TIMEOUT) });
+            return mode === 'cors' ? meant(answer.status) : 'unreadable';
+        }
+        catch {
+        }
     }
-    catch {
-    }
-    return request(address, 'no-cors').then(() => 'unreadable', () => 'unreachable');
-}
-async function request(address, mode) {
-    return fetch(address, { mode, cache: 'no-store', signal: AbortSignal.timeout(PROBE_TIMEOUT) });
+    return 'unreachable';
 }
 function meant(status) {
     if (status === 403)

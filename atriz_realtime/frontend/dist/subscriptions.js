@@ -22,7 +22,7 @@ export class Subscriptions {
     }
     #addOne(type, id) {
         let subscription = this.find(type, id);
-        if (subscription === undefined) {
+        if (!subscription) {
             subscription = { type, id, uses: 0, state: 'wanted', waiting: [] };
             this.#all.set(keyOf(type, id), subscription);
         }
@@ -36,10 +36,7 @@ export class Subscriptions {
     remove(type, ids) {
         for (const id of ids) {
             const subscription = this.find(type, id);
-            if (subscription === undefined)
-                continue;
-            subscription.uses -= 1;
-            if (subscription.uses > 0)
+            if (!subscription || --subscription.uses > 0)
                 continue;
             for (const { resolve } of subscription.waiting)
                 resolve();
@@ -75,7 +72,7 @@ export class Subscriptions {
     }
     revoked(type, id) {
         const subscription = this.find(type, id);
-        if (subscription === undefined)
+        if (!subscription)
             return;
         if (!this.#connected) {
             subscription.state = 'wanted';
@@ -129,7 +126,7 @@ export class Subscriptions {
             const part = rest.slice(0, suspect > 1 ? Math.ceil(suspect / 2) : suspect || size);
             const ids = part.map(({ id }) => id);
             const answer = await this.#wire.ask(`track:${type}`, ids.length > 1 ? ids : ids.join()).catch(() => undefined);
-            if (answer === undefined || (answer.code === 'rate_limited' && part.length === 1)) {
+            if (!answer || (answer.code === 'rate_limited' && part.length === 1)) {
                 for (const subscription of rest.filter(isPending))
                     subscription.state = 'wanted';
                 setTimeout(() => this.#schedule(), REPEAT_DELAY);

@@ -6,6 +6,7 @@ import { refusal, Subscriptions } from './subscriptions.js';
 const ANSWER_TIMEOUT = 10_000;
 const FIRST_RETRY = 500;
 const LONGEST_RETRY = 30_000;
+const LOOKS = [3_000, 4_000];
 const CALM = 60_000;
 const TOKEN_TIMEOUT = 8_000;
 const LONGEST_HOLD = 1_000;
@@ -48,7 +49,7 @@ class SocketTracker {
         const problem = (this.#pathProblem = pathProblem(url));
         this.#socket = io(url, {
             forceNew: true,
-            autoConnect: problem === undefined,
+            autoConnect: false,
             reconnectionDelay: 500,
             reconnectionDelayMax: 10_000,
             path,
@@ -75,17 +76,20 @@ class SocketTracker {
         });
         this.#socket.on('token:expiring', (notice) => void this.#renew(notice?.expiresIn));
         globalThis.addEventListener?.('offline', this.#offline);
-        if (problem !== undefined) {
+        if (problem) {
             this.status = 'refused';
             this.problem = problem;
             queueMicrotask(() => this.#failed(problem));
+        }
+        else {
+            this.#connect();
         }
     }
     async track(type, ids) {
         if (this.status === 'closed')
             throw new TrackingError('closed', 'the tracker is closed');
         const confirmed = this.#subscriptions.add(type, [ids].flat());
-        if (this.status === 'refused' && this.problem !== null)
+        if (this.status === 'refused' && this.problem)
             this.#subscriptions.refused(this.problem);
         return confirmed;
     }
@@ -115,12 +119,12 @@ class SocketTracker {
         return () => void this.#errorListeners.delete(listener);
     }
     reconnect() {
-        if (this.status !== 'refused' || this.#pathProblem !== undefined)
+        if (this.status !== 'refused' || this.#pathProblem)
             return;
         this.#refusals = 0;
         this.problem = null;
         this.#setStatus('reconnecting');
-        this.#socket.connect();
+        this.#connect();
     }
     close() {
         if (this.status === 'closed')
@@ -137,6 +141,15 @@ class SocketTracker {
         if (engine?.readyState === 'open')
             engine.close();
     };
+    #connect() {
+        this.#socket.connect();
+        for (const delay of LOOKS) {
+            void this.#after(delay).then(() => {
+                if (this.#socket.io.engine.readyState === 'opening')
+                    void this.#diagnose();
+            });
+        }
+    }
     async #sendToken(answer) {
         const attempt = ++this.#attempts;
         await this.#calm(LONGEST_HOLD);
@@ -188,10 +201,13 @@ class SocketTracker {
         const cause = await causeOf(status, this.#proven ? undefined : this.#address);
         if (this.#socket.connected || !this.#socket.active)
             return;
+        const lasts = LASTING_CAUSES.includes(cause);
+        if (!lasts && !reason)
+            return;
         const error = new TrackingError(cause, MEANING[cause], undefined, { cause: reason });
         if (cause !== this.problem?.code)
             this.#prevented(error);
-        else if (LASTING_CAUSES.has(cause) && !this.#proven) {
+        else if (lasts && !this.#proven) {
             this.#socket.disconnect();
             this.#stop(error);
         }
@@ -204,7 +220,7 @@ class SocketTracker {
         this.#explaining = false;
         if (this.status === 'closed')
             return;
-        if (answer?.success === true && this.#socket.connected) {
+        if (answer?.success && this.#socket.connected) {
             this.#subscriptions.disconnected();
             this.#subscriptions.connected();
             return;
@@ -217,19 +233,17 @@ class SocketTracker {
             this.#refusals = 0;
         this.#connectedAt = Infinity;
         this.#refusals += 1;
-        const stops = final || this.#refusals >= MAX_REFUSALS;
-        const why = error ?? new TrackingError('refused', 'the server closed the connection');
-        if (error !== undefined || stops)
-            this.#prevented(why);
-        if (stops) {
-            this.#stop(why);
+        if (final || this.#refusals >= MAX_REFUSALS) {
+            this.#stop(error ?? new TrackingError('refused', 'the server closed the connection'));
             return;
         }
+        if (error)
+            this.#prevented(error);
         this.#setStatus('reconnecting');
-        void this.#after(retryDelay(this.#refusals)).then(() => this.#socket.connect());
+        void this.#after(retryDelay(this.#refusals)).then(() => this.#connect());
     }
     #stop(error) {
-        this.problem = error;
+        this.#prevented(error);
         this.#setStatus('refused');
         this.#subscriptions.refused(error);
     }
@@ -268,7 +282,7 @@ class SocketTracker {
     }
     async #renew(expiresIn = 0, known) {
         const { id } = this.#socket;
-        if (typeof this.#token === 'string' || id === undefined || this.#renewing === id)
+        if (typeof this.#token === 'string' || !id || this.#renewing === id)
             return;
         this.#renewing = id;
         const notified = performance.now();
@@ -295,8 +309,8 @@ class SocketTracker {
                 this.#failed(refusal(answer));
         }
     }
-    async #ask(event, argument) {
-        return (await this.#socket.timeout(ANSWER_TIMEOUT).emitWithAck(event, argument));
+    #ask(event, argument) {
+        return this.#socket.timeout(ANSWER_TIMEOUT).emitWithAck(event, argument);
     }
     #after(delay, settled) {
         return new Promise((resolve) => {

@@ -5,13 +5,13 @@ export type Cause = 'unreachable' | 'unavailable' | 'unreadable' | 'wrong_path' 
 export const MEANING: Readonly<Record<Cause, string>> = {
   unreachable: 'the server does not answer',
   unavailable: 'the server is not ready',
-  unreadable: 'something answers, but the browser hides the answer from this page',
+  unreadable: 'something answers, but this page may not read it',
   wrong_path: 'there is no realtime server at this path',
   origin_refused: 'the server does not accept this page',
 };
 
 /** Causes that last until somebody changes the configuration. */
-export const LASTING_CAUSES: ReadonlySet<Cause> = new Set(['wrong_path', 'origin_refused']);
+export const LASTING_CAUSES: readonly Cause[] = ['wrong_path', 'origin_refused'];
 
 /** Milliseconds that each of the requests which look for the cause may take. */
 const PROBE_TIMEOUT = 5_000;
@@ -24,21 +24,17 @@ const PROBE_TIMEOUT = 5_000;
  * @param address Requested when there is no status; `undefined`: it is not.
  */
 export async function causeOf(status: unknown, address: URL | undefined): Promise<Cause> {
-  if (typeof status === 'number' && status > 0) return meant(status);
-  if (address === undefined) return 'unreachable';
-  try {
-    return meant((await request(address, 'cors')).status);
-  } catch {
-    // there is no answer, or none that this page may read
+  if (Number(status) > 0) return meant(Number(status));
+  if (!address) return 'unreachable';
+  for (const mode of ['cors', 'no-cors'] as const) {
+    try {
+      const answer = await fetch(address, { mode, cache: 'no-store', signal: AbortSignal.timeout(PROBE_TIMEOUT) });
+      return mode === 'cors' ? meant(answer.status) : 'unreadable';
+    } catch {
+      // there is no answer, or none that this page may read
+    }
   }
-  return request(address, 'no-cors').then(
-    () => 'unreadable',
-    () => 'unreachable',
-  );
-}
-
-async function request(address: URL, mode: RequestMode): Promise<Response> {
-  return fetch(address, { mode, cache: 'no-store', signal: AbortSignal.timeout(PROBE_TIMEOUT) });
+  return 'unreachable';
 }
 
 function meant(status: number): Cause {

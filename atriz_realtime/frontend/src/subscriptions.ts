@@ -68,7 +68,7 @@ export class Subscriptions {
 
   #addOne(type: string, id: string): Promise<void> {
     let subscription = this.find(type, id);
-    if (subscription === undefined) {
+    if (!subscription) {
       subscription = { type, id, uses: 0, state: 'wanted', waiting: [] };
       this.#all.set(keyOf(type, id), subscription);
     }
@@ -82,9 +82,7 @@ export class Subscriptions {
   remove(type: string, ids: readonly string[]): void {
     for (const id of ids) {
       const subscription = this.find(type, id);
-      if (subscription === undefined) continue;
-      subscription.uses -= 1;
-      if (subscription.uses > 0) continue;
+      if (!subscription || --subscription.uses > 0) continue;
       for (const { resolve } of subscription.waiting) resolve(); // it is not wanted any more
       if (subscription.state !== 'wanted') {
         const leaving = this.#leaving.get(type) ?? new Set();
@@ -126,7 +124,7 @@ export class Subscriptions {
   /** The server no longer permits a tracked entity. */
   revoked(type: string, id: string): void {
     const subscription = this.find(type, id);
-    if (subscription === undefined) return;
+    if (!subscription) return;
     if (!this.#connected) {
       subscription.state = 'wanted';
     } else if (subscription.state === 'tracked') { // else the answer to the pending request decides
@@ -186,7 +184,7 @@ export class Subscriptions {
       const part = rest.slice(0, suspect > 1 ? Math.ceil(suspect / 2) : suspect || size);
       const ids = part.map(({ id }) => id);
       const answer = await this.#wire.ask(`track:${type}`, ids.length > 1 ? ids : ids.join()).catch(() => undefined);
-      if (answer === undefined || (answer.code === 'rate_limited' && part.length === 1)) {
+      if (!answer || (answer.code === 'rate_limited' && part.length === 1)) {
         for (const subscription of rest.filter(isPending)) subscription.state = 'wanted';
         setTimeout(() => this.#schedule(), REPEAT_DELAY);
         return;

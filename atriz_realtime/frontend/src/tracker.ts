@@ -23,6 +23,9 @@ const ANSWER_TIMEOUT = 10_000;
 const FIRST_RETRY = 500;
 const LONGEST_RETRY = 30_000;
 
+/** Milliseconds without an answer after which the tracker looks for the reason, although it waits longer for the answer. */
+const LOOKS = [3_000, 4_000];
+
 /** Milliseconds without a call of the token callback after which the next one need not wait. */
 const CALM = 60_000;
 
@@ -85,7 +88,7 @@ class SocketTracker implements Tracker {
     const problem = (this.#pathProblem = pathProblem(url));
     this.#socket = io(url, {
       forceNew: true,
-      autoConnect: problem === undefined,
+      autoConnect: false,
       reconnectionDelay: 500,
       reconnectionDelayMax: 10_000,
       path,
@@ -111,17 +114,19 @@ class SocketTracker implements Tracker {
     });
     this.#socket.on('token:expiring', (notice?: { expiresIn?: number }) => void this.#renew(notice?.expiresIn));
     globalThis.addEventListener?.('offline', this.#offline);
-    if (problem !== undefined) {
+    if (problem) {
       this.status = 'refused';
       this.problem = problem;
       queueMicrotask(() => this.#failed(problem)); // when there are listeners
+    } else {
+      this.#connect();
     }
   }
 
   async track(type: string, ids: string | readonly string[]): Promise<void> {
     if (this.status === 'closed') throw new TrackingError('closed', 'the tracker is closed');
     const confirmed = this.#subscriptions.add(type, [ids].flat());
-    if (this.status === 'refused' && this.problem !== null) this.#subscriptions.refused(this.problem);
+    if (this.status === 'refused' && this.problem) this.#subscriptions.refused(this.problem);
     return confirmed;
   }
 
@@ -155,11 +160,11 @@ class SocketTracker implements Tracker {
   }
 
   reconnect(): void {
-    if (this.status !== 'refused' || this.#pathProblem !== undefined) return;
+    if (this.status !== 'refused' || this.#pathProblem) return;
     this.#refusals = 0;
     this.problem = null;
     this.#setStatus('reconnecting');
-    this.#socket.connect();
+    this.#connect();
   }
 
   close(): void {
@@ -178,6 +183,16 @@ class SocketTracker implements Tracker {
     const { engine } = this.#socket.io;
     if (engine?.readyState === 'open') engine.close();
   };
+
+  /** Connect. What is no realtime server may leave a websocket unanswered, so look early what is there. */
+  #connect(): void {
+    this.#socket.connect();
+    for (const delay of LOOKS) {
+      void this.#after(delay).then(() => {
+        if (this.#socket.io.engine.readyState === 'opening') void this.#diagnose();
+      });
+    }
+  }
 
   async #sendToken(answer: (auth: { token: string }) => void): Promise<void> {
     const attempt = ++this.#attempts;
@@ -221,13 +236,19 @@ class SocketTracker implements Tracker {
     else this.#refused(new TrackingError(error.data?.code ?? 'refused', error.message));
   }
 
-  /** Report why there is no connection; give up on what will not pass when it is found a second time in a row. */
-  async #diagnose(reason: Error, status: unknown): Promise<void> {
+  /**
+   * Report why there is no connection; give up on what will not pass when it is found a second time in a row.
+   *
+   * @param reason Why an attempt failed. Without one it may still succeed, so what may pass is not reported.
+   */
+  async #diagnose(reason?: Error, status?: unknown): Promise<void> {
     const cause = await causeOf(status, this.#proven ? undefined : this.#address);
     if (this.#socket.connected || !this.#socket.active) return; // it is over
+    const lasts = LASTING_CAUSES.includes(cause);
+    if (!lasts && !reason) return;
     const error = new TrackingError(cause, MEANING[cause], undefined, { cause: reason });
     if (cause !== this.problem?.code) this.#prevented(error);
-    else if (LASTING_CAUSES.has(cause) && !this.#proven) {
+    else if (lasts && !this.#proven) {
       this.#socket.disconnect();
       this.#stop(error);
     }
@@ -240,7 +261,7 @@ class SocketTracker implements Tracker {
     const answer = await this.#ask('authenticate', this.#sent).catch(() => undefined); // the connection was lost
     this.#explaining = false;
     if (this.status === 'closed') return;
-    if (answer?.success === true && this.#socket.connected) {
+    if (answer?.success && this.#socket.connected) {
       this.#subscriptions.disconnected(); // everything is requested again
       this.#subscriptions.connected();
       return;
@@ -254,20 +275,18 @@ class SocketTracker implements Tracker {
     if (performance.now() - this.#connectedAt > LASTING) this.#refusals = 0;
     this.#connectedAt = Infinity;
     this.#refusals += 1;
-    const stops = final || this.#refusals >= MAX_REFUSALS;
-    const why = error ?? new TrackingError('refused', 'the server closed the connection');
-    if (error !== undefined || stops) this.#prevented(why);
-    if (stops) {
-      this.#stop(why);
+    if (final || this.#refusals >= MAX_REFUSALS) {
+      this.#stop(error ?? new TrackingError('refused', 'the server closed the connection'));
       return;
     }
+    if (error) this.#prevented(error);
     this.#setStatus('reconnecting');
-    void this.#after(retryDelay(this.#refusals)).then(() => this.#socket.connect());
+    void this.#after(retryDelay(this.#refusals)).then(() => this.#connect());
   }
 
   /** Make no more connections until {@link reconnect} is called. */
   #stop(error: TrackingError): void {
-    this.problem = error;
+    this.#prevented(error);
     this.#setStatus('refused');
     this.#subscriptions.refused(error);
   }
@@ -314,7 +333,7 @@ class SocketTracker implements Tracker {
    */
   async #renew(expiresIn = 0, known?: string): Promise<void> {
     const { id } = this.#socket;
-    if (typeof this.#token === 'string' || id === undefined || this.#renewing === id) return;
+    if (typeof this.#token === 'string' || !id || this.#renewing === id) return;
     this.#renewing = id;
     const notified = performance.now();
     await this.#calm((expiresIn * 1_000) / 2);
@@ -334,8 +353,8 @@ class SocketTracker implements Tracker {
     }
   }
 
-  async #ask(event: string, argument: string | string[]): Promise<Answer> {
-    return (await this.#socket.timeout(ANSWER_TIMEOUT).emitWithAck(event, argument)) as Answer;
+  #ask(event: string, argument: string | string[]): Promise<Answer> {
+    return this.#socket.timeout(ANSWER_TIMEOUT).emitWithAck(event, argument);
   }
 
   /** Resolves after so many milliseconds, or once a promise is settled, unless the tracker is closed before. */
