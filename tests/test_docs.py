@@ -315,6 +315,28 @@ def test_change_notes_are_named_as_towncrier_wants() -> None:
     assert [name for name in names if name != "README.md" and not is_note(name)] == []
 
 
+def test_the_versions_that_a_service_needs_are_those_of_the_project() -> None:
+    page = (ROOT / "docs/atriz-service.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["serve"]]
+    needed += project["optional-dependencies"]["test"]
+    names = (
+        "starlette",
+        "redis",
+        "python-socketio",
+        "python-engineio",
+        "pyjwt",
+        "uvicorn",
+        "fastapi",
+    )
+    for requirement in needed:
+        name, _, _ = requirement.partition(">")
+        if (name := name.partition("[")[0]) in names:
+            spoken = "redis (redis-py)" if name == "redis" else name
+            versions = requirement[requirement.index(">") :]
+            assert f"{spoken} `{versions}`" in " ".join(page.split())
+
+
 def test_the_changelog_begins_with_the_version_of_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     settings = project["tool"]["towncrier"]

@@ -232,6 +232,7 @@ async def test_a_client_with_claims_or_with_a_token_of_its_own() -> None:
 async def test_a_fix_may_be_published_with_a_token_of_ones_own() -> None:
     async with serving(plugins={"jwt_auth": {"required_claims": ["exp"]}}) as live:
         await live.publish("v1")
+        await live.publish("d1", kind="delivery")
         await live.publish("v2", headers={"Authorization": f"Bearer {token('u2')}"}, speed=3)
         assert [
             (await live.get(f"/api/tracking/vehicle/{each}"))[1]["userId"] for each in ("v1", "v2")

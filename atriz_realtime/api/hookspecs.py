@@ -461,7 +461,11 @@ def register_commands(
     """Register further commands of ``atriz-realtime``, as click commands.
 
     Called once, when the command line starts; no server is running.  ``config`` comes
-    from the configuration file in the working directory and the environment.
+    from the configuration file and the environment.  The command line adds the option
+    ``--config`` to each command, and ``config`` comes from the file that it names; a command that
+    has an option of this name is refused.  ``click.get_current_context().meta`` has the line
+    that says which file, ``redis_url`` and ``redis_prefix`` those are, as
+    ``"atriz_realtime.settings"``: a command that changes data in Redis prints it on standard error.
     ``resources.redis`` is not connected: a command that needs Redis uses its ``client``,
     which connects as the settings say, and closes it.
 

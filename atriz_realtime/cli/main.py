@@ -40,6 +40,9 @@ COMMANDS = MappingProxyType(
 _SERVING = frozenset({"serve", "demo"})
 """The commands whose libraries the extra ``serve`` installs; ``cli`` has those of the others."""
 
+_ARGUMENTS = "atriz_realtime.arguments"
+"""The key of click's ``Context.meta`` with the arguments behind the command's name."""
+
 _INTERRUPTED = 130
 """The exit status that shells give a program that SIGINT ended."""
 
@@ -79,6 +82,13 @@ class Program(click.Group):
                 f"{cmd_name!r} is no built-in command, and the plugins cannot be loaded: "
                 f"{error.message}"
             ) from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first argument names; a plugin's may be in ``--config``."""
+        ctx.meta[_ARGUMENTS] = args[1:]
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; with ``--traceback`` a failure prints its traceback."""
@@ -190,6 +200,5 @@ def _plugin_commands(ctx: click.Context) -> dict[str, click.Command]:
     found: dict[str, click.Command] | None = ctx.meta.get(__name__)
     if found is None:
         loader = import_module(f"{__package__}.plugin_commands")
-        found = ctx.meta[__name__] = loader.load()
-        ctx.meta["atriz_realtime.entity_types"] = loader.entity_types
+        found = ctx.meta[__name__] = loader.load(ctx.meta.get(_ARGUMENTS, []), ctx.meta)
     return found

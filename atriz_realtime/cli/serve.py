@@ -43,7 +43,7 @@ def serve(
     With REDIS_URL, servers share their state through Redis; without it, this server runs alone
     and keeps its state in memory.  JWT_SECRET verifies tokens; without it every token is refused.
 
-    Several workers share one Redis: that of REDIS_URL, or else an embedded Valkey, which is
+    Several workers share one Redis: that of REDIS_URL, or else a private Valkey, which is
     started for them.  SIGHUP replaces the workers, which disconnects each client once at most.
     """
     logs.configure(form=log_format)

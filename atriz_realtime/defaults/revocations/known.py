@@ -210,6 +210,11 @@ class Revocations:
         self._report("revocations full", f"{MAX_REVOCATIONS} are in force")
 
 
+def valid_until(expires: float | None, max_life: int) -> int:
+    """When a revocation expires: with a margin after the token's expiry, if that is known."""
+    return int(time.time()) + max_life if expires is None else int(expires) + EXPIRY_MARGIN
+
+
 def _issued(claims: Mapping[str, Any]) -> float:
     """The time when a token was issued; minus infinity when it does not say."""
     issued = claims.get("iat")

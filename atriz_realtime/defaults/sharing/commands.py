@@ -26,6 +26,7 @@ from atriz_realtime.api import (
     parse_duration,
 )
 from atriz_realtime.defaults.revocations import revoke_in_redis
+from atriz_realtime.defaults.shared.commands import say_settings, say_where
 from atriz_realtime.defaults.shared.extras import extra
 from atriz_realtime.defaults.sharing.details import SHOWN, Details
 from atriz_realtime.defaults.sharing.ends import REASONS, End, key_and_life
@@ -95,6 +96,7 @@ def _share(config: PluginConfig) -> click.Command:
             made = asyncio.run(_ask("POST", url + PATH, token, body))
         else:
             made = _signed(config, kind, entity_id, seconds, said)
+            say_settings()
         if as_json:
             click.echo(encode_json({name: made[name] for name in made if name != "success"}))
         else:
@@ -156,15 +158,16 @@ def _unshare(config: PluginConfig, resources: Resources) -> click.Command:
     def command(which: str, reason: str | None, url: str | None, token: str | None) -> None:
         """End a share, by its link or its id; pages that show it are cut within a second.
 
-        It is written to the servers' Redis; with --url, a server ends it for the user of
-        --token, who must have made it.
+        It is written to Redis, under the servers' redis_prefix; standard error says which
+        settings are used, and warns when no server is running with them.  With --url, a server ends
+        it for the user of --token, who must have made it.
         """
         share_id = id_in(which)
         if url is not None:
             query = "" if reason is None else f"?reason={reason}"
             asyncio.run(_ask("DELETE", f"{url}{PATH}/{share_id}{query}", token))
         else:
-            asyncio.run(_revoke(config, resources, share_id, reason))
+            say_where(asyncio.run(_revoke(config, resources, share_id, reason)))
         click.echo(f"ended {share_id}")
 
     return command
@@ -172,7 +175,7 @@ def _unshare(config: PluginConfig, resources: Resources) -> click.Command:
 
 async def _revoke(
     config: PluginConfig, resources: Resources, share_id: str, reason: str | None
-) -> None:
+) -> int | None:
     if resources.redis is None:
         raise ConfigurationError(
             "unshare needs a redis_url (REDIS_URL), or --url and --token", field="redis_url"
@@ -190,7 +193,7 @@ async def _revoke(
         except RedisError as error:
             await client.aclose()
             raise Unavailable(f"Redis: {error}") from error
-    await revoke_in_redis(resources.redis, prefix, "token", share_id, expires, life)
+    return await revoke_in_redis(resources.redis, config.settings, "token", share_id, expires, life)
 
 
 async def _ask(method: str, url: str, token: str | None, body: Any = None) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def left_in(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
-@pytest.mark.parametrize("own_redis", [True, False], ids=["Redis", "embedded Valkey"])
+@pytest.mark.parametrize("own_redis", [True, False], ids=["Redis", "private Valkey"])
 async def test_nothing_is_left_when_the_parent_is_killed(
     unused_tcp_port: int,
     redis_url: str,

@@ -21,6 +21,9 @@ from atriz_realtime_apikey.store import KeyStore
 
 T = TypeVar("T")
 
+SETTINGS = "atriz_realtime.settings"
+"""The key of click's ``Context.meta`` with the line that says which settings a command has."""
+
 MAX_DAYS = 3_650
 """Longest life of a key that expires; a longer one is probably a typing error."""
 
@@ -53,13 +56,17 @@ class Administration:
                 return await work(KeyStore(client, self.prefix))
 
         try:
-            return asyncio.run(session())
+            done = asyncio.run(session())
         except TimeoutError:
             raise click.ClickException("Redis does not answer") from None
         except (RedisError, RedisClusterException, OSError) as error:
             # one line; a message about a Sentinel would contain the whole connection pool
             reason = str(error).partition("\n")[0].partition(" : ")[0]
             raise click.ClickException(f"Redis: {reason or type(error).__name__}") from error
+        meta = click.get_current_context().meta
+        if SETTINGS in meta:  # keys under another prefix are those of other servers
+            click.echo(meta[SETTINGS], err=True)
+        return done
 
 
 def read_duration(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
