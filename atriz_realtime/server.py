@@ -195,7 +195,9 @@ class RealtimeServer(ServerInterface):
 
         self._notify = partial(self._plugins.notify, server=handle, resources=self._resources)
         self._layers = registry.fanout_layers(handle)
-        self._observers = Observers(registry.observers(handle), registry.owner, runner, incidents)
+        self._observers = Observers(
+            registry.observers(handle), registry.owner, runner, incidents, statistics
+        )
         self._recorders = Recorders(registry, handle, runner, incidents, clock)
         self._gateway.add_events(registry, handle)
         super().__init__(

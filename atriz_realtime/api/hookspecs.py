@@ -337,8 +337,8 @@ def register_observers(
     order, from a bounded queue of its own; the first after every ``server_started`` is done.
     An exception is counted and logged, and the next event follows.  When the server stops,
     observers have a second for what is queued; then ``aclose`` of each is awaited.
-    The metrics have no numbers of an observer's own.  A path of the plugin, which
-    :func:`register_routes` adds, can answer with them: with those of the worker that it reaches.
+    Its ``statistics`` are numbers of its own: each worker's are in the health report, and
+    those of all workers in the metrics, as part ``observer <name>``.
 
     Example::
 

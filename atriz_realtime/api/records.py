@@ -223,6 +223,11 @@ class Observer:
     written yet.  The backends, and what ``server_started`` returned, are still open.  It may take
     a second; a failure is counted, and the stop continues.  When ``server_started`` fails, it is
     awaited as well."""
+    statistics: Callable[[], Mapping[str, float]] | None = attrs.field(
+        default=None, kw_only=True, validator=_plain
+    )
+    """The numbers that an operator wants to see, such as how many alarms it has sent: see
+    :class:`Measuring`."""
 
 
 @attrs.frozen(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -11,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import CloseCode
 
-from atriz_realtime.api import Authenticator, Credentials, hookimpl
+from atriz_realtime.api import Authenticator, Credentials, LocationEvent, Observer, hookimpl
 from tests.support.clients.engineio import raw_socket
 from tests.support.servers.serving import serving, token, until
 
@@ -58,6 +59,39 @@ async def test_what_caches_hold_is_among_the_numbers(monkeypatch: pytest.MonkeyP
     assert numbers["cache"]["entries"] == 1
     assert numbers["cache"]["bytes"] > 300
     assert set(numbers["http"]) == {"cached_heads", "arriving", "handled", "unread"}
+
+
+async def test_the_numbers_of_an_observer_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[LocationEvent] = []
+    received = asyncio.Event()
+
+    async def observe(event: LocationEvent) -> None:
+        seen.append(event)
+        received.set()
+
+    @hookimpl
+    def register_observers() -> list[Observer]:
+        return [
+            Observer("mine", observe, statistics=lambda: {"seen": len(seen)}),
+            Observer("silent", observe),
+        ]
+
+    plugin = ModuleType("counting_observer")
+    monkeypatch.setattr(plugin, "register_observers", register_observers, raising=False)
+    monkeypatch.setitem(sys.modules, plugin.__name__, plugin)
+    async with serving(
+        extra_plugins=[plugin.__name__], plugins={"metrics": {"networks": ["127.0.0.1"]}}
+    ) as live:
+        await live.publish("v1")
+        await received.wait()
+        numbers = live.server.reports.own().statistics
+        _, health = await live.get("/health/realtime")
+        status, metrics = await live.get("/metrics", headers={})
+    assert numbers["observer mine"]["seen"] >= 1
+    assert "observer silent" not in numbers
+    assert health["statistics"]["observer mine"]["seen"] >= 1
+    assert status == 200
+    assert 'part="observer mine"' in metrics
 
 
 @pytest.mark.parametrize(("leeway", "status"), [(3600, 200), (0, 401)])

@@ -47,6 +47,7 @@ WRONG = [
     ("fanout_layers", "FanoutLayer('x', slip)", "open must take (Fanout)"),
     ("observers", "Observer('x', slip)", "observe must take (LocationEvent)"),
     ("observers", "Observer('x', print, aclose=slip)", "aclose must take ()"),
+    ("observers", "Observer('x', print, statistics=slip)", "statistics must take ()"),
     ("socket_events", "SocketEvent('x', slip)", "handle must take (SocketClient, …)"),
     ("endpoints", "Endpoint('/x', slip)", "handle must take (HttpCall)"),
     ("routes", "[Route('/x', slip)]", "its function must take (request)"),

@@ -9,6 +9,7 @@ from atriz_realtime.api.model import LocationEvent
 from atriz_realtime.api.records import Observer
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import CLOSE_LIMIT, PluginRunner, awaiting
+from atriz_realtime.core.runtime.statistics import Statistics
 from atriz_realtime.core.runtime.worker import Worker
 
 DRAIN_LIMIT = 1.0
@@ -20,6 +21,7 @@ class Observers:
     """Passes every event to every observer, once they are started.
 
     :param owner: returns the name of the plugin that registered an observer.
+    :param statistics: gets the numbers of the observers.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Observers:
         owner: Callable[[Observer], str],
         plugin_runner: PluginRunner,
         incidents: Incidents,
+        statistics: Statistics,
     ) -> None:
         self._owner = owner
         self._plugin_runner = plugin_runner
@@ -43,6 +46,9 @@ class Observers:
             )
             for record in records
         }
+        for record in self._workers:
+            if record.statistics is not None:
+                statistics.add(f"observer {record.name}", record, owner(record))
 
     def start(self) -> None:
         """Begin with the events that are queued already."""

@@ -331,7 +331,7 @@ FAMILIES = (
     ),
     Family(
         "statistic",
-        "Other statistics, of backends and fan-out layers, by part and name.",
+        "Other statistics, of backends, layers and other parts of plugins, by part and name.",
         _others,
         ("part", "name"),
     ),

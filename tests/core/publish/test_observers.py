@@ -13,6 +13,7 @@ from atriz_realtime.core.publish import observers
 from atriz_realtime.core.publish.observers import Observers
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.statistics import Statistics
 from atriz_realtime.testing import FakeClock, event
 
 Make = Callable[..., Observers]
@@ -22,7 +23,9 @@ Make = Callable[..., Observers]
 def make(incidents: Incidents, clock: FakeClock) -> Make:
     def make(*records: Observer) -> Observers:
         runner = PluginRunner(incidents, clock, limit=5.0)
-        made = Observers(records, lambda record: f"of {record.name}", runner, incidents)
+        made = Observers(
+            records, lambda record: f"of {record.name}", runner, incidents, Statistics(incidents)
+        )
         made.start()
         return made
 

@@ -36,6 +36,7 @@ from atriz_realtime.core.publish.delivery import Delivery
 from atriz_realtime.core.publish.observers import Observers
 from atriz_realtime.core.publish.pipeline import Pipeline, unknown_type
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
+from atriz_realtime.core.runtime.statistics import Statistics
 from atriz_realtime.defaults.memory import MemoryCache, MemorySettings
 from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.plugin_system.registry import Registry
@@ -136,7 +137,13 @@ class Parts:
             self.observed.append((seen.entity_id, seen.location.timestamp.second))
 
         observer = Observer("observer", observe)
-        observers = Observers([observer], lambda _: "test", plugin_runner, hub.incidents)
+        observers = Observers(
+            [observer],
+            lambda _: "test",
+            plugin_runner,
+            hub.incidents,
+            Statistics(hub.incidents),
+        )
         self.pipeline.start(self.cache, observers)
         observers.start()
         self.sent: list[int] = []
