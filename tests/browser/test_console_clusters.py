@@ -282,20 +282,22 @@ async def test_what_is_at_one_place_is_spread_around_it(
     async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
         for n in range(9):
             await live.publish(f"v{n}", latitude=52.6, longitude=-8.6)
+            await live.publish(f"w{n}", latitude=52.6, longitude=-8.5985)
         await open_console(page, live)
         await open_link(page, live, "@52.6,-8.6,17")
-        await until_shown(page, total=9)
-        assert await counts(page) == [9]
+        await until_shown(page, total=18)
+        assert await counts(page) == [9, 9]
         box = await page.locator("#map").bounding_box()
         assert box is not None
         middle = Position(x=box["width"] / 2, y=box["height"] / 2)
         await page.locator("#map").click(position=middle)
-        await until_shown(page, total=9)
-        await page.wait_for_function("() => window.drawn.filter(d => !d.isLabel).length === 9")
+        await page.wait_for_function("() => window.drawn.filter(d => !d.isLabel).length === 10")
+        assert await counts(page) == [1] * 9 + [9]
         for one, other in itertools.combinations(await drawn(page, labels=False), 2):
             assert not overlap(one, other, 0)
+        assert await painted(page, "focus") == [0]  # a click is not the keyboard
         # the first is at the top, and is chosen by a click like any other
-        await page.locator("#map").click(position=Position(x=middle["x"], y=middle["y"] - 34))
+        await page.locator("#map").click(position=Position(x=middle["x"], y=middle["y"] - 68))
         await expect(card(page, "v0")).to_be_visible()
         await page.get_by_role("button", name="Zoom in").click()
         await page.wait_for_function("() => window.drawn.some(({ count }) => count === 8)")

@@ -39,6 +39,8 @@ export class Crowd extends Marks {
   #clusterSpots: readonly ClusterSpot[] = [];
   #hovered: Mark | undefined;
   #spread: Spread | undefined;
+  /** Whether the map has its focus from a pointer, which browsers take for one of the keyboard. */
+  #pointed = false;
 
   constructor(listeners: CrowdListeners) {
     super();
@@ -103,7 +105,13 @@ export class Crowd extends Marks {
 
   override onAdd(map: Map): this {
     const box = map.getContainer();
-    for (const event of ['focus', 'blur']) box.addEventListener(event, () => this.changed());
+    const uses = (pointer: boolean) => () => {
+      this.#pointed = pointer;
+      this.changed();
+    };
+    box.addEventListener('pointerdown', uses(true));
+    for (const event of ['blur', 'keydown']) box.addEventListener(event, uses(false));
+    box.addEventListener('focus', () => this.changed());
     return super.onAdd(map);
   }
 
@@ -159,7 +167,7 @@ export class Crowd extends Marks {
 
   /** The cluster that Enter opens: the one next to the middle, while the map has the focus of the keyboard. */
   get #focused(): ClusterSpot | undefined {
-    if (!this._map.getContainer().matches(':focus-visible')) return undefined;
+    if (this.#pointed || !this._map.getContainer().matches(':focus-visible')) return undefined;
     const { x, y } = this._map.getSize().divideBy(2);
     return closest(this.#clusterSpots, x, y, Infinity);
   }

@@ -6,6 +6,9 @@ import { theme } from './theme.ts';
 /** Pixels between rings, and between the markers of one. */
 const APART = 34;
 
+/** The widest ring that is the innermost one. */
+const WIDEST = 3;
+
 /** Pixels from the middle within which a marker belongs to its ring; one that has moved on is drawn where it is. */
 const NEAR = 40;
 
@@ -17,8 +20,10 @@ export class Spread {
   constructor(middle: Place, marks: readonly Mark[]) {
     this.#middle = middle;
     const sorted = [...marks].sort((one, other) => one.label.localeCompare(other.label, undefined, { numeric: true }));
-    for (let ring = 1; sorted.length > 0; ring += 1) {
-      const some = sorted.splice(0, Math.floor(2 * Math.PI * ring));
+    // a few have one ring, outside which is room for their names
+    const first = Math.min(WIDEST, Math.ceil(sorted.length / placesOf(1)));
+    for (let ring = first; sorted.length > 0; ring += 1) {
+      const some = sorted.splice(0, placesOf(ring));
       for (const [index, mark] of some.entries()) {
         const angle = 2 * Math.PI * (index / some.length);
         this.#offsets.set(mark, [APART * ring * Math.sin(angle), -APART * ring * Math.cos(angle)]);
@@ -61,4 +66,9 @@ export class Spread {
       context.stroke(lines);
     }
   }
+}
+
+/** How many markers have room on a ring. */
+function placesOf(ring: number): number {
+  return Math.floor(2 * Math.PI * ring);
 }
