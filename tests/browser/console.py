@@ -104,12 +104,15 @@ async def listed(page: Page) -> list[str]:
 
 
 async def set_preference(page: Page, *labels: str) -> None:
-    """Check or clear controls of the settings menu."""
-    await page.get_by_role("button", name="Settings").click()
+    """Check or clear controls of the settings menu, with a finger where there is one."""
+    touches = await page.evaluate("navigator.maxTouchPoints > 0")
     menu = page.get_by_role("dialog", name="Settings")
-    for label in labels:
-        await menu.get_by_label(label, exact=True).click()
-    await menu.get_by_role("button", name="Done").click()
+    for control in (
+        page.get_by_role("button", name="Settings"),
+        *(menu.get_by_label(label, exact=True) for label in labels),
+        menu.get_by_role("button", name="Done"),
+    ):
+        await (control.tap() if touches else control.click())
 
 
 def ago(**length: float) -> str:

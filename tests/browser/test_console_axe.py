@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 from tests.browser.axe import violations
 from tests.browser.chromium import Complaints, leaving, unanswered
 from tests.browser.conftest import NewPage
-from tests.browser.console import LANDSCAPE, ON, PHONE, ago, card, open_console, row
+from tests.browser.console import LANDSCAPE, ON, PHONE, ago, card, open_console, row, until_seen
 from tests.support.servers.serving import Live, serving, token, until
 from tests.support.servers.tcp_proxy import proxying
 
@@ -115,6 +115,23 @@ async def test_the_list_is_accessible(new_page: NewPage, screen: dict[str, Any])
 
         await page.get_by_role("button", name="Settings").click()
         await accessible(page, "settings")
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_clusters_are_accessible(new_page: NewPage, screen: dict[str, Any]) -> None:
+    page = await new_page(**screen)
+    async with serving(plugins=ON) as live, leaving(page):
+        for n in range(6):
+            await live.publish(f"v{n}", latitude=52.6, longitude=-8.6)
+        await open_console(page, live)
+        await expect(page.get_by_role("option")).to_have_count(6)
+        await until_seen(page, lambda found: found.count > 100)
+        await page.keyboard.press("Tab")
+        await page.locator("#map").focus()
+        await accessible(page, "clusters")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#announcement")).to_have_text("6 entities: 6 live")
+        await accessible(page, "an opened cluster")
 
 
 @pytest.mark.parametrize("screen", SCREENS)

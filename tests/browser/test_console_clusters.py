@@ -39,16 +39,21 @@ TOGETHER = "30 entities: 18 live, 8 no news, 4 offline"
 
 RECORD = """
   window.drawn = [];
-  const { clearRect, drawImage } = CanvasRenderingContext2D.prototype;
+  const { clearRect, drawImage, fillText } = CanvasRenderingContext2D.prototype;
   const isMarks = ({ canvas }) => canvas.classList?.contains('marks');
   CanvasRenderingContext2D.prototype.clearRect = function (...box) {
     if (isMarks(this)) window.drawn = [];
     return clearRect.apply(this, box);
   };
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+    if (/^[0-9]+$/.test(text)) this.canvas.count = Number(text);
+    return fillText.call(this, text, ...place);
+  };
   CanvasRenderingContext2D.prototype.drawImage = function (image, left, top, width, height) {
     if (isMarks(this)) {
       const isLabel = image.width !== image.height;
-      window.drawn.push({ isLabel, box: [left, top, left + width, top + height] });
+      const count = isLabel ? 0 : (image.count ?? 1);
+      window.drawn.push({ isLabel, count, box: [left, top, left + width, top + height] });
     }
     return drawImage.call(this, image, left, top, width, height);
   };
@@ -102,8 +107,8 @@ async def together(live: Live) -> None:
     updates = [
         {
             "deliveryId": f"v{n}",
-            "latitude": 52.6 + (n % 6) / 5_000,
-            "longitude": -8.6 + (n // 6) / 3_000,
+            "latitude": 52.6 + (n % 6) / 2_500,
+            "longitude": -8.6 + (n // 6) / 1_500,
             **({"timestamp": old[n]} if n in old else {}),
         }
         for n in range(30)
@@ -118,7 +123,7 @@ async def grid(live: Live, size: int = 64) -> None:
             "vehicleId": f"vehicle-{n}",
             "latitude": 52.6 + (n % 8) * 0.0018,
             "longitude": -8.6 + (n // 8) * 0.0026,
-            "heading": 7 * n,
+            "heading": 7 * n % 360,
         }
         for n in range(size)
     ]
@@ -129,6 +134,19 @@ async def drawn(page: Page, *, labels: bool) -> list[Box]:
     """The boxes of the labels, or of everything else, in the last frame."""
     found = await page.evaluate("window.drawn")
     return [tuple(each["box"]) for each in found if each["isLabel"] == labels]
+
+
+async def counts(page: Page) -> list[int]:
+    """How many entities each marker and cluster of the last frame stands for."""
+    found: list[int] = await page.evaluate("window.drawn.map(({ count }) => count)")
+    return sorted(filter(None, found))
+
+
+async def until_shown(page: Page, *, total: int) -> None:
+    """Wait until the markers and clusters of a frame stand for so many entities."""
+    await page.wait_for_function(
+        "total => window.drawn.reduce((sum, { count }) => sum + count, 0) === total", arg=total
+    )
 
 
 def overlap(one: Box, other: Box, inset: float) -> bool:
@@ -223,15 +241,88 @@ async def test_a_setting_turns_clusters_off(new_page: NewPage, screen: dict[str,
         await page.reload()
         await until_painted(page, MARKER)
         await set_preference(page, GROUP)
-        await until_painted(page, "good")  # the pointer may be on a row, whose marker stays apart
+        # a mouse may be on a row, whose marker stays apart
+        await until_painted(page, "good", without="" if screen is DESKTOP else MARKER)
 
 
-async def test_streets_tell_markers_apart_without_clusters(page: Page) -> None:
+async def test_streets_tell_apart_what_does_not_cover_each_other(page: Page) -> None:
     async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
         await together(live)
         await open_console(page, live)
-        await open_link(page, live, "@52.6005,-8.5993,15")
+        await open_link(page, live, "@52.601,-8.5987,16")
         await until_painted(page, MARKER, without="good")
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_every_entity_is_in_a_cluster_or_has_a_marker(
+    new_page: NewPage, screen: dict[str, Any]
+) -> None:
+    page = await new_page(**screen)
+    await page.add_init_script(RECORD)
+    async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
+        await grid(live, 300)
+        await open_console(page, live)
+        await expect(page.locator("#count")).to_have_text("300 on the map")
+        await until_shown(page, total=300)
+        scale = page.locator(".leaflet-control-scale-line")
+        for _ in range(3):
+            before = await scale.inner_text()
+            await page.get_by_role("button", name="Zoom out").click()
+            await expect(scale).not_to_have_text(before)
+            await until_shown(page, total=300)
+        assert len(await counts(page)) < 12
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_what_is_at_one_place_is_spread_around_it(
+    new_page: NewPage, screen: dict[str, Any]
+) -> None:
+    page = await new_page(**screen)
+    await page.add_init_script(RECORD)
+    async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
+        for n in range(9):
+            await live.publish(f"v{n}", latitude=52.6, longitude=-8.6)
+            await live.publish(f"w{n}", latitude=52.6, longitude=-8.5985)
+        await open_console(page, live)
+        await open_link(page, live, "@52.6,-8.6,17")
+        await until_shown(page, total=18)
+        assert await counts(page) == [9, 9]
+        box = await page.locator("#map").bounding_box()
+        assert box is not None
+        middle = Position(x=box["width"] / 2, y=box["height"] / 2)
+        await page.locator("#map").click(position=middle)
+        await page.wait_for_function("() => window.drawn.filter(d => !d.isLabel).length === 10")
+        assert await counts(page) == [1] * 9 + [9]
+        for one, other in itertools.combinations(await drawn(page, labels=False), 2):
+            assert not overlap(one, other, 0)
+        assert await painted(page, "focus") == [0]  # a click is not the keyboard
+        # the first is at the top, and is chosen by a click like any other
+        await page.locator("#map").click(position=Position(x=middle["x"], y=middle["y"] - 68))
+        await expect(card(page, "v0")).to_be_visible()
+        await page.get_by_role("button", name="Zoom in").click()
+        await page.wait_for_function("() => window.drawn.some(({ count }) => count === 8)")
+
+
+@pytest.mark.parametrize(
+    ("key", "found"), [("ArrowLeft", "2 entities: 2 live"), ("ArrowRight", "3 entities: 3 live")]
+)
+async def test_arrow_keys_bring_a_cluster_to_the_middle(page: Page, key: str, found: str) -> None:
+    await page.add_init_script(RECORD)
+    async with serving(plugins=SLOWLY_OLD) as live, leaving(page):
+        for n, longitude in enumerate((-8.65, -8.65, -8.55, -8.55, -8.55)):
+            await live.publish(f"v{n}", latitude=52.6, longitude=longitude)
+        await open_console(page, live)
+        await open_link(page, live, "@52.6,-8.6,12")
+        await page.wait_for_function("() => window.drawn.length === 2")
+        before = await drawn(page, labels=False)
+        await page.keyboard.press("Tab")
+        await page.locator("#map").focus()
+        await page.keyboard.press(key)
+        await page.wait_for_function(
+            "([left]) => Math.abs(window.drawn[0].box[0] - left) > 60", arg=before[0]
+        )
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#announcement")).to_have_text(found)
 
 
 @pytest.mark.parametrize("screen", SCREENS)

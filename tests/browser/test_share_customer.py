@@ -44,7 +44,8 @@ SCREENS = [
 FRENCH = {"locale": "fr-FR"}
 IRISH = {"locale": "en-IE"}
 
-BOXES = """() => Object.fromEntries(['#card', '#map', '#brand', '.pin svg'].map((each) => {
+BOXES = """() => Object.fromEntries(['#card', '#map', '#brand', '.pin svg', '.pin span',
+  '.leaflet-control-attribution'].map((each) => {
   const { left, top, right, bottom } = document.querySelector(each).getBoundingClientRect();
   return [each, [left, top, right, bottom]];
 }))"""
@@ -140,7 +141,11 @@ async def test_vehicle_and_destination_are_both_in_view(
     share = await shared(live, "parcel-2", name="Parcel", destination=THERE)
     await opened(page, live, share)
     await expect(page.locator(".pin")).to_contain_text("12 Mill Road")  # before there is a position
-    for place in (HERE, {"latitude": 52.72, "longitude": -8.5}, {"latitude": 52.674}):
+    for place in (
+        HERE | {"metadata": metadata()},
+        {"latitude": 52.72, "longitude": -8.5},
+        {"latitude": 52.674},
+    ):
         await moved(live, "parcel-2", **place)
         await page.wait_for_function(
             f"""() => {{
@@ -154,7 +159,8 @@ async def test_vehicle_and_destination_are_both_in_view(
               return mark && mark.x > left + 8 && mark.x < right - 8 && mark.y > top + 8 &&
                 mark.y < bottom - 8 && !isCovered(mark.x, mark.y) &&
                 pinLeft >= left && pinTop >= top && pinRight <= right && pinBottom <= bottom &&
-                !isCovered((pinLeft + pinRight) / 2, pinBottom);
+                !isCovered((pinLeft + pinRight) / 2, pinBottom) &&
+                boxes['.pin span'][3] <= boxes['.leaflet-control-attribution'][1];
             }}"""
         )
 

@@ -59,8 +59,10 @@ export class List {
     box.addEventListener('scroll', () => this.draw(), { passive: true });
     box.addEventListener('keydown', (event) => this.#key(event));
     box.addEventListener('click', (event) => this.#click(event));
-    box.addEventListener('mouseover', (event) => options.hover(this.#pointed(event)));
-    box.addEventListener('mouseleave', () => options.hover(undefined));
+    box.addEventListener('pointerover', (event) => {
+      if (event.pointerType !== 'touch') options.hover(this.#pointed(event));
+    });
+    box.addEventListener('pointerleave', () => options.hover(undefined));
     box.addEventListener('focus', () => this.#focused());
     new ResizeObserver(() => this.draw()).observe(box);
   }

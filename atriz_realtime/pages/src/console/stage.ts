@@ -16,7 +16,7 @@ const CLOSE = 13;
 /** Highest zoom when all entities are shown. */
 const FAR = 13;
 
-/** Highest zoom to which clusters open: it has none. */
+/** Highest zoom to which clusters open; from there on they are spread. */
 const STREETS = 16;
 
 export interface StageListeners {
@@ -153,13 +153,17 @@ export class Stage {
     this.map.panTo(centre, { animate: !isStill(), duration: GLIDE / 1_000, easeLinearity: 1 });
   }
 
-  /** Come so close that what is in a cluster can be seen. */
+  /** Show what is in a cluster: come closer, or spread what is at one place. */
   #open(cluster: Cluster): void {
     this.#announce(contentsOf(cluster));
+    if (this.map.getZoom() >= STREETS) {
+      this.#marks.spread(cluster);
+      return;
+    }
     const bounds = latLngBounds(cluster.marks.map(({ place }) => toLatLng(place)));
     const zoom = this.map.getBoundsZoom(bounds, false, point(80, 80));
     const closer = Math.max(this.map.getZoom() + 1, Math.min(zoom, STREETS));
-    this.map.setView(bounds.getCenter(), Math.min(closer, this.map.getMaxZoom()), { animate: !isStill() });
+    this.map.setView(bounds.getCenter(), closer, { animate: !isStill() });
   }
 
   /** The centre of the map that puts a marker in the middle of what is not covered. */

@@ -1,14 +1,19 @@
 import Supercluster from 'supercluster';
 
 import type { Freshness } from '../freshness.ts';
+import { radiusOf } from './bubbles.ts';
 import type { Mark } from './mark.ts';
 import { latitudeAt, southOf, type Place } from './mercator.ts';
 
 /** Pixels within which markers are drawn as one cluster. */
-const RADIUS = 52;
+const RADIUS = 60;
 
-/** The highest zoom that has clusters: from the next on, streets tell the markers apart. */
-const LAST_ZOOM = 14;
+/** Pixels between two circles. */
+const GAP = 4;
+
+/** From this zoom on, streets tell markers apart, and only those that cover each other are a cluster. */
+const STREETS = 15;
+const COVERED = 24;
 
 /** Milliseconds after which clusters are made again from where the markers are by then. */
 const PERIOD = 1_000;
@@ -62,8 +67,8 @@ export class Clusters {
    *
    * @param apart Markers that are never in a cluster.
    */
-  of(marks: ReadonlySet<Mark>, apart: readonly (Mark | undefined)[], zoom: number, now: number): Grouped | undefined {
-    if (!this.enabled || zoom > LAST_ZOOM) {
+  of(marks: ReadonlySet<Mark>, apart: ReadonlySet<Mark>, zoom: number, now: number): Grouped | undefined {
+    if (!this.enabled) {
       this.#grouped = undefined; // they are made anew when they are needed
       return undefined;
     }
@@ -80,9 +85,9 @@ export class Clusters {
   }
 }
 
-function group(marks: ReadonlySet<Mark>, apart: readonly (Mark | undefined)[], zoom: number): Grouped {
+function group(marks: ReadonlySet<Mark>, apart: ReadonlySet<Mark>, zoom: number): Grouped {
   const index = new Supercluster<{ mark: Mark }, Counts>({
-    radius: RADIUS,
+    radius: zoom < STREETS ? RADIUS : COVERED,
     extent: 256,
     // this zoom alone: all of them would take several times as long
     minZoom: zoom,
@@ -96,7 +101,7 @@ function group(marks: ReadonlySet<Mark>, apart: readonly (Mark | undefined)[], z
   });
   const points = [];
   for (const mark of marks) {
-    if (apart.includes(mark)) continue;
+    if (apart.has(mark)) continue;
     const { x, y } = mark.place;
     const coordinates = [(x - 0.5) * 360, latitudeAt(y)];
     points.push({ type: 'Feature', geometry: { type: 'Point', coordinates }, properties: { mark } } as const);
@@ -121,5 +126,33 @@ function group(marks: ReadonlySet<Mark>, apart: readonly (Mark | undefined)[], z
       },
     });
   }
-  return { clusters, alone };
+  return { clusters: withoutOverlap(clusters, 256 * 2 ** zoom), alone };
+}
+
+/** The clusters, of which the larger take in those that their circles would touch. */
+function withoutOverlap(clusters: readonly Cluster[], scale: number): Cluster[] {
+  const kept: Cluster[] = [];
+  for (const cluster of [...clusters].sort((one, other) => other.count - one.count)) {
+    const index = kept.findIndex((other) => {
+      const distance = Math.hypot(other.x - cluster.x, other.y - cluster.y) * scale;
+      return distance < radiusOf(other) + radiusOf(cluster) + GAP;
+    });
+    const larger = kept[index];
+    if (larger === undefined) kept.push(cluster);
+    else kept[index] = merged(larger, cluster);
+  }
+  return kept;
+}
+
+function merged(larger: Cluster, smaller: Cluster): Cluster {
+  const [one, other] = [larger.counts, smaller.counts];
+  return {
+    x: larger.x,
+    y: larger.y,
+    count: larger.count + smaller.count,
+    counts: { live: one.live + other.live, stale: one.stale + other.stale, offline: one.offline + other.offline },
+    get marks() {
+      return [...larger.marks, ...smaller.marks];
+    },
+  };
 }

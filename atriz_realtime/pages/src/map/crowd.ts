@@ -6,12 +6,16 @@ import { Clusters, type Cluster, type Grouped } from './clusters.ts';
 import { Labels } from './labels.ts';
 import type { Mark } from './mark.ts';
 import { drawRing, Marks, type MarkSpot, type Spot } from './marks.ts';
+import { Spread } from './spread.ts';
 
 /** Most pixels between a click and the marker that it selects. */
 const NEAR = 16;
 
 /** Milliseconds for which frames are drawn while clusters wait to be made. */
 const RETRY = 500;
+
+/** Whether there is a pointer that points without a touch. */
+const HOVERS = matchMedia('(any-hover: hover)');
 
 /** A cluster on the map window. */
 interface ClusterSpot extends Spot {
@@ -34,6 +38,9 @@ export class Crowd extends Marks {
   #grouped: Grouped | undefined;
   #clusterSpots: readonly ClusterSpot[] = [];
   #hovered: Mark | undefined;
+  #spread: Spread | undefined;
+  /** Whether the map has its focus from a pointer, which browsers take for one of the keyboard. */
+  #pointed = false;
 
   constructor(listeners: CrowdListeners) {
     super();
@@ -44,8 +51,17 @@ export class Crowd extends Marks {
     return this.#grouped?.alone ?? this.marks;
   }
 
-  protected override get apart(): readonly (Mark | undefined)[] {
-    return [this.chosen, this.#hovered];
+  protected override get apart(): ReadonlySet<Mark> {
+    return new Set([...this.#special, ...(this.#spread?.marks ?? [])]);
+  }
+
+  /** The markers that are highlighted, the most important first. */
+  get #special(): readonly Mark[] {
+    return [this.chosen, this.#hovered].filter((mark) => mark !== undefined);
+  }
+
+  protected override seat(mark: Mark, x: number, y: number, view: View): readonly [number, number] {
+    return this.#spread?.at(mark, x, y, view) ?? [x, y];
   }
 
   override show(marks: ReadonlySet<Mark>): void {
@@ -74,6 +90,13 @@ export class Crowd extends Marks {
     this.#rearrange();
   }
 
+  /** Draw the markers of a cluster around it, each for itself, until the map is zoomed; `undefined`: where they are. */
+  spread(cluster: Cluster | undefined): void {
+    if (cluster === undefined && this.#spread === undefined) return;
+    this.#spread = cluster === undefined ? undefined : new Spread(cluster, cluster.marks);
+    this.#rearrange();
+  }
+
   #rearrange(): void {
     this.#clusters.changed();
     this.#labels.changed();
@@ -82,7 +105,13 @@ export class Crowd extends Marks {
 
   override onAdd(map: Map): this {
     const box = map.getContainer();
-    for (const event of ['focus', 'blur']) box.addEventListener(event, () => this.changed());
+    const uses = (pointer: boolean) => () => {
+      this.#pointed = pointer;
+      this.changed();
+    };
+    box.addEventListener('pointerdown', uses(true));
+    for (const event of ['blur', 'keydown']) box.addEventListener(event, uses(false));
+    box.addEventListener('focus', () => this.changed());
     return super.onAdd(map);
   }
 
@@ -100,10 +129,11 @@ export class Crowd extends Marks {
     this.#grouped = this.#clusters.of(this.marks, this.apart, view.zoom, now);
     if (this.#clusters.isBehind) this.keepUp(now + RETRY);
     this.#drawClusters(context, view);
+    this.#spread?.draw(context, this.marks, view, now);
     super.paint(context, view, now);
     const hovered = this.spots.find(({ mark }) => mark === this.#hovered);
     if (hovered !== undefined && hovered.mark !== this.chosen) drawRing(context, hovered.x, hovered.y, hovered.reach + 5);
-    this.#labels.draw(context, this.spots, this.apart, this.#clusterSpots, view, now);
+    this.#labels.draw(context, this.spots, this.#special, this.#clusterSpots, view, now);
   }
 
   #drawClusters(context: CanvasRenderingContext2D, view: View): void {
@@ -117,10 +147,12 @@ export class Crowd extends Marks {
       }))
       .filter(({ x, y }) => this.isSeen(x, y, view));
     const focused = this.#focused;
+    const ratio = window.devicePixelRatio;
     for (const spot of this.#clusterSpots) {
       const bubble = this.#bubbles.get(spot.cluster);
-      const size = bubble.width / window.devicePixelRatio;
-      context.drawImage(bubble, spot.x - size / 2, spot.y - size / 2, size, size);
+      const size = bubble.width / ratio;
+      const [x, y] = [spot.x, spot.y].map((at) => Math.round((at - size / 2) * ratio) / ratio) as [number, number];
+      context.drawImage(bubble, x, y, size, size); // on whole pixels, so that its number is sharp
       if (spot === focused) drawRing(context, spot.x, spot.y, spot.reach + 4);
     }
   }
@@ -135,7 +167,7 @@ export class Crowd extends Marks {
 
   /** The cluster that Enter opens: the one next to the middle, while the map has the focus of the keyboard. */
   get #focused(): ClusterSpot | undefined {
-    if (!this._map.getContainer().matches(':focus-visible')) return undefined;
+    if (this.#pointed || !this._map.getContainer().matches(':focus-visible')) return undefined;
     const { x, y } = this._map.getSize().divideBy(2);
     return closest(this.#clusterSpots, x, y, Infinity);
   }
@@ -144,11 +176,13 @@ export class Crowd extends Marks {
     click: (event: LeafletMouseEvent) => {
       DomEvent.stop(event);
       const found = this.#nearest(event.containerPoint);
-      if (found === undefined) return;
-      if ('cluster' in found) this.#listeners.open(found.cluster);
+      if (found === undefined) this.spread(undefined);
+      else if ('cluster' in found) this.#listeners.open(found.cluster);
       else this.#listeners.choose(found.mark);
     },
+    zoomstart: () => this.spread(undefined),
     mousemove: ({ containerPoint }: LeafletMouseEvent) => {
+      if (!HOVERS.matches) return; // a touch moves a mouse that does not exist
       const found = this.#nearest(containerPoint);
       const container = this._map.getContainer();
       container.classList.toggle('points-at-mark', found !== undefined);

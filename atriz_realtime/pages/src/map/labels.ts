@@ -67,7 +67,7 @@ export class Labels {
   draw(
     context: CanvasRenderingContext2D,
     spots: readonly MarkSpot[],
-    first: readonly (Mark | undefined)[],
+    first: readonly Mark[],
     others: readonly Spot[],
     { width }: View,
     now: number,
@@ -86,7 +86,7 @@ export class Labels {
     }
   }
 
-  #place(spots: readonly MarkSpot[], first: readonly (Mark | undefined)[], others: readonly Spot[], edge: number): void {
+  #place(spots: readonly MarkSpot[], first: readonly Mark[], others: readonly Spot[], edge: number): void {
     const taken = new Grid();
     for (const spot of spots) taken.add(boxOf(spot));
     for (const spot of others) taken.add(boxOf(spot));
@@ -121,7 +121,7 @@ export class Labels {
   }
 
   /** The markers in the order in which they get labels: within each state, those that have one keep it. */
-  #byPriority(spots: readonly MarkSpot[], first: readonly (Mark | undefined)[]): MarkSpot[] {
+  #byPriority(spots: readonly MarkSpot[], first: readonly Mark[]): MarkSpot[] {
     const ranks: MarkSpot[][] = Array.from({ length: first.length + 6 }, () => []);
     for (const spot of spots) {
       const { mark } = spot;

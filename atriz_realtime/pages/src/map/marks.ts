@@ -89,8 +89,13 @@ export class Marks extends CanvasLayer {
   }
 
   /** Markers that are drawn though they are not {@link alone}. */
-  protected get apart(): Iterable<Mark | undefined> {
-    return [this.chosen];
+  protected get apart(): ReadonlySet<Mark> {
+    return new Set(this.chosen === undefined ? [] : [this.chosen]);
+  }
+
+  /** The pixel at which a marker is drawn whose place is at a pixel. */
+  protected seat(_mark: Mark, x: number, y: number, _view: View): readonly [number, number] {
+    return [x, y];
   }
 
   protected override paint(context: CanvasRenderingContext2D, view: View, now: number): void {
@@ -118,12 +123,12 @@ export class Marks extends CanvasLayer {
     const spots: MarkSpot[] = [];
     const add = (mark: Mark) => {
       const place = mark.at(now);
-      const [x, y] = [place.x * scale - left, place.y * scale - top];
+      const [x, y] = this.seat(mark, place.x * scale - left, place.y * scale - top, view);
       if (this.isSeen(x, y, view)) spots.push({ mark, x, y, reach: mark === this.chosen ? 2 * reach : reach });
     };
     const { alone } = this;
     for (const mark of alone) if (this.#marks.has(mark)) add(mark);
-    for (const mark of new Set(this.apart)) if (mark !== undefined && this.#marks.has(mark) && !alone.has(mark)) add(mark);
+    for (const mark of this.apart) if (this.#marks.has(mark) && !alone.has(mark)) add(mark);
     return spots;
   }
 

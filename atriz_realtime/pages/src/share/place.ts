@@ -12,11 +12,14 @@ import { latLng, latLngBounds, point, type LatLng, type LatLngBounds, type Map, 
 /** The initial zoom. */
 const ZOOM = 15;
 
-/** Pixels around what is to be seen: room for the pin above its point, for its label below, and for the controls. */
+/**
+ * Pixels around what is to be seen: room for the pin above its point, for its label and the attribution below, and for
+ * the controls.
+ */
 const LEFT = 76;
 const RIGHT = 124;
 const ABOVE = 64;
-const BELOW = 44;
+const BELOW = 72;
 
 /** Zoom levels that the map may be too far out before it comes closer. */
 const SLACK = 1;
@@ -29,6 +32,7 @@ export class Place {
   #mark: Mark | undefined;
   #at: LatLng | undefined;
   #pin: Marker | undefined;
+  readonly #resizes = new ResizeObserver(() => this.#map.invalidateSize({ animate: false }));
   #following = true;
   #isPlaced = false;
   #listener: ((following: boolean) => void) | undefined;
@@ -48,6 +52,8 @@ export class Place {
       button.setAttribute('aria-label', text);
     }
     this.#map.addLayer(this.#marks);
+    // the card beside the map grows and shrinks with what it says
+    this.#resizes.observe(element);
     this.#map.on('dragstart', () => this.#follow(false));
     this.#map.on('resize', () => {
       if (this.#following) this.#show(false);
@@ -101,6 +107,7 @@ export class Place {
 
   /** Remove the map from the page. */
   remove(): void {
+    this.#resizes.disconnect();
     this.#map.remove();
   }
 
