@@ -195,9 +195,8 @@ class RealtimeServer(ServerInterface):
 
         self._notify = partial(self._plugins.notify, server=handle, resources=self._resources)
         self._layers = registry.fanout_layers(handle)
-        self._observers = Observers(
-            registry.observers(handle), registry.owner, runner, incidents, statistics
-        )
+        observers = registry.observers(handle)
+        self._observers = Observers(observers, registry.owner, runner, incidents, statistics)
         self._recorders = Recorders(registry, handle, runner, incidents, clock)
         self._gateway.add_events(registry, handle)
         super().__init__(

@@ -224,7 +224,7 @@ class Observer:
     a second; a failure is counted, and the stop continues.  When ``server_started`` fails, it is
     awaited as well."""
     statistics: Callable[[], Mapping[str, float]] | None = attrs.field(
-        default=None, kw_only=True, validator=_plain
+        default=None, kw_only=True, validator=valid.plain
     )
     """The numbers that an operator wants to see, such as how many alarms it has sent: see
     :class:`Measuring`."""
