@@ -9,7 +9,7 @@ from playwright.async_api import Page
 
 from tests.support.servers.serving import TIMEOUT
 
-SHARES = """async ([picture, colours]) => {
+SHARES = """async ([picture, colours, near]) => {
   const image = new Image();
   image.src = `data:image/png;base64,${picture}`;
   await image.decode();
@@ -23,7 +23,7 @@ SHARES = """async ([picture, colours]) => {
   for (let at = 0; at < data.length; at += 4) {
     wanted.forEach(([red, green, blue], index) => {
       const apart = [data[at] - red, data[at + 1] - green, data[at + 2] - blue].map(Math.abs);
-      if (Math.max(...apart) <= 2) found[index] += 1;
+      if (Math.max(...apart) <= near) found[index] += 1;
     });
   }
   return found.map((each) => each / (data.length / 4));
@@ -39,25 +39,25 @@ COLOURS = """(names) => names.map((name) => {
 """The values of colours of the theme."""
 
 
-async def painted(page: Page, colours: list[str]) -> list[float]:
+async def painted(page: Page, colours: list[str], near: int = 2) -> list[float]:
     """The shares of the map that have given colours, such as `#0c141d`."""
     picture = base64.b64encode(await page.locator("#map").screenshot()).decode()
-    found: list[float] = await page.evaluate(SHARES, [picture, colours])
+    found: list[float] = await page.evaluate(SHARES, [picture, colours, near])
     return found
 
 
-async def shares(page: Page, *names: str) -> dict[str, float]:
+async def shares(page: Page, *names: str, near: int = 2) -> dict[str, float]:
     """The shares of the map that have given colours of the theme."""
     colours = await page.evaluate(COLOURS, list(names))
-    return dict(zip(names, await painted(page, colours), strict=True))
+    return dict(zip(names, await painted(page, colours, near), strict=True))
 
 
-async def until_drawn(page: Page, **least: float) -> None:
-    """Wait until colours of the theme cover at least these shares of the map."""
+async def until_drawn(page: Page, near: int = 2, **least: float) -> None:
+    """Wait until colours of the theme, or similar ones, cover at least these shares of the map."""
     names = {name.replace("_", "-"): share for name, share in least.items()}
     end = time.monotonic() + TIMEOUT
     while True:
-        found = await shares(page, *names)
+        found = await shares(page, *names, near=near)
         if all(found[name] >= share for name, share in names.items()):
             return
         assert time.monotonic() < end, f"{found}, wanted {names}"

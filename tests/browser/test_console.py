@@ -174,7 +174,7 @@ async def test_stale_markers_have_another_shape_and_are_labelled(page: Page) -> 
         await expect(row(page, "v1")).to_have_attribute("data-state", "stale")
         await expect(row(page, "v1")).to_contain_text("No news for 2 min")
         await expect(row(page, "v1")).not_to_contain_text("km/h")
-        await until_drawn(page, warn=0.00002)  # a ring around them
+        await until_drawn(page, near=24, warn=0.00002)  # a thin ring
         await row(page, "v1").click()
         details = page.get_by_role("region", name="v1")
         await expect(details).to_contain_text("No news for 2 min")
@@ -187,7 +187,7 @@ async def test_stale_markers_have_another_shape_and_are_labelled(page: Page) -> 
         await until_seen(page, lambda found: found.count > 100)
         assert (await shares(page, "warn"))["warn"] == 0
         await expect(row(page, "v1")).to_have_attribute("data-state", "stale")
-        await until_drawn(page, warn=0.00002)
+        await until_drawn(page, near=24, warn=0.00002)
 
 
 async def test_it_reconnects_when_the_server_is_back(page: Page, complaints: Complaints) -> None:
