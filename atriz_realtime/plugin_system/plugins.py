@@ -215,8 +215,13 @@ class PluginHost:
         if name not in self._config.optional_plugins or hook in GUARDING_HOOKS:
             raise error
         self._failures[name] = error.message
-        what = f"runs without {hook}" if hook else "skipped"
-        logger.warning("optional plugin %s: %s", what, error.message, exc_info=unexpected(error))
+        cause = unexpected(error)
+        if hook:
+            logger.warning(
+                "optional plugin runs without %s: %s", hook, error.message, exc_info=cause
+            )
+        else:
+            logger.warning("optional plugin skipped: %s", error.message, exc_info=cause)
         plugin = self._manager.get_plugin(name)
         if plugin is not None and not hook:
             self._manager.unregister(plugin)
