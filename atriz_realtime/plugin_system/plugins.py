@@ -317,10 +317,8 @@ class PluginHost:
         callers = self._manager.get_hookcallers(plugin)
         if not callers:
             file = getattr(inspect.getmodule(plugin), "__file__", None)
-            raise PluginError(
-                f"{where} implements no hook{f' in {file}' if file else ''}; "
-                "mark its functions with atriz_realtime.api.hookimpl"
-            )
+            place = f" in {file}" if file else ""
+            raise PluginError(f"{where} implements no hook{place}; {_without_hooks(plugin)}")
         for caller in callers:
             for each in caller.get_hookimpls():
                 if each.plugin_name == name and each.kwargnames:
@@ -350,6 +348,18 @@ class PluginHost:
                 raise ConfigurationError(f"{where}: {problem}", field=field)
             blocked.add((name, hook))
         return blocked
+
+
+def _without_hooks(plugin: object) -> str:
+    """What to do about a plugin that implements no hook."""
+    marker = f"{hookspecs.PROJECT_NAME}_impl"
+    for name, member in inspect.getmembers(plugin, inspect.isclass):
+        if any(hasattr(each, marker) for each in vars(member).values()):
+            return (
+                f"its class {name!r} does: name that in the entry point, as 'module:{name}', and "
+                "install the distribution again, or name it in extra_plugins"
+            )
+    return "mark its functions with atriz_realtime.api.hookimpl"
 
 
 def _wrong_argument(plugin: object, error: Exception) -> str:

@@ -278,6 +278,15 @@ def test_a_module_without_hooks_is_named_with_its_file() -> None:
     )
 
 
+def test_a_module_whose_class_has_the_hooks_says_to_install_it_again(plugins: Plugins) -> None:
+    source = "class Tram:\n    @hookimpl\n    def register_filters(self):\n        return []"
+    plugins.distribution("acme-tram", {"tram": plugins.module("tram", source)})
+    assert refusal().endswith(
+        "its class 'Tram' does: name that in the entry point, as 'module:Tram', and install the "
+        "distribution again, or name it in extra_plugins"
+    )
+
+
 def test_a_module_under_two_names_is_named_with_both(plugins: Plugins) -> None:
     name = plugins.commands("shop")
     assert refusal(name, f"depot = {name}") == (
