@@ -203,7 +203,9 @@ class Location:
             values = {_PYTHON_NAMES[key]: value for key, value in data.items()}
         except KeyError as error:
             key = str(error.args[0])[:64]
-            raise InvalidLocation(f"unknown field {key!r}", field=key) from None
+            raise InvalidLocation(
+                f"unknown field {key!r}; fields of your own belong in metadata", field=key
+            ) from None
         if not values.keys() >= _REQUIRED_NAMES:
             key = next(key for key, name in _REQUIRED if name not in values)
             raise InvalidLocation(f"{key} is required", field=key)

@@ -17,6 +17,7 @@ from atriz_realtime.api.errors import ConfigurationError, PluginError, RealtimeE
 from atriz_realtime.api.extras import install_hint
 from atriz_realtime.cli.output import complain, discard_output, warn
 from atriz_realtime.plugin_system.discovery import DISTRIBUTION, search_working_directory
+from atriz_realtime.plugin_system.failures import unexpected
 
 NAME = "atriz-realtime"
 
@@ -42,6 +43,9 @@ _SERVING = frozenset({"serve", "demo"})
 
 _ARGUMENTS = "atriz_realtime.arguments"
 """The key of click's ``Context.meta`` with the arguments behind the command's name."""
+
+SHOWS_WHERE = f"{NAME} --traceback COMMAND shows where"
+"""The end of an error whose traceback tells more than its message."""
 
 _INTERRUPTED = 130
 """The exit status that shells give a program that SIGINT ended."""
@@ -140,7 +144,7 @@ def run(arguments: Sequence[str] | None = None, command: click.Command = program
         complain(error.format_message())
         return error.exit_code
     except RealtimeError as error:
-        complain(error.message)
+        complain(error.message if unexpected(error) is None else f"{error.message} ({SHOWS_WHERE})")
         return 1
     except (KeyboardInterrupt, click.Abort):
         return _INTERRUPTED
@@ -151,9 +155,7 @@ def run(arguments: Sequence[str] | None = None, command: click.Command = program
         complain(_described(error))
         return 1
     except (Exception, asyncio.CancelledError) as error:
-        complain(
-            f"unexpected {type(error).__name__}: {error} ({NAME} --traceback COMMAND shows where)"
-        )
+        complain(f"unexpected {type(error).__name__}: {error} ({SHOWS_WHERE})")
         return 1
     return status if isinstance(status, int) else 0
 

@@ -21,6 +21,8 @@ from atriz_realtime.cli.addresses import bind
 from atriz_realtime.cli.logs import redact
 from atriz_realtime.core.runtime import cancellation, open_files
 from atriz_realtime.plugin_system.config import RealtimeConfig
+from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
+from atriz_realtime.plugin_system.failures import named
 from atriz_realtime.plugin_system.published_secrets import PUBLISHED_SECRETS
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.redis_link import Link, make_link
@@ -176,6 +178,9 @@ async def _found(registry: Registry, check: Check) -> list[str]:
         async with limit:
             found = await check.run()
         problems = [found] if isinstance(found, str) else list(found or ())
+        owner = registry.owner(check)
+        if owner not in DEFAULT_PLUGINS:  # whose sentences name what they are about
+            problems = [named(owner, str(each)) for each in problems]
     except (Exception, SystemExit, asyncio.CancelledError) as error:  # a plugin may raise anything
         if cancellation.is_own(error):
             raise

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
@@ -18,6 +16,7 @@ from atriz_realtime.api import hookspecs
 from atriz_realtime.api.errors import ConfigurationError, PluginError
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.plugin_system.discovery import PluginSource, find_plugins
+from atriz_realtime.plugin_system.failures import failure_of, unexpected
 from atriz_realtime.plugin_system.settings_view import SettingsView
 from atriz_realtime.plugin_system.signatures import signature_of
 from atriz_realtime.plugin_system.structure import check_settings_class, nearest, structure
@@ -157,15 +156,17 @@ class PluginHost:
         failures: list[ConfigurationError] = []
         for implementation in self._implementations(hook):
             name = implementation.plugin_name
+            timeout = asyncio.timeout(_LIMITS[hook] if limit is None else limit)
             try:
-                async with asyncio.timeout(_LIMITS[hook] if limit is None else limit):
+                async with timeout:
                     result = self._call(hook, implementation, arguments)
                     if inspect.isawaitable(result):
                         result = await result
                 if returned is not None and result is not None:
                     returned(name, result)
             except (Exception, SystemExit) as error:
-                failure = _failure(name, hook, error)
+                late = timeout.expired()  # a plugin may raise a TimeoutError of its own
+                failure = failure_of(name, hook, error, "took too long" if late else "")
                 if not tolerant:
                     self._tolerate(name, failure, hook)
                 failures.append(failure)
@@ -214,10 +215,13 @@ class PluginHost:
         if name not in self._config.optional_plugins or hook in GUARDING_HOOKS:
             raise error
         self._failures[name] = error.message
+        cause = unexpected(error)
         if hook:
-            logger.warning("optional plugin runs without %s: %s", hook, error.message)
+            logger.warning(
+                "optional plugin runs without %s: %s", hook, error.message, exc_info=cause
+            )
         else:
-            logger.warning("optional plugin skipped: %s", error.message)
+            logger.warning("optional plugin skipped: %s", error.message, exc_info=cause)
         plugin = self._manager.get_plugin(name)
         if plugin is not None and not hook:
             self._manager.unregister(plugin)
@@ -267,7 +271,7 @@ class PluginHost:
 
         Each plugin gets a ``server`` of its own, which the argument of that name makes.
 
-        :raises ConfigurationError: when it raised one: see :func:`refused_by`.
+        :raises ConfigurationError: when it raised one: see :func:`failure_of`.
         :raises PluginError: when it raised anything else.
         """
         name = implementation.plugin_name
@@ -286,7 +290,7 @@ class PluginHost:
                 )
             return list(result) if isinstance(result, Iterator) else result
         except (Exception, SystemExit) as error:
-            raise _failure(name, hook, error) from error
+            raise failure_of(name, hook, error) from error
 
     def _load(self, name: str, source: PluginSource) -> None:
         where = f"plugin {name!r} ({source.origin})"
@@ -309,14 +313,12 @@ class PluginHost:
             hint = nearest(unknown, HOOKS) if unknown else ""
             said = str(error).replace(f" in plugin {plugin!r}", "")
             problem = _wrong_argument(plugin, error) or f"{said}{hint}"
-            raise PluginError(f"{where}: {problem}") from error
+            raise PluginError(f"{where}: {problem}") from None
         callers = self._manager.get_hookcallers(plugin)
         if not callers:
             file = getattr(inspect.getmodule(plugin), "__file__", None)
-            raise PluginError(
-                f"{where} implements no hook{f' in {file}' if file else ''}; "
-                "mark its functions with atriz_realtime.api.hookimpl"
-            )
+            place = f" in {file}" if file else ""
+            raise PluginError(f"{where} implements no hook{place}; {_without_hooks(plugin)}")
         for caller in callers:
             for each in caller.get_hookimpls():
                 if each.plugin_name == name and each.kwargnames:
@@ -348,6 +350,18 @@ class PluginHost:
         return blocked
 
 
+def _without_hooks(plugin: object) -> str:
+    """What to do about a plugin that implements no hook."""
+    marker = f"{hookspecs.PROJECT_NAME}_impl"
+    for name, member in inspect.getmembers(plugin, inspect.isclass):
+        if any(hasattr(each, marker) for each in vars(member).values()):
+            return (
+                f"its class {name!r} does: name that in the entry point, as 'module:{name}', and "
+                "install the distribution again, or name it in extra_plugins"
+            )
+    return "mark its functions with atriz_realtime.api.hookimpl"
+
+
 def _wrong_argument(plugin: object, error: Exception) -> str:
     """What pluggy says of an argument that a hook does not have; empty if it says another thing."""
     hook = str(error).partition(" for hook '")[2].partition("'")[0]
@@ -361,35 +375,3 @@ def _wrong_argument(plugin: object, error: Exception) -> str:
         return ""
     taken = " and ".join(filter(None, (", ".join(allowed[:-1]), *allowed[-1:])))
     return f"{hook} has no argument {wrong[0]!r}; it {f'may take {taken}' if taken else 'has none'}"
-
-
-def refused_by(name: str, error: ConfigurationError) -> ConfigurationError:
-    """A plugin's refusal to work as configured, whose message names the plugin and the field."""
-    message = error.message
-    if error.field is not None and error.field.lower() not in message.lower():
-        message = f"{error.field}: {message}"
-    if not re.search(rf"\bplugins?[ .]'?{re.escape(name)}\b", message):
-        message = f"plugin {name!r}: {message}"
-    if message == error.message:
-        return error
-    kind = PluginError if isinstance(error, PluginError) else ConfigurationError
-    return kind(message, field=error.field)
-
-
-@contextmanager
-def failing(name: str, hook: str) -> Iterator[None]:
-    """Turn whatever is raised within into a failure that names plugin and hook."""
-    try:
-        yield
-    except Exception as error:
-        raise _failure(name, hook, error) from error
-
-
-def _failure(name: str, hook: str, error: BaseException) -> ConfigurationError:
-    """A failure that names plugin and hook; of a ``ConfigurationError``, the plugin."""
-    if isinstance(error, ConfigurationError):
-        return refused_by(name, error)
-    reason = "took too long" if isinstance(error, TimeoutError) else repr(error)
-    if str(error):
-        reason = f"{type(error).__name__}: {error}"
-    return PluginError(f"plugin {name!r} failed in {hook}: {reason}")

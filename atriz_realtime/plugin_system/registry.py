@@ -33,7 +33,8 @@ from atriz_realtime.api.records import (
 )
 from atriz_realtime.api.wire import SocketEvents, track_event, untrack_event
 from atriz_realtime.plugin_system.config import EntitySettings, RealtimeConfig
-from atriz_realtime.plugin_system.plugins import PluginHost, failing, refused_by
+from atriz_realtime.plugin_system.failures import failing, refused_by
+from atriz_realtime.plugin_system.plugins import PluginHost
 from atriz_realtime.plugin_system.reachable import SOCKET_IO, Patterned, check_reached
 from atriz_realtime.plugin_system.signatures import check_contract, check_record, check_route
 from atriz_realtime.plugin_system.structure import check_settings_class, nearest, structure

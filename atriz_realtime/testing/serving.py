@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +21,7 @@ import pytest_asyncio
 import socketio
 import uvicorn
 
-from atriz_realtime.api import PluginConfig
+from atriz_realtime.api import ConfigurationError, PluginConfig
 from atriz_realtime.api.hookspecs import PROJECT_NAME
 from atriz_realtime.asgi import create_app
 from atriz_realtime.plugin_system.config import RealtimeConfig
@@ -76,8 +77,15 @@ def without_other_plugins(*names: str) -> dict[str, Any]:
     """Settings that turn off every installed plugin but the default ones and those named.
 
     A test then has one result in every environment: another plugin may need settings, or refuse.
+    A plugin that is named need not be installed.
+
+    :raises ConfigurationError: when one is not, but has nearly the name of one that is: its
+        own plugin would be turned off.
     """
     installed = entry_points(group=PROJECT_NAME).names
+    for name in {*names} - {*installed, *DEFAULT_PLUGINS}:
+        for near in get_close_matches(name, installed - {*names}, n=1, cutoff=0.9):
+            raise ConfigurationError(f"no plugin {name!r} is installed; did you mean {near!r}?")
     return {"disabled_plugins": sorted(set(installed) - {*DEFAULT_PLUGINS, *names})}
 
 

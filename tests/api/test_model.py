@@ -196,12 +196,15 @@ def test_an_unknown_field_is_refused_by_name() -> None:
     with pytest.raises(InvalidLocation) as refusal:
         Location.from_wire(GOOD | {"latitud": 1})
     assert refusal.value.field == "latitud"
+    assert refusal.value.message == (
+        "unknown field 'latitud'; fields of your own belong in metadata"
+    )
 
 
 def test_a_huge_unknown_field_is_not_echoed() -> None:
     with pytest.raises(InvalidLocation) as refusal:
         Location.from_wire(GOOD | {"x" * 10_000: 1})
-    assert len(refusal.value.message) < 100
+    assert len(refusal.value.message) < 150
     assert refusal.value.field == "x" * 64
 
 

@@ -133,6 +133,23 @@ def test_a_failure_is_one_line_and_status_1(
     assert only_line(captured.err).startswith(line)
 
 
+@pytest.mark.parametrize("hook", ["server_started(server)", "register_settings()"])
+async def test_the_failure_of_a_plugin_tells_how_to_find_the_place(
+    tmp_path: Path, hook: str
+) -> None:
+    source = f"from atriz_realtime.api import hookimpl\n\n@hookimpl\ndef {hook}:\n    [].pop()\n"
+    (tmp_path / "deep.py").write_text(source)
+    env = environment(ATRIZ_REALTIME_EXTRA_PLUGINS="deep", HOST="127.0.0.1", PORT="0")
+    failed = await finished("serve", env=env, cwd=tmp_path)
+    assert failed.status == 1
+    assert failed.err.splitlines()[-1] == (
+        f"error: plugin 'deep' failed in {hook.partition('(')[0]}: IndexError: pop from empty list "
+        "(atriz-realtime --traceback COMMAND shows where)"
+    )
+    shown = await finished("--traceback", "serve", env=env, cwd=tmp_path)
+    assert "deep.py" in shown.err
+
+
 def test_an_interrupted_command_ends_as_shells_expect(capsys: pytest.CaptureFixture[str]) -> None:
     @click.command()
     def interrupted() -> None:

@@ -56,11 +56,18 @@ def found(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, list[
 @pytest.mark.parametrize(
     ("body", "problems"),
     [
-        ("return ['no vans', 'no drivers']", ["no vans", "no drivers"]),
-        ("return ['no vans', 'no vans']", ["no vans"]),
-        ("return 'no vans'", ["no vans"]),
-        ("return (each for each in ['no\\n  vans'])", ["no vans"]),
-        ("return ['postgresql://shop:hunter2@db refuses']", ["postgresql://shop:***@db refuses"]),
+        (
+            "return ['no vans', 'no drivers']",
+            ["plugin 'shop': no vans", "plugin 'shop': no drivers"],
+        ),
+        ("return ['no vans', 'no vans']", ["plugin 'shop': no vans"]),
+        ("return 'no vans'", ["plugin 'shop': no vans"]),
+        ("return 'plugin shop has no vans'", ["plugin shop has no vans"]),
+        ("return (each for each in ['no\\n  vans'])", ["plugin 'shop': no vans"]),
+        (
+            "return ['postgresql://shop:hunter2@db refuses']",
+            ["plugin 'shop': postgresql://shop:***@db refuses"],
+        ),
         ("return 5", [f"{WHERE}: TypeError: 'int' object is not iterable"]),
         ("raise LookupError('no van')", [f"{WHERE}: LookupError: no van"]),
         ("raise ConfigurationError('no van')", [f"{WHERE}: no van"]),
@@ -122,7 +129,7 @@ def test_all_checks_run_at_the_same_time(
             return [Check("one", meet), Check("two", meet)]
         """,
     )
-    assert found(capsys) == (1, ["they have met"])
+    assert found(capsys) == (1, ["plugin 'shop': they have met"])
 
 
 @pytest.mark.parametrize(
@@ -154,7 +161,7 @@ def test_a_check_runs_when_what_it_needs_is_there(
         monkeypatch.setenv("REDIS_URL", urls[redis])
     checking(plugins, "return 'it has run'", f", needs={needs}")
     _, problems = found(capsys, *options)
-    assert ("it has run" in problems) is runs
+    assert ("plugin 'shop': it has run" in problems) is runs
     if redis == "away":
         assert problems[0].startswith("Redis does not answer: ")
         assert len(problems) == 1 + runs
@@ -178,7 +185,7 @@ def test_redis_is_connected_while_a_check_runs(
             return Check("stock", ping, needs="redis")
         """,
     )
-    assert found(capsys) == (1, ["b'PONG'"])
+    assert found(capsys) == (1, ["plugin 'shop': b'PONG'"])
 
 
 def test_a_check_is_listed_and_can_be_turned_off(

@@ -245,6 +245,27 @@ def test_an_optional_plugin_that_cannot_be_loaded_is_reported_and_skipped(
     ]
 
 
+async def test_the_log_has_the_traceback_of_an_optional_plugin_s_failure(
+    plugins: Plugins, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = """
+        @hookimpl
+        async def server_started(server):
+            [].pop()
+
+        @hookimpl
+        def register_commands():
+            raise ConfigurationError("no key given")
+    """
+    host = host_of(plugins.module("shop", source), optional_plugins=["shop"])
+    await host.notify("server_started", **arguments("server_started", server=None))
+    (line,) = caplog.records
+    assert line.exc_info is not None
+    assert isinstance(line.exc_info[1], IndexError)
+    call(host, "register_commands")
+    assert not caplog.records[-1].exc_info, "the message says all"
+
+
 def test_no_hook_of_an_optional_plugin_with_an_unknown_one_is_called(plugins: Plugins) -> None:
     name = plugins.module(
         "shop",
@@ -349,6 +370,23 @@ async def test_a_life_cycle_hook_that_hangs_times_out_and_is_named(plugins: Plug
     host = host_of(plugins.module("shop", HANGING))
     with pytest.raises(PluginError, match="plugin 'shop' failed in server_started: took too long"):
         await host.notify("server_started", 0.01, **arguments("server_started", server=None))
+
+
+async def test_a_time_limit_of_a_plugin_s_own_is_not_taken_for_the_server_s(
+    plugins: Plugins,
+) -> None:
+    source = """
+        import asyncio
+
+        @hookimpl
+        async def server_started(server):
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+    """
+    host = host_of(plugins.module("shop", source))
+    with pytest.raises(PluginError) as error:
+        await host.notify("server_started", **arguments("server_started", server=None))
+    assert error.value.message == "plugin 'shop' failed in server_started: TimeoutError()"
 
 
 async def test_failures_can_be_tolerated(plugins: Plugins) -> None:

@@ -14,6 +14,7 @@ from atriz_realtime import RealtimeConfig, RealtimeExtension
 from atriz_realtime.api import ConfigurationError, PluginError
 from atriz_realtime.plugin_system.discovery import DEFAULT_PLUGINS
 from atriz_realtime.plugin_system.plugins import PluginHost, PluginInfo
+from atriz_realtime.testing import without_other_plugins
 from tests.support.plugins.files import Plugins, answers, call, host_of, info, refusal
 
 # -- where plugins come from ---------------------------------------------------------------
@@ -276,6 +277,24 @@ def test_a_module_without_hooks_is_named_with_its_file() -> None:
         f"plugin 'calendar' (configuration) implements no hook in {calendar.__file__}; "
         "mark its functions with atriz_realtime.api.hookimpl"
     )
+
+
+def test_a_module_whose_class_has_the_hooks_says_to_install_it_again(plugins: Plugins) -> None:
+    source = "class Tram:\n    @hookimpl\n    def register_filters(self):\n        return []"
+    plugins.distribution("acme-tram", {"tram": plugins.module("tram", source)})
+    assert refusal().endswith(
+        "its class 'Tram' does: name that in the entry point, as 'module:Tram', and install the "
+        "distribution again, or name it in extra_plugins"
+    )
+
+
+def test_a_misspelt_name_does_not_turn_off_the_plugin_that_is_meant(plugins: Plugins) -> None:
+    plugins.distribution("acme-ferry", {"ferry_line": "ferry"})
+    with pytest.raises(ConfigurationError) as error:
+        without_other_plugins("ferry_lin")
+    assert error.value.message == ("no plugin 'ferry_lin' is installed; did you mean 'ferry_line'?")
+    for names in (["tram"], ["ferry_line"], ["ferry_lin", "ferry_line"]):
+        without_other_plugins(*names)
 
 
 def test_a_module_under_two_names_is_named_with_both(plugins: Plugins) -> None:

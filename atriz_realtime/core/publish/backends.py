@@ -28,7 +28,7 @@ from atriz_realtime.core.runtime.incidents import reason
 from atriz_realtime.core.runtime.plugin_runner import awaiting
 from atriz_realtime.core.runtime.processes import workers
 from atriz_realtime.core.runtime.statistics import Statistics
-from atriz_realtime.plugin_system.plugins import refused_by
+from atriz_realtime.plugin_system.failures import refused_by
 from atriz_realtime.plugin_system.registry import Registry
 from atriz_realtime.plugin_system.signatures import check_contract
 from atriz_realtime.redis_link import Link

@@ -5,13 +5,14 @@ import { radiusOf } from './bubbles.ts';
 import type { Mark } from './mark.ts';
 import { latitudeAt, southOf, type Place } from './mercator.ts';
 
-/** Pixels within which markers are drawn as one cluster. */
-const RADIUS = 60;
+/** Pixels within which markers are drawn as one cluster, and how many there must be: a pair is told apart. */
+const RADIUS = 40;
+const LEAST = 3;
 
 /** Pixels between two circles. */
 const GAP = 4;
 
-/** From this zoom on, streets tell markers apart, and only those that cover each other are a cluster. */
+/** From this zoom on, streets tell markers apart, and only those that cover each other are one. */
 const STREETS = 15;
 const COVERED = 24;
 
@@ -88,6 +89,7 @@ export class Clusters {
 function group(marks: ReadonlySet<Mark>, apart: ReadonlySet<Mark>, zoom: number): Grouped {
   const index = new Supercluster<{ mark: Mark }, Counts>({
     radius: zoom < STREETS ? RADIUS : COVERED,
+    minPoints: zoom < STREETS ? LEAST : 2,
     extent: 256,
     // this zoom alone: all of them would take several times as long
     minZoom: zoom,
