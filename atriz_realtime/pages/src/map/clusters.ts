@@ -5,16 +5,17 @@ import { radiusOf } from './bubbles.ts';
 import type { Mark } from './mark.ts';
 import { latitudeAt, southOf, type Place } from './mercator.ts';
 
-/** Pixels within which markers are drawn as one cluster, and how many there must be: a pair is told apart. */
+/** Pixels within which markers are drawn as one cluster. */
 const RADIUS = 40;
-const LEAST = 3;
+
+/** Pixels within which markers cover each other: two that are further apart are no cluster. */
+const COVERED = 24;
 
 /** Pixels between two circles. */
 const GAP = 4;
 
 /** From this zoom on, streets tell markers apart, and only those that cover each other are one. */
 const STREETS = 15;
-const COVERED = 24;
 
 /** Milliseconds after which clusters are made again from where the markers are by then. */
 const PERIOD = 1_000;
@@ -89,7 +90,6 @@ export class Clusters {
 function group(marks: ReadonlySet<Mark>, apart: ReadonlySet<Mark>, zoom: number): Grouped {
   const index = new Supercluster<{ mark: Mark }, Counts>({
     radius: zoom < STREETS ? RADIUS : COVERED,
-    minPoints: zoom < STREETS ? LEAST : 2,
     extent: 256,
     // this zoom alone: all of them would take several times as long
     minZoom: zoom,
@@ -111,6 +111,7 @@ function group(marks: ReadonlySet<Mark>, apart: ReadonlySet<Mark>, zoom: number)
   index.load(points);
   const clusters: Cluster[] = [];
   const alone = new Set<Mark>();
+  const scale = 256 * 2 ** zoom;
   for (const { geometry, properties } of index.getClusters(WORLD, zoom)) {
     if ('mark' in properties) {
       alone.add(properties.mark);
@@ -118,27 +119,36 @@ function group(marks: ReadonlySet<Mark>, apart: ReadonlySet<Mark>, zoom: number)
     }
     const [longitude = 0, latitude = 0] = geometry.coordinates;
     const { cluster_id: id, point_count: count, live, stale, offline } = properties;
+    const marks = () => index.getLeaves(id, Infinity).map(({ properties: { mark } }) => mark);
+    const [one, other] = count === 2 ? marks() : [];
+    if (one && other && distance(one.place, other.place) * scale > COVERED) {
+      alone.add(one).add(other);
+      continue;
+    }
     clusters.push({
       x: longitude / 360 + 0.5,
       y: southOf(latitude),
       count,
       counts: { live, stale, offline },
       get marks() {
-        return index.getLeaves(id, Infinity).map(({ properties: { mark } }) => mark);
+        return marks();
       },
     });
   }
-  return { clusters: withoutOverlap(clusters, 256 * 2 ** zoom), alone };
+  return { clusters: withoutOverlap(clusters, scale), alone };
+}
+
+function distance(one: Place, other: Place): number {
+  return Math.hypot(other.x - one.x, other.y - one.y);
 }
 
 /** The clusters, of which the larger take in those that their circles would touch. */
 function withoutOverlap(clusters: readonly Cluster[], scale: number): Cluster[] {
   const kept: Cluster[] = [];
   for (const cluster of [...clusters].sort((one, other) => other.count - one.count)) {
-    const index = kept.findIndex((other) => {
-      const distance = Math.hypot(other.x - cluster.x, other.y - cluster.y) * scale;
-      return distance < radiusOf(other) + radiusOf(cluster) + GAP;
-    });
+    const index = kept.findIndex(
+      (other) => distance(other, cluster) * scale < radiusOf(other) + radiusOf(cluster) + GAP,
+    );
     const larger = kept[index];
     if (larger === undefined) kept.push(cluster);
     else kept[index] = merged(larger, cluster);
