@@ -45,6 +45,7 @@ from atriz_realtime.api.contracts import (
     Verdict,
     limit_reached,
 )
+from atriz_realtime.api.cursors import CursorSeal
 from atriz_realtime.api.durations import parse_duration
 from atriz_realtime.api.errors import (
     AuthenticationRejected,
@@ -136,6 +137,7 @@ __all__ = [
     "ConfigurationError",
     "CreateTask",
     "Credentials",
+    "CursorSeal",
     "Deliver",
     "Emit",
     "Endpoint",

@@ -250,6 +250,7 @@ class HistoryContract:
         assert status.oldest is not None
         assert status.newest is not None
         assert status.oldest < status.newest
+        assert sorted(status.entity_types) == ["delivery", "vehicle"]
         assert status.bytes > 0
 
     async def test_thousands_are_stored_and_read_in_one_call(self, history: HistoryBackend) -> None:

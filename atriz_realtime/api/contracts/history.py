@@ -72,6 +72,8 @@ class HistoryStatus:
     """The UTC day of the oldest fix, such as ``2026-01-31``; ``None`` without fixes."""
     newest: str | None
     """The UTC day of the newest."""
+    entity_types: Sequence[str]
+    """The entity types that have fixes."""
 
 
 class HistoryBackend(Protocol):
@@ -110,5 +112,5 @@ class HistoryBackend(Protocol):
         :raises Unavailable: when the store cannot be reached.
         """
 
-    def aclose(self) -> Awaitable[None]:
+    async def aclose(self) -> None:
         """Release all resources; safe to call twice."""

@@ -147,6 +147,18 @@ class Access(Protocol):
             meanwhile.
         """
 
+    async def view_of(
+        self, identity: Identity, entity: EntityRef
+    ) -> Callable[[bytes], bytes | None] | None:
+        """Return what makes of an entity's location JSON what this identity sees.
+
+        It is for many locations of one entity, and does for each what :meth:`shown` does; ``None``:
+        the identity sees them as they are.  Ask again for each part of a long answer.
+
+        :raises AuthenticationRejected: when the identity has been revoked or has expired
+            meanwhile.
+        """
+
     async def sees_no_more(self, identity: Identity, than: Identity, entity: EntityRef) -> bool:
         """Return whether every view of the entity that restricts ``than`` restricts this one."""
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from atriz_realtime.api import EntityRef, HistoryScope
+from atriz_realtime.api import EntityRef, HistoryQuery, HistoryScope, HistoryStatus
 from atriz_realtime.testing import HistoryContract, past_fix
-from atriz_realtime.testing.history import DAY, all_of
+from atriz_realtime.testing.history import DAY, ORIGIN, all_of
 from atriz_realtime_history.sqlite import SqliteHistory
 
 
@@ -93,6 +93,24 @@ async def test_the_numbers(opened: SqliteHistory) -> None:
     object.__setattr__(broken, "location", b"{}")
     await opened.append([past_fix("v1", 1), past_fix("v1", 1), broken])
     assert opened.statistics() == {"stored": 1, "known": 1, "unreadable": 1}
+
+
+async def test_a_day_is_read_in_pages_and_removed(opened: SqliteHistory) -> None:
+    await opened.append([past_fix("v1", number, latitude=52) for number in range(10)])
+    entity = EntityRef("vehicle", "v1")
+    query = HistoryQuery(
+        entity=entity, start=ORIGIN, end=ORIGIN + 9_000, received_from=ORIGIN + 2_000, limit=4
+    )
+    first = await opened.read(query)
+    rest = HistoryQuery(
+        entity=entity, start=ORIGIN, end=ORIGIN + 9_000, cursor=first.next_cursor, simplify=5
+    )
+    assert [len(first.fixes), len((await opened.read(rest)).fixes)] == [4, 2]
+    scope = HistoryScope(entity_type="vehicle", before=ORIGIN + round(2_000 * DAY))
+    assert await opened.forget(scope) == 10
+    assert await opened.status() == HistoryStatus(
+        bytes=0, oldest=None, newest=None, entity_types=[]
+    )
 
 
 def files_of(folder: Path) -> list[Path]:

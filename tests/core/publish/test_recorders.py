@@ -204,6 +204,14 @@ async def test_what_waits_is_written_at_the_stop_before_the_recorder_is_closed(
     assert written.log.count("closed") == 1
 
 
+async def test_a_recorder_has_numbers_of_its_own(plug: Plug, backends: dict[str, Any]) -> None:
+    written = Written()
+    recorder = Recorder("store", written.record, statistics=lambda: {"files": 7})
+    async with serving(**plug(recorder, **backends)) as live:
+        statistics = live.server.reports.own().statistics["recorder store"]
+        assert statistics == {"files": 7, "written": 0, "batches": 0, "failed": 0}
+
+
 async def test_a_batch_that_fails_is_given_again(plug: Plug, backends: dict[str, Any]) -> None:
     written, other = Written(), Written()
     written.error = LookupError("the disk is full")

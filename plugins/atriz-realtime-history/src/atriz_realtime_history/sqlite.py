@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import attrs
 
@@ -253,6 +254,17 @@ class SqliteHistory:
             self._writing.shutdown(wait=False)
             self._reading.shutdown(wait=False)
 
+    def problems(self) -> list[str]:
+        """What keeps this process from writing to the folder."""
+        folder = self._folder.absolute()
+        while not folder.exists():
+            folder = folder.parent
+        try:
+            with TemporaryFile(dir=folder):
+                return []
+        except OSError as error:
+            return [f"history cannot write to {self._folder}: {error.strerror}"]
+
     def statistics(self) -> dict[str, float]:
         """Fixes ``stored``, those that were ``known`` already, and those that are no locations."""
         return {"stored": self._stored, "known": self._known, "unreadable": self._unreadable}
@@ -331,6 +343,7 @@ class SqliteHistory:
             bytes=size,
             oldest=day_text(min(days)) if days else None,
             newest=day_text(max(days)) if days else None,
+            entity_types=sorted({each.entity_type for each in files}),
         )
 
     def _close(self) -> None:
@@ -365,7 +378,7 @@ class SqliteHistory:
     def _types(self) -> list[str]:
         if not self._folder.is_dir():
             return []
-        return sorted(each.name for each in self._folder.iterdir() if each.is_dir())
+        return sorted(unquote(each.name) for each in self._folder.iterdir() if each.is_dir())
 
     def _days(self, entity_type: str) -> list[DayFile]:
         """The files of a type, the oldest first."""
