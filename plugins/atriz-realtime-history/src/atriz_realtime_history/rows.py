@@ -7,7 +7,7 @@ stored once; coordinates become whole numbers.  What is left of most fixes is ab
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -138,21 +138,21 @@ class Joiner:
 
 
 def page_of(
-    query: HistoryQuery, rows: Sequence[Sequence[Any]], *, more: bool | None = None
+    query: HistoryQuery, rows: Sequence[Sequence[Any]], sources: Mapping[int, Source]
 ) -> HistoryPage:
     """The page of the rows that were found, of which one more than the limit was looked for.
 
-    :param rows: the columns of :class:`Row`, then those of :class:`Source`.
+    :param rows: the columns of :class:`Row`, then the key of the source.
     """
     cursor = None
-    if len(rows) > query.limit or more:
+    if len(rows) > query.limit:
         rows = rows[: query.limit]
         cursor = f"{rows[-1][0]}:{rows[-1][1].hex()}"
     if query.simplify is not None:
         places = kept([row[4] for row in rows], [row[5] for row in rows], UNITS, query.simplify)
         rows = [rows[place] for place in places]
     join = Joiner(query.entity).join
-    return HistoryPage([join(row[8:11], row) for row in rows], cursor)
+    return HistoryPage([join(sources[row[8]], row) for row in rows], cursor)
 
 
 def place_of(query: HistoryQuery) -> tuple[int, bytes]:

@@ -119,4 +119,12 @@ class HistorySettings:
             return None
         if self.url.startswith(SQLITE):
             return SqliteHistory(Path(self.url.removeprefix(SQLITE)))
-        raise ConfigurationError("PostgreSQL comes later", field="url")
+        try:
+            from atriz_realtime_history.postgresql import PostgresqlHistory  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"a postgresql url needs {error.name}:"
+                " pip install 'atriz-realtime-history[postgresql]'",
+                field="url",
+            ) from error
+        return PostgresqlHistory(self.url)

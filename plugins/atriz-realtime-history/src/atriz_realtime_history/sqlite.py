@@ -14,6 +14,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -58,6 +59,9 @@ READERS = 4
 
 SUFFIX = ".sqlite"
 
+KEY_BITS = 40
+"""Bits of a key in a file."""
+
 SCHEMA = f"""
 CREATE TABLE entity (key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);
 CREATE TABLE source (key INTEGER PRIMARY KEY, device BLOB NOT NULL, user BLOB NOT NULL,
@@ -71,13 +75,14 @@ PRAGMA user_version = {VERSION};
 """
 
 _READ = """
-SELECT timestamp, fix.id, received, throttled, latitude, longitude, measured, metadata,
-       device, user, publisher
-FROM fix JOIN source ON source.key = fix.source
+SELECT timestamp, id, received, throttled, latitude, longitude, measured, metadata, source + ?
+FROM fix
 WHERE entity = (SELECT key FROM entity WHERE id = ?)
-  AND (timestamp, fix.id) > (?, ?) AND timestamp < ? AND received >= ?
-ORDER BY timestamp, fix.id LIMIT ?
+  AND (timestamp, id) > (?, ?) AND timestamp < ? AND received >= ?
+ORDER BY timestamp, id LIMIT ?
 """
+
+_SOURCE_OF = "SELECT device, user, publisher FROM source WHERE key = ?"
 
 _INSERT = "INSERT OR IGNORE INTO fix VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -291,18 +296,24 @@ class SqliteHistory:
     def _read(self, query: HistoryQuery, place: tuple[int, bytes]) -> HistoryPage:
         first, last = place[0] // DAY, (query.end - 1) // DAY
         rows: list[Any] = []
+        sources: dict[int, Source] = {}
         received_from = -(2**63) if query.received_from is None else query.received_from
         name = _name(query.entity.id)
-        for file in self._days(query.entity.type):
+        for number, file in enumerate(self._days(query.entity.type)):
             if not first <= file.day <= last:
                 continue
             left = query.limit + 1 - len(rows)
             if not left:
                 break
-            values = (name, *place, query.end, received_from, left)
-            with contextlib.suppress(FileNotFoundError):
-                rows += rows_of(file.path, _READ, values)
-        return page_of(query, rows)
+            # keys are of one file
+            values = (number << KEY_BITS, name, *place, query.end, received_from, left)
+            with contextlib.suppress(FileNotFoundError), closing(connect(file.path)) as connection:
+                found = connection.execute(_READ, values).fetchall()
+                rows += found
+                for key in {row[8] for row in found}:
+                    own = (key & ((1 << KEY_BITS) - 1),)
+                    sources[key] = Source(*connection.execute(_SOURCE_OF, own).fetchone())
+        return page_of(query, rows, sources)
 
     def _files(self, scope: HistoryScope) -> list[DayFile]:
         own = None if scope.entity is None else scope.entity.type
@@ -319,7 +330,8 @@ class SqliteHistory:
             if scope.entity is None and scope.user is None:
                 if scope.before is not None and (file.day + 1) * DAY > scope.before:
                     return 0
-                ((count,),) = rows_of(file.path, "SELECT count(*) FROM fix", ())
+                with closing(connect(file.path)) as connection:
+                    (count,) = connection.execute("SELECT count(*) FROM fix").fetchone()
                 self._remove(file.path)
                 return int(count)
             if not file.path.exists():
@@ -404,15 +416,6 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(
         uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
     )
-
-
-def rows_of(path: Path, statement: str, values: Sequence[Any]) -> list[Any]:
-    """The rows that a file has.
-
-    :raises FileNotFoundError: when it does not exist.
-    """
-    with contextlib.closing(connect(path)) as connection:
-        return connection.execute(statement, values).fetchall()
 
 
 def _name(entity_id: str) -> bytes:
