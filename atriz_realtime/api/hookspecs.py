@@ -337,8 +337,8 @@ def register_observers(
     order, from a bounded queue of its own; the first after every ``server_started`` is done.
     An exception is counted and logged, and the next event follows.  When the server stops,
     observers have a second for what is queued; then ``aclose`` of each is awaited.
-    An observer's own numbers are not part of the metrics, as those of caches, fan-outs, layers
-    and authenticators are: serve them at a path of the plugin's, with :func:`register_routes`.
+    The metrics have no numbers of an observer's own.  A path of the plugin, which
+    :func:`register_routes` adds, can answer with them: with those of the worker that it reaches.
 
     Example::
 
@@ -505,7 +505,7 @@ def register_checks(config: PluginConfig, resources: Resources) -> Iterable[Chec
 def server_started(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Awaitable[Closeable | None] | Closeable | None:
-    """Called once, when the backends are open and before the first client connects.
+    """Called once in each process, when the backends are open and before the first client connects.
 
     May be a coroutine function; it is awaited, for at most ten seconds.  An exception
     stops the start.  It returns what must be closed when the server stops: a
@@ -538,7 +538,11 @@ def server_started(
 def server_stopping(
     config: PluginConfig, server: ServerHandle, resources: Resources
 ) -> Awaitable[None] | None:
-    """Called once, before clients are disconnected: for what must be said to them.
+    """Called once in each process, while it stops: for what must be said to clients.
+
+    Under ``atriz-realtime serve``, and in the test kit's ``serving``, clients are still connected.
+    Other ASGI servers, such as ``uvicorn service:app`` or hypercorn, close the websockets before
+    they tell the application to stop: there, clients may not receive what this hook sends.
 
     May be a coroutine function; it is awaited, for at most one second.  An exception
     is logged and does not delay the stop.  Fixes may still be published, and observers have

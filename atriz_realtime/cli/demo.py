@@ -18,12 +18,15 @@ from atriz_realtime.cli.main import NAME
 from atriz_realtime.cli.serving import uvicorn_server
 from atriz_realtime.cli.token import minter
 from atriz_realtime.demo import basemap, country, town
-from atriz_realtime.demo.fleet import USER, Fleet
+from atriz_realtime.demo.fleet import SHARED, USER, Fleet
 from atriz_realtime.plugin_system.config import RealtimeConfig
 from atriz_realtime.server import RealtimeServer
 
 TOKEN_TTL = 86_400
 """Seconds for which the printed token is valid; its secret ends with the process."""
+
+BRAND = {"brand_name": "Shannon Parcels", "brand_colour": "#0b5d52"}
+"""What the page of a shared link has at its top."""
 
 
 @click.command(short_help="Run a server with a simulated fleet, on a live map.")
@@ -75,7 +78,10 @@ def _run(host: str, port: int, entities: int, streets: Path) -> None:
         jwt_secret=secrets.token_urlsafe(48),
         cors_origin="*",
         throttle_interval=0,
-        plugins={"console": {"enabled": True}, "sharing": {"url": url}},
+        plugins={
+            "console": {"enabled": True},
+            "sharing": {"url": url, "fields": {key: key for key in SHARED}} | BRAND,
+        },
     )
     app = create_app(config)
     server: RealtimeServer = app.state.realtime
@@ -89,7 +95,7 @@ def _run(host: str, port: int, entities: int, streets: Path) -> None:
             f"{len(fleet.entities):,} vehicles and deliveries at {url}\n\n"
             f"token:\n  {token}\n\n"
             f"watch them:\n  {_program()} watch --type vehicle --url {url} --token {token}\n\n"
-            f"share one:\n  {_program()} share vehicle v1 --for 2h --url {url} --token {token}\n"
+            f"share one:\n  {_program()} share delivery d1 --for 2h --url {url} --token {token}\n"
         )
 
     uvicorn_server.run(

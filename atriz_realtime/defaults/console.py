@@ -46,7 +46,7 @@ def _is_external_map(_: ConsoleSettings, __: attrs.Attribute[str], template: str
 class MetadataFields:
     """The keys of ``metadata`` that the map shows as what an entity is called; an empty one: none.
 
-    Values that are neither texts nor numbers are not shown.
+    Other values than texts and numbers are not shown, except for the destination.
     """
 
     name: str = "name"
@@ -57,6 +57,8 @@ class MetadataFields:
     """Who drives."""
     group: str = "group"
     """A team, a depot or a customer."""
+    destination: str = "destination"
+    """Where it goes: an object with `latitude`, `longitude` and, if you like, `label`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -66,12 +68,13 @@ class ConsoleSettings(MapSettings):
     enabled: bool = False
     """Serve the live map at `/console`."""
     stale_after: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
-    """Seconds after which a position is no longer live, and fades."""
+    """Seconds after which a position is no longer live."""
     offline_after: float = attrs.field(default=300.0, validator=attrs.validators.gt(0))
     """Seconds after which an entity counts as offline, if they are more than `stale_after`; it also
     does when the server has only its last known location."""
     fields: MetadataFields = attrs.field(factory=MetadataFields)
-    """Which keys of `metadata` hold the name, the plate, the driver and the group."""
+    """Which keys of `metadata` hold the name, the plate, the driver, the group and the
+    destination."""
     external_map: str = attrs.field(default=OPENSTREETMAP, validator=_is_external_map)
     """The address template of a map elsewhere that the details of an entity link to, with
     `{latitude}` and `{longitude}`; empty: no link."""

@@ -70,6 +70,18 @@ class Driver:
         """Whether the vehicle stands at a place."""
         return self._wait > 0.0 and len(self._legs) == 1
 
+    @property
+    def place(self) -> Point:
+        """The place that the vehicle drives to, or stands at."""
+        return self._streets.junctions[self._legs[-1].street.end]
+
+    @property
+    def seconds_left(self) -> float:
+        """About how long it takes to reach the place."""
+        way = sum(leg.street.length / leg.limit for leg in self._legs)
+        stops = sum(leg.wait for leg in self._legs[:-1])
+        return way + stops - self._along / self._legs[0].limit
+
     def position(self) -> tuple[Point, float]:
         """The position, and the heading in degrees."""
         return self._legs[0].street.at(self._along)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+from atriz_realtime.api import format_timestamp
 from atriz_realtime.api.model import Location
+from atriz_realtime.demo import names
 from atriz_realtime.demo.driver import KMH_PER_MPS, Driver
-from atriz_realtime.demo.streets import Streets, to_degrees
+from atriz_realtime.demo.streets import Point, Streets, to_degrees
 
 PERIOD = 1.0
 """Seconds between two reports of an entity."""
@@ -22,7 +24,7 @@ SLOTS = 50
 ONE_DELIVERY_IN = 5
 """One entity in this many is a delivery; the others are vehicles."""
 
-IN_TOWN = (3, 7, 9)
+IN_TOWN = (3, 4, 7)
 """The entities of each ten that stay in the town; the others drive from town to town."""
 
 VEHICLE_STAY = (2.0, 15.0)
@@ -32,6 +34,12 @@ DELIVERY_STAY = (15.0, 60.0)
 DRIVERS = ("Aoife", "Cian", "Niamh", "Oisín", "Saoirse", "Fionn", "Caoimhe", "Darragh", "Róisín")
 
 DEPOTS = ("Docks", "Raheen", "Castletroy")
+
+SHARED = ("name", "status", "driver", "plate", "eta", "destination")
+"""The keys of a delivery's ``metadata`` that its customer may see."""
+
+ARRIVING = 60.0
+"""Seconds before its place in which a delivery is arriving."""
 
 MAX_LAPSE = 5.0
 """Most seconds driven at once, so that entities do not jump after the machine was suspended."""
@@ -44,18 +52,27 @@ Publish = Callable[[str, str, Location], Awaitable[Any]]
 
 
 class Entity:
-    """A vehicle or a delivery, with a GPS receiver that is slightly off."""
+    """A vehicle or a delivery, with a GPS receiver that is slightly off.
 
-    def __init__(self, number: int, streets: Streets, random: Random) -> None:
-        deliveries_before, place = divmod(number, ONE_DELIVERY_IN)
-        delivery = place == ONE_DELIVERY_IN - 1
+    :param places: what places are called.
+    """
+
+    def __init__(
+        self, number: int, streets: Streets, random: Random, places: Mapping[Point, str]
+    ) -> None:
+        deliveries_before, index = divmod(number, ONE_DELIVERY_IN)
+        delivery = index == ONE_DELIVERY_IN - 1
+        own = deliveries_before if delivery else number - deliveries_before
         self.type = "delivery" if delivery else "vehicle"
-        self.id = f"d{deliveries_before + 1}" if delivery else f"v{number - deliveries_before + 1}"
+        self.id = f"{self.type[0]}{own + 1}"
+        self._number = number
         self._details = {
+            "name": f"Van {own + 1}",
             "plate": f"262-L-{1_000 + 37 * number % 9_000}",
             "driver": DRIVERS[number % len(DRIVERS)],
             "group": DEPOTS[number % len(DEPOTS)],
         }
+        self._places = places
         self._random = random
         self._driver = Driver(streets, random, DELIVERY_STAY if delivery else VEHICLE_STAY)
         self._accuracy = random.uniform(3.0, 8.0)
@@ -87,8 +104,25 @@ class Entity:
     def _metadata(self) -> dict[str, Any]:
         if self.type != "delivery":
             return self._details
-        status = "at the door" if self._driver.at_place else "on the way"
-        return {"status": status, "delivered": self._driver.arrivals}
+        driver = self._driver
+        order = driver.arrivals - driver.at_place
+        latitude, longitude = to_degrees(driver.place)
+        details = self._details | {
+            "name": f"Order {1_000 + self._number}-{order + 1}",
+            "destination": {
+                "latitude": round(latitude, 6),
+                "longitude": round(longitude, 6),
+                "label": self._places.get(driver.place, "Crossroads"),
+            },
+        }
+        if driver.at_place:
+            return details | {"status": "delivered"}
+        left = driver.seconds_left
+        at = datetime.now(UTC) + timedelta(seconds=left)
+        return details | {
+            "status": "arriving" if left < ARRIVING else "on_the_way",
+            "eta": format_timestamp(at.replace(second=0, microsecond=0)),
+        }
 
 
 class Fleet:
@@ -102,8 +136,14 @@ class Fleet:
         self, size: int, streets: Streets, seed: int, roads: Streets | None = None
     ) -> None:
         random = Random(seed)  # noqa: S311  # a simulation, not a secret
+        places = names.places(streets, seed)
         self.entities = [
-            Entity(number, streets if roads is None or number % 10 in IN_TOWN else roads, random)
+            Entity(
+                number,
+                streets if roads is None or number % 10 in IN_TOWN else roads,
+                random,
+                places,
+            )
             for number in range(size)
         ]
 

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterator
 from random import Random
 
-from atriz_realtime.demo import town
-from atriz_realtime.demo.streets import Point, Street, Streets
+from atriz_realtime.demo import country, town
+from atriz_realtime.demo.streets import Point, Street, Streets, to_plane
 
 STRAIGHT = 35.0
 """The largest turn, in degrees, at which a street keeps its name."""
@@ -74,6 +74,18 @@ def named(streets: Streets, seed: int) -> Iterator[tuple[str, list[Point], float
         for street in chain[1:]:
             course += street.points[1:]
         yield name, course, limit
+
+
+def places(streets: Streets, seed: int) -> dict[Point, str]:
+    """What the junctions are called: those of the town by a street, the others by their town."""
+    towns = {to_plane(*position): name for name, position in country.TOWNS.items()}
+    junctions = set(streets.junctions.values())
+    return towns | {
+        point: name
+        for name, course, _ in named(streets, seed)
+        for point in course
+        if point in junctions
+    }
 
 
 def _length(chain: list[Street]) -> float:

@@ -65,8 +65,8 @@ class Sessions(LoopBound):
         self.max_payload = max_payload
         self.report = report
         self.turns = TurnQueue()
-        """The time for what takes long: the packets of posts, the messages that wait in sessions,
-        and the compression of answers to polls."""
+        """The time for what clients send (packets, HTTP requests, messages that wait), and for the
+        compression of answers to polls."""
         self.is_closing = False
         """Whether no more sessions are opened."""
         self._id_prefix = id_prefix

@@ -10,15 +10,16 @@ from time import perf_counter
 from atriz_realtime.engine.loop_bound import LoopBound
 
 TURN_SECONDS = 0.001
-"""Seconds that the packets of all clients may keep the event loop; those that are left are handled
-in later turns of it, in order."""
+"""Seconds that the packets of all clients may keep the event loop, and as many for messages and
+requests that have waited for a turn; those that are left are handled in later turns, in order."""
 
 SHARE = 0.25
-"""Packets that wait get this part of the time that everything else took in the turn before, if it
-is more than ``TURN_SECONDS``: other work that makes turns long leaves them a fifth of the loop."""
+"""The part of the time that the rest of the turn before took, which each of the two gets if it is
+more than ``TURN_SECONDS``: other work that makes turns long does not starve them."""
 
 TASKS_PER_TURN = 16
-"""The most tasks that go on in one turn.  Those for which it has no time left wait for the next."""
+"""The most tasks that continue in one turn.  Those that find no time left in it wait for the
+next."""
 
 
 class TurnQueue(LoopBound):
@@ -39,9 +40,7 @@ class TurnQueue(LoopBound):
     @property
     def is_over(self) -> bool:
         """Whether no time is left in this turn: what is unfinished has to wait for another."""
-        ends = self._ends
-        if ends is None:
-            ends = self._begin()
+        ends = self._ends or self._begin()
         return perf_counter() >= ends
 
     def call(self, function: Callable[[], None]) -> None:
@@ -88,10 +87,12 @@ class TurnQueue(LoopBound):
         if not (self._waiting or self._tasks):
             return
         self._tasks_end, self._late = None, 0
-        for _ in range(min(len(self._tasks), TASKS_PER_TURN)):
+        resumed = 0
+        while self._tasks and resumed < TASKS_PER_TURN:
             task = self._tasks.popleft()
-            if not task.done():
+            if not task.done():  # it was not cancelled
                 task.set_result(None)
+                resumed += 1
         self._begin(SHARE * (perf_counter() - ended))  # after the tasks: its end follows theirs
         while self._waiting:
             self._waiting.popleft()()

@@ -36,8 +36,12 @@ from atriz_realtime.http.shared import Shared
 
 MAX_PIPELINED = 16
 """Requests that may wait on one connection while an earlier one is answered; at the next one the
-server reads no more, and closes the connection after the answers.  So it does once the bodies of
-those that wait have more than ``SMALL_BODY`` bytes together."""
+server ignores what comes, and closes the connection after the answers.  So it does once the bodies
+of those that wait have more than ``SMALL_BODY`` bytes together."""
+
+MAX_IGNORED = 1_048_576
+"""Bytes that are read and dropped behind the last request of a connection, so that the client can
+still read the answers; one that sends more is cut off."""
 
 MAX_HEAD_MISSES = 4
 """After this many different heads in a row the connection stops caching them: it is probably
@@ -76,7 +80,8 @@ class EndpointConnection(asyncio.Protocol):
     _queue: list[tuple[Endpoint, HttpCall, bool]] = attrs.field(factory=list)  # a deque is larger
     _answering: asyncio.Task[None] | None = None
     _error: HttpAnswer | None = None  # sent after the answers to what is queued
-    _draining: bool = False  # reads no more, and closes once the queue is answered
+    _draining: bool = False  # ignores what comes, and closes once the queue is answered
+    _ignored: int = 0  # bytes that came since
     _stopping: bool = False
     _write_paused: bool = False
     _read_paused: bool = False
@@ -165,7 +170,8 @@ class EndpointConnection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         for piece in pieces(data):
             if self._draining:
-                return
+                self._ignore(piece)
+                continue
             self._head_size += len(piece)
             try:
                 self._parser.feed_data(piece)
@@ -296,8 +302,14 @@ class EndpointConnection(asyncio.Protocol):
         if self._error is not None:
             self._write(self._error, last=True)
 
+    def _ignore(self, data: bytes) -> None:
+        """Drop bytes that come behind the connection's last request, up to a bound."""
+        self._ignored += len(data)
+        if self._ignored > MAX_IGNORED:
+            self._shared.cut(self._transport, self._address())
+
     def _drain(self, error: HttpAnswer | None = None) -> None:
-        """Read no more, and close once the queue is answered; ``error`` is the last answer."""
+        """Ignore what comes, and close once the queue is answered; ``error`` is the last answer."""
         if self._draining:
             return
         self._draining = True

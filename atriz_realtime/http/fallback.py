@@ -12,7 +12,7 @@ from atriz_realtime.api.http import HttpAnswer
 from atriz_realtime.engine.request.header_fields import MAX_LINES
 from atriz_realtime.engine.request.request import MAX_HEAD
 from atriz_realtime.engine.transports.connections import descriptor, is_readable
-from atriz_realtime.http.connection import MAX_PIPELINED
+from atriz_realtime.http.connection import MAX_IGNORED, MAX_PIPELINED
 from atriz_realtime.http.request_deadlines import is_fast_enough
 from atriz_realtime.http.request_head import pieces
 from atriz_realtime.http.shared import Shared
@@ -35,7 +35,8 @@ class FallbackProtocol(HttpToolsProtocol):
         self._shared = shared
         self._first: Any = None  # the cycle of the request that is being answered, or was last
         self._in_body = False
-        self._draining = False  # reads no more, and closes once the earlier requests are answered
+        self._draining = False  # ignores what comes, and closes once earlier requests are answered
+        self._ignored = 0  # bytes that came since
         self.stopping = False
         """Whether the connection closes after its next answer."""
         self._pending = 0  # bytes read since the parser last got on
@@ -46,6 +47,9 @@ class FallbackProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read a part of a request; the first bytes begin the deadline of its head."""
         if self._draining:
+            self._ignored += len(data)
+            if self._ignored > MAX_IGNORED:
+                self._shared.cut(self.transport, self._address())
             return
         if not self._in_body:
             self._shared.requests.begin(self)
@@ -58,6 +62,9 @@ class FallbackProtocol(HttpToolsProtocol):
                 self._refuse(self._refusal)
                 return
             except httptools.HttpParserUpgrade:
+                if self._should_upgrade() and self._is_answering():
+                    self._refuse(self._refusal)  # it would overtake the earlier answers
+                    return
                 if self._should_upgrade():
                     self._shared.unread.end(self.transport)
                     self.handle_websocket_upgrade()
@@ -73,6 +80,7 @@ class FallbackProtocol(HttpToolsProtocol):
         """
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ConnectionError
+        self._unset_keepalive_if_required()
         self._pending = 0
         super().on_message_begin()
 
@@ -106,11 +114,15 @@ class FallbackProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End the deadline."""
+        """End the deadline; if the request is answered already, the connection is idle now."""
         self._pending = 0
         self._in_body = False
         self._shared.requests.end(self)
         super().on_message_complete()
+        if not self._is_answering() and self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_response_complete(self) -> None:
         """Measure how fast the client takes what is left of the response."""
@@ -127,7 +139,8 @@ class FallbackProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Finish the request that has come, then close; uvicorn is stopping."""
         self.stopping = True
-        if not self.flow.read_paused and is_readable(descriptor(self.transport)):
+        is_reading = not (self._draining or self.flow.read_paused)
+        if is_reading and is_readable(descriptor(self.transport)):
             return
         super().shutdown()
         if self.transport.is_closing():
@@ -161,22 +174,24 @@ class FallbackProtocol(HttpToolsProtocol):
             await turns.next()
         await self._application(scope, receive, send)
 
+    def _address(self) -> str | None:
+        # None before the first request
+        headers: list[tuple[bytes, bytes]] | None = self.headers
+        return self._shared.address(self.config, self.client, headers or [])
+
     def _is_answering(self) -> bool:
         """Return whether the last request whose head has come is not answered yet."""
         cycle: Any = self.cycle  # None before the first request
         return cycle is not None and not cycle.response_complete
 
     def _refuse(self, refusal: Callable[[str | None], HttpAnswer]) -> None:
-        """Read no more, and close, with an answer that is not taken for that of another request."""
+        """Ignore what comes, and close with an answer that is not taken for another request's."""
         self._draining = True
         self._shared.requests.end(self)
         if self._is_answering() and not self._in_body:  # earlier requests
             self.shutdown()
             return
-        # None before the first request
-        headers: list[tuple[bytes, bytes]] | None = self.headers
-        address = self._shared.address(self.config, self.client, headers or [])
-        answer = refusal(address)  # counts it
+        answer = refusal(self._address())  # counts it
         is_own = not self.pipeline and self._is_answering() and not self.cycle.response_started
         if is_own or not self._in_body:
             defaults = self.server_state.default_headers

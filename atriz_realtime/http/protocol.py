@@ -106,10 +106,11 @@ class HttpProtocol(EndpointConnection):
         """Pass the bytes to the protocol that reads their request."""
         if self._exchange is not None:  # a pipelined request: the client sends it again
             self._draining = True
+            self._ignore(data)
         elif self._in_request or self._answering is not None:  # the rest of it, or pipelined ones
             self._feed(data)
         elif self._draining:
-            pass
+            self._ignore(data)
         elif self._fallback is not None and not self._between_requests():
             self._hand_over(self._fallback, data)
         else:

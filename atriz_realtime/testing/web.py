@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -29,10 +29,16 @@ class Observed:
 
 
 class WebServer(uvicorn.Server):
-    """A uvicorn server that stops at once; uvicorn itself polls ten times a second for that."""
+    """A uvicorn server that stops at once; uvicorn itself polls ten times a second for that.
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    :param drain: called before connections are closed, as ``serve`` does.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         super().__init__(config)
+        self._drain = drain
         self.running = asyncio.Event()
         """Set once clients can connect."""
         self.stopping = asyncio.Event()
@@ -64,6 +70,10 @@ class WebServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close everything; without connections there is nothing to wait for."""
+        if self._drain is not None:
+            for server in self.servers:
+                server.close()
+            await self._drain()
         if self.server_state.connections or self.server_state.tasks:
             await super().shutdown(sockets)
             return
@@ -77,14 +87,17 @@ class WebServer(uvicorn.Server):
 
 @asynccontextmanager
 async def on_uvicorn(
-    config: uvicorn.Config, sockets: list[socket.socket] | None = None
+    config: uvicorn.Config,
+    sockets: list[socket.socket] | None = None,
+    drain: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[WebServer]:
     """Serve an application while the context lasts.
 
     :param sockets: listening sockets, instead of the configured address.
+    :param drain: called before connections are closed.
     :raises RuntimeError: when the server does not start.
     """
-    web = WebServer(config)
+    web = WebServer(config, drain)
     serving = asyncio.create_task(web.serve(sockets))
     running = asyncio.create_task(web.running.wait())
     try:

@@ -20,6 +20,14 @@ from tests.browser.chromium import Complaints, chromium
 NewPage = Callable[..., Awaitable[Page]]
 """Opens a page in a new profile; takes the arguments of ``Browser.new_context``."""
 
+SIZES: dict[str, dict[str, Any]] = {
+    "desktop": {"viewport": {"width": 1280, "height": 800}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
+}
+
+BOTH_SIZES = pytest.mark.parametrize("page", SIZES, indirect=True)
+"""Runs a test that takes a page at both sizes."""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
@@ -51,6 +59,6 @@ async def new_page(browser: Browser, complaints: Complaints) -> AsyncIterator[Ne
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def page(new_page: NewPage) -> Page:
-    """A page of a common desktop size."""
-    return await new_page(viewport={"width": 1280, "height": 800})
+async def page(request: pytest.FixtureRequest, new_page: NewPage) -> Page:
+    """A page of a common desktop size, or of the size that :data:`BOTH_SIZES` gives it."""
+    return await new_page(**SIZES[getattr(request, "param", "desktop")])

@@ -39,12 +39,17 @@ COLOURS = """(names) => names.map((name) => {
 """The values of colours of the theme."""
 
 
+async def painted(page: Page, colours: list[str]) -> list[float]:
+    """The shares of the map that have given colours, such as `#0c141d`."""
+    picture = base64.b64encode(await page.locator("#map").screenshot()).decode()
+    found: list[float] = await page.evaluate(SHARES, [picture, colours])
+    return found
+
+
 async def shares(page: Page, *names: str) -> dict[str, float]:
     """The shares of the map that have given colours of the theme."""
-    picture = base64.b64encode(await page.locator("#map").screenshot()).decode()
     colours = await page.evaluate(COLOURS, list(names))
-    found = await page.evaluate(SHARES, [picture, colours])
-    return dict(zip(names, found, strict=True))
+    return dict(zip(names, await painted(page, colours), strict=True))
 
 
 async def until_drawn(page: Page, **least: float) -> None:

@@ -15,8 +15,9 @@ from atriz_realtime.api import EntityRef
 from atriz_realtime.defaults.revocations import revoke
 from atriz_realtime.testing import free_port
 from tests.browser.chromium import Complaints, leaving
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import BOTH_SIZES, NewPage
 from tests.browser.console import ON, ago, card, open_console, row, seen, until_seen
+from tests.browser.pictures import shares, until_drawn
 from tests.support.servers.localhost import serving_on_localhost
 from tests.support.servers.serving import Live, config, serving, token, until
 from tests.support.servers.tcp_proxy import proxying
@@ -28,6 +29,7 @@ def bearer(user: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token(user)}"}
 
 
+@BOTH_SIZES
 async def test_a_wrong_token_is_refused_and_the_right_one_lets_in(
     page: Page, complaints: Complaints
 ) -> None:
@@ -100,6 +102,7 @@ async def test_a_token_in_the_fragment_is_removed_from_the_address(page: Page) -
     assert [url for url in asked if "token" in url or "eyJ" in url] == []
 
 
+@BOTH_SIZES
 async def test_markers_move_and_new_ones_appear(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1", latitude=52.6, longitude=-8.6, speed=10.4, heading=90)
@@ -160,7 +163,8 @@ async def test_the_map_moves_with_the_followed_marker(page: Page) -> None:
         assert math.dist((moved.x, moved.y), (before.x, before.y)) < 300
 
 
-async def test_stale_markers_fade_and_are_labelled(page: Page) -> None:
+@BOTH_SIZES
+async def test_stale_markers_have_another_shape_and_are_labelled(page: Page) -> None:
     async with (
         serving(plugins={"console": {"enabled": True, "stale_after": 2.5}}) as live,
         leaving(page),
@@ -170,8 +174,7 @@ async def test_stale_markers_fade_and_are_labelled(page: Page) -> None:
         await expect(row(page, "v1")).to_have_attribute("data-state", "stale")
         await expect(row(page, "v1")).to_contain_text("No news for 2 min")
         await expect(row(page, "v1")).not_to_contain_text("km/h")
-        faded = await until_seen(page, lambda found: found.count > 100)
-        assert faded.alpha < 160
+        await until_drawn(page, warn=0.00002)  # a ring around them
         await row(page, "v1").click()
         details = page.get_by_role("region", name="v1")
         await expect(details).to_contain_text("No news for 2 min")
@@ -181,9 +184,10 @@ async def test_stale_markers_fade_and_are_labelled(page: Page) -> None:
 
         await live.publish("v1", latitude=52.60001)
         await expect(row(page, "v1")).to_have_attribute("data-state", "live")
-        await until_seen(page, lambda found: found.alpha == 255)
+        await until_seen(page, lambda found: found.count > 100)
+        assert (await shares(page, "warn"))["warn"] == 0
         await expect(row(page, "v1")).to_have_attribute("data-state", "stale")
-        await until_seen(page, lambda found: found.alpha < 255)
+        await until_drawn(page, warn=0.00002)
 
 
 async def test_it_reconnects_when_the_server_is_back(page: Page, complaints: Complaints) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.browser.chromium import Complaints, leaving
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import BOTH_SIZES, SIZES, NewPage
 from tests.browser.console import ON, PHONE, card, open_console, row, set_preference
 from tests.support.servers.serving import serving
 
@@ -50,6 +52,55 @@ async def test_an_entity_is_shared_from_its_card(new_page: NewPage, size: str) -
         assert (await live.get("/api/tracking/vehicle/v1", headers=share))[0] == 401
 
 
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+async def test_a_link_says_what_the_user_lets_it_say(new_page: NewPage, size: str) -> None:
+    page = await new_page(**(PHONE if size == "phone" else {}))
+    place = {"latitude": 52.7, "longitude": -8.5, "label": "12 Mill Road"}
+    async with serving(plugins=SHARING) as live, leaving(page):
+        await live.publish("v1", metadata={"name": "Van 12", "destination": place})
+        await live.publish("v2", metadata={"destination": "home"})
+        await open_console(page, live)
+        await row(page, "Van 12").click()
+        details = card(page, "Van 12")
+        await live.publish("v1", latitude=52.7)  # not each report repeats the metadata
+        await expect(details.locator("#facts")).to_contain_text("52.70000")
+        await expect(details.locator("#facts")).to_contain_text("12 Mill Road")
+        await details.get_by_role("button", name="Share").click()
+        name = details.get_by_label("Shown as")
+        await expect(name).to_have_value("Van 12")
+        leads = details.get_by_label("With its destination, 12 Mill Road")
+        await expect(leads).to_be_checked()
+        await name.fill("Your sofa")
+        said = await claims(details)
+        assert (said["name"], said["destination"]) == ("Your sofa", place)
+        until = details.locator("#share-until")
+        await expect(until).to_contain_text("Whoever has this link sees Your sofa until")
+
+        await details.get_by_role("button", name="End it now").click()
+        await expect(details.get_by_role("button", name="Make a link")).to_be_focused()
+        await name.fill("")
+        await leads.uncheck()
+        assert not {"name", "destination"} & (await claims(details)).keys()
+
+        await page.get_by_role("button", name="Close").click()
+        await row(page, "v2").click()
+        details = card(page, "v2")
+        await details.get_by_role("button", name="Share").click()
+        await expect(details.get_by_label("Shown as")).to_have_value("")
+        await expect(details.get_by_label("Shown as")).to_have_attribute("placeholder", "v2")
+        await expect(details.get_by_label("With its destination")).to_be_hidden()
+
+
+async def claims(details: Locator) -> dict[str, Any]:
+    """Make a link, and read what it says."""
+    await details.get_by_role("button", name="Make a link").click()
+    link = details.get_by_label("Link", exact=True)
+    await expect(link).to_be_focused()
+    _, payload, _ = (await link.input_value()).partition("#")[2].split(".")
+    said: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * 3))
+    return said
+
+
 async def test_a_share_that_is_refused_says_so(page: Page, complaints: Complaints) -> None:
     complaints.expect("40[03]")
     sharing = {"url": "https://live.example.com", "max_life": 1_800}
@@ -63,6 +114,7 @@ async def test_a_share_that_is_refused_says_so(page: Page, complaints: Complaint
         await expect(details.locator("#share-note")).to_contain_text("1800")
 
 
+@BOTH_SIZES
 async def test_who_may_not_share_has_no_button_then(page: Page, complaints: Complaints) -> None:
     complaints.expect("403")
     rules = {"drivers": {"claim": "role", "values": ["viewer"], "hide": ["speed"]}}
@@ -87,8 +139,9 @@ async def test_there_is_no_share_where_sharing_is_off(page: Page) -> None:
         await expect(card(page, "v1").get_by_role("button", name="Share")).to_be_hidden()
 
 
-async def test_the_position_is_copied_and_opened_elsewhere(new_page: NewPage) -> None:
-    page = await new_page()
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_position_is_copied_and_opened_elsewhere(new_page: NewPage, size: str) -> None:
+    page = await new_page(**SIZES[size])
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1", latitude=52.66, longitude=-8.63)
@@ -124,8 +177,9 @@ async def test_the_other_map_is_configured(page: Page, template: str, name: str 
         await expect(links).to_have_text([name] if name else [])
 
 
-async def test_speeds_and_times_are_as_the_user_prefers(new_page: NewPage) -> None:
-    page = await new_page(timezone_id="Europe/Dublin", locale="en-GB")
+@pytest.mark.parametrize("size", SIZES)
+async def test_speeds_and_times_are_as_the_user_prefers(new_page: NewPage, size: str) -> None:
+    page = await new_page(**SIZES[size], timezone_id="Europe/Dublin", locale="en-GB")
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1", speed=100)
         await live.publish("v2", timestamp="2026-01-31T12:00:00.000Z")
@@ -134,22 +188,28 @@ async def test_speeds_and_times_are_as_the_user_prefers(new_page: NewPage) -> No
         await expect(row(page, "v2")).to_contain_text("Offline since 31 Jan")
         await row(page, "v2").click()
         await expect(card(page, "v2")).to_contain_text("31 Jan, 12:00")
+        close = page.get_by_role("button", name="Close")
+        await close.click()
         await set_preference(page, "mph", "Time of day")
         await expect(row(page, "v1")).to_contain_text("62 mph")
         await expect(row(page, "v1")).to_contain_text(re.compile(r"\d:\d\d"))
         await page.get_by_role("button", name="Settings").click()
         await page.get_by_label("Time zone").select_option("Asia/Tokyo")
         await page.keyboard.press("Escape")
+        await row(page, "v2").click()
         await expect(card(page, "v2")).to_contain_text("31 Jan, 21:00")
+        await close.click()
         await row(page, "v1").click()
         await expect(card(page, "v1")).to_contain_text("62 mph")
 
         await page.reload()  # the browser remembers
         await expect(row(page, "v1")).to_contain_text("62 mph")
         await page.go_back()
+        await page.go_back()
         await expect(card(page, "v2")).to_contain_text("31 Jan, 21:00")
 
 
+@BOTH_SIZES
 async def test_what_is_remembered_wrongly_does_no_harm(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await live.publish("v1", speed=100)
@@ -162,6 +222,7 @@ async def test_what_is_remembered_wrongly_does_no_harm(page: Page) -> None:
         await expect(row(page, "v1")).to_contain_text("100 km/h")
 
 
+@BOTH_SIZES
 async def test_it_fills_the_screen(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await open_console(page, live)

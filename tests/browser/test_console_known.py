@@ -14,7 +14,7 @@ from atriz_realtime import create_app
 from atriz_realtime.api import EntityRef
 from atriz_realtime.testing import free_port
 from tests.browser.chromium import Complaints, leaving, unanswered
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import BOTH_SIZES, NewPage
 from tests.browser.console import (
     ON,
     PHONE,
@@ -43,6 +43,7 @@ KEPT = 18
 """Seconds after which the page has made up its mind about what the listing lacks."""
 
 
+@BOTH_SIZES
 async def test_an_expired_location_is_shown_as_offline(page: Page) -> None:
     async with serving(plugins=ON, cache_ttl=4) as live, leaving(page):
         await live.publish("v1", speed=72, heading=90)
@@ -137,6 +138,7 @@ async def test_an_expired_entity_that_may_not_be_seen_disappears(page: Page) -> 
         await expect(row(page, "v1")).to_be_hidden()
 
 
+@BOTH_SIZES
 async def test_the_connection_is_live_only_if_updates_arrive_in_time(page: Page) -> None:
     async with serving(plugins=ON, throttle_interval=0) as live, leaving(page):
         names = [f"v{n}" for n in range(3)]
@@ -154,6 +156,7 @@ async def test_the_connection_is_live_only_if_updates_arrive_in_time(page: Page)
         assert await page.locator("#connection").evaluate(DOT) != good
 
 
+@BOTH_SIZES
 async def test_it_is_not_empty_before_it_knows(page: Page) -> None:
     async with serving(plugins=ON) as live, leaving(page):
         await open_console(page, live)

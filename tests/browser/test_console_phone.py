@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.browser.chromium import leaving
 from tests.browser.conftest import NewPage
@@ -152,3 +152,73 @@ async def test_turning_the_phone_keeps_following(new_page: NewPage) -> None:
                 abs(found.x / ratio - middle[0]) < 60 and abs(found.y / ratio - middle[1]) < 40
             ),
         )
+
+
+@pytest.mark.parametrize("screen", [*SCREENS, pytest.param({}, id="desktop")])
+async def test_several_are_selected_without_a_keyboard(
+    new_page: NewPage, screen: dict[str, Any]
+) -> None:
+    page = await new_page(**screen)
+    async with serving(plugins=ON) as live, leaving(page):
+        await many(live, 4)
+        await open_console(page, live)
+        await row(page, "v0").wait_for()
+        select = page.get_by_role("button", name="Select several")
+        await select.click()
+        await expect(select).to_have_attribute("aria-pressed", "true")
+        chosen = page.get_by_role("group", name="What is selected")
+        await expect(chosen).to_contain_text("None selected")
+        await expect(chosen.get_by_role("button", name="Show")).to_be_disabled()
+        await row(page, "v0").click()
+        await row(page, "v1").click()
+        await row(page, "v1").click()
+        await expect(chosen).to_contain_text("1 selected")
+        await expect(page.locator("#announcement")).to_have_text("1 selected")
+        await expect(row(page, "v0")).to_have_attribute("aria-selected", "true")
+        await expect(row(page, "v1")).to_have_attribute("aria-selected", "false")
+        await expect(page.locator("#details")).to_be_hidden()
+        await chosen.get_by_role("button", name="Select all that are listed").click()
+        await expect(chosen).to_contain_text("4 selected")
+        async with page.expect_download() as saved:
+            await chosen.get_by_role("button", name="Save the selected as CSV").click()
+        assert (await saved.value).suggested_filename.endswith(".csv")
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+        await select.click()
+        await expect(chosen).to_be_hidden()
+        await expect(row(page, "v0")).to_have_attribute("aria-selected", "false")
+        await row(page, "v1").click()
+        await expect(card(page, "v1")).to_be_visible()
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_a_long_touch_selects(new_page: NewPage, screen: dict[str, Any]) -> None:
+    page = await new_page(**screen)
+    async with serving(plugins=ON) as live, leaving(page):
+        await many(live, 3)
+        await open_console(page, live)
+        await row(page, "v1").wait_for()
+        await touch(page, row(page, "v0"))
+        chosen = page.get_by_role("group", name="What is selected")
+        await expect(chosen).to_contain_text("1 selected")
+        await row(page, "v1").tap()
+        await expect(chosen).to_contain_text("2 selected")
+        await touch(page, row(page, "v1"))
+        await expect(chosen).to_contain_text("1 selected")
+        await expect(page.locator("#details")).to_be_hidden()
+        await chosen.get_by_role("button", name="Select nothing").tap()
+        await row(page, "v0").tap()
+        await expect(card(page, "v0")).to_be_visible()
+
+
+async def touch(page: Page, place: Locator) -> None:
+    """Touch an element for long."""
+    before = await place.get_attribute("aria-selected")
+    box = await place.bounding_box()
+    assert box is not None
+    at = {"x": box["x"] + 100, "y": box["y"] + 20}
+    finger = await page.context.new_cdp_session(page)
+    await finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [at]})
+    await expect(place).not_to_have_attribute("aria-selected", str(before))
+    await finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    await finger.detach()

@@ -15,7 +15,7 @@ from starlette.routing import Mount
 
 from atriz_realtime import EntityRef, create_app
 from tests.browser.chromium import Complaints, leaving, unanswered
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import SIZES, NewPage
 from tests.browser.share import (
     CENTRED,
     NOT_FOUND,
@@ -113,25 +113,31 @@ async def test_a_dragged_map_stays_until_follow_is_clicked(page: Page, live: Liv
     await page.wait_for_function(CENTRED)
 
 
-async def test_the_page_says_how_old_the_position_is(new_page: NewPage, live: Live) -> None:
-    page = await new_page(**IRISH)
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_page_says_how_old_the_position_is(
+    new_page: NewPage, live: Live, size: str
+) -> None:
+    bus = f"bus-2-{size}"
+    page = await new_page(**SIZES[size], **IRISH)
     old = datetime.now(UTC) - timedelta(minutes=2, seconds=5)
-    await moved(live, "bus-2", timestamp=old.isoformat())
-    await opened(page, live, await shared(live, "bus-2"))
+    await moved(live, bus, timestamp=old.isoformat())
+    await opened(page, live, await shared(live, bus))
     await connected(page, "stale")
     await expect(page.locator("#state")).to_have_text(re.compile("^No news for 2 mins?$"))
     await expect(page.locator("#age")).to_have_text(re.compile(r"^Last position (at|on) "))
     await expect(page.locator("#fact-speed")).to_be_hidden()
-    await moved(live, "bus-2")
+    await moved(live, bus)
     await expect(page.locator("#state")).to_have_text("Live")
     await expect(page.locator("#fact-speed dd")).to_have_text("42 km/h north-east")
 
 
-async def test_an_entity_without_news_is_offline(new_page: NewPage, live: Live) -> None:
-    page = await new_page(**IRISH)
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_entity_without_news_is_offline(new_page: NewPage, live: Live, size: str) -> None:
+    bus = f"bus-12-{size}"
+    page = await new_page(**SIZES[size], **IRISH)
     old = datetime.now(UTC) - timedelta(minutes=12)
-    await moved(live, "bus-12", timestamp=old.isoformat())
-    await opened(page, live, await shared(live, "bus-12"))
+    await moved(live, bus, timestamp=old.isoformat())
+    await opened(page, live, await shared(live, bus))
     await connected(page, "offline")
     await expect(page.locator("#state")).to_have_text(re.compile(r"^Offline since .*\d:\d\d$"))
     await expect(page.locator("#note")).to_have_text("The map shows the last known position.")
@@ -178,10 +184,12 @@ async def test_one_transport_that_gets_through_is_enough(
         await connected(page)
 
 
-async def test_a_lost_connection_is_made_again(new_page: NewPage, live: Live) -> None:
-    page = await new_page(**IRISH)
-    await moved(live, "bus-3")
-    await opened(page, live, await shared(live, "bus-3"))
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_lost_connection_is_made_again(new_page: NewPage, live: Live, size: str) -> None:
+    bus = f"bus-3-{size}"
+    page = await new_page(**SIZES[size], **IRISH)
+    await moved(live, bus)
+    await opened(page, live, await shared(live, bus))
     await connected(page)
     await page.evaluate(
         """() => new MutationObserver(() => (window.states ??= []).push(document.querySelector(
@@ -190,7 +198,7 @@ async def test_a_lost_connection_is_made_again(new_page: NewPage, live: Live) ->
     await live.server.socket_io.abort_all()
     await page.wait_for_function("window.states?.includes('Reconnecting…')")
     await connected(page)
-    await moved(live, "bus-3", speed=17)
+    await moved(live, bus, speed=17)
     await expect(page.locator("#fact-speed .value")).to_contain_text("17 km/h")
 
 

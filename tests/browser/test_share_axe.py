@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests.browser.axe import violations
 from tests.browser.chromium import Complaints, leaving, unanswered
@@ -29,6 +30,7 @@ from tests.browser.share import (
     shared,
 )
 from tests.support.servers.serving import Live, serving
+from tests.support.servers.tcp_proxy import proxying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -85,9 +87,18 @@ async def test_every_state_is_accessible(
         await page.wait_for_function(MARKED)
         assert await violations(page) == [], state
 
-    await ended(live, share, "delivered")
-    await expect(page.locator("#over")).to_have_attribute("data-finish", "good")
-    assert await violations(page) == [], "delivered"
+    await drag(page)
+    await expect(page.get_by_role("button", name="Follow")).to_be_visible()
+    assert await violations(page) == [], "dragged"
+
+    for reason, finish in (("delivered", "good"), ("failed", "bad")):
+        await page.goto("about:blank")
+        share = await shared(live, "live")
+        await opened(page, live, share)
+        await connected(page)
+        await ended(live, share, reason)
+        await expect(page.locator("#over")).to_have_attribute("data-finish", finish)
+        assert await violations(page) == [], reason
 
     await page.goto("about:blank")
     await page.goto(f"{live.url}/track/#x")
@@ -95,22 +106,56 @@ async def test_every_state_is_accessible(
     assert await violations(page) == [], "ended"
 
 
-@pytest.mark.parametrize("language", ["en", "de", "fr", "es", "pt"])
-@pytest.mark.parametrize("direction", ["ltr", "rtl"])
-async def test_every_language_is_accessible(
-    new_page: NewPage, live: Live, language: str, direction: str
+async def drag(page: Page) -> None:
+    """Drag the map."""
+    box = await page.locator("#map").bounding_box()
+    assert box is not None
+    x, y = box["x"] + 100, box["y"] + 100
+    await page.mouse.move(x, y)
+    await page.mouse.down()
+    await page.mouse.move(x + 40, y + 30, steps=3)
+    await page.mouse.up()
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_a_lost_connection_is_accessible(
+    new_page: NewPage, live: Live, complaints: Complaints, screen: dict[str, Any]
 ) -> None:
+    complaints.expect("net::ERR_|WebSocket")
+    page = await new_page(**screen)
+    await moved(live, "parcel", metadata=METADATA)
+    share = await shared(live, "parcel")
+    async with proxying(live.port) as proxy:
+        await opened(page, Live(live.app, proxy.port), share)
+        await connected(page)
+        proxy.cut()
+        await connected(page, "reconnecting")
+        assert await violations(page) == []
+        await page.goto("about:blank")
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr", "es", "pt"])
+async def test_every_language_is_accessible(new_page: NewPage, live: Live, language: str) -> None:
+    """Also from right to left, which needs a language that the page does not have yet."""
     page = await new_page(**PHONE)
     await moved(live, "parcel", metadata=METADATA)
     await opened(page, live, await shared(live, "parcel"), f"?lang={language}")
-    await page.evaluate("direction => { document.documentElement.dir = direction }", direction)
     await connected(page)
-    assert await violations(page) == []
+    for direction, size in itertools.product(("ltr", "rtl"), (PHONE, LANDSCAPE, DESKTOP)):
+        await page.evaluate("direction => { document.documentElement.dir = direction }", direction)
+        await page.set_viewport_size(size["viewport"])
+        await page.emulate_media(color_scheme="light")
+        assert await violations(page) == [], (direction, size)
+        await page.emulate_media(color_scheme="dark")
+        assert await violations(page) == [], (direction, size, "dark")
 
 
-async def test_a_refused_origin_is_accessible(new_page: NewPage, complaints: Complaints) -> None:
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_a_refused_origin_is_accessible(
+    new_page: NewPage, complaints: Complaints, screen: dict[str, Any]
+) -> None:
     complaints.expect("403")
-    page = await new_page(**PHONE)
+    page = await new_page(**screen)
     async with (
         serving(plugins={"sharing": URL}, cors_origin="https://app.example.com") as live,
         leaving(page),

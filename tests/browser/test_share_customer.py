@@ -13,7 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.browser.chromium import Complaints, leaving
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import BOTH_SIZES, NewPage
 from tests.browser.share import (
     CUSTOMER,
     DESKTOP,
@@ -207,6 +207,34 @@ async def test_miles_are_for_those_who_drive_them(new_page: NewPage, live: Live)
     await expect(fact(page, "speed")).to_have_text("26 mph")
 
 
+SMALL_SCREENS = [(320, 568), (360, 740), (568, 320), (667, 375), (844, 390), (1280, 800)]
+
+CUT_OFF = """() => {
+  const card = document.querySelector('#card');
+  const isSeen = (each) => each.checkVisibility() && !each.matches('.unseen');
+  const parts = [...card.children].filter(isSeen);
+  const boxes = parts.map((each) => each.getBoundingClientRect());
+  const isOver = (each, at) => at > 0 && each.top < boxes[at - 1].bottom - 0.5;
+  const overlapping = parts.filter((each, at) => isOver(boxes[at], at)).map((each) => each.id);
+  const spilling = parts.filter((each) => each.scrollHeight > each.clientHeight + 1);
+  const wider = card.scrollWidth - card.clientWidth;
+  return [wider, ...overlapping, ...spilling.map((each) => each.id)];
+}"""
+"""By how much the card is wider than its place, and its parts that overlap."""
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr", "es", "pt"])
+async def test_every_language_fits(new_page: NewPage, live: Live, language: str) -> None:
+    page = await new_page(has_touch=True)
+    old = datetime.now(UTC) - timedelta(seconds=60)
+    await moved(live, f"fit-{language}", metadata=metadata(), timestamp=old.isoformat())
+    await opened(page, live, await shared(live, f"fit-{language}"), f"?lang={language}")
+    await connected(page, "stale")
+    for width, height in SMALL_SCREENS:
+        await page.set_viewport_size({"width": width, "height": height})
+        assert await page.evaluate(CUT_OFF) == [0], (width, height)
+
+
 @pytest.mark.parametrize("screen", SCREENS)
 async def test_a_delivery_that_has_arrived_is_shown_as_delivered(
     new_page: NewPage, live: Live, screen: dict[str, Any]
@@ -240,6 +268,7 @@ async def test_a_delivery_that_has_arrived_is_shown_as_delivered(
         ("failed", "Not delivered at", "bad"),
     ],
 )
+@BOTH_SIZES
 async def test_the_reason_for_an_end_is_told(
     page: Page, live: Live, reason: str, said: str, finish: str
 ) -> None:
@@ -293,6 +322,7 @@ async def test_a_path_keeps_the_forced_language(page: Page, live: Live) -> None:
     assert page.url == f"{live.url}/track/?lang=es#{share['token']}"
 
 
+@BOTH_SIZES
 async def test_the_language_and_the_steps_are_configured(page: Page) -> None:
     table = CUSTOMER | {
         "language": "de",
@@ -311,6 +341,7 @@ async def test_the_language_and_the_steps_are_configured(page: Page) -> None:
         await expect(heading).to_have_text(re.compile("^Da um .* Uhr$"))
 
 
+@BOTH_SIZES
 async def test_the_logo_and_the_colours_are_the_brand_s(page: Page, tmp_path: Path) -> None:
     logo = tmp_path / "logo.svg"
     logo.write_text(

@@ -13,7 +13,7 @@ from playwright.async_api import Page, expect
 
 from atriz_realtime.demo import basemap, country, town
 from tests.browser.chromium import Complaints, leaving
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import BOTH_SIZES, NewPage
 from tests.browser.pictures import until_drawn
 from tests.support.maps.files import copied, removed
 from tests.support.servers.serving import Live, serving, token
@@ -90,6 +90,7 @@ async def test_the_share_page_shows_streets(
     assert not [path for path in asked if not path.startswith("/")]
 
 
+@BOTH_SIZES
 async def test_the_console_shows_streets_and_the_country_around(page: Page, live: Live) -> None:
     asked = requests_of(page)
     await live.publish("bus-2", **CENTRE)
@@ -142,6 +143,7 @@ async def test_a_file_that_is_replaced_is_drawn(page: Page, file: Path, tmp_path
 # -- without streets -------------------------------------------------------------------------
 
 
+@BOTH_SIZES
 async def test_at_street_level_nothing_is_loaded_without_streets(page: Page, plain: Live) -> None:
     asked = requests_of(page)
     await shared(page, plain, "bus-6")
@@ -170,6 +172,7 @@ async def test_the_console_does_not_load_the_world_on_its_way_to_a_street(
     assert not [path for path in asked if "world" in path or "names" in path]
 
 
+@BOTH_SIZES
 async def test_the_world_has_the_names_of_countries(page: Page) -> None:
     async with serving(plugins=PLUGINS) as live, leaving(page):
         await page.goto(f"{live.url}/console#token={token()}")

@@ -165,7 +165,7 @@ async def test_a_server_s_refusal_is_one_line(
 
 async def test_the_demo_shows_how() -> None:
     async with started("demo", "--port", "0", "--entities", "10") as demo:
-        await demo.until_said(" share vehicle ")
+        await demo.until_said(" share delivery ")
         line = demo.out[demo.out.index("share one:") + 1]
         shared = await finished(*shlex.split(line)[1:], "--json")
         link = json.loads(shared.out)["url"]

@@ -95,7 +95,7 @@ async def test_the_page_gets_its_settings() -> None:
                 "maxSubscriptions": 7,
                 "staleAfter": 12.5,
                 "offlineAfter": 300.0,
-                "fields": {"name": "name", "plate": "plate", "driver": "driver", "group": "group"},
+                "fields": {key: key for key in ("name", "plate", "driver", "group", "destination")},
                 "externalMap": OPENSTREETMAP,
                 "sharing": False,
                 "basemap": "",
@@ -123,6 +123,7 @@ async def test_the_page_gets_the_settings_that_are_made() -> None:
             "plate": "plate",
             "driver": "driver",
             "group": "",
+            "destination": "destination",
         }
         assert told["externalMap"] == "http://10.0.0.7:8080/#{latitude},{longitude}"
         assert told["sharing"] is True

@@ -9,10 +9,10 @@ from random import Random
 
 import pytest
 
-from atriz_realtime.api import Location
-from atriz_realtime.demo import town
+from atriz_realtime.api import Location, parse_timestamp
+from atriz_realtime.demo import names, town
 from atriz_realtime.demo.driver import ACCELERATION, BRAKING, KMH_PER_MPS, Driver
-from atriz_realtime.demo.fleet import Entity, Fleet
+from atriz_realtime.demo.fleet import SHARED, Entity, Fleet
 from atriz_realtime.demo.streets import CENTRE, EARTH_RADIUS, Point, Streets
 
 MINUTES = 5
@@ -114,21 +114,27 @@ def test_a_driver_is_slow_in_sharp_corners(streets: Streets) -> None:
     assert sharp > 2
 
 
-def test_deliveries_report_their_status(streets: Streets) -> None:
-    delivery = Entity(4, streets, Random(1))
+def test_deliveries_report_what_customers_see(streets: Streets) -> None:
+    delivery = Entity(4, streets, Random(1), names.places(streets, town.SEED))
     assert (delivery.type, delivery.id) == ("delivery", "d1")
     reports = [delivery.report(1.0) for _ in range(1_200)]
-    statuses = [report.metadata for report in reports]
-    assert statuses[0] == {"status": "on the way", "delivered": 0}
-    standing = [
-        speed(report)
-        for report in reports
-        if report.metadata is not None and report.metadata["status"] == "at the door"
-    ]
-    assert len(standing) > 15
-    assert set(standing) == {0.0}
-    assert reports[-1].metadata is not None
-    assert reports[-1].metadata["delivered"] >= 1
+    said = [report.metadata for report in reports if report.metadata is not None]
+    assert len(said) == len(reports)
+    assert set(SHARED) <= said[0].keys()
+    assert said[0]["status"] == "on_the_way"
+    statuses = [status for status, _ in itertools.groupby(each["status"] for each in said)]
+    assert statuses[:4] == ["on_the_way", "arriving", "delivered", "on_the_way"]
+    orders = [order for order, _ in itertools.groupby(each["name"] for each in said)]
+    assert orders[:2] == ["Order 1004-1", "Order 1004-2"]
+
+    first = said[: [each["status"] for each in said].index("delivered")]
+    (place,) = {(each["destination"]["label"], each["destination"]["latitude"]) for each in first}
+    assert place[0] in set(names.places(streets, town.SEED).values())
+    arrived = reports[len(first)]
+    assert speed(arrived) == 0
+    assert arrived.latitude == pytest.approx(place[1], abs=1e-4)
+    etas = [parse_timestamp(each["eta"]) for each in first]
+    assert abs((etas[0] - reports[0].timestamp).total_seconds() - len(first)) < 0.5 * len(first)
 
 
 def test_names_are_unique_and_most_are_vehicles(streets: Streets) -> None:

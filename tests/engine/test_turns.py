@@ -234,6 +234,18 @@ async def test_tasks_that_come_meanwhile_wait_behind_those_that_had_no_time(
     assert handled == ["a", "b", "c", "d", "e", "f"]
 
 
+async def test_tasks_that_were_cancelled_take_no_turn_from_the_others() -> None:
+    queue = turns.TurnQueue()
+    cancelled = [asyncio.create_task(queue.next()) for _ in range(3 * turns.TASKS_PER_TURN)]
+    last = asyncio.create_task(queue.next())
+    await asyncio.sleep(0)  # all of them wait
+    async with counting_turns() as turn:
+        for task in cancelled:
+            task.cancel()
+        await last
+        assert turn[0] <= 3
+
+
 class Compressed(Exchanged):
     """A poll of a client that accepts gzip."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
@@ -549,6 +550,19 @@ async def test_a_failure_of_server_started_stops_the_start_and_closes_what_is_op
     assert error.message == "plugin 'tank' failed in server_started: LookupError: no fuel"
     far = plugins.loaded("far")
     assert far.closed == ["fanout"]
+
+
+async def test_clients_receive_what_server_stopping_says(plugins: Plugins) -> None:
+    source = """
+    @hookimpl
+    async def server_stopping(server):
+        await server.sockets.emit("bye", "soon", room="vehicle:v1")
+    """
+    async with AsyncExitStack() as clients:
+        async with serving(extra_plugins=[plugins.module("bye", source)]) as live:
+            watcher = await clients.enter_async_context(watching(live, "v1"))
+        await until(lambda: not watcher.client.connected)
+    assert watcher.of("bye") == ["soon"]
 
 
 async def test_a_failure_of_server_stopping_does_not_delay_the_stop(plugins: Plugins) -> None:

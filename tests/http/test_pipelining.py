@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +14,9 @@ import pytest
 
 from atriz_realtime.engine import turns
 from atriz_realtime.engine.request.request import MAX_HEAD
+from atriz_realtime.engine.transports.connections import descriptor, is_readable
 from atriz_realtime.http.bodies import SMALL_BODY
-from atriz_realtime.http.connection import MAX_PIPELINED, EndpointConnection
+from atriz_realtime.http.connection import MAX_IGNORED, MAX_PIPELINED, EndpointConnection
 from tests.support.checks.turns import counting_turns
 from tests.support.servers.http_server import (
     Connection,
@@ -21,12 +24,21 @@ from tests.support.servers.http_server import (
     echo,
     fix,
     get,
+    poll,
     request,
 )
-from tests.support.servers.serving import until
+from tests.support.servers.serving import TIMEOUT, until
 
 ORIGIN = b"Origin: https://app.example"
 """A header with which uvicorn's own protocol answers."""
+
+UPGRADE = (
+    b"Connection: Upgrade",
+    b"Upgrade: websocket",
+    b"Sec-WebSocket-Version: 13",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+"""Headers that ask for a websocket."""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -190,6 +202,78 @@ async def test_nothing_is_parsed_behind_too_many_pipelined_requests(
     assert len(begun) <= MAX_PIPELINED + 3
 
 
+async def to_be_answered(
+    server: HttpServer, client: Connection, endpoints: Any, by: str
+) -> Callable[[bytes], Awaitable[None]]:
+    """Send a request that waits for its answer; returns what answers it with a body."""
+    if by == "endpoint":
+        await client.send(request(b"{}", "/api/slow"))
+        await until(lambda: endpoints.called)
+
+        async def answer_slow(_: bytes) -> None:
+            endpoints.gate.set()
+
+        return answer_slow
+    sid = await client.open()
+    sent = poll(sid)
+    await client.send(*[sent] if by == "engine" else [sent[:20], sent[20:]])
+    session: Any = server.realtime.socket_io.eio.sockets[sid]
+    await until(lambda: session.transport.poll)
+    return lambda body: server.realtime.socket_io.eio.send(sid, body.decode())
+
+
+BY = pytest.mark.parametrize("by", ["endpoint", "engine", "uvicorn"])
+
+
+@BY
+async def test_a_client_that_sends_on_behind_its_last_request_is_cut(
+    server: HttpServer, client: Connection, endpoints: Any, by: str
+) -> None:
+    """Reading what it sends would cost the others time for as long as the answer takes."""
+    await to_be_answered(server, client, endpoints, by)
+    before = server.realtime.incidents.counts.get("flooding client cut", 0)
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(TIMEOUT):
+            while True:
+                client.writer.write(bytes(MAX_IGNORED))
+                await client.writer.drain()
+    await until(lambda: not server.connections)
+    assert server.realtime.incidents.counts["flooding client cut"] == before + 1
+
+
+@BY
+async def test_who_pipelines_too_much_still_gets_the_whole_answer(
+    server: HttpServer, client: Connection, endpoints: Any, by: str
+) -> None:
+    answer = await to_be_answered(server, client, endpoints, by)
+    protocol: Any
+    (protocol,) = server.web.server_state.connections
+    client.writer.write(bytes(MAX_IGNORED))
+    fd = descriptor(getattr(protocol, "transport", None) or protocol._transport)
+    await until(lambda: not (client.writer.transport.get_write_buffer_size() or is_readable(fd)))
+    await answer(b"x" * 90_000)
+    if by == "endpoint":
+        assert (await client.answer()).json == "slow"
+        assert (await client.answer()).status == 400  # zeros are no request
+    else:
+        assert len((await client.answer()).body) > 90_000
+    assert await client.until_closed() == b""
+
+
+@pytest.mark.parametrize("segments", [1, 2])
+@pytest.mark.parametrize("path", ["/shout", "/socket.io/?EIO=4&transport=websocket"])
+async def test_an_upgrade_does_not_overtake_the_answers_before_it(
+    server: HttpServer, client: Connection, endpoints: Any, path: str, segments: int
+) -> None:
+    slow, upgrade = request(b"{}", "/api/slow", ORIGIN), get(path, *UPGRADE)
+    await client.send(*[slow + upgrade] if segments == 1 else [slow, upgrade])
+    await until(lambda: endpoints.called)
+    endpoints.gate.set()
+    answer = await client.answer()
+    assert (answer.json, answer.headers["connection"]) == ("slow", "close")
+    assert await client.until_closed() == b""
+
+
 async def test_pipelined_requests_over_asgi_are_answered_in_order(
     server: HttpServer, client: Connection, endpoints: Any
 ) -> None:
@@ -204,7 +288,7 @@ async def test_too_many_pipelined_requests_over_asgi_close_the_connection(
     server: HttpServer, client: Connection, endpoints: Any
 ) -> None:
     slow = request(b"{}", "/api/slow", ORIGIN)
-    await client.send(slow, get("/hello") * 5_000, get("/hello") * 5_000)
+    await client.send(slow, get("/hello") * 1_000, get("/hello") * 1_000)
     endpoints.gate.set()
     assert (await client.answer()).json == "slow"
     answers = [await client.answer() for _ in range(MAX_PIPELINED)]

@@ -158,6 +158,16 @@ async def test_a_body_that_is_dripped_after_its_answer_closes(short_timeouts: Ht
         assert await dripped(client, sent[-1_000:]) == b""
 
 
+async def test_a_connection_is_idle_once_the_rest_of_an_answered_body_has_come(
+    short_timeouts: HttpServer,
+) -> None:
+    async with short_timeouts.connect() as client:
+        head = request(b"", "/early", b"Content-Length: 10")
+        assert (await client.call(head + b"12345")).status == 200
+        await client.send(b"67890")
+        assert await client.until_closed() == b""
+
+
 @pytest.mark.parametrize(
     "headers", [[], [b"Origin: https://page.example"]], ids=["endpoint", "fallback"]
 )

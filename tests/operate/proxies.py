@@ -161,8 +161,8 @@ def set_up_haproxy(site: Site) -> list[str]:
     if os.getuid() != 0:
         debian = re.sub(r"^\s*(chroot|user|group)\b.*\n", "", debian, flags=re.MULTILINE)
     binds = {
-        "bind :80\n": f"bind 127.0.0.1:{site.http}\n",
-        "bind :443 ": f"bind 127.0.0.1:{site.https} ",
+        "bind :::80 v4v6\n": f"bind 127.0.0.1:{site.http}\n",
+        "bind :::443 v4v6 ": f"bind 127.0.0.1:{site.https} ",
         "/etc/haproxy/live.example.com.pem": str(pem),
     }
     file.write_text(f"{debian}\n{replaced(site.configuration('haproxy.md', 'haproxy'), binds)}")

@@ -127,7 +127,8 @@ def bench(
     run = LoadRun(attrs.evolve(target, token=lambda: one_token), load, measured)
     click.echo(
         f"publishing {kind} {load.ids[0]} to {PREFIX}…-{publishers} on {target.url} for "
-        f"{seconds} s; they disappear after cache_ttl",
+        f"{seconds} s; they disappear after cache_ttl, and from last known locations after "
+        "last_known_ttl",
         err=True,
     )
     done = run_interruptibly(run.run())

@@ -19,7 +19,7 @@ from atriz_realtime.api.model import Credentials, EntityRef, Identity
 from atriz_realtime.api.wire import event_json
 from atriz_realtime.core.access.auth_backoff import AuthBackoff
 from atriz_realtime.core.hub.views import RenderedViews, Views
-from atriz_realtime.core.runtime.incidents import Incidents
+from atriz_realtime.core.runtime.incidents import Incidents, explained
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner, awaiting
 from atriz_realtime.engine.request.errors import by
 from atriz_realtime.plugin_system.registry import Registry
@@ -271,6 +271,6 @@ class AccessControl:
                 raise NotAuthorized(error.message) from error
             except RealtimeError as error:
                 if error.status >= RealtimeError.status:  # not the caller's fault
-                    self._incidents.plugin_problem(plugin, "failed", what, error.message)
+                    self._incidents.plugin_problem(plugin, "failed", what, explained(error))
                 raise
         return True

@@ -96,10 +96,11 @@ class OwnEvents:
         self,
         session: Session,
         sid: str,
-        following: Following | None,
+        first: Following,
         unanswered: deque[Unanswered],
     ) -> None:
         """Begin events one after the other; those of a turn of the loop are finished together."""
+        following: Following | None = first
         while following is not None:
             number, event, handling = following
             if self._rooms.is_connected(sid, DEFAULT_NAMESPACE):  # it may have left meanwhile

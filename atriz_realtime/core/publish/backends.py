@@ -170,10 +170,16 @@ class Backends:
         return backend
 
     def status(self) -> BackendStatus:
-        """The state of the least healthy backend."""
-        return max((backend.status() for backend in self._reporting), key=_severity)
+        """The state of the least healthy backend, and the detail of the one that is worst off."""
+        reported = [backend.status() for backend in self._reporting]
+        state = max(reported, key=_rank).state
+        return BackendStatus(state, max(reported, key=_severity).detail)
 
 
-def _severity(status: BackendStatus) -> tuple[int, bool]:
-    """What a state is compared by: of two that are alike, that with a reason is worse."""
-    return ("embedded", "connected", "disconnected").index(status.state), bool(status.detail)
+def _rank(status: BackendStatus) -> int:
+    return ("embedded", "connected", "disconnected").index(status.state)
+
+
+def _severity(status: BackendStatus) -> tuple[bool, bool, int]:
+    """What a status is compared by: an outage is worst, then what has a reason."""
+    return status.state == "disconnected", bool(status.detail), _rank(status)

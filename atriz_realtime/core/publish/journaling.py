@@ -74,9 +74,9 @@ class Journaling:
     def status(self) -> BackendStatus:
         """Report fixes that wait for the journal, and those that were lost recently."""
         if self._clock.monotonic() - self._dropped_at < LOSS_SHOWN:
-            return BackendStatus("connected", "accepted fixes were dropped and are not recorded")
+            return BackendStatus("embedded", "accepted fixes were dropped and are not recorded")
         if self._waiting:
-            return BackendStatus("connected", f"fixes wait for the journal: {self._refusal}")
+            return BackendStatus("embedded", f"fixes wait for the journal: {self._refusal}")
         return BackendStatus("embedded")
 
     async def alongside(

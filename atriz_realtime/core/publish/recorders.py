@@ -70,8 +70,10 @@ class Recorders:
         """Let each recorder write what waits, then close it; safe to call twice."""
         batches, self.batches = self.batches, []
         if batches:
+            loop = asyncio.get_running_loop()
+            end = loop.time() + DRAIN_LIMIT
             await self.journaling.aclose(DRAIN_LIMIT / 2)
-            await asyncio.gather(*(each.aclose(DRAIN_LIMIT) for each in batches))
+            await asyncio.gather(*(each.aclose(end - loop.time()) for each in batches))
 
     def _wake(self) -> None:
         for each in self.batches:
@@ -120,7 +122,7 @@ class BatchWriter:
     def status(self) -> BackendStatus:
         """Report a recorder whose last batch has failed."""
         if self._failures:
-            return BackendStatus("connected", f"the recorder {self.name!r} fails; its fixes wait")
+            return BackendStatus("embedded", f"the recorder {self.name!r} fails; its fixes wait")
         return BackendStatus("embedded")
 
     async def aclose(self, limit: float) -> None:

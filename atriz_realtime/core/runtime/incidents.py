@@ -190,7 +190,7 @@ class Incidents:
         :param address: the client's, where it is known.
         """
         self.refusals.count(error.code)
-        line = f"{what}: {error.message}{by(address)}"
+        line = f"{what}: {explained(error)}{by(address)}"
         self.report(REFUSED, line, labels={"code": error.code}, reason="")
 
     def refused_by_redis(self, kind: str, error: RedisError) -> Unavailable:
@@ -238,6 +238,14 @@ def reason(error: BaseException) -> str:
     shown = error.message if isinstance(error, Unavailable) else _shown(error)
     notes = ", ".join(getattr(error, "__notes__", ()))
     return f"{shown} ({notes})" if notes else shown
+
+
+def explained(error: RealtimeError) -> str:
+    """The message of an error, for the log; if the caller is not at fault, with its cause."""
+    cause = error.__cause__
+    if cause is None or error.status < RealtimeError.status:
+        return error.message
+    return f"{error.message} ({_shown(cause)})"
 
 
 def _shown(error: BaseException) -> str:

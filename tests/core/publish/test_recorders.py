@@ -26,7 +26,7 @@ from atriz_realtime.api import (
     hookimpl,
 )
 from atriz_realtime.asgi import create_app
-from atriz_realtime.core.publish import journaling
+from atriz_realtime.core.publish import journaling, recorders
 from atriz_realtime.defaults.memory.journal import MemoryJournal
 from atriz_realtime.defaults.redis import journal as redis_journal
 from atriz_realtime.testing import Live, config, until, watching
@@ -163,11 +163,11 @@ async def test_recorders_are_given_the_types_that_they_want(
     plug: Plug, backends: dict[str, Any]
 ) -> None:
     every, some = Written(), Written()
-    recorders = (
+    records = (
         quick(every, "every"),
         Recorder("some", some.record, entity_types=["delivery"], batch_interval=0.01),
     )
-    async with serving(**plug(*recorders, **backends)) as live:
+    async with serving(**plug(*records, **backends)) as live:
         await live.publish("v1", speed=1)
         await publish_delivery(live, speed=2)
         await until(lambda: every.fixes and some.fixes and len(every.fixes) == 2)
@@ -215,13 +215,15 @@ async def test_a_recorder_has_numbers_of_its_own(plug: Plug, backends: dict[str,
 async def test_a_batch_that_fails_is_given_again(plug: Plug, backends: dict[str, Any]) -> None:
     written, other = Written(), Written()
     written.error = LookupError("the disk is full")
-    recorders = quick(written, "store"), quick(other, "other")
-    async with serving(**plug(*recorders, **backends)) as live:
+    records = quick(written, "store"), quick(other, "other")
+    async with serving(**plug(*records, **backends)) as live:
         await live.publish("v1", speed=1)
         await until(lambda: written.log)
         await until(lambda: other.fixes)  # which waits for nobody
         await until(lambda: live.server.incidents.counts.get("plugin recording failed"))
-        assert await reason(live) == "the recorder 'store' fails; its fixes wait"
+        _, report = await live.get("/health/realtime")
+        assert report["reason"] == "the recorder 'store' fails; its fixes wait"
+        assert report["redis"] == ("connected" if backends else "embedded")
         await live.publish("v1", speed=2)
         written.error = None
         await until(lambda: sorted(written.speeds(), key=str) == [1, 2])
@@ -252,6 +254,25 @@ async def test_a_recorder_that_hangs_is_given_the_batch_again(
         await until(lambda: live.server.incidents.counts.get("plugin recording timed out"))
         written.gate.set()
         await until(lambda: written.speeds() == [1])
+
+
+async def test_a_recorder_that_hangs_does_not_hold_up_the_stop(
+    plug: Plug, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorders, "DRAIN_LIMIT", 0.05)
+    hanging, other = Written(), Written()
+    hanging.gate.clear()
+    records = (
+        quick(hanging, "hanging", aclose=hanging.aclose),
+        quick(other, "other", batch_interval=3_600.0),
+    )
+    async with serving(**plug(*records)) as live:
+        await live.publish("v1", speed=1)
+        await until(lambda: hanging.log)
+        incidents = live.server.incidents
+    assert other.speeds() == [1]
+    assert hanging.log == ["called", "closed"]
+    assert incidents.counts["fixes not recorded"] == 1
 
 
 async def test_what_the_memory_loses_at_the_stop_is_counted(

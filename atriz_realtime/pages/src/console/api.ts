@@ -1,5 +1,6 @@
 import type { Location } from '../../../frontend/dist/index.js';
 import type { Clock } from '../clock.ts';
+import type { Destination } from '../destination.ts';
 
 /** An entry of a listing. */
 export interface Listed {
@@ -9,10 +10,17 @@ export interface Listed {
   readonly expired?: boolean;
 }
 
+/** What a link says of its entity; what is left out comes from the metadata, as far as the server shows it. */
+export interface Said {
+  readonly name?: string;
+  readonly destination?: Destination;
+}
+
 /** A link that shows an entity to whoever has it. */
 export interface Share {
   readonly id: string;
   readonly url: string;
+  readonly name?: string;
   /** ISO 8601. */
   readonly expiresAt: string;
 }
@@ -57,9 +65,9 @@ export class Api {
    *
    * @throws Refusal
    */
-  async share(type: string, entityId: string, seconds: number): Promise<Share> {
+  async share(type: string, entityId: string, seconds: number, said: Said): Promise<Share> {
     const url = new URL('api/tracking/shares', this.base);
-    return (await this.#call('POST', url, { type, entityId, seconds })) as Share;
+    return (await this.#call('POST', url, { type, entityId, seconds, ...said })) as Share;
   }
 
   /**

@@ -68,12 +68,15 @@ export class Console {
         choose: (mark) => this.#choice.choose(this.#fleet.of(mark)),
         released: () => this.#choice.follow(false),
         moved: () => this.#write(false),
+        announce,
       },
     );
+    this.#stage.setClusters(preferences.value.clusters);
     this.#panel = new Panel(this.#fleet, settings, preferences, formats, {
       now,
       announce,
       choose: (entity) => this.#choice.choose(entity),
+      hover: (entity) => this.#stage.hover(entity?.mark),
       filtered: () => {
         this.#show();
         this.#write(false);
@@ -112,7 +115,10 @@ export class Console {
     });
     this.#status.connection(this.#connections.status);
     new SettingsDialog(preferences, fields);
-    preferences.onChange(() => this.#choice.describe());
+    preferences.onChange(() => {
+      this.#choice.describe();
+      this.#stage.setClusters(preferences.value.clusters);
+    });
     new Keyboard(this.#panel, this.#choice);
     fullScreen();
     this.#endSearch = fitWindow(element('console'), this.#panel.filters.search);
@@ -160,8 +166,8 @@ export class Console {
     if (this.#originRefused) return `The server does not accept this page: ${location.origin} is not in its cors_origin`;
     const failure = this.#failure;
     if (failure !== undefined) {
-      const reason = failure instanceof Refusal ? failure.code : 'it cannot be reached';
-      return `The server does not list what there is: ${reason}`;
+      if (!(failure instanceof Refusal)) return 'The server cannot be reached';
+      return `The server refuses the list: ${failure.code}`;
     }
     if (this.#awaited !== undefined && this.#known) return `Nothing is known of ${this.#awaited.type} ${this.#awaited.id}`;
     const { refused } = this.#sync;
@@ -176,7 +182,7 @@ export class Console {
     this.#drawing = true;
     requestAnimationFrame(() => {
       this.#drawing = false;
-      this.#age();
+      this.#fleet.age(this.#clock.now());
       this.#panel.refresh(false);
       this.#show();
       this.#find();
@@ -185,7 +191,7 @@ export class Console {
 
   #tick(): void {
     this.#ticks += 1;
-    const changed = this.#age();
+    const changed = this.#fleet.age(this.#clock.now());
     if (changed || this.#ticks % SORT_TICKS === 0) {
       this.#panel.refresh(false);
       this.#show();
@@ -194,12 +200,6 @@ export class Console {
       this.#status.traffic(this.#meter, this.#fleet.entities.size);
     }
     this.#choice.describe();
-  }
-
-  #age(): boolean {
-    const { faded, changed } = this.#fleet.age(this.#clock.now());
-    if (faded) this.#stage.faded();
-    return changed;
   }
 
   /** Show on the map what passes the filters, and what is chosen: it would be odd to follow what is hidden. */

@@ -1,3 +1,4 @@
+import { readDestination } from '../destination.ts';
 import { element, make, write } from '../dom.ts';
 import { ageText } from '../map/age.ts';
 import { glyph, setKind } from '../map/glyph.ts';
@@ -11,6 +12,12 @@ import type { Settings } from './settings.ts';
 const ENTRIES = 8;
 const LENGTH = 120;
 
+/** A time as metadata reports it, in ISO 8601 with a time zone. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d[\d:.]*(Z|[+-]\d\d:?\d\d)$/;
+
+/** A value of an enumeration. */
+const WORD = /^[a-z]+(_[a-z]+)+$/;
+
 const POINTS = ['N', 'NE', 'E', 'SE', 'S', 'SW', 'W', 'NW'];
 
 export interface DetailsListeners {
@@ -18,6 +25,11 @@ export interface DetailsListeners {
   follow(): void;
   /** The user closes the card. */
   close(): void;
+}
+
+/** A position to copy and to read. */
+export function positionOf({ latitude, longitude }: { latitude: number; longitude: number }): string {
+  return `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`;
 }
 
 /** The card of the chosen entity. */
@@ -64,21 +76,22 @@ export class Details {
     write(this.#state, this.#formats.state(entity, now));
     this.#follow.ariaPressed = String(followed);
     write(this.#follow, followed ? 'Following' : 'Follow');
-    const { latitude, longitude } = location;
-    this.#position = `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`;
-    this.#link(latitude, longitude);
+    this.#position = positionOf(location);
+    this.#link(location.latitude, location.longitude);
     this.#write(this.#factsOf(entity, now));
   }
 
   /** Speed and heading are only what is true now, or what the speed was. */
-  #factsOf({ location, names, at, freshness }: Entity, now: number): [string, string][] {
+  #factsOf({ location, names, destination, at, freshness }: Entity, now: number): [string, string][] {
     const { speed, heading, accuracy, altitude, metadata } = location;
     const { fields } = this.#settings;
+    const place = readDestination(destination);
     const seconds = (now - at) / 1_000;
     const facts: [string, string][] = FIELDS.filter((field) => field !== 'name' && names[field] !== '').map((field) => [
       field.replace(/^./, (letter) => letter.toUpperCase()),
       names[field],
     ]);
+    if (place !== undefined) facts.push(['Destination', place.label ?? positionOf(place)]);
     facts.push(['Seen', `${seconds < 1 ? 'now' : `${ageText(seconds)} ago`} · ${this.#formats.exact(at, now)}`]);
     if (speed !== undefined && freshness !== 'offline') {
       facts.push(['Speed', `${freshness === 'stale' ? 'was ' : ''}${this.#formats.speed(speed)}`]);
@@ -92,10 +105,17 @@ export class Details {
     const shown = new Set(Object.values(fields));
     const rest = Object.entries(metadata ?? {}).filter(([key]) => !shown.has(key));
     for (const [key, value] of rest.slice(0, ENTRIES)) {
-      const text = typeof value === 'string' ? value : JSON.stringify(value);
-      facts.push([key.slice(0, LENGTH), text.slice(0, LENGTH)]);
+      facts.push([key.slice(0, LENGTH), this.#textOf(value, now).slice(0, LENGTH)]);
     }
     return facts;
+  }
+
+  /** A value of the metadata: a time as the user prefers it, a word such as `on_the_way` with spaces, or as it is. */
+  #textOf(value: unknown, now: number): string {
+    if (typeof value !== 'string') return JSON.stringify(value);
+    const at = TIME.test(value) ? Date.parse(value) : NaN;
+    if (!Number.isNaN(at)) return this.#formats.moment(at, now);
+    return WORD.test(value) ? value.replaceAll('_', ' ') : value;
   }
 
   #link(latitude: number, longitude: number): void {

@@ -21,6 +21,9 @@ export class SettingsDialog {
     });
     this.#radios('speed');
     this.#radios('times');
+    const clusters = element<HTMLInputElement>('clusters');
+    clusters.checked = preferences.value.clusters;
+    clusters.addEventListener('change', () => preferences.change({ clusters: clusters.checked }));
     const zones = element<HTMLSelectElement>('zone');
     zones.addEventListener('change', () => preferences.change({ zone: zones.value }));
   }

@@ -1,8 +1,7 @@
 import type { Location } from '../../../frontend/dist/index.js';
 import { freshnessOf, type Freshness, type FreshnessLimits } from '../freshness.ts';
-import { opacity } from '../map/age.ts';
 import { Mark } from '../map/mark.ts';
-import { noNames, readNames, type Field, type Names } from './names.ts';
+import { noNames, readNames, type FieldKeys, type Names } from './names.ts';
 
 /** An entity with its position and its marker. */
 export interface Entity {
@@ -11,6 +10,8 @@ export interface Entity {
   readonly id: string;
   readonly mark: Mark;
   readonly names: Names;
+  /** Where it goes, as its metadata says it. */
+  destination: unknown;
   /** What a search looks in, in lower case. */
   words: string;
   location: Location;
@@ -34,7 +35,7 @@ export class Fleet {
   readonly entities = new Map<string, Entity>();
   readonly marks = new Set<Mark>();
   readonly #types: readonly string[];
-  readonly #fields: Readonly<Record<Field, string>>;
+  readonly #fields: FieldKeys;
   readonly #limits: FreshnessLimits;
   readonly #ofMark = new Map<Mark, Entity>();
   #version = 0;
@@ -43,7 +44,7 @@ export class Fleet {
    * @param types The entity types, in the order of their colours.
    * @param fields The key of each field in the metadata.
    */
-  constructor(types: readonly string[], fields: Readonly<Record<Field, string>>, limits: FreshnessLimits) {
+  constructor(types: readonly string[], fields: FieldKeys, limits: FreshnessLimits) {
     this.#types = types;
     this.#fields = fields;
     this.#limits = limits;
@@ -78,6 +79,7 @@ export class Fleet {
     known.at = at;
     known.expired = expired;
     if (readNames(known.names, location.metadata, this.#fields)) this.#named(known);
+    this.#lead(known);
     if (known.freshness === 'live') known.mark.heading = location.heading ?? known.mark.heading;
     known.mark.move(location.latitude, location.longitude, performance.now());
     return false;
@@ -101,29 +103,22 @@ export class Fleet {
   }
 
   /**
-   * Update the freshness of all entities, and fade their markers.
+   * Update the freshness of all entities, and of their markers.
    *
    * @param now A time of the server clock.
-   * @returns Whether any marker has faded, and whether the freshness of any entity has changed.
+   * @returns Whether any has changed.
    */
-  age(now: number): { faded: boolean; changed: boolean } {
-    const { staleAfter } = this.#limits;
-    let [faded, changed] = [false, false];
+  age(now: number): boolean {
+    let changed = false;
     for (const entity of this.entities.values()) {
       const { mark, location } = entity;
-      const seconds = (now - entity.at) / 1_000;
-      const freshness = freshnessOf(seconds, entity.expired, this.#limits);
-      if (freshness !== entity.freshness) {
-        entity.freshness = freshness;
-        mark.heading = freshness === 'live' ? location.heading : undefined;
-        faded = changed = true;
-      }
-      const shade = opacity(freshness === 'offline' ? Infinity : seconds, staleAfter);
-      if (Math.abs(shade - mark.opacity) < 0.02) continue;
-      mark.opacity = shade;
-      faded = true;
+      const freshness = freshnessOf((now - entity.at) / 1_000, entity.expired, this.#limits);
+      if (freshness === entity.freshness) continue;
+      entity.freshness = mark.freshness = freshness;
+      mark.heading = freshness === 'live' ? location.heading : undefined;
+      changed = true;
     }
-    return { faded, changed };
+    return changed;
   }
 
   #add(key: string, type: string, id: string, location: Location, at: number, expired: boolean): void {
@@ -135,6 +130,7 @@ export class Fleet {
       id,
       mark,
       names: noNames(),
+      destination: undefined,
       words: '',
       location,
       at,
@@ -144,9 +140,17 @@ export class Fleet {
     };
     readNames(entity.names, location.metadata, this.#fields);
     this.#named(entity);
+    this.#lead(entity);
     this.entities.set(key, entity);
     this.#ofMark.set(mark, entity);
     this.marks.add(mark);
+  }
+
+  /** Take the destination, which not every report repeats. */
+  #lead(entity: Entity): void {
+    const { metadata } = entity.location;
+    const { destination: key } = this.#fields;
+    if (metadata !== undefined && Object.hasOwn(metadata, key)) entity.destination = metadata[key];
   }
 
   #named(entity: Entity): void {

@@ -30,7 +30,7 @@ export class Keyboard {
   /** Undo what was done last: the search, the selection, or the choice. */
   #escape(searching: boolean): boolean {
     if (searching) return false; // the browser clears the field
-    if (this.#panel.selected > 1) this.#panel.clearSelection();
+    if (this.#panel.isSelecting) this.#panel.clearSelection();
     else if (this.#choice.entity !== undefined) this.#choice.choose(undefined);
     else return false;
     return true;

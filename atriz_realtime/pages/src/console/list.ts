@@ -4,6 +4,7 @@ import { columns, type ColumnName } from './columns.ts';
 import { titleOf, type Entity } from './fleet.ts';
 import type { Formats } from './formats.ts';
 import { FIELDS } from './names.ts';
+import { onLongPress } from './press.ts';
 import { Selection } from './selection.ts';
 
 /** Height of a row in pixels, as in the style sheet. */
@@ -28,13 +29,19 @@ export interface ListOptions {
   now(): number;
   /** Called when the user chooses an entity. */
   choose(entity: Entity): void;
+  /** Called when the pointer comes to an entity; `undefined`: when it leaves the list. */
+  hover(entity: Entity | undefined): void;
   /** Called when the user selects several, or none. */
   selected(): void;
+  /** Called when the user touches an entity for long, before it is selected. */
+  held(): void;
 }
 
 /** A virtual list box: only visible rows have elements. */
 export class List {
   readonly selection = new Selection();
+  /** Whether a click selects an entity, and does not choose it. */
+  selecting = false;
   readonly #box: HTMLElement;
   readonly #sheet = make('div', 'sheet');
   readonly #options: ListOptions;
@@ -48,9 +55,12 @@ export class List {
     this.#options = options;
     this.#sheet.role = 'presentation';
     box.append(this.#sheet);
+    onLongPress(box, (event) => this.#hold(event));
     box.addEventListener('scroll', () => this.draw(), { passive: true });
     box.addEventListener('keydown', (event) => this.#key(event));
     box.addEventListener('click', (event) => this.#click(event));
+    box.addEventListener('mouseover', (event) => options.hover(this.#pointed(event)));
+    box.addEventListener('mouseleave', () => options.hover(undefined));
     box.addEventListener('focus', () => this.#focused());
     new ResizeObserver(() => this.draw()).observe(box);
   }
@@ -79,6 +89,13 @@ export class List {
     this.selection.only(key);
     if (key !== undefined) this.#activate(this.#indexOf(key));
     this.draw();
+  }
+
+  /** Select all that are listed. */
+  selectAll(): void {
+    this.selection.all(this.#entities);
+    this.draw();
+    this.#options.selected();
   }
 
   /** Update the visible rows. */
@@ -194,7 +211,7 @@ export class List {
     } else if (event.key === ' ') {
       this.#select((selection, key) => selection.toggle(key));
     } else if (event.key === 'a' && (event.ctrlKey || event.metaKey)) {
-      this.#select((selection) => selection.all(this.#entities));
+      this.selectAll();
     } else {
       return;
     }
@@ -209,14 +226,27 @@ export class List {
     this.#options.selected();
   }
 
-  #click(event: MouseEvent): void {
-    const { target } = event;
+  /** The entity whose row the pointer is on. */
+  #pointed({ target }: MouseEvent): Entity | undefined {
     const key = target instanceof Element ? target.closest<HTMLElement>('.row')?.dataset['key'] : undefined;
-    const entity = this.#entities[this.#indexOf(key)];
+    return this.#entities[this.#indexOf(key)];
+  }
+
+  #click(event: MouseEvent): void {
+    const entity = this.#pointed(event);
     if (entity === undefined) return;
     this.#active = entity.key;
-    if (event.ctrlKey || event.metaKey) this.#select((selection) => selection.toggle(entity.key));
+    if (this.selecting || event.ctrlKey || event.metaKey) this.#select((selection) => selection.toggle(entity.key));
     else if (event.shiftKey) this.#select((selection) => selection.extend(entity.key, this.#entities));
     else this.#options.choose(entity);
+  }
+
+  /** Select by a long touch. */
+  #hold(event: MouseEvent): void {
+    const entity = this.#pointed(event);
+    if (entity === undefined) return;
+    this.#options.held();
+    this.#active = entity.key;
+    this.#select((selection, key) => selection.toggle(key));
   }
 }

@@ -3,6 +3,9 @@ export const FIELDS = ['name', 'plate', 'driver', 'group'] as const;
 
 export type Field = (typeof FIELDS)[number];
 
+/** The key of `metadata` that holds each field; empty: none. */
+export type FieldKeys = Readonly<Record<Field | 'destination', string>>;
+
 /** The fields of an entity; empty: not known. */
 export type Names = Record<Field, string>;
 
@@ -22,7 +25,7 @@ export function noNames(): Names {
 export function readNames(
   names: Names,
   metadata: Readonly<Record<string, unknown>> | undefined,
-  keys: Readonly<Record<Field, string>>,
+  keys: FieldKeys,
 ): boolean {
   if (metadata === undefined) return false;
   let changed = false;

@@ -16,6 +16,8 @@ export interface PanelListeners {
   now(): number;
   /** The user has chosen an entity. */
   choose(entity: Entity): void;
+  /** The pointer points to an entity in the list; `undefined`: to none. */
+  hover(entity: Entity | undefined): void;
   /** The user has changed what is shown. */
   filtered(): void;
   /** Bring entities into view. */
@@ -34,6 +36,7 @@ export class Panel {
   readonly #list: List;
   readonly #order: Order;
   readonly #header: Header;
+  readonly #selecting = element<HTMLButtonElement>('select');
   #found: readonly Entity[] = [];
   #chosen: Entity | undefined;
 
@@ -54,7 +57,9 @@ export class Panel {
       formats,
       now: () => listeners.now(),
       choose: (entity) => listeners.choose(entity),
+      hover: (entity) => listeners.hover(entity),
       selected: () => this.#showSelection(true),
+      held: () => this.#select(true),
     });
     this.filters = new Filters(types, () => {
       this.refresh(true);
@@ -67,6 +72,11 @@ export class Panel {
       this.filters.search.focus();
     });
     element('export').addEventListener('click', () => save(this.#found));
+    this.#selecting.addEventListener('click', () => {
+      if (this.isSelecting) this.clearSelection();
+      else this.#select(true);
+    });
+    element('select-all').addEventListener('click', () => this.#list.selectAll());
     element('fit-selected').addEventListener('click', () => listeners.fit(this.#selected));
     element('export-selected').addEventListener('click', () => save(this.#selected));
     element('clear-selected').addEventListener('click', () => this.clearSelection());
@@ -78,9 +88,9 @@ export class Panel {
     return this.#found;
   }
 
-  /** The number of selected entities. */
-  get selected(): number {
-    return this.#list.selection.keys.size;
+  /** Whether the user selects several. */
+  get isSelecting(): boolean {
+    return this.#list.selecting || this.#list.selection.keys.size > 1;
   }
 
   /** Find again what passes the filters; `top`: scroll to the first. */
@@ -115,7 +125,7 @@ export class Panel {
   choose(entity: Entity | undefined): void {
     this.#chosen = entity;
     this.#list.choose(entity?.key);
-    this.#showSelection(false);
+    this.#select(false);
   }
 
   /** Select nothing beside what is chosen. */
@@ -133,11 +143,21 @@ export class Panel {
     return [...keys].flatMap((key) => this.#fleet.entities.get(key) ?? []);
   }
 
+  /** Let clicks select, or choose again. */
+  #select(selecting: boolean): void {
+    this.#list.selecting = selecting;
+    this.#showSelection(selecting);
+  }
+
   #showSelection(announce: boolean): void {
-    const count = this.selected;
-    element('selected').hidden = count < 2;
-    write(element('selected-count'), `${count.toLocaleString()} selected`);
-    if (announce) this.#listeners.announce(`${count.toLocaleString()} selected`);
+    const { size } = this.#list.selection.keys;
+    const text = size === 0 ? 'None selected' : `${size.toLocaleString()} selected`;
+    element('selected').hidden = !this.isSelecting;
+    element('table').classList.toggle('selecting', this.isSelecting);
+    this.#selecting.ariaPressed = String(this.isSelecting);
+    for (const id of ['fit-selected', 'export-selected']) element<HTMLButtonElement>(id).disabled = size === 0;
+    write(element('selected-count'), text);
+    if (announce) this.#listeners.announce(text);
   }
 
   /** Show the columns and the order that the user prefers. */

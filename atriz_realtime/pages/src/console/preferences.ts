@@ -11,6 +11,8 @@ export interface Preferences {
   readonly columns: readonly ColumnName[];
   readonly sort: ColumnName;
   readonly descending: boolean;
+  /** Whether the map groups what is close together. */
+  readonly clusters: boolean;
 }
 
 const DEFAULTS: Preferences = {
@@ -20,6 +22,7 @@ const DEFAULTS: Preferences = {
   columns: ['speed', 'age'],
   sort: 'name',
   descending: false,
+  clusters: true,
 };
 
 /** Local storage key. */
@@ -57,7 +60,7 @@ function load(): Preferences {
   } catch {
     // it stores nothing, or something else has written there
   }
-  const { speed, times, zone, columns, sort, descending } = stored;
+  const { speed, times, zone, columns, sort, descending, clusters } = stored;
   return {
     speed: speed === 'mph' ? speed : DEFAULTS.speed,
     times: times === 'clock' ? times : DEFAULTS.times,
@@ -65,6 +68,7 @@ function load(): Preferences {
     columns: Array.isArray(columns) ? columns.filter(isColumn) : DEFAULTS.columns,
     sort: isColumn(sort) ? sort : DEFAULTS.sort,
     descending: descending === true,
+    clusters: clusters !== false,
   };
 }
 

@@ -1,6 +1,6 @@
 import type { FreshnessLimits } from '../freshness.ts';
 import type { MapOptions } from '../map/map.ts';
-import type { Field } from './names.ts';
+import type { FieldKeys } from './names.ts';
 
 /** Settings that the server sends to the page. */
 export interface Settings extends FreshnessLimits, Omit<MapOptions, 'files'> {
@@ -9,7 +9,7 @@ export interface Settings extends FreshnessLimits, Omit<MapOptions, 'files'> {
   /** Most entities that one connection may track. */
   readonly maxSubscriptions: number;
   /** The key of `metadata` that holds each field; empty: none. */
-  readonly fields: Readonly<Record<Field, string>>;
+  readonly fields: FieldKeys;
   /** Address template of a map elsewhere, with `{latitude}` and `{longitude}`; empty: none. */
   readonly externalMap: string;
   /** Whether the server can share an entity by a link. */

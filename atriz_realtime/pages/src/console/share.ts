@@ -1,6 +1,8 @@
+import { readDestination, type Destination } from '../destination.ts';
 import { element, write } from '../dom.ts';
-import { Refusal, type Api, type Share } from './api.ts';
+import { Refusal, type Api, type Said, type Share } from './api.ts';
 import { copies } from './clipboard.ts';
+import { positionOf } from './details.ts';
 import type { Entity } from './fleet.ts';
 import type { Formats } from './formats.ts';
 
@@ -12,12 +14,15 @@ export class SharePanel {
   readonly #panel = element('share-panel');
   readonly #make = element<HTMLButtonElement>('share-make');
   readonly #end = element<HTMLButtonElement>('share-end');
+  readonly #name = element<HTMLInputElement>('share-name');
+  readonly #leads = element<HTMLInputElement>('share-leads');
   readonly #url = element<HTMLInputElement>('share-url');
   /** The entities that the user may not share. */
   readonly #refused = new Set<string>();
   readonly #shares = new Map<string, Share>();
   #enabled: boolean;
   #entity: Entity | undefined;
+  #destination: Destination | undefined;
 
   /** @param enabled Whether the server makes links. */
   constructor(api: Api, formats: Formats, enabled: boolean) {
@@ -25,7 +30,10 @@ export class SharePanel {
     this.#formats = formats;
     this.#enabled = enabled;
     this.#button.addEventListener('click', () => this.#toggle(this.#panel.hidden !== false));
-    this.#make.addEventListener('click', () => void this.#share());
+    element('share-new').addEventListener('submit', (event) => {
+      event.preventDefault();
+      void this.#share();
+    });
     this.#end.addEventListener('click', () => void this.#unshare());
     this.#url.addEventListener('focus', () => this.#url.select());
     copies(element<HTMLButtonElement>('share-copy'), () => this.#url.value);
@@ -43,27 +51,45 @@ export class SharePanel {
     this.#panel.hidden = !open;
     this.#button.ariaExpanded = String(open);
     this.#note('');
-    if (open) this.#draw();
+    if (!open || this.#entity === undefined) return;
+    const { id, names, destination } = this.#entity;
+    this.#name.value = names.name;
+    this.#name.placeholder = id;
+    this.#destination = readDestination(destination);
+    this.#leads.checked = this.#destination !== undefined;
+    if (this.#destination !== undefined) {
+      write(element('share-destination'), this.#destination.label ?? positionOf(this.#destination));
+    }
+    this.#draw();
   }
 
   #draw(): void {
     const share = this.#entity && this.#shares.get(this.#entity.key);
     element('share-new').hidden = share !== undefined;
+    element('share-leads-label').hidden = this.#destination === undefined;
     element('share-made').hidden = share === undefined;
     if (share === undefined) return;
     this.#url.value = share.url;
     const end = this.#formats.moment(Date.parse(share.expiresAt), this.#api.clock.now());
-    write(element('share-until'), `Whoever has this link sees the position until ${end}.`);
+    write(element('share-until'), `Whoever has this link sees ${share.name ?? 'the position'} until ${end}.`);
   }
 
   async #share(): Promise<void> {
     const entity = this.#entity;
     if (entity === undefined) return;
     const seconds = Number(element<HTMLSelectElement>('share-time').value);
+    const said = this.#said;
     await this.#ask(this.#make, entity, async () => {
-      this.#shares.set(entity.key, await this.#api.share(entity.type, entity.id, seconds));
+      this.#shares.set(entity.key, await this.#api.share(entity.type, entity.id, seconds, said));
     });
     if (this.#entity === entity && !element('share-made').hidden) this.#url.focus();
+  }
+
+  /** What the link shall say, as the user has edited it. */
+  get #said(): Said {
+    const name = this.#name.value.trim();
+    const destination = this.#leads.checked ? this.#destination : undefined;
+    return { ...(name !== '' && { name }), ...(destination && { destination }) };
   }
 
   async #unshare(): Promise<void> {
@@ -74,7 +100,9 @@ export class SharePanel {
       await this.#api.unshare(share.id);
       this.#shares.delete(entity.key);
     });
-    if (this.#entity === entity && !this.#shares.has(entity.key)) this.#note('The link has ended.');
+    if (this.#entity !== entity || this.#shares.has(entity.key)) return;
+    this.#note('The link has ended.');
+    this.#make.focus(); // what had the focus is hidden
   }
 
   /** Ask the server, once at a time, and show what becomes of it. */

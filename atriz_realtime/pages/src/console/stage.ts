@@ -1,9 +1,10 @@
 import { latLngBounds, point, type LatLng, type Map, type Point } from 'leaflet';
 
 import { element } from '../dom.ts';
+import type { Cluster } from '../map/clusters.ts';
+import { contentsOf, Crowd } from '../map/crowd.ts';
 import { createMap, type MapOptions } from '../map/map.ts';
 import { GLIDE, type Mark } from '../map/mark.ts';
-import { Marks } from '../map/marks.ts';
 import { toLatLng } from '../map/mercator.ts';
 import { isStill } from '../map/motion.ts';
 import { Trails } from '../map/trails.ts';
@@ -15,6 +16,9 @@ const CLOSE = 13;
 /** Highest zoom when all entities are shown. */
 const FAR = 13;
 
+/** Highest zoom to which clusters open: it has none. */
+const STREETS = 16;
+
 export interface StageListeners {
   /** A marker was clicked. */
   choose(mark: Mark): void;
@@ -22,14 +26,17 @@ export interface StageListeners {
   released(): void;
   /** The user has moved the map. */
   moved(): void;
+  /** Tell people who cannot see the map. */
+  announce(text: string): void;
 }
 
 /** The map with its layers. */
 export class Stage {
   readonly map: Map;
   readonly #box = element('map');
-  readonly #trails = new Trails();
-  readonly #marks = new Marks();
+  readonly #trails = new Trails(() => this.#marks.alone);
+  readonly #marks: Crowd;
+  readonly #announce: (text: string) => void;
   #followed: Mark | undefined;
   /** Whether the page itself moves the map now, or until its animation ends. */
   #guided = false;
@@ -37,13 +44,18 @@ export class Stage {
   /** Whether the view is one that the user has set. */
   #own = false;
 
-  constructor(options: MapOptions, { choose, released, moved }: StageListeners) {
+  constructor(options: MapOptions, { choose, released, moved, announce }: StageListeners) {
+    this.#announce = announce;
+    this.#marks = new Crowd({
+      choose,
+      open: (cluster) => {
+        release();
+        this.#open(cluster);
+      },
+    });
     this.map = createMap(this.#box, options);
     this.#trails.addTo(this.map);
     this.#marks.addTo(this.map);
-    this.#marks.onChoice((mark) => {
-      if (mark !== undefined) choose(mark);
-    });
     const release = () => {
       this.#gliding = false;
       if (this.#followed === undefined) return;
@@ -87,12 +99,18 @@ export class Stage {
   /** Set the markers on the map. */
   show(marks: ReadonlySet<Mark>): void {
     this.#marks.show(marks);
-    this.#trails.show(marks);
+    this.#trails.changed();
   }
 
-  /** Draw markers that have faded. */
-  faded(): void {
-    this.#marks.changed();
+  /** Group markers that are close to each other, or do not. */
+  setClusters(on: boolean): void {
+    this.#marks.setClusters(on);
+    this.#trails.changed();
+  }
+
+  /** Highlight a marker to which the pointer points in the list; `undefined`: none. */
+  hover(mark: Mark | undefined): void {
+    this.#marks.hover(mark);
   }
 
   /** Zoom so that all markers are visible. */
@@ -113,8 +131,7 @@ export class Stage {
 
   /** Highlight a marker; `undefined`: none. */
   choose(mark: Mark | undefined): void {
-    this.#marks.chosen = mark;
-    this.#marks.changed();
+    this.#marks.choose(mark);
   }
 
   /** Keep a marker in the middle of what the card leaves of the map; `undefined`: none. */
@@ -128,12 +145,21 @@ export class Stage {
 
   /** Draw a marker that has been moved. */
   moved(mark: Mark): void {
-    this.#marks.moved();
+    this.#marks.moved(mark);
     this.#trails.keepUp(performance.now());
     if (mark !== this.#followed) return;
     this.#gliding = true;
     const centre = this.#centreFor(mark, this.map.getZoom());
     this.map.panTo(centre, { animate: !isStill(), duration: GLIDE / 1_000, easeLinearity: 1 });
+  }
+
+  /** Come so close that what is in a cluster can be seen. */
+  #open(cluster: Cluster): void {
+    this.#announce(contentsOf(cluster));
+    const bounds = latLngBounds(cluster.marks.map(({ place }) => toLatLng(place)));
+    const zoom = this.map.getBoundsZoom(bounds, false, point(80, 80));
+    const closer = Math.max(this.map.getZoom() + 1, Math.min(zoom, STREETS));
+    this.map.setView(bounds.getCenter(), Math.min(closer, this.map.getMaxZoom()), { animate: !isStill() });
   }
 
   /** The centre of the map that puts a marker in the middle of what is not covered. */

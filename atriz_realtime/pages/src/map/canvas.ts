@@ -32,7 +32,7 @@ export function seenAt({ x, y }: Place, { scale, left, top }: View): Point {
 /** A canvas that covers the map window and moves with the map. */
 export abstract class CanvasLayer extends Layer {
   /** Milliseconds between two frames, unless the map itself changes. */
-  protected abstract readonly interval: number;
+  protected abstract get interval(): number;
   readonly #canvas = document.createElement('canvas');
   #endTheme: (() => void) | undefined;
   #frame = 0;

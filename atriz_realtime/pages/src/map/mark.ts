@@ -1,3 +1,4 @@
+import type { Freshness } from '../freshness.ts';
 import { toPlace, type Place } from './mercator.ts';
 import { isStill } from './motion.ts';
 
@@ -11,17 +12,19 @@ const TRAIL = 240;
 export class Mark {
   /** Degrees clockwise from north; `undefined` when it is not known. */
   heading: number | undefined;
-  /** 0 to 1. */
-  opacity = 1;
+  /** What is not live has another shape. */
+  freshness: Freshness = 'live';
   /** Its places so far, the newest last. */
   readonly trail: Place[] = [];
+  /** How far it was moved last, in widths of the Web Mercator square. */
+  step = 0;
   #from: Place;
   #to: Place;
   #since = 0;
 
   /**
    * @param kind Number from 0, which determines shape and colour.
-   * @param label Text beside the marker, shown when few markers are visible.
+   * @param label Text beside the marker, shown where there is room.
    */
   constructor(
     readonly kind: number,
@@ -37,6 +40,7 @@ export class Mark {
   move(latitude: number, longitude: number, now: number): void {
     const place = toPlace(latitude, longitude);
     if (place.x === this.#to.x && place.y === this.#to.y) return;
+    this.step = Math.max(Math.abs(place.x - this.#to.x), Math.abs(place.y - this.#to.y));
     this.#from = isStill() ? place : this.at(now);
     this.#to = place;
     this.#since = now;

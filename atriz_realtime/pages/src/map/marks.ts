@@ -1,33 +1,64 @@
-import { DomEvent, type LeafletEventHandlerFnMap, type LeafletMouseEvent, type Point } from 'leaflet';
-
-import { CanvasLayer, seenAt, viewOf, type View } from './canvas.ts';
+import { CanvasLayer, type View } from './canvas.ts';
 import { GLIDE, type Mark } from './mark.ts';
+import { isStill } from './motion.ts';
 import { colourOf, Sprites } from './sprites.ts';
 import { theme } from './theme.ts';
 import { trace } from './trails.ts';
 
-/** Most pixels between a click and the marker that it selects. */
-const NEAR = 16;
+/** Pixels beyond the edge of the window within which something may still reach into it. */
+const EDGE = 20;
 
-/** Labels are shown while at most so many markers are visible. */
-const LABELS = 40;
+/** Milliseconds between two frames while markers glide, and while what moves cannot be seen to. */
+const GLIDING = 16;
+const RESTING = 100;
 
-/** Most characters of a label. */
-const LABEL_LENGTH = 28;
+/** Pixels that a marker moves at least to be seen gliding. */
+const SEEN = 0.75;
 
-const FONT = 'Inter, system-ui, sans-serif';
+/** Markers above which each frame is drawn only half as often. */
+const MANY = 1_000;
 
-/** The layer of all markers. */
+/** Something on the map window, in pixels. */
+export interface Spot {
+  readonly x: number;
+  readonly y: number;
+  /** Half its width and height. */
+  readonly reach: number;
+}
+
+/** A marker on the map window. */
+export interface MarkSpot extends Spot {
+  readonly mark: Mark;
+}
+
+/** A layer of markers. */
 export class Marks extends CanvasLayer {
-  protected override readonly interval = 33;
   /** The marker that is highlighted, with its whole trail. */
   chosen: Mark | undefined;
-  #marks: ReadonlySet<Mark> = new Set();
-  #chooses: ((mark: Mark | undefined) => void) | undefined;
+  /** The markers on the map window, as they were drawn last. */
+  protected spots: readonly MarkSpot[] = [];
   readonly #sprites = new Sprites();
+  #marks: ReadonlySet<Mark> = new Set();
+  #glidesUntil = 0;
+  #scale = 1;
 
   constructor() {
     super('marks');
+  }
+
+  protected override get interval(): number {
+    if (performance.now() > this.#glidesUntil) return RESTING;
+    return this.spots.length > MANY ? 2 * GLIDING : GLIDING;
+  }
+
+  /** The markers to show. */
+  get marks(): ReadonlySet<Mark> {
+    return this.#marks;
+  }
+
+  /** The markers that are drawn each for itself. */
+  get alone(): ReadonlySet<Mark> {
+    return this.#marks;
   }
 
   /** Set the markers to show. */
@@ -36,47 +67,67 @@ export class Marks extends CanvasLayer {
     this.changed();
   }
 
-  /** Draw the animation of markers that have been moved. */
-  moved(): void {
-    this.keepUp(performance.now() + GLIDE + this.interval);
-  }
-
-  /** Set the listener for clicks; it gets the marker, or `undefined` for a click beside all. */
-  onChoice(chooses: (mark: Mark | undefined) => void): void {
-    this.#chooses = chooses;
-  }
-
-  protected override handlers(): LeafletEventHandlerFnMap {
-    return { ...super.handlers(), click: this.#click, mousemove: this.#hover };
+  /** Draw a marker that has been moved. */
+  moved(mark: Mark): void {
+    const now = performance.now();
+    const seen = mark.step * this.#scale >= SEEN && (this.alone.has(mark) || mark === this.chosen);
+    if (seen && !isStill()) {
+      this.#glidesUntil = Math.max(this.#glidesUntil, now + GLIDE + RESTING);
+      this.keepUp(this.#glidesUntil);
+    } else {
+      this.keepUp(now + RESTING);
+    }
   }
 
   protected override restyled(): void {
     this.#sprites.clear();
   }
 
-  protected override paint(context: CanvasRenderingContext2D, view: View, now: number): void {
-    const visible: { mark: Mark; x: number; y: number }[] = [];
-    for (const mark of this.#marks) {
-      const { x, y } = seenAt(mark.at(now), view);
-      if (x > -NEAR && y > -NEAR && x < view.width + NEAR && y < view.height + NEAR) visible.push({ mark, x, y });
-    }
-    const size = sizeAt(view.zoom);
-    const chosen = visible.find(({ mark }) => mark === this.chosen);
-    for (const { mark, x, y } of visible) {
-      if (mark === this.chosen) continue; // drawn last, above all others
-      context.globalAlpha = mark.opacity;
-      const sprite = this.#sprites.get(mark.kind, mark.heading, size);
-      context.drawImage(sprite, x - size / 2, y - size / 2, size, size);
-    }
-    if (visible.length <= LABELS) {
-      for (const { mark, x, y } of visible) if (mark !== this.chosen) drawLabel(context, mark, x, y);
-    }
-    if (chosen !== undefined) this.#drawChosen(context, chosen.mark, chosen.x, chosen.y, view, now);
-    context.globalAlpha = 1;
+  /** Whether something at a point of the window can be seen. */
+  protected isSeen(x: number, y: number, { width, height }: View): boolean {
+    return x > -EDGE && y > -EDGE && x < width + EDGE && y < height + EDGE;
   }
 
-  #drawChosen(context: CanvasRenderingContext2D, mark: Mark, x: number, y: number, view: View, now: number): void {
-    const colours = theme();
+  /** Markers that are drawn though they are not {@link alone}. */
+  protected get apart(): Iterable<Mark | undefined> {
+    return [this.chosen];
+  }
+
+  protected override paint(context: CanvasRenderingContext2D, view: View, now: number): void {
+    this.#scale = view.scale;
+    this.spots = this.#look(view, now);
+    const size = sizeAt(view.zoom);
+    let chosen: MarkSpot | undefined;
+    // what is live is drawn above what is not, and what is chosen above all
+    for (const live of [false, true]) {
+      for (const spot of this.spots) {
+        const { mark, x, y } = spot;
+        if (mark === this.chosen) chosen = spot;
+        else if ((mark.freshness === 'live') === live) {
+          context.drawImage(this.#sprites.get(mark, size), x - size / 2, y - size / 2, size, size);
+        }
+      }
+    }
+    if (chosen !== undefined) this.#drawChosen(context, chosen, view, now);
+  }
+
+  /** Find the markers on the map window. */
+  #look(view: View, now: number): MarkSpot[] {
+    const { scale, left, top } = view;
+    const reach = sizeAt(view.zoom) * 0.42;
+    const spots: MarkSpot[] = [];
+    const add = (mark: Mark) => {
+      const place = mark.at(now);
+      const [x, y] = [place.x * scale - left, place.y * scale - top];
+      if (this.isSeen(x, y, view)) spots.push({ mark, x, y, reach: mark === this.chosen ? 2 * reach : reach });
+    };
+    const { alone } = this;
+    for (const mark of alone) if (this.#marks.has(mark)) add(mark);
+    for (const mark of new Set(this.apart)) if (mark !== undefined && this.#marks.has(mark) && !alone.has(mark)) add(mark);
+    return spots;
+  }
+
+  #drawChosen(context: CanvasRenderingContext2D, { mark, x, y }: MarkSpot, view: View, now: number): void {
     const size = Math.round(sizeAt(view.zoom) * 1.25);
     const trail = new Path2D();
     trace(trail, mark, Infinity, view, now);
@@ -86,42 +137,9 @@ export class Marks extends CanvasLayer {
     context.lineJoin = 'round';
     context.stroke(trail);
     context.globalAlpha = 1;
-    context.beginPath();
-    context.arc(x, y, size * 0.72, 0, 2 * Math.PI);
-    context.lineWidth = 4;
-    context.strokeStyle = colours.halo;
-    context.stroke();
-    context.lineWidth = 2;
-    context.strokeStyle = colours.focus;
-    context.stroke();
-    context.globalAlpha = Math.max(0.6, mark.opacity);
-    context.drawImage(this.#sprites.get(mark.kind, mark.heading, size), x - size / 2, y - size / 2, size, size);
-    drawLabel(context, mark, x, y, true);
+    drawRing(context, x, y, size * 0.72);
+    context.drawImage(this.#sprites.get(mark, size), x - size / 2, y - size / 2, size, size);
   }
-
-  // -- pointer ----------------------------------------------------------------------------------
-
-  #nearest(at: Point): Mark | undefined {
-    const [now, view] = [performance.now(), viewOf(this._map)];
-    let [found, least]: [Mark | undefined, number] = [undefined, NEAR];
-    for (const mark of this.#marks) {
-      const distance = seenAt(mark.at(now), view).distanceTo(at);
-      if (distance < least) [found, least] = [mark, distance];
-    }
-    return found;
-  }
-
-  readonly #click = (event: LeafletMouseEvent): void => {
-    DomEvent.stop(event);
-    this.#chooses?.(this.#nearest(event.containerPoint));
-  };
-
-  readonly #hover = ({ containerPoint }: LeafletMouseEvent): void => {
-    const found = this.#nearest(containerPoint);
-    const container = this._map.getContainer();
-    container.title = found?.label ?? '';
-    container.classList.toggle('points-at-mark', found !== undefined);
-  };
 }
 
 /** Size of markers in pixels. */
@@ -129,17 +147,15 @@ function sizeAt(zoom: number): number {
   return zoom < 6 ? 14 : zoom < 9 ? 17 : zoom < 12 ? 20 : 24;
 }
 
-function drawLabel(context: CanvasRenderingContext2D, mark: Mark, x: number, y: number, strong = false): void {
-  const { halo, text } = theme();
-  const label = mark.label.length > LABEL_LENGTH ? `${mark.label.slice(0, LABEL_LENGTH - 1)}…` : mark.label;
-  context.font = `${strong ? 600 : 500} 12px ${FONT}`;
-  context.textBaseline = 'middle';
-  context.lineJoin = 'round';
-  context.lineWidth = 3.5;
+/** Draw the ring around what is highlighted. */
+export function drawRing(context: CanvasRenderingContext2D, x: number, y: number, radius: number): void {
+  const { halo, focus } = theme();
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.lineWidth = 4;
   context.strokeStyle = halo;
-  context.fillStyle = text;
-  context.globalAlpha = strong ? 1 : mark.opacity;
-  const left = x + (strong ? 24 : 15);
-  context.strokeText(label, left, y);
-  context.fillText(label, left, y);
+  context.stroke();
+  context.lineWidth = 2;
+  context.strokeStyle = focus;
+  context.stroke();
 }

@@ -43,7 +43,9 @@ export class OfflineMap extends GridLayer {
    * @param elsewhere What another layer draws; nothing is loaded for it.
    */
   constructor(files: string, elsewhere?: Elsewhere, options?: GridLayerOptions) {
-    super({ tileSize: TILE, updateWhenZooming: false, attribution: 'Natural Earth, GeoNames', ...options });
+    // the file says what the license of GeoNames asks for
+    const attribution = `Natural Earth, <a href="${files}LICENSES.txt" target="_blank">GeoNames</a>`;
+    super({ tileSize: TILE, updateWhenZooming: false, attribution, ...options });
     this.#files = files;
     this.#elsewhere = elsewhere;
   }

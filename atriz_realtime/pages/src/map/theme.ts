@@ -25,7 +25,12 @@ export interface Theme {
   readonly parkName: string;
   /** The outline that separates markers from the map. */
   readonly halo: string;
+  readonly surface: string;
   readonly text: string;
+  /** What is offline, live and stale. */
+  readonly muted: string;
+  readonly good: string;
+  readonly warn: string;
   readonly focus: string;
   /** One colour per kind of entity, which repeat. */
   readonly kinds: readonly string[];
@@ -69,7 +74,11 @@ function read(): Theme {
     waterName: colour('water-name'),
     parkName: colour('park-name'),
     halo: colour('halo'),
+    surface: colour('surface'),
     text: colour('ink'),
+    muted: colour('muted'),
+    good: colour('good'),
+    warn: colour('warn'),
     focus: colour('focus'),
     kinds: SHAPES.map((_, kind) => colour(`kind-${kind}`)),
   };

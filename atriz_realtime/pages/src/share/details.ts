@@ -1,9 +1,4 @@
-/** A place that an entity goes to. */
-export interface Destination {
-  readonly latitude: number;
-  readonly longitude: number;
-  readonly label?: string;
-}
+import { readDestination, type Destination } from '../destination.ts';
 
 /** What is known of an entity besides its position: from the link, or from the metadata that the server shows. */
 export interface Details {
@@ -27,11 +22,8 @@ export function readDetails(data: unknown): Details {
   for (const name of TEXTS) {
     if (typeof data[name] === 'string' && data[name] !== '') found[name] = data[name];
   }
-  const { destination } = data;
-  if (isObject(destination) && isDegrees(destination['latitude'], 90) && isDegrees(destination['longitude'], 180)) {
-    const { latitude, longitude, label } = destination;
-    found['destination'] = { latitude, longitude, ...(typeof label === 'string' ? { label } : {}) };
-  }
+  const destination = readDestination(data['destination']);
+  if (destination !== undefined) found['destination'] = destination;
   return found as Details;
 }
 
@@ -51,8 +43,4 @@ function radians(degrees: number): number {
 
 function isObject(data: unknown): data is Record<string, unknown> {
   return typeof data === 'object' && data !== null;
-}
-
-function isDegrees(value: unknown, most: number): value is number {
-  return typeof value === 'number' && Math.abs(value) <= most;
 }

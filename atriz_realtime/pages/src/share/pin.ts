@@ -1,4 +1,4 @@
-import type { Destination } from './details.ts';
+import type { Destination } from '../destination.ts';
 
 import { divIcon, marker, type Marker } from 'leaflet';
 

@@ -1,9 +1,9 @@
-import { opacity } from '../map/age.ts';
+import type { Freshness } from '../freshness.ts';
 import { createMap, type MapOptions } from '../map/map.ts';
 import { Mark } from '../map/mark.ts';
 import { Marks } from '../map/marks.ts';
 import { isStill } from '../map/motion.ts';
-import type { Destination } from './details.ts';
+import type { Destination } from '../destination.ts';
 import { pinAt } from './pin.ts';
 import type { Words } from './words.ts';
 
@@ -87,15 +87,15 @@ export class Place {
     this.#mark.heading = heading;
     this.#mark.move(latitude, longitude, performance.now());
     this.#marks.changed();
-    this.#marks.moved();
+    this.#marks.moved(this.#mark);
     if (first) this.#show(false);
     else if (this.#following) this.#keepUp(this.#at);
   }
 
-  /** Fade the marker by the age of its position. */
-  fade(age: number, staleAfter: number): void {
-    if (this.#mark === undefined) return;
-    this.#mark.opacity = opacity(age, staleAfter);
+  /** Show how old the position is. */
+  age(freshness: Freshness): void {
+    if (this.#mark === undefined || this.#mark.freshness === freshness) return;
+    this.#mark.freshness = freshness;
     this.#marks.changed();
   }
 

@@ -107,7 +107,7 @@ export class Sharing {
     const position = last === undefined ? undefined : { location: last, freshness };
     this.#card.draw({ state: this.#state, now, details: this.#details, position });
     if (last !== undefined) {
-      this.#stage.show(this.#name(), (place) => place.fade(age, this.#settings.staleAfter * 1_000));
+      this.#stage.show(this.#name(), (place) => place.age(freshness));
     }
   }
 
