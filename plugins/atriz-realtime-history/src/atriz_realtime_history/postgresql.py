@@ -13,6 +13,8 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 import asyncpg
+import attrs
+import numpy as np
 
 from atriz_realtime.api import (
     HistoryPage,
@@ -24,6 +26,7 @@ from atriz_realtime.api import (
 )
 from atriz_realtime_history.rows import (
     DAY,
+    Line,
     Row,
     Source,
     day_of,
@@ -127,6 +130,26 @@ WHERE entity = $1 AND timestamp >= $2 AND (timestamp, id) > ($2, $3) AND timesta
 ORDER BY timestamp, id LIMIT $6
 """
 
+_POINT = np.dtype([("time", ">i8"), ("id", "V16"), ("north", ">i4"), ("east", ">i4")])
+
+# one value: 86,400 rows take five times as long
+_LINE = """
+SELECT string_agg(int8send(timestamp) || id || int4send(latitude) || int4send(longitude),
+                  ''::bytea ORDER BY timestamp, id)
+FROM (SELECT timestamp, id, latitude, longitude FROM {table}
+      WHERE entity = $1 AND timestamp >= $2 AND (timestamp, id) > ($2, $3) AND timestamp < $4
+            AND received >= $5
+      ORDER BY timestamp, id LIMIT $6) AS found
+"""
+
+_READ_SOME = """
+SELECT fix.timestamp, fix.id, received, throttled, latitude, longitude, measured, metadata, source
+FROM unnest($2::bigint[], $3::bytea[]) AS chosen (timestamp, id)
+JOIN {table} AS fix ON fix.entity = $1 AND fix.timestamp = chosen.timestamp
+                       AND fix.id = chosen.id
+ORDER BY fix.timestamp, fix.id
+"""
+
 _PARTITIONS = f"""
 SELECT relname, pg_total_relation_size(oid) FROM pg_class
 WHERE relnamespace = '{SCHEMA}'::regnamespace AND relkind = 'r' AND relispartition
@@ -176,7 +199,7 @@ class PostgresqlHistory:
         """Return a page of an entity's fixes."""
         place = place_of(query)
         received_from = -(2**63) if query.received_from is None else query.received_from
-        statement = _READ.format(table=_table(query.entity.type))
+        table = _table(query.entity.type)
         async with self._connection() as connection:
             entity = await connection.fetchval(
                 f"SELECT key FROM {SCHEMA}.entity WHERE type = $1 AND id = $2",
@@ -185,10 +208,16 @@ class PostgresqlHistory:
             )
             if entity is None:
                 return HistoryPage([], None)
-            limit = query.limit + 1
-            values = (entity, *place, query.end, received_from, limit)
+            values = (entity, *place, query.end, received_from, query.limit + 1)
+            cursor = None
             try:
-                rows = await connection.fetch(statement, *values)
+                if query.simplify is None:
+                    rows = await connection.fetch(_READ.format(table=table), *values)
+                else:
+                    points = await connection.fetchval(_LINE.format(table=table), *values)
+                    chosen, cursor = _line(points or b"").simplified(query)
+                    keys = ([key[place] for key in chosen] for place in (0, 1))
+                    rows = await connection.fetch(_READ_SOME.format(table=table), entity, *keys)
             except asyncpg.UndefinedTableError:
                 return HistoryPage([], None)
             found = await connection.fetch(
@@ -199,7 +228,8 @@ class PostgresqlHistory:
             key: Source(device.encode(), user.encode(), publisher.encode() or None)
             for key, device, user, publisher in found
         }
-        return page_of(query, rows, sources)
+        page = page_of(query, rows, sources)
+        return page if query.simplify is None else attrs.evolve(page, next_cursor=cursor)
 
     async def forget(self, scope: HistoryScope) -> int:
         """Remove fixes, one partition after another; what is left of them is rewritten."""
@@ -207,7 +237,7 @@ class PostgresqlHistory:
             days = await self._days(connection)
             if scope.entity is None and scope.user is None:
                 return await self._forget_days(connection, scope, days)
-            return await self._forget_fixes(connection, scope, days)
+            return await self._attempts(lambda: self._forget_fixes(connection, scope, days))
 
     async def status(self) -> HistoryStatus:
         """Return what is stored."""
@@ -402,15 +432,17 @@ class PostgresqlHistory:
                 f"FROM {SCHEMA}.source JOIN {SCHEMA}.entity ON entity.key = source.entity"
                 f" WHERE {' AND '.join(conditions)}"
             )
-            await connection.execute(
-                f"SELECT FROM {SCHEMA}.entity WHERE key IN (SELECT entity.key {chosen})"
+            locked = await connection.fetch(
+                f"SELECT key FROM {SCHEMA}.entity WHERE key IN (SELECT entity.key {chosen})"
                 " ORDER BY key FOR UPDATE",
                 *values,
             )
             found = await connection.fetch(
                 f"SELECT source.key, source.entity, entity.type {chosen}"
+                f" AND entity.key = ANY(${len(values) + 1})"
                 " ORDER BY source.key FOR UPDATE OF source",
                 *values,
+                [key for (key,) in locked],
             )
             removed, touched = await self._delete(connection, scope, days, found)
         if removed:
@@ -448,6 +480,13 @@ class PostgresqlHistory:
                 entities,
             )
         return removed, touched
+
+
+def _line(points: bytes) -> Line:
+    found = np.frombuffer(points, _POINT)
+    ids = [points[start + 8 : start + 24] for start in range(0, len(points), _POINT.itemsize)]
+    times, north, east = (found[name].tolist() for name in ("time", "north", "east"))
+    return Line(times, ids, north, east)
 
 
 def _table(kind: str, day: int | None = None) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
+import attrs
 import orjson
 
 from atriz_realtime.api import (
@@ -147,12 +148,44 @@ def page_of(
     cursor = None
     if len(rows) > query.limit:
         rows = rows[: query.limit]
-        cursor = f"{rows[-1][0]}:{rows[-1][1].hex()}"
-    if query.simplify is not None:
-        places = kept([row[4] for row in rows], [row[5] for row in rows], UNITS, query.simplify)
-        rows = [rows[place] for place in places]
+        cursor = _cursor(*rows[-1][:2])
     join = Joiner(query.entity).join
     return HistoryPage([join(sources[row[8]], row) for row in rows], cursor)
+
+
+@attrs.frozen(eq=False)
+class Line:
+    """What simplifying a line needs of its fixes, in their order."""
+
+    timestamps: list[int]
+    ids: list[bytes]
+    latitudes: list[int]
+    longitudes: list[int]
+
+    def __add__(self, other: Line) -> Line:
+        """The line of both."""
+        return Line(
+            self.timestamps + other.timestamps,
+            self.ids + other.ids,
+            self.latitudes + other.latitudes,
+            self.longitudes + other.longitudes,
+        )
+
+    def simplified(self, query: HistoryQuery) -> tuple[list[tuple[int, bytes]], str | None]:
+        """The timestamps and ids of the fixes that stay, and the cursor of the next page.
+
+        One more than the limit was looked for.
+        """
+        limit, cursor = query.limit, None
+        if len(self.timestamps) > limit:
+            cursor = _cursor(self.timestamps[limit - 1], self.ids[limit - 1])
+        metres = query.simplify or 0.0
+        places = kept(self.latitudes[:limit], self.longitudes[:limit], UNITS, metres)
+        return [(self.timestamps[place], self.ids[place]) for place in places], cursor
+
+
+def _cursor(timestamp: int, fix_id: bytes) -> str:
+    return f"{timestamp}:{fix_id.hex()}"
 
 
 def place_of(query: HistoryQuery) -> tuple[int, bytes]:

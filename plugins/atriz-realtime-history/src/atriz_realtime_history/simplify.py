@@ -39,39 +39,34 @@ def kept(
     keep = np.zeros(count, dtype=np.bool_)
     keep[-1] = True
     for start in range(0, count - 1, PIECE):
-        keep[start] = True
-        _mark(north, east, keep, start, min(start + PIECE, count - 1), metres)
+        place = slice(start, min(start + PIECE, count - 1) + 1)
+        # the widest degree of longitude: what is far enough on this map is so on the surface
+        shrink = np.cos(np.radians(north[place])).max()
+        x = east[place] * (METRES_PER_DEGREE * shrink)
+        y = north[place] * METRES_PER_DEGREE
+        _mark(x - x[0], y - y[0], keep[place], metres)
     found: list[int] = np.flatnonzero(keep).tolist()
     return found
 
 
 def _mark(
-    north: NDArray[np.float64],
-    east: NDArray[np.float64],
-    keep: NDArray[np.bool_],
-    first: int,
-    last: int,
-    metres: float,
+    x: NDArray[np.float64], y: NDArray[np.float64], keep: NDArray[np.bool_], metres: float
 ) -> None:
-    """Mark the points to keep between two that are kept."""
-    pieces = [(first, last)]
+    """Mark the points of a piece to keep, its first among them."""
+    keep[0] = True
+    pieces = [(0, len(x) - 1)]
     while pieces:
         start, end = pieces.pop()
         if end - start < 2:
             continue
-        place = slice(start + 1, end)
-        shrink = np.cos(np.radians((north[place] + north[start]) / 2))
-        y = (north[place] - north[start]) * METRES_PER_DEGREE
-        x = (east[place] - east[start]) * METRES_PER_DEGREE * shrink
-        dy = (north[end] - north[start]) * METRES_PER_DEGREE
-        dx = (east[end] - east[start]) * METRES_PER_DEGREE
-        dx *= np.cos(np.radians((north[end] + north[start]) / 2))
+        across, up = x[start + 1 : end] - x[start], y[start + 1 : end] - y[start]
+        dx, dy = float(x[end] - x[start]), float(y[end] - y[start])
         length = dx * dx + dy * dy
-        if length:  # the nearest point of the piece, which may be one of its ends
-            along = np.clip((x * dx + y * dy) / length, 0.0, 1.0)
-            x -= along * dx
-            y -= along * dy
-        distance = x * x + y * y
+        if length:  # the nearest point of the line between, which may be one of its ends
+            along = (across * (dx / length) + up * (dy / length)).clip(0.0, 1.0)
+            across -= along * dx
+            up -= along * dy
+        distance = across * across + up * up
         farthest = int(distance.argmax())
         if distance[farthest] > metres * metres:
             middle = start + 1 + farthest
