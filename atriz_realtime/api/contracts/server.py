@@ -92,6 +92,15 @@ class Tracking(Protocol):
         :raises Unavailable: when the cache cannot be reached.
         """
 
+    async def forget(self, entity: EntityRef) -> int:
+        """Remove an entity's current and last known location, and what waits for recorders.
+
+        What a recorder has been given is not taken from it; its plugin removes that.
+
+        :returns: how many fixes waited.
+        :raises Unavailable: when the cache or the journal cannot be reached.
+        """
+
     async def take_turn(self, per_turn: int, *, owner: str = "") -> None:
         """Wait until the event loop has time for one more step of a long piece of work.
 

@@ -116,8 +116,9 @@ class BatchWriter:
         The recorder's own numbers precede them.
         """
         own = self._record.statistics
-        batches = {"written": self._written, "batches": self._batches, "failed": self._failed}
-        return batches if own is None else {**own(), **batches}
+        numbers: dict[str, float] = {} if own is None else dict(own())
+        numbers |= {"written": self._written, "batches": self._batches, "failed": self._failed}
+        return numbers
 
     def status(self) -> BackendStatus:
         """Report a recorder whose last batch has failed."""

@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import click
 from starlette.routing import Route
 
 from atriz_realtime.api import (
@@ -23,6 +24,7 @@ from atriz_realtime.api import (
     ServerHandle,
     hookimpl,
 )
+from atriz_realtime_history.commands import commands
 from atriz_realtime_history.http import HistoryApi
 from atriz_realtime_history.rows import DAY, MS
 from atriz_realtime_history.settings import HistorySettings
@@ -139,7 +141,15 @@ class History:
         if recording is None:
             return []
         api = HistoryApi(recording.store, config, server, resources)
-        return [Route(PATH, api.read, methods=["GET"])]
+        return [
+            Route(PATH, api.read, methods=["GET"]),
+            Route(PATH, api.erase, methods=["DELETE"]),
+        ]
+
+    @hookimpl
+    def register_commands(self, config: PluginConfig) -> list[click.Command]:
+        """Register ``atriz-realtime history`` and ``atriz-realtime forget``."""
+        return commands(config.load(HistorySettings))
 
     @hookimpl
     def register_checks(self, config: PluginConfig) -> Check | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from atriz_realtime.api import (
     EntityRef,
     HistoryBackend,
     HistoryQuery,
+    HistoryScope,
     Identity,
     InvalidEntityId,
     InvalidLocation,
@@ -34,7 +36,10 @@ from atriz_realtime.api import (
 )
 from atriz_realtime_history.formats import FORMATS, JSON, Format, Shown
 from atriz_realtime_history.rows import DAY, MS, UNITS
+from atriz_realtime_history.settings import HistorySettings
 from atriz_realtime_history.simplify import kept
+
+logger = logging.getLogger("atriz_realtime.history")
 
 MAX_LIMIT = 100_000
 """Fixes of a page, at most."""
@@ -78,6 +83,7 @@ class HistoryApi:
     ) -> None:
         self._store = store
         self._server = server
+        self._erasers = config.load(HistorySettings).erasers
         self._now = resources.clock.now
         self._report = resources.report
         self._cursors = CursorSeal.of(config)
@@ -99,6 +105,18 @@ class HistoryApi:
         return StreamingResponse(
             _joined(first, parts), media_type=asked.form.media_type, headers=_headers(asked)
         )
+
+    async def erase(self, request: Request) -> Response:
+        """``DELETE /api/tracking/<type>/<id>/history``, for those whom ``erasers`` admits."""
+        identity = await self._server.access.authenticate(credentials_of(request))
+        if self._erasers is None or not self._erasers.admits(identity):
+            raise NotAuthorized
+        tracking = self._server.tracking
+        entity = tracking.entity(request.path_params["type"], request.path_params["id"])
+        waiting = await tracking.forget(entity)  # first: what waits would be stored again
+        removed = await self._store.forget(HistoryScope(entity=entity))
+        logger.warning("erased %d fixes of %s, and %d that waited", removed, entity, waiting)
+        return JSONResponse({"success": True, "fixes": removed, "waiting": waiting})
 
     def _query(self, request: Request, entity: EntityRef, identity: Identity) -> HistoryQuery:
         given = request.query_params
