@@ -114,7 +114,7 @@ _SOURCE_OF = "SELECT device, user, publisher FROM source WHERE key = ?"
 _VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 _INSERTS = [
-    (size, "INSERT OR IGNORE INTO fix VALUES " + ", ".join([_VALUES] * size))
+    (size, "INSERT OR IGNORE INTO fix VALUES " + ", ".join([_VALUES] * size))  # noqa: S608
     for size in (500, 50, 5, 1)
 ]
 """Statements by their rows.  Each takes the interpreter's lock from the event loop once, whatever
