@@ -27,6 +27,7 @@ DEBIAN = {
     "haproxy": ["haproxy"],
     "logrotate": ["logrotate"],
     "nginx": ["nginx-light"],
+    "initdb": ["postgresql"],
     "promtool": ["prometheus"],
 }
 
@@ -43,7 +44,8 @@ def debian() -> Iterator[Command]:
 
     :raises SystemExit: when some are missing on a machine that has no apt-get.
     """
-    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
+    beside = map(str, Path("/usr/lib/postgresql").glob("*/bin"))
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin", *beside])
     missing = [program for program in DEBIAN if shutil.which(program, path=path) is None]
     if not missing:
         return

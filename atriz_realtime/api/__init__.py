@@ -13,6 +13,11 @@ from atriz_realtime.api.contracts import (
     Deliver,
     Fanout,
     FanoutEvents,
+    HistoryBackend,
+    HistoryPage,
+    HistoryQuery,
+    HistoryScope,
+    HistoryStatus,
     Holding,
     Interruptible,
     Journal,
@@ -40,6 +45,7 @@ from atriz_realtime.api.contracts import (
     Verdict,
     limit_reached,
 )
+from atriz_realtime.api.cursors import CursorSeal
 from atriz_realtime.api.durations import parse_duration
 from atriz_realtime.api.errors import (
     AuthenticationRejected,
@@ -131,6 +137,7 @@ __all__ = [
     "ConfigurationError",
     "CreateTask",
     "Credentials",
+    "CursorSeal",
     "Deliver",
     "Emit",
     "Endpoint",
@@ -142,6 +149,11 @@ __all__ = [
     "FanoutLayer",
     "Filter",
     "Headers",
+    "HistoryBackend",
+    "HistoryPage",
+    "HistoryQuery",
+    "HistoryScope",
+    "HistoryStatus",
     "Holding",
     "HttpAnswer",
     "HttpCall",

@@ -355,6 +355,9 @@ class Identity:
     else. ``None``: the authorizers decide."""
     granted_by: str | None = None
     """The user who granted it, if one did: revoking that user's tokens revokes it as well."""
+    sees_from: float | None = None
+    """The moment, in seconds since the epoch, before which nothing is its business: of the past it
+    is shown no fix that was taken or received earlier.  ``None``: no such moment."""
     memo: dict[Any, Any] = attrs.field(init=False, factory=dict, eq=False, repr=False)
     """What plugins compute from the claims once, under keys of their own; freed with the
     identity.  A renewed token brings a new identity, and an empty ``memo``."""

@@ -263,6 +263,11 @@ class Recorder:
     """Seconds that a fix waits for others at most."""
     timeout: float = attrs.field(default=30.0, kw_only=True, validator=valid.seconds)
     """Seconds that one call may take; one that takes longer is cancelled, and has failed."""
+    statistics: Callable[[], Mapping[str, float]] | None = attrs.field(
+        default=None, kw_only=True, validator=valid.plain
+    )
+    """The numbers that an operator wants to see, beside those of its batches: see
+    :class:`Measuring`."""
     aclose: Callable[[], Awaitable[None]] | None = attrs.field(default=None, kw_only=True)
     """Awaited once when the server stops, after the last call of ``record``.  The backends, and
     what ``server_started`` returned, are still open.  It may take a second; a failure is counted,

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import starmap
-from urllib.parse import urlsplit
 
 import attrs
 from starlette.requests import Request
@@ -19,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from atriz_realtime.api import (
+    CursorSeal,
     Endpoint,
     EntityRef,
     HttpAnswer,
@@ -76,52 +72,6 @@ have.  Beyond, a further one is refused; one alone always has room."""
 
 RETRY_AFTER = 1
 """Seconds after which a user whose listing or batch was refused should send it again."""
-
-CURSOR_BLOCK = 128
-"""Bytes to a multiple of which a cursor is padded, so that its length tells of no id."""
-
-
-class CursorSeal:
-    """Encrypts the cache's cursors, which may name entities that the caller may not see.
-
-    Servers with the same secret read each other's cursors.  Without a secret, only this one
-    reads its own.
-    """
-
-    def __init__(self, secret: str | None) -> None:
-        secret_bytes = secret.encode() if secret else os.urandom(32)
-        self._cipher_key = hmac.digest(secret_bytes, b"atriz-realtime cursor cipher", "sha256")
-        self._tag_key = hmac.digest(secret_bytes, b"atriz-realtime cursor tag", "sha256")
-
-    def seal(self, cursor: str) -> str:
-        """Encrypt and authenticate a cursor."""
-        plain = cursor.encode() + b"\1"
-        plain += bytes(-len(plain) % CURSOR_BLOCK)
-        nonce = os.urandom(16)
-        sealed = nonce + self._encrypted(nonce, plain)
-        return base64.urlsafe_b64encode(sealed + self._tag(sealed)).decode().rstrip("=")
-
-    def open(self, token: str) -> str:
-        """Return the cursor that was sealed.
-
-        :raises InvalidRequest: for any text that :meth:`seal` has not returned.
-        """
-        try:
-            data = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
-        except ValueError:
-            data = b""
-        sealed, tag = data[:-16], data[-16:]
-        if not hmac.compare_digest(self._tag(sealed), tag):
-            raise InvalidRequest("unknown cursor", field="cursor")
-        return self._encrypted(sealed[:16], sealed[16:]).rstrip(b"\0")[:-1].decode()
-
-    def _encrypted(self, nonce: bytes, data: bytes) -> bytes:
-        """The data, combined with a key stream by XOR: encrypting twice decrypts."""
-        stream = hashlib.shake_256(self._cipher_key + nonce).digest(len(data))
-        return bytes(a ^ b for a, b in zip(data, stream, strict=True))
-
-    def _tag(self, sealed: bytes) -> bytes:
-        return hmac.digest(self._tag_key, sealed, "sha256")[:16]
 
 
 @attrs.define(eq=False)
@@ -219,11 +169,9 @@ class TrackingApi:
     def __init__(self, config: PluginConfig, server: ServerHandle, resources: Resources) -> None:
         self._server = server
         self._updates = Updates(config, server, resources)
-        settings = config.settings
-        redis_password = urlsplit(settings["redis_url"] or "").password
         self._pages = Pages(resources.report)
         self._batches = Batches(resources.report)
-        self._cursors = CursorSeal(settings["jwt_secret"] or redis_password)
+        self._cursors = CursorSeal.of(config)
 
     async def publish(self, call: HttpCall) -> HttpAnswer:
         """``POST /api/tracking/location``."""

@@ -26,6 +26,7 @@ try:
     from atriz_realtime.testing.cache import CacheContract, PassTime
     from atriz_realtime.testing.clock import FakeClock, fake_clock
     from atriz_realtime.testing.fanout import FanoutContract, Inbox
+    from atriz_realtime.testing.history import HistoryContract, past_fix
     from atriz_realtime.testing.journal import (
         JournalContract,
         SharedJournalContract,
@@ -69,6 +70,7 @@ __all__ = [
     "CacheContract",
     "FakeClock",
     "FanoutContract",
+    "HistoryContract",
     "Inbox",
     "IntervalThrottleContract",
     "JournalContract",
@@ -88,6 +90,7 @@ __all__ = [
     "free_port",
     "location",
     "moment",
+    "past_fix",
     "payload",
     "plugin_config",
     "realtime_client",

@@ -47,6 +47,7 @@ def test_a_token_is_read_as_it_was_made() -> None:
     assert share.expires - share.issued in (60, 61)
     identity = share.identity()
     assert (identity.only, identity.granted_by, identity.expires_at) == (BUS, "u1", share.expires)
+    assert identity.sees_from == share.issued
     assert (identity.user_id, identity.claims["jti"]) == (f"share:{share.id}", share.id)
 
 

@@ -296,7 +296,7 @@ async def test_plugins_are_active_while_their_wheels_are_installed(
 
     await check_without_plugins(environment, bare)
 
-    environment.pip("install", "--no-index", *environment.plugins.values())
+    environment.pip("install", *environment.plugins.values())
     try:
         origins = environment.origins(bare)
         for name in PLUGINS:

@@ -23,6 +23,13 @@ from atriz_realtime.api.contracts.backends import (
     Page,
     Reporting,
 )
+from atriz_realtime.api.contracts.history import (
+    HistoryBackend,
+    HistoryPage,
+    HistoryQuery,
+    HistoryScope,
+    HistoryStatus,
+)
 from atriz_realtime.api.contracts.recording import Journal, JournalEntry, RecordedFix
 from atriz_realtime.api.contracts.resources import (
     Clock,
@@ -61,6 +68,11 @@ __all__ = [
     "Deliver",
     "Fanout",
     "FanoutEvents",
+    "HistoryBackend",
+    "HistoryPage",
+    "HistoryQuery",
+    "HistoryScope",
+    "HistoryStatus",
     "Holding",
     "Interruptible",
     "Journal",

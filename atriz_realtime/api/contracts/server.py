@@ -92,6 +92,15 @@ class Tracking(Protocol):
         :raises Unavailable: when the cache cannot be reached.
         """
 
+    async def forget(self, entity: EntityRef) -> int:
+        """Remove an entity's current and last known location, and what waits for recorders.
+
+        What a recorder has been given is not taken from it; its plugin removes that.
+
+        :returns: how many fixes waited.
+        :raises Unavailable: when the cache or the journal cannot be reached.
+        """
+
     async def take_turn(self, per_turn: int, *, owner: str = "") -> None:
         """Wait until the event loop has time for one more step of a long piece of work.
 
@@ -142,6 +151,18 @@ class Access(Protocol):
         """Return the location JSON as this identity sees it; ``None`` if a view hides it.
 
         Ask it last: it also makes sure that the identity still holds.
+
+        :raises AuthenticationRejected: when the identity has been revoked or has expired
+            meanwhile.
+        """
+
+    async def view_of(
+        self, identity: Identity, entity: EntityRef
+    ) -> Callable[[bytes], bytes | None] | None:
+        """Return what makes of an entity's location JSON what this identity sees.
+
+        It is for many locations of one entity, and does for each what :meth:`shown` does; ``None``:
+        the identity sees them as they are.  Ask again for each part of a long answer.
 
         :raises AuthenticationRejected: when the identity has been revoked or has expired
             meanwhile.

@@ -226,12 +226,27 @@ class AccessControl:
 
         :raises AuthenticationRejected: when the identity holds no longer.
         """
-        chain = () if self._views is None else await self._views.chain(identity, entity)
-        self.check_holds(identity)  # nothing is awaited from here on
-        if self._views is None or not chain:
-            return location
-        seen = RenderedViews(self._views, event_json(entity, location)).payload(chain)
-        return None if seen is None else seen.location
+        view = await self.view_of(identity, entity)  # nothing is awaited from here on
+        return location if view is None else view(location)
+
+    async def view_of(
+        self, identity: Identity, entity: EntityRef
+    ) -> Callable[[bytes], bytes | None] | None:
+        """What makes of location JSON what an identity sees; ``None`` when it sees it unchanged.
+
+        :raises AuthenticationRejected: when the identity holds no longer.
+        """
+        views = self._views
+        chain = () if views is None else await views.chain(identity, entity)
+        self.check_holds(identity)
+        if views is None or not chain:
+            return None
+
+        def seen(location: bytes) -> bytes | None:
+            payload = RenderedViews(views, event_json(entity, location)).payload(chain)
+            return None if payload is None else payload.location
+
+        return seen
 
     async def sees_no_more(self, identity: Identity, than: Identity, entity: EntityRef) -> bool:
         """Whether every view that applies to ``than`` applies to this identity as well."""

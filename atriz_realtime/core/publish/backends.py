@@ -135,7 +135,7 @@ class Backends:
         journaling = recorders.open(journal)
         self._statistics.add("journaling", journaling)
         for each in recorders.batches:
-            self._statistics.add(f"recorder {each.name}", each)
+            self._statistics.add(f"recorder {each.name}", each, each.plugin)
         self._reporting += journaling, *recorders.batches
         return journaling
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from atriz_realtime.api.contracts import BackendStatus, Clock, Journal, RecordedFix
-from atriz_realtime.api.model import Identity, LocationEvent
+from atriz_realtime.api.model import EntityRef, Identity, LocationEvent
 from atriz_realtime.api.wire import Payload
 from atriz_realtime.core.runtime.incidents import Incidents, reason
 
@@ -120,6 +120,18 @@ class Journaling:
                     self._appended += 1
                 except Exception as error:  # a plugin's journal may raise anything
                     self._keep(fix, error)
+
+    async def forget(self, entity: EntityRef) -> int:
+        """Remove an entity's fixes, those that wait here included; returns how many there were.
+
+        :raises Unavailable: when the journal cannot be reached.
+        """
+        kept = [fix for fix in self._waiting if fix.entity != entity]
+        removed = len(self._waiting) - len(kept)
+        if removed:
+            self._waiting = deque(kept)
+            self._bytes = sum(map(_size, kept))
+        return removed + await self._journal.forget(entity)
 
     async def aclose(self, limit: float) -> None:
         """Append what waits, for ``limit`` seconds at most; the rest is dropped and counted."""

@@ -287,9 +287,10 @@ class Pipeline:
         self._check_size(event)
         await self._delivery.answered(self._delivery.put(encode(event)))
 
-    async def forget(self, entity: EntityRef) -> None:
-        """Remove an entity's current and last known location from the cache."""
+    async def forget(self, entity: EntityRef) -> int:
+        """Remove an entity's current and last known location, and what waits for recorders."""
         await self._delivery.answered(self._cache.delete(entity))
+        return 0 if self._journaling is None else await self._journaling.forget(entity)
 
     async def aclose(self) -> None:
         """Refuse further fixes, and finish those under way and the held ones; once."""

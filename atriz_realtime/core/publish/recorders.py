@@ -91,7 +91,7 @@ class BatchWriter:
         self.name = record.name
         self.size = record.batch_size
         self._record = record
-        self._plugin = plugin
+        self.plugin = plugin
         self._plugin_runner = plugin_runner
         self._incidents = incidents
         self._write = awaiting(record.record)
@@ -111,8 +111,14 @@ class BatchWriter:
         self._woken.set()
 
     def statistics(self) -> dict[str, float]:
-        """Fixes ``written``, in how many ``batches``, and the batches that ``failed``."""
-        return {"written": self._written, "batches": self._batches, "failed": self._failed}
+        """Fixes ``written``, in how many ``batches``, and the batches that ``failed``.
+
+        The recorder's own numbers precede them.
+        """
+        own = self._record.statistics
+        numbers: dict[str, float] = {} if own is None else dict(own())
+        numbers |= {"written": self._written, "batches": self._batches, "failed": self._failed}
+        return numbers
 
     def status(self) -> BackendStatus:
         """Report a recorder whose last batch has failed."""
@@ -131,7 +137,7 @@ class BatchWriter:
         if self._record.aclose is not None:
             what = f"closing recorder {self.name!r}"
             closing = awaiting(self._record.aclose)
-            await self._plugin_runner.attempt(self._plugin, what, closing, limit=CLOSE_LIMIT)
+            await self._plugin_runner.attempt(self.plugin, what, closing, limit=CLOSE_LIMIT)
 
     async def _run(self) -> None:
         while True:
@@ -168,7 +174,7 @@ class BatchWriter:
         return True
 
     async def _is_written(self, fixes: Sequence[RecordedFix]) -> bool:
-        plugin, what = self._plugin, f"recorder {self.name!r}"
+        plugin, what = self.plugin, f"recorder {self.name!r}"
         try:
             writing = self._write(fixes)
             await self._plugin_runner.run(plugin, what, writing, self._record.timeout)

