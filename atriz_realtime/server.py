@@ -82,7 +82,7 @@ class RealtimeServer(ServerInterface):
         clock = SystemClock()
         self.incidents = incidents = Incidents(clock)
         self._lifecycle = lifecycle = Lifecycle(
-            self._open, self._first_steps, self._finish, clock, incidents
+            self._open, self._first_steps, self._finish, clock, incidents, config.redis_url
         )
         self._plugins = PluginHost(config)
         self.link = link = optional_link(config.redis_url, incidents.report)

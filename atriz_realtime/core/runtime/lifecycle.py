@@ -21,6 +21,13 @@ RUNS_ELSEWHERE = (
 )
 """What is said to a caller from another event loop, which would wait for ever."""
 
+ENDED = (
+    "the RealtimeServer has started in an event loop that has ended, and its connections to Redis "
+    "with it: start, call and close it in one event loop; from code without one, keep a loop in a "
+    "thread and call asyncio.run_coroutine_threadsafe"
+)
+"""What is said to a caller whose fixes would reach no other server."""
+
 Step = tuple[str, Callable[[], Awaitable[None]], float | None]
 """What is closed, for the log; how; seconds that it may take."""
 
@@ -32,6 +39,7 @@ class Lifecycle:
     :param first_steps: returns the steps of draining.
     :param finish: the next step of closing, while everything is open still; it has limits of its
         own.
+    :param redis_url: where it connects to, if anywhere: connections end with their event loop.
     """
 
     def __init__(
@@ -41,7 +49,9 @@ class Lifecycle:
         finish: Callable[[], Awaitable[None]],
         clock: Clock,
         incidents: Incidents,
+        redis_url: str | None = None,
     ) -> None:
+        self._connects = redis_url is not None
         self._open = open
         self._first_steps = first_steps
         self._finish = finish
@@ -74,10 +84,11 @@ class Lifecycle:
 
         What is open already is closed again when something cannot be opened.
 
-        :raises RuntimeError: when it has started in another event loop that is open still.
+        :raises RuntimeError: when it has started in another event loop.
         """
         self._check_loop()
         if self.started_at is not None:
+            self._check_connections()
             return
         if self._starting is None or self._starting.cancelled():  # its event loop ended
             self._starting = asyncio.get_running_loop().create_task(self._start())
@@ -100,10 +111,13 @@ class Lifecycle:
     def ready(self) -> Awaitable[None] | None:
         """What a request waits for: the start, unless it is done.
 
-        :raises RuntimeError: when it has started in another event loop that is open still.
+        :raises RuntimeError: when it has started in another event loop.
         """
         self._check_loop()
-        return None if self.started_at is not None else self.start()
+        if self.started_at is None:
+            return self.start()
+        self._check_connections()
+        return None
 
     async def _start(self) -> None:
         async with AsyncExitStack() as opened:
@@ -144,6 +158,10 @@ class Lifecycle:
         loop = self._starting.get_loop()
         if loop is not asyncio.get_running_loop() and not loop.is_closed():
             raise RuntimeError(RUNS_ELSEWHERE)
+
+    def _check_connections(self) -> None:
+        if self._connects and self._starting is not None and self._starting.get_loop().is_closed():
+            raise RuntimeError(ENDED)
 
     async def _drain(self, starting: asyncio.Task[None]) -> None:
         if not starting.done():  # its event loop may be closed, and could not say so

@@ -91,6 +91,23 @@ def test_another_event_loop_is_refused_while_the_first_is_open(
     asyncio.run(starts())
 
 
+@pytest.mark.parametrize("call", [Lifecycle.start, ready], ids=["start", "ready"])
+def test_connections_end_with_their_event_loop(
+    call: Callable[[Lifecycle], Awaitable[None]],
+) -> None:
+    """A fix would be taken, and reach no other server."""
+
+    async def refused() -> None:
+        with pytest.raises(RuntimeError, match="event loop that has ended"):
+            await call(lifecycle)
+
+    clock = FakeClock()
+    lifecycle = Lifecycle(nothing, list, nothing, clock, Incidents(clock), "redis://127.0.0.1")
+    asyncio.run(lifecycle.start())
+    asyncio.run(refused())
+    asyncio.run(lifecycle.close())
+
+
 def test_a_start_whose_event_loop_has_ended_begins_anew() -> None:
     opened: list[str] = []
 
