@@ -22,8 +22,9 @@ from atriz_realtime.api import (
     parse_timestamp,
 )
 from atriz_realtime.defaults.privacy import PrivacyRule, Rule, coarse
-from atriz_realtime.defaults.sharing.details import Destination, text_of
+from atriz_realtime.defaults.sharing.details import Destination
 from atriz_realtime.defaults.sharing.settings import SharingSettings
+from atriz_realtime.defaults.sharing.text import first_name, text_of
 from atriz_realtime.defaults.sharing.tokens import NAME, SHOW_CLAIM
 
 AFTER_END = 10_000.0
@@ -109,7 +110,7 @@ class SharedLocation:
         if name == "status":
             return text if text in self._steps else None
         if name == "driver" and text is not None:
-            return text.replace(",", " ").split()[0] if text.strip(", ") else None
+            return first_name(text)
         return text
 
 
