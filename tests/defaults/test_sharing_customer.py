@@ -255,6 +255,15 @@ async def test_what_is_delivered_is_not_followed_any_further() -> None:
     assert abs(location.latitude - 52.66) < 0.05
 
 
+async def test_every_link_is_told_the_last_step() -> None:
+    last = METADATA | {"status": "delivered"}
+    assert await shown_metadata(last, "name") == {"name": "4711", "status": "delivered"}
+    packed = {"steps": ("on_the_way", "packed")}
+    found = await shown_metadata(METADATA | {"status": "packed"}, "name", **packed)
+    assert found == {"name": "4711", "status": "packed"}
+    assert await shown_metadata(METADATA, "name", **packed) == {"name": "4711"}
+
+
 # -- details of a link ------------------------------------------------------------------------
 
 

@@ -40,7 +40,9 @@ def views(settings: SharingSettings) -> list[View]:
     return [
         View(NAME, _has_link, shown),
         *(
-            View(f"{NAME}:{field}", _leaves_out(field), _without(field), order=1)
+            View(
+                f"{NAME}:{field}", _leaves_out(field), _without(field, settings.steps[-1]), order=1
+            )
             for field in settings.fields
         ),
     ]
@@ -58,10 +60,16 @@ def _leaves_out(field: str) -> Callable[[Identity, EntityRef], Awaitable[bool]]:
     return applies
 
 
-def _without(field: str) -> Callable[[LocationEvent], LocationEvent]:
+def _without(field: str, end: str) -> Callable[[LocationEvent], LocationEvent]:
+    """Leave out a field, except the status that ends the page: the position is no longer exact,
+    and the page must not show it as if it were.
+    """
+
     def apply(event: LocationEvent) -> LocationEvent:
         metadata = event.location.metadata
         if metadata is None or field not in metadata:
+            return event
+        if field == "status" and metadata[field] == end:
             return event
         rest = {name: value for name, value in metadata.items() if name != field}
         return attrs.evolve(event, location=attrs.evolve(event.location, metadata=rest or None))
