@@ -81,6 +81,7 @@ def _with_config(command: click.Command, what: str) -> click.Command:
     found.params = list(command.params)
     config_option(found)
     found.params[-1].expose_value = False
+    found.params[-1].name = "--config"  # no name of a parameter of the command's own
     if isinstance(command, click.Group) and isinstance(found, click.Group):
         found.commands = {name: _with_config(each, what) for name, each in command.commands.items()}
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 from pathlib import Path
@@ -59,6 +60,10 @@ async def test_a_part_is_what_the_file_has_there(file: Path) -> None:
             ("bytes=-50", content[-50:]),
             (f"bytes=10-{10**15}", content[10:]),
             (f"bytes=-{10**15}", content),
+            (f"bytes=10-{10**30}", content[10:]),
+            (f"bytes=-{10**30}", content),
+            (f"bytes={'0' * 30}5-{'0' * 30}5", content[5:6]),
+            (f"bytes=10-{'9' * 5_000}", content[10:]),
             ("Bytes= 5-5 ", content[5:6]),
         ):
             status, headers, body = await asked(live, Range=given_range)
@@ -83,7 +88,9 @@ async def test_the_whole_file_is_sent_without_a_range(tmp_path: Path) -> None:
         assert (status, body == content[1 : 2 * CHUNK + 1]) == (206, True)
 
 
-@pytest.mark.parametrize("value", ["bytes=0-1,5-6", "bytes=99999999-", "bytes=-0"])
+@pytest.mark.parametrize(
+    "value", ["bytes=0-1,5-6", "bytes=99999999-", "bytes=-0", f"bytes={10**30}-"]
+)
 async def test_what_is_no_part_of_the_file_is_refused(file: Path, value: str) -> None:
     async with serving(basemap=str(file)) as live:
         status, headers, body = await asked(live, Range=value)
@@ -149,6 +156,28 @@ async def test_a_reader_that_leaves_closes_the_file(tmp_path: Path) -> None:
             while opened(file):
                 await asyncio.sleep(0.01)
         assert (await asked(live, Range="bytes=0-6"))[2] == b"PMTiles"
+
+
+async def test_an_answer_ends_when_the_file_becomes_shorter(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = small_map(tmp_path / "long.pmtiles")
+    with file.open("ab") as end:
+        end.truncate(200 * CHUNK)
+    async with serving(basemap=str(file)) as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await reader.readexactly(1_000)
+        os.truncate(file, 100)
+        async with asyncio.timeout(10):
+            rest = await reader.read()
+        writer.close()
+        assert len(rest) < 200 * CHUNK
+        async with asyncio.timeout(10):
+            while opened(file):
+                await asyncio.sleep(0.01)
+        assert live.server.incidents.counts["basemap shortened while it was sent"] == 1
+        assert "rename it" in caplog.text
 
 
 def opened(file: Path) -> list[str]:
@@ -224,6 +253,35 @@ def test_a_file_that_the_pages_cannot_draw_stops_the_start(file: Path, tmp_path:
     assert "has metadata that cannot be read" in refusal(
         with_header(small_map(other), metadata_offset=3)
     )
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "reason"),
+    [
+        ("metadata", gzip.compress(b"{" * 40)[:10] + b"\xff" * 30, "Error -3"),
+        ("metadata", gzip.compress(b"[" * 200_000), "maximum recursion depth"),
+        ("metadata", gzip.compress(b"\xff{}"), "codec can't decode"),
+        ("metadata", gzip.compress(b"[]"), "no JSON object"),
+        ("root", bytes(50), "Not a gzipped file"),
+        ("root", gzip.compress(b"\x05\x01"), ""),
+        ("root", gzip.compress(b"\x00"), "it is empty"),
+    ],
+    ids=["deflate", "depth", "utf-8", "list", "zeroes", "cut off", "empty"],
+)
+def test_a_damaged_file_stops_the_start(file: Path, part: str, content: bytes, reason: str) -> None:
+    start = content_of(file)
+    file.write_bytes(start + content)
+    where = {f"{part}_offset": len(start), f"{part}_length": len(content)}
+    refused = refusal(with_header(file, **where))
+    assert refused.startswith("plugin 'basemap': FILE has ")
+    assert "cannot be read" in refused
+    assert reason in refused
+
+
+@pytest.mark.parametrize("part", ["metadata", "root"])
+def test_a_part_beyond_the_end_stops_the_start(file: Path, part: str) -> None:
+    refused = refusal(with_header(file, **{f"{part}_offset": 2**64 - 1}))
+    assert refused.endswith("cannot be read: it lies beyond the end of the file")
 
 
 def test_a_file_of_another_schema_stops_the_start(tmp_path: Path) -> None:

@@ -34,10 +34,11 @@ from atriz_realtime.defaults.sharing.colour import (
     style,
     visible,
 )
-from atriz_realtime.defaults.sharing.details import MAX_TEXT, Destination, Details
+from atriz_realtime.defaults.sharing.details import Destination, Details
 from atriz_realtime.defaults.sharing.ends import KEPT, MAX_ENDS, End, Ends
 from atriz_realtime.defaults.sharing.page import preferred
 from atriz_realtime.defaults.sharing.settings import LANGUAGES, MAX_LOGO, SharingSettings
+from atriz_realtime.defaults.sharing.text import MAX_TEXT
 from atriz_realtime.defaults.sharing.tokens import MAX_TOKEN_LENGTH, TYPE, ShareTokens
 from atriz_realtime.defaults.sharing.view import views
 from atriz_realtime.testing import SECRET, FakeClock
@@ -188,6 +189,60 @@ async def test_a_long_text_is_cut_and_a_driver_has_a_first_name() -> None:
     assert found == {"name": "x" * MAX_TEXT, "driver": "Smith"}
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Anna\u00a0Smith", "Anna"),
+        ("Anna\tSmith", "Anna"),
+        ("Anna\nSmith", "Anna"),
+        ("Anna\x00Smith", "Anna"),
+        ("Anna\u2028Smith", "Anna"),
+        ("Anna\u200bSmith", "Anna"),
+        ("Anna\ufeffSmith", "Anna"),
+        ("田中\u3000太郎", "田中"),
+        ("アンナ・スミス", "アンナ"),
+        ("\u202eAnna Smith", "Anna"),
+        ("علی\u200cرضا رضایی", "علی\u200cرضا"),  # noqa: RUF001
+        ("\u200b\u2060", None),
+    ],
+)
+async def test_of_a_driver_only_the_first_name_is_shown(said: str, shown: str | None) -> None:
+    found = await shown_metadata({"driver": {"name": said}, "plate": "1"})
+    assert found == {"plate": "1"} | ({} if shown is None else {"driver": shown})
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("12 Mill Road\nLimerick", "12 Mill Road Limerick"),
+        ("12\u00a0Mill \r\n Road", "12 Mill Road"),
+        ("田中\u3000太郎", "田中 太郎"),
+        ("\U0001f9d1\u200d\U0001f69a Anna", "\U0001f9d1\u200d\U0001f69a Anna"),
+        ("Van \u202e21\u202c \u2066x\u2069", "Van 21 x"),
+    ],
+)
+async def test_any_space_is_a_space_and_joiners_stay(said: str, line: str) -> None:
+    place = {"latitude": 1, "longitude": 1, "label": said}
+    found = await shown_metadata({"order": said, "to": place})
+    assert found == {"name": line, "destination": {**place, "label": line}}
+    details = Details.from_wire({"name": said, "destination": place})
+    assert details == Details(name=line, destination=Destination(1, 1, line))
+
+
+@pytest.mark.parametrize(
+    ("ending", "kept"),
+    [
+        ("\U0001f9d1\u200d\U0001f69a", ""),
+        ("e\u0301\u0301", ""),
+        ("\U0001f44d\U0001f3fd", ""),
+        ("\U0001f44d!", "\U0001f44d"),
+    ],
+)
+async def test_a_text_is_cut_after_a_whole_character(ending: str, kept: str) -> None:
+    start = "x" * (MAX_TEXT - 1)
+    assert await shown_metadata({"order": start + ending}) == {"name": start + kept}
+
+
 async def test_what_is_delivered_is_not_followed_any_further() -> None:
     holder = TOKENS.make(VAN, 60)[0].identity()
     found = await seen(views(settings()), METADATA | {"status": "delivered"}, holder)
@@ -198,6 +253,15 @@ async def test_what_is_delivered_is_not_followed_any_further() -> None:
     assert (location.speed, location.heading) == (None, None)
     assert (location.latitude, location.longitude) != (52.66, -8.63)
     assert abs(location.latitude - 52.66) < 0.05
+
+
+async def test_every_link_is_told_the_last_step() -> None:
+    last = METADATA | {"status": "delivered"}
+    assert await shown_metadata(last, "name") == {"name": "4711", "status": "delivered"}
+    packed = {"steps": ("on_the_way", "packed")}
+    found = await shown_metadata(METADATA | {"status": "packed"}, "name", **packed)
+    assert found == {"name": "4711", "status": "packed"}
+    assert await shown_metadata(METADATA, "name", **packed) == {"name": "4711"}
 
 
 # -- details of a link ------------------------------------------------------------------------
@@ -234,12 +298,13 @@ def test_an_expired_link_is_read_only_on_request() -> None:
         ({"name": ""}, "name"),
         ({"name": 7}, "name"),
         ({"name": "x" * 101}, "name"),
-        ({"name": "two\nlines"}, "name"),
+        ({"name": "\u200b\u200d"}, "name"),
         ({"destination": []}, "destination"),
         ({"destination": {"latitude": 1}}, "destination"),
         ({"destination": {"latitude": "1", "longitude": 1}}, "destination"),
         ({"destination": {"latitude": 1, "longitude": 181}}, "destination"),
-        ({"destination": {"latitude": 1, "longitude": 1, "label": ""}}, "destination"),
+        ({"destination": {"latitude": 1, "longitude": 1, "label": ""}}, "destination.label"),
+        ({"destination": {"latitude": 1, "longitude": 1, "label": 7}}, "destination.label"),
         ({"destination": {"latitude": 1, "longitude": 1, "more": 1}}, "destination"),
         ({"show": "status"}, "show"),
         ({"show": ["margin"]}, "show"),

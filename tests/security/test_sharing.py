@@ -136,6 +136,18 @@ async def test_a_link_answers_with_what_its_creator_says(sharing: Live) -> None:
     assert plain.keys() == {"success", "id", "type", "entityId", "expiresAt", "token", "url"}
 
 
+async def test_half_a_character_is_refused_by_the_name_of_its_field(sharing: Live) -> None:
+    place = {"latitude": 52.7, "longitude": -8.6}
+    for said, field in (
+        ({"name": "Van \ud83d"}, "name"),
+        ({"destination": {**place, "label": "\udc00"}}, "destination.label"),
+    ):
+        body = {"type": "vehicle", "entityId": "v1", "seconds": 60, **said}
+        status, refusal = await sharing.post(SHARES, body)
+        assert status == 400
+        assert refusal["message"] == f"{field} has half a character (a lone surrogate)"
+
+
 @pytest.mark.parametrize("with_redis", [False, True])
 async def test_the_holder_of_a_link_is_told_why_it_ended(redis_url: str, with_redis: bool) -> None:
     settings: dict[str, Any] = {"plugins": SHARING}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from atriz_realtime.api import PluginConfig, hookimpl
+from atriz_realtime.api import PluginConfig, Resources, hookimpl
 from atriz_realtime.defaults.basemap.archive import require_drawable
 from atriz_realtime.defaults.basemap.ranges import RangedFile
 from atriz_realtime.defaults.shared.pages import BASEMAP_PATH, security_headers
@@ -22,14 +22,14 @@ notices, because their ETags differ, and asks again."""
 
 
 @hookimpl
-def register_routes(config: PluginConfig) -> list[Route]:
+def register_routes(config: PluginConfig, resources: Resources) -> list[Route]:
     """Register the file, when there is one; raises for a file that the pages cannot draw."""
     path: str | None = config.settings["basemap"]
     if path is None:
         return []
     require_drawable(path)
     headers = security_headers() | {"cache-control": f"public, max-age={MAX_AGE}"}
-    endpoint = RangedFile(path, MEDIA_TYPE, headers).answer
+    endpoint = RangedFile(path, MEDIA_TYPE, headers, resources.report).answer
     return [Route(BASEMAP_PATH, endpoint, methods=["GET"])]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +19,9 @@ HEADER = 127
 
 MAX_METADATA = 8_388_608
 """Bytes of a file's metadata, compressed, that are read."""
+
+MAX_ROOT = 16_384
+"""Bytes of a file's root directory: readers fetch it and the header with one request."""
 
 NEEDED = frozenset({"earth", "roads", "water"})
 """The layers without which a map of the Protomaps schema is empty."""
@@ -70,7 +74,7 @@ def read_archive(path: str) -> Archive:
 
 def _read(path: str, file: BinaryIO) -> Archive:
     with extra("basemap", "the setting basemap"):
-        from pmtiles.tile import Compression, TileType, deserialize_header  # noqa: PLC0415
+        from pmtiles.tile import Compression, TileType, deserialize_directory, deserialize_header  # noqa: PLC0415
     start = file.read(HEADER)
     if not start.startswith(b"PMTiles"):
         raise ConfigurationError(f"{path} is no PMTiles file")
@@ -98,10 +102,17 @@ def _read(path: str, file: BinaryIO) -> Archive:
     elif compression not in (Compression.NONE, Compression.GZIP):
         name = compression.name.lower()
         problems.append(f"has tiles that are compressed with {name}; browsers read gzip")
+    gzipped = header["internal_compression"] is Compression.GZIP
     try:
-        metadata = _metadata(file, header, Compression)
-    except (OSError, EOFError, ValueError) as error:  # gzip raises all three
+        metadata = _metadata(_part(file, header, "metadata", MAX_METADATA, size), gzipped)
+    except _MALFORMED as error:
         problems.append(f"has metadata that cannot be read: {error}")
+    try:
+        root = _part(file, header, "root", MAX_ROOT, size)
+        if not deserialize_directory(root if gzipped else gzip.compress(root)):
+            raise ValueError("it is empty")
+    except _MALFORMED as error:
+        problems.append(f"has a root directory that cannot be read: {error}")
     layers = _layers(metadata)
     if not problems and not layers >= NEEDED:
         problems.append(
@@ -124,15 +135,23 @@ def _read(path: str, file: BinaryIO) -> Archive:
 _SIDES = ("min_lon", "min_lat", "max_lon", "max_lat")
 
 
-def _metadata(file: BinaryIO, header: Mapping[str, Any], compressions: Any) -> Mapping[str, Any]:
-    length = header["metadata_length"]
-    if length > MAX_METADATA:
+_MALFORMED = (OSError, EOFError, ValueError, TypeError, RecursionError, zlib.error)
+"""What gzip, JSON and the directory of a damaged file raise."""
+
+
+def _part(file: BinaryIO, header: Mapping[str, Any], name: str, most: int, size: int) -> bytes:
+    """A part of the file that the header names."""
+    offset, length = header[f"{name}_offset"], header[f"{name}_length"]
+    if length > most:
         raise ValueError(f"it has {length:,} bytes")
-    file.seek(header["metadata_offset"])
-    text = file.read(length)
-    if header["internal_compression"] is compressions.GZIP:
-        text = gzip.decompress(text)
-    found = json.loads(text)
+    if offset + length > size:
+        raise ValueError("it lies beyond the end of the file")
+    file.seek(offset)
+    return file.read(length)
+
+
+def _metadata(text: bytes, gzipped: bool) -> Mapping[str, Any]:
+    found = json.loads(gzip.decompress(text) if gzipped else text)
     if not isinstance(found, dict):
         raise ValueError("it is no JSON object")
     return found

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack
 from io import FileIO
 
@@ -16,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from atriz_realtime.api import Report
+
 CHUNK = 262_144
 """Bytes that are read at once, in a thread.  Tiles and directories of a map are smaller."""
 
@@ -23,11 +25,18 @@ SAMPLE = 16_384
 """Bytes at the beginning and at the end of the file that its ETag is made of.  A PMTiles file
 begins with a header and a directory that say where each tile lies and how long it is."""
 
-_RANGE = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGNORECASE)
+FAR = 10**18
+"""A byte beyond the end of any file, for numbers with more digits than are worth reading."""
+
+_RANGE = re.compile(r"bytes=\s*([0-9]*)-([0-9]*)\s*", re.IGNORECASE)
 
 
 class Unsatisfiable(Exception):
     """No part of the file, or several parts, are asked for."""
+
+
+class Shortened(Exception):
+    """The file has become shorter while it was sent."""
 
 
 @attrs.frozen
@@ -51,12 +60,16 @@ class RangedFile:
     the same on all servers that have a copy.
 
     :param headers: sent with every answer.
+    :param report: counts the answers that ended early, because the file was written in place.
     """
 
-    def __init__(self, path: str, media_type: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: str, media_type: str, headers: Mapping[str, str], report: Report
+    ) -> None:
         self._path = path
         self._media_type = media_type
         self._headers = headers
+        self._report = report
         self._tagged: tuple[tuple[int, int, int], str] = ((0, 0, 0), "")
 
     async def answer(self, request: Request) -> Response:
@@ -69,7 +82,11 @@ class RangedFile:
         media_type = self._media_type if found.status in (200, 206) else None
         if found.file is None:
             return Response(found.body, found.status, headers, media_type)
-        return _Streamed(found.file, found.body, found.rest, found.status, headers, media_type)
+        return _Streamed(found, headers, media_type, self._shortened)
+
+    def _shortened(self) -> None:
+        message = "it was written in place: write the new file beside it, and rename it"
+        self._report("basemap shortened while it was sent", message)
 
     def _prepare(self, method: str, asked: Headers) -> _Answer:
         """Open the file, and read the beginning of what is asked for."""
@@ -115,31 +132,40 @@ class RangedFile:
 
 
 class _Streamed(StreamingResponse):
-    """The part of a file that is too long for one read; closes the file in any case."""
+    """The part of a file that is too long for one read; closes the file in any case.
+
+    When the file ends early, the answer is left unfinished: the server then closes the connection,
+    and the client knows that it has not got everything.
+    """
 
     def __init__(
         self,
-        file: FileIO,
-        first: bytes,
-        rest: int,
-        status: int,
+        answer: _Answer,
         headers: Mapping[str, str],
         media_type: str | None,
+        shortened: Callable[[], None],
     ) -> None:
-        self._file = file
-        super().__init__(_chunks(file, first, rest), status, headers, media_type)
+        self._file = answer.file
+        self._shortened = shortened
+        super().__init__(_chunks(answer), answer.status, headers, media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
+        except Shortened:
+            self._shortened()
         finally:
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
 
 
-async def _chunks(file: FileIO, first: bytes, rest: int) -> AsyncIterator[bytes]:
-    yield first
-    while rest:
+async def _chunks(answer: _Answer) -> AsyncIterator[bytes]:
+    file, rest = answer.file, answer.rest
+    yield answer.body
+    while file is not None and rest:
         chunk = await asyncio.to_thread(_read, file, min(CHUNK, rest))
+        if not chunk:
+            raise Shortened
         rest -= len(chunk)
         yield chunk
 
@@ -173,11 +199,17 @@ def part_of(value: str, size: int) -> tuple[int, int] | None:
     if first == last == "":
         return None
     if first == "":
-        start, stop = max(0, size - int(last)), size
+        start, stop = max(0, size - _number(last)), size
     else:
-        start, stop = int(first), min(size, int(last) + 1) if last else size
-        if last and int(last) < start:
+        start, stop = _number(first), min(size, _number(last) + 1) if last else size
+        if last and _number(last) < start:
             return None
     if start >= stop:
         raise Unsatisfiable
     return start, stop
+
+
+def _number(digits: str) -> int:
+    """A number, or :data:`FAR` when it is greater."""
+    digits = digits.lstrip("0")
+    return min(int(digits or "0"), FAR) if len(digits) <= len(str(FAR)) else FAR

@@ -8,12 +8,10 @@ from typing import Any
 import attrs
 
 from atriz_realtime.api import InvalidRequest
+from atriz_realtime.defaults.sharing.text import MAX_TEXT, line_of, text_of
 
 SHOWN = ("name", "status", "since", "driver", "plate", "eta", "destination")
 """What a page can show of a location's ``metadata``, as far as the configuration names it."""
-
-MAX_TEXT = 100
-"""Characters of a text that a link, or a location's `metadata`, gives the page of a share."""
 
 DECIMALS = 6  # of a destination's degrees; the last is 11 cm
 
@@ -67,11 +65,8 @@ class Details:
         :param known: what `show` may name.
         :raises InvalidRequest: naming the field that is invalid.
         """
-        name = data.get("name")
-        if name is not None and text_of(name) != name:
-            raise InvalidRequest(f"name must be 1 to {MAX_TEXT} printable characters", field="name")
         return cls(
-            name=name,
+            name=_said(data.get("name"), "name"),
             destination=_destination(data.get("destination")),
             show=_show(data.get("show"), known),
         )
@@ -88,15 +83,17 @@ class Details:
         return wire
 
 
-def text_of(value: object) -> str | None:
-    """A value as a line of text, or ``None``: a string without the space around it, or a number.
+def _said(value: object, field: str) -> str | None:
+    """A text of a creator as a line; unlike a device's, it is refused rather than cut.
 
-    A longer one is cut; control characters are left out.
+    :raises InvalidRequest: naming the field.
     """
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if value is None:
         return None
-    text = "".join(each for each in str(value).strip() if each.isprintable())
-    return text[:MAX_TEXT] or None
+    line = line_of(value) if isinstance(value, str) else None
+    if line is None or len(line) > MAX_TEXT:
+        raise InvalidRequest(f"{field} must be a text of 1 to {MAX_TEXT} characters", field=field)
+    return line
 
 
 def _destination(data: object) -> Destination | None:
@@ -104,18 +101,12 @@ def _destination(data: object) -> Destination | None:
         return None
     found = Destination.read(data)
     known = {"latitude", "longitude", "label"}
-    if (
-        found is None
-        or not isinstance(data, Mapping)
-        or data.keys() - known
-        or data.get("label") != found.label
-    ):
+    if found is None or not isinstance(data, Mapping) or data.keys() - known:
         raise InvalidRequest(
-            "destination must be an object with latitude, longitude, and if you like a label of"
-            f" 1 to {MAX_TEXT} printable characters",
+            "destination must be an object with latitude, longitude, and if you like a label",
             field="destination",
         )
-    return found
+    return attrs.evolve(found, label=_said(data.get("label"), "destination.label"))
 
 
 def _show(data: object, known: Iterable[str]) -> tuple[str, ...] | None:

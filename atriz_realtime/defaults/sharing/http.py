@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -44,6 +46,9 @@ MAX_USERS = 10_000
 REQUIRED = ("type", "entityId", "seconds")
 
 OPTIONAL = ("name", "destination", "show")
+
+
+_LONE = re.compile("[\ud800-\udfff]")
 
 
 class Quota:
@@ -96,7 +101,7 @@ class SharesApi:
         """
         access = self._server.access
         caller = await access.authenticate(call.credentials())
-        entity, seconds, details = self._read(call.json_object())
+        entity, seconds, details = self._read(_fields(call))
         if not await access.may_track(caller, entity):
             raise NotAuthorized
         share, token = self._sharing.tokens.make(entity, seconds, caller.user_id, details)
@@ -149,6 +154,35 @@ class SharesApi:
             )
         entity = self._server.tracking.entity(data["type"], data["entityId"])
         return entity, seconds, Details.from_wire(data, self._sharing.settings.fields)
+
+
+def _fields(call: HttpCall) -> dict[str, Any]:
+    """The fields of a request.
+
+    :raises InvalidRequest: naming the field that has half a character, if that is what makes its
+        JSON invalid: JavaScript cuts texts between the two halves of an emoji.
+    """
+    try:
+        return call.json_object()
+    except InvalidRequest:
+        for field in _halved(call.body):
+            message = f"{field} has half a character (a lone surrogate)"
+            raise InvalidRequest(message, field=field) from None
+        raise
+
+
+def _halved(body: bytes) -> list[str]:
+    """The fields of a JSON object with a text that has a lone surrogate."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    fields: dict[str, Any] = found if isinstance(found, dict) else {}
+    place = fields.get("destination")
+    texts = {"name": fields.get("name")}
+    if isinstance(place, dict):
+        texts["destination.label"] = place.get("label")
+    return [field for field, text in texts.items() if isinstance(text, str) and _LONE.search(text)]
 
 
 def described(share: Share, token: str, sharing: Sharing) -> dict[str, object]:

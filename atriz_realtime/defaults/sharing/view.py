@@ -22,8 +22,9 @@ from atriz_realtime.api import (
     parse_timestamp,
 )
 from atriz_realtime.defaults.privacy import PrivacyRule, Rule, coarse
-from atriz_realtime.defaults.sharing.details import Destination, text_of
+from atriz_realtime.defaults.sharing.details import Destination
 from atriz_realtime.defaults.sharing.settings import SharingSettings
+from atriz_realtime.defaults.sharing.text import first_name, text_of
 from atriz_realtime.defaults.sharing.tokens import NAME, SHOW_CLAIM
 
 AFTER_END = 10_000.0
@@ -39,7 +40,9 @@ def views(settings: SharingSettings) -> list[View]:
     return [
         View(NAME, _has_link, shown),
         *(
-            View(f"{NAME}:{field}", _leaves_out(field), _without(field), order=1)
+            View(
+                f"{NAME}:{field}", _leaves_out(field), _without(field, settings.steps[-1]), order=1
+            )
             for field in settings.fields
         ),
     ]
@@ -57,10 +60,16 @@ def _leaves_out(field: str) -> Callable[[Identity, EntityRef], Awaitable[bool]]:
     return applies
 
 
-def _without(field: str) -> Callable[[LocationEvent], LocationEvent]:
+def _without(field: str, end: str) -> Callable[[LocationEvent], LocationEvent]:
+    """Leave out a field, except the status that ends the page: the position is no longer exact,
+    and the page must not show it as if it were.
+    """
+
     def apply(event: LocationEvent) -> LocationEvent:
         metadata = event.location.metadata
         if metadata is None or field not in metadata:
+            return event
+        if field == "status" and metadata[field] == end:
             return event
         rest = {name: value for name, value in metadata.items() if name != field}
         return attrs.evolve(event, location=attrs.evolve(event.location, metadata=rest or None))
@@ -109,7 +118,7 @@ class SharedLocation:
         if name == "status":
             return text if text in self._steps else None
         if name == "driver" and text is not None:
-            return text.replace(",", " ").split()[0] if text.strip(", ") else None
+            return first_name(text)
         return text
 
 

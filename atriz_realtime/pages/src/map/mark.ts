@@ -39,6 +39,7 @@ export class Mark {
   /** Move the marker. */
   move(latitude: number, longitude: number, now: number): void {
     const place = toPlace(latitude, longitude);
+    this.#turn(Math.round(place.x - this.#to.x));
     if (place.x === this.#to.x && place.y === this.#to.y) return;
     this.step = Math.max(Math.abs(place.x - this.#to.x), Math.abs(place.y - this.#to.y));
     this.#from = isStill() ? place : this.at(now);
@@ -46,6 +47,14 @@ export class Mark {
     this.#since = now;
     this.trail.push(place);
     if (this.trail.length > TRAIL) this.trail.shift();
+  }
+
+  /** Shift where it was by whole worlds, so that the way to its new place is the shorter one. */
+  #turn(worlds: number): void {
+    if (worlds === 0) return;
+    const shifted = ({ x, y }: Place): Place => ({ x: x + worlds, y });
+    [this.#from, this.#to] = [shifted(this.#from), shifted(this.#to)];
+    this.trail.splice(0, Infinity, ...this.trail.map(shifted));
   }
 
   /** The place it was last moved to. */

@@ -5,7 +5,7 @@ import { distanceBetween, type Details } from './details.ts';
 import type { Formats } from './formats.ts';
 import type { Link } from './link.ts';
 import { stepName, type Settings } from './settings.ts';
-import { filled } from './words.ts';
+import { filled, wordFor } from './words.ts';
 
 import type { Location } from '../../../frontend/dist/index.js';
 
@@ -17,7 +17,8 @@ export interface Shown {
   readonly state: State;
   /** Milliseconds since the epoch, by the clock of the server. */
   readonly now: number;
-  readonly details: Details;
+  /** `undefined` until the server has accepted the link: before, anybody may have written it. */
+  readonly details: Details | undefined;
   readonly position?: { readonly location: Location; readonly freshness: Freshness } | undefined;
 }
 
@@ -46,9 +47,11 @@ export class Card {
   /** Show the newest state. */
   draw(shown: Shown): void {
     this.#drawState(shown);
-    this.#drawTitle(shown.details);
-    this.#drawSteps(shown.details.status);
-    this.#drawFacts(shown);
+    if (shown.details !== undefined) {
+      this.#drawTitle(shown.details);
+      this.#drawSteps(shown.details.status);
+      this.#drawFacts(shown, shown.details);
+    }
     write(element('end'), this.#formats.moment(this.#settings.words.ends, this.#link.endsAt, shown.now));
   }
 
@@ -91,7 +94,7 @@ export class Card {
   #drawTitle(details: Details): void {
     const { type, id } = this.#link;
     const name = this.nameOf(details);
-    const known = (this.#settings.words.types as Record<string, string>)[type] ?? capitalized(type);
+    const known = wordFor(this.#settings.words.types, type) ?? capitalized(type);
     const isStep = details.status !== undefined;
     const headline = isStep ? stepName(this.#settings, details.status) : name;
     const kind = details.name === undefined ? known : this.#settings.words.title;
@@ -119,7 +122,7 @@ export class Card {
     );
   }
 
-  #drawFacts({ now, details, position }: Shown): void {
+  #drawFacts({ now, position }: Shown, details: Details): void {
     const { words } = this.#settings;
     const { eta, destination, driver, plate } = details;
     const isOffline = position?.freshness === 'offline';

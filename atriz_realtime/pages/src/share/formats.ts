@@ -30,13 +30,22 @@ export class Formats {
 
   /** What happens or happened when: `Delivered at 14:32`. */
   moment(what: string, at: number, now: number): string {
-    return filled(isToday(at, now) ? this.#words.at : this.#words.on, { what, time: this.time(at, now) });
+    const words = this.#words;
+    const text = !isToday(at, now) ? words.on : this.#isOne(at) ? words.atOne : words.at;
+    return filled(text, { what, time: this.time(at, now) });
   }
 
   /** Since when there has been no news at all. */
   offlineSince(at: number, now: number): string {
-    const { offlineSince, offlineSinceDay } = this.#words;
-    return filled(isToday(at, now) ? offlineSince : offlineSinceDay, { time: this.time(at, now) });
+    const { offlineSince, offlineSinceOne, offlineSinceDay } = this.#words;
+    const text = !isToday(at, now) ? offlineSinceDay : this.#isOne(at) ? offlineSinceOne : offlineSince;
+    return filled(text, { time: this.time(at, now) });
+  }
+
+  /** Whether the hour is one, which some languages count in the singular: `a la 1:05`. */
+  #isOne(at: number): boolean {
+    const parts = new Intl.DateTimeFormat(this.#locale, { hour: 'numeric', minute: '2-digit' }).formatToParts(at);
+    return Number(parts.find(({ type }) => type === 'hour')?.value) === 1;
   }
 
   /** A length of time in its largest unit: `40 sec`, `3 min`, `2 hr`. */

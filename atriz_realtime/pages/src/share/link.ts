@@ -1,14 +1,17 @@
 import { readDetails, type Details } from './details.ts';
 
-/** The claims of a link; only the server can verify them. */
+/** Milliseconds to or from the epoch up to which there are dates (ECMA-262, section 21.4.1.1). */
+const LAST_DATE = 8.64e15;
+
+/** The claims of a link, which only the server can verify: until it has, nothing but the end may be shown. */
 export interface Link {
   token: string;
   type: string;
   id: string;
   /** Milliseconds since the epoch. */
   endsAt: number;
-  /** What its creator says about the entity. */
-  details: Details;
+  /** What its creator says about the entity: no more than a name and a destination. */
+  details: Pick<Details, 'name' | 'destination'>;
 }
 
 /** Parse the address of the page: the token is its fragment, or the last part of its path. */
@@ -16,9 +19,11 @@ export function linkOf({ hash, pathname }: { hash: string; pathname: string }): 
   const token = hash.length > 1 ? hash.slice(1) : pathname.slice(pathname.lastIndexOf('/') + 1);
   try {
     const claims = JSON.parse(decoded(token.split('.')[1] ?? '')) as Record<string, unknown>;
-    const { type, id, exp } = claims;
+    const { type, id, exp, name, destination } = claims;
     if (typeof type !== 'string' || typeof id !== 'string' || typeof exp !== 'number') return undefined;
-    return { token, type, id, endsAt: exp * 1_000, details: readDetails(claims) };
+    const endsAt = exp * 1_000;
+    if (Math.abs(endsAt) > LAST_DATE) return undefined;
+    return { token, type, id, endsAt, details: readDetails({ name, destination }) };
   } catch {
     return undefined;
   }

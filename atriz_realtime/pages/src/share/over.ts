@@ -1,6 +1,7 @@
 import { element, write } from '../dom.ts';
 import type { Formats } from './formats.ts';
 import type { Settings } from './settings.ts';
+import { wordFor } from './words.ts';
 
 /** Milliseconds that the page waits for the server to say why the sharing ended. */
 const TIMEOUT = 3_000;
@@ -21,7 +22,7 @@ export async function askWhy(token: string, { words }: Settings): Promise<Finish
     const headers = { Authorization: `Bearer ${token}` };
     const response = await fetch('end', { headers, signal: AbortSignal.timeout(TIMEOUT) });
     const { reason, at } = (await response.json()) as { reason?: string; at?: string };
-    const what = (words.reasons as Record<string, string>)[reason ?? ''];
+    const what = wordFor(words.reasons, reason ?? '');
     if (what === undefined || at === undefined) return undefined;
     return { what, at: Date.parse(at), isGood: reason === 'delivered' || reason === 'arrived' };
   } catch {

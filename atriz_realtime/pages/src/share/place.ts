@@ -78,6 +78,7 @@ export class Place {
   lead(destination: Destination): void {
     this.#pin?.remove();
     this.#pin = pinAt(destination, this.#words.destination).addTo(this.#map);
+    this.#turn();
     if (this.#following) this.#show(false);
   }
 
@@ -85,6 +86,7 @@ export class Place {
   move(latitude: number, longitude: number, heading: number | undefined): void {
     const first = this.#at === undefined;
     this.#at = latLng(latitude, longitude);
+    this.#turn();
     if (this.#mark === undefined) {
       this.#mark = new Mark(0, '', latitude, longitude);
       this.#marks.show(new Set([this.#mark]));
@@ -119,6 +121,17 @@ export class Place {
     } else if (!this.#shown().contains(both) || this.#zoomFor(both) > this.#map.getZoom() + SLACK) {
       this.#show(!isStill());
     }
+  }
+
+  /** Bring the pin and the view to the copy of the world where they are nearest to the marker. */
+  #turn(): void {
+    const [at, pin] = [this.#at, this.#pin];
+    if (at === undefined) return;
+    pin?.setLatLng(nearest(pin.getLatLng(), at));
+    if (!this.#isPlaced) return;
+    const centre = this.#map.getCenter();
+    const nearer = nearest(centre, at);
+    if (nearer !== centre) this.#map.setView(nearer, this.#map.getZoom(), { animate: false });
   }
 
   /** Show what there is. */
@@ -162,4 +175,10 @@ export class Place {
     this.#following = following;
     this.#listener?.(following);
   }
+}
+
+/** A position in the copy of the world where it is nearest to another one. */
+function nearest(position: LatLng, other: LatLng): LatLng {
+  const worlds = Math.round((other.lng - position.lng) / 360);
+  return worlds === 0 ? position : latLng(position.lat, position.lng + 360 * worlds);
 }

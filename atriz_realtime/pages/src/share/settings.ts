@@ -1,5 +1,5 @@
 import type { FreshnessLimits } from '../freshness.ts';
-import type { Words } from './words.ts';
+import { wordFor, type Words } from './words.ts';
 
 /** What the server writes into the page for the script. */
 export interface Settings extends FreshnessLimits {
@@ -22,5 +22,5 @@ export function readSettings(): Settings {
 
 /** The name of a step: that of the configuration, of the language, or the step itself. */
 export function stepName({ words, stepNames }: Settings, step: string): string {
-  return stepNames[step] ?? (words.steps as Record<string, string>)[step] ?? step.replaceAll('_', ' ');
+  return wordFor(stepNames, step) ?? wordFor(words.steps, step) ?? step.replaceAll('_', ' ');
 }

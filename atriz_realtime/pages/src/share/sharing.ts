@@ -27,19 +27,17 @@ export class Sharing {
   #close: (() => void) | undefined;
   #state: State = 'connecting';
   #last: Location | undefined;
-  #details: Details;
+  #details: Details | undefined;
   #isOver = false;
 
   constructor(link: Link, settings: Settings, formats: Formats) {
     this.#link = link;
     this.#settings = settings;
     this.#formats = formats;
-    this.#details = link.details;
     this.#card = new Card(link, settings, formats);
     this.#stage = new Stage(settings.words);
     this.#ticking = setInterval(() => this.#draw(), 1_000);
     this.#draw();
-    this.#lead();
     const base = new URL('..', location.href);
     void this.#connect(base);
     void this.#lookUp(base);
@@ -53,6 +51,7 @@ export class Sharing {
       moved: ({ location: found }) => this.#moved(found),
       became: (state) => {
         this.#state = state;
+        if (state === 'connected') this.#accept();
         if (state === 'ended') void this.#end();
         else this.#draw();
       },
@@ -71,26 +70,36 @@ export class Sharing {
     }
   }
 
+  /** The server has accepted the link, so what it says is true. */
+  #accept(): Details {
+    if (this.#details === undefined) {
+      this.#details = this.#link.details;
+      this.#lead(this.#details);
+    }
+    return this.#details;
+  }
+
   #moved(found: Location): void {
     if (this.#isOver) return;
     this.#last = found;
-    const before = this.#details.destination;
-    // what the link says comes first; what a fix leaves out stays as it was
-    this.#details = { ...this.#details, ...readDetails(found.metadata), ...this.#link.details };
-    const { status, since, destination } = this.#details;
+    const before = this.#accept();
+    // what the link says comes first
+    const details = { ...updated(before, readDetails(found.metadata)), ...this.#link.details };
+    this.#details = details;
+    const { status, since, destination } = details;
     if (status !== undefined && status === this.#settings.steps.at(-1)) {
       const at = Date.parse(since ?? found.timestamp);
       void this.#end({ what: stepName(this.#settings, status), at, isGood: true });
       return;
     }
-    if (JSON.stringify(destination) !== JSON.stringify(before)) this.#lead();
-    this.#stage.show(this.#name(), (place) => place.move(found.latitude, found.longitude, headingOf(found)));
+    if (JSON.stringify(destination) !== JSON.stringify(before.destination)) this.#lead(details);
+    this.#stage.show(this.#card.nameOf(details), (place) => place.move(found.latitude, found.longitude, headingOf(found)));
     this.#draw();
   }
 
-  #lead(): void {
-    const { destination } = this.#details;
-    if (destination !== undefined) this.#stage.show(this.#name(), (place) => place.lead(destination));
+  #lead(details: Details): void {
+    const { destination } = details;
+    if (destination !== undefined) this.#stage.show(this.#card.nameOf(details), (place) => place.lead(destination));
   }
 
   #draw(): void {
@@ -106,8 +115,8 @@ export class Sharing {
     const freshness = freshnessOf(age / 1_000, false, this.#settings);
     const position = last === undefined ? undefined : { location: last, freshness };
     this.#card.draw({ state: this.#state, now, details: this.#details, position });
-    if (last !== undefined) {
-      this.#stage.show(this.#name(), (place) => place.age(freshness));
+    if (last !== undefined && this.#details !== undefined) {
+      this.#stage.show(this.#card.nameOf(this.#details), (place) => place.age(freshness));
     }
   }
 
@@ -118,12 +127,15 @@ export class Sharing {
     this.#close?.();
     this.#stage.remove();
     finish ??= await askWhy(this.#link.token, this.#settings);
-    showOver(this.#settings, this.#formats, finish, this.#details.name);
+    // whoever knows how it finished has accepted the link
+    showOver(this.#settings, this.#formats, finish, (this.#details ?? this.#link.details).name);
   }
+}
 
-  #name(): string {
-    return this.#card.nameOf(this.#details);
-  }
+/** What is known after a fix: what it leaves out stays as it was, except the time of another status. */
+function updated({ since, ...known }: Details, told: Details): Details {
+  const isSame = told.status === undefined || told.status === known.status;
+  return { ...known, ...(isSame && since !== undefined && { since }), ...told };
 }
 
 /** The direction of movement; what stands still has none. */

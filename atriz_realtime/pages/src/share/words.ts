@@ -11,6 +11,11 @@ export type Words = typeof en;
 type Same<T extends Words> = Words extends T ? true : never;
 export const COMPLETE: [Same<typeof de>, Same<typeof es>, Same<typeof fr>, Same<typeof pt>] = [true, true, true, true];
 
+/** The word for a key, which may come from anywhere; `undefined`: there is none. */
+export function wordFor(words: Readonly<Record<string, string>>, key: string): string | undefined {
+  return Object.hasOwn(words, key) ? words[key] : undefined;
+}
+
 /** A text with its gaps filled. */
 export function filled(text: string, values: Readonly<Record<string, string>>): string {
   return text.replace(/\{(\w+)\}/g, (gap, name: string) => values[name] ?? gap);
