@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 
 import attrs
 from starlette.requests import Request
@@ -94,6 +95,8 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
         return []
     headers = settings.headers()
     types: list[str] = []
+    # with Redis, servers know together what each of them has known
+    memory = "redis" if config.settings["redis_url"] else secrets.token_hex(8)
 
     async def page_settings(request: Request) -> Response:
         if not types:
@@ -104,6 +107,8 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
                 "maxSubscriptions": config.settings["max_subscriptions"],
                 "staleAfter": settings.stale_after,
                 "offlineAfter": max(settings.stale_after, settings.offline_after),
+                "lastKnown": [name for name in types if _keeps_last_known(config, name)],
+                "memory": memory,
                 "fields": attrs.asdict(settings.fields),
                 "externalMap": settings.external_map,
                 "sharing": _is_served(request, SHARE_FILE),
@@ -117,6 +122,14 @@ def register_routes(config: PluginConfig, server: ServerHandle) -> list[Route]:
         Route(f"{PATH}/settings.json", page_settings, methods=["GET"]),
         *file_routes(PATH, FILES, headers),
     ]
+
+
+def _keeps_last_known(config: PluginConfig, entity_type: str) -> bool:
+    """Whether the configuration lets the server keep last known locations of a type."""
+    own = config.settings["entities"].get(entity_type)
+    kept = None if own is None else own.last_known_ttl
+    default: float = config.settings["last_known_ttl"]
+    return (default if kept is None else kept) > 0
 
 
 def _is_served(request: Request, path: str) -> bool:

@@ -19,7 +19,7 @@ from tests.browser.console import (
     open_link,
     row,
 )
-from tests.support.servers.serving import Live, serving
+from tests.support.servers.serving import Live, serving, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -108,3 +108,56 @@ async def test_a_wrong_address_does_no_harm(page: Page, fragment: str) -> None:
         await open_console(page, live)
         await open_link(page, live, fragment)
         await expect(page.locator("#shown")).to_have_text("1")
+
+
+async def test_an_awaited_entity_leaves_what_the_user_does_alone(page: Page) -> None:
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("bus1")
+        await live.publish("bus2")
+        await open_console(page, live)
+        await open_link(page, live, "vehicle/late")
+        await page.get_by_label("Search").fill("bus1")
+        await expect(page).to_have_url(re.compile("#vehicle/late.*search=bus1$"))
+        await live.publish("late")
+        await expect(card(page, "late")).to_be_visible(timeout=15_000)
+        await expect(page.get_by_label("Search")).to_have_value("bus1")
+        await expect(page).to_have_url(re.compile("#vehicle/late.*search=bus1$"))
+
+
+async def test_only_an_address_that_begins_with_a_token_signs_in(page: Page) -> None:
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live)
+        await open_link(page, live, "vehicle/v1?search=v&token=zzz")
+        await expect(card(page, "v1")).to_be_visible()
+
+
+async def test_signing_out_clears_the_address(page: Page) -> None:
+    async with serving(plugins=ON) as live:
+        await live.publish("secret1")
+        await open_console(page, live)
+        await open_link(page, live, "vehicle/secret1?search=secret")
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_label("Access token")).to_be_visible()
+        await expect(page).to_have_url(f"{live.url}/console")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "Object.defineProperty(window, 'sessionStorage', "
+        "{ get() { throw new DOMException('', 'SecurityError'); } })",
+        "Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError'); }",
+    ],
+    ids=["refused", "full"],
+)
+async def test_a_tab_that_stores_nothing_signs_in(page: Page, script: str) -> None:
+    await page.add_init_script(script)
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live)
+        await expect(row(page, "v1")).to_be_visible()
+        await page.reload()
+        await page.get_by_label("Access token").fill(token("u1"))
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(row(page, "v1")).to_be_visible()

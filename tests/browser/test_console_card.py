@@ -101,17 +101,130 @@ async def claims(details: Locator) -> dict[str, Any]:
     return said
 
 
-async def test_a_share_that_is_refused_says_so(page: Page, complaints: Complaints) -> None:
-    complaints.expect("40[03]")
-    sharing = {"url": "https://live.example.com", "max_life": 1_800}
+@pytest.mark.parametrize(
+    ("max_life", "offered", "chosen"),
+    [
+        (3_600, ["15 minutes", "1 hour"], "3600"),
+        (120, ["2 minutes"], "120"),
+        (86_400, None, "7200"),
+    ],
+)
+async def test_the_lives_that_the_server_allows_are_offered(
+    page: Page, max_life: int, offered: list[str] | None, chosen: str
+) -> None:
+    sharing = {**SHARING["sharing"], "max_life": max_life}
     async with serving(plugins={**SHARING, "sharing": sharing}) as live, leaving(page):
         await live.publish("v1")
         await open_console(page, live)
         await row(page, "v1").click()
         details = card(page, "v1")
         await details.get_by_role("button", name="Share").click()
+        await expect(details.get_by_label("For")).to_have_value(chosen)
+        if offered is not None:
+            assert await details.locator("#share-time option").all_text_contents() == offered
+        await claims(details)
+
+
+async def test_a_share_that_is_refused_says_so(page: Page, complaints: Complaints) -> None:
+    complaints.expect("429")
+    sharing = {**SHARING["sharing"], "max_created": 1}
+    async with serving(plugins={**SHARING, "sharing": sharing}) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live)
+        await row(page, "v1").click()
+        details = card(page, "v1")
+        await details.get_by_role("button", name="Share").click()
+        await claims(details)
+        await details.get_by_role("button", name="End it now").click()
         await details.get_by_role("button", name="Make a link").click()
-        await expect(details.locator("#share-note")).to_contain_text("1800")
+        note = details.locator("#share-note")
+        await expect(note).to_have_text("You have made or ended too many links. Try again later.")
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "said"),
+    [
+        ("Van\u00a012", "12 Mill Road\nLimerick", ("Van 12", "12 Mill Road Limerick")),
+        ("\u7530\u4e2d\u3000\u592a\u90ce", "\u202e21", ("\u7530\u4e2d \u592a\u90ce", "21")),
+        ("y" * 79 + "\U0001f600", "a" * 99 + "\U0001f600b", None),
+    ],
+)
+async def test_any_text_of_a_device_can_be_shared(
+    page: Page, name: str, label: str, said: tuple[str, str] | None
+) -> None:
+    place = {"latitude": 52.7, "longitude": -8.5, "label": label}
+    async with serving(plugins=SHARING) as live, leaving(page):
+        await live.publish("v1", metadata={"name": name, "destination": place})
+        await open_console(page, live)
+        await page.get_by_role("option").click()
+        details = page.locator("#details")
+        await details.get_by_role("button", name="Share").click()
+        found = await claims(details)
+        expected = said or (name, label[:-1])
+        assert (found["name"], found["destination"]["label"]) == expected
+
+
+async def test_the_destination_of_a_link_can_be_renamed(page: Page) -> None:
+    place = {"latitude": 52.7, "longitude": -8.5, "label": "12 Mill Road"}
+    async with serving(plugins=SHARING) as live, leaving(page):
+        await live.publish("v1", metadata={"destination": place})
+        await open_console(page, live)
+        await row(page, "v1").click()
+        details = card(page, "v1")
+        await details.get_by_role("button", name="Share").click()
+        label = details.get_by_label("Destination", exact=True)
+        await expect(label).to_have_value("12 Mill Road")
+        await label.fill("Your door")
+        await expect(details.get_by_label("With its destination, Your door")).to_be_checked()
+        assert (await claims(details))["destination"] == {**place, "label": "Your door"}
+
+
+async def test_a_link_that_has_expired_is_no_longer_offered(page: Page) -> None:
+    sharing = {**SHARING["sharing"], "max_life": 2}
+    async with serving(plugins={**SHARING, "sharing": sharing}) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live)
+        await row(page, "v1").click()
+        details = card(page, "v1")
+        await details.get_by_role("button", name="Share").click()
+        await claims(details)
+        await expect(details.get_by_role("button", name="Make a link")).to_be_visible()
+        await expect(details.get_by_label("Link", exact=True)).to_be_hidden()
+
+
+async def test_escape_leaves_a_field_of_the_card_and_not_the_card(page: Page) -> None:
+    async with serving(plugins=SHARING) as live, leaving(page):
+        await live.publish("v1")
+        await open_console(page, live)
+        await row(page, "v1").click()
+        details = card(page, "v1")
+        share = details.get_by_role("button", name="Share")
+        await share.click()
+        name = details.get_by_label("Shown as")
+        await name.fill("Your sofa")
+        await page.keyboard.press("Escape")
+        await expect(share).to_be_focused()
+        await expect(name).to_have_value("Your sofa")
+        await page.keyboard.press("Escape")
+        await expect(details).to_be_hidden()
+        await expect(page.locator("#list")).to_be_focused()
+
+
+async def test_metadata_never_replaces_what_the_server_says(page: Page) -> None:
+    told = {"Speed": "0 km/h", "Position": "0.00000, 0.00000", "built": "2019-03-05T10:00:00Z"}
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1", speed=72, metadata=told)
+        await open_console(page, live)
+        await row(page, "v1").click()
+        facts = page.locator("#facts")
+        await expect(facts).to_contain_text("Speed72 km/h")
+        await expect(facts).to_contain_text("Position52.60000, -8.60000")
+        await expect(facts).to_contain_text("Speed0 km/h")
+        await expect(facts).to_contain_text("2019")
+        term = await facts.locator("dt").first.element_handle()
+        await expect(facts).to_contain_text(re.compile(r"Seen[2-9] s ago"))
+        assert term is not None
+        assert await term.evaluate("element => element.isConnected")
 
 
 @BOTH_SIZES

@@ -129,6 +129,56 @@ async def test_what_the_server_removes_disappears(page: Page) -> None:
         await expect(row(page, "v2")).to_be_visible()
 
 
+async def test_what_is_removed_disappears_though_its_position_is_old(page: Page) -> None:
+    async with serving(plugins=ON, cache_ttl=3_600) as live, leaving(page):
+        await live.publish("v1", timestamp=ago(minutes=10))
+        await live.publish("v2")
+        await open_console(page, live)
+        await expect(row(page, "v1")).to_be_visible()
+        await live.server.tracking.clear_current_location("vehicle", "v1")
+        await expect(row(page, "v1")).to_be_hidden(timeout=KEPT * 1_000 + 10_000)
+        await expect(row(page, "v2")).to_be_visible()
+
+
+async def test_what_another_server_removes_during_a_restart_disappears(
+    page: Page, complaints: Complaints, redis_url: str
+) -> None:
+    complaints.expect("ERR_CONNECTION|WebSocket|ERR_EMPTY|Failed to load")
+    port = free_port()
+
+    def server() -> Any:
+        app = create_app(config(plugins=ON, redis_url=redis_url))
+        return serving_on_localhost(app, port)
+
+    async with serving(redis_url=redis_url, plugins=ON) as other:
+        async with AsyncExitStack() as first:
+            live = await first.enter_async_context(server())
+            await live.publish("v1")
+            await live.publish("v2")
+            await open_console(page, live)
+            await expect(row(page, "v1")).to_be_visible()
+        await other.server.tracking.clear_current_location("vehicle", "v1")
+        async with server():
+            await expect(page.locator("#connection")).to_have_text("Live", timeout=20_000)
+            await expect(row(page, "v1")).to_be_hidden(timeout=KEPT * 1_000 + 10_000)
+            await expect(row(page, "v2")).to_be_visible()
+    await page.goto("about:blank")
+
+
+async def test_a_followed_entity_that_is_removed_is_announced(page: Page) -> None:
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("v1")
+        await live.publish("v2")
+        await open_console(page, live)
+        await row(page, "v1").click()
+        await page.get_by_role("button", name="Following").focus()
+        await live.server.tracking.clear_current_location("vehicle", "v1")
+        await expect(card(page, "v1")).to_be_hidden(timeout=KEPT * 1_000 + 10_000)
+        told = page.locator("#announcement")
+        await expect(told).to_have_text("vehicle v1 is no longer on the map")
+        await expect(page.locator("#list")).to_be_focused()
+
+
 async def test_an_expired_entity_that_may_not_be_seen_disappears(page: Page) -> None:
     async with serving(plugins=QUICK) as live, leaving(page):
         await live.publish("v1")

@@ -37,6 +37,20 @@ SMALL = """() => [...document.querySelectorAll('button, input, select, a, [role=
 """The visible controls that are smaller than a finger tip."""
 
 
+ACROSS = """() => {
+    const canvas = document.querySelector('canvas.marks');
+    const { width, height } = canvas;
+    const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+    const painted = new Set();
+    for (let index = 3; index < data.length; index += 4) {
+        if (data[index] > 0) painted.add(((index - 3) / 4) % width);
+    }
+    const [left, right] = [Math.min(...painted), Math.max(...painted)];
+    return painted.size > 0 && right - left > 200 * devicePixelRatio;
+}"""
+"""Whether markers are painted that are far from each other."""
+
+
 async def many(live: Live, size: int = 40) -> None:
     updates = [
         {"vehicleId": f"v{n}", "latitude": 52.6 + n / 1_000, "longitude": -8.6, "heading": 0}
@@ -222,3 +236,17 @@ async def touch(page: Page, place: Locator) -> None:
     await expect(place).not_to_have_attribute("aria-selected", str(before))
     await finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     await finger.detach()
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_a_fleet_all_over_the_world_is_in_view(
+    new_page: NewPage, screen: dict[str, Any]
+) -> None:
+    page = await new_page(**screen)
+    async with serving(plugins=ON) as live, leaving(page):
+        await live.publish("west", latitude=0, longitude=-170)
+        await live.publish("east", latitude=0, longitude=170)
+        await open_console(page, live)
+        await expect(row(page, "east")).to_be_visible()
+        await page.get_by_role("button", name="Show all").tap()
+        await page.wait_for_function(ACROSS)

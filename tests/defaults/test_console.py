@@ -88,10 +88,13 @@ async def test_the_page_gets_its_settings() -> None:
         max_subscriptions=7,
         disabled_plugins=("delivery",),
     ) as live:
-        assert await live.get("/console/settings.json", headers={}) == (
+        status, told = await live.get("/console/settings.json", headers={})
+        assert told.pop("memory")
+        assert (status, told) == (
             200,
             {
                 "types": ["vehicle"],
+                "lastKnown": ["vehicle"],
                 "maxSubscriptions": 7,
                 "staleAfter": 12.5,
                 "offlineAfter": 300.0,
@@ -127,6 +130,21 @@ async def test_the_page_gets_the_settings_that_are_made() -> None:
         }
         assert told["externalMap"] == "http://10.0.0.7:8080/#{latitude},{longitude}"
         assert told["sharing"] is True
+        assert await live.get("/track/settings.json", headers={}) == (200, {"maxLife": 86_400})
+
+
+async def test_the_page_learns_what_the_server_remembers(redis_url: str) -> None:
+    none: dict[str, Any] = {"delivery": {"last_known_ttl": 0}}
+    memories = set()
+    for _ in range(2):
+        async with serving(plugins=ON, entities=none) as live:
+            _, told = await live.get("/console/settings.json", headers={})
+            assert told["lastKnown"] == ["vehicle"]
+            memories.add(told["memory"])
+    assert len(memories) == 2
+    async with serving(plugins=ON, redis_url=redis_url) as live:
+        _, told = await live.get("/console/settings.json", headers={})
+        assert told["memory"] == "redis"
 
 
 @pytest.mark.parametrize(

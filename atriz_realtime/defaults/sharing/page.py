@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from atriz_realtime.api import PluginConfig, decode_json, encode_json
@@ -198,8 +198,13 @@ def page_routes(settings: SharingSettings, config: PluginConfig) -> list[Route]:
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"{PAGE_PATH.rpartition('/')[2]}/{query}", 308, headers)
 
+    async def page_settings(_: Request) -> Response:
+        """Answer with what the live map must know to offer links."""
+        return JSONResponse({"maxLife": settings.max_life}, headers=headers)
+
     return [
         Route(PAGE_PATH, redirect, methods=["GET"]),
+        Route(f"{PAGE_PATH}/settings.json", page_settings, methods=["GET"]),
         Route(f"{PAGE_PATH}/", show, methods=["GET"]),
         *page.logo_routes(),
         *file_routes(f"{PAGE_PATH}/files", FILES, headers),

@@ -1,3 +1,5 @@
+import { lineOf } from './text.ts';
+
 /** A place that an entity goes to. */
 export interface Destination {
   readonly latitude: number;
@@ -13,7 +15,7 @@ export function readDestination(data: unknown): Destination | undefined {
   if (typeof data !== 'object' || data === null) return undefined;
   const { latitude, longitude, label } = data as Record<string, unknown>;
   if (!isDegrees(latitude, 90) || !isDegrees(longitude, 180)) return undefined;
-  const text = typeof label === 'string' ? [...label.trim()].slice(0, LENGTH).join('') : '';
+  const text = typeof label === 'string' ? lineOf(label, LENGTH) : '';
   return { latitude, longitude, ...(text !== '' && { label: text }) };
 }
 

@@ -2,7 +2,7 @@ import type { Api } from './api.ts';
 import { Details } from './details.ts';
 import { titleOf, type Entity } from './fleet.ts';
 import type { Formats } from './formats.ts';
-import type { Settings } from './settings.ts';
+import type { Settings, ShareSettings } from './settings.ts';
 import { SharePanel } from './share.ts';
 import type { Stage } from './stage.ts';
 
@@ -26,10 +26,10 @@ export class Choice {
   #entity: Entity | undefined;
   #following = false;
 
-  constructor(stage: Stage, api: Api, settings: Settings, formats: Formats, listeners: ChoiceListeners) {
+  constructor(stage: Stage, api: Api, settings: Settings & ShareSettings, formats: Formats, listeners: ChoiceListeners) {
     this.#stage = stage;
     this.#listeners = listeners;
-    this.#share = new SharePanel(api, formats, settings.sharing);
+    this.#share = new SharePanel(api, formats, settings.maxLife);
     this.#details = new Details(settings, formats, {
       follow: () => this.follow(!this.#following),
       close: () => this.choose(undefined),

@@ -17,20 +17,20 @@ export interface Column {
   readonly changes?: boolean;
   text(entity: Entity, formats: Formats, now: number): string;
   compare(one: Entity, other: Entity): number;
+  /** Whether it has no value; such entities come last in either order. */
+  isEmpty?(entity: Entity): boolean;
 }
 
 const byText = new Intl.Collator(undefined, { numeric: true });
 
-/** A column of texts, in which the empty ones come last. */
+/** A column of texts. */
 function texts(title: string, width: number, text: (entity: Entity) => string): Column {
   return {
     title,
     width,
     text,
-    compare(one, other) {
-      const [first, second] = [text(one), text(other)];
-      return first === '' || second === '' ? second.length - first.length : byText.compare(first, second);
-    },
+    compare: (one, other) => byText.compare(text(one), text(other)),
+    isEmpty: (entity) => text(entity) === '',
   };
 }
 

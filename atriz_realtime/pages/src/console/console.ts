@@ -6,13 +6,13 @@ import { Api, Refusal } from './api.ts';
 import { Choice } from './choice.ts';
 import { Connections } from './connections.ts';
 import { SettingsDialog } from './dialog.ts';
-import { Fleet, type Entity } from './fleet.ts';
+import { Fleet, titleOf, type Entity } from './fleet.ts';
 import { Formats } from './formats.ts';
 import { Keyboard } from './keyboard.ts';
 import { Meter } from './meter.ts';
 import { Panel } from './panel.ts';
 import { PreferenceStore } from './preferences.ts';
-import { BASE, FILES, type Settings } from './settings.ts';
+import { BASE, FILES, type Settings, type ShareSettings } from './settings.ts';
 import { Stage } from './stage.ts';
 import { announce, StatusBar } from './status.ts';
 import { isUnknownUser, Sync } from './sync.ts';
@@ -54,8 +54,8 @@ export class Console {
   #ticks = 0;
 
   /** @param left Called when the server does not accept the token. */
-  constructor(settings: Settings, token: string, left: (reason: string) => void) {
-    const { types, fields, maxSubscriptions, offlineAfter } = settings;
+  constructor(settings: Settings & ShareSettings, token: string, left: (reason: string) => void) {
+    const { types, fields, maxSubscriptions } = settings;
     this.#left = left;
     const preferences = new PreferenceStore();
     const formats = new Formats(preferences);
@@ -95,7 +95,7 @@ export class Console {
         this.#status.connection(status);
         if (status === 'connected') {
           this.#originRefused = false;
-          this.#sync.connected();
+          this.#sync.start();
         }
         if (status === 'refused') setTimeout(() => this.#sync.start(), RETRY_DELAY);
       },
@@ -105,11 +105,13 @@ export class Console {
         this.#sync.start(); // it finds out whether the token is still valid
       },
     });
-    this.#sync = new Sync(types, offlineAfter, api, this.#connections, this.#fleet, {
+    this.#sync = new Sync(settings, api, this.#connections, this.#fleet, {
       changed: () => this.#changed(),
       gone: (entity) => {
         this.#panel.drop(entity);
-        if (entity === this.#choice.entity) this.#choice.choose(undefined);
+        if (entity !== this.#choice.entity) return;
+        this.#choice.choose(undefined);
+        announce(`${entity.type} ${titleOf(entity)} is no longer on the map`);
       },
       done: (failure) => this.#listed(failure),
     });
@@ -224,9 +226,13 @@ export class Console {
       const places = current.length > 0 ? current : this.#panel.found;
       this.#stage.fit(places.map(({ mark }) => mark));
     }
-    if (this.#awaited !== undefined && entities.has(`${this.#awaited.type}:${this.#awaited.id}`)) {
-      this.#go(this.#addresses.read());
-    }
+    const awaited = this.#awaited && entities.get(`${this.#awaited.type}:${this.#awaited.id}`);
+    if (awaited === undefined) return;
+    this.#awaited = undefined;
+    this.#going = true; // the user may have searched meanwhile, or moved the map
+    this.#choice.choose(awaited, this.#stage.view === undefined);
+    this.#going = false;
+    this.#write(false);
   }
 
   // -- actions of the user ----------------------------------------------------------------------
@@ -247,9 +253,9 @@ export class Console {
 
   /** Write what one sees into the address, so that it can be bookmarked and sent. */
   #write(push: boolean): void {
-    if (this.#going || this.#awaited !== undefined) return;
+    if (this.#going) return;
     this.#addresses.write(
-      { ...this.#panel.filters.address, entity: this.#choice.entity, view: this.#stage.view },
+      { ...this.#panel.filters.address, entity: this.#choice.entity ?? this.#awaited, view: this.#stage.view },
       push,
     );
   }

@@ -44,7 +44,8 @@ export class Details {
   readonly #follow = element<HTMLButtonElement>('follow');
   readonly #elsewhere = element<HTMLAnchorElement>('elsewhere');
   readonly #shape = glyph();
-  readonly #values = new Map<string, HTMLElement>();
+  readonly #values: HTMLElement[] = [];
+  #labels = '';
   #position = '';
 
   constructor(settings: Settings, formats: Formats, { follow, close }: DetailsListeners) {
@@ -60,7 +61,9 @@ export class Details {
     }
   }
 
+  /** Hide the card; the list takes the focus that it had. */
   hide(): void {
+    if (this.#card.contains(document.activeElement)) element('list').focus();
     this.#card.hidden = true;
   }
 
@@ -126,19 +129,20 @@ export class Details {
   }
 
   #write(facts: readonly [string, string][]): void {
-    const names = facts.map(([name]) => name);
-    if (names.join('\0') !== [...this.#values.keys()].join('\0')) {
-      this.#values.clear();
+    const labels = facts.map(([label]) => label).join('\0');
+    if (labels !== this.#labels) {
+      this.#labels = labels;
+      this.#values.length = 0;
       this.#facts.replaceChildren(
-        ...names.flatMap((name) => {
+        ...facts.flatMap(([label]) => {
           const value = make('dd');
-          this.#values.set(name, value);
-          return [make('dt', '', name), value];
+          this.#values.push(value);
+          return [make('dt', '', label), value];
         }),
       );
     }
-    for (const [name, text] of facts) {
-      const value = this.#values.get(name);
+    for (const [index, [, text]] of facts.entries()) {
+      const value = this.#values[index]; // by its place: metadata may repeat a label
       if (value !== undefined) write(value, text);
     }
   }

@@ -7,13 +7,17 @@ const MILES_PER_KM = 0.621_371;
 /** Milliseconds. */
 const DAY = 86_400_000;
 
+/** A day or a time in the format of this year, and in that of others. */
+type Dated = readonly [Intl.DateTimeFormat, Intl.DateTimeFormat];
+
 /** Writes speeds and times as the user prefers them. */
 export class Formats {
   readonly #preferences: PreferenceStore;
   #hours = time();
   #seconds = time();
-  #days = time();
-  #dates = time();
+  #years = time();
+  #days: Dated = [time(), time()];
+  #dates: Dated = [time(), time()];
 
   constructor(preferences: PreferenceStore) {
     this.#preferences = preferences;
@@ -31,31 +35,34 @@ export class Formats {
   /** How long ago a position was reported, or when. */
   seen(at: number, now: number): string {
     if (this.#preferences.value.times === 'age') return ageText((now - at) / 1_000);
-    return this.#since(at, now);
+    return this.#isToday(at, now) ? this.#hours.format(at) : this.#dated(this.#days, at, now);
   }
 
   /** A time to the minute, with the date if it is not today. */
   moment(at: number, now: number): string {
-    const today = this.#days.format(at) === this.#days.format(now);
-    return (today ? this.#hours : this.#dates).format(at);
+    return this.#isToday(at, now) ? this.#hours.format(at) : this.#dated(this.#dates, at, now);
   }
 
   /** A time to the second, or with the date if it is not today. */
   exact(at: number, now: number): string {
-    const today = this.#days.format(at) === this.#days.format(now);
-    return (today ? this.#seconds : this.#dates).format(at);
+    return this.#isToday(at, now) ? this.#seconds.format(at) : this.#dated(this.#dates, at, now);
   }
 
   /** How old what one sees of an entity is, in words. */
   state({ freshness, at }: Entity, now: number): string {
     if (freshness === 'live') return 'Live';
     if (freshness === 'stale') return `No news for ${ageText((now - at) / 1_000)}`;
-    return `Offline since ${this.#since(at, now)}`;
+    return `Offline since ${now - at < DAY ? this.moment(at, now) : this.#dated(this.#days, at, now)}`;
   }
 
-  /** A time within a day, or else the date. */
-  #since(at: number, now: number): string {
-    return (now - at < DAY ? this.#hours : this.#days).format(at);
+  #isToday(at: number, now: number): boolean {
+    const [, days] = this.#days;
+    return days.format(at) === days.format(now);
+  }
+
+  /** A time with the year, if it is not this one. */
+  #dated([thisYear, others]: Dated, at: number, now: number): string {
+    return (this.#years.format(at) === this.#years.format(now) ? thisYear : others).format(at);
   }
 
   #update(): void {
@@ -64,8 +71,10 @@ export class Formats {
     const day = { day: 'numeric', month: 'short' } as const;
     this.#hours = time(zone, minutes);
     this.#seconds = time(zone, { ...minutes, second: '2-digit' });
-    this.#days = time(zone, day);
-    this.#dates = time(zone, { ...day, ...minutes });
+    const year = { year: 'numeric' } as const;
+    this.#years = time(zone, year);
+    this.#days = [time(zone, day), time(zone, { ...day, ...year })];
+    this.#dates = [time(zone, { ...day, ...minutes }), time(zone, { ...day, ...year, ...minutes })];
   }
 }
 

@@ -20,7 +20,9 @@ export class Keyboard {
     const typing = target === search;
     if (isComposing || document.querySelector('dialog[open]') !== null) return false;
     if (key === '/' && !isField(target)) search.focus();
-    else if (key === 'Escape') return this.#escape(typing && search.value !== '');
+    else if (key === 'Escape' && target === element('share-panel').querySelector('input:focus:not([readonly])')) {
+      element('share').focus(); // the card, and what has been typed, stay
+    } else if (key === 'Escape') return this.#escape(typing && search.value !== '');
     else if (key === 'ArrowDown' && typing) element('list').focus();
     else if (key === 'Enter' && typing) return this.#first();
     else return false;

@@ -1,3 +1,5 @@
+import { lineOf } from '../text.ts';
+
 /** What `metadata` may say about an entity, in the order in which it is shown. */
 export const FIELDS = ['name', 'plate', 'driver', 'group'] as const;
 
@@ -34,7 +36,7 @@ export function readNames(
     if (key === '' || !Object.hasOwn(metadata, key)) continue;
     const value = metadata[key];
     if (typeof value !== 'string' && typeof value !== 'number') continue;
-    const text = String(value).trim().slice(0, LENGTH);
+    const text = lineOf(String(value), LENGTH);
     if (text === names[field]) continue;
     names[field] = text;
     changed = true;

@@ -16,7 +16,7 @@ export class Order {
 
   /** The entities by a column; those that do not differ there, by name. */
   of(by: ColumnName, descending: boolean): readonly Entity[] {
-    const { compare, changes = false } = columns[by];
+    const { compare, changes = false, isEmpty = () => false } = columns[by];
     const { version, entities } = this.#fleet;
     const same = version === this.#version && by === this.#by && descending === this.#descending;
     if (same && !changes) return this.#sorted;
@@ -26,7 +26,9 @@ export class Order {
     const differ = by === 'name' ? compareNames : compare;
     [this.#version, this.#by, this.#descending] = [version, by, descending];
     const isByName = by === 'name' && !descending;
-    this.#sorted = isByName ? this.#byName : this.#byName.toSorted((one, other) => turn * differ(one, other));
+    this.#sorted = isByName ? this.#byName : this.#byName.toSorted(
+          (one, other) => Number(isEmpty(one)) - Number(isEmpty(other)) || turn * differ(one, other),
+        );
     return this.#sorted;
   }
 }

@@ -12,6 +12,10 @@ export interface Settings extends FreshnessLimits, Omit<MapOptions, 'files'> {
   readonly fields: FieldKeys;
   /** Address template of a map elsewhere, with `{latitude}` and `{longitude}`; empty: none. */
   readonly externalMap: string;
+  /** The types of which the server lists the last known location of what has expired. */
+  readonly lastKnown: readonly string[];
+  /** Another text once the server has forgotten what it knew. */
+  readonly memory: string;
   /** Whether the server can share an entity by a link. */
   readonly sharing: boolean;
 }
@@ -22,9 +26,24 @@ export const BASE = new URL('.', location.href);
 /** The URL of the files of this page. */
 export const FILES = new URL('console/', BASE).href;
 
+/** Settings of links to entities. */
+export interface ShareSettings {
+  /** Longest life of a link, in seconds; 0: the server makes none. */
+  readonly maxLife: number;
+}
+
 /** Fetch the settings. */
 export async function loadSettings(): Promise<Settings> {
-  const response = await fetch(`${FILES}settings.json`);
-  if (!response.ok) throw new Error(`settings: ${response.status}`);
-  return (await response.json()) as Settings;
+  return (await load(`${FILES}settings.json`)) as Settings;
+}
+
+/** Fetch the settings of links, where the server makes them. */
+export async function loadShareSettings(): Promise<ShareSettings> {
+  return (await load(new URL('track/settings.json', BASE).href)) as ShareSettings;
+}
+
+async function load(url: string): Promise<unknown> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  return response.json();
 }

@@ -16,6 +16,13 @@ const CLOSE = 13;
 /** Highest zoom when all entities are shown. */
 const FAR = 13;
 
+/** Lowest zoom, where the screen has room for the whole world at it. */
+const LOWEST = 2;
+
+/** Pixels of the world at zoom 0, and those around what is shown. */
+const WORLD = 256;
+const MARGIN = 40;
+
 /** Highest zoom to which clusters open; from there on they are spread. */
 const STREETS = 16;
 
@@ -54,6 +61,7 @@ export class Stage {
       },
     });
     this.map = createMap(this.#box, options);
+    this.#limit();
     this.#trails.addTo(this.map);
     this.#marks.addTo(this.map);
     const release = () => {
@@ -120,8 +128,8 @@ export class Stage {
     const { left, bottom } = this.#covered();
     this.#guide(() =>
       this.map.fitBounds(latLngBounds(places), {
-        paddingTopLeft: [40 + left, 56],
-        paddingBottomRight: [40, 40 + bottom],
+        paddingTopLeft: [MARGIN + left, 56],
+        paddingBottomRight: [MARGIN, MARGIN + bottom],
         maxZoom: FAR,
         animate: false,
       }),
@@ -182,6 +190,12 @@ export class Stage {
     return narrow ? { left: card.right - map.left, bottom: 0 } : { left: 0, bottom: map.bottom - card.top };
   }
 
+  /** Let the map show the whole world at once, also on a small screen. */
+  #limit(): void {
+    const side = Math.min(this.#box.clientWidth, this.#box.clientHeight) - 2 * MARGIN;
+    this.map.setMinZoom(Math.max(0, Math.min(LOWEST, Math.floor(Math.log2(Math.max(1, side) / WORLD)))));
+  }
+
   #guide(move: () => void): void {
     this.#guided = true;
     move();
@@ -191,6 +205,7 @@ export class Stage {
   #resized(): void {
     if (this.#box.clientHeight === 0) return; // hidden
     this.#guide(() => {
+      this.#limit();
       this.map.invalidateSize({ animate: false, pan: true });
       if (this.#followed === undefined) return;
       this.map.setView(this.#centreFor(this.#followed, this.map.getZoom()), this.map.getZoom(), { animate: false });

@@ -1,6 +1,7 @@
 import { Refusal, type Api } from './api.ts';
 import type { Connections } from './connections.ts';
 import type { Entity, Fleet } from './fleet.ts';
+import { loadSettings, type Settings } from './settings.ts';
 
 /** Milliseconds between two listings, and how many more for each entity. */
 const PERIOD = 3_000;
@@ -26,18 +27,20 @@ export class Sync {
   readonly #tracked = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running = false;
-  /** When the page was connected again, by the local clock; `undefined`: it has not been connected yet. */
-  #reconnectedAt: number | undefined;
+  #memory: string;
+  /** When the server was found to have forgotten all that it knew, by the local clock. */
+  #forgottenAt = 0;
 
-  /** @param offlineAfter Seconds after which the server may have forgotten a position. */
+  /** @param settings As the server had them when the page was opened. */
   constructor(
-    readonly types: readonly string[],
-    readonly offlineAfter: number,
+    readonly settings: Settings,
     readonly api: Api,
     readonly connections: Connections,
     readonly fleet: Fleet,
     readonly listeners: SyncListeners,
-  ) {}
+  ) {
+    this.#memory = settings.memory;
+  }
 
   /** The number of listed entities that the user may not track. */
   get refused(): number {
@@ -54,12 +57,6 @@ export class Sync {
     this.listeners.changed();
   }
 
-  /** There is a new connection, maybe to a server that has restarted. */
-  connected(): void {
-    this.#reconnectedAt = this.#reconnectedAt === undefined ? 0 : Date.now();
-    this.start();
-  }
-
   /** List now and regularly from then on; refused entities are tried again. */
   start(): void {
     this.#refused.clear();
@@ -72,7 +69,7 @@ export class Sync {
     clearTimeout(this.#timer);
     let failure: unknown;
     try {
-      for (const type of this.types) await this.#listType(type);
+      for (const type of this.settings.types) await this.#listType(type);
     } catch (error) {
       failure = error;
     }
@@ -100,15 +97,18 @@ export class Sync {
     for (const key of this.#refused) {
       if (key.startsWith(`${type}:`) && !listed.has(key)) this.#refused.delete(key);
     }
-    this.#missing(type, listed);
+    await this.#missing(type, listed);
   }
 
   /** Keep or remove the entities that the listing lacks. */
-  #missing(type: string, listed: ReadonlySet<string>): void {
+  async #missing(type: string, listed: ReadonlySet<string>): Promise<void> {
     const recent = Date.now() - RECENT;
+    const isMissing = (entity: Entity) => entity.type === type && !listed.has(entity.key) && entity.heardAt < recent;
+    const missing = [...this.fleet.entities.values()].filter(isMissing);
+    if (missing.some((entity) => this.#isRemoved(entity))) await this.#askMemory();
     const kept: string[] = [];
-    for (const entity of this.fleet.entities.values()) {
-      if (entity.type !== type || listed.has(entity.key) || entity.heardAt >= recent) continue;
+    for (const entity of missing) {
+      if (!isMissing(entity) || this.fleet.entities.get(entity.key) !== entity) continue; // heard or refused meanwhile
       if (!this.#isRemoved(entity)) {
         kept.push(entity.id);
         continue;
@@ -120,11 +120,20 @@ export class Sync {
     this.#track(type, kept); // the server then says if the user may no longer see them
   }
 
-  /** Whether an entity is gone for good: its position has not just expired, nor been lost in a restart. */
-  #isRemoved({ heardAt, expired, at }: Entity): boolean {
+  /** Find out whether the server has forgotten what it knew, before anything is removed. */
+  async #askMemory(): Promise<void> {
+    const { memory } = await loadSettings();
+    if (memory !== this.#memory) this.#forgottenAt = Date.now();
+    this.#memory = memory;
+  }
+
+  /** Whether a missing entity is gone for good: its position has not just expired, nor been lost in a restart. */
+  #isRemoved({ type, heardAt, expired, at }: Entity): boolean {
     if (heardAt < Date.now() - KEPT) return true;
-    if (heardAt < (this.#reconnectedAt ?? 0)) return false;
-    return expired || this.api.clock.now() - at < 1_000 * this.offlineAfter;
+    if (heardAt < this.#forgottenAt) return false;
+    const { lastKnown, offlineAfter } = this.settings;
+    // the listing has what expires, where last known locations are kept
+    return lastKnown.includes(type) || expired || this.api.clock.now() - at < 1_000 * offlineAfter;
   }
 
   #track(type: string, ids: readonly string[]): void {
