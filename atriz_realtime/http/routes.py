@@ -42,6 +42,10 @@ START_TIMEOUT = 1.0
 """Seconds that ``/readyz`` waits for the server to start before it answers ``starting``."""
 
 
+HOST_HANDLERS = "starlette.exception_handlers"
+"""Where Starlette keeps the host's handlers: they are for the host's own routes."""
+
+
 class RealtimeRoutes(BaseRoute):
     """Everything that the server answers; the host's own routes are untouched.
 
@@ -138,6 +142,7 @@ class RealtimeRoutes(BaseRoute):
         if found is Match.PARTIAL:
             raise HTTPException(405, headers={"Allow": self._allowed(scope)})
         scope.update(child_scope)
+        scope.pop(HOST_HANDLERS, None)
         started = False
 
         async def send_watched(message: Message) -> None:

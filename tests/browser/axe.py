@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from playwright.async_api import Page
 
 from tests.support.clients.node import JS, with_packages
 
 RUN = "async () => (await axe.run()).violations"
+
+SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 
 
 @cache
@@ -18,12 +20,17 @@ def _source() -> str:
 
 
 async def violations(page: Page) -> list[str]:
-    """Return what axe-core objects to: the rule, and the elements with what is wrong."""
+    """Return what axe-core objects to, in light and dark: the rule, and the elements at fault."""
     # evaluated by the debugger, since the page's policy allows no further script
     await page.evaluate(_source())
-    found: list[dict[str, Any]] = await page.evaluate(RUN)
-    return [
-        f"{each['id']}: {node['html']}: {node['failureSummary']}"
-        for each in found
-        for node in each["nodes"]
-    ]
+    found: list[str] = []
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        rules: list[dict[str, Any]] = await page.evaluate(RUN)
+        found += [
+            f"{scheme}: {each['id']}: {node['html']}: {node['failureSummary']}"
+            for each in rules
+            for node in each["nodes"]
+        ]
+    await page.emulate_media(color_scheme="light")
+    return found

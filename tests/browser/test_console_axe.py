@@ -20,9 +20,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
 
 SCREENS = [
-    pytest.param(options | {"color_scheme": scheme}, id=f"{name} {scheme}")
+    pytest.param(options, id=name)
     for name, options in (("desktop", DESKTOP), ("phone", PHONE), ("landscape", LANDSCAPE))
-    for scheme in ("light", "dark")
 ]
 
 LISTING = re.compile(r"/api/tracking/vehicle\?")

@@ -367,6 +367,8 @@ async def test_a_host_s_own_handler_of_these_errors_stays(
         status, body = await live.post("/positions", {"latitude": 95, "longitude": 0})
         assert (status, "latitude" in body["theirs"]) == (418, True)
         assert (await live.get("/api/tracking/boat"))[1]["code"] == "unknown_type"
+        assert (await live.get("/api/tracking/vehicle/none"))[1]["code"] == "not_found"
+        assert (await live.get("/api/tracking/vehicle?limit=-1"))[1]["code"] == "bad_request"
 
 
 async def test_a_host_s_own_handler_has_refusals_counted_by_the_server_s(make_app: MakeApp) -> None:

@@ -47,7 +47,7 @@ class TrackingParts:
 
         :raises Unavailable: when the server was closed.
         """
-        if self.lifecycle.is_closing:
+        if self.lifecycle.is_closed:
             raise Unavailable("the server is closed")
         await self.lifecycle.start()
         return self.pipeline

@@ -66,6 +66,11 @@ class Lifecycle:
         """When it had started, in seconds of the monotonic clock."""
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the last steps have begun: while it drains, what is open stays so."""
+        return self._closing is not None
+
+    @property
     def is_closing(self) -> bool:
         """Whether it is being closed, or is closed."""
         return self._draining is not None or self._closing is not None
