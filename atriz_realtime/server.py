@@ -81,10 +81,10 @@ class RealtimeServer(ServerInterface):
         self.config = config = self._loaded.config
         clock = SystemClock()
         self.incidents = incidents = Incidents(clock)
+        self._plugins = PluginHost(config)
         self._lifecycle = lifecycle = Lifecycle(
             self._open, self._first_steps, self._finish, clock, incidents, config.redis_url
         )
-        self._plugins = PluginHost(config)
         self.link = link = optional_link(config.redis_url, incidents.report)
         self._resources = Resources(
             clock=clock, redis=link, settings=SettingsView(config), report=incidents.report

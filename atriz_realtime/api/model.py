@@ -203,9 +203,8 @@ class Location:
             values = {_PYTHON_NAMES[key]: value for key, value in data.items()}
         except KeyError as error:
             key = str(error.args[0])[:64]
-            raise InvalidLocation(
-                f"unknown field {key!r}; fields of your own belong in metadata", field=key
-            ) from None
+            message = f"unknown field {key!r}; fields of your own belong in metadata"
+            raise InvalidLocation(message, field=key) from None
         if not values.keys() >= _REQUIRED_NAMES:
             key = next(key for key, name in _REQUIRED if name not in values)
             raise InvalidLocation(f"{key} is required", field=key)
@@ -356,8 +355,7 @@ class Identity:
     granted_by: str | None = None
     """The user who granted it, if one did: revoking that user's tokens revokes it as well."""
     sees_from: float | None = None
-    """The moment, in seconds since the epoch, before which nothing is its business: of the past it
-    is shown no fix that was taken or received earlier.  ``None``: no such moment."""
+    """It is shown no fix taken or received before this time, in seconds since the epoch."""
     memo: dict[Any, Any] = attrs.field(init=False, factory=dict, eq=False, repr=False)
     """What plugins compute from the claims once, under keys of their own; freed with the
     identity.  A renewed token brings a new identity, and an empty ``memo``."""

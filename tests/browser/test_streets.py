@@ -155,7 +155,7 @@ async def test_at_street_level_nothing_is_loaded_without_streets(page: Page, pla
     for _ in range(7):
         await zoom_out.click()
         await page.wait_for_timeout(350)
-    await until_drawn(page, land=0.2, sea=0.1, city=0.00001)
+    await until_drawn(page, land=0.2, sea=0.05, city=0.00001)
     assert [path for path in asked if path.endswith("world-10m.json")]
     assert [path for path in asked if path.endswith("names.json")]
     assert not [path for path in asked if path.endswith("world-50m.json")]

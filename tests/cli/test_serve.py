@@ -355,7 +355,7 @@ async def test_a_backend_that_does_not_open_stops_the_start_in_one_line(
     assert (done.status, done.out) == (1, "")
     assert only_line(done.err) == (
         "error: plugin 'broken_cache': register_caches: cache backend 'broken' cannot be opened: "
-        f"{reason}"
+        f"{reason} (atriz-realtime --traceback COMMAND shows where)"
     )
 
 

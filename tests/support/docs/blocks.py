@@ -225,7 +225,8 @@ def check_unit(example: Example) -> str | None:
 
 def check_dockerfile(example: Example) -> str | None:
     """Parse the instructions for a container image, and check its command."""
-    steps = dict(line.split(maxsplit=1) for line in str(example.parsed).splitlines())
+    lines = [line for line in str(example.parsed).splitlines() if not line.startswith("#")]
+    steps = dict(line.split(maxsplit=1) for line in lines)
     unknown = steps.keys() - DOCKER_INSTRUCTIONS
     if unknown:
         return f"unknown instruction: {min(unknown)}"
