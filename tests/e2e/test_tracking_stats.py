@@ -40,8 +40,8 @@ async def commands(redis: Redis) -> dict[str, tuple[int, float]]:
 async def test_statistics_of_a_hundred_thousand_entities(
     redis_url: str, redis_client: Redis, record_property: Callable[[str, object], None]
 ) -> None:
-    settings = {"cache_ttl": 3_600, "last_known_ttl": 0}  # which would be written meanwhile
-    async with serving(redis_url=redis_url, **settings) as live:
+    # last known locations would be written meanwhile
+    async with serving(redis_url=redis_url, cache_ttl=3_600, last_known_ttl=0) as live:
         tracking = live.server.tracking
         for start in range(0, ENTITIES, AT_ONCE):
             await asyncio.gather(
